@@ -1,0 +1,77 @@
+# MicroPie: every task of the project. `make` alone lists them.
+
+PORT ?= 8000
+PYTEST_ARGS ?=
+
+RUN := .venv/run
+DEV := .venv/dev
+DOCS := .venv/docs
+OTHER_PYTHONS := 3.12 3.13
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow test-versions lint stub docs docs-live bench requirements clean
+
+help:  ## List the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+run: $(RUN)/.stamp  ## Serve examples/hello_world on http://127.0.0.1:8000 (PORT=... for another)
+	PYTHONPATH=. $(RUN)/bin/python -m uvicorn --app-dir examples/hello_world app:app \
+	    --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 5
+
+test: $(DEV)/.stamp  ## Run the tests, with branch coverage of micropie.py
+	@.ci/system-packages
+	$(DEV)/bin/python -m pytest -m "not slow" --timeout=300 --cov --cov-report=term $(PYTEST_ARGS)
+
+test-slow: $(DEV)/.stamp  ## Run the slow tests: packaging, fresh clone, instruction counts
+	@.ci/system-packages
+	$(DEV)/bin/python -m pytest -m slow --timeout=900 $(PYTEST_ARGS)
+
+test-versions: $(OTHER_PYTHONS:%=test-%)  ## Run the tests on the other Python versions that are installed
+
+test-%:
+	@if python=$$(.ci/find-python $* 2>/dev/null); then \
+	    $(MAKE) --no-print-directory .venv/test-$*/.stamp && \
+	    .venv/test-$*/bin/python -m pytest -m "not slow" --timeout=300 $(PYTEST_ARGS); \
+	else \
+	    echo "test-$*: no Python $* found, its tests are left out"; \
+	fi
+
+lint: $(DEV)/.stamp  ## Check style, complexity and types
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/python .ci/check_functions.py micropie.py .ci benchmarks examples
+	$(DEV)/bin/mypy micropie.py
+	$(DEV)/bin/pyright
+
+stub: $(DEV)/.stamp  ## Write micropie-stubs/__init__.pyi anew from micropie.py
+	$(DEV)/bin/python .ci/make_stub.py
+
+docs:  ## Build the documentation site into docs/_build/html, warnings being errors
+	@test -f docs/conf.py || { echo "There is no documentation site yet: no docs/conf.py."; exit 1; }
+	@$(MAKE) --no-print-directory $(DOCS)/.stamp
+	$(DOCS)/bin/sphinx-build -n -W --keep-going docs docs/_build/html
+
+docs-live:  ## Serve the documentation site, built anew on every change
+	@test -f docs/conf.py || { echo "There is no documentation site yet: no docs/conf.py."; exit 1; }
+	@$(MAKE) --no-print-directory $(DOCS)/.stamp
+	$(DOCS)/bin/sphinx-autobuild docs docs/_build/html --watch micropie.py --watch examples
+
+bench: $(DEV)/.stamp  ## Count instructions per request and measure the import
+	@.ci/system-packages
+	$(DEV)/bin/python benchmarks/instructions.py
+	$(DEV)/bin/python benchmarks/import_cost.py
+
+requirements:  ## Pin requirements/*.txt anew (needs uv)
+	cd requirements && for name in run test dev; do \
+	    uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate $$name.in -o $$name.txt && \
+	    sed -i "1i # Pinned from $$name.in by \`make requirements\`." $$name.txt || exit 1; \
+	done
+
+clean:  ## Remove the environments, the caches and everything built
+	rm -rf .venv dist build docs/_build htmlcov .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/test-%/.stamp: requirements/test.txt
+	.ci/make-venv $(@D) $< $*
+
+.venv/%/.stamp: requirements/%.txt
+	.ci/make-venv $(@D) $<

@@ -142,7 +142,7 @@ def _watch_tasks(loop: asyncio.AbstractEventLoop) -> None:
         return task
 
     factory.watches = True  # type: ignore[attr-defined]
-    loop.set_task_factory(factory)  # type: ignore[arg-type]
+    loop.set_task_factory(factory)
 
 
 # --- Checks that are the same for all kinds of connection -----------------------------------------------------------
@@ -564,6 +564,12 @@ def _http_scope(
     return _merge(scope, overrides)
 
 
+def _body_messages(body: bytes | Sequence[bytes] | None) -> list[Message]:
+    chunks = [body or b""] if body is None or isinstance(body, bytes) else list(body) or [b""]
+    last = len(chunks) - 1
+    return [{"type": "http.request", "body": chunk, "more_body": at < last} for at, chunk in enumerate(chunks)]
+
+
 async def request(
     app: ASGIApp,
     method: str = "GET",
@@ -581,11 +587,7 @@ async def request(
 ) -> Response:
     """Send one request and return the whole response; see the module's docstring for the options."""
     connection = Exchange(app, _http_scope(method, path, raw_path, query, headers, body, scope), receive, timeout)
-    chunks = list(body) if isinstance(body, list | tuple) else [body or b""]
-    for index, chunk in enumerate(chunks or [b""]):
-        if index == disconnect_after:
-            break
-        message = {"type": "http.request", "body": chunk, "more_body": index < len(chunks) - 1}
+    for message in _body_messages(body)[:disconnect_after]:
         connection._incoming.put_nowait(message)
     if disconnect_after is not None:
         connection._incoming.put_nowait({"type": "http.disconnect"})
@@ -681,9 +683,8 @@ async def exchange(
     connection = Exchange(app, request_scope, receive, timeout)
     announced = {name for name, _ in request_scope.get("headers") or ()} & {b"content-length", b"transfer-encoding"}
     if body is not None or (method in ("GET", "HEAD") and not announced):
-        chunks = list(body) if isinstance(body, list | tuple) else [body or b""]
-        for index, chunk in enumerate(chunks):
-            await connection.send_body(chunk, index < len(chunks) - 1)
+        for message in _body_messages(body):
+            connection._incoming.put_nowait(message)
     connection.start()
     try:
         yield connection

@@ -1,5 +1,7 @@
 """The smallest MicroPie app: two methods, two URLs."""
 
+import html
+
 from micropie import App
 
 
@@ -11,8 +13,13 @@ class Root(App):
         return "Welcome to MicroPie."
 
     async def greet(self, name: str = "world") -> str:
-        """Answer ``/greet/Alice`` and ``/greet?name=Alice`` in plain text."""
-        return f"Hello, {name}!"
+        """Answer ``/greet/Alice`` and ``/greet?name=Alice``."""
+        return f"Hello, {html.escape(name)}!"
 
 
 app = Root()
+
+if __name__ == "__main__":
+    import uvicorn
+
+    uvicorn.run(app, timeout_graceful_shutdown=5)

@@ -1,0 +1,130 @@
+"""Litestar: typed handlers (msgspec writes the JSON), without OpenAPI and logging set-up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from litestar import Litestar, MediaType, Request, WebSocket, get, post, websocket
+from litestar.contrib.jinja import JinjaTemplateEngine
+from litestar.datastructures import UploadFile
+from litestar.enums import RequestEncodingType
+from litestar.exceptions import WebSocketDisconnect
+from litestar.middleware.session.server_side import ServerSideSessionConfig
+from litestar.params import Body
+from litestar.response import ServerSentEvent, Stream, Template
+from litestar.template.config import TemplateConfig
+
+from benchmarks.workloads import CHUNK, CHUNK_COUNT, DATA, FIRST_EVENT, GREETING, ITEMS, TITLE, UPLOAD_CHUNK
+
+IMPORTS = "from litestar import Litestar, get"
+PACKAGE = "litestar"
+PLAIN: dict[str, Any] = {"openapi_config": None, "logging_config": None, "request_max_body_size": None}
+
+
+@get("/", media_type=MediaType.TEXT)
+async def hello() -> str:
+    return GREETING
+
+
+@get("/json")
+async def data() -> dict[str, Any]:
+    return DATA
+
+
+@get("/greet/{name:str}", media_type=MediaType.TEXT)
+async def greet(name: str) -> str:
+    return f"Hello, {name}!"
+
+
+@get("/search", media_type=MediaType.TEXT)
+async def search(q: str, page: str) -> str:
+    return f"{q} page {page}"
+
+
+@dataclass
+class Person:
+    name: str
+    email: str
+
+
+@post("/form", media_type=MediaType.TEXT, status_code=200)
+async def form(data: Annotated[Person, Body(media_type=RequestEncodingType.URL_ENCODED)]) -> str:
+    return f"{data.name} {data.email}"
+
+
+@post("/echo", status_code=200)
+async def echo(data: dict[str, Any]) -> dict[str, Any]:
+    return data
+
+
+@post("/upload", media_type=MediaType.TEXT, status_code=200)
+async def upload(data: Annotated[dict[str, UploadFile], Body(media_type=RequestEncodingType.MULTI_PART)]) -> str:
+    size = 0
+    while chunk := await data["file"].read(len(UPLOAD_CHUNK)):
+        size += len(chunk)
+    return str(size)
+
+
+@get("/stream")
+async def stream() -> Stream:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(CHUNK_COUNT):
+            yield CHUNK
+
+    return Stream(chunks())
+
+
+@get("/counter", media_type=MediaType.TEXT)
+async def counter(request: Request) -> str:
+    visits = request.session.get("visits", 0) + 1
+    request.session["visits"] = visits
+    return str(visits)
+
+
+@get("/page")
+async def page() -> Template:
+    return Template("page.html", context={"title": TITLE, "items": ITEMS})
+
+
+@get("/events")
+async def events() -> ServerSentEvent:
+    async def source() -> AsyncIterator[str]:
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        queue.put_nowait(FIRST_EVENT)
+        while True:
+            yield await queue.get()
+
+    return ServerSentEvent(source())
+
+
+@websocket("/echo")
+async def socket(socket: WebSocket) -> None:
+    await socket.accept()
+    try:
+        while True:
+            await socket.send_text(await socket.receive_text())
+    except WebSocketDisconnect:
+        pass
+
+
+app = Litestar(
+    [hello, data, greet, search, form, echo, upload, stream, page, events, socket],
+    template_config=TemplateConfig(directory=Path(__file__).parent / "templates", engine=JinjaTemplateEngine),
+    **PLAIN,
+)
+session_app = Litestar([counter], middleware=[ServerSideSessionConfig().middleware], **PLAIN)
+
+
+def routes(count: int) -> Litestar:
+    def handler(number: int) -> Any:
+        @get(f"/route_{number}", media_type=MediaType.TEXT)
+        async def answer() -> str:
+            return str(number)
+
+        return answer
+
+    return Litestar([handler(number) for number in range(count)], **PLAIN)

@@ -1,0 +1,115 @@
+"""Microdot: its ASGI application, limits lifted for the upload and the multipart buffer enlarged as it advises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from microdot.asgi import Microdot, Request, with_websocket
+from microdot.jinja import Template
+from microdot.multipart import FormDataIter
+from microdot.session import Session, with_session
+from microdot.sse import with_sse
+
+from benchmarks.workloads import CHUNK, CHUNK_COUNT, DATA, FIRST_EVENT, GREETING, ITEMS, TITLE, UPLOAD_CHUNK, UPLOAD_SIZE
+
+IMPORTS = "from microdot.asgi import Microdot"
+PACKAGE = "microdot"
+
+Request.max_content_length = 2 * UPLOAD_SIZE
+FormDataIter.buffer_size = len(UPLOAD_CHUNK)
+Template.initialize(str(Path(__file__).parent / "templates"), enable_async=True)
+app = Microdot()
+Session(app, secret_key="a secret of thirty-two characters")
+
+
+@app.get("/")
+async def hello(request: Request) -> str:
+    return GREETING
+
+
+@app.get("/json")
+async def data(request: Request) -> dict[str, Any]:
+    return DATA
+
+
+@app.get("/greet/<name>")
+async def greet(request: Request, name: str) -> str:
+    return f"Hello, {name}!"
+
+
+@app.get("/search")
+async def search(request: Request) -> str:
+    return f"{request.args['q']} page {request.args['page']}"
+
+
+@app.post("/form")
+async def form(request: Request) -> str:
+    return f"{request.form['name']} {request.form['email']}"
+
+
+@app.post("/echo")
+async def echo(request: Request) -> Any:
+    return request.json
+
+
+@app.post("/upload")
+async def upload(request: Request) -> str:
+    size = 0
+    async for _, file in FormDataIter(request):
+        while chunk := await file.read(len(UPLOAD_CHUNK)):
+            size += len(chunk)
+    return str(size)
+
+
+@app.get("/stream")
+async def stream(request: Request) -> AsyncIterator[bytes]:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(CHUNK_COUNT):
+            yield CHUNK
+
+    return chunks()
+
+
+@app.get("/counter")
+@with_session
+async def counter(request: Request, session: Any) -> str:
+    session["visits"] = session.get("visits", 0) + 1
+    session.save()
+    return str(session["visits"])
+
+
+@app.get("/page")
+async def page(request: Request) -> Any:
+    return await Template("page.html").render_async(title=TITLE, items=ITEMS), {"Content-Type": "text/html"}
+
+
+@app.get("/events")
+@with_sse
+async def events(request: Request, sse: Any) -> None:
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    queue.put_nowait(FIRST_EVENT)
+    while True:
+        await sse.send(await queue.get())
+
+
+@app.get("/echo")
+@with_websocket
+async def socket(request: Request, ws: Any) -> None:
+    while True:
+        await ws.send(await ws.receive())
+
+
+def routes(count: int) -> Microdot:
+    def handler(number: int) -> Any:
+        async def answer(request: Request) -> str:
+            return str(number)
+
+        return answer
+
+    many = Microdot()
+    for number in range(count):
+        many.get(f"/route_{number}")(handler(number))
+    return many

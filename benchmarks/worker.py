@@ -1,0 +1,175 @@
+"""The process that is measured: one framework, one core, taking its orders as lines of JSON.
+
+``python -m benchmarks.worker PEER`` answers every line on standard input (``{"do": ..., ...}``) with one line on standard
+output. Each framework has a process of its own, so that none pays for what another one imported, and the caller takes
+turns among them, so that a busy moment of the machine hits all of them alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import importlib
+import importlib.metadata
+import json
+import logging
+import os
+import resource
+import sys
+import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
+
+from benchmarks import inprocess
+from benchmarks.inprocess import App, Lifespan
+from benchmarks.workloads import EVENTS, WORKLOADS, Workload, route, upload
+
+
+class Worker:
+    """The apps of one framework, started up and ready to be asked."""
+
+    def __init__(self, peer: str, stack: AsyncExitStack) -> None:
+        self.module = importlib.import_module(f"benchmarks.apps.{peer}")
+        self.stack = stack
+        self.apps: dict[str, App] = {}
+        self.cookie: bytes | None = None
+        self.workloads = dict(WORKLOADS)
+
+    async def app(self, workload: str) -> App:
+        """Return the app that answers a workload, started up."""
+        if workload not in self.apps:
+            apps = getattr(self.module, "APPS", None)
+            if apps is not None:  # the hand-written ones know nothing of a lifespan
+                self.apps[workload] = apps[workload]
+            else:
+                app = getattr(self.module, "session_app", None) if workload == "session" else None
+                self.apps[workload] = await self._started(app or self.module.app)
+        return self.apps[workload]
+
+    async def _started(self, app: App) -> App:
+        for started in self.apps.values():
+            if started is app:
+                return app
+        await self.stack.enter_async_context(Lifespan(app))
+        return app
+
+    async def info(self) -> dict[str, Any]:
+        """Tell what the framework is."""
+        package = self.module.PACKAGE
+        try:
+            version = importlib.metadata.version(package) if package else ""
+        except importlib.metadata.PackageNotFoundError:
+            version = "this tree"
+        return {
+            "version": version,
+            "imports": self.module.IMPORTS,
+            "missing": getattr(self.module, "MISSING", {}),
+            "notes": getattr(self.module, "NOTES", {}),
+        }
+
+    async def check(self, workload: str, units: int | None = None, routes: int | None = None) -> dict[str, Any]:
+        """Ask once and check the answer; a session is started, many routes are set up."""
+        if workload == "route":
+            many = self.module.routes(routes)
+            self.apps["route"] = many if hasattr(self.module, "APPS") else await self._started(many)
+            self.workloads["route"] = route((routes or 0) // 2)
+        if workload == "upload" and units:
+            self.workloads["upload"] = upload(units)
+        asked = self.workloads[workload]
+        if workload == "session":
+            self.cookie = await inprocess.start_session(await self.app(workload), asked)
+        else:
+            await inprocess.ask(await self.app(workload), asked, units=3 if asked.method == "WEBSOCKET" else None)
+        return {}
+
+    async def _run(self, workload: str, count: int) -> None:
+        asked = self.workloads[workload]
+        if asked.method == "WEBSOCKET":
+            await inprocess.drive_socket(await self.app(workload), asked, count)
+        else:
+            cookie = self.cookie if workload == "session" else None
+            await inprocess.drive(await self.app(workload), asked, count, cookie)
+
+    async def cpu(self, workload: str, count: int) -> dict[str, Any]:
+        """Tell the CPU seconds that ``count`` requests (or messages of one WebSocket) take, system calls included."""
+        gc.collect()
+        gc.freeze()
+        started = time.process_time()
+        await self._run(workload, count)
+        return {"seconds": time.process_time() - started}
+
+    async def instructions(self, workload: str, counts: list[int], library: str) -> dict[str, Any]:
+        """Run each of ``counts`` requests under callgrind and let it dump what each run took."""
+        callgrind = ctypes.CDLL(library)
+        await self._run(workload, 20)
+        gc.collect()
+        gc.freeze()
+        callgrind.start()
+        await self._run(workload, 5)
+        for count in counts:
+            callgrind.reset()
+            await self._run(workload, count)
+            callgrind.dump()
+        callgrind.stop()
+        return {"pid": os.getpid()}
+
+    async def idle(self, what: str, warm: int, count: int) -> dict[str, Any]:
+        """Tell the resident bytes that each idle connection adds: the growth from ``warm`` to ``warm + count`` of them."""
+        app = await self.app(what)
+        hold = inprocess.hold_streams if what == "events" else inprocess.hold_sockets
+        first = await hold(app, warm)
+        before = _resident_bytes()
+        second = await hold(app, count)
+        grown = _resident_bytes() - before
+        await inprocess.release(first + second)
+        return {"bytes": grown / count}
+
+    async def peak(self, workload: str, units: int) -> dict[str, Any]:
+        """Tell by how many bytes the process's peak grows in one run (for uploads)."""
+        asked = upload(units) if workload == "upload" else replace(WORKLOADS[workload], units=units)
+        await inprocess.ask(await self.app(workload), upload(1) if workload == "upload" else asked)
+        gc.collect()
+        before = _resident_bytes(peak=True)
+        await inprocess.ask(await self.app(workload), asked)
+        return {"bytes": _resident_bytes(peak=True) - before}
+
+    async def events(self) -> dict[str, Any]:
+        """Check the event stream."""
+        await inprocess.release(await inprocess.hold_streams(await self.app("events"), 1))
+        return {"path": EVENTS.path}
+
+
+def _resident_bytes(*, peak: bool = False) -> int:
+    gc.collect()
+    if peak:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+async def serve(peer: str) -> None:
+    """Carry out orders until standard input ends."""
+    async with AsyncExitStack() as stack:
+        worker = Worker(peer, stack)
+        _say({"ready": peer})
+        for line in sys.stdin:
+            order = json.loads(line)
+            do = getattr(worker, order.pop("do"))
+            try:
+                _say(await do(**order))
+            except Exception as error:  # the caller decides what a wrong answer means
+                _say({"error": f"{type(error).__name__}: {error}"})
+
+
+def _say(answer: dict[str, Any]) -> None:
+    os.write(_OUTPUT, json.dumps(answer).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    # Whatever a framework prints must not get between the answers.
+    _OUTPUT = os.dup(1)
+    os.dup2(2, 1)
+    logging.disable(logging.CRITICAL)
+    asyncio.run(serve(sys.argv[1]))

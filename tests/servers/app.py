@@ -1,0 +1,228 @@
+"""The application of the server matrix: one handler for each thing that a server could get wrong.
+
+What happens inside is written to files under `MICROPIE_TEST_NOTES`, one file for each test's token, so that a test
+in another process can wait for it; a file `<token>.go` lets a waiting handler go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+from micropie import App, ConnectionClosed, FromSession, ServerSentEvent, UploadedFile, WebSocket, event_stream, methods
+
+NOTES = Path(os.environ.get("MICROPIE_TEST_NOTES", "."))
+
+
+def note(token: str, line: str) -> None:
+    with (NOTES / token).open("a") as file:
+        file.write(line + "\n")
+
+
+async def gone(token: str) -> None:
+    """Wait until the test says go."""
+    path = NOTES / f"{token}.go"
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nobody let {token} go")
+        await asyncio.sleep(0.01)
+
+
+class Basics:
+    async def ready(self) -> str:
+        return "ready"
+
+    async def hello(self, name: str = "World") -> str:
+        return f"Hello, {name}!"
+
+    async def segments(self, *args: str) -> list[str]:
+        return list(args)
+
+    async def query(self, number: int, text: str = "") -> dict[str, Any]:
+        return {"number": number, "text": text}
+
+    async def members(self, name: str, age: int) -> dict[str, Any]:
+        return {"name": name, "age": age}
+
+    async def raw(self) -> bytes:
+        return await self.request.body()
+
+    @methods("POST")
+    async def only_post(self) -> None:
+        return None
+
+    def thread(self) -> bool:
+        return threading.current_thread() is threading.main_thread()
+
+    async def fails(self) -> None:
+        raise RuntimeError("a secret")
+
+    async def tasks(self) -> int:
+        return len(asyncio.all_tasks())
+
+
+class Streams:
+    async def steps(self, token: str) -> AsyncIterator[str]:
+        yield "one"
+        await gone(token)
+        yield "two"
+
+    async def endless(self, token: str) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 100
+                await asyncio.sleep(0.05)
+        finally:
+            note(token, "finally")
+
+    async def silent(self, token: str) -> AsyncIterator[bytes]:
+        try:
+            yield b"x"
+            await asyncio.Event().wait()
+        finally:
+            note(token, "finally")
+
+    def plain(self, token: str) -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 100
+                time.sleep(0.05)
+        finally:
+            note(token, "finally")
+
+    async def breaks(self) -> AsyncIterator[bytes]:
+        yield b"part"
+        raise RuntimeError("a secret")
+
+    async def events(self, token: str) -> Any:
+        last = self.request.headers.get("last-event-id", "none")  # type: ignore[attr-defined]
+
+        async def source() -> AsyncIterator[Any]:
+            try:
+                yield ServerSentEvent(f"after {last}\nsecond line", event="hello", id="7")
+                await gone(token)
+                yield {"n": 1}
+                await asyncio.Event().wait()
+            finally:
+                note(token, "finally")
+
+        return event_stream(source(), ping=0.1)
+
+
+class Uploads:
+    async def upload(self, file: UploadedFile, text: str = "") -> dict[str, Any]:
+        digest, size = hashlib.sha256(), 0
+        async for chunk in file:
+            digest.update(chunk)
+            size += len(chunk)
+        return {"name": file.filename, "size": size, "sha256": digest.hexdigest(), "text": text}
+
+    async def slow_upload(self, token: str, file: UploadedFile) -> dict[str, int]:
+        note(token, "started")
+        await gone(token)
+        return {"size": sum([len(chunk) async for chunk in file])}
+
+    async def cut_upload(self, token: str, file: UploadedFile) -> None:
+        note(token, "started")
+        try:
+            async for _ in file:
+                pass
+            note(token, "whole")
+        except ConnectionClosed:
+            note(token, "ConnectionClosed")
+            raise
+
+    async def unread(self, file: UploadedFile) -> str:
+        return f"not read: {file.filename}"
+
+    async def never_runs(self, token: str, name: str) -> None:
+        note(token, "ran")
+
+
+class Sessions:
+    async def login(self, name: str) -> str:
+        self.request.session["name"] = name
+        self.request.regenerate_session()  # type: ignore[attr-defined]
+        return "in"
+
+    async def whoami(self, name: FromSession) -> str:
+        return str(name)
+
+    async def logout(self) -> str:
+        self.request.session.clear()
+        return "out"
+
+    async def ws_login(self, ws: WebSocket, name: str) -> None:
+        self.request.session["name"] = name
+        await ws.accept()
+
+    async def ws_whoami(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_json(self.request.session)
+
+
+class Sockets:
+    async def ws_index(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text("index")
+
+    async def ws_echo(self, ws: WebSocket, token: str = "") -> None:
+        await ws.accept()
+        try:
+            async for message in ws:
+                if isinstance(message, str):
+                    await ws.send_text(message)
+                else:
+                    await ws.send_bytes(message)
+        finally:
+            note(token, "finally")
+
+    async def ws_json(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_json({"got": await ws.receive_json()})
+
+    async def ws_chat(self, ws: WebSocket) -> None:
+        await ws.accept(subprotocol="chat.v2" if "chat.v2" in ws.subprotocols else None)
+
+    async def ws_refuses(self, ws: WebSocket) -> None:
+        await ws.close(1008)
+
+    async def ws_closes(self, ws: WebSocket, code: int, reason: str) -> None:
+        await ws.accept()
+        await ws.close(code, reason)
+
+    async def ws_fails(self, ws: WebSocket) -> None:
+        await ws.accept()
+        raise RuntimeError("a secret")
+
+    async def ws_closed(self, ws: WebSocket, token: str) -> None:
+        await ws.accept()
+        try:
+            await ws.receive_text()
+        except ConnectionClosed as closed:
+            note(token, f"{closed.code} {closed.reason}".strip())
+            raise
+
+
+class Root(Basics, Streams, Uploads, Sessions, Sockets, App):
+    pass
+
+
+async def started() -> None:
+    note("lifespan", "startup")
+
+
+def stopped() -> None:
+    note("lifespan", "shutdown")
+
+
+app = Root(max_body_size=2**20, max_upload_size=128 * 2**20, body_timeout=2.0)
+app.startup_handlers.append(started)
+app.shutdown_handlers.append(stopped)

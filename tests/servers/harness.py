@@ -1,0 +1,295 @@
+"""Real servers in processes of their own, and a client on a raw socket that sees every byte."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to serve the application, and what is a fact of that server and not of the application."""
+
+    name: str
+    requires: str
+    command: tuple[str, ...]
+    lifespan: bool = True
+    buffers_bodies: bool = False
+    """Reads a whole body before it calls the application (so: no early answer, no back-pressure, no 408)."""
+    continues_at_once: bool = False
+    """Answers `Expect: 100-continue` itself, before the application asks for the body."""
+    leaves_broken_streams_open: bool = False
+    """Does not close the connection when the application returns in the middle of a response."""
+    finishes_streams: bool = True
+    """Lets an open stream run its `finally` when the server stops."""
+    passes_reasons: bool = False
+    """Hands the reason of a client's WebSocket close to the application."""
+
+
+UVICORN = ("uvicorn", "{app}", "--host", HOST, "--port", "{port}", "--log-level", "warning", "--no-access-log")
+UVICORN_ENDS = ("--timeout-graceful-shutdown", "1")
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("uvicorn-h11", "uvicorn", (*UVICORN, *UVICORN_ENDS, "--http", "h11"), passes_reasons=True),
+        Kind("uvicorn-httptools", "httptools", (*UVICORN, *UVICORN_ENDS, "--http", "httptools"), passes_reasons=True),
+        Kind(
+            "hypercorn",
+            "hypercorn",
+            ("hypercorn", "{app}", "--bind", f"{HOST}:{{port}}", "--graceful-timeout", "1"),
+            continues_at_once=True,
+        ),
+        Kind(
+            "daphne",
+            "daphne",
+            ("daphne", "{app}", "--bind", HOST, "--port", "{port}", "--verbosity", "0"),
+            lifespan=False,
+            buffers_bodies=True,
+            continues_at_once=True,
+            leaves_broken_streams_open=True,
+        ),
+        Kind(
+            "granian",
+            "granian",
+            ("granian", "{app}", "--interface", "asgi", "--host", HOST, "--port", "{port}", "--no-access-log")
+            + ("--log-level", "warning", "--workers-kill-timeout", "1"),
+        ),
+    )
+}
+
+
+def installed(kind: Kind) -> bool:
+    return importlib.util.find_spec(kind.requires) is not None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """A server process. What it logs is in `log`; what its application notes is in the files of `notes`."""
+
+    kind: Kind
+    folder: Path
+    app: str = "tests.servers.app:app"
+    env: Mapping[str, str] = field(default_factory=dict)
+    port: int = 0
+
+    def __enter__(self) -> Server:
+        self.notes = self.folder / "notes"
+        self.notes.mkdir(parents=True, exist_ok=True)
+        self.log = self.folder / "log.txt"
+        for attempt in range(3):
+            self.port = free_port()
+            self._spawn()
+            if self._ready():
+                return self
+            self.stop()
+            print(f"{self.kind.name} did not come up, attempt {attempt + 1}:\n{self.log.read_text()}")
+        raise RuntimeError(f"{self.kind.name} does not come up:\n{self.log.read_text()}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _spawn(self) -> None:
+        command = [part.format(app=self.app, port=self.port) for part in self.kind.command]
+        environment = {
+            **os.environ,
+            "MICROPIE_TEST_NOTES": str(self.notes),
+            "PYTHONPATH": self._python_path(),
+            **self.env,
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @staticmethod
+    def _python_path() -> str:
+        return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+
+    def _ready(self, timeout: float = 20.0) -> bool:
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                with self.connect(timeout=5.0) as client:
+                    return client.ask("GET", "/ready").status == 200
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.05)
+        return False
+
+    def stop(self, timeout: float = 10.0) -> int | None:
+        """End the server as a supervisor does; returns its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(timeout)
+            return None
+
+    @property
+    def worker(self) -> int:
+        """The process that runs the application: Granian starts one for it."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[-1]) if children else self.process.pid
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://{HOST}:{self.port}"
+
+    def connect(self, timeout: float = 10.0) -> RawClient:
+        return RawClient(self.port, timeout)
+
+    # What the application notes is how a test looks into the server's process.
+
+    @staticmethod
+    def token() -> str:
+        """A name for one test's notes."""
+        return uuid.uuid4().hex
+
+    def noted(self, token: str) -> list[str]:
+        """What the application noted under `token`."""
+        path = self.notes / token
+        return path.read_text().splitlines() if path.exists() else []
+
+    def wait_for(self, token: str, line: str, timeout: float = 10.0) -> list[str]:
+        """Wait until the application noted `line`; returns all its notes."""
+        deadline = time.monotonic() + timeout
+        while line not in (notes := self.noted(token)):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{line!r} was not noted, only {notes}\n{self.log.read_text()[-3000:]}")
+            time.sleep(0.01)
+        return notes
+
+    def go(self, token: str) -> None:
+        """Let a handler go on that waits for the test."""
+        (self.notes / f"{token}.go").touch()
+
+
+@dataclass
+class RawResponse:
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8")
+
+
+class RawClient:
+    """One connection to a server, written and read byte by byte."""
+
+    def __init__(self, port: int, timeout: float = 10.0) -> None:
+        self.socket = socket.create_connection((HOST, port), timeout=timeout)
+        self.reader = self.socket.makefile("rb")
+
+    def __enter__(self) -> RawClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.reader.close()
+        self.socket.close()
+
+    def send(self, data: bytes | memoryview) -> None:
+        self.socket.sendall(data)
+
+    def send_head(self, method: str, target: str, headers: Iterable[tuple[str, str]] = ()) -> None:
+        """Send the request line and the headers."""
+        lines = [f"{method} {target} HTTP/1.1", f"host: {HOST}:{self.socket.getpeername()[1]}"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        self.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+
+    def send_chunk(self, data: bytes) -> None:
+        """Send one chunk of a chunked body; an empty one ends it."""
+        self.send(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def ask(
+        self, method: str, target: str, headers: Iterable[tuple[str, str]] = (), body: bytes | None = None
+    ) -> RawResponse:
+        """A whole request and its whole response."""
+        length = [] if body is None else [("content-length", str(len(body)))]
+        self.send_head(method, target, [*headers, *length])
+        if body:
+            self.send(body)
+        return self.read(method)
+
+    def read(self, method: str = "GET") -> RawResponse:
+        """Read one whole response."""
+        response = self.read_head()
+        if method != "HEAD" and response.status >= 200 and response.status not in (204, 304):
+            response.body = self._read_body(response)
+        return response
+
+    def read_head(self) -> RawResponse:
+        """Read a status line and the headers: of an interim response too."""
+        line = self.reader.readline()
+        if not line:
+            raise ConnectionError("the server closed the connection")
+        headers = []
+        while (header := self.reader.readline()) not in (b"\r\n", b""):
+            name, _, value = header.decode("latin-1").partition(":")
+            headers.append((name.strip(), value.strip()))
+        return RawResponse(int(line.split(b" ")[1]), headers)
+
+    def _read_body(self, response: RawResponse) -> bytes:
+        length = response.header("content-length")
+        if length is not None:
+            return self.reader.read(int(length))
+        if (response.header("transfer-encoding") or "").lower() != "chunked":
+            return self.reader.read()
+        body = b""
+        while chunk := self.read_chunk():
+            body += chunk
+        return body
+
+    def read_chunk(self) -> bytes:
+        """One chunk of a chunked body; empty at the proper end, `ConnectionError` when it breaks off."""
+        line = self.reader.readline()
+        if not line:
+            raise ConnectionError("the response broke off")
+        size = int(line.split(b";")[0], 16)
+        data = self.reader.read(size)
+        if len(data) < size or self.reader.readline() != b"\r\n":
+            raise ConnectionError("the response broke off")
+        return data

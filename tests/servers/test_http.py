@@ -1,0 +1,180 @@
+"""Plain requests on every server."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from tests.servers.harness import Server
+
+JSON = [("content-type", "application/json")]
+FORM = [("content-type", "application/x-www-form-urlencoded")]
+
+
+def test_a_page(server: Server) -> None:
+    response = httpx.get(f"{server.url}/hello/Alice")
+    assert (response.status_code, response.text) == (200, "Hello, Alice!")
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.headers["content-length"] == "13"
+
+
+def test_head_has_the_content_length_of_get_and_no_body(server: Server) -> None:
+    with server.connect() as client:
+        head = client.ask("HEAD", "/hello/Alice")
+        assert (head.status, head.header("content-length"), head.body) == (200, "13", b"")
+        # Had a body been sent, it would stand before the next status line.
+        assert client.ask("GET", "/hello/Bob").text == "Hello, Bob!"
+
+
+@pytest.mark.parametrize(
+    ("target", "segments"),
+    [
+        ("/segments/a/b", ["a", "b"]),
+        ("/segments/a%2Fb/c", ["a/b", "c"]),
+        ("/segments/%C3%A9%20x", ["é x"]),
+        ("/segments/a+b", ["a+b"]),
+        ("/segments/%EF%BF%BD", ["\ufffd"]),
+        ("/segments/a//b", ["a", "", "b"]),
+        ("/segments/a/", ["a"]),
+    ],
+)
+def test_path_segments(server: Server, target: str, segments: list[str]) -> None:
+    with server.connect() as client:
+        response = client.ask("GET", target)
+    assert (response.status, json.loads(response.body)) == (200, segments)
+
+
+def test_a_path_that_is_no_utf8_is_400(server: Server) -> None:
+    with server.connect() as client:
+        assert client.ask("GET", "/segments/%FF").status == 400
+
+
+def test_a_query(server: Server) -> None:
+    response = httpx.get(f"{server.url}/query?number=7&text=%C3%A9+x%26&number=8")
+    assert response.json() == {"number": 7, "text": "é x&"}
+    assert httpx.get(f"{server.url}/query?number=x").status_code == 400
+    assert httpx.get(f"{server.url}/query").text == "400 Bad Request: Missing required parameter 'number'"
+
+
+def test_errors(server: Server) -> None:
+    missing = httpx.get(f"{server.url}/nope")
+    assert (missing.status_code, missing.text) == (404, "404 Not Found")
+    wrong = httpx.get(f"{server.url}/only_post")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST, OPTIONS")
+    failed = httpx.get(f"{server.url}/fails")
+    assert failed.status_code == 500
+    assert "secret" not in failed.text
+    assert "a secret" in server.log.read_text()
+
+
+def test_204_has_neither_body_nor_length(server: Server) -> None:
+    with server.connect() as client:
+        response = client.ask("POST", "/only_post", body=b"")
+        assert (response.status, response.header("content-length")) == (204, None)
+        assert client.ask("GET", "/ready").text == "ready"
+
+
+def test_a_plain_function_runs_in_a_thread(server: Server) -> None:
+    assert httpx.get(f"{server.url}/thread").json() is False
+
+
+def test_json_and_forms(server: Server) -> None:
+    with server.connect() as client:
+        for headers, body in ((JSON, b'{"name": "\xc3\xa9", "age": 3}'), (FORM, b"name=%C3%A9&age=3")):
+            response = client.ask("POST", "/members", headers, body)
+            assert (response.status, json.loads(response.body)) == (200, {"name": "é", "age": 3})
+        assert client.ask("POST", "/members", JSON, b'{"name": ').status == 400
+        assert client.ask("POST", "/members", JSON, b'{"name": "x", "age": "3"}').status == 400
+        assert client.ask("GET", "/ready").text == "ready"
+
+
+def test_a_chunked_request_body(server: Server) -> None:
+    with server.connect() as client:
+        for path, headers, parts, answer in (
+            ("/raw", [], [b"one ", b"two ", b"\0" * 70_000], b"one two " + b"\0" * 70_000),
+            ("/members", FORM, [b"name=", b"x&ag", b"e=3"], b'{"name":"x","age":3}'),
+        ):
+            client.send_head("POST", path, [*headers, ("transfer-encoding", "chunked")])
+            for part in parts:
+                client.send_chunk(part)
+            client.send_chunk(b"")
+            assert client.read("POST").body == answer
+
+
+def test_the_connection_is_kept_after_an_early_413(server: Server) -> None:
+    body = b"x" * (2**20 + 1)
+    with server.connect() as client:
+        for path in ("/raw", "/members"):
+            response = client.ask("POST", path, FORM, body)
+            assert (response.status, response.text) == (413, "413 Content Too Large")
+            assert client.ask("GET", "/ready").text == "ready"
+
+
+def test_a_chunked_body_that_is_too_large_is_413(server: Server) -> None:
+    with server.connect() as client:
+        client.send_head("POST", "/raw", [("transfer-encoding", "chunked")])
+        for _ in range(17):
+            client.send_chunk(b"x" * 2**16)
+        client.send_chunk(b"")
+        assert client.read("POST").status == 413
+        assert client.ask("GET", "/ready").text == "ready"
+
+
+def test_expect_100_continue(server: Server) -> None:
+    expect = ("expect", "100-continue")
+    with server.connect() as client:
+        client.send_head("POST", "/raw", [expect, ("content-length", "5")])
+        assert client.read_head().status == 100
+        client.send(b"hello")
+        assert client.read("POST").text == "hello"
+
+
+def test_a_body_that_is_refused_is_not_asked_for(server: Server) -> None:
+    with server.connect() as client:
+        client.send_head("POST", "/raw", [("expect", "100-continue"), ("content-length", str(2**21))])
+        status = client.read_head().status
+        if server.kind.continues_at_once:
+            # The server asks for the body before the application can refuse it.
+            assert status == 100
+            if server.kind.buffers_bodies:
+                client.send(b"x" * 2**21)
+            status = client.read("POST").status
+        assert status == 413
+
+
+def test_a_client_that_stalls_is_408(server: Server) -> None:
+    with server.connect(timeout=4.0) as client:
+        client.send_head("POST", "/raw", [("content-length", "10")])
+        client.send(b"x")
+        if server.kind.buffers_bodies:
+            # The application is never called, and the server waits as long as the client does.
+            with pytest.raises(TimeoutError):
+                client.read("POST")
+        else:
+            assert client.read("POST").status == 408
+
+
+def test_half_a_body_never_reaches_a_handler(server: Server) -> None:
+    token = server.token()
+    with server.connect() as client:
+        client.send_head("POST", f"/never_runs?token={token}", [*FORM, ("content-length", "20")])
+        client.send(b"name=half")
+    with server.connect() as client:
+        assert client.ask("GET", "/ready").status == 200
+    assert server.noted(token) == []
+
+
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
+    with server.connect() as client:
+        for name in "abc":
+            client.send_head("GET", f"/hello/{name}")
+        assert [client.read().text for _ in "abc"] == ["Hello, a!", "Hello, b!", "Hello, c!"]
+
+
+def test_http_1_0(server: Server) -> None:
+    with server.connect() as client:
+        client.send(b"GET /hello/old HTTP/1.0\r\n\r\n")
+        response = client.read()
+        assert (response.status, response.text) == (200, "Hello, old!")

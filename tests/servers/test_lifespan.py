@@ -1,0 +1,28 @@
+"""Start and stop of every server."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.servers.harness import Kind, Server
+
+
+def test_startup_and_shutdown_handlers_run_once(kind: Kind, tmp_path: Path) -> None:
+    with Server(kind, tmp_path) as server:
+        assert server.noted("lifespan") == (["startup"] if kind.lifespan else [])
+        server.stop()
+        assert server.noted("lifespan") == (["startup", "shutdown"] if kind.lifespan else [])
+
+
+def test_a_stop_with_an_open_stream(kind: Kind, tmp_path: Path) -> None:
+    with Server(kind, tmp_path) as server, server.connect() as client:
+        token = server.token()
+        client.send_head("GET", f"/endless?token={token}")
+        assert client.read_head().status == 200
+        assert client.read_chunk()
+        begun = time.monotonic()
+        assert server.stop() is not None, "the server had to be killed"
+        assert time.monotonic() - begun < 8
+        if kind.finishes_streams:
+            assert server.noted(token) == ["finally"]

@@ -1,0 +1,61 @@
+"""Sessions and their cookie on every server, over HTTP and WebSocket."""
+
+from __future__ import annotations
+
+import json
+from http.cookies import SimpleCookie
+
+import httpx
+from websockets.sync.client import connect
+
+from tests.servers.harness import Server
+
+
+def cookie_of(set_cookie: str) -> str:
+    """The pair that goes back in a `Cookie` header."""
+    return set_cookie.split(";")[0]
+
+
+def test_a_session_goes_round(server: Server) -> None:
+    with httpx.Client(base_url=server.url) as client:
+        assert client.get("/whoami").status_code == 401
+        login = client.get("/login?name=Ann")
+        cookie = SimpleCookie(login.headers["set-cookie"])["session_id"]
+        # Plain HTTP to a loopback host: no Secure, or the cookie would not come back.
+        assert (cookie["path"], cookie["httponly"], cookie["samesite"], cookie["secure"]) == ("/", True, "Lax", "")
+        assert cookie["max-age"] == ""
+        assert login.headers["cache-control"] == "no-store"
+        seen = client.get("/whoami")
+        assert (seen.text, seen.headers["vary"]) == ("Ann", "Cookie")
+        assert "set-cookie" not in seen.headers
+        gone = client.get("/logout")
+        assert "max-age=0" in gone.headers["set-cookie"].lower()
+        assert client.get("/whoami").status_code == 401
+
+
+def test_an_id_that_nobody_issued_is_not_adopted(server: Server) -> None:
+    fixed = "A" * 43
+    login = httpx.get(f"{server.url}/login?name=Ann", headers={"cookie": f"session_id={fixed}"})
+    assert fixed not in login.headers["set-cookie"]
+
+
+def test_a_websocket_reads_the_session_of_its_own_origin_only(server: Server) -> None:
+    login = httpx.get(f"{server.url}/login?name=Ann")
+    cookie = {"cookie": cookie_of(login.headers["set-cookie"])}
+    target = f"{server.ws_url}/whoami"
+    for origin, session in ((None, {"name": "Ann"}), (server.url, {"name": "Ann"}), ("http://evil.example", {})):
+        headers = {**cookie, **({"origin": origin} if origin else {})}
+        with connect(target, additional_headers=headers) as ws:
+            assert json.loads(ws.recv(timeout=5)) == session, origin
+
+
+def test_a_session_that_begins_in_a_handshake(server: Server) -> None:
+    with connect(f"{server.ws_url}/login?name=Bob") as ws:
+        assert ws.response is not None
+        cookie = cookie_of(ws.response.headers["set-cookie"])
+    for _ in range(50):
+        # The handler's end, at which the session is saved, is not seen by the client of the socket.
+        answer = httpx.get(f"{server.url}/whoami", headers={"cookie": cookie})
+        if answer.status_code == 200:
+            break
+    assert answer.text == "Bob"

@@ -1,0 +1,94 @@
+"""Streaming responses and server-sent events on every server."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests.servers.harness import RawClient, Server
+
+
+def test_a_stream_arrives_piece_by_piece(server: Server) -> None:
+    token = server.token()
+    with server.connect() as client:
+        client.send_head("GET", f"/steps?token={token}")
+        head = client.read_head()
+        assert (head.status, head.header("content-length")) == (200, None)
+        # The handler waits before its second piece, so the first one did not wait for it.
+        assert client.read_chunk() == b"one"
+        server.go(token)
+        assert client.read_chunk() == b"two"
+        assert client.read_chunk() == b""
+        assert client.ask("GET", "/ready").text == "ready"
+
+
+@pytest.mark.parametrize("path", ["endless", "silent", "plain"])
+def test_a_client_that_leaves_ends_the_generator(server: Server, path: str) -> None:
+    token = server.token()
+    with server.connect() as client:
+        client.send_head("GET", f"/{path}?token={token}")
+        assert client.read_head().status == 200
+        assert client.read_chunk()
+        assert server.noted(token) == []
+    server.wait_for(token, "finally")
+
+
+def test_a_client_that_resets_the_connection_ends_the_generator(server: Server) -> None:
+    token = server.token()
+    client = server.connect()
+    client.send_head("GET", f"/endless?token={token}")
+    assert client.read_head().status == 200
+    assert client.read_chunk()
+    # Linger zero: the kernel sends RST in place of FIN.
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    client.close()
+    server.wait_for(token, "finally")
+
+
+def test_a_stream_that_breaks_off_does_not_look_complete(server: Server) -> None:
+    with server.connect(timeout=2.0) as client:
+        client.send_head("GET", "/breaks")
+        assert client.read_head().status == 200
+        assert client.read_chunk() == b"part"
+        # What the client sees of it is the server's: a connection that ends, or silence.
+        error = TimeoutError if server.kind.leaves_broken_streams_open else ConnectionError
+        with pytest.raises(error):
+            client.read_chunk()
+    assert "a secret" in server.log.read_text()
+
+
+def test_head_of_a_stream_runs_no_generator(server: Server) -> None:
+    token = server.token()
+    with server.connect() as client:
+        assert client.ask("HEAD", f"/endless?token={token}").status == 200
+        assert client.ask("GET", "/ready").text == "ready"
+    assert server.noted(token) == []
+
+
+def read_until(client: RawClient, end: bytes) -> bytes:
+    data = b""
+    while not data.endswith(end):
+        data += client.read_chunk()
+    return data
+
+
+def test_server_sent_events(server: Server) -> None:
+    token = server.token()
+    with server.connect() as client:
+        client.send_head("GET", f"/events?token={token}", [("last-event-id", "6")])
+        head = client.read_head()
+        assert head.status == 200
+        assert (head.header("content-type") or "").startswith("text/event-stream")
+        assert head.header("cache-control") == "no-cache"
+        assert head.header("x-accel-buffering") == "no"
+        first = read_until(client, b"\n\n").decode()
+        assert sorted(first.strip().split("\n")) == ["data: after 6", "data: second line", "event: hello", "id: 7"]
+        # While the source is idle, comments keep the connection open.
+        assert read_until(client, b"\n\n").startswith(b":")
+        assert read_until(client, b"\n\n").startswith(b":")
+        server.go(token)
+        while (event := read_until(client, b"\n\n")).startswith(b":"):
+            pass
+        assert event == b'data: {"n":1}\n\n'
+    server.wait_for(token, "finally")

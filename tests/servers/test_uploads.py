@@ -1,0 +1,135 @@
+"""Uploads over real sockets on every server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import select
+import time
+
+import pytest
+
+from tests.asgi import BOUNDARY, Part, encode_multipart
+from tests.servers.harness import RawClient, Server
+
+MULTIPART = ("content-type", f"multipart/form-data; boundary={BOUNDARY}")
+MIB = 2**20
+
+
+def halves(size_of_file: int, *before: Part) -> tuple[bytes, bytes]:
+    """What stands before and after the content of a form's last part, a file."""
+    form = encode_multipart([*before, ("file", "blob.bin", "application/octet-stream", b"@")])
+    head, _, tail = form.rpartition(b"@")
+    return head, tail
+
+
+def send_head(client: RawClient, target: str, length: int) -> None:
+    client.send_head("POST", target, [MULTIPART, ("content-length", str(length))])
+
+
+def push(client: RawClient, block: bytes, total: int) -> int:
+    """Send up to `total` bytes until the server takes no more; returns how many it took."""
+    client.socket.setblocking(False)
+    sent, deadline = 0, time.monotonic() + 10
+    try:
+        while sent < total and time.monotonic() < deadline:
+            if not select.select([], [client.socket], [], 0.5)[1]:
+                break
+            sent += client.socket.send(memoryview(block)[: total - sent])
+    finally:
+        client.socket.settimeout(10.0)
+    return sent
+
+
+def test_a_form_with_a_file(server: Server) -> None:
+    body = encode_multipart(
+        [("text", "é"), ("file", "../../etc/päss.txt", "text/plain", b"\0\r\n--" * 1000), ("after", "x")]
+    )
+    with server.connect() as client:
+        answer = json.loads(client.ask("POST", "/upload", [MULTIPART], body).body)
+    digest = hashlib.sha256(b"\0\r\n--" * 1000).hexdigest()
+    assert answer == {"name": "päss.txt", "size": 5000, "sha256": digest, "text": "é"}
+
+
+@pytest.mark.slow
+def test_64_mib_stream_into_a_handler(server: Server) -> None:
+    block = bytes(range(256)) * 256
+    head, tail = halves(64 * MIB)
+    digest = hashlib.sha256()
+    with server.connect(timeout=60.0) as client:
+        send_head(client, "/upload", len(head) + 64 * MIB + len(tail))
+        client.send(head)
+        for _ in range(1024):
+            client.send(block)
+            digest.update(block)
+        client.send(tail)
+        answer = json.loads(client.read("POST").body)
+    assert (answer["size"], answer["sha256"]) == (64 * MIB, digest.hexdigest())
+
+
+def test_a_handler_that_does_not_read_holds_the_client_back(server: Server) -> None:
+    token, total = server.token(), 48 * MIB
+    block = b"x" * 2**16
+    head, tail = halves(total)
+    with server.connect(timeout=30.0) as client:
+        send_head(client, f"/slow_upload?token={token}", len(head) + total + len(tail))
+        client.send(head)
+        sent = push(client, block, total)
+        if server.kind.buffers_bodies:
+            # The server takes everything before it calls the application.
+            assert sent == total
+            assert server.noted(token) == []
+        else:
+            assert server.noted(token) == ["started"]
+            assert sent < total / 2
+        server.go(token)
+        for start in range(sent, total, len(block)):
+            client.send(memoryview(block)[: total - start])
+        client.send(tail)
+        assert json.loads(client.read("POST").body) == {"size": total}
+
+
+def test_an_upload_that_is_cut_off(server: Server) -> None:
+    token = server.token()
+    head, tail = halves(MIB)
+    with server.connect() as client:
+        send_head(client, f"/cut_upload?token={token}", len(head) + MIB + len(tail))
+        client.send(head + b"x" * 300_000)
+        if not server.kind.buffers_bodies:
+            server.wait_for(token, "started")
+    if server.kind.buffers_bodies:
+        # The application is never called on half a body.
+        with server.connect() as client:
+            assert client.ask("GET", "/ready").status == 200
+        assert server.noted(token) == []
+    else:
+        assert server.wait_for(token, "ConnectionClosed") == ["started", "ConnectionClosed"]
+
+
+def test_a_handler_that_never_reads_answers_and_the_connection_goes_on(server: Server) -> None:
+    head, tail = halves(8 * MIB)
+    body = head + b"x" * (8 * MIB) + tail
+    with server.connect() as client:
+        response = client.ask("POST", "/unread", [MULTIPART], body)
+        assert (response.status, response.text) == (200, "not read: blob.bin")
+        assert client.ask("GET", "/ready").text == "ready"
+
+
+def test_an_upload_over_the_limit_is_413_before_it_is_sent(server: Server) -> None:
+    with server.connect() as client:
+        send_head(client, "/upload", 129 * MIB)
+        if server.kind.buffers_bodies:
+            # Nothing happens until all of it is there.
+            client.socket.settimeout(1.0)
+            with pytest.raises(TimeoutError):
+                client.read("POST")
+        else:
+            # The body is dropped for a while first, so that clients which send without reading see the answer.
+            assert client.read("POST").status == 413
+
+
+def test_a_malformed_form_is_400(server: Server) -> None:
+    with server.connect() as client:
+        for body in (b"", b"no boundary", f"--{BOUNDARY}\r\nContent-Disposition: form-data\r\n\r\nx".encode()):
+            assert client.ask("POST", "/upload", [MULTIPART], body).status == 400
+        assert client.ask("GET", "/ready").text == "ready"

@@ -1,0 +1,80 @@
+"""WebSockets on every server, with a client that is not ours."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+from tests.servers.harness import Server
+
+
+def test_echo_of_text_and_bytes(server: Server) -> None:
+    token = server.token()
+    with connect(f"{server.ws_url}/echo?token={token}") as ws:
+        for message in ("hi", "é" * 1000, b"\x00\xff", "", "x" * 200_000, b"y" * 200_000):
+            ws.send(message)
+            assert ws.recv(timeout=5) == message
+    server.wait_for(token, "finally")
+
+
+def test_index_and_json(server: Server) -> None:
+    with connect(f"{server.ws_url}/") as ws:
+        assert ws.recv(timeout=5) == "index"
+    with connect(f"{server.ws_url}/json") as ws:
+        ws.send('{"a": [1, "\u00e9"]}')
+        assert json.loads(ws.recv(timeout=5)) == {"got": {"a": [1, "é"]}}
+
+
+def test_a_subprotocol_is_chosen(server: Server) -> None:
+    for offered, chosen in ((["chat.v1", "chat.v2"], "chat.v2"), (["chat.v1"], None), (None, None)):
+        subprotocols = [Subprotocol(name) for name in offered] if offered else None
+        with connect(f"{server.ws_url}/chat", subprotocols=subprotocols) as ws:
+            assert ws.subprotocol == chosen
+
+
+@pytest.mark.parametrize("path", ["refuses", "nope", "_hidden", "closes", "chat/too/many"])
+def test_a_refused_handshake_is_403(server: Server, path: str) -> None:
+    with pytest.raises(InvalidStatus) as refused, connect(f"{server.ws_url}/{path}"):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+def closed_with(server: Server, path: str) -> tuple[int, str]:
+    with connect(f"{server.ws_url}/{path}") as ws, pytest.raises(ConnectionClosed) as closed:
+        ws.recv(timeout=5)
+    assert closed.value.rcvd is not None, "the server closed without a closing handshake"
+    return closed.value.rcvd.code, closed.value.rcvd.reason
+
+
+def test_close_codes_of_the_application(server: Server) -> None:
+    assert closed_with(server, "chat") == (1000, "")
+    assert closed_with(server, "closes?code=4001&reason=bye") == (4001, "bye")
+    assert closed_with(server, "closes?code=1001&reason=") == (1001, "")
+    code, reason = closed_with(server, "closes?code=4002&reason=" + "%C3%A9" * 100)
+    assert (code, reason) == (4002, "é" * 61)
+    code, reason = closed_with(server, "fails")
+    assert code == 1011
+    assert "secret" not in reason
+
+
+def test_close_codes_of_the_client(server: Server) -> None:
+    token = server.token()
+    with connect(f"{server.ws_url}/closed?token={token}") as ws:
+        ws.close(4100, "leaving")
+    reason = " leaving" if server.kind.passes_reasons else ""
+    server.wait_for(token, f"4100{reason}")
+
+
+def test_a_client_that_vanishes_ends_the_handler(server: Server) -> None:
+    token = server.token()
+    ws = connect(f"{server.ws_url}/echo?token={token}")
+    ws.send("hi")
+    assert ws.recv(timeout=5) == "hi"
+    # The library's close() would send a close frame; a client that crashes sends none.
+    ws.socket.shutdown(socket.SHUT_RDWR)
+    server.wait_for(token, "finally", timeout=15.0)

@@ -1,0 +1,131 @@
+"""With the limits lifted, a gigabyte streams through in bounded memory, and an upload that idles costs nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.asgi import BOUNDARY, Part, encode_multipart
+from tests.servers.harness import KINDS, Server, installed
+
+pytestmark = pytest.mark.slow
+
+MIB = 2**20
+GIB = 2**30
+GROWTH = 16 * MIB
+BLOCK = bytes(range(256)) * 256
+FILE: Part = ("file", "big.bin", "application/octet-stream", b"@")
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
+
+
+@pytest.fixture(scope="module", params=[name for name in KINDS if name.startswith("uvicorn")])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    kind = KINDS[request.param]
+    if not installed(kind):
+        pytest.skip(f"{kind.requires} is not installed")
+    with Server(kind, tmp_path_factory.mktemp(kind.name), "tests.servers.large_app:app") as running:
+        yield running
+
+
+def memory(server: Server, name: str) -> int:
+    """`VmRSS` or `VmHWM` of the server, in bytes."""
+    for line in Path(f"/proc/{server.worker}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"no {name}")
+
+
+def forget_peak(server: Server) -> None:
+    """Let `VmHWM` begin anew (Linux: proc_pid_clear_refs(5))."""
+    Path(f"/proc/{server.worker}/clear_refs").write_text("5")
+
+
+def send(server: Server, path: str, parts: list[Part], size: int) -> bytes:
+    """Upload a form whose file `FILE` has `size` bytes, out of one block that is sent again and again."""
+    head, _, tail = encode_multipart(parts).partition(b"@")
+    with server.connect(timeout=120.0) as client:
+        length = len(head) + size + len(tail)
+        client.send_head("POST", path, [("content-type", FORM), ("content-length", str(length))])
+        try:
+            client.send(head)
+            for _ in range(size // len(BLOCK)):
+                client.send(BLOCK)
+            client.send(tail)
+        except (BrokenPipeError, ConnectionResetError):
+            # A response that is ready early ends the connection after a while; it is there to be read.
+            pass
+        return client.read("POST").body
+
+
+def checksum(size: int) -> int:
+    value = 0
+    for _ in range(size // len(BLOCK)):
+        value = zlib.crc32(BLOCK, value)
+    return value
+
+
+SHAPES: dict[str, tuple[str, list[Part], dict[str, str]]] = {
+    "first": ("/upload", [FILE, ("before", "x"), ("after", "y")], {"before": "x", "after": "y"}),
+    "last": ("/last", [("before", "x"), FILE], {"before": "x"}),
+    "between": ("/upload", [("before", "x"), FILE, ("after", "y")], {"before": "x", "after": "y"}),
+}
+
+
+@pytest.mark.parametrize("shape", list(SHAPES))
+def test_a_gigabyte_in_bounded_memory(server: Server, shape: str) -> None:
+    path, parts, fields = SHAPES[shape]
+    # The first upload loads the parser; what is measured is what a large one adds to a small one.
+    assert json.loads(send(server, path, parts, 2 * MIB))["size"] == 2 * MIB
+    forget_peak(server)
+    before = memory(server, "VmRSS")
+    answer = json.loads(send(server, path, parts, GIB))
+    peak = memory(server, "VmHWM")
+    assert answer == {"size": GIB, "crc32": checksum(GIB), **fields}
+    assert peak - before < GROWTH, f"grew by {(peak - before) / MIB:.1f} MiB"
+
+
+@pytest.mark.parametrize("path", ["unread", "nameless"])
+@pytest.mark.parametrize("parts", [[FILE], [FILE, ("after", "y")]], ids=["last", "first"])
+def test_a_gigabyte_that_nobody_reads(server: Server, path: str, parts: list[Part]) -> None:
+    wanted = {"unread": b"not read", "nameless": b"not asked for"}[path]
+    assert send(server, f"/{path}", parts, 2 * MIB) == wanted
+    forget_peak(server)
+    before = memory(server, "VmRSS")
+    assert send(server, f"/{path}", parts, GIB) == wanted
+    peak = memory(server, "VmHWM")
+    assert peak - before < GROWTH, f"grew by {(peak - before) / MIB:.1f} MiB"
+
+
+def cpu_seconds(server: Server) -> float:
+    """User and system time that the server has used."""
+    fields = Path(f"/proc/{server.worker}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+HALVES = {
+    "streamed, the handler waits for more": ("/idle", [FILE]),
+    "streamed, the handler does not read": ("/waits", [FILE]),
+    "spilled, no handler yet": ("/upload", [FILE]),
+    "in a text field": ("/upload", [("before", "@"), FILE]),
+}
+
+
+@pytest.mark.parametrize("shape", list(HALVES))
+def test_an_upload_that_idles_uses_no_cpu(server: Server, shape: str) -> None:
+    path, parts = HALVES[shape]
+    head = encode_multipart(parts).partition(b"@")[0]
+    with server.connect() as client:
+        client.send_head("POST", path, [("content-type", FORM), ("content-length", str(64 * MIB))])
+        client.send(head + b"x" * 200_000)
+        time.sleep(0.5)
+        before = cpu_seconds(server)
+        time.sleep(3.0)
+        used = cpu_seconds(server) - before
+    # What is left is uvicorn's own clock, ten ticks a second.
+    assert used <= 0.03, f"{used:.2f} s of CPU in 3 s"

@@ -1,3 +1,3060 @@
-"""MicroPie: the public methods of a class become the URLs of an ASGI web app."""
+"""MicroPie: the public methods of a class become the URLs of an ASGI web app.
+
+    from micropie import App
+
+    class Root(App):
+        async def index(self):
+            return "Welcome to MicroPie."
+
+    app = Root()          # uvicorn app:app
+
+The way of a request through this module, top to bottom: ``App.__call__`` makes a `Request`, opens it (path, headers, body,
+session), asks the middlewares, finds the handler by the first segment of the path, binds its arguments by name, calls it, and
+gives what it returns to the one response writer. Sections, in this order: errors, JSON, worker threads, sessions, uploads,
+request, WebSocket, middleware, responses, streams, handlers and binding, App, command line.
+
+Only the standard library is needed; jinja2, multipart and orjson are used where they are installed, and imported at first use.
+"""
+# pyright: reportPrivateUsage=false
+# One module is one unit here: its classes may use each other's underscore names.
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import contextlib
+import contextvars
+import datetime
+import enum
+import functools
+import inspect
+import io
+import json
+import logging
+import os
+import re
+import sys
+import time
+import types
+import typing
+import urllib.parse
+import weakref
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Annotated, Any, BinaryIO, Final, NamedTuple, NoReturn, TypeVar
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "SESSION_TIMEOUT",
+    "App",
+    "ConnectionClosed",
+    "FromSession",
+    "HTTPError",
+    "HttpMiddleware",
+    "InMemorySessionBackend",
+    "Request",
+    "ServerSentEvent",
+    "SessionBackend",
+    "UploadedFile",
+    "WebSocket",
+    "WebSocketMiddleware",
+    "WebSocketRequest",
+    "__version__",
+    "current_request",
+    "delete_cookie",
+    "event_stream",
+    "methods",
+    "set_cookie",
+]
+
+_log = logging.getLogger("micropie")
+
+_Scope = MutableMapping[str, Any]
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+_ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+_Pair = tuple[str | bytes, str | bytes]
+_Headers = Mapping[str, str] | Iterable[_Pair]
+_F = TypeVar("_F", bound=Callable[..., Any])
+_T = TypeVar("_T")
+
+SESSION_TIMEOUT: Final = 8 * 3600
+"""Seconds that a session lives after the last request that looked at it: 8 hours."""
+
+_MAX_FIELDS: Final = 1000  # in a query, a form or a multipart body: more would block the loop for seconds
+_MAX_PART_HEADERS: Final = 8  # RFC 7578 needs three
+_MAX_PART_HEADER_SIZE: Final = 4096
+_SPOOL_SIZE: Final = 2**20  # a file larger than this goes to disk
+_CHUNK_SIZE: Final = 2**16
+_DRAIN_SIZE: Final = 64 * 2**20  # what is read and dropped of a body that nobody wanted, so that the client sees the answer
+_THREADS: Final = 40
+_EXPIRE_STEP: Final = 100  # expired sessions that one call removes at most, so that none of them pauses the loop
+_THREAD_PARSE_SIZE: Final = 2**18  # a urlencoded form larger than this is parsed off the loop
+
+_HTML: Final = b"text/html; charset=utf-8"
+_TEXT: Final = b"text/plain; charset=utf-8"
+_JSON: Final = b"application/json"
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# Errors
+# ---------------------------------------------------------------------------------------------------------------------------
+
+
+class HTTPError(Exception):
+    """Ends the request with a status, from wherever it is raised.
+
+    In a WebSocket handler it refuses the handshake, or closes an accepted socket with 1011.
+
+    Args:
+        status: The HTTP status code.
+        body: Anything that a handler may return as a body; None is the short text of the status (``404 Not Found``).
+        headers: Header pairs or a dict.
+    """
+
+    def __init__(self, status: int, body: object = None, headers: _Headers | None = None) -> None:
+        super().__init__(status, body, headers)
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+    def __str__(self) -> str:
+        """Return the text for a log: the body where it is text, else the short text of the status."""
+        return self.body if isinstance(self.body, str) else _status_text(self.status)
+
+
+class ConnectionClosed(Exception):
+    """The other side is gone, or the WebSocket is closed.
+
+    Args:
+        code: The close code as the server reports it (RFC 6455 section 7.4); 1005 where it reports none.
+        reason: The close reason, ``""`` where there is none.
+    """
+
+    def __init__(self, code: int = 1005, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+
+def _status_text(status: int) -> str:
+    from http import HTTPStatus
+
+    try:
+        return f"{int(status)} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _error(status: int, detail: str = "") -> HTTPError:
+    """Return one of the framework's own errors: short plain text, which never repeats what the client sent."""
+    text = _status_text(status)
+    return HTTPError(status, f"{text}: {detail}" if detail else text, [("content-type", _TEXT)])
+
+
+def _is_stray(error: BaseException) -> bool:
+    """Whether an exception is an error of the code that was called, and not a wish of the server that runs it.
+
+    A CancelledError is a wish where this task is being cancelled; otherwise something that the code awaited was cancelled.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or not task.cancelling()
+    return isinstance(error, Exception)
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# JSON
+# ---------------------------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _orjson() -> Any:
+    try:
+        import orjson
+    except ImportError:
+        return None
+    return orjson
+
+
+def _json_default(value: Any) -> Any:
+    """Return what stands for a value that JSON does not know, the same with and without orjson."""
+    from decimal import Decimal
+    from uuid import UUID
+
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, (Decimal, UUID)):
+        return str(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, tuple):  # a named one: orjson leaves it to us
+        return list(typing.cast("tuple[Any, ...]", value))
+    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+        import dataclasses
+
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    raise TypeError(f"{type(value).__name__} is not JSON serializable")
+
+
+def _plain(value: Any) -> Any:
+    """Return a copy in which only what the standard encoder takes is left: text keys, finite numbers."""
+    if isinstance(value, float):
+        return value if value - value == 0.0 else None  # NaN and infinities
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, dict):
+        items = typing.cast("dict[Any, Any]", value).items()
+        return {key if isinstance(key, (str, int)) or key is None else _plain(key): _plain(item) for key, item in items}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in typing.cast("Sequence[Any]", value)]
+    return _plain(_json_default(value))
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number - number != 0.0:
+        raise ValueError("number out of range")
+    return number
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_default).encode
+_decode = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant).decode
+
+
+def _dump_json(value: Any) -> bytes:
+    orjson = _orjson()
+    if orjson is not None:
+        try:
+            return typing.cast(bytes, orjson.dumps(value, _json_default, orjson.OPT_PASSTHROUGH_DATACLASS))
+        except orjson.JSONEncodeError:
+            pass  # big integers, keys that are no text: json takes them
+    try:
+        return _encode(value).encode()
+    except (TypeError, ValueError):  # NaN, keys of other types; what is left after that is the caller's error
+        return _encode(_plain(value)).encode()
+
+
+def _load_json(body: bytes) -> Any:
+    """Parse JSON (RFC 8259) strictly.
+
+    Raises:
+        ValueError: Not JSON: NaN, infinities, a byte order mark, lone surrogates, bytes that are no UTF-8 and nesting that is
+            too deep included.
+    """
+    orjson = _orjson()
+    try:
+        if orjson is not None:
+            return orjson.loads(body)
+        value = _decode(body.decode())
+        if b"\\ud" in body.lower():
+            _encode(value).encode()  # fails on a lone surrogate, as orjson does
+        return value
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# Worker threads
+# ---------------------------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _pool() -> Any:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="micropie")
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+
+
+def _shielded_call(call: Callable[..., _T], args: tuple[Any, ...]) -> _T:
+    try:
+        return call(*args)
+    except StopIteration as error:  # a future cannot carry it: the one who waits would wait for ever
+        raise RuntimeError("a function in a worker thread raised StopIteration") from error
+
+
+async def _in_thread(call: Callable[..., _T], *args: Any) -> _T:
+    """Call a blocking function in a worker thread; a cancellation waits until the call is over.
+
+    Pyodide has no threads: there it runs inline.
+    """
+    if sys.platform == "emscripten":
+        return _shielded_call(call, args)
+    future = asyncio.get_running_loop().run_in_executor(_pool(), _shielded_call, call, args)
+    try:
+        return typing.cast(_T, await asyncio.shield(future))
+    except asyncio.CancelledError:
+        while not future.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+        raise
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# Sessions
+# ---------------------------------------------------------------------------------------------------------------------------
+
+_SCALAR_TYPES = frozenset({str, int, float, bool, bytes, type(None)})
+
+
+def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a deep copy of a session; one that holds only scalars, as most do, costs no `copy.deepcopy`."""
+    for value in data.values():
+        if type(value) not in _SCALAR_TYPES:
+            import copy
+
+            return copy.deepcopy(dict(data))
+    return dict(data)
+
+
+def _new_session_id() -> str:
+    """Return 256 random bits as 43 URL-safe characters."""
+    import base64
+
+    return base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
+
+
+class SessionBackend(abc.ABC):
+    """Where sessions are kept. A backend may also have ``async touch(session_id, timeout)``, which only moves the expiry."""
+
+    @abc.abstractmethod
+    async def load(self, session_id: str) -> dict[str, Any]:
+        """Return the data of a live session, ``{}`` where there is none."""
+
+    @abc.abstractmethod
+    async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+        """Keep the data for `timeout` seconds from now; saving ``{}`` deletes the session."""
+
+
+class InMemorySessionBackend(SessionBackend):
+    """Sessions in the memory of this process: gone with it, and not shared with other workers.
+
+    It hands out and takes in copies, and each call removes a bounded number of expired sessions.
+    """
+
+    def __init__(self) -> None:
+        # One queue for each time-out, in order of expiry: what has expired is always at a queue's front.
+        self._queues: dict[float, OrderedDict[str, tuple[float, dict[str, Any]]]] = {}
+
+    async def load(self, session_id: str) -> dict[str, Any]:
+        """Return a copy of the data of a live session, ``{}`` where there is none."""
+        now = time.monotonic()
+        self._expire(now)
+        for queue in self._queues.values():
+            if session_id in queue:
+                expiry, data = queue[session_id]
+                return _copied(data) if now < expiry else {}
+        return {}
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+        """Keep a copy of the data for `timeout` seconds from now; saving ``{}`` deletes the session."""
+        now = time.monotonic()
+        self._expire(now)
+        self._remove(session_id)
+        if data:
+            self._queues.setdefault(timeout, OrderedDict())[session_id] = (now + timeout, _copied(data))
+
+    async def touch(self, session_id: str, timeout: float) -> None:
+        """Let a live session expire `timeout` seconds from now."""
+        now = time.monotonic()
+        self._expire(now)
+        entry = self._remove(session_id)
+        if entry is not None and now < entry[0]:
+            self._queues.setdefault(timeout, OrderedDict())[session_id] = (now + timeout, entry[1])
+
+    def _remove(self, session_id: str) -> tuple[float, dict[str, Any]] | None:
+        for timeout, queue in self._queues.items():
+            if session_id in queue:
+                entry = queue.pop(session_id)
+                if not queue:
+                    del self._queues[timeout]
+                return entry
+        return None
+
+    def _expire(self, now: float) -> None:
+        for timeout, queue in list(self._queues.items()):
+            for _ in range(_EXPIRE_STEP):
+                session_id = next(iter(queue))
+                if now < queue[session_id][0]:
+                    break
+                del queue[session_id]
+                if not queue:
+                    del self._queues[timeout]
+                    break
+
+
+class _Session:
+    """What one request knows of its session: what was loaded, what it saw first, and what it has made of it."""
+
+    __slots__ = ("_data", "blocked", "given", "id", "renew", "snapshot")
+
+    def __init__(self, session_id: str | None = None, data: dict[str, Any] | None = None, *, blocked: bool = False) -> None:
+        self.id = session_id  # None: not yet known to the backend
+        self.snapshot: dict[str, Any] | None = None  # None: nobody has looked
+        self.renew = False
+        self.given: str | None = None  # the id that `WebSocket.accept` was told to use
+        self.blocked = blocked  # a WebSocket from a foreign page: never saved
+        self._data: dict[str, Any] = data if data is not None else {}
+
+    @property
+    def data(self) -> dict[str, Any]:
+        if self.snapshot is None:
+            self.snapshot = _copied(self._data)
+        return self._data
+
+    @data.setter
+    def data(self, value: dict[str, Any]) -> None:
+        if self.snapshot is None:
+            self.snapshot = self._data
+        self._data = value
+
+    async def commit(self, backend: SessionBackend, timeout: float) -> str | None:
+        """Bring the backend up to date with what this request changed.
+
+        Returns:
+            The id for a new cookie, ``""`` where the cookie is to be expired, None where the client's cookie stays right.
+        """
+        data, before, old = self._data, self.snapshot, self.id
+        if before is None or (data == before and not self.renew):
+            await self._touch(backend, timeout)
+            return None
+        fresh: dict[str, Any] = await backend.load(old) if old is not None and data else {}
+        if old is None or fresh or self.renew or self.given:
+            for key in before.keys() - data.keys():
+                fresh.pop(key, None)
+            fresh.update({key: value for key, value in data.items() if key not in before or before[key] != value})
+        # Nothing in `fresh`: emptied by this request, or ended by another one, and then it stays ended.
+        new = old if old is not None and not self.renew else self.given or _new_session_id()
+        if old is not None and (new != old or not fresh):
+            await backend.save(old, {}, timeout)
+        if not fresh:
+            return "" if old is not None else None
+        await backend.save(new, fresh, timeout)
+        self.id, self.renew, self.snapshot = new, False, _copied(data)
+        return new if new != old else None
+
+    async def _touch(self, backend: SessionBackend, timeout: float) -> None:
+        if self.id is None or self.snapshot is None:
+            return
+        touch = getattr(backend, "touch", None)
+        if touch is not None:
+            await touch(self.id, timeout)
+        elif fresh := await backend.load(self.id):
+            await backend.save(self.id, fresh, timeout)
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# Uploads
+# ---------------------------------------------------------------------------------------------------------------------------
+
+
+class _Settings(NamedTuple):
+    """The limits of one App: bytes, and seconds of waiting; None: no limit."""
+
+    max_body_size: int | None = 16 * 2**20
+    max_upload_size: int | None = 16 * 2**20
+    max_form_field_size: int | None = 2**20
+    body_timeout: float | None = 30.0
+
+
+_DEFAULTS: Final = _Settings()
+
+
+def _check_size(size: int, limit: int | None) -> None:
+    if limit is not None and size > limit:
+        raise _error(413)
+
+
+class _BodyReader:
+    """The one owner of ``receive()``: counts, limits and times what the client sends, and listens for its leaving."""
+
+    __slots__ = (
+        "_ended_event",
+        "_peeked",
+        "_receive",
+        "announced",
+        "ended",
+        "expects_continue",
+        "gone",
+        "kept",
+        "length",
+        "limit",
+        "size",
+        "started",
+        "timeout",
+    )
+
+    def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
+        self._receive = receive
+        self.timeout = timeout  # seconds of waiting for one message
+        self.limit: int | None = None  # bytes
+        self.length: int | None = None  # what Content-Length says
+        self.announced = False
+        self.expects_continue = False
+        self.started = False
+        self.ended = receive is None
+        self.gone = False
+        self.size = 0  # bytes received so far
+        self.kept: bytes | None = None  # the whole body, once it was read
+        self._peeked = b""
+        self._ended_event: asyncio.Event | None = None
+
+    def expect(self, limit: int | None) -> None:
+        """Set the limit, and refuse at once what says that it is larger."""
+        self.limit = limit
+        _check_size(max(self.size, self.length or 0), limit)
+
+    async def _message(self) -> bytes:
+        """Take one message from the server and return its piece of the body, perhaps empty."""
+        if self.gone or self._receive is None:
+            raise ConnectionClosed
+        self.started = True
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.gone = True
+            raise ConnectionClosed
+        piece: bytes = message.get("body") or b""
+        self.size += len(piece)
+        if not message.get("more_body"):
+            self.ended = True
+            if self._ended_event is not None:
+                self._ended_event.set()
+        return piece
+
+    async def chunk(self) -> bytes:
+        """Return the next piece of the body, ``b""`` at its end.
+
+        Raises:
+            HTTPError: 413 past the limit, 408 when nothing came for `timeout` seconds.
+            ConnectionClosed: The client left in the middle of the body.
+        """
+        piece, self._peeked = self._peeked, b""
+        if not piece and not self.ended:
+            try:
+                async with asyncio.timeout(self.timeout):
+                    while not piece and not self.ended:
+                        piece = await self._message()
+            except TimeoutError:
+                raise _error(408) from None
+        _check_size(self.size, self.limit)
+        return piece
+
+    async def read(self) -> bytes:
+        """Return the whole body, and keep it."""
+        if self.kept is None:
+            if self.size and not self._peeked:
+                raise RuntimeError("the body was read already, as a stream or as a multipart form")
+            pieces: list[bytes] = []
+            while piece := await self.chunk():
+                pieces.append(piece)
+            self.kept = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return self.kept
+
+    async def drain(self) -> None:
+        """Read and drop what is left of an announced body: some clients look for the answer only after they sent it all."""
+        if self.ended or not self.announced or (self.expects_continue and not self.started):
+            return
+        last = self.size + _DRAIN_SIZE
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.timeout):
+                while not self.ended and self.size < last:
+                    await self._message()
+
+    async def peek(self) -> None:
+        """Take the first message where no body was announced: there is none in HTTP/1.1, so the client can be listened for."""
+        if not self.started and not self.announced and not self.ended:
+            self._peeked = await self._message()
+
+    async def wait_gone(self) -> bool:
+        """Wait until the body has been read to its end, and then until the client leaves.
+
+        Returns:
+            Whether it left; False where the server does not tell.
+        """
+        if not self.ended:
+            self._ended_event = asyncio.Event()
+            await self._ended_event.wait()
+        with contextlib.suppress(ConnectionClosed):
+            await self._message()
+        return self.gone
+
+
+class _Chunks(asyncio.Queue["bytes | None"]):
+    """A queue of file content that is filled when somebody asks, ends with None, and then gives None for ever."""
+
+    def __init__(self, pull: Callable[[], Awaitable[bytes | None]]) -> None:
+        super().__init__()
+        self._pull = pull
+        self._turn = asyncio.Lock()
+        self._over = False
+
+    async def get(self) -> bytes | None:
+        """Return the next chunk, None at and after the end.
+
+        Raises:
+            ConnectionClosed: The client left before the file was whole.
+        """
+        async with self._turn:
+            if self.empty() and not self._over:
+                self.put_nowait(await self._pull())
+            piece = None if self.empty() else self.get_nowait()
+            self._over = self._over or piece is None
+            return piece
+
+
+class UploadedFile(dict[str, Any]):
+    """One uploaded file: a dict with ``filename``, ``content_type`` and ``content``, and what is handy on top of it.
+
+    ``content`` is an `asyncio.Queue` of ``bytes`` chunks that ends with None. A file that streams into its handler is read
+    from the client as the handler asks for it, by ``content``, ``async for``, `read` or `save`; any other one has been
+    received, and is also there as `file`.
+
+    Args:
+        filename: The name that the client gave; ``filename`` is its safe last component, `raw_filename` the whole.
+        content_type: The media type that the client gave.
+        content: The queue of chunks.
+        file: The received content as a binary file.
+    """
+
+    def __init__(
+        self,
+        filename: str,
+        content_type: str = "application/octet-stream",
+        content: asyncio.Queue[bytes | None] | None = None,
+        *,
+        file: BinaryIO | None = None,
+    ) -> None:
+        queue = content if content is not None else _Chunks(self._read_spooled)
+        super().__init__(filename=_safe_filename(filename), content_type=content_type, content=queue)
+        self.raw_filename = filename
+        self._file = file
+
+    @property
+    def filename(self) -> str:
+        """The last component of what the client sent: joined to a folder, it stays in the folder."""
+        return typing.cast(str, self["filename"])
+
+    @property
+    def content_type(self) -> str:
+        """The media type that the client gave, ``application/octet-stream`` where it gave none."""
+        return typing.cast(str, self["content_type"])
+
+    @property
+    def file(self) -> BinaryIO:
+        """The received content as a binary file object, closed at the end of the request.
+
+        Raises:
+            RuntimeError: The file streams into this handler: `read`, `save` or iterate over it.
+        """
+        if self._file is None:
+            raise RuntimeError("this file streams from the client: use read(), save() or async for")
+        return self._file
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Iterate over the chunks."""
+        queue: asyncio.Queue[bytes | None] = self["content"]
+        while (piece := await queue.get()) is not None:
+            yield piece
+
+    async def read(self, limit: int | None = None) -> bytes:
+        """Return the whole content.
+
+        Args:
+            limit: The most bytes to take.
+
+        Raises:
+            HTTPError: 413, the file is larger than `limit`.
+            ConnectionClosed: The client left before the file was whole.
+        """
+        return b"".join([piece async for piece in self._limited(limit)])
+
+    async def save(self, path: str | os.PathLike[str], limit: int | None = None) -> None:
+        """Write the content to a file, which appears only when it is whole: a failure leaves nothing behind.
+
+        Args:
+            path: Where to; an existing file is replaced.
+            limit: The most bytes to take.
+
+        Raises:
+            HTTPError: 413, the file is larger than `limit`.
+            ConnectionClosed: The client left before the file was whole.
+            OSError: The file system refused.
+        """
+        target = os.fspath(path)
+        partial = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.part")
+        try:
+            with await _in_thread(open, partial, "xb") as out:
+                async for piece in self._limited(limit):
+                    await _in_thread(out.write, piece)
+            await _in_thread(os.replace, partial, target)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(partial)
+            raise
+
+    async def _limited(self, limit: int | None) -> AsyncIterator[bytes]:
+        size = 0
+        async for piece in self:
+            size += len(piece)
+            _check_size(size, limit)
+            yield piece
+
+    async def _read_spooled(self) -> bytes | None:
+        if isinstance(self.file, io.BytesIO):
+            return self.file.read(_CHUNK_SIZE) or None
+        return await _in_thread(self.file.read, _CHUNK_SIZE) or None
+
+
+def _safe_filename(raw: str) -> str:
+    """Return the last component of a client's file name, without control characters; ``file`` where nothing is left."""
+    name = re.sub(r"^[A-Za-z]:", "", raw.replace("\\", "/").rpartition("/")[2])  # a Windows drive leaves the folder too
+    name = "".join(char for char in name if char.isprintable()).strip()
+    if len(name.encode()) > 255:  # the most that file systems take
+        stem, dot, extension = name.rpartition(".")
+        suffix = (dot + extension).encode()[:32] if stem else b""
+        name = (name.encode()[: 255 - len(suffix)] + suffix).decode(errors="ignore")
+    return name if name.strip(".") else "file"
+
+
+class _Part(NamedTuple):
+    """The head of one part of a form (RFC 7578 section 4)."""
+
+    name: str
+    filename: str | None
+    content_type: str
+
+
+def _part(segment: Any) -> _Part:
+    """Read the head of a part: a ``filename``, a ``filename*`` or a type that is no text makes it a file."""
+    if not segment.name:
+        raise _error(400, "Malformed multipart body")
+    filename: str | None = segment.filename
+    unquoted = re.sub(r'"(?:\\.|[^"\\])*"', '""', segment.header("Content-Disposition"))
+    extended = re.search(r";\s*filename\*\s*=\s*([^;\s]+)", unquoted, re.IGNORECASE)
+    if extended is not None:  # RFC 5987; browsers send none
+        charset, _, value = extended[1].partition("'")
+        known = charset if charset.lower() in ("utf-8", "iso-8859-1") else "utf-8"
+        filename = urllib.parse.unquote(value.partition("'")[2], known) or "file"
+    content_type: str = segment.content_type or ""
+    if filename is None and content_type and not content_type.startswith("text/"):
+        filename = "file"
+    return _Part(segment.name, filename, content_type or "application/octet-stream")
+
+
+class _MultipartForm:
+    """Turns a multipart body into fields and files, part by part and only as far as it is asked to.
+
+    Args:
+        chunk: Returns the next piece of the body, ``b""`` at its end.
+        boundary: What separates the parts.
+        settings: The limits of a text field, and of all that is kept in memory or on disk.
+    """
+
+    def __init__(self, chunk: Callable[[], Awaitable[bytes]], boundary: bytes, settings: _Settings) -> None:
+        try:
+            import multipart
+        except ImportError as error:
+            raise RuntimeError('uploads need the package multipart: pip install "micropie[standard]"') from error
+        self._errors = multipart
+        self._parser: Any = multipart.PushMultipartParser(
+            boundary,
+            max_header_size=_MAX_PART_HEADER_SIZE,
+            max_header_count=_MAX_PART_HEADERS,
+            max_segment_count=_MAX_FIELDS,
+        )
+        self._chunk = chunk
+        self._settings = settings
+        self._kept = 0  # bytes that went into memory or to disk
+        self._events: Iterator[Any] = iter(())
+        self.fields: dict[str, list[str]] = {}
+        self.files: dict[str, list[UploadedFile]] = {}
+        self.on_disk: list[BinaryIO] = []
+
+    async def _event(self) -> Any:
+        """Return the parser's next event: a part's head, a piece of its content or None at its end; ``b""`` after the last."""
+        try:
+            while True:
+                for event in self._events:
+                    return event
+                piece = await self._chunk()
+                if not piece:
+                    self._parser.close()
+                    return b""
+                self._events = self._parser.parse(piece)
+        except self._errors.ParserLimitReached:
+            raise _error(413) from None
+        except self._errors.MultipartError:
+            raise _error(400, "Malformed multipart body") from None
+
+    async def run(self, streams: Callable[[str], bool]) -> bool:
+        """Take in parts until the end of the form, or until one begins for which `streams` says that its handler waits.
+
+        Returns:
+            Whether it stopped at such a part: the rest is taken in when the handler has read the file.
+        """
+        while segment := await self._event():
+            part = _part(segment)
+            if part.filename is None:
+                await self._take_field(part.name)
+                continue
+            first = await self._event() if part.filename == "" else b""
+            if first is None:
+                continue  # a file input left empty
+            if streams(part.name):
+                self._add(part, _Chunks(self._pull), None, first)
+                return True
+            await self._spool(part, first)
+        return False
+
+    def _add(self, part: _Part, content: _Chunks | None, file: BinaryIO | None, first: bytes = b"") -> None:
+        upload = UploadedFile(part.filename or "", part.content_type, content, file=file)
+        if first:
+            upload["content"].put_nowait(first)
+        self.files.setdefault(part.name, []).append(upload)
+
+    def _keep(self, piece: bytes) -> None:
+        self._kept += len(piece)
+        _check_size(self._kept, self._settings.max_body_size)
+
+    async def _take_field(self, name: str) -> None:
+        pieces: list[bytes] = []
+        size = 0
+        while (piece := await self._event()) is not None:
+            size += len(piece)
+            self._keep(piece)
+            _check_size(size, self._settings.max_form_field_size)
+            pieces.append(piece)
+        try:
+            self.fields.setdefault(name, []).append(b"".join(pieces).decode())
+        except UnicodeDecodeError:
+            raise _error(400, "A form field is not UTF-8") from None
+
+    async def _spool(self, part: _Part, first: bytes) -> None:
+        """Keep a file in memory as long as it is small, else in a temporary file."""
+        store: Any = io.BytesIO(first)
+        size = store.seek(0, io.SEEK_END)
+        on_disk = False
+        while (piece := await self._event()) is not None:
+            size += len(piece)
+            self._keep(piece)
+            if size > _SPOOL_SIZE and not on_disk:
+                import tempfile
+
+                memory, store, on_disk = store, await _in_thread(tempfile.TemporaryFile), True
+                self.on_disk.append(store)
+                await _in_thread(store.write, memory.getbuffer())
+            if on_disk:
+                await _in_thread(store.write, piece)
+            else:
+                store.write(piece)
+        store.seek(0)
+        self._add(part, None, store)
+
+    async def _pull(self) -> bytes | None:
+        """Return the next piece of the file that streams; after its end, first take in the rest of the form."""
+        piece: bytes | None = await self._event()
+        if piece is None:
+            await self.run(lambda name: False)
+            return None
+        return piece
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# Request
+# ---------------------------------------------------------------------------------------------------------------------------
+
+_WANTED_HEADERS = frozenset({b"content-type", b"cookie", b"content-length", b"transfer-encoding", b"expect"})
+
+
+class _HeaderDict(dict[str, str]):
+    """A dict with lower-case keys that is looked up in any letter case."""
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name.lower())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name.lower(), default)
+
+
+def _parse_cookies(header: str) -> dict[str, str]:
+    """Parse a Cookie header (RFC 6265 section 5.4); of cookies with the same name the first counts."""
+    cookies: dict[str, str] = {}
+    for pair in header.split(";"):
+        name, equals, value = pair.strip(" \t").partition("=")
+        if equals and name and name not in cookies:
+            cookies[name] = value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+    return cookies
+
+
+def _parse_pairs(data: bytes) -> dict[str, list[str]]:
+    """Parse a query string or a urlencoded form; bytes that are no UTF-8 become U+FFFD, blank values count.
+
+    Raises:
+        HTTPError: 413, more than 1,000 fields, empty ones included.
+    """
+    pairs: dict[str, list[str]] = {}
+    if not data:
+        return pairs
+    _count_fields(data)
+    encoded = b"%" in data or b"+" in data
+    for pair in data.decode("utf-8", "replace").split("&"):
+        if pair:
+            name, _, value = pair.partition("=")
+            if encoded:
+                name, value = urllib.parse.unquote_plus(name), urllib.parse.unquote_plus(value)
+            if name in pairs:
+                pairs[name].append(value)
+            else:
+                pairs[name] = [value]
+    return pairs
+
+
+def _count_fields(data: bytes) -> None:
+    if data.count(b"&") >= _MAX_FIELDS:
+        raise _error(413)
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else _dump_json(value).decode()
+
+
+class Request:
+    """What a handler knows of its request: ``self.request``, or `current_request` outside of the App.
+
+    Any other attribute may be set on it, as ``request.user = ...`` in a middleware.
+
+    Args:
+        scope: The ASGI scope. A minimal one is enough for a unit test: ``current_request.set(Request({"type": "http"}))``.
+
+    Attributes:
+        scope: The ASGI scope.
+        method: ``"GET"``, ``"POST"``, and so on.
+        path_params: The segments of the path after the handler's.
+        route_handler: The handler's name. A ``before_request`` may set it, and `path_params`, to choose another handler, which
+            may be a private one; None where the path names none.
+    """
+
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_boundary",
+        "_content_type",
+        "_cookie_header",
+        "_files",
+        "_form",
+        "_handler",
+        "_headers",
+        "_json",
+        "_mount",
+        "_multipart",
+        "_query",
+        "_reader",
+        "_receive",
+        "_session",
+        "_settings",
+        "method",
+        "path_params",
+        "route_handler",
+        "scope",
+    )
+
+    def __init__(self, scope: _Scope) -> None:
+        self.scope = scope
+        self.method: str = scope.get("method") or "GET"
+        self.path_params: list[str] = []
+        self.route_handler: str | None = None
+        self._settings: _Settings = _DEFAULTS
+        self._receive: _Receive | None = None
+        self._reader: _BodyReader | None = None  # made where a body is announced or asked for
+        self._handler: _Handler | None = None
+        self._cookie_header = b""
+        self._content_type = b""
+        self._boundary: bytes | None = None  # of a multipart body that is still on the wire
+        self._multipart: _MultipartForm | None = None
+        self._query: dict[str, list[str]] | None = None
+        self._form: dict[str, list[str]] | None = None
+        self._files: dict[str, list[UploadedFile]] = _NO_FILES
+        self._json: Any = _ABSENT
+        self._headers: dict[str, str] | None = None
+        self._session: _Session | None = None
+        self._mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
+
+    @property
+    def query_params(self) -> dict[str, list[str]]:
+        """The query string: all values of each name."""
+        if self._query is None:
+            self._query = _parse_pairs(self.scope.get("query_string") or b"")
+        return self._query
+
+    @property
+    def body_params(self) -> dict[str, list[str]]:
+        """The form fields: all values of each name; of a JSON object, its members as text."""
+        if self._form is None:
+            self._form = {}
+            if isinstance(self._json, dict):
+                for name, value in typing.cast("dict[str, Any]", self._json).items():
+                    values = typing.cast("list[Any]", value) if isinstance(value, list) else [value]
+                    self._form[name] = [_as_text(item) for item in values]
+        return self._form
+
+    @property
+    def get_json(self) -> Any:
+        """The parsed JSON body, any JSON value; ``{}`` where there is none."""
+        return {} if self._json is _ABSENT else self._json
+
+    @property
+    def files(self) -> dict[str, UploadedFile]:
+        """The uploaded files, the first of each name."""
+        return {name: files[0] for name, files in self._files.items()}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers, lower-case names, looked up in any letter case; repeated ones are joined by ``", "``."""
+        if self._headers is None:
+            headers = _HeaderDict()
+            for raw_name, raw_value in self.scope.get("headers") or ():
+                name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+                if name in headers:  # cookies are joined as RFC 9113 section 8.2.3 says
+                    value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
+                headers[name] = value
+            self._headers = headers
+        return self._headers
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies; of those with the same name the first counts."""
+        return _parse_cookies(self.headers.get("cookie", ""))
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """The session; what this request changes in it is saved when the handler is done."""
+        if self._session is None:
+            self._session = _Session()
+        return self._session.data
+
+    @session.setter
+    def session(self, value: dict[str, Any]) -> None:
+        if self._session is None:
+            self._session = _Session()
+        self._session.data = value
+
+    def regenerate_session(self) -> None:
+        """Give the session a new id at the end of this request, and delete the old one. Call it at login."""
+        _ = self.session
+        typing.cast(_Session, self._session).renew = True
+
+    def query(self, name: str, default: Any = None) -> Any:
+        """Return the first value of that name in the query string."""
+        values = self.query_params.get(name)
+        return values[0] if values else default
+
+    def form(self, name: str, default: Any = None) -> Any:
+        """Return the first value of that form field."""
+        values = self.body_params.get(name)
+        return values[0] if values else default
+
+    def json(self, name: str | None = None, default: Any = None) -> Any:
+        """Return the parsed JSON body, or one member of it where it is an object."""
+        if name is None:
+            return default if self._json is _ABSENT and default is not None else self.get_json
+        body = self.get_json
+        return typing.cast("dict[str, Any]", body).get(name, default) if isinstance(body, dict) else default
+
+    async def body(self) -> bytes:
+        """Return the raw body, also after it was parsed as JSON or as a urlencoded form.
+
+        Raises:
+            HTTPError: 413 past ``max_body_size``, 408 when nothing came for ``body_timeout`` seconds.
+            ConnectionClosed: The client left in the middle of the body.
+            RuntimeError: The body was read as a stream or as a multipart form.
+        """
+        reader = self._body_reader()
+        if reader.kept is None:
+            reader.expect(self._settings.max_body_size)
+        return await reader.read()
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Iterate over the raw body as it comes.
+
+        Raises:
+            HTTPError: 413 past ``max_upload_size``, 408 when nothing came for ``body_timeout`` seconds.
+            ConnectionClosed: The client left in the middle of the body.
+        """
+        reader = self._body_reader()
+        if reader.kept is not None:
+            if reader.kept:
+                yield reader.kept
+            return
+        reader.expect(self._settings.max_upload_size)
+        while piece := await reader.chunk():
+            yield piece
+
+    def _body_reader(self) -> _BodyReader:
+        if self._reader is None:
+            self._reader = _BodyReader(self._receive, self._settings.body_timeout)
+        return self._reader
+
+    def _scan_headers(self) -> bool:
+        """Look through the headers once for what matters before the handler; return whether anything does."""
+        found: list[tuple[bytes, bytes]] | None = None
+        for name, value in self.scope.get("headers") or ():
+            if name in _WANTED_HEADERS:
+                if found is None:
+                    found = []
+                found.append((name, value))
+        if found is not None:
+            self._note_headers(found)
+        return found is not None
+
+    def _note_headers(self, found: list[tuple[bytes, bytes]]) -> None:
+        """Take note of the cookie, and of the announced body: its length and its media type (RFC 9110 section 8.3.1)."""
+        wanted: dict[bytes, bytes] = {}
+        for name, value in found:
+            separator = b"; " if name == b"cookie" else b", "
+            wanted[name] = wanted[name] + separator + value if name in wanted else value
+        self._cookie_header = wanted.pop(b"cookie", b"")
+        if not wanted:
+            return
+        self._content_type = wanted.get(b"content-type", b"")
+        reader = self._body_reader()
+        length = wanted.get(b"content-length")
+        if length is not None:
+            if not length.isdigit() or len(length) > 18:
+                raise _error(400, "Invalid Content-Length")
+            reader.length = int(length)
+        reader.announced = b"transfer-encoding" in wanted or bool(reader.length)
+        reader.expects_continue = wanted.get(b"expect", b"").lower() == b"100-continue"
+
+
+class WebSocketRequest(Request):
+    """The handshake of a WebSocket, as `Request` describes it."""
+
+
+current_request: contextvars.ContextVar[Request] = contextvars.ContextVar("current_request")
+"""The request that is being answered here."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# WebSocket
+# ---------------------------------------------------------------------------------------------------------------------------
+
+
+class WebSocket:
+    """One WebSocket, the first argument of a ``ws_`` handler.
+
+    Args:
+        receive: The ASGI receive callable.
+        send: The ASGI send callable.
+
+    Attributes:
+        accepted: Whether `accept` was called.
+        session_id: The id of the session that its cookie names; None where it names none.
+        subprotocols: What the client offers.
+    """
+
+    def __init__(self, receive: _Receive, send: _Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._connected = False  # websocket.connect was received
+        self._open = False
+        self._over: tuple[int, str] | None = None  # code and reason, once it is closed from either side
+        self._on_accept: Callable[[str | None], Awaitable[list[tuple[bytes, bytes]]]] = _accept_headers
+        self.accepted = False
+        self.session_id: str | None = None
+        self.subprotocols: list[str] = []
+
+    async def accept(self, subprotocol: str | None = None, session_id: str | None = None) -> None:
+        """Complete the handshake.
+
+        Args:
+            subprotocol: The one chosen of `subprotocols`.
+            session_id: The session id to give to the client; by default a new session that is not empty gets its own.
+
+        Raises:
+            RuntimeError: It was accepted already.
+            ConnectionClosed: The client is gone.
+        """
+        self._check_not_over()
+        if self.accepted:
+            raise RuntimeError("this WebSocket was accepted already")
+        if not self._connected:
+            self._connected = True
+            self._check_disconnect(await self._receive())
+        headers = await self._on_accept(session_id)
+        await self._transmit({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
+        self.accepted = self._open = True
+
+    async def receive_text(self) -> str:
+        """Return the next message, a text.
+
+        Raises:
+            ValueError: It is binary.
+            ConnectionClosed: The socket is closed.
+        """
+        text: str | None = (await self._next()).get("text")
+        if text is None:
+            raise ValueError("expected a text message, got a binary one")
+        return text
+
+    async def receive_bytes(self) -> bytes:
+        """Return the next message, a binary one.
+
+        Raises:
+            ValueError: It is text.
+            ConnectionClosed: The socket is closed.
+        """
+        data: bytes | None = (await self._next()).get("bytes")
+        if data is None:
+            raise ValueError("expected a binary message, got a text")
+        return data
+
+    async def receive_json(self) -> Any:
+        """Return the next message, parsed as JSON.
+
+        Raises:
+            ValueError: It is no JSON.
+            ConnectionClosed: The socket is closed.
+        """
+        message = await self._next()
+        text: str | None = message.get("text")
+        return _load_json(text.encode() if text is not None else message.get("bytes") or b"")
+
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+        """Iterate over the messages, texts and binary ones, until the socket is closed."""
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                message = await self._next()
+                text: str | None = message.get("text")
+                yield text if text is not None else message.get("bytes") or b""
+
+    async def send_text(self, data: str) -> None:
+        """Send a text message.
+
+        Raises:
+            RuntimeError: The socket was not accepted yet.
+            ConnectionClosed: The socket is closed.
+        """
+        if not self._open:
+            self._check_open("send")
+        await self._transmit({"type": "websocket.send", "text": data})
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send a binary message.
+
+        Raises:
+            RuntimeError: The socket was not accepted yet.
+            ConnectionClosed: The socket is closed.
+        """
+        if not self._open:
+            self._check_open("send")
+        await self._transmit({"type": "websocket.send", "bytes": data})
+
+    async def send_json(self, data: Any) -> None:
+        """Send anything that JSON can say, as a text message.
+
+        Raises:
+            TypeError: JSON cannot say it.
+            RuntimeError: The socket was not accepted yet.
+            ConnectionClosed: The socket is closed.
+        """
+        await self.send_text(_dump_json(data).decode())
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None:
+        """Close the socket; before `accept`, refuse it. Closing twice is harmless.
+
+        Args:
+            code: The close code, one that may be sent (RFC 6455 section 7.4).
+            reason: Cut at 123 bytes of UTF-8.
+
+        Raises:
+            ValueError: A code that must not be sent.
+        """
+        if not 1000 <= code <= 4999 or code in (1004, 1005, 1006, 1015):
+            raise ValueError(f"{code} is no close code that may be sent")
+        if self._over is None:
+            self._end(code, reason or "")
+            with contextlib.suppress(OSError):
+                await self._send(_close_message(code, reason))
+
+    def _end(self, code: int, reason: str) -> None:
+        self._over = (code, reason)
+        self._open = False
+
+    def _check_not_over(self) -> None:
+        if self._over is not None:
+            raise ConnectionClosed(*self._over)
+
+    def _check_open(self, what: str) -> None:
+        self._check_not_over()
+        raise RuntimeError(f"cannot {what} before accept()")
+
+    def _check_disconnect(self, message: _Message) -> _Message:
+        if message["type"] == "websocket.disconnect":
+            code = message.get("code")
+            self._end(1005 if code is None else code, message.get("reason") or "")
+            self._check_not_over()
+        return message
+
+    async def _next(self) -> _Message:
+        if not self._open:
+            self._check_open("receive")
+        return self._check_disconnect(await self._receive())
+
+    async def _transmit(self, message: _Message) -> None:
+        try:
+            await self._send(message)
+        except OSError as error:  # so the ASGI specification says that the client is gone
+            self._end(1006, "")
+            raise ConnectionClosed(1006) from error
+
+
+async def _accept_headers(session_id: str | None) -> list[tuple[bytes, bytes]]:
+    return list(_encoded_headers([set_cookie("session_id", session_id)])) if session_id is not None else []
+
+
+def _close_message(code: int, reason: str | None) -> _Message:
+    cut = (reason or "").encode("utf-8", "replace")[:123].decode("utf-8", "ignore")  # RFC 6455 section 5.5
+    return {"type": "websocket.close", "code": code, "reason": cut}
+
+
+def _is_same_origin(headers: Mapping[str, str], allowed: frozenset[str]) -> bool:
+    """Whether a handshake comes from a page of this host, from an allowed one, or from no browser at all."""
+    origin = headers.get("origin")
+    if origin is None:
+        return True
+    scheme, separator, authority = origin.strip().lower().partition("://")
+    if not separator:  # "null"
+        return False
+    host = headers.get("host", "").strip().lower()
+    return _without_default_port(authority) == _without_default_port(host) or f"{scheme}://{authority}" in allowed
+
+
+def _without_default_port(authority: str) -> str:
+    return authority.removesuffix(":80").removesuffix(":443")
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# Middleware
+# ---------------------------------------------------------------------------------------------------------------------------
+
+
+class HttpMiddleware(abc.ABC):
+    """What runs around every HTTP request; an instance goes into ``app.middlewares``."""
+
+    @abc.abstractmethod
+    async def before_request(self, request: Request) -> dict[str, Any] | None:
+        """Run before the handler, in the order of ``app.middlewares``.
+
+        Returns:
+            None to go on. A dict with ``status_code`` (200), ``body`` and ``headers`` answers in the handler's place.
+        """
+
+    @abc.abstractmethod
+    async def after_request(
+        self, request: Request, status_code: int, response_body: Any, extra_headers: list[tuple[str, str]]
+    ) -> dict[str, Any] | None:
+        """Run after the handler, in reverse order, on every response.
+
+        Args:
+            request: The request.
+            status_code: The status of the response.
+            response_body: Text and iterators as the handler returned them, JSON as bytes.
+            extra_headers: The response's headers, the content type included; yours to append to.
+
+        Returns:
+            None to go on. Of a dict, ``status_code``, ``body`` and ``headers`` replace what they name.
+        """
+
+
+class WebSocketMiddleware(abc.ABC):
+    """What runs around every WebSocket; an instance goes into ``app.ws_middlewares``."""
+
+    @abc.abstractmethod
+    async def before_websocket(self, request: WebSocketRequest) -> dict[str, Any] | None:
+        """Run before the handler, in the order of ``app.ws_middlewares``.
+
+        Returns:
+            None to go on. A dict, with ``code`` (1008) and ``reason``, refuses the handshake.
+        """
+
+    @abc.abstractmethod
+    async def after_websocket(self, request: WebSocketRequest) -> None:
+        """Run when the handler is done, in reverse order; also when it raised."""
+
+
+def _checked_dict(result: object, allowed: frozenset[str], where: object) -> dict[str, Any] | None:
+    if result is None:
+        return None
+    if not isinstance(result, dict) or not allowed.issuperset(typing.cast("dict[str, Any]", result)):
+        raise TypeError(f"{type(where).__name__} must return None or a dict with {sorted(allowed)}, not {result!r}")
+    return typing.cast("dict[str, Any]", result)
+
+
+_RESPONSE_KEYS = frozenset({"status_code", "body", "headers"})
+_REFUSAL_KEYS = frozenset({"code", "reason"})
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# Responses
+# ---------------------------------------------------------------------------------------------------------------------------
+
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_COOKIE_VALUE = re.compile(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"')  # RFC 6265 section 4.1.1
+_COOKIE_ATTRIBUTE = re.compile(r"[ -:<-~]*")
+_DEFAULT_TYPES = frozenset({_HTML, _TEXT, _JSON})
+_SAME_SITE = frozenset({"Strict", "Lax", "None"})
+_LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"  # what RFC 3986 lets stand in a URL, and the percent sign: nothing is encoded twice
+
+
+def set_cookie(
+    name: str,
+    value: str,
+    *,
+    max_age: int | None = None,
+    path: str | None = "/",
+    domain: str | None = None,
+    secure: bool = True,
+    httponly: bool = True,
+    samesite: str | None = "Lax",
+) -> tuple[str, str]:
+    """Return the header pair that sets a cookie (RFC 6265 section 4.1).
+
+    Args:
+        name: A token; ``__Secure-`` and ``__Host-`` names need what browsers ask of them.
+        value: Printable ASCII without blanks, quotes, commas, semicolons and backslashes: encode anything else.
+        max_age: Seconds; None: until the browser is closed.
+        path: The part of the site that gets it.
+        domain: None: this host alone.
+        secure: Over HTTPS alone.
+        httponly: Out of reach of JavaScript.
+        samesite: ``"Strict"``, ``"Lax"``, ``"None"`` (which needs `secure`), or None to leave it out.
+
+    Raises:
+        ValueError: A browser would not take it, or would take it for something else.
+    """
+    if not _TOKEN.fullmatch(name.encode("utf-8", "replace")):
+        raise ValueError(f"invalid cookie name {name!r}")
+    if not _COOKIE_VALUE.fullmatch(value):
+        raise ValueError(f"invalid value for cookie {name!r}: printable ASCII without blanks, quotes, commas, semicolons, backslashes")
+    if not all(_COOKIE_ATTRIBUTE.fullmatch(text or "") for text in (path, domain)):
+        raise ValueError(f"invalid path or domain for cookie {name!r}")
+    if samesite is not None and samesite.capitalize() not in _SAME_SITE:
+        raise ValueError(f"samesite must be one of {sorted(_SAME_SITE)} or None, not {samesite!r}")
+    _check_cookie_rules(name, path, domain, secure, samesite)
+    parts = [f"{name}={value}"]
+    if max_age is not None:
+        parts.append(f"Max-Age={int(max_age)}")
+    for key, text in (("Domain", domain), ("Path", path)):
+        if text:
+            parts.append(f"{key}={text}")
+    parts += [flag for flag, wanted in (("HttpOnly", httponly), ("Secure", secure)) if wanted]
+    if samesite is not None:
+        parts.append(f"SameSite={samesite.capitalize()}")
+    return "set-cookie", "; ".join(parts)
+
+
+def _check_cookie_rules(name: str, path: str | None, domain: str | None, secure: bool, samesite: str | None) -> None:
+    """Refuse what browsers drop without a word (draft-ietf-httpbis-rfc6265bis section 5.6)."""
+    if not secure and (name.startswith(("__Secure-", "__Host-")) or (samesite or "").capitalize() == "None"):
+        raise ValueError(f"cookie {name!r} must be secure")
+    if name.startswith("__Host-") and (path != "/" or domain):
+        raise ValueError(f"cookie {name!r} must have the path / and no domain")
+
+
+def delete_cookie(
+    name: str,
+    *,
+    path: str | None = "/",
+    domain: str | None = None,
+    secure: bool = True,
+    httponly: bool = True,
+    samesite: str | None = "Lax",
+) -> tuple[str, str]:
+    """Return the header pair that deletes a cookie; the path and the domain must be those it was set with.
+
+    Raises:
+        ValueError: As `set_cookie` does.
+    """
+    key, text = set_cookie(
+        name, "", max_age=0, path=path, domain=domain, secure=secure, httponly=httponly, samesite=samesite
+    )
+    return key, f"{text}; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
+
+
+class _Response(NamedTuple):
+    """One response, never changed: what a handler returned, put in order."""
+
+    status: int
+    body: Any  # str, bytes, None, or what is streamed
+    kind: bytes | None  # the content type, where the handler chose none of its own
+    headers: tuple[_Pair, ...]
+
+
+def _response(result: Any) -> _Response:
+    """Make a response of what a handler returned.
+
+    Raises:
+        TypeError, ValueError: A malformed tuple, an object that JSON cannot say.
+    """
+    if type(result) is tuple:
+        return _response_of_tuple(typing.cast("tuple[Any, ...]", result))
+    if result is None:
+        return _Response(204, None, None, ())
+    body, kind = _body(result)
+    return _Response(200, body, kind, ())
+
+
+def _response_of_tuple(result: tuple[Any, ...]) -> _Response:
+    if len(result) not in (2, 3):
+        raise ValueError(f"a handler must return (status, body) or (status, body, headers), not {len(result)} items")
+    status = result[0]
+    if not isinstance(status, int) or isinstance(status, bool) or not 100 <= status <= 999:
+        raise ValueError(f"a response status must be an int from 100 to 999, not {status!r}")
+    body, kind = _body(result[1])
+    headers: Any = result[2] if len(result) == 3 and result[2] is not None else ()
+    return _Response(int(status), body, kind, _pairs(headers))
+
+
+def _pairs(headers: Any) -> tuple[_Pair, ...]:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return tuple([(name, value if isinstance(value, (str, bytes)) else str(value)) for name, value in pairs])
+
+
+def _body(body: Any) -> tuple[Any, bytes | None]:
+    """Return a body as it is sent or streamed, and its default content type."""
+    if isinstance(body, (str, bytes)):
+        return body, _HTML
+    if body is None:
+        return None, None
+    if isinstance(body, (bytearray, memoryview)):
+        return bytes(body), _HTML
+    if hasattr(body, "__aiter__") or hasattr(body, "__next__"):
+        return body, _HTML
+    return _dump_json(body), _JSON
+
+
+def _is_streamed(body: Any) -> bool:
+    return not (body is None or isinstance(body, (str, bytes)))
+
+
+def _encoded_headers(pairs: Iterable[_Pair]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield headers as ASGI wants them; what would break the response is dropped, and logged as an error."""
+    for name, value in pairs:
+        try:
+            raw_name = (name.encode("ascii") if isinstance(name, str) else bytes(name)).lower()
+            raw_value = (value.encode("latin-1") if isinstance(value, str) else bytes(value)).strip(b" \t")
+        except UnicodeEncodeError:
+            raw_name = raw_value = b""
+        if not _TOKEN.fullmatch(raw_name) or _CONTROL.search(raw_value):
+            _log.error("dropped the invalid response header %r: %r", name, value)
+            continue
+        yield raw_name, raw_value
+
+
+def _start_message(response: _Response, method: str) -> tuple[_Message, bytes]:
+    """Return the message that starts a response, with a fresh header list, and the bytes of a body that is not streamed."""
+    status, body, kind, extra = response
+    payload: bytes = body if type(body) is bytes else body.encode() if isinstance(body, str) else b""
+    headers: list[tuple[bytes, bytes]] = []
+    streamed = not payload and _is_streamed(body)
+    empty = status < 200 or status in (204, 304)  # RFC 9110 section 6.4.1
+    if extra:
+        dropped = () if streamed and not empty else (b"content-length",)
+        headers += [pair for pair in _encoded_headers(extra) if pair[0] not in dropped]
+        types = [pair for pair in headers if pair[0] == b"content-type"]
+        if types:
+            kind = types[0][1]
+            headers = [pair for pair in headers if pair[0] != b"content-type"]
+    if kind is not None and not (empty and kind in _DEFAULT_TYPES):
+        headers.insert(0, (b"content-type", kind))
+    if not streamed and not empty:
+        headers.append((b"content-length", b"%d" % len(payload)))
+    start = {"type": "http.response.start", "status": status, "headers": headers}
+    return start, b"" if empty or method == "HEAD" else payload
+
+
+def _header_list(response: _Response) -> list[tuple[str, str]]:
+    """Return the headers as text, the content type first: what an ``after_request`` may append to."""
+    pairs = [(_as_str(name).lower(), _as_str(value)) for name, value in response.headers]
+    if response.kind is not None and all(name != "content-type" for name, _ in pairs):
+        pairs.insert(0, ("content-type", response.kind.decode()))
+    return pairs
+
+
+def _as_str(text: str | bytes) -> str:
+    return text.decode("latin-1") if isinstance(text, bytes) else text
+
+
+def _changed(response: _Response, changes: dict[str, Any], headers: list[tuple[str, str]]) -> _Response:
+    """Return the response with what an ``after_request`` returned, and with the header list that it may have appended to."""
+    status = changes.get("status_code", response.status)
+    new = _response_of_tuple((status, changes.get("body", response.body), changes.get("headers", headers)))
+    if "body" not in changes:
+        new = new._replace(kind=response.kind)
+    types = [_as_str(value) for name, value in new.headers if _as_str(name).lower() == "content-type"]
+    if not types and "headers" in changes:
+        kept = tuple(pair for pair in _header_list(response) if pair[0] == "content-type")
+        new = new._replace(headers=kept + new.headers)
+        types = [value for _, value in kept]
+    if "body" in changes and types and types[0].encode("latin-1", "replace") == response.kind:  # the old body's default
+        new = new._replace(headers=tuple(p for p in new.headers if _as_str(p[0]).lower() != "content-type"))
+    return new
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# Streams
+# ---------------------------------------------------------------------------------------------------------------------------
+
+
+class ServerSentEvent:
+    """One event of an event stream (WHATWG HTML section 9.2).
+
+    Args:
+        data: Text, or anything else as JSON.
+        event: The event's type; browsers take ``message`` where there is none.
+        id: What a browser that reconnects sends as ``Last-Event-ID``.
+        retry: Milliseconds that a browser waits before it reconnects.
+    """
+
+    __slots__ = ("data", "event", "id", "retry")
+
+    def __init__(self, data: Any, event: str | None = None, id: str | None = None, retry: int | None = None) -> None:
+        self.data = data
+        self.event = event
+        self.id = id
+        self.retry = retry
+
+    def __bytes__(self) -> bytes:
+        """Return the event as it is sent."""
+        lines: list[str] = []
+        for field, value in (("event", self.event), ("id", self.id)):
+            if value is not None:
+                lines.append(f"{field}: {_LINE_BREAK.sub(' ', str(value))}")  # a line break would begin another field
+        if self.retry is not None:
+            lines.append(f"retry: {int(self.retry)}")
+        text = self.data if isinstance(self.data, str) else _dump_json(self.data).decode()
+        lines += [f"data: {line}" for line in _LINE_END.split(text)]
+        return "\n".join([*lines, "", ""]).encode()
+
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_LINE_BREAK = re.compile(r"[\r\n\0]+")
+
+
+class _EventStream:
+    """The body that `event_stream` returns: where the events come from, and how often an idle stream is pinged."""
+
+    __slots__ = ("ping", "source")
+
+    def __init__(self, source: Any, ping: float | None) -> None:
+        self.source = source
+        self.ping = ping
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Iterate over the encoded events, as a test may."""
+        chunks = _chunks(self.source)
+        try:
+            async for item in chunks:
+                yield _event_bytes(item)
+        finally:
+            await _close(chunks)
+
+
+def event_stream(
+    source: AsyncIterator[Any] | Iterator[Any], ping: float | None = 15.0
+) -> tuple[int, Any, list[tuple[str, str]]]:
+    """Return the response that streams server-sent events.
+
+    Args:
+        source: Yields `ServerSentEvent`, text, or dicts and lists (as JSON).
+        ping: Seconds after which an idle stream sends a comment, so that proxies keep it open; None: never.
+    """
+    headers = [("content-type", "text/event-stream"), ("cache-control", "no-cache"), ("x-accel-buffering", "no")]
+    return 200, _EventStream(source, ping), headers
+
+
+def _event_bytes(item: Any) -> bytes:
+    return bytes(item if isinstance(item, ServerSentEvent) else ServerSentEvent(item))
+
+
+def _chunk_bytes(item: Any) -> bytes:
+    if isinstance(item, str):
+        return item.encode()
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        return bytes(item)
+    raise TypeError(f"a stream must yield str or bytes, not {type(item).__name__}")
+
+
+class _Steps:
+    """A plain iterator whose every step, and its ``close()``, run in a worker thread, in one copy of the context."""
+
+    def __init__(self, iterator: Iterator[Any]) -> None:
+        self._iterator = iterator
+        self._run = contextvars.copy_context().run
+
+    def __aiter__(self) -> _Steps:
+        return self
+
+    async def __anext__(self) -> Any:
+        item = await _in_thread(self._run, next, self._iterator, _ABSENT)
+        if item is _ABSENT:
+            raise StopAsyncIteration
+        return item
+
+    async def aclose(self) -> None:
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            await _in_thread(self._run, close)
+
+
+def _chunks(source: Any) -> AsyncIterator[Any]:
+    return aiter(source) if hasattr(source, "__aiter__") else _Steps(iter(source))
+
+
+async def _close(source: Any) -> None:
+    """Close an iterator that is not run to its end; what its ``finally`` raises is logged."""
+    close = getattr(source, "aclose", None)
+    try:
+        if close is not None:
+            await close()
+    except BaseException as error:
+        if not _is_stray(error):
+            raise
+        _log.error("closing a stream failed", exc_info=error)
+
+
+async def _discard(body: Any) -> None:
+    """Close a stream that is not sent: a HEAD request's, or one that a middleware replaced."""
+    if isinstance(body, _EventStream):
+        body = body.source
+    if _is_streamed(body):
+        await _close(body if hasattr(body, "aclose") else _Steps(body))
+
+
+class _Stream:
+    """Sends one stream, in the request's own task; the helpers only listen for the client's leaving and send pings.
+
+    Args:
+        send: The ASGI send callable.
+        reader: Tells when the client leaves; None: nobody can tell.
+        ping: Seconds after which an idle stream sends a comment; None: never.
+    """
+
+    __slots__ = ("_gone", "_last", "_listener", "_lock", "_loop", "_ping", "_pinger", "_reader", "_send", "_task", "_timer")
+
+    def __init__(self, send: _Send, reader: _BodyReader | None, ping: float | None) -> None:
+        self._send = send
+        self._reader = reader
+        self._ping = ping
+        self._gone = False  # the client left, and the task was cancelled for it
+        self._loop = asyncio.get_running_loop()
+        self._task = typing.cast("asyncio.Task[Any]", asyncio.current_task())
+        self._lock = asyncio.Lock() if ping else None  # where there are pings, one send at a time
+        self._last = 0.0  # when something was sent
+        self._timer: asyncio.TimerHandle | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._pinger: asyncio.Task[None] | None = None
+
+    async def run(self, start: _Message, source: Any) -> None:
+        """Send the headers and every chunk; without the final message where the stream broke off."""
+        encode = _event_bytes if isinstance(source, _EventStream) else _chunk_bytes
+        chunks = _chunks(source.source if isinstance(source, _EventStream) else source)
+        sending = True
+        try:
+            await self._send(start)
+            await self._emit(b"")  # some servers send the headers with the first body message
+            await self._begin()
+            sending = False
+            async for item in chunks:
+                if self._gone:  # it has swallowed the cancellation
+                    break
+                if piece := encode(item):
+                    sending = True
+                    await self._emit(piece)
+                    sending = False
+            else:
+                await self._end_helpers()
+                sending = True
+                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        except BaseException as error:
+            if not (sending and isinstance(error, OSError)):  # so a server says that the client is gone
+                self._judge(error)
+        finally:
+            await self._end_helpers()
+            if self._gone:
+                self._task.uncancel()
+            await _close(chunks)
+
+    async def _begin(self) -> None:
+        """Start the helpers: the listener for the disconnect, and the clock of the pings."""
+        if self._reader is not None:
+            await self._reader.peek()
+            self._listener = self._loop.create_task(self._listen(self._reader))
+        if self._ping:
+            self._timer = self._loop.call_later(self._ping, self._tick)
+
+    async def _emit(self, piece: bytes) -> None:
+        if self._lock is None:
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            return
+        async with self._lock:
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            self._last = self._loop.time()
+
+    def _judge(self, error: BaseException) -> None:
+        """Let the server's wish pass; the client's leaving is a normal end, anything else is logged."""
+        if isinstance(error, asyncio.CancelledError) and self._task.cancelling() == self._gone:
+            if self._gone:
+                return
+        elif isinstance(error, ConnectionClosed) and self._reader is not None and self._reader.gone:
+            return
+        elif not isinstance(error, Exception):
+            raise error
+        _log.error("a stream broke off", exc_info=error)
+
+    def _leave(self) -> None:
+        if not self._gone:
+            self._gone = True
+            self._task.cancel()
+
+    async def _listen(self, reader: _BodyReader) -> None:
+        with contextlib.suppress(Exception):  # a server that does not tell
+            if await reader.wait_gone():
+                self._leave()
+
+    def _tick(self) -> None:
+        """Send a ping where nothing was sent for a while, and nothing is being sent now."""
+        assert self._ping is not None and self._lock is not None
+        rest = self._last + self._ping - self._loop.time()
+        if rest <= 0 and not self._lock.locked():
+            self._pinger = self._loop.create_task(self._pulse())
+        self._timer = self._loop.call_later(rest if rest > 0 else self._ping, self._tick)
+
+    async def _pulse(self) -> None:
+        try:
+            await self._emit(b": ping\n\n")
+        except Exception:  # nobody is there to get it
+            self._leave()
+
+    async def _end_helpers(self) -> None:
+        """End the helpers: no task outlives its request."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for helper in (self._listener, self._pinger):
+            if helper is not None and not helper.done():
+                helper.cancel()
+                await asyncio.wait([helper])
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# Handlers and binding
+# ---------------------------------------------------------------------------------------------------------------------------
+
+_ABSENT: Final[Any] = object()
+_NO_FILES: Final[dict[str, list[UploadedFile]]] = {}
+_NO_KEYWORDS: Final[dict[str, Any]] = {}
+_SESSION_MARK: Final = object()
+
+FromSession = Annotated[Any, _SESSION_MARK]
+"""Annotation of a parameter that binds from the session alone, as one that names the user must; absent is 401."""
+
+_INT = re.compile(r"[+-]?[0-9]+")
+_FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_UUID = re.compile(r"[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}")
+_BOOLS: Final = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+def methods(*names: str) -> Callable[[_F], _F]:
+    """Limit a handler to these HTTP methods: others get 405 with ``Allow``, and ``OPTIONS`` is answered by the framework.
+
+    Args:
+        names: Such as ``"POST"``; ``"GET"`` includes ``"HEAD"``.
+
+    Raises:
+        TypeError: No name, or one that is no text.
+    """
+    if not names or not all(isinstance(name, str) for name in names):
+        raise TypeError('methods() takes the names of HTTP methods: @methods("GET", "POST")')
+    allowed = {name.upper() for name in names}
+    if "GET" in allowed:
+        allowed.add("HEAD")
+
+    def mark(function: _F) -> _F:
+        function._micropie_methods = frozenset(allowed)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class _Kind(NamedTuple):
+    """What an annotation makes of a value. `text` and `json` raise ValueError, TypeError or OverflowError."""
+
+    label: str  # for the error text
+    text: Callable[[str], Any] | None = None  # None: as it is
+    json: Callable[[Any], Any] | None = None  # None: as it is
+    blank: bool = False  # whether a blank text is a value
+    many: bool = False
+    source: str = "any"  # "any", "file" (a file alone) or "session" (the session alone)
+
+
+_ANY_KIND: Final = _Kind("any value", blank=True)
+
+
+def _matching(pattern: re.Pattern[str], make: Callable[[str], Any]) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        if not pattern.fullmatch(text):
+            raise ValueError(text)
+        return make(text)
+
+    return convert
+
+
+def _only(make: Callable[[Any], Any], *kinds: type) -> Callable[[Any], Any]:
+    """Return a converter that takes JSON values of these exact types."""
+
+    def convert(value: Any) -> Any:
+        if type(value) not in kinds:
+            raise TypeError(type(value).__name__)
+        return make(value)
+
+    return convert
+
+
+def _bool(text: str) -> bool:
+    return _BOOLS[text.lower()]
+
+
+def _decimal(value: Any) -> Any:
+    from decimal import Decimal
+
+    return Decimal(str(value)) if isinstance(value, int) else Decimal(_matching(_FLOAT, str)(str(value)))
+
+
+def _uuid(text: str) -> Any:
+    from uuid import UUID
+
+    return UUID(text)
+
+
+def _scalar_kind(annotation: Any) -> _Kind:
+    """Return the kind of a type, `_ANY_KIND` for one that is not known."""
+    name = getattr(annotation, "__name__", "")
+    if annotation is str:
+        return _Kind(name, None, _only(str, str), blank=True)
+    if annotation is int:
+        return _Kind(name, _matching(_INT, int), _only(int, int))
+    if annotation is float:
+        return _Kind(name, _matching(_FLOAT, _finite), _only(float, int, float))
+    if annotation is bool:
+        return _Kind(name, _bool, _only(bool, bool))
+    if annotation in (datetime.date, datetime.datetime):
+        return _Kind(name, annotation.fromisoformat, _only(annotation.fromisoformat, str))
+    if annotation is UploadedFile:
+        return _Kind("file", source="file")
+    if getattr(annotation, "__module__", "") in ("decimal", "uuid"):  # imported by whoever uses them
+        if name == "Decimal":
+            return _Kind(name, _decimal, _only(_decimal, str, int, float))
+        if name == "UUID":
+            return _Kind(name, _matching(_UUID, _uuid), _only(_matching(_UUID, _uuid), str))
+    return _ANY_KIND
+
+
+def _enum_kind(annotation: type[enum.Enum]) -> _Kind:
+    by_text = {str(member.value): member for member in annotation}
+
+    def from_json(value: Any) -> enum.Enum:
+        member = annotation(value)
+        if type(member.value) is not type(value):  # 1 == True == 1.0
+            raise TypeError(type(value).__name__)
+        return member
+
+    return _Kind(annotation.__name__, lambda text: by_text[text] if text in by_text else annotation(text), from_json)
+
+
+def _list_kind(item: _Kind) -> _Kind:
+    def from_json(value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise TypeError(type(value).__name__)
+        items = typing.cast("list[Any]", value)
+        return [item.json(one) for one in items] if item.json is not None else items
+
+    return item._replace(label=f"list[{item.label}]", json=from_json, many=True)
+
+
+def _kind_of(annotation: Any) -> _Kind:
+    """Return what an annotation makes of a value; one that is unknown leaves it alone."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _Kind("session", source="session") if _SESSION_MARK in arguments else _kind_of(arguments[0])
+    if origin is typing.Union or origin is types.UnionType:
+        members = [_kind_of(member) for member in arguments if member is not type(None)]
+        kind = members[0] if len(members) == 1 else _ANY_KIND
+        take = kind.json
+        return kind if take is None else kind._replace(json=lambda value: None if value is None else take(value))
+    if origin is list or annotation is list:
+        item = _kind_of(arguments[0]) if arguments else _ANY_KIND
+        return _ANY_KIND if item.many or item.source == "session" else _list_kind(item)
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return _enum_kind(annotation)
+    try:
+        return _scalar_kind(annotation)
+    except TypeError:  # an annotation that cannot be compared or hashed
+        return _ANY_KIND
+
+
+class _Parameter:
+    """One parameter of a handler: where its value comes from, and what becomes of it. Made once, not per request."""
+
+    __slots__ = ("default", "find", "in_path", "keyword_only", "kind", "name")
+
+    def __init__(self, parameter: inspect.Parameter, kind: _Kind) -> None:
+        self.name = parameter.name
+        self.kind = kind
+        self.default = _ABSENT if parameter.default is inspect.Parameter.empty else parameter.default
+        self.keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        self.in_path = kind.source == "any" and not self.keyword_only
+        finders = {"any": self._find_anywhere, "file": self._find_file, "session": self._find_in_session}
+        self.find: Callable[[Request], Any] = finders[kind.source]
+
+    def from_path(self, segment: Any) -> Any:
+        """Convert a path segment; one that does not convert names no page."""
+        if not isinstance(segment, str):  # converted already, by a router in a middleware
+            return segment
+        value = self._convert([segment], 404)
+        if value is _ABSENT:
+            raise _error(404)
+        return value
+
+    def _convert(self, values: list[str], status: int = 400) -> Any:
+        """Return the value of a text, or of all repeated ones; `_ABSENT` for a blank that is no value."""
+        kind = self.kind
+        take = kind.text
+        try:
+            if kind.many:
+                items = [take(text) if take is not None else text for text in values if text or kind.blank]
+                return items or _ABSENT
+            text = values[0]
+            if not text and not kind.blank:
+                return _ABSENT
+            return text if take is None else take(text)
+        except (ValueError, TypeError, LookupError, ArithmeticError):
+            raise self._invalid(status) from None
+
+    def _invalid(self, status: int) -> HTTPError:
+        if status == 404:
+            return _error(404)
+        return _error(400, f"Parameter '{self.name}' must be {self.kind.label}")
+
+    def _find_anywhere(self, request: Request) -> Any:
+        """Look in the query, the body, the uploads and the session, in this order."""
+        name = self.name
+        values = request.query_params.get(name)
+        value = _ABSENT if values is None else self._convert(values)
+        if value is _ABSENT and request._reader is not None:
+            value = self._find_in_body(request)
+        if value is _ABSENT and name in request.session:
+            value = request.session[name]
+        return self._or_default(400) if value is _ABSENT else value
+
+    def _find_in_body(self, request: Request) -> Any:
+        body = request._json
+        if isinstance(body, dict):
+            if self.name not in body:
+                return _ABSENT
+            value = typing.cast("dict[str, Any]", body)[self.name]
+            try:
+                return value if self.kind.json is None else self.kind.json(value)
+            except (ValueError, TypeError, LookupError, ArithmeticError):
+                raise self._invalid(400) from None
+        values = request.body_params.get(self.name)
+        value = _ABSENT if values is None else self._convert(values)
+        if value is _ABSENT and self.name in request._files and self.takes_file():
+            return request._files[self.name][0]
+        return value
+
+    def _find_file(self, request: Request) -> Any:
+        files = request._files.get(self.name)
+        if not files:
+            return self._or_default(400)
+        return list(files) if self.kind.many else files[0]
+
+    def _find_in_session(self, request: Request) -> Any:
+        value = request.session.get(self.name)
+        return self._or_default(401) if value is None else value
+
+    def _or_default(self, status: int) -> Any:
+        if self.default is not _ABSENT:
+            return self.default
+        raise _error(400, f"Missing required parameter '{self.name}'") if status == 400 else _error(status)
+
+    def is_known(self, request: Request, form: _MultipartForm) -> bool:
+        """Whether nothing that is still to come in a form can be this parameter's value."""
+        if self.kind.source == "session":
+            return True
+        if self.kind.many:
+            return False
+        if self.name in form.files:
+            return True
+        values = request.query_params.get(self.name) or form.fields.get(self.name)
+        return self.kind.source == "any" and values is not None and bool(values[0] or self.kind.blank)
+
+    def takes_file(self) -> bool:
+        """Whether its value can be one uploaded file."""
+        return self.kind.source != "session" and not self.kind.many and self.kind.text is None and self.kind.json is None
+
+
+class _Binder:
+    """How a handler gets its arguments, worked out once: path, query, body, uploads, session, default.
+
+    Args:
+        function: The handler, bound to its App where it is a method.
+        leading: How many arguments the framework itself passes first: 1 for a WebSocket.
+    """
+
+    __slots__ = ("_keywords", "_positional", "_rest", "_star", "_taken", "direct", "may_stream", "takes")
+
+    def __init__(self, function: Callable[..., Any], leading: int) -> None:
+        self._positional: list[_Parameter] = []
+        self._keywords: list[_Parameter] = []
+        self._star: _Parameter | None = None
+        self._rest = False
+        self._taken = _own_names(function)
+        for parameter in _signature(function, leading):
+            one = _Parameter(parameter, _kind_of(_annotation(parameter, function)))
+            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                self._star = one
+            elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                self._rest = True
+            else:
+                (self._keywords if one.keyword_only else self._positional).append(one)
+                self._taken.add(one.name)
+        path = [one for one in self._positional if one.in_path]
+        self.takes: float = float("inf") if self._star is not None else len(path)
+        # How many path segments, as they are, make all the arguments; -1: it takes more than that to make them.
+        as_they_are = path == self._positional and all(one.kind.text is None and not one.kind.many for one in path)
+        self.direct = len(path) if as_they_are and not (self._star or self._keywords or self._rest) else -1
+        self.may_stream = not self._rest and any(one.takes_file() for one in self._positional + self._keywords)
+
+    def bind(self, request: Request) -> tuple[Sequence[Any], dict[str, Any]]:
+        """Return the positional and the keyword arguments.
+
+        Raises:
+            HTTPError: 404 for too many segments or one that does not convert; 400, 401 as `_Parameter` says.
+        """
+        segments: Sequence[Any] = request.path_params
+        if len(segments) == self.direct:
+            return segments, _NO_KEYWORDS
+        if len(segments) > self.takes:
+            raise _error(404)
+        arguments: list[Any] = []
+        used = 0
+        for parameter in self._positional:
+            if parameter.in_path and used < len(segments):
+                arguments.append(parameter.from_path(segments[used]))
+                used += 1
+            else:
+                arguments.append(parameter.find(request))
+        if self._star is not None:
+            arguments += [self._star.from_path(segment) for segment in segments[used:]]
+        keywords = {parameter.name: parameter.find(request) for parameter in self._keywords}
+        if self._rest:
+            keywords.update(self._remaining(request))
+        return arguments, keywords
+
+    def _remaining(self, request: Request) -> dict[str, Any]:
+        """Return the query, the body and the uploads under the names that no parameter has."""
+        found: dict[str, Any] = {name: files[0] for name, files in request._files.items()}
+        if isinstance(request._json, dict):
+            found.update(request._json)
+        else:
+            found.update({name: values[0] for name, values in request.body_params.items()})
+        found.update({name: values[0] for name, values in request.query_params.items()})
+        return {name: value for name, value in found.items() if name not in self._taken}
+
+    def waits_for(self, request: Request, form: _MultipartForm, name: str) -> bool:
+        """Whether the file of that name, which begins now, is the last thing that the handler waits for."""
+        used = len(request.path_params)
+        parameters = [one for one in self._positional if one.in_path][used:] + self._keywords
+        parameters += [one for one in self._positional if not one.in_path]
+        missing = [one for one in parameters if not one.is_known(request, form)]
+        return len(missing) == 1 and missing[0].name == name and missing[0].takes_file()
+
+
+def _signature(function: Callable[..., Any], leading: int) -> list[inspect.Parameter]:
+    """Return the parameters that a client's values bind to: without the first ones, which the framework passes."""
+    parameters = list(inspect.signature(function).parameters.values())
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    while leading and parameters and parameters[0].kind in positional:
+        del parameters[0]
+        leading -= 1
+    return parameters
+
+
+def _own_names(function: Callable[..., Any]) -> set[str]:
+    """Return the names of the parameters of a function and of what it wraps: ``**kwargs`` from a client must not hit them."""
+    names: set[str] = set()
+    layer: Any = function
+    while layer is not None:
+        code = getattr(layer, "__code__", None)
+        if code is not None:
+            names.update(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+        layer = getattr(layer, "__wrapped__", None)
+    return names
+
+
+def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
+    """Return a parameter's annotation, a text resolved where that can be."""
+    annotation: Any = parameter.annotation
+    if isinstance(annotation, str):
+        scope = getattr(inspect.unwrap(function), "__globals__", {})
+        try:
+            return eval(annotation, scope)  # what typing.get_type_hints does, but one by one
+        except Exception:
+            return inspect.Parameter.empty
+    return annotation
+
+
+class _Handler:
+    """One entry of a class's route table.
+
+    Args:
+        name: The name of the method.
+        member: What stands in the class body: a function, a static or a class method.
+        owner: The App subclass that the table belongs to.
+        is_socket: Whether it is called with a WebSocket.
+    """
+
+    __slots__ = ("_binder", "_leading", "call", "function", "is_async", "is_generator", "methods", "name")
+
+    def __init__(self, name: str, member: Any, owner: type[App], *, is_socket: bool) -> None:
+        function: Any = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
+        self.name = name
+        self.function: Callable[..., Any] = function
+        self.call: Callable[..., Any] = function  # called with the App first
+        if isinstance(member, classmethod):
+            self.call = lambda app, *arguments, **keywords: function(owner, *arguments, **keywords)
+        elif isinstance(member, staticmethod):
+            self.call = lambda app, *arguments, **keywords: function(*arguments, **keywords)
+        marked = getattr(member, "_micropie_methods", None)
+        self.methods: frozenset[str] | None = marked or getattr(function, "_micropie_methods", None)
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.is_generator = inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function)
+        self._leading = (not isinstance(member, staticmethod)) + is_socket
+        self._binder: _Binder | None = None
+
+    @property
+    def binder(self) -> _Binder:
+        """How it gets its arguments; made at first use, when the names in its annotations are all there."""
+        if self._binder is None:
+            self._binder = _Binder(self.function, self._leading)
+        return self._binder
+
+    @property
+    def parameters(self) -> list[inspect.Parameter]:
+        """What a client's values bind to."""
+        return _signature(self.function, self._leading)
+
+    async def run(self, app: App, arguments: Sequence[Any], keywords: dict[str, Any]) -> Any:
+        """Call it and return what it returns; a plain function runs in a worker thread, in a copy of the context."""
+        if self.is_async:
+            return await self.call(app, *arguments, **keywords)
+        if self.is_generator:
+            return self.call(app, *arguments, **keywords)
+        call = functools.partial(self.call, app, *arguments, **keywords)
+        result = await _in_thread(contextvars.copy_context().run, call)
+        return await result if inspect.isawaitable(result) else result
+
+
+def _handlers(owner: type[App], *, is_socket: bool) -> dict[str, _Handler]:
+    """Return what the bodies of a class, its bases and its mixins define as functions, by name; App itself defines none."""
+    members: dict[str, Any] = {}
+    for base in owner.__mro__:
+        if base not in (App, object):
+            members = {**vars(base), **members}
+    return {
+        name: _Handler(name, member, owner, is_socket=is_socket)
+        for name, member in members.items()
+        if not (name.startswith("__") and name.endswith("__"))
+        and isinstance(member.__func__ if isinstance(member, (staticmethod, classmethod)) else member, types.FunctionType)
+    }
+
+
+def _find_handler(routes: dict[str, _Handler], segments: list[str]) -> tuple[_Handler | None, list[str]]:
+    """Return the handler that a path names, and the segments that are its arguments."""
+    if not segments:
+        return routes.get("index"), segments
+    first = segments[0]
+    handler = routes.get(first)
+    if handler is None and ("-" in first or "." in first):
+        handler = routes.get(first.replace("-", "_").replace(".", "_"))
+    if handler is not None:
+        return handler, segments[1:]
+    index = routes.get("index")
+    if index is not None and index.binder.takes and not first.startswith("_"):
+        return index, segments
+    return None, segments
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# Paths, cookies and content types
+# ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _split(path: str) -> list[str]:
+    """Return the segments of a path; one trailing slash is ignored."""
+    segments = path.split("/")
+    del segments[0]
+    if segments and not segments[-1]:
+        segments.pop()
+    return segments
+
+
+def _root(scope: _Scope) -> str:
+    """Return the root path as ``/a/b``, ``""`` where there is none."""
+    root: str = (scope.get("root_path") or "").strip("/")
+    return f"/{root}" if root else ""
+
+
+def _repeats_root(path: str, root: str) -> bool:
+    """Whether a server repeats the root path in the path; some do not."""
+    return path == root or path.startswith(root + "/")
+
+
+def _segments(scope: _Scope) -> list[str]:
+    """Return the segments of a path for which `_split` is not enough: under a root path, not ASCII, or with an encoded slash.
+
+    Raises:
+        HTTPError: 400, the path is not UTF-8.
+    """
+    path: str = scope["path"]
+    raw = (scope.get("raw_path") or b"").partition(b"?")[0]
+    try:
+        path.encode()
+        decoded = urllib.parse.unquote_to_bytes(raw).decode()
+    except UnicodeEncodeError:
+        raise _error(400, "The path is not UTF-8") from None
+    except UnicodeDecodeError:
+        decoded = ""
+    if "\ufffd" in path and "\ufffd" not in decoded:  # servers put it in place of what is no UTF-8
+        raise _error(400, "The path is not UTF-8")
+    root = _root(scope)
+    skipped = root.count("/") if root and _repeats_root(path, root) else 0
+    if b"%2f" in raw.lower() and decoded == path:
+        return [urllib.parse.unquote(segment) for segment in _split(raw.decode("ascii", "replace"))[skipped:]]
+    return _split(path)[skipped:]
+
+
+def _session_ids(cookie_header: bytes) -> list[str]:
+    """Return the session ids of a Cookie header: a mounted app's comes before its parent's. More than a few are an attack."""
+    if b"session_id=" not in cookie_header:
+        return []
+    pairs = [pair.strip().partition("=") for pair in cookie_header.decode("latin-1").split(";")]
+    return [value.strip('"') for name, _, value in pairs if name == "session_id" and value][:4]
+
+
+def _boundary(content_type: bytes) -> bytes:
+    """Return the boundary of a multipart body (RFC 2046 section 5.1.1)."""
+    found = re.search(rb';\s*boundary=(?:"([^"]+)"|([^\s;,"]+))', content_type, re.IGNORECASE)
+    boundary = (found[1] or found[2]) if found is not None else b""
+    if not 0 < len(boundary) <= 200 or b"\n" in boundary:
+        raise _error(400, "Missing boundary")
+    return boundary
+
+
+def _is_loopback(host: str) -> bool:
+    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.rpartition(":")[0] or host
+    return name == "localhost" or name.endswith(".localhost") or name == "::1" or re.fullmatch(r"127(\.\d+){3}", name) is not None
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# App
+# ---------------------------------------------------------------------------------------------------------------------------
+
+# Names that a handler must not take: the App needs them. Each one is a URL that users cannot have, so there will be no more.
+_RESERVED = frozenset({"env", "middlewares", "mounts", "request", "session_backend", "shutdown_handlers", "startup_handlers", "ws_middlewares"})  # fmt: skip
+
+
+class App:
+    """An ASGI application; the public methods of a subclass are its URLs.
+
+    Args:
+        session_backend: Where sessions are kept; None: in the memory of this process.
+        debug: Show tracebacks in the browser.
+        session_timeout: Seconds after which a session that nobody looks at ends.
+        session_cookie_secure: Whether the session cookie is sent over HTTPS alone; None: unless `debug` is on or the request is
+            plain HTTP to a loopback host.
+        session_cookie_path: The part of the site that gets the session cookie; None: the root path of this app.
+        allowed_origins: Full origins, such as ``https://example.com``, whose pages may open WebSockets with a session.
+        max_body_size: The most bytes of a body that is kept in memory or on disk; None: no limit.
+        max_upload_size: The most bytes of a body that streams into a handler; None: no limit.
+        max_form_field_size: The most bytes of a text field of a multipart form; None: no limit.
+        body_timeout: Seconds without a byte after which a client that sends a body is given up; None: never.
+
+    Attributes:
+        middlewares: The `HttpMiddleware` instances, outermost first.
+        ws_middlewares: The `WebSocketMiddleware` instances, outermost first.
+        startup_handlers: Functions, async or plain, that run one after the other before the first request.
+        shutdown_handlers: Functions, async or plain, that run one after the other after the last request.
+        mounts: ASGI apps by the path prefix that is theirs, such as ``"/static"``.
+        session_backend: Where sessions are kept.
+    """
+
+    _routes: dict[str, _Handler] = {}  # by path segment
+    _functions: dict[str, _Handler] = {}  # by name, private ones included
+    _socket_routes: dict[str, _Handler] = {}
+    _socket_functions: dict[str, _Handler] = {}
+    _debug = False
+
+    def __init__(
+        self,
+        session_backend: SessionBackend | None = None,
+        *,
+        debug: bool = False,
+        session_timeout: float = SESSION_TIMEOUT,
+        session_cookie_secure: bool | None = None,
+        session_cookie_path: str | None = None,
+        allowed_origins: Iterable[str] = (),
+        max_body_size: int | None = 16 * 2**20,
+        max_upload_size: int | None = 16 * 2**20,
+        max_form_field_size: int | None = 2**20,
+        body_timeout: float | None = 30.0,
+    ) -> None:
+        if isinstance(allowed_origins, str):
+            raise TypeError("allowed_origins is a list of origins, not one text")
+        self.middlewares: list[HttpMiddleware] = []
+        self.ws_middlewares: list[WebSocketMiddleware] = []
+        self.startup_handlers: list[Callable[[], Any]] = []
+        self.shutdown_handlers: list[Callable[[], Any]] = []
+        self.mounts: dict[str, _ASGIApp] = {}
+        self.session_backend: SessionBackend = session_backend if session_backend is not None else InMemorySessionBackend()
+        self._started = False
+        self._debug = debug
+        self._session_timeout = session_timeout
+        self._session_cookie_secure = session_cookie_secure
+        self._session_cookie_path = session_cookie_path
+        self._allowed_origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
+        self._settings = _Settings(max_body_size, max_upload_size, max_form_field_size, body_timeout)
+        self._env: Any = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Work out the route tables of a subclass.
+
+        Raises:
+            TypeError: A handler has one of the names that the App needs.
+        """
+        super().__init_subclass__(**kwargs)
+        cls._functions = {
+            name: handler for name, handler in _handlers(cls, is_socket=False).items() if not name.startswith("ws_")
+        }
+        cls._socket_functions = _handlers(cls, is_socket=True)
+        for name in _RESERVED & cls._functions.keys():
+            raise TypeError(f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own")
+        cls._routes = {
+            name: handler for name, handler in cls._functions.items() if not name.startswith("_")
+        }
+        cls._socket_routes = {
+            name[3:]: handler
+            for name, handler in cls._socket_functions.items()
+            if name.startswith("ws_") and name[3:] and name[3] != "_"
+        }
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Explain the absence of what ``__init__`` sets; Python calls this only for names that are not there."""
+        if name in _RESERVED or name in ("_settings", "_started", "_session_timeout", "_allowed_origins", "_env"):
+            raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__()")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def request(self) -> Request:
+        """The request that is being answered.
+
+        Raises:
+            RuntimeError: None is being answered here.
+        """
+        try:
+            return current_request.get()
+        except LookupError:
+            raise RuntimeError("self.request is there only while a request is being answered") from None
+
+    @property
+    def env(self) -> Any:
+        """The jinja2 environment, made at first use: templates beside the module of the App subclass, then ``./templates``.
+
+        Raises:
+            RuntimeError: jinja2 is not installed.
+        """
+        if self._env is None:
+            try:
+                import jinja2
+            except ImportError as error:
+                raise RuntimeError('templates need the package jinja2: pip install "micropie[standard]"') from error
+            module = getattr(sys.modules.get(type(self).__module__), "__file__", None)
+            folders = [os.path.join(os.path.dirname(os.path.abspath(module)), "templates")] if module else []
+            self._env = jinja2.Environment(
+                loader=jinja2.FileSystemLoader([*folders, "templates"]),
+                autoescape=lambda name: name is None or not name.endswith(".txt"),
+                enable_async=True,
+            )
+        return self._env
+
+    @env.setter
+    def env(self, value: Any) -> None:
+        self._env = value
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """Answer one ASGI connection.
+
+        Raises:
+            ValueError: Its type is none of http, websocket and lifespan.
+        """
+        kind = scope["type"]
+        if kind == "http":
+            await self._asgi_app_http(scope, receive, send)
+        elif kind == "websocket":
+            await self._asgi_app_websocket(scope, receive, send)
+        elif kind == "lifespan":
+            await self._asgi_app_lifespan(receive, send)
+        else:
+            raise ValueError(f"unknown ASGI scope type {kind!r}")
+
+    # HTTP, in the order in which things happen to a request
+
+    async def _asgi_app_http(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        request = Request(scope)
+        request._receive = receive
+        token = current_request.set(request)
+        try:
+            response = await self._answer(request)
+            if response is not None:
+                await self._deliver(request, response, send)
+            elif request._mount is not None:
+                mounted, mounted_scope = request._mount
+                await mounted(mounted_scope, receive, send)
+        except ConnectionClosed:
+            pass  # nobody is there to get an answer
+        finally:
+            current_request.reset(token)
+            if request._reader is not None:
+                await self._release(request, request._reader)
+
+    async def _answer(self, request: Request) -> _Response | None:
+        """Make the response, whatever goes wrong; None: the request is a mounted app's."""
+        passed: Sequence[HttpMiddleware] = ()
+        response: _Response | None = None
+        try:
+            passed = self.middlewares  # all of them see what goes wrong before the first one was asked
+            if self._open(request, self._routes):
+                await self._load(request)
+            if passed:
+                passed = []
+                response = await self._before(request, passed)
+            if response is None:
+                if request._mount is not None:
+                    return None
+                response = await self._respond(request)
+        except BaseException as error:
+            response = self._failed(request, error)
+        if passed:
+            response = await self._after(request, response, passed)
+        if request._session is not None and request._session.snapshot is not None:
+            response = await self._finish_session(request, request._session, response)
+        return response
+
+    def _open(self, request: Request, routes: dict[str, _Handler]) -> bool:
+        """Find the handler, and look through the headers; return whether there is a session or a body to load."""
+        request._settings = self._settings
+        scope = request.scope
+        path: str = scope["path"]
+        if path.isascii() and not scope.get("root_path") and b"%2" not in (scope.get("raw_path") or b""):
+            segments = _split(path)
+        else:
+            segments = _segments(scope)
+        if self.mounts:
+            request._mount = self._mounted(scope, segments)
+        query = scope.get("query_string")
+        if query:
+            _count_fields(query)
+        handler, request.path_params = _find_handler(routes, segments)
+        if handler is not None:
+            request._handler = handler
+            request.route_handler = handler.name
+        return request._scan_headers()
+
+    def _mounted(self, scope: _Scope, segments: list[str]) -> tuple[_ASGIApp, _Scope] | None:
+        """Return the app of the longest prefix that the path begins with, and the scope it is called with."""
+        path = "".join(["/" + segment.replace("/", "%2F") for segment in segments])
+        prefixes = [prefix for prefix in self.mounts if _repeats_root(path, prefix.rstrip("/"))]
+        if not prefixes:
+            return None
+        prefix = max(prefixes, key=len)
+        root = _root(scope)
+        child = {**scope, "root_path": root + prefix.rstrip("/")}
+        if root and not _repeats_root(scope["path"], root):  # the path of a scope includes the root path (ASGI HTTP 2.1)
+            child["path"] = root + scope["path"]
+            child["raw_path"] = urllib.parse.quote(root).encode() + (scope.get("raw_path") or b"")
+        return self.mounts[prefix], child
+
+    async def _load(self, request: Request) -> None:
+        """Load the session, and read a body that is parsed before the handler: JSON or a urlencoded form."""
+        if request._cookie_header:
+            await self._load_session(request, _session_ids(request._cookie_header))
+        kind = request._content_type.partition(b";")[0].strip().lower()
+        if not kind or request._mount is not None:
+            return
+        if kind == b"multipart/form-data":
+            request._boundary = _boundary(request._content_type)
+        elif kind == b"application/x-www-form-urlencoded":
+            body = await request.body()
+            parse = _parse_pairs
+            request._form = parse(body) if len(body) < _THREAD_PARSE_SIZE else await _in_thread(parse, body)
+        elif kind == b"application/json" or kind.endswith(b"+json"):
+            if body := await request.body():
+                try:
+                    request._json = _load_json(body)
+                except ValueError:
+                    raise _error(400, "Invalid JSON") from None
+
+    async def _load_session(self, request: Request, session_ids: list[str]) -> None:
+        for session_id in session_ids:
+            if data := await self.session_backend.load(session_id):
+                request._session = _Session(session_id, data)
+                return
+
+    async def _before(self, request: Request, passed: list[HttpMiddleware]) -> _Response | None:
+        for middleware in tuple(self.middlewares):
+            result = await middleware.before_request(request)
+            passed.append(middleware)
+            answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
+            if answer is not None:
+                return _response_of_tuple((answer.get("status_code", 200), answer.get("body"), answer.get("headers")))
+        return None
+
+    async def _respond(self, request: Request) -> _Response:
+        """Find the handler that was chosen, bind its arguments and call it."""
+        handler = self._chosen(request, self._functions)
+        if handler is None:
+            raise _error(404)
+        if handler.methods is not None and request.method not in handler.methods:
+            return self._wrong_method(request, handler.methods)
+        if request._boundary is not None:
+            await self._read_form(request, handler, request._boundary)
+        arguments, keywords = handler.binder.bind(request)
+        return _response(await handler.run(self, arguments, keywords))
+
+    def _chosen(self, request: Request, functions: dict[str, _Handler]) -> _Handler | None:
+        """Return the handler that the path named, or the one that a middleware has put in its place."""
+        handler, name = request._handler, request.route_handler
+        if handler is not None and handler.name == name:
+            return handler
+        return functions.get(name) if name is not None else None
+
+    def _wrong_method(self, request: Request, allowed: frozenset[str]) -> _Response:
+        headers = [("allow", ", ".join([*sorted(allowed - {"OPTIONS"}), "OPTIONS"]))]
+        if request.method == "OPTIONS":
+            return _response_of_tuple((204, None, headers))
+        return _response_of_tuple((405, _status_text(405), [("content-type", _TEXT), *headers]))
+
+    async def _read_form(self, request: Request, handler: _Handler, boundary: bytes) -> None:
+        """Take in a multipart form: all of it, or as far as its handler needs before it can read a file as it comes."""
+        kept, streamed = self._settings.max_body_size, self._settings.max_upload_size
+        may_stream = handler.is_async and handler.binder.may_stream
+        reader = request._body_reader()
+        both = None if kept is None or streamed is None else max(kept, streamed)
+        reader.expect(both if may_stream else kept)
+        form = request._multipart = _MultipartForm(reader.chunk, boundary, self._settings)
+        request._form, request._files = form.fields, form.files
+        if await form.run(lambda name: may_stream and handler.binder.waits_for(request, form, name)):
+            reader.expect(streamed)
+        else:
+            _check_size(reader.size, kept)
+
+    async def _after(self, request: Request, response: _Response, passed: Sequence[HttpMiddleware]) -> _Response:
+        for middleware in tuple(reversed(passed)):
+            before = response
+            try:
+                headers = _header_list(response)
+                result = await middleware.after_request(request, response.status, response.body, headers)
+                response = _changed(response, _checked_dict(result, _RESPONSE_KEYS, middleware) or {}, headers)
+            except BaseException as error:
+                response = self._failed(request, error)
+            if response.body is not before.body:
+                await _discard(before.body)
+        return response
+
+    async def _finish_session(self, request: Request, session: _Session, response: _Response) -> _Response:
+        """Save what the request made of its session, and add the headers that follow from it."""
+        headers = [("vary", "Cookie")]
+        if response.status < 500:
+            try:
+                session_id = await session.commit(self.session_backend, self._session_timeout)
+                if session_id is not None:
+                    headers.append(self._session_cookie(request, session_id))
+                    if all(_as_str(name).lower() != "cache-control" for name, _ in response.headers):
+                        headers.append(("cache-control", "no-store"))
+            except BaseException as error:
+                await _discard(response.body)
+                response = self._failed(request, error)
+        return response._replace(headers=(*response.headers, *headers))
+
+    def _session_cookie(self, request: Request, session_id: str) -> tuple[str, str]:
+        """Return the header that sets the session cookie, or expires it where the id is ``""``."""
+        scope = request.scope
+        secure = self._session_cookie_secure
+        if secure is None:
+            server = scope.get("server") or ("",)
+            is_local = _is_loopback(request.headers.get("host", server[0] or ""))
+            secure = not (self._debug or (is_local and scope.get("scheme") not in ("https", "wss")))
+        path = self._session_cookie_path
+        if path is None:
+            path = urllib.parse.quote(_root(scope), safe="/!$&'()*+,:=@~") or "/"
+        if not session_id:
+            return delete_cookie("session_id", path=path, secure=secure)
+        return set_cookie("session_id", session_id, path=path, secure=secure)
+
+    def _failed(self, request: Request, error: BaseException) -> _Response:
+        """Return the response for what went wrong; let pass what is not an error of this request."""
+        if isinstance(error, ConnectionClosed) and request._reader is not None and request._reader.gone:
+            raise error
+        if isinstance(error, HTTPError):
+            try:
+                if error.body is None:
+                    own = _response_of_tuple((error.status, _status_text(error.status), error.headers))
+                    return own._replace(kind=_TEXT)
+                return _response_of_tuple((error.status, error.body, error.headers))
+            except Exception as malformed:
+                error = malformed
+        if not _is_stray(error):
+            raise error
+        _log.error("%s %r failed", request.method, request.scope.get("path"), exc_info=error)
+        body = "500 Internal Server Error"
+        if self._debug:
+            import traceback
+
+            body = "".join(traceback.format_exception(error))
+        return _Response(500, body, _TEXT, ())
+
+    async def _deliver(self, request: Request, response: _Response, send: _Send) -> None:
+        """Write the response: the one place that does."""
+        try:
+            start, payload = _start_message(response, request.method)
+        except Exception as error:  # text that has no UTF-8, headers that are no pairs
+            await _discard(response.body)
+            response = self._failed(request, error)
+            start, payload = _start_message(response, request.method)
+        if _is_streamed(response.body):
+            if request.method != "HEAD" and response.status >= 200 and response.status not in (204, 304):
+                ping = response.body.ping if isinstance(response.body, _EventStream) else None
+                await _Stream(send, request._body_reader(), ping).run(start, response.body)
+                return
+            await _discard(response.body)
+        if request._reader is not None:
+            await request._reader.drain()
+        try:
+            await send(start)
+            await send({"type": "http.response.body", "body": payload})
+        except OSError:
+            pass  # so a server says that the client is gone
+
+    async def _release(self, request: Request, reader: _BodyReader) -> None:
+        """Close what the request has opened; what is read of its files from now on fails."""
+        reader.gone = True
+        if request._multipart is not None:
+            for file in request._multipart.on_disk:
+                await _in_thread(file.close)
+
+    async def _send_response(
+        self, send: _Send, status_code: int, body: Any, extra_headers: _Headers | None = None
+    ) -> None:
+        """Write a response of your own, from code that extends the App.
+
+        Args:
+            send: The ASGI send callable.
+            status_code: The HTTP status.
+            body: Anything that a handler may return.
+            extra_headers: Header pairs or a dict.
+        """
+        request = current_request.get(None) or Request({"type": "http"})
+        await self._deliver(request, _response_of_tuple((status_code, body, extra_headers)), send)
+
+    # WebSocket, in the order in which things happen to a connection
+
+    async def _asgi_app_websocket(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        request = WebSocketRequest(scope)
+        socket = WebSocket(receive, send)
+        socket.subprotocols = list(scope.get("subprotocols") or ())
+        socket._on_accept = functools.partial(self._handshake_headers, request, socket)
+        token = current_request.set(request)
+        try:
+            if not await self._serve_socket(request, socket) and request._mount is not None:
+                mounted, mounted_scope = request._mount
+                await mounted(mounted_scope, receive, send)
+        finally:
+            current_request.reset(token)
+
+    async def _serve_socket(self, request: WebSocketRequest, socket: WebSocket) -> bool:
+        """Run the handler and what belongs around it, and leave the socket closed; False: it is a mounted app's."""
+        passed: list[WebSocketMiddleware] = []
+        code = 1000
+        try:
+            self._open(request, self._socket_routes)
+            await self._load_socket_session(request, socket)
+            await self._before_socket(request, socket, passed)
+            if socket._over is None:
+                if request._mount is not None:
+                    return False
+                await self._converse(request, socket)
+        except BaseException as error:
+            code = self._socket_failed(request, socket, error)
+        for middleware in reversed(passed):
+            try:
+                await middleware.after_websocket(request)
+            except BaseException as error:
+                code = self._socket_failed(request, socket, error)
+        try:
+            await self._finish_socket_session(request)
+        except BaseException as error:
+            code = self._socket_failed(request, socket, error)
+        await socket.close(code)
+        return True
+
+    async def _load_socket_session(self, request: WebSocketRequest, socket: WebSocket) -> None:
+        """Load the session, unless a foreign page has opened this socket with the cookies of its visitor."""
+        session_ids = _session_ids(request._cookie_header)
+        if not _is_same_origin(request.headers, self._allowed_origins):
+            request._session = _Session(blocked=True)
+            if session_ids:
+                _log.warning("a WebSocket from the origin %r got no session", request.headers.get("origin"))
+            return
+        await self._load_session(request, session_ids)
+        if request._session is not None:
+            socket.session_id = request._session.id
+
+    async def _before_socket(
+        self, request: WebSocketRequest, socket: WebSocket, passed: list[WebSocketMiddleware]
+    ) -> None:
+        for middleware in tuple(self.ws_middlewares):
+            result = await middleware.before_websocket(request)
+            passed.append(middleware)
+            refusal = _checked_dict(result, _REFUSAL_KEYS, middleware)
+            if refusal is not None:
+                await socket.close(refusal.get("code", 1008), refusal.get("reason"))
+                return
+
+    async def _converse(self, request: WebSocketRequest, socket: WebSocket) -> None:
+        handler = self._chosen(request, self._socket_functions)
+        if handler is None:
+            await socket.close(1008)
+            return
+        arguments, keywords = handler.binder.bind(request)
+        await handler.run(self, [socket, *arguments], keywords)
+
+    async def _handshake_headers(
+        self, request: WebSocketRequest, socket: WebSocket, given: str | None
+    ) -> list[tuple[bytes, bytes]]:
+        """Return the headers that complete a handshake: a new session that is not empty gets its cookie here."""
+        session = request._session
+        if session is not None and session.blocked:
+            return []
+        if given is not None:
+            session = request._session = session or _Session()
+            session.given, session.renew = given, session.id not in (None, given)
+        session_id = given
+        if session is not None and session.snapshot is not None and session.data and (session.renew or not session.id):
+            session_id = await session.commit(self.session_backend, self._session_timeout)
+        if not session_id:
+            return []
+        if session is not None and session.id is None:
+            session.id = session_id
+        socket.session_id = session_id
+        return list(_encoded_headers([self._session_cookie(request, session_id)]))
+
+    async def _finish_socket_session(self, request: WebSocketRequest) -> None:
+        session = request._session
+        if session is None or session.snapshot is None or session.blocked:
+            return
+        if session.renew or (session.id is None and session.data):
+            _log.warning("a session filled or renewed after accept() has no cookie: its changes are lost")
+            session.renew = False
+        if session.id is not None:
+            await session.commit(self.session_backend, self._session_timeout)
+
+    def _socket_failed(self, request: WebSocketRequest, socket: WebSocket, error: BaseException) -> int:
+        """Return the close code for what went wrong; let pass what is not an error of this connection."""
+        if isinstance(error, HTTPError):
+            return 1011 if socket.accepted else 1008
+        if isinstance(error, ConnectionClosed) and socket._over is not None:
+            return 1000
+        if not _is_stray(error):
+            raise error
+        _log.error("WebSocket %r failed", request.scope.get("path"), exc_info=error)
+        return 1011
+
+    async def _send_websocket_close(self, send: _Send, code: int, reason: str | None = None) -> None:
+        """Close or refuse a WebSocket, from code that extends the App."""
+        await send(_close_message(code, reason))
+
+    # Lifespan
+
+    async def _asgi_app_lifespan(self, receive: _Receive, send: _Send) -> None:
+        while True:
+            kind = (await receive())["type"].rpartition(".")[2]
+            failure = await (self._start_up() if kind == "startup" else self._shut_down())
+            if failure is None:
+                await send({"type": f"lifespan.{kind}.complete"})
+            else:
+                await send({"type": f"lifespan.{kind}.failed", "message": failure})
+            if failure is not None or kind == "shutdown":
+                return
+
+    async def _start_up(self) -> str | None:
+        """Run the startup handlers up to the first that fails; return what is wrong with it."""
+        for app in self._family():
+            for handler in app.startup_handlers:
+                failure = await _run_hook(handler)
+                if failure is not None:
+                    return failure
+            app._started = True
+        return None
+
+    async def _shut_down(self) -> str | None:
+        """Run all shutdown handlers, the mounted apps' first; return what is wrong with those that fail."""
+        failures: list[str] = []
+        for app in reversed(self._family()):
+            for handler in app.shutdown_handlers:
+                failure = await _run_hook(handler)
+                if failure is not None:
+                    failures.append(failure)
+            app._started = False
+        return "; ".join(failures) or None
+
+    def _family(self) -> list[App]:
+        """Return this app and the MicroPie apps mounted below it, each once."""
+        family: list[App] = [self]
+        for app in family:  # grows on the way
+            family += [child for child in app.mounts.values() if isinstance(child, App) and child not in family]
+        return family
+
+    # For handlers
+
+    def _redirect(
+        self, location: str, status: int = 302, headers: _Headers | None = None
+    ) -> tuple[int, None, list[_Pair]]:
+        """Return the response that sends the client elsewhere.
+
+        Args:
+            location: A URL, absolute or relative; what must not stand in one is percent-encoded.
+            status: 301, 302, 303, 307 or 308.
+            headers: More headers, such as cookies.
+        """
+        target = urllib.parse.quote(location, safe=_LOCATION_SAFE, errors="replace")
+        return status, None, [("location", target), *_pairs(headers or ())]
+
+    async def _render_template(self, name: str, /, **context: Any) -> str:
+        """Render a template.
+
+        Args:
+            name: Its path below ``templates/``.
+            context: Its variables.
+
+        Raises:
+            RuntimeError: jinja2 is not installed.
+        """
+        return typing.cast(str, await self.env.get_template(name).render_async(context))
+
+    def _parse_cookies(self, cookie_header: str) -> dict[str, str]:
+        """Parse a Cookie header; of cookies with the same name the first counts."""
+        return _parse_cookies(cookie_header)
+
+    async def _parse_multipart(
+        self, reader: asyncio.StreamReader, boundary: bytes
+    ) -> tuple[dict[str, list[str]], dict[str, UploadedFile]]:
+        """Parse a whole multipart form.
+
+        Args:
+            reader: Where it comes from.
+            boundary: What separates its parts.
+
+        Returns:
+            The text fields, all values of each name, and the files, the first of each name.
+
+        Raises:
+            HTTPError: 400 malformed, 413 over a limit.
+        """
+        form = _MultipartForm(functools.partial(reader.read, _CHUNK_SIZE), boundary, self._settings)
+        await form.run(lambda name: False)
+        for files in form.files.values():
+            for file in files:
+                weakref.finalize(file, file.file.close)
+        return form.fields, {name: files[0] for name, files in form.files.items()}
+
+
+async def _run_hook(handler: Callable[[], Any]) -> str | None:
+    """Run a startup or shutdown handler; return what is wrong, which is logged too."""
+    try:
+        result = handler()
+        if inspect.isawaitable(result):
+            await result
+    except BaseException as error:
+        if not _is_stray(error):
+            raise
+        name = getattr(handler, "__qualname__", repr(handler))
+        _log.error("%s failed", name, exc_info=error)
+        return f"{name}: {type(error).__name__}: {error}"
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# Command line
+# ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _describe(prefix: str, segment: str, handler: _Handler) -> list[str]:
+    """Return one line of the route list: path, methods, parameters, HTTP or WebSocket, place in the source."""
+    methods = ", ".join(sorted(handler.methods)) if handler.methods else "any"
+    code = inspect.unwrap(handler.function).__code__
+    parameters = ", ".join(str(parameter) for parameter in handler.parameters)
+    place = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}"
+    path = "/" if segment == "index" else f"/{segment}"
+    return [path, "-" if prefix else methods, f"({parameters})", "WebSocket" if prefix else "HTTP", place]
+
+
+def _main(arguments: Sequence[str]) -> int:
+    """Run the command line: ``python -m micropie routes app:app``."""
+    if len(arguments) != 2 or arguments[0] != "routes":
+        sys.stderr.write("usage: python -m micropie routes MODULE:APP\n")
+        return 2
+    import importlib
+
+    sys.path.insert(0, os.getcwd())
+    module, _, attribute = arguments[1].partition(":")
+    app = getattr(importlib.import_module(module), attribute or "app", None)
+    if not isinstance(app, App):
+        sys.stderr.write(f"{arguments[1]} is no micropie.App\n")
+        return 2
+    rows = [["PATH", "METHODS", "PARAMETERS", "PROTOCOL", "SOURCE"]]
+    rows += [_describe("", *item) for item in sorted(app._routes.items())]
+    rows += [_describe("ws_", *item) for item in sorted(app._socket_routes.items())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        sys.stdout.write("  ".join(map(str.ljust, row, widths)).rstrip() + "\n")
+    return 0
+
+
+if __name__ == "__main__":  # pragma: no cover
+    import micropie  # the app to look at is an instance of its App, not of this module's
+
+    sys.exit(micropie._main(sys.argv[1:]))

@@ -217,7 +217,7 @@ async def release(held: list[tuple[Exchange, asyncio.Task[None]]]) -> None:
     for exchange, _ in held:
         exchange.leave()
     tasks = [task for _, task in held]
-    _, pending = await asyncio.wait(tasks, timeout=5.0)
+    _, pending = await asyncio.wait(tasks, timeout=1.0)
     for task in pending:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

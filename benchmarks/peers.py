@@ -30,7 +30,7 @@ class PeerError(RuntimeError):
 
 def environment() -> dict[str, str]:
     """Return the environment of every measured process: the same hash seed, this tree's modules first."""
-    return os.environ | {"PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return os.environ | {"PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
 
 
 class Peer:

@@ -1,8 +1,8 @@
 """The process that is measured: one framework, one core, taking its orders as lines of JSON.
 
-``python -m benchmarks.worker PEER`` answers every line on standard input (``{"do": ..., ...}``) with one line on standard
-output. Each framework has a process of its own, so that none pays for what another one imported, and the caller takes
-turns among them, so that a busy moment of the machine hits all of them alike.
+``python -m benchmarks.worker PEER`` answers every line on standard input (``{"do": ..., ...}``) with one line on
+standard output. Each framework has a process of its own, so that none pays for what another one imported, and the caller
+takes turns among them, so that a busy moment of the machine hits all of them alike.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ import resource
 import sys
 import time
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import Any
 
 from benchmarks import inprocess
 from benchmarks.inprocess import App, Lifespan
-from benchmarks.workloads import EVENTS, WORKLOADS, Workload, route, upload
+from benchmarks.workloads import WORKLOADS, route, upload
 
 
 class Worker:
@@ -35,6 +34,7 @@ class Worker:
         self.stack = stack
         self.apps: dict[str, App] = {}
         self.cookie: bytes | None = None
+        self.crowd_gone = 0.0
         self.workloads = dict(WORKLOADS)
 
     async def app(self, workload: str) -> App:
@@ -116,7 +116,7 @@ class Worker:
         return {"pid": os.getpid()}
 
     async def idle(self, what: str, warm: int, count: int) -> dict[str, Any]:
-        """Tell the resident bytes that each idle connection adds: the growth from ``warm`` to ``warm + count`` of them."""
+        """Tell the bytes that each idle connection adds: resident memory from ``warm`` of them to ``count`` more."""
         app = await self.app(what)
         hold = inprocess.hold_streams if what == "events" else inprocess.hold_sockets
         first = await hold(app, warm)
@@ -126,19 +126,32 @@ class Worker:
         await inprocess.release(first + second)
         return {"bytes": grown / count}
 
-    async def peak(self, workload: str, units: int) -> dict[str, Any]:
-        """Tell by how many bytes the process's peak grows in one run (for uploads)."""
-        asked = upload(units) if workload == "upload" else replace(WORKLOADS[workload], units=units)
-        await inprocess.ask(await self.app(workload), upload(1) if workload == "upload" else asked)
-        gc.collect()
+    async def peak(self, units: int) -> dict[str, Any]:
+        """Tell by how many bytes the process's peak grows during an upload of ``units`` MiB."""
+        app = await self.app("upload")
+        await inprocess.ask(app, upload(1))
         before = _resident_bytes(peak=True)
-        await inprocess.ask(await self.app(workload), asked)
+        await inprocess.ask(app, upload(units))
         return {"bytes": _resident_bytes(peak=True) - before}
 
-    async def events(self) -> dict[str, Any]:
-        """Check the event stream."""
-        await inprocess.release(await inprocess.hold_streams(await self.app("events"), 1))
-        return {"path": EVENTS.path}
+    async def crowd(self, live: int, timeout: float) -> dict[str, Any]:
+        """Fill the in-memory sessions with ``live`` visitors who do not come back (MicroPie alone)."""
+        backend = self.module.app.session_backend
+        started = time.monotonic()
+        for number in range(live):
+            await backend.save(f"visitor-{number:0>35}", {"visits": number}, timeout)
+        self.crowd_gone = time.monotonic() + timeout
+        return {"seconds": time.monotonic() - started}
+
+    async def pause(self, count: int) -> dict[str, Any]:
+        """Wait until the whole crowd's time is up, then tell the CPU seconds of the slowest of ``count`` requests."""
+        await asyncio.sleep(max(0.0, self.crowd_gone - time.monotonic()) + 0.1)
+        app, asked, slowest = await self.app("session"), self.workloads["session"], 0.0
+        for _ in range(count):
+            started = time.process_time()
+            await inprocess.drive(app, asked, 1, self.cookie)
+            slowest = max(slowest, time.process_time() - started)
+        return {"seconds": slowest}
 
 
 def _resident_bytes(*, peak: bool = False) -> int:

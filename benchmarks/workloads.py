@@ -17,14 +17,17 @@ CHUNK = b"x" * 64
 CHUNK_COUNT = 1_000
 TITLE = "Fruit & vegetables"
 ITEMS = [{"name": f"Item <{number}>", "price": number * 1.25} for number in range(20)]
-ECHO = {"people": [{"id": n, "name": f"Person {n}", "tags": ["a", "b"], "score": n * 1.5} for n in range(17)], "page": 1}
+ECHO = {
+    "people": [{"id": n, "name": f"Person {n}", "tags": ["a", "b"], "score": n * 1.5} for n in range(17)],
+    "page": 1,
+}
 FIRST_EVENT = "ready"
 UPLOAD_CHUNK = bytes(range(256)) * 256  # 64 KiB: what uvicorn hands over at a time when the client is fast
 UPLOAD_SIZE = 64 * MIB
 
 _BOUNDARY = b"----benchmark7MA4YWxkTrZu0gW"
 _UPLOAD_HEAD = (
-    b"--%s\r\nContent-Disposition: form-data; name=\"file\"; filename=\"data.bin\"\r\n"
+    b'--%s\r\nContent-Disposition: form-data; name="file"; filename="data.bin"\r\n'
     b"Content-Type: application/octet-stream\r\n\r\n" % _BOUNDARY
 )
 _UPLOAD_TAIL = b"\r\n--%s--\r\n" % _BOUNDARY
@@ -68,7 +71,7 @@ class Workload:
         headers: Headers beside those that every request has.
         body: The request's body, at once.
         stream: Makes the body's chunks for one request, where it is too large to be held.
-        units: How many units (messages, MiB) one run consists of; costs are given per unit.
+        units: How many units (MiB) one request consists of; costs are given per unit.
     """
 
     name: str
@@ -110,7 +113,9 @@ class Workload:
         """Make what the server would let the app receive, for one request (or one socket of so many messages)."""
         units = self.units if units is None else units
         if self.method == "WEBSOCKET":
-            return chain(({"type": "websocket.connect"},), repeat({"type": "websocket.receive", "text": GREETING}, units))
+            return chain(
+                ({"type": "websocket.connect"},), repeat({"type": "websocket.receive", "text": GREETING}, units)
+            )
         if self.stream is None:
             return iter(({"type": "http.request", "body": self.body, "more_body": False},))
         return self._streamed(self.stream(units))
@@ -194,7 +199,16 @@ def upload(units: int = UPLOAD_SIZE // MIB) -> Workload:
     """Return the upload workload for a file of ``units`` MiB."""
     headers = ((b"content-type", UPLOAD_TYPE), (b"content-length", str(upload_length(units)).encode()))
     return Workload(
-        "upload", f"{units} MiB upload", _text(str(units * MIB)), "POST", "/upload", b"", headers, b"", upload_body, units
+        "upload",
+        f"{units} MiB upload",
+        _text(str(units * MIB)),
+        "POST",
+        "/upload",
+        b"",
+        headers,
+        b"",
+        upload_body,
+        units,
     )
 
 
@@ -222,7 +236,7 @@ WORKLOADS = {
         Workload("stream", "Stream of 1,000 chunks", _chunked, path="/stream"),
         Workload("session", "Session counter", _counted, path="/counter"),
         Workload("page", "Jinja page", _page, path="/page"),
-        Workload("websocket", "WebSocket message", _echoed, "WEBSOCKET", "/echo", units=1_000),
+        Workload("websocket", "WebSocket message", _echoed, "WEBSOCKET", "/echo"),
     )
 }
 

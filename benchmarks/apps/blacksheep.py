@@ -1,5 +1,7 @@
 """BlackSheep: handlers bound by the names and types of their parameters, orjson in its JSON settings."""
 
+# ruff: noqa: D101, D102, D103 (every handler is named after what it answers)
+
 from __future__ import annotations
 
 import asyncio
@@ -11,8 +13,17 @@ from typing import Any
 os.environ["APP_JINJA_EXTENSION"] = ".html"  # read when the package is imported
 
 import orjson  # noqa: E402
-from blacksheep import Application, Content, Request, Response, Router, StreamedContent, WebSocket, json, text  # noqa: E402
-from blacksheep import WebSocketDisconnectError  # noqa: E402
+from blacksheep import (  # noqa: E402
+    Application,
+    Request,
+    Response,
+    Router,
+    StreamedContent,
+    WebSocket,
+    WebSocketDisconnectError,  # noqa: E402
+    json,
+    text,
+)
 from blacksheep.server.rendering.jinja2 import JinjaRenderer  # noqa: E402
 from blacksheep.server.responses import view_async  # noqa: E402
 from blacksheep.server.sse import ServerSentEventsResponse, TextServerSentEvent  # noqa: E402

@@ -1,5 +1,7 @@
 """Falcon: resource classes, orjson in the media handlers, no receive queue for WebSockets that only echo."""
 
+# ruff: noqa: D101, D102, D103 (every handler is named after what it answers)
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """Microdot: its ASGI application, limits lifted for the upload and the multipart buffer enlarged as it advises."""
 
+# ruff: noqa: D101, D102, D103 (every handler is named after what it answers)
+
 from __future__ import annotations
 
 import asyncio
@@ -13,7 +15,17 @@ from microdot.multipart import FormDataIter
 from microdot.session import Session, with_session
 from microdot.sse import with_sse
 
-from benchmarks.workloads import CHUNK, CHUNK_COUNT, DATA, FIRST_EVENT, GREETING, ITEMS, TITLE, UPLOAD_CHUNK, UPLOAD_SIZE
+from benchmarks.workloads import (
+    CHUNK,
+    CHUNK_COUNT,
+    DATA,
+    FIRST_EVENT,
+    GREETING,
+    ITEMS,
+    TITLE,
+    UPLOAD_CHUNK,
+    UPLOAD_SIZE,
+)
 
 IMPORTS = "from microdot.asgi import Microdot"
 PACKAGE = "microdot"

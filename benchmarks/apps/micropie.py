@@ -1,5 +1,7 @@
 """MicroPie: the names of methods are the URLs, their parameters the arguments."""
 
+# ruff: noqa: D101, D102, D103 (every handler is named after what it answers)
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """Quart: Flask's decorators and globals, with the orjson provider that Flask's documentation describes."""
 
+# ruff: noqa: D101, D102, D103 (every handler is named after what it answers)
+
 from __future__ import annotations
 
 import asyncio
@@ -10,7 +12,17 @@ import orjson
 from quart import Quart, Response, make_response, render_template, request, session, websocket
 from quart.json.provider import JSONProvider
 
-from benchmarks.workloads import CHUNK, CHUNK_COUNT, DATA, FIRST_EVENT, GREETING, ITEMS, TITLE, UPLOAD_CHUNK, UPLOAD_SIZE
+from benchmarks.workloads import (
+    CHUNK,
+    CHUNK_COUNT,
+    DATA,
+    FIRST_EVENT,
+    GREETING,
+    ITEMS,
+    TITLE,
+    UPLOAD_CHUNK,
+    UPLOAD_SIZE,
+)
 
 IMPORTS = "from quart import Quart"
 PACKAGE = "quart"
@@ -24,7 +36,9 @@ class OrjsonProvider(JSONProvider):
         return orjson.loads(text)
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
-        return self._app.response_class(orjson.dumps(self._prepare_response_obj(args, kwargs)), mimetype="application/json")
+        return self._app.response_class(
+            orjson.dumps(self._prepare_response_obj(args, kwargs)), mimetype="application/json"
+        )
 
 
 def make_app() -> Quart:

@@ -1,5 +1,7 @@
 """Sanic: its ASGI application (its own server is another thing), orjson, no access log."""
 
+# ruff: noqa: D101, D102, D103 (every handler is named after what it answers)
+
 from __future__ import annotations
 
 import asyncio

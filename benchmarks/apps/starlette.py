@@ -1,5 +1,7 @@
 """Starlette: routes to functions of a request, with the orjson response class that its documentation shows."""
 
+# ruff: noqa: D101, D102, D103 (every handler is named after what it answers)
+
 from __future__ import annotations
 
 import asyncio

@@ -1,0 +1,128 @@
+"""What MicroPie has to reach, worked out from the results of one run."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from benchmarks.servers import median_ratio
+from benchmarks.workloads import MIB
+
+Results = dict[str, Any]
+INSTRUCTION_AIMS = {"hello": 2.8, "json": 3.8, "path": 3.0, "query": 1.5, "form": 1.5}
+CPU_AIMS = {
+    "websocket": ("WebSocket message", 1.6, "floor"),
+    "stream": ("1,000-chunk stream", 1.1, "floor"),
+    "page": ("Jinja page", 1.3, "floor"),
+    "session": ("session counter", 0.3, "starlette"),
+    "upload": ("upload per MiB", 1.05, "floor"),
+}
+
+
+class Aim(NamedTuple):
+    """One aim: what was measured, and whether that is good enough."""
+
+    title: str
+    value: str
+    wanted: str
+    passed: bool
+
+    def __str__(self) -> str:
+        return f"{'PASS' if self.passed else 'FAIL'}  {self.title}: {self.value} (wanted: {self.wanted})"
+
+
+def at_most(title: str, value: float, limit: float, unit: str = "") -> Aim:
+    """Return the aim that a value stays within a limit."""
+    return Aim(title, f"{value:.3g}{unit}", f"≤ {limit:g}{unit}", value <= limit)
+
+
+def at_least(title: str, value: float, limit: float, unit: str = "") -> Aim:
+    """Return the aim that a value reaches a limit."""
+    return Aim(title, f"{value:.3g}{unit}", f"≥ {limit:g}{unit}", value >= limit)
+
+
+def turn_ratio(rounds: dict[str, list[float]], base: str) -> float:
+    """Return the median over the rounds of MicroPie's cost in another's."""
+    return statistics.median(a / b for a, b in zip(rounds["micropie"], rounds[base], strict=True))
+
+
+def _first(title: str, values: dict[str, float]) -> Aim:
+    """Return the aim that MicroPie's value is the lowest of all frameworks."""
+    peers = {name: value for name, value in values.items() if name not in ("floor", "micropie")}
+    best = min(peers, key=lambda name: peers[name])
+    wanted = f"less than the best peer, {best}, {peers[best]:.4g}"
+    return Aim(title, f"{values['micropie']:.4g}", wanted, values["micropie"] < peers[best])
+
+
+def instruction_aims(results: Results) -> Iterator[Aim]:
+    """Yield the aims on instructions per request."""
+    for name, limit in INSTRUCTION_AIMS.items():
+        counts = results["instructions"].get(name, {})
+        if {"floor", "micropie"} <= counts.keys():
+            yield at_most(f"instructions, {name}, to the floor", counts["micropie"] / counts["floor"], limit)
+            if len(counts) > 2:
+                yield _first(f"instructions, {name}, thousands, first of all", {k: v / 1e3 for k, v in counts.items()})
+
+
+def cpu_aims(results: Results) -> Iterator[Aim]:
+    """Yield the aims on CPU time in process."""
+    for name, (title, limit, base) in CPU_AIMS.items():
+        rounds = results["cpu"].get(name, {})
+        if {base, "micropie"} <= rounds.keys():
+            yield at_most(f"CPU, {title}, to {base}", turn_ratio(rounds, base), limit)
+
+
+def server_aims(results: Results) -> Iterator[Aim]:
+    """Yield the aims under uvicorn."""
+    for name, found in results["servers"].get("uvicorn", {}).items():
+        if not {"floor", "micropie"} <= found.keys():
+            continue
+        rate = median_ratio(found, "requests_per_second", "micropie", "floor")
+        yield at_least(f"uvicorn, {name}, requests per second, to the floor", rate, 0.92)
+        rates = {peer: statistics.median(values["requests_per_second"]) for peer, values in found.items()}
+        if len(rates) > 2:
+            inverse = {peer: 1e6 / value for peer, value in rates.items()}
+            yield _first(f"uvicorn, {name}, µs of wall clock per request, first of all", inverse)
+        cost = median_ratio(found, "cpu_per_request", "micropie", "floor")
+        yield at_most(f"uvicorn, {name}, server CPU per request, to the floor", cost, 1.12)
+
+
+def upload_aims(results: Results) -> Iterator[Aim]:
+    """Yield the aims of an upload to a real server."""
+    found = results["uploads"]
+    if {"floor", "micropie"} <= found.keys():
+        yield at_most("upload, growth in memory", max(found["micropie"]["memory"]) / MIB, 4, " MiB")
+        rate = median_ratio(found, "mib_per_second", "micropie", "floor")
+        yield at_least("upload, throughput, to the floor", rate, 0.95)
+
+
+def memory_aims(results: Results) -> Iterator[Aim]:
+    """Yield the aims on memory per idle connection."""
+    for what, found in results["memory"].items():
+        if {"floor", "micropie"} <= found.keys():
+            title = "WebSocket" if what == "websocket" else "event stream"
+            yield at_most(
+                f"memory per idle {title}, above the floor", (found["micropie"] - found["floor"]) / 1024, 2, " KiB"
+            )
+
+
+def scale_aims(results: Results) -> Iterator[Aim]:
+    """Yield the aims on what must not grow: routes, live sessions, the import."""
+    routes = {int(count): value for count, value in results["route_instructions"].items()}
+    if routes:
+        ratio = routes[max(routes)] / routes[min(routes)]
+        yield at_most(f"instructions with {max(routes):,} routes, to {min(routes)}", ratio, 1.05)
+    if sessions := results["sessions"]:
+        live = f"{sessions['many']:,} live sessions"
+        yield at_most(f"CPU per request with {live}, to {sessions['few']}", sessions["ratio"], 1.1)
+        pause = sessions["longest_pause"] * 1e3
+        yield at_most(f"longest request while {live} expire", pause, 5, " ms")
+    if "micropie" in results["imports"]:
+        yield at_most("import over a bare interpreter", results["imports"]["micropie"] * 1e3, 45, " ms")
+
+
+def all_aims(results: Results) -> list[Aim]:
+    """Return every aim for which the run has numbers."""
+    makers = (instruction_aims, cpu_aims, server_aims, upload_aims, memory_aims, scale_aims)
+    return [aim for maker in makers for aim in maker(results)]

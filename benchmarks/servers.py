@@ -1,0 +1,198 @@
+"""Requests per second and server CPU under real servers: uvicorn and Granian, one process each.
+
+The server is pinned to one core and the client (wrk for requests, this process for uploads) to another. All servers are
+up from the beginning and take turns, so that a busy moment of the machine falls on all alike.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers import PEERS, ROOT, PeerError, environment
+from benchmarks.workloads import MIB, UPLOAD_TYPE, WORKLOADS, Answer, upload_body, upload_length
+
+SERVER_CORE, CLIENT_CORE = 0, 1
+CONNECTIONS = 32
+
+
+def missing_tool() -> str | None:
+    """Return what has to be installed before servers can be measured, or None."""
+    for tool in ("wrk", "taskset"):
+        if shutil.which(tool) is None:
+            return f"{tool} (apt-get install wrk util-linux)"
+    return None if (os.cpu_count() or 1) > 1 else "a second core"
+
+
+def _command(server: str, target: str, port: int, lifespan: bool) -> list[str]:
+    python = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m"]
+    if server == "granian":
+        interface = "asgi" if lifespan else "asginl"
+        options = ["--interface", interface, "--workers", "1", "--loop", "uvloop", "--log-level", "critical"]
+        return [*python, "granian", *options, "--host", "127.0.0.1", "--port", str(port), target]
+    options = ["--loop", "uvloop", "--http", "httptools", "--log-level", "critical", "--no-access-log"]
+    options += ["--lifespan", "on" if lifespan else "off", "--timeout-graceful-shutdown", "1"]
+    return [*python, "uvicorn", *options, "--host", "127.0.0.1", "--port", str(port), target]
+
+
+class Server:
+    """One framework behind one server, on a free port, until the block ends.
+
+    The hand-written apps are one per workload, so the floor is a server of its own for each.
+    """
+
+    def __init__(self, server: str, peer: str, workload: str) -> None:
+        self.name = f"{PEERS[peer]} under {server}"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        target = f"benchmarks.apps.{peer}:{workload if peer == 'floor' else 'app'}"
+        command = _command(server, target, self.port, peer != "floor")
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
+
+    def __enter__(self) -> Server:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return self
+            except OSError:
+                time.sleep(0.05)
+        self.__exit__()
+        raise PeerError(f"{self.name} did not start")
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            for pid in reversed(self._pids()):
+                os.kill(pid, 9)
+            self.process.wait()
+
+    def _pids(self) -> list[int]:
+        """Return the server's processes: Granian serves from a child of the one that was started."""
+        pids = [self.process.pid]
+        for pid in pids:
+            pids += [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return pids
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the server has taken, in user and in kernel mode."""
+        tasks = (task for pid in self._pids() for task in Path(f"/proc/{pid}/task").iterdir())
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+    def memory(self, what: str) -> int:
+        """Return ``VmRSS`` or ``VmHWM`` of the process that serves, in bytes."""
+        status = Path(f"/proc/{self._pids()[-1]}/status").read_text()
+        return int(re.search(rf"{what}:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
+
+    def reset_peak(self) -> None:
+        """Let the peak of memory (``VmHWM``) start from what is in use now."""
+        Path(f"/proc/{self._pids()[-1]}/clear_refs").write_text("5")
+
+    def check(self, workload: str) -> None:
+        """Ask once and check the answer."""
+        asked = WORKLOADS[workload]
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("GET", asked.path)
+        response = connection.getresponse()
+        headers = [(name.lower().encode(), value.encode()) for name, value in response.getheaders()]
+        asked.check(Answer(response.status, headers, response.read(), []))
+        connection.close()
+
+    def load(self, workload: str, seconds: int) -> dict[str, float]:
+        """Have wrk ask as fast as it can; return requests per second and server CPU seconds per request."""
+        url = f"http://127.0.0.1:{self.port}{WORKLOADS[workload].path}"
+        wrk = ["taskset", "-c", str(CLIENT_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", url]
+        before = self.cpu_seconds()
+        output = subprocess.run(wrk, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
+        spent = self.cpu_seconds() - before
+        if "Non-2xx" in output or "Socket errors" in output:
+            raise PeerError(f"{self.name}: {output}")
+        requests = int(re.search(r"(\d+) requests in", output)[1])  # type: ignore[index]
+        rate = float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1])  # type: ignore[index]
+        return {"requests_per_second": rate, "cpu_per_request": spent / requests}
+
+    def upload(self, mib: int) -> dict[str, float]:
+        """Send one multipart upload; return MiB per second, server CPU seconds per MiB, and the growth in memory."""
+        head = (
+            f"POST /upload HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n"
+            f"Content-Type: {UPLOAD_TYPE.decode()}\r\nContent-Length: {upload_length(mib)}\r\n\r\n"
+        )
+        self.reset_peak()
+        memory, cpu, started = self.memory("VmRSS"), self.cpu_seconds(), time.perf_counter()
+        with socket.create_connection(("127.0.0.1", self.port), timeout=120) as client:
+            client.sendall(head.encode())
+            for chunk in upload_body(mib):
+                client.sendall(chunk)
+            response = b"".join(iter(lambda: client.recv(65536), b""))
+        seconds = time.perf_counter() - started
+        if not (response.startswith(b"HTTP/1.1 200") and str(mib * MIB).encode() in response):
+            raise PeerError(f"{self.name}: {response[:300]!r}")
+        return {
+            "mib_per_second": mib / seconds,
+            "cpu_per_mib": (self.cpu_seconds() - cpu) / mib,
+            "memory": self.memory("VmHWM") - memory,
+        }
+
+
+@contextmanager
+def _pinned(core: int) -> Any:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _collect(samples: list[dict[str, float]]) -> dict[str, list[float]]:
+    return {key: [sample[key] for sample in samples] for key in samples[0]}
+
+
+def measure_requests(server: str, names: list[str], workloads: list[str], rounds: int, seconds: int) -> dict[str, Any]:
+    """Return for each workload and framework what every round gave."""
+    results: dict[str, Any] = {}
+    for workload in workloads:
+        samples: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+        with ExitStack() as stack:
+            servers = {name: stack.enter_context(Server(server, name, workload)) for name in names}
+            for running in servers.values():
+                running.check(workload)
+                running.load(workload, 1)
+            for _ in range(rounds):
+                for name, running in servers.items():
+                    samples[name].append(running.load(workload, seconds))
+        results[workload] = {name: _collect(found) for name, found in samples.items()}
+    return results
+
+
+def measure_uploads(names: list[str], rounds: int, mib: int) -> dict[str, Any]:
+    """Return for each framework what every upload under uvicorn gave."""
+    samples: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(Server("uvicorn", name, "upload")) for name in names}
+        stack.enter_context(_pinned(CLIENT_CORE))
+        for running in servers.values():
+            running.upload(1)
+        for _ in range(rounds):
+            for name, running in servers.items():
+                samples[name].append(running.upload(mib))
+    return {name: _collect(found) for name, found in samples.items()}
+
+
+def median_ratio(results: dict[str, Any], key: str, name: str, base: str) -> float:
+    """Return the median over the rounds of one framework's value in another's."""
+    pairs = zip(results[name][key], results[base][key], strict=True)
+    return statistics.median(ours / theirs for ours, theirs in pairs)

@@ -126,13 +126,24 @@ def function(node: Function, indent: str) -> list[str]:
     if node.returns is None:
         raise StubError(f"line {node.lineno}: {node.name} has no return type")
     lines = decorators(node, indent)
-    start = f"{indent}{'async ' if isinstance(node, ast.AsyncFunctionDef) else ''}def {node.name}("
+    # Without its body, an asynchronous generator is a plain function that returns an iterator.
+    coroutine = isinstance(node, ast.AsyncFunctionDef) and not is_generator(node)
+    start = f"{indent}{'async ' if coroutine else ''}def {node.name}("
     end = f") -> {ast.unparse(node.returns)}: ..."
     texts = parameters(node.args)
     one_line = start + ", ".join(texts) + end
     if len(one_line) <= LINE_LENGTH:
         return [*lines, one_line]
     return [*lines, start, *(f"{indent}    {text}," for text in texts), indent + end]
+
+
+def is_generator(node: ast.AST) -> bool:
+    """Say whether a function yields, its inner functions left out."""
+    return any(
+        isinstance(child, ast.Yield | ast.YieldFrom)
+        or (not isinstance(child, Function | ast.Lambda | ast.ClassDef) and is_generator(child))
+        for child in ast.iter_child_nodes(node)
+    )
 
 
 def decorators(node: Function | ast.ClassDef, indent: str) -> list[str]:
@@ -150,6 +161,8 @@ def type_of_value(value: ast.expr, where: str) -> str:
         return type_of_value(value.left, where)
     if isinstance(value, ast.Constant) and type(value.value).__name__ in LITERAL_TYPES:
         return type(value.value).__name__
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name):  # a class that is called, by its looks
+        return value.func.id
     raise StubError(f"{where} needs an annotation")
 
 
@@ -169,6 +182,8 @@ def assignment(node: ast.Assign | ast.AnnAssign, indent: str = "", *, keep_value
         annotation = ast.unparse(node.annotation)
         if node.value is None:
             return [f"{indent}{target}: {annotation}"]
+        if last_name(node.annotation) == "Final" and not isinstance(node.annotation, ast.Subscript):
+            annotation = f"Final[{type_of_value(node.value, f'line {node.lineno}: {target}')}]"
         if last_name(node.annotation) == "TypeAlias" or (keep_value and last_name(node.value) == "field"):
             return [f"{indent}{target}: {annotation} = {ast.unparse(node.value)}"]
         return [f"{indent}{target}: {annotation}" + (f" = {literal(node.value)}" if keep_value else "")]
@@ -228,6 +243,8 @@ def class_members(node: ast.ClassDef) -> Iterator[ast.stmt]:
     underscores = DOCUMENTED_UNDERSCORES.get(node.name, set())
     every_field = any(last_name(decorator) == "dataclass" for decorator in node.decorator_list)
     for member in flat(node.body):
+        if isinstance(member, Function) and member.returns and last_name(member.returns) in {"Never", "NoReturn"}:
+            continue  # a __getattr__ that only raises: to a type checker it would make every name an attribute
         for name in targets(member):
             field = every_field and isinstance(member, ast.AnnAssign)
             if (is_public(name) and name not in UNTYPED_DUNDERS) or name in underscores or field:
@@ -284,6 +301,11 @@ def names_in(lines: list[str]) -> set[str]:
     return names
 
 
+def is_assignment(lines: list[str]) -> bool:
+    """Say whether the lines declare a name, not a function or a class."""
+    return bool(lines) and not lines[0].startswith(("@", "async def ", "class ", "def "))
+
+
 def imports(body: list[ast.stmt], needed: set[str]) -> list[str]:
     """Return the import lines for the names that the stub refers to."""
     modules: set[str] = set()
@@ -332,11 +354,11 @@ def make_stub(source: str) -> str:
             stubs[name] = definition(defined[name])
             pending += names_in(stubs[name]) - needed
     in_order = [stubs[name] for name in defined if name in stubs]
-    blocks: list[str] = []
-    for lines in in_order:
-        gap = "\n" if lines[-1].startswith(" ") or (blocks and blocks[-1].endswith("\n\n")) else ""
-        blocks.append("\n".join(lines) + "\n" + gap)
-    code = "\n".join(imports(body, needed)) + "\n\n" + "".join(blocks).rstrip() + "\n"
+    text = ""
+    for before, lines in zip([[], *in_order], in_order, strict=False):
+        close = is_assignment(before) and is_assignment(lines)
+        text += ("" if close or not before else "\n") + "\n".join(lines) + "\n"
+    code = "\n".join(imports(body, needed)) + "\n\n" + text
     return HEADER + "\n" + "\n".join(map(double_quoted, code.split("\n")))
 
 

@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ import orjson  # noqa: E402
 
 import micropie  # noqa: E402
 
-Message = dict[str, Any]
+Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Message, Receive, Send], Awaitable[None]]
@@ -171,37 +171,46 @@ def make_scope(workload: Workload) -> Message:
     }
 
 
-async def drive(app: Asgi, workload: Workload, count: int) -> list[Message]:
-    """Send the request ``count`` times, each with a scope of its own; return what the last one was answered."""
+class Exchange:
+    """One request as a server keeps it: what the app may still receive, and what it has sent."""
+
+    __slots__ = ("body", "sent")
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.sent: list[Message] = []
+
+    async def receive(self) -> Message:
+        """Hand over the body, which is all there is."""
+        return {"type": "http.request", "body": self.body, "more_body": False}
+
+    async def send(self, message: Message) -> None:
+        """Take a message of the response."""
+        self.sent.append(message)
+
+    def answer(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Put the response together, its headers in one order for all apps."""
+        start, *rest = self.sent
+        return start["status"], sorted(start["headers"]), b"".join(message["body"] for message in rest)
+
+
+async def drive(app: Asgi, workload: Workload, count: int) -> Exchange:
+    """Send the request ``count`` times, each with a scope of its own; return the last exchange."""
     template = make_scope(workload)
-    body_message = {"type": "http.request", "body": workload.body, "more_body": False}
-    sent: list[Message] = []
-
-    async def receive() -> Message:
-        return body_message
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
     for _ in range(count):
-        sent.clear()
+        exchange = Exchange(workload.body)
         scope = dict(template)
         scope["headers"] = list(template["headers"])
-        await app(scope, receive, send)
-    return sent
-
-
-def answer(messages: list[Message]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Put a response together from its messages."""
-    body = b"".join(message.get("body", b"") for message in messages[1:])
-    return messages[0]["status"], sorted(messages[0]["headers"]), body
+        scope["state"] = dict(template["state"])
+        await app(scope, exchange.receive, exchange.send)
+    return exchange
 
 
 async def work(who: str, name: str, count: int) -> None:
     """Check that both apps answer the same, then send one of them ``count`` requests."""
     workload = WORKLOADS[name]
     apps: dict[str, Asgi] = {"floor": FLOORS[name], "micropie": Root()}
-    answers = {key: answer(await drive(app, workload, WARM_UP)) for key, app in apps.items()}
+    answers = {key: (await drive(app, workload, WARM_UP)).answer() for key, app in apps.items()}
     if answers["floor"] != answers["micropie"]:
         raise SystemExit(f"{name}: the answers differ: {answers}")
     gc.collect()

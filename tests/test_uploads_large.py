@@ -102,6 +102,13 @@ def test_a_gigabyte_that_nobody_reads(server: Server, path: str, parts: list[Par
     assert peak - before < GROWTH, f"grew by {(peak - before) / MIB:.1f} MiB"
 
 
+def test_the_measure_sees_what_a_handler_keeps(server: Server) -> None:
+    forget_peak(server)
+    before = memory(server, "VmRSS")
+    assert send(server, "/idle", [FILE], 64 * MIB) == b"read"
+    assert memory(server, "VmHWM") - before > 64 * MIB
+
+
 def cpu_seconds(server: Server) -> float:
     """User and system time that the server has used."""
     fields = Path(f"/proc/{server.worker}/stat").read_text().rpartition(")")[2].split()

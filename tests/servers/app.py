@@ -118,11 +118,19 @@ class Streams:
 
 class Uploads:
     async def upload(self, file: UploadedFile, text: str = "") -> dict[str, Any]:
+        """Gets its file when the whole form is there: the text may stand behind it."""
+        return {"name": file.filename, "text": text, **await self._digest(file)}
+
+    async def streamed_upload(self, file: UploadedFile) -> dict[str, Any]:
+        """Runs while the file arrives."""
+        return await self._digest(file)
+
+    async def _digest(self, file: UploadedFile) -> dict[str, Any]:
         digest, size = hashlib.sha256(), 0
         async for chunk in file:
             digest.update(chunk)
             size += len(chunk)
-        return {"name": file.filename, "size": size, "sha256": digest.hexdigest(), "text": text}
+        return {"size": size, "sha256": digest.hexdigest()}
 
     async def slow_upload(self, token: str, file: UploadedFile) -> dict[str, int]:
         note(token, "started")
@@ -223,6 +231,6 @@ def stopped() -> None:
     note("lifespan", "shutdown")
 
 
-app = Root(max_body_size=2**20, max_upload_size=128 * 2**20, body_timeout=2.0)
+app = Root(max_body_size=2**20, max_upload_size=128 * 2**20, body_timeout=1.0)
 app.startup_handlers.append(started)
 app.shutdown_handlers.append(stopped)

@@ -34,9 +34,21 @@ class Kind:
     """Answers `Expect: 100-continue` itself, before the application asks for the body."""
     leaves_broken_streams_open: bool = False
     """Does not close the connection when the application returns in the middle of a response."""
-    finishes_streams: bool = True
+    checks_forms: bool = False
+    """Parses forms too, before the application does: refuses a malformed one itself, and closes the connection."""
+    ends_streams: bool = True
     """Lets an open stream run its `finally` when the server stops."""
-    passes_reasons: bool = False
+    accept_headers: bool = True
+    """Sends the headers of `websocket.accept`."""
+    empty_messages: bool = True
+    """Sends WebSocket messages that are empty."""
+    close_reasons: bool = True
+    """Sends the reason of `websocket.close`."""
+    protocol_codes: bool = True
+    """Sends close codes other than 1000 and 3000 to 4999; where not, `send` raises, and 1011 is what the server makes of it."""
+    client_codes: bool = True
+    """Hands the code of a client's WebSocket close to the application, in place of 1006."""
+    client_reasons: bool = False
     """Hands the reason of a client's WebSocket close to the application."""
 
 
@@ -46,13 +58,14 @@ UVICORN_ENDS = ("--timeout-graceful-shutdown", "1")
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("uvicorn-h11", "uvicorn", (*UVICORN, *UVICORN_ENDS, "--http", "h11"), passes_reasons=True),
-        Kind("uvicorn-httptools", "httptools", (*UVICORN, *UVICORN_ENDS, "--http", "httptools"), passes_reasons=True),
+        Kind("uvicorn-h11", "uvicorn", (*UVICORN, *UVICORN_ENDS, "--http", "h11"), client_reasons=True),
+        Kind("uvicorn-httptools", "httptools", (*UVICORN, *UVICORN_ENDS, "--http", "httptools"), client_reasons=True),
         Kind(
             "hypercorn",
             "hypercorn",
             ("hypercorn", "{app}", "--bind", f"{HOST}:{{port}}", "--graceful-timeout", "1"),
             continues_at_once=True,
+            client_codes=False,
         ),
         Kind(
             "daphne",
@@ -62,12 +75,19 @@ KINDS = {
             buffers_bodies=True,
             continues_at_once=True,
             leaves_broken_streams_open=True,
+            checks_forms=True,
+            accept_headers=False,
+            empty_messages=False,
+            close_reasons=False,
+            protocol_codes=False,
         ),
         Kind(
             "granian",
             "granian",
             ("granian", "{app}", "--interface", "asgi", "--host", HOST, "--port", "{port}", "--no-access-log")
             + ("--log-level", "warning", "--workers-kill-timeout", "1"),
+            ends_streams=False,
+            accept_headers=False,
         ),
     )
 }
@@ -184,12 +204,12 @@ class Server:
         path = self.notes / token
         return path.read_text().splitlines() if path.exists() else []
 
-    def wait_for(self, token: str, line: str, timeout: float = 10.0) -> list[str]:
-        """Wait until the application noted `line`; returns all its notes."""
+    def wait_for(self, token: str, *lines: str, timeout: float = 10.0) -> list[str]:
+        """Wait until the application noted one of `lines`; returns all its notes."""
         deadline = time.monotonic() + timeout
-        while line not in (notes := self.noted(token)):
+        while not set(lines) & set(notes := self.noted(token)):
             if time.monotonic() > deadline:
-                raise AssertionError(f"{line!r} was not noted, only {notes}\n{self.log.read_text()[-3000:]}")
+                raise AssertionError(f"{lines} was not noted, only {notes}\n{self.log.read_text()[-3000:]}")
             time.sleep(0.01)
         return notes
 

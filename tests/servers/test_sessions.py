@@ -52,6 +52,10 @@ def test_a_websocket_reads_the_session_of_its_own_origin_only(server: Server) ->
 def test_a_session_that_begins_in_a_handshake(server: Server) -> None:
     with connect(f"{server.ws_url}/login?name=Bob") as ws:
         assert ws.response is not None
+        if not server.kind.accept_headers:
+            # The server drops the headers of the handshake: log in over HTTP there.
+            assert "set-cookie" not in ws.response.headers
+            return
         cookie = cookie_of(ws.response.headers["set-cookie"])
     for _ in range(50):
         # The handler's end, at which the session is saved, is not seen by the client of the socket.

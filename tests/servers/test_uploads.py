@@ -9,17 +9,16 @@ import time
 
 import pytest
 
-from tests.asgi import BOUNDARY, Part, encode_multipart
+from tests.asgi import BOUNDARY, encode_multipart
 from tests.servers.harness import RawClient, Server
 
 MULTIPART = ("content-type", f"multipart/form-data; boundary={BOUNDARY}")
 MIB = 2**20
 
 
-def halves(size_of_file: int, *before: Part) -> tuple[bytes, bytes]:
-    """What stands before and after the content of a form's last part, a file."""
-    form = encode_multipart([*before, ("file", "blob.bin", "application/octet-stream", b"@")])
-    head, _, tail = form.rpartition(b"@")
+def halves() -> tuple[bytes, bytes]:
+    """What stands before and after the content of the file in a form."""
+    head, _, tail = encode_multipart([("file", "blob.bin", "application/octet-stream", b"@")]).rpartition(b"@")
     return head, tail
 
 
@@ -51,26 +50,23 @@ def test_a_form_with_a_file(server: Server) -> None:
     assert answer == {"name": "päss.txt", "size": 5000, "sha256": digest, "text": "é"}
 
 
-@pytest.mark.slow
 def test_64_mib_stream_into_a_handler(server: Server) -> None:
     block = bytes(range(256)) * 256
-    head, tail = halves(64 * MIB)
-    digest = hashlib.sha256()
+    head, tail = halves()
     with server.connect(timeout=60.0) as client:
-        send_head(client, "/upload", len(head) + 64 * MIB + len(tail))
+        send_head(client, "/streamed_upload", len(head) + 64 * MIB + len(tail))
         client.send(head)
         for _ in range(1024):
             client.send(block)
-            digest.update(block)
         client.send(tail)
         answer = json.loads(client.read("POST").body)
-    assert (answer["size"], answer["sha256"]) == (64 * MIB, digest.hexdigest())
+    assert answer == {"size": 64 * MIB, "sha256": hashlib.sha256(block * 1024).hexdigest()}
 
 
 def test_a_handler_that_does_not_read_holds_the_client_back(server: Server) -> None:
     token, total = server.token(), 48 * MIB
     block = b"x" * 2**16
-    head, tail = halves(total)
+    head, tail = halves()
     with server.connect(timeout=30.0) as client:
         send_head(client, f"/slow_upload?token={token}", len(head) + total + len(tail))
         client.send(head)
@@ -91,7 +87,7 @@ def test_a_handler_that_does_not_read_holds_the_client_back(server: Server) -> N
 
 def test_an_upload_that_is_cut_off(server: Server) -> None:
     token = server.token()
-    head, tail = halves(MIB)
+    head, tail = halves()
     with server.connect() as client:
         send_head(client, f"/cut_upload?token={token}", len(head) + MIB + len(tail))
         client.send(head + b"x" * 300_000)
@@ -107,7 +103,7 @@ def test_an_upload_that_is_cut_off(server: Server) -> None:
 
 
 def test_a_handler_that_never_reads_answers_and_the_connection_goes_on(server: Server) -> None:
-    head, tail = halves(8 * MIB)
+    head, tail = halves()
     body = head + b"x" * (8 * MIB) + tail
     with server.connect() as client:
         response = client.ask("POST", "/unread", [MULTIPART], body)
@@ -117,7 +113,7 @@ def test_a_handler_that_never_reads_answers_and_the_connection_goes_on(server: S
 
 def test_an_upload_over_the_limit_is_413_before_it_is_sent(server: Server) -> None:
     with server.connect() as client:
-        send_head(client, "/upload", 129 * MIB)
+        send_head(client, "/streamed_upload", 129 * MIB)
         if server.kind.buffers_bodies:
             # Nothing happens until all of it is there.
             client.socket.settimeout(1.0)
@@ -128,8 +124,13 @@ def test_an_upload_over_the_limit_is_413_before_it_is_sent(server: Server) -> No
             assert client.read("POST").status == 413
 
 
-def test_a_malformed_form_is_400(server: Server) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"no boundary", f"--{BOUNDARY}\r\nContent-Disposition: form-data\r\n\r\nx\r\n--{BOUNDARY}--".encode()],
+    ids=["empty", "no boundary", "no name"],
+)
+def test_a_malformed_form_is_400(server: Server, body: bytes) -> None:
     with server.connect() as client:
-        for body in (b"", b"no boundary", f"--{BOUNDARY}\r\nContent-Disposition: form-data\r\n\r\nx".encode()):
-            assert client.ask("POST", "/upload", [MULTIPART], body).status == 400
-        assert client.ask("GET", "/ready").text == "ready"
+        assert client.ask("POST", "/upload", [MULTIPART], body).status == 400
+        if not server.kind.checks_forms:
+            assert client.ask("GET", "/ready").text == "ready"

@@ -16,8 +16,10 @@ from tests.servers.harness import Server
 def test_echo_of_text_and_bytes(server: Server) -> None:
     token = server.token()
     with connect(f"{server.ws_url}/echo?token={token}") as ws:
-        for message in ("hi", "é" * 1000, b"\x00\xff", "", "x" * 200_000, b"y" * 200_000):
+        for message in ("hi", "é" * 1000, b"\x00\xff", "", b"", "x" * 200_000, b"y" * 200_000):
             ws.send(message)
+            if not message and not server.kind.empty_messages:
+                continue
             assert ws.recv(timeout=5) == message
     server.wait_for(token, "finally")
 
@@ -53,10 +55,11 @@ def closed_with(server: Server, path: str) -> tuple[int, str]:
 
 def test_close_codes_of_the_application(server: Server) -> None:
     assert closed_with(server, "chat") == (1000, "")
-    assert closed_with(server, "closes?code=4001&reason=bye") == (4001, "bye")
-    assert closed_with(server, "closes?code=1001&reason=") == (1001, "")
+    assert closed_with(server, "closes?code=4001&reason=bye") == (4001, "bye" if server.kind.close_reasons else "")
+    if server.kind.protocol_codes:
+        assert closed_with(server, "closes?code=1001&reason=") == (1001, "")
     code, reason = closed_with(server, "closes?code=4002&reason=" + "%C3%A9" * 100)
-    assert (code, reason) == (4002, "é" * 61)
+    assert (code, reason) == (4002, "é" * 61 if server.kind.close_reasons else "")
     code, reason = closed_with(server, "fails")
     assert code == 1011
     assert "secret" not in reason
@@ -66,15 +69,18 @@ def test_close_codes_of_the_client(server: Server) -> None:
     token = server.token()
     with connect(f"{server.ws_url}/closed?token={token}") as ws:
         ws.close(4100, "leaving")
-    reason = " leaving" if server.kind.passes_reasons else ""
-    server.wait_for(token, f"4100{reason}")
+    if not server.kind.client_codes:
+        # The server's own end of the connection is told as often as the client's code.
+        server.wait_for(token, "4100", "1006")
+        return
+    server.wait_for(token, "4100 leaving" if server.kind.client_reasons else "4100")
 
 
 def test_a_client_that_vanishes_ends_the_handler(server: Server) -> None:
     token = server.token()
-    ws = connect(f"{server.ws_url}/echo?token={token}")
-    ws.send("hi")
-    assert ws.recv(timeout=5) == "hi"
-    # The library's close() would send a close frame; a client that crashes sends none.
-    ws.socket.shutdown(socket.SHUT_RDWR)
-    server.wait_for(token, "finally", timeout=15.0)
+    with connect(f"{server.ws_url}/echo?token={token}") as ws:
+        ws.send("hi")
+        assert ws.recv(timeout=5) == "hi"
+        # The library's close() would send a close frame; a client that crashes sends none.
+        ws.socket.shutdown(socket.SHUT_RDWR)
+        server.wait_for(token, "finally")

@@ -72,6 +72,7 @@ def test_stub_leaves_out_what_nobody_may_use():
     assert stub == (
         '__all__ = ["f", "C"]\n'
         "_Alias = dict[str, int]\n"
+        "\n"
         'def f(a: _Alias, /, b: int = 1, *c: str, d: float = ..., **e: object) -> "C": ...\n'
         "\n"
         "class C:\n"

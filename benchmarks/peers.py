@@ -29,8 +29,15 @@ class PeerError(RuntimeError):
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of every measured process: the same hash seed, this tree's modules first."""
-    return os.environ | {"PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
+    """Return the environment of every measured process.
+
+    The same hash seed for all, this tree's modules first, byte code kept (or each import would compile anew). glibc must
+    not give freed memory back to the kernel at once: whether it does depends on what happens to lie at the top of the
+    heap, and then decides what each chunk of an upload costs.
+    """
+    fixed = {"PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
+    fixed |= {"MALLOC_MMAP_THRESHOLD_": str(64 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20)}
+    return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | fixed
 
 
 class Peer:

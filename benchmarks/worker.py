@@ -1,8 +1,8 @@
 """The process that is measured: one framework, one core, taking its orders as lines of JSON.
 
 ``python -m benchmarks.worker PEER`` answers every line on standard input (``{"do": ..., ...}``) with one line on
-standard output. Each framework has a process of its own, so that none pays for what another one imported, and the caller
-takes turns among them, so that a busy moment of the machine hits all of them alike.
+standard output. Each framework has a process of its own, so that none pays for what another one imported, and the
+caller takes turns among them, so that a busy moment of the machine hits all of them alike.
 """
 
 from __future__ import annotations

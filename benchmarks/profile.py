@@ -1,0 +1,104 @@
+"""Where a request's instructions go, by Python function: ``python -m benchmarks.profile hello [micropie]``.
+
+Callgrind sees only the interpreter's C functions. What it cannot tell, the interpreter can: how many byte codes each
+Python function executes per request, how often it is entered, and which functions written in C it calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import sys
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+from benchmarks import inprocess
+from benchmarks.peers import PEERS, ROOT
+from benchmarks.worker import Worker
+from benchmarks.workloads import WORKLOADS
+
+REQUESTS = 20
+
+
+class Tracer:
+    """Counts the byte codes, the entries and the C calls of every Python function."""
+
+    def __init__(self) -> None:
+        self.codes: Counter[CodeType] = Counter()
+        self.entries: Counter[CodeType] = Counter()
+        self.calls: Counter[tuple[CodeType, str]] = Counter()
+
+    def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+        """Take the interpreter's trace events."""
+        if event == "call":
+            frame.f_trace_opcodes = True
+            frame.f_trace_lines = False
+            self.entries[frame.f_code] += 1
+        elif event == "opcode":
+            self.codes[frame.f_code] += 1
+        return self.trace
+
+    def profile(self, frame: FrameType, event: str, argument: Any) -> None:
+        """Take the interpreter's profile events."""
+        if event == "c_call":
+            self.calls[frame.f_code, getattr(argument, "__qualname__", str(argument))] += 1
+
+
+async def profile(peer: str, workload: str) -> Tracer:
+    """Trace some requests to a warm app, each kind of event in a run of its own."""
+    tracer = Tracer()
+    async with AsyncExitStack() as stack:
+        worker = Worker(peer, stack)
+        await worker.check(workload, units=1 if workload == "upload" else None)
+        app, asked = await worker.app(workload), worker.workloads[workload]
+
+        async def run() -> None:
+            if asked.method == "WEBSOCKET":
+                await inprocess.drive_socket(app, asked, REQUESTS)
+            else:
+                await inprocess.drive(app, asked, REQUESTS, worker.cookie)
+
+        await run()
+        for install in (sys.settrace, sys.setprofile):
+            install(tracer.trace if install is sys.settrace else tracer.profile)  # type: ignore[arg-type]
+            try:
+                await run()
+            finally:
+                install(None)
+    return tracer
+
+
+def report(tracer: Tracer) -> list[str]:
+    """Return the lines of the profile, the costliest function first."""
+    total = sum(tracer.codes.values())
+    lines = [f"{'byte codes':>10} {'share':>6} {'entered':>8}  function (C functions it calls)"]
+    for code, count in tracer.codes.most_common():
+        if count * 200 < total:
+            break
+        path = Path(code.co_filename)
+        where = path.relative_to(ROOT) if path.is_relative_to(ROOT) else Path(path.parent.name, path.name)
+        called = sorted(((n, name) for (of, name), n in tracer.calls.items() if of is code), reverse=True)
+        names = ", ".join(name if n == REQUESTS else f"{name} ×{n / REQUESTS:g}" for n, name in called[:12])
+        entered = tracer.entries[code] / REQUESTS
+        line = f"{count / REQUESTS:>10.1f} {count / total:>6.1%} {entered:>8.1f}  {where}:{code.co_firstlineno}"
+        lines.append(f"{line} {code.co_qualname}" + (f" ({names})" if names else ""))
+    lines.append(f"{total / REQUESTS:>10.1f}   all  per request")
+    return lines
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description="Byte codes by Python function.")
+    parser.add_argument("workload", choices=WORKLOADS)
+    parser.add_argument("peer", nargs="?", choices=PEERS, default="micropie")
+    options = parser.parse_args()
+    importlib.import_module(f"benchmarks.apps.{options.peer}")
+    print("\n".join(report(asyncio.run(profile(options.peer, options.workload)))))
+
+
+if __name__ == "__main__":
+    main()

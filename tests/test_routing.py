@@ -1,0 +1,1070 @@
+"""How a path finds its handler: by name, by method, and in which thread the handler then runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import micropie
+from micropie import App, HTTPError, HttpMiddleware, WebSocket, WebSocketMiddleware, current_request, methods
+from tests.asgi import REMOVED, exchange, get, post, request, run, websocket
+
+MODULE = Path(micropie.__file__)
+
+
+def answer(app: App, target: str, **options: Any) -> tuple[int | None, str]:
+    """The status and the text of a GET."""
+    response = run(get(app, target, **options))
+    return response.status, response.text
+
+
+def handshake(app: App, path: str, **options: Any) -> str | int | None:
+    """The first text that a WebSocket at `path` sends, or the close code of a refused handshake."""
+
+    async def connect() -> Any:
+        async with websocket(app, path, **options) as ws:
+            return ws.rejected if not ws.accepted else await ws.receive()
+
+    return run(connect())
+
+
+def python(code: str, *arguments: str, cwd: Path | None = None) -> str:
+    """What a fresh interpreter prints that runs `code`, with micropie.py on its path unless it runs elsewhere."""
+    env = {**os.environ, "PYTHONPATH": str(MODULE.parent) if cwd is None else ""}
+    command = [sys.executable, *arguments, "-c", code]
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+# --- The module by itself -------------------------------------------------------------------------------------------
+
+
+def test_import_loads_no_optional_package_and_nothing_that_is_not_needed_yet():
+    unwanted = ["jinja2", "markupsafe", "multipart", "orjson", "uvicorn", "decimal", "uuid", "sqlite3"]
+    loaded = python(f"import sys, micropie; print([name for name in {unwanted} if name in sys.modules])")
+    assert loaded == "[]"
+
+
+SERVE = """
+import asyncio, sys
+from micropie import App
+
+class Root(App):
+    async def index(self):
+        self.request.session["seen"] = True
+        return "Welcome to MicroPie."
+    def data(self, n: int = 1):
+        return {"n": n}
+    def lines(self):
+        yield "a"
+        yield "b"
+
+async def ask(path):
+    sent, body = [], [{"type": "http.request"}]
+    async def receive():
+        return body.pop() if body else await asyncio.sleep(60)
+    async def send(message):
+        sent.append(message)
+    await app({"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}, receive, send)
+    return sent[0]["status"], b"".join(message["body"] for message in sent[1:])
+
+async def main():
+    print([await ask(path) for path in ("/", "/data/2", "/lines", "/nothing")])
+
+app = Root()
+"""
+SERVED = "[(200, b'Welcome to MicroPie.'), (200, b'{\"n\":2}'), (200, b'ab'), (404, b'404 Not Found')]"
+
+
+def test_the_single_file_works_where_it_is_copied_to_with_the_standard_library_alone(tmp_path):
+    shutil.copy(MODULE, tmp_path)
+    assert python(SERVE + "asyncio.run(main())", "-S", cwd=tmp_path) == SERVED
+
+
+def test_where_there_are_no_threads_plain_handlers_and_generators_run_inline():
+    no_threads = """
+import threading
+def start(self):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = start
+sys.platform = "emscripten"
+asyncio.run(main())
+"""
+    assert python(SERVE + no_threads) == SERVED
+
+
+# --- Names ----------------------------------------------------------------------------------------------------------
+
+
+class Pages(App):
+    async def index(self):
+        return "index"
+
+    async def greet(self, name="World"):
+        return f"greet {name}"
+
+    async def about_us(self):
+        return "about us"
+
+    async def robots_txt(self):
+        return "robots"
+
+    async def a_b_c(self):
+        return "a_b_c"
+
+    async def collect(self, *parts):
+        return list(parts)
+
+    async def pair(self, first, second):
+        return [first, second]
+
+    async def _private(self):
+        return "private"
+
+    async def ws_room(self, ws):
+        await ws.accept()
+        await ws.send_text("room")
+
+    async def ws_chat_room(self, ws: WebSocket):
+        await ws.accept()
+        await ws.send_text("chat room")
+
+    async def ws_robots_txt(self, ws):
+        await ws.accept()
+        await ws.send_text("robots")
+
+    async def ws__private(self, ws):
+        await ws.accept()
+
+    async def ws_talk(self, ws, name, topic="-"):
+        await ws.accept()
+        await ws.send_text(f"{name} on {topic}")
+
+    async def _hidden_socket(self, ws):
+        await ws.accept()
+        await ws.send_text("hidden")
+
+
+pages = Pages()
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("/", "index"),
+        ("/index", "index"),
+        ("/greet/Alice", "greet Alice"),
+        ("/greet", "greet World"),
+        ("/greet/a-b.c", "greet a-b.c"),
+        ("/%67reet/Alice", "greet Alice"),
+        ("/greet/Bj%C3%B6rk", "greet Björk"),
+        ("/greet/%25", "greet %"),
+        ("/greet/a+b", "greet a+b"),
+        ("/pair/a/b", '["a","b"]'),
+        # - and . are tried as _
+        ("/about_us", "about us"),
+        ("/about-us", "about us"),
+        ("/about.us", "about us"),
+        ("/robots.txt", "robots"),
+        ("/a-b.c", "a_b_c"),
+        ("/a_b-c", "a_b_c"),
+    ],
+)
+def test_the_first_segment_names_the_handler_and_the_others_are_its_arguments(target, text):
+    assert answer(pages, target) == (200, text)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/nothing",
+        "/Greet",
+        "/greet%20",
+        "/_private",
+        "/%5Fprivate",
+        "/-private",
+        "/.private",
+        "/ws_room",
+        "/ws-room",
+        "/ws.room",
+        "/room",
+        "/__init__",
+        "/--init--",
+        "/__class__",
+        "/..",
+        "/.",
+        "/-",
+        "/%00",
+        "/greet%00",
+        "/greet%0A",
+        "/greet%E2%80%8B",
+    ],
+)
+def test_names_that_do_not_exist_or_are_private_are_404(target):
+    assert answer(pages, target) == (404, "404 Not Found")
+
+
+@pytest.mark.parametrize("name", sorted({*dir(App()), *vars(App()), "_routes", "state"}))
+def test_nothing_that_app_itself_defines_is_reached(name):
+    assert answer(pages, f"/{name}")[0] == 404
+    assert answer(pages, f"/{name.replace('_', '-')}")[0] == 404
+    assert handshake(pages, f"/{name}") == 1008
+
+
+def test_an_app_without_handlers_has_no_pages():
+    assert answer(App(), "/") == (404, "404 Not Found")
+    assert handshake(App(), "/") == 1008
+
+
+class Callable:
+    def __call__(self, *args):
+        return "called"
+
+
+class Guarded(App):
+    data = {"a": 1}
+    nothing = None
+    callable_data = Callable()
+    partial = functools.partial(print)
+    method = functools.partialmethod(print)
+
+    class Nested:
+        pass
+
+    def __init__(self):
+        super().__init__()
+        self.secret = "secret"
+        self.hook = lambda: "hook"
+        self.connection = Callable()
+
+    @property
+    def computed(self):
+        raise AssertionError("a property is not read for a request")
+
+    @functools.cached_property
+    def cached(self):
+        raise AssertionError("a property is not read for a request")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data",
+        "nothing",
+        "callable_data",
+        "partial",
+        "method",
+        "Nested",
+        "secret",
+        "hook",
+        "connection",
+        "computed",
+        "cached",
+    ],
+)
+def test_attributes_properties_classes_and_data_are_not_reached(name):
+    assert answer(Guarded(), f"/{name}")[0] == 404
+    assert handshake(Guarded(), f"/{name}") == 1008
+
+
+def test_what_is_no_handler_is_treated_like_a_name_that_does_not_exist():
+    class Fallback(Guarded):
+        async def index(self, *parts):
+            return list(parts)
+
+    assert answer(Fallback(), "/secret/1") == (200, '["secret","1"]')
+    assert answer(Fallback(), "/computed") == (200, '["computed"]')
+    assert answer(Fallback(), "/middlewares") == (200, '["middlewares"]')
+
+
+def test_functions_given_to_a_class_or_an_instance_later_are_not_handlers():
+    class Late(App):
+        async def fixed(self):
+            return "class"
+
+    app = Late()
+    app.fixed = lambda: "instance"
+    app.late = lambda: "instance"
+    assert answer(app, "/fixed") == (200, "class")
+    assert answer(app, "/late")[0] == 404
+
+
+class Mixin:
+    async def mixed(self):
+        return f"mixin of {type(self).__name__}"
+
+    async def greet(self, name):
+        return f"mixin greets {name}"
+
+
+class Base(App):
+    async def inherited(self):
+        return "base"
+
+    async def greet(self, name):
+        return f"base greets {name}"
+
+    async def removed(self):
+        return "base"
+
+    @classmethod
+    async def who(cls):
+        return cls.__name__
+
+    @classmethod
+    def plain_who(cls, suffix):
+        return cls.__name__ + suffix
+
+    @staticmethod
+    async def add(a, b):
+        return a + b
+
+    @staticmethod
+    def plain_add(a, b):
+        return a + b
+
+    @staticmethod
+    async def ws_static(ws, name):
+        await ws.accept()
+        await ws.send_text(f"static {name}")
+
+    @classmethod
+    async def ws_class(cls, ws, name):
+        await ws.accept()
+        await ws.send_text(f"{cls.__name__} {name}")
+
+
+class Child(Base, Mixin):
+    removed = None  # type: ignore[assignment]
+
+    async def greet(self, name):
+        return "child, then " + await super().greet(name)
+
+
+@pytest.mark.parametrize(
+    ("app", "target", "text"),
+    [
+        (Child(), "/inherited", "base"),
+        (Child(), "/mixed", "mixin of Child"),
+        (Child(), "/greet/Al", "child, then base greets Al"),
+        (Base(), "/greet/Al", "base greets Al"),
+        (Base(), "/removed", "base"),
+        (Base(), "/add/a/b", "ab"),
+        (Base(), "/plain_add/a/b", "ab"),
+        (Base(), "/who", "Base"),
+        (Child(), "/who", "Child"),
+        (Child(), "/plain_who/!", "Child!"),
+    ],
+)
+def test_bases_mixins_static_and_class_methods_give_handlers(app, target, text):
+    assert answer(app, target) == (200, text)
+
+
+def test_a_mixin_after_app_in_the_bases_gives_handlers_too():
+    class Mixed(App, Mixin):
+        pass
+
+    assert answer(Mixed(), "/mixed") == (200, "mixin of Mixed")
+
+
+def test_a_subclass_takes_a_handler_away_with_none():
+    assert answer(Child(), "/removed")[0] == 404
+
+
+def test_a_sibling_class_does_not_get_the_handlers_of_another():
+    assert answer(Base(), "/mixed")[0] == 404
+
+
+def test_static_and_class_methods_are_websocket_handlers_too():
+    assert handshake(Child(), "/static/x") == "static x"
+    assert handshake(Child(), "/class/x") == "Child x"
+
+
+@pytest.mark.parametrize(
+    ("path", "outcome"),
+    [
+        ("/room", "room"),
+        ("/room/", "room"),
+        ("/chat_room", "chat room"),
+        ("/chat-room", "chat room"),
+        ("/robots.txt", "robots"),
+        ("/talk/Ann", "Ann on -"),
+        ("/talk/Ann/pie", "Ann on pie"),
+        ("/talk/Ann?topic=tea", "Ann on tea"),
+        ("/", 1008),
+        ("/nothing", 1008),
+        ("/greet", 1008),
+        ("/index", 1008),
+        ("/ws_room", 1008),
+        ("/_private", 1008),
+        ("/-private", 1008),
+        ("/_hidden_socket", 1008),
+        ("/room/x", 1008),
+        ("/talk/a/b/c", 1008),
+        ("/talk", 1008),
+    ],
+)
+def test_websocket_names_follow_the_same_rules(path, outcome):
+    assert handshake(pages, path) == outcome
+
+
+def test_ws_index_is_at_the_root_and_takes_what_nobody_else_does():
+    class Sockets(App):
+        async def ws_index(self, ws, *parts):
+            await ws.accept()
+            await ws.send_text("/".join(["index", *parts]))
+
+        async def ws_room(self, ws):
+            await ws.accept()
+            await ws.send_text("room")
+
+    assert handshake(Sockets(), "/") == "index"
+    assert handshake(Sockets(), "/room") == "room"
+    assert handshake(Sockets(), "/other/1") == "index/other/1"
+    assert handshake(Sockets(), "/_other") == 1008
+
+
+# --- A miss, too many segments, slashes ------------------------------------------------------------------------------
+
+
+class Catcher(App):
+    async def index(self, first, second="-"):
+        return [first, second]
+
+    async def greet(self):
+        return "greet"
+
+    async def _private(self):
+        return "private"
+
+    async def ws_room(self, ws):
+        await ws.accept()
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("/x", '["x","-"]'),
+        ("/x/y", '["x","y"]'),
+        ("/about-me", '["about-me","-"]'),
+        ("/-private", '["-private","-"]'),
+        ("/ws-room", '["ws-room","-"]'),
+        ("/index/x", '["x","-"]'),
+        ("/greet", "greet"),
+    ],
+)
+def test_on_a_miss_index_gets_all_segments_when_it_takes_path_parameters(target, text):
+    assert answer(Catcher(), target) == (200, text)
+
+
+@pytest.mark.parametrize("target", ["/x/y/z", "/greet/x", "/_private", "/_x", "/__init__/x", "/%5Fx"])
+def test_index_gets_no_private_name_and_no_segment_too_many(target):
+    assert answer(Catcher(), target)[0] == 404
+
+
+def test_an_index_without_path_parameters_gets_no_unknown_names():
+    class KeywordOnly(App):
+        async def index(self, *, page="1", **rest):
+            return page
+
+    assert answer(KeywordOnly(), "/?page=2") == (200, "2")
+    assert answer(KeywordOnly(), "/2")[0] == 404
+    assert answer(Pages(), "/x")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [("/greet/a", 200), ("/greet/a/b", 404), ("/pair/a/b/c", 404), ("/index/x", 404), ("/about-us/x", 404)],
+)
+def test_more_segments_than_the_handler_takes_is_404(target, status):
+    assert answer(pages, target)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("/collect", "[]"),
+        ("/collect/", "[]"),
+        ("/collect//", '[""]'),
+        ("/collect/a/", '["a"]'),
+        ("/collect/a//", '["a",""]'),
+        ("/collect/a//b", '["a","","b"]'),
+        ("/collect//a", '["","a"]'),
+        ("/greet/Alice/", "greet Alice"),
+        ("/greet/", "greet World"),
+        ("/greet//", "greet "),
+        ("/collect" + "/x" * 300, "[" + ",".join(['"x"'] * 300) + "]"),
+    ],
+)
+def test_one_trailing_slash_is_ignored_and_empty_inner_segments_count(target, text):
+    assert answer(pages, target) == (200, text)
+
+
+@pytest.mark.parametrize("target", ["//greet", "/greet/Alice//", "///", "/about-us//"])
+def test_empty_segments_are_no_way_around_the_names(target):
+    assert answer(pages, target)[0] == 404
+
+
+def test_an_empty_path_is_index():
+    assert run(request(pages, path="")).text == "index"
+
+
+# --- path, raw_path, root_path ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "raw_path", "parts"),
+    [
+        ("/collect/a/b", b"/collect/a%2Fb", ["a/b"]),
+        ("/collect/a/b", b"/collect/a%2fb", ["a/b"]),
+        ("/collect/a/b/c", b"/collect/a%2Fb/c", ["a/b", "c"]),
+        ("/collect/a/b", b"/collect/a%2Fb/", ["a", "b"]),  # raw_path is of another path
+        ("/collect/a/b/", b"/collect/a%2Fb/", ["a/b"]),
+        ("/collect//", b"/collect/%2F", ["/"]),
+        ("/collect/ä/b c", b"/collect/%C3%A4%2Fb%20c", ["ä/b c"]),
+        ("/collect/a%2Fb", b"/collect/a%252Fb", ["a%2Fb"]),
+        ("/collect/a/b", b"/collect/a/b", ["a", "b"]),
+        ("/collect/a b", b"/elsewhere", ["a b"]),  # rewritten by a middleware: only path counts
+        ("/collect/a/b", b"/elsewhere%2F", ["a", "b"]),
+        ("/collect/a/b", b"", ["a", "b"]),
+        ("/collect/a/b", None, ["a", "b"]),
+        ("/collect/a/b", REMOVED, ["a", "b"]),
+        ("/collect/ä", None, ["ä"]),
+        ("/collect/ä", REMOVED, ["ä"]),
+    ],
+)
+def test_segments_are_those_of_path_but_for_encoded_slashes(path, raw_path, parts):
+    response = run(request(pages, path=path, scope={"raw_path": raw_path}))
+    assert response.json() == parts
+
+
+def test_a_name_with_an_encoded_slash_is_one_segment():
+    assert answer(pages, "/greet%2FAlice")[0] == 404
+    assert answer(pages, "/%2Fgreet")[0] == 404
+    assert answer(pages, "/greet/a%2Fb") == (200, "greet a/b")
+
+
+def test_websocket_segments_keep_encoded_slashes():
+    assert handshake(pages, "/talk/a/b", raw_path=b"/talk/a%2Fb") == "a/b on -"
+
+
+@pytest.mark.parametrize(
+    ("path", "raw_path"),
+    [
+        ("/greet/\ufffd", b"/greet/%FF"),
+        ("/greet/\ufffd\ufffd", b"/greet/%EF%BF%BD%FF"),
+        ("/greet/\ufffd", b"/greet/%C3"),
+        ("/greet/\ufffd", b"/greet/\xff"),
+        ("/greet/\ufffd\ufffd\ufffd", b"/greet/%ED%A0%80"),
+        ("/greet/\udcff", b"/greet/%FF"),
+        ("/greet/\udcff", None),
+    ],
+)
+def test_a_path_that_is_not_utf8_is_400(path, raw_path):
+    assert run(request(pages, path=path, raw_path=raw_path)).status == 400
+    assert handshake(pages, path.replace("greet", "talk"), raw_path=raw_path) == 1008
+
+
+@pytest.mark.parametrize("raw_path", [b"/greet/%EF%BF%BD", b"/greet/%ef%bf%bd", b"/greet/\xef\xbf\xbd"])
+def test_a_replacement_character_that_was_sent_as_such_is_text(raw_path):
+    assert run(request(pages, path="/greet/\ufffd", raw_path=raw_path)).text == "greet \ufffd"
+
+
+@pytest.mark.parametrize(
+    ("root_path", "path", "raw_path", "status", "text"),
+    [
+        ("/api", "/api/greet/Bob", b"/api/greet/Bob", 200, "greet Bob"),  # uvicorn, Hypercorn
+        ("/api", "/greet/Bob", b"/greet/Bob", 200, "greet Bob"),  # others leave it out
+        ("/api", "/api", b"/api", 200, "index"),
+        ("/api", "/api/", b"/api/", 200, "index"),
+        ("/api", "/", b"/", 200, "index"),
+        ("/api/", "/api/greet/Bob", b"/api/greet/Bob", 200, "greet Bob"),
+        ("/a/b", "/a/b/greet/Bob", b"/a/b/greet/Bob", 200, "greet Bob"),
+        ("/a/b", "/greet/Bob", b"/greet/Bob", 200, "greet Bob"),
+        ("/gre", "/greet/Bob", b"/greet/Bob", 200, "greet Bob"),  # whole segments only
+        ("/api", "/api/_private", b"/api/_private", 404, "404 Not Found"),
+        ("/api", "/api/nothing", b"/api/nothing", 404, "404 Not Found"),
+        ("/api", "/api/greet/a/b", b"/api/greet/a%2Fb", 200, "greet a/b"),
+        ("/api", "/greet/a/b", b"/greet/a%2Fb", 200, "greet a/b"),
+        ("/ä", "/ä/greet/ö", b"/%C3%A4/greet/%C3%B6", 200, "greet ö"),
+        ("/", "/greet/Bob", b"/greet/Bob", 200, "greet Bob"),
+        (None, "/greet/Bob", b"/greet/Bob", 200, "greet Bob"),
+        (REMOVED, "/greet/Bob", b"/greet/Bob", 200, "greet Bob"),
+        ("/api", "/api/greet/Bob", None, 200, "greet Bob"),
+    ],
+)
+def test_root_path_is_honoured_whether_or_not_path_repeats_it(root_path, path, raw_path, status, text):
+    response = run(request(pages, path=path, raw_path=raw_path, scope={"root_path": root_path}))
+    assert (response.status, response.text) == (status, text)
+
+
+@pytest.mark.parametrize("path", ["/api/talk/Ann", "/talk/Ann"])
+def test_root_path_is_honoured_for_websockets(path):
+    assert handshake(pages, path, scope={"root_path": "/api"}) == "Ann on -"
+
+
+# --- Methods --------------------------------------------------------------------------------------------------------
+
+
+class Verbs(App):
+    async def any(self):
+        return self.request.method
+
+    @methods("POST", "PUT")
+    async def write(self):
+        return self.request.method
+
+    @methods("GET")
+    async def read(self):
+        return "read"
+
+    @methods("get", "delete")
+    def plain(self):
+        return "plain"
+
+    @methods("OPTIONS")
+    async def own_options(self):
+        return "own"
+
+    @methods("POST")
+    async def index(self, *parts):
+        return "index"
+
+    @staticmethod
+    @methods("POST")
+    async def inner():
+        return "inner"
+
+    @methods("POST")
+    @staticmethod
+    async def outer():
+        return "outer"
+
+    async def json(self):
+        return {"ä": [1, 2]}
+
+    async def nothing(self):
+        return None
+
+    async def missing(self):
+        return 404, "no such page", {"x-page": "1"}
+
+
+verbs = Verbs()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
+def test_a_handler_takes_any_method_and_can_look_at_it(method):
+    assert answer(verbs, "/any", method=method) == (200, method)
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "status", "allowed"),
+    [
+        ("/write", "POST", 200, None),
+        ("/write", "PUT", 200, None),
+        ("/write", "GET", 405, {"POST", "PUT"}),
+        ("/write", "HEAD", 405, {"POST", "PUT"}),
+        ("/write", "post", 405, {"POST", "PUT"}),  # methods are case-sensitive (RFC 9110 section 9.1)
+        ("/read", "GET", 200, None),
+        ("/read", "HEAD", 200, None),
+        ("/read", "POST", 405, {"GET", "HEAD"}),
+        ("/plain", "GET", 200, None),
+        ("/plain", "HEAD", 200, None),
+        ("/plain", "DELETE", 200, None),
+        ("/plain", "PATCH", 405, {"GET", "HEAD", "DELETE"}),
+        ("/", "GET", 405, {"POST"}),
+        ("/some/page", "GET", 405, {"POST"}),
+        ("/inner", "GET", 405, {"POST"}),
+        ("/inner", "POST", 200, None),
+        ("/outer", "GET", 405, {"POST"}),
+        ("/outer", "POST", 200, None),
+    ],
+)
+def test_methods_limits_a_handler_and_405_says_what_is_allowed(target, method, status, allowed):
+    response = run(get(verbs, target, method=method))
+    assert response.status == status
+    allow = response.header("allow")
+    if allowed is None:
+        assert allow is None
+    else:
+        assert {name.strip() for name in (allow or "").split(",")} - {"OPTIONS"} == allowed
+        assert response.text == ("" if method == "HEAD" else "405 Method Not Allowed")
+
+
+def test_options_is_answered_by_the_framework_for_a_limited_handler():
+    response = run(get(verbs, "/write", method="OPTIONS"))
+    assert (response.status, response.body) == (204, b"")
+    assert {"POST", "PUT"} <= {name.strip() for name in (response.header("allow") or "").split(",")}
+
+
+def test_a_handler_may_take_options_itself():
+    assert answer(verbs, "/own_options", method="OPTIONS") == (200, "own")
+
+
+@pytest.mark.parametrize("names", [(), ("GET", 1), (b"GET",), (lambda self: "",)])
+def test_methods_without_names_is_an_error_where_it_is_written(names):
+    with pytest.raises(TypeError):
+        methods(*names)
+
+
+@pytest.mark.parametrize("target", ["/any", "/json", "/read", "/missing", "/nothing", "/nowhere/at/all"])
+def test_head_sends_the_headers_of_get_and_no_body(target):
+    got, headed = run(get(verbs, target)), run(get(verbs, target, method="HEAD"))
+    assert headed.body == b""
+    assert headed.status == got.status
+    if target == "/any":  # its text is the method
+        assert headed.header("content-length") == "4"
+    else:
+        assert headed.headers == got.headers
+
+
+def test_head_runs_the_handler():
+    calls = []
+
+    class Counter(App):
+        async def index(self):
+            calls.append(self.request.method)
+            return "x"
+
+    run(get(Counter(), "/", method="HEAD"))
+    assert calls == ["HEAD"]
+
+
+# --- Threads and contexts --------------------------------------------------------------------------------------------
+
+mark: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="unset")
+
+
+class MarkMiddleware(HttpMiddleware):
+    async def before_request(self, request):
+        mark.set("from middleware")
+
+    async def after_request(self, request, status_code, response_body, extra_headers):
+        extra_headers.append(("x-mark", mark.get()))
+
+
+class Threads(App):
+    async def loop_thread(self):
+        return threading.current_thread() is threading.main_thread()
+
+    def worker_thread(self):
+        return threading.current_thread() is threading.main_thread()
+
+    def generator_threads(self):
+        for _ in range(3):
+            yield "main " if threading.current_thread() is threading.main_thread() else "worker "
+
+    def context(self):
+        seen = mark.get()
+        mark.set("from handler")
+        return f"{seen}, {current_request.get().query('q')}, {self.request.query('q')}"
+
+    def generator_context(self):
+        yield mark.get() + ", "
+        mark.set("from generator")
+        yield mark.get() + ", "
+        yield f"{mark.get()}, {self.request.query('q')}"
+
+    def block(self, seconds: float):
+        time.sleep(seconds)
+        return "done"
+
+    def block_generator(self, seconds: float):
+        time.sleep(seconds)
+        yield "done"
+
+    def refuse(self):
+        raise HTTPError(418, "teapot")
+
+    def fail(self):
+        raise ValueError("secret")
+
+    def stop(self):
+        raise StopIteration("a generator's exception")
+
+
+threads = Threads()
+threads.middlewares.append(MarkMiddleware())
+
+
+def test_async_handlers_run_on_the_loop_and_plain_ones_in_a_worker_thread():
+    assert answer(threads, "/loop_thread") == (200, "true")
+    assert answer(threads, "/worker_thread") == (200, "false")
+
+
+def test_each_step_of_a_plain_generator_runs_in_a_worker_thread():
+    assert answer(threads, "/generator_threads") == (200, "worker worker worker ")
+
+
+def test_a_plain_handler_runs_in_a_copy_of_the_requests_context():
+    response = run(get(threads, "/context?q=1"))
+    assert response.text == "from middleware, 1, 1"
+    assert response.header("x-mark") == "from middleware"
+
+
+def test_a_plain_generator_has_one_copy_of_the_context_for_all_its_steps():
+    assert answer(threads, "/generator_context?q=1") == (200, "from middleware, from generator, from generator, 1")
+
+
+@pytest.mark.parametrize("target", ["/block/0.2", "/block_generator/0.2"])
+def test_blocking_code_does_not_stall_the_event_loop(target):
+    async def main() -> float:
+        longest, last = 0.0, time.monotonic()
+        task = asyncio.create_task(get(threads, target))
+        while not task.done():
+            await asyncio.sleep(0.005)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        assert (await task).text == "done"
+        return longest
+
+    assert run(main()) < 0.15
+
+
+def test_forty_plain_handlers_run_at_once_and_no_more():
+    barrier = threading.Barrier(40)
+    lock = threading.Lock()
+    running, most = 0, 0
+
+    class Crowd(App):
+        def index(self):
+            nonlocal running, most
+            with lock:
+                running += 1
+                most = max(most, running)
+            barrier.wait(10)
+            with lock:
+                running -= 1
+            return "ok"
+
+    async def main() -> list[Any]:
+        app = Crowd()
+        return await asyncio.gather(*[get(app, "/", timeout=20) for _ in range(80)])
+
+    assert [response.text for response in run(main())] == ["ok"] * 80
+    assert most == 40
+
+
+def test_worker_threads_are_made_at_first_use():
+    code = """
+import threading
+async def count():
+    await ask("/")
+    print(threading.active_count(), end=" ")
+    await ask("/data")
+    print(threading.active_count())
+asyncio.run(count())
+"""
+    assert python(SERVE + code) == "1 2"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_plain_handlers_work_in_a_child_that_was_forked_after_the_first_use():
+    code = """
+import os, warnings
+warnings.simplefilter("ignore")
+async def once():
+    print(await asyncio.wait_for(ask("/data"), 10), flush=True)
+asyncio.run(once())
+child = os.fork()
+if not child:
+    asyncio.run(once())
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    assert python(SERVE + code).splitlines() == ["(200, b'{\"n\":1}')"] * 2
+
+
+def test_what_a_plain_handler_raises_is_what_the_request_ends_with(caplog):
+    assert answer(threads, "/refuse") == (418, "teapot")
+    assert not caplog.records
+    assert answer(threads, "/fail") == (500, "500 Internal Server Error")
+    assert "ValueError: secret" in caplog.text
+
+
+def test_a_stop_iteration_in_a_plain_handler_is_a_logged_500(caplog):
+    assert answer(threads, "/stop")[0] == 500
+    assert "StopIteration" in caplog.text
+
+
+def test_a_cancelled_request_waits_for_its_plain_handler():
+    started, finish, ended = threading.Event(), threading.Event(), []
+
+    class Slow(App):
+        def index(self):
+            started.set()
+            finish.wait(10)
+            ended.append(current_request.get().method)
+
+    async def main() -> None:
+        async with exchange(Slow()) as ex:
+            await asyncio.to_thread(started.wait, 10)
+            ex.cancel()
+            await asyncio.sleep(0.02)
+            ex.cancel()
+            await asyncio.sleep(0.02)
+            assert not ex.done
+            finish.set()
+            await asyncio.wait([ex.task], timeout=5)
+            assert ended == ["GET"]
+
+    run(main())
+
+
+# --- Routing in middleware -------------------------------------------------------------------------------------------
+
+
+class Router(HttpMiddleware):
+    """Chooses the handler that a test wants."""
+
+    def __init__(self, name: str | None, path_params: list[Any] | None = None) -> None:
+        self.name = name
+        self.path_params = path_params
+        self.seen: list[Any] = []
+
+    async def before_request(self, request):
+        self.seen.append((request.route_handler, list(request.path_params)))
+        request.route_handler = self.name
+        if self.path_params is not None:
+            request.path_params = self.path_params
+
+    async def after_request(self, request, status_code, response_body, extra_headers):
+        return None
+
+
+class SocketRouter(WebSocketMiddleware):
+    def __init__(self, name: str | None, path_params: list[Any]) -> None:
+        self.name = name
+        self.path_params = path_params
+        self.seen: list[Any] = []
+
+    async def before_websocket(self, request):
+        self.seen.append((request.route_handler, list(request.path_params)))
+        request.route_handler = self.name
+        request.path_params = self.path_params
+
+    async def after_websocket(self, request):
+        return None
+
+
+class Routed(App):
+    def __init__(self, *routers: HttpMiddleware | WebSocketMiddleware) -> None:
+        super().__init__()
+        for router in routers:
+            (self.middlewares if isinstance(router, HttpMiddleware) else self.ws_middlewares).append(router)
+
+    async def greet(self, name="World"):
+        return f"greet {name}"
+
+    @methods("POST")
+    async def write(self):
+        return "written"
+
+    async def _item(self, number: int, *, q="-"):
+        return {"number": number, "q": q}
+
+    def _plain(self, name):
+        return f"plain {name}"
+
+    async def ws_room(self, ws, name="-"):
+        await ws.accept()
+        await ws.send_text(f"room {name}")
+
+    async def _socket(self, ws, number: int):
+        await ws.accept()
+        await ws.send_text(f"socket {number!r}")
+
+
+@pytest.mark.parametrize(
+    ("name", "path_params", "status", "text"),
+    [
+        ("greet", ["Bob"], 200, "greet Bob"),
+        ("greet", [], 200, "greet World"),
+        ("_item", ["7"], 200, '{"number":7,"q":"here"}'),
+        ("_item", [7], 200, '{"number":7,"q":"here"}'),  # converted by the router
+        ("_item", ["x"], 404, "404 Not Found"),
+        ("_item", [], 400, "400 Bad Request: Missing required parameter 'number'"),
+        ("_item", ["1", "2"], 404, "404 Not Found"),
+        ("_plain", ["Bob"], 200, "plain Bob"),
+        ("write", [], 405, "405 Method Not Allowed"),
+        ("nothing", [], 404, "404 Not Found"),
+        (None, [], 404, "404 Not Found"),
+        # Neither the framework's own methods, nor constructors, nor WebSocket handlers.
+        ("_redirect", ["/"], 404, "404 Not Found"),
+        ("_asgi_app_lifespan", [], 404, "404 Not Found"),
+        ("__init__", [], 404, "404 Not Found"),
+        ("ws_room", [], 404, "404 Not Found"),
+        ("middlewares", [], 404, "404 Not Found"),
+    ],
+)
+def test_before_request_chooses_the_handler(name, path_params, status, text):
+    assert answer(Routed(Router(name, path_params)), "/any/path?q=here") == (status, text)
+
+
+def test_the_handler_that_the_path_names_is_there_before_request():
+    router = Router("greet")
+    app = Routed(router)
+    assert answer(app, "/greet/Bob") == (200, "greet Bob")
+    assert answer(app, "/nothing/x")[0] == 404
+    assert answer(app, "/_item/1")[0] == 404
+    names = [name for name, _ in router.seen]
+    assert names == ["greet", None, None]
+    assert router.seen[0] == ("greet", ["Bob"])
+
+
+def test_a_middleware_may_change_the_path_parameters_alone():
+    class Upper(Router):
+        async def before_request(self, request):
+            request.path_params = [text.upper() for text in request.path_params]
+
+    assert answer(Routed(Upper(None)), "/greet/bob") == (200, "greet BOB")
+
+
+def test_of_two_routers_the_last_one_decides():
+    assert answer(Routed(Router("greet", ["a"]), Router("_plain", ["b"])), "/") == (200, "plain b")
+
+
+@pytest.mark.parametrize(
+    ("name", "path_params", "outcome"),
+    [
+        ("ws_room", ["x"], "room x"),
+        ("_socket", [7], "socket 7"),
+        ("_socket", ["7"], "socket 7"),
+        ("_socket", ["x"], 1008),
+        ("room", [], 1008),  # the full method name is wanted
+        (None, [], 1008),
+        ("nothing", [], 1008),
+        ("_asgi_app_lifespan", [], 1008),
+    ],
+)
+def test_before_websocket_chooses_the_handler(name, path_params, outcome):
+    assert handshake(Routed(SocketRouter(name, path_params)), "/any/path") == outcome
+
+
+def test_the_handler_that_the_path_names_is_there_before_websocket():
+    router = SocketRouter("ws_room", [])
+    assert handshake(Routed(router), "/room/x") == "room -"
+    assert router.seen == [("ws_room", ["x"])]
+
+
+def test_a_chosen_handler_gets_the_body_too():
+    class Form(App):
+        async def _form(self, name):
+            return name
+
+    app = Form()
+    app.middlewares.append(Router("_form", []))
+    assert run(post(app, "/x", form={"name": "Ann"})).text == "Ann"
+    assert run(post(app, "/x", multipart=[("name", "Ann")])).text == "Ann"

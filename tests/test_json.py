@@ -1,0 +1,283 @@
+"""JSON responses: the same with and without orjson, byte for byte for everyday data, and equal when parsed for all."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import datetime
+import enum
+import importlib.util
+import json
+import logging
+import math
+import sys
+import uuid
+import zoneinfo
+from collections.abc import Iterator
+from decimal import Decimal
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+
+import micropie
+from tests.asgi import Response, get, post, run
+
+
+@pytest.fixture(params=["orjson", "json"])
+def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The framework with orjson, and a fresh copy of it that finds none."""
+    if request.param == "orjson":
+        pytest.importorskip("orjson")
+        yield micropie
+        return
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    spec = importlib.util.spec_from_file_location("micropie_without_orjson", micropie.__file__)
+    assert spec is not None and spec.loader is not None
+    copy = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, copy)
+    spec.loader.exec_module(copy)
+    yield copy
+
+
+def answered(module: ModuleType, answer: Any) -> Response:
+    class Root(module.App):  # type: ignore[name-defined, misc]
+        async def index(self) -> Any:
+            return answer
+
+    return run(get(Root()))
+
+
+class Color(enum.Enum):
+    RED = "red"
+    POINT = (1, 2)
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+class Word(enum.StrEnum):
+    YES = "yes"
+
+
+class Pair(NamedTuple):
+    x: int
+    y: int
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    _hidden: str = "seen"
+    when: datetime.date | None = None
+    inner: Any = dataclasses.field(default=None, repr=False, compare=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slotted:
+    a: int
+    b: list[Any]
+
+
+EVERYDAY = [
+    ({"a": [1, True, False, None, "x", 1.5]}, '{"a":[1,true,false,null,"x",1.5]}'),
+    ({"é": "☃🥧", "": ""}, '{"é":"☃🥧","":""}'),
+    (['"\\/</script>'], r'["\"\\/</script>"]'),
+    (["\x00\b\t\n\f\r\x1f\x7f\u2028"], '["\\u0000\\b\\t\\n\\f\\r\\u001f\x7f\u2028"]'),
+    ([0, -1, -(2**63), 2**63 - 1, 2**64 - 1], "[0,-1,-9223372036854775808,9223372036854775807,18446744073709551615]"),
+    (
+        [0.1, -2.5, 100.0, 0.0, -0.0, 1e15, 123456.789, 0.0001],
+        "[0.1,-2.5,100.0,0.0,-0.0,1000000000000000.0,123456.789,0.0001]",
+    ),
+    ([(1, (2,)), [], {}, ()], "[[1,[2]],[],{},[]]"),
+    ({"b": {"z": 1, "a": 2}, "a": 0}, '{"b":{"z":1,"a":2},"a":0}'),
+    (collections.OrderedDict(b=1, a=2), '{"b":1,"a":2}'),
+    (collections.defaultdict(list, a=[1]), '{"a":[1]}'),
+    (7, "7"),
+    (0.5, "0.5"),
+    (True, "true"),
+    ([], "[]"),
+]
+
+
+@pytest.mark.parametrize(("value", "text"), EVERYDAY, ids=[text for _, text in EVERYDAY])
+def test_everyday_data_is_compact_utf8_byte_for_byte(module: ModuleType, value: Any, text: str) -> None:
+    response = answered(module, value)
+    assert (response.status, response.body) == (200, text.encode())
+    assert response.header("content-type") == "application/json"
+
+
+NOON = datetime.datetime(2024, 2, 29, 12, 0, 0)
+KEY = uuid.UUID("12345678-1234-5678-1234-567812345678")
+PLUS_TWO = datetime.timezone(datetime.timedelta(hours=2))
+
+RICH = [
+    (NOON, "2024-02-29T12:00:00"),
+    (NOON.replace(microsecond=120), "2024-02-29T12:00:00.000120"),
+    (NOON.replace(tzinfo=datetime.UTC), "2024-02-29T12:00:00+00:00"),
+    (NOON.replace(tzinfo=PLUS_TWO), "2024-02-29T12:00:00+02:00"),
+    (datetime.datetime(33, 1, 2, 3, 4, 5), "0033-01-02T03:04:05"),
+    (NOON.date(), "2024-02-29"),
+    (KEY, str(KEY)),
+    (Color.RED, "red"),
+    (Color.POINT, [1, 2]),
+    ([Number.ONE, Word.YES], [1, "yes"]),
+    (Decimal("1.10"), "1.10"),
+    ([Decimal("1E+3"), Decimal("-0.000")], ["1E+3", "-0.000"]),
+    (Point(1), {"x": 1, "_hidden": "seen", "when": None, "inner": None}),
+    (
+        Point(2, "", NOON.date(), Slotted(3, [Color.RED, KEY])),
+        {"x": 2, "_hidden": "", "when": "2024-02-29", "inner": {"a": 3, "b": ["red", str(KEY)]}},
+    ),
+    ({"p": [Point(1)]}, {"p": [{"x": 1, "_hidden": "seen", "when": None, "inner": None}]}),
+    ([Pair(1, 2)], [[1, 2]]),
+    ([2**64, -(2**63) - 1, 10**40], [2**64, -(2**63) - 1, 10**40]),
+    (2**80, 2**80),
+    ({1: "a", -5: "b", "c": 3}, {"1": "a", "-5": "b", "c": 3}),
+    ({2**70: 2**70}, {str(2**70): 2**70}),
+    ({None: 3, 0.5: 4}, {"null": 3, "0.5": 4}),
+    ({Word.YES: Number.ONE, Number.ONE: 2}, {"yes": 1, "1": 2}),
+    (datetime.time(12, 30), "12:30:00"),
+    (
+        NOON.replace(tzinfo=datetime.timezone(datetime.timedelta(minutes=-19, seconds=-32))),
+        "2024-02-29T12:00:00-00:19:32",
+    ),
+    (NOON.replace(tzinfo=zoneinfo.ZoneInfo("Asia/Kolkata")), "2024-02-29T12:00:00+05:30"),
+    ([math.nan, math.inf, -math.inf, 1.0], [None, None, None, 1.0]),
+    (math.nan, None),
+    ([1e300, 5e-324, 1e-7, 1e16, -1.5e22], [1e300, 5e-324, 1e-7, 1e16, -1.5e22]),
+    # Several of them at once: what one encoder hands on must not lose the rest.
+    (
+        {1: math.nan, 2: [2**70, Decimal("0.1"), Point(math.inf), NOON], "s": {Color.RED: KEY}},
+        {
+            "1": None,
+            "2": [2**70, "0.1", {"x": None, "_hidden": "seen", "when": None, "inner": None}, "2024-02-29T12:00:00"],
+            "s": {"red": str(KEY)},
+        },
+    ),
+    ({KEY: 1, NOON.date(): 2}, {str(KEY): 1, "2024-02-29": 2}),
+]
+
+
+@pytest.mark.parametrize(("value", "parsed"), RICH, ids=[repr(value)[:60] for value, _ in RICH])
+def test_rich_data_is_equal_when_parsed(module: ModuleType, value: Any, parsed: Any) -> None:
+    response = answered(module, value)
+    assert (response.status, response.json()) == (200, parsed)
+    # Equal numbers are not enough: 1 == 1.0 == True.
+    assert repr(response.json()) == repr(parsed)
+
+
+def test_deep_data_that_json_can_say_is_sent(module: ModuleType) -> None:
+    value: Any = "x"
+    for _ in range(300):
+        value = [value]
+    assert answered(module, value).json() == value
+
+
+def circle() -> Any:
+    items: list[Any] = []
+    items.append(items)
+    return items
+
+
+def tower() -> Any:
+    value: Any = "x"
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+class Odd:
+    """What has the looks of a dataclass and is none."""
+
+    __dataclass_fields__ = 5
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(),
+        {1, 2},
+        {"a": object()},
+        [b"bytes"],
+        {"a": [1j]},
+        Point,
+        [Point],
+        len,
+        range(3),
+        {(1, 2): 3},
+        {b"a": 1},
+        {object(): 1},
+        "[\ud800]",
+        ["\ud800"],
+        {"\udfff": 1},
+        [2**70, "\ud800"],
+        Point(1, inner=object()),
+        [Odd()],
+        circle(),
+        tower(),
+    ],
+    ids=lambda value: repr(value)[:30] if not isinstance(value, list) else "list",
+)
+def test_what_json_cannot_say_is_a_logged_500(module: ModuleType, value: Any, caplog: pytest.LogCaptureFixture) -> None:
+    response = answered(module, value)
+    assert (response.status, response.text) == (500, "500 Internal Server Error")
+    errors = [entry for entry in caplog.records if entry.name == "micropie" and entry.levelno >= logging.ERROR]
+    assert [entry.exc_info is not None for entry in errors] == [True]
+
+
+def test_what_is_encoded_is_not_changed(module: ModuleType) -> None:
+    value = {"a": [math.nan, {1: Decimal(1)}], "b": (1, 2)}
+    answered(module, value)
+    assert list(value) == ["a", "b"] and math.isnan(value["a"][0])  # type: ignore[arg-type]
+    assert value["a"][1] == {1: Decimal(1)} and value["b"] == (1, 2)
+
+
+BAD = [
+    b"{",
+    b"nope",
+    b"'a'",
+    b"[1,]",
+    b"NaN",
+    b"[Infinity]",
+    b"-Infinity",
+    b"[1e999]",
+    b'"\\ud800"',
+    b'{"\\uDFFF":1}',
+    b"\xef\xbb\xbf{}",
+    b'"\xff"',
+    b'"\xed\xa0\x80"',
+    '"é"'.encode("utf-16"),
+    b"[" * 100_000,
+    b'{"a":' * 100_000,
+    b"[" * 100_000 + b"]" * 100_000,
+    b"{} {}",
+    b'"\n"',
+    b" ",
+]
+
+
+@pytest.mark.parametrize("body", BAD, ids=[repr(body[:20]) for body in BAD])
+def test_bad_json_is_400_with_and_without_orjson(
+    module: ModuleType, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Root(module.App):  # type: ignore[name-defined, misc]
+        async def index(self) -> Any:
+            return "reached"
+
+    response = run(post(Root(), body=body, headers={"content-type": "application/json"}))
+    assert response.status == 400 and response.text.startswith("400 Bad Request")
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("value", [None, True, 0, -1.5, "é☃🥧", [], {}, {"a": [{"b": None}]}, [1e-7, 2**63 - 1]])
+def test_good_json_is_taken_with_and_without_orjson(module: ModuleType, value: Any) -> None:
+    class Root(module.App):  # type: ignore[name-defined, misc]
+        async def index(self) -> Any:
+            return [self.request.get_json]
+
+    for ascii_only in (True, False):
+        body = json.dumps(value, ensure_ascii=ascii_only).encode()
+        response = run(post(Root(), body=body, headers={"content-type": "application/json"}))
+        assert (response.status, response.json()) == (200, [value])

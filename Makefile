@@ -39,7 +39,7 @@ test-%:
 lint: $(DEV)/.stamp  ## Check style, complexity and types
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/python .ci/check_functions.py micropie.py .ci benchmarks examples
-	$(DEV)/bin/mypy micropie.py
+	$(DEV)/bin/mypy micropie.py .ci benchmarks/instructions.py benchmarks/import_cost.py tests/typing_sample.py
 	$(DEV)/bin/pyright
 
 stub: $(DEV)/.stamp  ## Write micropie-stubs/__init__.pyi anew from micropie.py

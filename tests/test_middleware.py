@@ -1,0 +1,652 @@
+"""HTTP middleware: who runs when, what each of them sees, and what it may make of a response."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, Request, event_stream, methods
+from tests.asgi import Response, exchange, get, post, request, run
+
+HTML = "text/html; charset=utf-8"
+PLAIN = "text/plain; charset=utf-8"
+JSON = "application/json"
+
+
+class Recorder(HttpMiddleware):
+    """Writes down what happens; `before` and `after` are what it returns, or raises where it is an exception."""
+
+    def __init__(self, events: list[Any], name: str = "m", before: Any = None, after: Any = None) -> None:
+        self.events = events
+        self.name = name
+        self.before = before
+        self.after = after
+
+    async def before_request(self, request: Request) -> Any:
+        self.events.append(f"before {self.name}")
+        return outcome(self.before)
+
+    async def after_request(self, request: Request, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        self.events.append(f"after {self.name} {status_code}")
+        return outcome(self.after)
+
+
+def outcome(wanted: Any) -> Any:
+    if isinstance(wanted, BaseException):
+        raise wanted
+    return wanted() if callable(wanted) else wanted
+
+
+class Root(App):
+    async def index(self) -> Any:
+        return "hello"
+
+    async def needs(self, name: str) -> str:
+        return name
+
+    async def json(self) -> Any:
+        return {"a": 1}
+
+    async def csv(self) -> Any:
+        return 200, "a,b", [("Content-Type", "text/csv"), ("x-a", "1")]
+
+    async def nothing(self) -> None:
+        return None
+
+    async def fails(self) -> str:
+        raise RuntimeError("a secret")
+
+    async def refuses(self) -> str:
+        raise HTTPError(403, "no")
+
+    async def moves(self) -> Any:
+        return self._redirect("/")
+
+    async def unsayable(self) -> Any:
+        return object()
+
+    @methods("PUT")
+    async def puts(self) -> str:
+        return "put"
+
+    async def stream(self) -> AsyncIterator[str]:
+        yield "a"
+        yield "b"
+
+    def plain_stream(self) -> Iterator[str]:
+        yield "a"
+        yield "b"
+
+    async def events(self) -> Any:
+        return event_stream(iter(["a"]))
+
+    async def _hidden(self, name: str) -> str:
+        return f"hidden {name}"
+
+
+def wrapped(*middlewares: HttpMiddleware, **options: Any) -> Root:
+    app = Root(**options)
+    app.middlewares.extend(middlewares)
+    return app
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [entry for entry in caplog.records if entry.name == "micropie" and entry.levelno >= logging.ERROR]
+
+
+def assert_logged_500(response: Response, caplog: pytest.LogCaptureFixture) -> None:
+    assert (response.status, response.text) == (500, "500 Internal Server Error")
+    assert [entry.exc_info is not None for entry in logged(caplog)] == [True]
+
+
+# --- Who runs when ----------------------------------------------------------------------------------------------------
+
+
+def test_both_methods_must_be_there() -> None:
+    class Half(HttpMiddleware):
+        async def before_request(self, request: Request) -> None:
+            return None
+
+    with pytest.raises(TypeError):
+        Half()  # type: ignore[abstract]
+    with pytest.raises(TypeError):
+        HttpMiddleware()  # type: ignore[abstract]
+
+
+def test_before_runs_in_order_and_after_in_reverse() -> None:
+    events: list[Any] = []
+    response = run(get(wrapped(*(Recorder(events, name) for name in "abc"))))
+    assert response.text == "hello"
+    assert events == ["before a", "before b", "before c", "after c 200", "after b 200", "after a 200"]
+
+
+def test_who_short_circuits_is_included_and_the_rest_is_not() -> None:
+    events: list[Any] = []
+    app = wrapped(
+        Recorder(events, "a"), Recorder(events, "b", before={"status_code": 418, "body": "tea"}), Recorder(events, "c")
+    )
+    response = run(get(app, "/fails"))
+    assert (response.status, response.text) == (418, "tea")
+    assert events == ["before a", "before b", "after b 418", "after a 418"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(RuntimeError("x"), 500), (HTTPError(401), 401), (asyncio.CancelledError(), 500)]
+)
+def test_whose_before_raised_has_no_after(error: BaseException, status: int, caplog: pytest.LogCaptureFixture) -> None:
+    events: list[Any] = []
+    app = wrapped(Recorder(events, "a"), Recorder(events, "b", before=error), Recorder(events, "c"))
+    response = run(get(app))
+    assert response.status == status
+    assert events == ["before a", "before b", f"after a {status}"]
+    assert len(logged(caplog)) == (status == 500)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 200),
+        ("HEAD", "/", 200),
+        ("GET", "/nothing", 204),
+        ("GET", "/moves", 302),
+        ("GET", "/needs", 400),
+        ("GET", "/refuses", 403),
+        ("GET", "/nope", 404),
+        ("GET", "/__init__", 404),
+        ("GET", "/puts", 405),
+        ("OPTIONS", "/puts", 204),
+        ("GET", "/fails", 500),
+        ("GET", "/unsayable", 500),
+        ("GET", "/stream", 200),
+        ("GET", "/events", 200),
+    ],
+)
+def test_they_run_on_every_response(method: str, path: str, status: int) -> None:
+    events: list[Any] = []
+    app = wrapped(Recorder(events, "a"), Recorder(events, "b"))
+    assert run(request(app, method, path)).status == status
+    assert events == ["before a", "before b", f"after b {status}", f"after a {status}"]
+
+
+BAD_REQUESTS: list[tuple[int, dict[str, Any]]] = [
+    (400, {"path": "/a\ufffdb", "raw_path": b"/a%FFb"}),
+    (400, {"method": "POST", "headers": {"content-type": "application/json"}, "body": b"{"}),
+    (400, {"method": "POST", "headers": {"content-length": "x"}, "body": b""}),
+    (400, {"method": "POST", "headers": {"content-type": "multipart/form-data"}, "body": b"x"}),
+    (413, {"method": "POST", "headers": {"content-type": "application/json"}, "body": b"[" + b" " * 100 + b"]"}),
+    (413, {"query": "a=&" * 1001}),
+]
+
+
+@pytest.mark.parametrize(("status", "options"), BAD_REQUESTS, ids=repr)
+def test_all_after_run_on_what_is_bad_before_any_before(status: int, options: dict[str, Any]) -> None:
+    events: list[Any] = []
+    app = wrapped(Recorder(events, "a"), Recorder(events, "b"), max_body_size=100)
+    assert run(request(app, **options)).status == status
+    assert events == [f"after b {status}", f"after a {status}"]
+
+
+def test_all_after_run_on_a_body_that_does_not_come() -> None:
+    async def steps() -> list[Any]:
+        events: list[Any] = []
+        app = wrapped(Recorder(events, "a"), body_timeout=0.05)
+        headers = {"content-type": "application/json", "content-length": "5"}
+        async with exchange(app, "POST", headers=headers) as ex:
+            assert (await ex.wait()).status == 408
+        return events
+
+    assert run(steps()) == ["after a 408"]
+
+
+@pytest.mark.parametrize("path", ["/nope", "/fails", "/puts"])
+def test_error_pages_are_a_middleware(path: str) -> None:
+    class Pages(HttpMiddleware):
+        async def before_request(self, request: Request) -> None:
+            return None
+
+        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+            if status_code < 400:
+                return None
+            assert response_body.startswith(str(status_code))
+            return {"body": f"<h1>{status_code}</h1>", "headers": [("content-type", HTML)]}
+
+    response = run(get(wrapped(Pages()), path))
+    assert response.status in (404, 405, 500)
+    assert response.text == f"<h1>{response.status}</h1>"
+    assert (response.header("content-type"), response.header("content-length")) == (HTML, "12")
+    assert run(get(wrapped(Pages()))).text == "hello"
+
+
+def test_a_client_that_goes_away_mid_body_gets_no_response_and_no_after() -> None:
+    events: list[Any] = []
+    app = wrapped(Recorder(events, "a"))
+    body, headers = [b"{", b"}"], {"content-type": "application/json"}
+    response = run(request(app, "POST", body=body, headers=headers, disconnect_after=1))
+    assert (response.status, events) == (None, [])
+
+
+# --- before_request ---------------------------------------------------------------------------------------------------
+
+
+async def letters() -> AsyncIterator[str]:
+    for letter in "ab":
+        yield letter
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "body", "kind"),
+    [
+        ({"body": "x"}, 200, b"x", HTML),
+        ({"status_code": 201, "body": b"\xff"}, 201, b"\xff", HTML),
+        ({"status_code": 401, "body": {"error": "who?"}}, 401, b'{"error":"who?"}', JSON),
+        ({"body": [1]}, 200, b"[1]", JSON),
+        ({"status_code": 401}, 401, b"", None),
+        ({"status_code": 204, "body": None}, 204, b"", None),
+        ({"body": "x", "headers": {"Content-Type": "text/x"}}, 200, b"x", "text/x"),
+        ({"body": "x", "headers": [("content-type", "text/x")]}, 200, b"x", "text/x"),
+        ({"body": "x", "headers": None}, 200, b"x", HTML),
+        (lambda: {"body": letters()}, 200, b"ab", HTML),
+        (lambda: {"body": iter(["a", b"b"]), "headers": {"content-type": "text/x"}}, 200, b"ab", "text/x"),
+    ],
+)
+def test_what_before_returns_is_like_a_handlers_result(result: Any, status: int, body: bytes, kind: str | None) -> None:
+    response = run(get(wrapped(Recorder([], before=result)), "/fails"))
+    assert (response.status, response.body, response.header("content-type")) == (status, body, kind)
+
+
+def test_what_before_returns_is_never_changed() -> None:
+    headers = [("X-A", "1")]
+    answer = {"status_code": 200, "body": "x", "headers": headers}
+
+    class Appends(Recorder):
+        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
+            extra_headers.append(("x-b", "2"))
+
+    app = wrapped(Appends([], before=answer))
+    for _ in range(2):
+        response = run(get(app))
+        assert (response.headers_all("x-a"), response.headers_all("x-b")) == (["1"], ["2"])
+    assert answer == {"status_code": 200, "body": "x", "headers": [("X-A", "1")]} and answer["headers"] is headers
+
+
+MALFORMED = [
+    "x",
+    5,
+    True,
+    [],
+    (200, "x"),
+    {"status": 200},
+    {"status_code": "200"},
+    {"status_code": 99},
+    {"status_code": True},
+    {"body": object()},
+    {"body": "\ud800"},
+    {"headers": 5},
+    {"headers": "abc"},
+    {"headers": [("a", "b", "c")]},
+]
+
+
+@pytest.mark.parametrize("result", MALFORMED, ids=repr)
+def test_a_malformed_result_of_before_is_a_logged_500(result: Any, caplog: pytest.LogCaptureFixture) -> None:
+    events: list[Any] = []
+    assert_logged_500(run(get(wrapped(Recorder(events, "a"), Recorder(events, "b", before=result)))), caplog)
+    assert events[:2] == ["before a", "before b"] and events[-1] == "after a 500" or result == {"body": "\ud800"}
+
+
+def test_before_sees_a_form_and_json_and_may_set_attributes() -> None:
+    class Checks(Recorder):
+        async def before_request(self, request: Any) -> Any:
+            request.user = request.form("user") or request.json("user")
+            return None if request.user else {"status_code": 403}
+
+    class Users(App):
+        async def index(self) -> str:
+            return str(self.request.user)  # type: ignore[attr-defined]
+
+    app = Users()
+    app.middlewares.append(Checks([]))
+    assert run(post(app, form={"user": "ann"})).text == "ann"
+    assert run(post(app, json={"user": "bob"})).text == "bob"
+    assert run(post(app, form={"who": "ann"})).status == 403
+
+
+def test_before_may_choose_the_handler_and_its_path_params() -> None:
+    class Routes(Recorder):
+        async def before_request(self, request: Any) -> None:
+            if request.scope["path"] == "/people/ann":
+                request.route_handler, request.path_params = "_hidden", ["ann"]
+            elif request.scope["path"] == "/":
+                request.route_handler = "nope"
+
+    app = wrapped(Routes([]))
+    assert run(get(app, "/people/ann")).text == "hidden ann"
+    assert run(get(app)).status == 404
+    assert run(get(app, "/_hidden/ann")).status == 404
+
+
+def test_before_runs_ahead_of_a_mounted_app_and_may_answer_instead() -> None:
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 202, "headers": []})
+        await send({"type": "http.response.body", "body": b"mounted"})
+
+    events: list[Any] = []
+    recorder = Recorder(events)
+    app = wrapped(recorder)
+    app.mounts["/sub"] = mounted
+    assert run(get(app, "/sub/x")).body == b"mounted"
+    assert events == ["before m"]
+    recorder.before = {"status_code": 403}
+    assert run(get(app, "/sub/x")).status == 403
+    assert events == ["before m", "before m", "after m 403"]
+
+
+# --- after_request ----------------------------------------------------------------------------------------------------
+
+
+class Seeing(Recorder):
+    """Keeps what `after_request` was given."""
+
+    seen: tuple[int, Any, list[tuple[str, str]]]
+
+    async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        self.seen = (status_code, response_body, list(extra_headers))
+        return outcome(self.after)
+
+
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [
+        ("/", (200, "hello", [("content-type", HTML)])),
+        ("/json", (200, b'{"a":1}', [("content-type", JSON)])),
+        ("/csv", (200, "a,b", [("content-type", "text/csv"), ("x-a", "1")])),
+        ("/nope", (404, "404 Not Found", [("content-type", PLAIN)])),
+        ("/fails", (500, "500 Internal Server Error", [("content-type", PLAIN)])),
+    ],
+)
+def test_what_after_is_given(path: str, seen: Any) -> None:
+    middleware = Seeing([])
+    run(get(wrapped(middleware), path))
+    assert middleware.seen == seen
+
+
+@pytest.mark.parametrize("source", [letters, lambda: iter("ab")])
+def test_after_is_given_iterators_as_they_were_returned(source: Any) -> None:
+    body = source()
+
+    class Returns(App):
+        async def index(self) -> Any:
+            return body
+
+    app, middleware = Returns(), Seeing([])
+    app.middlewares.append(middleware)
+    assert run(get(app)).body == b"ab"
+    assert middleware.seen[1] is body
+
+
+@pytest.mark.parametrize("path", ["/", "/json", "/csv", "/nope", "/nothing", "/stream", "/fails"])
+def test_what_after_appends_is_sent_with_the_rest(path: str) -> None:
+    class Appends(Recorder):
+        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
+            extra_headers.append(("X-B", "2"))
+            extra_headers.append((b"x-c", b"3"))
+
+    bare, response = run(get(wrapped(), path)), run(get(wrapped(Appends([])), path))
+    assert (response.status, response.body) == (bare.status, bare.body)
+    assert sorted(response.headers) == sorted([*bare.headers, (b"x-b", b"2"), (b"x-c", b"3")])
+
+
+CHANGES = [
+    ("/", {}, 200, b"hello", HTML),
+    ("/", {"status_code": 201}, 201, b"hello", HTML),
+    ("/", {"body": "new one"}, 200, b"new one", HTML),
+    ("/", {"body": b"bytes"}, 200, b"bytes", HTML),
+    ("/", {"status_code": 503, "body": "down"}, 503, b"down", HTML),
+    ("/", {"headers": [("x-new", "1")]}, 200, b"hello", HTML),
+    ("/", {"headers": {"Content-Type": "text/x"}}, 200, b"hello", "text/x"),
+    ("/", {"headers": [(b"content-type", b"text/x")]}, 200, b"hello", "text/x"),
+    ("/", {"body": {"b": 2}}, 200, b'{"b":2}', JSON),
+    ("/nope", {"body": {"error": 404}, "headers": {"content-type": "application/problem+json"}}, 404, b'{"error":404}',
+     "application/problem+json"),
+    ("/nope", {"status_code": 200, "body": {"b": 2}}, 200, b'{"b":2}', JSON),
+    ("/json", {"headers": []}, 200, b'{"a":1}', JSON),
+    ("/json", {"status_code": 500}, 500, b'{"a":1}', JSON),
+    # Bytes say nothing of their type: as a compressed or signed body they are still what they were.
+    ("/json", {"body": b'{"a": 1}'}, 200, b'{"a": 1}', JSON),
+    ("/json", {"body": b"zipped", "headers": {"content-encoding": "gzip"}}, 200, b"zipped", JSON),
+    ("/nope", {"body": b"zipped", "headers": {"content-encoding": "gzip"}}, 404, b"zipped", PLAIN),
+    # A type that the middleware names is the one that is sent, even where it is the old body's default.
+    ("/json", {"body": '{"a": 1}', "headers": {"content-type": JSON}}, 200, b'{"a": 1}', JSON),
+    ("/nope", {"body": "not here", "headers": {"content-type": PLAIN}}, 404, b"not here", PLAIN),
+    ("/csv", {"headers": [("x-new", "1")]}, 200, b"a,b", "text/csv"),
+    ("/csv", {"body": "c,d"}, 200, b"c,d", "text/csv"),
+    ("/csv", {"body": "c,d", "headers": []}, 200, b"c,d", "text/csv"),
+    ("/nothing", {"status_code": 200, "body": "x"}, 200, b"x", HTML),
+    ("/", {"status_code": 204}, 204, b"", None),
+    ("/", {"status_code": 304, "headers": [("etag", "x")]}, 304, b"", None),
+    ("/", {"body": None}, 200, b"", None),
+    ("/stream", {"status_code": 202}, 202, b"ab", HTML),
+    ("/stream", {"body": "short"}, 200, b"short", HTML),
+    ("/plain_stream", {"body": "short"}, 200, b"short", HTML),
+    ("/stream", {"status_code": 204}, 204, b"", None),
+    ("/events", {"headers": [("x-new", "1")]}, 200, b"data: a\n\n", "text/event-stream"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "changes", "status", "body", "kind"), CHANGES, ids=[repr(row[:2]) for row in CHANGES])
+def test_what_after_returns_replaces(path: str, changes: Any, status: int, body: bytes, kind: str | None) -> None:
+    given = dict(changes)
+    response = run(get(wrapped(Recorder([], after=changes)), path))
+    assert (response.status, response.body) == (status, body)
+    assert kind is None or response.headers_all("content-type") == [kind]
+    if path in ("/", "/json", "/csv", "/nope") and status not in (204, 304):
+        assert response.header("content-length") == str(len(body))
+    assert changes == given
+
+
+def test_after_may_make_a_stream_of_a_text() -> None:
+    response = run(get(wrapped(Recorder([], after=lambda: {"body": letters()}))))
+    assert (response.body, response.header("content-length")) == (b"ab", None)
+
+
+def test_headers_that_after_returns_replace_the_handlers() -> None:
+    class Both(Recorder):
+        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+            extra_headers.append(("x-appended", "1"))
+            return {"headers": {"x-new": "1"}}
+
+    response = run(get(wrapped(Both([])), "/csv"))
+    assert dict(response.headers) == {b"content-type": b"text/csv", b"x-new": b"1", b"content-length": b"3"}
+
+
+@pytest.mark.parametrize("path", ["/", "/json", "/csv", "/nope"])
+def test_a_content_type_that_after_appends_or_puts_in_place_wins(path: str) -> None:
+    class Types(Recorder):
+        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+            if self.name == "append":
+                extra_headers.append(("Content-Type", "text/x"))
+            else:
+                extra_headers[0] = ("content-type", "text/x")
+            return {"body": "new"} if self.before is None and self.after else None
+
+    for name in ("append", "replace"):
+        for after in (False, True):
+            response = run(get(wrapped(Types([], name, after=after)), path))
+            assert response.headers_all("content-type") == ["text/x"], (name, after)
+
+
+def test_the_outer_ones_see_what_the_inner_ones_made() -> None:
+    class Adds(Seeing):
+        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+            await super().after_request(request, status_code, response_body, extra_headers)
+            extra_headers.append(("x-by", self.name))
+            return {"status_code": status_code + 1, "body": response_body + self.name}
+
+    outer, inner = Adds([], "o"), Adds([], "i")
+    response = run(get(wrapped(outer, inner)))
+    assert inner.seen == (200, "hello", [("content-type", HTML)])
+    assert outer.seen == (201, "helloi", [("content-type", HTML), ("x-by", "i")])
+    assert (response.status, response.text, response.headers_all("x-by")) == (202, "helloio", ["i", "o"])
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (RuntimeError("x"), 500, "500 Internal Server Error"),
+        (asyncio.CancelledError(), 500, "500 Internal Server Error"),
+        (HTTPError(402, "pay", {"x-a": "1"}), 402, "pay"),
+        (HTTPError(402), 402, "402 Payment Required"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/nope", "/fails", "/stream"])
+def test_what_after_raises_replaces_the_response(
+    error: BaseException, status: int, text: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    events: list[Any] = []
+    app = wrapped(Recorder(events, "a"), Recorder(events, "b", after=error), Recorder(events, "c"))
+    response = run(get(app, path))
+    assert (response.status, response.text) == (status, text)
+    assert response.header("x-a") == ("1" if text == "pay" else None)
+    first = {"/nope": 404, "/fails": 500}.get(path, 200)
+    assert events[3:] == [f"after c {first}", f"after b {first}", f"after a {status}"]
+    assert len(logged(caplog)) == (status == 500) + (path == "/fails")
+
+
+@pytest.mark.parametrize("result", MALFORMED, ids=repr)
+def test_a_malformed_result_of_after_is_a_logged_500(result: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert_logged_500(run(get(wrapped(Recorder([], after=result)))), caplog)
+
+
+@pytest.mark.parametrize("entry", ["abc", ("a", "b", "c"), 5, ("a",)])
+def test_a_malformed_header_that_after_appends_is_a_logged_500(entry: Any, caplog: pytest.LogCaptureFixture) -> None:
+    class Appends(Recorder):
+        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
+            extra_headers.append(entry)
+
+    assert_logged_500(run(get(wrapped(Appends([])))), caplog)
+
+
+def test_debug_shows_the_traceback_of_a_middleware() -> None:
+    response = run(get(wrapped(Recorder([], after=RuntimeError("in after")), debug=True)))
+    assert response.status == 500 and "RuntimeError: in after" in response.text
+    assert response.header("content-type") == PLAIN
+
+
+# --- Streams ----------------------------------------------------------------------------------------------------------
+
+
+class Wraps(Recorder):
+    """Sends a stream on in capital letters, as a middleware that compresses or counts would."""
+
+    async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        async def upper() -> AsyncIterator[str]:
+            if hasattr(response_body, "__aiter__"):
+                async for piece in response_body:
+                    yield piece.upper()
+            else:
+                for piece in response_body:
+                    yield piece.upper()
+
+        return {"body": upper()}
+
+
+@pytest.mark.parametrize("path", ["/stream", "/plain_stream"])
+def test_after_may_wrap_a_stream(path: str) -> None:
+    response = run(get(wrapped(Wraps([])), path))
+    assert (response.body, response.complete) == (b"AB", True)
+
+
+class File:
+    """An iterator with a `close()`, as an open file is."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def __iter__(self) -> File:
+        return self
+
+    def __next__(self) -> str:
+        return "line"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class AsyncFile:
+    def __init__(self) -> None:
+        self.closed = False
+
+    def __aiter__(self) -> AsyncFile:
+        return self
+
+    async def __anext__(self) -> str:
+        return "line"
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("kind", [File, AsyncFile])
+@pytest.mark.parametrize("after", [{"body": "x"}, RuntimeError("x"), HTTPError(400), {"body": object()}, 5])
+def test_a_stream_that_is_replaced_is_closed(kind: Any, after: Any) -> None:
+    file = kind()
+
+    class Opens(App):
+        async def index(self) -> Any:
+            return file
+
+    app = Opens()
+    app.middlewares.append(Recorder([], after=after))
+    assert run(get(app)).text != "line"
+    assert file.closed
+
+
+# --- Sessions ---------------------------------------------------------------------------------------------------------
+
+
+class Down(InMemorySessionBackend):
+    """A backend whose store cannot be reached."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+
+    async def load(self, session_id: str) -> dict[str, Any]:
+        if self.what == "load":
+            raise OSError("no connection")
+        return await super().load(session_id)
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+        if self.what == "save":
+            raise OSError("no connection")
+        await super().save(session_id, data, timeout)
+
+
+def test_a_session_that_cannot_be_loaded_is_a_logged_500(caplog: pytest.LogCaptureFixture) -> None:
+    events: list[Any] = []
+    app = wrapped(Recorder(events), session_backend=Down("load"))
+    assert_logged_500(run(get(app, headers={"cookie": "session_id=x"})), caplog)
+    assert events == ["after m 500"]
+
+
+@pytest.mark.parametrize("body", ["hello", File])
+def test_a_session_that_cannot_be_saved_is_a_plain_500(body: Any, caplog: pytest.LogCaptureFixture) -> None:
+    file = File()
+
+    class Fills(App):
+        async def index(self) -> Any:
+            self.request.session["a"] = 1
+            return 200, file if body is File else body, [("x-a", "1")]
+
+    events: list[Any] = []
+    app = Fills(session_backend=Down("save"))
+    app.middlewares.append(Recorder(events))
+    response = run(get(app))
+    assert_logged_500(response, caplog)
+    assert (response.header("x-a"), response.cookies) == (None, {})
+    assert events == ["before m", "after m 200"]
+    assert file.closed == (body is File)

@@ -10,6 +10,7 @@ import matplotlib
 matplotlib.use("svg")
 
 import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.ticker import NullFormatter  # noqa: E402
 
 from benchmarks.aims import Results  # noqa: E402
 from benchmarks.peers import PEERS  # noqa: E402
@@ -78,11 +79,16 @@ def line_chart(path: Path, cells: Cells) -> None:
     for name in PEERS:
         points = [(count, cells[str(count)][name]) for count in counts if name in cells[str(count)]]
         if points:
-            axes.plot(
-                *zip(*points, strict=True), marker="o", color=_colour(name), linewidth=3 if name == "micropie" else 1.5
-            )
+            width, order = (3, 3) if name == "micropie" else (1.5, 2)
+            line = {"marker": "o", "color": _colour(name), "linewidth": width, "zorder": order}
+            axes.plot(*zip(*points, strict=True), **line)
             ends.append((points[-1][1], name))
     axes.set(xscale="log", yscale="log", xlabel="number of routes", ylabel="µs of CPU per request")
+    axes.set_xticks(counts)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(NullFormatter())
     _label_ends(axes, counts[-1], sorted(ends))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

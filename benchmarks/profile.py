@@ -21,13 +21,14 @@ from benchmarks.peers import PEERS, ROOT
 from benchmarks.worker import Worker
 from benchmarks.workloads import WORKLOADS
 
-REQUESTS = 20
+REQUESTS, MESSAGES = 20, 1_000
 
 
 class Tracer:
     """Counts the byte codes, the entries and the C calls of every Python function."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int) -> None:
+        self.count = count
         self.codes: Counter[CodeType] = Counter()
         self.entries: Counter[CodeType] = Counter()
         self.calls: Counter[tuple[CodeType, str]] = Counter()
@@ -50,17 +51,18 @@ class Tracer:
 
 async def profile(peer: str, workload: str) -> Tracer:
     """Trace some requests to a warm app, each kind of event in a run of its own."""
-    tracer = Tracer()
+    socket = WORKLOADS[workload].method == "WEBSOCKET"
+    tracer = Tracer(MESSAGES if socket else REQUESTS)
     async with AsyncExitStack() as stack:
         worker = Worker(peer, stack)
         await worker.check(workload, units=1 if workload == "upload" else None)
         app, asked = await worker.app(workload), worker.workloads[workload]
 
         async def run() -> None:
-            if asked.method == "WEBSOCKET":
-                await inprocess.drive_socket(app, asked, REQUESTS)
+            if socket:
+                await inprocess.drive_socket(app, asked, tracer.count)
             else:
-                await inprocess.drive(app, asked, REQUESTS, worker.cookie)
+                await inprocess.drive(app, asked, tracer.count, worker.cookie)
 
         await run()
         for install in (sys.settrace, sys.setprofile):
@@ -82,11 +84,11 @@ def report(tracer: Tracer) -> list[str]:
         path = Path(code.co_filename)
         where = path.relative_to(ROOT) if path.is_relative_to(ROOT) else Path(path.parent.name, path.name)
         called = sorted(((n, name) for (of, name), n in tracer.calls.items() if of is code), reverse=True)
-        names = ", ".join(name if n == REQUESTS else f"{name} ×{n / REQUESTS:g}" for n, name in called[:12])
-        entered = tracer.entries[code] / REQUESTS
-        line = f"{count / REQUESTS:>10.1f} {count / total:>6.1%} {entered:>8.1f}  {where}:{code.co_firstlineno}"
+        names = ", ".join(name if n == tracer.count else f"{name} ×{n / tracer.count:g}" for n, name in called[:12])
+        entered = tracer.entries[code] / tracer.count
+        line = f"{count / tracer.count:>10.1f} {count / total:>6.1%} {entered:>8.1f}  {where}:{code.co_firstlineno}"
         lines.append(f"{line} {code.co_qualname}" + (f" ({names})" if names else ""))
-    lines.append(f"{total / REQUESTS:>10.1f}   all  per request")
+    lines.append(f"{total / tracer.count:>10.1f}   all  per request")
     return lines
 
 

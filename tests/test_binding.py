@@ -1,0 +1,1133 @@
+"""How the arguments of a handler are found, converted and refused."""
+
+import asyncio
+import functools
+import inspect
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING, Annotated, Any, List, Literal, NewType, Optional, Union  # noqa: UP035
+from uuid import UUID
+
+import pytest
+
+from micropie import (
+    App,
+    FromSession,
+    InMemorySessionBackend,
+    UploadedFile,
+)
+from tests.asgi import get, post, run, websocket
+
+if TYPE_CHECKING:
+    from somewhere import Elsewhere  # type: ignore[import-not-found]
+
+SESSION_ID = "a-session-of-the-tests"
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+class Sessions(InMemorySessionBackend):
+    """Knows one session, of whoever comes with `SESSION_ID`."""
+
+    def __init__(self, **data: Any) -> None:
+        super().__init__()
+        self.data = data
+
+    async def load(self, session_id: str) -> dict[str, Any]:
+        return dict(self.data) if session_id == SESSION_ID else {}
+
+
+SIGNED_IN = {"cookie": f"session_id={SESSION_ID}", "origin": "http://testserver"}
+
+
+def ask(app: App, target: str, **options: Any) -> tuple[int | None, str]:
+    """The status and the text of a GET, or of a POST where there is a body."""
+    verb = post if {"form", "json", "multipart", "body"} & options.keys() else get
+    response = run(verb(app, target, **options))
+    return response.status, response.text
+
+
+def bound(function: Any, target: str = "/handler", *, session: dict[str, Any] | None = None, **options: Any) -> Any:
+    """What `function`, as the method `handler` of an app, returns: the object itself; else the status and the text."""
+    returned: list[Any] = []
+
+    async def handler(self, *args, **kwargs):
+        result = function(self, *args, **kwargs)
+        returned.append(await result if inspect.isawaitable(result) else result)
+
+    functools.update_wrapper(handler, function)
+    handler.__name__ = "handler"
+    kind = type("Bound", (App,), {"handler": handler, "__module__": __name__})
+    if session is not None:
+        options["headers"] = {**SIGNED_IN, **options.get("headers", {})}
+    status, text = ask(kind(Sessions(**session or {})), target, **options)
+    return returned[0] if returned else (status, text)
+
+
+def missing(name: str) -> tuple[int, str]:
+    return 400, f"400 Bad Request: Missing required parameter '{name}'"
+
+
+NOT_FOUND = (404, "404 Not Found")
+
+
+# --- Where a value comes from ----------------------------------------------------------------------------------------
+
+
+def one(self, x="default"):
+    return x.filename if isinstance(x, UploadedFile) else x
+
+
+UPLOAD = [("x", "file.txt", "text/plain", b"content")]
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "value"),
+    [
+        ("/handler/path?x=query", {"json": {"x": "json"}, "session": {"x": "session"}}, "path"),
+        ("/handler/path?x=query", {"form": {"x": "form"}, "session": {"x": "session"}}, "path"),
+        ("/handler?x=query", {"json": {"x": "json"}, "session": {"x": "session"}}, "query"),
+        ("/handler?x=query", {"form": {"x": "form"}, "session": {"x": "session"}}, "query"),
+        ("/handler?x=query", {"multipart": UPLOAD, "session": {"x": "session"}}, "query"),
+        ("/handler", {"json": {"x": "json"}, "session": {"x": "session"}}, "json"),
+        ("/handler", {"form": {"x": "form"}, "session": {"x": "session"}}, "form"),
+        ("/handler", {"multipart": [("x", "form"), *UPLOAD], "session": {"x": "session"}}, "form"),
+        ("/handler", {"multipart": UPLOAD, "session": {"x": "session"}}, "file.txt"),
+        ("/handler", {"session": {"x": "session"}}, "session"),
+        ("/handler", {"json": {"y": 1}, "session": {"x": "session"}}, "session"),
+        ("/handler", {"form": {"y": 1}, "session": {"x": "session"}}, "session"),
+        ("/handler", {"session": {"y": 1}}, "default"),
+        ("/handler", {"json": [1], "session": {}}, "default"),
+        ("/handler", {}, "default"),
+    ],
+)
+def test_path_query_body_file_session_and_default_come_in_this_order(target, options, value):
+    assert bound(one, target, **options) == value
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"json": {"y": 1}},
+        {"json": [{"name": 1}]},
+        {"json": "name"},
+        {"json": None},
+        {"form": {"y": 1}},
+        {"multipart": [("y", "1")]},
+        {"body": b"name=1", "headers": {"content-type": "text/plain"}},
+        {"body": b""},
+    ],
+)
+def test_a_required_parameter_without_a_value_is_400(options):
+    async def handler(self, name):
+        raise AssertionError("not to be called")
+
+    assert bound(handler, **options) == missing("name")
+
+
+def test_the_error_is_plain_text():
+    class Plain(App):
+        async def index(self, name):
+            return name
+
+    assert run(get(Plain(), "/")).header("content-type") == "text/plain; charset=utf-8"
+
+
+def test_a_path_with_fewer_segments_leaves_the_rest_to_the_other_sources():
+    def handler(self, a, b, c="c"):
+        return [a, b, c]
+
+    assert bound(handler, "/handler/1?b=2") == ["1", "2", "c"]
+    assert bound(handler, "/handler?a=1&b=2&c=3") == ["1", "2", "3"]
+    assert bound(handler, "/handler/1?a=other&b=2") == ["1", "2", "c"]
+    assert bound(handler, "/handler/1") == missing("b")
+
+
+def test_keyword_only_parameters_never_take_path_segments():
+    def handler(self, a, *, b="b"):
+        return [a, b]
+
+    assert bound(handler, "/handler/1?b=2") == ["1", "2"]
+    assert bound(handler, "/handler/1") == ["1", "b"]
+    assert bound(handler, "/handler/1/2") == NOT_FOUND
+
+    def required(self, *, b):
+        return b
+
+    assert bound(required, "/handler") == missing("b")
+    assert bound(required, "/handler/1?b=1") == NOT_FOUND
+
+
+def test_star_args_takes_the_remaining_segments_and_nothing_else():
+    def handler(self, a, *args, b="b"):
+        return [a, args, b]
+
+    assert bound(handler, "/handler/1") == ["1", (), "b"]
+    assert bound(handler, "/handler/1/2/3?b=4&args=5") == ["1", ("2", "3"), "4"]
+    assert bound(handler, "/handler?a=1&args=2") == ["1", (), "b"]
+    assert bound(handler, "/handler") == missing("a")
+
+
+def test_an_annotation_of_star_args_converts_each_segment():
+    def handler(self, *numbers: int):
+        return numbers
+
+    assert bound(handler, "/handler/1/2") == (1, 2)
+    assert bound(handler, "/handler/1/x") == NOT_FOUND
+
+
+def test_double_star_takes_the_remaining_names_of_query_and_body():
+    def handler(self, a="a", *, b="b", **rest):
+        return a, b, rest
+
+    assert bound(handler, "/handler?a=1&b=2&c=3&d=&c=4") == ("1", "2", {"c": "3", "d": ""})
+    assert bound(handler, "/handler?c=1", form={"b": "2", "d": "3"}) == ("a", "2", {"c": "1", "d": "3"})
+    assert bound(handler, json={"a": 1, "c": [1], "d": None}) == (1, "b", {"c": [1], "d": None})
+    assert bound(handler, multipart=[("a", "1"), ("c", "2")]) == ("1", "b", {"c": "2"})
+    assert bound(handler, session={"a": "1", "c": "2"}) == ("1", "b", {})
+    assert bound(handler, "/handler/1?a=2&c=3") == ("1", "b", {"c": "3"})
+    assert bound(handler, "/handler/1/2") == NOT_FOUND
+
+
+def test_in_double_star_the_query_comes_before_the_body_too():
+    def handler(self, **rest):
+        return rest
+
+    assert bound(handler, "/handler?c=query", form={"c": "form"}) == {"c": "query"}
+    assert bound(handler, "/handler?c=query", json={"c": "json"}) == {"c": "query"}
+
+
+def test_uploaded_files_arrive_in_double_star():
+    def handler(self, **rest):
+        return {name: getattr(value, "filename", value) for name, value in rest.items()}
+
+    assert bound(handler, multipart=[("y", "1"), *UPLOAD]) == {"y": "1", "x": "file.txt"}
+
+
+HOSTILE_NAMES = ["self", "cls", "app", "a", "ws", "request", "function", "handler", "args", "kwargs", "call", "context"]
+
+
+def passes_on(function):
+    @functools.wraps(function)
+    async def wrapper(this, *arguments, **keywords):
+        return await function(this, *arguments, **keywords)
+
+    return wrapper
+
+
+class Hostile(App):
+    async def plain(self, a="", /, **rest):
+        return "ok"
+
+    def threaded(self, **rest):
+        return "ok"
+
+    @staticmethod
+    async def static(**rest):
+        return "ok"
+
+    @classmethod
+    def of_class(cls, **rest):
+        return "ok"
+
+    @passes_on
+    async def decorated(self, **rest):
+        return "ok"
+
+    def steps(self, **rest):
+        yield "ok"
+
+    async def ws_socket(self, ws, /, **rest):
+        await ws.accept()
+
+    @staticmethod
+    async def ws_static(ws, **rest):
+        await ws.accept()
+
+
+@pytest.mark.parametrize("name", [*HOSTILE_NAMES, "this", "arguments", "keywords", "__class__", "", "a b", "é", "*"])
+@pytest.mark.parametrize("handler", ["plain", "threaded", "static", "of_class", "decorated", "steps"])
+def test_no_name_that_a_client_sends_makes_a_handler_fail(handler, name):
+    assert run(post(Hostile(), f"/{handler}", form={name: "evil"})).text == "ok"
+    assert run(post(Hostile(), f"/{handler}", json={name: "evil"})).text == "ok"
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+@pytest.mark.parametrize("handler", ["socket", "static"])
+def test_no_name_that_a_client_sends_makes_a_websocket_handler_fail(handler, name):
+    async def main():
+        async with websocket(Hostile(), f"/{handler}?{name}=evil") as ws:
+            assert ws.accepted
+
+    run(main())
+
+
+def test_blank_values_count_and_the_first_of_repeated_ones_is_taken():
+    assert bound(one, "/handler?x=") == ""
+    assert bound(one, "/handler?x") == ""
+    assert bound(one, "/handler?x=1&x=2") == "1"
+    assert bound(one, "/handler?x=&x=2") == ""
+    assert bound(one, "/handler//") == ""
+    assert bound(one, form={"x": ""}) == ""
+    assert bound(one, form=[("x", "1"), ("x", "2")]) == "1"
+    assert bound(one, multipart=[("x", ""), ("x", "2")]) == ""
+
+
+def test_names_and_values_are_percent_decoded():
+    def handler(self, größe="", b=""):
+        return größe, b
+
+    assert bound(handler, "/handler?gr%C3%B6%C3%9Fe=a%26b+c&b=%3D%2B") == ("a&b c", "=+")
+
+
+# --- At most 1,000 fields --------------------------------------------------------------------------------------------
+
+
+class Fields(App):
+    async def index(self):
+        return "ok"
+
+    async def last(self, n999):
+        return n999
+
+    async def ws_index(self, ws):
+        await ws.accept()
+
+
+def pairs(count: int) -> str:
+    return "&".join(f"n{number}=v" for number in range(count))
+
+
+@pytest.mark.parametrize(("count", "status"), [(1000, 200), (1001, 413)])
+def test_a_query_or_form_has_at_most_1000_fields(count, status):
+    assert ask(Fields(), "/?" + pairs(count))[0] == status
+    assert ask(Fields(), "/last?" + pairs(count))[0] == status
+    assert ask(Fields(), "/", body=pairs(count).encode(), headers=FORM)[0] == status
+    assert ask(Fields(), "/last", body=pairs(count).encode(), headers=FORM)[0] == status
+
+
+@pytest.mark.parametrize("empty", ["&" * 1000, "a=&" * 1000, "=&" * 1000, "&&a" * 501])
+def test_empty_pairs_count_as_fields(empty):
+    assert ask(Fields(), "/?" + empty)[0] == 413
+    assert ask(Fields(), "/", body=empty.encode(), headers=FORM)[0] == 413
+
+
+@pytest.mark.parametrize(
+    ("texts", "files", "status"), [(1000, 0, 200), (1001, 0, 413), (500, 500, 200), (500, 501, 413), (0, 1001, 413)]
+)
+def test_a_multipart_body_has_at_most_1000_parts_files_included(texts, files, status):
+    parts = [("a", "1")] * texts + [("f", "f.txt", "text/plain", b"")] * files
+    assert ask(Fields(), "/", multipart=parts)[0] == status
+
+
+def test_a_websocket_with_too_many_query_fields_is_refused():
+    async def main() -> list[bool]:
+        opened = []
+        for count in (1000, 1001):
+            async with websocket(Fields(), "/?" + pairs(count)) as ws:
+                opened.append(ws.accepted)
+        return opened
+
+    assert run(main()) == [True, False]
+
+
+# --- Signatures -------------------------------------------------------------------------------------------------------
+
+
+def injects(function):
+    """Pass a database as the first argument, and say so in the signature."""
+
+    @functools.wraps(function)
+    async def wrapper(self, *args, **kwargs):
+        return await function(self, "database", *args, **kwargs)
+
+    signature = inspect.signature(function)
+    first, _, *others = signature.parameters.values()
+    wrapper.__signature__ = signature.replace(parameters=[first, *others])
+    return wrapper
+
+
+def in_thread(function):
+    """A plain function that returns the awaitable of an asynchronous one."""
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+class Awaitable:
+    def __await__(self):
+        yield from asyncio.sleep(0).__await__()
+        return "awaited"
+
+
+class Signatures(App):
+    async def positional_only(self, a, b="b", /, c="c"):
+        return [a, b, c]
+
+    async def keyword_only(self, *, a, b="b"):
+        return [a, b]
+
+    async def everything(self, a, /, b, *args, c, d="d", **kwargs):
+        return [a, b, args, c, d, kwargs]
+
+    @passes_on
+    async def wrapped(self, number: int, *, q="q"):
+        return [number, q]
+
+    @passes_on
+    @passes_on
+    async def wrapped_twice(self, number: int):
+        return number
+
+    @injects
+    async def injected(self, database, number: int, **rest):
+        return [database, number, rest]
+
+    @in_thread
+    async def returns_a_coroutine(self, number: int):
+        return number
+
+    @in_thread
+    async def returns_an_async_generator(self, number: int):
+        for step in range(number):
+            yield str(step)
+
+    @in_thread
+    def returns_a_generator(self, number: int):
+        for step in range(number):
+            yield str(step)
+
+    def returns_an_awaitable(self):
+        return Awaitable()
+
+    async def no_self_name(this, x):  # noqa: N805
+        return x
+
+    async def star_self(*args):
+        return list(args[1:])
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("/positional_only/1", '["1","b","c"]'),
+        ("/positional_only/1/2/3", '["1","2","3"]'),
+        ("/positional_only?a=1&b=2&c=3", '["1","2","3"]'),
+        ("/keyword_only?a=1", '["1","b"]'),
+        ("/everything/1/2/3/4?c=5&d=6&e=7", '["1","2",["3","4"],"5","6",{"e":"7"}]'),
+        ("/everything/1?b=2&c=5&a=9", '["1","2",[],"5","d",{}]'),
+        ("/wrapped/1?q=2", '[1,"2"]'),
+        ("/wrapped?number=1", '[1,"q"]'),
+        ("/wrapped_twice/1", "1"),
+        ("/injected/1", '["database",1,{}]'),
+        ("/injected?number=1&database=evil&x=2", '["database",1,{"x":"2"}]'),
+        ("/returns_a_coroutine/1", "1"),
+        ("/returns_an_async_generator/3", "012"),
+        ("/returns_a_generator/3", "012"),
+        ("/returns_an_awaitable", "awaited"),
+        ("/no_self_name/1", "1"),
+        ("/no_self_name?x=1&this=2", "1"),
+        ("/star_self/1/2", '["1","2"]'),
+    ],
+)
+def test_any_ordinary_signature_works(target, text):
+    assert ask(Signatures(), target) == (200, text)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/wrapped/x", "/wrapped/1/2", "/wrapped_twice/x", "/injected/x", "/injected/1/2", "/returns_a_coroutine/x"],
+)
+def test_the_signature_of_what_is_wrapped_decides(target):
+    assert ask(Signatures(), target) == NOT_FOUND
+
+
+def test_a_missing_parameter_of_a_wrapped_handler_is_400():
+    assert ask(Signatures(), "/wrapped") == missing("number")
+    assert ask(Signatures(), "/injected") == missing("number")
+
+
+def helper(a):
+    return a
+
+
+class Broken(App):
+    async def too_few(self, a):
+        return helper()  # type: ignore[call-arg]
+
+    def in_a_thread(self, a):
+        return helper(a, b=1)  # type: ignore[call-arg]
+
+    async def raised(self, a):
+        raise TypeError("raised() missing 1 required positional argument: 'a'")
+
+    async def generator(self, a):
+        raise TypeError("generator() got an unexpected keyword argument 'a'")
+        yield
+
+    def without_self():  # type: ignore[misc]
+        return "never"
+
+
+@pytest.mark.parametrize("name", ["too_few", "in_a_thread", "raised"])
+def test_a_type_error_inside_a_handler_is_a_logged_500(name, caplog):
+    assert ask(Broken(), f"/{name}/1") == (500, "500 Internal Server Error")
+    assert "TypeError" in caplog.text
+    assert ask(Broken(), f"/{name}") == missing("a")
+
+
+def test_a_handler_that_cannot_be_called_is_a_logged_500(caplog):
+    assert ask(Broken(), "/without_self") == (500, "500 Internal Server Error")
+    assert "TypeError" in caplog.text
+
+
+# --- Without an annotation -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["text", "", 1, 1.5, True, None, [1, "2"], {"a": {"b": None}}, "1"])
+def test_a_parameter_without_annotation_gets_the_json_value_as_it_is(value):
+    result = bound(one, json={"x": value})
+    assert result == value
+    assert type(result) is type(value)
+
+
+@pytest.mark.parametrize("text", ["1", "true", "null", "[1]", '{"a":1}', " ä "])
+def test_a_parameter_without_annotation_gets_the_text_of_path_query_and_form(text):
+    assert bound(one, form={"x": text}) == text
+    assert bound(one, multipart=[("x", text)]) == text
+
+
+# --- Conversions ------------------------------------------------------------------------------------------------------
+
+
+class Color(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Level(IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+class Mixed(Enum):
+    ONE = 1
+    TRUE = True  # the same value: an alias
+    HALF = 0.5
+    NONE = None
+
+
+class Lenient(Enum):
+    YES = "yes"
+
+    @classmethod
+    def _missing_(cls, value):
+        return cls.YES if str(value).lower() == "yes" else None
+
+
+ID = "12345678-1234-5678-1234-567812345678"
+MOMENT = datetime(2026, 1, 31, 10, 20, 30)
+
+GOOD_TEXTS: list[tuple[Any, str, Any]] = [
+    (str, "text", "text"),
+    (str, "1", "1"),
+    (int, "0", 0),
+    (int, "42", 42),
+    (int, "-7", -7),
+    (int, "007", 7),
+    (int, "123456789012345678901234567890", 123456789012345678901234567890),
+    (float, "1.5", 1.5),
+    (float, "-2", -2.0),
+    (float, "1e3", 1000.0),
+    (float, ".5", 0.5),
+    (bool, "true", True),
+    (bool, "1", True),
+    (bool, "yes", True),
+    (bool, "on", True),
+    (bool, "false", False),
+    (bool, "0", False),
+    (bool, "no", False),
+    (bool, "off", False),
+    (Decimal, "1.10", Decimal("1.10")),
+    (Decimal, "-5", Decimal(-5)),
+    (UUID, ID, UUID(ID)),
+    (UUID, ID.upper(), UUID(ID)),
+    (UUID, ID.replace("-", ""), UUID(ID)),
+    (date, "2026-01-31", date(2026, 1, 31)),
+    (datetime, "2026-01-31T10:20:30", MOMENT),
+    (datetime, "2026-01-31T10:20", MOMENT.replace(second=0)),
+    (datetime, "2026-01-31 10:20:30", MOMENT),
+    (datetime, "2026-01-31T10:20:30Z", MOMENT.replace(tzinfo=UTC)),
+    (datetime, "2026-01-31T10:20:30+02:00", MOMENT.replace(tzinfo=timezone(timedelta(hours=2)))),
+    (Color, "red", Color.RED),
+    (Level, "2", Level.HIGH),
+    (Mixed, "0.5", Mixed.HALF),
+    (Lenient, "YES", Lenient.YES),
+    (int | None, "1", 1),
+    (None | int, "1", 1),
+    (Optional[int], "1", 1),  # noqa: UP045
+    (str | None, "text", "text"),
+    (Color | None, "blue", Color.BLUE),
+    ("int", "1", 1),
+    ("Color | None", "red", Color.RED),
+    (Annotated[int, "how many"], "1", 1),
+]
+
+BAD_TEXTS: list[tuple[Any, str, str]] = [
+    *[(int, text, "int") for text in ("x", "1.0", "1e3", "1_000", "0x10", " 1", "1 ", "1\n", "--1", "+", "true")],
+    (int, "１２", "int"),
+    (int, "٣", "int"),
+    (int, "²", "int"),
+    (int, "9" * 5000, "int"),
+    *[
+        (float, text, "float")
+        for text in ("x", "nan", "NaN", "inf", "-inf", "Infinity", "1e999", "1_0.5", " 1.5", "1,5")
+    ],
+    *[(float, text, "float") for text in (".", "e5", "1e", "0x1p3", "１.５", "1.5\n", "٣")],
+    *[(bool, text, "bool") for text in ("x", "2", "y", "tru", "wahr", " true", "１")],
+    *[(Decimal, text, "Decimal") for text in ("x", "NaN", "sNaN", "Infinity", "-inf", "1_0", " 1", "٣", "１")],
+    (Decimal, "1e99999999999999999999", "Decimal"),
+    *[(UUID, text, "UUID") for text in ("x", ID[:-1], ID + "0", "g" + ID[1:], " " + ID, "１" + ID[1:])],
+    *[
+        (date, text, "date")
+        for text in ("x", "2026-02-30", "31.01.2026", "2026-1-1", "2026-01-31T10:00", "２０２６-01-31")
+    ],
+    *[(datetime, text, "datetime") for text in ("x", "2026-02-30T10:00:00", "2026-01-31T25:00", "10:00", "0")],
+    *[(Color, text, "Color") for text in ("RED", "green", "Red", "Color.RED", " red")],
+    *[(Level, text, "Level") for text in ("3", "x", "LOW", "1.0", "True")],
+    (int | None, "x", "int"),
+    (Optional[int], "None", "int"),  # noqa: UP045
+    (Color | None, "x", "Color"),
+    ("int", "x", "int"),
+]
+
+
+def annotated(annotation: Any) -> Any:
+    """A handler with one parameter, of that type."""
+
+    def handler(self, x):
+        return [x]
+
+    handler.__annotations__["x"] = annotation
+    return handler
+
+
+@pytest.mark.parametrize(("annotation", "text", "value"), GOOD_TEXTS)
+def test_an_annotation_converts_a_text(annotation, text, value):
+    handler = annotated(annotation)
+    (result,) = bound(handler, form={"x": text})
+    assert result == value
+    assert type(result) is type(value)
+    assert bound(handler, "/handler?x=" + text.replace("+", "%2B")) == [value]
+    assert bound(handler, "/handler/" + text) == [value]
+    assert bound(handler, multipart=[("x", text)]) == [value]
+
+
+@pytest.mark.parametrize(("annotation", "text", "type_name"), BAD_TEXTS)
+def test_a_text_that_does_not_convert_is_400_and_in_the_path_404(annotation, text, type_name):
+    handler = annotated(annotation)
+    status, body = bound(handler, form={"x": text})
+    assert status == 400
+    assert body.startswith("400 Bad Request: ")
+    assert "'x'" in body
+    assert type_name in body
+    assert bound(handler, "/handler/" + text.replace("\n", "%0A")) == NOT_FOUND
+
+
+def test_an_error_never_repeats_what_the_client_sent():
+    assert "script" not in bound(annotated(int), "/handler?x=<script>alert(1)</script>")[1]
+
+
+GOOD_JSON: list[tuple[Any, Any, Any]] = [
+    (str, "text", "text"),
+    (str, "", ""),
+    (int, 42, 42),
+    (int, -1, -1),
+    (float, 1.5, 1.5),
+    (float, 2, 2.0),
+    (bool, True, True),
+    (bool, False, False),
+    (Decimal, "1.10", Decimal("1.10")),
+    (Decimal, 5, Decimal(5)),
+    (Decimal, 1.1, Decimal("1.1")),
+    (UUID, ID, UUID(ID)),
+    (date, "2026-01-31", date(2026, 1, 31)),
+    (datetime, "2026-01-31T10:20:30", MOMENT),
+    (Color, "red", Color.RED),
+    (Level, 2, Level.HIGH),
+    (Mixed, 1, Mixed.ONE),
+    (Mixed, 0.5, Mixed.HALF),
+    (Mixed, None, Mixed.NONE),
+    (int | None, None, None),
+    (str | None, None, None),
+    (str | None, "x", "x"),
+    (Color | None, None, None),
+    (Optional[list[int]], None, None),  # noqa: UP045
+    (list[int], [1, 2], [1, 2]),
+    (list[int], [], []),
+    (list[str], ["a", ""], ["a", ""]),
+    (list[float], [1, 0.5], [1.0, 0.5]),
+    (list[int | None], [1, None], [1, None]),
+    (list[Color], ["red"], [Color.RED]),
+    (list, [1, "a", None], [1, "a", None]),
+    (dict, {"a": 1}, {"a": 1}),
+    (Any, None, None),
+]
+
+BAD_JSON: list[tuple[Any, Any, str]] = [
+    *[(str, value, "str") for value in (1, 1.5, True, None, [], ["a"], {}, {"$ne": None}, {"$ne": ""})],
+    *[(int, value, "int") for value in ("1", 1.5, True, False, None, [1], {"a": 1})],
+    *[(float, value, "float") for value in ("1.5", True, None, [1.5], 10**400)],
+    *[(bool, value, "bool") for value in ("true", "1", 0, 1, 1.0, None, [True])],
+    *[(Decimal, value, "Decimal") for value in ("NaN", "x", True, None, [1], {"a": 1})],
+    *[(UUID, value, "UUID") for value in ("x", 1, None, [ID])],
+    *[(date, value, "date") for value in ("x", 20260131, None, True)],
+    *[(datetime, value, "datetime") for value in ("x", 0, None, ["2026-01-31"])],
+    *[(Color, value, "Color") for value in ("green", 1, None, ["red"], {"red": 1})],
+    *[(Level, value, "Level") for value in ("1", True, 1.0, 3, None)],
+    *[(Mixed, value, "Mixed") for value in (True, 1.0, "1")],
+    *[(int | None, value, "int") for value in ("1", True, {})],
+    *[(list[int], value, "int") for value in (1, "1", None, [1, "2"], [None], [True], [[1]], {"0": 1})],
+    (list[str], "a", "str"),
+    (list[str], [{"$ne": None}], "str"),
+    (list, "a", "list"),
+    (list, {"a": 1}, "list"),
+]
+
+
+@pytest.mark.parametrize(("annotation", "value", "expected"), GOOD_JSON)
+def test_an_annotation_takes_a_json_value_of_its_kind(annotation, value, expected):
+    (result,) = bound(annotated(annotation), json={"x": value})
+    assert result == expected
+    assert type(result) is type(expected)
+
+
+@pytest.mark.parametrize(("annotation", "value", "type_name"), BAD_JSON)
+def test_a_json_value_of_another_kind_is_400(annotation, value, type_name):
+    status, body = bound(annotated(annotation), json={"x": value})
+    assert status == 400
+    if value != 10**400:  # beyond what JSON parsers take
+        assert "'x'" in body
+        assert type_name in body
+
+
+BLANK_IS_ABSENT = [int, float, bool, Decimal, UUID, date, datetime, Color, int | None, Optional[date], list[int]]  # noqa: UP045
+
+
+@pytest.mark.parametrize("annotation", BLANK_IS_ABSENT)
+def test_a_blank_text_is_absent_for_anything_but_str(annotation):
+    handler = annotated(annotation)
+    assert bound(handler, "/handler?x=") == missing("x")
+    assert bound(handler, form={"x": ""}) == missing("x")
+    assert bound(handler, multipart=[("x", "")]) == missing("x")
+
+    def optional(self, x="default"):
+        return x
+
+    optional.__annotations__["x"] = annotation
+    assert bound(optional, "/handler?x=") == "default"
+    assert bound(optional, form={"x": ""}) == "default"
+    assert bound(optional, "/handler?x=", session={"x": "session"}) == "session"
+
+
+@pytest.mark.parametrize("annotation", [str, str | None, "str", inspect.Parameter.empty])
+def test_a_blank_text_is_a_value_for_str(annotation):
+    handler = annotated(annotation)
+    assert bound(handler, "/handler?x=") == [""]
+    assert bound(handler, form={"x": ""}) == [""]
+    assert bound(handler, multipart=[("x", "")]) == [""]
+
+
+def test_a_blank_query_value_leaves_a_number_to_the_body():
+    def handler(self, x: int):
+        return x
+
+    assert bound(handler, "/handler?x=", form={"x": "5"}) == 5
+
+
+@pytest.mark.parametrize(
+    ("annotation", "query", "value"),
+    [
+        (list[str], "x=a", ["a"]),
+        (list[str], "x=a&x=b&y=c&x=", ["a", "b", ""]),
+        (list[int], "x=1&x=2", [1, 2]),
+        (list[int], "x=1&x=&x=2", [1, 2]),
+        (list[Color], "x=red&x=blue", [Color.RED, Color.BLUE]),
+        (List[int], "x=1&x=2", [1, 2]),  # noqa: UP006
+        (list, "x=1&x=2", ["1", "2"]),
+        (list[int] | None, "x=1&x=2", [1, 2]),
+        (list[int | None], "x=1&x=2", [1, 2]),
+        ("list[int]", "x=1&x=2", [1, 2]),
+    ],
+)
+def test_a_list_gets_all_repeated_values(annotation, query, value):
+    handler = annotated(annotation)
+    assert bound(handler, f"/handler?{query}") == [value]
+    assert bound(handler, body=query.encode(), headers=FORM) == [value]
+    parts = [(name, text) for name, _, text in (pair.partition("=") for pair in query.split("&"))]
+    assert bound(handler, multipart=parts) == [value]
+
+
+def test_a_list_with_a_wrong_item_or_without_any():
+    handler = annotated(list[int])
+    status, body = bound(handler, "/handler?x=1&x=b")
+    assert status == 400
+    assert "'x'" in body
+    assert "list[int]" in body
+    assert bound(handler) == missing("x")
+
+    def optional(self, x: list[int] = []):  # noqa: B006
+        return x
+
+    assert bound(optional) == []
+
+
+def test_optional_is_no_default():
+    assert bound(annotated(int | None)) == missing("x")
+
+
+class Anything:
+    """A type that the framework does not know."""
+
+
+class Incomparable:
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other):
+        raise TypeError("not comparable")
+
+
+UNKNOWN = [
+    Anything,
+    complex,
+    bytes,
+    tuple,
+    object,
+    Any,
+    Literal["1", "2"],
+    NewType("Number", int),
+    Union[int, str],  # noqa: UP007
+    int | str | None,
+    list[list[int]],
+    set[int],
+    Annotated[Anything, 1],
+    type(None),
+    None,
+    "Elsewhere",
+    "Elsewhere | None",
+    "1 / 0",
+    "not an expression",
+    "",
+    "list[Elsewhere]",
+    5,
+    ["a"],
+    Incomparable(),
+]
+
+
+@pytest.mark.parametrize("annotation", UNKNOWN, ids=repr)
+def test_an_unknown_or_unresolvable_annotation_leaves_the_value_alone(annotation):
+    handler = annotated(annotation)
+    assert bound(handler, "/handler?x=1") == ["1"]
+    assert bound(handler, "/handler/1") == ["1"]
+    assert bound(handler, json={"x": {"a": [1]}}) == [{"a": [1]}]
+    assert bound(handler, json={"x": None}) == [None]
+
+
+def test_one_annotation_that_cannot_be_resolved_does_not_disturb_the_others():
+    def handler(self, a: "Elsewhere", b: "int", c: "NoSuchName"):
+        return a, b, c
+
+    assert bound(handler, "/handler?a=1&b=2&c=3") == ("1", 2, "3")
+
+
+def test_annotations_as_text_are_resolved_where_the_wrapped_function_is_defined():
+    def decorated(function):
+        names: dict[str, Any] = {}
+        exec(
+            "def decorate(function):\n async def wrapper(self, *args):\n  return await function(self, *args)\n return wrapper",
+            names,
+        )
+        return functools.wraps(function)(names["decorate"](function))
+
+    class Textual(App):
+        @decorated
+        async def index(self, color: "Color"):
+            return color.name
+
+    assert ask(Textual(), "/blue") == (200, "BLUE")
+
+
+resolved: list[str] = []
+
+
+def counted(kind: type) -> type:
+    resolved.append(kind.__name__)
+    return kind
+
+
+def test_the_binder_is_worked_out_once_per_handler():
+    class Counting(App):
+        async def index(self, number: "counted(int)"):  # type: ignore[valid-type]  # noqa: F821
+            return number
+
+        async def ws_socket(self, ws, number: "counted(float)"):  # type: ignore[valid-type]  # noqa: F821
+            await ws.accept()
+            await ws.send_text(repr(number))
+
+    async def main() -> None:
+        app = Counting()
+        for number in (1, 2, 3):
+            assert (await get(app, f"/?number={number}")).json() == number
+            assert (await get(Counting(), f"/{number}")).json() == number
+            async with websocket(app, f"/socket/{number}") as ws:
+                assert await ws.receive() == f"{number}.0"
+
+    resolved.clear()
+    run(main())
+    assert resolved == ["int", "float"]
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+async def names_of(files: Any) -> Any:
+    if isinstance(files, UploadedFile):
+        return files.filename, await files.read()
+    return [(file.filename, await file.read()) for file in files]
+
+
+def a_file(name: str, filename: str, content: bytes = b"content") -> tuple[str, str, str, bytes]:
+    return name, filename, "application/octet-stream", content
+
+
+def test_an_uploaded_file_binds_by_name():
+    async def handler(self, x: UploadedFile, title: str = "-"):
+        return await names_of(x), title
+
+    assert bound(handler, multipart=[a_file("x", "a.bin"), ("title", "T")]) == (("a.bin", b"content"), "T")
+    assert bound(handler, multipart=[a_file("y", "b.bin"), a_file("x", "a.bin")]) == (("a.bin", b"content"), "-")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"multipart": []},
+        {"multipart": [("x", "text")]},
+        {"multipart": [a_file("y", "a.bin")]},
+        {"multipart": [("x", "", "application/octet-stream", b"")]},
+        {"form": {"x": "text"}},
+        {"json": {"x": "text"}},
+        {"json": {"x": {"filename": "a", "content_type": "b", "content": "c"}}},
+    ],
+)
+@pytest.mark.parametrize("annotation", [UploadedFile, list[UploadedFile], UploadedFile | None])
+def test_only_an_uploaded_file_is_one(annotation, options):
+    handler = annotated(annotation)
+    assert bound(handler, "/handler?x=text", **options) == missing("x")
+    assert bound(handler, "/handler", session={"x": "text"}, **options) == missing("x")
+    assert bound(handler, "/handler/text", **options) == NOT_FOUND
+
+
+@pytest.mark.parametrize("annotation", [UploadedFile | None, list[UploadedFile]])
+def test_an_optional_file(annotation):
+    async def handler(self, x=None):
+        return None if x is None else await names_of(x)
+
+    handler.__annotations__["x"] = annotation
+    assert bound(handler, multipart=[("y", "1")]) is None
+    found = bound(handler, multipart=[("y", "1"), a_file("x", "a.bin")])
+    assert found == (("a.bin", b"content") if annotation == UploadedFile | None else [("a.bin", b"content")])
+
+
+def test_a_list_of_files_gets_all_of_that_name():
+    async def handler(self, x: list[UploadedFile]):
+        return await names_of(x)
+
+    parts = [a_file("x", "a", b"1"), a_file("y", "b", b"2"), a_file("x", "c", b"3")]
+    assert bound(handler, multipart=parts) == [("a", b"1"), ("c", b"3")]
+
+
+def test_a_parameter_without_annotation_gets_the_first_file_of_its_name():
+    async def handler(self, x):
+        return await names_of(x)
+
+    assert bound(handler, multipart=[a_file("x", "a", b"1"), a_file("x", "b", b"2")]) == ("a", b"1")
+
+
+@pytest.mark.parametrize("annotation", [str, int, list[str], Color, str | None])
+def test_a_file_never_becomes_a_text(annotation):
+    assert bound(annotated(annotation), multipart=[a_file("x", "1")]) == missing("x")
+
+
+def test_a_plain_handler_reads_the_file_object():
+    class Plain(App):
+        def upload(self, x: UploadedFile, y: int):
+            return [x.file.read().decode(), y]
+
+    assert ask(Plain(), "/upload", multipart=[a_file("x", "a"), ("y", "2")]) == (200, '["content",2]')
+
+
+# --- The session alone ------------------------------------------------------------------------------------------------
+
+EVIL = [
+    {"target": "/handler?user_id=evil"},
+    {"form": {"user_id": "evil"}},
+    {"json": {"user_id": "evil"}},
+    {"multipart": [("user_id", "evil")]},
+    {"multipart": [a_file("user_id", "evil")]},
+]
+
+
+@pytest.mark.parametrize("options", EVIL)
+def test_from_session_binds_from_the_session_alone(options):
+    def required(self, user_id: FromSession):
+        return user_id
+
+    def optional(self, *, user_id: FromSession = "nobody"):
+        return user_id
+
+    assert bound(required, session={"user_id": "ann"}, **options) == "ann"
+    assert bound(required, session={"other": 1}, **options) == (401, "401 Unauthorized")
+    assert bound(required, **options) == (401, "401 Unauthorized")
+    assert bound(optional, session={"user_id": "ann"}, **options) == "ann"
+    assert bound(optional, **options) == "nobody"
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    ["FromSession", FromSession | None, Optional[FromSession], Annotated[FromSession, "doc"], "FromSession | None"],  # noqa: UP045
+    ids=repr,
+)
+def test_from_session_inside_another_annotation_still_takes_nothing_from_the_url(annotation):
+    handler = annotated(annotation)
+    assert bound(handler, "/handler?x=evil", session={"x": 7}) == [7]
+    assert bound(handler, "/handler?x=evil") == (401, "401 Unauthorized")
+    assert bound(handler, "/handler/evil") == NOT_FOUND
+
+
+def test_from_session_takes_no_path_segment():
+    def handler(self, user_id: FromSession, page="1"):
+        return user_id, page
+
+    assert bound(handler, "/handler/2", session={"user_id": "ann"}) == ("ann", "2")
+    assert bound(handler, "/handler/evil/2", session={"user_id": "ann"}) == NOT_FOUND
+    assert bound(handler, "/handler/evil") == (401, "401 Unauthorized")
+
+
+def test_from_session_name_is_not_in_the_rest():
+    def handler(self, user_id: FromSession, **rest):
+        return user_id, rest
+
+    assert bound(handler, "/handler?user_id=evil&a=1", session={"user_id": 7}) == (7, {"a": "1"})
+
+
+@pytest.mark.parametrize("value", [0, False, "", [], {"name": "Ann"}])
+def test_a_session_value_is_taken_as_it_is(value):
+    def handler(self, user_id: FromSession):
+        return [user_id]
+
+    assert bound(handler, session={"user_id": value}) == [value]
+
+
+def test_an_ordinary_parameter_takes_a_session_value_too():
+    def handler(self, user_id, count: int = 0):
+        return user_id, count
+
+    assert bound(handler, session={"user_id": "ann", "count": 5}) == ("ann", 5)
+
+
+# --- WebSocket --------------------------------------------------------------------------------------------------------
+
+
+class Sockets(App):
+    async def ws_path(self, ws, number: int, name="-", *, q: bool = False):
+        await self.tell(ws, number, name, q)
+
+    async def ws_rest(self, ws, *args, **kwargs):
+        await self.tell(ws, args, kwargs)
+
+    async def ws_user(self, ws, user_id: FromSession):
+        await self.tell(ws, user_id)
+
+    async def ws_optional(self, ws, user_id: FromSession = None):
+        await self.tell(ws, user_id)
+
+    async def ws_session(self, ws, user_id):
+        await self.tell(ws, user_id)
+
+    async def ws_colors(self, ws, colors: list[Color]):
+        await self.tell(ws, *[color.name for color in colors])
+
+    async def ws_upload(self, ws, file: UploadedFile):
+        await self.tell(ws, file)
+
+    @passes_on
+    async def ws_wrapped(self, ws, number: int):
+        await self.tell(ws, number)
+
+    @staticmethod
+    async def tell(ws, *values):
+        await ws.accept()
+        await ws.send_json(list(values))
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("/path/5", [5, "-", False]),
+        ("/path/5/Ann?q=on", [5, "Ann", True]),
+        ("/path?number=5&name=Ann", [5, "Ann", False]),
+        ("/path?number=5&q=", [5, "-", False]),
+        ("/rest/a/b?c=1&d=2&ws=3&self=4", [["a", "b"], {"c": "1", "d": "2"}]),
+        ("/colors?colors=red&colors=blue", ["RED", "BLUE"]),
+        ("/wrapped/5", [5]),
+        ("/optional?user_id=evil", [None]),
+        ("/session?user_id=query", ["query"]),
+    ],
+)
+def test_the_same_binder_serves_websocket_handlers(path, values):
+    async def main():
+        async with websocket(Sockets(), path) as ws:
+            assert await ws.receive_json() == values
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/path/x",
+        "/path",
+        "/path?number=x",
+        "/path/1/2/3",
+        "/path/1?q=maybe",
+        "/colors?colors=green",
+        "/upload?file=x",
+        "/user?user_id=evil",
+        "/user/evil",
+        "/session",
+        "/wrapped/x",
+    ],
+)
+def test_a_websocket_whose_arguments_do_not_bind_is_refused_before_the_handshake(path):
+    async def main():
+        async with websocket(Sockets(), path) as ws:
+            assert not ws.accepted
+            assert ws.rejected == 1008
+
+    run(main())
+
+
+@pytest.mark.parametrize("path", ["/user?user_id=evil", "/optional?user_id=evil", "/session"])
+def test_a_websocket_handler_gets_session_values(path):
+    async def main():
+        async with websocket(Sockets(Sessions(user_id=7)), path, headers=SIGNED_IN) as ws:
+            assert await ws.receive_json() == [7]
+
+    run(main())

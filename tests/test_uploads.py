@@ -1,0 +1,1170 @@
+"""How files are uploaded: what a part is, what a file offers, when it streams, what is limited, and who leaves when."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from micropie import App, ConnectionClosed, HTTPError, HttpMiddleware, Request, UploadedFile
+from tests.asgi import BOUNDARY, Exchange, Part, Response, encode_multipart, exchange, post, run
+
+MIB = 2**20
+HEADERS = [("content-type", f"multipart/form-data; boundary={BOUNDARY}"), ("transfer-encoding", "chunked")]
+HEAD = b'Content-Disposition: form-data; name="file"; filename="x.bin"\r\n\r\n'
+END = f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def file(content: bytes = b"content", name: str = "file", filename: str = "x.bin", kind: str | None = None) -> Part:
+    return (name, filename, kind, content)
+
+
+def raw_part(headers: str | bytes, content: bytes = b"content") -> bytes:
+    """A form of one part with these header lines."""
+    lines = headers.encode() if isinstance(headers, str) else headers
+    return f"--{BOUNDARY}\r\n".encode() + lines + b"\r\n\r\n" + content + END
+
+
+def send_raw(app: App, body: bytes, target: str = "/", **options: Any) -> Response:
+    return run(post(app, target, headers=HEADERS, body=body, **options))
+
+
+def described(upload: UploadedFile, content: bytes) -> list[str]:
+    return [upload.filename, upload.content_type, content.decode()]
+
+
+class Root(App):
+    """Takes forms in every way."""
+
+    async def index(self) -> dict[str, Any]:
+        """Everything there is."""
+        files = {name: described(upload, await upload.read()) for name, upload in self.request.files.items()}
+        return {"fields": self.request.body_params, "files": files}
+
+    async def one(self, file: UploadedFile) -> list[str]:
+        return described(file, await file.read())
+
+    async def untyped(self, file) -> list[str]:  # type: ignore[no-untyped-def]
+        return described(file, await file.read())
+
+    async def optional(self, file: UploadedFile | None = None) -> str:
+        return "absent" if file is None else (await file.read()).decode()
+
+    async def several(self, file: list[UploadedFile]) -> list[list[str]]:
+        return [described(each, await each.read()) for each in file]
+
+    def plain(self, file: UploadedFile) -> list[str]:
+        return described(file, file.file.read())
+
+
+# --- What is a field, what is a file ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk_size", [None, 1])
+def test_fields_and_files_in_any_order(chunk_size: int | None) -> None:
+    parts: list[Part] = [file(b"1"), ("a", "x"), file(b"2", "other", "y.txt", "text/plain"), ("b", "y"), ("a", "z")]
+    assert run(post(Root(), multipart=parts, chunk_size=chunk_size)).json() == {
+        "fields": {"a": ["x", "z"], "b": ["y"]},
+        "files": {"file": ["x.bin", "application/octet-stream", "1"], "other": ["y.txt", "text/plain", "2"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("headers", "filename", "content_type"),
+    [
+        ('Content-Disposition: form-data; name="p"; filename="x"', "x", "application/octet-stream"),
+        ('content-disposition: FORM-DATA; NAME="p"; FILENAME="x"', "x", "application/octet-stream"),
+        ("Content-Disposition: form-data; name=p; filename=x", "x", "application/octet-stream"),
+        ("Content-Disposition: form-data; name=p; filename=x\r\nContent-Type: text/plain", "x", "text/plain"),
+        ("Content-Disposition: form-data; name=p; filename=x\r\nContent-Type: image/png", "x", "image/png"),
+        ("Content-Disposition: form-data; name=p; filename*=UTF-8''na%C3%AFve.txt", "naïve.txt", None),
+        ("Content-Disposition: form-data; name=p; filename*=utf-8'en'x", "x", None),
+        ("Content-Disposition: form-data; name=p; FileName*=ISO-8859-1''caf%E9", "café", None),
+        ("Content-Disposition: form-data; name=p; filename=x; filename*=UTF-8''y", "y", None),
+        ("Content-Disposition: form-data; name=p; filename*=UTF-8''y; filename=x", "y", None),
+        ("Content-Disposition: form-data; filename*=UTF-8''y; name=p", "y", None),
+        # A quoted name is no place for parameters.
+        ("Content-Disposition: form-data; name=p; filename=\"x; filename*=UTF-8''y\"", "x; filename*=UTF-8''y", None),
+        ('Content-Disposition: form-data; name=p; filename="a\\"b"', 'a"b', None),
+        ('Content-Disposition: form-data; name=p; filename="é€.txt"', "é€.txt", None),
+        # What is not text is a file, whatever its head says.
+        ("Content-Disposition: form-data; name=p\r\nContent-Type: application/json", "file", "application/json"),
+        ("Content-Disposition: form-data; name=p\r\nContent-Type: image/png", "file", "image/png"),
+        ("Content-Disposition: form-data; name=p\r\nContent-Type: textual/x", "file", "textual/x"),
+    ],
+)
+def test_a_part_that_is_a_file(headers: str, filename: str, content_type: str | None) -> None:
+    answer = send_raw(Root(), raw_part(headers)).json()
+    assert answer == {"fields": {}, "files": {"p": [filename, content_type or "application/octet-stream", "content"]}}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        'Content-Disposition: form-data; name="p"',
+        "Content-Disposition: form-data; name=p\r\nContent-Type: text/plain",
+        "Content-Disposition: form-data; name=p\r\nContent-Type: text/plain; charset=utf-8",
+        "Content-Disposition: form-data; name=p\r\nContent-Type: Text/Plain",
+        "Content-Disposition: form-data; name=p\r\nContent-Type: TEXT/HTML; charset=UTF-8",
+        "Content-Disposition: form-data; name=p\r\nContent-Type: text/csv",
+        "Content-Disposition: form-data; name=p\r\nX-Other: 1",
+        "Content-Disposition: form-data; x=\"; filename*=UTF-8''y\"; name=p",
+    ],
+)
+def test_a_part_that_is_a_field(headers: str) -> None:
+    assert send_raw(Root(), raw_part(headers)).json() == {"fields": {"p": ["content"]}, "files": {}}
+
+
+@pytest.mark.parametrize("kind", [None, "application/octet-stream", "text/plain"])
+def test_a_file_input_left_empty_is_absent(kind: str | None) -> None:
+    empty: Part = ("file", "", kind, b"")
+    app = Root()
+    assert run(post(app, multipart=[empty, ("a", "x")])).json() == {"fields": {"a": ["x"]}, "files": {}}
+    assert run(post(app, "/optional", multipart=[empty])).text == "absent"
+    assert run(post(app, "/several", multipart=[empty, file(), empty])).json()[0][0] == "x.bin"
+    response = run(post(app, "/one", multipart=[empty]))
+    assert (response.status, response.text) == (400, "400 Bad Request: Missing required parameter 'file'")
+
+
+@pytest.mark.parametrize("path", ["/one", "/plain", "/untyped"])
+def test_a_file_without_a_name_but_with_content_is_there(path: str) -> None:
+    assert run(post(Root(), path, multipart=[("file", "", None, b"x")])).json() == [
+        "file",
+        "application/octet-stream",
+        "x",
+    ]
+
+
+@pytest.mark.parametrize("path", ["/one", "/plain", "/untyped"])
+def test_an_empty_file_is_there(path: str) -> None:
+    assert run(post(Root(), path, multipart=[file(b"")])).json() == ["x.bin", "application/octet-stream", ""]
+
+
+def test_of_files_with_the_same_name_files_has_the_first() -> None:
+    answer = run(post(Root(), multipart=[file(b"1"), file(b"2", filename="y")])).json()
+    assert answer["files"] == {"file": ["x.bin", "application/octet-stream", "1"]}
+
+
+def test_a_list_gets_all_files_of_its_name() -> None:
+    parts = [file(b"1"), ("a", "x"), file(b"2", filename="y"), file(b"3", "other")]
+    answer = run(post(Root(), "/several", multipart=parts)).json()
+    assert [[name, content] for name, _, content in answer] == [["x.bin", "1"], ["y", "2"]]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [[("file", "text")], [file(name="other")], []],
+    ids=["a field of that name", "another file", "an empty form"],
+)
+@pytest.mark.parametrize("path", ["/one", "/plain", "/several"])
+def test_a_file_that_was_not_sent_is_missing(path: str, parts: list[Part]) -> None:
+    assert run(post(Root(), path, multipart=parts)).status == 400
+
+
+def test_nothing_but_a_form_brings_files() -> None:
+    assert run(post(Root(), "/one", form={"file": "text"})).status == 400
+    assert run(post(Root(), "/one?file=text", multipart=[])).status == 400
+
+
+# --- File names -------------------------------------------------------------------------------------------------------
+
+FILENAMES = [
+    ("x.txt", "x.txt"),
+    ("../../etc/passwd", "passwd"),
+    ("/etc/passwd", "passwd"),
+    ("C:\\Users\\ada\\x.txt", "x.txt"),
+    ("..\\..\\x.txt", "x.txt"),
+    ("a/b\\c", "c"),
+    ("a\\b/c", "c"),
+    ("C:x.txt", "x.txt"),
+    ("naïve €.txt", "naïve €.txt"),
+    (".profile", ".profile"),
+    ("..x", "..x"),
+    (".", "file"),
+    ("..", "file"),
+    ("../..", "file"),
+    ("folder/", "file"),
+    ("folder\\", "file"),
+    ("/", "file"),
+    (" ", "file"),
+    ("\t", "file"),
+    ("\x01\x02", "file"),
+    ("a\x00b.txt", "ab.txt"),
+    ("a\x1fb\x7fc\x85d", "abcd"),
+    (".\x01.", "file"),
+    ("..\x00", "file"),
+    (" ..", "file"),
+    ("\u200b..", "file"),
+]
+
+
+def as_extended(filename: str) -> str:
+    """A Content-Disposition that can carry any file name (RFC 5987)."""
+    encoded = "".join(f"%{byte:02X}" for byte in filename.encode())
+    return f"Content-Disposition: form-data; name=file; filename*=UTF-8''{encoded}"
+
+
+@pytest.mark.parametrize(("sent", "filename"), FILENAMES)
+@pytest.mark.parametrize("path", ["/one", "/plain"])
+def test_the_file_name_is_the_last_component_of_what_was_sent(path: str, sent: str, filename: str) -> None:
+    assert send_raw(Root(), raw_part(as_extended(sent)), path).json()[0] == filename
+
+
+@pytest.mark.parametrize(("sent", "filename"), FILENAMES)
+def test_a_file_made_by_hand_has_a_safe_name_too(sent: str, filename: str) -> None:
+    upload = UploadedFile(sent)
+    assert (upload.filename, upload["filename"], upload.raw_filename) == (filename, filename, sent)
+
+
+@pytest.mark.parametrize("sent", ["../a/b.txt", "C:\\b.txt", "..", "b.txt"])
+def test_raw_filename_is_what_was_sent(sent: str) -> None:
+    class Raw(App):
+        async def index(self, file: UploadedFile) -> str:
+            return file.raw_filename
+
+    assert send_raw(Raw(), raw_part(as_extended(sent))).text == sent
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [sent for sent, _ in FILENAMES]
+    + ["é" * 300 + ".jpeg", "x" * 300, "." + "x" * 300, "x." + "y" * 300, "." * 300, "con\udcff", "a\r\nb", "a\u2028b"],
+)
+def test_joined_to_a_folder_it_stays_in_the_folder(tmp_path: Path, sent: str) -> None:
+    name = UploadedFile(sent).filename
+    target = tmp_path / name
+    assert os.path.dirname(os.path.normpath(target)) == str(tmp_path)
+    assert re.search(r"[\x00-\x1f\x7f-\x9f/\\]", name) is None
+    target.write_bytes(b"it can be written")
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_a_long_name_keeps_its_extension() -> None:
+    assert UploadedFile("é" * 300 + ".jpeg").filename.endswith("é.jpeg")
+
+
+# --- UploadedFile -----------------------------------------------------------------------------------------------------
+
+
+class Ways:
+    """The same file, read in every way; `streams` and `spilled` differ in how it gets here."""
+
+    @staticmethod
+    async def queue(upload: UploadedFile) -> bytes:
+        content = b""
+        while chunk := await upload["content"].get():
+            assert type(chunk) is bytes
+            content += chunk
+        return content
+
+    @staticmethod
+    async def iteration(upload: UploadedFile) -> bytes:
+        return b"".join([chunk async for chunk in upload])
+
+    @staticmethod
+    async def read(upload: UploadedFile) -> bytes:
+        return await upload.read()
+
+    @staticmethod
+    async def save(upload: UploadedFile) -> bytes:
+        path = Path(upload.raw_filename)
+        await upload.save(path)
+        return path.read_bytes()
+
+
+Way = Callable[[UploadedFile], Any]
+ways = pytest.mark.parametrize("way", [Ways.queue, Ways.iteration, Ways.read, Ways.save])
+
+
+class Streams(App):
+    """Does with a file that streams what the test says."""
+
+    def __init__(self, way: Way, **options: Any) -> None:
+        super().__init__(**options)
+        self.way = way
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    async def index(self, file: UploadedFile) -> None:
+        try:
+            self.result = await self.way(file)
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+class Spilled(Streams):
+    """The same with a file that was received before the handler began."""
+
+    async def index(self, file: UploadedFile, after: str = "") -> None:
+        await super().index(file)
+
+
+both = pytest.mark.parametrize("kind", [Streams, Spilled])
+
+
+@both
+@ways
+@pytest.mark.parametrize("size", [0, 1, 200_000, 2 * MIB])
+def test_every_way_to_read_a_file(
+    kind: type[Streams], way: Way, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    app = kind(way)
+    content = (bytes(range(256)) * (size // 256 + 1))[:size]
+    assert run(post(app, multipart=[file(content)], chunk_size=50_000)).status == 204
+    assert app.result == content
+
+
+@both
+def test_a_file_is_a_dict_with_a_queue(kind: type[Streams]) -> None:
+    async def look(upload: UploadedFile) -> Any:
+        assert isinstance(upload, UploadedFile) and isinstance(upload, dict)
+        assert isinstance(upload["content"], asyncio.Queue)
+        assert set(upload) == {"filename", "content_type", "content"}
+        return [upload["filename"], upload["content_type"], upload.filename, upload.content_type]
+
+    app = kind(look)
+    run(post(app, multipart=[file(filename="x.png", kind="image/png")]))
+    assert app.result == ["x.png", "image/png"] * 2
+
+
+@both
+def test_after_the_end_the_queue_gives_none_again(kind: type[Streams]) -> None:
+    async def drain(upload: UploadedFile) -> Any:
+        queue = upload["content"]
+        while await queue.get():
+            pass
+        assert [await queue.get() for _ in range(3)] == [None] * 3
+        return [chunk async for chunk in upload], await upload.read()
+
+    app = kind(drain)
+    assert run(post(app, multipart=[file(b"x" * 100_000)])).status == 204
+    assert app.result == ([], b"")
+
+
+@both
+@pytest.mark.parametrize(("limit", "status"), [(None, 204), (101, 204), (100, 204), (99, 413), (0, 413)])
+@pytest.mark.parametrize("method", ["read", "save"])
+def test_more_than_the_limit_is_413(
+    kind: type[Streams], method: str, limit: int | None, status: int, tmp_path: Path
+) -> None:
+    async def limited(upload: UploadedFile) -> Any:
+        if method == "read":
+            return await upload.read(limit=limit)
+        return await upload.save(tmp_path / "x", limit=limit)
+
+    app = kind(limited)
+    assert run(post(app, multipart=[file(b"x" * 100)], chunk_size=70)).status == status
+    if status == 413:
+        assert isinstance(app.error, HTTPError) and app.error.status == 413
+        assert list(tmp_path.iterdir()) == []
+
+
+@both
+def test_save_leaves_nothing_behind_when_the_folder_is_not_there(kind: type[Streams], tmp_path: Path) -> None:
+    app = kind(lambda upload: upload.save(tmp_path / "missing" / "x"))
+    assert run(post(app, multipart=[file()])).status == 500
+    assert isinstance(app.error, FileNotFoundError)
+    assert list(tmp_path.iterdir()) == []
+
+
+@both
+def test_save_leaves_nothing_behind_when_the_target_is_a_folder(kind: type[Streams], tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    app = kind(lambda upload: upload.save(tmp_path / "x"))
+    assert run(post(app, multipart=[file()])).status == 500
+    assert isinstance(app.error, OSError)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+@both
+def test_save_replaces_an_existing_file_only_when_it_succeeds(kind: type[Streams], tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"old")
+    app = kind(lambda upload: upload.save(os.fspath(tmp_path / "x"), limit=5))
+    assert run(post(app, multipart=[file(b"too long")])).status == 413
+    assert (tmp_path / "x").read_bytes() == b"old"
+    assert run(post(app, multipart=[file(b"new")])).status == 204
+    assert (tmp_path / "x").read_bytes() == b"new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_save_to_a_path_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(post(Streams(lambda upload: upload.save("x")), multipart=[file(b"new")])).status == 204
+    assert (tmp_path / "x").read_bytes() == b"new"
+
+
+def test_file_of_a_stream_says_what_to_use_instead() -> None:
+    async def look(upload: UploadedFile) -> None:
+        with pytest.raises(RuntimeError, match="stream"):
+            _ = upload.file
+
+    assert run(post(Streams(look), multipart=[file()])).status == 204
+
+
+def test_file_of_a_spilled_upload_is_a_binary_file() -> None:
+    async def look(upload: UploadedFile) -> Any:
+        first = upload.file.read(3)
+        upload.file.seek(0)
+        return first, upload.file.read(), upload.file.readable(), upload.file.tell()
+
+    app = Spilled(look)
+    run(post(app, multipart=[file(b"content")]))
+    assert app.result == (b"con", b"content", True, 7)
+
+
+# --- When a handler starts --------------------------------------------------------------------------------------------
+
+
+class Starts(App):
+    """Handlers whose parameters decide when they start; each notes that it did, then reads its file."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.started = asyncio.Event()
+        self.chunks: list[bytes] = []
+        self.saw: Any = None
+
+    async def take(self, file: UploadedFile, *saw: Any) -> None:
+        self.saw = saw
+        self.started.set()
+        async for chunk in file:
+            self.chunks.append(chunk)
+
+    async def alone(self, file: UploadedFile) -> None:
+        await self.take(file)
+
+    async def untyped(self, file) -> None:  # type: ignore[no-untyped-def]
+        await self.take(file)
+
+    async def keyword(self, *, file: UploadedFile) -> None:
+        await self.take(file)
+
+    async def title(self, title: str, file: UploadedFile) -> None:
+        await self.take(file, title)
+
+    async def reverse(self, file: UploadedFile, title: str) -> None:
+        await self.take(file, title)
+
+    async def number(self, title: int, file: UploadedFile) -> None:
+        await self.take(file, title)
+
+    async def optional(self, file: UploadedFile, title: str = "none") -> None:
+        await self.take(file, title)
+
+    async def rest(self, file: UploadedFile, **rest: Any) -> None:
+        await self.take(file, rest)
+
+    async def two(self, other: UploadedFile, file: UploadedFile) -> None:
+        await self.take(file, await other.read())
+
+    async def many(self, file: list[UploadedFile]) -> None:
+        await self.take(file[0])
+
+    async def nothing(self) -> None:
+        await self.take(self.request.files["file"])
+
+    def plain(self, file: UploadedFile) -> None:
+        self.started.set()
+        self.chunks.append(file.file.read())
+
+
+async def begin(ex: Exchange, before: list[Part]) -> None:
+    """Send what comes before the file, and the first half of the file."""
+    await ex.send_body(encode_multipart(before)[: -len(END) + 2] + f"--{BOUNDARY}\r\n".encode() + HEAD + b"half")
+
+
+async def settled() -> None:
+    """Give the application time to do whatever it can do with what it has."""
+    await asyncio.sleep(0.01)
+
+
+TITLE: Part = ("title", "7")
+OTHER: Part = file(b"whole", "other")
+
+
+@pytest.mark.parametrize(
+    ("target", "before", "saw"),
+    [
+        ("/alone", [], ()),
+        ("/alone", [("more", "x")], ()),
+        ("/untyped", [], ()),
+        ("/keyword", [], ()),
+        ("/title", [TITLE], ("7",)),
+        ("/reverse", [TITLE], ("7",)),
+        ("/number", [TITLE], (7,)),
+        ("/optional", [TITLE], ("7",)),
+        ("/title/7", [], ("7",)),
+        ("/title?title=7", [], ("7",)),
+        ("/reverse?title=", [], ("",)),
+        ("/two", [OTHER], (b"whole",)),
+    ],
+)
+def test_a_handler_starts_when_its_file_is_the_last_that_is_missing(target: str, before: list[Part], saw: Any) -> None:
+    async def main() -> None:
+        app = Starts()
+        path, _, query = target.partition("?")
+        async with exchange(app, "POST", path, query=query, headers=HEADERS) as ex:
+            await begin(ex, before)
+            await asyncio.wait_for(app.started.wait(), 1.0)
+            await settled()
+            assert b"".join(app.chunks) == b"half"
+            await ex.send_body(b"-half")
+            await settled()
+            assert b"".join(app.chunks) == b"half-half"
+            await ex.send_body(END, more=False)
+            assert (await ex.wait()).status == 204
+            assert app.saw == saw
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("target", "before", "after", "saw"),
+    [
+        ("/title", [], [TITLE], ("7",)),
+        ("/reverse", [], [TITLE], ("7",)),
+        ("/number", [("title", "")], [], None),
+        ("/optional", [], [TITLE], ("7",)),
+        ("/optional", [], [], ("none",)),
+        ("/rest", [], [TITLE], ({"title": "7"},)),
+        ("/rest", [TITLE], [], ({"title": "7"},)),
+        ("/two", [], [OTHER], (b"whole",)),
+        ("/many", [], [], ()),
+        ("/nothing", [], [TITLE], ()),
+        ("/plain", [], [], None),
+    ],
+)
+def test_any_other_handler_sees_the_whole_form(target: str, before: list[Part], after: list[Part], saw: Any) -> None:
+    async def main() -> None:
+        app = Starts()
+        async with exchange(app, "POST", target, headers=HEADERS) as ex:
+            await begin(ex, before)
+            await settled()
+            assert not app.started.is_set()
+            await ex.send_body(b"-half\r\n" + encode_multipart(after), more=False)
+            response = await ex.wait()
+            assert response.status == (400 if target == "/number" else 204)
+            assert b"".join(app.chunks) == (b"" if target == "/number" else b"half-half")
+            assert app.saw == saw
+
+    run(main())
+
+
+def test_what_follows_a_file_that_streams_is_there_when_the_file_has_ended() -> None:
+    class Whole(App):
+        async def index(self, file: UploadedFile) -> list[Any]:
+            content = await file.read()
+            others = {name: (await each.read()).decode() for name, each in self.request.files.items() if name != "file"}
+            return [content.decode(), self.request.form("after"), others]
+
+    parts = [file(b"1"), ("after", "x"), file(b"2", "other")]
+    for chunk_size in (None, 1):
+        assert run(post(Whole(), multipart=parts, chunk_size=chunk_size)).json() == ["1", "x", {"other": "2"}]
+
+
+def test_a_file_that_streams_has_back_pressure() -> None:
+    """What the handler has not asked for stays with the server."""
+
+    class Slow(App):
+        async def index(self, file: UploadedFile) -> int:
+            started.set()
+            await proceed.wait()
+            return len(await file.read())
+
+    async def main() -> None:
+        async with exchange(Slow(), "POST", headers=HEADERS) as ex:
+            await begin(ex, [])
+            for _ in range(50):
+                await ex.send_body(b"x" * 1000)
+            await ex.send_body(END, more=False)
+            await started.wait()
+            await settled()
+            assert ex.received <= 2
+            proceed.set()
+            assert (await ex.wait()).json() == 50_004
+
+    started, proceed = asyncio.Event(), asyncio.Event()
+    run(main())
+
+
+def test_a_response_may_stream_what_streams_in() -> None:
+    class Echo(App):
+        async def index(self, file: UploadedFile) -> AsyncIterator[bytes]:
+            async for chunk in file:
+                yield chunk.upper()
+
+        async def returned(self, file: UploadedFile) -> Any:
+            return (200, self.index(file), {"content-type": file.content_type})
+
+    async def main() -> None:
+        for path in ("/", "/returned"):
+            async with exchange(Echo(), "POST", path, headers=HEADERS) as ex:
+                await begin(ex, [])
+                assert await ex.next_chunk() == b"HALF"
+                await ex.send_body(b"-half")
+                assert await ex.next_chunk() == b"-HALF"
+                await ex.send_body(END, more=False)
+                response = await ex.wait()
+                assert (response.body, response.complete) == (b"HALF-HALF", True)
+
+    run(main())
+
+
+@pytest.mark.parametrize("size", [7, 2 * MIB])
+def test_a_response_may_stream_what_was_spilled(size: int) -> None:
+    class Echo(App):
+        async def index(self, file: UploadedFile, after: str) -> AsyncIterator[bytes]:
+            async for chunk in file:
+                yield chunk
+
+        def plain(self, file: UploadedFile) -> Iterator[bytes]:
+            while chunk := file.file.read(100_000):
+                yield chunk
+
+    for path in ("/", "/plain"):
+        assert run(post(Echo(), path, multipart=[file(b"x" * size), ("after", "x")])).body == b"x" * size
+
+
+def test_a_response_that_streams_a_file_ends_when_the_client_leaves() -> None:
+    class Echo(App):
+        async def index(self, file: UploadedFile) -> AsyncIterator[bytes]:
+            try:
+                async for chunk in file:
+                    yield chunk
+            except ConnectionClosed:
+                closed.append(True)
+                raise
+
+    async def main() -> None:
+        async with exchange(Echo(), "POST", headers=HEADERS) as ex:
+            await begin(ex, [])
+            assert await ex.next_chunk() == b"half"
+            await ex.disconnect()
+            assert not (await ex.wait()).complete
+
+    closed: list[bool] = []
+    run(main())
+    assert closed == [True]
+
+
+@pytest.mark.parametrize("path", ["/", "/one", "/plain"])
+def test_a_middleware_may_read_the_raw_body_of_a_form(path: str) -> None:
+    """As it does to check a signature; the handler gets its form all the same."""
+
+    class Signature(HttpMiddleware):
+        async def before_request(self, request: Request) -> None:
+            saw.append(await request.body())
+
+        async def after_request(self, *_: Any) -> None:
+            pass
+
+    saw: list[bytes] = []
+    app = Root()
+    app.middlewares.append(Signature())
+    response = run(post(app, path, multipart=[file(b"x"), ("a", "1")], chunk_size=50))
+    assert saw == [encode_multipart([file(b"x"), ("a", "1")])]
+    assert response.status == 200
+
+
+def test_the_raw_body_of_a_form_that_was_parsed_is_gone() -> None:
+    class Late(App):
+        async def index(self) -> str:
+            with pytest.raises(RuntimeError):
+                await self.request.body()
+            return self.request.form("a")
+
+    assert run(post(Late(), multipart=[("a", "1")])).text == "1"
+
+
+BLOCK = b"x" * 2**16
+
+
+def endless_file(size: int, then: bytes = END) -> Callable[[], Any]:
+    """A client that sends a form with one file of `size` bytes, and keeps nothing of it in memory."""
+
+    def messages() -> Iterator[bytes]:
+        yield f"--{BOUNDARY}\r\n".encode() + HEAD
+        for _ in range(size // len(BLOCK)):
+            yield BLOCK
+        yield then
+
+    pieces = messages()
+
+    async def receive() -> dict[str, Any]:
+        piece = next(pieces)
+        return {"type": "http.request", "body": piece, "more_body": piece != then}
+
+    return receive
+
+
+AFTER = b"\r\n" + encode_multipart([("after", "x")])
+
+
+@pytest.mark.parametrize("then", [END, AFTER], ids=["last", "first"])
+@pytest.mark.parametrize("path", ["read", "spilled", "nobody", "plain", "unread"])
+def test_memory_is_bounded_whatever_the_size(path: str, then: bytes) -> None:
+    class Measure(App):
+        async def read(self, file: UploadedFile) -> int:
+            return sum([len(chunk) async for chunk in file])
+
+        async def spilled(self, file: UploadedFile, after: str = "") -> int:
+            return sum([len(chunk) async for chunk in file])
+
+        async def nobody(self) -> int:
+            return 24 * MIB
+
+        def plain(self, file: UploadedFile) -> int:
+            return file.file.seek(0, os.SEEK_END)
+
+        async def unread(self, file: UploadedFile) -> int:
+            return 24 * MIB
+
+    async def main() -> None:
+        app = Measure(max_body_size=None, max_upload_size=None)
+        await post(app, f"/{path}", headers=HEADERS, receive=endless_file(2 * MIB, then))
+        tracemalloc.start()
+        try:
+            response = await post(app, f"/{path}", headers=HEADERS, receive=endless_file(24 * MIB, then))
+            assert response.json() == 24 * MIB
+            assert tracemalloc.get_traced_memory()[1] < 5 * MIB
+        finally:
+            tracemalloc.stop()
+
+    run(main())
+
+
+@pytest.mark.parametrize("path", ["/spilled", "/plain"])
+def test_past_1_mib_a_file_is_on_disk(path: str) -> None:
+    class Disk(App):
+        async def spilled(self, file: UploadedFile, after: str = "") -> int:
+            return os.fstat(file.file.fileno()).st_size
+
+        def plain(self, file: UploadedFile) -> int:
+            return os.fstat(file.file.fileno()).st_size
+
+    assert run(post(Disk(), path, multipart=[file(b"x" * (MIB + 1))])).json() == MIB + 1
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are counted by /proc")
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut off"])
+@pytest.mark.parametrize("path", ["/", "/plain", "/missing", "/one"])
+def test_files_are_closed_at_the_end_of_the_request(path: str, cut: bool) -> None:
+    async def main() -> None:
+        app = Root()
+        body = encode_multipart([file(b"x" * 2 * MIB, "other"), file(b"y" * 2 * MIB)])
+        pieces = [body[start : start + MIB] for start in range(0, len(body), MIB)]
+        leave = {"disconnect_after": len(pieces) - 1} if cut else {}
+        await post(app, path, headers=HEADERS, body=pieces, **leave)
+        before = open_files()
+        for _ in range(3):
+            await post(app, path, headers=HEADERS, body=pieces, **leave)
+        assert open_files() == before
+
+    run(main())
+
+
+# --- Who does not read, and who leaves --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("early", ["text", HTTPError(403), RuntimeError("broken")], ids=["returns", "refuses", "fails"])
+@pytest.mark.parametrize("reads", [0, 1])
+def test_a_handler_that_does_not_drain_gets_its_response_sent(early: Any, reads: int) -> None:
+    class Early(App):
+        async def index(self, file: UploadedFile) -> str:
+            for _ in range(reads):
+                await file["content"].get()
+            if isinstance(early, Exception):
+                raise early
+            return early
+
+    response = run(post(Early(), multipart=[file(b"x" * 300_000), ("after", "x")], chunk_size=1000))
+    assert response.status == {"text": 200}.get(str(early), 403 if isinstance(early, HTTPError) else 500)
+
+
+def test_files_that_nobody_reads_do_not_block() -> None:
+    class Ignores(App):
+        async def index(self, after: str) -> str:
+            return after
+
+    parts = [file(b"x" * 2 * MIB), file(b"y" * 300_000, "other"), file(b"z", "third"), ("after", "x")]
+    assert run(post(Ignores(), multipart=parts, chunk_size=100_000)).text == "x"
+
+
+@pytest.mark.parametrize("after", [1, 2])
+@ways
+def test_an_upload_that_is_cut_off_raises_connection_closed(
+    way: Way, after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    app = Streams(way)
+    pieces = [encode_multipart([file(b"")])[: -len(END)] + b"half", b"-half", END]
+    response = run(post(app, headers=HEADERS, body=pieces, disconnect_after=after))
+    assert isinstance(app.error, ConnectionClosed)
+    assert response.status is None
+    assert list(tmp_path.iterdir()) == [], "a failed save leaves nothing behind"
+
+
+@pytest.mark.parametrize("path", ["/", "/plain", "/several"])
+def test_no_handler_runs_on_a_form_that_is_cut_off(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+
+    class Forms(Root):
+        async def index(self) -> None:
+            ran.append("index")
+
+        def plain(self, file: UploadedFile) -> None:
+            ran.append("plain")
+
+        async def several(self, file: list[UploadedFile]) -> None:
+            ran.append("several")
+
+    pieces = [encode_multipart([file(b"")])[: -len(END)] + b"half", END]
+    assert run(post(Forms(), path, headers=HEADERS, body=pieces, disconnect_after=1)).status is None
+    assert ran == []
+
+
+BROKEN = {
+    "cut off": (None, ConnectionClosed),
+    "no end": (b"", HTTPError),
+    "malformed": (f"\r\n--{BOUNDARY}x".encode(), HTTPError),
+}
+
+
+@pytest.mark.parametrize(("last", "error"), list(BROKEN.values()), ids=list(BROKEN))
+def test_a_file_that_failed_never_looks_like_one_that_ended(last: bytes | None, error: type[Exception]) -> None:
+    """However often the handler asks."""
+
+    async def stubborn(upload: UploadedFile) -> None:
+        assert await upload["content"].get() == b"half"
+        for _ in range(3):
+            with pytest.raises(error):
+                await upload["content"].get()
+        with pytest.raises(error):
+            await upload.read()
+        raise error(400) if error is HTTPError else error()
+
+    app = Streams(stubborn)
+    pieces = [encode_multipart([file(b"")])[: -len(END)] + b"half", last or b""]
+    leave = {"disconnect_after": 1} if last is None else {}
+    response = run(post(app, headers=HEADERS, body=pieces, **leave))
+    assert type(app.error) is error, app.error
+    assert response.status == (None if last is None else 400)
+
+
+@pytest.mark.parametrize(
+    "last", [b"", f"\r\n--{BOUNDARY}x".encode(), b"\r\n--" + BOUNDARY.encode() + b"\r\nno head\r\n\r\n"]
+)
+def test_a_form_that_turns_out_malformed_while_a_file_streams_is_400(last: bytes) -> None:
+    pieces = [encode_multipart([file(b"")])[: -len(END)] + b"half", last]
+    assert run(post(Root(), "/one", headers=HEADERS, body=pieces)).status == 400
+
+
+def test_what_is_broken_after_the_file_is_no_shorter_file() -> None:
+    """A form that breaks off after the whole file is malformed all the same."""
+    body = encode_multipart([file(b"whole"), ("after", "x")])[: -len(END)]
+    assert run(post(Root(), "/one", headers=HEADERS, body=body)).status == 400
+
+
+def test_a_slow_upload_is_408() -> None:
+    async def main() -> None:
+        app = Streams(Ways.read, body_timeout=0.02)
+        async with exchange(app, "POST", headers=HEADERS) as ex:
+            await begin(ex, [])
+            assert (await ex.wait(1.0)).status == 408
+        assert isinstance(app.error, HTTPError) and app.error.status == 408
+
+    run(main())
+
+
+def test_a_slow_handler_is_not() -> None:
+    async def slow(upload: UploadedFile) -> int:
+        size = 0
+        async for chunk in upload:
+            await asyncio.sleep(0.03)
+            size += len(chunk)
+        return size
+
+    app = Streams(slow, body_timeout=0.02)
+    assert run(post(app, multipart=[file(b"x" * 3000)], chunk_size=1000)).status == 204
+    assert app.result == 3000
+
+
+@pytest.mark.parametrize("kind", [Streams, Spilled])
+def test_a_cancelled_upload_leaves_nothing_behind(kind: type[Streams], tmp_path: Path) -> None:
+    """A forced shutdown in the middle of `save`."""
+
+    async def main() -> None:
+        app = kind(lambda upload: upload.save(tmp_path / "x"))
+        async with exchange(app, "POST", headers=HEADERS) as ex:
+            await begin(ex, [])
+            await settled()
+            ex.cancel()
+            await ex.wait()
+        assert list(tmp_path.iterdir()) == []
+
+    run(main())
+
+
+def test_a_file_that_is_kept_beyond_its_request_cannot_be_read() -> None:
+    kept: list[UploadedFile] = []
+
+    class Keeps(App):
+        async def index(self, file: UploadedFile) -> None:
+            kept.append(file)
+
+    async def main() -> None:
+        await post(Keeps(), multipart=[file(b"x" * 100_000)], chunk_size=1000)
+        with pytest.raises((ConnectionClosed, HTTPError)):
+            await kept[0].read()
+
+    run(main())
+
+
+def test_an_idle_upload_is_not_polled(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        app = Streams(Ways.read)
+        async with exchange(app, "POST", headers=HEADERS) as ex:
+            await begin(ex, [])
+            await settled()
+            loop = asyncio.get_running_loop()
+            turns = 0
+            turn = loop._run_once  # type: ignore[attr-defined]
+
+            def counted() -> None:
+                nonlocal turns
+                turns += 1
+                turn()
+
+            monkeypatch.setattr(loop, "_run_once", counted)
+            await asyncio.sleep(0.1)
+            assert turns <= 3, "the loop slept"
+            await ex.send_body(END, more=False)
+            assert (await ex.wait()).status == 204
+
+    run(main())
+
+
+# --- Limits -----------------------------------------------------------------------------------------------------------
+
+
+def framed(size: int, before: list[Part] | None = None) -> list[Part]:
+    """A form with a file, of `size` bytes in all, framing included."""
+    parts = [*(before or []), file(b"")]
+    return [*(before or []), file(b"x" * (size - len(encode_multipart(parts))))]
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
+@pytest.mark.parametrize(("limit", "status"), [(1000, 204), (999, 413), (None, 204)])
+def test_a_file_that_streams_falls_under_max_upload_size(limit: int | None, status: int, announced: bool) -> None:
+    app = Streams(Ways.read, max_body_size=500, max_upload_size=limit)
+    headers = HEADERS if not announced else HEADERS[:1]
+    response = run(post(app, multipart=framed(1000), headers=headers, chunk_size=100))
+    assert response.status == status
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
+@pytest.mark.parametrize(("limit", "status"), [(1000, 204), (999, 413), (None, 204)])
+@pytest.mark.parametrize("path", ["/optional", "/rest", "/many", "/nothing", "/plain"])
+def test_a_file_that_is_spilled_falls_under_max_body_size(
+    path: str, limit: int | None, status: int, announced: bool
+) -> None:
+    app = Starts(max_body_size=limit, max_upload_size=500)
+    headers = HEADERS if not announced else HEADERS[:1]
+    response = run(post(app, path, multipart=framed(1000), headers=headers, chunk_size=100))
+    assert response.status == status
+    assert app.started.is_set() == (status == 204)
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("kind", ["field", "file"])
+def test_what_is_kept_beside_a_file_that_streams_falls_under_max_body_size(kind: str, order: str) -> None:
+    other: Part = ("more", "x" * 1000) if kind == "field" else file(b"x" * 1000, "other")
+    parts = [other, file(b"y" * 3000)] if order == "before" else [file(b"y" * 3000), other]
+    for limit, status in ((1500, 204), (900, 413)):
+        app = Streams(Ways.read, max_body_size=limit, max_upload_size=10_000)
+        assert run(post(app, multipart=parts, headers=HEADERS, chunk_size=100)).status == status
+
+
+def test_a_form_that_is_too_large_is_413_before_anything_is_read() -> None:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("nothing must be read")
+
+    headers = [*HEADERS[:1], ("content-length", "2001"), ("expect", "100-continue")]
+    app = Starts(max_body_size=1000, max_upload_size=2000)
+    assert run(post(app, "/alone", headers=headers, receive=receive)).status == 413
+    headers[1] = ("content-length", "1001")
+    for path in ("/nothing", "/plain", "/many"):
+        assert run(post(app, path, headers=headers, receive=receive)).status == 413
+
+
+@pytest.mark.parametrize(("size", "status"), [(MIB, 200), (MIB + 1, 413)])
+def test_a_text_field_has_at_most_1_mib(size: int, status: int) -> None:
+    assert run(post(Root(), multipart=[("a", "x" * size)], chunk_size=100_000)).status == status
+
+
+@pytest.mark.parametrize(("limit", "status"), [(100, 200), (99, 413), (0, 413), (None, 200)])
+@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("path", ["/", "/one"])
+def test_max_form_field_size(path: str, order: str, limit: int | None, status: int) -> None:
+    parts: list[Part] = [("a", "x" * 100), file(b"x" * 200)]
+    app = Root(max_form_field_size=limit)
+    ordered = parts if order == "before" else parts[::-1]
+    assert run(post(app, path, multipart=ordered, chunk_size=30)).status == status
+
+
+@pytest.mark.parametrize(("count", "status"), [(7, 200), (8, 413)])
+def test_a_part_has_at_most_8_headers(count: int, status: int) -> None:
+    lines = "".join(f"X-{number}: 1\r\n" for number in range(count))
+    assert send_raw(Root(), raw_part(f"{lines}Content-Disposition: form-data; name=p")).status == status
+
+
+@pytest.mark.parametrize("chunk_size", [None, 100])
+@pytest.mark.parametrize(("size", "status"), [(4000, 200), (4097, 413), (100_000, 413)])
+def test_a_header_of_a_part_has_at_most_4_kib(size: int, status: int, chunk_size: int | None) -> None:
+    body = raw_part(f"X-Long: {'x' * (size - 8)}\r\nContent-Disposition: form-data; name=p")
+    assert send_raw(Root(), body, chunk_size=chunk_size).status == status
+
+
+def test_a_header_that_never_ends_is_413() -> None:
+    body = [f"--{BOUNDARY}\r\nX-Long: ".encode(), *[b"x" * 1000] * 20]
+    assert run(post(Root(), headers=HEADERS, body=body)).status == 413
+
+
+@pytest.mark.parametrize(("count", "status"), [(1000, 200), (1001, 413)])
+def test_a_form_has_at_most_1000_parts(count: int, status: int) -> None:
+    """Files count."""
+    parts = [("a", "x"), file(b"", "b"), ("c", ""), ("d", "", None, b"")] * (count // 4) + [("a", "x")] * (count % 4)
+    assert run(post(Root(), multipart=parts)).status == status
+
+
+# --- _parse_multipart -------------------------------------------------------------------------------------------------
+
+
+async def parse(body: bytes, *, eof: bool = True, boundary: str = BOUNDARY, app: App | None = None) -> Any:
+    reader = asyncio.StreamReader()
+    reader.feed_data(body)
+    if eof:
+        reader.feed_eof()
+    return await (app or App())._parse_multipart(reader, boundary.encode())
+
+
+async def drained(upload: dict[str, Any]) -> bytes:
+    content = b""
+    while chunk := await upload["content"].get():
+        content += chunk
+    assert await upload["content"].get() is None
+    return content
+
+
+def test_parse_multipart() -> None:
+    parts = [("a", "1"), file(b"x", filename="../x.txt", kind="text/plain"), ("b", ""), ("a", "é"), file(b"y", "other")]
+
+    async def main() -> None:
+        form_data, files = await parse(encode_multipart(parts))
+        assert form_data == {"a": ["1", "é"], "b": [""]}
+        assert set(files) == {"file", "other"}
+        assert all(isinstance(each, dict) and isinstance(each["content"], asyncio.Queue) for each in files.values())
+        assert [(each["filename"], each["content_type"]) for each in files.values()] == [
+            ("x.txt", "text/plain"),
+            ("x.bin", "application/octet-stream"),
+        ]
+        assert [await drained(each) for each in files.values()] == [b"x", b"y"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("size", [0, 100_000, MIB, 3 * MIB])
+def test_parse_multipart_of_files_of_any_size(size: int) -> None:
+    async def main() -> None:
+        _, files = await parse(encode_multipart([file(b"x" * size), ("after", "x")]))
+        assert await drained(files["file"]) == b"x" * size
+
+    run(main())
+
+
+def test_parse_multipart_of_nothing() -> None:
+    assert run(parse(f"--{BOUNDARY}--\r\n".encode())) == ({}, {})
+
+
+def test_parse_multipart_waits_for_the_rest() -> None:
+    async def main() -> None:
+        reader = asyncio.StreamReader()
+        parsing = asyncio.create_task(App()._parse_multipart(reader, BOUNDARY.encode()))
+        for byte in encode_multipart([("a", "1"), file(b"x")]):
+            reader.feed_data(bytes([byte]))
+            await asyncio.sleep(0)
+        reader.feed_eof()
+        form_data, files = await parsing
+        assert form_data == {"a": ["1"]}
+        assert await drained(files["file"]) == b"x"
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"text", 400),
+        (encode_multipart([("a", "1")])[:-4], 400),
+        (encode_multipart([("a", b"\xff")]), 400),
+        (encode_multipart([("a", "x" * (MIB + 1))]), 413),
+        (encode_multipart([("a", "")] * 1001), 413),
+    ],
+    ids=["nothing", "no form", "no end", "no UTF-8", "a long field", "many fields"],
+)
+def test_parse_multipart_refuses(body: bytes, status: int) -> None:
+    with pytest.raises(HTTPError) as caught:
+        run(parse(body))
+    assert caught.value.status == status
+
+
+def test_parse_multipart_keeps_to_the_limits_of_its_app() -> None:
+    form = encode_multipart([("a", "x" * 100), file(b"x" * 100)])
+    for options in ({"max_form_field_size": 99}, {"max_body_size": 150}):
+        with pytest.raises(HTTPError) as caught:
+            run(parse(form, app=App(**options)))
+        assert caught.value.status == 413
+
+
+def test_parse_multipart_serves_a_body_of_ones_own() -> None:
+    """Inside of a handler, on what `stream()` gives."""
+
+    class Own(App):
+        async def index(self) -> list[Any]:
+            reader = asyncio.StreamReader()
+            async for chunk in self.request.stream():
+                reader.feed_data(chunk)
+            reader.feed_eof()
+            form_data, files = await self._parse_multipart(reader, BOUNDARY.encode())
+            return [form_data, (await drained(files["file"])).decode()]
+
+    headers = [("content-type", "multipart/mixed"), ("transfer-encoding", "chunked")]
+    body = encode_multipart([("a", "1"), file(b"x")])
+    assert run(post(Own(), headers=headers, body=body)).json() == [{"a": ["1"]}, "x"]
+
+
+def test_a_file_in_a_request_made_by_hand() -> None:
+    """For the unit test of a handler."""
+
+    async def main() -> None:
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        for piece in (b"a", b"b", None):
+            queue.put_nowait(piece)
+        upload = UploadedFile("x.txt", "text/plain", queue)
+        assert (upload.filename, upload.content_type, await upload.read()) == ("x.txt", "text/plain", b"ab")
+        assert Request({"type": "http"}).files == {}
+
+    run(main())

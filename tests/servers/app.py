@@ -35,7 +35,7 @@ async def gone(token: str) -> None:
         await asyncio.sleep(0.01)
 
 
-class Basics:
+class Basics(App):
     async def ready(self) -> str:
         return "ready"
 
@@ -68,7 +68,7 @@ class Basics:
         return len(asyncio.all_tasks())
 
 
-class Streams:
+class Streams(App):
     async def steps(self, token: str) -> AsyncIterator[str]:
         yield "one"
         await gone(token)
@@ -102,7 +102,7 @@ class Streams:
         raise RuntimeError("a secret")
 
     async def events(self, token: str) -> Any:
-        last = self.request.headers.get("last-event-id", "none")  # type: ignore[attr-defined]
+        last = self.request.headers.get("last-event-id", "none")
 
         async def source() -> AsyncIterator[Any]:
             try:
@@ -116,7 +116,7 @@ class Streams:
         return event_stream(source(), ping=0.1)
 
 
-class Uploads:
+class Uploads(App):
     async def upload(self, file: UploadedFile, text: str = "") -> dict[str, Any]:
         """Gets its file when the whole form is there: the text may stand behind it."""
         return {"name": file.filename, "text": text, **await self._digest(file)}
@@ -154,10 +154,10 @@ class Uploads:
         note(token, "ran")
 
 
-class Sessions:
+class Sessions(App):
     async def login(self, name: str) -> str:
         self.request.session["name"] = name
-        self.request.regenerate_session()  # type: ignore[attr-defined]
+        self.request.regenerate_session()
         return "in"
 
     async def whoami(self, name: FromSession) -> str:
@@ -219,7 +219,7 @@ class Sockets:
             raise
 
 
-class Root(Basics, Streams, Uploads, Sessions, Sockets, App):
+class Root(Basics, Streams, Uploads, Sessions, Sockets):
     pass
 
 

@@ -45,7 +45,7 @@ class Kind:
     close_reasons: bool = True
     """Sends the reason of `websocket.close`."""
     protocol_codes: bool = True
-    """Sends close codes other than 1000 and 3000 to 4999; where not, `send` raises, and 1011 is what the server makes of it."""
+    """Sends close codes other than 1000 and 3000 to 4999. Where not, `send` raises, and 1011 is sent for it."""
     client_codes: bool = True
     """Hands the code of a client's WebSocket close to the application, in place of 1006."""
     client_reasons: bool = False

@@ -44,7 +44,7 @@ class Root(App):
         await ws.accept()
         await self._meeting(name, size).join()
         async for message in ws:
-            await ws.send_text(f"echo {message}")
+            await ws.send_text("echo " + str(message))
 
     async def events(self, name: str, size: int, number: int) -> Any:
         async def source() -> AsyncIterator[dict[str, int]]:

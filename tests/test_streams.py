@@ -1,0 +1,824 @@
+"""Streams: what is sent when, who runs the generator where, and how it ends when the client or the server goes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from micropie import App, HTTPError, current_request
+from tests.asgi import REMOVED, Exchange, exchange, get, post, request, run
+
+HTML = "text/html; charset=utf-8"
+
+
+def streaming(answer: Callable[[], Any]) -> App:
+    class Root(App):
+        async def index(self) -> Any:
+            return answer()
+
+    return Root()
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [entry for entry in caplog.records if entry.name == "micropie" and entry.levelno >= logging.ERROR]
+
+
+async def waited(event: threading.Event) -> None:
+    """Wait for what a worker thread sets, and leave the loop free."""
+    async with asyncio.timeout(5):
+        while not event.is_set():
+            await asyncio.sleep(0.001)
+
+
+# --- What is streamed -------------------------------------------------------------------------------------------------
+
+
+async def agen() -> AsyncIterator[Any]:
+    yield "é"
+    yield b"\xff"
+    yield bytearray(b"c")
+    yield memoryview(b"dxd")[::2]
+
+
+def gen() -> Iterator[Any]:
+    yield "é"
+    yield b"\xff"
+    yield bytearray(b"c")
+    yield memoryview(b"dxd")[::2]
+
+
+class AsyncIterable:
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return agen()
+
+
+class AsyncSteps:
+    """An async iterator that is no generator: it has no `aclose()`."""
+
+    def __init__(self) -> None:
+        self.left = ["é", b"\xff", bytearray(b"c"), b"dd"]
+
+    def __aiter__(self) -> AsyncSteps:
+        return self
+
+    async def __anext__(self) -> Any:
+        if not self.left:
+            raise StopAsyncIteration
+        return self.left.pop(0)
+
+
+class Steps:
+    """A plain iterator that is no generator: it has no `close()`."""
+
+    def __init__(self) -> None:
+        self.left = iter(["é", b"\xff", b"c", b"dd"])
+
+    def __iter__(self) -> Steps:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self.left)
+
+
+@pytest.mark.parametrize("answer", [agen, gen, AsyncIterable, AsyncSteps, Steps, lambda: map(str.encode, "é")])
+def test_iterators_and_generators_are_streamed(answer: Callable[[], Any]) -> None:
+    response = run(get(streaming(answer)))
+    expected = b"\xc3\xa9" if answer.__name__ == "<lambda>" else b"\xc3\xa9\xffcdd"
+    assert (response.status, response.body, response.complete) == (200, expected, True)
+    assert (response.header("content-type"), response.header("content-length")) == (HTML, None)
+    assert len([chunk for chunk in response.chunks if chunk]) == (1 if len(expected) == 2 else 4)
+    assert (response.chunks[0], response.chunks[-1]) == (b"", b"")
+
+
+class Handlers(App):
+    async def agen(self, count: int = 2) -> AsyncIterator[str]:
+        for number in range(count):
+            yield str(number)
+
+    def gen(self, count: int = 2) -> Iterator[str]:
+        for number in range(count):
+            yield str(number)
+
+    def returns(self, count: int = 2) -> Any:
+        return (str(number) for number in range(count))
+
+
+@pytest.mark.parametrize("path", ["/agen", "/gen", "/returns"])
+def test_a_handler_may_be_a_generator_and_binds_its_arguments(path: str) -> None:
+    assert run(get(Handlers(), path)).body == b"01"
+    assert run(get(Handlers(), f"{path}/3")).body == b"012"
+    assert run(get(Handlers(), f"{path}?count=0")).complete
+    assert run(get(Handlers(), f"{path}?count=x")).status == 400
+
+
+@pytest.mark.parametrize("source", [agen, gen])
+def test_a_stream_has_a_status_and_headers_in_a_tuple(source: Any) -> None:
+    response = run(get(streaming(lambda: (206, source(), {"Content-Type": "text/x", "x-a": "1"}))))
+    assert (response.status, response.body) == (206, b"\xc3\xa9\xffcdd")
+    assert (response.headers_all("content-type"), response.header("x-a")) == (["text/x"], "1")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_stream_keeps_a_content_length_of_the_handlers_own(method: str) -> None:
+    response = run(get(streaming(lambda: (200, iter(["abc"]), {"Content-Length": "3"})), method=method))
+    assert response.headers_all("content-length") == ["3"]
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_stream_without_a_body_is_not_run(status: int) -> None:
+    ran: list[str] = []
+
+    async def source() -> AsyncIterator[str]:
+        ran.append("ran")
+        yield "x"
+
+    response = run(get(streaming(lambda: (status, source(), {"content-length": "1"}))))
+    assert (response.status, response.body, response.header("content-length"), ran) == (status, b"", None, [])
+
+
+class File(Steps):
+    """As an open file is: an iterator that must be closed."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("path", ["/agen", "/gen", "/returned", "/file"])
+def test_head_runs_no_generator_and_sends_the_headers(path: str) -> None:
+    ran: list[str] = []
+    file = File()
+
+    class Root(App):
+        async def agen(self) -> AsyncIterator[str]:
+            ran.append("agen")
+            yield "x"
+
+        def gen(self) -> Iterator[str]:
+            ran.append("gen")
+            yield "x"
+
+        async def returned(self) -> Any:
+            return 200, self.agen()
+
+        async def file(self) -> Any:
+            return file
+
+    response = run(get(Root(), path, method="HEAD"))
+    assert (response.status, response.body, response.header("content-type"), ran) == (200, b"", HTML, [])
+    assert response.header("content-length") is None
+    assert file.closed == (path == "/file")
+
+
+def test_an_empty_piece_does_not_end_a_stream() -> None:
+    response = run(get(streaming(lambda: iter(["a", "", b"", "b"]))))
+    assert (response.body, response.complete) == (b"ab", True)
+    assert run(get(streaming(lambda: iter([])))).complete
+
+
+def test_a_file_is_streamed_and_closed() -> None:
+    file = File()
+    assert run(get(streaming(lambda: file))).body == b"\xc3\xa9\xffcdd"
+    assert file.closed
+
+
+# --- When -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_headers_are_sent_before_the_first_step() -> None:
+    """In an empty body message, since some servers keep the headers back until there is one."""
+
+    async def steps() -> None:
+        go = asyncio.Event()
+
+        async def source() -> AsyncIterator[str]:
+            await go.wait()
+            yield "x"
+
+        async with exchange(streaming(source)) as ex:
+            start, first = await ex.next_message(), await ex.next_message()
+            assert start is not None and start["type"] == "http.response.start"
+            assert first is not None and (first["body"], first["more_body"]) == (b"", True)
+            assert not go.is_set()
+            go.set()
+            assert await ex.next_chunk() == b"x"
+            await ex.wait()
+
+    run(steps())
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_slow_client_holds_the_generator_back(plain: bool) -> None:
+    async def steps() -> list[int]:
+        made: list[int] = []
+
+        async def source() -> AsyncIterator[bytes]:
+            for number in range(100):
+                made.append(number)
+                yield b"x" * 1000
+
+        def plain_source() -> Iterator[bytes]:
+            for number in range(100):
+                made.append(number)
+                yield b"x" * 1000
+
+        async with exchange(streaming(plain_source if plain else source)) as ex:
+            await ex.next_chunk()
+            ex.hold()
+            await asyncio.sleep(0.05)
+            held = list(made)
+            ex.release()
+            assert len((await ex.wait()).body) == 100_000
+        return held
+
+    assert len(run(steps())) < 50
+
+
+def test_other_requests_run_while_a_plain_generator_blocks() -> None:
+    blocked, go = threading.Event(), threading.Event()
+
+    class Root(App):
+        def slow(self) -> Iterator[str]:
+            blocked.set()
+            go.wait(5)
+            yield "slow"
+
+        async def index(self) -> str:
+            return "quick"
+
+    async def steps() -> None:
+        async with exchange(Root(), path="/slow") as ex:
+            await waited(blocked)
+            assert (await get(Root())).text == "quick"
+            go.set()
+            assert (await ex.wait()).body == b"slow"
+
+    run(steps())
+
+
+# --- Where ------------------------------------------------------------------------------------------------------------
+
+marker: contextvars.ContextVar[str] = contextvars.ContextVar("marker", default="outside")
+
+
+def test_an_async_generator_runs_in_the_requests_own_task() -> None:
+    """So that what is bound to a task or a context may stay open over a `yield`."""
+    tasks: set[Any] = set()
+
+    async def source() -> AsyncIterator[str]:
+        token = marker.set("inside")
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                tasks.add(asyncio.current_task())
+                yield marker.get()
+                await asyncio.sleep(0)
+        marker.reset(token)
+
+    async def steps() -> None:
+        async with exchange(streaming(source)) as ex:
+            await ex.next_message()
+            task = ex.task
+            assert (await ex.wait()).body == b"inside" * 3
+        assert tasks == {task}
+
+    run(steps())
+
+
+def test_a_plain_generator_runs_off_the_loop_in_one_copy_of_the_context() -> None:
+    threads: set[int] = set()
+
+    class Root(App):
+        def index(self) -> Iterator[str]:
+            token = marker.set("inside")
+            try:
+                for _ in range(3):
+                    threads.add(threading.get_ident())
+                    yield f"{marker.get()} {current_request.get().method} {self.request.query('a')} "
+            finally:
+                threads.add(threading.get_ident())
+                marker.reset(token)
+
+    assert run(get(Root(), "/?a=1")).text == "inside GET 1 " * 3
+    assert threading.get_ident() not in threads
+    assert marker.get() == "outside"
+
+
+def test_streams_at_the_same_time_stay_apart() -> None:
+    class Root(App):
+        async def agen(self, name: str) -> AsyncIterator[str]:
+            marker.set(name)
+            for _ in range(5):
+                await asyncio.sleep(0)
+                yield f"{marker.get()}{self.request.path_params[0]}"
+
+        def gen(self, name: str) -> Iterator[str]:
+            marker.set(name)
+            for _ in range(5):
+                yield f"{marker.get()}{self.request.path_params[0]}"
+
+    async def steps() -> None:
+        app = Root()
+        names = [f"{kind}/{number}" for kind in ("agen", "gen") for number in range(10, 20)]
+        responses = await asyncio.gather(*(get(app, f"/{name}") for name in names))
+        assert [response.text for response in responses] == [name[-2:] * 10 for name in names]
+
+    run(steps())
+
+
+# --- The client leaves ------------------------------------------------------------------------------------------------
+
+
+class Endless:
+    """An application with endless streams of each kind, that writes down how they end."""
+
+    def __init__(self, first: str = "tick") -> None:
+        self.ends: list[str] = []
+        self.stepping, self.go = threading.Event(), threading.Event()
+        outer = self
+
+        class Root(App):
+            async def waits(self) -> AsyncIterator[str]:
+                try:
+                    yield first
+                    await asyncio.Event().wait()
+                finally:
+                    await asyncio.sleep(0.01)
+                    outer.ends.append("finally")
+
+            async def floods(self) -> AsyncIterator[str]:
+                try:
+                    while True:
+                        yield "x" * 1000
+                finally:
+                    await asyncio.sleep(0.01)
+                    outer.ends.append("finally")
+
+            def plain(self) -> Iterator[str]:
+                try:
+                    yield first
+                    outer.stepping.set()
+                    outer.go.wait(5)
+                    outer.ends.append("step finished")
+                    yield "unseen"
+                    outer.ends.append("another step")
+                finally:
+                    time.sleep(0.01)
+                    on_loop = threading.current_thread() is threading.main_thread()
+                    outer.ends.append("finally on the loop" if on_loop else "finally")
+
+        self.app = Root()
+
+
+@pytest.mark.parametrize("path", ["/waits", "/floods"])
+def test_a_stream_ends_and_its_finally_runs_when_the_client_leaves(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def steps() -> None:
+        endless = Endless()
+        async with exchange(endless.app, path=path) as ex:
+            assert await ex.next_chunk()
+            await ex.disconnect()
+            assert not (await ex.wait()).complete
+            assert endless.ends == ["finally"]
+
+    run(steps())
+    assert not logged(caplog)
+
+
+def test_a_plain_generator_ends_its_step_and_is_closed_in_a_thread() -> None:
+    async def steps() -> None:
+        endless = Endless()
+        async with exchange(endless.app, path="/plain") as ex:
+            await waited(endless.stepping)
+            await ex.disconnect()
+            await asyncio.sleep(0.03)
+            assert not ex.done, "the request waits for the step under way"
+            endless.go.set()
+            await ex.wait()
+        assert endless.ends == ["step finished", "finally"]
+
+    run(steps())
+
+
+def test_a_client_leaves_while_it_reads_nothing() -> None:
+    async def steps() -> None:
+        endless = Endless()
+        async with exchange(endless.app, path="/floods") as ex:
+            await ex.next_chunk()
+            ex.hold()
+            await asyncio.sleep(0.01)
+            await ex.disconnect()
+            await ex.wait()
+        assert endless.ends == ["finally"]
+
+    run(steps())
+
+
+@pytest.mark.parametrize("path", ["/waits", "/floods", "/plain"])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_server_may_say_by_oserror_that_the_client_left(path: str, at: int, caplog: pytest.LogCaptureFixture) -> None:
+    """As ASGI 2.4 says: from the start of the response, its first body message or a later one on."""
+
+    async def steps() -> list[str]:
+        endless = Endless()
+        endless.go.set()
+        sent: list[Any] = []
+        open_connection = asyncio.Event()
+
+        async def send(message: Any) -> None:
+            if len(sent) >= at:
+                raise OSError("gone")
+            sent.append(message)
+
+        first = [{"type": "http.request", "body": b"", "more_body": False}]
+
+        async def receive() -> Any:
+            if first:
+                return first.pop()
+            await open_connection.wait()
+
+        scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+        async with asyncio.timeout(2):
+            await endless.app(scope, receive, send)
+        return endless.ends
+
+    ends = run(steps())
+    # A generator that has not begun has no finally to run.
+    assert ends == [] or ends[-1] == "finally"
+    assert not logged(caplog)
+
+
+def test_a_client_that_left_before_the_stream_began() -> None:
+    ran: list[str] = []
+
+    async def source() -> AsyncIterator[str]:
+        ran.append("ran")
+        yield "x"
+
+    response = run(get(streaming(source), disconnect_after=0))
+    assert (response.body, response.complete, ran) == (b"", False, [])
+
+
+def test_a_generator_that_swallows_the_cancellation_is_closed_and_heard_no_more() -> None:
+    async def steps() -> list[str]:
+        ends: list[str] = []
+
+        async def source() -> AsyncIterator[str]:
+            try:
+                yield "a"
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    ends.append("swallowed")
+                yield "unseen"
+                ends.append("another step")
+            finally:
+                ends.append("finally")
+
+        async with exchange(streaming(source)) as ex:
+            await ex.next_chunk()
+            await ex.disconnect()
+            assert (await ex.wait()).body == b"a"
+        return ends
+
+    assert run(steps()) == ["swallowed", "finally"]
+
+
+def test_a_generator_that_returns_on_cancellation_ends_the_request() -> None:
+    async def steps() -> None:
+        async def source() -> AsyncIterator[str]:
+            yield "a"
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                return
+
+        async with exchange(streaming(source)) as ex:
+            await ex.next_chunk()
+            await ex.disconnect()
+            await ex.wait()
+            assert ex.task is not None and ex.task.cancelling() == 0
+
+    run(steps())
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_finally_that_fails_is_logged(plain: bool, caplog: pytest.LogCaptureFixture) -> None:
+    async def steps() -> None:
+        blocked = threading.Event()
+
+        async def source() -> AsyncIterator[str]:
+            try:
+                while True:
+                    yield "a"
+                    await asyncio.sleep(0)
+            finally:
+                raise RuntimeError("in finally")
+
+        def plain_source() -> Iterator[str]:
+            try:
+                while True:
+                    yield "a"
+                    blocked.wait(0.001)
+            finally:
+                raise RuntimeError("in finally")
+
+        async with exchange(streaming(plain_source if plain else source)) as ex:
+            await ex.next_chunk()
+            await ex.disconnect()
+            await ex.wait()
+
+    run(steps())
+    assert [str(entry.exc_info[1]) for entry in logged(caplog) if entry.exc_info] == ["in finally"]
+
+
+def test_leaving_at_the_very_end_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever the moment at which the disconnect arrives, everything ends."""
+
+    async def steps(delay: int) -> None:
+        async def source() -> AsyncIterator[str]:
+            for _ in range(3):
+                yield "x"
+                await asyncio.sleep(0)
+
+        async with exchange(streaming(source)) as ex:
+            for _ in range(delay):
+                await asyncio.sleep(0)
+            await ex.disconnect()
+            await ex.wait()
+            assert ex.task is not None and ex.task.cancelling() == 0
+
+    for delay in range(40):
+        run(steps(delay))
+    assert not logged(caplog)
+
+
+# --- The server stops -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/waits", "/floods", "/plain"])
+def test_a_cancelled_request_runs_the_finally_of_its_stream(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """As at a forced shutdown: the stream is in the task that the server cancels and waits for."""
+
+    async def steps() -> None:
+        endless = Endless()
+        async with exchange(endless.app, path=path) as ex:
+            await ex.next_chunk()
+            if path == "/plain":
+                await waited(endless.stepping)
+            ex.cancel()
+            await asyncio.sleep(0.02)
+            endless.go.set()
+            await ex.wait()
+        assert endless.ends[-1:] == ["finally"]
+
+    run(steps())
+    assert not logged(caplog)
+
+
+def test_a_cancellation_by_the_server_passes_through() -> None:
+    async def steps() -> None:
+        endless = Endless()
+        task = asyncio.current_task()
+        assert task is not None
+        scope = {"type": "http", "method": "GET", "path": "/waits", "headers": []}
+        seen = asyncio.Event()
+
+        async def receive() -> Any:
+            if seen.is_set():
+                await asyncio.Event().wait()
+            return {"type": "http.request"}
+
+        async def send(message: Any) -> None:
+            if message.get("body"):
+                seen.set()
+
+        request_task = asyncio.ensure_future(endless.app(scope, receive, send))
+        await seen.wait()
+        await asyncio.sleep(0.01)
+        request_task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request_task
+        assert endless.ends == ["finally"]
+
+    run(steps())
+
+
+# --- A stream fails ---------------------------------------------------------------------------------------------------
+
+
+def broken(error: Any, *, plain: bool, after: int, ends: list[str]) -> Callable[[], Any]:
+    """A generator that yields `after` pieces and then raises, or yields, what it is given."""
+
+    def pieces() -> Iterator[Any]:
+        for _ in range(after):
+            yield "a"
+        if isinstance(error, BaseException):
+            raise error
+        yield error
+
+    def source() -> Iterator[Any]:
+        try:
+            yield from pieces()
+            ends.append("went on")
+        finally:
+            ends.append("finally")
+
+    async def asource() -> AsyncIterator[Any]:
+        try:
+            for piece in pieces():
+                yield piece
+            ends.append("went on")
+        finally:
+            ends.append("finally")
+
+    return source if plain else asource
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("after", [0, 2])
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("x"),
+        HTTPError(404),
+        OSError("a file that cannot be read"),
+        asyncio.CancelledError("of something else"),
+        5,
+        None,
+        {"a": 1},
+        "\ud800",
+        object(),
+    ],
+    ids=repr,
+)
+def test_an_exception_in_a_stream_is_logged_and_leaves_it_incomplete(
+    error: Any, after: int, plain: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    ends: list[str] = []
+    response = run(request(streaming(broken(error, plain=plain, after=after, ends=ends))))
+    assert (response.status, response.body, response.complete) == (200, b"a" * after, False)
+    assert ends == ["finally"]
+    assert [entry.exc_info is not None for entry in logged(caplog)] == [True]
+
+
+def test_a_plain_iterator_that_raises_stop_iteration_ends() -> None:
+    assert run(get(streaming(Steps))).complete
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_broken_stream_does_not_disturb_the_next_request(plain: bool) -> None:
+    app = streaming(broken(RuntimeError("x"), plain=plain, after=1, ends=[]))
+
+    async def steps() -> None:
+        for _ in range(3):
+            assert not (await request(app)).complete
+
+    run(steps())
+
+
+class NoIterator:
+    def __aiter__(self) -> Any:
+        raise RuntimeError("no iterator today")
+
+
+class OnlyNext:
+    def __next__(self) -> str:
+        raise StopIteration
+
+
+@pytest.mark.parametrize("answer", [NoIterator, OnlyNext])
+def test_what_only_looks_like_an_iterator_escapes_nowhere(
+    answer: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    response = run(get(streaming(answer)))
+    assert response.status == 500 or not response.complete
+    assert len(logged(caplog)) == 1
+
+
+# --- The body of the request ------------------------------------------------------------------------------------------
+
+
+class Echo(App):
+    async def index(self) -> AsyncIterator[bytes]:
+        async for piece in self.request.stream():
+            yield piece.upper()
+
+    async def then_waits(self) -> AsyncIterator[bytes]:
+        self.ends: list[str] = []
+        async for piece in self.request.stream():
+            yield piece
+        try:
+            yield b"end"
+            await asyncio.Event().wait()
+        finally:
+            self.ends.append("finally")
+
+    async def after(self) -> AsyncIterator[str]:
+        yield "x"
+        await asyncio.Event().wait()
+
+
+CHUNKED = {"transfer-encoding": "chunked"}
+
+
+async def next_piece(ex: Exchange, body: bytes, more: bool = True) -> bytes | None:
+    await ex.send_body(body, more)
+    return await ex.next_chunk()
+
+
+def test_a_stream_may_read_the_body_while_it_sends() -> None:
+    async def steps() -> None:
+        async with exchange(Echo(), "POST", headers=CHUNKED) as ex:
+            assert await next_piece(ex, b"ab") == b"AB"
+            assert await next_piece(ex, b"cd") == b"CD"
+            assert await next_piece(ex, b"ef", more=False) == b"EF"
+            assert (await ex.wait()).complete
+
+    run(steps())
+
+
+def test_the_listener_starts_once_the_body_is_read_to_its_end() -> None:
+    async def steps() -> None:
+        app = Echo()
+        async with exchange(app, "POST", "/then_waits", headers=CHUNKED) as ex:
+            assert await next_piece(ex, b"a") == b"a"
+            assert await next_piece(ex, b"b", more=False) == b"b"
+            assert await ex.next_chunk() == b"end"
+            await ex.disconnect()
+            await ex.wait()
+        assert app.ends == ["finally"]
+
+    run(steps())
+
+
+def test_a_client_that_leaves_mid_body_ends_a_stream_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    async def steps() -> None:
+        async with exchange(Echo(), "POST", headers=CHUNKED) as ex:
+            assert await next_piece(ex, b"a") == b"A"
+            await ex.disconnect()
+            assert not (await ex.wait()).complete
+
+    run(steps())
+    assert not logged(caplog)
+
+
+@pytest.mark.parametrize("options", [{"form": {"a": "1"}}, {"json": [1]}, {"body": b""}, {"multipart": [("a", "1")]}])
+def test_the_client_is_listened_for_after_a_body_that_was_parsed(options: dict[str, Any]) -> None:
+    response = run(post(Echo(), "/after", disconnect_after=1, **options))
+    assert (response.status, response.complete) == (200, False)
+
+
+def test_the_client_is_listened_for_where_a_body_was_announced_and_nobody_reads_it() -> None:
+    """One byte of a body that no handler wants must not keep a stream open for ever."""
+    options = {"body": b"x", "headers": {"content-type": "text/plain"}}
+    response = run(post(Echo(), "/after", disconnect_after=1, timeout=1, **options))
+    assert (response.status, response.complete) == (200, False)
+
+
+@pytest.mark.parametrize("again", [{"type": "http.request"}, {"type": "http.request", "body": None, "more_body": None}])
+def test_a_server_that_does_not_tell_of_the_leaving_ends_no_stream(again: dict[str, Any]) -> None:
+    async def steps() -> None:
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0)
+            return dict(again)
+
+        async def source() -> AsyncIterator[str]:
+            for _ in range(3):
+                await asyncio.sleep(0.005)
+                yield "x"
+
+        response = await get(streaming(source), receive=receive)
+        assert (response.body, response.complete) == (b"xxx", True)
+
+    run(steps())
+
+
+def test_a_receive_that_fails_ends_no_stream() -> None:
+    async def steps() -> None:
+        messages = [{"type": "http.request"}]
+
+        async def receive() -> dict[str, Any]:
+            if messages:
+                return messages.pop()
+            raise RuntimeError("no more")
+
+        async def source() -> AsyncIterator[str]:
+            for _ in range(3):
+                await asyncio.sleep(0.005)
+                yield "x"
+
+        assert (await get(streaming(source), receive=receive)).body == b"xxx"
+
+    run(steps())
+
+
+def test_a_server_that_leaves_optional_keys_out() -> None:
+    scope = {"raw_path": REMOVED, "query_string": REMOVED, "root_path": None, "client": None, "server": None}
+    assert run(get(Handlers(), "/agen", scope=scope)).body == b"01"

@@ -1,0 +1,475 @@
+"""Server-sent events: what goes over the wire, pings while a stream is idle, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from micropie import App, ServerSentEvent, event_stream
+from tests.asgi import Response, exchange, get, post, request, run
+
+PING = 0.03
+
+
+def events(source: Callable[[], Any], **options: Any) -> App:
+    class Root(App):
+        async def index(self) -> Any:
+            return event_stream(source(), **options)
+
+    return Root()
+
+
+def sent(*items: Any) -> Response:
+    async def source() -> AsyncIterator[Any]:
+        for item in items:
+            yield item
+
+    return run(request(events(source)))
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [entry for entry in caplog.records if entry.name == "micropie" and entry.levelno >= logging.ERROR]
+
+
+def is_ping(piece: bytes) -> bool:
+    return piece.startswith(b":") and piece.endswith(b"\n\n") and piece.count(b"\n") == 2
+
+
+def parsed(stream: str) -> list[dict[str, str]]:
+    """What a browser makes of an event stream (HTML standard, section 9.2.6)."""
+    seen: list[dict[str, str]] = []
+    data: list[str] = []
+    fields: dict[str, str] = {}
+    for line in stream.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+        name, _, value = line.partition(":")
+        if not line:
+            if data:
+                seen.append({"data": "\n".join(data), **fields})
+            data, fields = [], {}
+        elif name == "data":
+            data.append(value.removeprefix(" "))
+        elif name:
+            fields[name] = value.removeprefix(" ")
+    return seen
+
+
+# --- What goes over the wire ------------------------------------------------------------------------------------------
+
+
+def test_the_headers_of_an_event_stream() -> None:
+    response = sent("a")
+    assert response.status == 200
+    assert response.headers_all("content-type")[0].split(";")[0] == "text/event-stream"
+    assert (response.header("cache-control"), response.header("x-accel-buffering")) == ("no-cache", "no")
+    assert response.header("content-length") is None and response.complete
+
+
+def test_the_documented_signatures() -> None:
+    assert [str(each) for each in inspect.signature(ServerSentEvent).parameters] == ["data", "event", "id", "retry"]
+    assert inspect.signature(event_stream).parameters["ping"].default == 15.0
+
+
+@pytest.mark.parametrize(
+    ("item", "wire"),
+    [
+        ("hello", "data: hello\n\n"),
+        ("", "data: \n\n"),
+        ("é ☃", "data: é ☃\n\n"),
+        (" led by a blank", "data:  led by a blank\n\n"),
+        ("two\nlines", "data: two\ndata: lines\n\n"),
+        ("a\r\nb\rc\n\nd", "data: a\ndata: b\ndata: c\ndata: \ndata: d\n\n"),
+        ("ends\n", "data: ends\ndata: \n\n"),
+        ("\u2028\x0b\x85 are no line ends", "data: \u2028\x0b\x85 are no line ends\n\n"),
+        ({"a": [1, "é"]}, 'data: {"a":[1,"é"]}\n\n'),
+        ([1, None], "data: [1,null]\n\n"),
+        ({"a": "b\nc"}, 'data: {"a":"b\\nc"}\n\n'),
+        (ServerSentEvent("x"), "data: x\n\n"),
+        (ServerSentEvent({"a": 1}), 'data: {"a":1}\n\n'),
+        (ServerSentEvent("a\nb"), "data: a\ndata: b\n\n"),
+    ],
+)
+def test_what_each_item_becomes(item: Any, wire: str) -> None:
+    assert sent(item).text == wire
+
+
+def test_the_fields_of_an_event() -> None:
+    response = sent(ServerSentEvent("a\nb", event="tick", id="7", retry=250), ServerSentEvent("c", id="8"), "d")
+    assert parsed(response.text) == [
+        {"data": "a\nb", "event": "tick", "id": "7", "retry": "250"},
+        {"data": "c", "id": "8"},
+        {"data": "d"},
+    ]
+
+
+@pytest.mark.parametrize("field", ["event", "id"])
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\n\n", "\r\n\r\n", "\n\r"])
+def test_no_newline_injection_through_a_field(field: str, end: str) -> None:
+    """The event is refused, or arrives as one event with nothing in it that was not meant."""
+    try:
+        event = ServerSentEvent("good", **{field: f"x{end}data: evil{end}retry: 1{end}"})
+    except ValueError:
+        return
+    seen = parsed(sent(event).text)
+    assert len(seen) <= 1
+    assert all(each["data"] == "good" and "retry" not in each and len(each) <= 2 for each in seen)
+
+
+def test_a_null_character_does_not_make_browsers_ignore_an_id() -> None:
+    try:
+        event = ServerSentEvent("x", id="a\0b")
+    except ValueError:
+        return
+    assert "\0" not in sent(event).text
+
+
+@pytest.mark.parametrize("retry", ["1\ndata: evil", "soon"])
+def test_a_retry_that_is_no_number_is_not_sent(retry: Any) -> None:
+    try:
+        event = ServerSentEvent("good", retry=retry)
+    except (TypeError, ValueError):
+        return
+    assert "evil" not in sent(event).text and "soon" not in sent(event).text
+
+
+@pytest.mark.parametrize(
+    "item",
+    [object(), b"bytes", {1, 2}, "\ud800", ServerSentEvent(object())],
+    ids=["object", "bytes", "set", "surrogate", "event"],
+)
+def test_an_item_that_cannot_be_said_breaks_the_stream_off(item: Any, caplog: pytest.LogCaptureFixture) -> None:
+    response = sent("first", item, "never")
+    assert (response.text, response.complete) == ("data: first\n\n", False)
+    assert len(logged(caplog)) == 1
+
+
+@pytest.mark.parametrize("source", [42, None, object()], ids=["number", "None", "object"])
+def test_a_source_that_is_none_is_a_logged_500(source: Any, caplog: pytest.LogCaptureFixture) -> None:
+    response = run(request(events(lambda: source)))
+    assert response.status == 500
+    assert len(logged(caplog)) == 1
+
+
+def test_a_plain_source_runs_off_the_loop() -> None:
+    def source() -> Iterator[str]:
+        for number in range(3):
+            time.sleep(0.001)
+            yield str(number)
+        assert not in_loop()
+
+    assert run(get(events(source))).text == "data: 0\n\ndata: 1\n\ndata: 2\n\n"
+    assert run(get(events(lambda: ["a", {"b": 1}]))).text == 'data: a\n\ndata: {"b":1}\n\n'
+
+
+def in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def test_a_browser_that_reconnects_says_where_it_was() -> None:
+    class Root(App):
+        async def index(self) -> Any:
+            start = int(self.request.headers["last-event-id"])
+            return event_stream(ServerSentEvent(str(number), id=str(number)) for number in range(start + 1, start + 3))
+
+    response = run(get(Root(), headers={"Last-Event-ID": "41"}))
+    assert [each["id"] for each in parsed(response.text)] == ["42", "43"]
+
+
+def test_an_event_stream_answers_a_post_too_and_head_runs_no_source() -> None:
+    ran: list[str] = []
+
+    async def source() -> AsyncIterator[Any]:
+        ran.append("ran")
+        yield {"ran": True}
+
+    assert run(post(events(source), json={"prompt": "x"})).text == 'data: {"ran":true}\n\n'
+    response = run(request(events(source), "HEAD"))
+    assert (response.status, response.body, ran) == (200, b"", ["ran"])
+    assert str(response.header("content-type")).startswith("text/event-stream")
+
+
+def test_headers_may_be_added_to_an_event_stream() -> None:
+    class Root(App):
+        async def index(self) -> Any:
+            status, body, headers = event_stream(iter(["a"]))
+            return status, body, [*headers, ("x-a", "1")]
+
+    response = run(get(Root()))
+    assert (response.text, response.header("x-a")) == ("data: a\n\n", "1")
+    assert str(response.header("content-type")).startswith("text/event-stream")
+
+
+# --- Pings ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_idle_stream_is_pinged_and_loses_no_item() -> None:
+    """The source is waiting in one and the same step all the time."""
+
+    async def steps() -> list[bytes]:
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        pieces: list[bytes] = []
+
+        async def source() -> AsyncIterator[str]:
+            while item := await queue.get():
+                yield item
+
+        async with exchange(events(source, ping=PING)) as ex:
+            for item in ("a", "b"):
+                for _ in range(2):
+                    pieces.append(await ex.next_chunk() or b"")
+                queue.put_nowait(item)
+                while not is_ping(piece := await ex.next_chunk() or b""):
+                    pieces.append(piece)
+                pieces.append(piece)
+            queue.put_nowait("")
+            assert (await ex.wait()).complete
+        return pieces
+
+    pieces = run(steps())
+    assert [piece for piece in pieces if not is_ping(piece)] == [b"data: a\n\n", b"data: b\n\n"]
+    assert parsed(b"".join(pieces).decode()) == [{"data": "a"}, {"data": "b"}]
+
+
+def test_a_busy_stream_is_not_pinged() -> None:
+    async def source() -> AsyncIterator[str]:
+        for _ in range(40):
+            await asyncio.sleep(0.01)
+            yield "x"
+
+    assert run(get(events(source, ping=0.3))).text == "data: x\n\n" * 40
+
+
+@pytest.mark.parametrize("ping", [None, 15.0])
+def test_a_stream_without_pings(ping: float | None) -> None:
+    async def source() -> AsyncIterator[str]:
+        await asyncio.sleep(0.02)
+        yield "x"
+
+    assert run(get(events(source, ping=ping))).text == "data: x\n\n"
+    assert run(get(events(source))).text == "data: x\n\n"
+
+
+def test_no_ping_while_a_send_is_under_way() -> None:
+    """The driver fails on two sends at once, and a client that reads nothing needs no ping."""
+
+    async def steps() -> None:
+        queue: asyncio.Queue[str] = asyncio.Queue()
+
+        async def source() -> AsyncIterator[str]:
+            while item := await queue.get():
+                yield item
+
+        async with exchange(events(source, ping=0.01)) as ex:
+            queue.put_nowait("a")
+            assert await ex.next_chunk() == b"data: a\n\n"
+            ex.hold()
+            queue.put_nowait("b")
+            await asyncio.sleep(0.06)
+            held = [message["body"] for message in ex.messages[1:] if message["body"]]
+            assert len(held) <= 3, held
+            ex.release()
+            while is_ping(piece := await ex.next_chunk() or b""):
+                pass
+            assert piece == b"data: b\n\n"
+            queue.put_nowait("")
+            await ex.wait()
+
+    run(steps())
+
+
+def test_a_ping_that_is_stuck_does_not_disturb_the_next_event() -> None:
+    async def steps() -> None:
+        queue: asyncio.Queue[str] = asyncio.Queue()
+
+        async def source() -> AsyncIterator[str]:
+            while item := await queue.get():
+                yield item
+
+        async with exchange(events(source, ping=0.01)) as ex:
+            while not is_ping(await ex.next_chunk() or b""):
+                pass
+            ex.hold()
+            await asyncio.sleep(0.03)
+            queue.put_nowait("a")
+            queue.put_nowait("b")
+            queue.put_nowait("")
+            await asyncio.sleep(0.03)
+            ex.release()
+            response = await ex.wait()
+            assert response.complete
+            assert parsed(response.text) == [{"data": "a"}, {"data": "b"}]
+
+    run(steps())
+
+
+def test_the_end_of_a_stream_waits_for_the_ping_under_way() -> None:
+    async def steps() -> None:
+        go = asyncio.Event()
+
+        async def source() -> AsyncIterator[str]:
+            await go.wait()
+            return
+            yield
+
+        async with exchange(events(source, ping=0.01)) as ex:
+            while not is_ping(await ex.next_chunk() or b""):
+                pass
+            ex.hold()
+            await asyncio.sleep(0.03)
+            go.set()
+            await asyncio.sleep(0.01)
+            ex.release()
+            assert (await ex.wait()).complete
+
+    run(steps())
+
+
+def test_a_plain_source_is_pinged_while_it_blocks() -> None:
+    def source() -> Iterator[str]:
+        time.sleep(PING * 4)
+        yield "x"
+
+    response = run(get(events(source, ping=PING)))
+    assert response.text.endswith("data: x\n\n") and is_ping(response.chunks[1])
+
+
+# --- Where it runs, and how it ends -----------------------------------------------------------------------------------
+
+marker: contextvars.ContextVar[str] = contextvars.ContextVar("marker")
+
+
+def test_the_source_runs_in_the_requests_task_with_pings_too() -> None:
+    tasks: set[Any] = set()
+
+    async def source() -> AsyncIterator[str]:
+        token = marker.set("set")
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                tasks.add(asyncio.current_task())
+                await asyncio.sleep(0.02)
+                yield marker.get()
+        marker.reset(token)
+
+    async def steps() -> None:
+        async with exchange(events(source, ping=0.01)) as ex:
+            await ex.next_message()
+            assert ex.task is not None
+            expected = {ex.task}
+            response = await ex.wait()
+        assert tasks == expected
+        assert response.complete and parsed(response.text) == [{"data": "set"}] * 3
+
+    run(steps())
+
+
+class Watched:
+    """An application whose source never ends, with a note of its `finally`."""
+
+    def __init__(self, ping: float | None) -> None:
+        self.ends: list[str] = []
+        self.app = events(self.source, ping=ping)
+
+    async def source(self) -> AsyncIterator[str]:
+        try:
+            yield "x"
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.005)
+            self.ends.append("finally")
+
+
+@pytest.mark.parametrize("ping", [None, 0.01])
+@pytest.mark.parametrize("delay", [0, 0.025])
+def test_a_client_that_leaves_ends_the_source(ping: float | None, delay: float) -> None:
+    async def steps() -> None:
+        watched = Watched(ping)
+        async with exchange(watched.app) as ex:
+            await ex.next_chunk()
+            await asyncio.sleep(delay)
+            await ex.disconnect()
+            await ex.wait()
+            assert watched.ends == ["finally"]
+            count = len(ex.messages)
+            await asyncio.sleep(0.03)
+            assert len(ex.messages) == count, "a ping outlived its request"
+
+    run(steps())
+
+
+@pytest.mark.parametrize("ping", [None, 0.01])
+def test_a_cancelled_request_ends_the_source(ping: float | None) -> None:
+    async def steps() -> None:
+        watched = Watched(ping)
+        async with exchange(watched.app) as ex:
+            await ex.next_chunk()
+            await asyncio.sleep(0.025)
+            ex.cancel()
+            await ex.wait()
+        assert watched.ends == ["finally"]
+
+    run(steps())
+
+
+def test_a_ping_that_cannot_be_sent_ends_the_source(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the server never tells of the leaving but by an `OSError` of `send()`."""
+
+    async def steps() -> None:
+        watched = Watched(0.01)
+        async with exchange(watched.app) as ex:
+            await ex.next_chunk()
+            ex.break_sends()
+            await ex.wait()
+        assert watched.ends == ["finally"]
+
+    run(steps())
+    assert not logged(caplog)
+
+
+def test_a_source_that_fails_is_logged_and_the_stream_incomplete(caplog: pytest.LogCaptureFixture) -> None:
+    async def source() -> AsyncIterator[str]:
+        yield "x"
+        await asyncio.sleep(0.025)
+        raise RuntimeError("broken")
+
+    response = run(request(events(source, ping=0.01)))
+    assert response.text.startswith("data: x\n\n") and not response.complete
+    assert [str(entry.exc_info[1]) for entry in logged(caplog) if entry.exc_info] == ["broken"]
+
+
+def test_many_streams_at_once_stay_apart() -> None:
+    class Root(App):
+        async def index(self, name: str) -> Any:
+            async def source() -> AsyncIterator[Any]:
+                for number in range(5):
+                    await asyncio.sleep(0.002)
+                    yield {"name": name, "number": number}
+
+            return event_stream(source(), ping=0.003)
+
+    async def steps() -> None:
+        app = Root()
+        responses = await asyncio.gather(*(get(app, f"/index/{name}") for name in range(50)))
+        for name, response in enumerate(responses):
+            seen = [json.loads(each["data"]) for each in parsed(response.text)]
+            assert seen == [{"name": str(name), "number": number} for number in range(5)]
+
+    run(steps())
+
+
+def test_an_event_stream_may_be_iterated_by_a_test_or_a_middleware() -> None:
+    async def steps() -> None:
+        _, body, _ = event_stream(iter(["a", ServerSentEvent("b", event="e")]))
+        assert [bytes(piece) async for piece in body] == [b"data: a\n\n", b"event: e\ndata: b\n\n"]
+
+    run(steps())

@@ -176,15 +176,16 @@ def test_session_is_always_there_and_empty_at_first() -> None:
 def test_a_session_can_be_replaced_as_a_whole() -> None:
     class Shop(App):
         async def fill(self) -> None:
-            self.request.session = {"user": "ada"}
+            self.request.session = {"user": self.request.query("user")}
 
         async def look(self) -> dict[str, Any]:
             return self.request.session
 
     async def main() -> None:
         browser = Browser(Shop())
-        await browser.get("/fill")
-        assert (await browser.get("/look")).json() == {"user": "ada"}
+        for user in ("ada", "bob"):
+            await browser.get(f"/fill?user={user}")
+            assert (await browser.get("/look")).json() == {"user": user}
 
     run(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import tracemalloc
@@ -913,6 +914,27 @@ def test_a_cancelled_upload_leaves_nothing_behind(kind: type[Streams], tmp_path:
             ex.cancel()
             await ex.wait()
         assert list(tmp_path.iterdir()) == []
+
+    run(main())
+
+
+@both
+def test_a_save_that_is_cancelled_at_any_moment_leaves_the_whole_file_or_nothing(
+    kind: type[Streams], tmp_path: Path
+) -> None:
+    async def main() -> None:
+        content = b"x" * (MIB + 1)
+        for moment in range(25):
+            app = kind(lambda upload: upload.save(tmp_path / "x"))
+            async with exchange(app, "POST", headers=HEADERS, body=encode_multipart([file(content)])) as ex:
+                await asyncio.sleep(moment * 0.0002)
+                ex.cancel()
+                await ex.wait()
+            assert [entry.name for entry in tmp_path.iterdir()] in ([], ["x"])
+            if (tmp_path / "x").exists():
+                assert (tmp_path / "x").read_bytes() == content
+                (tmp_path / "x").unlink()
+        gc.collect()  # a file that was left open is a ResourceWarning, and that an error
 
     run(main())
 

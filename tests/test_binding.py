@@ -587,7 +587,7 @@ BAD_TEXTS: list[tuple[Any, str, str]] = [
         (float, text, "float")
         for text in ("x", "nan", "NaN", "inf", "-inf", "Infinity", "1e999", "1_0.5", " 1.5", "1,5")
     ],
-    *[(float, text, "float") for text in (".", "e5", "1e", "0x1p3", "１.５", "1.5\n", "٣")],
+    *[(float, text, "float") for text in ("1,5", ".", "e5", "1e", "0x1p3", "１.５", "1.5\n", "٣")],
     *[(bool, text, "bool") for text in ("x", "2", "y", "tru", "wahr", " true", "１")],
     *[(Decimal, text, "Decimal") for text in ("x", "NaN", "sNaN", "Infinity", "-inf", "1_0", " 1", "٣", "１")],
     (Decimal, "1e99999999999999999999", "Decimal"),
@@ -839,27 +839,29 @@ def test_an_unknown_or_unresolvable_annotation_leaves_the_value_alone(annotation
 
 
 def test_one_annotation_that_cannot_be_resolved_does_not_disturb_the_others():
-    def handler(self, a: "Elsewhere", b: "int", c: "NoSuchName"):
+    def handler(self, a: "Elsewhere", b: "int", c: "NoSuchName"):  # noqa: F821
         return a, b, c
 
     assert bound(handler, "/handler?a=1&b=2&c=3") == ("1", 2, "3")
 
 
+ELSEWHERE = """
+def decorate(function):
+    async def wrapper(self, *args):
+        return await function(self, *args)
+    return wrapper
+"""
+
+
 def test_annotations_as_text_are_resolved_where_the_wrapped_function_is_defined():
-    def decorated(function):
-        names: dict[str, Any] = {}
-        exec(
-            "def decorate(function):\n async def wrapper(self, *args):\n  return await function(self, *args)\n return wrapper",
-            names,
-        )
-        return functools.wraps(function)(names["decorate"](function))
+    other_module: dict[str, Any] = {}
+    exec(ELSEWHERE, other_module)
 
-    class Textual(App):
-        @decorated
-        async def index(self, color: "Color"):
-            return color.name
+    async def index(self, color: "Color"):
+        return color.name
 
-    assert ask(Textual(), "/blue") == (200, "BLUE")
+    wrapped = functools.wraps(index)(other_module["decorate"](index))
+    assert ask(type("Textual", (App,), {"index": wrapped})(), "/blue") == (200, "BLUE")
 
 
 resolved: list[str] = []

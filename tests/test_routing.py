@@ -463,6 +463,7 @@ class Catcher(App):
         ("/ws-room", '["ws-room","-"]'),
         ("/index/x", '["x","-"]'),
         ("/greet", "greet"),
+        ("//x", '["","x"]'),
     ],
 )
 def test_on_a_miss_index_gets_all_segments_when_it_takes_path_parameters(target, text):

@@ -93,9 +93,11 @@ _THREADS: Final = 40
 _EXPIRE_STEP: Final = 100  # expired sessions that one call removes at most, so that none of them pauses the loop
 _THREAD_PARSE_SIZE: Final = 2**18  # a urlencoded form larger than this is parsed off the loop
 
-_HTML: Final = b"text/html; charset=utf-8"
-_TEXT: Final = b"text/plain; charset=utf-8"
-_JSON: Final = b"application/json"
+_ABSENT: Final[Any] = object()
+
+_HTML: Final = (b"content-type", b"text/html; charset=utf-8")
+_TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
+_JSON: Final = (b"content-type", b"application/json")
 
 
 # ---------------------------------------------------------------------------------------------------------------------------
@@ -151,7 +153,7 @@ def _status_text(status: int) -> str:
 def _error(status: int, detail: str = "") -> HTTPError:
     """Return one of the framework's own errors: short plain text, which never repeats what the client sent."""
     text = _status_text(status)
-    return HTTPError(status, f"{text}: {detail}" if detail else text, [("content-type", _TEXT)])
+    return HTTPError(status, f"{text}: {detail}" if detail else text, [_TEXT])
 
 
 def _is_stray(error: BaseException) -> bool:
@@ -241,6 +243,9 @@ def _dump_json(value: Any) -> bytes:
         return _encode(_plain(value)).encode()
 
 
+_BIG_INTEGER = re.compile(rb"[0-9]{19}")  # orjson makes a float of one that has no place in 64 bits
+
+
 def _load_json(body: bytes) -> Any:
     """Parse JSON (RFC 8259) strictly.
 
@@ -250,7 +255,7 @@ def _load_json(body: bytes) -> Any:
     """
     orjson = _orjson()
     try:
-        if orjson is not None:
+        if orjson is not None and not _BIG_INTEGER.search(body):
             return orjson.loads(body)
         value = _decode(body.decode())
         if b"\\ud" in body.lower():
@@ -545,6 +550,7 @@ class _BodyReader:
                     while not piece and not self.ended:
                         piece = await self._message()
             except TimeoutError:
+                self.announced = False  # nothing more is to come
                 raise _error(408) from None
         _check_size(self.size, self.limit)
         return piece
@@ -948,49 +954,32 @@ class Request:
     """
 
     __slots__ = (
-        "__dict__",
-        "__weakref__",
-        "_boundary",
-        "_content_type",
-        "_cookie_header",
-        "_files",
-        "_form",
-        "_handler",
-        "_headers",
-        "_json",
-        "_mount",
-        "_multipart",
-        "_query",
-        "_reader",
-        "_receive",
-        "_session",
-        "_settings",
-        "method",
-        "path_params",
-        "route_handler",
-        "scope",
-    )
+        "__dict__", "__weakref__", "_boundary", "_handler", "_reader", "_receive", "_session", "_settings", "method",
+        "path_params", "route_handler", "scope",
+    )  # fmt: skip
 
-    def __init__(self, scope: _Scope) -> None:
+    # What a plain request never needs stays on the class until it is set.
+    _mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
+    _multipart: _MultipartForm | None = None
+    _cookie_header = b""
+    _content_type = b""
+    _query: dict[str, list[str]] | None = None
+    _form: dict[str, list[str]] | None = None
+    _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
+    _json: Any = _ABSENT
+    _headers: dict[str, str] | None = None
+
+    def __init__(self, scope: _Scope, _receive: _Receive | None = None, _settings: _Settings = _DEFAULTS) -> None:
         self.scope = scope
         self.method: str = scope.get("method") or "GET"
         self.path_params: list[str] = []
         self.route_handler: str | None = None
-        self._settings: _Settings = _DEFAULTS
-        self._receive: _Receive | None = None
-        self._reader: _BodyReader | None = None  # made where a body is announced or asked for
         self._handler: _Handler | None = None
-        self._cookie_header = b""
-        self._content_type = b""
+        self._reader: _BodyReader | None = None  # made where a body is announced or asked for
         self._boundary: bytes | None = None  # of a multipart body that is still on the wire
-        self._multipart: _MultipartForm | None = None
-        self._query: dict[str, list[str]] | None = None
-        self._form: dict[str, list[str]] | None = None
-        self._files: dict[str, list[UploadedFile]] = _NO_FILES
-        self._json: Any = _ABSENT
-        self._headers: dict[str, str] | None = None
         self._session: _Session | None = None
-        self._mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
+        self._receive = _receive
+        self._settings = _settings
 
     @property
     def query_params(self) -> dict[str, list[str]]:
@@ -1107,24 +1096,13 @@ class Request:
             self._reader = _BodyReader(self._receive, self._settings.body_timeout)
         return self._reader
 
-    def _scan_headers(self) -> bool:
-        """Look through the headers once for what matters before the handler; return whether anything does."""
-        found: list[tuple[bytes, bytes]] | None = None
-        for name, value in self.scope.get("headers") or ():
-            if name in _WANTED_HEADERS:
-                if found is None:
-                    found = []
-                found.append((name, value))
-        if found is not None:
-            self._note_headers(found)
-        return found is not None
-
-    def _note_headers(self, found: list[tuple[bytes, bytes]]) -> None:
+    def _note_headers(self) -> None:
         """Take note of the cookie, and of the announced body: its length and its media type (RFC 9110 section 8.3.1)."""
         wanted: dict[bytes, bytes] = {}
-        for name, value in found:
-            separator = b"; " if name == b"cookie" else b", "
-            wanted[name] = wanted[name] + separator + value if name in wanted else value
+        for name, value in self.scope["headers"]:
+            if name in _WANTED_HEADERS:
+                separator = b"; " if name == b"cookie" else b", "
+                wanted[name] = wanted[name] + separator + value if name in wanted else value
         self._cookie_header = wanted.pop(b"cookie", b"")
         if not wanted:
             return
@@ -1415,7 +1393,6 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _COOKIE_VALUE = re.compile(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"')  # RFC 6265 section 4.1.1
 _COOKIE_ATTRIBUTE = re.compile(r"[ -:<-~]*")
-_DEFAULT_TYPES = frozenset({_HTML, _TEXT, _JSON})
 _SAME_SITE = frozenset({"Strict", "Lax", "None"})
 _LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"  # what RFC 3986 lets stand in a URL, and the percent sign: nothing is encoded twice
 
@@ -1495,13 +1472,9 @@ def delete_cookie(
     return key, f"{text}; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
 
 
-class _Response(NamedTuple):
-    """One response, never changed: what a handler returned, put in order."""
-
-    status: int
-    body: Any  # str, bytes, None, or what is streamed
-    kind: bytes | None  # the content type, where the handler chose none of its own
-    headers: tuple[_Pair, ...]
+# One response, never changed: its status, its body (text, bytes, None, or what is streamed), the content type that goes with
+# the body where the handler chose none of its own, and the handler's headers. A plain tuple: nothing is cheaper to make.
+_Response = tuple[int, Any, tuple[bytes, bytes] | None, tuple[_Pair, ...]]
 
 
 def _response(result: Any) -> _Response:
@@ -1512,10 +1485,8 @@ def _response(result: Any) -> _Response:
     """
     if type(result) is tuple:
         return _response_of_tuple(typing.cast("tuple[Any, ...]", result))
-    if result is None:
-        return _Response(204, None, None, ())
     body, kind = _body(result)
-    return _Response(200, body, kind, ())
+    return 204 if result is None else 200, body, kind, ()
 
 
 def _response_of_tuple(result: tuple[Any, ...]) -> _Response:
@@ -1526,7 +1497,7 @@ def _response_of_tuple(result: tuple[Any, ...]) -> _Response:
         raise ValueError(f"a response status must be an int from 100 to 999, not {status!r}")
     body, kind = _body(result[1])
     headers: Any = result[2] if len(result) == 3 and result[2] is not None else ()
-    return _Response(int(status), body, kind, _pairs(headers))
+    return int(status), body, kind, _pairs(headers)
 
 
 def _pairs(headers: Any) -> tuple[_Pair, ...]:
@@ -1534,13 +1505,15 @@ def _pairs(headers: Any) -> tuple[_Pair, ...]:
     return tuple([(name, value if isinstance(value, (str, bytes)) else str(value)) for name, value in pairs])
 
 
-def _body(body: Any) -> tuple[Any, bytes | None]:
-    """Return a body as it is sent or streamed, and its default content type."""
-    if isinstance(body, (str, bytes)):
+def _body(body: Any) -> tuple[Any, tuple[bytes, bytes] | None]:
+    """Return a body as it is sent or streamed, and the header of its default content type."""
+    if isinstance(body, (dict, list)):
+        return _dump_json(body), _JSON
+    if isinstance(body, str) or type(body) is bytes:
         return body, _HTML
     if body is None:
         return None, None
-    if isinstance(body, (bytearray, memoryview)):
+    if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(body), _HTML
     if hasattr(body, "__aiter__") or hasattr(body, "__next__"):
         return body, _HTML
@@ -1565,33 +1538,56 @@ def _encoded_headers(pairs: Iterable[_Pair]) -> Iterator[tuple[bytes, bytes]]:
         yield raw_name, raw_value
 
 
+_lengths: dict[int, tuple[bytes, bytes]] = {}  # a cache: most bodies are short, and their headers are the same again and again
+
+
+def _content_length(length: int) -> tuple[bytes, bytes]:
+    pair = b"content-length", b"%d" % length
+    if length < 4096:
+        _lengths[length] = pair
+    return pair
+
+
 def _start_message(response: _Response, method: str) -> tuple[_Message, bytes]:
     """Return the message that starts a response, with a fresh header list, and the bytes of a body that is not streamed."""
     status, body, kind, extra = response
-    payload: bytes = body if type(body) is bytes else body.encode() if isinstance(body, str) else b""
-    headers: list[tuple[bytes, bytes]] = []
-    streamed = not payload and _is_streamed(body)
-    empty = status < 200 or status in (204, 304)  # RFC 9110 section 6.4.1
-    if extra:
-        dropped = () if streamed and not empty else (b"content-length",)
-        headers += [pair for pair in _encoded_headers(extra) if pair[0] not in dropped]
-        types = [pair for pair in headers if pair[0] == b"content-type"]
-        if types:
-            kind = types[0][1]
-            headers = [pair for pair in headers if pair[0] != b"content-type"]
-    if kind is not None and not (empty and kind in _DEFAULT_TYPES):
-        headers.insert(0, (b"content-type", kind))
-    if not streamed and not empty:
-        headers.append((b"content-length", b"%d" % len(payload)))
+    payload: bytes | None = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else None
+    headers: list[tuple[bytes, bytes] | None]
+    if status == 200 and payload is not None and not extra:
+        headers = [kind, _lengths.get(len(payload)) or _content_length(len(payload))]
+    else:
+        headers = _unusual_headers(response, payload)
     start = {"type": "http.response.start", "status": status, "headers": headers}
-    return start, b"" if empty or method == "HEAD" else payload
+    return start, b"" if payload is None or method == "HEAD" or _has_no_body(status) else payload
+
+
+def _has_no_body(status: int) -> bool:
+    return status < 200 or status == 204 or status == 304  # RFC 9110 section 6.4.1
+
+
+def _unusual_headers(response: _Response, payload: bytes | None) -> list[Any]:
+    status, body, kind, extra = response
+    empty = _has_no_body(status)
+    own = list(_encoded_headers(extra))
+    types = [pair for pair in own if pair[0] == b"content-type"]
+    headers = types[:1] if types or kind is None or empty else [kind]
+    is_stream = payload is None and body is not None and not empty
+    dropped = {b"content-type"} if is_stream else _FRAMEWORK_HEADERS
+    headers += [pair for pair in own if pair[0] not in dropped]
+    if not empty and not is_stream:
+        headers.append(_content_length(len(payload or b"")))
+    return headers
+
+
+_FRAMEWORK_HEADERS = frozenset({b"content-type", b"content-length"})
 
 
 def _header_list(response: _Response) -> list[tuple[str, str]]:
     """Return the headers as text, the content type first: what an ``after_request`` may append to."""
-    pairs = [(_as_str(name).lower(), _as_str(value)) for name, value in response.headers]
-    if response.kind is not None and all(name != "content-type" for name, _ in pairs):
-        pairs.insert(0, ("content-type", response.kind.decode()))
+    _, _, kind, headers = response
+    pairs = [(_as_str(name).lower(), _as_str(value)) for name, value in headers]
+    if kind is not None and not _content_types(pairs):
+        pairs.insert(0, (_as_str(kind[0]), _as_str(kind[1])))
     return pairs
 
 
@@ -1599,20 +1595,23 @@ def _as_str(text: str | bytes) -> str:
     return text.decode("latin-1") if isinstance(text, bytes) else text
 
 
+def _content_types(headers: Iterable[_Pair]) -> list[str]:
+    return [_as_str(value) for name, value in headers if _as_str(name).lower() == "content-type"]
+
+
 def _changed(response: _Response, changes: dict[str, Any], headers: list[tuple[str, str]]) -> _Response:
     """Return the response with what an ``after_request`` returned, and with the header list that it may have appended to."""
-    status = changes.get("status_code", response.status)
-    new = _response_of_tuple((status, changes.get("body", response.body), changes.get("headers", headers)))
+    status, body, default, _ = response
+    status, body, kind, pairs = _response_of_tuple(
+        (changes.get("status_code", status), changes.get("body", body), changes.get("headers", headers))
+    )
+    if "headers" in changes and not _content_types(pairs):
+        pairs += tuple(pair for pair in _header_list(response) if pair[0] == "content-type")
     if "body" not in changes:
-        new = new._replace(kind=response.kind)
-    types = [_as_str(value) for name, value in new.headers if _as_str(name).lower() == "content-type"]
-    if not types and "headers" in changes:
-        kept = tuple(pair for pair in _header_list(response) if pair[0] == "content-type")
-        new = new._replace(headers=kept + new.headers)
-        types = [value for _, value in kept]
-    if "body" in changes and types and types[0].encode("latin-1", "replace") == response.kind:  # the old body's default
-        new = new._replace(headers=tuple(p for p in new.headers if _as_str(p[0]).lower() != "content-type"))
-    return new
+        kind = default
+    elif default is not None and _content_types(pairs) == [_as_str(default[1])]:  # it went with the old body
+        pairs = tuple(pair for pair in pairs if _as_str(pair[0]).lower() != "content-type")
+    return status, body, kind, pairs
 
 
 # ---------------------------------------------------------------------------------------------------------------------------
@@ -1780,7 +1779,7 @@ class _Stream:
             await self._begin()
             sending = False
             async for item in chunks:
-                if self._gone:  # it has swallowed the cancellation
+                if self._gone or (self._reader is not None and self._reader.gone):  # it has swallowed what told it so
                     break
                 if piece := encode(item):
                     sending = True
@@ -1864,9 +1863,6 @@ class _Stream:
 # Handlers and binding
 # ---------------------------------------------------------------------------------------------------------------------------
 
-_ABSENT: Final[Any] = object()
-_NO_FILES: Final[dict[str, list[UploadedFile]]] = {}
-_NO_KEYWORDS: Final[dict[str, Any]] = {}
 _SESSION_MARK: Final = object()
 
 FromSession = Annotated[Any, _SESSION_MARK]
@@ -2144,7 +2140,6 @@ class _Binder:
                 self._taken.add(one.name)
         path = [one for one in self._positional if one.in_path]
         self.takes: float = float("inf") if self._star is not None else len(path)
-        # How many path segments, as they are, make all the arguments; -1: it takes more than that to make them.
         as_they_are = path == self._positional and all(one.kind.text is None and not one.kind.many for one in path)
         self.direct = len(path) if as_they_are and not (self._star or self._keywords or self._rest) else -1
         self.may_stream = not self._rest and any(one.takes_file() for one in self._positional + self._keywords)
@@ -2156,8 +2151,6 @@ class _Binder:
             HTTPError: 404 for too many segments or one that does not convert; 400, 401 as `_Parameter` says.
         """
         segments: Sequence[Any] = request.path_params
-        if len(segments) == self.direct:
-            return segments, _NO_KEYWORDS
         if len(segments) > self.takes:
             raise _error(404)
         arguments: list[Any] = []
@@ -2238,7 +2231,7 @@ class _Handler:
         is_socket: Whether it is called with a WebSocket.
     """
 
-    __slots__ = ("_binder", "_leading", "call", "function", "is_async", "is_generator", "methods", "name")
+    __slots__ = ("_binder", "_leading", "call", "direct", "function", "is_async", "is_generator", "methods", "name")
 
     def __init__(self, name: str, member: Any, owner: type[App], *, is_socket: bool) -> None:
         function: Any = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
@@ -2253,6 +2246,7 @@ class _Handler:
         self.methods: frozenset[str] | None = marked or getattr(function, "_micropie_methods", None)
         self.is_async = inspect.iscoroutinefunction(function)
         self.is_generator = inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function)
+        self.direct = -1  # how many path segments, as they are, make all the arguments of an async handler; -1: none do
         self._leading = (not isinstance(member, staticmethod)) + is_socket
         self._binder: _Binder | None = None
 
@@ -2261,6 +2255,8 @@ class _Handler:
         """How it gets its arguments; made at first use, when the names in its annotations are all there."""
         if self._binder is None:
             self._binder = _Binder(self.function, self._leading)
+            if self.is_async and self.methods is None:
+                self.direct = self._binder.direct
         return self._binder
 
     @property
@@ -2279,6 +2275,14 @@ class _Handler:
         return await result if inspect.isawaitable(result) else result
 
 
+def _wrong_method(method: str, allowed: frozenset[str]) -> HTTPError:
+    """Return what answers a method that a handler does not take (RFC 9110 section 15.5.6); OPTIONS asks for just that."""
+    headers = [("allow", ", ".join([*sorted(allowed - {"OPTIONS"}), "OPTIONS"]))]
+    if method == "OPTIONS":
+        return HTTPError(204, headers=headers)
+    return HTTPError(405, _status_text(405), [_TEXT, *headers])
+
+
 def _handlers(owner: type[App], *, is_socket: bool) -> dict[str, _Handler]:
     """Return what the bodies of a class, its bases and its mixins define as functions, by name; App itself defines none."""
     members: dict[str, Any] = {}
@@ -2293,34 +2297,28 @@ def _handlers(owner: type[App], *, is_socket: bool) -> dict[str, _Handler]:
     }
 
 
-def _find_handler(routes: dict[str, _Handler], segments: list[str]) -> tuple[_Handler | None, list[str]]:
-    """Return the handler that a path names, and the segments that are its arguments."""
-    if not segments:
-        return routes.get("index"), segments
-    first = segments[0]
-    handler = routes.get(first)
-    if handler is None and ("-" in first or "." in first):
-        handler = routes.get(first.replace("-", "_").replace(".", "_"))
-    if handler is not None:
-        return handler, segments[1:]
-    index = routes.get("index")
-    if index is not None and index.binder.takes and not first.startswith("_"):
-        return index, segments
+def _fallback(routes: dict[str, _Handler], segments: list[str]) -> tuple[_Handler | None, list[str]]:
+    """Return the handler for a path whose first segment is no handler's name, and the segments that are its arguments."""
+    if segments:
+        handler = routes.get("/" + segments[0].replace("-", "_").replace(".", "_"))
+        if handler is not None:
+            return handler, segments[1:]
+        index = routes.get("/")
+        if index is not None and not segments[0].startswith("_") and index.binder.takes:
+            return index, segments
     return None, segments
+
+
+def _route_table(handlers: dict[str, _Handler], prefix: str) -> dict[str, _Handler]:
+    """Return the handlers that a path can name, by that path: ``/`` for index, ``/name`` for all."""
+    names = {name.removeprefix(prefix): handler for name, handler in handlers.items() if name.startswith(prefix)}
+    routes = {"/" + name: handler for name, handler in names.items() if name and not name.startswith("_")}
+    return {**routes, "/": routes["/index"]} if "/index" in routes else routes
 
 
 # ---------------------------------------------------------------------------------------------------------------------------
 # Paths, cookies and content types
 # ---------------------------------------------------------------------------------------------------------------------------
-
-
-def _split(path: str) -> list[str]:
-    """Return the segments of a path; one trailing slash is ignored."""
-    segments = path.split("/")
-    del segments[0]
-    if segments and not segments[-1]:
-        segments.pop()
-    return segments
 
 
 def _root(scope: _Scope) -> str:
@@ -2335,7 +2333,10 @@ def _repeats_root(path: str, root: str) -> bool:
 
 
 def _segments(scope: _Scope) -> list[str]:
-    """Return the segments of a path for which `_split` is not enough: under a root path, not ASCII, or with an encoded slash.
+    """Split a path that takes care: one below a root path, one that is not ASCII, one with an encoded slash.
+
+    Returns:
+        What stands before the first slash, and the segments after it.
 
     Raises:
         HTTPError: 400, the path is not UTF-8.
@@ -2354,8 +2355,12 @@ def _segments(scope: _Scope) -> list[str]:
     root = _root(scope)
     skipped = root.count("/") if root and _repeats_root(path, root) else 0
     if b"%2f" in raw.lower() and decoded == path:
-        return [urllib.parse.unquote(segment) for segment in _split(raw.decode("ascii", "replace"))[skipped:]]
-    return _split(path)[skipped:]
+        segments = [urllib.parse.unquote(segment) for segment in raw.decode("ascii", "replace").split("/")]
+    else:
+        segments = path.split("/")
+    if not segments[-1]:
+        segments.pop()
+    return segments[skipped:]
 
 
 def _session_ids(cookie_header: bytes) -> list[str]:
@@ -2375,9 +2380,11 @@ def _boundary(content_type: bytes) -> bytes:
     return boundary
 
 
+_LOOPBACK = re.compile(r"(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?|::1", re.IGNORECASE)
+
+
 def _is_loopback(host: str) -> bool:
-    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.rpartition(":")[0] or host
-    return name == "localhost" or name.endswith(".localhost") or name == "::1" or re.fullmatch(r"127(\.\d+){3}", name) is not None
+    return _LOOPBACK.fullmatch(host) is not None
 
 
 # ---------------------------------------------------------------------------------------------------------------------------
@@ -2413,7 +2420,7 @@ class App:
         session_backend: Where sessions are kept.
     """
 
-    _routes: dict[str, _Handler] = {}  # by path segment
+    _routes: dict[str, _Handler] = {}  # by path
     _functions: dict[str, _Handler] = {}  # by name, private ones included
     _socket_routes: dict[str, _Handler] = {}
     _socket_functions: dict[str, _Handler] = {}
@@ -2449,6 +2456,7 @@ class App:
         self._allowed_origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
         self._settings = _Settings(max_body_size, max_upload_size, max_form_field_size, body_timeout)
         self._env: Any = None
+        self._routes = type(self)._routes  # found faster here, at every request
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Work out the route tables of a subclass.
@@ -2463,14 +2471,8 @@ class App:
         cls._socket_functions = _handlers(cls, is_socket=True)
         for name in _RESERVED & cls._functions.keys():
             raise TypeError(f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own")
-        cls._routes = {
-            name: handler for name, handler in cls._functions.items() if not name.startswith("_")
-        }
-        cls._socket_routes = {
-            name[3:]: handler
-            for name, handler in cls._socket_functions.items()
-            if name.startswith("ws_") and name[3:] and name[3] != "_"
-        }
+        cls._routes = _route_table(cls._functions, "")
+        cls._socket_routes = _route_table(cls._socket_functions, "ws_")
 
     def __getattr__(self, name: str) -> NoReturn:
         """Explain the absence of what ``__init__`` sets; Python calls this only for names that are not there."""
@@ -2534,8 +2536,7 @@ class App:
     # HTTP, in the order in which things happen to a request
 
     async def _asgi_app_http(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        request = Request(scope)
-        request._receive = receive
+        request = Request(scope, receive, self._settings)
         token = current_request.set(request)
         try:
             response = await self._answer(request)
@@ -2565,7 +2566,12 @@ class App:
             if response is None:
                 if request._mount is not None:
                     return None
-                response = await self._respond(request)
+                handler = request._handler
+                if handler is not None and len(request.path_params) == handler.direct and request._boundary is None:
+                    result = await handler.call(self, *request.path_params)
+                else:
+                    result = await self._respond(request, handler)
+                response = (200, result, _HTML, ()) if type(result) is str else _response(result)
         except BaseException as error:
             response = self._failed(request, error)
         if passed:
@@ -2576,27 +2582,44 @@ class App:
 
     def _open(self, request: Request, routes: dict[str, _Handler]) -> bool:
         """Find the handler, and look through the headers; return whether there is a session or a body to load."""
-        request._settings = self._settings
         scope = request.scope
-        path: str = scope["path"]
-        if path.isascii() and not scope.get("root_path") and b"%2" not in (scope.get("raw_path") or b""):
-            segments = _split(path)
-        else:
-            segments = _segments(scope)
-        if self.mounts:
-            request._mount = self._mounted(scope, segments)
-        query = scope.get("query_string")
-        if query:
-            _count_fields(query)
-        handler, request.path_params = _find_handler(routes, segments)
+        handler = routes.get(scope["path"])  # most often a handler without arguments, or one that takes them from elsewhere
+        if handler is None or scope.get("root_path") or self.mounts:
+            handler = self._find(request, routes)
         if handler is not None:
             request._handler = handler
             request.route_handler = handler.name
-        return request._scan_headers()
+        query = scope.get("query_string")
+        if query:
+            _count_fields(query)
+        for pair in scope.get("headers") or ():
+            if pair[0] in _WANTED_HEADERS:
+                request._note_headers()
+                return True
+        return False
+
+    def _find(self, request: Request, routes: dict[str, _Handler]) -> _Handler | None:
+        """Find the handler, or the mounted app, by the segments of the path."""
+        scope = request.scope
+        path: str = scope["path"]
+        if scope.get("root_path") or not path.isascii() or len(scope.get("raw_path") or path) != len(path):
+            segments = _segments(scope)
+        else:
+            segments = path.split("/")
+            if not segments[-1]:  # one trailing slash is ignored
+                segments.pop()
+        if self.mounts:
+            request._mount = self._mounted(scope, segments)
+        handler = routes.get("/" + segments[1] if len(segments) > 1 else "/")
+        if handler is not None:
+            request.path_params = segments[2:]
+            return handler
+        handler, request.path_params = _fallback(routes, segments[1:])
+        return handler
 
     def _mounted(self, scope: _Scope, segments: list[str]) -> tuple[_ASGIApp, _Scope] | None:
         """Return the app of the longest prefix that the path begins with, and the scope it is called with."""
-        path = "".join(["/" + segment.replace("/", "%2F") for segment in segments])
+        path = "".join(["/" + segment.replace("/", "%2F") for segment in segments[1:]])
         prefixes = [prefix for prefix in self.mounts if _repeats_root(path, prefix.rstrip("/"))]
         if not prefixes:
             return None
@@ -2641,32 +2664,25 @@ class App:
             answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
             if answer is not None:
                 return _response_of_tuple((answer.get("status_code", 200), answer.get("body"), answer.get("headers")))
+        self._choose(request, self._functions)
         return None
 
-    async def _respond(self, request: Request) -> _Response:
-        """Find the handler that was chosen, bind its arguments and call it."""
-        handler = self._chosen(request, self._functions)
+    def _choose(self, request: Request, functions: dict[str, _Handler]) -> None:
+        """Let a middleware have put another handler in place of the one that the path names."""
+        name = request.route_handler
+        if request._handler is None or request._handler.name != name:
+            request._handler = functions.get(name) if name is not None else None
+
+    async def _respond(self, request: Request, handler: _Handler | None) -> Any:
+        """Read a multipart form, bind the handler's arguments, and call it."""
         if handler is None:
             raise _error(404)
         if handler.methods is not None and request.method not in handler.methods:
-            return self._wrong_method(request, handler.methods)
+            raise _wrong_method(request.method, handler.methods)
         if request._boundary is not None:
             await self._read_form(request, handler, request._boundary)
         arguments, keywords = handler.binder.bind(request)
-        return _response(await handler.run(self, arguments, keywords))
-
-    def _chosen(self, request: Request, functions: dict[str, _Handler]) -> _Handler | None:
-        """Return the handler that the path named, or the one that a middleware has put in its place."""
-        handler, name = request._handler, request.route_handler
-        if handler is not None and handler.name == name:
-            return handler
-        return functions.get(name) if name is not None else None
-
-    def _wrong_method(self, request: Request, allowed: frozenset[str]) -> _Response:
-        headers = [("allow", ", ".join([*sorted(allowed - {"OPTIONS"}), "OPTIONS"]))]
-        if request.method == "OPTIONS":
-            return _response_of_tuple((204, None, headers))
-        return _response_of_tuple((405, _status_text(405), [("content-type", _TEXT), *headers]))
+        return await handler.run(self, arguments, keywords)
 
     async def _read_form(self, request: Request, handler: _Handler, boundary: bytes) -> None:
         """Take in a multipart form: all of it, or as far as its handler needs before it can read a file as it comes."""
@@ -2684,31 +2700,32 @@ class App:
 
     async def _after(self, request: Request, response: _Response, passed: Sequence[HttpMiddleware]) -> _Response:
         for middleware in tuple(reversed(passed)):
-            before = response
+            status, body, _, _ = response
             try:
                 headers = _header_list(response)
-                result = await middleware.after_request(request, response.status, response.body, headers)
+                result = await middleware.after_request(request, status, body, headers)
                 response = _changed(response, _checked_dict(result, _RESPONSE_KEYS, middleware) or {}, headers)
             except BaseException as error:
                 response = self._failed(request, error)
-            if response.body is not before.body:
-                await _discard(before.body)
+            if response[1] is not body:
+                await _discard(body)
         return response
 
     async def _finish_session(self, request: Request, session: _Session, response: _Response) -> _Response:
         """Save what the request made of its session, and add the headers that follow from it."""
-        headers = [("vary", "Cookie")]
-        if response.status < 500:
+        extra: list[_Pair] = [("vary", "Cookie")]
+        if response[0] < 500:
             try:
                 session_id = await session.commit(self.session_backend, self._session_timeout)
                 if session_id is not None:
-                    headers.append(self._session_cookie(request, session_id))
-                    if all(_as_str(name).lower() != "cache-control" for name, _ in response.headers):
-                        headers.append(("cache-control", "no-store"))
+                    extra.append(self._session_cookie(request, session_id))
+                    if all(_as_str(name).lower() != "cache-control" for name, _ in response[3]):
+                        extra.append(("cache-control", "no-store"))
             except BaseException as error:
-                await _discard(response.body)
+                await _discard(response[1])
                 response = self._failed(request, error)
-        return response._replace(headers=(*response.headers, *headers))
+        status, body, kind, headers = response
+        return status, body, kind, (*headers, *extra)
 
     def _session_cookie(self, request: Request, session_id: str) -> tuple[str, str]:
         """Return the header that sets the session cookie, or expires it where the id is ``""``."""
@@ -2731,10 +2748,8 @@ class App:
             raise error
         if isinstance(error, HTTPError):
             try:
-                if error.body is None:
-                    own = _response_of_tuple((error.status, _status_text(error.status), error.headers))
-                    return own._replace(kind=_TEXT)
-                return _response_of_tuple((error.status, error.body, error.headers))
+                status, body, kind, headers = _response_of_tuple((error.status, error.body, error.headers))
+                return (status, _status_text(status), _TEXT, headers) if body is None else (status, body, kind, headers)
             except Exception as malformed:
                 error = malformed
         if not _is_stray(error):
@@ -2745,22 +2760,25 @@ class App:
             import traceback
 
             body = "".join(traceback.format_exception(error))
-        return _Response(500, body, _TEXT, ())
+        return 500, body, _TEXT, ()
 
     async def _deliver(self, request: Request, response: _Response, send: _Send) -> None:
         """Write the response: the one place that does."""
         try:
             start, payload = _start_message(response, request.method)
         except Exception as error:  # text that has no UTF-8, headers that are no pairs
-            await _discard(response.body)
+            await _discard(response[1])
             response = self._failed(request, error)
             start, payload = _start_message(response, request.method)
-        if _is_streamed(response.body):
-            if request.method != "HEAD" and response.status >= 200 and response.status not in (204, 304):
-                ping = response.body.ping if isinstance(response.body, _EventStream) else None
-                await _Stream(send, request._body_reader(), ping).run(start, response.body)
+        body = response[1]
+        if request._reader is not None and request._reader.gone:
+            await _discard(body)
+            return
+        if not payload and _is_streamed(body):
+            if request.method != "HEAD" and response[0] >= 200 and response[0] not in (204, 304):
+                await _Stream(send, request._body_reader(), getattr(body, "ping", None)).run(start, body)
                 return
-            await _discard(response.body)
+            await _discard(body)
         if request._reader is not None:
             await request._reader.drain()
         try:
@@ -2793,7 +2811,7 @@ class App:
     # WebSocket, in the order in which things happen to a connection
 
     async def _asgi_app_websocket(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        request = WebSocketRequest(scope)
+        request = WebSocketRequest(scope, None, self._settings)
         socket = WebSocket(receive, send)
         socket.subprotocols = list(scope.get("subprotocols") or ())
         socket._on_accept = functools.partial(self._handshake_headers, request, socket)
@@ -2855,7 +2873,8 @@ class App:
                 return
 
     async def _converse(self, request: WebSocketRequest, socket: WebSocket) -> None:
-        handler = self._chosen(request, self._socket_functions)
+        self._choose(request, self._socket_functions)
+        handler = request._handler
         if handler is None:
             await socket.close(1008)
             return
@@ -3022,13 +3041,12 @@ async def _run_hook(handler: Callable[[], Any]) -> str | None:
 # ---------------------------------------------------------------------------------------------------------------------------
 
 
-def _describe(prefix: str, segment: str, handler: _Handler) -> list[str]:
+def _describe(prefix: str, path: str, handler: _Handler) -> list[str]:
     """Return one line of the route list: path, methods, parameters, HTTP or WebSocket, place in the source."""
     methods = ", ".join(sorted(handler.methods)) if handler.methods else "any"
     code = inspect.unwrap(handler.function).__code__
     parameters = ", ".join(str(parameter) for parameter in handler.parameters)
     place = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}"
-    path = "/" if segment == "index" else f"/{segment}"
     return [path, "-" if prefix else methods, f"({parameters})", "WebSocket" if prefix else "HTTP", place]
 
 

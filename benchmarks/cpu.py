@@ -47,7 +47,7 @@ def _calibrate(peer: Peer, workload: str, seconds: float) -> int:
     """Find how many requests take about so many seconds; this also warms everything up."""
     count = 1
     while True:
-        spent = peer.ask("cpu", workload=workload, count=count)["seconds"]
+        spent: float = peer.ask("cpu", workload=workload, count=count)["seconds"]
         if spent >= seconds / 4 or count >= 1_000_000:
             return max(1, round(count * seconds / max(spent, 1e-6)))
         count *= 4

@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.workloads import EVENTS, FIRST_EVENT, WORKLOADS, Answer, Message, Workload
 
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+Held = list[tuple["Exchange", asyncio.Task[None]]]
 _TIMEOUT = 60.0
 
 
@@ -172,9 +173,9 @@ async def drive_socket(app: App, workload: Workload, count: int) -> None:
     workload.check(Answer(101, [], b"", [{"type": "websocket.accept"}, *echoes]))
 
 
-async def hold_sockets(app: App, count: int) -> list[tuple[Exchange, asyncio.Task[None]]]:
+async def hold_sockets(app: App, count: int) -> Held:
     """Open ``count`` WebSockets that stay open and say nothing."""
-    held = []
+    held: Held = []
     for _ in range(count):
         socket = Socket(WORKLOADS["websocket"].messages(0), stay=True)
         held.append((socket, _start(app, WORKLOADS["websocket"].scope(), socket)))
@@ -183,9 +184,9 @@ async def hold_sockets(app: App, count: int) -> list[tuple[Exchange, asyncio.Tas
     return held
 
 
-async def hold_streams(app: App, count: int) -> list[tuple[Exchange, asyncio.Task[None]]]:
+async def hold_streams(app: App, count: int) -> Held:
     """Open ``count`` event streams that sent their first event and then stay idle."""
-    held = []
+    held: Held = []
     for _ in range(count):
         stream = Exchange(EVENTS.messages())
         held.append((stream, _start(app, EVENTS.scope(), stream)))
@@ -203,7 +204,7 @@ def _start(app: App, scope: Message, exchange: Exchange) -> asyncio.Task[None]:
     return asyncio.get_running_loop().create_task(run())
 
 
-async def _settle(held: list[tuple[Exchange, asyncio.Task[None]]], ready: Callable[[Exchange], bool]) -> None:
+async def _settle(held: Held, ready: Callable[[Exchange], bool]) -> None:
     async def wait() -> None:
         while not all(ready(exchange) for exchange, _ in held):
             await asyncio.sleep(0.01)
@@ -212,7 +213,7 @@ async def _settle(held: list[tuple[Exchange, asyncio.Task[None]]], ready: Callab
     await asyncio.sleep(0.05)
 
 
-async def release(held: list[tuple[Exchange, asyncio.Task[None]]]) -> None:
+async def release(held: Held) -> None:
     """Let all clients go, and wait for the apps to notice; what does not notice is cancelled."""
     for exchange, _ in held:
         exchange.leave()

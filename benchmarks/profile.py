@@ -66,7 +66,7 @@ async def profile(peer: str, workload: str) -> Tracer:
 
         await run()
         for install in (sys.settrace, sys.setprofile):
-            install(tracer.trace if install is sys.settrace else tracer.profile)  # type: ignore[arg-type]
+            install(tracer.trace if install is sys.settrace else tracer.profile)
             try:
                 await run()
             finally:

@@ -195,4 +195,4 @@ def measure_uploads(names: list[str], rounds: int, mib: int) -> dict[str, Any]:
 def median_ratio(results: dict[str, Any], key: str, name: str, base: str) -> float:
     """Return the median over the rounds of one framework's value in another's."""
     pairs = zip(results[name][key], results[base][key], strict=True)
-    return statistics.median(ours / theirs for ours, theirs in pairs)
+    return float(statistics.median(ours / theirs for ours, theirs in pairs))

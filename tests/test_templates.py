@@ -1,0 +1,227 @@
+"""Templates: where they are found, what is escaped, and what happens without jinja2."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import micropie
+from micropie import App
+from tests.asgi import Response, get, run
+
+APP = """
+from micropie import App
+
+class Base(App):
+    async def index(self, page="page.html"):
+        return await self._render_template(page, name="<Ann>")
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for a site, with the process working in another one."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "site").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return tmp_path / "site"
+
+
+def write(folder: Path, **pages: str) -> None:
+    """Write `name__html="..."` as `folder/templates/name.html`."""
+    (folder / "templates").mkdir(exist_ok=True)
+    for name, text in pages.items():
+        (folder / "templates" / name.replace("__", ".")).write_text(text, encoding="utf-8")
+
+
+def imported(path: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    path.write_text(source, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, path.stem, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def app(site: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    return imported(site / "templates_app.py", APP, monkeypatch).Base()
+
+
+def assert_logged_500(response: Response, caplog: pytest.LogCaptureFixture) -> logging.LogRecord:
+    assert (response.status, response.text) == (500, "500 Internal Server Error")
+    [entry] = [entry for entry in caplog.records if entry.name == "micropie" and entry.levelno >= logging.ERROR]
+    assert entry.exc_info is not None
+    return entry
+
+
+def test_a_template_beside_the_module_is_rendered(app: Any, site: Path) -> None:
+    write(site, page__html="Hello {{ name }}, é!")
+    response = run(get(app))
+    assert (response.status, response.text) == (200, "Hello &lt;Ann&gt;, é!")
+    assert response.header("content-type") == "text/html; charset=utf-8"
+
+
+def test_then_templates_in_the_working_folder(app: Any, site: Path) -> None:
+    write(Path.cwd(), page__html="working folder")
+    assert run(get(app)).text == "working folder"
+    # Beside the module goes first.
+    write(site, page__html="beside")
+    app = type(app)()
+    assert run(get(app)).text == "beside"
+
+
+def test_the_module_is_that_of_the_subclass(app: Any, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(site, page__html="the base's")
+    (site / "inner").mkdir()
+    write(site / "inner", page__html="the subclass's")
+    source = "from templates_app import Base\n\nclass Root(Base):\n    pass\n"
+    root = imported(site / "inner" / "templates_subclass.py", source, monkeypatch).Root()
+    assert run(get(root)).text == "the subclass's"
+
+
+def test_an_app_of_no_file_has_the_working_folder(site: Path) -> None:
+    """As one that was typed into an interactive interpreter."""
+    write(Path.cwd(), page__html="typed")
+    typed = type("Typed", (Root,), {"__module__": "nowhere"})
+    assert run(get(typed(), "/named")).text == "typed"
+
+
+def test_a_template_may_extend_and_include_others(app: Any, site: Path) -> None:
+    write(
+        site,
+        base__html="<{% block body %}{% endblock %}>",
+        part__html="part of {{ name }}",
+        page__html='{% extends "base.html" %}{% block body %}{% include "part.html" %}{% endblock %}',
+    )
+    assert run(get(app)).text == "<part of &lt;Ann&gt;>"
+
+
+@pytest.mark.parametrize(
+    "page", ["page.html", "page.xml", "page.svg", "page.jinja", "page.html.j2", "page", "page.txt.html"]
+)
+def test_all_but_text_is_escaped(app: Any, site: Path, page: str) -> None:
+    write(site, **{page.replace(".", "__"): "{{ name }}"})
+    assert run(get(app, f"/index/{page}")).text == "&lt;Ann&gt;"
+
+
+@pytest.mark.parametrize("page", ["page.txt", "page.html.txt"])
+def test_text_is_not_escaped(app: Any, site: Path, page: str) -> None:
+    write(site, **{page.replace(".", "__"): "{{ name }}"})
+    assert run(get(app, f"/index/{page}")).text == "<Ann>"
+
+
+class Root(App):
+    async def awaits(self) -> Any:
+        async def fetch(what: str) -> str:
+            return f"{what}!"
+
+        async def rows() -> Any:
+            for row in "ab":
+                yield row
+
+        template = self.env.from_string("{{ fetch('x') }}{% for row in rows() %}{{ row }}{% endfor %}{{ '<' }}")
+        return await template.render_async(fetch=fetch, rows=rows)
+
+    async def named(self) -> str:
+        return await self._render_template("page.html", name="a", context="b", template="c")
+
+    async def no_template(self) -> str:
+        return "plain"
+
+
+def test_templates_may_await_and_those_from_text_are_escaped() -> None:
+    assert run(get(Root(), "/awaits")).text == "x!ab&lt;"
+
+
+def test_any_name_may_be_a_variable(site: Path) -> None:
+    write(Path.cwd(), page__html="{{ name }}{{ context }}{{ template }}")
+    assert run(get(Root(), "/named")).text == "abc"
+
+
+def test_env_is_the_jinja2_environment_made_once() -> None:
+    import jinja2
+
+    app = Root()
+    assert isinstance(app.env, jinja2.Environment) and app.env is app.env and app.env.is_async
+    assert Root().env is not app.env
+
+
+def test_env_may_be_extended_or_replaced(app: Any, site: Path) -> None:
+    import jinja2
+
+    write(site, page__html="{{ name | shout }}")
+    app.env.filters["shout"] = str.upper
+    assert run(get(app)).text == "&lt;ANN&gt;"
+    app.env = jinja2.Environment(loader=jinja2.DictLoader({"page.html": "replaced"}), enable_async=True)
+    assert run(get(app)).text == "replaced"
+
+
+@pytest.mark.parametrize("page", ["{% if %}", "{{ 1 / 0 }}", "{{ name.a.b }}"])
+def test_a_template_that_fails_is_a_logged_500(
+    app: Any, site: Path, page: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(site, page__html=page)
+    assert_logged_500(run(get(app)), caplog)
+
+
+@pytest.mark.parametrize("page", ["nope.html", "..%2Ftemplates_app.py", "%2Fetc%2Fpasswd"])
+def test_no_template_is_found_outside_of_the_folders(
+    app: Any, site: Path, page: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(site, page__html="x")
+    assert run(get(app, "/index/page.html")).text == "x"
+    assert_logged_500(run(get(app, f"/index/{page}")), caplog)
+
+
+# --- Without jinja2 ---------------------------------------------------------------------------------------------------
+
+
+def test_without_jinja2_the_log_says_what_to_install(
+    app: Any, site: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(site, page__html="x")
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    entry = assert_logged_500(run(get(app)), caplog)
+    text = logging.Formatter().format(entry)
+    assert "jinja2" in text and "pip install" in text
+    # It is looked for again: what was installed meanwhile is found.
+    monkeypatch.delitem(sys.modules, "jinja2")
+    assert run(get(app)).text == "x"
+
+
+def test_without_jinja2_everything_else_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert run(get(Root(), "/no_template")).text == "plain"
+
+
+def test_jinja2_is_not_imported_before_its_first_use() -> None:
+    code = """
+import asyncio, sys, micropie
+
+class Root(micropie.App):
+    async def index(self):
+        return "x"
+
+async def receive():
+    return {"type": "http.request"}
+
+async def send(message):
+    pass
+
+app = Root()
+asyncio.run(app({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send))
+assert "jinja2" not in sys.modules
+assert app.env and "jinja2" in sys.modules
+"""
+    folder = Path(micropie.__file__).parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

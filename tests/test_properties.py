@@ -325,7 +325,8 @@ def test_any_websocket(
 RETURNED = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(10**6), 10**6)
+    | st.sampled_from([2**64, -(2**80)])
     | st.floats()
     | st.text(max_size=9)
     | st.binary(max_size=9)
@@ -349,6 +350,7 @@ RETURNED = st.recursive(
 @example(answer=(200, "x", {"content-length": "7"}), method="GET")
 @example(answer=(200, "\ud800"), method="GET")
 @example(answer=(99, "x"), method="GET")
+@example(answer=(200, "x", [(10**6, "y")]), method="GET")
 def test_whatever_a_handler_returns(answer: Any, method: str) -> None:
     app = Root()
     app.answer = answer

@@ -93,16 +93,22 @@ def test_the_single_file_works_where_it_is_copied_to_with_the_standard_library_a
     assert python(SERVE + "asyncio.run(main())", "-S", cwd=tmp_path) == SERVED
 
 
-def test_where_there_are_no_threads_plain_handlers_and_generators_run_inline():
-    no_threads = """
-import threading
-def start(self):
-    raise RuntimeError("can't start new thread")
-threading.Thread.start = start
-sys.platform = "emscripten"
-asyncio.run(main())
-"""
-    assert python(SERVE + no_threads) == SERVED
+def test_where_there_are_no_threads_plain_handlers_and_generators_run_inline(monkeypatch):
+    def no_threads(thread):
+        raise RuntimeError("can't start new thread")
+
+    class Inline(App):
+        def plain(self):
+            return str(threading.current_thread() is threading.main_thread())
+
+        def steps(self):
+            yield "a"
+            yield "b"
+
+    monkeypatch.setattr(sys, "platform", "emscripten")
+    monkeypatch.setattr(threading.Thread, "start", no_threads)
+    assert answer(Inline(), "/plain") == (200, "True")
+    assert answer(Inline(), "/steps") == (200, "ab")
 
 
 # --- Names ----------------------------------------------------------------------------------------------------------
@@ -129,6 +135,12 @@ class Pages(App):
 
     async def pair(self, first, second):
         return [first, second]
+
+    async def größe(self):
+        return "größe"
+
+    async def params(self, *parts):
+        return self.request.path_params
 
     async def _private(self):
         return "private"
@@ -173,6 +185,8 @@ pages = Pages()
         ("/greet/%25", "greet %"),
         ("/greet/a+b", "greet a+b"),
         ("/pair/a/b", '["a","b"]'),
+        ("/params/a/b", '["a","b"]'),
+        ("/gr%C3%B6%C3%9Fe", "größe"),
         # - and . are tried as _
         ("/about_us", "about us"),
         ("/about-us", "about us"),
@@ -518,6 +532,13 @@ def test_empty_segments_are_no_way_around_the_names(target):
     assert answer(pages, target)[0] == 404
 
 
+def test_what_a_server_may_leave_out_of_the_scope():
+    optional = ["raw_path", "query_string", "root_path", "headers", "client", "server", "scheme", "http_version"]
+    for value in (None, REMOVED):
+        response = run(request(pages, path="/greet/Bob", scope=dict.fromkeys(optional, value)))
+        assert (response.status, response.text) == (200, "greet Bob")
+
+
 def test_an_empty_path_is_index():
     assert run(request(pages, path="")).text == "index"
 
@@ -619,6 +640,14 @@ def test_root_path_is_honoured_for_websockets(path):
 # --- Methods --------------------------------------------------------------------------------------------------------
 
 
+def loud(function):
+    @functools.wraps(function)
+    async def wrapper(self):
+        return (await function(self)).upper()
+
+    return wrapper
+
+
 class Verbs(App):
     async def any(self):
         return self.request.method
@@ -653,6 +682,11 @@ class Verbs(App):
     async def outer():
         return "outer"
 
+    @loud
+    @methods("POST")
+    async def decorated(self):
+        return "decorated"
+
     async def json(self):
         return {"ä": [1, 2]}
 
@@ -664,6 +698,11 @@ class Verbs(App):
 
 
 verbs = Verbs()
+
+
+class FreeVerbs(Verbs):
+    async def write(self):
+        return f"free {self.request.method}"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
@@ -692,6 +731,8 @@ def test_a_handler_takes_any_method_and_can_look_at_it(method):
         ("/inner", "POST", 200, None),
         ("/outer", "GET", 405, {"POST"}),
         ("/outer", "POST", 200, None),
+        ("/decorated", "GET", 405, {"POST"}),
+        ("/decorated", "POST", 200, None),
     ],
 )
 def test_methods_limits_a_handler_and_405_says_what_is_allowed(target, method, status, allowed):
@@ -709,6 +750,11 @@ def test_options_is_answered_by_the_framework_for_a_limited_handler():
     response = run(get(verbs, "/write", method="OPTIONS"))
     assert (response.status, response.body) == (204, b"")
     assert {"POST", "PUT"} <= {name.strip() for name in (response.header("allow") or "").split(",")}
+
+
+def test_an_override_has_methods_of_its_own():
+    assert answer(FreeVerbs(), "/write") == (200, "free GET")
+    assert answer(FreeVerbs(), "/inner")[0] == 405
 
 
 def test_a_handler_may_take_options_itself():
@@ -1023,6 +1069,18 @@ def test_the_handler_that_the_path_names_is_there_before_request():
     names = [name for name, _ in router.seen]
     assert names == ["greet", None, None]
     assert router.seen[0] == ("greet", ["Bob"])
+
+
+def test_before_request_sees_index_where_it_takes_what_nobody_else_does():
+    class Watcher(Router):
+        async def before_request(self, request):
+            self.seen.append((request.route_handler, request.path_params))
+
+    watcher = Watcher(None)
+    app = Catcher()
+    app.middlewares.append(watcher)
+    assert answer(app, "/x/y") == (200, '["x","y"]')
+    assert watcher.seen == [("index", ["x", "y"])]
 
 
 def test_a_middleware_may_change_the_path_parameters_alone():

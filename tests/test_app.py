@@ -1,0 +1,673 @@
+"""The App itself: its options and attributes, start and stop, errors and the log, reserved names."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from micropie import App, ConnectionClosed, HTTPError, InMemorySessionBackend, WebSocket, current_request, methods
+from tests.asgi import REMOVED, LifespanFailed, exchange, get, lifespan, post, request, run, websocket
+
+
+class Root(App):
+    """One handler for each thing that may go wrong."""
+
+    async def index(self) -> str:
+        return "index"
+
+    async def item(self, name: str, number: int = 0) -> str:
+        return name
+
+    @methods("POST")
+    async def only_post(self) -> str:
+        return "posted"
+
+    async def reads(self) -> bytes:
+        return await self.request.body()
+
+    async def crashes(self, secret: str = "") -> None:
+        raise RuntimeError(f"a secret {secret}")
+
+    def crashes_in_a_thread(self) -> None:
+        raise RuntimeError("a secret")
+
+    async def stray(self) -> None:
+        raise asyncio.CancelledError
+
+    def stray_in_a_thread(self) -> None:
+        raise asyncio.CancelledError
+
+    async def awaits_a_cancelled_task(self) -> None:
+        task = asyncio.ensure_future(asyncio.sleep(10))
+        task.cancel()
+        await task
+
+    async def closed(self) -> None:
+        raise ConnectionClosed
+
+
+# --- Options and attributes -------------------------------------------------------------------------------------------
+
+
+def test_the_attributes_of_a_new_app() -> None:
+    app = Root()
+    assert app.middlewares == app.ws_middlewares == app.startup_handlers == app.shutdown_handlers == []
+    assert app.mounts == {}
+    assert isinstance(app.session_backend, InMemorySessionBackend)
+    assert app._started is False
+
+
+def test_apps_share_nothing() -> None:
+    first, second = Root(), Root()
+    for name in ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers", "mounts"):
+        assert getattr(first, name) is not getattr(second, name), name
+
+
+def test_options_but_the_backend_are_keywords() -> None:
+    with pytest.raises(TypeError):
+        Root(None, True)  # type: ignore[call-arg,misc]
+    with pytest.raises(TypeError):
+        Root(unknown=True)  # type: ignore[call-arg]
+
+
+def test_the_app_itself_serves_nothing() -> None:
+    assert run(get(App(), "/")).status == 404
+
+
+def test_request_is_the_one_of_this_context() -> None:
+    class Asks(App):
+        async def index(self, name: str) -> bool:
+            before = self.request
+            await asyncio.sleep(0.01)
+            return self.request is before is current_request.get() and before.query("name") == name
+
+        def plain(self, name: str) -> bool:
+            return self.request is current_request.get() and self.request.query("name") == name
+
+    async def main() -> None:
+        app = Asks()
+        targets = [f"/{handler}?name={number}" for number in range(5) for handler in ("index", "plain")]
+        responses = await asyncio.gather(*(get(app, target) for target in targets))
+        assert [response.json() for response in responses] == [True] * 10
+
+    run(main())
+
+
+def test_outside_of_a_request_there_is_none() -> None:
+    async def main() -> None:
+        app = Root()
+        await get(app, "/")
+        async with websocket(app, "/nope"):
+            pass
+        with pytest.raises(RuntimeError, match="request"):
+            _ = app.request
+        with pytest.raises(LookupError):
+            current_request.get()
+
+    run(main())
+
+
+# --- Lifespan ---------------------------------------------------------------------------------------------------------
+
+
+class Hooks:
+    """Startup and shutdown handlers of every kind, and what they did."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def plain(self, name: str) -> Callable[[], None]:
+        return lambda: self.done.append(name)
+
+    def slow(self, name: str) -> Callable[[], Any]:
+        async def handler() -> None:
+            await asyncio.sleep(0.01)
+            self.done.append(name)
+
+        return handler
+
+    def raises(self, name: str, error: BaseException) -> Callable[[], Any]:
+        async def handler() -> None:
+            self.done.append(name)
+            raise error
+
+        return handler
+
+
+class Callable_:
+    """An object that is called like an async function."""
+
+    def __init__(self, hooks: Hooks) -> None:
+        self.hooks = hooks
+
+    async def __call__(self) -> None:
+        self.hooks.done.append("object")
+
+
+def test_handlers_run_one_after_the_other_async_or_plain() -> None:
+    async def main() -> None:
+        hooks, app = Hooks(), Root()
+        app.startup_handlers += [
+            hooks.slow("a"),
+            hooks.plain("b"),
+            functools.partial(hooks.slow("c")),
+            Callable_(hooks),
+        ]
+        app.shutdown_handlers += [hooks.slow("d"), hooks.plain("e")]
+        async with lifespan(app):
+            assert hooks.done == ["a", "b", "c", "object"]
+        assert hooks.done[4:] == ["d", "e"]
+
+    run(main())
+
+
+def test_started_says_whether_it_runs() -> None:
+    async def main() -> None:
+        app = Root()
+        states: list[bool] = []
+        app.startup_handlers.append(lambda: states.append(app._started))
+        async with lifespan(app):
+            states.append(app._started)
+        assert [*states, app._started] == [False, True, False]
+
+    run(main())
+
+
+def test_a_lifespan_without_handlers_and_an_app_without_a_lifespan() -> None:
+    async def main() -> None:
+        app = Root()
+        assert (await get(app, "/")).status == 200
+        async with lifespan(app, scope={"state": REMOVED}) as life:
+            assert (await get(app, "/")).status == 200
+        assert life.messages == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.complete"}]
+
+    run(main())
+
+
+def failing_at_startup(hooks: Hooks) -> App:
+    app = Root()
+    app.startup_handlers += [hooks.plain("a"), hooks.raises("b", OSError("no database")), hooks.plain("c")]
+    return app
+
+
+def test_a_failing_startup_is_logged_and_reported(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        hooks = Hooks()
+        app = failing_at_startup(hooks)
+        with pytest.raises(LifespanFailed, match="no database"):
+            async with lifespan(app):
+                raise AssertionError("not reached")
+        assert hooks.done == ["a", "b"]
+        assert app._started is False
+
+    run(main())
+    assert [(record.name, record.levelno) for record in caplog.records] == [("micropie", logging.ERROR)]
+    assert "Traceback" in caplog.text
+
+
+def test_all_shutdown_handlers_run_even_if_one_fails(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        hooks, app = Hooks(), Root()
+        app.shutdown_handlers += [
+            hooks.raises("a", OSError("first")),
+            hooks.plain("b"),
+            hooks.raises("c", ValueError("second")),
+            hooks.plain("d"),
+        ]
+        with pytest.raises(LifespanFailed, match="(?s)first.*second"):
+            async with lifespan(app):
+                pass
+        assert hooks.done == ["a", "b", "c", "d"]
+
+    run(main())
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("handlers", ["startup_handlers", "shutdown_handlers"])
+def test_a_plain_handler_and_a_stray_cancellation_fail_too(handlers: str, caplog: pytest.LogCaptureFixture) -> None:
+    def plain() -> None:
+        raise KeyError("missing")
+
+    async def main() -> None:
+        for handler in (plain, Hooks().raises("a", asyncio.CancelledError())):
+            app = Root()
+            getattr(app, handlers).append(handler)
+            with pytest.raises(LifespanFailed):
+                async with lifespan(app):
+                    pass
+
+    run(main())
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("stage", ["startup", "shutdown", "between"])
+def test_a_lifespan_that_is_cancelled_ends(stage: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async def waits() -> None:
+            waiting.set()
+            await asyncio.Event().wait()
+
+        app, waiting = Root(), asyncio.Event()
+        getattr(app, f"{stage}_handlers", []).append(waits)
+        events = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}][: 1 if stage == "between" else 2]
+        sent: list[str] = []
+
+        async def receive() -> Any:
+            if not events:
+                waiting.set()
+                await asyncio.Event().wait()
+            return events.pop(0)
+
+        async def send(message: Any) -> None:
+            sent.append(message["type"])
+
+        task = asyncio.create_task(app({"type": "lifespan"}, receive, send))
+        await waiting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert sent == ([] if stage == "startup" else ["lifespan.startup.complete"])
+
+    run(main())
+    assert caplog.records == []
+
+
+# --- Errors -----------------------------------------------------------------------------------------------------------
+
+
+async def broken(app: App, target: str) -> Any:
+    """One request for each status of the framework's own."""
+    if target == "400 body":
+        return await post(app, "/reads", body=b"{", headers={"content-type": "application/json"})
+    if target == "408":
+        async with exchange(app, "POST", "/reads", headers={"content-length": "5"}) as ex:
+            await ex.send_body(b"a")
+            # The body is drained before the answer, or given up.
+            return await ex.wait()
+    if target == "413":
+        return await post(app, "/reads", body=b"x" * 100)
+    return await get(app, target)
+
+
+@pytest.mark.parametrize(
+    "target, status, text",
+    [
+        ("/nope", 404, "404 Not Found"),
+        ("/item/a/b", 404, "404 Not Found"),
+        ("/item", 400, "400 Bad Request: Missing required parameter 'name'"),
+        ("400 body", 400, "400 Bad Request: "),
+        ("/only_post", 405, "405 Method Not Allowed"),
+        ("408", 408, "408 Request Timeout"),
+        ("413", 413, "413 "),
+        ("/crashes", 500, "500 Internal Server Error"),
+    ],
+)
+def test_errors_are_short_plain_text(target: str, status: int, text: str) -> None:
+    response = run(broken(Root(body_timeout=0.05, max_body_size=10), target))
+    assert response.status == status
+    assert response.header("content-type") == "text/plain; charset=utf-8"
+    assert response.text == text or (text.endswith(" ") and response.text.startswith(text))
+    assert len(response.text) < 100 and "\n" not in response.text
+
+
+@pytest.mark.parametrize("target", ["/nope<script>", "/item/a/<script>", "/item?<script>=1", "/_<script>"])
+def test_errors_do_not_repeat_what_the_client_sent(target: str) -> None:
+    response = run(get(Root(), target))
+    assert response.status in (400, 404)
+    assert b"script" not in response.body
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_errors_of_the_client_are_not_logged(debug: bool, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        app = Root(debug=debug, max_body_size=10)
+        for target in ("/nope", "/item", "400 body", "/only_post", "413"):
+            assert "Traceback" not in (await broken(app, target)).text
+
+    run(main())
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("target", ["/crashes", "/crashes_in_a_thread"])
+def test_an_unhandled_exception_is_a_500_logged_with_its_traceback(
+    target: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = run(get(Root(), target))
+    assert (response.status, response.text) == (500, "500 Internal Server Error")
+    assert [(record.name, record.levelno) for record in caplog.records] == [("micropie", logging.ERROR)]
+    assert "Traceback" in caplog.text and "a secret" in caplog.text and "test_app.py" in caplog.text
+
+
+def test_debug_puts_the_traceback_in_the_response_as_text() -> None:
+    response = run(get(Root(debug=True), "/crashes?secret=<script>"))
+    assert response.status == 500
+    assert response.header("content-type") == "text/plain; charset=utf-8"
+    assert "Traceback" in response.text and "test_app.py" in response.text
+    assert "RuntimeError: a secret <script>" in response.text
+
+
+def test_debug_stands_a_traceback_that_utf8_cannot_carry() -> None:
+    class Surrogate(App):
+        async def index(self) -> None:
+            raise RuntimeError("bad \ud800 text")
+
+    response = run(get(Surrogate(debug=True)))
+    assert response.status == 500
+    assert "Traceback" in response.text
+
+
+def test_an_exception_that_cannot_be_shown_is_still_a_500() -> None:
+    class Nasty(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    class Raises(App):
+        async def index(self) -> None:
+            raise Nasty
+
+    for debug in (False, True):
+        assert run(get(Raises(debug=debug))).status == 500
+
+
+@pytest.mark.parametrize(
+    "error, status, text",
+    [
+        (HTTPError(403), 403, "403 Forbidden"),
+        (HTTPError(404, "no such page"), 404, "no such page"),
+        (HTTPError(599), 599, "599"),
+        (HTTPError(200, "odd, but as told"), 200, "odd, but as told"),
+        (HTTPError(99), 500, "500 Internal Server Error"),
+        (HTTPError("404"), 500, "500 Internal Server Error"),  # type: ignore[arg-type]
+        (HTTPError(400, object()), 500, "500 Internal Server Error"),
+        (HTTPError(400, "x", 5), 500, "500 Internal Server Error"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_http_error_is_the_response(
+    error: HTTPError, status: int, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Raises(App):
+        async def index(self) -> None:
+            raise error
+
+    response = run(get(Raises()))
+    assert (response.status, response.text) == (status, text)
+    assert bool(caplog.records) is (status == 500)
+
+
+def test_the_log_reaches_standard_error_with_no_configuration(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        """
+import asyncio
+from micropie import App
+
+class Root(App):
+    async def index(self):
+        raise RuntimeError("this went wrong")
+
+async def receive():
+    return {"type": "http.request"}
+
+async def send(message):
+    print(message["type"])
+
+asyncio.run(Root()({"type": "http", "method": "GET", "path": "/"}, receive, send))
+"""
+    )
+    root = str(Path(__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, timeout=20, env={"PYTHONPATH": root}
+    )
+    assert done.stdout.split() == ["http.response.start", "http.response.body"]
+    assert "Traceback" in done.stderr and "RuntimeError: this went wrong" in done.stderr
+
+
+@pytest.mark.parametrize("target", ["/stray", "/stray_in_a_thread", "/awaits_a_cancelled_task", "/closed"])
+def test_what_something_else_raised_is_a_logged_500(target: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A cancellation of what the handler awaited, a socket that was closed elsewhere: not this request's end."""
+    response = run(get(Root(), target))
+    assert (response.status, response.text) == (500, "500 Internal Server Error")
+    assert len(caplog.records) == 1
+
+
+def test_a_cancellation_of_this_task_passes_through(caplog: pytest.LogCaptureFixture) -> None:
+    class Waits(App):
+        async def index(self) -> None:
+            await self._wait()
+
+        async def streams(self) -> AsyncIterator[str]:
+            yield "a"
+            await self._wait()
+
+        async def _wait(self) -> None:
+            waiting.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ends.append("end")
+
+    async def main(path: str) -> None:
+        async def receive() -> Any:
+            if not messages:
+                await asyncio.Event().wait()
+            return messages.pop()
+
+        async def send(message: Any) -> None:
+            pass
+
+        messages = [{"type": "http.request"}]
+        scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+        task = asyncio.create_task(Waits()(scope, receive, send))
+        await waiting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    ends: list[str] = []
+    for path in ("/", "/streams"):
+        waiting = asyncio.Event()
+        run(main(path))
+    assert ends == ["end"] * 2
+    assert caplog.records == []
+
+
+def test_a_cancelled_request_waits_for_its_thread() -> None:
+    """A thread cannot be stopped: the request ends when it ends, or a server could exit under it."""
+
+    class Threads(App):
+        def index(self) -> None:
+            started.set()
+            go_on.wait(5)
+            ends.append("thread")
+
+    async def main() -> None:
+        async with exchange(Threads()) as ex:
+            while not started.is_set():
+                await asyncio.sleep(0.005)
+            ex.cancel()
+            await asyncio.sleep(0.02)
+            ex.cancel()
+            await asyncio.sleep(0.02)
+            assert not ex.done
+            go_on.set()
+            assert await ex.next_message() is None
+            ends.append("request")
+
+    started, go_on = threading.Event(), threading.Event()
+    ends: list[str] = []
+    run(main())
+    assert ends == ["thread", "request"]
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_ends_the_process_passes_through(debug: bool, caplog: pytest.LogCaptureFixture) -> None:
+    class Stop(BaseException):
+        pass
+
+    class Stops(App):
+        async def index(self) -> None:
+            raise Stop
+
+    response = run(request(Stops(debug=debug), expect_exception=Stop))
+    assert response.status is None
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("kind", ["smtp", "", "HTTP"])
+def test_an_unknown_scope_type_raises(kind: str) -> None:
+    async def main() -> None:
+        async def never(*arguments: Any) -> Any:
+            raise AssertionError("nothing is received or sent")
+
+        await Root()({"type": kind}, never, never)
+
+    with pytest.raises(ValueError, match="scope"):
+        run(main())
+
+
+def test_a_server_that_is_gone_is_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Servers raise OSError from `send()` once the client has left (ASGI 2.4)."""
+
+    async def main() -> None:
+        async with exchange(Root()) as ex:
+            ex.break_sends()
+
+    run(main())
+    assert caplog.records == []
+
+
+# --- Reserved names ---------------------------------------------------------------------------------------------------
+
+RESERVED = [
+    "env",
+    "middlewares",
+    "mounts",
+    "request",
+    "session_backend",
+    "shutdown_handlers",
+    "startup_handlers",
+    "ws_middlewares",
+    "_started",
+]
+
+
+async def method(self: Any) -> str:
+    return "never"
+
+
+def plain_method(self: Any) -> str:
+    return "never"
+
+
+@pytest.mark.parametrize("name", RESERVED)
+@pytest.mark.parametrize("member", [method, plain_method, staticmethod(method), classmethod(method)])
+def test_a_handler_under_a_reserved_name_is_a_type_error(name: str, member: Any) -> None:
+    with pytest.raises(TypeError, match=name):
+        type("Child", (App,), {name: member})
+
+
+def test_a_reserved_name_in_a_mixin_is_one_too() -> None:
+    class Mixin:
+        async def request(self) -> str:
+            return "never"
+
+    with pytest.raises(TypeError, match="request"):
+        type("Child", (Mixin, App), {})
+    with pytest.raises(TypeError, match="request"):
+        type("Child", (App, Mixin), {})
+
+
+def test_every_other_name_is_free() -> None:
+    names = [
+        "session",
+        "requests",
+        "debug",
+        "settings",
+        "error",
+        "run",
+        "app",
+        "config",
+        "routes",
+        "set_cookie",
+        "ws_x",
+    ]
+    child: Any = type("Child", (Root,), dict.fromkeys(names, method))
+
+    async def main() -> None:
+        for name in names[:-1]:
+            assert (await get(child(), f"/{name}")).body == b"never", name
+
+    run(main())
+
+
+# --- A forgotten super().__init__() -----------------------------------------------------------------------------------
+
+
+class Forgets(App):
+    def __init__(self) -> None:
+        self.mine = 1
+
+    async def index(self) -> str:
+        return "index"
+
+    async def ws_index(self, ws: WebSocket) -> None:
+        await ws.accept()
+
+
+@pytest.mark.parametrize("name", [name for name in RESERVED if name != "request"])
+def test_a_forgotten_init_explains_itself(name: str) -> None:
+    app = Forgets()
+    assert app.mine == 1
+    with pytest.raises(AttributeError, match=r"Forgets.__init__ must call super\(\).__init__\(\)"):
+        getattr(app, name)
+
+
+def test_other_attributes_that_are_missing_are_just_missing() -> None:
+    for app in (Forgets(), Root()):
+        with pytest.raises(AttributeError, match="no attribute 'nope'"):
+            _ = app.nope  # type: ignore[attr-defined]
+        assert not hasattr(app, "nope")
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket", "lifespan"])
+def test_a_forgotten_init_is_a_clear_error_in_every_connection(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Whether it reaches the server, which logs it, or the log of the framework."""
+
+    async def receive() -> Any:
+        return {"type": {"http": "http.request", "lifespan": "lifespan.startup"}.get(kind, "websocket.connect")}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def main() -> None:
+        scope = {"type": kind, "method": "GET", "path": "/", "headers": [(b"cookie", b"session_id=x")]}
+        try:
+            await Forgets()(scope, receive, send)
+        except AttributeError as error:
+            sent.append({"error": str(error)})
+
+    sent: list[dict[str, Any]] = []
+    run(main())
+    assert "Forgets.__init__ must call super().__init__()" in caplog.text + str(sent)
+    assert sent[0].get("status", 500) == 500
+    assert sent[0].get("type") not in ("websocket.accept", "lifespan.startup.complete")
+
+
+def test_a_forgotten_init_stops_the_server_at_startup() -> None:
+    """An exception from the lifespan would only tell the server that there is none (ASGI lifespan specification)."""
+
+    async def main() -> None:
+        async with lifespan(Forgets()):
+            pass
+
+    with pytest.raises(LifespanFailed, match=r"Forgets.__init__ must call super\(\).__init__\(\)"):
+        run(main())

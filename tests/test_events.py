@@ -436,6 +436,22 @@ def test_a_ping_that_cannot_be_sent_ends_the_source(caplog: pytest.LogCaptureFix
     assert not logged(caplog)
 
 
+def test_a_client_whose_leaving_shows_in_two_ways_at_once() -> None:
+    async def steps() -> None:
+        watched = Watched(0.005)
+        async with exchange(watched.app) as ex:
+            await ex.next_chunk()
+            ex.break_sends()
+            await asyncio.sleep(0.005)
+            await ex.disconnect()
+            await ex.wait()
+            assert ex.task is not None and ex.task.cancelling() == 0
+        assert watched.ends == ["finally"]
+
+    for _ in range(5):
+        run(steps())
+
+
 def test_a_source_that_fails_is_logged_and_the_stream_incomplete(caplog: pytest.LogCaptureFixture) -> None:
     async def source() -> AsyncIterator[str]:
         yield "x"

@@ -229,6 +229,24 @@ def test_a_client_that_goes_away_mid_body_gets_no_response_and_no_after() -> Non
     assert (response.status, events) == (None, [])
 
 
+def test_a_request_that_the_server_cancels_gets_no_response_and_no_after() -> None:
+    class Waits(Root):
+        async def index(self) -> None:
+            await asyncio.Event().wait()
+
+    async def steps() -> None:
+        events: list[Any] = []
+        app = Waits()
+        app.middlewares.append(Recorder(events))
+        async with exchange(app) as ex:
+            await asyncio.sleep(0.01)
+            ex.cancel()
+            response = await ex.wait()
+        assert (response.status, events) == (None, ["before m"])
+
+    run(steps())
+
+
 # --- before_request ---------------------------------------------------------------------------------------------------
 
 

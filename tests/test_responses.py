@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from micropie import App, HTTPError, WebSocket, delete_cookie, set_cookie
-from tests.asgi import Browser, Response, get, request, run, websocket
+from tests.asgi import Browser, Response, exchange, get, request, run, websocket
 
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
@@ -62,6 +62,7 @@ class Point:
     [
         ("héllo ☃", "héllo ☃".encode(), HTML),
         ("", b"", HTML),
+        ("x" * 5000, b"x" * 5000, HTML),
         (Text("<b>"), b"<b>", HTML),
         (b"\xff\x00", b"\xff\x00", HTML),
         (b"", b"", HTML),
@@ -193,6 +194,27 @@ def test_a_bytearray_may_be_reused_at_once() -> None:
         return response.body
 
     assert run(steps()) == b"one"
+
+
+def test_a_client_that_is_gone_when_the_answer_is_sent(caplog: pytest.LogCaptureFixture) -> None:
+    async def steps() -> None:
+        async with exchange(answering("x"), "POST") as ex:
+            ex.break_sends()
+            await ex.send_body(more=False)
+            await ex.wait()
+
+    run(steps())
+    assert not logged(caplog)
+
+
+def test_a_stop_iteration_of_a_plain_handler_is_a_logged_500(caplog: pytest.LogCaptureFixture) -> None:
+    """A worker thread cannot hand it to the loop: the request would wait for ever."""
+
+    class Root(App):
+        def index(self) -> str:
+            return str(next(iter(())))
+
+    assert_logged_500(run(get(Root())), caplog)
 
 
 # --- Headers ----------------------------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, current_request
+from micropie import App, ConnectionClosed, HTTPError, current_request
 from tests.asgi import REMOVED, Exchange, exchange, get, post, request, run
 
 HTML = "text/html; charset=utf-8"
@@ -190,6 +192,19 @@ def test_a_file_is_streamed_and_closed() -> None:
     assert file.closed
 
 
+class Chatty(AsyncSteps):
+    """As a WebSocket client or a database cursor: it has methods of its own, of any name."""
+
+    def ping(self) -> None:
+        raise AssertionError("nobody has asked for this")
+
+    source = "of its own"
+
+
+def test_what_else_an_iterator_has_does_not_matter() -> None:
+    assert run(get(streaming(Chatty))).body == b"\xc3\xa9\xffcdd"
+
+
 # --- When -------------------------------------------------------------------------------------------------------------
 
 
@@ -309,6 +324,20 @@ def test_a_plain_generator_runs_off_the_loop_in_one_copy_of_the_context() -> Non
     assert run(get(Root(), "/?a=1")).text == "inside GET 1 " * 3
     assert threading.get_ident() not in threads
     assert marker.get() == "outside"
+
+
+@pytest.mark.parametrize("path", ["/gen", "/plain"])
+def test_where_there_are_no_threads_everything_runs_inline(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "emscripten")
+
+    class Root(App):
+        def gen(self) -> Iterator[str]:
+            yield f"{threading.current_thread() is threading.main_thread()}"
+
+        def plain(self) -> str:
+            return f"{threading.current_thread() is threading.main_thread()}"
+
+    assert run(get(Root(), path)).text == "True"
 
 
 def test_streams_at_the_same_time_stay_apart() -> None:
@@ -506,6 +535,35 @@ def test_a_generator_that_returns_on_cancellation_ends_the_request() -> None:
             assert ex.task is not None and ex.task.cancelling() == 0
 
     run(steps())
+
+
+def test_a_server_that_cancels_while_the_finally_runs() -> None:
+    async def steps() -> list[str]:
+        ends: list[str] = []
+
+        async def source() -> AsyncIterator[str]:
+            try:
+                yield "a"
+                yield "b"
+            finally:
+                ends.append("begun")
+                try:
+                    await asyncio.sleep(5)
+                finally:
+                    ends.append("cut short")
+
+        async with exchange(streaming(source)) as ex:
+            await ex.next_chunk()
+            ex.hold()
+            await asyncio.sleep(0.01)
+            await ex.disconnect()
+            await asyncio.sleep(0.01)
+            assert ends == ["begun"]
+            ex.cancel()
+            await ex.wait(1)
+        return ends
+
+    assert run(steps()) == ["begun", "cut short"]
 
 
 @pytest.mark.parametrize("plain", [False, True])
@@ -767,6 +825,45 @@ def test_a_client_that_leaves_mid_body_ends_a_stream_without_a_word(caplog: pyte
 
     run(steps())
     assert not logged(caplog)
+
+
+def test_a_generator_that_swallows_the_end_of_its_client_is_heard_no_more() -> None:
+    async def steps() -> list[str]:
+        ends: list[str] = []
+
+        class Root(App):
+            async def index(self) -> AsyncIterator[bytes]:
+                try:
+                    with contextlib.suppress(ConnectionClosed):
+                        async for piece in self.request.stream():
+                            yield piece
+                    yield b"unseen"
+                    ends.append("another step")
+                finally:
+                    ends.append("finally")
+
+        async with exchange(Root(), "POST", headers=CHUNKED) as ex:
+            assert await next_piece(ex, b"a") == b"a"
+            await ex.disconnect()
+            assert (await ex.wait()).body == b"a"
+        return ends
+
+    assert run(steps()) == ["finally"]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_handler_that_swallows_the_end_of_its_client_has_nobody_to_answer(streams: bool) -> None:
+    file = File()
+
+    class Root(App):
+        async def index(self) -> Any:
+            with contextlib.suppress(ConnectionClosed):
+                await self.request.body()
+            return file if streams else "x"
+
+    headers = {"transfer-encoding": "chunked"}
+    response = run(request(Root(), "POST", body=[b"a", b"b"], headers=headers, disconnect_after=1))
+    assert (response.status, file.closed) == (None, streams)
 
 
 @pytest.mark.parametrize("options", [{"form": {"a": "1"}}, {"json": [1]}, {"body": b""}, {"multipart": [("a", "1")]}])

@@ -6,10 +6,12 @@ PYTEST_ARGS ?=
 RUN := .venv/run
 DEV := .venv/dev
 DOCS := .venv/docs
+BENCH := .venv/bench
 OTHER_PYTHONS := 3.12 3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-versions lint stub docs docs-live bench requirements clean
+.PHONY: help run test test-slow test-versions lint stub docs docs-live \
+    bench bench-quick bench-guard bench-small requirements clean
 
 help:  ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -55,13 +57,25 @@ docs-live:  ## Serve the documentation site, built anew on every change
 	@$(MAKE) --no-print-directory $(DOCS)/.stamp
 	$(DOCS)/bin/sphinx-autobuild docs docs/_build/html --watch micropie.py --watch examples
 
-bench: $(DEV)/.stamp  ## Count instructions per request and measure the import
+bench: $(BENCH)/.stamp  ## Compare with other frameworks: everything, about half an hour
+	@.ci/system-packages bench
+	$(BENCH)/bin/python -m benchmarks.run
+
+bench-quick: $(BENCH)/.stamp  ## Compare with other frameworks in under two minutes
+	@.ci/system-packages bench
+	$(BENCH)/bin/python -m benchmarks.run --quick
+
+bench-guard: $(BENCH)/.stamp  ## Fail when a request takes more instructions than recorded
+	@.ci/system-packages bench
+	$(BENCH)/bin/python -m benchmarks.guard
+
+bench-small: $(DEV)/.stamp  ## Instructions per request beside a hand-written app, and the import
 	@.ci/system-packages
-	$(DEV)/bin/python benchmarks/instructions.py
+	$(DEV)/bin/python benchmarks/instructions.py --all
 	$(DEV)/bin/python benchmarks/import_cost.py
 
 requirements:  ## Pin requirements/*.txt anew (needs uv)
-	cd requirements && for name in run test dev; do \
+	cd requirements && for name in run test dev bench; do \
 	    uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate $$name.in -o $$name.txt && \
 	    sed -i "1i # Pinned from $$name.in by \`make requirements\`." $$name.txt || exit 1; \
 	done

@@ -3,7 +3,8 @@
     python benchmarks/import_cost.py             the numbers
     python benchmarks/import_cost.py --check     exit 1 when the import is too slow or loads too much
 
-Bare and importing interpreters take turns, so that a machine that slows down meets both alike.
+Bare and importing interpreters take turns, so that a machine that slows down meets both alike. The
+check goes by the best times: whatever else the machine does can only add to them.
 """
 
 import argparse
@@ -29,11 +30,11 @@ def seconds(code: str) -> float:
     return time.perf_counter() - start
 
 
-def import_seconds() -> float:
-    """Return the median time of the import, less that of a bare interpreter."""
+def import_seconds() -> tuple[float, float]:
+    """Return what the import adds to a bare interpreter: at best, and in the median of all rounds."""
     seconds("import micropie")  # writes the byte code
-    pairs = [(seconds("pass"), seconds("import micropie")) for _ in range(ROUNDS)]
-    return statistics.median(with_it for _, with_it in pairs) - statistics.median(bare for bare, _ in pairs)
+    bare, importing = zip(*((seconds("pass"), seconds("import micropie")) for _ in range(ROUNDS)), strict=True)
+    return min(importing) - min(bare), statistics.median(importing) - statistics.median(bare)
 
 
 def loaded_too_early() -> list[str]:
@@ -50,11 +51,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the import.")
     parser.add_argument("--check", action="store_true", help="exit 1 when it is too slow or loads too much")
     options = parser.parse_args()
-    cost = import_seconds()
+    best, median = import_seconds()
     early = loaded_too_early()
-    print(f"import micropie: {cost * 1000:.1f} ms over a bare interpreter (at most {AIM * 1000:.0f} ms)")
+    print(f"import micropie, over a bare interpreter: {best * 1000:.1f} ms (at most {AIM * 1000:.0f} ms)")
+    print(f"the same, median of {ROUNDS} rounds: {median * 1000:.1f} ms")
     print(f"optional packages loaded by it: {', '.join(early) or 'none'}")
-    return 1 if options.check and (cost > AIM or early) else 0
+    return 1 if options.check and (best > AIM or early) else 0
 
 
 if __name__ == "__main__":

@@ -548,6 +548,29 @@ def test_a_malformed_header_that_after_appends_is_a_logged_500(entry: Any, caplo
     assert_logged_500(run(get(wrapped(Appends([])))), caplog)
 
 
+def test_a_middleware_cannot_split_a_response(caplog: pytest.LogCaptureFixture) -> None:
+    class Splits(Recorder):
+        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
+            extra_headers.append(("x-a", "1\r\nset-cookie: evil=1"))
+
+    response = run(get(wrapped(Splits([]))))
+    assert (response.text, response.header("x-a"), response.cookies) == ("hello", None, {})
+    assert len(logged(caplog)) == 1
+
+
+def test_a_middleware_that_comes_during_a_request_waits_for_the_next_one() -> None:
+    events: list[Any] = []
+
+    class Installs(Recorder):
+        async def before_request(self, request: Any) -> Any:
+            app.middlewares.insert(0, Recorder(events, f"new {len(app.middlewares)}"))
+            return await super().before_request(request)
+
+    app = wrapped(Installs(events, "a"), Recorder(events, "b"))
+    run(get(app))
+    assert events == ["before a", "before b", "after b 200", "after a 200"]
+
+
 def test_debug_shows_the_traceback_of_a_middleware() -> None:
     response = run(get(wrapped(Recorder([], after=RuntimeError("in after")), debug=True)))
     assert response.status == 500 and "RuntimeError: in after" in response.text

@@ -1,0 +1,703 @@
+"""Mounts: which app gets a request, with what scope, what of the parent runs, lifespans and sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from micropie import (
+    App,
+    HttpMiddleware,
+    InMemorySessionBackend,
+    Request,
+    WebSocket,
+    WebSocketMiddleware,
+    WebSocketRequest,
+)
+from tests.asgi import REMOVED, Browser, LifespanFailed, exchange, get, lifespan, post, request, run, websocket
+
+
+class Other:
+    """An ASGI app that is none of ours: it answers with its name and notes its scope and its messages."""
+
+    def __init__(self, name: str = "other") -> None:
+        self.name = name
+        self.scopes: list[Any] = []
+        self.received: list[Any] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] != "lifespan", "its lifespan is its own"
+        self.scopes.append(scope)
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.send", "text": self.name})
+            await send({"type": "websocket.close"})
+            return
+        while True:
+            message = await receive()
+            self.received.append(message)
+            if not message.get("more_body"):
+                break
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-by", self.name.encode())]})
+        await send({"type": "http.response.body", "body": self.name.encode()})
+
+
+class Root(App):
+    """The parent."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.called: list[str] = []
+
+    async def index(self) -> str:
+        return "root index"
+
+    async def static(self, *rest: str) -> str:
+        return "the parent's own static"
+
+    async def page(self) -> str:
+        return "root page"
+
+    async def put(self, **values: str) -> dict[str, Any]:
+        self.request.session.update(values)
+        return dict(self.request.session)
+
+    async def look(self) -> dict[str, Any]:
+        return dict(self.request.session)
+
+    async def clear(self) -> None:
+        self.request.session.clear()
+
+    async def ws_index(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text("root")
+
+
+class Child(Root):
+    """A mounted MicroPie app."""
+
+    async def where(self, *rest: str) -> dict[str, Any]:
+        scope = self.request.scope
+        return {"root_path": scope["root_path"], "path": scope["path"], "rest": list(rest)}
+
+    async def echo(self) -> bytes:
+        return await self.request.body()
+
+    async def crashes(self) -> None:
+        raise RuntimeError("in the child")
+
+    async def index(self, *rest: str) -> str:
+        return "child index " + "|".join(rest)
+
+    async def ws_where(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text(self.request.scope["root_path"])
+
+    async def ws_look(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_json(self.request.session)
+
+
+def mounted(prefix: str = "/static", child: Any = None, **options: Any) -> tuple[Root, Any]:
+    root = Root(**options)
+    child = Other() if child is None else child
+    root.mounts[prefix] = child
+    return root, child
+
+
+# --- Which requests go where ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path, goes",
+    [
+        ("/static", True),
+        ("/static/", True),
+        ("/static/a.css", True),
+        ("/static/a/b/c", True),
+        ("/static//a", True),
+        ("/static/../page", True),
+        ("/static?a=1", True),
+        ("/%73tatic/a", True),
+        ("/staticx", False),
+        ("/static-x/a", False),
+        ("/static%2Fa", False),
+        ("/x/static/a", False),
+        ("//static/a", False),
+        ("/Static/a", False),
+        ("/", False),
+        ("/page", False),
+        ("/stati", False),
+    ],
+)
+def test_a_prefix_of_whole_segments(path: str, goes: bool) -> None:
+    async def main() -> None:
+        root, other = mounted()
+        response = await get(root, path)
+        assert (response.body == b"other") is goes
+        assert bool(other.scopes) is goes
+
+    run(main())
+
+
+@pytest.mark.parametrize("prefix", ["/static", "/static/"])
+def test_a_trailing_slash_of_the_prefix_does_not_matter(prefix: str) -> None:
+    async def main() -> None:
+        root, other = mounted(prefix)
+        for path in ("/static", "/static/", "/static/a"):
+            assert (await get(root, path)).body == b"other"
+        assert {scope["root_path"] for scope in other.scopes} == {"/static"}
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "path, name",
+    [
+        ("/a", "a"),
+        ("/a/x", "a"),
+        ("/a/b", "ab"),
+        ("/a/b/x", "ab"),
+        ("/a/bx", "a"),
+        ("/a/b/c/d", "abc"),
+        ("/b", "rest"),
+        ("/", "rest"),
+    ],
+)
+def test_the_longest_prefix_wins(path: str, name: str) -> None:
+    async def main() -> None:
+        root = Root()
+        root.mounts |= {"/a": Other("a"), "/a/b/c": Other("abc"), "/a/b": Other("ab"), "/": Other("rest")}
+        assert (await get(root, path)).text == name
+        async with websocket(root, path) as ws:
+            assert await ws.receive() == name
+
+    run(main())
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "PURGE"])
+def test_every_method_goes_through(method: str) -> None:
+    async def quiet(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["method"])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    seen: list[str] = []
+    root, _ = mounted(child=quiet)
+    assert run(request(root, method, "/static/a")).status == 204
+    assert seen == [method]
+
+
+def test_names_that_are_private_to_the_app_may_be_mounted() -> None:
+    root, _ = mounted("/_assets")
+    assert run(get(root, "/_assets/a")).body == b"other"
+
+
+def test_a_mount_may_come_and_go() -> None:
+    async def main() -> None:
+        root, _ = mounted()
+        assert (await get(root, "/static/a")).body == b"other"
+        del root.mounts["/static"]
+        assert (await get(root, "/static/a")).text == "the parent's own static"
+
+    run(main())
+
+
+# --- The scope --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "root_path, path, raw_path, expected",
+    [
+        ("", "/static/a", b"/static/a", ("/static", "/static/a", b"/static/a")),
+        (REMOVED, "/static", b"/static", ("/static", "/static", b"/static")),
+        (None, "/static/", None, ("/static", "/static/", None)),
+        ("/api", "/api/static/a", b"/api/static/a", ("/api/static", "/api/static/a", b"/api/static/a")),
+        ("/api/", "/api/static/a", b"/api/static/a", ("/api/static", "/api/static/a", b"/api/static/a")),
+        # A server that does not repeat the root path: the path of a scope includes it (ASGI HTTP 2.1).
+        ("/api", "/static/a", b"/static/a", ("/api/static", "/api/static/a", b"/api/static/a")),
+        ("", "/static/a b", b"/static/a%20b", ("/static", "/static/a b", b"/static/a%20b")),
+        ("", "/static/a/b", b"/static/a%2Fb", ("/static", "/static/a/b", b"/static/a%2Fb")),
+    ],
+)
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_root_path_is_extended(
+    kind: str, root_path: Any, path: str, raw_path: bytes | None, expected: tuple[str, str, bytes | None]
+) -> None:
+    async def main() -> None:
+        root, other = mounted()
+        if kind == "http":
+            await request(root, "GET", path, raw_path=raw_path, scope={"root_path": root_path})
+        else:
+            async with websocket(root, path, raw_path=raw_path, scope={"root_path": root_path}):
+                pass
+        (scope,) = other.scopes
+        assert (scope["root_path"], scope["path"], scope.get("raw_path")) == expected
+        assert scope["type"] == kind
+
+    run(main())
+
+
+def test_the_rest_of_the_scope_is_handed_over_and_the_servers_own_is_not_changed() -> None:
+    class Server:
+        """Keeps the scope, as a server does that logs the request afterwards."""
+
+        def __init__(self, app: App) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            before = dict(scope)
+            await self.app(scope, receive, send)
+            assert scope == before
+
+    async def main() -> None:
+        root, other = mounted()
+        await get(
+            Server(root), "/static/a?b=c", headers={"x-a": "1"}, scope={"state": {"db": 1}, "extensions": {"x": {}}}
+        )
+        (scope,) = other.scopes
+        assert (scope["query_string"], scope["state"], scope["extensions"]) == (b"b=c", {"db": 1}, {"x": {}})
+        assert (b"x-a", b"1") in scope["headers"]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "root_path, path", [("", "/a/b/where/x"), ("/api", "/api/a/b/where/x"), ("/api", "/a/b/where/x")]
+)
+def test_mounts_in_mounts(root_path: str, path: str) -> None:
+    async def main() -> None:
+        middle, _ = mounted("/b", Child())
+        root, _ = mounted("/a", middle)
+        response = await get(root, path, scope={"root_path": root_path})
+        assert response.json() == {
+            "root_path": f"{root_path}/a/b",
+            "path": f"{root_path}/a/b/where/x",
+            "rest": ["x"],
+        }
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "path, text",
+    [
+        ("/shop", "child index "),
+        ("/shop/", "child index "),
+        ("/shop/page", "root page"),
+        ("/shop/nope/x", "child index nope|x"),
+        ("/shop/a%2Fb", "child index a/b"),
+        ("/shop/shop", "child index shop"),
+        ("/shop//x", "child index |x"),
+        ("/page", "root page"),
+    ],
+)
+def test_a_mounted_app_routes_what_is_left(path: str, text: str) -> None:
+    root, _ = mounted("/shop", Child())
+    assert run(get(root, path)).text == text
+
+
+def test_a_mounted_app_answers_websockets() -> None:
+    async def main() -> None:
+        root, _ = mounted("/shop", Child())
+        for path, text in (("/shop", "root"), ("/shop/where", "/shop"), ("/", "root")):
+            async with websocket(root, path) as ws:
+                assert await ws.receive() == text
+        async with websocket(root, "/shop/nope") as ws:
+            assert ws.rejected == 1008
+
+    run(main())
+
+
+# --- What of the parent runs ------------------------------------------------------------------------------------------
+
+
+class Note(HttpMiddleware):
+    """Notes when it runs, and what the request looks like."""
+
+    def __init__(self, notes: list[Any], name: str, answer: Any = None) -> None:
+        self.notes = notes
+        self.name = name
+        self.answer = answer
+
+    async def before_request(self, request: Request) -> Any:
+        self.notes.append(f"before {self.name}")
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer(request) if callable(self.answer) else self.answer
+
+    async def after_request(self, request: Request, status_code: int, response_body: Any, extra_headers: Any) -> None:
+        self.notes.append(f"after {self.name} {status_code}")
+        extra_headers.append(("x-after", self.name))
+
+
+class SocketNote(WebSocketMiddleware):
+    """The same for WebSockets."""
+
+    def __init__(self, notes: list[Any], name: str, answer: Any = None) -> None:
+        self.notes = notes
+        self.name = name
+        self.answer = answer
+
+    async def before_websocket(self, request: WebSocketRequest) -> Any:
+        self.notes.append(f"before {self.name}")
+        return self.answer(request) if callable(self.answer) else self.answer
+
+    async def after_websocket(self, request: WebSocketRequest) -> None:
+        self.notes.append(f"after {self.name}")
+
+
+def test_before_request_runs_and_nothing_else_of_the_parent() -> None:
+    async def main() -> None:
+        notes: list[Any] = []
+        root, other = mounted()
+        root.middlewares += [Note(notes, "a"), Note(notes, "b")]
+        response = await get(root, "/static/a")
+        assert notes == ["before a", "before b"]
+        assert response.header("x-after") is None
+        assert response.header("x-by") == "other"
+
+    run(main())
+
+
+def test_the_middlewares_of_both_apps() -> None:
+    async def main() -> None:
+        notes: list[Any] = []
+        root, child = mounted("/shop", Child())
+        root.middlewares.append(Note(notes, "parent"))
+        child.middlewares.append(Note(notes, "child"))
+        response = await get(root, "/shop/page")
+        assert notes == ["before parent", "before child", "after child 200"]
+        assert response.headers_all("x-after") == ["child"]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "answer, status, body",
+    [
+        ({"status_code": 401, "body": "log in first"}, 401, b"log in first"),
+        (RuntimeError("boom"), 500, b"500 Internal Server Error"),
+    ],
+)
+def test_before_request_may_answer_instead(answer: Any, status: int, body: bytes) -> None:
+    async def main() -> None:
+        notes: list[Any] = []
+        root, other = mounted()
+        root.middlewares += [Note(notes, "a"), Note(notes, "b", answer), Note(notes, "c")]
+        response = await get(root, "/static/a")
+        assert (response.status, response.body) == (status, body)
+        assert other.scopes == []
+        assert notes[:2] == ["before a", "before b"] and notes[-1] == f"after a {status}"
+
+    run(main())
+
+
+def test_before_websocket_runs_and_may_refuse() -> None:
+    async def main() -> None:
+        notes: list[Any] = []
+        root, other = mounted()
+        root.ws_middlewares.append(SocketNote(notes, "a"))
+        async with websocket(root, "/static/a") as ws:
+            assert await ws.receive() == "other"
+        assert notes == ["before a"]
+        root.ws_middlewares.append(SocketNote(notes, "b", {"code": 4001, "reason": "no"}))
+        notes.clear()
+        async with websocket(root, "/static/a") as ws:
+            assert (ws.rejected, ws.close_reason) == (4001, "no")
+        assert notes == ["before a", "before b", "after b", "after a"]
+        assert len(other.scopes) == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "content_type, body",
+    [
+        ("application/json", b'{"a": 1}'),
+        ("application/json", b"{"),
+        ("application/x-www-form-urlencoded", b"a=1&b=2"),
+        ("multipart/form-data; boundary=x", b"--x--\r\n"),
+        ("multipart/form-data", b"no boundary"),
+        ("text/plain", b"text"),
+    ],
+)
+def test_the_body_is_left_untouched(content_type: str, body: bytes) -> None:
+    async def main() -> None:
+        root, other = mounted()
+        root.middlewares.append(Note([], "a"))
+        response = await post(root, "/static/a", body=body, headers={"content-type": content_type}, chunk_size=3)
+        assert response.body == b"other"
+        assert b"".join(message["body"] for message in other.received) == body
+        assert [len(message["body"]) for message in other.received][:-1] == [3] * (len(other.received) - 1)
+
+    run(main())
+
+
+def test_a_mounted_app_has_the_limits_of_its_own() -> None:
+    async def main() -> None:
+        root, _ = mounted("/shop", Child(max_body_size=100), max_body_size=10)
+        assert (await post(root, "/shop/echo", body=b"x" * 50)).body == b"x" * 50
+        assert (await post(root, "/shop/echo", body=b"x" * 200)).status == 413
+
+    run(main())
+
+
+def test_an_error_of_a_mounted_app_is_its_own_matter(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        root, child = mounted("/shop", Child(), debug=True)
+        response = await get(root, "/shop/crashes")
+        assert (response.status, response.text) == (500, "500 Internal Server Error")
+
+    run(main())
+    assert len(caplog.records) == 1
+
+
+def test_a_mounted_app_streams_and_its_client_may_leave() -> None:
+    async def streams(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        assert (await receive())["type"] == "http.disconnect"
+        ends.append("left")
+
+    async def main() -> None:
+        root, _ = mounted(child=streams)
+        async with exchange(root, path="/static/a") as ex:
+            assert await ex.next_chunk() == b"a"
+        assert ends == ["left"]
+
+    ends: list[str] = []
+    run(main())
+
+
+def test_the_request_of_the_parent_is_back_afterwards() -> None:
+    class Keeps(Child):
+        async def page(self) -> str:
+            return self.request.scope["root_path"]
+
+    async def main() -> None:
+        root, child = mounted("/shop", Keeps())
+        assert (await get(root, "/shop/page")).text == "/shop"
+        with pytest.raises(RuntimeError):
+            _ = child.request
+
+    run(main())
+
+
+def test_a_choice_of_a_middleware_does_not_undo_the_mount() -> None:
+    def route(request: Request) -> None:
+        request.route_handler = "page"
+        request.path_params = []
+
+    async def main() -> None:
+        root, _ = mounted()
+        root.middlewares.append(Note([], "a", route))
+        assert (await get(root, "/static/a")).body == b"other"
+
+    run(main())
+
+
+# --- Lifespan ---------------------------------------------------------------------------------------------------------
+
+
+def hooked(app: App, name: str, done: list[str]) -> App:
+    async def start() -> None:
+        done.append(f"start {name}")
+
+    app.startup_handlers.append(start)
+    app.shutdown_handlers.append(lambda: done.append(f"stop {name}"))
+    return app
+
+
+def test_a_mounted_apps_handlers_run_with_the_parents() -> None:
+    async def main() -> None:
+        done: list[str] = []
+        inner = hooked(Child(), "inner", done)
+        child = hooked(Child(), "child", done)
+        child.mounts["/inner"] = inner
+        root = hooked(Root(), "root", done)
+        root.mounts |= {"/child": child, "/again": child, "/other": Other()}
+        async with lifespan(root):
+            assert sorted(done) == ["start child", "start inner", "start root"]
+            assert [app._started for app in (root, child, inner)] == [True] * 3
+            done.clear()
+        assert sorted(done) == ["stop child", "stop inner", "stop root"]
+        assert [app._started for app in (root, child, inner)] == [False] * 3
+
+    run(main())
+
+
+def test_apps_that_mount_each_other_start_once() -> None:
+    async def main() -> None:
+        done: list[str] = []
+        first, second = hooked(Root(), "first", done), hooked(Root(), "second", done)
+        first.mounts["/second"], second.mounts["/first"] = second, first
+        async with lifespan(first):
+            assert sorted(done) == ["start first", "start second"]
+
+    run(main())
+
+
+def test_a_mounted_app_that_fails_to_start_or_stop_is_reported() -> None:
+    def fails() -> None:
+        raise OSError("the child's database")
+
+    async def main() -> None:
+        for handlers in ("startup_handlers", "shutdown_handlers"):
+            done: list[str] = []
+            root, child = mounted("/child", Child())
+            hooked(root, "root", done)
+            getattr(child, handlers).append(fails)
+            with pytest.raises(LifespanFailed, match="the child's database"):
+                async with lifespan(root):
+                    pass
+        assert "stop root" in done
+
+    run(main())
+
+
+# --- Sessions ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_parent_loads_its_session_for_its_middlewares() -> None:
+    def look(request: Request) -> None:
+        seen.append(dict(request.session))
+
+    def refuse(request: Request) -> Any:
+        return None if request.session.get("user") else {"status_code": 401, "body": "log in first"}
+
+    async def main() -> None:
+        root, other = mounted()
+        root.middlewares += [Note([], "a", look), Note([], "b", refuse)]
+        browser = Browser(root)
+        assert (await browser.get("/static/a")).status == 401
+        root.middlewares.pop()
+        await browser.get("/put?user=ann")
+        root.middlewares.append(Note([], "b", refuse))
+        response = await browser.get("/static/a")
+        assert response.body == b"other"
+        assert seen == [{}, {}, {"user": "ann"}]
+        assert response.header("vary") is None and not response.cookies, "nothing of the parent's is in the response"
+
+    seen: list[Any] = []
+    run(main())
+
+
+def test_the_parent_loads_its_session_for_its_websocket_middlewares() -> None:
+    def look(request: WebSocketRequest) -> None:
+        seen.append(dict(request.session))
+
+    async def main() -> None:
+        root, other = mounted()
+        root.ws_middlewares.append(SocketNote([], "a", look))
+        await root.session_backend.save("id", {"user": "ann"}, 60)
+        for origin in ("http://testserver", "http://evil.example"):
+            async with websocket(root, "/static/a", headers=[("cookie", "session_id=id"), ("origin", origin)]) as ws:
+                assert await ws.receive() == "other"
+        assert seen == [{"user": "ann"}, {}]
+
+    seen: list[Any] = []
+    run(main())
+
+
+def test_sessions_of_parent_and_child_do_not_disturb_each_other() -> None:
+    async def main() -> None:
+        root, child = mounted("/shop", Child())
+        second = Child()
+        root.mounts["/blog"] = second
+        browser = Browser(root)
+        await browser.get("/put?who=root")
+        await browser.get("/shop/put?who=shop")
+        await browser.get("/blog/put?who=blog")
+        assert sorted(path for _, path in browser.jar) == ["/", "/blog", "/shop"]
+        for _ in range(2):
+            for prefix, who in (("", "root"), ("/shop", "shop"), ("/blog", "blog")):
+                assert (await browser.get(f"{prefix}/look")).json() == {"who": who}
+        await browser.get("/shop/clear")
+        assert (await browser.get("/shop/look")).json() == {}
+        assert (await browser.get("/look")).json() == {"who": "root"}
+        await browser.get("/shop/put?who=again")
+        await browser.get("/clear")
+        assert (await browser.get("/look")).json() == {}
+        assert (await browser.get("/shop/look")).json() == {"who": "again"}
+        assert (await browser.get("/blog/look")).json() == {"who": "blog"}
+
+    run(main())
+
+
+def test_the_session_of_the_parent_is_there_behind_the_cookie_of_the_child() -> None:
+    """The browser sends both cookies below the mount, the child's first (RFC 6265 section 5.4)."""
+
+    def look(request: Request) -> None:
+        seen.append(dict(request.session))
+
+    async def main() -> None:
+        root, child = mounted("/shop", Child())
+        browser = Browser(root)
+        await browser.get("/put?who=root")
+        await browser.get("/shop/put?who=shop")
+        root.middlewares.append(Note([], "a", look))
+        assert (await browser.get("/shop/look")).json() == {"who": "shop"}
+        assert seen == [{"who": "root"}]
+
+    seen: list[Any] = []
+    run(main())
+
+
+def test_a_websocket_of_the_child_has_the_childs_session() -> None:
+    async def main() -> None:
+        root, child = mounted("/shop", Child())
+        browser = Browser(root)
+        await browser.get("/put?who=root")
+        await browser.get("/shop/put?who=shop")
+        async with websocket(root, "/shop/look", headers=browser.with_cookies("/shop/look")) as ws:
+            assert await ws.receive_json() == {"who": "shop"}
+
+    run(main())
+
+
+def test_a_session_is_shared_by_the_same_backend_and_path() -> None:
+    async def main() -> None:
+        backend = InMemorySessionBackend()
+        shared: dict[str, Any] = {"session_backend": backend, "session_cookie_path": "/"}
+        root, child = mounted("/shop", Child(**shared), **shared)
+        browser = Browser(root)
+        await browser.get("/shop/put?a=1")
+        await browser.get("/put?b=2")
+        assert (await browser.get("/shop/look")).json() == {"a": "1", "b": "2"}
+        assert list(browser.jar) == [("session_id", "/")]
+        await browser.get("/shop/clear")
+        assert (await browser.get("/look")).json() == {}
+
+    run(main())
+
+
+def test_many_cookies_of_the_same_name_do_not_ask_the_backend_for_ever() -> None:
+    class Counts(InMemorySessionBackend):
+        loads = 0
+
+        async def load(self, session_id: str) -> dict[str, Any]:
+            self.loads += 1
+            return await super().load(session_id)
+
+    async def main() -> None:
+        backend = Counts()
+        header = "; ".join(f"session_id={number}" for number in range(1000))
+        response = await get(Root(session_backend=backend), "/look", headers={"cookie": header})
+        assert (response.status, response.json()) == (200, {})
+        assert backend.loads < 10
+
+    run(main())
+
+
+def test_requests_below_a_mount_run_side_by_side() -> None:
+    async def main() -> None:
+        root, _ = mounted("/shop", Child())
+        responses = await asyncio.gather(*(get(root, f"/shop/where/{number}") for number in range(20)))
+        assert [response.json()["rest"] for response in responses] == [[str(number)] for number in range(20)]
+
+    run(main())

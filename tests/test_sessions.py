@@ -349,6 +349,22 @@ def test_a_changed_session_is_saved() -> None:
     run(main())
 
 
+def test_a_session_may_be_looked_at_and_then_replaced() -> None:
+    async def act(request: Request) -> None:
+        request.session = {**request.session, "more": 1}
+
+    async def main() -> None:
+        spy = Spy()
+        browser = await signed_in(Root(act, spy))
+        await browser.get("/act")
+        assert await session_of(browser) == {"user": "ann", "more": 1}
+        spy.calls.clear()
+        await browser.get("/act")
+        assert spy.names == ["load", "touch"]
+
+    run(main())
+
+
 def test_a_change_deep_inside_is_seen() -> None:
     async def first(request: Request) -> None:
         request.session["cart"] = {"items": [1]}

@@ -238,6 +238,19 @@ def test_accepting_twice_is_an_error() -> None:
     assert caught == [1]
 
 
+def test_accept_may_be_tried_again() -> None:
+    async def talk(ws: WebSocket) -> None:
+        with pytest.raises(ValueError, match="cookie"):
+            await ws.accept(session_id="no;cookie")
+        await ws.accept()
+        await ws.send_text("accepted")
+
+    async def client(ws: WebSocketSession) -> None:
+        assert await ws.receive() == "accepted"
+
+    run(talked(talk, client=client))
+
+
 def test_a_client_that_left_before_accept(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(ws: WebSocket) -> None:
         with pytest.raises(ConnectionClosed) as closed:
@@ -372,6 +385,23 @@ def test_what_is_no_json_is_a_value_error(text: str) -> None:
     async def client(ws: WebSocketSession) -> None:
         await ws.send_text(text)
         assert await ws.receive() == "next"
+
+    run(talked(talk, client=client))
+
+
+def test_a_receive_that_timed_out_may_be_repeated() -> None:
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await ws.receive_text()
+        await ws.send_text("still there?")
+        await ws.send_text(await ws.receive_text())
+
+    async def client(ws: WebSocketSession) -> None:
+        assert await ws.receive() == "still there?"
+        await ws.send_text("yes")
+        assert await ws.receive() == "yes"
 
     run(talked(talk, client=client))
 

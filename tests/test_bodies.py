@@ -130,8 +130,9 @@ def test_media_types_are_compared_as_media_types(content_type: str | None, kind:
     assert parsed(run(post(Root(), "/parsed", headers=headers, body=body))) == expected
 
 
-def test_two_content_types_are_no_json() -> None:
-    headers = [("content-type", "text/plain"), ("content-type", "application/json")]
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_content_types_are_no_json(order: int) -> None:
+    headers = [("content-type", "text/plain"), ("content-type", "application/json")][::order]
     assert parsed(run(post(Root(), "/parsed", headers=headers, body=b'{"a":1}'))) == [{}, {}]
 
 
@@ -458,7 +459,18 @@ def test_malformed_multipart_is_400(body: bytes, chunk_size: int | None) -> None
 
 
 @pytest.mark.parametrize(
-    "parameters", ["", ";", "; boundary", "; boundary=", '; boundary=""', "; xboundary=b", "; charset=b"]
+    "parameters",
+    [
+        "",
+        ";",
+        "; boundary",
+        "; boundary=",
+        '; boundary=""',
+        "; xboundary=b",
+        "; charset=b",
+        f"; boundary={'b' * 1000}",
+        '; boundary="b\n"',
+    ],
 )
 def test_a_missing_boundary_is_400(parameters: str) -> None:
     app = Root()

@@ -78,6 +78,7 @@ def test_route_handler_names_the_handler(target: str, expected: str) -> None:
         ("a=1&b=2&a=3", {"a": ["1", "3"], "b": ["2"]}),
         ("a=&b", {"a": [""], "b": [""]}),
         ("a=x+y%2B%26%3D&%C3%A9=%E2%82%AC", {"a": ["x y+&="], "é": ["€"]}),
+        ("a=x+y", {"a": ["x y"]}),
         ("a=b=c", {"a": ["b=c"]}),
         ("a=1;b=2", {"a": ["1;b=2"]}),
         ("&&a=1&", {"a": ["1"]}),

@@ -474,6 +474,9 @@ class Starts(App):
     async def many(self, file: list[UploadedFile]) -> None:
         await self.take(file[0])
 
+    async def list_and_one(self, others: list[UploadedFile], file: UploadedFile) -> None:
+        await self.take(file, [await each.read() for each in others])
+
     async def nothing(self) -> None:
         await self.take(self.request.files["file"])
 
@@ -544,6 +547,7 @@ def test_a_handler_starts_when_its_file_is_the_last_that_is_missing(target: str,
         ("/rest", [TITLE], [], ({"title": "7"},)),
         ("/two", [], [OTHER], (b"whole",)),
         ("/many", [], [], ()),
+        ("/list_and_one", [file(b"1", "others")], [file(b"2", "others")], ([b"1", b"2"],)),
         ("/nothing", [], [TITLE], ()),
         ("/plain", [], [], None),
     ],
@@ -1011,6 +1015,17 @@ def test_a_file_that_is_spilled_falls_under_max_body_size(
     headers = HEADERS if not announced else HEADERS[:1]
     response = run(post(app, path, multipart=framed(1000), headers=headers, chunk_size=100))
     assert response.status == status
+    assert app.started.is_set() == (status == 204)
+
+
+@pytest.mark.parametrize(("limit", "status"), [(1000, 204), (999, 413), (None, 204)])
+def test_the_same_where_the_file_might_have_streamed(limit: int | None, status: int) -> None:
+    """It did not, for a field came after it."""
+    after = len(encode_multipart([TITLE])) - len(END) + 2
+    parts = [*framed(1000 - after), TITLE]
+    assert len(encode_multipart(parts)) == 1000
+    app = Starts(max_body_size=limit, max_upload_size=5000)
+    assert run(post(app, "/reverse", multipart=parts, headers=HEADERS, chunk_size=100)).status == status
     assert app.started.is_set() == (status == 204)
 
 

@@ -121,10 +121,13 @@ class HTTPError(Exception):
         self.status = status
         self.body = body
         self.headers = headers
+        self._detail = ""  # what the framework adds to the short text of the status
 
     def __str__(self) -> str:
-        """Return the text for a log: the body where it is text, else the short text of the status."""
-        return self.body if isinstance(self.body, str) else _status_text(self.status)
+        """Return the text for a log, and for the client where there is no body: the short text of the status."""
+        if isinstance(self.body, str):
+            return self.body
+        return f"{_status_text(self.status)}: {self._detail}" if self._detail else _status_text(self.status)
 
 
 class ConnectionClosed(Exception):
@@ -141,19 +144,20 @@ class ConnectionClosed(Exception):
         self.reason = reason
 
 
-def _status_text(status: int) -> str:
-    from http import HTTPStatus
+_NEW_PHRASES: Final = {413: "Content Too Large", 422: "Unprocessable Content"}  # RFC 9110; Python 3.11 knows older ones
 
-    try:
-        return f"{int(status)} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
+
+def _status_text(status: int) -> str:
+    from http.client import responses
+
+    return f"{int(status)} {_NEW_PHRASES.get(status) or responses.get(status, '')}".rstrip()
 
 
 def _error(status: int, detail: str = "") -> HTTPError:
     """Return one of the framework's own errors: short plain text, which never repeats what the client sent."""
-    text = _status_text(status)
-    return HTTPError(status, f"{text}: {detail}" if detail else text, [_TEXT])
+    error = HTTPError(status)
+    error._detail = detail
+    return error
 
 
 def _is_stray(error: BaseException) -> bool:
@@ -170,6 +174,9 @@ def _is_stray(error: BaseException) -> bool:
 # ---------------------------------------------------------------------------------------------------------------------------
 # JSON
 # ---------------------------------------------------------------------------------------------------------------------------
+
+
+_ORJSON_OPTIONS: Final = 512 | 2048  # OPT_PASSTHROUGH_DATETIME: it rounds odd offsets; _DATACLASS: it leaves fields out
 
 
 @functools.cache
@@ -234,7 +241,7 @@ def _dump_json(value: Any) -> bytes:
     orjson = _orjson()
     if orjson is not None:
         try:
-            return typing.cast(bytes, orjson.dumps(value, _json_default, orjson.OPT_PASSTHROUGH_DATACLASS))
+            return typing.cast(bytes, orjson.dumps(value, _json_default, _ORJSON_OPTIONS))
         except orjson.JSONEncodeError:
             pass  # big integers, keys that are no text: json takes them
     try:
@@ -243,7 +250,9 @@ def _dump_json(value: Any) -> bytes:
         return _encode(_plain(value)).encode()
 
 
-_BIG_INTEGER = re.compile(rb"[0-9]{19}")  # orjson makes a float of one that has no place in 64 bits
+# orjson makes a float of an integer that has no place in 64 bits: 19 digits in a row are left to json.
+_ZERO_DIGITS: Final = bytes(48 if chr(byte).isdigit() and byte < 128 else 32 for byte in range(256))
+_MANY_DIGITS: Final = b"0" * 19
 
 
 def _load_json(body: bytes) -> Any:
@@ -255,7 +264,7 @@ def _load_json(body: bytes) -> Any:
     """
     orjson = _orjson()
     try:
-        if orjson is not None and not _BIG_INTEGER.search(body):
+        if orjson is not None and _MANY_DIGITS not in body.translate(_ZERO_DIGITS):
             return orjson.loads(body)
         value = _decode(body.decode())
         if b"\\ud" in body.lower():
@@ -484,35 +493,22 @@ class _BodyReader:
     """The one owner of ``receive()``: counts, limits and times what the client sends, and listens for its leaving."""
 
     __slots__ = (
-        "_ended_event",
-        "_peeked",
-        "_receive",
-        "announced",
-        "ended",
-        "expects_continue",
-        "gone",
-        "kept",
-        "length",
-        "limit",
-        "size",
-        "started",
-        "timeout",
-    )
+        "_error", "_free", "_peeked", "_receive", "announced", "ended", "expects_continue", "gone", "kept", "length", "limit",
+        "size", "started", "timeout",
+    )  # fmt: skip
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
         self._receive = receive
         self.timeout = timeout  # seconds of waiting for one message
         self.limit: int | None = None  # bytes
         self.length: int | None = None  # what Content-Length says
-        self.announced = False
-        self.expects_continue = False
-        self.started = False
+        self.announced = self.expects_continue = self.started = self.gone = False
         self.ended = receive is None
-        self.gone = False
         self.size = 0  # bytes received so far
         self.kept: bytes | None = None  # the whole body, once it was read
         self._peeked = b""
-        self._ended_event: asyncio.Event | None = None
+        self._error: HTTPError | None = None
+        self._free: asyncio.Event | None = None  # set when nobody else is to receive any more
 
     def expect(self, limit: int | None) -> None:
         """Set the limit, and refuse at once what says that it is larger."""
@@ -524,7 +520,14 @@ class _BodyReader:
         if self.gone or self._receive is None:
             raise ConnectionClosed
         self.started = True
-        message = await self._receive()
+        steps: Any = self._receive().__await__()
+        try:
+            first = next(steps)
+        except StopIteration as ready:  # most often the body is there: no clock is needed
+            message = ready.value
+        else:
+            async with asyncio.timeout(self.timeout):
+                message = await _resumed(steps, first)
         if message["type"] == "http.disconnect":
             self.gone = True
             raise ConnectionClosed
@@ -532,8 +535,8 @@ class _BodyReader:
         self.size += len(piece)
         if not message.get("more_body"):
             self.ended = True
-            if self._ended_event is not None:
-                self._ended_event.set()
+            if self._free is not None:
+                self._free.set()
         return piece
 
     async def chunk(self) -> bytes:
@@ -543,28 +546,41 @@ class _BodyReader:
             HTTPError: 413 past the limit, 408 when nothing came for `timeout` seconds.
             ConnectionClosed: The client left in the middle of the body.
         """
+        if self._error is not None:
+            raise self._error
         piece, self._peeked = self._peeked, b""
-        if not piece and not self.ended:
-            try:
-                async with asyncio.timeout(self.timeout):
-                    while not piece and not self.ended:
-                        piece = await self._message()
-            except TimeoutError:
-                self.announced = False  # nothing more is to come
-                raise _error(408) from None
-        _check_size(self.size, self.limit)
+        try:
+            if not piece and not self.ended:
+                piece = await self._message()
+                if not piece and not self.ended:  # a server may send nothing, again and again
+                    async with asyncio.timeout(self.timeout):
+                        while not piece and not self.ended:
+                            piece = await self._message()
+            if self.limit is not None and self.size > self.limit:
+                raise _error(413)
+        except TimeoutError:
+            self.announced = False  # nothing more is to come
+            self._error = _error(408)
+            raise self._error from None
+        except HTTPError as error:
+            self._error = error
+            raise
         return piece
 
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
         if self.kept is None:
-            if self.size and not self._peeked:
+            if self.size and not self._peeked and self._error is None and not self.gone:
                 raise RuntimeError("the body was read already, as a stream or as a multipart form")
             pieces: list[bytes] = []
             while piece := await self.chunk():
                 pieces.append(piece)
             self.kept = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return self.kept
+
+    def replay(self) -> None:
+        """Let a body that was read whole be read once more, piece by piece."""
+        self._peeked = self.kept or b""
 
     async def drain(self) -> None:
         """Read and drop what is left of an announced body: some clients look for the answer only after they sent it all."""
@@ -581,18 +597,40 @@ class _BodyReader:
         if not self.started and not self.announced and not self.ended:
             self._peeked = await self._message()
 
+    def abandon(self) -> None:
+        """Leave the rest of the body to `wait_gone`, which drops it."""
+        self._error = self._error or HTTPError(400, "the body is dropped once a stream has begun without reading it")
+        if self._free is not None:
+            self._free.set()
+
     async def wait_gone(self) -> bool:
-        """Wait until the body has been read to its end, and then until the client leaves.
+        """Wait until nobody else receives, and then until the client leaves.
 
         Returns:
             Whether it left; False where the server does not tell.
         """
-        if not self.ended:
-            self._ended_event = asyncio.Event()
-            await self._ended_event.wait()
+        if not self.ended and self._error is None:
+            self._free = asyncio.Event()
+            await self._free.wait()
+        self.timeout = None
         with contextlib.suppress(ConnectionClosed):
+            while not self.ended:
+                await self._message()
             await self._message()
         return self.gone
+
+
+@types.coroutine
+def _resumed(steps: Any, first: Any) -> Any:
+    """Go on awaiting what was started by hand."""
+    try:
+        try:
+            yield first
+        except BaseException as error:
+            yield steps.throw(error)
+        return (yield from steps)
+    except StopIteration as done:
+        return done.value
 
 
 class _Chunks(asyncio.Queue["bytes | None"]):
@@ -611,10 +649,10 @@ class _Chunks(asyncio.Queue["bytes | None"]):
             ConnectionClosed: The client left before the file was whole.
         """
         async with self._turn:
-            if self.empty() and not self._over:
-                self.put_nowait(await self._pull())
-            piece = None if self.empty() else self.get_nowait()
-            self._over = self._over or piece is None
+            if not self.empty():
+                return self.get_nowait()
+            piece = None if self._over else await self._pull()
+            self._over = piece is None
             return piece
 
 
@@ -699,7 +737,7 @@ class UploadedFile(dict[str, Any]):
         target = os.fspath(path)
         partial = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.part")
         try:
-            with await _in_thread(open, partial, "xb") as out:
+            with open(partial, "xb") as out:
                 async for piece in self._limited(limit):
                     await _in_thread(out.write, piece)
             await _in_thread(os.replace, partial, target)
@@ -723,8 +761,8 @@ class UploadedFile(dict[str, Any]):
 
 def _safe_filename(raw: str) -> str:
     """Return the last component of a client's file name, without control characters; ``file`` where nothing is left."""
-    name = re.sub(r"^[A-Za-z]:", "", raw.replace("\\", "/").rpartition("/")[2])  # a Windows drive leaves the folder too
-    name = "".join(char for char in name if char.isprintable()).strip()
+    name = "".join(char for char in raw.replace("\\", "/").rpartition("/")[2] if char.isprintable())
+    name = re.sub(r"^(?:\s*[A-Za-z]:)+", "", name).strip()  # a Windows drive leaves the folder too
     if len(name.encode()) > 255:  # the most that file systems take
         stem, dot, extension = name.rpartition(".")
         suffix = (dot + extension).encode()[:32] if stem else b""
@@ -751,8 +789,8 @@ def _part(segment: Any) -> _Part:
         charset, _, value = extended[1].partition("'")
         known = charset if charset.lower() in ("utf-8", "iso-8859-1") else "utf-8"
         filename = urllib.parse.unquote(value.partition("'")[2], known) or "file"
-    content_type: str = segment.content_type or ""
-    if filename is None and content_type and not content_type.startswith("text/"):
+    content_type: str = segment.header("Content-Type") or ""
+    if filename is None and content_type and not content_type.lower().startswith("text/"):
         filename = "file"
     return _Part(segment.name, filename, content_type or "application/octet-stream")
 
@@ -856,7 +894,7 @@ class _MultipartForm:
             if size > _SPOOL_SIZE and not on_disk:
                 import tempfile
 
-                memory, store, on_disk = store, await _in_thread(tempfile.TemporaryFile), True
+                memory, store, on_disk = store, tempfile.TemporaryFile(), True
                 self.on_disk.append(store)
                 await _in_thread(store.write, memory.getbuffer())
             if on_disk:
@@ -916,16 +954,23 @@ def _parse_pairs(data: bytes) -> dict[str, list[str]]:
         return pairs
     _count_fields(data)
     encoded = b"%" in data or b"+" in data
-    for pair in data.decode("utf-8", "replace").split("&"):
+    for pair in data.split(b"&"):
         if pair:
-            name, _, value = pair.partition("=")
+            raw_name, _, raw_value = pair.partition(b"=")
             if encoded:
-                name, value = urllib.parse.unquote_plus(name), urllib.parse.unquote_plus(value)
+                raw_name, raw_value = _unquoted(raw_name), _unquoted(raw_value)
+            name, value = raw_name.decode("utf-8", "replace"), raw_value.decode("utf-8", "replace")
             if name in pairs:
                 pairs[name].append(value)
             else:
                 pairs[name] = [value]
     return pairs
+
+
+def _unquoted(raw: bytes) -> bytes:
+    if b"+" in raw:
+        raw = raw.replace(b"+", b" ")
+    return urllib.parse.unquote_to_bytes(raw) if b"%" in raw else raw
 
 
 def _count_fields(data: bytes) -> None:
@@ -968,6 +1013,7 @@ class Request:
     _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
     _json: Any = _ABSENT
     _headers: dict[str, str] | None = None
+    _replaced: tuple[Any, ...] = ()  # streams that a middleware has put another body in place of
 
     def __init__(self, scope: _Scope, _receive: _Receive | None = None, _settings: _Settings = _DEFAULTS) -> None:
         self.scope = scope
@@ -1143,6 +1189,10 @@ class WebSocket:
         subprotocols: What the client offers.
     """
 
+    __slots__ = (
+        "__dict__", "_connected", "_on_accept", "_open", "_over", "_receive", "_send", "accepted", "session_id", "subprotocols",
+    )  # fmt: skip
+
     def __init__(self, receive: _Receive, send: _Send) -> None:
         self._receive = receive
         self._send = send
@@ -1172,7 +1222,10 @@ class WebSocket:
             self._connected = True
             self._check_disconnect(await self._receive())
         headers = await self._on_accept(session_id)
-        await self._transmit({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
+        try:
+            await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
+        except OSError as error:
+            raise self._lost() from error
         self.accepted = self._open = True
 
     async def receive_text(self) -> str:
@@ -1182,8 +1235,12 @@ class WebSocket:
             ValueError: It is binary.
             ConnectionClosed: The socket is closed.
         """
-        text: str | None = (await self._next()).get("text")
+        if not self._open:
+            self._check_open("receive")
+        message = await self._receive()
+        text: str | None = message.get("text")
         if text is None:
+            self._check_disconnect(message)
             raise ValueError("expected a text message, got a binary one")
         return text
 
@@ -1194,8 +1251,12 @@ class WebSocket:
             ValueError: It is text.
             ConnectionClosed: The socket is closed.
         """
-        data: bytes | None = (await self._next()).get("bytes")
+        if not self._open:
+            self._check_open("receive")
+        message = await self._receive()
+        data: bytes | None = message.get("bytes")
         if data is None:
+            self._check_disconnect(message)
             raise ValueError("expected a binary message, got a text")
         return data
 
@@ -1206,17 +1267,34 @@ class WebSocket:
             ValueError: It is no JSON.
             ConnectionClosed: The socket is closed.
         """
-        message = await self._next()
-        text: str | None = message.get("text")
-        return _load_json(text.encode() if text is not None else message.get("bytes") or b"")
+        message = await anext(self, None)
+        if message is None:
+            self._check_open("receive")
+        return _load_json(message.encode() if isinstance(message, str) else message or b"")
 
-    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+    def __aiter__(self) -> WebSocket:
         """Iterate over the messages, texts and binary ones, until the socket is closed."""
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                message = await self._next()
-                text: str | None = message.get("text")
-                yield text if text is not None else message.get("bytes") or b""
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        """Return the next message.
+
+        Raises:
+            RuntimeError: The socket was not accepted yet.
+        """
+        if not self._open:
+            if self._over is None:
+                self._check_open("receive")
+            raise StopAsyncIteration
+        message = await self._receive()
+        text: str | None = message.get("text")
+        if text is not None:
+            return text
+        try:
+            self._check_disconnect(message)
+        except ConnectionClosed:
+            raise StopAsyncIteration from None
+        return message.get("bytes") or b""
 
     async def send_text(self, data: str) -> None:
         """Send a text message.
@@ -1227,7 +1305,10 @@ class WebSocket:
         """
         if not self._open:
             self._check_open("send")
-        await self._transmit({"type": "websocket.send", "text": data})
+        try:
+            await self._send({"type": "websocket.send", "text": data})
+        except OSError as error:
+            raise self._lost() from error
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message.
@@ -1238,7 +1319,10 @@ class WebSocket:
         """
         if not self._open:
             self._check_open("send")
-        await self._transmit({"type": "websocket.send", "bytes": data})
+        try:
+            await self._send({"type": "websocket.send", "bytes": data})
+        except OSError as error:
+            raise self._lost() from error
 
     async def send_json(self, data: Any) -> None:
         """Send anything that JSON can say, as a text message.
@@ -1264,8 +1348,13 @@ class WebSocket:
             raise ValueError(f"{code} is no close code that may be sent")
         if self._over is None:
             self._end(code, reason or "")
-            with contextlib.suppress(OSError):
+            try:
                 await self._send(_close_message(code, reason))
+            except OSError:
+                pass  # the client is gone
+            except BaseException:  # a server that does not take this code: the socket is still to be closed
+                self._over = None
+                raise
 
     def _end(self, code: int, reason: str) -> None:
         self._over = (code, reason)
@@ -1279,24 +1368,16 @@ class WebSocket:
         self._check_not_over()
         raise RuntimeError(f"cannot {what} before accept()")
 
-    def _check_disconnect(self, message: _Message) -> _Message:
+    def _check_disconnect(self, message: _Message) -> None:
         if message["type"] == "websocket.disconnect":
             code = message.get("code")
             self._end(1005 if code is None else code, message.get("reason") or "")
             self._check_not_over()
-        return message
 
-    async def _next(self) -> _Message:
-        if not self._open:
-            self._check_open("receive")
-        return self._check_disconnect(await self._receive())
-
-    async def _transmit(self, message: _Message) -> None:
-        try:
-            await self._send(message)
-        except OSError as error:  # so the ASGI specification says that the client is gone
-            self._end(1006, "")
-            raise ConnectionClosed(1006) from error
+    def _lost(self) -> ConnectionClosed:
+        """Take note that the server raised OSError: so it says that the client is gone."""
+        self._end(1006, "")
+        return ConnectionClosed(1006)
 
 
 async def _accept_headers(session_id: str | None) -> list[tuple[bytes, bytes]]:
@@ -1308,15 +1389,15 @@ def _close_message(code: int, reason: str | None) -> _Message:
     return {"type": "websocket.close", "code": code, "reason": cut}
 
 
-def _is_same_origin(headers: Mapping[str, str], allowed: frozenset[str]) -> bool:
+def _is_same_origin(headers: Mapping[bytes, bytes], allowed: frozenset[str]) -> bool:
     """Whether a handshake comes from a page of this host, from an allowed one, or from no browser at all."""
-    origin = headers.get("origin")
+    origin = headers.get(b"origin")
     if origin is None:
         return True
-    scheme, separator, authority = origin.strip().lower().partition("://")
+    scheme, separator, authority = origin.decode("latin-1").strip().lower().partition("://")
     if not separator:  # "null"
         return False
-    host = headers.get("host", "").strip().lower()
+    host = headers.get(b"host", b"").decode("latin-1").strip().lower()
     return _without_default_port(authority) == _without_default_port(host) or f"{scheme}://{authority}" in allowed
 
 
@@ -1502,7 +1583,11 @@ def _response_of_tuple(result: tuple[Any, ...]) -> _Response:
 
 def _pairs(headers: Any) -> tuple[_Pair, ...]:
     pairs = headers.items() if isinstance(headers, Mapping) else headers
-    return tuple([(name, value if isinstance(value, (str, bytes)) else str(value)) for name, value in pairs])
+    checked = tuple([(name, value if isinstance(value, (str, bytes)) else str(value)) for name, value in pairs])
+    for name, _ in checked:
+        if not isinstance(name, (str, bytes)):
+            raise TypeError(f"a header name must be text, not {name!r}")
+    return checked
 
 
 def _body(body: Any) -> tuple[Any, tuple[bytes, bytes] | None]:
@@ -1570,7 +1655,7 @@ def _unusual_headers(response: _Response, payload: bytes | None) -> list[Any]:
     empty = _has_no_body(status)
     own = list(_encoded_headers(extra))
     types = [pair for pair in own if pair[0] == b"content-type"]
-    headers = types[:1] if types or kind is None or empty else [kind]
+    headers = types[-1:] if types or kind is None or empty else [kind]
     is_stream = payload is None and body is not None and not empty
     dropped = {b"content-type"} if is_stream else _FRAMEWORK_HEADERS
     headers += [pair for pair in own if pair[0] not in dropped]
@@ -1600,18 +1685,24 @@ def _content_types(headers: Iterable[_Pair]) -> list[str]:
 
 
 def _changed(response: _Response, changes: dict[str, Any], headers: list[tuple[str, str]]) -> _Response:
-    """Return the response with what an ``after_request`` returned, and with the header list that it may have appended to."""
-    status, body, default, _ = response
+    """Return the response with what an ``after_request`` returned, and with the header list that it may have appended to.
+
+    The content type that somebody has chosen stays, unless the middleware names another one. A default one stays too, but for
+    a new body that is JSON: then nobody meant it.
+    """
+    old_status, old_body, old_kind, old_headers = response
     status, body, kind, pairs = _response_of_tuple(
-        (changes.get("status_code", status), changes.get("body", body), changes.get("headers", headers))
+        (changes.get("status_code", old_status), changes.get("body", old_body), changes.get("headers", headers))
     )
-    if "headers" in changes and not _content_types(pairs):
-        pairs += tuple(pair for pair in _header_list(response) if pair[0] == "content-type")
-    if "body" not in changes:
-        kind = default
-    elif default is not None and _content_types(pairs) == [_as_str(default[1])]:  # it went with the old body
-        pairs = tuple(pair for pair in pairs if _as_str(pair[0]).lower() != "content-type")
-    return status, body, kind, pairs
+    chosen, named = _content_types(old_headers), _content_types(pairs)
+    if "headers" in changes or chosen or old_kind is None or named != [_as_str(old_kind[1])]:
+        chosen = named or chosen
+    rest = tuple(pair for pair in pairs if _as_str(pair[0]).lower() != "content-type")
+    if chosen:
+        return status, body, kind, (("content-type", chosen[-1]), *rest)
+    if "body" not in changes or (kind is not _JSON and old_kind is not None):
+        kind = old_kind
+    return status, body, kind, rest
 
 
 # ---------------------------------------------------------------------------------------------------------------------------
@@ -1736,12 +1827,15 @@ async def _close(source: Any) -> None:
         _log.error("closing a stream failed", exc_info=error)
 
 
+def _stream_of(body: Any) -> tuple[AsyncIterator[Any], Callable[[Any], bytes]]:
+    """Return the iterator of a streamed body, and what makes bytes of what it yields."""
+    return (_chunks(body.source), _event_bytes) if isinstance(body, _EventStream) else (_chunks(body), _chunk_bytes)
+
+
 async def _discard(body: Any) -> None:
-    """Close a stream that is not sent: a HEAD request's, or one that a middleware replaced."""
-    if isinstance(body, _EventStream):
-        body = body.source
+    """Close a stream that is not sent: one that a middleware or an error has put another body in place of."""
     if _is_streamed(body):
-        await _close(body if hasattr(body, "aclose") else _Steps(body))
+        await _close(_stream_of(body)[0])
 
 
 class _Stream:
@@ -1749,46 +1843,53 @@ class _Stream:
 
     Args:
         send: The ASGI send callable.
-        reader: Tells when the client leaves; None: nobody can tell.
+        reader: Tells when the client leaves.
         ping: Seconds after which an idle stream sends a comment; None: never.
     """
 
-    __slots__ = ("_gone", "_last", "_listener", "_lock", "_loop", "_ping", "_pinger", "_reader", "_send", "_task", "_timer")
+    __slots__ = (
+        "_gone", "_last", "_listener", "_lock", "_loop", "_ping", "_pinger", "_reader", "_send", "_task", "_timer", "_unread",
+    )  # fmt: skip
 
-    def __init__(self, send: _Send, reader: _BodyReader | None, ping: float | None) -> None:
-        self._send = send
+    def __init__(self, send: _Send, reader: _BodyReader, ping: float | None) -> None:
         self._reader = reader
         self._ping = ping
         self._gone = False  # the client left, and the task was cancelled for it
+        self._unread = reader.announced and not reader.started
         self._loop = asyncio.get_running_loop()
         self._task = typing.cast("asyncio.Task[Any]", asyncio.current_task())
         self._lock = asyncio.Lock() if ping else None  # where there are pings, one send at a time
+        self._send = self._send_in_turn(send) if ping else send
         self._last = 0.0  # when something was sent
         self._timer: asyncio.TimerHandle | None = None
         self._listener: asyncio.Task[None] | None = None
         self._pinger: asyncio.Task[None] | None = None
 
-    async def run(self, start: _Message, source: Any) -> None:
+    async def run(self, start: _Message, chunks: AsyncIterator[Any], encode: Callable[[Any], bytes]) -> None:
         """Send the headers and every chunk; without the final message where the stream broke off."""
-        encode = _event_bytes if isinstance(source, _EventStream) else _chunk_bytes
-        chunks = _chunks(source.source if isinstance(source, _EventStream) else source)
-        sending = True
+        send, reader, sending = self._send, self._reader, True
+        ready = bytes if encode is _chunk_bytes else None
         try:
-            await self._send(start)
-            await self._emit(b"")  # some servers send the headers with the first body message
-            await self._begin()
+            await send(start)
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
+            await self._begin(is_events=encode is _event_bytes)
             sending = False
             async for item in chunks:
-                if self._gone or (self._reader is not None and self._reader.gone):  # it has swallowed what told it so
+                piece = item if type(item) is ready else encode(item)
+                if reader.gone:  # the source has swallowed what told it so
                     break
-                if piece := encode(item):
+                if self._unread:
+                    self._unread = False
+                    if not reader.started:
+                        reader.abandon()
+                if piece:
                     sending = True
-                    await self._emit(piece)
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
                     sending = False
-            else:
-                await self._end_helpers()
+            await self._end_helpers()
+            if not reader.gone:
                 sending = True
-                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
         except BaseException as error:
             if not (sending and isinstance(error, OSError)):  # so a server says that the client is gone
                 self._judge(error)
@@ -1798,28 +1899,29 @@ class _Stream:
                 self._task.uncancel()
             await _close(chunks)
 
-    async def _begin(self) -> None:
+    async def _begin(self, *, is_events: bool) -> None:
         """Start the helpers: the listener for the disconnect, and the clock of the pings."""
-        if self._reader is not None:
-            await self._reader.peek()
-            self._listener = self._loop.create_task(self._listen(self._reader))
+        await self._reader.peek()
+        if self._unread and is_events:  # no source of events reads the body of the request
+            self._reader.abandon()
+        self._listener = self._loop.create_task(self._listen())
         if self._ping:
             self._timer = self._loop.call_later(self._ping, self._tick)
 
-    async def _emit(self, piece: bytes) -> None:
-        if self._lock is None:
-            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
-            return
-        async with self._lock:
-            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
-            self._last = self._loop.time()
+    def _send_in_turn(self, send: _Send) -> _Send:
+        async def send_in_turn(message: _Message) -> None:
+            async with typing.cast(asyncio.Lock, self._lock):
+                await send(message)
+                self._last = self._loop.time()
+
+        return send_in_turn
 
     def _judge(self, error: BaseException) -> None:
         """Let the server's wish pass; the client's leaving is a normal end, anything else is logged."""
         if isinstance(error, asyncio.CancelledError) and self._task.cancelling() == self._gone:
             if self._gone:
                 return
-        elif isinstance(error, ConnectionClosed) and self._reader is not None and self._reader.gone:
+        elif isinstance(error, ConnectionClosed) and self._reader.gone:
             return
         elif not isinstance(error, Exception):
             raise error
@@ -1827,17 +1929,19 @@ class _Stream:
 
     def _leave(self) -> None:
         if not self._gone:
-            self._gone = True
+            self._gone = self._reader.gone = True
             self._task.cancel()
 
-    async def _listen(self, reader: _BodyReader) -> None:
+    async def _listen(self) -> None:
         with contextlib.suppress(Exception):  # a server that does not tell
-            if await reader.wait_gone():
+            if await self._reader.wait_gone():
                 self._leave()
 
     def _tick(self) -> None:
         """Send a ping where nothing was sent for a while, and nothing is being sent now."""
         assert self._ping is not None and self._lock is not None
+        if self._task.cancelling():
+            return
         rest = self._last + self._ping - self._loop.time()
         if rest <= 0 and not self._lock.locked():
             self._pinger = self._loop.create_task(self._pulse())
@@ -1845,7 +1949,7 @@ class _Stream:
 
     async def _pulse(self) -> None:
         try:
-            await self._emit(b": ping\n\n")
+            await self._send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
         except Exception:  # nobody is there to get it
             self._leave()
 
@@ -1863,7 +1967,14 @@ class _Stream:
 # Handlers and binding
 # ---------------------------------------------------------------------------------------------------------------------------
 
-_SESSION_MARK: Final = object()
+
+
+class _SessionMark:
+    def __repr__(self) -> str:
+        return "FromSession"
+
+
+_SESSION_MARK: Final = _SessionMark()
 
 FromSession = Annotated[Any, _SESSION_MARK]
 """Annotation of a parameter that binds from the session alone, as one that names the user must; absent is 401."""
@@ -1908,6 +2019,7 @@ class _Kind(NamedTuple):
 
 
 _ANY_KIND: Final = _Kind("any value", blank=True)
+_SESSION_KIND: Final = _Kind("session", source="session")
 
 
 def _matching(pattern: re.Pattern[str], make: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -1995,15 +2107,17 @@ def _kind_of(annotation: Any) -> _Kind:
     """Return what an annotation makes of a value; one that is unknown leaves it alone."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        return _Kind("session", source="session") if _SESSION_MARK in arguments else _kind_of(arguments[0])
+        return _SESSION_KIND if _SESSION_MARK in arguments else _kind_of(arguments[0])
     if origin is typing.Union or origin is types.UnionType:
         members = [_kind_of(member) for member in arguments if member is not type(None)]
+        if _SESSION_KIND in members:
+            return _SESSION_KIND
         kind = members[0] if len(members) == 1 else _ANY_KIND
         take = kind.json
         return kind if take is None else kind._replace(json=lambda value: None if value is None else take(value))
     if origin is list or annotation is list:
         item = _kind_of(arguments[0]) if arguments else _ANY_KIND
-        return _ANY_KIND if item.many or item.source == "session" else _list_kind(item)
+        return item if item is _SESSION_KIND else _ANY_KIND if item.many else _list_kind(item)
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _enum_kind(annotation)
     try:
@@ -2047,7 +2161,7 @@ class _Parameter:
             if not text and not kind.blank:
                 return _ABSENT
             return text if take is None else take(text)
-        except (ValueError, TypeError, LookupError, ArithmeticError):
+        except Exception:  # an Enum's _missing_ may raise anything
             raise self._invalid(status) from None
 
     def _invalid(self, status: int) -> HTTPError:
@@ -2074,7 +2188,7 @@ class _Parameter:
             value = typing.cast("dict[str, Any]", body)[self.name]
             try:
                 return value if self.kind.json is None else self.kind.json(value)
-            except (ValueError, TypeError, LookupError, ArithmeticError):
+            except Exception:  # an Enum's _missing_ may raise anything
                 raise self._invalid(400) from None
         values = request.body_params.get(self.name)
         value = _ABSENT if values is None else self._convert(values)
@@ -2217,7 +2331,7 @@ def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> A
         try:
             return eval(annotation, scope)  # what typing.get_type_hints does, but one by one
         except Exception:
-            return inspect.Parameter.empty
+            return FromSession if "FromSession" in annotation else inspect.Parameter.empty
     return annotation
 
 
@@ -2231,7 +2345,7 @@ class _Handler:
         is_socket: Whether it is called with a WebSocket.
     """
 
-    __slots__ = ("_binder", "_leading", "call", "direct", "function", "is_async", "is_generator", "methods", "name")
+    __slots__ = ("_binder", "_leading", "call", "direct", "function", "is_plain", "methods", "name", "run")
 
     def __init__(self, name: str, member: Any, owner: type[App], *, is_socket: bool) -> None:
         function: Any = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
@@ -2239,14 +2353,15 @@ class _Handler:
         self.function: Callable[..., Any] = function
         self.call: Callable[..., Any] = function  # called with the App first
         if isinstance(member, classmethod):
-            self.call = lambda app, *arguments, **keywords: function(owner, *arguments, **keywords)
+            self.call = lambda app, /, *arguments, **keywords: function(owner, *arguments, **keywords)
         elif isinstance(member, staticmethod):
-            self.call = lambda app, *arguments, **keywords: function(*arguments, **keywords)
+            self.call = lambda app, /, *arguments, **keywords: function(*arguments, **keywords)
         marked = getattr(member, "_micropie_methods", None)
         self.methods: frozenset[str] | None = marked or getattr(function, "_micropie_methods", None)
-        self.is_async = inspect.iscoroutinefunction(function)
-        self.is_generator = inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function)
-        self.direct = -1  # how many path segments, as they are, make all the arguments of an async handler; -1: none do
+        is_async = inspect.iscoroutinefunction(function)
+        self.is_plain = not (is_async or inspect.isasyncgenfunction(function))
+        self.run: Callable[..., Awaitable[Any]] = self.call if is_async else self._run
+        self.direct = -1  # how many path segments, as they are, make all the arguments; -1: it takes more to make them
         self._leading = (not isinstance(member, staticmethod)) + is_socket
         self._binder: _Binder | None = None
 
@@ -2255,7 +2370,7 @@ class _Handler:
         """How it gets its arguments; made at first use, when the names in its annotations are all there."""
         if self._binder is None:
             self._binder = _Binder(self.function, self._leading)
-            if self.is_async and self.methods is None:
+            if self.methods is None:
                 self.direct = self._binder.direct
         return self._binder
 
@@ -2264,13 +2379,11 @@ class _Handler:
         """What a client's values bind to."""
         return _signature(self.function, self._leading)
 
-    async def run(self, app: App, arguments: Sequence[Any], keywords: dict[str, Any]) -> Any:
-        """Call it and return what it returns; a plain function runs in a worker thread, in a copy of the context."""
-        if self.is_async:
-            return await self.call(app, *arguments, **keywords)
-        if self.is_generator:
-            return self.call(app, *arguments, **keywords)
-        call = functools.partial(self.call, app, *arguments, **keywords)
+    async def _run(self, /, *arguments: Any, **keywords: Any) -> Any:
+        """Call what is no coroutine function; a plain function runs in a worker thread, in a copy of the context."""
+        if not self.is_plain or inspect.isgeneratorfunction(self.function):
+            return self.call(*arguments, **keywords)
+        call = functools.partial(self.call, *arguments, **keywords)
         result = await _in_thread(contextvars.copy_context().run, call)
         return await result if inspect.isawaitable(result) else result
 
@@ -2278,9 +2391,7 @@ class _Handler:
 def _wrong_method(method: str, allowed: frozenset[str]) -> HTTPError:
     """Return what answers a method that a handler does not take (RFC 9110 section 15.5.6); OPTIONS asks for just that."""
     headers = [("allow", ", ".join([*sorted(allowed - {"OPTIONS"}), "OPTIONS"]))]
-    if method == "OPTIONS":
-        return HTTPError(204, headers=headers)
-    return HTTPError(405, _status_text(405), [_TEXT, *headers])
+    return HTTPError(204 if method == "OPTIONS" else 405, headers=headers)
 
 
 def _handlers(owner: type[App], *, is_socket: bool) -> dict[str, _Handler]:
@@ -2300,7 +2411,7 @@ def _handlers(owner: type[App], *, is_socket: bool) -> dict[str, _Handler]:
 def _fallback(routes: dict[str, _Handler], segments: list[str]) -> tuple[_Handler | None, list[str]]:
     """Return the handler for a path whose first segment is no handler's name, and the segments that are its arguments."""
     if segments:
-        handler = routes.get("/" + segments[0].replace("-", "_").replace(".", "_"))
+        handler = routes.get("/" + segments[0].replace("-", "_").replace(".", "_")) if segments[0] else None
         if handler is not None:
             return handler, segments[1:]
         index = routes.get("/")
@@ -2392,7 +2503,7 @@ def _is_loopback(host: str) -> bool:
 # ---------------------------------------------------------------------------------------------------------------------------
 
 # Names that a handler must not take: the App needs them. Each one is a URL that users cannot have, so there will be no more.
-_RESERVED = frozenset({"env", "middlewares", "mounts", "request", "session_backend", "shutdown_handlers", "startup_handlers", "ws_middlewares"})  # fmt: skip
+_RESERVED = frozenset({"env", "middlewares", "mounts", "request", "session_backend", "shutdown_handlers", "startup_handlers", "ws_middlewares", "_started"})  # fmt: skip
 
 
 class App:
@@ -2469,14 +2580,14 @@ class App:
             name: handler for name, handler in _handlers(cls, is_socket=False).items() if not name.startswith("ws_")
         }
         cls._socket_functions = _handlers(cls, is_socket=True)
-        for name in _RESERVED & cls._functions.keys():
+        for name in _RESERVED & cls._socket_functions.keys():
             raise TypeError(f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own")
         cls._routes = _route_table(cls._functions, "")
         cls._socket_routes = _route_table(cls._socket_functions, "ws_")
 
     def __getattr__(self, name: str) -> NoReturn:
         """Explain the absence of what ``__init__`` sets; Python calls this only for names that are not there."""
-        if name in _RESERVED or name in ("_settings", "_started", "_session_timeout", "_allowed_origins", "_env"):
+        if name in _RESERVED or name in ("_settings", "_session_timeout", "_allowed_origins", "_env"):
             raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__()")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -2567,10 +2678,17 @@ class App:
                 if request._mount is not None:
                     return None
                 handler = request._handler
-                if handler is not None and len(request.path_params) == handler.direct and request._boundary is None:
-                    result = await handler.call(self, *request.path_params)
+                if handler is None:
+                    raise _error(404)
+                if handler.methods is not None and request.method not in handler.methods:
+                    raise _wrong_method(request.method, handler.methods)
+                if request._boundary is not None:
+                    await self._read_form(request, handler, request._boundary)
+                if len(request.path_params) == handler.direct:
+                    result = await handler.run(self, *request.path_params)
                 else:
-                    result = await self._respond(request, handler)
+                    arguments, keywords = handler.binder.bind(request)
+                    result = await handler.run(self, *arguments, **keywords)
                 response = (200, result, _HTML, ()) if type(result) is str else _response(result)
         except BaseException as error:
             response = self._failed(request, error)
@@ -2610,7 +2728,8 @@ class App:
                 segments.pop()
         if self.mounts:
             request._mount = self._mounted(scope, segments)
-        handler = routes.get("/" + segments[1] if len(segments) > 1 else "/")
+        name = segments[1] if len(segments) > 1 else "index"
+        handler = routes.get("/" + name) if name else None
         if handler is not None:
             request.path_params = segments[2:]
             return handler
@@ -2673,22 +2792,12 @@ class App:
         if request._handler is None or request._handler.name != name:
             request._handler = functions.get(name) if name is not None else None
 
-    async def _respond(self, request: Request, handler: _Handler | None) -> Any:
-        """Read a multipart form, bind the handler's arguments, and call it."""
-        if handler is None:
-            raise _error(404)
-        if handler.methods is not None and request.method not in handler.methods:
-            raise _wrong_method(request.method, handler.methods)
-        if request._boundary is not None:
-            await self._read_form(request, handler, request._boundary)
-        arguments, keywords = handler.binder.bind(request)
-        return await handler.run(self, arguments, keywords)
-
     async def _read_form(self, request: Request, handler: _Handler, boundary: bytes) -> None:
         """Take in a multipart form: all of it, or as far as its handler needs before it can read a file as it comes."""
         kept, streamed = self._settings.max_body_size, self._settings.max_upload_size
-        may_stream = handler.is_async and handler.binder.may_stream
+        may_stream = handler.binder.may_stream and not handler.is_plain
         reader = request._body_reader()
+        reader.replay()
         both = None if kept is None or streamed is None else max(kept, streamed)
         reader.expect(both if may_stream else kept)
         form = request._multipart = _MultipartForm(reader.chunk, boundary, self._settings)
@@ -2707,8 +2816,9 @@ class App:
                 response = _changed(response, _checked_dict(result, _RESPONSE_KEYS, middleware) or {}, headers)
             except BaseException as error:
                 response = self._failed(request, error)
-            if response[1] is not body:
-                await _discard(body)
+            if response[1] is not body and _is_streamed(body):  # the new body may read from it
+                request._replaced += (body,)
+                request._body_reader()
         return response
 
     async def _finish_session(self, request: Request, session: _Session, response: _Response) -> _Response:
@@ -2749,7 +2859,7 @@ class App:
         if isinstance(error, HTTPError):
             try:
                 status, body, kind, headers = _response_of_tuple((error.status, error.body, error.headers))
-                return (status, _status_text(status), _TEXT, headers) if body is None else (status, body, kind, headers)
+                return (status, str(error), _TEXT, headers) if body is None else (status, body, kind, headers)
             except Exception as malformed:
                 error = malformed
         if not _is_stray(error):
@@ -2764,23 +2874,26 @@ class App:
 
     async def _deliver(self, request: Request, response: _Response, send: _Send) -> None:
         """Write the response: the one place that does."""
+        stream: tuple[AsyncIterator[Any], Callable[[Any], bytes]] | None = None
+        ping: float | None = None
         try:
             start, payload = _start_message(response, request.method)
-        except Exception as error:  # text that has no UTF-8, headers that are no pairs
-            await _discard(response[1])
+            if not payload and _is_streamed(response[1]):
+                stream = _stream_of(response[1])
+                ping = response[1].ping if isinstance(response[1], _EventStream) else None
+        except Exception as error:  # text that has no UTF-8, what only looks like an iterator
             response = self._failed(request, error)
             start, payload = _start_message(response, request.method)
-        body = response[1]
-        if request._reader is not None and request._reader.gone:
-            await _discard(body)
-            return
-        if not payload and _is_streamed(body):
-            if request.method != "HEAD" and response[0] >= 200 and response[0] not in (204, 304):
-                await _Stream(send, request._body_reader(), getattr(body, "ping", None)).run(start, body)
+        reader = request._reader
+        if stream is not None:
+            if not (request.method == "HEAD" or _has_no_body(response[0]) or (reader is not None and reader.gone)):
+                await _Stream(send, request._body_reader(), ping).run(start, *stream)
                 return
-            await _discard(body)
-        if request._reader is not None:
-            await request._reader.drain()
+            await _close(stream[0])
+        if reader is not None:
+            if reader.gone:
+                return
+            await reader.drain()
         try:
             await send(start)
             await send({"type": "http.response.body", "body": payload})
@@ -2790,6 +2903,8 @@ class App:
     async def _release(self, request: Request, reader: _BodyReader) -> None:
         """Close what the request has opened; what is read of its files from now on fails."""
         reader.gone = True
+        for body in request._replaced:
+            await _discard(body)
         if request._multipart is not None:
             for file in request._multipart.on_disk:
                 await _in_thread(file.close)
@@ -2852,7 +2967,9 @@ class App:
     async def _load_socket_session(self, request: WebSocketRequest, socket: WebSocket) -> None:
         """Load the session, unless a foreign page has opened this socket with the cookies of its visitor."""
         session_ids = _session_ids(request._cookie_header)
-        if not _is_same_origin(request.headers, self._allowed_origins):
+        pairs = [pair for pair in request.scope.get("headers") or () if pair[0] in (b"origin", b"host")]
+        headers = {name: b", ".join([value for key, value in pairs if key == name]) for name, _ in pairs}
+        if not _is_same_origin(headers, self._allowed_origins):
             request._session = _Session(blocked=True)
             if session_ids:
                 _log.warning("a WebSocket from the origin %r got no session", request.headers.get("origin"))
@@ -2879,7 +2996,7 @@ class App:
             await socket.close(1008)
             return
         arguments, keywords = handler.binder.bind(request)
-        await handler.run(self, [socket, *arguments], keywords)
+        await handler.run(self, socket, *arguments, **keywords)
 
     async def _handshake_headers(
         self, request: WebSocketRequest, socket: WebSocket, given: str | None
@@ -2941,6 +3058,8 @@ class App:
 
     async def _start_up(self) -> str | None:
         """Run the startup handlers up to the first that fails; return what is wrong with it."""
+        if "mounts" not in vars(self):
+            return f"{type(self).__name__}.__init__ must call super().__init__()"
         for app in self._family():
             for handler in app.startup_handlers:
                 failure = await _run_hook(handler)
@@ -2964,7 +3083,9 @@ class App:
         """Return this app and the MicroPie apps mounted below it, each once."""
         family: list[App] = [self]
         for app in family:  # grows on the way
-            family += [child for child in app.mounts.values() if isinstance(child, App) and child not in family]
+            for child in app.mounts.values():
+                if isinstance(child, App) and child not in family:
+                    family.append(child)
         return family
 
     # For handlers
@@ -3041,13 +3162,25 @@ async def _run_hook(handler: Callable[[], Any]) -> str | None:
 # ---------------------------------------------------------------------------------------------------------------------------
 
 
+class _Unquoted(str):
+    __repr__ = str.__str__
+
+
+def _readable(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Return a parameter whose annotation prints as it was written."""
+    annotation = parameter.annotation
+    if annotation is FromSession:
+        annotation = "FromSession"
+    return parameter.replace(annotation=_Unquoted(annotation) if isinstance(annotation, str) else annotation)
+
+
 def _describe(prefix: str, path: str, handler: _Handler) -> list[str]:
     """Return one line of the route list: path, methods, parameters, HTTP or WebSocket, place in the source."""
     methods = ", ".join(sorted(handler.methods)) if handler.methods else "any"
     code = inspect.unwrap(handler.function).__code__
-    parameters = ", ".join(str(parameter) for parameter in handler.parameters)
+    parameters = inspect.Signature([_readable(parameter) for parameter in handler.parameters])
     place = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}"
-    return [path, "-" if prefix else methods, f"({parameters})", "WebSocket" if prefix else "HTTP", place]
+    return [path, "-" if prefix else methods, str(parameters), "WebSocket" if prefix else "HTTP", place]
 
 
 def _main(arguments: Sequence[str]) -> int:
@@ -3064,8 +3197,8 @@ def _main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{arguments[1]} is no micropie.App\n")
         return 2
     rows = [["PATH", "METHODS", "PARAMETERS", "PROTOCOL", "SOURCE"]]
-    rows += [_describe("", *item) for item in sorted(app._routes.items())]
-    rows += [_describe("ws_", *item) for item in sorted(app._socket_routes.items())]
+    rows += [_describe("", *item) for item in sorted(app._routes.items()) if item[0] != "/index"]
+    rows += [_describe("ws_", *item) for item in sorted(app._socket_routes.items()) if item[0] != "/index"]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         sys.stdout.write("  ".join(map(str.ljust, row, widths)).rstrip() + "\n")

@@ -28,12 +28,12 @@ test-slow: $(DEV)/.stamp  ## Run the slow tests: packaging, fresh clone, instruc
 	@.ci/system-packages
 	$(DEV)/bin/python -m pytest -m slow --timeout=900 $(PYTEST_ARGS)
 
-test-versions: $(OTHER_PYTHONS:%=test-%)  ## Run the tests on the other Python versions that are installed
+test-versions: $(OTHER_PYTHONS:%=test-%)  ## Run the framework's tests on the other Python versions that are installed
 
 test-%:
 	@if python=$$(.ci/find-python $* 2>/dev/null); then \
 	    $(MAKE) --no-print-directory .venv/test-$*/.stamp && \
-	    .venv/test-$*/bin/python -m pytest -m "not slow" --timeout=300 $(PYTEST_ARGS); \
+	    .venv/test-$*/bin/python -m pytest -m "not slow" --timeout=300 --ignore=tests/examples $(PYTEST_ARGS); \
 	else \
 	    echo "test-$*: no Python $* found, its tests are left out"; \
 	fi

@@ -1,0 +1,99 @@
+"""Fixtures for the tests of the examples.
+
+A module `test_<name>.py` tests `examples/<name>`: its fixture `server` is a running copy of that example, started once
+for the module with `python app.py`. It may define `ENVIRONMENT`, variables for that server, and `sign_in(client)`,
+which test_safety.py calls. What runs in the servers and in the commands of the READMEs is measured: see test_coverage.py.
+
+Tests here are plain functions: Playwright's synchronous interface keeps an event loop of its own running, so that
+`async` tests and `asyncio.run` have none.
+"""
+
+import re
+
+import httpx
+import pytest
+
+pytest.register_assert_rewrite("tests.readme_blocks", "tests.examples.crawler", "tests.examples.browsing")
+
+from tests.examples import harness  # noqa: E402 - here and below: after its assertions are to be rewritten
+from tests.examples.browsing import Browsing, launched  # noqa: E402
+from tests.examples.services import all_services  # noqa: E402
+
+
+def pytest_collection_modifyitems(config, items):
+    """Look at the coverage last, and only when all tests of the examples have been chosen."""
+    modules = {item.path.name for item in items if item.path.parent == harness.HERE}
+    everything = modules >= {path.name for path in harness.HERE.glob("test_*.py") if path.name != "test_alone.py"}
+    chosen = config.getoption("keyword") or any("::" in argument for argument in config.args)
+    coverage = [item for item in items if item.path == harness.HERE / "test_coverage.py"]
+    rest = [item for item in items if item not in coverage]
+    if everything and not chosen:
+        items[:] = rest + coverage
+    else:
+        items[:] = rest
+        config.hook.pytest_deselected(items=coverage)
+
+
+@pytest.fixture(scope="session")
+def coverage_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("coverage")
+
+
+@pytest.fixture(scope="package")
+def services():
+    with all_services() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def measure(coverage_folder):
+    return harness.measured(coverage_folder)
+
+
+@pytest.fixture(scope="module")
+def server(request, tmp_path_factory, services, measure):
+    """The example that the test module is named after, running."""
+    name = request.path.stem.removeprefix("test_")
+    folder = harness.copied(name, tmp_path_factory.mktemp(name))
+    environment = {**measure, **services.environment(name), **getattr(request.module, "ENVIRONMENT", {})}
+    with harness.running("python app.py", folder, environment) as started:
+        yield started
+
+
+@pytest.fixture
+def client(server):
+    """A client that keeps cookies and follows no redirects."""
+    with httpx.Client(base_url=server.url, timeout=10) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="package")
+def browser():
+    with launched() as opened:
+        yield opened
+
+
+@pytest.fixture
+def browsing(browser, server):
+    """A browser with no history; whatever goes wrong in its pages fails the test at the end."""
+    session = Browsing(browser, server.url)
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def page(browsing):
+    """A page of its own in Chromium, 1280 pixels wide."""
+    return browsing.page()
+
+
+@pytest.fixture
+def csrf_token():
+    """Find the token in a page."""
+
+    def find(html: str) -> str:
+        match = re.search(r'name="csrf_token" value="([^"]+)"', html)
+        assert match, html
+        return match[1]
+
+    return find

@@ -1,0 +1,60 @@
+"""Copies of the examples, and servers that run them."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.readme_blocks import ROOT, free_port, serving
+
+HERE = Path(__file__).resolve().parent
+EXAMPLES = ROOT / "examples"
+NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/README.md"))
+SERVE = "uvicorn app:app --timeout-graceful-shutdown 5"
+NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*", "node_modules", "data", "uploads", "*.db", "*.sqlite3")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running copy of an example."""
+
+    url: str
+    port: int
+    folder: Path
+    environment: Mapping[str, str]
+
+    @property
+    def ws_url(self) -> str:
+        return "ws" + self.url.removeprefix("http")
+
+
+def copied(name: str, folder: Path) -> Path:
+    """Copy an example to a folder of its own, as people do."""
+    target = folder / "copies" / name
+    shutil.copytree(EXAMPLES / name, target, ignore=NOT_COPIED)
+    return target
+
+
+def measured(folder: Path) -> dict[str, str]:
+    """Return the variables under which each Python process writes its coverage into a folder."""
+    return {
+        "PYTHONPATH": f"{HERE / 'startup'}:{ROOT}",
+        "COVERAGE_PROCESS_START": str(HERE / "coverage.ini"),
+        "EXAMPLES_COVERAGE": str(folder),
+    }
+
+
+def with_port(folder: Path, port: int) -> None:
+    """Give `python app.py` its port: it has no option for it."""
+    app = folder / "app.py"
+    app.write_text(app.read_text().replace("uvicorn.run(app,", f"uvicorn.run(app, port={port},"))
+
+
+@contextlib.contextmanager
+def running(line: str, folder: Path, more: Mapping[str, str]) -> Iterator[Server]:
+    """Serve the copy of an example with a command on a free port."""
+    port = free_port()
+    with_port(folder, port)
+    with serving(line, folder, port, more):
+        yield Server(f"http://127.0.0.1:{port}", port, folder, more)

@@ -1,0 +1,39 @@
+"""The real servers that some examples talk to, started by the tests on free ports in temporary folders."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+# A context manager that starts a server, and yields the environment variables that lead an example to it.
+Service = Callable[[], contextlib.AbstractContextManager[dict[str, str]]]
+
+# name of the example: what it needs
+NEEDS: dict[str, list[Service]] = {}
+
+
+class Services:
+    """Starts each server once, when the first example needs it."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._started: dict[Service, dict[str, str]] = {}
+
+    def environment(self, example: str) -> dict[str, str]:
+        """Return the variables for an example, its servers being started."""
+        variables: dict[str, str] = {}
+        for service in NEEDS.get(example, ()):
+            if service not in self._started:
+                self._started[service] = self._stack.enter_context(service())
+            variables.update(self._started[service])
+        return variables
+
+    def stop(self) -> None:
+        self._stack.close()
+
+
+@contextlib.contextmanager
+def all_services() -> Iterator[Services]:
+    services = Services()
+    try:
+        yield services
+    finally:
+        services.stop()

@@ -1,0 +1,105 @@
+"""The READMEs of the examples are true: their blocks are executed against the app, and what is printed is compared."""
+
+import re
+import textwrap
+
+import httpx
+import pytest
+
+from tests.examples import harness
+from tests.readme_blocks import blocks, commands, run_python, try_blocks
+
+READMES = {name: harness.EXAMPLES / name / "README.md" for name in harness.NAMES}
+KINDS = {
+    "console": {"", "serves", "slow", "not run"},
+    "python": {"", "from", "not run"},
+}
+EXECUTED = {"", "serves", "slow", "from"}
+
+
+def served_by(name: str) -> list[str]:
+    """Return the commands of a README that start a server."""
+    return [
+        command.line for block in blocks(READMES[name]) if block.kind == "serves" for command in commands(block.text)
+    ]
+
+
+def test_every_folder_is_an_example():
+    for folder in harness.EXAMPLES.iterdir():
+        if folder.is_dir() and any(folder.rglob("*.*")):
+            assert (folder / "app.py").exists(), folder
+            assert (folder / "README.md").exists(), folder
+
+
+@pytest.mark.parametrize("name", harness.NAMES)
+def test_blocks_are_true(name, tmp_path, services, measure):
+    folder = harness.copied(name, tmp_path)
+    environment = {**measure, **services.environment(name)}
+    found = blocks(READMES[name])
+
+    with harness.running(served_by(name)[0], folder, environment) as server:
+        try_blocks(
+            [block.text for block in found if block.language == "console" and not block.comment],
+            server.port,
+            folder,
+            environment,
+        )
+        for block in found:
+            if block.language == "python" and not block.comment:
+                run_python(block.text, server.port, folder, environment)
+
+
+@pytest.mark.parametrize("name", harness.NAMES)
+def test_other_servers_answer(name, tmp_path, services, measure):
+    for number, line in enumerate(served_by(name)[1:]):
+        if line != "python app.py":
+            folder = harness.copied(name, tmp_path / str(number))
+            with harness.running(line, folder, {**measure, **services.environment(name)}) as server:
+                assert httpx.get(server.url).status_code < 500
+
+
+@pytest.mark.parametrize("name", harness.NAMES)
+def test_readme_is_whole(name):
+    text = READMES[name].read_text()
+    headings = re.findall(r"^## (.+)$", text, flags=re.M)
+
+    assert headings == ["Run it", "Try it", "How it works", "Before it goes into production"]
+    assert served_by(name)[0] == harness.SERVE
+    assert "python app.py" in served_by(name), "tests/examples/test_*.py starts it so"
+    assert (harness.HERE / f"test_{name}.py").exists()
+
+
+@pytest.mark.parametrize("name", harness.NAMES)
+def test_excerpts_stand_in_their_files(name):
+    for block in blocks(READMES[name]):
+        if block.kind == "from":
+            source = (harness.EXAMPLES / name / block.detail).read_text()
+            assert textwrap.dedent(block.text).strip() in excerpts(source, block.text), block.text
+
+
+def excerpts(source: str, wanted: str) -> list[str]:
+    """Return the excerpts of a source that have as many lines as the wanted one, without their indentation."""
+    lines = source.split("\n")
+    height = len(wanted.strip().split("\n"))
+    return [textwrap.dedent("\n".join(lines[at : at + height])).strip() for at in range(len(lines) - height + 1)]
+
+
+@pytest.mark.parametrize("name", harness.NAMES)
+def test_links_lead_somewhere(name):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", READMES[name].read_text()):
+        assert (READMES[name].parent / target).exists(), f"{name} links to {target}"
+
+
+def test_nearly_every_block_is_executed():
+    found = [
+        (name, block)
+        for name in harness.NAMES
+        for block in blocks(READMES[name])
+        if block.language in {"console", "python"}
+    ]
+
+    for name, block in found:
+        assert block.kind in KINDS[block.language], f"{name}: {block}"
+        assert block.detail or block.kind in {"", "serves"}, f"{name} gives no reason: {block}"
+    executed = [block for _, block in found if block.kind in EXECUTED]
+    assert len(executed) >= 0.95 * len(found)

@@ -809,6 +809,13 @@ def test_a_list_gets_all_repeated_values(annotation, query, value):
     assert bound(handler, multipart=parts) == [value]
 
 
+@pytest.mark.parametrize(
+    ("annotation", "value"), [(list[int], [1]), (list[str], ["1"]), (list, ["1"]), (list[int] | None, [1])]
+)
+def test_a_list_gets_a_path_segment_as_its_only_item(annotation, value):
+    assert bound(annotated(annotation), "/handler/1?x=2") == [value]
+
+
 def test_a_list_with_a_wrong_item_or_without_any():
     handler = annotated(list[int])
     status, body = bound(handler, "/handler?x=1&x=b")

@@ -573,6 +573,25 @@ def test_a_body_that_nobody_reads_is_not_limited() -> None:
     assert run(post(app, "/unread", headers=TEXT, body=b"x" * 100)).text == "unread"
 
 
+@pytest.mark.parametrize("way", ["body", "stream"])
+def test_a_body_that_failed_fails_again(way: str) -> None:
+    class Again(App):
+        async def index(self) -> list[int]:
+            found = []
+            for _ in range(2):
+                try:
+                    if way == "body":
+                        await self.request.body()
+                    else:
+                        _ = [chunk async for chunk in self.request.stream()]
+                except HTTPError as error:
+                    found.append(error.status)
+            return found
+
+    app = Again(max_body_size=50, max_upload_size=50)
+    assert run(post(app, headers=[*TEXT, *CHUNKED], body=b"x" * 100, chunk_size=40)).json() == [413, 413]
+
+
 # --- Slow clients: 408 ------------------------------------------------------------------------------------------------
 
 SLOW = [
@@ -598,6 +617,20 @@ def test_a_client_that_sends_nothing_for_body_timeout_is_408(path: str, headers:
             assert response.text.startswith("408 ")
 
     run(main())
+
+
+@pytest.mark.parametrize(("path", "headers"), SLOW)
+def test_a_client_that_was_waited_for_is_waited_for_only_once(path: str, headers: Any) -> None:
+    """The 408 goes out at once: nobody waits for the rest of that body."""
+    calls = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal calls
+        calls += 1
+        return await asyncio.Future()
+
+    response = run(post(Root(body_timeout=0.02), path, headers=[*headers, *CHUNKED], receive=receive))
+    assert (response.status, calls) == (408, 1)
 
 
 def test_empty_pieces_do_not_stand_for_bytes() -> None:

@@ -240,7 +240,17 @@ def test_raw_filename_is_what_was_sent(sent: str) -> None:
 @pytest.mark.parametrize(
     "sent",
     [sent for sent, _ in FILENAMES]
-    + ["é" * 300 + ".jpeg", "x" * 300, "." + "x" * 300, "x." + "y" * 300, "." * 300, "con\udcff", "a\r\nb", "a\u2028b"],
+    + [
+        "é" * 300 + ".jpeg",
+        "é" * 200,
+        "x" * 300,
+        "." + "x" * 300,
+        "x." + "y" * 300,
+        "." * 300,
+        "con\udcff",
+        "a\r\nb",
+        "a\u2028b",
+    ],
 )
 def test_joined_to_a_folder_it_stays_in_the_folder(tmp_path: Path, sent: str) -> None:
     name = UploadedFile(sent).filename
@@ -399,6 +409,36 @@ def test_save_replaces_an_existing_file_only_when_it_succeeds(kind: type[Streams
     assert run(post(app, multipart=[file(b"new")])).status == 204
     assert (tmp_path / "x").read_bytes() == b"new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_save_works_beside_its_target_and_shows_it_when_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    async def main() -> None:
+        app = Streams(lambda upload: upload.save(tmp_path / "there" / "x"))
+        async with exchange(app, "POST", headers=HEADERS) as ex:
+            await begin(ex, [])
+            await settled()
+            assert list((tmp_path / "here").iterdir()) == []
+            assert not (tmp_path / "there" / "x").exists()
+            await ex.send_body(END, more=False)
+            assert (await ex.wait()).status == 204
+        assert (tmp_path / "there" / "x").read_bytes() == b"half"
+
+    run(main())
+
+
+def test_two_readers_share_a_file() -> None:
+    async def twice(upload: UploadedFile) -> Any:
+        return await asyncio.gather(upload.read(), upload.read())
+
+    app = Streams(twice)
+    assert run(post(app, multipart=[file(b"x" * 1000)], chunk_size=100)).status == 204
+    assert sum(map(len, app.result)) == 1000
 
 
 def test_save_to_a_path_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1003,6 +1043,13 @@ def test_a_file_that_streams_falls_under_max_upload_size(limit: int | None, stat
     headers = HEADERS if not announced else HEADERS[:1]
     response = run(post(app, multipart=framed(1000), headers=headers, chunk_size=100))
     assert response.status == status
+
+
+@pytest.mark.parametrize(("limit", "status"), [(1000, 204), (999, 413)])
+def test_max_upload_size_may_be_the_smaller_one(limit: int, status: int) -> None:
+    app = Streams(Ways.read, max_body_size=5000, max_upload_size=limit)
+    for headers in (HEADERS, HEADERS[:1]):
+        assert run(post(app, multipart=framed(1000), headers=headers, chunk_size=100)).status == status
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])

@@ -236,6 +236,7 @@ def test_header_names_go_out_in_lower_case_in_their_order() -> None:
         (b"\xff", b"\xff"),
         ("", b""),
         ("  ", b""),
+        (5, b"5"),
     ],
 )
 def test_header_values_are_stripped_and_latin_1(value: Any, sent: bytes) -> None:

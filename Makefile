@@ -42,7 +42,7 @@ lint: $(DEV)/.stamp  ## Check style, complexity and types
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/python .ci/check_functions.py micropie.py .ci benchmarks examples
 	$(DEV)/bin/mypy micropie.py .ci benchmarks/instructions.py benchmarks/import_cost.py tests/typing_sample.py
-	$(DEV)/bin/pyright
+	$(DEV)/bin/pyright --pythonpath $(DEV)/bin/python
 
 stub: $(DEV)/.stamp  ## Write micropie-stubs/__init__.pyi anew from micropie.py
 	$(DEV)/bin/python .ci/make_stub.py

@@ -340,6 +340,7 @@ def test_a_changed_session_is_saved() -> None:
         spy.calls.clear()
         await browser.get("/put?b=4&d=5")
         session_id = browser.cookies["session_id"]
+        assert spy.names == ["load", "load", "save"]
         assert spy.calls[-1] == ("save", session_id, {"a": "1", "b": "4", "c": "3", "d": "5"}, SESSION_TIMEOUT)
         await browser.get("/drop/a/c")
         assert await session_of(browser) == {"b": "4", "d": "5"}
@@ -439,6 +440,19 @@ def test_a_logout_elsewhere_is_final(backend: type[Spy | Plain], target: str) ->
         assert response.status == 200
         assert response.cookies.get("session_id", "") == "", "no new session either"
         assert (await get(app, "/look", headers=kept)).json() == {}
+
+    run(main())
+
+
+def test_a_logout_deletes_what_another_request_saved_meanwhile() -> None:
+    async def main() -> None:
+        app = Root()
+        browser = await signed_in(app)
+        elsewhere = Browser(app)
+        elsewhere.jar = dict(browser.jar)
+        app.middlewares.append(Meanwhile(lambda: elsewhere.get("/put?more=1")))
+        assert (await browser.get("/clear")).cookies == {"session_id": ""}
+        assert await session_of(elsewhere) == {}
 
     run(main())
 
@@ -583,7 +597,7 @@ def test_ids_are_256_random_bits() -> None:
     ids = run(main())
     assert len(ids) == 50
     # 256 bits are 43 characters of 6 bits each.
-    assert all(re.fullmatch(r"[A-Za-z0-9_-]{43,}", session_id) for session_id in ids)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", session_id) for session_id in ids)
     # Every position varies: nothing in an id is fixed, or counts.
     assert all(len(set(column)) > 5 for column in list(zip(*ids, strict=False))[:42])
 
@@ -653,6 +667,19 @@ def test_regenerate_alone_does_not_revive_a_session_that_ended_elsewhere(backend
         app.middlewares.append(Meanwhile(lambda: elsewhere.get("/clear")))
         await browser.get("/renew")
         assert await session_of(browser) == {}
+
+    run(main())
+
+
+def test_a_login_counts_even_if_the_old_session_ended_meanwhile() -> None:
+    async def main() -> None:
+        app = Root()
+        browser = await signed_in(app, cart="full")
+        elsewhere = Browser(app)
+        elsewhere.jar = dict(browser.jar)
+        app.middlewares.append(Meanwhile(lambda: elsewhere.get("/clear")))
+        await browser.get("/renew?user=ann")
+        assert await session_of(browser) == {"user": "ann"}
 
     run(main())
 
@@ -992,16 +1019,22 @@ class Weighty:
         return Weighty()
 
 
-def test_in_memory_frees_what_has_expired() -> None:
+@pytest.mark.parametrize("visit", ["load", "save", "touch"])
+def test_in_memory_frees_what_has_expired(visit: str) -> None:
     async def main() -> None:
         backend = InMemorySessionBackend()
+        visits: dict[str, Callable[[], Awaitable[Any]]] = {
+            "load": lambda: backend.load("of somebody else"),
+            "save": lambda: backend.save("of somebody else", {"n": 1}, 60),
+            "touch": lambda: backend.touch("of somebody else", 60),
+        }
         for number in range(500):
             await backend.save(f"n{number}", {"n": Weighty()}, 0.01 + number % 3 / 1000)
         await backend.save("live", {"n": Weighty()}, 60)
         await asyncio.sleep(0.05)
         # What one call removes is bounded; a few visitors later it is all gone.
         for _ in range(50):
-            await backend.load("of somebody else")
+            await visits[visit]()
         assert len(Weighty.alive) == 1
 
     run(main())
@@ -1223,7 +1256,7 @@ def test_a_session_that_begins_before_accept_gets_its_cookie_in_the_handshake(he
         (sent,) = await talked(Sockets(talk, spy), *headers)
         pair, *options = sent.split("; ")
         session_id = pair.removeprefix("session_id=")
-        assert re.fullmatch(r"[A-Za-z0-9_-]{43,}", session_id) and session_id != "A" * 43
+        assert re.fullmatch(r"[A-Za-z0-9_-]{43}", session_id) and session_id != "A" * 43
         assert ids == [session_id]
         assert set(options) == {"Path=/", "HttpOnly", "SameSite=Lax", "Secure"}
         assert await spy.load(session_id) == {"user": "ann", "later": 1}
@@ -1306,6 +1339,41 @@ def test_accept_with_an_id_sets_that_one(fills: bool) -> None:
         assert await spy.load("chosen") == {**({"user": "ann"} if fills else {}), "later": 1}
 
     run(main())
+
+
+def test_what_happens_to_a_session_after_the_handshake_is_not_undone() -> None:
+    async def talk(app: App, ws: WebSocket) -> None:
+        app.request.session.update(user="ann", cart="full")
+        await ws.accept()
+        assert ws.session_id is not None
+        await app.session_backend.save(ws.session_id, {"user": "ann"}, 60)
+        app.request.session["later"] = 1
+
+    async def main() -> None:
+        spy = Spy()
+        await talked(Sockets(talk, spy))
+        assert spy.saved()[-1] == {"user": "ann", "later": 1}
+
+    run(main())
+
+
+def test_a_session_renewed_before_accept_goes_on_under_its_new_id(caplog: pytest.LogCaptureFixture) -> None:
+    async def talk(app: App, ws: WebSocket) -> None:
+        app.request.regenerate_session()
+        await ws.accept()
+        app.request.session["later"] = 1
+        ids.append(ws.session_id)
+
+    async def main() -> None:
+        spy = Spy()
+        await spy.save("id", {"user": "ann"}, 60)
+        await talked(Sockets(talk, spy), cookie("id"))
+        assert ids[0] != "id"
+        assert spy.calls[-1][:3] == ("save", ids[0], {"user": "ann", "later": 1})
+
+    ids: list[str | None] = []
+    run(main())
+    assert caplog.records == []
 
 
 def test_accept_with_an_id_takes_the_session_along() -> None:

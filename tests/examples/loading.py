@@ -1,0 +1,59 @@
+"""Examples are folders, not packages: this imports their modules into the tests, each apart from the others."""
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import coverage
+
+from tests import asgi
+from tests.examples.harness import EXAMPLES
+
+T = TypeVar("T")
+
+_loaded: dict[str, dict[str, ModuleType]] = {}
+
+
+def load(example: str, name: str = "app") -> ModuleType:
+    """Import a module as if its example's folder were the current one; once for each example."""
+    folder = EXAMPLES / example
+    own = _loaded.setdefault(example, {})
+    sys.path.insert(0, str(folder))
+    sys.modules.update(own)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(folder))
+        for known, module in list(sys.modules.items()):
+            if Path(getattr(module, "__file__", None) or "/").is_relative_to(folder):
+                own[known] = sys.modules.pop(known)
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a thread of its own: Playwright keeps a loop running in the tests' one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asgi.run, coroutine).result()
+
+
+@contextlib.contextmanager
+def measuring(folder: Path) -> Iterator[None]:
+    """Measure the coverage of the examples while they run in the process of the tests."""
+    measure = coverage.Coverage(
+        data_file=str(folder / "data"),
+        data_suffix=True,
+        include=[f"{EXAMPLES}/*"],
+        concurrency=["thread", "greenlet"],
+        config_file=False,
+        messages=False,
+    )
+    measure.start()
+    try:
+        yield
+    finally:
+        measure.stop()
+        measure.save()

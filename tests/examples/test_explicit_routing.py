@@ -1,0 +1,315 @@
+"""The decorator router that people copy: patterns, converters, methods, WebSockets."""
+
+import uuid
+from urllib.parse import unquote
+
+import pytest
+
+from micropie import App
+from tests import asgi
+from tests.examples.loading import load, measuring, run
+
+example = load("explicit_routing")
+routing = load("explicit_routing", "routing")
+USER = uuid.UUID(int=7)
+
+
+def answer(app, target, method="GET", **options):
+    return run(asgi.request(app, method, target, **options))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(coverage_folder):
+    with measuring(coverage_folder):
+        yield
+
+
+@pytest.fixture
+def app():
+    return example.Root()
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/notes", [{"id": 1, "text": "Buy milk"}]),
+        ("/notes/", [{"id": 1, "text": "Buy milk"}]),
+        ("/notes/1", {"id": 1, "text": "Buy milk"}),
+        ("/notes/0001", {"id": 1, "text": "Buy milk"}),
+        ("/celsius/100", {"celsius": 100.0, "fahrenheit": 212.0}),
+        ("/celsius/-40.0", {"celsius": -40.0, "fahrenheit": -40.0}),
+        ("/users/me", {"user": "that is you"}),
+        (f"/users/{USER}", {"user": str(USER)}),
+        (f"/users/{str(USER).upper()}", {"user": str(USER)}),
+        ("/users/Zoë", {"name": "Zoë"}),
+        ("/files/a", {"path": "a"}),
+        ("/files/a/b//c.txt", {"path": "a/b//c.txt"}),
+        ("/report-2026.csv", {"year": 2026, "kind": "csv"}),
+    ],
+)
+def test_path_finds_its_method_and_arguments(app, target, expected):
+    response = answer(app, target)
+
+    assert (response.status, response.json()) == (200, expected)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"/users/a%2Fb", {"name": "a/b"}),
+        (b"/users/a%0Ab", {"name": "a\nb"}),
+        (b"/files/a%2Fb/c", {"path": "a/b/c"}),
+        (b"/users/a%252Fb", {"name": "a%2Fb"}),
+    ],
+)
+def test_encoded_slash_stays_in_its_segment(app, raw, expected):
+    assert answer(app, unquote(raw), raw_path=raw).json() == expected
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/nothing",
+        "/notes/one",
+        "/notes/1.5",
+        "/notes/1/2",
+        "/notes//1",
+        "/notes/9",
+        "/notes/" + "9" * 5000,
+        "/notes/\u0661",
+        "/celsius/warm",
+        "/celsius/nan",
+        "/celsius/1e5",
+        "/celsius/" + "9" * 400,
+        "/users/a/b",
+        "/files",
+        "/files/",
+        "/report-x.csv",
+        "/rooms/lobby/1",
+        "/_user/7",
+        "/_me",
+    ],
+)
+def test_what_does_not_match_is_not_found(app, target):
+    assert answer(app, target).status == 404
+
+
+def test_each_route_has_methods_of_its_own(app):
+    added = answer(app, "/notes", "POST", body=b'{"text":"Sow"}', headers={"content-type": "application/json"})
+    assert (added.status, added.header("location")) == (201, "/notes/2")
+    changed = answer(app, "/notes/2", "PUT", body=b"text=Reap", headers={"content-type": FORM})
+    assert changed.json() == {"id": 2, "text": "Reap"}
+    assert answer(app, "/notes/2", "DELETE").status == 204
+    assert answer(app, "/notes/2").status == 404
+    assert answer(app, "/celsius/0", "POST").json()["fahrenheit"] == 32
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def test_other_methods_are_refused_with_those_that_there_are(app):
+    refused = answer(app, "/notes/1", "PATCH")
+    assert (refused.status, refused.header("allow")) == (405, "DELETE, GET, HEAD, OPTIONS, PUT")
+    asked = answer(app, "/notes", "OPTIONS")
+    assert (asked.status, asked.header("allow"), asked.body) == (204, "GET, HEAD, OPTIONS, POST", b"")
+
+
+def test_get_includes_head(app):
+    response = answer(app, "/notes", "HEAD")
+
+    assert (response.status, response.body) == (200, b"")
+    assert response.header("content-length") == str(len(answer(app, "/notes").body))
+
+
+def test_home_page_links_below_the_root_path(app):
+    page = answer(app, "/shop/", scope={"root_path": "/shop"})
+
+    assert page.status == 200
+    assert 'href="/shop/notes/1"' in page.text
+    assert 'href="/shop/files/music/jazz/so%20what.ogg"' in page.text
+
+
+@pytest.mark.parametrize("path", ["/shop/notes/1", "/notes/1"])
+def test_root_path_is_honoured_repeated_or_not(app, path):
+    assert answer(app, path, scope={"root_path": "/shop"}).json()["id"] == 1
+
+
+@pytest.mark.parametrize("path", ["", "/", "/shop", "/shop/"])
+def test_root_itself(app, path):
+    assert answer(app, path, scope={"root_path": "/shop"}).status == 200
+
+
+def test_websocket_gets_its_parameters(app):
+    async def talk():
+        async with asgi.websocket(app, "/rooms/lobby/3") as ws:
+            await ws.send_text("hello")
+            return await ws.receive()
+
+    assert run(talk()) == '{"room":"lobby","seat":3,"message":"hello"}'
+
+
+@pytest.mark.parametrize("path", ["/rooms/lobby/x", "/rooms/lobby", "/notes", "/_room/lobby/1"])
+def test_websocket_that_no_route_has_is_refused(app, path):
+    async def talk():
+        async with asgi.websocket(app, path) as ws:
+            return ws.rejected
+
+    assert run(talk())
+
+
+def test_names_and_routes_live_side_by_side():
+    class Mixed(routing.RoutedApp):
+        async def plain(self, word="none"):
+            return word
+
+        @routing.patch("/{anything:path}/end")
+        @routing.post("/other")
+        async def _other(self, anything="nothing"):
+            return anything
+
+    with pytest.raises(TypeError, match="must be anything"):
+
+        class Wrong(routing.RoutedApp):
+            @routing.patch("/{anything:path}")
+            async def _other(self, something):
+                return something
+
+    app = Mixed()
+    assert answer(app, "/plain/x").text == "x"
+    assert answer(app, "/other", "POST").text == "nothing"
+    assert answer(app, "/a/b/end", "PATCH").text == "a/b"
+    assert answer(app, "/end", "PATCH").status == 404
+
+
+def test_more_exact_routes_come_first_whatever_the_order():
+    class Ordered(routing.RoutedApp):
+        @routing.get("/{rest:path}")
+        async def _rest(self, rest):
+            return "path"
+
+        @routing.get("/{name}")
+        async def _name(self, name):
+            return "name"
+
+        @routing.get("/{number:int}")
+        async def _number(self, number):
+            return "int"
+
+        @routing.get("/7")
+        async def _seven(self):
+            return "literal"
+
+    found = [answer(Ordered(), target).text for target in ("/7", "/8", "/x", "/x/y")]
+
+    assert found == ["literal", "int", "name", "path"]
+
+
+def test_mounted_app_keeps_its_paths():
+    class Child(App):
+        async def index(self):
+            return "child"
+
+    class Parent(routing.RoutedApp):
+        @routing.get("/{rest:path}")
+        async def _rest(self, rest):
+            return rest
+
+    app = Parent()
+    app.mounts["/child"] = Child()
+    assert answer(app, "/child", "POST").text == "child"
+    assert answer(app, "/children").text == "children"
+
+
+def test_routes_are_inherited_and_overridden():
+    class Custom(example.Root):
+        @routing.get("/users/me")
+        async def _me(self):
+            return "overridden"
+
+        @routing.get("/more")
+        async def _more(self):
+            return self._url_for("_user", user_id=USER)
+
+    assert answer(Custom(), "/users/me").text == "overridden"
+    assert answer(Custom(), "/notes/1").status == 200
+    assert answer(Custom(), "/more").text == f"/users/{USER}"
+
+
+def test_url_needs_a_route(app):
+    with pytest.raises(LookupError, match="no route leads to _user with \\['name'\\]"):
+        app._url_for("_user", name="x")
+
+
+def test_converter_of_your_own():
+    routing.CONVERTERS["hex"] = ("[0-9a-f]+", lambda text: int(text, 16))
+    try:
+
+        class Hex(routing.RoutedApp):
+            @routing.get("/{number:hex}")
+            async def _number(self, number):
+                return number
+
+        assert answer(Hex(), "/ff").json() == 255
+        assert answer(Hex(), "/fg").status == 404
+    finally:
+        del routing.CONVERTERS["hex"]
+
+
+async def _handler(self, a, b=None):
+    return a, b
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("notes", "starts with a slash"),
+        ("/{a:number}", "unknown kind 'number'"),
+        ("/{a}-{a}", "stands twice"),
+        ("/{a}/{a}", "has a name twice"),
+        ("/{a:path}/{b:path}", "{name:path} twice"),
+        ("/x{a:path}", "a segment of its own"),
+        ("/{a b}", "a parameter is {name}"),
+        ("/{a}/{", "a parameter is {name}"),
+    ],
+)
+def test_malformed_pattern_is_refused_when_it_is_declared(pattern, message):
+    with pytest.raises(ValueError) as error:
+        routing.get(pattern)(_handler)
+
+    assert message in str(error.value)
+
+
+def test_public_method_is_refused():
+    async def show(self):
+        return ""
+
+    with pytest.raises(TypeError, match="must be called _show"):
+        routing.get("/show")(show)
+
+
+def test_methods_are_a_list():
+    with pytest.raises(TypeError, match=r"\['GET'\]"):
+        routing.route("/", methods="GET")
+
+
+def test_two_methods_with_one_route_are_refused():
+    with pytest.raises(ValueError, match="_second have the same route"):
+
+        class Twice(routing.RoutedApp):
+            @routing.get("/users/{a}")
+            async def _first(self, a):
+                return a
+
+            @routing.route("/users/{b}", methods=["POST", "GET"])
+            async def _second(self, b):
+                return b
+
+
+def test_page_leads_to_what_it_shows(page, browsing):
+    page.goto("/")
+    links = [link.get_attribute("href") for link in page.get_by_role("link").all()]
+
+    assert len(links) == 5
+    for link in links:
+        assert page.request.get(link).ok
+    browsing.check_look("/")

@@ -2,7 +2,8 @@
 
 A module `test_<name>.py` tests `examples/<name>`: its fixture `server` is a running copy of that example, started once
 for the module with `python app.py`. It may define `ENVIRONMENT`, variables for that server, and `sign_in(client)`,
-which test_safety.py calls. What runs in the servers and in the commands of the READMEs is measured: see test_coverage.py.
+which test_safety.py calls with a client whose `base_url` is the example. What runs in the servers and in the commands
+of the READMEs is measured: see test_coverage.py.
 
 Tests here are plain functions: Playwright's synchronous interface keeps an event loop of its own running, so that
 `async` tests and `asyncio.run` have none.

@@ -1,0 +1,204 @@
+"""What no example may do, whoever copies it: tried on all of them, each mounted below a path."""
+
+import contextlib
+import http.client
+import importlib
+import re
+import subprocess
+import sys
+from urllib.parse import quote, urlsplit
+
+import httpx
+import pytest
+
+from tests.examples import harness
+from tests.examples.crawler import Visit, read
+from tests.readme_blocks import environment
+
+PREFIX = "/under/here"
+PARENT = f"""
+from micropie import App
+import app
+
+class Parent(App):
+    pass
+
+parent = Parent()
+parent.mounts["{PREFIX}"] = app.app
+"""
+SERVE = "uvicorn parent:parent --timeout-graceful-shutdown 1 --no-access-log"
+
+MARKUP = """x" onload="alert(2)'><script>alert(1)</script>"""
+RAW = ('" onload="alert(2)', "<script>alert(1)")
+FIXED = "A" * 43
+SECRET = "nobody should ever read this"
+
+PARAMETERS = re.compile(r"(\*{0,2}\w+)[:,=)]")
+
+
+@pytest.fixture(scope="module", params=harness.NAMES)
+def example(request, tmp_path_factory, services, measure):
+    """An example below a path, with something to steal in and above its folder."""
+    name = request.param
+    folder = harness.copied(name, tmp_path_factory.mktemp(name))
+    (folder / "parent.py").write_text(PARENT)
+    for place in (folder, folder.parent, folder.parent.parent):
+        (place / "secret.txt").write_text(SECRET)
+    variables = {**measure, **services.environment(name), **getattr(tests_of(name), "ENVIRONMENT", {})}
+    with harness.running(SERVE, folder, variables) as server:
+        yield Example(name, server)
+
+
+class Example:
+    def __init__(self, name, server):
+        self.name = name
+        self.server = server
+        self.url = server.url + PREFIX + "/"
+
+    @contextlib.contextmanager
+    def visitor(self, *, signed_in=False, **options):
+        with httpx.Client(base_url=self.url, timeout=10, **options) as client:
+            if signed_in:
+                tests_of(self.name).sign_in(client)
+            yield Visit(client)
+
+    def visitors(self):
+        """Yield a stranger, and somebody who has signed in where that can be."""
+        for signed_in in (False, True)[: 1 + hasattr(tests_of(self.name), "sign_in")]:
+            with self.visitor(signed_in=signed_in) as visit:
+                yield visit.everything()
+
+    def routes(self):
+        """Return the paths of the example's handlers, each with the names of its parameters."""
+        command = [sys.executable, "-m", "micropie", "routes", "app:app"]
+        shown = subprocess.run(
+            command,
+            cwd=self.server.folder,
+            env=environment(self.server.environment),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        rows = [re.split(r"\s{2,}", line) for line in shown.stdout.splitlines()[1:]]
+        return {row[0].lstrip("/"): PARAMETERS.findall(row[2]) for row in rows if "HTTP" in row}
+
+
+def tests_of(name):
+    return importlib.import_module(f"tests.examples.test_{name}")
+
+
+def assert_escaped(text, where):
+    for raw in RAW:
+        assert raw not in text, f"{where}: {text}"
+    assert not re.search(r"""(href|src|action)=["']?javascript:""", text), f"{where}: {text}"
+
+
+def test_pages_stay_below_their_path(example):
+    for visit in example.visitors():
+        assert visit.outside == set()
+        assert {url: status for url, status in visit.answers.items() if status >= 400} == {}
+
+
+def test_markup_in_addresses_and_headers_is_escaped(example):
+    headers = {"user-agent": MARKUP, "referer": MARKUP, "accept-language": MARKUP, "x-forwarded-for": MARKUP}
+    with example.visitor(headers=headers) as visit:
+        for path, names in example.routes().items():
+            query = {name.lstrip("*") or "x": MARKUP for name in names}
+            for target, options in (
+                (f"{path.strip('/')}/{quote(MARKUP, safe='')}", {}),
+                (path, {"params": query}),
+                (path, {"params": dict.fromkeys(query, "javascript:alert(1)")}),
+            ):
+                with visit.client.stream("GET", target, **options) as response:
+                    assert_escaped(read(response), response.url)
+
+
+def test_markup_in_forms_is_escaped(example):
+    for visit in example.visitors():
+        for form in visit.forms:
+            for text in (MARKUP, "javascript:alert(1)"):
+                assert_escaped(read_whole(visit.submit(form, text)), form.action)
+        visit.answers.clear()
+        for url, text in visit.everything().texts.items():
+            assert_escaped(text, url)
+
+
+def read_whole(response):
+    return response.text if response.headers.get("content-type", "text/html").startswith("text/html") else ""
+
+
+def test_markup_in_bodies_is_escaped(example):
+    with example.visitor() as visit:
+        for path, names in example.routes().items():
+            values = {name.lstrip("*") or "x": MARKUP for name in names}
+            for options in ({"data": values}, {"json": values}, {"files": {"x": (MARKUP, b"x", "text/html")}}):
+                with visit.client.stream("POST", path, **options) as response:
+                    assert_escaped(read(response), response.url)
+
+
+def test_forms_refuse_a_missing_token(example):
+    for visit in example.visitors():
+        for form in [form for form in visit.forms if form.changes_state]:
+            tokens = [item.name for item in form.fields if "csrf" in item.name]
+            assert len(tokens) == 1, f"the form for {form.action} has no token"
+            for wrong in (None, "", "wrong", "é"):
+                response = visit.submit(form, "anything", **{tokens[0]: wrong})
+                assert response.status_code in {400, 403}, f"{form.action} with {wrong!r}: {response.status_code}"
+                assert "set-cookie" not in response.headers or "session_id" not in response.headers["set-cookie"]
+
+
+def test_session_cannot_be_fixed(example):
+    cookies = {"session_id": FIXED}
+    with example.visitor(cookies=cookies) as visit:
+        visit.everything()
+        for form in visit.forms:
+            visit.submit(form, "anything")
+        issued = [cookie.value for cookie in visit.client.cookies.jar if cookie.domain]
+        assert FIXED not in issued
+    sign_in = getattr(tests_of(example.name), "sign_in", None)
+    if sign_in is not None:
+        with example.visitor() as visit:
+            visit.everything()
+            before = session_ids(visit.client)
+            sign_in(visit.client)
+            after = session_ids(visit.client)
+            assert after
+            assert not before & after, "signing in keeps the session id that was there before"
+
+
+def session_ids(client):
+    return {cookie.value for cookie in client.cookies.jar if cookie.name == "session_id"}
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "..\\evil.txt", "/evil.txt", "../../../evil.txt", ".."])
+def test_uploads_stay_in_their_folder(example, name):
+    folder = example.server.folder
+    for visit in example.visitors():
+        for form in visit.forms:
+            if any(item.kind == "file" for item in form.fields):
+                visit.submit(form, name)
+
+    assert not [path for place in (folder, *folder.parents[:3]) for path in place.glob("*evil*")]
+
+
+def test_files_outside_cannot_be_read(example):
+    with example.visitor() as visit:
+        urls = set(visit.everything().answers)
+    folders = {re.sub(r"[^/]*$", "", urlsplit(url).path) for url in urls} | {
+        f"{PREFIX}/{path.strip('/')}/" for path in example.routes()
+    }
+    for place in folders:
+        for up in ("../", "..%2f", "%2e%2e/", "..%5c", "%2e%2e%2f"):
+            for times in (1, 2, 3):
+                assert SECRET not in raw_get(example.server.port, place + up * times + "secret.txt")
+
+
+def raw_get(port, target):
+    """Get a target as it is: most clients resolve the dots themselves."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", target)
+        response = connection.getresponse()
+        return response.read(2**16).decode(errors="replace") if response.length is not None else ""
+    finally:
+        connection.close()

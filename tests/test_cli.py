@@ -63,7 +63,7 @@ class Shop(App, Mixin):
     async def decorated(self, number: float):
         return "decorated"
 
-    async def account(self, user_id: FromSession, picture: UploadedFile):
+    async def account(self, user_id: FromSession, picture: UploadedFile, friend: FromSession | None = None):
         return "account"
 
     async def _private(self):

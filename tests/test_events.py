@@ -7,6 +7,7 @@ import contextvars
 import inspect
 import json
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -336,12 +337,19 @@ def test_the_end_of_a_stream_waits_for_the_ping_under_way() -> None:
 
 
 def test_a_plain_source_is_pinged_while_it_blocks() -> None:
+    go = threading.Event()
+
     def source() -> Iterator[str]:
-        time.sleep(PING * 4)
+        go.wait(5)
         yield "x"
 
-    response = run(get(events(source, ping=PING)))
-    assert response.text.endswith("data: x\n\n") and is_ping(response.chunks[1])
+    async def steps() -> None:
+        async with exchange(events(source, ping=0.01)) as ex:
+            assert is_ping(await ex.next_chunk() or b"")
+            go.set()
+            assert (await ex.wait()).text.endswith("data: x\n\n")
+
+    run(steps())
 
 
 # --- Where it runs, and how it ends -----------------------------------------------------------------------------------
@@ -407,6 +415,21 @@ def test_a_client_that_leaves_ends_the_source(ping: float | None, delay: float) 
     run(steps())
 
 
+@pytest.mark.parametrize("headers", [{}, {"expect": "100-continue"}, {"transfer-encoding": "chunked"}], ids=repr)
+def test_a_client_that_leaves_ends_the_source_though_nobody_reads_its_body(headers: dict[str, str]) -> None:
+    """Else one byte of a body that no handler wants would keep a stream open for ever."""
+
+    async def steps() -> None:
+        watched = Watched(None)
+        async with exchange(watched.app, "POST", headers={"content-type": "text/plain", **headers}, body=b"x") as ex:
+            assert await ex.next_chunk() == b"data: x\n\n"
+            await ex.disconnect()
+            await ex.wait(1)
+        assert watched.ends == ["finally"]
+
+    run(steps())
+
+
 @pytest.mark.parametrize("ping", [None, 0.01])
 def test_a_cancelled_request_ends_the_source(ping: float | None) -> None:
     async def steps() -> None:
@@ -450,6 +473,29 @@ def test_a_client_whose_leaving_shows_in_two_ways_at_once() -> None:
 
     for _ in range(5):
         run(steps())
+
+
+def test_no_ping_that_is_due_when_the_client_leaves_is_sent() -> None:
+    """The loop is busy until both have happened: first the client leaves, then the ping is due."""
+
+    async def steps() -> None:
+        messages = [{"type": "http.request"}]
+
+        async def receive() -> dict[str, Any]:
+            if not messages:
+                await asyncio.sleep(0.01)
+                return {"type": "http.disconnect"}
+            return messages.pop()
+
+        async def source() -> AsyncIterator[str]:
+            yield "x"
+            time.sleep(0.04)
+            await asyncio.Event().wait()
+
+        response = await request(events(source, ping=0.02), receive=receive)
+        assert response.text == "data: x\n\n"
+
+    run(steps())
 
 
 def test_a_source_that_fails_is_logged_and_the_stream_incomplete(caplog: pytest.LogCaptureFixture) -> None:

@@ -879,6 +879,19 @@ def test_the_client_is_listened_for_where_a_body_was_announced_and_nobody_reads_
     assert (response.status, response.complete) == (200, False)
 
 
+def test_a_body_that_is_read_after_the_first_piece_is_a_logged_error(caplog: pytest.LogCaptureFixture) -> None:
+    """It was dropped by then: silently short would be worse."""
+
+    class Late(App):
+        async def index(self) -> AsyncIterator[Any]:
+            yield b"x"
+            yield await self.request.body()
+
+    response = run(post(Late(), body=b"abc", headers={"content-type": "text/plain"}))
+    assert (response.body, response.complete) in ((b"x", False), (b"xabc", True))
+    assert len(logged(caplog)) == (not response.complete)
+
+
 @pytest.mark.parametrize("again", [{"type": "http.request"}, {"type": "http.request", "body": None, "more_body": None}])
 def test_a_server_that_does_not_tell_of_the_leaving_ends_no_stream(again: dict[str, Any]) -> None:
     async def steps() -> None:

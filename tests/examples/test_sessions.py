@@ -1,0 +1,72 @@
+"""examples/sessions"""
+
+import re
+
+from tests.examples.test_safety import session_ids
+
+PASSWORD = "analytical engine"
+
+
+def token_of(client, path="login"):
+    return re.search(r'name="csrf_token" value="([^"]+)"', client.get(path).text)[1]
+
+
+def sign_in(client, password=PASSWORD, username="ada"):
+    fields = {"csrf_token": token_of(client), "username": username, "password": password}
+    return client.post("login", data=fields)
+
+
+def test_visits_are_counted_for_each_browser(client, server):
+    assert [re.search(r"number.>(\d+)", client.get("/").text)[1] for _ in range(3)] == ["1", "2", "3"]
+    client.cookies.clear()
+    assert '"number">1<' in client.get("/").text
+
+
+def test_login_changes_the_session_id_and_keeps_the_session(client):
+    client.get("/")
+    before = session_ids(client)
+    token = token_of(client)
+
+    assert sign_in(client).headers["location"] == "/account"
+
+    assert not before & session_ids(client)
+    assert "have been here 1 time." in client.get("/account").text
+    assert token_of(client, "/") != token
+
+
+def test_wrong_name_and_wrong_password_are_told_the_same(client):
+    for username, password in (("ada", "x"), ("<b>", PASSWORD), ("", "")):
+        response = sign_in(client, password, username)
+        assert response.status_code == 400
+        assert "Wrong name or password." in response.text
+        assert "<b>" not in response.text.split("There is one account")[0]
+    assert client.get("/account").status_code == 401
+
+
+def test_logout_deletes_the_session(client):
+    sign_in(client)
+    kept = f"session_id={client.cookies['session_id']}"
+    response = client.post("/logout", data={"csrf_token": token_of(client, "/account")})
+
+    assert response.headers["location"] == "/"
+    assert "Max-Age=0" in response.headers["set-cookie"]
+    assert client.get("/account", headers={"cookie": kept}).status_code == 401
+    assert client.get("/logout").status_code == 405
+
+
+def test_browser_logs_in_and_out(page, browsing):
+    page.goto("/")
+    page.get_by_role("link", name="Log in").click()
+    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("main").get_by_role("button").click()
+    page.wait_for_url("**/account")
+    browsing.check_accessible(page)
+    page.get_by_role("button", name="Log out").click()
+    assert page.get_by_role("heading").inner_text() == "Hello, stranger"
+    assert page.locator(".number").inner_text() == "1"
+
+
+def test_looks(browsing):
+    browsing.check_look("/")
+    browsing.check_look("/login")

@@ -21,10 +21,14 @@ from tests.examples.browsing import Browsing, launched  # noqa: E402
 from tests.examples.services import all_services  # noqa: E402
 
 
+collect_ignore = [f"test_{name}.py" for name in harness.ALL_NAMES if name not in harness.NAMES]
+
+
 def pytest_collection_modifyitems(config, items):
     """Look at the coverage last, and only when all tests of the examples have been chosen."""
     modules = {item.path.name for item in items if item.path.parent == harness.HERE}
-    everything = modules >= {path.name for path in harness.HERE.glob("test_*.py") if path.name != "test_alone.py"}
+    left_out = {"test_alone.py", *collect_ignore}
+    everything = modules >= {path.name for path in harness.HERE.glob("test_*.py")} - left_out
     chosen = config.getoption("keyword") or any("::" in argument for argument in config.args)
     coverage = [item for item in items if item.path == harness.HERE / "test_coverage.py"]
     rest = [item for item in items if item not in coverage]

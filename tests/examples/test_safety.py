@@ -44,7 +44,7 @@ def example(request, tmp_path_factory, services, measure):
     (folder / "parent.py").write_text(PARENT)
     for place in (folder, folder.parent, folder.parent.parent):
         (place / "secret.txt").write_text(SECRET)
-    variables = {**measure, **services.environment(name), **getattr(tests_of(name), "ENVIRONMENT", {})}
+    variables = {**measure, **services.environment(name), **getattr(module_of(name), "ENVIRONMENT", {})}
     with harness.running(SERVE, folder, variables) as server:
         yield Example(name, server)
 
@@ -59,12 +59,12 @@ class Example:
     def visitor(self, *, signed_in=False, **options):
         with httpx.Client(base_url=self.url, timeout=10, **options) as client:
             if signed_in:
-                tests_of(self.name).sign_in(client)
+                module_of(self.name).sign_in(client)
             yield Visit(client)
 
     def visitors(self):
         """Yield a stranger, and somebody who has signed in where that can be."""
-        for signed_in in (False, True)[: 1 + hasattr(tests_of(self.name), "sign_in")]:
+        for signed_in in (False, True)[: 1 + hasattr(module_of(self.name), "sign_in")]:
             with self.visitor(signed_in=signed_in) as visit:
                 yield visit.everything()
 
@@ -83,7 +83,7 @@ class Example:
         return {row[0].lstrip("/"): PARAMETERS.findall(row[2]) for row in rows if "HTTP" in row}
 
 
-def tests_of(name):
+def module_of(name):
     return importlib.import_module(f"tests.examples.test_{name}")
 
 
@@ -155,7 +155,7 @@ def test_session_cannot_be_fixed(example):
             visit.submit(form, "anything")
         issued = [cookie.value for cookie in visit.client.cookies.jar if cookie.domain]
         assert FIXED not in issued
-    sign_in = getattr(tests_of(example.name), "sign_in", None)
+    sign_in = getattr(module_of(example.name), "sign_in", None)
     if sign_in is not None:
         with example.visitor() as visit:
             visit.everything()

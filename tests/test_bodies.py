@@ -590,13 +590,17 @@ def test_a_body_that_failed_fails_again(way: str, cause: int) -> None:
             return found
 
     async def receive() -> dict[str, Any]:
+        nonlocal asked
+        asked += 1
         if not pieces:
             return await asyncio.Future()
         return {"type": "http.request", "body": pieces.pop(), "more_body": True}
 
+    asked = 0
     pieces = [b"x" * 40] * (2 if cause == 413 else 1)
     app = Again(max_body_size=50, max_upload_size=50, body_timeout=0.02)
     assert run(post(app, headers=TEXT, body=None, receive=receive)).json() == [cause, cause]
+    assert asked == 2, "nobody waits twice"
 
 
 # --- Slow clients: 408 ------------------------------------------------------------------------------------------------
@@ -970,7 +974,7 @@ def test_a_server_may_clean_up_when_a_receive_is_cancelled() -> None:
         try:
             return await asyncio.Future()
         finally:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
             cleaned.append(True)
 
     app = Root(body_timeout=0.02)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import re
+import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -1141,6 +1142,17 @@ def test_a_part_has_at_most_8_headers(count: int, status: int) -> None:
 def test_a_header_of_a_part_has_at_most_4_kib(size: int, status: int, chunk_size: int | None) -> None:
     body = raw_part(f"X-Long: {'x' * (size - 8)}\r\nContent-Disposition: form-data; name=p")
     assert send_raw(Root(), body, chunk_size=chunk_size).status == status
+
+
+@pytest.mark.parametrize(
+    "parameter", ['x="' + '\\"' * 1990, 'x="' + "\\" * 3900, "x=" + '"' * 3900, ";" * 3900, "filename*" * 400]
+)
+def test_no_header_of_a_part_takes_long_to_read(parameter: str) -> None:
+    """A thousand parts with a hostile header each must not block the loop for minutes."""
+    parts = f"--{BOUNDARY}\r\nContent-Disposition: form-data; name=p; {parameter}\r\n\r\n\r\n" * 20
+    began = time.process_time()
+    assert send_raw(Root(), f"{parts}--{BOUNDARY}--\r\n".encode()).status == 200
+    assert time.process_time() - began < 0.5
 
 
 def test_a_header_that_never_ends_is_413() -> None:

@@ -6,6 +6,8 @@ import asyncio
 import gc
 import os
 import re
+import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -449,6 +451,23 @@ def test_two_readers_share_a_file() -> None:
         assert sum(map(len, app.result)) == 14
 
     run(main())
+
+
+@both
+def test_no_thread_is_needed_where_there_are_none(
+    kind: type[Streams], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Pyodide, what would go to a thread runs inline."""
+
+    def no_threads(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(sys, "platform", "emscripten")
+    monkeypatch.setattr(threading.Thread, "start", no_threads)
+    app = kind(lambda upload: upload.save(tmp_path / "x"))
+    assert run(post(app, multipart=[file(b"x" * 2 * MIB)], chunk_size=100_000)).status == 204
+    assert (tmp_path / "x").stat().st_size == 2 * MIB
+    assert run(post(Root(), "/plain", multipart=[file(b"x" * 2 * MIB)])).status == 200
 
 
 def test_save_to_a_path_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,7 +182,7 @@ def test_head_runs_no_generator_and_sends_the_headers(path: str) -> None:
 
 def test_an_empty_piece_does_not_end_a_stream() -> None:
     response = run(get(streaming(lambda: iter(["a", "", b"", "b"]))))
-    assert (response.body, response.complete) == (b"ab", True)
+    assert response.chunks == [b"", b"a", b"b", b""]
     assert run(get(streaming(lambda: iter([])))).complete
 
 
@@ -852,7 +852,15 @@ def test_a_generator_that_swallows_the_end_of_its_client_is_heard_no_more() -> N
 
 
 @pytest.mark.parametrize("streams", [False, True])
-def test_a_handler_that_swallows_the_end_of_its_client_has_nobody_to_answer(streams: bool) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"disconnect_after": 0},
+        {"method": "POST", "body": [b"a", b"b"], "headers": {"transfer-encoding": "chunked"}, "disconnect_after": 1},
+    ],
+    ids=["no body", "half a body"],
+)
+def test_a_handler_that_swallows_the_end_of_its_client_has_nobody_to_answer(options: Any, streams: bool) -> None:
     file = File()
 
     class Root(App):
@@ -861,8 +869,7 @@ def test_a_handler_that_swallows_the_end_of_its_client_has_nobody_to_answer(stre
                 await self.request.body()
             return file if streams else "x"
 
-    headers = {"transfer-encoding": "chunked"}
-    response = run(request(Root(), "POST", body=[b"a", b"b"], headers=headers, disconnect_after=1))
+    response = run(request(Root(), **options))
     assert (response.status, file.closed) == (None, streams)
 
 

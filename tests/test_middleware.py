@@ -440,6 +440,7 @@ CHANGES = [
     # A type that the middleware names is the one that is sent, even where it is the old body's default.
     ("/json", {"body": '{"a": 1}', "headers": {"content-type": JSON}}, 200, b'{"a": 1}', JSON),
     ("/nope", {"body": "not here", "headers": {"content-type": PLAIN}}, 404, b"not here", PLAIN),
+    ("/", {"body": {"b": 2}, "headers": {"content-type": HTML}}, 200, b'{"b":2}', HTML),
     ("/csv", {"headers": [("x-new", "1")]}, 200, b"a,b", "text/csv"),
     ("/csv", {"body": "c,d"}, 200, b"c,d", "text/csv"),
     ("/csv", {"body": "c,d", "headers": []}, 200, b"c,d", "text/csv"),

@@ -3,11 +3,17 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
+from tests.examples.databases import postgresql, redis
+
 # A context manager that starts a server, and yields the environment variables that lead an example to it.
 Service = Callable[[], contextlib.AbstractContextManager[dict[str, str]]]
 
 # name of the example: what it needs
-NEEDS: dict[str, list[Service]] = {}
+NEEDS: dict[str, list[Service]] = {
+    "background_jobs": [redis],
+    "middleware": [redis],
+    "session_backends": [redis, postgresql],
+}
 
 
 class Services:

@@ -501,7 +501,7 @@ class _BodyReader:
         self._receive = receive
         self.timeout = timeout  # seconds of waiting for one message
         self.limit: int | None = None  # bytes
-        self.length: int | None = None  # what Content-Length says
+        self.length = 0  # what Content-Length says
         self.announced = self.expects_continue = self.started = self.gone = False
         self.ended = receive is None
         self.size = 0  # bytes received so far
@@ -513,7 +513,8 @@ class _BodyReader:
     def expect(self, limit: int | None) -> None:
         """Set the limit, and refuse at once what says that it is larger."""
         self.limit = limit
-        _check_size(max(self.size, self.length or 0), limit)
+        if limit is not None and (self.length > limit or self.size > limit):
+            raise _error(413)
 
     async def _message(self) -> bytes:
         """Take one message from the server and return its piece of the body, perhaps empty."""
@@ -572,15 +573,28 @@ class _BodyReader:
         if self.kept is None:
             if self.size and not self._peeked and self._error is None and not self.gone:
                 raise RuntimeError("the body was read already, as a stream or as a multipart form")
-            pieces: list[bytes] = []
+            first = await self.chunk()
+            if self.ended:
+                self.kept = first
+                return first
+            pieces = [first]
             while piece := await self.chunk():
                 pieces.append(piece)
-            self.kept = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self.kept = b"".join(pieces)
         return self.kept
 
     def replay(self) -> None:
         """Let a body that was read whole be read once more, piece by piece."""
-        self._peeked = self.kept or b""
+        self._peeked = self.kept or self._peeked
+
+    def __aiter__(self) -> _BodyReader:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self.chunk()
+        if not piece:
+            raise StopAsyncIteration
+        return piece
 
     async def drain(self) -> None:
         """Read and drop what is left of an announced body: some clients look for the answer only after they sent it all."""
@@ -627,6 +641,8 @@ def _resumed(steps: Any, first: Any) -> Any:
         try:
             yield first
         except BaseException as error:
+            if not hasattr(steps, "throw"):
+                raise
             yield steps.throw(error)
         return (yield from steps)
     except StopIteration as done:
@@ -704,11 +720,16 @@ class UploadedFile(dict[str, Any]):
             raise RuntimeError("this file streams from the client: use read(), save() or async for")
         return self._file
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> UploadedFile:
         """Iterate over the chunks."""
-        queue: asyncio.Queue[bytes | None] = self["content"]
-        while (piece := await queue.get()) is not None:
-            yield piece
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next chunk."""
+        piece: bytes | None = await self["content"].get()
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
 
     async def read(self, limit: int | None = None) -> bytes:
         """Return the whole content.
@@ -720,7 +741,13 @@ class UploadedFile(dict[str, Any]):
             HTTPError: 413, the file is larger than `limit`.
             ConnectionClosed: The client left before the file was whole.
         """
-        return b"".join([piece async for piece in self._limited(limit)])
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self:
+            size += len(piece)
+            _check_size(size, limit)
+            pieces.append(piece)
+        return b"".join(pieces)
 
     async def save(self, path: str | os.PathLike[str], limit: int | None = None) -> None:
         """Write the content to a file, which appears only when it is whole: a failure leaves nothing behind.
@@ -738,20 +765,16 @@ class UploadedFile(dict[str, Any]):
         partial = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.part")
         try:
             with open(partial, "xb") as out:
-                async for piece in self._limited(limit):
+                size = 0
+                async for piece in self:
+                    size += len(piece)
+                    _check_size(size, limit)
                     await _in_thread(out.write, piece)
             await _in_thread(os.replace, partial, target)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial)
             raise
-
-    async def _limited(self, limit: int | None) -> AsyncIterator[bytes]:
-        size = 0
-        async for piece in self:
-            size += len(piece)
-            _check_size(size, limit)
-            yield piece
 
     async def _read_spooled(self) -> bytes | None:
         if isinstance(self.file, io.BytesIO):
@@ -783,7 +806,7 @@ def _part(segment: Any) -> _Part:
     if not segment.name:
         raise _error(400, "Malformed multipart body")
     filename: str | None = segment.filename
-    unquoted = re.sub(r'"(?:\\.|[^"\\])*"', '""', segment.header("Content-Disposition"))
+    unquoted = re.sub(r'"(?:\\.|[^"\\])*+(?:"|\Z)', '""', segment.header("Content-Disposition"))
     extended = re.search(r";\s*filename\*\s*=\s*([^;\s]+)", unquoted, re.IGNORECASE)
     if extended is not None:  # RFC 5987; browsers send none
         charset, _, value = extended[1].partition("'")
@@ -994,16 +1017,15 @@ class Request:
         scope: The ASGI scope.
         method: ``"GET"``, ``"POST"``, and so on.
         path_params: The segments of the path after the handler's.
-        route_handler: The handler's name. A ``before_request`` may set it, and `path_params`, to choose another handler, which
-            may be a private one; None where the path names none.
     """
 
     __slots__ = (
         "__dict__", "__weakref__", "_boundary", "_handler", "_reader", "_receive", "_session", "_settings", "method",
-        "path_params", "route_handler", "scope",
+        "path_params", "scope",
     )  # fmt: skip
 
     # What a plain request never needs stays on the class until it is set.
+    _chosen: Any = _ABSENT  # the name of the handler that a middleware has chosen
     _mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
@@ -1019,13 +1041,26 @@ class Request:
         self.scope = scope
         self.method: str = scope.get("method") or "GET"
         self.path_params: list[str] = []
-        self.route_handler: str | None = None
         self._handler: _Handler | None = None
         self._reader: _BodyReader | None = None  # made where a body is announced or asked for
         self._boundary: bytes | None = None  # of a multipart body that is still on the wire
         self._session: _Session | None = None
         self._receive = _receive
         self._settings = _settings
+
+    @property
+    def route_handler(self) -> str | None:
+        """The handler's name, None where the path names none.
+
+        A ``before_request`` may set it, and `path_params`, to choose another handler, which may be a private one.
+        """
+        if self._chosen is not _ABSENT:
+            return typing.cast("str | None", self._chosen)
+        return self._handler.name if self._handler is not None else None
+
+    @route_handler.setter
+    def route_handler(self, value: str | None) -> None:
+        self._chosen = value
 
     @property
     def query_params(self) -> dict[str, list[str]]:
@@ -1121,7 +1156,7 @@ class Request:
             reader.expect(self._settings.max_body_size)
         return await reader.read()
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    def stream(self) -> AsyncIterator[bytes]:
         """Iterate over the raw body as it comes.
 
         Raises:
@@ -1129,38 +1164,38 @@ class Request:
             ConnectionClosed: The client left in the middle of the body.
         """
         reader = self._body_reader()
-        if reader.kept is not None:
-            if reader.kept:
-                yield reader.kept
-            return
-        reader.expect(self._settings.max_upload_size)
-        while piece := await reader.chunk():
-            yield piece
+        if reader.kept is None:
+            reader.expect(self._settings.max_upload_size)
+        reader.replay()
+        return reader
 
     def _body_reader(self) -> _BodyReader:
         if self._reader is None:
             self._reader = _BodyReader(self._receive, self._settings.body_timeout)
         return self._reader
 
-    def _note_headers(self) -> None:
+    def _note_headers(self, found: list[tuple[bytes, bytes]]) -> None:
         """Take note of the cookie, and of the announced body: its length and its media type (RFC 9110 section 8.3.1)."""
-        wanted: dict[bytes, bytes] = {}
-        for name, value in self.scope["headers"]:
-            if name in _WANTED_HEADERS:
-                separator = b"; " if name == b"cookie" else b", "
-                wanted[name] = wanted[name] + separator + value if name in wanted else value
-        self._cookie_header = wanted.pop(b"cookie", b"")
-        if not wanted:
-            return
-        self._content_type = wanted.get(b"content-type", b"")
-        reader = self._body_reader()
-        length = wanted.get(b"content-length")
-        if length is not None:
-            if not length.isdigit() or len(length) > 18:
-                raise _error(400, "Invalid Content-Length")
-            reader.length = int(length)
-        reader.announced = b"transfer-encoding" in wanted or bool(reader.length)
-        reader.expects_continue = wanted.get(b"expect", b"").lower() == b"100-continue"
+        length = b""
+        chunked = expects_continue = False
+        for name, value in found:
+            if name == b"cookie":
+                self._cookie_header = self._cookie_header + b"; " + value if self._cookie_header else value
+            elif name == b"content-type":
+                self._content_type = self._content_type + b", " + value if self._content_type else value
+            elif name == b"content-length":
+                if not value.isdigit() or len(value) > 18 or length not in (b"", value):
+                    raise _error(400, "Invalid Content-Length")
+                length = value
+            elif name == b"transfer-encoding":
+                chunked = True
+            else:
+                expects_continue = value.lower() == b"100-continue"
+        if length or chunked or self._content_type:
+            reader = self._body_reader()
+            reader.length = int(length or b"0")
+            reader.announced = chunked or reader.length > 0
+            reader.expects_continue = expects_continue
 
 
 class WebSocketRequest(Request):
@@ -1633,33 +1668,36 @@ def _content_length(length: int) -> tuple[bytes, bytes]:
     return pair
 
 
-def _start_message(response: _Response, method: str) -> tuple[_Message, bytes]:
-    """Return the message that starts a response, with a fresh header list, and the bytes of a body that is not streamed."""
+def _start_message(response: _Response, method: str) -> tuple[_Message, bytes | None]:
+    """Return the message that starts a response, with a fresh header list, and its body; None: it is streamed."""
     status, body, kind, extra = response
     payload: bytes | None = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else None
-    headers: list[tuple[bytes, bytes] | None]
+    headers: list[Any]
     if status == 200 and payload is not None and not extra:
         headers = [kind, _lengths.get(len(payload)) or _content_length(len(payload))]
     else:
         headers = _unusual_headers(response, payload)
-    start = {"type": "http.response.start", "status": status, "headers": headers}
-    return start, b"" if payload is None or method == "HEAD" or _has_no_body(status) else payload
+        if not _is_streamed(body) and (payload is None or _has_no_body(status)):
+            payload = b""
+    if method == "HEAD" and payload is not None:
+        payload = b""
+    return {"type": "http.response.start", "status": status, "headers": headers}, payload
 
 
 def _has_no_body(status: int) -> bool:
     return status < 200 or status == 204 or status == 304  # RFC 9110 section 6.4.1
 
 
-def _unusual_headers(response: _Response, payload: bytes | None) -> list[Any]:
+def _unusual_headers(response: _Response, payload: Any) -> list[tuple[bytes, bytes]]:
     status, body, kind, extra = response
     empty = _has_no_body(status)
+    is_stream = _is_streamed(body)
     own = list(_encoded_headers(extra))
     types = [pair for pair in own if pair[0] == b"content-type"]
     headers = types[-1:] if types or kind is None or empty else [kind]
-    is_stream = payload is None and body is not None and not empty
-    dropped = {b"content-type"} if is_stream else _FRAMEWORK_HEADERS
+    dropped = {b"content-type"} if is_stream and not empty else _FRAMEWORK_HEADERS
     headers += [pair for pair in own if pair[0] not in dropped]
-    if not empty and not is_stream:
+    if not (empty or is_stream):
         headers.append(_content_length(len(payload or b"")))
     return headers
 
@@ -1949,7 +1987,8 @@ class _Stream:
 
     async def _pulse(self) -> None:
         try:
-            await self._send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
+            if not self._reader.gone:
+                await self._send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
         except Exception:  # nobody is there to get it
             self._leave()
 
@@ -2139,6 +2178,8 @@ class _Parameter:
         self.in_path = kind.source == "any" and not self.keyword_only
         finders = {"any": self._find_anywhere, "file": self._find_file, "session": self._find_in_session}
         self.find: Callable[[Request], Any] = finders[kind.source]
+        if kind.source == "any" and kind.text is None and not kind.many:
+            self.find = self._text_finder()
 
     def from_path(self, segment: Any) -> Any:
         """Convert a path segment; one that does not convert names no page."""
@@ -2168,6 +2209,19 @@ class _Parameter:
         if status == 404:
             return _error(404)
         return _error(400, f"Parameter '{self.name}' must be {self.kind.label}")
+
+    def _text_finder(self) -> Callable[[Request], Any]:
+        """Return `_find_anywhere` for a parameter that takes the text as it is, as most do."""
+        name, find_anywhere = self.name, self._find_anywhere
+
+        def find(request: Request) -> Any:
+            query = request._query
+            values = (request.query_params if query is None else query).get(name)
+            if values is None and request._form is not None:
+                values = request._form.get(name)
+            return find_anywhere(request) if values is None else values[0]
+
+        return find
 
     def _find_anywhere(self, request: Request) -> Any:
         """Look in the query, the body, the uploads and the session, in this order."""
@@ -2235,7 +2289,7 @@ class _Binder:
         leading: How many arguments the framework itself passes first: 1 for a WebSocket.
     """
 
-    __slots__ = ("_keywords", "_positional", "_rest", "_star", "_taken", "direct", "may_stream", "takes")
+    __slots__ = ("_keywords", "_positional", "_rest", "_simple", "_star", "_taken", "direct", "may_stream", "takes")
 
     def __init__(self, function: Callable[..., Any], leading: int) -> None:
         self._positional: list[_Parameter] = []
@@ -2252,10 +2306,11 @@ class _Binder:
             else:
                 (self._keywords if one.keyword_only else self._positional).append(one)
                 self._taken.add(one.name)
+        self._simple = not (self._star or self._keywords or self._rest)
         path = [one for one in self._positional if one.in_path]
         self.takes: float = float("inf") if self._star is not None else len(path)
         as_they_are = path == self._positional and all(one.kind.text is None and not one.kind.many for one in path)
-        self.direct = len(path) if as_they_are and not (self._star or self._keywords or self._rest) else -1
+        self.direct = len(path) if as_they_are and self._simple else -1
         self.may_stream = not self._rest and any(one.takes_file() for one in self._positional + self._keywords)
 
     def bind(self, request: Request) -> tuple[Sequence[Any], dict[str, Any]]:
@@ -2265,6 +2320,8 @@ class _Binder:
             HTTPError: 404 for too many segments or one that does not convert; 400, 401 as `_Parameter` says.
         """
         segments: Sequence[Any] = request.path_params
+        if not segments and self._simple:
+            return [parameter.find(request) for parameter in self._positional], {}
         if len(segments) > self.takes:
             raise _error(404)
         arguments: list[Any] = []
@@ -2582,14 +2639,10 @@ class App:
         cls._socket_functions = _handlers(cls, is_socket=True)
         for name in _RESERVED & cls._socket_functions.keys():
             raise TypeError(f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own")
+        if cls.__init__ is not App.__init__ and not hasattr(cls.__init__, "_micropie_checks"):
+            cls.__init__ = _checked_init(cls.__init__)  # type: ignore[method-assign]
         cls._routes = _route_table(cls._functions, "")
         cls._socket_routes = _route_table(cls._socket_functions, "ws_")
-
-    def __getattr__(self, name: str) -> NoReturn:
-        """Explain the absence of what ``__init__`` sets; Python calls this only for names that are not there."""
-        if name in _RESERVED or name in ("_settings", "_session_timeout", "_allowed_origins", "_env"):
-            raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__()")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def request(self) -> Request:
@@ -2651,11 +2704,14 @@ class App:
         token = current_request.set(request)
         try:
             response = await self._answer(request)
-            if response is not None:
-                await self._deliver(request, response, send)
-            elif request._mount is not None:
-                mounted, mounted_scope = request._mount
+            if response is None:
+                mounted, mounted_scope = typing.cast("tuple[_ASGIApp, _Scope]", request._mount)
                 await mounted(mounted_scope, receive, send)
+                return
+            session = request._session
+            if session is not None and session.snapshot is not None:
+                response = await self._finish_session(request, session, response)
+            await self._deliver(request, response, send)
         except ConnectionClosed:
             pass  # nobody is there to get an answer
         finally:
@@ -2665,38 +2721,23 @@ class App:
 
     async def _answer(self, request: Request) -> _Response | None:
         """Make the response, whatever goes wrong; None: the request is a mounted app's."""
-        passed: Sequence[HttpMiddleware] = ()
+        asked: Sequence[HttpMiddleware] = ()
         response: _Response | None = None
         try:
-            passed = self.middlewares  # all of them see what goes wrong before the first one was asked
+            asked = self.middlewares  # all of them see what goes wrong before the first one was asked
             if self._open(request, self._routes):
                 await self._load(request)
-            if passed:
-                passed = []
-                response = await self._before(request, passed)
-            if response is None:
-                if request._mount is not None:
+            if asked or self.mounts:
+                asked = []
+                response = await self._before(request, asked)
+                if response is None and request._mount is not None:
                     return None
-                handler = request._handler
-                if handler is None:
-                    raise _error(404)
-                if handler.methods is not None and request.method not in handler.methods:
-                    raise _wrong_method(request.method, handler.methods)
-                if request._boundary is not None:
-                    await self._read_form(request, handler, request._boundary)
-                if len(request.path_params) == handler.direct:
-                    result = await handler.run(self, *request.path_params)
-                else:
-                    arguments, keywords = handler.binder.bind(request)
-                    result = await handler.run(self, *arguments, **keywords)
+            if response is None:
+                result = await self._call(request)
                 response = (200, result, _HTML, ()) if type(result) is str else _response(result)
         except BaseException as error:
             response = self._failed(request, error)
-        if passed:
-            response = await self._after(request, response, passed)
-        if request._session is not None and request._session.snapshot is not None:
-            response = await self._finish_session(request, request._session, response)
-        return response
+        return await self._after(request, response, asked) if asked else response
 
     def _open(self, request: Request, routes: dict[str, _Handler]) -> bool:
         """Find the handler, and look through the headers; return whether there is a session or a body to load."""
@@ -2704,17 +2745,22 @@ class App:
         handler = routes.get(scope["path"])  # most often a handler without arguments, or one that takes them from elsewhere
         if handler is None or scope.get("root_path") or self.mounts:
             handler = self._find(request, routes)
-        if handler is not None:
-            request._handler = handler
-            request.route_handler = handler.name
+        request._handler = handler
         query = scope.get("query_string")
         if query:
             _count_fields(query)
+        wanted = _WANTED_HEADERS
+        found: list[tuple[bytes, bytes]] | None = None
         for pair in scope.get("headers") or ():
-            if pair[0] in _WANTED_HEADERS:
-                request._note_headers()
-                return True
-        return False
+            if pair[0] in wanted:
+                if found is None:
+                    found = [pair]
+                else:
+                    found.append(pair)
+        if found is None:
+            return False
+        request._note_headers(found)
+        return True
 
     def _find(self, request: Request, routes: dict[str, _Handler]) -> _Handler | None:
         """Find the handler, or the mounted app, by the segments of the path."""
@@ -2754,21 +2800,26 @@ class App:
         """Load the session, and read a body that is parsed before the handler: JSON or a urlencoded form."""
         if request._cookie_header:
             await self._load_session(request, _session_ids(request._cookie_header))
-        kind = request._content_type.partition(b";")[0].strip().lower()
-        if not kind or request._mount is not None:
+        if not request._content_type or request._mount is not None:
             return
-        if kind == b"multipart/form-data":
+        kind = request._content_type.partition(b";")[0].strip().lower()
+        if kind == b"application/x-www-form-urlencoded":
+            body = await self._read_body(request)
+            small = len(body) < _THREAD_PARSE_SIZE
+            request._form = _parse_pairs(body) if small else await _in_thread(_parse_pairs, body)
+        elif kind == b"multipart/form-data":
             request._boundary = _boundary(request._content_type)
-        elif kind == b"application/x-www-form-urlencoded":
-            body = await request.body()
-            parse = _parse_pairs
-            request._form = parse(body) if len(body) < _THREAD_PARSE_SIZE else await _in_thread(parse, body)
         elif kind == b"application/json" or kind.endswith(b"+json"):
-            if body := await request.body():
-                try:
-                    request._json = _load_json(body)
-                except ValueError:
-                    raise _error(400, "Invalid JSON") from None
+            body = await self._read_body(request)
+            try:
+                request._json = _load_json(body) if body else _ABSENT
+            except ValueError:
+                raise _error(400, "Invalid JSON") from None
+
+    def _read_body(self, request: Request) -> Awaitable[bytes]:
+        reader = request._body_reader()
+        reader.expect(self._settings.max_body_size)
+        return reader.read()
 
     async def _load_session(self, request: Request, session_ids: list[str]) -> None:
         for session_id in session_ids:
@@ -2788,9 +2839,29 @@ class App:
 
     def _choose(self, request: Request, functions: dict[str, _Handler]) -> None:
         """Let a middleware have put another handler in place of the one that the path names."""
-        name = request.route_handler
-        if request._handler is None or request._handler.name != name:
+        name = request._chosen
+        if name is not _ABSENT:
             request._handler = functions.get(name) if name is not None else None
+
+    def _call(self, request: Request) -> Awaitable[Any]:
+        """Bind the handler's arguments and call it: what it returns is to be awaited."""
+        handler = request._handler
+        if handler is None:
+            raise _error(404)
+        segments = request.path_params
+        if len(segments) == handler.direct and request._boundary is None:
+            return handler.run(self, *segments) if segments else handler.run(self)
+        if handler.methods is not None and request.method not in handler.methods:
+            raise _wrong_method(request.method, handler.methods)
+        if request._boundary is not None:
+            return self._call_with_form(request, handler, request._boundary)
+        arguments, keywords = handler.binder.bind(request)
+        return handler.run(self, *arguments, **keywords)
+
+    async def _call_with_form(self, request: Request, handler: _Handler, boundary: bytes) -> Any:
+        await self._read_form(request, handler, boundary)
+        arguments, keywords = handler.binder.bind(request)
+        return await handler.run(self, *arguments, **keywords)
 
     async def _read_form(self, request: Request, handler: _Handler, boundary: bytes) -> None:
         """Take in a multipart form: all of it, or as far as its handler needs before it can read a file as it comes."""
@@ -2874,22 +2945,16 @@ class App:
 
     async def _deliver(self, request: Request, response: _Response, send: _Send) -> None:
         """Write the response: the one place that does."""
-        stream: tuple[AsyncIterator[Any], Callable[[Any], bytes]] | None = None
-        ping: float | None = None
         try:
             start, payload = _start_message(response, request.method)
-            if not payload and _is_streamed(response[1]):
-                stream = _stream_of(response[1])
-                ping = response[1].ping if isinstance(response[1], _EventStream) else None
-        except Exception as error:  # text that has no UTF-8, what only looks like an iterator
+        except Exception as error:  # text that has no UTF-8
             response = self._failed(request, error)
             start, payload = _start_message(response, request.method)
-        reader = request._reader
-        if stream is not None:
-            if not (request.method == "HEAD" or _has_no_body(response[0]) or (reader is not None and reader.gone)):
-                await _Stream(send, request._body_reader(), ping).run(start, *stream)
+        if payload is None:
+            payload = await self._deliver_stream(request, response, start, send)
+            if payload is None:
                 return
-            await _close(stream[0])
+        reader = request._reader
         if reader is not None:
             if reader.gone:
                 return
@@ -2899,6 +2964,22 @@ class App:
             await send({"type": "http.response.body", "body": payload})
         except OSError:
             pass  # so a server says that the client is gone
+
+    async def _deliver_stream(self, request: Request, response: _Response, start: _Message, send: _Send) -> bytes | None:
+        """Send a stream; return what is left to send, where it must not be sent."""
+        body = response[1]
+        try:
+            chunks, encode = _stream_of(body)
+        except Exception as error:  # what only looks like an iterator
+            await self._deliver(request, self._failed(request, error), send)
+            return None
+        reader = request._body_reader()
+        if request.method == "HEAD" or _has_no_body(response[0]) or reader.gone:
+            await _close(chunks)
+            return b""
+        ping = body.ping if isinstance(body, _EventStream) else None
+        await _Stream(send, reader, ping).run(start, chunks, encode)
+        return None
 
     async def _release(self, request: Request, reader: _BodyReader) -> None:
         """Close what the request has opened; what is read of its files from now on fails."""
@@ -3058,8 +3139,6 @@ class App:
 
     async def _start_up(self) -> str | None:
         """Run the startup handlers up to the first that fails; return what is wrong with it."""
-        if "mounts" not in vars(self):
-            return f"{type(self).__name__}.__init__ must call super().__init__()"
         for app in self._family():
             for handler in app.startup_handlers:
                 failure = await _run_hook(handler)
@@ -3140,6 +3219,19 @@ class App:
             for file in files:
                 weakref.finalize(file, file.file.close)
         return form.fields, {name: files[0] for name, files in form.files.items()}
+
+
+def _checked_init(init: Any) -> Any:
+    """Return the ``__init__`` of a subclass with a check that it has called that of App."""
+
+    @functools.wraps(init)
+    def checked(self: App, *arguments: Any, **keywords: Any) -> None:
+        init(self, *arguments, **keywords)
+        if "mounts" not in vars(self):
+            raise TypeError(f"{type(self).__name__}.__init__ must call super().__init__()")
+
+    checked._micropie_checks = True  # type: ignore[attr-defined]
+    return checked
 
 
 async def _run_hook(handler: Callable[[], Any]) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, ConnectionClosed, HTTPError, InMemorySessionBackend, WebSocket, current_request, methods
+from micropie import App, ConnectionClosed, HTTPError, InMemorySessionBackend, current_request, methods
 from tests.asgi import REMOVED, LifespanFailed, exchange, get, lifespan, post, request, run, websocket
 
 
@@ -586,6 +586,20 @@ def test_a_reserved_name_in_a_mixin_is_one_too() -> None:
         type("Child", (App, Mixin), {})
 
 
+def test_subclasses_may_have_options_of_their_own() -> None:
+    class Tagged:
+        tag = ""
+
+        def __init_subclass__(cls, *, tag: str, **options: Any) -> None:
+            super().__init_subclass__(**options)
+            cls.tag = tag
+
+    child: Any = type("Child", (Root, Tagged), {}, tag="blue")
+    assert child.tag == "blue"
+    with pytest.raises(TypeError):
+        type("Child", (Root,), {}, tag="blue")
+
+
 def test_every_other_name_is_free() -> None:
     names = [
         "session",
@@ -612,62 +626,43 @@ def test_every_other_name_is_free() -> None:
 # --- A forgotten super().__init__() -----------------------------------------------------------------------------------
 
 
-class Forgets(App):
+class ForgetfulMixin:
     def __init__(self) -> None:
         self.mine = 1
 
-    async def index(self) -> str:
-        return "index"
 
-    async def ws_index(self, ws: WebSocket) -> None:
-        await ws.accept()
+def test_a_forgotten_init_is_a_clear_error_as_soon_as_the_app_is_made() -> None:
+    class Forgets(App):
+        def __init__(self) -> None:
+            self.mine = 1
 
+    class Inherits(Forgets):
+        pass
 
-@pytest.mark.parametrize("name", [name for name in RESERVED if name != "request"])
-def test_a_forgotten_init_explains_itself(name: str) -> None:
-    app = Forgets()
-    assert app.mine == 1
-    with pytest.raises(AttributeError, match=r"Forgets.__init__ must call super\(\).__init__\(\)"):
-        getattr(app, name)
+    class Mixed(ForgetfulMixin, App):
+        pass
 
-
-def test_other_attributes_that_are_missing_are_just_missing() -> None:
-    for app in (Forgets(), Root()):
-        with pytest.raises(AttributeError, match="no attribute 'nope'"):
-            _ = app.nope  # type: ignore[attr-defined]
-        assert not hasattr(app, "nope")
+    for forgetful in (Forgets, Inherits, Mixed):
+        with pytest.raises(TypeError, match=rf"{forgetful.__name__}.__init__ must call super\(\).__init__\(\)"):
+            forgetful()
 
 
-@pytest.mark.parametrize("kind", ["http", "websocket", "lifespan"])
-def test_a_forgotten_init_is_a_clear_error_in_every_connection(kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Whether it reaches the server, which logs it, or the log of the framework."""
+def test_an_init_that_calls_its_parents_first_or_last_is_fine() -> None:
+    class Base(App):
+        def __init__(self, name: str) -> None:
+            super().__init__(debug=True)
+            self.name = name
 
-    async def receive() -> Any:
-        return {"type": {"http": "http.request", "lifespan": "lifespan.startup"}.get(kind, "websocket.connect")}
+    class Last(Base):
+        def __init__(self, name: str) -> None:
+            """Call the parent last."""
+            self.size = len(name)
+            super().__init__(name)
 
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    async def main() -> None:
-        scope = {"type": kind, "method": "GET", "path": "/", "headers": [(b"cookie", b"session_id=x")]}
-        try:
-            await Forgets()(scope, receive, send)
-        except AttributeError as error:
-            sent.append({"error": str(error)})
-
-    sent: list[dict[str, Any]] = []
-    run(main())
-    assert "Forgets.__init__ must call super().__init__()" in caplog.text + str(sent)
-    assert sent[0].get("status", 500) == 500
-    assert sent[0].get("type") not in ("websocket.accept", "lifespan.startup.complete")
+    app = Last("abc")
+    assert (app.name, app.size, Last.__init__.__doc__) == ("abc", 3, "Call the parent last.")
 
 
-def test_a_forgotten_init_stops_the_server_at_startup() -> None:
-    """An exception from the lifespan would only tell the server that there is none (ASGI lifespan specification)."""
-
-    async def main() -> None:
-        async with lifespan(Forgets()):
-            pass
-
-    with pytest.raises(LifespanFailed, match=r"Forgets.__init__ must call super\(\).__init__\(\)"):
-        run(main())
+def test_attributes_that_are_missing_are_just_missing() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        _ = Root().nope  # type: ignore[attr-defined]

@@ -195,7 +195,7 @@ def test_what_is_awaited(path: str) -> None:
 
 
 def test_stream_is_an_async_iterator() -> None:
-    assert inspect.isasyncgenfunction(micropie.Request.stream)
+    assert hasattr(micropie.Request({"type": "http"}).stream(), "__anext__")
 
 
 @pytest.mark.parametrize("name", sorted(name for name in PUBLIC if inspect.isclass(getattr(micropie, name))))

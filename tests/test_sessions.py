@@ -229,6 +229,18 @@ def test_an_id_that_nobody_issued_is_an_empty_session(session_id: str) -> None:
     assert "session_id" not in response.cookies
 
 
+def test_an_empty_cookie_is_no_id() -> None:
+    async def main() -> None:
+        spy = Spy()
+        app = Root(backend=spy)
+        await get(app, "/look", headers={"cookie": "session_id="})
+        assert spy.calls == []
+        await spy.save("id", {"a": 1}, 60)
+        assert (await get(app, "/look", headers={"cookie": "session_id=; session_id=id"})).json() == {"a": 1}
+
+    run(main())
+
+
 # --- Whether anybody looked -------------------------------------------------------------------------------------------
 
 

@@ -374,6 +374,19 @@ def test_the_other_kind_is_a_value_error(content: dict[str, Any], other: dict[st
     assert got == list(content.values())
 
 
+def test_json_may_come_as_bytes() -> None:
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        got.append(await ws.receive_json())
+
+    async def client(ws: WebSocketSession) -> None:
+        await ws.deliver({"type": "websocket.receive", "text": None, "bytes": b'{"a": 1}'})
+
+    got: list[Any] = []
+    run(talked(talk, client=client))
+    assert got == [{"a": 1}]
+
+
 @pytest.mark.parametrize("text", ["", "{", "NaN", "nul", "[" * 100_000, '"\\ud800"'])
 def test_what_is_no_json_is_a_value_error(text: str) -> None:
     async def talk(ws: WebSocket) -> None:
@@ -497,14 +510,14 @@ def test_everything_is_over_after_close(call: tuple[Any, ...]) -> None:
         await ws.accept()
         await ws.close(4200, "enough")
         name, *arguments = call
-        with pytest.raises(ConnectionClosed):
+        with pytest.raises(ConnectionClosed) as closed:
             await getattr(ws, name)(*arguments)
-        ends.append(name)
+        ends.append((closed.value.code, closed.value.reason))
 
-    ends: list[str] = []
+    ends: list[Any] = []
     ws = run(talked(talk))
     assert (ws.close_code, ws.close_reason) == (4200, "enough")
-    assert ends == [call[0]]
+    assert ends == [(4200, "enough")]
 
 
 @pytest.mark.parametrize("call", SENDS, ids=lambda call: call[0])
@@ -516,18 +529,18 @@ def test_a_server_that_raises_oserror_says_that_the_client_is_gone(
         await ws.receive_text()
         name, *arguments = call
         for _ in range(2):
-            with pytest.raises(ConnectionClosed):
+            with pytest.raises(ConnectionClosed) as closed:
                 await getattr(ws, name)(*arguments)
-            ends.append(name)
+            ends.append(closed.value.code)
         await getattr(ws, name)(*arguments)
 
     async def client(ws: WebSocketSession) -> None:
         ws.break_sends()
         await ws.send_text("go")
 
-    ends: list[str] = []
+    ends: list[int] = []
     run(talked(talk, client=client))
-    assert ends == [call[0]] * 2
+    assert ends == [1006] * 2  # abnormal closure (RFC 6455 section 7.1.5)
     assert caplog.records == []
 
 

@@ -12,7 +12,6 @@ import logging
 import math
 import sys
 import uuid
-import zoneinfo
 from collections.abc import Iterator
 from decimal import Decimal
 from types import ModuleType
@@ -143,7 +142,10 @@ RICH = [
         NOON.replace(tzinfo=datetime.timezone(datetime.timedelta(minutes=-19, seconds=-32))),
         "2024-02-29T12:00:00-00:19:32",
     ),
-    (NOON.replace(tzinfo=zoneinfo.ZoneInfo("Asia/Kolkata")), "2024-02-29T12:00:00+05:30"),
+    (
+        NOON.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=5, minutes=30), "IST")),
+        "2024-02-29T12:00:00+05:30",
+    ),
     ([math.nan, math.inf, -math.inf, 1.0], [None, None, None, 1.0]),
     (math.nan, None),
     ([1e300, 5e-324, 1e-7, 1e16, -1.5e22], [1e300, 5e-324, 1e-7, 1e16, -1.5e22]),

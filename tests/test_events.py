@@ -272,15 +272,17 @@ def test_no_ping_while_a_send_is_under_way() -> None:
                 yield item
 
         async with exchange(events(source, ping=PING)) as ex:
-            ex.hold()
             queue.put_nowait("a")
+            await ex.next_chunk()
+            ex.hold()
+            queue.put_nowait("b")
             await asyncio.sleep(PING * 8)
             ex.release()
             await asyncio.sleep(PING / 10)
             queue.put_nowait("")
             response = await ex.wait()
         pings = [piece for piece in response.chunks if piece and is_ping(piece)]
-        assert parsed(response.text) == [{"data": "a"}] and len(pings) < 4, pings
+        assert parsed(response.text) == [{"data": "a"}, {"data": "b"}] and len(pings) < 4, pings
 
     run(steps())
 

@@ -803,6 +803,25 @@ def test_a_code_that_may_not_be_sent_is_a_value_error(code: int) -> None:
     assert caught == [code]
 
 
+def test_a_server_that_does_not_take_the_code_still_sees_the_socket_closed(caplog: pytest.LogCaptureFixture) -> None:
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.close(2999)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        if message.get("code") == 2999:
+            raise ValueError("no such close code")
+        sent.append((message["type"], message.get("code")))
+
+    sent: list[Any] = []
+    run(Talking(talk)({"type": "websocket", "path": "/", "headers": []}, receive, send))
+    assert sent == [("websocket.accept", None), ("websocket.close", 1011)]
+    assert "no such close code" in caplog.text
+
+
 def test_a_cancelled_websocket_passes_the_cancellation_through(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(ws: WebSocket) -> None:
         try:

@@ -1,0 +1,78 @@
+"""examples/json_api"""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def note(client):
+    return client.post("/notes", json={"title": "Title"}).json()
+
+
+def test_created_note_is_where_it_says(client):
+    created = client.post("/notes", json={"title": "A", "text": "B"})
+
+    assert created.status_code == 201
+    assert client.get(created.headers["location"]).json() == created.json()
+
+
+def test_put_needs_the_whole_note(client, note):
+    url = f"/notes/{note['id']}"
+
+    assert client.put(url, json={"title": "New"}).json()["fields"] == {"text": "is missing"}
+    assert client.put(url, json={"title": "New", "text": "whole"}).json()["text"] == "whole"
+    assert client.patch(url, json={"title": "Newer"}).json()["text"] == "whole"
+
+
+def test_deleted_note_is_gone(client, note):
+    url = f"/notes/{note['id']}"
+
+    assert [client.delete(url).status_code for _ in range(2)] == [204, 404]
+
+
+def test_pages_of_the_list(client, note):
+    newest = client.post("/notes", json={"title": "Newest"}).json()
+
+    first = client.get("/notes", params={"limit": 1}).json()
+    second = client.get("/notes", params={"limit": 1, "offset": 1}).json()
+
+    assert (first["notes"], second["notes"]) == ([newest], [note])
+    assert first["total"] >= 2
+
+
+@pytest.mark.parametrize("query", ["limit=101", "limit=-1", "offset=x", "limit=²", "offset=" + "9" * 5000])
+def test_pages_that_are_none_are_refused(client, query):
+    assert client.get(f"/notes?{query}").status_code == 400
+
+
+@pytest.mark.parametrize("body", [[], 5, "text", None, {"title": None}, {"title": "x" * 101}, {"title": "x", "id": 7}])
+def test_what_is_no_note_is_refused(client, body):
+    answer = client.post("/notes", content=json.dumps(body), headers={"content-type": "application/json"})
+
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_text_is_no_json_whatever_its_parameters_say(client):
+    headers = {"content-type": "text/plain; application/json"}
+
+    assert client.post("/notes", content=b'{"title": "x"}', headers=headers).status_code == 415
+
+
+def test_too_large_a_body_is_refused(client):
+    assert client.post("/notes", json={"title": "x", "text": "x" * 70_000}).status_code == 413
+
+
+def test_wrong_method_on_one_note(client, note):
+    assert client.post(f"/notes/{note['id']}").headers["allow"] == "DELETE, GET, PATCH, PUT"
+
+
+def test_head_is_like_get(client, note):
+    assert client.head(f"/notes/{note['id']}").headers["content-length"] == str(
+        len(client.get(f"/notes/{note['id']}").content)
+    )
+
+
+def test_index_leads_to_the_notes(client):
+    assert client.get("/").json() == {"notes": "/notes"}

@@ -537,7 +537,7 @@ def test_a_generator_that_returns_on_cancellation_ends_the_request() -> None:
     run(steps())
 
 
-def test_a_server_that_cancels_while_the_finally_runs() -> None:
+def test_a_server_that_cancels_while_the_finally_runs(caplog: pytest.LogCaptureFixture) -> None:
     async def steps() -> list[str]:
         ends: list[str] = []
 
@@ -564,6 +564,7 @@ def test_a_server_that_cancels_while_the_finally_runs() -> None:
         return ends
 
     assert run(steps()) == ["begun", "cut short"]
+    assert not logged(caplog)
 
 
 @pytest.mark.parametrize("plain", [False, True])

@@ -746,6 +746,23 @@ def test_methods_limits_a_handler_and_405_says_what_is_allowed(target, method, s
         assert response.text == ("" if method == "HEAD" else "405 Method Not Allowed")
 
 
+def test_a_limited_handler_stays_limited_once_it_was_called():
+    class Limited(App):
+        @methods("POST")
+        async def index(self):
+            return "index"
+
+        @methods("POST")
+        async def item(self, name):
+            return name
+
+    app = Limited()
+    for _ in range(3):
+        assert answer(app, "/", method="POST") == (200, "index")
+        assert answer(app, "/item/x", method="POST") == (200, "x")
+        assert answer(app, "/")[0] == answer(app, "/item/x")[0] == 405
+
+
 def test_options_is_answered_by_the_framework_for_a_limited_handler():
     response = run(get(verbs, "/write", method="OPTIONS"))
     assert (response.status, response.body) == (204, b"")

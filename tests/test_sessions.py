@@ -1499,6 +1499,25 @@ def test_a_foreign_origin_gets_no_session(
     assert [record.levelno for record in caplog.records] == ([] if same else [logging.WARNING])
 
 
+@pytest.mark.parametrize(
+    "origin, seen", [(None, {"a": 1}), ("http://testserver", {}), ("http://", {}), ("http://:80", {})]
+)
+def test_a_handshake_without_a_host_has_no_origin_of_its_own(origin: str | None, seen: dict[str, int]) -> None:
+    async def talk(app: App, ws: WebSocket) -> None:
+        found.append(dict(app.request.session))
+        await ws.accept()
+
+    async def main() -> None:
+        spy = Spy()
+        await spy.save("id", {"a": 1}, 60)
+        headers = [(b"cookie", b"session_id=id"), *([(b"origin", origin.encode())] if origin else [])]
+        await talked(Sockets(talk, spy), scope={"headers": headers})
+
+    found: list[Any] = []
+    run(main())
+    assert found == [seen]
+
+
 def test_null_is_no_origin_that_could_be_allowed() -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         seen.append(dict(app.request.session))

@@ -226,6 +226,36 @@ def test_a_subprotocol_is_chosen() -> None:
     assert offered == [["v1", "v2"], ["v1"], [], [], []]
 
 
+OPTIONAL = (
+    "headers",
+    "query_string",
+    "raw_path",
+    "root_path",
+    "scheme",
+    "subprotocols",
+    "client",
+    "server",
+    "extensions",
+)
+
+
+@pytest.mark.parametrize("absent", [None, REMOVED])
+def test_optional_keys_may_be_none_or_left_out(absent: Any) -> None:
+    async def talk(ws: WebSocket) -> None:
+        request = current_request.get()
+        seen.append((request.headers, request.query_params, request.cookies, request.session, ws.subprotocols))
+        request.session["a"] = 1
+        await ws.accept()
+
+    async def main() -> None:
+        async with websocket(Talking(talk), scope=dict.fromkeys(OPTIONAL, absent)) as ws:
+            assert ws.accepted
+
+    seen: list[Any] = []
+    run(main())
+    assert seen == [({}, {}, {}, {"a": 1}, [])]
+
+
 def test_accepting_twice_is_an_error() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()

@@ -415,6 +415,24 @@ def test_a_client_that_leaves_ends_the_source(ping: float | None, delay: float) 
     run(steps())
 
 
+@pytest.mark.parametrize("end", ["disconnect", "cancel"])
+def test_a_ping_that_is_stuck_ends_with_its_request(end: str) -> None:
+    async def steps() -> None:
+        watched = Watched(0.01)
+        async with exchange(watched.app) as ex:
+            await ex.next_chunk()
+            ex.hold()
+            await asyncio.sleep(0.03)
+            if end == "cancel":
+                ex.cancel()
+            else:
+                await ex.disconnect()
+            await ex.wait(1)
+        assert watched.ends == ["finally"]
+
+    run(steps())
+
+
 @pytest.mark.parametrize("silent", [False, True])
 @pytest.mark.parametrize("headers", [{}, {"expect": "100-continue"}, {"transfer-encoding": "chunked"}], ids=repr)
 def test_a_client_that_leaves_ends_the_source_though_nobody_reads_its_body(

@@ -67,6 +67,9 @@ def test_readme_is_whole(name):
     assert served_by(name)[0] == harness.SERVE
     assert "python app.py" in served_by(name), "tests/examples/test_*.py starts it so"
     assert (harness.HERE / f"test_{name}.py").exists()
+    slow = [command.line for block in blocks(READMES[name]) if block.kind == "slow" for command in commands(block.text)]
+    requirements = (harness.EXAMPLES / name / "requirements.txt").exists()
+    assert slow in ([], ["pip install -r requirements.txt"] * requirements), "what tests/examples/test_alone.py does"
 
 
 @pytest.mark.parametrize("name", harness.NAMES)

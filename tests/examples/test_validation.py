@@ -1,0 +1,77 @@
+"""examples/validation"""
+
+import json
+
+import pytest
+
+ITEM = {"name": "Pie", "price": 1}
+ORDER = {"customer": "Alice", "items": [ITEM]}
+PATHS = ["/orders", "/fast-orders"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_order_is_taken(client, path):
+    answer = client.post(path, json={**ORDER, "delivery": "2026-12-24", "payment": "cash"})
+
+    assert answer.status_code == 201
+    assert answer.json()["delivery"] == "2026-12-24"
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"customer": 5}, "customer"),
+        ({"customer": "x" * 101}, "customer"),
+        ({"delivery": "2026-13-01"}, "delivery"),
+        ({"payment": "shells"}, "payment"),
+        ({"items": []}, "items"),
+        ({"items": [ITEM] * 51}, "items"),
+        ({"items": [ITEM, {**ITEM, "count": 0}]}, "items.1.count"),
+        ({"items": [{**ITEM, "count": True}]}, "items.0.count"),
+        ({"items": [{**ITEM, "price": -0.5}]}, "items.0.price"),
+        ({"items": [{"price": 1}]}, "items.0"),
+    ],
+)
+def test_mistakes_are_named(client, path, wrong, field):
+    answer = client.post(path, json={**ORDER, **wrong})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"].startswith(field)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("body", ["[]", "null", "5", '"text"'])
+def test_other_json_is_refused(client, path, body):
+    assert client.post(path, content=body, headers={"content-type": "application/json"}).status_code == 422
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b'{"customer": "\xff"}'])
+def test_what_is_no_json_is_refused(client, path, body):
+    answer = client.post(path, content=body, headers={"content-type": "application/json"})
+
+    assert answer.status_code in {400, 422}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_secrets_are_not_sent_back(client, path):
+    assert "hush" not in client.post(path, content=json.dumps({**ORDER, "items": "hush"})).text
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_other_types_are_refused(client, path):
+    headers = {"content-type": "text/plain; application/json"}
+
+    assert client.post(path, content=json.dumps(ORDER), headers=headers).status_code == 415
+
+
+def test_other_parameters_are_bound_as_ever(client):
+    assert client.post("/orders?test=1", json=ORDER).status_code == 200
+    assert client.post("/orders?test=perhaps", json=ORDER).status_code == 400
+    assert client.get("/orders").status_code == 405
+
+
+def test_index_names_the_others(client):
+    for path in client.get("/").json().values():
+        assert client.get(path).status_code in {200, 405}

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, ConnectionClosed, HTTPError, current_request
+from micropie import App, ConnectionClosed, HTTPError, current_request, event_stream
 from tests.asgi import REMOVED, Exchange, exchange, get, post, request, run
 
 HTML = "text/html; charset=utf-8"
@@ -639,6 +639,34 @@ def test_a_cancelled_request_runs_the_finally_of_its_stream(path: str, caplog: p
 
     run(steps())
     assert not logged(caplog)
+
+
+@pytest.mark.parametrize("ping", [None, 0.005])
+@pytest.mark.parametrize("times", [2, 3, 5])
+def test_a_request_that_is_cancelled_again_and_again_runs_the_finally_too(times: int, ping: float | None) -> None:
+    """As a cancel scope of anyio does around it: in every round of the loop, until the task ends."""
+
+    async def steps() -> list[str]:
+        ends: list[str] = []
+
+        async def source() -> AsyncIterator[str]:
+            try:
+                while True:
+                    yield "x"
+            finally:
+                ends.append("finally")
+
+        async with exchange(streaming(lambda: event_stream(source(), ping) if ping else source())) as ex:
+            await ex.next_chunk()
+            ex.hold()
+            await asyncio.sleep(0.02)
+            for _ in range(times):
+                ex.cancel()
+                await asyncio.sleep(0)
+            await ex.wait()
+            return list(ends)
+
+    assert run(steps()) == ["finally"]
 
 
 def test_a_cancellation_by_the_server_passes_through() -> None:

@@ -1,0 +1,55 @@
+"""examples/templates"""
+
+import pytest
+
+
+def test_order_is_confirmed_once(page):
+    page.goto("/")
+    page.get_by_role("link", name="Käsekuchen").click()
+    assert page.title() == "Käsekuchen – Pie shop"
+    assert "1,234.50 €, baked 2 days ago, the large one." in page.inner_text("main")
+    page.get_by_label("How many?").fill("2")
+    page.get_by_role("button").click()
+
+    assert page.get_by_role("status").all_inner_texts() == ["2 × Käsekuchen in your basket."]
+    assert page.inner_text("#basket") == "2"
+    page.reload()
+    assert page.get_by_role("status").count() == 0
+    assert page.inner_text("#basket") == "2"
+
+
+@pytest.mark.parametrize("fields", [{"name": "<b>mud</b>"}, {"name": "apple", "count": "21"}])
+def test_what_there_is_not_cannot_be_ordered(client, csrf_token, fields):
+    token = csrf_token(client.get("/pie/apple").text)
+
+    assert client.post("/order", data={"csrf_token": token, **fields}).status_code == 303
+
+    shown = client.get("/").text
+    assert "that we do not have." in shown
+    assert "<b>" not in shown
+    assert '<strong id="basket">0' in shown
+
+
+def test_messages_of_two_posts_are_both_shown(client, csrf_token):
+    token = csrf_token(client.get("/pie/apple").text)
+    for name in ("apple", "cherry"):
+        client.post("/order", data={"csrf_token": token, "name": name})
+
+    assert client.get("/").text.count("in your basket.") == 2
+
+
+def test_age_is_told_in_the_largest_unit(client):
+    assert "baked 3 hours ago" in client.get("/pie/cherry").text
+    assert "baked just now" in client.get("/pie/plum").text
+
+
+def test_unknown_pie_is_a_page_of_the_shop(client):
+    missing = client.get("/pie/mud")
+
+    assert missing.status_code == 404
+    assert "These we have." in missing.text
+
+
+def test_pages_look_good(browsing):
+    browsing.check_look("/")
+    browsing.check_look("/pie/apple")

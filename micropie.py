@@ -370,13 +370,13 @@ class _Session:
 
     __slots__ = ("_data", "blocked", "given", "id", "renew", "snapshot")
 
-    def __init__(self, session_id: str | None = None, data: dict[str, Any] | None = None, *, blocked: bool = False) -> None:
+    def __init__(self, session_id: str | None = None, data: dict[str, Any] | None = None) -> None:
         self.id = session_id  # None: not yet known to the backend
         self.snapshot: dict[str, Any] | None = None  # None: nobody has looked
         self.renew = False
         self.given: str | None = None  # the id that `WebSocket.accept` was told to use
-        self.blocked = blocked  # a WebSocket from a foreign page: never saved
-        self._data: dict[str, Any] = data if data is not None else {}
+        self.blocked = False  # True for a WebSocket from a foreign page: never saved
+        self._data: dict[str, Any] = data or {}
 
     @property
     def data(self) -> dict[str, Any]:
@@ -605,14 +605,17 @@ def _resumed(steps: Any, first: Any) -> Any:
             yield steps.throw(error)
         return (yield from steps)
     except StopIteration as done:
-        return done.value
+        value: Any = done.value
+        return value
 
 
 class _Chunks(asyncio.Queue["bytes | None"]):
     """A queue of file content that is filled when somebody asks, ends with None, and then gives None for ever."""
 
-    def __init__(self, pull: Callable[[], Awaitable[bytes | None]]) -> None:
+    def __init__(self, pull: Callable[[], Awaitable[bytes | None]], first: bytes = b"") -> None:
         super().__init__()
+        if first:
+            self.put_nowait(first)
         self._pull = pull
         self._turn = asyncio.Lock()
         self._over = False
@@ -634,9 +637,9 @@ class _Chunks(asyncio.Queue["bytes | None"]):
 class UploadedFile(dict[str, Any]):
     """One uploaded file: a dict with ``filename``, ``content_type`` and ``content``, and what is handy on top of it.
 
-    ``content`` is an `asyncio.Queue` of ``bytes`` chunks that ends with None. A file that streams into its handler is read
-    from the client as the handler asks for it, by ``content``, ``async for``, `read` or `save`; any other one has been
-    received, and is also there as `file`.
+    ``content`` is an `asyncio.Queue` of ``bytes`` chunks that ends with None. A file that streams into its handler is
+    read from the client as the handler asks for it, by ``content``, ``async for``, `read` or `save`; any other one has
+    been received, and is also there as `file`.
 
     Args:
         filename: The name that the client gave; ``filename`` is its safe last component, `raw_filename` the whole.
@@ -661,12 +664,12 @@ class UploadedFile(dict[str, Any]):
     @property
     def filename(self) -> str:
         """The last component of what the client sent: joined to a folder, it stays in the folder."""
-        return typing.cast(str, self["filename"])
+        return str(self["filename"])
 
     @property
     def content_type(self) -> str:
         """The media type that the client gave, ``application/octet-stream`` where it gave none."""
-        return typing.cast(str, self["content_type"])
+        return str(self["content_type"])
 
     @property
     def file(self) -> BinaryIO:
@@ -752,16 +755,8 @@ def _safe_filename(raw: str) -> str:
     return name if name.strip(".") else "file"
 
 
-class _Part(NamedTuple):
-    """The head of one part of a form (RFC 7578 section 4)."""
-
-    name: str
-    filename: str | None
-    content_type: str
-
-
-def _part(segment: Any) -> _Part:
-    """Read the head of a part: a ``filename``, a ``filename*`` or a type that is no text makes it a file."""
+def _part_head(segment: Any) -> tuple[str, str | None, str]:
+    """Return the name, file name and type of a part (RFC 7578 section 4); a type that is no text makes it a file too."""
     if not segment.name:
         raise _error(400, "Malformed multipart body")
     filename: str | None = segment.filename
@@ -774,17 +769,11 @@ def _part(segment: Any) -> _Part:
     content_type: str = segment.header("Content-Type") or ""
     if filename is None and content_type and not content_type.lower().startswith("text/"):
         filename = "file"
-    return _Part(segment.name, filename, content_type or "application/octet-stream")
+    return segment.name, filename, content_type or "application/octet-stream"
 
 
 class _MultipartForm:
-    """Turns a multipart body into fields and files, part by part and only as far as it is asked to.
-
-    Args:
-        chunk: Returns the next piece of the body, ``b""`` at its end.
-        boundary: What separates the parts.
-        settings: The limits of a text field, and of all that is kept in memory or on disk.
-    """
+    """Turns a multipart body into fields and files, part by part and only as far as it is asked to."""
 
     def __init__(self, chunk: Callable[[], Awaitable[bytes]], boundary: bytes, settings: _Settings) -> None:
         try:
@@ -807,7 +796,7 @@ class _MultipartForm:
         self.on_disk: list[BinaryIO] = []
 
     async def _event(self) -> Any:
-        """Return the parser's next event: a part's head, a piece of its content or None at its end; ``b""`` after the last."""
+        """Return the next part's head, a piece of its content or None at its end; ``b""`` after the last part."""
         try:
             while True:
                 for event in self._events:
@@ -823,30 +812,24 @@ class _MultipartForm:
             raise _error(400, "Malformed multipart body") from None
 
     async def run(self, streams: Callable[[str], bool]) -> bool:
-        """Take in parts until the end of the form, or until one begins for which `streams` says that its handler waits.
-
-        Returns:
-            Whether it stopped at such a part: the rest is taken in when the handler has read the file.
-        """
+        """Take in parts, until the end or (True) until a file begins of which `streams` says that its handler waits."""
         while segment := await self._event():
-            part = _part(segment)
-            if part.filename is None:
-                await self._take_field(part.name)
+            name, filename, content_type = _part_head(segment)
+            if filename is None:
+                await self._take_field(name)
                 continue
-            first = await self._event() if part.filename == "" else b""
+            first = await self._event() if filename == "" else b""
             if first is None:
                 continue  # a file input left empty
-            if streams(part.name):
-                self._add(part, _Chunks(self._pull), None, first)
+            is_streamed = streams(name)
+            if is_streamed:
+                file = UploadedFile(filename, content_type, _Chunks(self._pull, first))
+            else:
+                file = UploadedFile(filename, content_type, file=await self._spool(first))
+            self.files.setdefault(name, []).append(file)
+            if is_streamed:
                 return True
-            await self._spool(part, first)
         return False
-
-    def _add(self, part: _Part, content: _Chunks | None, file: BinaryIO | None, first: bytes = b"") -> None:
-        upload = UploadedFile(part.filename or "", part.content_type, content, file=file)
-        if first:
-            upload["content"].put_nowait(first)
-        self.files.setdefault(part.name, []).append(upload)
 
     def _keep(self, piece: bytes) -> None:
         self._kept += len(piece)
@@ -865,34 +848,37 @@ class _MultipartForm:
         except UnicodeDecodeError:
             raise _error(400, "A form field is not UTF-8") from None
 
-    async def _spool(self, part: _Part, first: bytes) -> None:
+    async def _spool(self, first: bytes) -> BinaryIO:
         """Keep a file in memory as long as it is small, else in a temporary file."""
-        store: Any = io.BytesIO(first)
-        size = store.seek(0, io.SEEK_END)
-        on_disk = False
+        memory = io.BytesIO(first)
+        store: BinaryIO = memory
+        size = memory.seek(0, io.SEEK_END)
         while (piece := await self._event()) is not None:
             size += len(piece)
             self._keep(piece)
-            if size > _SPOOL_SIZE and not on_disk:
+            if size > _SPOOL_SIZE and store is memory:
                 import tempfile
 
-                memory, store, on_disk = store, tempfile.TemporaryFile(), True
+                store = tempfile.TemporaryFile()  # noqa: SIM115 - `App._release` closes it
                 self.on_disk.append(store)
                 await _in_thread(store.write, memory.getbuffer())
-            if on_disk:
-                await _in_thread(store.write, piece)
+            if store is memory:
+                memory.write(piece)
             else:
-                store.write(piece)
+                await _in_thread(store.write, piece)
         store.seek(0)
-        self._add(part, None, store)
+        return store
 
     async def _pull(self) -> bytes | None:
         """Return the next piece of the file that streams; after its end, first take in the rest of the form."""
         piece: bytes | None = await self._event()
         if piece is None:
-            await self.run(lambda name: False)
-            return None
+            await self.run(_no_stream)
         return piece
+
+
+def _no_stream(name: str) -> bool:
+    return False
 
 
 # --- Request --------------------------------------------------------------------------------------
@@ -985,10 +971,6 @@ def _loaded_json(body: bytes) -> Any:
         raise _error(400, "Invalid JSON") from None
 
 
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else _dump_json(value).decode()
-
-
 class Request:
     """What a handler knows of its request: ``self.request``, or `current_request` outside of the App.
 
@@ -1003,13 +985,18 @@ class Request:
         path_params: The segments of the path after the handler's.
     """
 
+    if TYPE_CHECKING:  # any other attribute may be set on it
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
     __slots__ = (
         "__dict__", "__weakref__", "_boundary", "_handler", "_reader", "_receive", "_session", "_settings", "method",
         "path_params", "scope",
     )  # fmt: skip
 
     # What a plain request never needs stays on the class until it is set.
-    _chosen: Any = _ABSENT  # the name of the handler that a middleware has chosen
+    _chosen: str | None = _ABSENT  # the name of the handler that a middleware has chosen
     _mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
@@ -1017,7 +1004,7 @@ class Request:
     _query: dict[str, list[str]] | None = None
     _form: dict[str, list[str]] | None = None
     _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
-    _json: Any = _ABSENT
+    _json: dict[str, Any] | list[Any] | str | float | None = _ABSENT
     _headers: dict[str, str] | None = None
     _leftovers: list[Any] | None = None  # streams that a middleware has put another body in place of
 
@@ -1039,7 +1026,7 @@ class Request:
         A ``before_request`` may set it, and `path_params`, to choose another handler, which may be a private one.
         """
         if self._chosen is not _ABSENT:
-            return typing.cast("str | None", self._chosen)
+            return self._chosen
         return self._handler.name if self._handler is not None else None
 
     @route_handler.setter
@@ -1060,9 +1047,9 @@ class Request:
         if self._form is None:
             self._form = {}
             if isinstance(self._json, dict):
-                for name, value in typing.cast("dict[str, Any]", self._json).items():
-                    values = typing.cast("list[Any]", value) if isinstance(value, list) else [value]
-                    self._form[name] = [_as_text(item) for item in values]
+                for name, value in self._json.items():
+                    values = cast("list[object]", value) if isinstance(value, list) else [value]
+                    self._form[name] = [item if isinstance(item, str) else _dump_json(item).decode() for item in values]
         return self._form
 
     @property
@@ -1108,8 +1095,9 @@ class Request:
 
     def regenerate_session(self) -> None:
         """Give the session a new id at the end of this request, and delete the old one. Call it at login."""
-        _ = self.session
-        typing.cast(_Session, self._session).renew = True
+        self.session = self.session
+        assert self._session is not None
+        self._session.renew = True
 
     def query(self, name: str, default: Any = None) -> Any:
         """Return the first value of that name in the query string."""
@@ -1126,7 +1114,7 @@ class Request:
         if name is None:
             return default if self._json is _ABSENT and default is not None else self.get_json
         body = self.get_json
-        return typing.cast("dict[str, Any]", body).get(name, default) if isinstance(body, dict) else default
+        return cast("dict[str, Any]", body).get(name, default) if isinstance(body, dict) else default
 
     async def body(self) -> bytes:
         """Return the raw body, also after it was parsed as JSON or as a urlencoded form.
@@ -1196,11 +1184,7 @@ current_request: contextvars.ContextVar[Request] = contextvars.ContextVar("curre
 # --- WebSocket ------------------------------------------------------------------------------------
 
 class WebSocket:
-    """One WebSocket, the first argument of a ``ws_`` handler.
-
-    Args:
-        receive: The ASGI receive callable.
-        send: The ASGI send callable.
+    """One WebSocket, the first argument of a ``ws_`` handler: ``WebSocket(receive, send)`` of an ASGI server.
 
     Attributes:
         accepted: Whether `accept` was called.
@@ -3027,7 +3011,8 @@ class App:
         pairs = [pair for pair in request.scope.get("headers") or () if pair[0] in (b"origin", b"host")]
         headers = {name: b", ".join([value for key, value in pairs if key == name]) for name, _ in pairs}
         if not _is_same_origin(headers, self._allowed_origins):
-            request._session = _Session(blocked=True)
+            request._session = _Session()
+            request._session.blocked = True
             if session_ids:
                 _log.warning("a WebSocket from the origin %r got no session", request.headers.get("origin"))
             return
@@ -3190,7 +3175,7 @@ class App:
             HTTPError: 400 malformed, 413 over a limit.
         """
         form = _MultipartForm(functools.partial(reader.read, _CHUNK_SIZE), boundary, self._settings)
-        await form.run(lambda name: False)
+        await form.run(_no_stream)
         for files in form.files.values():
             for file in files:
                 weakref.finalize(file, file.file.close)

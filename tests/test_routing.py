@@ -136,6 +136,9 @@ class Pages(App):
     async def pair(self, first, second):
         return [first, second]
 
+    async def trailing__(self):
+        return "trailing"
+
     async def größe(self):
         return "größe"
 
@@ -187,6 +190,7 @@ pages = Pages()
         ("/pair/a/b", '["a","b"]'),
         ("/params/a/b", '["a","b"]'),
         ("/gr%C3%B6%C3%9Fe", "größe"),
+        ("/trailing__", "trailing"),
         # - and . are tried as _
         ("/about_us", "about us"),
         ("/about-us", "about us"),

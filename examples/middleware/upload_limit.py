@@ -1,0 +1,36 @@
+"""A limit of its own for each handler's body, below what the whole app allows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from micropie import HttpMiddleware, Request
+
+
+class UploadLimit(HttpMiddleware):
+    """Refuses a body that says it is too large, before a byte of it is read, and one that does not say how large it is.
+
+    The servers hold a client to the length that it announces. The limits of the whole app are arguments of `App`,
+    ``max_upload_size`` and ``max_body_size``: JSON and forms have been read under them before a middleware is asked.
+
+    Args:
+        limits: The most bytes for each handler, by name.
+    """
+
+    def __init__(self, limits: Mapping[str, int]) -> None:
+        self.limits = limits
+
+    async def before_request(self, request: Request) -> dict[str, Any] | None:
+        """Let the request pass, or refuse it."""
+        limit = self.limits.get(request.route_handler or "")
+        if limit is None:
+            return None
+        headers = {"content-type": "text/plain; charset=utf-8"}
+        if "transfer-encoding" in request.headers:
+            return {"status_code": 411, "body": "411 Length Required", "headers": headers}
+        if int(request.headers.get("content-length", "0")) > limit:
+            body = f"413 Request Entity Too Large: at most {limit} bytes"
+            return {"status_code": 413, "body": body, "headers": headers}
+        return None
+
+    async def after_request(self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+        """Do nothing."""

@@ -1,0 +1,435 @@
+"""examples/middleware: each file for itself, and all of them together."""
+
+import asyncio
+import base64
+import re
+import time
+
+import pytest
+from redis.asyncio import Redis
+
+from micropie import App, HTTPError
+from tests import asgi
+from tests.examples.loading import load, measuring, run
+
+example = load("middleware")
+basic_auth = load("middleware", "basic_auth")
+bearer_auth = load("middleware", "bearer_auth")
+cors = load("middleware", "cors")
+csrf = load("middleware", "csrf")
+error_pages = load("middleware", "error_pages")
+rate_limit = load("middleware", "rate_limit")
+security_headers = load("middleware", "security_headers")
+timing = load("middleware", "timing")
+upload_limit = load("middleware", "upload_limit")
+ENVIRONMENT = {"API_TOKEN": "token", "ADMIN_PASSWORD": "päss:word"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(coverage_folder):
+    with measuring(coverage_folder):
+        yield
+
+
+class Small(App):
+    async def index(self):
+        return "index"
+
+    async def fails(self, text="no\n"):
+        raise HTTPError(418, text)
+
+    async def named(self):
+        return {"user": getattr(self.request, "user", None)}
+
+    async def put(self):
+        return {"bytes": len(await self.request.body())}
+
+    async def own(self):
+        return 200, "own", [("content-security-policy", "default-src 'self'"), ("referrer-policy", "no-referrer")]
+
+    async def token(self):
+        return csrf.csrf_token(self.request)
+
+
+def small(*middlewares):
+    app = Small()
+    app.middlewares += middlewares
+    return app
+
+
+def answer(app, target="/", method="GET", **options):
+    return run(asgi.request(app, method, target, **options))
+
+
+# --- timing
+
+
+def test_request_id_is_new_each_time_and_logged(caplog):
+    app = small(timing.Timing())
+    caplog.set_level("INFO", "timing")
+
+    first, second = (answer(app, "/", headers={"x-request-id": "from-outside"}) for _ in range(2))
+
+    assert re.fullmatch("[0-9a-f]{32}", first.header("x-request-id"))
+    assert first.header("x-request-id") != second.header("x-request-id")
+    assert re.fullmatch(r"app;dur=\d+\.\d", first.header("server-timing"))
+    assert f"{first.header('x-request-id')} GET '/' 200" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("sent", "taken"), [("abc-1234", True), ("short", False), ("x" * 65, False), ("a b c d e", False)]
+)
+def test_request_id_of_a_trusted_proxy_is_taken_over(sent, taken):
+    response = answer(small(timing.Timing(trust_id=True)), headers={"x-request-id": sent})
+
+    assert (response.header("x-request-id") == sent) is taken
+
+
+def test_refused_path_is_timed_too():
+    response = answer(small(timing.Timing(), security_headers.SecurityHeaders()), "/\ufffd", raw_path=b"/%ff")
+
+    assert response.status == 400
+    assert response.header("x-request-id")
+    assert "nonce-" in response.header("content-security-policy")
+
+
+# --- security headers
+
+
+def test_security_headers_leave_alone_what_a_handler_sets():
+    app = small(security_headers.SecurityHeaders())
+    index, own = answer(app, "/"), answer(app, "/own", scope={"scheme": "https"})
+
+    assert index.header("x-content-type-options") == "nosniff"
+    assert "frame-ancestors 'none'" in index.header("content-security-policy")
+    assert index.header("strict-transport-security") is None
+    assert own.header("content-security-policy") == "default-src 'self'"
+    assert own.headers_all("referrer-policy") == ["no-referrer"]
+    assert own.header("strict-transport-security") == "max-age=31536000"
+
+
+def test_nonce_is_new_each_time():
+    policies = {answer(small(security_headers.SecurityHeaders())).header("content-security-policy") for _ in range(3)}
+
+    assert len(policies) == 3
+
+
+# --- error pages
+
+HTML = {"accept": "text/html,*/*"}
+
+
+def test_errors_are_pages_for_browsers_and_problem_details_for_programs():
+    app = small(error_pages.ErrorPages())
+    page, problem = answer(app, "/nothing", headers=HTML), answer(app, "/nothing")
+
+    assert page.status == problem.status == 404
+    assert "<h1>Not Found</h1>" in page.text
+    assert problem.header("content-type") == "application/problem+json"
+    assert problem.json()["title"] == "Not Found"
+
+
+def test_other_headers_of_an_error_stay():
+    app = small(error_pages.ErrorPages(), basic_auth.BasicAuth({}, {"named"}))
+
+    assert answer(app, "/named", headers=HTML).header("www-authenticate").startswith("Basic")
+
+
+def test_text_of_an_error_is_escaped():
+    app = small(error_pages.ErrorPages())
+    page = answer(app, "/fails", query="text=x<script>", headers=HTML)
+
+    assert "x&lt;script&gt;" in page.text
+    assert answer(app, "/fails", query="text=<p>own page").text == "<p>own page"
+
+
+@pytest.mark.parametrize("status", [200, 299, 399])
+def test_what_is_no_error_stays(status):
+    changed = run(error_pages.ErrorPages().after_request(None, status, "text", []))
+
+    assert changed is None
+
+
+def test_unknown_status_has_a_page():
+    class Odd(App):
+        async def index(self):
+            return 499, "gone"
+
+    app = Odd()
+    app.middlewares.append(error_pages.ErrorPages())
+    assert answer(app).json() == {"title": "Error", "status": 499, "detail": "gone"}
+
+
+# --- CORS
+
+
+def preflight(app, origin, **headers):
+    asked = {"origin": origin, "access-control-request-method": "PUT", **headers}
+    return answer(app, "/", "OPTIONS", headers=asked)
+
+
+def test_preflight_is_answered_for_allowed_origins_only():
+    app = small(cors.CORS(["https://good.example"], credentials=True), basic_auth.BasicAuth({}, {"index"}))
+    good, bad = preflight(app, "https://good.example"), preflight(app, "https://good.example.evil")
+
+    assert (good.status, good.header("access-control-allow-origin")) == (204, "https://good.example")
+    assert "PUT" in good.header("access-control-allow-methods")
+    assert good.header("access-control-allow-credentials") == "true"
+    assert (bad.status, bad.header("access-control-allow-origin")) == (204, None)
+
+
+def test_answers_say_who_may_read_them():
+    app = small(cors.CORS(["https://good.example"]))
+    for origin, allowed in (("https://good.example", "https://good.example"), ("null", None), ("", None)):
+        response = answer(app, "/nothing", headers={"origin": origin})
+        assert response.header("access-control-allow-origin") == allowed
+        assert response.header("access-control-allow-credentials") is None
+        assert response.header("vary") == "Origin"
+    assert answer(app, "/", "OPTIONS").status == 200
+
+
+def test_everybody_never_comes_with_cookies():
+    response = answer(small(cors.CORS(["*"])), headers={"origin": "https://any.example"})
+    assert (response.header("access-control-allow-origin"), response.header("vary")) == ("*", None)
+    with pytest.raises(ValueError, match="list the origins"):
+        cors.CORS(["*"], credentials=True)
+
+
+# --- rate limit
+
+
+def test_limit_is_kept_for_each_client_and_comes_back():
+    run(check_limiter(rate_limit.MemoryLimiter(3, 0.6)))
+
+
+def test_limit_in_redis_is_kept_for_each_client_and_comes_back(services):
+    async def main():
+        async with Redis.from_url(services.environment("middleware")["REDIS_URL"]) as client:
+            await check_limiter(rate_limit.RedisLimiter(client, 3, 0.6, prefix=f"test{time.monotonic_ns()}:"))
+
+    run(main())
+
+
+async def check_limiter(counter):
+    assert [await counter.wait("a") for _ in range(3)] == [0, 0, 0]
+    wait = await counter.wait("a")
+    assert 0 < wait <= 0.2
+    assert await counter.wait("b") == 0
+    await asyncio.sleep(wait + 0.02)
+    assert await counter.wait("a") == 0
+    assert await counter.wait("a") > 0
+
+
+def test_memory_is_bounded():
+    async def main():
+        counter = rate_limit.MemoryLimiter(1, 60, clients=2)
+        for key in "abc":
+            await counter.wait(key)
+        assert await counter.wait("c") > 0
+        assert await counter.wait("a") == 0
+
+    run(main())
+
+
+def test_without_redis_all_pass(caplog):
+    async def main():
+        async with Redis.from_url("redis://127.0.0.1:1/0") as client:
+            counter = rate_limit.RedisLimiter(client, 1, 60)
+            assert [await counter.wait("a") for _ in range(2)] == [0, 0]
+
+    run(main())
+    assert "no rate limit" in caplog.text
+
+
+def test_refusal_says_when_to_come_again():
+    app = small(rate_limit.RateLimit(rate_limit.MemoryLimiter(2, 60)))
+    responses = [answer(app, "/") for _ in range(3)]
+
+    assert [response.status for response in responses] == [200, 200, 429]
+    assert responses[2].header("retry-after") == "30"
+
+
+@pytest.mark.parametrize(
+    ("client", "key"),
+    [
+        (("10.1.2.3", 1), "10.1.2.3"),
+        (("2001:db8:1:2:3:4:5:6", 1), "2001:db8:1:2::/64"),
+        (None, "unknown"),
+        (("socket", 0), "socket"),
+    ],
+)
+def test_client_is_an_address_or_a_network(client, key):
+    assert rate_limit.client_of(rate_limit.Request({"type": "http", "client": client})) == key
+
+
+# --- upload limit
+
+
+def test_upload_limit():
+    app = small(upload_limit.UploadLimit({"put": 10}))
+    assert answer(app, "/put", "PUT", body=b"x" * 10).json() == {"bytes": 10}
+    assert answer(app, "/put", "PUT", body=b"x" * 11).status == 413
+    assert answer(app, "/put", "PUT", body=[b"x"], headers={"transfer-encoding": "chunked"}).status == 411
+    assert answer(app, "/", "POST", body=b"x" * 11).status == 200
+
+
+# --- authentication
+
+
+def basic(text):
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("header", "user"),
+    [
+        (basic("ada:sécret:x"), "ada"),
+        (basic("ada:sécret:x").replace("Basic", "bAsIc"), "ada"),
+        (basic("ada:wrong"), None),
+        (basic("nobody:"), None),
+        (basic("nobody"), None),
+        (basic("blank:"), None),
+        ("Basic !!!", None),
+        ("Basic /w==", None),
+        ("Bearer x", None),
+        ("", None),
+    ],
+)
+def test_basic_authentication(header, user):
+    app = small(basic_auth.BasicAuth({"ada": "sécret:x", "blank": ""}, {"named"}))
+    response = answer(app, "/named", headers={"authorization": header})
+
+    assert response.status == (200 if user else 401)
+    assert response.header("vary") == "Authorization"
+    if user:
+        assert response.json() == {"user": user}
+    else:
+        assert response.header("www-authenticate") == 'Basic realm="admin", charset="UTF-8"'
+    assert answer(app, "/").header("vary") is None
+
+
+@pytest.mark.parametrize(
+    ("header", "status", "error"),
+    [
+        ("Bearer token", 200, None),
+        ("bearer  token ", 200, None),
+        ("Bearer wrong", 401, 'error="invalid_token"'),
+        ("Bearer", 401, 'error="invalid_token"'),
+        ("Basic token", 401, 'realm="api"'),
+        ("", 401, 'realm="api"'),
+    ],
+)
+def test_bearer_authentication(header, status, error):
+    app = small(bearer_auth.BearerAuth({bearer_auth.hash_token("token"): "robot"}, {"named"}))
+    response = answer(app, "/named", headers={"authorization": header})
+
+    assert response.status == status
+    assert response.header("vary") == "Authorization"
+    assert (error or "") in (response.header("www-authenticate") or "")
+    assert answer(app, "/").status == 200
+
+
+# --- CSRF
+
+
+@pytest.fixture
+def visitor():
+    browser = asgi.Browser(small(csrf.CSRF()))
+    return browser, run(browser.get("/token")).text
+
+
+def test_token_is_asked_for(visitor):
+    browser, token = visitor
+    for form, headers, status in (
+        ({"csrf_token": token}, {}, 200),
+        ({}, {"x-csrf-token": token}, 200),
+        ({}, {}, 403),
+        ({"csrf_token": "é"}, {}, 403),
+        ({}, {"x-csrf-token": "é".encode("latin-1")}, 403),
+        ({}, {"origin": "http://testserver"}, 403),
+    ):
+        assert run(browser.post("/named", form=form, headers=headers)).status == status
+    assert answer(browser.app, "/named", "POST", headers={"x-csrf-token": ""}).status == 403
+    assert answer(browser.app, "/named", "DELETE").status == 403
+
+
+def test_upload_needs_the_header_or_the_same_origin(visitor):
+    browser, token = visitor
+    for headers, status in (
+        ({"x-csrf-token": token}, 200),
+        ({"origin": "http://testserver"}, 200),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({}, 403),
+        ({"origin": "http://testserver", "x-csrf-token": "wrong"}, 403),
+    ):
+        response = run(browser.post("/named", multipart=[("a", "b")], headers=headers))
+        assert response.status == status, headers
+
+
+def test_bearer_token_is_enough_only_where_it_was_looked_at():
+    guard = bearer_auth.BearerAuth({bearer_auth.hash_token("token"): "robot"}, {"named"})
+    app = small(guard, csrf.CSRF())
+    headers = {"authorization": "Bearer token"}
+
+    assert answer(app, "/named", "POST", headers=headers).status == 200
+    assert answer(app, "/index", "POST", headers=headers).status == 403
+
+
+# --- all of them
+
+
+def test_all_together(client):
+    page = client.get("/", headers={"origin": "https://app.example.com"})
+    assert page.headers["access-control-allow-origin"] == "https://app.example.com"
+    assert page.headers["server-timing"]
+    assert client.get("/api", headers={"authorization": "Bearer token"}).json()["user"] == "robot"
+    assert client.get("/admin", auth=("admin", "päss:word".encode())).status_code == 200
+    assert client.get("/admin").status_code == 401
+    closed = client.get("/closed")
+    assert (closed.status_code, closed.headers["retry-after"]) == (503, "3600")
+    assert closed.json()["detail"] == "This page is closed until noon."
+    too_large = client.put("/notes", content=b"x" * 1001)
+    assert (too_large.status_code, too_large.json()["detail"]) == (413, "at most 1000 bytes")
+    headers = {"authorization": "Bearer token"}
+    assert client.put("/notes", content=b"note", headers=headers).json() == {"bytes": 4}
+    assert [client.get("/guess?number=42").status_code for _ in range(4)] == [200, 200, 200, 429]
+
+
+def test_limit_in_redis_is_shared_by_all_workers(services):
+    async def main():
+        url = services.environment("middleware")["REDIS_URL"]
+        apps = [example.make_app(redis_url=url) for _ in range(2)]
+        statuses = [(await asgi.get(apps[turn % 2], "/guess")).status for turn in range(4)]
+        assert statuses == [200, 200, 200, 429]
+        for app in apps:
+            async with asgi.lifespan(app):
+                pass
+
+    run(main())
+
+
+def test_page_works_under_its_policy(page, browsing):
+    page.goto("/")
+    assert re.fullmatch(r"The app took [\d.]+ ms for this page\.", page.locator("#time").inner_text())
+    page.get_by_label("Your name").fill("<b>Ada</b>")
+    page.get_by_role("button").click()
+    assert page.get_by_text("Hello, <b>Ada</b>!").is_visible()
+    browsing.check_look("/")
+
+
+def test_policy_stops_a_script_without_the_nonce(page, browsing):
+    page.goto("/")
+    browsing.expected.append("Content Security Policy")
+    page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.hacked = true'}))"
+    )
+
+    assert page.evaluate("window.hacked") is None
+
+
+def test_error_page_looks(page, browsing):
+    browsing.expected += ["404", "the server responded"]
+    page.goto("/nothing")
+    assert page.get_by_role("heading").inner_text() == "Not Found"
+    browsing.check_look("/nothing")

@@ -1,0 +1,164 @@
+"""examples/websockets"""
+
+import json
+
+import pytest
+
+from tests import asgi
+from tests.examples.loading import load, measuring, run
+
+example = load("websockets")
+rooms = load("websockets", "rooms")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(coverage_folder):
+    with measuring(coverage_folder):
+        yield
+
+
+@pytest.fixture
+def app():
+    return example.Root()
+
+
+def join(app, name, room="lobby"):
+    return asgi.websocket(app, f"/chat/{room}", query=f"name={name}".encode())
+
+
+async def heard(ws):
+    return json.loads(await ws.receive())
+
+
+def test_echo(app):
+    async def main():
+        async with asgi.websocket(app, "/echo") as ws:
+            await ws.send_text("héllo")
+            assert await ws.receive() == "héllo"
+            await ws.send_bytes(b"\0\xff")
+            assert await ws.receive() == b"\0\xff"
+
+    run(main())
+
+
+def test_everybody_in_a_room_hears_and_nobody_else(app):
+    async def main():
+        async with join(app, "ada") as ada, join(app, "bob", "attic") as bob, join(app, "eve") as eve:
+            assert await heard(bob) == {"type": "welcome", "members": ["bob"], "history": []}
+            assert (await heard(ada))["members"] == ["ada"]
+            assert (await heard(eve))["members"] == ["ada", "eve"]
+            assert await heard(ada) == {"type": "entered", "name": "eve"}
+            for text in ("  ", "hello", "x" * 2000):
+                await eve.send_text(text)
+            await eve.send_bytes(b"no text")
+            for ws in (ada, eve):
+                assert await heard(ws) == {"type": "message", "name": "eve", "text": "hello"}
+                assert await heard(ws) == {"type": "message", "name": "eve", "text": "x" * 1000}
+            await eve.close()
+            assert await heard(ada) == {"type": "left", "name": "eve"}
+            async with join(app, "eve") as again:
+                assert len((await heard(again))["history"]) == 2
+            await bob.send_text("alone")
+            assert (await heard(bob))["text"] == "alone"
+        assert app._rooms._rooms == {}
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "reason"),
+    [
+        ("ada", 4001, "this name is taken"),
+        ("%20ada%20", 4001, "this name is taken"),
+        ("%20", 4000, "a name has 1 to 30 characters"),
+        ("x" * 31, 4000, "a name has 1 to 30 characters"),
+    ],
+)
+def test_refusals_have_a_reason(app, name, code, reason):
+    async def main():
+        async with join(app, "ada") as ada, join(app, name) as other:
+            with pytest.raises(asgi.WebSocketClosed):
+                await other.receive()
+            assert (other.close_code, other.close_reason) == (code, reason)
+            assert (await heard(ada))["members"] == ["ada"]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("limit", "room", "reason"),
+    [("MAX_ROOMS", "attic", "there are too many rooms"), ("MAX_MEMBERS", "lobby", "this room is full")],
+)
+def test_there_is_no_place_without_end(app, limit, room, reason, monkeypatch):
+    monkeypatch.setattr(rooms, limit, 1)
+
+    async def main():
+        async with join(app, "ada"), join(app, "bob", room) as bob:
+            with pytest.raises(asgi.WebSocketClosed):
+                await bob.receive()
+            assert bob.close_reason == reason
+
+    run(main())
+
+
+def test_slow_reader_goes_and_the_others_do_not_wait(app):
+    async def main():
+        async with join(app, "ada") as ada, join(app, "eve") as eve:
+            await heard(ada)
+            await heard(ada)
+            await heard(eve)
+            eve.hold()
+            for number in range(rooms.QUEUE_SIZE + 5):
+                await ada.send_text(str(number))
+                message = await heard(ada)
+                if message == {"type": "left", "name": "eve"}:
+                    break
+                assert message == {"type": "message", "name": "ada", "text": str(number)}
+            assert message["type"] == "left"
+            assert number >= rooms.QUEUE_SIZE - 1
+            eve.release()
+            with pytest.raises(asgi.WebSocketClosed):
+                while True:
+                    await eve.receive()
+            assert (eve.close_code, eve.close_reason) == (1013, "you read too slowly")
+            await ada.send_text("still here")
+            while (await heard(ada))["text"] != "still here":
+                pass
+
+    run(main())
+
+
+def test_two_browsers_talk(browsing):
+    ada, eve = browsing.page(), browsing.page()
+    for page, name in ((ada, "Ada"), (eve, "<b>Eve")):
+        page.goto("/")
+        page.get_by_label("Your name").fill(name)
+        page.get_by_role("button", name="Enter").click()
+        page.get_by_text("You are here.").wait_for()
+    ada.get_by_text("<b>Eve came in.").wait_for()
+    assert ada.locator("#members").inner_text() == "In lobby: <b>Eve, Ada"
+
+    eve.get_by_label("Say").fill("<img src=x onerror=alert(1)>")
+    eve.get_by_label("Say").press("Enter")
+    ada.get_by_text("<b>Eve: <img src=x onerror=alert(1)>").wait_for()
+    browsing.check_accessible(ada)
+    eve.close()
+    ada.get_by_text("<b>Eve left.").wait_for()
+    assert ada.locator("#members").inner_text() == "In lobby: Ada"
+
+
+def test_taken_name_is_said_in_the_form(browsing):
+    first, second = browsing.page(), browsing.page()
+    for page in (first, second):
+        page.goto("/")
+        page.get_by_label("Your name").fill("Max")
+        page.get_by_role("button", name="Enter").click()
+    second.wait_for_function("document.getElementById('name').validationMessage === 'this name is taken'")
+
+
+def test_echo_in_the_browser(page, browsing):
+    page.goto("/")
+    page.get_by_label("Send", exact=True).fill("<i>echo")
+    page.locator("#echo button").click()
+    page.locator("#answer", has_text="<i>echo").wait_for()
+    browsing.check_look("/")

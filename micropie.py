@@ -29,7 +29,6 @@ import enum
 import functools
 import inspect
 import io
-import json
 import logging
 import os
 import re
@@ -207,8 +206,13 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_default).encode
-_decode = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant).decode
+@functools.cache
+def _json() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
+    """Return what the standard library encodes and decodes with, as strictly as orjson."""
+    import json
+
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_default)
+    return encoder.encode, json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant).decode
 
 
 def _dump_json(value: Any) -> bytes:
@@ -219,10 +223,11 @@ def _dump_json(value: Any) -> bytes:
             return encoded
         except orjson.JSONEncodeError:
             pass  # big integers, keys that are no text: json takes them
+    encode, _ = _json()
     try:
-        return _encode(value).encode()
+        return encode(value).encode()
     except (TypeError, ValueError):  # NaN, keys of other types; what is left after that is the caller's error
-        return _encode(_plain(value)).encode()
+        return encode(_plain(value)).encode()
 
 
 # orjson makes a float of an integer that has no place in 64 bits: 19 digits in a row are left to json.
@@ -236,9 +241,10 @@ def _load_json(body: bytes) -> Any:
     try:
         if orjson is not None and _MANY_DIGITS not in body.translate(_ZERO_DIGITS):
             return orjson.loads(body)
-        value = _decode(body.decode())
+        encode, decode = _json()
+        value = decode(body.decode())
         if b"\\ud" in body.lower():
-            _encode(value).encode()  # fails on a lone surrogate, as orjson does
+            encode(value).encode()  # fails on a lone surrogate, as orjson does
         return value
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
@@ -576,21 +582,23 @@ class _BodyReader:
         if self._free is not None:
             self._free.set()
 
-    async def wait_gone(self) -> bool:
-        """Wait until nobody else receives, and then until the client leaves.
-
-        Returns:
-            Whether it left; False where the server does not tell.
-        """
-        if not self.ended and self._error is None:
-            self._free = asyncio.Event()
-            await self._free.wait()
-        self.timeout = self.limit = None
-        with contextlib.suppress(ConnectionClosed):
-            while not self.ended:
-                await self._message()
-            await self._message()
-        return self.gone
+    async def wait_gone(self, leave: Callable[[], None]) -> None:
+        """Wait until nobody else receives, drop what is left of the body, and call `leave` when the client leaves."""
+        try:
+            if not self.ended and self._error is None:
+                self._free = asyncio.Event()
+                await self._free.wait()
+            while self._receive is not None and not self.gone:
+                was_ended = self.ended
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    self.gone = True
+                    leave()
+                elif was_ended:
+                    return  # a server that does not tell
+                self.ended = not message.get("more_body")
+        except Exception:  # nor does this one
+            return
 
 
 @types.coroutine
@@ -603,10 +611,10 @@ def _resumed(steps: Any, first: Any) -> Any:
             if not hasattr(steps, "throw"):
                 raise
             yield steps.throw(error)
-        return (yield from steps)
+        result: Any = yield from steps
     except StopIteration as done:
-        value: Any = done.value
-        return value
+        result = done.value
+    return result
 
 
 class _Chunks(asyncio.Queue["bytes | None"]):
@@ -617,8 +625,8 @@ class _Chunks(asyncio.Queue["bytes | None"]):
         if first:
             self.put_nowait(first)
         self._pull = pull
-        self._turn = asyncio.Lock()
-        self._over = False
+        self._turn: asyncio.Event | None = None  # made where a second task waits
+        self._busy = self._over = False
 
     async def get(self) -> bytes | None:
         """Return the next chunk, None at and after the end.
@@ -626,12 +634,23 @@ class _Chunks(asyncio.Queue["bytes | None"]):
         Raises:
             ConnectionClosed: The client left before the file was whole.
         """
-        async with self._turn:
-            if not self.empty():
-                return self.get_nowait()
-            piece = None if self._over else await self._pull()
-            self._over = piece is None
-            return piece
+        while self._busy:
+            self._turn = self._turn or asyncio.Event()
+            await self._turn.wait()
+        if not self.empty():
+            return self.get_nowait()
+        if self._over:
+            return None
+        self._busy = True
+        try:
+            piece = await self._pull()
+        finally:
+            self._busy = False
+            if self._turn is not None:
+                self._turn.set()
+                self._turn = None
+        self._over = piece is None
+        return piece
 
 
 class UploadedFile(dict[str, Any]):
@@ -1184,7 +1203,14 @@ current_request: contextvars.ContextVar[Request] = contextvars.ContextVar("curre
 # --- WebSocket ------------------------------------------------------------------------------------
 
 class WebSocket:
-    """One WebSocket, the first argument of a ``ws_`` handler: ``WebSocket(receive, send)`` of an ASGI server.
+    """One WebSocket, the first argument of a ``ws_`` handler.
+
+    Where nothing else is said, to receive or to send raises ConnectionClosed once the socket is closed, from either side,
+    and RuntimeError before `accept`.
+
+    Args:
+        receive: The ASGI receive callable.
+        send: The ASGI send callable.
 
     Attributes:
         accepted: Whether `accept` was called.
@@ -1193,7 +1219,8 @@ class WebSocket:
     """
 
     __slots__ = (
-        "__dict__", "_connected", "_on_accept", "_open", "_over", "_receive", "_send", "accepted", "session_id", "subprotocols",
+        "__dict__", "_connected", "_on_accept", "_open", "_over", "_receive", "_send", "accepted", "session_id",
+        "subprotocols",
     )  # fmt: skip
 
     def __init__(self, receive: _Receive, send: _Send) -> None:
@@ -1232,12 +1259,7 @@ class WebSocket:
         self.accepted = self._open = True
 
     async def receive_text(self) -> str:
-        """Return the next message, a text.
-
-        Raises:
-            ValueError: It is binary.
-            ConnectionClosed: The socket is closed.
-        """
+        """Return the next message, a text; a ValueError where it is binary."""
         if not self._open:
             self._check_open("receive")
         message = await self._receive()
@@ -1248,12 +1270,7 @@ class WebSocket:
         return text
 
     async def receive_bytes(self) -> bytes:
-        """Return the next message, a binary one.
-
-        Raises:
-            ValueError: It is text.
-            ConnectionClosed: The socket is closed.
-        """
+        """Return the next message, a binary one; a ValueError where it is text."""
         if not self._open:
             self._check_open("receive")
         message = await self._receive()
@@ -1264,27 +1281,18 @@ class WebSocket:
         return data
 
     async def receive_json(self) -> Any:
-        """Return the next message, parsed as JSON.
-
-        Raises:
-            ValueError: It is no JSON.
-            ConnectionClosed: The socket is closed.
-        """
+        """Return the next message, parsed as JSON; a ValueError where it is none."""
         message = await anext(self, None)
         if message is None:
             self._check_open("receive")
         return _load_json(message.encode() if isinstance(message, str) else message or b"")
 
     def __aiter__(self) -> WebSocket:
-        """Iterate over the messages, texts and binary ones, until the socket is closed."""
+        """Iterate over the messages, texts and binary ones."""
         return self
 
     async def __anext__(self) -> str | bytes:
-        """Return the next message.
-
-        Raises:
-            RuntimeError: The socket was not accepted yet.
-        """
+        """Return the next message; the iteration ends when the socket is closed."""
         if not self._open:
             if self._over is None:
                 self._check_open("receive")
@@ -1300,12 +1308,7 @@ class WebSocket:
         return message.get("bytes") or b""
 
     async def send_text(self, data: str) -> None:
-        """Send a text message.
-
-        Raises:
-            RuntimeError: The socket was not accepted yet.
-            ConnectionClosed: The socket is closed.
-        """
+        """Send a text message."""
         if not self._open:
             self._check_open("send")
         try:
@@ -1314,12 +1317,7 @@ class WebSocket:
             raise self._lost() from error
 
     async def send_bytes(self, data: bytes) -> None:
-        """Send a binary message.
-
-        Raises:
-            RuntimeError: The socket was not accepted yet.
-            ConnectionClosed: The socket is closed.
-        """
+        """Send a binary message."""
         if not self._open:
             self._check_open("send")
         try:
@@ -1328,13 +1326,7 @@ class WebSocket:
             raise self._lost() from error
 
     async def send_json(self, data: Any) -> None:
-        """Send anything that JSON can say, as a text message.
-
-        Raises:
-            TypeError: JSON cannot say it.
-            RuntimeError: The socket was not accepted yet.
-            ConnectionClosed: The socket is closed.
-        """
+        """Send anything that JSON can say, as a text message; a TypeError where it cannot."""
         await self.send_text(_dump_json(data).decode())
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
@@ -1458,9 +1450,9 @@ class WebSocketMiddleware(abc.ABC):
 def _checked_dict(result: object, allowed: frozenset[str], where: object) -> dict[str, Any] | None:
     if result is None:
         return None
-    if not isinstance(result, dict) or not allowed.issuperset(typing.cast("dict[str, Any]", result)):
+    if not isinstance(result, dict) or not allowed.issuperset(cast("dict[str, Any]", result)):
         raise TypeError(f"{type(where).__name__} must return None or a dict with {sorted(allowed)}, not {result!r}")
-    return typing.cast("dict[str, Any]", result)
+    return cast("dict[str, Any]", result)
 
 
 _RESPONSE_KEYS = frozenset({"status_code", "body", "headers"})
@@ -1469,10 +1461,11 @@ _REFUSAL_KEYS = frozenset({"code", "reason"})
 
 # --- Responses ------------------------------------------------------------------------------------
 
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_COOKIE_VALUE = re.compile(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"')  # RFC 6265 section 4.1.1
-_COOKIE_ATTRIBUTE = re.compile(r"[ -:<-~]*")
+# Patterns stay texts here: to compile one costs more than most processes ever gain by it, and `re` keeps those that are used.
+_TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 section 5.6.2
+_CONTROL: Final = bytes({*range(32), 127} - {9})
+_COOKIE_VALUE: Final = r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"'  # RFC 6265 section 4.1.1
+_COOKIE_ATTRIBUTE: Final = r"[ -:<-~]*"
 _SAME_SITE = frozenset({"Strict", "Lax", "None"})
 _LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"  # what RFC 3986 lets stand in a URL, and the percent sign: nothing is encoded twice
 
@@ -1503,11 +1496,12 @@ def set_cookie(
     Raises:
         ValueError: A browser would not take it, or would take it for something else.
     """
-    if not _TOKEN.fullmatch(name.encode("utf-8", "replace")):
+    if not name or name.encode("utf-8", "replace").strip(_TOKEN):
         raise ValueError(f"invalid cookie name {name!r}")
-    if not _COOKIE_VALUE.fullmatch(value):
-        raise ValueError(f"invalid value for cookie {name!r}: printable ASCII without blanks, quotes, commas, semicolons, backslashes")
-    if not all(_COOKIE_ATTRIBUTE.fullmatch(text or "") for text in (path, domain)):
+    if not re.fullmatch(_COOKIE_VALUE, value):
+        rule = "printable ASCII without blanks, quotes, commas, semicolons and backslashes"
+        raise ValueError(f"invalid value for cookie {name!r}: it must be {rule}")
+    if not all(re.fullmatch(_COOKIE_ATTRIBUTE, text or "") for text in (path, domain)):
         raise ValueError(f"invalid path or domain for cookie {name!r}")
     if samesite is not None and samesite.capitalize() not in _SAME_SITE:
         raise ValueError(f"samesite must be one of {sorted(_SAME_SITE)} or None, not {samesite!r}")
@@ -1552,19 +1546,15 @@ def delete_cookie(
     return key, f"{text}; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
 
 
-# One response, never changed: its status, its body (text, bytes, None, or what is streamed), the content type that goes with
-# the body where the handler chose none of its own, and the handler's headers. A plain tuple: nothing is cheaper to make.
-_Response = tuple[int, Any, tuple[bytes, bytes] | None, tuple[_Pair, ...]]
+# One response, never changed: its status, its body (text, bytes, None, or what is streamed), the content type that goes
+# with the body where the handler chose none, and the handler's headers. A plain tuple: nothing is cheaper to make.
+_Response = tuple[int, Any, tuple[bytes, bytes] | None, tuple[tuple[str, str], ...]]
 
 
 def _response(result: Any) -> _Response:
-    """Make a response of what a handler returned.
-
-    Raises:
-        TypeError, ValueError: A malformed tuple, an object that JSON cannot say.
-    """
+    """Make a response of what a handler returned; TypeError or ValueError where that cannot be one."""
     if type(result) is tuple:
-        return _response_of_tuple(typing.cast("tuple[Any, ...]", result))
+        return _response_of_tuple(result)
     body, kind = _body(result)
     return 204 if result is None else 200, body, kind, ()
 
@@ -1580,13 +1570,24 @@ def _response_of_tuple(result: tuple[Any, ...]) -> _Response:
     return int(status), body, kind, _pairs(headers)
 
 
-def _pairs(headers: Any) -> tuple[_Pair, ...]:
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    checked = tuple([(name, value if isinstance(value, (str, bytes)) else str(value)) for name, value in pairs])
-    for name, _ in checked:
+def _pairs(headers: Any) -> tuple[tuple[str, str], ...]:
+    """Return headers, pairs or a dict, as pairs of text with lower-case names."""
+    pairs: Iterable[tuple[object, object]] = headers
+    if isinstance(headers, Mapping):
+        pairs = cast("Mapping[object, object]", headers).items()
+    texts: list[tuple[str, str]] = []
+    for name, value in pairs:
         if not isinstance(name, (str, bytes)):
             raise TypeError(f"a header name must be text, not {name!r}")
-    return checked
+        text = _as_text(name)
+        texts.append((text.lower() if text.isascii() else text, _as_text(value)))
+    return tuple(texts)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else str(value)
 
 
 def _body(body: Any) -> tuple[Any, tuple[bytes, bytes] | None]:
@@ -1598,7 +1599,7 @@ def _body(body: Any) -> tuple[Any, tuple[bytes, bytes] | None]:
     if body is None:
         return None, None
     if isinstance(body, (bytes, bytearray, memoryview)):
-        return bytes(body), _HTML
+        return bytes(cast(bytearray, body)), _HTML
     if hasattr(body, "__aiter__") or hasattr(body, "__next__"):
         return body, _HTML
     return _dump_json(body), _JSON
@@ -1608,15 +1609,14 @@ def _is_streamed(body: Any) -> bool:
     return not (body is None or isinstance(body, (str, bytes)))
 
 
-def _encoded_headers(pairs: Iterable[_Pair]) -> Iterator[tuple[bytes, bytes]]:
+def _encoded_headers(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[bytes, bytes]]:
     """Yield headers as ASGI wants them; what would break the response is dropped, and logged as an error."""
     for name, value in pairs:
         try:
-            raw_name = (name.encode("ascii") if isinstance(name, str) else bytes(name)).lower()
-            raw_value = (value.encode("latin-1") if isinstance(value, str) else bytes(value)).strip(b" \t")
+            raw_name, raw_value = name.encode("ascii"), value.encode("latin-1").strip(b" \t")
         except UnicodeEncodeError:
             raw_name = raw_value = b""
-        if not _TOKEN.fullmatch(raw_name) or _CONTROL.search(raw_value):
+        if not raw_name or raw_name.strip(_TOKEN) or len(raw_value.translate(None, _CONTROL)) != len(raw_value):
             _log.error("dropped the invalid response header %r: %r", name, value)
             continue
         yield raw_name, raw_value
@@ -1672,34 +1672,29 @@ _FRAMEWORK_HEADERS = frozenset({b"content-type", b"content-length"})
 def _header_list(response: _Response) -> list[tuple[str, str]]:
     """Return the headers as text, the content type first: what an ``after_request`` may append to."""
     _, _, kind, headers = response
-    pairs = [(_as_str(name).lower(), _as_str(value)) for name, value in headers]
-    if kind is not None and not _content_types(pairs):
-        pairs.insert(0, (_as_str(kind[0]), _as_str(kind[1])))
-    return pairs
+    if kind is None or _content_types(headers):
+        return list(headers)
+    return [("content-type", kind[1].decode()), *headers]
 
 
-def _as_str(text: str | bytes) -> str:
-    return text.decode("latin-1") if isinstance(text, bytes) else text
-
-
-def _content_types(headers: Iterable[_Pair]) -> list[str]:
-    return [_as_str(value) for name, value in headers if _as_str(name).lower() == "content-type"]
+def _content_types(headers: Iterable[tuple[str, str]]) -> list[str]:
+    return [value for name, value in headers if name == "content-type"]
 
 
 def _changed(response: _Response, changes: dict[str, Any], headers: list[tuple[str, str]]) -> _Response:
-    """Return the response with what an ``after_request`` returned, and with the header list that it may have appended to.
+    """Return the response with what an ``after_request`` returned, and with the header list that it may have changed.
 
-    The content type that somebody has chosen stays, unless the middleware names another one. A default one stays too, but for
-    a new body that is JSON: then nobody meant it.
+    The content type that somebody has chosen stays, unless the middleware names another one. A default one stays too,
+    but for a new body that is JSON: then nobody meant it.
     """
     old_status, old_body, old_kind, old_headers = response
     status, body, kind, pairs = _response_of_tuple(
         (changes.get("status_code", old_status), changes.get("body", old_body), changes.get("headers", headers))
     )
     chosen, named = _content_types(old_headers), _content_types(pairs)
-    if "headers" in changes or chosen or old_kind is None or named != [_as_str(old_kind[1])]:
+    if "headers" in changes or chosen or old_kind is None or named != [old_kind[1].decode()]:
         chosen = named or chosen
-    rest = tuple(pair for pair in pairs if _as_str(pair[0]).lower() != "content-type")
+    rest = tuple(pair for pair in pairs if pair[0] != "content-type")
     if chosen:
         return status, body, kind, (("content-type", chosen[-1]), *rest)
     if "body" not in changes or (kind is not _JSON and old_kind is not None):
@@ -1732,16 +1727,16 @@ class ServerSentEvent:
         lines: list[str] = []
         for field, value in (("event", self.event), ("id", self.id)):
             if value is not None:
-                lines.append(f"{field}: {_LINE_BREAK.sub(' ', str(value))}")  # a line break would begin another field
+                lines.append(f"{field}: {re.sub(_LINE_BREAK, ' ', str(value))}")  # a line break would begin another field
         if self.retry is not None:
             lines.append(f"retry: {int(self.retry)}")
         text = self.data if isinstance(self.data, str) else _dump_json(self.data).decode()
-        lines += [f"data: {line}" for line in _LINE_END.split(text)]
+        lines += [f"data: {line}" for line in re.split(_LINE_END, text)]
         return "\n".join([*lines, "", ""]).encode()
 
 
-_LINE_END = re.compile(r"\r\n|\r|\n")
-_LINE_BREAK = re.compile(r"[\r\n\0]+")
+_LINE_END: Final = r"\r\n|\r|\n"
+_LINE_BREAK: Final = r"[\r\n\0]+"
 
 
 class _EventStream:
@@ -1784,7 +1779,7 @@ def _chunk_bytes(item: Any) -> bytes:
     if isinstance(item, str):
         return item.encode()
     if isinstance(item, (bytes, bytearray, memoryview)):
-        return bytes(item)
+        return bytes(cast(bytearray, item))
     raise TypeError(f"a stream must yield str or bytes, not {type(item).__name__}")
 
 
@@ -1826,15 +1821,21 @@ async def _close(source: Any) -> None:
         _log.error("closing a stream failed", exc_info=error)
 
 
-def _stream_of(body: Any) -> tuple[AsyncIterator[Any], Callable[[Any], bytes]]:
-    """Return the iterator of a streamed body, and what makes bytes of what it yields."""
-    return (_chunks(body.source), _event_bytes) if isinstance(body, _EventStream) else (_chunks(body), _chunk_bytes)
+async def _unread(chunks: AsyncIterator[Any], reader: _BodyReader) -> AsyncIterator[Any]:
+    """Leave a body that a stream has not begun to read by its first chunk to the listener, who could not begin before."""
+    try:
+        async for item in chunks:
+            if not reader.started:
+                reader.abandon()
+            yield item
+    finally:
+        await _close(chunks)
 
 
 async def _discard(body: Any) -> None:
     """Close a stream that is not sent: one that a middleware or an error has put another body in place of."""
     if _is_streamed(body):
-        await _close(_stream_of(body)[0])
+        await _close(_chunks(body.source if isinstance(body, _EventStream) else body))
 
 
 class _Stream:
@@ -1843,67 +1844,79 @@ class _Stream:
     Args:
         send: The ASGI send callable.
         reader: Tells when the client leaves.
-        ping: Seconds after which an idle stream sends a comment; None: never.
+        start: The message with the headers.
+        body: What is streamed.
     """
 
     __slots__ = (
-        "_gone", "_last", "_listener", "_lock", "_loop", "_ping", "_pinger", "_reader", "_send", "_task", "_timer", "_unread",
+        "_chunks", "_encode", "_gone", "_last", "_listener", "_lock", "_loop", "_ping", "_pinger", "_reader", "_send", "_start", "_task", "_timer",
     )  # fmt: skip
 
-    def __init__(self, send: _Send, reader: _BodyReader, ping: float | None) -> None:
+    def __init__(self, send: _Send, reader: _BodyReader, start: _Message, body: Any) -> None:
+        source = body.source if isinstance(body, _EventStream) else body
+        self._chunks = _chunks(source)
+        self._encode = _event_bytes if isinstance(body, _EventStream) else _chunk_bytes
+        self._ping: float | None = body.ping if isinstance(body, _EventStream) else None
+        if reader.announced and not reader.started:
+            self._chunks = _unread(self._chunks, reader)
+        self._start: _Message | None = start
         self._reader = reader
-        self._ping = ping
         self._gone = False  # the client left, and the task was cancelled for it
-        self._unread = reader.announced and not reader.started
         self._loop = asyncio.get_running_loop()
         self._task = typing.cast("asyncio.Task[Any]", asyncio.current_task())
-        self._lock = asyncio.Lock() if ping else None  # where there are pings, one send at a time
-        self._send = self._send_in_turn(send) if ping else send
+        self._lock = asyncio.Lock() if self._ping else None  # where there are pings, one send at a time
+        self._send = self._send_in_turn(send) if self._ping else send
         self._last = 0.0  # when something was sent
         self._timer: asyncio.TimerHandle | None = None
         self._listener: asyncio.Task[None] | None = None
         self._pinger: asyncio.Task[None] | None = None
 
-    async def run(self, start: _Message, chunks: AsyncIterator[Any], encode: Callable[[Any], bytes]) -> None:
+    async def run(self) -> None:
         """Send the headers and every chunk; without the final message where the stream broke off."""
-        send, reader, sending = self._send, self._reader, True
+        send, reader, chunks, encode = self._send, self._reader, self._chunks, self._encode
         ready = bytes if encode is _chunk_bytes else None
         try:
-            await send(start)
-            await send({"type": "http.response.body", "body": b"", "more_body": True})
+            start, self._start = self._start, None  # an open stream keeps what it needs, no more
+            await self._tell(start)
+            del start
+            await self._tell({"type": "http.response.body", "body": b"", "more_body": True})
             await self._begin(is_events=encode is _event_bytes)
-            sending = False
             async for item in chunks:
                 piece = item if type(item) is ready else encode(item)
                 if reader.gone:  # the source has swallowed what told it so
                     break
-                if self._unread:
-                    self._unread = False
-                    if not reader.started:
-                        reader.abandon()
                 if piece:
-                    sending = True
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-                    sending = False
+                    try:
+                        await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    except OSError:
+                        reader.gone = True
+                        break
             await self._end_helpers()
             if not reader.gone:
-                sending = True
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await self._tell({"type": "http.response.body", "body": b"", "more_body": False})
         except BaseException as error:
-            if not (sending and isinstance(error, OSError)):  # so a server says that the client is gone
-                self._judge(error)
+            self._judge(error)
         finally:
-            await self._end_helpers()
-            if self._gone:
-                self._task.uncancel()
-            await _close(chunks)
+            try:
+                await self._end_helpers()
+            finally:  # a request may be cancelled more than once
+                if self._gone:
+                    self._task.uncancel()
+                await _close(chunks)
+
+    async def _tell(self, message: Any) -> None:
+        try:
+            await self._send(message)
+        except OSError as error:  # so a server says that the client is gone
+            self._reader.gone = True
+            raise ConnectionClosed from error
 
     async def _begin(self, *, is_events: bool) -> None:
         """Start the helpers: the listener for the disconnect, and the clock of the pings."""
         await self._reader.peek()
-        if self._unread and is_events:  # no source of events reads the body of the request
+        if is_events and not self._reader.started:  # no source of events reads the body of the request
             self._reader.abandon()
-        self._listener = self._loop.create_task(self._listen())
+        self._listener = self._loop.create_task(self._reader.wait_gone(self._leave))
         if self._ping:
             self._timer = self._loop.call_later(self._ping, self._tick)
 
@@ -1930,11 +1943,6 @@ class _Stream:
         if not self._gone:
             self._gone = self._reader.gone = True
             self._task.cancel()
-
-    async def _listen(self) -> None:
-        with contextlib.suppress(Exception):  # a server that does not tell
-            if await self._reader.wait_gone():
-                self._leave()
 
     def _tick(self) -> None:
         """Send a ping where nothing was sent for a while, and nothing is being sent now."""
@@ -1976,9 +1984,9 @@ _SESSION_MARK: Final = _SessionMark()
 FromSession = Annotated[Any, _SESSION_MARK]
 """Annotation of a parameter that binds from the session alone, as one that names the user must; absent is 401."""
 
-_INT = re.compile(r"[+-]?[0-9]+")
-_FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_UUID = re.compile(r"[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}")
+_INT: Final = r"[+-]?[0-9]+"
+_FLOAT: Final = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_UUID: Final = r"[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}"
 _BOOLS: Final = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
@@ -2019,9 +2027,9 @@ _ANY_KIND: Final = _Kind("any value", blank=True)
 _SESSION_KIND: Final = _Kind("session", source="session")
 
 
-def _matching(pattern: re.Pattern[str], make: Callable[[str], Any]) -> Callable[[str], Any]:
+def _matching(pattern: str, make: Callable[[str], Any]) -> Callable[[str], Any]:
     def convert(text: str) -> Any:
-        if not pattern.fullmatch(text):
+        if not re.fullmatch(pattern, text):
             raise ValueError(text)
         return make(text)
 
@@ -2509,11 +2517,11 @@ def _boundary(content_type: bytes) -> bytes:
     return boundary
 
 
-_LOOPBACK = re.compile(r"(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?|::1", re.IGNORECASE)
+_LOOPBACK: Final = r"(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?|::1"
 
 
 def _is_loopback(host: str) -> bool:
-    return _LOOPBACK.fullmatch(host) is not None
+    return re.fullmatch(_LOOPBACK, host, re.IGNORECASE) is not None
 
 
 # --- App ------------------------------------------------------------------------------------------
@@ -2670,7 +2678,10 @@ class App:
             session = request._session
             if session is not None and session.snapshot is not None:
                 response = await self._finish_session(request, session, response)
-            await self._deliver(request, response, send)
+            stream = await self._deliver(request, response, send)
+            if stream is not None:
+                del response, session  # a stream may be open for hours
+                await stream.run()
         except ConnectionClosed:
             pass  # nobody is there to get an answer
         finally:
@@ -2854,13 +2865,13 @@ class App:
 
     async def _finish_session(self, request: Request, session: _Session, response: _Response) -> _Response:
         """Save what the request made of its session, and add the headers that follow from it."""
-        extra: list[_Pair] = [("vary", "Cookie")]
+        extra = [("vary", "Cookie")]
         if response[0] < 500:
             try:
                 session_id = await session.commit(self.session_backend, self._session_timeout)
                 if session_id is not None:
                     extra.append(self._session_cookie(request, session_id))
-                    if all(_as_str(name).lower() != "cache-control" for name, _ in response[3]):
+                    if "cache-control" not in dict(response[3]):
                         extra.append(("cache-control", "no-store"))
             except BaseException as error:
                 await _discard(response[1])
@@ -2903,43 +2914,31 @@ class App:
             body = "".join(traceback.format_exception(error))
         return 500, body, _TEXT, ()
 
-    async def _deliver(self, request: Request, response: _Response, send: _Send) -> None:
-        """Write the response: the one place that does."""
+    async def _deliver(self, request: Request, response: _Response, send: _Send) -> _Stream | None:
+        """Write the response: the one place that does; return a stream, which is to be run."""
+        stream: _Stream | None = None
         try:
             start, payload = _start_message(response, request.method)
-        except Exception as error:  # text that has no UTF-8
+            if payload is None:
+                stream = _Stream(send, request._body_reader(), start, response[1])
+        except Exception as error:  # text that has no UTF-8, what only looks like an iterator
             response = self._failed(request, error)
             start, payload = _start_message(response, request.method)
-        if payload is None:
-            payload = await self._deliver_stream(request, response, start, send)
-            if payload is None:
-                return
         reader = request._reader
+        if stream is not None:
+            if request.method != "HEAD" and not _has_no_body(response[0]) and not (reader is not None and reader.gone):
+                return stream
+            await _close(stream._chunks)
         if reader is not None:
             if reader.gone:
-                return
+                return None
             if not reader.ended:
                 await reader.drain()
         try:
             await send(start)
-            await send({"type": "http.response.body", "body": payload})
+            await send({"type": "http.response.body", "body": payload or b""})
         except OSError:
             pass  # so a server says that the client is gone
-
-    async def _deliver_stream(self, request: Request, response: _Response, start: _Message, send: _Send) -> bytes | None:
-        """Send a stream; return what is left to send, where it must not be sent."""
-        body = response[1]
-        try:
-            chunks, encode = _stream_of(body)
-        except Exception as error:  # what only looks like an iterator
-            await self._deliver(request, self._failed(request, error), send)
-            return None
-        reader = request._body_reader()
-        if request.method == "HEAD" or _has_no_body(response[0]) or reader.gone:
-            await _close(chunks)
-            return b""
-        ping = body.ping if isinstance(body, _EventStream) else None
-        await _Stream(send, reader, ping).run(start, chunks, encode)
         return None
 
     async def _release(self, request: Request, leftovers: list[Any]) -> None:
@@ -2962,7 +2961,9 @@ class App:
             extra_headers: Header pairs or a dict.
         """
         request = current_request.get(None) or Request({"type": "http"})
-        await self._deliver(request, _response_of_tuple((status_code, body, extra_headers)), send)
+        stream = await self._deliver(request, _response_of_tuple((status_code, body, extra_headers)), send)
+        if stream is not None:
+            await stream.run()
 
     # WebSocket, in the order in which things happen to a connection
 
@@ -3132,7 +3133,7 @@ class App:
 
     def _redirect(
         self, location: str, status: int = 302, headers: _Headers | None = None
-    ) -> tuple[int, None, list[_Pair]]:
+    ) -> tuple[int, None, list[tuple[str, str]]]:
         """Return the response that sends the client elsewhere.
 
         Args:

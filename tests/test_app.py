@@ -116,6 +116,22 @@ def test_outside_of_a_request_there_is_none() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("path", ["/", "/crashes", "/nope"])
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_nothing_of_a_connection_stays_in_the_servers_context(kind: str, path: str) -> None:
+    async def receive() -> Any:
+        return {"type": "http.request" if kind == "http" else "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    async def main() -> None:
+        await Root()({"type": kind, "method": "GET", "path": path, "headers": []}, receive, send)
+        assert current_request.get(None) is None
+
+    run(main())
+
+
 # --- Lifespan ---------------------------------------------------------------------------------------------------------
 
 

@@ -1403,6 +1403,56 @@ def test_accept_with_an_id_takes_the_session_along() -> None:
     run(main())
 
 
+def test_accept_with_an_id_that_the_handler_has_saved_itself() -> None:
+    async def talk(app: App, ws: WebSocket) -> None:
+        await app.session_backend.save("chosen", {"user": "ann"}, 60)
+        await ws.accept(session_id="chosen")
+        app.request.session["later"] = 1
+
+    async def main() -> None:
+        spy = Spy()
+        (sent,) = await talked(Sockets(talk, spy))
+        assert sent.startswith("session_id=chosen; ")
+        assert await spy.load("chosen") == {"user": "ann", "later": 1}
+
+    run(main())
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_accept_with_an_id_saves_what_comes_later_under_it(looks: bool, caplog: pytest.LogCaptureFixture) -> None:
+    async def talk(app: App, ws: WebSocket) -> None:
+        if looks:
+            _ = app.request.session
+        await ws.accept(session_id="chosen")
+        app.request.session["later"] = 1
+
+    async def main() -> None:
+        spy = Spy()
+        await spy.save("id", {"a": 1}, 60)
+        (sent,) = await talked(Sockets(talk, spy), cookie("id"))
+        assert sent.startswith("session_id=chosen; ")
+        # The client has this id now: under another one nobody would find it.
+        assert (await spy.load("chosen")).get("later") == 1
+
+    run(main())
+    assert caplog.records == []
+
+
+def test_accept_with_the_id_that_the_client_has() -> None:
+    async def talk(app: App, ws: WebSocket) -> None:
+        app.request.session["b"] = 2
+        await ws.accept(session_id="id")
+
+    async def main() -> None:
+        spy = Spy()
+        await spy.save("id", {"a": 1}, 60)
+        (sent,) = await talked(Sockets(talk, spy), cookie("id"))
+        assert sent.startswith("session_id=id; ")
+        assert await spy.load("id") == {"a": 1, "b": 2}
+
+    run(main())
+
+
 @pytest.mark.parametrize("bad", ["a;b", "a b", "a\r\nset-cookie: x=y", "é"])
 def test_accept_refuses_an_id_that_no_cookie_carries(bad: str) -> None:
     async def talk(app: App, ws: WebSocket) -> None:

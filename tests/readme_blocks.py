@@ -73,9 +73,12 @@ def _command(part: str) -> Command:
 
 
 def matches(pattern: str, output: str) -> bool:
-    """Compare, with any output for `...`; line ends and the last newline do not count."""
-    expected = ".*".join(re.escape(piece) for piece in pattern.strip().split("..."))
-    return re.fullmatch(expected, output.replace("\r\n", "\n").strip(), flags=re.S) is not None
+    """Compare, with any output for `...`, and any lines or none for a line of it; line ends do not count."""
+    expected = "".join(
+        r"(?:.*\n)?" if line == "..." else ".*".join(map(re.escape, line.split("..."))) + r"\s*?\n"
+        for line in pattern.strip().split("\n")
+    )
+    return re.fullmatch(expected, output.replace("\r\n", "\n").strip() + "\n", flags=re.S) is not None
 
 
 def free_port() -> int:

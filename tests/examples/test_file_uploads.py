@@ -1,0 +1,171 @@
+"""examples/file_uploads"""
+
+import http.client
+import time
+
+import pytest
+
+LIMIT = 2**20
+WATCH_BARS = """() => {
+  window.bars = [];
+  const note = (node) => window.bars.push(node.querySelector("progress").ariaLabel);
+  new MutationObserver((changes) => changes.forEach((change) => change.addedNodes.forEach(note)))
+    .observe(document.querySelector("#sending"), {childList: true});
+}"""
+ENVIRONMENT = {"UPLOAD_LIMIT": str(LIMIT)}
+
+
+@pytest.fixture
+def token(client, csrf_token):
+    return csrf_token(client.get("/").text)
+
+
+@pytest.fixture
+def upload(client, token):
+    def send(name="a.txt", content=b"content", **options):
+        files = {"file": (name, content)}
+        return client.post("/upload", data={"csrf_token": token}, files=files, **options)
+
+    return send
+
+
+def kept(server):
+    return sorted(path.name for path in (server.folder / "uploads").glob("*/[!.]*"))
+
+
+def test_files_are_sent_with_a_bar_listed_and_deleted(page, server):
+    page.goto("/")
+    files = [
+        {"name": name, "mimeType": "text/html", "buffer": b"x" * 300_000} for name in ("<b>one</b>.html", "zwei ü.txt")
+    ]
+    page.set_input_files("input[type=file]", files)
+    page.evaluate(WATCH_BARS)
+    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("link", name="zwei ü.txt").wait_for()
+
+    assert page.evaluate("window.bars") == ["Upload of <b>one</b>.html", "Upload of zwei ü.txt"]
+    assert sorted(page.locator("#files a").all_inner_texts()) == ["b_.html", "zwei ü.txt"]
+    with page.expect_download() as download:
+        page.get_by_role("link", name="zwei ü.txt").click()
+    assert download.value.path().read_bytes() == b"x" * 300_000
+    page.get_by_role("button", name="Delete zwei ü.txt").click()
+    page.get_by_role("link", name="zwei ü.txt").wait_for(state="detached")
+    assert "zwei ü.txt" not in kept(server)
+
+
+def test_too_large_a_file_is_told(browsing, page, server):
+    browsing.expected = ["413"]
+    page.goto("/")
+    page.set_input_files("input[type=file]", [{"name": "large.bin", "mimeType": "", "buffer": b"x" * (LIMIT + 1)}])
+    page.get_by_role("button", name="Upload").click()
+
+    assert page.locator(".problem").inner_text() == "413 Content Too Large"
+    assert "large.bin" not in kept(server)
+
+
+def test_form_works_without_scripts(browser, server):
+    context = browser.new_context(java_script_enabled=False, base_url=server.url)
+    page = context.new_page()
+    page.goto("/")
+    files = [{"name": name, "mimeType": "", "buffer": b"x"} for name in ("first.txt", "second.txt")]
+    page.set_input_files("input[type=file]", files)
+    page.get_by_role("button", name="Upload").click()
+
+    assert (
+        page.get_by_role("link", name="first.txt").count() == page.get_by_role("link", name="second.txt").count() == 1
+    )
+    context.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, LIMIT])
+def test_sizes_up_to_the_limit_are_kept_whole(client, upload, size):
+    answer = upload(content=b"x" * size)
+
+    assert answer.status_code == 201
+    assert client.get(answer.json()["url"]).content == b"x" * size
+
+
+@pytest.mark.parametrize("size", [LIMIT + 1, LIMIT + 2**16, 4 * LIMIT])
+def test_larger_ones_are_refused(server, upload, size):
+    assert upload("large.txt", b"x" * size).status_code == 413
+    assert "large.txt" not in kept(server)
+
+
+def test_the_same_name_twice_is_two_files(client, upload):
+    first, second = (upload(content=content).json()["url"] for content in (b"1", b"2"))
+
+    assert (client.get(first).content, client.get(second).content) == (b"1", b"2")
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil.txt", "..\\evil.txt", "/etc/evil.txt", "%2e%2e/evil.txt", "a\x00/evil.txt"]
+)
+def test_names_stay_in_the_folder(server, upload, name):
+    answer = upload(name)
+
+    assert answer.json()["name"] == "evil.txt"
+    assert not [path for folder in server.folder.parents[:3] for path in folder.glob("*evil*")]
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        (".htaccess", "htaccess"),
+        ("archive.tar.gz", "archive.tar.gz"),
+        ("a;b|c`d.txt", "a_b_c_d.txt"),
+        ("x" * 300 + ".jpeg", "x" * 80 + ".jpeg"),
+        ("...", "file"),
+        ("Käse (2).txt", "Käse (2).txt"),
+        ("noending", "noending"),
+    ],
+)
+def test_odd_names_are_made_safe(client, upload, name, safe):
+    answer = upload(name).json()
+
+    assert answer["name"] == safe
+    assert client.get(answer["url"]).content == b"content"
+
+
+@pytest.mark.parametrize(
+    "target", ["/files/x/a.txt", "/files/..%2F..%2Fapp.py/app.py", "/files/../app.py", "/files/" + "0" * 32 + "/a"]
+)
+def test_other_files_cannot_be_read(client, target):
+    assert client.get(target).status_code == 404
+
+
+def test_wrong_name_is_not_found(client, upload):
+    url = upload().json()["url"]
+
+    assert client.get(url.replace("a.txt", "b.txt")).status_code == 404
+
+
+def test_upload_that_breaks_off_leaves_nothing(client, server, token):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="half.bin"\r\n\r\n'
+    connection.putrequest("POST", "/upload")
+    connection.putheader("content-type", "multipart/form-data; boundary=b")
+    connection.putheader("content-length", "500000")
+    connection.putheader("cookie", f"session_id={client.cookies['session_id']}")
+    connection.putheader("x-csrf-token", token)
+    connection.endheaders(head + b"x" * 200_000)
+    partial = wait_until(lambda: list((server.folder / "uploads").glob("*/.*.part")), lambda found: found)
+    assert client.get("/").status_code == 200
+    assert client.get(f"/files/{partial[0].parent.name}/{partial[0].name}").status_code == 404
+    connection.close()
+
+    wait_until(partial[0].parent.exists, lambda there: not there)
+    assert "half.bin" not in kept(server)
+
+
+def wait_until(look, good, seconds=10.0):
+    until = time.monotonic() + seconds
+    while not good(seen := look()):
+        assert time.monotonic() < until, seen
+        time.sleep(0.02)
+    return seen
+
+
+def test_page_looks_good(browsing, upload):
+    upload("a rather long name of a file that somebody has found nice enough to keep for ever and ever.txt")
+
+    browsing.check_look("/")

@@ -1984,10 +1984,11 @@ _SESSION_MARK: Final = _SessionMark()
 FromSession = Annotated[Any, _SESSION_MARK]
 """Annotation of a parameter that binds from the session alone, as one that names the user must; absent is 401."""
 
+_TRUE: Final = frozenset({"true", "1", "yes", "on"})
+_BOOL: Final = r"(?i:true|1|yes|on|false|0|no|off)"
 _INT: Final = r"[+-]?[0-9]+"
 _FLOAT: Final = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _UUID: Final = r"[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}"
-_BOOLS: Final = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 def methods(*names: str) -> Callable[[_F], _F]:
@@ -2027,67 +2028,46 @@ _ANY_KIND: Final = _Kind("any value", blank=True)
 _SESSION_KIND: Final = _Kind("session", source="session")
 
 
-def _matching(pattern: str, make: Callable[[str], Any]) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(text)
-        return make(text)
-
-    return convert
-
-
-def _only(make: Callable[[Any], Any], *kinds: type) -> Callable[[Any], Any]:
-    """Return a converter that takes JSON values of these exact types."""
-
-    def convert(value: Any) -> Any:
-        if type(value) not in kinds:
-            raise TypeError(type(value).__name__)
-        return make(value)
-
-    return convert
-
-
-def _bool(text: str) -> bool:
-    return _BOOLS[text.lower()]
-
-
-def _decimal(value: Any) -> Any:
-    from decimal import Decimal
-
-    return Decimal(str(value)) if isinstance(value, int) else Decimal(_matching(_FLOAT, str)(str(value)))
-
-
-def _uuid(text: str) -> Any:
-    from uuid import UUID
-
-    return UUID(text)
+# What converts: the pattern that a text must match, the types that it takes from JSON, and what makes the value of the text
+# where it is not the type itself. By name: nobody has to import what no handler uses.
+_SCALARS: Final[dict[str, tuple[str, tuple[type, ...], Callable[[str], Any] | None]]] = {
+    "builtins.str": ("", (str,), None),
+    "builtins.int": (_INT, (int,), None),
+    "builtins.float": (_FLOAT, (int, float), _finite),
+    "builtins.bool": (_BOOL, (bool,), lambda text: text.lower() in _TRUE),
+    "datetime.date": ("(?s:.+)", (str,), datetime.date.fromisoformat),
+    "datetime.datetime": ("(?s:.+)", (str,), datetime.datetime.fromisoformat),
+    "decimal.Decimal": (_FLOAT, (str, int, float), None),
+    "uuid.UUID": (_UUID, (str,), None),
+}
 
 
 def _scalar_kind(annotation: Any) -> _Kind:
     """Return the kind of a type, `_ANY_KIND` for one that is not known."""
     name = getattr(annotation, "__name__", "")
-    if annotation is str:
-        return _Kind(name, None, _only(str, str), blank=True)
-    if annotation is int:
-        return _Kind(name, _matching(_INT, int), _only(int, int))
-    if annotation is float:
-        return _Kind(name, _matching(_FLOAT, _finite), _only(float, int, float))
-    if annotation is bool:
-        return _Kind(name, _bool, _only(bool, bool))
-    if annotation in (datetime.date, datetime.datetime):
-        return _Kind(name, annotation.fromisoformat, _only(annotation.fromisoformat, str))
-    if annotation is UploadedFile:
-        return _Kind("file", source="file")
-    if getattr(annotation, "__module__", "") in ("decimal", "uuid"):  # imported by whoever uses them
-        if name == "Decimal":
-            return _Kind(name, _decimal, _only(_decimal, str, int, float))
-        if name == "UUID":
-            return _Kind(name, _matching(_UUID, _uuid), _only(_matching(_UUID, _uuid), str))
-    return _ANY_KIND
+    scalar = _SCALARS.get(f"{getattr(annotation, '__module__', '')}.{name}")
+    if scalar is None:
+        return _Kind("file", source="file") if annotation is UploadedFile else _ANY_KIND
+    pattern, types_in_json, make = scalar
+
+    def from_text(text: str) -> Any:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(text)
+        return annotation(text) if make is None else make(text)
+
+    def from_json(value: Any) -> Any:
+        if type(value) not in types_in_json:
+            raise TypeError(type(value).__name__)
+        return value if type(value) is annotation else from_text(str(value))
+
+    return _Kind(name, None if annotation is str else from_text, from_json, blank=annotation is str)
 
 
 def _enum_kind(annotation: type[enum.Enum]) -> _Kind:
     by_text = {str(member.value): member for member in annotation}
+
+    def from_text(text: str) -> enum.Enum:
+        return by_text[text] if text in by_text else annotation(text)
 
     def from_json(value: Any) -> enum.Enum:
         member = annotation(value)
@@ -2095,17 +2075,24 @@ def _enum_kind(annotation: type[enum.Enum]) -> _Kind:
             raise TypeError(type(value).__name__)
         return member
 
-    return _Kind(annotation.__name__, lambda text: by_text[text] if text in by_text else annotation(text), from_json)
+    return _Kind(annotation.__name__, from_text, from_json)
 
 
 def _list_kind(item: _Kind) -> _Kind:
     def from_json(value: Any) -> list[Any]:
         if not isinstance(value, list):
             raise TypeError(type(value).__name__)
-        items = typing.cast("list[Any]", value)
-        return [item.json(one) for one in items] if item.json is not None else items
+        items = cast("list[object]", value)
+        return [one if item.json is None else item.json(one) for one in items]
 
     return item._replace(label=f"list[{item.label}]", json=from_json, many=True)
+
+
+def _optional_kind(kind: _Kind) -> _Kind:
+    def from_json(value: Any) -> Any:
+        return value if value is None or kind.json is None else kind.json(value)
+
+    return kind._replace(json=from_json) if kind.json is not None else kind
 
 
 def _kind_of(annotation: Any) -> _Kind:
@@ -2117,18 +2104,13 @@ def _kind_of(annotation: Any) -> _Kind:
         members = [_kind_of(member) for member in arguments if member is not type(None)]
         if _SESSION_KIND in members:
             return _SESSION_KIND
-        kind = members[0] if len(members) == 1 else _ANY_KIND
-        take = kind.json
-        return kind if take is None else kind._replace(json=lambda value: None if value is None else take(value))
+        return _optional_kind(members[0]) if len(members) == 1 else _ANY_KIND
     if origin is list or annotation is list:
         item = _kind_of(arguments[0]) if arguments else _ANY_KIND
         return item if item is _SESSION_KIND else _ANY_KIND if item.many else _list_kind(item)
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _enum_kind(annotation)
-    try:
-        return _scalar_kind(annotation)
-    except TypeError:  # an annotation that cannot be compared or hashed
-        return _ANY_KIND
+    return _scalar_kind(annotation)
 
 
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
@@ -2333,15 +2315,12 @@ class _Binder:
 def _signature(function: Callable[..., Any], leading: int) -> list[inspect.Parameter]:
     """Return the parameters that a client's values bind to: without the first ones, which the framework passes."""
     parameters = list(inspect.signature(function).parameters.values())
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    while leading and parameters and parameters[0].kind in positional:
-        del parameters[0]
-        leading -= 1
-    return parameters
+    passed = [one for one in parameters[:leading] if one.kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    return parameters[len(passed) :]
 
 
 def _own_names(function: Callable[..., Any]) -> set[str]:
-    """Return the names of the parameters of a function and of what it wraps: ``**kwargs`` from a client must not hit them."""
+    """Return the parameters' names of a function and of what it wraps: ``**kwargs`` from a client must not hit them."""
     names: set[str] = set()
     layer: Any = function
     while layer is not None:
@@ -2365,26 +2344,22 @@ def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> A
 
 
 class _Handler:
-    """One entry of a class's route table.
-
-    Args:
-        name: The name of the method.
-        member: What stands in the class body: a function, a static or a class method.
-        owner: The App subclass that the table belongs to.
-        is_socket: Whether it is called with a WebSocket.
-    """
+    """One entry of the route table of the class `owner`: what stands in its body, or in a base's, under `name`."""
 
     __slots__ = ("_binder", "_leading", "call", "direct", "function", "is_plain", "methods", "name", "run")
 
     def __init__(self, name: str, member: Any, owner: type[App], *, is_socket: bool) -> None:
-        function: Any = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
+        function: Any = _function_of(member)
         self.name = name
         self.function: Callable[..., Any] = function
         self.call: Callable[..., Any] = function  # called with the App first
-        if isinstance(member, classmethod):
-            self.call = lambda app, /, *arguments, **keywords: function(owner, *arguments, **keywords)
-        elif isinstance(member, staticmethod):
-            self.call = lambda app, /, *arguments, **keywords: function(*arguments, **keywords)
+        if function is not member:  # a static or a class method
+            bound = member.__get__(None, owner)
+
+            def call(app: App, /, *arguments: Any, **keywords: Any) -> Any:
+                return bound(*arguments, **keywords)
+
+            self.call = call
         marked = getattr(member, "_micropie_methods", None)
         self.methods: frozenset[str] | None = marked or getattr(function, "_micropie_methods", None)
         is_async = inspect.iscoroutinefunction(function)
@@ -2418,13 +2393,19 @@ class _Handler:
 
 
 def _wrong_method(method: str, allowed: frozenset[str]) -> HTTPError:
-    """Return what answers a method that a handler does not take (RFC 9110 section 15.5.6); OPTIONS asks for just that."""
+    """Return what answers a method that a handler does not take, or OPTIONS (RFC 9110 section 15.5.6)."""
     headers = [("allow", ", ".join([*sorted(allowed - {"OPTIONS"}), "OPTIONS"]))]
     return HTTPError(204 if method == "OPTIONS" else 405, headers=headers)
 
 
+def _function_of(member: Any) -> types.FunctionType | None:
+    """Return the function that a class body defines, as a static or a class method too; None: it is something else."""
+    function = getattr(member, "__func__", None) if isinstance(member, (staticmethod, classmethod)) else member
+    return function if isinstance(function, types.FunctionType) else None
+
+
 def _handlers(owner: type[App], *, is_socket: bool) -> dict[str, _Handler]:
-    """Return what the bodies of a class, its bases and its mixins define as functions, by name; App itself defines none."""
+    """Return what the bodies of a class and of its bases define as functions, by name; App itself defines none."""
     members: dict[str, Any] = {}
     for base in owner.__mro__:
         if base not in (App, object):
@@ -2432,13 +2413,12 @@ def _handlers(owner: type[App], *, is_socket: bool) -> dict[str, _Handler]:
     return {
         name: _Handler(name, member, owner, is_socket=is_socket)
         for name, member in members.items()
-        if not (name.startswith("__") and name.endswith("__"))
-        and isinstance(member.__func__ if isinstance(member, (staticmethod, classmethod)) else member, types.FunctionType)
+        if not (name.startswith("__") and name.endswith("__")) and _function_of(member) is not None
     }
 
 
 def _fallback(routes: dict[str, _Handler], segments: list[str]) -> tuple[_Handler | None, list[str]]:
-    """Return the handler for a path whose first segment is no handler's name, and the segments that are its arguments."""
+    """Return the handler where the first segment is no handler's name, and the segments that are its arguments."""
     if segments:
         handler = routes.get("/" + segments[0].replace("-", "_").replace(".", "_")) if segments[0] else None
         if handler is not None:
@@ -2517,11 +2497,7 @@ def _boundary(content_type: bytes) -> bytes:
     return boundary
 
 
-_LOOPBACK: Final = r"(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?|::1"
-
-
-def _is_loopback(host: str) -> bool:
-    return re.fullmatch(_LOOPBACK, host, re.IGNORECASE) is not None
+_LOOPBACK: Final = r"(?i:(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?|::1)"
 
 
 # --- App ------------------------------------------------------------------------------------------
@@ -2555,11 +2531,11 @@ class App:
         session_backend: Where sessions are kept.
     """
 
-    _routes: dict[str, _Handler] = {}  # by path
-    _functions: dict[str, _Handler] = {}  # by name, private ones included
-    _socket_routes: dict[str, _Handler] = {}
-    _socket_functions: dict[str, _Handler] = {}
-    _debug = False
+    __routes: dict[str, _Handler] = {}  # by path
+    __functions: dict[str, _Handler] = {}  # by name, private ones included
+    __socket_routes: dict[str, _Handler] = {}
+    __socket_functions: dict[str, _Handler] = {}
+    __debug = False
 
     def __init__(
         self,
@@ -2584,14 +2560,14 @@ class App:
         self.mounts: dict[str, _ASGIApp] = {}
         self.session_backend: SessionBackend = session_backend if session_backend is not None else InMemorySessionBackend()
         self._started = False
-        self._debug = debug
-        self._session_timeout = session_timeout
-        self._session_cookie_secure = session_cookie_secure
-        self._session_cookie_path = session_cookie_path
-        self._allowed_origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
-        self._settings = _Settings(max_body_size, max_upload_size, max_form_field_size, body_timeout)
-        self._env: Any = None
-        self._routes = type(self)._routes  # found faster here, at every request
+        self.__debug = debug
+        self.__session_timeout = session_timeout
+        self.__session_cookie_secure = session_cookie_secure
+        self.__session_cookie_path = session_cookie_path
+        self.__allowed_origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
+        self.__settings = _Settings(max_body_size, max_upload_size, max_form_field_size, body_timeout)
+        self.__env: Any = None
+        self.__routes = type(self).__routes  # found faster here, at every request
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Work out the route tables of a subclass.
@@ -2600,16 +2576,16 @@ class App:
             TypeError: A handler has one of the names that the App needs.
         """
         super().__init_subclass__(**kwargs)
-        cls._functions = {
+        cls.__functions = {
             name: handler for name, handler in _handlers(cls, is_socket=False).items() if not name.startswith("ws_")
         }
-        cls._socket_functions = _handlers(cls, is_socket=True)
-        for name in _RESERVED & cls._socket_functions.keys():
+        cls.__socket_functions = _handlers(cls, is_socket=True)
+        for name in _RESERVED & cls.__socket_functions.keys():
             raise TypeError(f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own")
         if cls.__init__ is not App.__init__ and not hasattr(cls.__init__, "_micropie_checks"):
             cls.__init__ = _checked_init(cls.__init__)  # type: ignore[method-assign]
-        cls._routes = _route_table(cls._functions, "")
-        cls._socket_routes = _route_table(cls._socket_functions, "ws_")
+        cls.__routes = _route_table(cls.__functions, "")
+        cls.__socket_routes = _route_table(cls.__socket_functions, "ws_")
 
     @property
     def request(self) -> Request:
@@ -2630,23 +2606,23 @@ class App:
         Raises:
             RuntimeError: jinja2 is not installed.
         """
-        if self._env is None:
+        if self.__env is None:
             try:
                 import jinja2
             except ImportError as error:
                 raise RuntimeError('templates need the package jinja2: pip install "micropie[standard]"') from error
             module = getattr(sys.modules.get(type(self).__module__), "__file__", None)
             folders = [os.path.join(os.path.dirname(os.path.abspath(module)), "templates")] if module else []
-            self._env = jinja2.Environment(
+            self.__env = jinja2.Environment(
                 loader=jinja2.FileSystemLoader([*folders, "templates"]),
                 autoescape=lambda name: name is None or not name.endswith(".txt"),
                 enable_async=True,
             )
-        return self._env
+        return self.__env
 
     @env.setter
     def env(self, value: Any) -> None:
-        self._env = value
+        self.__env = value
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         """Answer one ASGI connection.
@@ -2667,18 +2643,18 @@ class App:
     # HTTP, in the order in which things happen to a request
 
     async def _asgi_app_http(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        request = Request(scope, receive, self._settings)
+        request = Request(scope, receive, self.__settings)
         token = current_request.set(request)
         try:
-            response = await self._answer(request)
+            response = await self.__answer(request)
             if response is None:
                 mounted, mounted_scope = typing.cast("tuple[_ASGIApp, _Scope]", request._mount)
                 await mounted(mounted_scope, receive, send)
                 return
             session = request._session
             if session is not None and session.snapshot is not None:
-                response = await self._finish_session(request, session, response)
-            stream = await self._deliver(request, response, send)
+                response = await self.__finish_session(request, session, response)
+            stream = await self.__deliver(request, response, send)
             if stream is not None:
                 del response, session  # a stream may be open for hours
                 await stream.run()
@@ -2689,34 +2665,34 @@ class App:
             if request._reader is not None:
                 request._reader.gone = True  # what is read of its files from now on fails
                 if request._leftovers is not None:
-                    await self._release(request, request._leftovers)
+                    await self.__release(request, request._leftovers)
 
-    async def _answer(self, request: Request) -> _Response | None:
+    async def __answer(self, request: Request) -> _Response | None:
         """Make the response, whatever goes wrong; None: the request is a mounted app's."""
         asked: Sequence[HttpMiddleware] = ()
         response: _Response | None = None
         try:
             asked = self.middlewares  # all of them see what goes wrong before the first one was asked
-            if self._open(request, self._routes):
-                await self._load(request)
+            if self.__open(request, self.__routes):
+                await self.__load(request)
             if asked or self.mounts:
                 asked = []
-                response = await self._before(request, asked)
+                response = await self.__before(request, asked)
                 if response is None and request._mount is not None:
                     return None
             if response is None:
-                result = await self._call(request)
+                result = await self.__call(request)
                 response = (200, result, _HTML, ()) if type(result) is str else _response(result)
         except BaseException as error:
-            response = self._failed(request, error)
-        return await self._after(request, response, asked) if asked else response
+            response = self.__failed(request, error)
+        return await self.__after(request, response, asked) if asked else response
 
-    def _open(self, request: Request, routes: dict[str, _Handler]) -> bool:
+    def __open(self, request: Request, routes: dict[str, _Handler]) -> bool:
         """Find the handler, and look through the headers; return whether there is a session or a body to load."""
         scope = request.scope
         handler = routes.get(scope["path"])  # most often a handler without arguments, or one that takes them from elsewhere
         if handler is None or scope.get("root_path") or self.mounts:
-            handler = self._find(request, routes)
+            handler = self.__find(request, routes)
         request._handler = handler
         query = scope.get("query_string")
         if query:
@@ -2734,7 +2710,7 @@ class App:
         request._note_headers(found)
         return True
 
-    def _find(self, request: Request, routes: dict[str, _Handler]) -> _Handler | None:
+    def __find(self, request: Request, routes: dict[str, _Handler]) -> _Handler | None:
         """Find the handler, or the mounted app, by the segments of the path."""
         scope = request.scope
         path: str = scope["path"]
@@ -2745,7 +2721,7 @@ class App:
             if not segments[-1]:  # one trailing slash is ignored
                 segments.pop()
         if self.mounts:
-            request._mount = self._mounted(scope, segments)
+            request._mount = self.__mounted(scope, segments)
         name = segments[1] if len(segments) > 1 else "index"
         handler = routes.get("/" + name) if name else None
         if handler is not None:
@@ -2754,7 +2730,7 @@ class App:
         handler, request.path_params = _fallback(routes, segments[1:])
         return handler
 
-    def _mounted(self, scope: _Scope, segments: list[str]) -> tuple[_ASGIApp, _Scope] | None:
+    def __mounted(self, scope: _Scope, segments: list[str]) -> tuple[_ASGIApp, _Scope] | None:
         """Return the app of the longest prefix that the path begins with, and the scope it is called with."""
         path = "".join(["/" + segment.replace("/", "%2F") for segment in segments[1:]])
         prefixes = [prefix for prefix in self.mounts if _repeats_root(path, prefix.rstrip("/"))]
@@ -2768,10 +2744,10 @@ class App:
             child["raw_path"] = urllib.parse.quote(root).encode() + (scope.get("raw_path") or b"")
         return self.mounts[prefix], child
 
-    async def _load(self, request: Request) -> None:
+    async def __load(self, request: Request) -> None:
         """Load the session, and read a body that is parsed before the handler: JSON or a urlencoded form."""
         if request._cookie_header:
-            await self._load_session(request, _session_ids(request._cookie_header))
+            await self.__load_session(request, _session_ids(request._cookie_header))
         kind, reader = request._content_type, request._reader
         if not kind or reader is None or (self.mounts and request._mount is not None):
             return
@@ -2782,7 +2758,7 @@ class App:
             return
         is_form = kind == b"application/x-www-form-urlencoded"
         if is_form or kind == b"application/json" or kind.endswith(b"+json"):
-            reader.expect(self._settings.max_body_size)
+            reader.expect(self.__settings.max_body_size)
             body = await reader.read()
             if not is_form:
                 request._json = _loaded_json(body)
@@ -2791,29 +2767,29 @@ class App:
             else:
                 request._form = await _in_thread(_parse_pairs, body)
 
-    async def _load_session(self, request: Request, session_ids: list[str]) -> None:
+    async def __load_session(self, request: Request, session_ids: list[str]) -> None:
         for session_id in session_ids:
             if data := await self.session_backend.load(session_id):
                 request._session = _Session(session_id, data)
                 return
 
-    async def _before(self, request: Request, passed: list[HttpMiddleware]) -> _Response | None:
+    async def __before(self, request: Request, passed: list[HttpMiddleware]) -> _Response | None:
         for middleware in tuple(self.middlewares):
             result = await middleware.before_request(request)
             passed.append(middleware)
             answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
             if answer is not None:
                 return _response_of_tuple((answer.get("status_code", 200), answer.get("body"), answer.get("headers")))
-        self._choose(request, self._functions)
+        self.__choose(request, self.__functions)
         return None
 
-    def _choose(self, request: Request, functions: dict[str, _Handler]) -> None:
+    def __choose(self, request: Request, functions: dict[str, _Handler]) -> None:
         """Let a middleware have put another handler in place of the one that the path names."""
         name = request._chosen
         if name is not _ABSENT:
             request._handler = functions.get(name) if name is not None else None
 
-    def _call(self, request: Request) -> Awaitable[Any]:
+    def __call(self, request: Request) -> Awaitable[Any]:
         """Bind the handler's arguments and call it: what it returns is to be awaited."""
         handler = request._handler
         if handler is None:
@@ -2824,32 +2800,32 @@ class App:
         if handler.methods is not None and request.method not in handler.methods:
             raise _wrong_method(request.method, handler.methods)
         if request._boundary is not None:
-            return self._call_with_form(request, handler, request._boundary)
+            return self.__call_with_form(request, handler, request._boundary)
         arguments, keywords = (handler._binder or handler.binder).bind(request)
         return handler.run(self, *arguments, **keywords) if keywords else handler.run(self, *arguments)
 
-    async def _call_with_form(self, request: Request, handler: _Handler, boundary: bytes) -> Any:
-        await self._read_form(request, handler, boundary)
+    async def __call_with_form(self, request: Request, handler: _Handler, boundary: bytes) -> Any:
+        await self.__read_form(request, handler, boundary)
         arguments, keywords = handler.binder.bind(request)
         return await handler.run(self, *arguments, **keywords)
 
-    async def _read_form(self, request: Request, handler: _Handler, boundary: bytes) -> None:
+    async def __read_form(self, request: Request, handler: _Handler, boundary: bytes) -> None:
         """Take in a multipart form: all of it, or as far as its handler needs before it can read a file as it comes."""
-        kept, streamed = self._settings.max_body_size, self._settings.max_upload_size
+        kept, streamed = self.__settings.max_body_size, self.__settings.max_upload_size
         may_stream = handler.binder.may_stream and not handler.is_plain
         reader = request._body_reader()
         reader.replay()
         both = None if kept is None or streamed is None else max(kept, streamed)
         reader.expect(both if may_stream else kept)
         request._leftovers = request._leftovers or []
-        form = request._multipart = _MultipartForm(reader.chunk, boundary, self._settings)
+        form = request._multipart = _MultipartForm(reader.chunk, boundary, self.__settings)
         request._form, request._files = form.fields, form.files
         if await form.run(lambda name: may_stream and handler.binder.waits_for(request, form, name)):
             reader.expect(streamed)
         else:
             _check_size(reader.size, kept)
 
-    async def _after(self, request: Request, response: _Response, passed: Sequence[HttpMiddleware]) -> _Response:
+    async def __after(self, request: Request, response: _Response, passed: Sequence[HttpMiddleware]) -> _Response:
         for middleware in tuple(reversed(passed)):
             status, body, _, _ = response
             try:
@@ -2857,44 +2833,44 @@ class App:
                 result = await middleware.after_request(request, status, body, headers)
                 response = _changed(response, _checked_dict(result, _RESPONSE_KEYS, middleware) or {}, headers)
             except BaseException as error:
-                response = self._failed(request, error)
+                response = self.__failed(request, error)
             if response[1] is not body and _is_streamed(body):  # the new body may read from it
                 request._leftovers = [*(request._leftovers or ()), body]
                 request._body_reader()
         return response
 
-    async def _finish_session(self, request: Request, session: _Session, response: _Response) -> _Response:
+    async def __finish_session(self, request: Request, session: _Session, response: _Response) -> _Response:
         """Save what the request made of its session, and add the headers that follow from it."""
         extra = [("vary", "Cookie")]
         if response[0] < 500:
             try:
-                session_id = await session.commit(self.session_backend, self._session_timeout)
+                session_id = await session.commit(self.session_backend, self.__session_timeout)
                 if session_id is not None:
-                    extra.append(self._session_cookie(request, session_id))
+                    extra.append(self.__session_cookie(request, session_id))
                     if "cache-control" not in dict(response[3]):
                         extra.append(("cache-control", "no-store"))
             except BaseException as error:
                 await _discard(response[1])
-                response = self._failed(request, error)
+                response = self.__failed(request, error)
         status, body, kind, headers = response
         return status, body, kind, (*headers, *extra)
 
-    def _session_cookie(self, request: Request, session_id: str) -> tuple[str, str]:
+    def __session_cookie(self, request: Request, session_id: str) -> tuple[str, str]:
         """Return the header that sets the session cookie, or expires it where the id is ``""``."""
         scope = request.scope
-        secure = self._session_cookie_secure
+        secure = self.__session_cookie_secure
         if secure is None:
             server = scope.get("server") or ("",)
-            is_local = _is_loopback(request.headers.get("host", server[0] or ""))
-            secure = not (self._debug or (is_local and scope.get("scheme") not in ("https", "wss")))
-        path = self._session_cookie_path
+            is_local = re.fullmatch(_LOOPBACK, request.headers.get("host", server[0] or ""))
+            secure = not (self.__debug or (is_local and scope.get("scheme") not in ("https", "wss")))
+        path = self.__session_cookie_path
         if path is None:
             path = urllib.parse.quote(_root(scope), safe="/!$&'()*+,:=@~") or "/"
         if not session_id:
             return delete_cookie("session_id", path=path, secure=secure)
         return set_cookie("session_id", session_id, path=path, secure=secure)
 
-    def _failed(self, request: Request, error: BaseException) -> _Response:
+    def __failed(self, request: Request, error: BaseException) -> _Response:
         """Return the response for what went wrong; let pass what is not an error of this request."""
         if isinstance(error, ConnectionClosed) and request._reader is not None and request._reader.gone:
             raise error
@@ -2908,13 +2884,13 @@ class App:
             raise error
         _log.error("%s %r failed", request.method, request.scope.get("path"), exc_info=error)
         body = "500 Internal Server Error"
-        if self._debug:
+        if self.__debug:
             import traceback
 
             body = "".join(traceback.format_exception(error))
         return 500, body, _TEXT, ()
 
-    async def _deliver(self, request: Request, response: _Response, send: _Send) -> _Stream | None:
+    async def __deliver(self, request: Request, response: _Response, send: _Send) -> _Stream | None:
         """Write the response: the one place that does; return a stream, which is to be run."""
         stream: _Stream | None = None
         try:
@@ -2922,7 +2898,7 @@ class App:
             if payload is None:
                 stream = _Stream(send, request._body_reader(), start, response[1])
         except Exception as error:  # text that has no UTF-8, what only looks like an iterator
-            response = self._failed(request, error)
+            response = self.__failed(request, error)
             start, payload = _start_message(response, request.method)
         reader = request._reader
         if stream is not None:
@@ -2941,7 +2917,7 @@ class App:
             pass  # so a server says that the client is gone
         return None
 
-    async def _release(self, request: Request, leftovers: list[Any]) -> None:
+    async def __release(self, request: Request, leftovers: list[Any]) -> None:
         """Close what the request has opened: the temporary files of uploads, streams that were not sent."""
         for body in leftovers:
             await _discard(body)
@@ -2961,67 +2937,67 @@ class App:
             extra_headers: Header pairs or a dict.
         """
         request = current_request.get(None) or Request({"type": "http"})
-        stream = await self._deliver(request, _response_of_tuple((status_code, body, extra_headers)), send)
+        stream = await self.__deliver(request, _response_of_tuple((status_code, body, extra_headers)), send)
         if stream is not None:
             await stream.run()
 
     # WebSocket, in the order in which things happen to a connection
 
     async def _asgi_app_websocket(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        request = WebSocketRequest(scope, None, self._settings)
+        request = WebSocketRequest(scope, None, self.__settings)
         socket = WebSocket(receive, send)
         socket.subprotocols = list(scope.get("subprotocols") or ())
-        socket._on_accept = functools.partial(self._handshake_headers, request, socket)
+        socket._on_accept = functools.partial(self.__handshake_headers, request, socket)
         token = current_request.set(request)
         try:
-            if not await self._serve_socket(request, socket) and request._mount is not None:
+            if not await self.__serve_socket(request, socket) and request._mount is not None:
                 mounted, mounted_scope = request._mount
                 await mounted(mounted_scope, receive, send)
         finally:
             current_request.reset(token)
 
-    async def _serve_socket(self, request: WebSocketRequest, socket: WebSocket) -> bool:
+    async def __serve_socket(self, request: WebSocketRequest, socket: WebSocket) -> bool:
         """Run the handler and what belongs around it, and leave the socket closed; False: it is a mounted app's."""
         passed: list[WebSocketMiddleware] = []
         code = 1000
         try:
-            self._open(request, self._socket_routes)
-            await self._load_socket_session(request, socket)
-            await self._before_socket(request, socket, passed)
+            self.__open(request, self.__socket_routes)
+            await self.__load_socket_session(request, socket)
+            await self.__before_socket(request, socket, passed)
             if socket._over is None:
                 if request._mount is not None:
                     return False
-                await self._converse(request, socket)
+                await self.__converse(request, socket)
         except BaseException as error:
-            code = self._socket_failed(request, socket, error)
+            code = self.__socket_failed(request, socket, error)
         for middleware in reversed(passed):
             try:
                 await middleware.after_websocket(request)
             except BaseException as error:
-                code = self._socket_failed(request, socket, error)
+                code = self.__socket_failed(request, socket, error)
         try:
-            await self._finish_socket_session(request)
+            await self.__finish_socket_session(request)
         except BaseException as error:
-            code = self._socket_failed(request, socket, error)
+            code = self.__socket_failed(request, socket, error)
         await socket.close(code)
         return True
 
-    async def _load_socket_session(self, request: WebSocketRequest, socket: WebSocket) -> None:
+    async def __load_socket_session(self, request: WebSocketRequest, socket: WebSocket) -> None:
         """Load the session, unless a foreign page has opened this socket with the cookies of its visitor."""
         session_ids = _session_ids(request._cookie_header)
         pairs = [pair for pair in request.scope.get("headers") or () if pair[0] in (b"origin", b"host")]
         headers = {name: b", ".join([value for key, value in pairs if key == name]) for name, _ in pairs}
-        if not _is_same_origin(headers, self._allowed_origins):
+        if not _is_same_origin(headers, self.__allowed_origins):
             request._session = _Session()
             request._session.blocked = True
             if session_ids:
                 _log.warning("a WebSocket from the origin %r got no session", request.headers.get("origin"))
             return
-        await self._load_session(request, session_ids)
+        await self.__load_session(request, session_ids)
         if request._session is not None:
             socket.session_id = request._session.id
 
-    async def _before_socket(
+    async def __before_socket(
         self, request: WebSocketRequest, socket: WebSocket, passed: list[WebSocketMiddleware]
     ) -> None:
         for middleware in tuple(self.ws_middlewares):
@@ -3032,8 +3008,8 @@ class App:
                 await socket.close(refusal.get("code", 1008), refusal.get("reason"))
                 return
 
-    async def _converse(self, request: WebSocketRequest, socket: WebSocket) -> None:
-        self._choose(request, self._socket_functions)
+    async def __converse(self, request: WebSocketRequest, socket: WebSocket) -> None:
+        self.__choose(request, self.__socket_functions)
         handler = request._handler
         if handler is None:
             await socket.close(1008)
@@ -3041,7 +3017,7 @@ class App:
         arguments, keywords = handler.binder.bind(request)
         await handler.run(self, socket, *arguments, **keywords)
 
-    async def _handshake_headers(
+    async def __handshake_headers(
         self, request: WebSocketRequest, socket: WebSocket, given: str | None
     ) -> list[tuple[bytes, bytes]]:
         """Return the headers that complete a handshake: a new session that is not empty gets its cookie here."""
@@ -3053,15 +3029,15 @@ class App:
             session.given, session.renew = given, session.id not in (None, given)
         session_id = given
         if session is not None and session.snapshot is not None and session.data and (session.renew or not session.id):
-            session_id = await session.commit(self.session_backend, self._session_timeout)
+            session_id = await session.commit(self.session_backend, self.__session_timeout)
         if not session_id:
             return []
         if session is not None and session.id is None:
             session.id = session_id
         socket.session_id = session_id
-        return list(_encoded_headers([self._session_cookie(request, session_id)]))
+        return list(_encoded_headers([self.__session_cookie(request, session_id)]))
 
-    async def _finish_socket_session(self, request: WebSocketRequest) -> None:
+    async def __finish_socket_session(self, request: WebSocketRequest) -> None:
         session = request._session
         if session is None or session.snapshot is None or session.blocked:
             return
@@ -3069,9 +3045,9 @@ class App:
             _log.warning("a session filled or renewed after accept() has no cookie: its changes are lost")
             session.renew = False
         if session.id is not None:
-            await session.commit(self.session_backend, self._session_timeout)
+            await session.commit(self.session_backend, self.__session_timeout)
 
-    def _socket_failed(self, request: WebSocketRequest, socket: WebSocket, error: BaseException) -> int:
+    def __socket_failed(self, request: WebSocketRequest, socket: WebSocket, error: BaseException) -> int:
         """Return the close code for what went wrong; let pass what is not an error of this connection."""
         if isinstance(error, HTTPError):
             return 1011 if socket.accepted else 1008
@@ -3091,7 +3067,7 @@ class App:
     async def _asgi_app_lifespan(self, receive: _Receive, send: _Send) -> None:
         while True:
             kind = (await receive())["type"].rpartition(".")[2]
-            failure = await (self._start_up() if kind == "startup" else self._shut_down())
+            failure = await (self.__start_up() if kind == "startup" else self.__shut_down())
             if failure is None:
                 await send({"type": f"lifespan.{kind}.complete"})
             else:
@@ -3099,9 +3075,9 @@ class App:
             if failure is not None or kind == "shutdown":
                 return
 
-    async def _start_up(self) -> str | None:
+    async def __start_up(self) -> str | None:
         """Run the startup handlers up to the first that fails; return what is wrong with it."""
-        for app in self._family():
+        for app in self.__family():
             for handler in app.startup_handlers:
                 failure = await _run_hook(handler)
                 if failure is not None:
@@ -3109,10 +3085,10 @@ class App:
             app._started = True
         return None
 
-    async def _shut_down(self) -> str | None:
+    async def __shut_down(self) -> str | None:
         """Run all shutdown handlers, the mounted apps' first; return what is wrong with those that fail."""
         failures: list[str] = []
-        for app in reversed(self._family()):
+        for app in reversed(self.__family()):
             for handler in app.shutdown_handlers:
                 failure = await _run_hook(handler)
                 if failure is not None:
@@ -3120,7 +3096,7 @@ class App:
             app._started = False
         return "; ".join(failures) or None
 
-    def _family(self) -> list[App]:
+    def __family(self) -> list[App]:
         """Return this app and the MicroPie apps mounted below it, each once."""
         family: list[App] = [self]
         for app in family:  # grows on the way
@@ -3175,7 +3151,7 @@ class App:
         Raises:
             HTTPError: 400 malformed, 413 over a limit.
         """
-        form = _MultipartForm(functools.partial(reader.read, _CHUNK_SIZE), boundary, self._settings)
+        form = _MultipartForm(functools.partial(reader.read, _CHUNK_SIZE), boundary, self.__settings)
         await form.run(_no_stream)
         for files in form.files.values():
             for file in files:
@@ -3248,8 +3224,8 @@ def _main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{arguments[1]} is no micropie.App\n")
         return 2
     rows = [["PATH", "METHODS", "PARAMETERS", "PROTOCOL", "SOURCE"]]
-    rows += [_describe("", *item) for item in sorted(app._routes.items()) if item[0] != "/index"]
-    rows += [_describe("ws_", *item) for item in sorted(app._socket_routes.items()) if item[0] != "/index"]
+    rows += [_describe("", *item) for item in sorted(getattr(app, "_App__routes").items()) if item[0] != "/index"]
+    rows += [_describe("ws_", *item) for item in sorted(getattr(app, "_App__socket_routes").items()) if item[0] != "/index"]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         sys.stdout.write("  ".join(map(str.ljust, row, widths)).rstrip() + "\n")

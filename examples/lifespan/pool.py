@@ -1,0 +1,80 @@
+"""A pool of SQLite connections, with nothing but the standard library. Copy this file beside your app."""
+
+import contextlib
+import queue
+import sqlite3
+from collections.abc import Iterator
+
+
+class PoolError(Exception):
+    """No connection was free in time."""
+
+
+class Pool:
+    """A few connections that plain handlers, which run in threads, take turns with.
+
+    Args:
+        path: The database file.
+        size: How many connections there are.
+        timeout: Seconds to wait for a free one, and for the database while another connection writes.
+    """
+
+    def __init__(self, path: str, size: int = 5, timeout: float = 5.0) -> None:
+        self.path = path
+        self.size = size
+        self.timeout = timeout
+        self._free: queue.Queue[sqlite3.Connection] = queue.Queue()
+
+    def open(self) -> None:
+        """Open all connections.
+
+        Raises:
+            sqlite3.OperationalError: The file cannot be opened.
+        """
+        for _ in range(self.size):
+            # autocommit: a transaction begins where `transaction` says so, and nowhere else
+            connection = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None, check_same_thread=False)
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for each other
+            connection.execute("PRAGMA foreign_keys = ON")
+            self._free.put(connection)
+
+    def close(self) -> None:
+        """Close all connections, each when it is free.
+
+        Raises:
+            PoolError: One was not given back in time.
+        """
+        for _ in range(self.size):
+            self._take().close()
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection.
+
+        Raises:
+            PoolError: None was free in time.
+        """
+        connection = self._take()
+        try:
+            yield connection
+        finally:
+            self._free.put(connection)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection for a transaction: all of it is done, or after an exception nothing."""
+        with self.connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def _take(self) -> sqlite3.Connection:
+        try:
+            return self._free.get(timeout=self.timeout)
+        except queue.Empty:
+            raise PoolError(f"no connection was free for {self.timeout} seconds") from None

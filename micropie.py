@@ -15,8 +15,8 @@ request, WebSocket, middleware, responses, streams, handlers and binding, paths,
 
 Only the standard library is needed; jinja2, multipart and orjson are used where they are installed.
 """
-# pyright: reportPrivateUsage=false
-# One module is one unit here: its classes may use each other's underscore names.
+# pyright: reportPrivateUsage=false, reportUnusedFunction=false
+# One module is one unit here: its classes may use each other's underscore names, and `_main` is for `__main__`.
 
 from __future__ import annotations
 
@@ -413,11 +413,12 @@ class _Session:
             import secrets
 
             new = self.given or secrets.token_urlsafe(32)
-        if old is not None and (new != old or not fresh):
+        if fresh:
+            await backend.save(new, fresh, timeout)
+        if old is not None and (new != old or not data):
             await backend.save(old, {}, timeout)
         if not fresh:
-            return "" if old is not None else None
-        await backend.save(new, fresh, timeout)
+            return "" if old is not None and not data else None
         self.id, self.renew, self.snapshot = new, False, _copied(data)
         return new if new != old else None
 
@@ -575,6 +576,7 @@ class _BodyReader:
         """Take the first message where no body was announced: there is none in HTTP/1.1, so the client can be listened for."""
         if not self.started and not self.announced and not self.ended:
             self._peeked = await self._message()
+            self.started = False  # for all the others
 
     def abandon(self) -> None:
         """Leave the rest of the body to `wait_gone`, which drops it."""
@@ -602,7 +604,7 @@ class _BodyReader:
 
 
 @types.coroutine
-def _resumed(steps: Any, first: Any) -> Any:
+def _resumed(steps: typing.Generator[Any, Any, Any], first: Any) -> Any:
     """Go on awaiting what was started by hand."""
     try:
         try:
@@ -775,7 +777,7 @@ def _safe_filename(raw: str) -> str:
 
 
 def _part_head(segment: Any) -> tuple[str, str | None, str]:
-    """Return the name, file name and type of a part (RFC 7578 section 4); a type that is no text makes it a file too."""
+    """Return the name, file name and type of a part (RFC 7578 section 4); a type that is no text makes it a file."""
     if not segment.name:
         raise _error(400, "Malformed multipart body")
     filename: str | None = segment.filename
@@ -813,6 +815,7 @@ class _MultipartForm:
         self.fields: dict[str, list[str]] = {}
         self.files: dict[str, list[UploadedFile]] = {}
         self.on_disk: list[BinaryIO] = []
+        self.tail: asyncio.Future[bool] | None = None  # takes in what follows a file that streams
 
     async def _event(self) -> Any:
         """Return the next part's head, a piece of its content or None at its end; ``b""`` after the last part."""
@@ -890,10 +893,13 @@ class _MultipartForm:
 
     async def _pull(self) -> bytes | None:
         """Return the next piece of the file that streams; after its end, first take in the rest of the form."""
-        piece: bytes | None = await self._event()
-        if piece is None:
-            await self.run(_no_stream)
-        return piece
+        if self.tail is None:
+            piece: bytes | None = await self._event()
+            if piece is not None:
+                return piece
+            self.tail = asyncio.ensure_future(self.run(_no_stream))
+        await asyncio.shield(self.tail)  # who gives up waiting may ask again, and nothing is lost
+        return None
 
 
 def _no_stream(name: str) -> bool:
@@ -996,7 +1002,7 @@ class Request:
     Any other attribute may be set on it, as ``request.user = ...`` in a middleware.
 
     Args:
-        scope: The ASGI scope. A minimal one is enough for a unit test: ``current_request.set(Request({"type": "http"}))``.
+        scope: The ASGI scope. A minimal one is enough for a test: ``current_request.set(Request({"type": "http"}))``.
 
     Attributes:
         scope: The ASGI scope.
@@ -1205,8 +1211,8 @@ current_request: contextvars.ContextVar[Request] = contextvars.ContextVar("curre
 class WebSocket:
     """One WebSocket, the first argument of a ``ws_`` handler.
 
-    Where nothing else is said, to receive or to send raises ConnectionClosed once the socket is closed, from either side,
-    and RuntimeError before `accept`.
+    Where nothing else is said, to receive or to send raises ConnectionClosed once the socket is closed, from either
+    side, and RuntimeError before `accept`.
 
     Args:
         receive: The ASGI receive callable.
@@ -1461,13 +1467,14 @@ _REFUSAL_KEYS = frozenset({"code", "reason"})
 
 # --- Responses ------------------------------------------------------------------------------------
 
-# Patterns stay texts here: to compile one costs more than most processes ever gain by it, and `re` keeps those that are used.
-_TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 section 5.6.2
+# Patterns stay texts here: to compile one costs more than most processes gain by it, and `re` keeps those in use.
+# RFC 9110 section 5.6.2
+_TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CONTROL: Final = bytes({*range(32), 127} - {9})
 _COOKIE_VALUE: Final = r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"'  # RFC 6265 section 4.1.1
 _COOKIE_ATTRIBUTE: Final = r"[ -:<-~]*"
 _SAME_SITE = frozenset({"Strict", "Lax", "None"})
-_LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"  # what RFC 3986 lets stand in a URL, and the percent sign: nothing is encoded twice
+_LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"  # what RFC 3986 lets stand, and the percent sign: nothing is encoded twice
 
 
 def set_cookie(
@@ -1553,7 +1560,7 @@ _Response = tuple[int, Any, tuple[bytes, bytes] | None, tuple[tuple[str, str], .
 
 def _response(result: Any) -> _Response:
     """Make a response of what a handler returned; TypeError or ValueError where that cannot be one."""
-    if type(result) is tuple:
+    if result.__class__ is tuple:
         return _response_of_tuple(result)
     body, kind = _body(result)
     return 204 if result is None else 200, body, kind, ()
@@ -1622,7 +1629,7 @@ def _encoded_headers(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[bytes, 
         yield raw_name, raw_value
 
 
-_lengths: dict[int, tuple[bytes, bytes]] = {}  # a cache: most bodies are short, and their headers are the same again and again
+_lengths: dict[int, tuple[bytes, bytes]] = {}  # a cache: most bodies are short, of the same lengths again and again
 
 
 def _content_length(length: int) -> tuple[bytes, bytes]:
@@ -1725,11 +1732,10 @@ class ServerSentEvent:
     def __bytes__(self) -> bytes:
         """Return the event as it is sent."""
         lines: list[str] = []
-        for field, value in (("event", self.event), ("id", self.id)):
-            if value is not None:
-                lines.append(f"{field}: {re.sub(_LINE_BREAK, ' ', str(value))}")  # a line break would begin another field
-        if self.retry is not None:
-            lines.append(f"retry: {int(self.retry)}")
+        retry = None if self.retry is None else int(self.retry)
+        for field, value in (("event", self.event), ("id", self.id), ("retry", retry)):
+            if value is not None:  # without its line breaks: they would begin another field
+                lines.append(f"{field}: {re.sub(_LINE_BREAK, ' ', str(value))}")
         text = self.data if isinstance(self.data, str) else _dump_json(self.data).decode()
         lines += [f"data: {line}" for line in re.split(_LINE_END, text)]
         return "\n".join([*lines, "", ""]).encode()
@@ -1849,7 +1855,7 @@ class _Stream:
     """
 
     __slots__ = (
-        "_chunks", "_encode", "_gone", "_last", "_listener", "_lock", "_loop", "_ping", "_pinger", "_reader", "_send", "_start", "_task", "_timer",
+        "_busy", "_chunks", "_encode", "_gone", "_last", "_listener", "_loop", "_ping", "_pinger", "_reader", "_send", "_start", "_task", "_timer",
     )  # fmt: skip
 
     def __init__(self, send: _Send, reader: _BodyReader, start: _Message, body: Any) -> None:
@@ -1857,15 +1863,13 @@ class _Stream:
         self._chunks = _chunks(source)
         self._encode = _event_bytes if isinstance(body, _EventStream) else _chunk_bytes
         self._ping: float | None = body.ping if isinstance(body, _EventStream) else None
-        if reader.announced and not reader.started:
-            self._chunks = _unread(self._chunks, reader)
         self._start: _Message | None = start
         self._reader = reader
         self._gone = False  # the client left, and the task was cancelled for it
         self._loop = asyncio.get_running_loop()
         self._task = typing.cast("asyncio.Task[Any]", asyncio.current_task())
-        self._lock = asyncio.Lock() if self._ping else None  # where there are pings, one send at a time
-        self._send = self._send_in_turn(send) if self._ping else send
+        self._busy = False  # something is being sent
+        self._send = send
         self._last = 0.0  # when something was sent
         self._timer: asyncio.TimerHandle | None = None
         self._listener: asyncio.Task[None] | None = None
@@ -1873,7 +1877,8 @@ class _Stream:
 
     async def run(self) -> None:
         """Send the headers and every chunk; without the final message where the stream broke off."""
-        send, reader, chunks, encode = self._send, self._reader, self._chunks, self._encode
+        reader, encode = self._reader, self._encode
+        send = self._send_in_turn if self._ping else self._send
         ready = bytes if encode is _chunk_bytes else None
         try:
             start, self._start = self._start, None  # an open stream keeps what it needs, no more
@@ -1881,7 +1886,7 @@ class _Stream:
             del start
             await self._tell({"type": "http.response.body", "body": b"", "more_body": True})
             await self._begin(is_events=encode is _event_bytes)
-            async for item in chunks:
+            async for item in self._chunks:
                 piece = item if type(item) is ready else encode(item)
                 if reader.gone:  # the source has swallowed what told it so
                     break
@@ -1902,31 +1907,36 @@ class _Stream:
             finally:  # a request may be cancelled more than once
                 if self._gone:
                     self._task.uncancel()
-                await _close(chunks)
+                await _close(self._chunks)
 
     async def _tell(self, message: Any) -> None:
         try:
-            await self._send(message)
+            await (self._send_in_turn(message) if self._ping else self._send(message))
         except OSError as error:  # so a server says that the client is gone
             self._reader.gone = True
             raise ConnectionClosed from error
 
     async def _begin(self, *, is_events: bool) -> None:
         """Start the helpers: the listener for the disconnect, and the clock of the pings."""
-        await self._reader.peek()
-        if is_events and not self._reader.started:  # no source of events reads the body of the request
-            self._reader.abandon()
+        reader = self._reader
+        unread = not reader.started
+        with contextlib.suppress(HTTPError):  # a client that says nothing
+            await reader.peek()
+        if is_events and unread:  # no source of events reads the body of the request
+            reader.abandon()
+        elif unread and not reader.ended:
+            self._chunks = _unread(self._chunks, reader)
         self._listener = self._loop.create_task(self._reader.wait_gone(self._leave))
         if self._ping:
             self._timer = self._loop.call_later(self._ping, self._tick)
 
-    def _send_in_turn(self, send: _Send) -> _Send:
-        async def send_in_turn(message: _Message) -> None:
-            async with typing.cast(asyncio.Lock, self._lock):
-                await send(message)
-                self._last = self._loop.time()
-
-        return send_in_turn
+    async def _send_in_turn(self, message: _Message) -> None:
+        """Send where there are pings: one message at a time."""
+        if self._pinger is not None and not self._pinger.done():
+            await asyncio.wait([self._pinger])
+        self._busy = True
+        await self._send(message)
+        self._busy, self._last = False, self._loop.time()
 
     def _judge(self, error: BaseException) -> None:
         """Let the server's wish pass; the client's leaving is a normal end, anything else is logged."""
@@ -1946,18 +1956,20 @@ class _Stream:
 
     def _tick(self) -> None:
         """Send a ping where nothing was sent for a while, and nothing is being sent now."""
-        assert self._ping is not None and self._lock is not None
+        assert self._ping is not None
         if self._task.cancelling():
             return
         rest = self._last + self._ping - self._loop.time()
-        if rest <= 0 and not self._lock.locked():
+        if rest <= 0 and not self._busy:
             self._pinger = self._loop.create_task(self._pulse())
         self._timer = self._loop.call_later(rest if rest > 0 else self._ping, self._tick)
 
     async def _pulse(self) -> None:
         try:
             if not self._reader.gone:
+                self._busy = True
                 await self._send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
+                self._busy = False
         except Exception:  # nobody is there to get it
             self._leave()
 
@@ -1987,12 +1999,12 @@ FromSession = Annotated[Any, _SESSION_MARK]
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _BOOL: Final = r"(?i:true|1|yes|on|false|0|no|off)"
 _INT: Final = r"[+-]?[0-9]+"
-_FLOAT: Final = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_FLOAT: Final = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _UUID: Final = r"[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}"
 
 
 def methods(*names: str) -> Callable[[_F], _F]:
-    """Limit a handler to these HTTP methods: others get 405 with ``Allow``, and ``OPTIONS`` is answered by the framework.
+    """Limit a handler to these HTTP methods: others get 405 with ``Allow``; the framework answers ``OPTIONS``.
 
     Args:
         names: Such as ``"POST"``; ``"GET"`` includes ``"HEAD"``.
@@ -2000,7 +2012,7 @@ def methods(*names: str) -> Callable[[_F], _F]:
     Raises:
         TypeError: No name, or one that is no text.
     """
-    if not names or not all(isinstance(name, str) for name in names):
+    if not names or not all(isinstance(name, str) for name in cast("tuple[object, ...]", names)):
         raise TypeError('methods() takes the names of HTTP methods: @methods("GET", "POST")')
     allowed = {name.upper() for name in names}
     if "GET" in allowed:
@@ -2028,8 +2040,8 @@ _ANY_KIND: Final = _Kind("any value", blank=True)
 _SESSION_KIND: Final = _Kind("session", source="session")
 
 
-# What converts: the pattern that a text must match, the types that it takes from JSON, and what makes the value of the text
-# where it is not the type itself. By name: nobody has to import what no handler uses.
+# What converts: the pattern that a text must match, the types that it takes from JSON, and what makes the value of the
+# text where it is not the type itself. By name: nobody has to import what no handler uses.
 _SCALARS: Final[dict[str, tuple[str, tuple[type, ...], Callable[[str], Any] | None]]] = {
     "builtins.str": ("", (str,), None),
     "builtins.int": (_INT, (int,), None),
@@ -2097,6 +2109,11 @@ def _optional_kind(kind: _Kind) -> _Kind:
 
 def _kind_of(annotation: Any) -> _Kind:
     """Return what an annotation makes of a value; one that is unknown leaves it alone."""
+    named = getattr(annotation, "__supertype__", getattr(annotation, "__value__", None))  # NewType, type alias
+    if named is not None:
+        return _SESSION_KIND if _kind_of(named) is _SESSION_KIND else _ANY_KIND
+    if isinstance(annotation, (str, typing.ForwardRef)):
+        return _SESSION_KIND if "FromSession" in str(annotation) else _ANY_KIND
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         return _SESSION_KIND if _SESSION_MARK in arguments else _kind_of(arguments[0])
@@ -2168,7 +2185,7 @@ class _Parameter:
         def find(request: Request) -> Any:
             query = request._query
             values = (request.query_params if query is None else query).get(name)
-            if values is None and request._form is not None:
+            if values is None and request._form is not None and request._json is _ABSENT:
                 values = request._form.get(name)
             return find_anywhere(request) if values is None else values[0]
 
@@ -2251,6 +2268,8 @@ class _Binder:
         for parameter in _signature(function, leading):
             one = _Parameter(parameter, _kind_of(_annotation(parameter, function)))
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                if one.kind is _SESSION_KIND:
+                    raise TypeError(f"*{one.name} takes path segments: it cannot be FromSession")
                 self._star = one
             elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 self._rest = True
@@ -2400,8 +2419,9 @@ def _wrong_method(method: str, allowed: frozenset[str]) -> HTTPError:
 
 def _function_of(member: Any) -> types.FunctionType | None:
     """Return the function that a class body defines, as a static or a class method too; None: it is something else."""
-    function = getattr(member, "__func__", None) if isinstance(member, (staticmethod, classmethod)) else member
-    return function if isinstance(function, types.FunctionType) else None
+    if isinstance(member, (staticmethod, classmethod)):
+        member = cast(Any, member).__func__
+    return member if isinstance(member, types.FunctionType) else None
 
 
 def _handlers(owner: type[App], *, is_socket: bool) -> dict[str, _Handler]:
@@ -2481,7 +2501,7 @@ def _segments(scope: _Scope) -> list[str]:
 
 
 def _session_ids(cookie_header: bytes) -> list[str]:
-    """Return the session ids of a Cookie header: a mounted app's comes before its parent's. More than a few are an attack."""
+    """Return the session ids of a Cookie header: a mounted app's comes before its parent's; more are an attack."""
     if b"session_id=" not in cookie_header:
         return []
     pairs = [pair.strip().partition("=") for pair in cookie_header.decode("latin-1").split(";")]
@@ -2502,8 +2522,11 @@ _LOOPBACK: Final = r"(?i:(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?
 
 # --- App ------------------------------------------------------------------------------------------
 
-# Names that a handler must not take: the App needs them. Each one is a URL that users cannot have, so there will be no more.
-_RESERVED = frozenset({"env", "middlewares", "mounts", "request", "session_backend", "shutdown_handlers", "startup_handlers", "ws_middlewares", "_started"})  # fmt: skip
+# Names that a handler must not take: the App needs them. Each one is a URL that users cannot have: there will be no more.
+_RESERVED = frozenset({
+    "env", "middlewares", "mounts", "request", "session_backend", "shutdown_handlers", "startup_handlers",
+    "ws_middlewares", "_started",
+})  # fmt: skip
 
 
 class App:
@@ -2513,8 +2536,8 @@ class App:
         session_backend: Where sessions are kept; None: in the memory of this process.
         debug: Show tracebacks in the browser.
         session_timeout: Seconds after which a session that nobody looks at ends.
-        session_cookie_secure: Whether the session cookie is sent over HTTPS alone; None: unless `debug` is on or the request is
-            plain HTTP to a loopback host.
+        session_cookie_secure: Whether the session cookie is sent over HTTPS alone; None: unless `debug` is on or the
+            request is plain HTTP to a loopback host.
         session_cookie_path: The part of the site that gets the session cookie; None: the root path of this app.
         allowed_origins: Full origins, such as ``https://example.com``, whose pages may open WebSockets with a session.
         max_body_size: The most bytes of a body that is kept in memory or on disk; None: no limit.
@@ -2558,7 +2581,7 @@ class App:
         self.startup_handlers: list[Callable[[], Any]] = []
         self.shutdown_handlers: list[Callable[[], Any]] = []
         self.mounts: dict[str, _ASGIApp] = {}
-        self.session_backend: SessionBackend = session_backend if session_backend is not None else InMemorySessionBackend()
+        self.session_backend: SessionBackend = InMemorySessionBackend() if session_backend is None else session_backend
         self._started = False
         self.__debug = debug
         self.__session_timeout = session_timeout
@@ -2566,7 +2589,6 @@ class App:
         self.__session_cookie_path = session_cookie_path
         self.__allowed_origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
         self.__settings = _Settings(max_body_size, max_upload_size, max_form_field_size, body_timeout)
-        self.__env: Any = None
         self.__routes = type(self).__routes  # found faster here, at every request
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -2599,30 +2621,24 @@ class App:
         except LookupError:
             raise RuntimeError("self.request is there only while a request is being answered") from None
 
-    @property
+    @functools.cached_property
     def env(self) -> Any:
-        """The jinja2 environment, made at first use: templates beside the module of the App subclass, then ``./templates``.
+        """The jinja2 environment, made at first use; the templates are those beside the App's module and ``./templates``.
 
         Raises:
             RuntimeError: jinja2 is not installed.
         """
-        if self.__env is None:
-            try:
-                import jinja2
-            except ImportError as error:
-                raise RuntimeError('templates need the package jinja2: pip install "micropie[standard]"') from error
-            module = getattr(sys.modules.get(type(self).__module__), "__file__", None)
-            folders = [os.path.join(os.path.dirname(os.path.abspath(module)), "templates")] if module else []
-            self.__env = jinja2.Environment(
-                loader=jinja2.FileSystemLoader([*folders, "templates"]),
-                autoescape=lambda name: name is None or not name.endswith(".txt"),
-                enable_async=True,
-            )
-        return self.__env
-
-    @env.setter
-    def env(self, value: Any) -> None:
-        self.__env = value
+        try:
+            import jinja2
+        except ImportError as error:
+            raise RuntimeError('templates need the package jinja2: pip install "micropie[standard]"') from error
+        module = getattr(sys.modules.get(type(self).__module__), "__file__", None)
+        folders = [os.path.join(os.path.dirname(os.path.abspath(module)), "templates")] if module else []
+        return jinja2.Environment(
+            loader=jinja2.FileSystemLoader([*folders, "templates"]),
+            autoescape=lambda name: name is None or not name.endswith(".txt"),
+            enable_async=True,
+        )
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         """Answer one ASGI connection.
@@ -2882,7 +2898,7 @@ class App:
                 error = malformed
         if not _is_stray(error):
             raise error
-        _log.error("%s %r failed", request.method, request.scope.get("path"), exc_info=error)
+        _log.error("%r %r failed", request.method, request.scope.get("path"), exc_info=error)
         body = "500 Internal Server Error"
         if self.__debug:
             import traceback
@@ -2921,8 +2937,12 @@ class App:
         """Close what the request has opened: the temporary files of uploads, streams that were not sent."""
         for body in leftovers:
             await _discard(body)
-        if request._multipart is not None:
-            for file in request._multipart.on_disk:
+        form = request._multipart
+        if form is not None:
+            if form.tail is not None:
+                form.tail.cancel()
+                await asyncio.wait([form.tail])
+            for file in form.on_disk:
                 await _in_thread(file.close)
 
     async def _send_response(
@@ -2967,7 +2987,7 @@ class App:
             if socket._over is None:
                 if request._mount is not None:
                     return False
-                await self.__converse(request, socket)
+                await self.__conversation(request, socket)
         except BaseException as error:
             code = self.__socket_failed(request, socket, error)
         for middleware in reversed(passed):
@@ -3008,14 +3028,14 @@ class App:
                 await socket.close(refusal.get("code", 1008), refusal.get("reason"))
                 return
 
-    async def __converse(self, request: WebSocketRequest, socket: WebSocket) -> None:
+    def __conversation(self, request: WebSocketRequest, socket: WebSocket) -> Awaitable[Any]:
+        """Bind the handler's arguments and call it: what it returns is to be awaited."""
         self.__choose(request, self.__socket_functions)
         handler = request._handler
         if handler is None:
-            await socket.close(1008)
-            return
+            return socket.close(1008)
         arguments, keywords = handler.binder.bind(request)
-        await handler.run(self, socket, *arguments, **keywords)
+        return handler.run(self, socket, *arguments, **keywords)
 
     async def __handshake_headers(
         self, request: WebSocketRequest, socket: WebSocket, given: str | None
@@ -3027,6 +3047,7 @@ class App:
         if given is not None:
             session = request._session = session or _Session()
             session.given, session.renew = given, session.id not in (None, given)
+            _ = session.data  # whatever is in it goes on under the given id
         session_id = given
         if session is not None and session.snapshot is not None and session.data and (session.renew or not session.id):
             session_id = await session.commit(self.session_backend, self.__session_timeout)
@@ -3201,13 +3222,13 @@ def _readable(parameter: inspect.Parameter) -> inspect.Parameter:
     return parameter.replace(annotation=_Unquoted(annotation) if isinstance(annotation, str) else annotation)
 
 
-def _describe(prefix: str, path: str, handler: _Handler) -> list[str]:
+def _describe(protocol: str, path: str, handler: _Handler) -> list[str]:
     """Return one line of the route list: path, methods, parameters, HTTP or WebSocket, place in the source."""
-    methods = ", ".join(sorted(handler.methods)) if handler.methods else "any"
+    allowed = ", ".join(sorted(handler.methods)) if handler.methods else "any"
     code = inspect.unwrap(handler.function).__code__
     parameters = inspect.Signature([_readable(parameter) for parameter in handler.parameters])
     place = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}"
-    return [path, "-" if prefix else methods, str(parameters), "WebSocket" if prefix else "HTTP", place]
+    return [path, allowed if protocol == "HTTP" else "-", str(parameters), protocol, place]
 
 
 def _main(arguments: Sequence[str]) -> int:
@@ -3224,8 +3245,8 @@ def _main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{arguments[1]} is no micropie.App\n")
         return 2
     rows = [["PATH", "METHODS", "PARAMETERS", "PROTOCOL", "SOURCE"]]
-    rows += [_describe("", *item) for item in sorted(getattr(app, "_App__routes").items()) if item[0] != "/index"]
-    rows += [_describe("ws_", *item) for item in sorted(getattr(app, "_App__socket_routes").items()) if item[0] != "/index"]
+    for protocol, table in (("HTTP", "_App__routes"), ("WebSocket", "_App__socket_routes")):
+        rows += [_describe(protocol, *item) for item in sorted(getattr(app, table).items()) if item[0] != "/index"]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         sys.stdout.write("  ".join(map(str.ljust, row, widths)).rstrip() + "\n")
@@ -3233,6 +3254,6 @@ def _main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":  # pragma: no cover
-    import micropie  # the app to look at is an instance of its App, not of this module's
+    from importlib import import_module
 
-    sys.exit(micropie._main(sys.argv[1:]))
+    sys.exit(import_module("micropie")._main(sys.argv[1:]))  # the app to look at is an instance of that module's App

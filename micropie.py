@@ -996,6 +996,11 @@ def _loaded_json(body: bytes) -> Any:
         raise _error(400, "Invalid JSON") from None
 
 
+def _texts(value: object) -> list[str]:
+    values = cast("list[object]", value) if isinstance(value, list) else [value]
+    return [item if isinstance(item, str) else _dump_json(item).decode() for item in values]
+
+
 class Request:
     """What a handler knows of its request: ``self.request``, or `current_request` outside of the App.
 
@@ -1072,9 +1077,10 @@ class Request:
         if self._form is None:
             self._form = {}
             if isinstance(self._json, dict):
-                for name, value in self._json.items():
-                    values = cast("list[object]", value) if isinstance(value, list) else [value]
-                    self._form[name] = [item if isinstance(item, str) else _dump_json(item).decode() for item in values]
+                try:
+                    self._form = {name: _texts(value) for name, value in self._json.items()}
+                except RecursionError:  # nested as deep as it could just be parsed
+                    raise _error(400, "Invalid JSON") from None
         return self._form
 
     @property

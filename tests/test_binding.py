@@ -881,6 +881,14 @@ class Incomparable:
         raise TypeError("not comparable")
 
 
+class UnresolvableAlias:
+    """What `type Alias = Elsewhere` makes in Python 3.12: it looks for the name only when asked."""
+
+    @property
+    def __value__(self):
+        raise NameError("name 'Elsewhere' is not defined")
+
+
 UNKNOWN = [
     Anything,
     complex,
@@ -891,6 +899,7 @@ UNKNOWN = [
     Any,
     Literal["1", "2"],
     NewType("Number", int),
+    UnresolvableAlias(),
     Union[int, str],  # noqa: UP007
     int | str | None,
     list[list[int]],
@@ -1165,6 +1174,7 @@ INSIDE = [
     Optional[FromSession],  # noqa: UP045
     Annotated[FromSession, "doc"],
     list[FromSession],
+    NewType("UserId", FromSession),
     # Linters move imports that only annotations need under `if TYPE_CHECKING:`, where they cannot be resolved.
     "Elsewhere.FromSession",
     "FromSession | Elsewhere",

@@ -1,0 +1,124 @@
+"""examples/streaming"""
+
+import csv
+import io
+import time
+
+import httpx
+import pytest
+
+from tests.examples.harness import EXAMPLES
+
+VIDEO = (EXAMPLES / "streaming" / "video.webm").read_bytes()
+POEM = (EXAMPLES / "streaming" / "poem.txt").read_text()
+SIZE = len(VIDEO)
+
+
+def test_poem_comes_line_by_line(client):
+    started = time.monotonic()
+    with client.stream("GET", "/poem?pause=0.1") as response:
+        times = [time.monotonic() - started for _ in response.iter_raw()]
+
+    assert len(times) == len(POEM.splitlines())
+    assert times[-1] - times[0] > 0.5
+
+
+@pytest.mark.parametrize("pause", ["-1", "3", "nan", "x"])
+def test_odd_pauses_are_refused(client, pause):
+    assert client.get(f"/poem?pause={pause}").status_code == 400
+
+
+def test_page_recites_the_poem(page):
+    page.goto("/")
+    page.get_by_role("button", name="Recite").click()
+    page.wait_for_function("document.querySelector('#poem').textContent.length > 10")
+    assert page.inner_text("#poem").count("\n") < 7, "it came all at once"
+    page.wait_for_function("!document.querySelector('#recite').disabled")
+
+    assert page.evaluate("document.querySelector('#poem').textContent") == POEM
+
+
+def test_export_is_whole(client):
+    rows = list(csv.DictReader(io.StringIO(client.get("/export").text)))
+
+    assert len(rows) == 100_000
+    assert rows[-1] == {"id": "100000", "customer": "Customer 300", "pie": "cherry", "euros": "5.0"}
+    assert "content-length" not in client.get("/export").headers
+
+
+def test_export_that_nobody_waits_for_is_ended(server, client):
+    for _ in range(50):  # more than there are threads
+        with httpx.Client(base_url=server.url) as leaving, leaving.stream("GET", "/export") as response:
+            next(response.iter_raw())
+
+    assert client.get("/export").text.count("\n") == 100_001
+
+
+def test_export_is_saved(page):
+    page.goto("/")
+    with page.expect_download() as download:
+        page.get_by_text("Save the orders").click()
+
+    assert download.value.suggested_filename == "orders.csv"
+
+
+def test_video_plays_and_jumps(page):
+    answers = []
+    page.on("response", lambda response: answers.append(response.status) if response.url.endswith("/video") else None)
+    page.goto("/")
+    page.wait_for_function("document.querySelector('video').readyState >= 1")
+    assert round(page.evaluate("document.querySelector('video').duration")) == 30
+    page.evaluate("document.querySelector('video').currentTime = 25")
+    page.wait_for_function("!document.querySelector('video').seeking")
+
+    assert page.evaluate("document.querySelector('video').currentTime") == 25
+    assert set(answers) == {206}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "start", "end"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=0-", 0, SIZE),
+        ("bytes=100-199", 100, 200),
+        (f"bytes={SIZE - 1}-", SIZE - 1, SIZE),
+        (f"bytes=5-{SIZE * 2}", 5, SIZE),
+        ("bytes=-1", SIZE - 1, SIZE),
+        (f"bytes=-{SIZE * 2}", 0, SIZE),
+    ],
+)
+def test_ranges(client, wanted, start, end):
+    answer = client.get("/video", headers={"range": wanted})
+
+    assert answer.status_code == 206
+    assert answer.content == VIDEO[start:end]
+    assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{SIZE}"
+
+
+@pytest.mark.parametrize(
+    "wanted", ["bytes=5-4", "bytes=0-1,3-4", "bytes=-", "bytes=a-b", "lines=0-1", "bytes=" + "9" * 99]
+)
+def test_what_is_no_range_is_ignored(client, wanted):
+    answer = client.get("/video", headers={"range": wanted})
+
+    assert (answer.status_code, answer.content) == (200, VIDEO)
+
+
+@pytest.mark.parametrize("wanted", [f"bytes={SIZE}-", "bytes=-0", "bytes=999999999999999999-"])
+def test_ranges_behind_the_end_are_refused(client, wanted):
+    answer = client.get("/video", headers={"range": wanted})
+
+    assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{SIZE}")
+
+
+def test_video_is_kept(client):
+    tag = client.get("/video").headers["etag"]
+
+    assert client.get("/video", headers={"if-none-match": tag}).status_code == 304
+    assert client.get("/video", headers={"range": "bytes=0-1", "if-range": tag}).status_code == 206
+    assert client.get("/video", headers={"range": "bytes=0-1", "if-range": '"other"'}).status_code == 200
+    assert client.head("/video").headers["content-length"] == str(SIZE)
+
+
+def test_page_looks_good(browsing):
+    browsing.check_look("/")

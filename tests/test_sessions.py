@@ -229,6 +229,19 @@ def test_an_id_that_nobody_issued_is_an_empty_session(session_id: str) -> None:
     assert "session_id" not in response.cookies
 
 
+def test_of_two_live_sessions_the_first_counts() -> None:
+    """A browser sends the cookie with the longer path first (RFC 6265 section 5.4)."""
+
+    async def main() -> None:
+        spy = Spy()
+        await spy.save("first", {"a": 1}, 60)
+        await spy.save("second", {"b": 2}, 60)
+        response = await get(Root(backend=spy), "/look", headers={"cookie": "session_id=first; session_id=second"})
+        assert response.json() == {"a": 1}
+
+    run(main())
+
+
 def test_an_empty_cookie_is_no_id() -> None:
     async def main() -> None:
         spy = Spy()

@@ -2115,9 +2115,7 @@ def _optional_kind(kind: _Kind) -> _Kind:
 
 def _kind_of(annotation: Any) -> _Kind:
     """Return what an annotation makes of a value; one that is unknown leaves it alone."""
-    named = getattr(annotation, "__supertype__", getattr(annotation, "__value__", None))  # NewType, type alias
-    if named is not None:
-        return _SESSION_KIND if _kind_of(named) is _SESSION_KIND else _ANY_KIND
+    annotation = getattr(annotation, "__supertype__", getattr(annotation, "__value__", annotation))  # NewType, type alias
     if isinstance(annotation, (str, typing.ForwardRef)):
         return _SESSION_KIND if "FromSession" in str(annotation) else _ANY_KIND
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)

@@ -876,9 +876,9 @@ def test_the_timeout_is_eight_hours_or_as_told() -> None:
 @pytest.mark.parametrize("target, alive", [("/look", True), ("/put?n={}", True), ("/blind", False)])
 def test_the_timeout_slides_with_every_request_that_looks(target: str, alive: bool) -> None:
     async def main() -> None:
-        browser = await signed_in(Root(session_timeout=0.2))
-        for number in range(4):
-            await asyncio.sleep(0.08)
+        browser = await signed_in(Root(session_timeout=0.8))
+        for number in range(3):
+            await asyncio.sleep(0.3)
             await browser.get(target.format(number))
         assert ((await session_of(browser)).get("user") == "ann") is alive
 
@@ -963,13 +963,13 @@ def test_no_request_sees_the_unfinished_changes_of_another() -> None:
 def test_in_memory_expires() -> None:
     async def main() -> None:
         backend = InMemorySessionBackend()
-        await backend.save("short", {"n": 1}, 0.03)
+        await backend.save("short", {"n": 1}, 0.3)
         await backend.save("long", {"n": 2}, 60)
-        await backend.save("touched", {"n": 3}, 0.03)
+        await backend.save("touched", {"n": 3}, 0.3)
         await backend.touch("touched", 60)
-        await backend.touch("long", 0.03)
+        await backend.touch("long", 0.3)
         assert [await backend.load(name) for name in ("short", "long", "touched")] == [{"n": 1}, {"n": 2}, {"n": 3}]
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.35)
         assert [await backend.load(name) for name in ("short", "long", "touched")] == [{}, {}, {"n": 3}]
 
     run(main())

@@ -1,0 +1,334 @@
+"""What a hostile client, an unlucky moment or a hasty signature must not achieve, one test for each way that worked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import tracemalloc
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Annotated, Any, NewType, Optional
+
+import pytest
+
+from micropie import (
+    App,
+    FromSession,
+    HttpMiddleware,
+    InMemorySessionBackend,
+    Request,
+    UploadedFile,
+    event_stream,
+)
+from tests.asgi import BOUNDARY, Browser, exchange, get, post, request, run
+
+MULTIPART = {"content-type": f"multipart/form-data; boundary={BOUNDARY}", "transfer-encoding": "chunked"}
+JSON = {"content-type": "application/json"}
+CHUNKED = {"transfer-encoding": "chunked"}
+UserId = NewType("UserId", FromSession)
+
+
+def head(disposition: str) -> bytes:
+    return f"--{BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode()
+
+
+# --- Time and memory ---------------------------------------------------------------------------------------------
+
+
+class Numbers(App):
+    async def real(self, x: float) -> str:
+        return "taken"
+
+    async def exact(self, x: Decimal) -> str:
+        return "taken"
+
+
+@pytest.mark.parametrize(
+    "text", ["1" * 60_000 + "z", "1" * 30_000 + "." + "1" * 30_000 + "z", "1." + "1" * 60_000 + "e"]
+)
+@pytest.mark.parametrize("name", ["real", "exact"])
+def test_a_long_text_that_is_no_number_is_refused_at_once(name: str, text: str) -> None:
+    async def main() -> list[int | None]:
+        found = [await get(app, f"/{name}", query=f"x={text}"), await post(app, f"/{name}", form={"x": text})]
+        return [response.status for response in found]
+
+    app = Numbers()
+    start = time.perf_counter()
+    assert run(main()) == [400, 400]
+    assert time.perf_counter() - start < 2.0
+
+
+class Readers(App):
+    async def body(self) -> str:
+        return str(len(await self.request.body()))
+
+    async def upload(self, file: UploadedFile) -> str:
+        return str(len(await file.read()))
+
+    async def field(self, text: str) -> str:
+        return str(len(text))
+
+
+@pytest.mark.parametrize("path", ["/body", "/upload", "/field"])
+def test_a_body_in_tiny_messages_takes_a_few_times_its_size(path: str) -> None:
+    """Hypercorn and Granian hand on each HTTP chunk as a message, and a chunk may be two bytes."""
+    size = 200_000
+    opening = b"" if path == "/body" else head('name="file"; filename="a"' if path == "/upload" else 'name="text"')
+    ending = b"" if path == "/body" else f"\r\n--{BOUNDARY}--\r\n".encode()
+    pieces = iter([opening, *(b"%02d" % (number % 100) for number in range(size // 2)), ending])
+    app = Readers()
+    answers: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        piece = next(pieces, None)
+        return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    async def main() -> int:
+        await get(app, "/body")  # what is imported and made at first use is not counted
+        announced = CHUNKED if path == "/body" else MULTIPART
+        headers = [(name.encode(), value.encode()) for name, value in announced.items()]
+        scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            await app(scope, receive, send)
+            return tracemalloc.get_traced_memory()[1] - before
+        finally:
+            tracemalloc.stop()
+
+    peak = run(main())
+    assert answers[-1]["body"] == b"%d" % size
+    assert peak < 8 * size
+
+
+# --- Clients that do not end their request -----------------------------------------------------------------------
+
+
+class Streams(App):
+    """An event stream and a generator that never end by themselves."""
+
+    def __init__(self) -> None:
+        super().__init__(body_timeout=0.5)
+        self.ended = asyncio.Event()
+
+    async def source(self) -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "x"
+                await asyncio.sleep(0.01)
+        finally:
+            self.ended.set()
+
+    async def events(self) -> Any:
+        return event_stream(self.source())
+
+    async def generator(self) -> Any:
+        return self.source()
+
+
+@pytest.mark.parametrize("first", [b"", b"x"])
+@pytest.mark.parametrize("path", ["/events", "/generator"])
+def test_a_client_that_leaves_with_its_request_unended_ends_the_stream(path: str, first: bytes) -> None:
+    """In HTTP/2 a body needs no header that announces it."""
+
+    async def main() -> None:
+        app = Streams()
+        async with exchange(app, "POST", path, scope={"http_version": "2"}) as ex:
+            await ex.send_body(first)
+            assert await ex.next_chunk() == b""
+            assert await ex.next_chunk()
+            await ex.disconnect()
+            async with asyncio.timeout(2.0):
+                await app.ended.wait()
+
+    run(main())
+
+
+class Patient(App):
+    """Reads with time-outs, again and again, and returns all that came."""
+
+    async def index(self, file: UploadedFile) -> list[Any]:
+        pieces: list[bytes] = []
+        while True:
+            try:
+                piece = await asyncio.wait_for(file["content"].get(), 0.02)
+            except TimeoutError:
+                continue
+            if piece is None:
+                return [b"".join(pieces).decode(), self.request.body_params, len(self.request.files)]
+            pieces.append(piece)
+
+
+@pytest.mark.parametrize("cut", [1, 20, 70, 110, 150, 190, 230, 270])
+def test_what_follows_a_file_never_becomes_its_content(cut: int) -> None:
+    """A reader that gives up waiting just where the rest of the form is taken in may ask again."""
+    file = head('name="file"; filename="a"') + b"hello"
+    rest = b"\r\n" + head('name="csrf"') + b"secret\r\n" + head('name="more"; filename="b"') + b"other\r\n"
+    rest += f"--{BOUNDARY}--\r\n".encode()
+
+    async def main() -> Any:
+        async with exchange(Patient(), "POST", "/", headers=MULTIPART) as ex:
+            await ex.send_body(file + rest[:cut])
+            await asyncio.sleep(0.1)
+            await ex.send_body(rest[cut:], more=False)
+            return (await ex.wait()).json()
+
+    assert run(main()) == ["hello", {"csrf": ["secret"]}, 2]
+
+
+class Opened:
+    """Something open that a handler returns, such as a file or the cursor of a database."""
+
+    closed = False
+
+    def __aiter__(self) -> Opened:
+        return self
+
+    async def __anext__(self) -> str:
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class Slow(HttpMiddleware):
+    async def before_request(self, request: Request) -> None:
+        return None
+
+    async def after_request(self, request: Request, status_code: int, response_body: Any, extra_headers: Any) -> None:
+        await asyncio.sleep(60)
+
+
+def test_a_stream_is_closed_when_the_request_is_cancelled_in_a_middleware() -> None:
+    opened = Opened()
+
+    class Root(App):
+        async def index(self) -> Any:
+            return opened
+
+    async def main() -> None:
+        app = Root()
+        app.middlewares.append(Slow())
+        async with exchange(app) as ex:
+            await asyncio.sleep(0.02)
+            ex.cancel()
+
+    run(main())
+    assert opened.closed
+
+
+# --- Sessions ----------------------------------------------------------------------------------------------------
+
+
+class Failing(InMemorySessionBackend):
+    """Takes no new session while `is_full`."""
+
+    is_full = False
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+        if self.is_full and data:
+            raise OSError("disk full")
+        await super().save(session_id, data, timeout)
+
+
+class Shop(App):
+    def __init__(self) -> None:
+        super().__init__(Failing())
+        self.gate = asyncio.Event()
+
+    async def seed(self) -> str:
+        self.request.session["cart"] = 1
+        return "seeded"
+
+    async def slow(self) -> str:
+        self.request.session["seen"] = True
+        await self.gate.wait()
+        return "slow"
+
+    async def login(self) -> str:
+        self.request.session["user"] = "ann"
+        self.request.regenerate_session()
+        return "welcome"
+
+    async def me(self) -> str:
+        return str(self.request.session)
+
+
+def test_a_request_from_before_the_login_does_not_end_the_new_session() -> None:
+    async def main() -> str:
+        app = Shop()
+        browser = Browser(app)
+        await browser.get("/seed")
+        slow = asyncio.create_task(browser.get("/slow"))
+        await asyncio.sleep(0.02)
+        await browser.get("/login")
+        app.gate.set()
+        await slow
+        return (await browser.get("/me")).text
+
+    assert run(main()) == "{'cart': 1, 'user': 'ann'}"
+
+
+def test_a_login_that_cannot_be_saved_leaves_the_old_session() -> None:
+    async def main() -> tuple[int | None, str]:
+        app = Shop()
+        browser = Browser(app)
+        await browser.get("/seed")
+        app.session_backend.is_full = True  # type: ignore[attr-defined]
+        response = await browser.get("/login")
+        app.session_backend.is_full = False  # type: ignore[attr-defined]
+        return response.status, (await browser.get("/me")).text
+
+    assert run(main()) == (500, "{'cart': 1}")
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Optional["FromSession"],
+        Annotated["FromSession", "who"],
+        "Optional['FromSession']",
+        "list['FromSession']",
+        UserId,
+    ],
+)
+def test_from_session_in_any_wrapping_takes_nothing_from_the_url(annotation: Any) -> None:
+    async def handler(self: Any, user_id: Any = None) -> str:
+        return str(user_id)
+
+    handler.__annotations__["user_id"] = annotation
+    app = type("Root", (App,), {"who": handler})()
+    assert run(get(app, "/who?user_id=evil")).text == "None"
+    assert run(get(app, "/who/evil")).status == 404
+
+
+# --- Logs --------------------------------------------------------------------------------------------------------
+
+
+def test_a_method_puts_no_line_and_no_escape_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    class Root(App):
+        async def index(self) -> str:
+            raise ValueError("no")
+
+    assert run(request(Root(), "GET\x1b[2J\nFORGED", "/")).status == 500
+    assert all(char.isprintable() for record in caplog.records for char in record.getMessage())
+
+
+@pytest.mark.parametrize("depth", [100, 400, 700, 900, 1000, 1020, 5000])
+def test_no_nesting_of_a_body_makes_a_handler_fail(depth: int) -> None:
+    """What is too deep for one of the encoders is 400 from the start."""
+
+    class Root(App):
+        async def echo(self) -> Any:
+            return self.request.get_json
+
+        async def text(self) -> str:
+            return self.request.form("a")  # type: ignore[no-any-return]
+
+    body = b'{"a":' + b"[" * depth + b"]" * depth + b"}"
+    for path in ("/echo", "/text"):
+        response = run(request(Root(), "POST", path, body=body, headers=JSON))
+        assert response.status == 400 or response.text.startswith("[[[" if path == "/text" else '{"a":[[[')

@@ -25,7 +25,7 @@ from tests.asgi import BOUNDARY, Browser, exchange, get, post, request, run
 MULTIPART = {"content-type": f"multipart/form-data; boundary={BOUNDARY}", "transfer-encoding": "chunked"}
 JSON = {"content-type": "application/json"}
 CHUNKED = {"transfer-encoding": "chunked"}
-UserId = NewType("UserId", FromSession)
+UserId = NewType("UserId", FromSession)  # type: ignore[valid-newtype]
 
 
 def head(disposition: str) -> bytes:

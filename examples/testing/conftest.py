@@ -1,0 +1,70 @@
+"""Fixtures to copy: a client in memory, an app that is started and stopped, and a real server."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+import pytest_asyncio
+import uvicorn
+
+from app import GuestBook
+from micropie import App
+
+
+@contextlib.asynccontextmanager
+async def started(app: App) -> AsyncIterator[None]:
+    """Run the startup handlers, and later the shutdown handlers, as a server does: httpx does not."""
+    to_app: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    from_app: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    lifespan = asyncio.create_task(app({"type": "lifespan", "asgi": {"version": "3.0"}}, to_app.get, from_app.put))
+    for event in ("startup", "shutdown"):
+        await to_app.put({"type": f"lifespan.{event}"})
+        answer = await from_app.get()
+        assert answer["type"] == f"lifespan.{event}.complete", answer
+        if event == "startup":
+            yield
+    await lifespan
+
+
+@pytest.fixture
+def app() -> GuestBook:
+    """Return an app of its own for each test: nothing that one test leaves is seen by the next."""
+    return GuestBook()
+
+
+@pytest_asyncio.fixture
+async def client(app: GuestBook) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield a client that calls the app in memory: no port, no process, and a debugger stops in the handler."""
+    transport = httpx.ASGITransport(app=app)
+    async with started(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        yield client
+
+
+class ThreadedServer(uvicorn.Server):
+    """A server beside the test, in a thread."""
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[str]:
+        """Serve on a port that is free, and stop at the end."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            thread = threading.Thread(target=self.run, kwargs={"sockets": [listener]})
+            thread.start()
+            while not self.started:
+                assert thread.is_alive(), "the server did not start"
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            self.should_exit = True
+            thread.join(timeout=10)
+
+
+@pytest.fixture
+def live_server(app: GuestBook) -> Iterator[str]:
+    """Yield the URL of a real server: for streams without an end, and for what only a network shows."""
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
+    with ThreadedServer(config).serving() as url:
+        yield url

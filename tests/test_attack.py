@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -138,7 +139,6 @@ def test_a_client_that_leaves_with_its_request_unended_ends_the_stream(path: str
         app = Streams()
         async with exchange(app, "POST", path, scope={"http_version": "2"}) as ex:
             await ex.send_body(first)
-            assert await ex.next_chunk() == b""
             assert await ex.next_chunk()
             await ex.disconnect()
             async with asyncio.timeout(2.0):
@@ -177,6 +177,45 @@ def test_what_follows_a_file_never_becomes_its_content(cut: int) -> None:
             return (await ex.wait()).json()
 
     assert run(main()) == ["hello", {"csrf": ["secret"]}, 2]
+
+
+class Impatient(App):
+    """Gives up waiting for the rest of a form, and answers, streams or fails."""
+
+    async def answer(self, file: UploadedFile) -> bytes:
+        pieces: list[bytes | None] = []
+        with contextlib.suppress(TimeoutError):
+            while pieces[-1:] != [None]:
+                pieces.append(await asyncio.wait_for(file["content"].get(), 0.05))
+        return b"".join(piece or b"" for piece in pieces)
+
+    async def stream(self, file: UploadedFile) -> AsyncIterator[bytes]:
+        yield await self.answer(file)
+        await asyncio.sleep(0.05)
+
+    async def fail(self, file: UploadedFile) -> None:
+        await self.answer(file)
+        raise ValueError("enough")
+
+
+@pytest.mark.parametrize("rest", ["good", "bad", "none", "left"])
+@pytest.mark.parametrize(("path", "status"), [("/answer", 200), ("/stream", 200), ("/fail", 500)])
+def test_a_handler_may_give_up_waiting_for_what_follows_a_file(path: str, status: int, rest: str) -> None:
+    """The driver sees to it that there are never two receive() at once, and no task is left over."""
+    file = head('name="file"; filename="a"') + b"hello\r\n" + head('name="csrf"') + b"se"
+    ending = f"cret\r\n--{BOUNDARY}--\r\n".encode()
+
+    async def main() -> int | None:
+        async with exchange(Impatient(body_timeout=0.3), "POST", path, headers=MULTIPART) as ex:
+            await ex.send_body(file)
+            await asyncio.sleep(0.1)
+            if rest == "left":
+                await ex.disconnect()
+            elif rest != "none":
+                await ex.send_body(ending if rest == "good" else b"bad", more=False)
+            return (await ex.wait()).status
+
+    assert run(main()) in (status, None if rest == "left" else status)
 
 
 class Opened:

@@ -131,12 +131,14 @@ def _answers(server: subprocess.Popen[bytes], port: int, seconds: float) -> bool
 
 def stop(server: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
     """End a server and all that it has started, as a supervisor does: by a wish first."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError):
+        for number in (signal.SIGTERM, signal.SIGKILL):
             os.killpg(server.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            server.wait(seconds)
-            return
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                server.poll()
+                os.killpg(server.pid, 0)  # raises when the last one is gone
+                time.sleep(0.02)
 
 
 def try_blocks(texts: list[str], port: int, folder: Path, more: Mapping[str, str]) -> None:

@@ -1,0 +1,90 @@
+"""examples/wsgi"""
+
+import re
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from tests.examples import harness
+from tests.readme_blocks import environment
+
+GUNICORN = "gunicorn --bind 127.0.0.1:8000 --threads 8 wsgi:application"
+UWSGI = (
+    "uwsgi --http11-socket 127.0.0.1:8000 --module wsgi --master --lazy-apps --enable-threads --threads 8"
+    " --die-on-term --skip-atexit-teardown"
+)
+
+
+@pytest.fixture(scope="module", params=[GUNICORN, UWSGI], ids=["gunicorn", "uwsgi"])
+def wsgi_server(request, tmp_path_factory, measure):
+    folder = harness.copied("wsgi", tmp_path_factory.mktemp("wsgi"))
+    line = f"{request.param} > server.log 2>&1"
+    with harness.running(line, folder, measure) as server:
+        yield server
+    if request.param is GUNICORN:
+        assert "The shop is closed." in (folder / "server.log").read_text()
+
+
+@pytest.fixture
+def wsgi_client(wsgi_server):
+    with httpx.Client(base_url=wsgi_server.url, timeout=10) as opened:
+        yield opened
+
+
+def test_startup_handlers_have_run(wsgi_client):
+    assert re.fullmatch(
+        r"Served by (gunicorn/.+|a WSGI server), open for \d+ s, visit \d+\.\n", wsgi_client.get("/").text
+    )
+
+
+def test_sessions_are_kept(wsgi_client):
+    assert [wsgi_client.get("/").text.split()[-1] for _ in range(3)] == ["1.", "2.", "3."]
+
+
+def test_arguments_and_bodies_arrive(wsgi_client):
+    assert wsgi_client.get("/greet/Z%C3%B6e").json() == {"hello": "Zöe"}
+    assert wsgi_client.post("/greet", data={"name": "Bob"}).json() == {"hello": "Bob"}
+    assert wsgi_client.post("/greet", json={"name": "Bob"}).json() == {"hello": "Bob"}
+    assert wsgi_client.get("/nothing").status_code == 404
+    assert wsgi_client.head("/greet").headers["content-length"] == "17"
+
+
+def test_streams_come_bit_by_bit(wsgi_client):
+    started = time.monotonic()
+    with wsgi_client.stream("GET", "/count") as response:
+        first = next(response.iter_lines())
+        after = time.monotonic() - started
+
+    assert first == "1"
+    assert after < 0.29
+
+
+def test_requests_do_not_wait_for_each_other(wsgi_server, wsgi_client):
+    with wsgi_client.stream("GET", "/count"):
+        assert httpx.get(f"{wsgi_server.url}/greet").json() == {"hello": "world"}
+
+
+def test_app_that_cannot_start_is_not_served(tmp_path, measure):
+    folder = harness.copied("wsgi", tmp_path)
+    app = folder / "app.py"
+    app.write_text(app.read_text().replace("self._opened = time.monotonic()", "raise OSError('no shop')"))
+
+    tried = subprocess.run(
+        [sys.executable, "-c", "import wsgi"],
+        cwd=folder,
+        env=environment(measure),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert tried.returncode != 0
+    assert tried.stderr.endswith("OSError: no shop\n")
+
+
+def test_under_an_asgi_server(client):
+    assert client.get("/").text.startswith("Served by an ASGI server, open for")
+    assert client.get("/count").text == "1\n2\n3\n"

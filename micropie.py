@@ -40,7 +40,7 @@ import urllib.parse
 import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, NamedTuple, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, NamedTuple, TypeVar, cast
 
 __version__ = "0.1.0"
 
@@ -202,17 +202,13 @@ def _finite(text: str) -> float:
     return number
 
 
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not JSON")
-
-
 @functools.cache
 def _json() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
     """Return what the standard library encodes and decodes with, as strictly as orjson."""
     import json
 
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_default)
-    return encoder.encode, json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant).decode
+    return encoder.encode, json.JSONDecoder(parse_float=_finite, parse_constant=_finite).decode
 
 
 def _dump_json(value: Any) -> bytes:
@@ -233,6 +229,7 @@ def _dump_json(value: Any) -> bytes:
 # orjson makes a float of an integer that has no place in 64 bits: 19 digits in a row are left to json.
 _ZERO_DIGITS: Final = bytes(48 if chr(byte).isdigit() and byte < 128 else 32 for byte in range(256))
 _MANY_DIGITS: Final = b"0" * 19
+_MAX_DEPTH: Final = 254  # of nested arrays and objects: orjson's own limit for what it says
 
 
 def _load_json(body: bytes) -> Any:
@@ -240,14 +237,30 @@ def _load_json(body: bytes) -> Any:
     orjson = _orjson()
     try:
         if orjson is not None and _MANY_DIGITS not in body.translate(_ZERO_DIGITS):
-            return orjson.loads(body)
+            value = orjson.loads(body)
+            if body.count(b"[") + body.count(b"{") > _MAX_DEPTH:
+                orjson.dumps(value)  # what is nested too deeply to be said again is refused
+            return value
         encode, decode = _json()
         value = decode(body.decode())
         if b"\\ud" in body.lower():
             encode(value).encode()  # fails on a lone surrogate, as orjson does
+        if _is_too_deep(value):
+            raise ValueError("nested too deeply")
         return value
-    except RecursionError as error:
+    except (RecursionError, TypeError) as error:
         raise ValueError("nested too deeply") from error
+
+
+def _is_too_deep(value: Any) -> bool:
+    """Whether containers stand in one another more deeply than orjson can say them."""
+    depth = 0
+    level: list[Any] = [value] if isinstance(value, (dict, list)) else []
+    while level and depth <= _MAX_DEPTH:
+        depth += 1
+        items: list[Any] = [item for one in level for item in (one.values() if hasattr(one, "values") else one)]
+        level = [item for item in items if isinstance(item, (dict, list))]
+    return depth > _MAX_DEPTH
 
 
 # --- Worker threads -------------------------------------------------------------------------------
@@ -336,28 +349,28 @@ class InMemorySessionBackend(SessionBackend):
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         """Keep a copy of the data for `timeout` seconds from now; saving ``{}`` deletes the session."""
-        now = time.monotonic()
-        self._expire(now)
         self._remove(session_id)
-        if data:
-            self._queues.setdefault(timeout, OrderedDict())[session_id] = (now + timeout, _copied(data))
+        self._keep(session_id, _copied(data), timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire `timeout` seconds from now."""
+        self._keep(session_id, self._remove(session_id), timeout)
+
+    def _keep(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+        if data:
+            queue = self._queues.setdefault(timeout, OrderedDict())
+            queue[session_id] = (time.monotonic() + timeout, data)
+
+    def _remove(self, session_id: str) -> dict[str, Any]:
         now = time.monotonic()
         self._expire(now)
-        entry = self._remove(session_id)
-        if entry is not None and now < entry[0]:
-            self._queues.setdefault(timeout, OrderedDict())[session_id] = (now + timeout, entry[1])
-
-    def _remove(self, session_id: str) -> tuple[float, dict[str, Any]] | None:
         for timeout, queue in self._queues.items():
             if session_id in queue:
-                entry = queue.pop(session_id)
+                expiry, data = queue.pop(session_id)
                 if not queue:
                     del self._queues[timeout]
-                return entry
-        return None
+                return data if now < expiry else {}
+        return {}
 
     def _expire(self, now: float) -> None:
         for timeout, queue in list(self._queues.items()):
@@ -455,8 +468,8 @@ class _BodyReader:
     """The one owner of ``receive()``: counts, limits and times what the client sends, and listens for its leaving."""
 
     __slots__ = (
-        "_error", "_free", "_peeked", "_receive", "announced", "ended", "expects_continue", "gone", "kept", "length", "limit",
-        "size", "started", "timeout",
+        "_error", "_free", "_peeked", "_pieces", "_receive", "announced", "ended", "expects_continue", "gone", "kept",
+        "length", "limit", "size", "started", "timeout",
     )  # fmt: skip
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
@@ -469,6 +482,7 @@ class _BodyReader:
         self.size = 0  # bytes received so far
         self.kept: bytes | None = None  # the whole body, once it was read
         self._peeked = b""
+        self._pieces: bytearray | None = None
         self._error: HTTPError | None = None
         self._free: asyncio.Event | None = None  # set when nobody else is to receive any more
 
@@ -513,12 +527,7 @@ class _BodyReader:
         return self._error
 
     async def chunk(self) -> bytes:
-        """Return the next piece of the body, ``b""`` at its end.
-
-        Raises:
-            HTTPError: 413 past the limit, 408 when nothing came for `timeout` seconds.
-            ConnectionClosed: The client left in the middle of the body.
-        """
+        """Return the next piece of the body, ``b""`` at its end; 413 past the limit, 408 when nothing came in time."""
         if self._error is not None:
             raise self._error
         piece, self._peeked = self._peeked, b""
@@ -536,16 +545,17 @@ class _BodyReader:
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
         if self.kept is None:
-            if self.size and not self._peeked and self._error is None and not self.gone:
+            if self._pieces is None and self.size and not self._peeked and self._error is None and not self.gone:
                 raise RuntimeError("the body was read already, as a stream or as a multipart form")
             first = await (self.chunk() if self.started or self.ended else self._message())
-            if self.ended:
+            if self.ended and self._pieces is None:
                 self.kept = first
                 return first
-            pieces = [first]
+            pieces = self._pieces = self._pieces or bytearray()  # kept here: who gives up waiting may ask again
+            pieces += first
             while piece := await self.chunk():
-                pieces.append(piece)
-            self.kept = b"".join(pieces)
+                pieces += piece
+            self.kept = bytes(pieces)
         return self.kept
 
     def replay(self) -> None:
@@ -562,7 +572,7 @@ class _BodyReader:
         return piece
 
     async def drain(self) -> None:
-        """Read and drop what is left of an announced body: some clients look for the answer only after they sent it all."""
+        """Read and drop what is left of an announced body: some clients look for an answer only then."""
         if not self.announced or (self.expects_continue and not self.started):
             return
         last = self.size + _DRAIN_SIZE
@@ -573,7 +583,7 @@ class _BodyReader:
                     await self._message()
 
     async def peek(self) -> None:
-        """Take the first message where no body was announced: there is none in HTTP/1.1, so the client can be listened for."""
+        """Take the first message where no body was announced. HTTP/1.1 has none there, so its leaving can be seen."""
         if not self.started and not self.announced and not self.ended:
             self._peeked = await self._message()
             self.started = False  # for all the others
@@ -670,13 +680,9 @@ class UploadedFile(dict[str, Any]):
     """
 
     def __init__(
-        self,
-        filename: str,
-        content_type: str = "application/octet-stream",
-        content: asyncio.Queue[bytes | None] | None = None,
-        *,
-        file: BinaryIO | None = None,
-    ) -> None:
+        self, filename: str, content_type: str = "application/octet-stream",
+        content: asyncio.Queue[bytes | None] | None = None, *, file: BinaryIO | None = None,
+    ) -> None:  # fmt: skip
         queue = content if content is not None else _Chunks(self._read_spooled)
         super().__init__(filename=_safe_filename(filename), content_type=content_type, content=queue)
         self.raw_filename = filename
@@ -724,13 +730,11 @@ class UploadedFile(dict[str, Any]):
             HTTPError: 413, the file is larger than `limit`.
             ConnectionClosed: The client left before the file was whole.
         """
-        pieces: list[bytes] = []
-        size = 0
+        content = bytearray()
         async for piece in self:
-            size += len(piece)
-            _check_size(size, limit)
-            pieces.append(piece)
-        return b"".join(pieces)
+            content += piece
+            _check_size(len(content), limit)
+        return bytes(content)
 
     async def save(self, path: str | os.PathLike[str], limit: int | None = None) -> None:
         """Write the content to a file, which appears only when it is whole: a failure leaves nothing behind.
@@ -803,11 +807,9 @@ class _MultipartForm:
             raise RuntimeError('uploads need the package multipart: pip install "micropie[standard]"') from error
         self._errors = multipart
         self._parser: Any = multipart.PushMultipartParser(
-            boundary,
-            max_header_size=_MAX_PART_HEADER_SIZE,
-            max_header_count=_MAX_PART_HEADERS,
+            boundary, max_header_size=_MAX_PART_HEADER_SIZE, max_header_count=_MAX_PART_HEADERS,
             max_segment_count=_MAX_FIELDS,
-        )
+        )  # fmt: skip
         self._chunk = chunk
         self._settings = settings
         self._kept = 0  # bytes that went into memory or to disk
@@ -833,7 +835,7 @@ class _MultipartForm:
         except self._errors.MultipartError:
             raise _error(400, "Malformed multipart body") from None
 
-    async def run(self, streams: Callable[[str], bool]) -> bool:
+    async def run(self, streams: Callable[[str], bool] = lambda name: False) -> bool:
         """Take in parts, until the end or (True) until a file begins of which `streams` says that its handler waits."""
         while segment := await self._event():
             name, filename, content_type = _part_head(segment)
@@ -858,15 +860,13 @@ class _MultipartForm:
         _check_size(self._kept, self._settings.max_body_size)
 
     async def _take_field(self, name: str) -> None:
-        pieces: list[bytes] = []
-        size = 0
+        content = bytearray()
         while (piece := await self._event()) is not None:
-            size += len(piece)
+            content += piece
             self._keep(piece)
-            _check_size(size, self._settings.max_form_field_size)
-            pieces.append(piece)
+            _check_size(len(content), self._settings.max_form_field_size)
         try:
-            self.fields.setdefault(name, []).append(b"".join(pieces).decode())
+            self.fields.setdefault(name, []).append(content.decode())
         except UnicodeDecodeError:
             raise _error(400, "A form field is not UTF-8") from None
 
@@ -891,19 +891,23 @@ class _MultipartForm:
         store.seek(0)
         return store
 
+    async def stop(self) -> None:
+        """Give up what follows a file, where the handler has not waited for it."""
+        if self.tail is not None:
+            self.tail.cancel()
+            await asyncio.wait([self.tail])
+            if not self.tail.cancelled():
+                self.tail.exception()  # nobody asked for it
+
     async def _pull(self) -> bytes | None:
         """Return the next piece of the file that streams; after its end, first take in the rest of the form."""
         if self.tail is None:
             piece: bytes | None = await self._event()
             if piece is not None:
                 return piece
-            self.tail = asyncio.ensure_future(self.run(_no_stream))
+            self.tail = asyncio.ensure_future(self.run())
         await asyncio.shield(self.tail)  # who gives up waiting may ask again, and nothing is lost
         return None
-
-
-def _no_stream(name: str) -> bool:
-    return False
 
 
 # --- Request --------------------------------------------------------------------------------------
@@ -936,11 +940,7 @@ def _parse_cookies(header: str) -> dict[str, str]:
 
 
 def _parse_pairs(data: bytes) -> dict[str, list[str]]:
-    """Parse a query string or a urlencoded form; bytes that are no UTF-8 become U+FFFD, blank values count.
-
-    Raises:
-        HTTPError: 413, more than 1,000 fields, empty ones included.
-    """
+    """Parse a query string or a urlencoded form; bytes that are no UTF-8 become U+FFFD, blank values count."""
     pairs: dict[str, list[str]] = {}
     if not data:
         return pairs
@@ -1179,7 +1179,7 @@ class Request:
         return self._reader
 
     def _note_headers(self, found: list[tuple[bytes, bytes]]) -> None:
-        """Take note of the cookie, and of the announced body: its length and its media type (RFC 9110 section 8.3.1)."""
+        """Note the cookie, and the body that is announced: its length and its media type (RFC 9110 section 8.3.1)."""
         reader: _BodyReader | None = None
         content_type = b""
         for name, value in found:
@@ -1391,6 +1391,13 @@ async def _accept_headers(session_id: str | None) -> list[tuple[bytes, bytes]]:
     return list(_encoded_headers([set_cookie("session_id", session_id)])) if session_id is not None else []
 
 
+def _is_closed(error: BaseException) -> bool:
+    """Whether an exception says that a connection is closed, and nothing else; a task group says it for its tasks."""
+    if isinstance(error, ExceptionGroup):
+        return cast("ExceptionGroup[Exception]", error).split(ConnectionClosed)[1] is None
+    return isinstance(error, ConnectionClosed)
+
+
 def _close_message(code: int, reason: str | None) -> _Message:
     cut = (reason or "").encode("utf-8", "replace")[:123].decode("utf-8", "ignore")  # RFC 6455 section 5.5
     return {"type": "websocket.close", "code": code, "reason": cut}
@@ -1484,16 +1491,9 @@ _LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"  # what RFC 3986 lets stand, and the per
 
 
 def set_cookie(
-    name: str,
-    value: str,
-    *,
-    max_age: int | None = None,
-    path: str | None = "/",
-    domain: str | None = None,
-    secure: bool = True,
-    httponly: bool = True,
-    samesite: str | None = "Lax",
-) -> tuple[str, str]:
+    name: str, value: str, *, max_age: int | None = None, path: str | None = "/", domain: str | None = None,
+    secure: bool = True, httponly: bool = True, samesite: str | None = "Lax",
+) -> tuple[str, str]:  # fmt: skip
     """Return the header pair that sets a cookie (RFC 6265 section 4.1).
 
     Args:
@@ -1540,14 +1540,9 @@ def _check_cookie_rules(name: str, path: str | None, domain: str | None, secure:
 
 
 def delete_cookie(
-    name: str,
-    *,
-    path: str | None = "/",
-    domain: str | None = None,
-    secure: bool = True,
-    httponly: bool = True,
+    name: str, *, path: str | None = "/", domain: str | None = None, secure: bool = True, httponly: bool = True,
     samesite: str | None = "Lax",
-) -> tuple[str, str]:
+) -> tuple[str, str]:  # fmt: skip
     """Return the header pair that deletes a cookie; the path and the domain must be those it was set with.
 
     Raises:
@@ -1834,7 +1829,7 @@ async def _close(source: Any) -> None:
 
 
 async def _unread(chunks: AsyncIterator[Any], reader: _BodyReader) -> AsyncIterator[Any]:
-    """Leave a body that a stream has not begun to read by its first chunk to the listener, who could not begin before."""
+    """Leave a body that a stream has not begun to read by its first chunk to the listener, who has to wait for it."""
     try:
         async for item in chunks:
             if not reader.started:
@@ -1851,17 +1846,11 @@ async def _discard(body: Any) -> None:
 
 
 class _Stream:
-    """Sends one stream, in the request's own task; the helpers only listen for the client's leaving and send pings.
-
-    Args:
-        send: The ASGI send callable.
-        reader: Tells when the client leaves.
-        start: The message with the headers.
-        body: What is streamed.
-    """
+    """Sends one stream, in the request's own task; the helpers only listen for the client's leaving and send pings."""
 
     __slots__ = (
-        "_busy", "_chunks", "_encode", "_gone", "_last", "_listener", "_loop", "_ping", "_pinger", "_reader", "_send", "_start", "_task", "_timer",
+        "_busy", "_chunks", "_encode", "_gone", "_last", "_listener", "_loop", "_ping", "_pinger", "_reader", "_send",
+        "_start", "_task", "_timer",
     )  # fmt: skip
 
     def __init__(self, send: _Send, reader: _BodyReader, start: _Message, body: Any) -> None:
@@ -2115,7 +2104,12 @@ def _optional_kind(kind: _Kind) -> _Kind:
 
 def _kind_of(annotation: Any) -> _Kind:
     """Return what an annotation makes of a value; one that is unknown leaves it alone."""
-    annotation = getattr(annotation, "__supertype__", getattr(annotation, "__value__", annotation))  # NewType, type alias
+    try:
+        named = getattr(annotation, "__supertype__", None) or getattr(annotation, "__value__", None)
+    except Exception:  # an alias of what is not there
+        return _ANY_KIND
+    if named is not None:  # a NewType, or an alias of Python 3.12
+        return _SESSION_KIND if _kind_of(named) is _SESSION_KIND else _ANY_KIND
     if isinstance(annotation, (str, typing.ForwardRef)):
         return _SESSION_KIND if "FromSession" in str(annotation) else _ANY_KIND
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
@@ -2211,7 +2205,7 @@ class _Parameter:
         if isinstance(body, dict):
             if self.name not in body:
                 return _ABSENT
-            value = typing.cast("dict[str, Any]", body)[self.name]
+            value = body[self.name]
             try:
                 return value if self.kind.json is None else self.kind.json(value)
             except Exception:  # an Enum's _missing_ may raise anything
@@ -2250,18 +2244,16 @@ class _Parameter:
 
     def takes_file(self) -> bool:
         """Whether its value can be one uploaded file."""
-        return self.kind.source != "session" and not self.kind.many and self.kind.text is None and self.kind.json is None
+        kind = self.kind
+        return kind.source != "session" and not kind.many and kind.text is None and kind.json is None
 
 
 class _Binder:
-    """How a handler gets its arguments, worked out once: path, query, body, uploads, session, default.
+    """How a handler gets its arguments, worked out once; the framework itself passes the `leading` ones first."""
 
-    Args:
-        function: The handler, bound to its App where it is a method.
-        leading: How many arguments the framework itself passes first: 1 for a WebSocket.
-    """
-
-    __slots__ = ("_finders", "_keywords", "_positional", "_rest", "_simple", "_star", "_taken", "direct", "may_stream", "takes")
+    __slots__ = (
+        "_finders", "_keywords", "_positional", "_rest", "_simple", "_star", "_taken", "direct", "may_stream", "takes",
+    )  # fmt: skip
 
     def __init__(self, function: Callable[..., Any], leading: int) -> None:
         self._positional: list[_Parameter] = []
@@ -2289,11 +2281,7 @@ class _Binder:
         self.may_stream = not self._rest and any(one.takes_file() for one in self._positional + self._keywords)
 
     def bind(self, request: Request) -> tuple[Sequence[Any], dict[str, Any]]:
-        """Return the positional and the keyword arguments.
-
-        Raises:
-            HTTPError: 404 for too many segments or one that does not convert; 400, 401 as `_Parameter` says.
-        """
+        """Return the positional and the keyword arguments; 404 for too many segments or one that does not convert."""
         segments: Sequence[Any] = request.path_params
         arguments: list[Any] = []
         if not segments and self._simple:
@@ -2401,11 +2389,6 @@ class _Handler:
                 self.direct = self._binder.direct
         return self._binder
 
-    @property
-    def parameters(self) -> list[inspect.Parameter]:
-        """What a client's values bind to."""
-        return _signature(self.function, self._leading)
-
     async def _run(self, /, *arguments: Any, **keywords: Any) -> Any:
         """Call what is no coroutine function; a plain function runs in a worker thread, in a copy of the context."""
         if not self.is_plain or inspect.isgeneratorfunction(self.function):
@@ -2474,14 +2457,7 @@ def _repeats_root(path: str, root: str) -> bool:
 
 
 def _segments(scope: _Scope) -> list[str]:
-    """Split a path that takes care: one below a root path, one that is not ASCII, one with an encoded slash.
-
-    Returns:
-        What stands before the first slash, and the segments after it.
-
-    Raises:
-        HTTPError: 400, the path is not UTF-8.
-    """
+    """Split a path that takes care: one below a root path, one that is not ASCII, one with an encoded slash."""
     path: str = scope["path"]
     raw = (scope.get("raw_path") or b"").partition(b"?")[0]
     try:
@@ -2526,7 +2502,7 @@ _LOOPBACK: Final = r"(?i:(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?
 
 # --- App ------------------------------------------------------------------------------------------
 
-# Names that a handler must not take: the App needs them. Each one is a URL that users cannot have: there will be no more.
+# Names that a handler must not take: the App needs them. Each is a URL that users cannot have: there will be no more.
 _RESERVED = frozenset({
     "env", "middlewares", "mounts", "request", "session_backend", "shutdown_handlers", "startup_handlers",
     "ws_middlewares", "_started",
@@ -2565,19 +2541,12 @@ class App:
     __debug = False
 
     def __init__(
-        self,
-        session_backend: SessionBackend | None = None,
-        *,
-        debug: bool = False,
-        session_timeout: float = SESSION_TIMEOUT,
-        session_cookie_secure: bool | None = None,
-        session_cookie_path: str | None = None,
-        allowed_origins: Iterable[str] = (),
-        max_body_size: int | None = 16 * 2**20,
-        max_upload_size: int | None = 16 * 2**20,
-        max_form_field_size: int | None = 2**20,
-        body_timeout: float | None = 30.0,
-    ) -> None:
+        self, session_backend: SessionBackend | None = None, *, debug: bool = False,
+        session_timeout: float = SESSION_TIMEOUT, session_cookie_secure: bool | None = None,
+        session_cookie_path: str | None = None, allowed_origins: Iterable[str] = (),
+        max_body_size: int | None = 16 * 2**20, max_upload_size: int | None = 16 * 2**20,
+        max_form_field_size: int | None = 2**20, body_timeout: float | None = 30.0,
+    ) -> None:  # fmt: skip
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
         self.middlewares: list[HttpMiddleware] = []
@@ -2596,15 +2565,10 @@ class App:
         self.__routes = type(self).__routes  # found faster here, at every request
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Work out the route tables of a subclass.
-
-        Raises:
-            TypeError: A handler has one of the names that the App needs.
-        """
+        """Work out the route tables of a subclass."""
         super().__init_subclass__(**kwargs)
-        cls.__functions = {
-            name: handler for name, handler in _handlers(cls, is_socket=False).items() if not name.startswith("ws_")
-        }
+        functions = _handlers(cls, is_socket=False)
+        cls.__functions = {name: handler for name, handler in functions.items() if not name.startswith("ws_")}
         cls.__socket_functions = _handlers(cls, is_socket=True)
         for name in _RESERVED & cls.__socket_functions.keys():
             raise TypeError(f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own")
@@ -2627,7 +2591,7 @@ class App:
 
     @functools.cached_property
     def env(self) -> Any:
-        """The jinja2 environment, made at first use; the templates are those beside the App's module and ``./templates``.
+        """The jinja2 environment, made at first use: templates beside the App's module, then ``./templates``.
 
         Raises:
             RuntimeError: jinja2 is not installed.
@@ -2710,7 +2674,7 @@ class App:
     def __open(self, request: Request, routes: dict[str, _Handler]) -> bool:
         """Find the handler, and look through the headers; return whether there is a session or a body to load."""
         scope = request.scope
-        handler = routes.get(scope["path"])  # most often a handler without arguments, or one that takes them from elsewhere
+        handler = routes.get(scope["path"])  # most often a handler without path parameters
         if handler is None or scope.get("root_path") or self.mounts:
             handler = self.__find(request, routes)
         request._handler = handler
@@ -2759,9 +2723,10 @@ class App:
         prefix = max(prefixes, key=len)
         root = _root(scope)
         child = {**scope, "root_path": root + prefix.rstrip("/")}
-        if root and not _repeats_root(scope["path"], root):  # the path of a scope includes the root path (ASGI HTTP 2.1)
+        if root and not _repeats_root(scope["path"], root):  # in a scope the path includes it (ASGI HTTP)
             child["path"] = root + scope["path"]
-            child["raw_path"] = urllib.parse.quote(root).encode() + (scope.get("raw_path") or b"")
+            if raw_path := scope.get("raw_path"):
+                child["raw_path"] = urllib.parse.quote(root).encode() + raw_path
         return self.mounts[prefix], child
 
     async def __load(self, request: Request) -> None:
@@ -2805,9 +2770,8 @@ class App:
 
     def __choose(self, request: Request, functions: dict[str, _Handler]) -> None:
         """Let a middleware have put another handler in place of the one that the path names."""
-        name = request._chosen
-        if name is not _ABSENT:
-            request._handler = functions.get(name) if name is not None else None
+        if request._chosen is not _ABSENT:
+            request._handler = functions.get(request._chosen or "")
 
     def __call(self, request: Request) -> Awaitable[Any]:
         """Bind the handler's arguments and call it: what it returns is to be awaited."""
@@ -2848,15 +2812,15 @@ class App:
     async def __after(self, request: Request, response: _Response, passed: Sequence[HttpMiddleware]) -> _Response:
         for middleware in tuple(reversed(passed)):
             status, body, _, _ = response
+            if _is_streamed(body):  # to be closed at the end, whatever happens: another body may read from it
+                request._leftovers = [*(request._leftovers or ()), body]
+                request._body_reader()
             try:
                 headers = _header_list(response)
                 result = await middleware.after_request(request, status, body, headers)
                 response = _changed(response, _checked_dict(result, _RESPONSE_KEYS, middleware) or {}, headers)
             except BaseException as error:
                 response = self.__failed(request, error)
-            if response[1] is not body and _is_streamed(body):  # the new body may read from it
-                request._leftovers = [*(request._leftovers or ()), body]
-                request._body_reader()
         return response
 
     async def __finish_session(self, request: Request, session: _Session, response: _Response) -> _Response:
@@ -2926,6 +2890,8 @@ class App:
                 return stream
             await _close(stream._chunks)
         if reader is not None:
+            if request._multipart is not None:
+                await request._multipart.stop()
             if reader.gone:
                 return None
             if not reader.ended:
@@ -2943,9 +2909,7 @@ class App:
             await _discard(body)
         form = request._multipart
         if form is not None:
-            if form.tail is not None:
-                form.tail.cancel()
-                await asyncio.wait([form.tail])
+            await form.stop()
             for file in form.on_disk:
                 await _in_thread(file.close)
 
@@ -3076,7 +3040,7 @@ class App:
         """Return the close code for what went wrong; let pass what is not an error of this connection."""
         if isinstance(error, HTTPError):
             return 1011 if socket.accepted else 1008
-        if isinstance(error, ConnectionClosed) and socket._over is not None:
+        if socket._over is not None and _is_closed(error):
             return 1000
         if not _is_stray(error):
             raise error
@@ -3090,36 +3054,20 @@ class App:
     # Lifespan
 
     async def _asgi_app_lifespan(self, receive: _Receive, send: _Send) -> None:
-        while True:
+        """Run the startup handlers up to the first that fails; all shutdown handlers, the mounted apps' first."""
+        kind, failures = "", list[str]()
+        while kind != "shutdown" and not failures:
             kind = (await receive())["type"].rpartition(".")[2]
-            failure = await (self.__start_up() if kind == "startup" else self.__shut_down())
-            if failure is None:
-                await send({"type": f"lifespan.{kind}.complete"})
+            starts = kind == "startup"
+            for app in self.__family() if starts else reversed(self.__family()):
+                for handler in app.startup_handlers if starts else app.shutdown_handlers:
+                    if not (starts and failures):
+                        failures += await _run_hook(handler)
+                app._started = starts and not failures
+            if failures:
+                await send({"type": f"lifespan.{kind}.failed", "message": "; ".join(failures)})
             else:
-                await send({"type": f"lifespan.{kind}.failed", "message": failure})
-            if failure is not None or kind == "shutdown":
-                return
-
-    async def __start_up(self) -> str | None:
-        """Run the startup handlers up to the first that fails; return what is wrong with it."""
-        for app in self.__family():
-            for handler in app.startup_handlers:
-                failure = await _run_hook(handler)
-                if failure is not None:
-                    return failure
-            app._started = True
-        return None
-
-    async def __shut_down(self) -> str | None:
-        """Run all shutdown handlers, the mounted apps' first; return what is wrong with those that fail."""
-        failures: list[str] = []
-        for app in reversed(self.__family()):
-            for handler in app.shutdown_handlers:
-                failure = await _run_hook(handler)
-                if failure is not None:
-                    failures.append(failure)
-            app._started = False
-        return "; ".join(failures) or None
+                await send({"type": f"lifespan.{kind}.complete"})
 
     def __family(self) -> list[App]:
         """Return this app and the MicroPie apps mounted below it, each once."""
@@ -3155,7 +3103,8 @@ class App:
         Raises:
             RuntimeError: jinja2 is not installed.
         """
-        return typing.cast(str, await self.env.get_template(name).render_async(context))
+        text: str = await self.env.get_template(name).render_async(context)
+        return text
 
     def _parse_cookies(self, cookie_header: str) -> dict[str, str]:
         """Parse a Cookie header; of cookies with the same name the first counts."""
@@ -3177,7 +3126,7 @@ class App:
             HTTPError: 400 malformed, 413 over a limit.
         """
         form = _MultipartForm(functools.partial(reader.read, _CHUNK_SIZE), boundary, self.__settings)
-        await form.run(_no_stream)
+        await form.run()
         for files in form.files.values():
             for file in files:
                 weakref.finalize(file, file.file.close)
@@ -3197,8 +3146,8 @@ def _checked_init(init: Any) -> Any:
     return checked
 
 
-async def _run_hook(handler: Callable[[], Any]) -> str | None:
-    """Run a startup or shutdown handler; return what is wrong, which is logged too."""
+async def _run_hook(handler: Callable[[], Any]) -> list[str]:
+    """Run a startup or shutdown handler; return what went wrong, which is logged too."""
     try:
         result = handler()
         if inspect.isawaitable(result):
@@ -3208,8 +3157,8 @@ async def _run_hook(handler: Callable[[], Any]) -> str | None:
             raise
         name = getattr(handler, "__qualname__", repr(handler))
         _log.error("%s failed", name, exc_info=error)
-        return f"{name}: {type(error).__name__}: {error}"
-    return None
+        return [f"{name}: {type(error).__name__}: {error}"]
+    return []
 
 
 # --- Command line ---------------------------------------------------------------------------------
@@ -3230,7 +3179,7 @@ def _describe(protocol: str, path: str, handler: _Handler) -> list[str]:
     """Return one line of the route list: path, methods, parameters, HTTP or WebSocket, place in the source."""
     allowed = ", ".join(sorted(handler.methods)) if handler.methods else "any"
     code = inspect.unwrap(handler.function).__code__
-    parameters = inspect.Signature([_readable(parameter) for parameter in handler.parameters])
+    parameters = inspect.Signature(list(map(_readable, _signature(handler.function, handler._leading))))
     place = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}"
     return [path, allowed if protocol == "HTTP" else "-", str(parameters), protocol, place]
 

@@ -53,6 +53,7 @@ class Stamp(HttpMiddleware):
     """Refuse one path and stamp every response."""
 
     async def before_request(self, request: Request) -> dict[str, Any] | None:
+        request.user = "ann"  # any attribute may be set
         if request.path_params and request.query("refuse") is not None:
             return {"status_code": 403, "body": "refused"}
         return None

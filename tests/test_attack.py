@@ -45,7 +45,7 @@ class Numbers(App):
 
 
 @pytest.mark.parametrize(
-    "text", ["1" * 60_000 + "z", "1" * 30_000 + "." + "1" * 30_000 + "z", "1." + "1" * 60_000 + "e"]
+    "text", ["1" * 20_000 + "z", "1" * 10_000 + "." + "1" * 10_000 + "z", "1." + "1" * 20_000 + "e"]
 )
 @pytest.mark.parametrize("name", ["real", "exact"])
 def test_a_long_text_that_is_no_number_is_refused_at_once(name: str, text: str) -> None:

@@ -101,13 +101,10 @@ class HTTPError(Exception):
         self.status = status
         self.body = body
         self.headers = headers
-        self._detail = ""  # what the framework adds to the short text of the status
 
     def __str__(self) -> str:
         """Return the text for a log, and for the client where there is no body: the short text of the status."""
-        if isinstance(self.body, str):
-            return self.body
-        return f"{_status_text(self.status)}: {self._detail}" if self._detail else _status_text(self.status)
+        return self.body if isinstance(self.body, str) else _status_text(self.status)
 
 
 class ConnectionClosed(Exception):
@@ -135,9 +132,7 @@ def _status_text(status: int) -> str:
 
 def _error(status: int, detail: str = "") -> HTTPError:
     """Return one of the framework's own errors: short plain text, which never repeats what the client sent."""
-    error = HTTPError(status)
-    error._detail = detail
-    return error
+    return HTTPError(status, f"{_status_text(status)}: {detail}", [_TEXT]) if detail else HTTPError(status)
 
 
 def _is_stray(error: BaseException) -> bool:
@@ -1077,10 +1072,7 @@ class Request:
         if self._form is None:
             self._form = {}
             if isinstance(self._json, dict):
-                try:
-                    self._form = {name: _texts(value) for name, value in self._json.items()}
-                except RecursionError:  # nested as deep as it could just be parsed
-                    raise _error(400, "Invalid JSON") from None
+                self._form = {name: _texts(value) for name, value in self._json.items()}
         return self._form
 
     @property
@@ -1862,7 +1854,7 @@ class _Stream:
         self._reader = reader
         self._gone = False  # the client left, and the task was cancelled for it
         self._loop = asyncio.get_running_loop()
-        self._task = typing.cast("asyncio.Task[Any]", asyncio.current_task())
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._busy = False  # something is being sent
         self._send = send
         self._last = 0.0  # when something was sent
@@ -1991,7 +1983,6 @@ _SESSION_MARK: Final = _SessionMark()
 FromSession = Annotated[Any, _SESSION_MARK]
 """Annotation of a parameter that binds from the session alone, as one that names the user must; absent is 401."""
 
-_TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _BOOL: Final = r"(?i:true|1|yes|on|false|0|no|off)"
 _INT: Final = r"[+-]?[0-9]+"
 _FLOAT: Final = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
@@ -2041,7 +2032,7 @@ _SCALARS: Final[dict[str, tuple[str, tuple[type, ...], Callable[[str], Any] | No
     "builtins.str": ("", (str,), None),
     "builtins.int": (_INT, (int,), None),
     "builtins.float": (_FLOAT, (int, float), _finite),
-    "builtins.bool": (_BOOL, (bool,), lambda text: text.lower() in _TRUE),
+    "builtins.bool": (_BOOL, (bool,), lambda text: text.lower() in ("true", "1", "yes", "on")),
     "datetime.date": ("(?s:.+)", (str,), datetime.date.fromisoformat),
     "datetime.datetime": ("(?s:.+)", (str,), datetime.datetime.fromisoformat),
     "decimal.Decimal": (_FLOAT, (str, int, float), None),
@@ -2632,7 +2623,7 @@ class App:
         try:
             response = await self.__answer(request)
             if response is None:
-                mounted, mounted_scope = typing.cast("tuple[_ASGIApp, _Scope]", request._mount)
+                mounted, mounted_scope = cast("tuple[_ASGIApp, _Scope]", request._mount)
                 await mounted(mounted_scope, receive, send)
                 return
             session = request._session

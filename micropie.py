@@ -101,10 +101,12 @@ class HTTPError(Exception):
         self.status = status
         self.body = body
         self.headers = headers
+        self._detail = ""  # what the framework adds to the short text of the status
 
     def __str__(self) -> str:
         """Return the text for a log, and for the client where there is no body: the short text of the status."""
-        return self.body if isinstance(self.body, str) else _status_text(self.status)
+        text = self.body if isinstance(self.body, str) else _status_text(self.status)
+        return f"{text}: {self._detail}" if self._detail else text
 
 
 class ConnectionClosed(Exception):
@@ -132,7 +134,9 @@ def _status_text(status: int) -> str:
 
 def _error(status: int, detail: str = "") -> HTTPError:
     """Return one of the framework's own errors: short plain text, which never repeats what the client sent."""
-    return HTTPError(status, f"{_status_text(status)}: {detail}", [_TEXT]) if detail else HTTPError(status)
+    error = HTTPError(status)  # no body and no content type of its own: an error page in JSON is to have its own
+    error._detail = detail
+    return error
 
 
 def _is_stray(error: BaseException) -> bool:

@@ -19,9 +19,10 @@ from micropie import (
     InMemorySessionBackend,
     Request,
     UploadedFile,
+    WebSocket,
     event_stream,
 )
-from tests.asgi import BOUNDARY, Browser, exchange, get, post, request, run
+from tests.asgi import BOUNDARY, Browser, exchange, get, post, request, run, websocket
 
 MULTIPART = {"content-type": f"multipart/form-data; boundary={BOUNDARY}", "transfer-encoding": "chunked"}
 JSON = {"content-type": "application/json"}
@@ -371,3 +372,59 @@ def test_no_nesting_of_a_body_makes_a_handler_fail(depth: int) -> None:
     for path in ("/echo", "/text"):
         response = run(request(Root(), "POST", path, body=body, headers=JSON))
         assert response.status == 400 or response.text.startswith("[[[" if path == "/text" else '{"a":[[[')
+
+
+class Odd(App):
+    """What one handler in a thousand does."""
+
+    async def ws_group(self, ws: WebSocket) -> None:
+        async def echo() -> None:
+            while True:
+                await ws.send_text(await ws.receive_text())
+
+        await ws.accept()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(echo())
+
+    async def index(self, *ids: FromSession) -> str:
+        return str(ids)
+
+    async def number(self, n: int) -> int:
+        return n
+
+
+def test_a_task_group_ends_with_its_client(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with websocket(Odd(), "/group") as ws:
+            await ws.send_text("a")
+            assert await ws.receive() == "a"
+            await ws.close()
+
+    run(main())
+    assert caplog.records == []
+
+
+def test_path_segments_never_name_the_user(caplog: pytest.LogCaptureFixture) -> None:
+    assert run(get(Odd(), "/1/2")).status == 500
+    assert "*ids takes path segments: it cannot be FromSession" in caplog.text
+
+
+class JsonErrors(HttpMiddleware):
+    async def before_request(self, request: Any) -> None:
+        return None
+
+    async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        return {"body": {"error": response_body}}
+
+
+@pytest.mark.parametrize("path", ["/number?n=x", "/number", "/nope"])
+def test_error_pages_may_be_json_whatever_the_error(path: str) -> None:
+    app = Odd()
+    app.middlewares.append(JsonErrors())
+    if path == "/nope":
+        app = App()
+        app.middlewares.append(JsonErrors())
+    response = run(get(app, path))
+    assert response.status in (400, 404)
+    assert response.header("content-type") == "application/json"
+    assert str(response.status) in response.json()["error"]

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-pytest.register_assert_rewrite("tests.asgi")
+pytest.register_assert_rewrite("tests.asgi", "tests.readme_blocks")
 
 NOTHING_MAY_BE_SKIPPED = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 

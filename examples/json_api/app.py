@@ -1,6 +1,7 @@
 """A JSON API: create, read, change and delete notes, each with its proper status, and errors that are JSON too."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -61,7 +62,7 @@ class Api(App):
     @methods("GET", "POST", "PUT", "PATCH", "DELETE")
     async def notes(self, note_id: int | None = None) -> Any:
         """Hand over to the method that does it."""
-        actions = {"GET": self._list, "POST": self._create}
+        actions: dict[str, Callable[[], Any]] = {"GET": self._list, "POST": self._create}
         if note_id is not None:
             note = self._note(note_id)
             actions = {

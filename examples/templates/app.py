@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from micropie import App, HTTPError, methods
 
-PIES = {
+PIES: dict[str, dict[str, Any]] = {
     "apple": {"name": "Apple pie", "price": 4.5, "baked": timedelta(minutes=20), "notes": "with <em>cinnamon</em>"},
     "cherry": {"name": "Cherry pie", "price": 5, "baked": timedelta(hours=3), "notes": ""},
     "plum": {"name": "Plum pie", "price": 4.75, "baked": timedelta(), "notes": "still hot"},

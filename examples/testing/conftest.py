@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -19,8 +20,8 @@ from micropie import App
 @contextlib.asynccontextmanager
 async def started(app: App) -> AsyncIterator[None]:
     """Run the startup handlers, and later the shutdown handlers, as a server does: httpx does not."""
-    to_app: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-    from_app: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    to_app: asyncio.Queue[Any] = asyncio.Queue()
+    from_app: asyncio.Queue[Any] = asyncio.Queue()
     lifespan = asyncio.create_task(app({"type": "lifespan", "asgi": {"version": "3.0"}}, to_app.get, from_app.put))
     for event in ("startup", "shutdown"):
         await to_app.put({"type": f"lifespan.{event}"})

@@ -106,3 +106,15 @@ def test_nearly_every_block_is_executed():
         assert block.detail or block.kind in {"", "serves"}, f"{name} gives no reason: {block}"
     executed = [block for _, block in found if block.kind in EXECUTED]
     assert len(executed) >= 0.95 * len(found)
+
+
+@pytest.mark.parametrize("name", harness.NAMES)
+def test_requirements_are_installed_for_the_tests(name):
+    """So the tests run with what people install, and `make requirements` pins it."""
+    path = harness.EXAMPLES / name / "requirements.txt"
+    lines = path.read_text().splitlines() if path.exists() else []
+    pinned = re.findall(r"^([\w.-]+)==", (harness.ROOT / "requirements" / "dev.txt").read_text(), flags=re.M)
+
+    needed = {re.split(r"[\[<>=~! ]", line)[0].lower() for line in lines if line and not line.startswith("#")}
+
+    assert needed <= set(pinned)

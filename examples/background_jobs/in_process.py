@@ -1,0 +1,81 @@
+"""Background jobs as tasks of this process, which are finished before it stops. Copy this file beside your app."""
+
+import asyncio
+import contextvars
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+_log = logging.getLogger("jobs")
+
+
+class Busy(Exception):
+    """No more jobs are taken for now."""
+
+
+class Jobs:
+    """Runs a few jobs at a time, remembers what came of them, and finishes them at shutdown.
+
+    Args:
+        at_once: How many run at the same time.
+        waiting: How many may wait for their turn.
+        remembered: How many results are kept.
+        patience: Seconds that `finish` waits before it cancels what is left. The supervisor must wait longer.
+    """
+
+    def __init__(self, at_once: int = 4, waiting: int = 100, remembered: int = 1000, patience: float = 20.0) -> None:
+        self._turn = asyncio.Semaphore(at_once)
+        self._most = at_once + waiting
+        self._remembered = remembered
+        self._patience = patience
+        self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps tasks by weak references only
+        self._states: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._closing = False
+
+    async def submit(self, job: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> str:
+        """Take a job and return its id.
+
+        Raises:
+            Busy: Too many jobs are waiting, or the app is about to stop.
+        """
+        if self._closing or len(self._tasks) >= self._most:
+            raise Busy
+        job_id = secrets.token_urlsafe(16)
+        self._states[job_id] = {"state": "waiting"}
+        while len(self._states) > self._remembered + self._most:
+            self._states.popitem(last=False)
+        # A context of its own: a job outlives the request, and must not see it as the current one.
+        task = asyncio.create_task(self._run(job_id, job, arguments), context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return job_id
+
+    async def status(self, job_id: str) -> dict[str, Any] | None:
+        """Return what is known of a job, None where nothing is."""
+        return self._states.get(job_id)
+
+    async def finish(self) -> None:
+        """Take no more jobs, and wait for those that were taken: a shutdown handler."""
+        self._closing = True
+        if self._tasks:
+            _log.info("waiting for %d jobs", len(self._tasks))
+            _, late = await asyncio.wait(self._tasks, timeout=self._patience)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _run(self, job_id: str, job: Callable[..., Coroutine[Any, Any, Any]], arguments: tuple[Any, ...]) -> None:
+        state = self._states[job_id]
+        try:
+            async with self._turn:
+                state["state"] = "running"
+                state.update(state="done", result=await job(*arguments))
+        except asyncio.CancelledError:
+            state["state"] = "cancelled"
+            _log.warning("job %s was cancelled", job_id)
+            raise
+        except Exception:
+            state["state"] = "failed"
+            _log.exception("job %s failed", job_id)

@@ -1,0 +1,223 @@
+"""examples/background_jobs: in the process, and on taskiq with a real Redis and a real worker."""
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from micropie import current_request
+from tests import asgi
+from tests.examples import harness
+from tests.examples.loading import load, measuring, run
+from tests.readme_blocks import environment, free_port, serving, stop
+
+example = load("background_jobs")
+in_process = load("background_jobs", "in_process")
+primes = load("background_jobs", "primes")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(coverage_folder):
+    with measuring(coverage_folder):
+        yield
+
+
+@pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 0), (2, 0), (3, 1), (30, 10), (1_000_000, 78498)])
+def test_the_job(limit, count):
+    assert run(primes.count_primes(limit)) == count
+
+
+@pytest.mark.parametrize("limit", [-1, primes.LARGEST + 1])
+def test_the_job_has_limits(limit):
+    with pytest.raises(ValueError, match="between 0 and"):
+        run(primes.count_primes(limit))
+
+
+# --- tasks of the process
+
+
+async def job_at(gate, *, fail=False):
+    await gate.wait()
+    assert current_request.get(None) is None
+    if fail:
+        raise RuntimeError("it failed")
+    return "result"
+
+
+def test_a_few_run_at_a_time_and_the_rest_waits():
+    async def main():
+        jobs, gate = in_process.Jobs(at_once=2, waiting=1), asyncio.Event()
+        ids = [await jobs.submit(job_at, gate) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        assert [(await jobs.status(one))["state"] for one in ids] == ["running", "running", "waiting"]
+        with pytest.raises(in_process.Busy):
+            await jobs.submit(job_at, gate)
+        gate.set()
+        await jobs.finish()
+        assert await jobs.status(ids[2]) == {"state": "done", "result": "result"}
+        assert await jobs.status("unknown") is None
+        with pytest.raises(in_process.Busy):
+            await jobs.submit(job_at, gate)
+
+    run(main())
+
+
+def test_failed_job_is_logged(caplog):
+    async def main():
+        jobs, gate = in_process.Jobs(), asyncio.Event()
+        gate.set()
+        one = await jobs.submit(lambda: job_at(gate, fail=True))
+        await jobs.finish()
+        assert await jobs.status(one) == {"state": "failed"}
+        assert f"job {one} failed" in caplog.text
+        assert "RuntimeError: it failed" in caplog.text
+
+    run(main())
+
+
+def test_patience_has_an_end():
+    async def main():
+        jobs = in_process.Jobs(patience=0.05)
+        one = await jobs.submit(job_at, asyncio.Event())
+        await jobs.finish()
+        assert await jobs.status(one) == {"state": "cancelled"}
+
+    run(main())
+
+
+def test_old_results_are_forgotten():
+    async def main():
+        jobs, gate = in_process.Jobs(at_once=1, waiting=0, remembered=2), asyncio.Event()
+        gate.set()
+        ids = []
+        for _ in range(5):
+            ids.append(await jobs.submit(job_at, gate))
+            await asyncio.sleep(0.01)
+        assert [await jobs.status(one) is None for one in ids] == [True, True, False, False, False]
+
+    run(main())
+
+
+def test_job_is_started_and_told_of(client):
+    started = client.post("/jobs", json={"limit": 100})
+    assert (started.status_code, started.json()) == (202, {"job": started.headers["location"]})
+    assert result_of(client, started.headers["location"]) == {"state": "done", "result": 25}
+    for limit in (-1, primes.LARGEST + 1, "many"):
+        assert client.post("/jobs", json={"limit": limit}).status_code == 400
+    assert client.post("/jobs", data={"limit": 1}).status_code == 403
+    assert client.get("/jobs/unknown").status_code == 404
+
+
+def result_of(client, path, seconds=20):
+    until = time.monotonic() + seconds
+    while (found := client.get(path).json())["state"] in {"waiting", "running"}:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return found
+
+
+def test_too_many_jobs_are_refused():
+    async def main():
+        app = example.Root()
+        app._jobs = in_process.Jobs(at_once=0, waiting=1, patience=0)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            assert (await client.post("/jobs", json={"limit": 5})).status_code == 202
+            refused = await client.post("/jobs", json={"limit": 5})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+        await app._jobs.finish()
+
+    run(main())
+
+
+def test_shutdown_waits_for_the_jobs():
+    async def main():
+        app = example.Root()
+        transport = httpx.ASGITransport(app)
+        async with asgi.lifespan(app), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            location = (await client.post("/jobs", json={"limit": 3_000_000})).headers["location"]
+        assert await app._jobs.status(location.rpartition("/")[2]) == {"state": "done", "result": 216816}
+
+    run(main())
+
+
+def test_page_waits_for_the_result(page, browsing):
+    page.goto("/")
+    page.get_by_label("Count the primes below").fill("3000000")
+    page.get_by_role("button").click()
+    page.get_by_text("216816 primes").wait_for()
+    browsing.check_accessible(page)
+    browsing.check_look("/")
+
+
+# --- taskiq
+
+
+@contextlib.contextmanager
+def worker(folder, variables):
+    """Run a worker, as the README says."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "taskiq", "worker", "task_queue:broker", "--workers", "1"],
+        cwd=folder,
+        env=environment(variables),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        stop(process)
+
+
+def test_same_job_on_a_queue(tmp_path, services, measure):
+    folder = harness.copied("background_jobs", tmp_path)
+    variables = {**measure, "JOB_QUEUE": services.environment("background_jobs")["REDIS_URL"]}
+    port = free_port()
+    with (
+        serving(harness.SERVE, folder, port, variables),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+    ):
+        early = client.post("/jobs", json={"limit": 1000}).headers["location"]
+        assert client.get(early).json() == {"state": "waiting"}
+        assert client.get("/jobs/unknown").status_code == 404
+        with worker(folder, variables):
+            assert result_of(client, early) == {"state": "done", "result": 168}
+            late = client.post("/jobs", json={"limit": 100}).headers["location"]
+            assert result_of(client, late) == {"state": "done", "result": 25}
+
+
+def test_jobs_outlive_the_server(tmp_path, services, measure):
+    folder = harness.copied("background_jobs", tmp_path)
+    variables = {**measure, "JOB_QUEUE": services.environment("background_jobs")["REDIS_URL"]}
+    port = free_port()
+    with serving(harness.SERVE, folder, port, variables):
+        path = httpx.post(f"http://127.0.0.1:{port}/jobs", json={"limit": 50}).headers["location"]
+    with (
+        serving(harness.SERVE, folder, port, variables),
+        worker(folder, variables),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+    ):
+        assert result_of(client, path) == {"state": "done", "result": 15}
+
+
+def test_job_that_fails_on_the_queue(services, monkeypatch):
+    monkeypatch.setenv("JOB_QUEUE", services.environment("background_jobs")["REDIS_URL"])
+    task_queue = load("background_jobs", "task_queue")
+
+    async def main():
+        queue = task_queue.TaskQueue()
+        await queue.open()
+        job_id = await queue.submit(primes.count_primes, -1)
+        with pytest.raises(ValueError, match="between 0 and"):
+            await task_queue.count_primes_task(-1)
+        result = task_queue.TaskiqResult(is_err=True, log=None, return_value=None, execution_time=0)
+        await task_queue.broker.result_backend.set_result(job_id, result)
+        assert await queue.status(job_id) == {"state": "failed"}
+        await queue.finish()
+
+    run(main())

@@ -428,3 +428,52 @@ def test_error_pages_may_be_json_whatever_the_error(path: str) -> None:
     assert response.status in (400, 404)
     assert response.header("content-type") == "application/json"
     assert str(response.status) in response.json()["error"]
+
+
+class NextOnly:
+    """An awaitable whose iterator knows nothing but `next`, and which is never done."""
+
+    def __await__(self) -> NextOnly:
+        return self
+
+    def __iter__(self) -> NextOnly:
+        return self
+
+    def __next__(self) -> None:
+        return None
+
+
+def test_what_receive_returns_needs_no_more_than_next() -> None:
+    class Slow(App):
+        async def index(self) -> bytes:
+            return await self.request.body()
+
+    response = run(request(Slow(body_timeout=0.05), "POST", receive=NextOnly, body=b"", headers=[("content-length", "3")]))
+    assert response.status == 408
+
+
+class Hesitant(App):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = asyncio.Event()
+
+    async def index(self) -> AsyncIterator[str]:
+        try:
+            await asyncio.sleep(0.02)  # the listener is there before the first piece
+            yield "first"
+            await asyncio.sleep(10)
+        finally:
+            self.ended.set()
+
+
+def test_a_late_first_piece_leaves_the_unread_body_to_the_listener() -> None:
+    async def main() -> None:
+        app = Hesitant()
+        async with exchange(app, "POST", "/", headers=[("content-length", "3")]) as ex:
+            await ex.send_body(b"abc")
+            assert await ex.next_chunk() == b"first"
+            await ex.disconnect()
+            async with asyncio.timeout(2.0):
+                await app.ended.wait()
+
+    run(main())

@@ -372,6 +372,11 @@ def test_json_may_be_nested(any_json: App) -> None:
     assert run(post(any_json, "/parsed", headers=JSON, body=b"[" * 200 + b"]" * 200)).status == 200
 
 
+@pytest.mark.parametrize("body", [b"[" * 255 + b"]" * 255, b'{"a":' * 300 + b"1" + b"}" * 300])
+def test_json_may_be_nested_as_deeply_as_it_can_be_said_again(any_json: App, body: bytes) -> None:
+    assert run(post(any_json, "/parsed", headers=JSON, body=body)).status == 400
+
+
 @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30])
 def test_json_integers_are_exact_whatever_their_size(any_json: App, number: int) -> None:
     any_json.integer = None

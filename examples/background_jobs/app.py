@@ -20,8 +20,8 @@ html {{ background: light-dark(#fdfdfb, #15181d); color: light-dark(#1d2127, #e6
 body {{ max-width: 34rem; margin: 4rem auto; padding: 0 1.25rem; }}
 form {{ display: flex; flex-wrap: wrap; gap: .6rem; align-items: end; margin: 1.5rem 0; }}
 label {{ display: block; font-weight: 600; }}
-input {{ box-sizing: border-box; width: 100%; padding: .45rem .7rem; font: inherit; color: inherit; background: light-dark(#fff, #1d2229);
-  border: 1px solid light-dark(#858d99, #717b8a); border-radius: .4rem; }}
+input {{ box-sizing: border-box; width: 100%; padding: .45rem .7rem; font: inherit; color: inherit;
+  background: light-dark(#fff, #1d2229); border: 1px solid light-dark(#858d99, #717b8a); border-radius: .4rem; }}
 button {{ padding: .5rem 1.1rem; font: inherit; font-weight: 600; border: 0; border-radius: .4rem; cursor: pointer;
   color: light-dark(#fff, #15181d); background: light-dark(#0b57a4, #8cc8ff); }}
 a {{ color: light-dark(#0b57a4, #8cc8ff); }}

@@ -895,6 +895,20 @@ class Odd:
         return self.value
 
 
+def test_a_server_may_answer_a_cancellation_with_the_body() -> None:
+    class Slow(App):
+        async def index(self) -> bytes:
+            return await self.request.body()
+
+    async def receive() -> dict[str, Any]:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(10)
+        return {"type": "http.request", "body": b"late"}
+
+    response = run(post(Slow(body_timeout=0.02), headers=[("content-length", "4")], body=None, receive=receive))
+    assert (response.status, response.body) == (200, b"late")
+
+
 def as_future(value: Any = None) -> Awaitable[Any]:
     future = asyncio.get_running_loop().create_future()
     future.set_result(value)

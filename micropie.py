@@ -880,7 +880,7 @@ class _MultipartForm:
             if size > _SPOOL_SIZE and store is memory:
                 import tempfile
 
-                store = tempfile.TemporaryFile()  # noqa: SIM115 - `App._release` closes it
+                store = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end of the request
                 self.on_disk.append(store)
                 await _in_thread(store.write, memory.getbuffer())
             if store is memory:
@@ -1406,12 +1406,8 @@ def _is_same_origin(headers: Mapping[bytes, bytes], allowed: frozenset[str]) -> 
     if not separator:  # "null"
         return False
     host = headers.get(b"host", b"").decode("latin-1").strip().lower()
-    same = host != "" and _without_default_port(authority) == _without_default_port(host)
-    return same or f"{scheme}://{authority}" in allowed
-
-
-def _without_default_port(authority: str) -> str:
-    return authority.removesuffix(":80").removesuffix(":443")
+    theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in (authority, host)]
+    return (host != "" and theirs == ours) or f"{scheme}://{authority}" in allowed
 
 
 # --- Middleware -----------------------------------------------------------------------------------

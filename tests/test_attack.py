@@ -448,7 +448,8 @@ def test_what_receive_returns_needs_no_more_than_next() -> None:
         async def index(self) -> bytes:
             return await self.request.body()
 
-    response = run(request(Slow(body_timeout=0.05), "POST", receive=NextOnly, body=b"", headers=[("content-length", "3")]))
+    headers = [("content-length", "3")]
+    response = run(request(Slow(body_timeout=0.05), "POST", receive=NextOnly, body=b"", headers=headers))
     assert response.status == 408
 
 

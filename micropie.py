@@ -348,8 +348,9 @@ class InMemorySessionBackend(SessionBackend):
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         """Keep a copy of the data for `timeout` seconds from now; saving ``{}`` deletes the session."""
+        kept = _copied(data)  # first: where it fails, the session stays what it was
         self._remove(session_id)
-        self._keep(session_id, _copied(data), timeout)
+        self._keep(session_id, kept, timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire `timeout` seconds from now."""
@@ -1981,7 +1982,7 @@ _SESSION_MARK: Final = _SessionMark()
 FromSession = Annotated[Any, _SESSION_MARK]
 """Annotation of a parameter that binds from the session alone, as one that names the user must; absent is 401."""
 
-_BOOL: Final = r"(?i:true|1|yes|on|false|0|no|off)"
+_BOOL: Final = r"(?ai:true|1|yes|on|false|0|no|off)"
 _INT: Final = r"[+-]?[0-9]+"
 _FLOAT: Final = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _UUID: Final = r"[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}"

@@ -628,7 +628,7 @@ BAD_TEXTS: list[tuple[Any, str, str]] = [
         for text in ("x", "nan", "NaN", "inf", "-inf", "Infinity", "1e999", "1_0.5", " 1.5", "1,5")
     ],
     *[(float, text, "float") for text in ("1,5", ".", "e5", "1e", "0x1p3", "１.５", "1.5\n", "٣")],
-    *[(bool, text, "bool") for text in ("x", "2", "y", "tru", "wahr", " true", "１")],
+    *[(bool, text, "bool") for text in ("x", "2", "y", "tru", "wahr", " true", "１", "falſe")],
     *[(Decimal, text, "Decimal") for text in ("x", "NaN", "sNaN", "Infinity", "-inf", "1_0", " 1", "٣", "１")],
     (Decimal, "1e99999999999999999999", "Decimal"),
     *[(UUID, text, "UUID") for text in ("x", ID[:-1], ID + "0", "g" + ID[1:], " " + ID, "１" + ID[1:])],

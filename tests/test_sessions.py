@@ -1125,6 +1125,21 @@ def test_the_stream_of_a_session_that_cannot_be_saved_is_closed() -> None:
     assert ends == ["closed"]
 
 
+def test_what_cannot_be_copied_leaves_the_session_as_it_was() -> None:
+    class Stubborn:
+        def __deepcopy__(self, memo: Any) -> Any:
+            raise TypeError("not to be copied")
+
+    async def main() -> None:
+        backend = InMemorySessionBackend()
+        await backend.save("a", {"n": 1}, 60)
+        with pytest.raises(TypeError, match="not to be copied"):
+            await backend.save("a", {"bad": Stubborn()}, 60)
+        assert await backend.load("a") == {"n": 1}
+
+    run(main())
+
+
 def test_a_session_that_cannot_be_copied_is_a_logged_500(caplog: pytest.LogCaptureFixture) -> None:
     class Uncopyable:
         def __deepcopy__(self, memo: Any) -> Any:

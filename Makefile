@@ -65,9 +65,9 @@ bench-quick: $(BENCH)/.stamp  ## Compare with other frameworks in under two minu
 	@.ci/system-packages bench
 	$(BENCH)/bin/python -m benchmarks.run --quick
 
-bench-guard: $(BENCH)/.stamp  ## Fail when a request takes more instructions than recorded
+bench-guard: $(DEV)/.stamp  ## Fail when a request takes more instructions than recorded
 	@.ci/system-packages bench
-	$(BENCH)/bin/python -m benchmarks.guard
+	$(DEV)/bin/python -m benchmarks.guard
 
 bench-small: $(DEV)/.stamp  ## Instructions per request beside a hand-written app, and the import
 	@.ci/system-packages

@@ -619,7 +619,7 @@ def _resumed(steps: typing.Generator[Any, Any, Any], first: Any) -> Any:
     try:
         try:
             yield first
-        except BaseException as error:
+        except BaseException as error:  # pragma: no cover - tested, but throw() hides it from coverage on Python 3.11
             if not hasattr(steps, "throw"):
                 raise
             yield steps.throw(error)

@@ -9,6 +9,12 @@ pytest.register_assert_rewrite("tests.asgi", "tests.readme_blocks")
 NOTHING_MAY_BE_SKIPPED = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Put the tests of the examples last: they measure another coverage, and what runs once must be seen before."""
+    items.sort(key=lambda item: "examples" in item.path.parts)
+
+
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     """Turn a skip into a failure, so that a missing program or package cannot pass unnoticed."""
     if NOTHING_MAY_BE_SKIPPED and report.skipped and not hasattr(report, "wasxfail"):

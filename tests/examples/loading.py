@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import coverage
 
+import micropie
 from tests import asgi
 from tests.examples.harness import EXAMPLES
 
@@ -51,9 +52,11 @@ def measuring(folder: Path) -> Iterator[None]:
         config_file=False,
         messages=False,
     )
+    micropie._pool.cache_clear()  # worker threads that are there already would not be measured
     measure.start()
     try:
         yield
     finally:
         measure.stop()
+        micropie._pool.cache_clear()
         measure.save()

@@ -883,7 +883,7 @@ class _MultipartForm:
 
                 store = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end of the request
                 self.on_disk.append(store)
-                await _in_thread(store.write, memory.getbuffer())
+                await _in_thread(store.write, memory.getvalue())
             if store is memory:
                 memory.write(piece)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -22,7 +23,12 @@ def test_a_stop_with_an_open_stream(kind: Kind, tmp_path: Path) -> None:
         assert client.read_head().status == 200
         assert client.read_chunk()
         begun = time.monotonic()
-        assert server.stop() is not None, "the server had to be killed"
+        stopped = server.stop() is not None
+        if kind.name == "hypercorn" and sys.version_info >= (3, 12):
+            # Whatever the app: since Python 3.12 `asyncio.Server.wait_closed` waits for the connections, and so does it.
+            assert not stopped
+            return
+        assert stopped, "the server had to be killed"
         assert time.monotonic() - begun < 8
         # Where the server kills its worker, no application can run anything.
         assert server.noted(token) == (["finally"] if kind.ends_streams else [])

@@ -25,7 +25,7 @@ def test_a_stop_with_an_open_stream(kind: Kind, tmp_path: Path) -> None:
         begun = time.monotonic()
         stopped = server.stop() is not None
         if kind.name == "hypercorn" and sys.version_info >= (3, 12):
-            # Whatever the app: since Python 3.12 `asyncio.Server.wait_closed` waits for the connections, and so does it.
+            # Whatever the app: since Python 3.12 `asyncio.Server.wait_closed` waits for open connections.
             assert not stopped
             return
         assert stopped, "the server had to be killed"

@@ -75,7 +75,7 @@ bench-small: $(DEV)/.stamp  ## Instructions per request beside a hand-written ap
 	$(DEV)/bin/python benchmarks/import_cost.py
 
 requirements:  ## Pin requirements/*.txt anew (needs uv)
-	cd requirements && for name in run test dev bench; do \
+	cd requirements && for name in run test docs dev bench; do \
 	    uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate $$name.in -o $$name.txt && \
 	    sed -i "1i # Pinned from $$name.in by \`make requirements\`." $$name.txt || exit 1; \
 	done

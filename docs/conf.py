@@ -1,0 +1,122 @@
+"""How the documentation site is built: Sphinx, the furo theme, pages in MyST Markdown, nothing from the network."""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path[:0] = [str(ROOT), str(HERE / "_ext")]
+
+import micropie  # noqa: E402 - found by the path above
+
+# --- The project -------------------------------------------------------------------------------
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+project = "MicroPie"
+author = "the MicroPie contributors"
+copyright = author
+version = release = micropie.__version__
+
+# --- Pages -------------------------------------------------------------------------------------
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.doctest",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.napoleon",
+    "sphinx_codeautolink",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_llms_txt",
+    "notfound.extension",
+    "sphinxext.opengraph",
+]
+exclude_patterns = ["_build", "_ext", "_inventories", "_static", "_templates"]
+templates_path = ["_templates"]
+nitpicky = True
+smartquotes = False  # quotes and dashes stay as they are typed
+highlight_language = "none"
+
+myst_enable_extensions = [
+    "attrs_block",
+    "attrs_inline",
+    "colon_fence",
+    "deflist",
+    "fieldlist",
+    "substitution",
+]
+myst_heading_anchors = 3
+
+# --- What is taken from the module ------------------------------------------------------------
+
+autodoc_class_signature = "mixed"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints = "signature"
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+python_maximum_signature_line_length = 72
+nitpick_ignore_regex = [
+    ("py:.*", r"(micropie\.)?_.*"),  # private names in signatures
+]
+# Names of the standard library, so that a build needs no network.
+intersphinx_mapping = {"python": ("https://docs.python.org/3/", (str(HERE / "_inventories" / "python.txt"), None))}
+
+doctest_global_setup = "import micropie\nfrom micropie import *"
+doctest_test_doctest_blocks = "default"
+
+codeautolink_autodoc_inject = False
+codeautolink_warn_on_missing_inventory = False
+codeautolink_warn_on_failed_resolve = False
+codeautolink_global_preface = "from micropie import *"
+
+# --- The site ----------------------------------------------------------------------------------
+
+html_theme = "furo"
+html_title = "MicroPie"
+html_logo = "_static/logo.svg"
+html_favicon = "_static/logo.svg"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
+html_copy_source = True
+html_show_sphinx = False
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "a11y-high-contrast-dark"
+
+html_theme_options = {
+    "navigation_with_keys": True,
+    "light_css_variables": {
+        "color-brand-primary": "#8f3f71",
+        "color-brand-content": "#8f3f71",
+        "color-brand-visited": "#6b3f8f",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#e5a0c6",
+        "color-brand-content": "#e5a0c6",
+        "color-brand-visited": "#c3a5ea",
+    },
+}
+# Each page has a link to edit it where the project says where its source is kept, and to its source where not.
+REPOSITORY = PROJECT.get("urls", {}).get("Source", "")
+if REPOSITORY:
+    html_theme_options |= {"source_repository": REPOSITORY, "source_branch": "main", "source_directory": "docs/"}
+
+copybutton_exclude = ".linenos, .gp, .go"  # what is copied is what is typed: no prompts, no output
+
+notfound_urls_prefix = "/"
+
+ogp_site_url = html_baseurl
+ogp_social_cards = {
+    "site_url": html_baseurl,
+    "image": "_static/card.png",  # the logo: a card takes no SVG
+    "image_mini": "_static/card-none.png",
+    "line_color": "#8f3f71",
+    "font": "DejaVu Sans",  # comes with matplotlib: the same cards on every machine
+}
+
+llms_txt_summary = PROJECT["description"]

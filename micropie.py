@@ -43,6 +43,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, NamedTuple, TypeVar, cast
 
 __version__ = "0.1.0"
+"""The version of this module, as PEP 440 writes it.
+
+Example:
+    >>> int(__version__.split(".")[0]) < 1  # before 1.0 a minor version may change the API
+    True
+"""
 
 __all__ = [
     "SESSION_TIMEOUT", "App", "ConnectionClosed", "FromSession", "HTTPError", "HttpMiddleware",
@@ -64,7 +70,13 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
 SESSION_TIMEOUT: Final = 8 * 3600
-"""Seconds that a session lives after the last request that looked at it: 8 hours."""
+"""Seconds that a session lives after the last request that looked at it: 8 hours.
+
+Example:
+    >>> app = App(session_timeout=3 * SESSION_TIMEOUT)  # a day
+    >>> SESSION_TIMEOUT / 3600
+    8.0
+"""
 
 _MAX_FIELDS: Final = 1000  # in a query, a form or a multipart body: more would block the loop for seconds
 _MAX_PART_HEADERS: Final = 8  # RFC 7578 needs three
@@ -94,6 +106,14 @@ class HTTPError(Exception):
         status: The HTTP status code.
         body: Anything that a handler may return as a body; None is the short text of the status (``404 Not Found``).
         headers: Header pairs or a dict.
+
+    Example:
+        >>> class Shop(App):
+        ...     async def item(self, number: int):
+        ...         raise HTTPError(410, {"error": "sold out"}, {"cache-control": "no-store"})
+        >>> asyncio.run(Shop().item(7))
+        Traceback (most recent call last):
+        micropie.HTTPError: 410 Gone
     """
 
     def __init__(self, status: int, body: object = None, headers: _Headers | None = None) -> None:
@@ -115,6 +135,15 @@ class ConnectionClosed(Exception):
     Args:
         code: The close code as the server reports it (RFC 6455 section 7.4); 1005 where it reports none.
         reason: The close reason, ``""`` where there is none.
+
+    Example:
+        >>> async def receive():  # from a client that leaves at once
+        ...     return {"type": "websocket.disconnect", "code": 1001}
+        >>> try:
+        ...     asyncio.run(WebSocket(receive, None).accept())
+        ... except ConnectionClosed as closed:
+        ...     print(closed.code, closed.reason or "no reason")
+        1001 no reason
     """
 
     def __init__(self, code: int = 1005, reason: str = "") -> None:
@@ -314,7 +343,18 @@ def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
 class SessionBackend(abc.ABC):
     """Where sessions are kept.
 
-    A backend may also have ``async touch(session_id, timeout)``, which only moves the expiry.
+    A backend may also have ``async touch(session_id, timeout)``, which only moves the expiry. What a method raises is
+    logged, and answered with a 500.
+
+    Example:
+        >>> class DictBackend(SessionBackend):
+        ...     kept = {}
+        ...     async def load(self, session_id):
+        ...         until, data = self.kept.get(session_id, (0, {}))
+        ...         return dict(data) if time.monotonic() < until else {}
+        ...     async def save(self, session_id, data, timeout):
+        ...         self.kept[session_id] = time.monotonic() + timeout, dict(data)
+        >>> app = App(DictBackend())
     """
 
     @abc.abstractmethod
@@ -323,13 +363,20 @@ class SessionBackend(abc.ABC):
 
     @abc.abstractmethod
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
-        """Keep the data for `timeout` seconds from now; saving ``{}`` deletes the session."""
+        """Keep the data for ``timeout`` seconds from now; saving ``{}`` deletes the session."""
 
 
 class InMemorySessionBackend(SessionBackend):
     """Sessions in the memory of this process: gone with it, and not shared with other workers.
 
     It hands out and takes in copies, and each call removes a bounded number of expired sessions.
+
+    Example:
+        >>> async def main(backend):
+        ...     await backend.save("an-id", {"user": "ada"}, timeout=60)
+        ...     return await backend.load("an-id"), await backend.load("another")
+        >>> asyncio.run(main(InMemorySessionBackend()))
+        ({'user': 'ada'}, {})
     """
 
     def __init__(self) -> None:
@@ -347,13 +394,13 @@ class InMemorySessionBackend(SessionBackend):
         return {}
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
-        """Keep a copy of the data for `timeout` seconds from now; saving ``{}`` deletes the session."""
+        """Keep a copy of the data for ``timeout`` seconds from now; saving ``{}`` deletes the session."""
         kept = _copied(data)  # first: where it fails, the session stays what it was
         self._remove(session_id)
         self._keep(session_id, kept, timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
-        """Let a live session expire `timeout` seconds from now."""
+        """Let a live session expire ``timeout`` seconds from now."""
         self._keep(session_id, self._remove(session_id), timeout)
 
     def _keep(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
@@ -677,6 +724,11 @@ class UploadedFile(dict[str, Any]):
         content_type: The media type that the client gave.
         content: The queue of chunks.
         file: The received content as a binary file.
+
+    Example:
+        >>> file = UploadedFile("../../cat.png", "image/png", file=io.BytesIO(b"meow"))
+        >>> file.filename, file.raw_filename, asyncio.run(file.read(limit=2**20))
+        ('cat.png', '../../cat.png', b'meow')
     """
 
     def __init__(
@@ -727,7 +779,7 @@ class UploadedFile(dict[str, Any]):
             limit: The most bytes to take.
 
         Raises:
-            HTTPError: 413, the file is larger than `limit`.
+            HTTPError: 413, the file is larger than ``limit``.
             ConnectionClosed: The client left before the file was whole.
         """
         content = bytearray()
@@ -744,7 +796,7 @@ class UploadedFile(dict[str, Any]):
             limit: The most bytes to take.
 
         Raises:
-            HTTPError: 413, the file is larger than `limit`.
+            HTTPError: 413, the file is larger than ``limit``.
             ConnectionClosed: The client left before the file was whole.
             OSError: The file system refused.
         """
@@ -1013,6 +1065,11 @@ class Request:
         scope: The ASGI scope.
         method: ``"GET"``, ``"POST"``, and so on.
         path_params: The segments of the path after the handler's.
+
+    Example:
+        >>> request = Request({"type": "http", "method": "GET", "query_string": b"q=tea&page=2&page=3"})
+        >>> request.query("q"), request.query_params["page"], request.get_json, request.session
+        ('tea', ['2', '3'], {}, {})
     """
 
     if TYPE_CHECKING:  # any other attribute may be set on it
@@ -1200,11 +1257,27 @@ class Request:
 
 
 class WebSocketRequest(Request):
-    """The handshake of a WebSocket, as `Request` describes it."""
+    """The handshake of a WebSocket, as `Request` describes it.
+
+    Example:
+        >>> request = WebSocketRequest({"type": "websocket", "headers": [(b"origin", b"https://example.com")]})
+        >>> request.headers["Origin"]
+        'https://example.com'
+    """
 
 
 current_request: contextvars.ContextVar[Request] = contextvars.ContextVar("current_request")
-"""The request that is being answered here."""
+"""The request that is being answered here: a test sets it, and calls a handler like any method.
+
+Example:
+    >>> class Root(App):
+    ...     async def hello(self):
+    ...         return f"Hello, {self.request.query('name')}!"
+    >>> token = current_request.set(Request({"type": "http", "query_string": b"name=Ada"}))
+    >>> asyncio.run(Root().hello())
+    'Hello, Ada!'
+    >>> current_request.reset(token)
+"""
 
 
 # --- WebSocket ------------------------------------------------------------------------------------
@@ -1223,6 +1296,21 @@ class WebSocket:
         accepted: Whether `accept` was called.
         session_id: The id of the session that its cookie names; None where it names none.
         subprotocols: What the client offers.
+
+    Example:
+        >>> class Loud(App):
+        ...     async def ws_echo(self, socket):
+        ...         await socket.accept()
+        ...         async for message in socket:
+        ...             await socket.send_text(message.upper())
+        >>> events = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "hi"}]
+        >>> async def receive():  # what a server tells: two events, then the client leaves
+        ...     return events.pop(0) if events else {"type": "websocket.disconnect"}
+        >>> async def send(message):
+        ...     print(message.get("text", message["type"]))
+        >>> asyncio.run(Loud()({"type": "websocket", "path": "/echo"}, receive, send))
+        websocket.accept
+        HI
     """
 
     __slots__ = (
@@ -1414,7 +1502,22 @@ def _is_same_origin(headers: Mapping[bytes, bytes], allowed: frozenset[str]) -> 
 # --- Middleware -----------------------------------------------------------------------------------
 
 class HttpMiddleware(abc.ABC):
-    """What runs around every HTTP request; an instance goes into ``app.middlewares``."""
+    """What runs around every HTTP request; an instance goes into ``app.middlewares``.
+
+    Example:
+        >>> class NoFrames(HttpMiddleware):
+        ...     async def before_request(self, request):
+        ...         request.user = request.session.get("user")
+        ...     async def after_request(self, request, status_code, response_body, extra_headers):
+        ...         extra_headers.append(("x-frame-options", "DENY"))
+        >>> app, sent = App(), []
+        >>> app.middlewares.append(NoFrames())
+        >>> async def send(message):
+        ...     sent.append(message)
+        >>> asyncio.run(app({"type": "http", "path": "/"}, None, send))
+        >>> sent[0]["status"], (b"x-frame-options", b"DENY") in sent[0]["headers"]
+        (404, True)
+    """
 
     @abc.abstractmethod
     async def before_request(self, request: Request) -> dict[str, Any] | None:
@@ -1442,7 +1545,17 @@ class HttpMiddleware(abc.ABC):
 
 
 class WebSocketMiddleware(abc.ABC):
-    """What runs around every WebSocket; an instance goes into ``app.ws_middlewares``."""
+    """What runs around every WebSocket; an instance goes into ``app.ws_middlewares``.
+
+    Example:
+        >>> class MembersOnly(WebSocketMiddleware):
+        ...     async def before_websocket(self, request):
+        ...         return None if "user" in request.session else {"code": 1008, "reason": "log in first"}
+        ...     async def after_websocket(self, request):
+        ...         print(request.session["user"], "has left")
+        >>> asyncio.run(MembersOnly().before_websocket(WebSocketRequest({"type": "websocket"})))
+        {'code': 1008, 'reason': 'log in first'}
+    """
 
     @abc.abstractmethod
     async def before_websocket(self, request: WebSocketRequest) -> dict[str, Any] | None:
@@ -1495,10 +1608,14 @@ def set_cookie(
         domain: None: this host alone.
         secure: Over HTTPS alone.
         httponly: Out of reach of JavaScript.
-        samesite: ``"Strict"``, ``"Lax"``, ``"None"`` (which needs `secure`), or None to leave it out.
+        samesite: ``"Strict"``, ``"Lax"``, ``"None"`` (which needs ``secure``), or None to leave it out.
 
     Raises:
         ValueError: A browser would not take it, or would take it for something else.
+
+    Example:
+        >>> set_cookie("theme", "dark", max_age=86400)  # in a handler: return 200, page, [set_cookie(...)]
+        ('set-cookie', 'theme=dark; Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax')
     """
     if not name or name.encode("utf-8", "replace").strip(_TOKEN):
         raise ValueError(f"invalid cookie name {name!r}")
@@ -1538,6 +1655,10 @@ def delete_cookie(
 
     Raises:
         ValueError: As `set_cookie` does.
+
+    Example:
+        >>> delete_cookie("theme", path="/shop")[1].split("; ")[:3]
+        ['theme=', 'Max-Age=0', 'Path=/shop']
     """
     key, text = set_cookie(
         name, "", max_age=0, path=path, domain=domain, secure=secure, httponly=httponly, samesite=samesite
@@ -1711,6 +1832,12 @@ class ServerSentEvent:
         event: The event's type; browsers take ``message`` where there is none.
         id: What a browser that reconnects sends as ``Last-Event-ID``.
         retry: Milliseconds that a browser waits before it reconnects.
+
+    Example:
+        >>> print(bytes(ServerSentEvent({"seats": 4}, event="sold", id="17")).decode().strip())
+        event: sold
+        id: 17
+        data: {"seats":4}
     """
 
     __slots__ = ("data", "event", "id", "retry")
@@ -1764,6 +1891,20 @@ def event_stream(
     Args:
         source: Yields `ServerSentEvent`, text, or dicts and lists (as JSON).
         ping: Seconds after which an idle stream sends a comment, so that proxies keep it open; None: never.
+
+    Example:
+        >>> async def countdown():
+        ...     for number in (2, 1):
+        ...         yield ServerSentEvent(number, event="tick")
+        ...     yield "lift-off"
+        >>> class Launch(App):
+        ...     async def events(self):
+        ...         return event_stream(countdown())
+        >>> status, body, headers = asyncio.run(Launch().events())
+        >>> async def main():
+        ...     return [event.decode().split() async for event in body]
+        >>> asyncio.run(main())
+        [['event:', 'tick', 'data:', '2'], ['event:', 'tick', 'data:', '1'], ['data:', 'lift-off']]
     """
     headers = [("content-type", "text/event-stream"), ("cache-control", "no-cache"), ("x-accel-buffering", "no")]
     return 200, _EventStream(source, ping), headers
@@ -1980,7 +2121,18 @@ class _SessionMark:
 _SESSION_MARK: Final = _SessionMark()
 
 FromSession = Annotated[Any, _SESSION_MARK]
-"""Annotation of a parameter that binds from the session alone, as one that names the user must; absent is 401."""
+"""Annotation of a parameter that binds from the session alone, as one that names the user must; absent is 401.
+
+Example:
+    >>> class Shop(App):
+    ...     async def orders(self, user_id: FromSession):
+    ...         return f"orders of {user_id}"
+    >>> async def send(message):
+    ...     print(message.get("status") or message["body"])
+    >>> asyncio.run(Shop()({"type": "http", "path": "/orders", "query_string": b"user_id=1"}, None, send))
+    401
+    b'401 Unauthorized'
+"""
 
 _BOOL: Final = r"(?ai:true|1|yes|on|false|0|no|off)"
 _INT: Final = r"[+-]?[0-9]+"
@@ -1996,6 +2148,18 @@ def methods(*names: str) -> Callable[[_F], _F]:
 
     Raises:
         TypeError: No name, or one that is no text.
+
+    Example:
+        >>> class Poll(App):
+        ...     @methods("POST")
+        ...     async def vote(self, choice):
+        ...         return f"One for {choice}."
+        >>> sent = []
+        >>> async def send(message):
+        ...     sent.append(message)
+        >>> asyncio.run(Poll()({"type": "http", "method": "GET", "path": "/vote"}, None, send))
+        >>> sent[0]["status"], dict(sent[0]["headers"])[b"allow"]
+        (405, b'POST, OPTIONS')
     """
     if not names or not all(isinstance(name, str) for name in cast("tuple[object, ...]", names)):
         raise TypeError('methods() takes the names of HTTP methods: @methods("GET", "POST")')
@@ -2506,7 +2670,7 @@ class App:
         session_backend: Where sessions are kept; None: in the memory of this process.
         debug: Show tracebacks in the browser.
         session_timeout: Seconds after which a session that nobody looks at ends.
-        session_cookie_secure: Whether the session cookie is sent over HTTPS alone; None: unless `debug` is on or the
+        session_cookie_secure: Whether the session cookie is sent over HTTPS alone; None: unless ``debug`` is on or the
             request is plain HTTP to a loopback host.
         session_cookie_path: The part of the site that gets the session cookie; None: the root path of this app.
         allowed_origins: Full origins, such as ``https://example.com``, whose pages may open WebSockets with a session.
@@ -2522,6 +2686,20 @@ class App:
         shutdown_handlers: Functions, async or plain, that run one after the other after the last request.
         mounts: ASGI apps by the path prefix that is theirs, such as ``"/static"``.
         session_backend: Where sessions are kept.
+
+    Raises:
+        TypeError: ``allowed_origins`` is one text. A subclass that names a handler like one of the attributes is a
+            TypeError too, when the class is made.
+
+    Example:
+        >>> class Root(App):
+        ...     async def greet(self, name, times: int = 1):
+        ...         return {"greetings": [f"Hello, {name}!"] * times}
+        >>> async def send(message):
+        ...     print(message.get("status") or message["body"].decode())
+        >>> asyncio.run(Root()({"type": "http", "method": "GET", "path": "/greet/Alice"}, None, send))
+        200
+        {"greetings":["Hello, Alice!"]}
     """
 
     __routes: dict[str, _Handler] = {}  # by path

@@ -1,0 +1,182 @@
+"""Tables of the reference that are made from micropie.py itself, so that none of them can be out of step.
+
+    ```{micropie-settings}     the arguments of App: type, default, meaning, and what is answered past them
+    ```{micropie-limits}       the limits that are fixed
+    ```{micropie-log}          the messages that go to the logger
+
+What the module cannot say of itself stands below; a name that is missing there, or that the module does not know any
+more, ends the build.
+"""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import micropie
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+MODULE = Path(micropie.__file__)
+
+# The unit of each argument of App, and what happens when it is exceeded or missed.
+SETTINGS = {
+    "session_backend": ("", "What it raises is a logged 500."),
+    "debug": ("", "The body of a 500 is the traceback, as text. Never switch it on where strangers can reach it."),
+    "session_timeout": ("seconds", "The session is gone; the next request finds an empty one."),
+    "session_cookie_secure": ("", "A browser does not send the cookie over plain HTTP, so each request finds an empty session."),
+    "session_cookie_path": ("", "A browser does not send the cookie to other paths."),
+    "allowed_origins": ("", "The handshake gets an empty session and cannot save one; logged where it brought a cookie."),
+    "max_body_size": ("bytes", "413, before reading where `Content-Length` says so."),
+    "max_upload_size": ("bytes", "413, before reading where `Content-Length` says so; in the handler that reads: `HTTPError(413)`."),
+    "max_form_field_size": ("bytes", "413"),
+    "body_timeout": ("seconds", "408; time that the client waits for the handler does not count."),
+}  # fmt: skip
+
+# What each fixed limit is, and what happens past it.
+LIMITS = {
+    "_MAX_FIELDS": ("fields in a query string, a form or a multipart body; files and empty pairs count", "413"),
+    "_MAX_PART_HEADERS": ("headers of one part of a multipart body", "413"),
+    "_MAX_PART_HEADER_SIZE": ("bytes of one header of a part", "413"),
+    "_SPOOL_SIZE": ("bytes of an uploaded file that are kept in memory", "the file goes on in a temporary file"),
+    "_DRAIN_SIZE": ("bytes that are read and dropped of a body that nobody read", "the response is sent all the same"),
+    "_THREADS": ("worker threads", "plain handlers wait for a free one"),
+    "_MAX_DEPTH": ("JSON arrays and objects inside each other", "400"),
+}
+
+# What each log message means, and what to do.
+LOG = {
+    "dropped the invalid response header %r: %r": (
+        "A handler or a middleware returned a header whose name is no token, or whose value has control characters or is not in"
+        " latin-1. The response was sent without it. Encode the value."
+    ),
+    "closing a stream failed": "The `finally` of a generator raised while the stream was closed. Mend the generator.",
+    "a stream broke off": (
+        "A generator raised, or yielded something that is neither text nor bytes, after the response had begun. The client sees"
+        " that the response is not complete."
+    ),
+    "%r %r failed": (
+        "A handler, a middleware or the session backend raised while a request was answered; the values are method and path."
+        " The client got a 500."
+    ),
+    "a WebSocket from the origin %r got no session": (
+        "A page of another origin opened a WebSocket with a session cookie. Name the origin in `allowed_origins` if it is yours."
+    ),
+    "a session filled or renewed after accept() has no cookie: its changes are lost": (
+        "A WebSocket handler filled a new session, or renewed its id, when the handshake was over. Do it before `accept()`."
+    ),
+    "WebSocket %r failed": (
+        "A WebSocket handler, its middleware or the session backend raised; the value is the path. The socket was closed with 1011."
+    ),
+    "%s failed": (
+        "A startup or shutdown handler raised; the value is its name. The server is told `lifespan.startup.failed` or"
+        " `lifespan.shutdown.failed`, and most then do not start."
+    ),
+}  # fmt: skip
+
+
+class LogCall(NamedTuple):
+    """One call of the logger in the module."""
+
+    level: str
+    message: str
+    has_traceback: bool
+
+
+def log_calls(source: str) -> list[LogCall]:
+    """Return every call of the module's logger, in its order."""
+    found: list[LogCall] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("_log."):
+            message = ast.literal_eval(node.args[0])
+            level = ast.unparse(node.func).removeprefix("_log.")
+            found.append(LogCall(level, message, any(keyword.arg == "exc_info" for keyword in node.keywords)))
+    return found
+
+
+def settings() -> Mapping[str, inspect.Parameter]:
+    """Return the arguments of App."""
+    parameters = dict(inspect.signature(micropie.App.__init__).parameters)
+    del parameters["self"]
+    return parameters
+
+
+def argument_texts(docstring: str) -> dict[str, str]:
+    """Return what the section Args of a docstring says of each argument."""
+    section = inspect.cleandoc(docstring).partition("Args:\n")[2].partition("\n\n")[0]
+    entries = re.split(r"^    (?=\w+: )", section, flags=re.M)[1:]
+    pairs = [entry.partition(": ") for entry in entries]
+    return {name: " ".join(text.split()) for name, _, text in pairs}
+
+
+def shown_size(value: Any) -> str:
+    """Return a number as a reader takes it in: bytes in powers of two, seconds as they are."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1024 and value % 1024 == 0:
+        return f"{value // 2**20} MiB" if value % 2**20 == 0 else f"{value // 2**10} KiB"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else repr(value)
+
+
+def check(table: Mapping[str, object], known: set[str], what: str) -> None:
+    """Fail where a table of this file and the module name different things."""
+    if table.keys() != known:
+        raise ValueError(f"{what}: explained and existing differ in {sorted(table.keys() ^ known)}")
+
+
+def settings_lines() -> Iterator[str]:
+    """Yield the settings as MyST: a definition list with a name to link to for each."""
+    parameters = settings()
+    check(SETTINGS, set(parameters), "settings of App")
+    texts = argument_texts(micropie.App.__doc__ or "")
+    for name, parameter in parameters.items():
+        unit, exceeded = SETTINGS[name]
+        default = shown_size(parameter.default) if unit == "bytes" else repr(parameter.default)
+        meaning = re.sub(r"``(.+?)``", r"`\1`", texts[name])
+        yield from (f"({name.replace('_', '-')})=", f"`{name}`")
+        yield f": {meaning}"
+        yield ""
+        yield f"  **Type** `{parameter.annotation}` · **default** `{default}`{f' · **unit** {unit}' if unit else ''}"
+        yield ""
+        yield f"  **Otherwise** {exceeded}"
+        yield ""
+
+
+def limit_lines() -> Iterator[str]:
+    """Yield the fixed limits as a Markdown table."""
+    yield from ("| limit | of what | past it |", "|---|---|---|")
+    for name, (what, past) in LIMITS.items():
+        value = getattr(micropie, name)
+        yield f"| {shown_size(value)} | {what.removeprefix('bytes ') if value >= 1024 else what} | {past} |"
+
+
+def log_lines() -> Iterator[str]:
+    """Yield the log messages as MyST, a definition for each."""
+    calls = log_calls(MODULE.read_text())
+    check(LOG, {call.message for call in calls}, "log messages")
+    for call in calls:
+        yield f"`{call.message}`"
+        yield f": **{call.level.upper()}**{', with the traceback' if call.has_traceback else ''}. {LOG[call.message]}"
+        yield ""
+
+
+class Generated(SphinxDirective):
+    """A directive without arguments, whose content is made from the module."""
+
+    has_content = False
+
+    def run(self) -> list[nodes.Node]:
+        """Parse the lines as the page's own Markdown."""
+        self.env.note_dependency(str(MODULE))
+        lines = {"micropie-settings": settings_lines, "micropie-limits": limit_lines, "micropie-log": log_lines}
+        content = StringList(list(lines[self.name]()), source=str(MODULE))
+        return self.parse_text_to_nodes("\n".join(content))
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the directives."""
+    for name in ("micropie-settings", "micropie-limits", "micropie-log"):
+        app.add_directive(name, Generated)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

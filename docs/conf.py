@@ -40,6 +40,7 @@ templates_path = ["_templates"]
 nitpicky = True
 smartquotes = False  # quotes and dashes stay as they are typed
 highlight_language = "none"
+default_role = "py:obj"  # docstrings write names as `name`
 
 myst_enable_extensions = [
     "attrs_block",
@@ -66,7 +67,7 @@ nitpick_ignore_regex = [
 # Names of the standard library, so that a build needs no network.
 intersphinx_mapping = {"python": ("https://docs.python.org/3/", (str(HERE / "_inventories" / "python.txt"), None))}
 
-doctest_global_setup = "import micropie\nfrom micropie import *"
+doctest_global_setup = "import asyncio, io, time\nimport micropie\nfrom micropie import *"
 doctest_test_doctest_blocks = "default"
 
 codeautolink_autodoc_inject = False

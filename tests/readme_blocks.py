@@ -95,8 +95,10 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serving(line: str, folder: Path, port: int, more: Mapping[str, str], seconds: float = 30.0) -> Iterator[None]:
-    """Run a command that serves until it is stopped, and wait until it answers."""
+def serving(
+    line: str, folder: Path, port: int, more: Mapping[str, str], seconds: float = 30.0, *, errors: bool = False
+) -> Iterator[None]:
+    """Run a command that serves until it is stopped, and wait until it answers; `errors` may be logged or not."""
     with tempfile.TemporaryFile("w+") as log:  # a pipe that nobody reads would fill, and stop the server
         server = subprocess.Popen(
             ["bash", "-euo", "pipefail", "-c", line.replace(PUBLIC, f"127.0.0.1:{port}")],
@@ -116,7 +118,7 @@ def serving(line: str, folder: Path, port: int, more: Mapping[str, str], seconds
             log.seek(0)
             text = log.read()
         assert answered, f"nothing was served:\n{text}"
-        assert "Traceback" not in text, text
+        assert errors or "Traceback" not in text, text
 
 
 def _answers(server: subprocess.Popen[bytes], port: int, seconds: float) -> bool:

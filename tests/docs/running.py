@@ -1,0 +1,268 @@
+"""Executes the code of a page of the documentation from top to bottom, as a reader would.
+
+Sybil keeps the examples of a page in order and gives each its line. What they have in common is here: an empty folder,
+one namespace for the Python blocks, one shell for the console blocks, and at most one server at a time. Comments that
+nobody sees on the page steer it, each on a line of its own:
+
+    % file: app.py                    the block under it is the content of that file
+    % server: app.py                  from here on uvicorn serves `app:app` of the page's folder
+    % server: examples/sessions       from here on uvicorn serves a copy of that folder, and the shell is in it
+    % server: app.py, with errors     the same, and what the server logs may hold tracebacks
+    % serves                          the one command of the block under it starts the server
+    % not run: why                    the block under it is executed by nobody
+"""
+
+import contextlib
+import importlib
+import os
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from sybil import Document, Example, Region
+from sybil.evaluators.doctest import DocTestEvaluator
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.abstract.doctest import DocTestStringParser
+from sybil.region import Lexeme
+
+from docs._ext.blocks import Block, Comment, blocks, orders
+from tests.examples.harness import NOT_COPIED, SERVE
+from tests.examples.services import Services
+from tests.readme_blocks import PUBLIC, ROOT, commands, environment, free_port, matches, serving
+
+MARK = "--- the next command ---"
+SECONDS = 60.0  # that one command may take
+WITH_ERRORS = ", with errors"
+
+Evaluator = Callable[[Example], str | None]
+
+
+class Shell:
+    """A bash that stays: variables and the folder are those that the commands before have left."""
+
+    def __init__(self, folder: Path, more: dict[str, str]) -> None:
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the shell
+        self._process = subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-s"],
+            cwd=folder,
+            env=environment({"PYTHONDONTWRITEBYTECODE": "", **more}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,
+        )
+
+    def type(self, line: str) -> str:
+        """Run a command, and return what it prints on standard output."""
+        process = self._process
+        assert process.stdin
+        process.stdin.write(f"{{ {line}\n}} </dev/null\nprintf '%s\\n' '{MARK}'\n".encode())
+        process.stdin.flush()
+        output = self._read(time.monotonic() + SECONDS)
+        end = f"{MARK}\n"
+        if not output.endswith(end):
+            self._errors.seek(0)
+            errors = self._errors.read().decode(errors="replace")
+            raise AssertionError(f"$ {line}\nfailed, or took too long:\n{output}\n{errors[-4000:]}")
+        return output.removesuffix(end)
+
+    def _read(self, until: float) -> str:
+        """Read to the next mark, to the end of the shell, or until the time is over."""
+        output = b""
+        assert self._process.stdout
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while not output.endswith(f"{MARK}\n".encode()) and selector.select(max(0, until - time.monotonic())):
+                piece = os.read(self._process.stdout.fileno(), 2**16)
+                if not piece:
+                    break
+                output += piece
+        return output.decode(errors="replace")
+
+    def close(self) -> None:
+        """End the shell and what it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, 9)
+        self._process.wait(10)
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()  # type: ignore[union-attr]
+
+
+class PageRun:
+    """One page being executed.
+
+    Args:
+        page: The page.
+        folder: An empty folder.
+        services: The servers that some examples talk to.
+    """
+
+    def __init__(self, page: Path, folder: Path, services: Services) -> None:
+        self.page = page
+        self.base = folder / "page"
+        self.folder = self.base
+        self.base.mkdir()
+        self.port = free_port()
+        self.module = types.ModuleType("page")
+        self.module.__file__ = str(self.base / "page.py")
+        self._folder = folder
+        self._services = services
+        self._more: dict[str, str] = {}
+        self._shell: Shell | None = None
+        self._server = contextlib.ExitStack()
+        self._files: dict[str, Path] = {}
+        self._typed: list[str] = []
+
+    def execute(self) -> None:
+        """Execute all that is on the page."""
+        document = Document.parse(str(self.page), self._regions)
+        document.namespace = self.module.__dict__
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_place(self.module, self.base))
+            stack.callback(self._close_shell)
+            stack.enter_context(self._server)
+            for example in document:
+                example.evaluate()
+            self._server.close()
+            for name in list(self._files):
+                self._run_file(name)
+
+    # --- what is on the page -------------------------------------------------------------------
+
+    def _regions(self, document: Document) -> Iterator[Region]:
+        starts = [0]
+        for line in document.text.split("\n"):
+            starts.append(starts[-1] + len(line) + 1)
+        for comment in orders(document.text, {"server"}):
+            yield Region(starts[comment.line - 1], starts[comment.line] - 1, comment, self._start_server)
+        for block in blocks(document.text):
+            begin, end = starts[block.line - 1], min(starts[block.end - 1], len(document.text))
+            if block.language == "pycon" and block.kind != "not run":
+                first = starts[block.code_line - 1]
+                for region in DocTestStringParser(DocTestEvaluator())(block.text, str(self.page)):
+                    region.start, region.end = min(first + region.start, end), min(first + region.end, end)
+                    yield region
+            elif evaluator := self._evaluator(block):
+                parsed = block
+                if evaluator is self._python:
+                    parsed = Lexeme(self._rewritten(block.text), 0, block.code_line - 1 - block.line)
+                yield Region(begin, end, parsed, evaluator)
+
+    def _evaluator(self, block: Block) -> Evaluator | None:
+        if block.kind == "file":
+            return self._write_file
+        if block.kind == "not run" or block.file or block.directive in {"doctest", "testcode"}:
+            return None
+        if block.language == "console":
+            return self._serve if block.kind == "serves" else self._type
+        return self._python if block.language == "python" else None
+
+    _python = PythonEvaluator()
+
+    # --- what is done with it -------------------------------------------------------------------
+
+    def _rewritten(self, text: str) -> str:
+        return text.replace(PUBLIC, f"127.0.0.1:{self.port}")
+
+    def _write_file(self, example: Example) -> None:
+        block: Block = example.parsed
+        path = self.base / block.detail
+        if block.detail in self._files:
+            self._run_file(block.detail)
+            for stale in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+                stale.unlink()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self._rewritten(block.text))
+        self._files[block.detail] = path
+        sys.modules.pop(path.stem, None)
+        importlib.invalidate_caches()
+
+    def _run_file(self, name: str) -> None:
+        """See to it that a file of Python has run, or run it."""
+        path = self._files.pop(name)
+        imported = any((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))
+        if path.suffix == ".py" and not imported and not any(path.name in line for line in self._typed):
+            code = "import runpy, sys; sys.path.insert(0, ''); runpy.run_path(sys.argv[1])"
+            result = subprocess.run(
+                [sys.executable, "-c", code, name],
+                cwd=self.base,
+                env=environment({}),
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+            )
+            assert result.returncode == 0, f"{name} of {self.page}:\n{result.stderr}"
+
+    def _start_server(self, example: Example) -> None:
+        comment: Comment = example.parsed
+        name = comment.detail.removesuffix(WITH_ERRORS)
+        folder = self.base
+        if not name.endswith(".py"):
+            folder = self._folder / str(example.line) / Path(name).name
+            shutil.copytree(ROOT / name, folder, ignore=NOT_COPIED)
+            self._more |= self._services.environment(folder.name) if name.startswith("examples/") else {}
+        app = f"{Path(name).stem}:app" if name.endswith(".py") else "app:app"
+        self._change_folder(folder)
+        self._serving(SERVE.replace("app:app", app), errors=comment.detail.endswith(WITH_ERRORS))
+
+    def _serve(self, example: Example) -> None:
+        [command] = commands(example.parsed.text)
+        assert command.output.strip() == "", f"what a server prints is not compared: {command.output}"
+        self._typed.append(command.line)
+        for path in self.folder.glob("*.py"):  # `python app.py` has no option for the port
+            text = path.read_text()
+            ported = text.replace("uvicorn.run(app,", f"uvicorn.run(app, port={self.port},")
+            if ported != text and "port=" not in text:
+                path.write_text(ported)
+        self._serving(command.line)
+
+    def _serving(self, line: str, *, errors: bool = False) -> None:
+        self._server.close()
+        more = {"PYTHONDONTWRITEBYTECODE": "", **self._more}
+        self._server.enter_context(serving(line, self.folder, self.port, more, errors=errors))
+
+    def _change_folder(self, folder: Path) -> None:
+        if folder != self.folder:
+            self.folder = folder
+            self._close_shell()
+            os.chdir(folder)
+
+    def _type(self, example: Example) -> None:
+        shell = self._shell = self._shell or Shell(self.folder, {**self._more, "PORT": str(self.port)})
+        for command in commands(example.parsed.text):
+            self._typed.append(command.line)
+            output = shell.type(self._rewritten(command.line)).replace(f"127.0.0.1:{self.port}", PUBLIC)
+            assert matches(command.output, output), (
+                f"{self.page}:{example.line}\n$ {command.line}\nprinted\n{output}\nand not\n{command.output}"
+            )
+
+    def _close_shell(self) -> None:
+        if self._shell:
+            self._shell.close()
+            self._shell = None
+
+
+@contextlib.contextmanager
+def _place(module: types.ModuleType, folder: Path) -> Iterator[None]:
+    """Make a folder the current one, from which modules are imported, and forget these at the end."""
+    known = dict(sys.modules)
+    sys.modules[module.__name__] = module
+    sys.path.insert(0, str(folder))
+    try:
+        with contextlib.chdir(folder):
+            yield
+    finally:
+        sys.path.remove(str(folder))
+        for name, loaded in list(sys.modules.items()):
+            if name not in known and str(folder) in str(getattr(loaded, "__file__", "")):
+                del sys.modules[name]
+        sys.modules.pop(module.__name__, None)

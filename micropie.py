@@ -70,7 +70,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
 SESSION_TIMEOUT: Final = 8 * 3600
-"""Seconds that a session lives after the last request that looked at it: 8 hours.
+"""Seconds that a session lives after the last request that looked at it; they are 8 hours.
 
 Example:
     >>> app = App(session_timeout=3 * SESSION_TIMEOUT)  # a day
@@ -742,7 +742,7 @@ class UploadedFile(dict[str, Any]):
 
     @property
     def filename(self) -> str:
-        """The last component of what the client sent: joined to a folder, it stays in the folder."""
+        """The last component of what the client sent; joined to a folder, it stays in the folder."""
         return str(self["filename"])
 
     @property
@@ -1122,7 +1122,7 @@ class Request:
 
     @property
     def query_params(self) -> dict[str, list[str]]:
-        """The query string: all values of each name."""
+        """All values of each name in the query string."""
         if self._query is None:
             query: bytes | None = self.scope.get("query_string")
             self._query = _parse_pairs(query) if query else {}
@@ -1130,7 +1130,7 @@ class Request:
 
     @property
     def body_params(self) -> dict[str, list[str]]:
-        """The form fields: all values of each name; of a JSON object, its members as text."""
+        """All values of each form field; of a JSON object, its members as text."""
         if self._form is None:
             body = self._json
             self._form = {name: _texts(value) for name, value in body.items()} if isinstance(body, dict) else {}
@@ -1267,15 +1267,15 @@ class WebSocketRequest(Request):
 
 
 current_request: contextvars.ContextVar[Request] = contextvars.ContextVar("current_request")
-"""The request that is being answered here: a test sets it, and calls a handler like any method.
+"""The request that is being answered here; a test sets it, and calls a handler like any method.
 
 Example:
     >>> class Root(App):
     ...     async def hello(self):
-    ...         return f"Hello, {self.request.query('name')}!"
+    ...         return {"hello": self.request.query("name")}
     >>> token = current_request.set(Request({"type": "http", "query_string": b"name=Ada"}))
     >>> asyncio.run(Root().hello())
-    'Hello, Ada!'
+    {'hello': 'Ada'}
     >>> current_request.reset(token)
 """
 
@@ -2153,7 +2153,7 @@ def methods(*names: str) -> Callable[[_F], _F]:
         >>> class Poll(App):
         ...     @methods("POST")
         ...     async def vote(self, choice):
-        ...         return f"One for {choice}."
+        ...         return {"vote": choice}
         >>> sent = []
         >>> async def send(message):
         ...     sent.append(message)
@@ -2759,7 +2759,7 @@ class App:
 
     @functools.cached_property
     def env(self) -> Any:
-        """The jinja2 environment, made at first use: templates beside the App's module, then ``./templates``.
+        """The jinja2 environment, made at first use; it looks beside the App's module, then in ``./templates``.
 
         Raises:
             RuntimeError: jinja2 is not installed.

@@ -15,68 +15,74 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import micropie
 from docutils import nodes
-from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+import micropie
 
 MODULE = Path(micropie.__file__)
 
 # The unit of each argument of App, and what happens when it is exceeded or missed.
 SETTINGS = {
     "session_backend": ("", "What it raises is a logged 500."),
-    "debug": ("", "The body of a 500 is the traceback, as text. Never switch it on where strangers can reach it."),
+    "debug": ("", "The body of a 500 is the traceback, as text: never switch it on where strangers can reach it."),
     "session_timeout": ("seconds", "The session is gone; the next request finds an empty one."),
-    "session_cookie_secure": ("", "A browser does not send the cookie over plain HTTP, so each request finds an empty session."),
+    "session_cookie_secure": (
+        "",
+        "A browser does not send a secure cookie over plain HTTP: each request then finds an empty session.",
+    ),
     "session_cookie_path": ("", "A browser does not send the cookie to other paths."),
-    "allowed_origins": ("", "The handshake gets an empty session and cannot save one; logged where it brought a cookie."),
+    "allowed_origins": (
+        "",
+        "The handshake gets an empty session and cannot save one; logged where it brought a cookie.",
+    ),
     "max_body_size": ("bytes", "413, before reading where `Content-Length` says so."),
-    "max_upload_size": ("bytes", "413, before reading where `Content-Length` says so; in the handler that reads: `HTTPError(413)`."),
-    "max_form_field_size": ("bytes", "413"),
-    "body_timeout": ("seconds", "408; time that the client waits for the handler does not count."),
-}  # fmt: skip
+    "max_upload_size": (
+        "bytes",
+        "413, before reading where `Content-Length` says so; later, `HTTPError(413)` in the handler that reads.",
+    ),
+    "max_form_field_size": ("bytes", "413."),
+    "body_timeout": ("seconds", "408. Time in which the client waits for the handler does not count."),
+}
 
 # What each fixed limit is, and what happens past it.
 LIMITS = {
     "_MAX_FIELDS": ("fields in a query string, a form or a multipart body; files and empty pairs count", "413"),
     "_MAX_PART_HEADERS": ("headers of one part of a multipart body", "413"),
-    "_MAX_PART_HEADER_SIZE": ("bytes of one header of a part", "413"),
-    "_SPOOL_SIZE": ("bytes of an uploaded file that are kept in memory", "the file goes on in a temporary file"),
-    "_DRAIN_SIZE": ("bytes that are read and dropped of a body that nobody read", "the response is sent all the same"),
-    "_THREADS": ("worker threads", "plain handlers wait for a free one"),
+    "_MAX_PART_HEADER_SIZE": ("one header of a part of a multipart body", "413"),
+    "_SPOOL_SIZE": ("an uploaded file in memory", "the file goes to a temporary file on disk"),
+    "_DRAIN_SIZE": ("what is read and dropped of a body that nobody read", "the response is sent all the same"),
+    "_THREADS": ("worker threads", "plain handlers wait until one is free"),
     "_MAX_DEPTH": ("JSON arrays and objects inside each other", "400"),
 }
 
 # What each log message means, and what to do.
 LOG = {
-    "dropped the invalid response header %r: %r": (
-        "A handler or a middleware returned a header whose name is no token, or whose value has control characters or is not in"
-        " latin-1. The response was sent without it. Encode the value."
-    ),
-    "closing a stream failed": "The `finally` of a generator raised while the stream was closed. Mend the generator.",
-    "a stream broke off": (
-        "A generator raised, or yielded something that is neither text nor bytes, after the response had begun. The client sees"
-        " that the response is not complete."
-    ),
-    "%r %r failed": (
-        "A handler, a middleware or the session backend raised while a request was answered; the values are method and path."
-        " The client got a 500."
-    ),
-    "a WebSocket from the origin %r got no session": (
-        "A page of another origin opened a WebSocket with a session cookie. Name the origin in `allowed_origins` if it is yours."
-    ),
-    "a session filled or renewed after accept() has no cookie: its changes are lost": (
-        "A WebSocket handler filled a new session, or renewed its id, when the handshake was over. Do it before `accept()`."
-    ),
-    "WebSocket %r failed": (
-        "A WebSocket handler, its middleware or the session backend raised; the value is the path. The socket was closed with 1011."
-    ),
-    "%s failed": (
-        "A startup or shutdown handler raised; the value is its name. The server is told `lifespan.startup.failed` or"
-        " `lifespan.shutdown.failed`, and most then do not start."
-    ),
-}  # fmt: skip
+    "dropped the invalid response header %r: %r": """
+        A handler or a middleware returned a header whose name is no token, or whose value has control characters or
+        is not in latin-1. The response was sent without it. Encode the value.""",
+    "closing a stream failed": """
+        The `finally` of a generator raised while its stream was closed. Mend the generator.""",
+    "a stream broke off": """
+        A generator raised, or yielded something that is neither text nor bytes, after the response had begun. The
+        client sees that the response is not complete.""",
+    "%r %r failed": """
+        A handler, a middleware or the session backend raised while a request was answered; the values are the method
+        and the path. The client got a 500.""",
+    "a WebSocket from the origin %r got no session": """
+        A page of another origin opened a WebSocket, with a session cookie. If it is yours, name its origin in
+        `allowed_origins`.""",
+    "a session filled or renewed after accept() has no cookie: its changes are lost": """
+        A WebSocket handler filled a new session, or renewed its id, when the handshake was over. Do it before
+        `accept()`.""",
+    "WebSocket %r failed": """
+        A WebSocket handler, its middleware or the session backend raised; the value is the path. The socket was closed
+        with 1011, or its handshake refused.""",
+    "%s failed": """
+        A startup or shutdown handler raised; the value is its name. The server is told `lifespan.startup.failed` or
+        `lifespan.shutdown.failed`; most servers then do not start.""",
+}
 
 
 class LogCall(NamedTuple):
@@ -148,8 +154,7 @@ def limit_lines() -> Iterator[str]:
     """Yield the fixed limits as a Markdown table."""
     yield from ("| limit | of what | past it |", "|---|---|---|")
     for name, (what, past) in LIMITS.items():
-        value = getattr(micropie, name)
-        yield f"| {shown_size(value)} | {what.removeprefix('bytes ') if value >= 1024 else what} | {past} |"
+        yield f"| {shown_size(getattr(micropie, name))} | {what} | {past} |"
 
 
 def log_lines() -> Iterator[str]:
@@ -158,7 +163,8 @@ def log_lines() -> Iterator[str]:
     check(LOG, {call.message for call in calls}, "log messages")
     for call in calls:
         yield f"`{call.message}`"
-        yield f": **{call.level.upper()}**{', with the traceback' if call.has_traceback else ''}. {LOG[call.message]}"
+        level = f"**{call.level.upper()}**{', with the traceback' if call.has_traceback else ''}"
+        yield f": {level}. {' '.join(LOG[call.message].split())}"
         yield ""
 
 
@@ -171,8 +177,7 @@ class Generated(SphinxDirective):
         """Parse the lines as the page's own Markdown."""
         self.env.note_dependency(str(MODULE))
         lines = {"micropie-settings": settings_lines, "micropie-limits": limit_lines, "micropie-log": log_lines}
-        content = StringList(list(lines[self.name]()), source=str(MODULE))
-        return self.parse_text_to_nodes("\n".join(content))
+        return self.parse_text_to_nodes("\n".join(lines[self.name]()))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -34,6 +34,9 @@ extensions = [
     "sphinx_llms_txt",
     "notfound.extension",
     "sphinxext.opengraph",
+    "micropie_examples",
+    "micropie_reference",
+    "micropie_site",
 ]
 exclude_patterns = ["_build", "_ext", "_inventories", "_static", "_templates"]
 templates_path = ["_templates"]
@@ -73,7 +76,9 @@ doctest_test_doctest_blocks = "default"
 codeautolink_autodoc_inject = False
 codeautolink_warn_on_missing_inventory = False
 codeautolink_warn_on_failed_resolve = False
+codeautolink_custom_blocks = {"python": "micropie_site.dedented"}
 codeautolink_global_preface = "from micropie import *"
+suppress_warnings = ["codeautolink.parse_block"]  # an excerpt need not be Python as a whole: it is shown unlinked
 
 # --- The site ----------------------------------------------------------------------------------
 

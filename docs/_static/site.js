@@ -1,0 +1,73 @@
+// Tips for the terms of the glossary, and code blocks that the keyboard reaches only where they scroll.
+"use strict";
+
+(() => {
+  const GAP = 6;
+  let tip = null;
+  let owner = null;
+  let number = 0;
+
+  function hide() {
+    if (tip) {
+      owner.removeAttribute("aria-describedby");
+      tip.remove();
+      tip = owner = null;
+    }
+  }
+
+  function show(link) {
+    if (owner === link) return;
+    hide();
+    owner = link;
+    tip = document.createElement("div");
+    tip.className = "term-tip";
+    tip.id = `term-tip-${++number}`;
+    tip.setAttribute("role", "tooltip");
+    tip.textContent = link.dataset.tip;
+    tip.addEventListener("mouseleave", hide);
+    document.body.append(tip);
+    link.setAttribute("aria-describedby", tip.id);
+    const at = link.getClientRects()[0] || link.getBoundingClientRect();
+    const left = Math.min(at.left, document.documentElement.clientWidth - tip.offsetWidth - GAP);
+    const below = at.bottom + GAP + tip.offsetHeight <= window.innerHeight;
+    const top = below ? at.bottom + GAP : at.top - GAP - tip.offsetHeight;
+    tip.style.left = `${Math.max(GAP, left) + window.scrollX}px`;
+    tip.style.top = `${top + window.scrollY}px`;
+  }
+
+  function leave(event) {
+    // The pointer may go from the term onto its tip, to read or to copy it.
+    setTimeout(() => {
+      if (owner === event.currentTarget || owner) {
+        const held = tip && (tip.matches(":hover") || owner.matches(":hover, :focus"));
+        if (!held) hide();
+      }
+    }, 120);
+  }
+
+  function prepareTips() {
+    for (const link of document.querySelectorAll("a.term-with-tip[title]")) {
+      link.dataset.tip = link.title;
+      link.removeAttribute("title"); // or the browser shows it once more
+      link.addEventListener("mouseenter", () => show(link));
+      link.addEventListener("focus", () => show(link));
+      link.addEventListener("mouseleave", leave);
+      link.addEventListener("blur", hide);
+    }
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") hide();
+    });
+  }
+
+  function setTabStops() {
+    for (const box of document.querySelectorAll(".highlight > pre, .table-wrapper")) {
+      if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  }
+
+  prepareTips();
+  setTabStops();
+  window.addEventListener("resize", setTabStops);
+  document.addEventListener("change", setTabStops); // another tab of a set is open
+})();

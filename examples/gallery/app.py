@@ -1,0 +1,187 @@
+"""The gallery: every example that can live in one process, mounted here, with its source and its README."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import posixpath
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from catalog import GROUPS, NOT_OPENED, OTHERS, Example, discover
+from isolation import load
+from lifespan import Lifespan
+from micropie import App, HTTPError
+from rendering import code_css, lead_html, readme_html, source_html
+
+HERE = Path(__file__).resolve().parent
+README_SERVER = "http://127.0.0.1:8000"  # where a README says that its app is
+LONGEST_QUERY = 100
+
+_log = logging.getLogger("uvicorn.error")
+
+
+class Documentation(App):
+    """The built documentation, or, as long as it is not built, a page that says how to build it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        # Bare, StaticFiles would raise for a missing file what only a Starlette app around it makes a 404 of.
+        self._files = Starlette(routes=[Mount("/", StaticFiles(directory=folder, html=True, check_dir=False))])
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Look at each request whether there are files by now."""
+        built = scope["type"] == "http" and (self._folder / "index.html").exists()
+        at_root = scope.get("path") == scope.get("root_path")  # without the slash that relative links need
+        app = self._files if built and not at_root else super().__call__
+        await app(scope, receive, send)
+
+    async def index(self) -> Any:
+        """Say how to build it, or add the slash."""
+        base = str(self.request.scope.get("root_path", ""))
+        if (self._folder / "index.html").exists():
+            return self._redirect(base + "/")
+        return await self._render_template("docs.html", base=base.removesuffix("/docs"))
+
+
+class Gallery(App):
+    """Cards, and what each of them leads to.
+
+    Args:
+        folder: The folder of the examples.
+        data: A folder in which those that keep something may write.
+        documentation: The folder of the built documentation.
+    """
+
+    def __init__(self, folder: Path, data: Path, documentation: Path) -> None:
+        super().__init__()
+        self._examples = discover(folder)
+        self._notes = dict(NOT_OPENED)
+        self._mount(data)
+        self.mounts["/docs"] = Documentation(documentation)
+        self.env.globals |= {"quote": quote, "code_css": functools.cache(code_css)}
+
+    def _mount(self, data: Path) -> None:
+        """Mount each example; one that cannot be imported gets a note, and the others are there all the same."""
+        for name, example in self._examples.items():
+            if name in self._notes:
+                continue
+            try:
+                app = load(example.folder, environment=example.settings(data)).app
+            except Exception as error:
+                _log.warning("the example %s cannot be opened", name, exc_info=error)
+                self._notes[name] = f"It cannot be opened here: {type(error).__name__}: {error}"
+                continue
+            self.mounts[f"/examples/{name}"] = app
+            if not isinstance(app, App):  # whose handlers run with those of this one
+                lifespan = Lifespan(app)
+                self.startup_handlers.append(lifespan.start)
+                self.shutdown_handlers.append(lifespan.stop)
+
+    async def index(self, *, q: str = "") -> str:
+        """Show the cards, all of them or those that hold all words of a search."""
+        words = q[:LONGEST_QUERY].lower().split()
+        cards = [self._card(example) for example in self._examples.values()]
+        for card in cards:
+            card["found"] = all(word in card["text"] for word in words)
+        groups = {group: [card for card in cards if card["group"] == group] for group in (*GROUPS, OTHERS)}
+        return await self._page("index.html", q=q[:LONGEST_QUERY], groups=groups, count=sum(c["found"] for c in cards))
+
+    async def readme(self, name: str) -> Any:
+        """Show the README of an example."""
+        example = self._example(name)
+        text = await asyncio.to_thread(readme_html, example.readme.partition("\n")[2], self._links(example))
+        return await self._page("readme.html", example=example, card=self._card(example), text=text)
+
+    async def source(self, name: str, *path: str) -> Any:
+        """Show a file of an example: only those that its folder is known to hold."""
+        example = self._example(name)
+        files = await asyncio.to_thread(example.files)
+        file = "/".join(path) or "app.py"
+        if file not in files:
+            raise HTTPError(404)
+        code = await asyncio.to_thread(_highlighted, files[file], file, files[file].stat().st_mtime_ns)
+        return await self._page(
+            "source.html", example=example, card=self._card(example), files=files, file=file, code=code
+        )
+
+    def _example(self, name: str) -> Example:
+        try:
+            return self._examples[name]
+        except KeyError:
+            raise HTTPError(404) from None
+
+    def _card(self, example: Example) -> dict[str, Any]:
+        """Return what a template shows of an example."""
+        lead = lead_html(example.lead)
+        return {
+            "name": example.name,
+            "title": example.title,
+            "group": example.group,
+            "lead": lead,
+            "opens": f"/examples/{example.name}" in self.mounts,
+            "note": self._notes.get(example.name, ""),
+            "text": f"{example.name} {example.title} {example.group} {example.lead}".lower(),
+        }
+
+    def _links(self, example: Example) -> Any:
+        """Return a function that finds where a link of a README leads to on these pages, None where nowhere."""
+        base, files = self._base(), example.files()
+
+        def link(href: str) -> str | None:
+            if href.startswith(README_SERVER):
+                opens = f"/examples/{example.name}" in self.mounts
+                return f"{base}/examples/{example.name}{href.removeprefix(README_SERVER) or '/'}" if opens else None
+            if ":" in href or href.startswith("#"):
+                return href
+            path = posixpath.normpath(posixpath.join(example.name, href.partition("#")[0]))
+            name, _, file = path.partition("/")
+            if name in self._examples and file in {"", "README.md"}:
+                return f"{base}/readme/{name}"
+            return f"{base}/source/{path}" if name == example.name and file in files else None
+
+        return link
+
+    async def _page(self, template: str, **context: Any) -> str:
+        return await self._render_template(template, base=self._base(), **context)
+
+    def _base(self) -> str:
+        """Return the path below which this app is mounted."""
+        return str(self.request.scope.get("root_path", ""))
+
+
+@functools.lru_cache(maxsize=500)
+def _highlighted(path: Path, name: str, changed: int) -> str:
+    """Return a file as HTML; `changed` makes it another one when it is written anew."""
+    return source_html(name, path.read_text(encoding="utf-8"))
+
+
+def make_app(environment: Mapping[str, str] = os.environ) -> Gallery:
+    """Return the gallery of the folders beside this one.
+
+    What the examples keep is gone at shutdown, unless GALLERY_DATA names a folder for it.
+    """
+    with contextlib.ExitStack() as stack:
+        data = environment.get("GALLERY_DATA") or stack.enter_context(tempfile.TemporaryDirectory(prefix="gallery-"))
+        app = Gallery(HERE.parent, Path(data).resolve(), HERE.parent.parent / "docs" / "_build" / "html")
+        # The parent's shutdown handlers run after those of the apps that are mounted.
+        app.shutdown_handlers.append(stack.pop_all().close)
+        return app
+
+
+app = make_app()
+
+if __name__ == "__main__":
+    import uvicorn
+
+    # An open stream of events has no end: without the time limit, the server would wait for its readers for ever.
+    uvicorn.run(app, timeout_graceful_shutdown=5)

@@ -1,0 +1,101 @@
+"""Fixtures for the tests of the tutorial's steps.
+
+A module `test_<nn>.py` tests the step `tutorials/<nn>-…`: its fixture `server` is a running copy of that step. With
+the environment variable `UPDATE_PICTURES=1`, the pictures on the tutorial's pages are taken anew.
+"""
+
+import os
+import re
+import struct
+
+import httpx
+import pytest
+
+pytest.register_assert_rewrite("tests.examples.browsing", "tests.tutorials.steps")
+
+from tests.examples.browsing import Browsing, launched  # noqa: E402 - after its assertions are to be rewritten
+from tests.tutorials import steps  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def server(request, tmp_path_factory):
+    name = steps.step(request.path.stem.removeprefix("test_"))
+    folder = steps.copied(name, tmp_path_factory.mktemp(name))
+    with steps.running(steps.SERVE, folder) as started:
+        yield started
+
+
+@pytest.fixture
+def client(server):
+    """A visitor: keeps cookies, follows no redirects."""
+    with httpx.Client(base_url=server.url, timeout=10) as opened:
+        yield opened
+
+
+@pytest.fixture
+def visitor(server):
+    """Make more visitors."""
+    opened = []
+
+    def make():
+        opened.append(httpx.Client(base_url=server.url, timeout=10))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture(scope="package")
+def browser():
+    with launched() as opened:
+        yield opened
+
+
+@pytest.fixture
+def browsing(browser, server):
+    """A browser with no history; whatever goes wrong in its pages fails the test at the end."""
+    session = Browsing(browser, server.url)
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def token():
+    """Find the token in the page that somebody gets."""
+
+    def find(client):
+        return re.search(r'name="csrf_token" value="([^"]+)"', client.get("/").text)[1]
+
+    return find
+
+
+@pytest.fixture
+def vote(token):
+    """Vote as a browser does."""
+
+    def send(client, pie):
+        return client.post("/vote", data={"csrf_token": token(client), "pie": pie})
+
+    return send
+
+
+@pytest.fixture
+def picture(request):
+    """Compare what a page looks like with the picture in the tutorial: its size, for letters differ by machine."""
+    path = steps.PICTURES / f"{request.path.stem.removeprefix('test_')}.png"
+
+    def compare(page):
+        page.mouse.move(0, 0)
+        shot = page.screenshot()
+        if os.environ.get("UPDATE_PICTURES"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(shot)
+        assert path.is_file(), f"{path} is missing: UPDATE_PICTURES=1 makes it"
+        assert size_of(path.read_bytes()) == size_of(shot)
+
+    return compare
+
+
+def size_of(png):
+    return struct.unpack(">II", png[16:24])

@@ -1,0 +1,24 @@
+"""tutorials/03-templates"""
+
+
+def test_form(client):
+    answer = client.post("/vote", data={"pie": "Cherry"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "./")
+    assert client.get("/results").json()["Cherry"] == 1
+
+
+def test_refusals(client):
+    assert client.post("/vote", data={"pie": "<script>"}).status_code == 400
+    assert client.post("/vote", data={"pie": "Cake"}).text == "400 Bad Request: Parameter 'pie' must be Pie"
+    assert client.post("/vote").status_code == 400
+
+
+def test_look(browsing, picture):
+    browsing.check_look("/")
+    page = browsing.page((800, 560))
+    page.goto("/")
+    for pie in ("Rhubarb", "Rhubarb", "Apple"):
+        page.get_by_label(pie).check()
+        page.get_by_role("button", name="Vote").click()
+    page.get_by_label("Rhubarb 2").wait_for()
+    picture(page)

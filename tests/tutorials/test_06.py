@@ -1,0 +1,25 @@
+"""tutorials/06-live-results"""
+
+import json
+
+
+def test_events(client, visitor, vote):
+    with client.stream("GET", "/events") as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        data = (json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line.startswith("data: "))
+        before = next(data)["votes"]
+        vote(visitor(), "Pumpkin")
+        assert next(data)["votes"] == {**before, "Pumpkin": before["Pumpkin"] + 1}
+
+
+def test_page_shows_the_votes_of_others(browsing, picture, visitor, vote):
+    page = browsing.page((800, 620))
+    page.goto("/")
+    page.locator("#state", has_text="counted live").wait_for()
+    count = page.locator("[data-pie=Apple] .votes")
+    before = int(count.text_content())
+    for _ in range(3):
+        vote(visitor(), "Apple")
+    page.locator("[data-pie=Apple] .votes", has_text=str(before + 3)).wait_for()
+    picture(page)
+    browsing.check_accessible(page)

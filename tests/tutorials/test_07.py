@@ -1,0 +1,51 @@
+"""tutorials/07-chat"""
+
+import pytest
+from playwright.sync_api import expect
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.sync.client import connect
+
+
+def cookie_of(client):
+    client.get("/")
+    return f"session_id={client.cookies['session_id']}"
+
+
+def address(server):
+    return f"ws{server.url.removeprefix('http')}/chat"
+
+
+def test_chat_is_for_visitors_of_the_page(client, server):
+    for headers in ({}, {"Cookie": "session_id=made-up"}, {"Cookie": cookie_of(client), "Origin": "https://evil.example"}):
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(address(server), additional_headers=headers)
+
+
+def test_empty_and_binary_messages_are_left_out_and_long_ones_cut(client, server):
+    with connect(address(server), additional_headers={"Cookie": cookie_of(client)}) as ws:
+        for message in (" ", b"bytes", "x" * 1000):
+            ws.send(message)
+        text = ws.recv(timeout=10)
+        assert '"' + "x" * 500 + '"' in text
+        with pytest.raises(TimeoutError):
+            ws.recv(timeout=0.1)
+        ws.send("x" * 2**25)
+        with pytest.raises(ConnectionClosedError):
+            ws.recv(timeout=10)
+
+
+def test_talk(browsing, picture):
+    ada, bob = browsing.page((800, 1080)), browsing.page()
+    for page in (ada, bob):
+        page.goto("/")
+        page.locator("#state", has_text="counted live").wait_for()
+    for page, text in ((ada, "Nothing beats a warm apple pie."), (bob, "<script>alert(1)</script>"), (ada, "With custard!")):
+        page.locator("[name=text]").fill(text)
+        page.get_by_role("button", name="Send").click()
+        for reader in (ada, bob):
+            expect(reader.locator("#messages li").last).to_contain_text(text)
+    ada.locator("[name=text]").blur()
+    picture(ada)
+    browsing.check_accessible(ada)
+    ada.reload()
+    expect(ada.locator("#messages li").last).to_contain_text("custard")

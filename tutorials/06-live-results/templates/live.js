@@ -1,0 +1,18 @@
+const poll = document.querySelector("#poll");
+const state = document.querySelector("#state");
+const events = new EventSource("events"); // connects again by itself when the connection is lost
+
+events.addEventListener("message", (event) => {
+  const { votes } = JSON.parse(event.data);
+  const all = Object.values(votes).reduce((sum, count) => sum + count, 0);
+  poll.style.setProperty("--all", all);
+  for (const row of poll.querySelectorAll(".pie")) {
+    row.style.setProperty("--votes", votes[row.dataset.pie]);
+    row.querySelector(".votes").textContent = votes[row.dataset.pie];
+  }
+  state.textContent = `${all} ${all === 1 ? "vote" : "votes"} so far, counted live.`;
+});
+
+events.addEventListener("error", () => {
+  state.textContent = "The connection is lost. Trying again …";
+});

@@ -3,7 +3,7 @@
 PORT ?= 8000
 PYTEST_ARGS ?=
 
-RUN := .venv/run
+GALLERY := .venv/gallery
 DEV := .venv/dev
 DOCS := .venv/docs
 BENCH := .venv/bench
@@ -16,8 +16,8 @@ OTHER_PYTHONS := 3.12 3.13
 help:  ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-run: $(RUN)/.stamp  ## Serve examples/hello_world on http://127.0.0.1:8000 (PORT=... for another)
-	PYTHONPATH=. $(RUN)/bin/python -m uvicorn --app-dir examples/hello_world app:app \
+run: $(GALLERY)/.stamp  ## Serve the gallery of examples on http://127.0.0.1:8000 (PORT=... for another)
+	PYTHONPATH=. $(GALLERY)/bin/python -m uvicorn --app-dir examples/gallery app:app \
 	    --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 5
 
 test: $(DEV)/.stamp  ## Run the tests, with branch coverage of micropie.py
@@ -75,7 +75,7 @@ bench-small: $(DEV)/.stamp  ## Instructions per request beside a hand-written ap
 	$(DEV)/bin/python benchmarks/import_cost.py
 
 requirements:  ## Pin requirements/*.txt anew (needs uv)
-	cd requirements && for name in run test docs dev bench; do \
+	cd requirements && for name in run test docs dev gallery bench; do \
 	    uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate $$name.in -o $$name.txt && \
 	    sed -i "1i # Pinned from $$name.in by \`make requirements\`." $$name.txt || exit 1; \
 	done

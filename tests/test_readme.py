@@ -113,10 +113,12 @@ def test_make_run_serves_from_a_new_clone(clone):
     [line] = slow_block("serves from a new clone")
 
     with serving(line, clone, port, {}, seconds=300):
-        page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10).read()
+        page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10).read().decode()
+        example = urllib.request.urlopen(f"http://127.0.0.1:{port}/examples/hello_world/", timeout=10).read()
 
-    assert page == b"Welcome to MicroPie."
-    assert (clone / ".venv" / "run" / ".stamp").exists()
+    assert example == b"Welcome to MicroPie."
+    assert "cannot be opened here" not in page, "requirements/gallery.txt lacks what an example needs"
+    assert (clone / ".venv" / "gallery" / ".stamp").exists()
 
 
 @pytest.mark.slow

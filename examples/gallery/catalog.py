@@ -30,10 +30,13 @@ NOT_OPENED = {
 }
 # The variables that say where an example writes; {data} is a folder of its own.
 SETTINGS = {
+    "blog": {"BLOG_DATA": "{data}"},
     "file_uploads": {"UPLOAD_FOLDER": "{data}/uploads"},
     "lifespan": {"DATABASE": "{data}/books.sqlite3"},
+    "pastebin": {"PASTEBIN_DATABASE": "sqlite+aiosqlite:///{data}/pastes.sqlite3"},
     "session_backends": {"SESSION_STORE": "sqlite+aiosqlite:///{data}/sessions.sqlite3"},
     "streaming": {"DATABASE": "{data}/orders.sqlite3"},
+    "url_shortener": {"SHORTENER_DATABASE": "sqlite+aiosqlite:///{data}/links.sqlite3"},
 }
 # What is no part of an example: what it has written, and what tools have.
 LEFT_OUT = re.compile(r"\..*|__pycache__|node_modules|data|uploads|.*\.(sqlite3|db)(-\w+)?")

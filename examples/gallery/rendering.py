@@ -64,20 +64,20 @@ class Dark(Style):
 
 def code_css() -> str:
     """Return the style sheet of code, for both color schemes."""
-    light, dark = (HtmlFormatter(style=style).get_style_defs(".code", arg_line=False) for style in (Light, Dark))
+    light, dark = ("\n".join(HtmlFormatter(style=style).get_token_style_defs(".code")) for style in (Light, Dark))
     return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
 
 
 def source_html(name: str, text: str) -> str:
-    """Return a file with colors, its lines numbered."""
+    """Return a file with colors, each line an element: the style sheet numbers them, and `#line-7` leads to one."""
     try:
         lexer = get_lexer_for_filename(name, text, stripnl=False)
     except ClassNotFound:
         lexer = TextLexer(stripnl=False)
     if name.endswith(".html"):
         lexer = get_lexer_by_name("html+jinja", stripnl=False)
-    formatter: Any = HtmlFormatter(nowrap=True, linenos="inline", linespans="line")
-    return highlight(text, lexer, formatter)
+    lines = highlight(text, lexer, HtmlFormatter(nowrap=True)).splitlines()  # Pygments opens no element across lines
+    return "".join(f'<span class="line" id="line-{number}">{line}\n</span>' for number, line in enumerate(lines, 1))
 
 
 def readme_html(text: str, link: Link) -> str:

@@ -10,7 +10,7 @@ events.addEventListener("message", (event) => {
     row.style.setProperty("--votes", votes[row.dataset.pie]);
     row.querySelector(".votes").textContent = votes[row.dataset.pie];
   }
-  state.textContent = `${all} ${all === 1 ? "vote" : "votes"} so far, counted live.`;
+  state.textContent = `Votes so far: ${all}, counted live`;
 });
 
 events.addEventListener("error", () => {

@@ -1,0 +1,238 @@
+"""What a whole site needs, whatever it is about: URLs, forms, error pages, headers, limits and tasks.
+
+Copy this file beside your app, with ``templates/error.html``.
+"""
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+import ipaddress
+import logging
+import math
+import mimetypes
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from micropie import App, HTTPError, HttpMiddleware, Request, SessionBackend, methods
+
+_log = logging.getLogger("uvicorn.error")
+
+STATIC = Path(__file__).parent / "static"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+class Site(App):
+    """An app with pages: what is not about one of them is here.
+
+    Args:
+        session_backend: Where the sessions are kept.
+        rate: How often in a minute one client may do what `_limit` counts.
+        public_url: The URL at which the site is reached; None: what the request says.
+        options: What `App` takes.
+    """
+
+    def __init__(self, session_backend: SessionBackend, *, rate: int, public_url: str | None, **options: Any) -> None:
+        super().__init__(session_backend, **options)
+        self._limiter = MemoryLimiter(rate, 60)
+        self._public_url = public_url
+        self._details: dict[int, str] = {}  # what to say of a status in place of a shorter text
+        self._assets = {path.name: path.read_bytes() for path in STATIC.iterdir()}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopped = asyncio.Event()
+        self.middlewares += [SecurityHeaders(), ErrorPages(self)]
+        self.env.globals |= {"url": self._url, "asset": self._asset, "csrf_token": self._csrf_token}
+
+    @methods("GET")
+    async def static(self, name: str) -> tuple[int, bytes, dict[str, str]]:
+        """Send a file of the folder ``static``, to be kept for ever where the URL has its version."""
+        if name not in self._assets:
+            raise HTTPError(404)
+        current = self.request.query("v") == self._version(name)
+        kept = "public, max-age=31536000, immutable" if current else "public, max-age=60"
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return 200, self._assets[name], {"content-type": f"{kind}; charset=utf-8", "cache-control": kept}
+
+    def _version(self, name: str) -> str:
+        return _digest(self._assets[name])
+
+    def _asset(self, name: str) -> str:
+        return f"{self._url('static', name)}?v={self._version(name)}"
+
+    def _url(self, *segments: str) -> str:
+        """Return a URL of this app, wherever it is mounted."""
+        root: str = self.request.scope.get("root_path", "")
+        return root.rstrip("/") + "/" + "/".join(quote(item, safe="") for item in segments)
+
+    def _full_url(self, *segments: str) -> str:
+        """Return a URL with its host, to be handed to others."""
+        if self._public_url is not None:
+            return self._public_url.rstrip("/") + "/" + "/".join(quote(item, safe="") for item in segments)
+        scheme, host = self.request.scope.get("scheme", "http"), self.request.headers.get("host", "")
+        return f"{scheme}://{host}{self._url(*segments)}"
+
+    def _csrf_token(self) -> str:
+        """Return the token of this visitor, made at the first form."""
+        token: str = self.request.session.setdefault("csrf", secrets.token_urlsafe(32))
+        return token
+
+    def _check_csrf(self) -> None:
+        """Refuse a post that comes from a page of somebody else, who cannot know the token."""
+        sent = self.request.form("csrf_token", "")
+        known = self.request.session.get("csrf", "")
+        if not known or not secrets.compare_digest(sent.encode(), known.encode()):
+            raise HTTPError(403, "This form is too old. Please go back, load the page again, and send it once more.")
+
+    def _check_origin(self) -> None:
+        """Refuse what a browser sends from another site; programs send no Origin."""
+        origin = self.request.headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != self.request.headers.get("host"):
+            raise HTTPError(403, "This cannot be sent from another site.")
+
+    def _limit(self) -> None:
+        """Refuse a client that has done too much in the last minute."""
+        wait = self._limiter.wait(client_of(self.request))
+        if wait:
+            text = f"That was too often. Please try again in {math.ceil(wait)} seconds."
+            raise HTTPError(429, text, {"retry-after": str(math.ceil(wait))})
+
+    def _owner(self) -> str:
+        """Return the hash that stands for this visitor in the database, ``""`` for one who owns nothing."""
+        key = self.request.session.get("owner")
+        return hashed(key) if key else ""
+
+    def _become_owner(self) -> str:
+        """Return the hash that stands for this visitor, who owns something from now on."""
+        session = self.request.session
+        if "owner" not in session:
+            session["owner"] = secrets.token_urlsafe(32)
+            session.pop("csrf", None)
+            self.request.regenerate_session()  # who has seen the id from before does not own it too
+        return self._owner()
+
+    def _repeat(self, job: Callable[[], Awaitable[object]], seconds: float) -> None:
+        """Do a job again and again, from the start of the app until `_stop_repeating`."""
+
+        async def start() -> None:
+            self._stopped.clear()
+            self._tasks.append(asyncio.create_task(self._for_ever(job, seconds)))
+
+        self.startup_handlers.append(start)
+
+    async def _for_ever(self, job: Callable[[], Awaitable[object]], seconds: float) -> None:
+        while not self._stopped.is_set():
+            try:
+                await job()
+            except Exception:  # a database that is busy now is not at the next time
+                _log.exception("%s failed", getattr(job, "__qualname__", job))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), seconds)
+
+    async def _stop_repeating(self) -> None:
+        """Let the jobs that are under way come to their end, and begin no more."""
+        self._stopped.set()
+        await asyncio.gather(*self._tasks)
+        self._tasks.clear()
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
+def hashed(key: str) -> str:
+    """Return what to keep in place of a random key: who reads the database finds no key to use."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class SecurityHeaders(HttpMiddleware):
+    """Adds the headers that a handler has not chosen itself; the policy lets no script run but those in ``static``."""
+
+    async def before_request(self, request: Request) -> None:
+        """Do nothing."""
+
+    async def after_request(self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+        """Add the headers."""
+        present = {name.lower() for name, _ in headers}
+        headers.extend((name, value) for name, value in HEADERS.items() if name not in present)
+
+
+class ErrorPages(HttpMiddleware):
+    """Makes a page of an error that is a line of text, or JSON for programs that speak it."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    async def before_request(self, request: Request) -> None:
+        """Do nothing."""
+
+    async def after_request(
+        self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
+    ) -> dict[str, Any] | None:
+        """Replace the body, and leave the other headers alone: Allow, Retry-After."""
+        if status < 400 or not isinstance(body, str) or body.lstrip().startswith("<"):
+            return None
+        title = HTTPStatus(status).phrase
+        detail = self.site._details.get(status) or ("" if body.startswith(str(status)) else body)
+        wanted = ",".join(request.headers.get(name, "") for name in ("accept", "content-type"))
+        new: Any
+        if "text/html" in wanted:
+            kind = "text/html; charset=utf-8"
+            new = await self.site._render_template("error.html", status=status, title=title, detail=detail)
+        elif "application/json" in wanted:
+            kind, new = "application/json", {"error": detail or title}
+        else:
+            kind, new = "text/plain; charset=utf-8", f"{detail or body}\n"
+        kept = [pair for pair in headers if pair[0] != "content-type"]
+        return {"body": new, "headers": [*kept, ("content-type", kind)]}
+
+
+class MemoryLimiter:
+    """Counts by the generic cell rate algorithm, in this process: with several workers, each one allows that much.
+
+    Args:
+        limit: How many requests may come at once.
+        seconds: In what time as many may come again.
+        clients: How many clients are remembered; then those that have been quiet longest are forgotten.
+    """
+
+    def __init__(self, limit: int, seconds: float, clients: int = 100_000) -> None:
+        self.interval = seconds / limit
+        self.seconds = seconds
+        self.clients = clients
+        self._free_at: dict[str, float] = {}  # when all that a client has used up is there again
+
+    def wait(self, key: str) -> float:
+        """Return 0 for a request that may pass, or the seconds until one may."""
+        now = time.monotonic()
+        free_at = max(self._free_at.pop(key, now), now) + self.interval
+        wait = free_at - self.seconds - now
+        self._free_at[key] = free_at if wait <= 1e-9 else free_at - self.interval
+        if len(self._free_at) > self.clients:
+            del self._free_at[next(iter(self._free_at))]
+        return wait if wait > 1e-9 else 0.0
+
+
+def client_of(request: Request) -> str:
+    """Return the client's address; of an IPv6 one the network, since each customer has all of that."""
+    host = (request.scope.get("client") or ("unknown",))[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return str(host)
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else host

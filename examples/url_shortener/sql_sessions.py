@@ -1,0 +1,87 @@
+"""Sessions in SQLite or PostgreSQL, through SQLAlchemy's async engine. Copy this file beside your app."""
+
+import hashlib
+import time
+from typing import Any
+
+from sqlalchemy import JSON, Column, Double, MetaData, String, Table, delete, event, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from micropie import SessionBackend
+
+metadata = MetaData()
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id_hash", String(64), primary_key=True),
+    Column("data", JSON, nullable=False),
+    Column("expires", Double, nullable=False, index=True),  # seconds since 1970
+)
+
+
+def make_engine(url: str) -> AsyncEngine:
+    """Return an engine for ``sqlite+aiosqlite:///sessions.db`` or ``postgresql+asyncpg://user@host/database``."""
+    engine = create_async_engine(url, pool_pre_ping=True)
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def _set_up(connection: Any, _: object) -> None:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the writer
+            cursor.execute("PRAGMA synchronous = NORMAL")
+            cursor.close()
+
+    return engine
+
+
+def _hashed(session_id: str) -> str:
+    # Who reads the database finds no id to use; and a key has 64 characters, however long the cookie was.
+    return hashlib.sha256(session_id.encode()).hexdigest()
+
+
+class SQLSessionBackend(SessionBackend):
+    """Keeps each session as one row of the table ``sessions``.
+
+    Args:
+        engine: What `make_engine` returns; dispose of it when the app shuts down.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[engine.dialect.name]
+
+    async def create_table(self) -> None:
+        """Create the table where it does not exist yet."""
+        async with self.engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+
+    async def load(self, session_id: str) -> dict[str, Any]:
+        """Return the data of a live session, ``{}`` where there is none."""
+        query = select(sessions.c.data).where(
+            sessions.c.id_hash == _hashed(session_id), sessions.c.expires > time.time()
+        )
+        async with self.engine.connect() as connection:
+            return await connection.scalar(query) or {}
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+        """Keep the data for `timeout` seconds from now; saving ``{}`` deletes the session."""
+        key = _hashed(session_id)
+        row = {"data": data, "expires": time.time() + timeout}
+        insert = self._insert(sessions).values(id_hash=key, **row)
+        statement = insert.on_conflict_do_update(index_elements=["id_hash"], set_=row)
+        async with self.engine.begin() as connection:
+            await connection.execute(statement if data else delete(sessions).where(sessions.c.id_hash == key))
+
+    async def touch(self, session_id: str, timeout: float) -> None:
+        """Let a live session expire `timeout` seconds from now."""
+        now = time.time()
+        statement = update(sessions).where(sessions.c.id_hash == _hashed(session_id), sessions.c.expires > now)
+        async with self.engine.begin() as connection:
+            await connection.execute(statement.values(expires=now + timeout))
+
+    async def delete_expired(self) -> int:
+        """Delete the rows of sessions that have ended; return how many there were."""
+        async with self.engine.begin() as connection:
+            result = await connection.execute(delete(sessions).where(sessions.c.expires <= time.time()))
+        return result.rowcount

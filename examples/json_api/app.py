@@ -21,6 +21,8 @@ class Note:
     changed: datetime
 
 
+# The names of RFC 9110, which MicroPie sends too; Python before 3.13 has older ones.
+PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 FIELDS = {"title": 100, "text": 10_000}
 
 
@@ -36,7 +38,7 @@ class Problems(HttpMiddleware):
         """Replace the body of an error."""
         if status_code < 400:
             return None
-        title = HTTPStatus(status_code).phrase
+        title = PHRASES.get(status_code) or HTTPStatus(status_code).phrase
         problem: dict[str, Any] = {"status": status_code, "title": title}
         if isinstance(response_body, bytes):  # a handler's own: JSON already
             problem |= json.loads(response_body)

@@ -27,6 +27,8 @@ a {{ color: light-dark(#0b57a4, #8cc8ff); }}
 </main>
 </html>
 """
+# The names of RFC 9110, which MicroPie sends too; Python before 3.13 has older ones.
+PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 DETAILS = {
     404: "There is no such page. It may have moved, or the address has a typing mistake.",
     429: "That was too often. Wait a little, and try again.",
@@ -46,7 +48,7 @@ class ErrorPages(HttpMiddleware):
         """Replace the body, and leave the other headers alone: Allow, Retry-After, WWW-Authenticate."""
         if status < 400 or not isinstance(body, str) or body.lstrip().startswith("<"):
             return None
-        title = HTTPStatus(status).phrase if status in list(HTTPStatus) else "Error"
+        title = PHRASES.get(status) or (HTTPStatus(status).phrase if status in list(HTTPStatus) else "Error")
         detail = DETAILS.get(status) or body.removeprefix(f"{status} {title}").lstrip(": ")
         if "text/html" in request.headers.get("accept", ""):
             kind, new = "text/html; charset=utf-8", self._page(request, status, title, detail)

@@ -28,7 +28,7 @@ class UploadLimit(HttpMiddleware):
         if "transfer-encoding" in request.headers:
             return {"status_code": 411, "body": "411 Length Required", "headers": headers}
         if int(request.headers.get("content-length", "0")) > limit:
-            body = f"413 Request Entity Too Large: at most {limit} bytes"
+            body = f"413 Content Too Large: at most {limit} bytes"
             return {"status_code": 413, "body": body, "headers": headers}
         return None
 

@@ -50,7 +50,7 @@ def test_pages_that_are_none_are_refused(client, query):
 def test_what_is_no_note_is_refused(client, body):
     answer = client.post("/notes", content=json.dumps(body), headers={"content-type": "application/json"})
 
-    assert answer.status_code == 422
+    assert (answer.status_code, answer.json()["title"]) == (422, "Unprocessable Content")
     assert answer.headers["content-type"] == "application/problem+json"
 
 
@@ -61,7 +61,9 @@ def test_text_is_no_json_whatever_its_parameters_say(client):
 
 
 def test_too_large_a_body_is_refused(client):
-    assert client.post("/notes", json={"title": "x", "text": "x" * 70_000}).status_code == 413
+    answer = client.post("/notes", json={"title": "x", "text": "x" * 70_000})
+
+    assert (answer.status_code, answer.json()) == (413, {"status": 413, "title": "Content Too Large"})
 
 
 def test_wrong_method_on_one_note(client, note):

@@ -390,7 +390,8 @@ def test_all_together(client):
     assert (closed.status_code, closed.headers["retry-after"]) == (503, "3600")
     assert closed.json()["detail"] == "This page is closed until noon."
     too_large = client.put("/notes", content=b"x" * 1001)
-    assert (too_large.status_code, too_large.json()["detail"]) == (413, "at most 1000 bytes")
+    problem = {"title": "Content Too Large", "status": 413, "detail": "at most 1000 bytes"}
+    assert (too_large.status_code, too_large.json()) == (413, problem)
     headers = {"authorization": "Bearer token"}
     assert client.put("/notes", content=b"note", headers=headers).json() == {"bytes": 4}
     assert [client.get("/guess?number=42").status_code for _ in range(4)] == [200, 200, 200, 429]

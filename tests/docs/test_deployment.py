@@ -1,0 +1,419 @@
+"""The deployment page is true: its servers stop as it says, and its files make real proxies and services work."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from docs._ext.blocks import blocks
+from tests.readme_blocks import ROOT, commands, environment, free_port, serving, stop
+
+PAGE = ROOT / "docs" / "howto" / "deployment.md"
+FILES = PAGE.parent / "files"
+BLOCKS = blocks(PAGE.read_text())
+PAGE_FILES = {block.detail: block.text for block in BLOCKS if block.kind == "file"}
+SERVES = [commands(block.text)[0].line for block in BLOCKS if block.kind == "serves"]
+SITE = "shop.example.com"
+# The app of the page, and what only a test wants to know of it.
+MORE = """
+from app import Shop
+
+
+class More(Shop):
+    async def login(self):
+        self.request.session["user"] = "ada"
+
+    async def ws_user(self, ws):
+        await ws.accept()
+        await ws.send_text(self.request.session.get("user", "nobody"))
+
+    async def put(self):
+        return {"bytes": len(await self.request.body())}
+
+
+app = More()
+"""
+
+
+def command(program: str) -> str:
+    return next(line for line in SERVES if line.split()[0] == program)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the files of the page."""
+    for name, text in {**PAGE_FILES, "more.py": MORE}.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def quick(text: str) -> str:
+    """Shorten the time that streams are waited for."""
+    return re.sub(r'(graceful-shutdown|graceful-timeout|kill-timeout|graceful_shutdown":) 5', r"\1 1", text)
+
+
+@contextlib.contextmanager
+def running(line: str, folder: Path, log: Path):
+    """Serve, and yield the process and its port."""
+    port = free_port()
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-c", f"exec {line}"],
+            cwd=folder,
+            env=environment({"UVICORN_PORT": str(port), "PORT": str(port)}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            wait_for(port, server)
+            yield server, port
+        finally:
+            stop(server)
+
+
+def wait_for(port: int, server: subprocess.Popen[bytes], seconds: float = 30.0) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        assert server.poll() is None, f"{server.args} has ended"
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.03)
+    pytest.fail(f"{server.args} does not answer")
+
+
+# --- the servers -------------------------------------------------------------------------------
+
+
+def test_page_names_its_servers():
+    assert {line.split()[0] for line in SERVES} == {"uvicorn", "hypercorn", "granian", "daphne", "gunicorn"}
+
+
+@pytest.mark.parametrize("program", ["uvicorn", "hypercorn", "granian", "daphne", "gunicorn"])
+def test_websockets(program, folder, tmp_path):
+    with (
+        running(command(program), folder, tmp_path / "log") as (_, port),
+        connect(f"ws://127.0.0.1:{port}/echo") as client,
+    ):
+        client.send("a pie")
+        assert client.recv(timeout=10) == "a pie"
+
+
+def promises() -> dict[str, tuple[bool, bool]]:
+    """Read from the page's table, by server: whether a stream's finally and the shutdown handlers run."""
+    lines = PAGE.read_text().split("## Stop without", 1)[1].split("\n\n")
+    table = next(part for part in lines if part.startswith("| server"))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().split("\n")[2:]]
+    return {row[0]: ("finally" in row[2], row[3] == "run") for row in rows}
+
+
+STOPPED = {
+    "uvicorn": command("uvicorn"),
+    "Hypercorn": command("hypercorn"),
+    "Granian": command("granian"),
+    "Daphne": command("daphne"),
+    "gunicorn, the file above": command("gunicorn"),
+    "gunicorn alone": "gunicorn --config /dev/null --worker-class uvicorn_worker.UvicornWorker --graceful-timeout 5 "
+    "--bind 127.0.0.1:${PORT:-8000} app:app",
+}
+
+
+def test_table_is_about_these_servers():
+    assert promises().keys() == STOPPED.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Hypercorn does not stop there while a connection is open")
+@pytest.mark.parametrize("name", STOPPED)
+def test_stops_while_a_stream_is_open(name, folder, tmp_path):
+    (folder / "gunicorn.conf.py").write_text(quick(PAGE_FILES["gunicorn.conf.py"]))
+    log = tmp_path / "log"
+    with (
+        running(quick(STOPPED[name]), folder, log) as (server, port),
+        contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as client,
+    ):
+        client.request("GET", "/ticks")
+        assert client.getresponse().readline() == b"data: 0\n"
+
+        server.send_signal(signal.SIGTERM)
+        server.wait(timeout=8)
+    text = log.read_text()
+    cleaned, closed = promises()[name]
+    assert ("the stream is closed" in text) is cleaned, text
+    opened = text.count("the shop is open")
+    assert (opened > 0 and text.count("the shop is closed") == opened) is closed, text
+
+
+# --- behind nginx and Caddy --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> Path:
+    """A folder with a certificate for the site, signed by nobody."""
+    folder = tmp_path_factory.mktemp("certificate")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        + ["-subj", f"/CN={SITE}", "-addext", f"subjectAltName=DNS:{SITE}"]
+        + ["-keyout", folder / "privkey.pem", "-out", folder / "fullchain.pem"],
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+def nginx_configuration(folder: Path, site: str) -> str:
+    """Return what Debian's nginx.conf adds to a site, all of it below one folder."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    places = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    user = "user root;" if os.geteuid() == 0 else ""
+    return f"""{user} daemon off; pid {folder}/pid; error_log stderr; events {{}}
+http {{ access_log off; types {{ text/css css; }} {places}
+{site}
+}}"""
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, certificate: Path, app_port: int, change=lambda site: site):
+    """Run nginx with the page's file, and yield the ports of HTTPS and of HTTP."""
+    if shutil.which("nginx") is None:
+        pytest.skip("nginx is not installed")
+    secure, plain = free_port(), free_port()
+    site = change((FILES / "nginx.conf").read_text())
+    for old, new in {
+        "listen 80;": f"listen 127.0.0.1:{plain};",
+        "listen 443 ssl;": f"listen 127.0.0.1:{secure} ssl;",
+        "127.0.0.1:8000": f"127.0.0.1:{app_port}",
+        f"/etc/letsencrypt/live/{SITE}": str(certificate),
+        "/srv/shop/static/": f"{folder}/static/",
+    }.items():
+        assert old in site
+        site = site.replace(old, new)
+    configuration = folder / "nginx.conf"
+    configuration.write_text(nginx_configuration(folder, site))
+    arguments = ["nginx", "-p", str(folder), "-c", str(configuration), "-e", "stderr"]
+    with (folder / "nginx.log").open("w") as log:
+        server = subprocess.Popen(arguments, stdout=log, stderr=log, start_new_session=True)
+        try:
+            wait_for(secure, server)
+            yield secure, plain
+        finally:
+            stop(server)
+
+
+def client_of(port: int, **headers: str) -> httpx.Client:
+    """Return a client at another address than the proxy's."""
+    transport = httpx.HTTPTransport(verify=False, local_address="127.0.0.2")
+    return httpx.Client(transport=transport, base_url=f"https://127.0.0.1:{port}", headers={"host": SITE, **headers})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        command("uvicorn"),
+        command("gunicorn"),
+        command("hypercorn").replace("app:app", "behind_hypercorn:app"),
+        command("granian").replace("app:app", "behind_granian:app"),
+        command("daphne").replace("app:app", "--proxy-headers app:app"),
+    ],
+    ids=lambda line: line.split()[0],
+)
+def test_server_believes_the_proxy_and_nobody_else(line, folder, certificate, tmp_path):
+    with (
+        running(line, folder, tmp_path / "log") as (_, app_port),
+        nginx(tmp_path, certificate, app_port) as (port, _),
+        client_of(port, **{"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "http"}) as client,
+    ):
+        seen = client.get("/").json()
+
+    assert (seen["scheme"], seen["client"]) == ("https", "127.0.0.2")
+
+
+@pytest.fixture
+def more(folder, tmp_path):
+    line = command("uvicorn").replace("app:app", "more:app")
+    with running(line, folder, tmp_path / "log") as (_, port):
+        yield port
+
+
+def websocket_user(port: int, cookie: str, **options: str) -> str:
+    """Ask over a WebSocket, as a page of the site does, who is logged in."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
+        connect(
+            f"wss://{SITE}/user",
+            sock=connection,
+            ssl=context,
+            origin=f"https://{SITE}",
+            additional_headers={"cookie": cookie},
+        ) as client,
+    ):
+        return str(client.recv(timeout=10))
+
+
+def test_nginx_carries_everything(more, certificate, tmp_path):
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "style.css").write_text("body {}")
+    with nginx(tmp_path, certificate, more) as (port, plain), client_of(port) as client:
+        style = client.get("/static/style.css")
+        assert (style.text, style.headers["cache-control"]) == ("body {}", "max-age=3600")
+
+        with client.stream("GET", "/ticks", timeout=5) as response:  # buffered, the first one would take minutes
+            assert next(response.iter_lines()) == "data: 0"
+
+        assert client.post("/put", content=b"x" * 2**20).json() == {"bytes": 2**20}
+        assert client.post("/put", content=b"x" * (17 * 2**20)).status_code == 413
+
+        cookie = client.get("/login").headers["set-cookie"]
+        assert "Secure" in cookie
+        assert websocket_user(port, cookie.partition(";")[0]) == "ada"
+
+        moved = httpx.get(f"http://127.0.0.1:{plain}/a?b=c", headers={"host": SITE})
+        assert (moved.status_code, moved.headers["location"]) == (308, f"https://{SITE}/a?b=c")
+
+
+def test_without_the_host_a_websocket_is_foreign(more, certificate, tmp_path):
+    def without_host(site: str) -> str:
+        return re.sub(r".*proxy_set_header Host .*\n", "", site)
+
+    with nginx(tmp_path, certificate, more, without_host) as (port, _), client_of(port) as client:
+        cookie = client.get("/login").headers["set-cookie"].partition(";")[0]
+        assert websocket_user(port, cookie) == "nobody"
+
+
+def test_nginx_below_a_path(folder, certificate, tmp_path):
+    prefix = (FILES / "nginx-prefix.conf").read_text()
+
+    def with_prefix(site: str) -> str:
+        return site.replace("    location / {", f"{prefix}\n    location / {{")
+
+    line = next(line for line in SERVES if "--root-path" in line).replace("app:app", "more:app")
+    with (
+        running(line, folder, tmp_path / "log") as (_, app_port),
+        nginx(tmp_path, certificate, app_port, with_prefix) as (port, _),
+        client_of(port) as client,
+    ):
+        assert client.get("/shop/").json()["root_path"] == "/shop"
+        assert "Path=/shop;" in client.get("/shop/login").headers["set-cookie"]
+
+
+def test_caddy_carries_everything(more, tmp_path):
+    if shutil.which("caddy") is None:
+        pytest.skip("caddy is not installed")
+    port = free_port()
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "style.css").write_text("body {}")
+    site = (FILES / "Caddyfile").read_text()
+    for old, new in {
+        SITE: f"https://{SITE}:{port}",
+        "127.0.0.1:8000": f"127.0.0.1:{more}",
+        "/srv/shop/static": f"{tmp_path}/static",
+    }.items():
+        assert old in site
+        site = site.replace(old, new, 1)
+    own = "{\n\tadmin off\n\tskip_install_trust\n\tlocal_certs\n\tauto_https disable_redirects\n}\n"
+    (tmp_path / "Caddyfile").write_text(own + site)
+    environ = {**os.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    with (tmp_path / "caddy.log").open("w") as log:
+        arguments = ["caddy", "run", "--config", str(tmp_path / "Caddyfile")]
+        server = subprocess.Popen(arguments, env=environ, stdout=log, stderr=log, start_new_session=True)
+        try:
+            wait_for(port, server)
+            check_caddy(port)
+        finally:
+            stop(server)
+
+
+def check_caddy(port: int) -> None:
+    name = {"extensions": {"sni_hostname": SITE}}
+    with client_of(port) as client:
+        seen = client.get("/", **name).json()
+        assert (seen["scheme"], seen["client"]) == ("https", "127.0.0.2")
+        assert client.get("/static/style.css", **name).text == "body {}"
+        with client.stream("GET", "/ticks", timeout=5, **name) as response:
+            assert next(response.iter_lines()) == "data: 0"
+        cookie = client.get("/login", **name).headers["set-cookie"].partition(";")[0]
+        assert websocket_user(port, cookie) == "ada"
+
+
+# --- the other files ---------------------------------------------------------------------------
+
+
+def test_systemd_takes_the_unit(tmp_path):
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    unit = (FILES / "micropie.service").read_text()
+    program = "/srv/shop/.venv/bin/uvicorn"
+    assert program in unit
+    (tmp_path / "shop.service").write_text(unit.replace(program, "/bin/true"))
+
+    result = subprocess.run(
+        ["systemd-analyze", "verify", str(tmp_path / "shop.service")], capture_output=True, text=True, timeout=60
+    )
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_unit_runs_the_app(folder):
+    unit = (FILES / "micropie.service").read_text()
+    line = re.search(r"^ExecStart=/srv/shop/\.venv/bin/(.*)$", unit, re.MULTILINE)
+    assert line is not None
+    port = free_port()
+
+    with serving(line[1].replace("8000", str(port)), folder, port, {}):
+        assert httpx.get(f"http://127.0.0.1:{port}/health").text == "ready\n"
+
+
+def test_supervisors_wait_longer_than_the_server():
+    unit, image = (FILES / "micropie.service").read_text(), (FILES / "Dockerfile").read_text()
+    compose = (FILES / "compose.yaml").read_text()
+
+    def seconds(pattern: str, text: str) -> int:
+        found = re.search(pattern, text)
+        assert found is not None
+        return int(found[1])
+
+    assert seconds(r"TimeoutStopSec=(\d+)", unit) > seconds(r"graceful-shutdown (\d+)", unit)
+    assert seconds(r"stop_grace_period: (\d+)s", compose) > seconds(r'graceful-shutdown", "(\d+)"', image)
+
+
+def test_image_runs_the_app(folder, tmp_path):
+    """Docker is not needed to run what the Dockerfile says: its COPY, its CMD and its HEALTHCHECK."""
+    text = (FILES / "Dockerfile").read_text()
+    inside, port = tmp_path / "image", free_port()
+    inside.mkdir()
+    shutil.copy(ROOT / "micropie.py", folder)
+    shutil.copy(FILES / "docker-requirements.txt", folder / "requirements.txt")
+    for copied in re.findall(r"^COPY (.*) \./?$", text, re.MULTILINE):
+        for name in copied.split():
+            shutil.copy(folder / name, inside)
+    starts, checks = re.findall(r"CMD (\[.*\])$", text, re.MULTILINE)[::-1]
+    start = [part.replace("0.0.0.0", "127.0.0.1").replace("8000", str(port)) for part in json.loads(starts)]
+    check = [part.replace("8000", str(port)) for part in json.loads(checks)]
+    environ = {key: value for key, value in environment({}).items() if key != "PYTHONPATH"}
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(start, cwd=inside, env=environ, stdout=log, stderr=log, start_new_session=True)
+        try:
+            wait_for(port, server)
+            assert subprocess.run(check, cwd=inside, env=environ, timeout=10).returncode == 0
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+                assert answer.read() == b"ready\n"
+        finally:
+            stop(server)
+    assert {path.name for path in inside.iterdir()} >= {"app.py", "micropie.py", "requirements.txt"}

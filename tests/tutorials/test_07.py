@@ -16,7 +16,11 @@ def address(server):
 
 
 def test_chat_is_for_visitors_of_the_page(client, server):
-    for headers in ({}, {"Cookie": "session_id=made-up"}, {"Cookie": cookie_of(client), "Origin": "https://evil.example"}):
+    for headers in (
+        {},
+        {"Cookie": "session_id=made-up"},
+        {"Cookie": cookie_of(client), "Origin": "https://evil.example"},
+    ):
         with pytest.raises(InvalidStatus, match="403"):
             connect(address(server), additional_headers=headers)
 
@@ -39,7 +43,11 @@ def test_talk(browsing, picture):
     for page in (ada, bob):
         page.goto("/")
         page.locator("#state", has_text="counted live").wait_for()
-    for page, text in ((ada, "Nothing beats a warm apple pie."), (bob, "<script>alert(1)</script>"), (ada, "With custard!")):
+    for page, text in (
+        (ada, "Nothing beats a warm apple pie."),
+        (bob, "<script>alert(1)</script>"),
+        (ada, "With custard!"),
+    ):
         page.locator("[name=text]").fill(text)
         page.get_by_role("button", name="Send").click()
         for reader in (ada, bob):

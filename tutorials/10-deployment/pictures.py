@@ -1,0 +1,68 @@
+"""The pictures that visitors send: files in a folder, under names of ours."""
+
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import store
+from micropie import HTTPError, UploadedFile
+
+MAX_SIZE = 5 * 2**20  # bytes
+KINDS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}
+NAME = re.compile(r"[0-9a-f]{32}\.(png|jpeg|gif)")
+
+
+def folder() -> Path:
+    """Return where they are."""
+    path = store.DATA / "pictures"
+    path.mkdir(exist_ok=True)
+    return path
+
+
+async def keep(picture: UploadedFile) -> str:
+    """Write a picture to the disk while it comes in, and return the name that it has there.
+
+    Raises:
+        HTTPError: 413 it is too large; 422 it is no picture.
+    """
+    number = secrets.token_hex(16)
+    path = folder() / f".{number}"  # nobody can ask for a name like this
+    await picture.save(path, limit=MAX_SIZE)
+    kind = kind_of(path)
+    if kind is None:
+        path.unlink()
+        raise HTTPError(422, "Please choose a PNG, JPEG or GIF picture.")
+    return path.rename(path.with_name(f"{number}.{kind}")).name
+
+
+def kind_of(path: Path) -> str | None:
+    """Look into a file: what its name or the browser says about it may be wrong, or a lie."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    return next((kind for first, kind in KINDS.items() if start.startswith(first)), None)
+
+
+def find(name: str) -> Path:
+    """Return the file of a picture.
+
+    Raises:
+        HTTPError: 404 there is none.
+    """
+    path = folder() / name if NAME.fullmatch(name) else None  # nothing else may become a part of a path
+    if path is None or not path.exists():
+        raise HTTPError(404, "There is no such picture.")
+    return path
+
+
+def chunks(path: Path) -> Iterator[bytes]:
+    """Read a file piece by piece."""
+    with path.open("rb") as file:
+        while chunk := file.read(2**16):
+            yield chunk
+
+
+def remove(names: list[str]) -> None:
+    """Delete pictures that nobody is shown any more."""
+    for name in names:
+        (folder() / name).unlink(missing_ok=True)

@@ -1,0 +1,30 @@
+"""Tests of the sessions that are kept in the database."""
+
+from app import Poll
+from conftest import Visitor
+from sessions import SQLiteSessions
+
+
+async def test_another_worker_knows_the_session(visitor):
+    ada = visitor()
+    await ada.fill_in("/vote", pie="Apple")
+    again = Visitor(Poll())
+    again.cookies = ada.cookies
+
+    assert "Change my vote" in (await again.get("/")).text
+
+
+async def test_a_session_ends(app):
+    backend = SQLiteSessions()
+    await backend.save("one", {"name": "Ada"}, 60)
+    assert await backend.load("one") == {"name": "Ada"}
+    await backend.touch("one", 0)
+    assert await backend.load("one") == {}
+
+
+async def test_an_empty_session_is_deleted(app):
+    backend = SQLiteSessions()
+    await backend.save("one", {"name": "Ada"}, 60)
+    await backend.save("one", {}, 60)
+    await backend.touch("one", 60)
+    assert await backend.load("one") == {}

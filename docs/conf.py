@@ -37,6 +37,7 @@ extensions = [
     "micropie_examples",
     "micropie_reference",
     "micropie_site",
+    "micropie_text",
 ]
 exclude_patterns = ["_build", "_ext", "_inventories", "_static", "_templates"]
 templates_path = ["_templates"]

@@ -116,10 +116,10 @@ def _fence(token: Token, lines: list[str], offset: int) -> Iterator[Block]:
         yield Block(begin + 1, end + 1, said, language, token.content, begin + 2)
         return
     name, argument = directive["name"], directive["argument"]
-    options, content, skipped = _options(token.content)
+    chosen, content, skipped = options(token.content)
     first = begin + 2 + skipped
     if name == "literalinclude":
-        language = options.get("language") or LANGUAGES.get(Path(argument).suffix, "")
+        language = chosen.get("language") or LANGUAGES.get(Path(argument).suffix, "")
         yield Block(begin + 1, end + 1, said, language, "", first, argument, name)
     elif name in CODE or name in DOCTEST:
         yield Block(begin + 1, end + 1, said, argument, content, first, "", name)
@@ -127,7 +127,7 @@ def _fence(token: Token, lines: list[str], offset: int) -> Iterator[Block]:
         yield from _blocks(content, lines, first - 1)
 
 
-def _options(content: str) -> tuple[dict[str, str], str, int]:
+def options(content: str) -> tuple[dict[str, str], str, int]:
     """Split what a directive holds into its options and the rest; say how many lines come before the rest."""
     lines = content.split("\n")
     end = 0
@@ -136,11 +136,11 @@ def _options(content: str) -> tuple[dict[str, str], str, int]:
     else:
         while end < len(lines) and re.match(r":[\w-]+:", lines[end]):
             end += 1
-    options = {
+    found = {
         key.strip(" :"): value.strip()
         for key, _, value in (line.lstrip(":").partition(":") for line in lines[:end] if line.strip() != "---")
     }
-    return options, "\n".join(lines[end:]), end
+    return found, "\n".join(lines[end:]), end
 
 
 # --- What is counted ---------------------------------------------------------------------------

@@ -313,8 +313,8 @@ def _card(example: Example) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """Return the first sentence of a text, without links."""
-    first = re.split(r"(?<=[.:!?])\s", re.sub(r"\s+", " ", text))[0]
-    return re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", first).rstrip(":")
+    first = re.split(r"(?<=[.!?])\s", re.sub(r"\s+", " ", text))[0]
+    return re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", first).rstrip(":.") + "."
 
 
 def write_archives(app: Sphinx, exception: Exception | None) -> None:

@@ -19,6 +19,7 @@ GLOSSARY = "reference/glossary"
 LONGEST_TIP = 300  # characters
 ARCHIVE = "_downloads/micropie-docs.zip"
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+SIGNATURE = re.compile(r"\n\n<dl>\n((?:<dd>.*</dd>\n)+)</dl>\n\n")
 NOT_PACKED = {".buildinfo", ".doctrees", ".nojekyll"}
 
 
@@ -77,10 +78,20 @@ def mend_page(app: Sphinx, page: str, template: str, context: dict[str, Any], do
     """Let the keyboard reach whatever scrolls; lead from a page of the gallery to the README that it is made from."""
     if "body" in context:
         body = context["body"].replace('<div class="highlight"><pre>', '<div class="highlight"><pre tabindex="0">')
-        context["body"] = body.replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
+        body = body.replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
+        body = SIGNATURE.sub(_signature, body)
+        if page == app.config.notfound_pagename:  # it is shown at every address, so its links are from the root
+            body = re.sub(r'href="(?![a-z]+:|[/#])', f'href="{app.config.notfound_urls_prefix}', body)
+        context["body"] = body
     repository = context.get("theme_source_repository")
     if repository and page.startswith("examples/") and page != "examples/index":
         context["theme_source_edit_link"] = f"{repository}/edit/main/{page}/README.md"
+
+
+def _signature(match: re.Match[str]) -> str:
+    """Write the parameters of a long signature, one a line, as text: a list without terms confuses screen readers."""
+    lines = match[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+    return f'<span class="sig-lines">{lines}</span>'
 
 
 class CountRole(SphinxRole):

@@ -1,0 +1,152 @@
+"""Builds the site, reads its pages, and serves them."""
+
+import contextlib
+import functools
+import http.server
+import os
+import subprocess
+import sys
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+from tests.readme_blocks import ROOT
+
+# Pages that Sphinx writes itself.
+OWN_PAGES = {"genindex.html", "py-modindex.html", "search.html"}
+NO_NETWORK = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+
+
+def build(builder: str, target: Path, doctrees: Path, *, sources: Path = ROOT / "docs") -> str:
+    """Build the site as `make docs` does, cut off from the network; return what was printed, "" when all is well."""
+    result = subprocess.run(
+        [
+            *[sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-b", builder],
+            *["-d", str(doctrees), str(sources), str(target)],
+        ],
+        cwd=ROOT,
+        env={**os.environ, **NO_NETWORK},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    return result.stdout if result.returncode else ""
+
+
+@dataclass
+class Page(HTMLParser):
+    """What a page of the site has and where it leads.
+
+    Attributes:
+        path: Its path on the site.
+        title: What stands in its title.
+        headings: Its main headings.
+        opening: The text between its main heading and the next heading.
+        ids: Its anchors.
+        links: Where its links and pictures lead, as they are written.
+        meta: Its properties for other sites, such as `og:image`.
+    """
+
+    path: str
+    title: str = ""
+    headings: list[str] = field(default_factory=list)
+    opening: str = ""
+    ids: set[str] = field(default_factory=set)
+    links: list[str] = field(default_factory=list)
+    meta: dict[str, str] = field(default_factory=dict)
+    in_body: bool = False  # where pictures have titles too
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._tags: list[str] = []
+        self._heading = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        self.in_body = self.in_body or tag == "body"
+        if "id" in values:
+            self.ids.add(values["id"])
+        if tag in {"a", "img", "link", "script", "source", "video"} and values.get("rel") != "canonical":
+            self.links += [values[name] for name in ("href", "src") if name in values]
+        if tag == "meta" and "property" in values:
+            self.meta[values["property"]] = values.get("content", "")
+        if tag in {"title", "h1", "h2", "p"}:
+            self._tags.append(tag)
+        if tag in {"h1", "h2", "footer"}:
+            self._heading = tag
+        if tag == "h1":
+            self.headings.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._tags:
+            self._tags.remove(tag)
+
+    def handle_data(self, data: str) -> None:
+        inside = self._tags[-1] if self._tags else ""
+        if inside == "title" and not self.in_body:
+            self.title += data
+        elif inside == "h1":
+            self.headings[-1] += data
+        elif inside == "p" and self._heading == "h1":
+            self.opening += data
+
+
+class Site:
+    """The built site.
+
+    Attributes:
+        pages: Its pages by their paths.
+    """
+
+    def __init__(self, folder: Path, messages: str, seconds: float) -> None:
+        self.folder = folder
+        self.messages = messages
+        self.seconds = seconds
+        self.pages: dict[str, Page] = {}
+        for file in sorted(folder.rglob("*.html")):
+            page = Page(file.relative_to(folder).as_posix())
+            if not page.path.startswith(("_static/", "_downloads/")):
+                page.feed(file.read_text())
+                self.pages[page.path] = page
+
+    def problem(self, page: Page, link: str) -> str:
+        """Say what is wrong with a link of a page, or return ""."""
+        parts = urllib.parse.urlsplit(link)
+        if parts.scheme or parts.netloc:
+            return ""
+        path = urllib.parse.unquote(parts.path)
+        target = urllib.parse.urljoin(f"/{page.path}", path).lstrip("/") if path else page.path
+        if target.endswith("/") or target == "":
+            target += "index.html"
+        if not (self.folder / target).is_file():
+            return f"{page.path} leads to {link}: no such file"
+        fragment = urllib.parse.unquote(parts.fragment)
+        known = self.pages.get(target)
+        if fragment and known and fragment not in known.ids:
+            return f"{page.path} leads to {link}: no such anchor"
+        return ""
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on a free port."""
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

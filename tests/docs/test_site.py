@@ -1,0 +1,264 @@
+"""The built site: it builds without a warning and without a network, nothing on it leads nowhere, and Chromium likes it."""
+
+import asyncio
+import re
+import shutil
+import time
+import zipfile
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from playwright.async_api import async_playwright
+
+from tests.docs.site import OWN_PAGES, Site, build, served
+from tests.examples.browsing import FLAGS, NARROW, WIDE, Browsing, launched
+
+TABS = 3
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text()
+RUN_AXE = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
+    .filter(found => ["serious", "critical"].includes(found.impact))
+    .map(found => `${found.id}: ${found.nodes.map(node => node.html).join("\\n    ")}`)"""
+MAIN_PAGES = ["index.html", "tutorial/index.html", "howto/index.html", "explanation/index.html", "reference/index.html"]
+
+
+@pytest.fixture(scope="module")
+def doctrees(tmp_path_factory):
+    return tmp_path_factory.mktemp("doctrees")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, doctrees):
+    """The site, built once."""
+    folder = tmp_path_factory.mktemp("site")
+    started = time.monotonic()
+    messages = build("html", folder, doctrees)
+    return Site(folder, messages, time.monotonic() - started)
+
+
+# --- What was built ----------------------------------------------------------------------------
+
+
+def test_builds_without_a_warning_or_a_network_in_two_minutes(site):
+    assert site.messages == ""
+    assert site.seconds < 120
+
+
+def test_doctest_builder_finds_nothing_wrong(site, doctrees, tmp_path):
+    assert build("doctest", tmp_path, doctrees) == ""
+    summary = (tmp_path / "output.txt").read_text()
+    assert int(re.search(r"(\d+) tests\n", summary)[1]) > 20, summary
+
+
+def test_every_link_and_anchor_leads_somewhere(site):
+    problems = [site.problem(page, link) for page in site.pages.values() for link in page.links]
+
+    assert sorted(filter(None, problems)) == []
+
+
+def test_every_page_is_reached_from_the_first(site):
+    reached, waiting = set(), {"index.html"}
+    while waiting:
+        page = site.pages[waiting.pop()]
+        reached.add(page.path)
+        targets = {(Path("/") / page.path).parent / link.partition("#")[0] for link in page.links if link}
+        paths = {str(Path(*_resolved(target.parts[1:]))) for target in targets}
+        waiting |= (paths & set(site.pages)) - reached
+
+    assert set(site.pages) - reached == {"404.html"}
+
+
+def _resolved(parts):
+    kept = []
+    for part in parts:
+        if part == "..":
+            kept = kept[:-1]
+        else:
+            kept.append(part)
+    return kept
+
+
+def test_every_page_says_what_it_is_for(site):
+    for page in site.pages.values():
+        assert page.title.strip(), page.path
+        assert len(page.headings) == 1, page.path
+        if page.path not in OWN_PAGES:
+            assert len(page.opening.strip()) >= 40, f"{page.path} says nothing before its first section"
+
+
+def test_every_page_has_a_social_card(site):
+    for page in site.pages.values():
+        if page.path not in OWN_PAGES:
+            assert (site.folder / page.meta["og:image"]).stat().st_size > 5_000, page.path
+            assert page.meta["og:description"], page.path
+
+
+def test_page_for_unknown_addresses_works_at_any_depth(site):
+    links = [link for link in site.pages["404.html"].links if not link.startswith(("http", "#"))]
+
+    assert links
+    assert all(link.startswith("/") for link in links)
+
+
+def test_names_inside_code_are_linked(site):
+    text = (site.folder / "examples" / "sessions.html").read_text()
+
+    assert re.search(r'<a [^>]*href="\.\./reference/[a-z]+\.html#micropie\.App"[^>]*>', text)
+
+
+def test_text_for_language_models(site):
+    listed = (site.folder / "llms.txt").read_text()
+    whole = (site.folder / "llms-full.txt").read_text()
+
+    for section in ("tutorial", "howto", "explanation", "reference", "examples"):
+        assert f"{section}/index" in listed
+    assert "class Root(App):" in whole
+    assert "{literalinclude}" not in whole
+
+
+def test_offline_copy_is_whole(site):
+    archive = site.folder / "_downloads" / "micropie-docs.zip"
+
+    with zipfile.ZipFile(archive) as packed:
+        names = {name.removeprefix("micropie-docs/") for name in packed.namelist()}
+
+    built = {path.relative_to(site.folder).as_posix() for path in site.folder.rglob("*") if path.is_file()}
+    assert built - names == {".buildinfo", "_downloads/micropie-docs.zip"}
+    assert "_downloads/micropie-docs.zip" in site.pages["index.html"].links
+
+
+# --- In a browser ------------------------------------------------------------------------------
+
+
+def look_at(site: Site, size: tuple[int, int], scheme: str) -> list[str]:
+    """Open all pages, several at a time; return what is wrong with them."""
+    return asyncio.run(_look_at(site, size, scheme))
+
+
+async def _look_at(site, size, scheme):
+    executable = shutil.which("chromium") or shutil.which("google-chrome") or pytest.skip("no chromium")
+    waiting, wrong = sorted(site.pages), []
+    with served(site.folder) as url:
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=executable, args=FLAGS)
+            context = await browser.new_context(
+                viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce"
+            )
+            await asyncio.gather(*(_tab(context, url, waiting, wrong, size[0]) for _ in range(TABS)))
+            await browser.close()
+    return wrong
+
+
+async def _tab(context, url, waiting, wrong, width):
+    page = await context.new_page()
+    current = ""
+    page.on("pageerror", lambda error: wrong.append(f"{current}: {error}"))
+    page.on("console", lambda message: message.type == "error" and wrong.append(f"{current}: {message.text}"))
+    page.on("request", lambda asked: asked.url.startswith((url, "data:")) or wrong.append(f"{current}: {asked.url}"))
+    while waiting:
+        current = waiting.pop()
+        await page.goto(f"{url}/{current}")
+        shown = await page.evaluate("document.documentElement.scrollWidth")
+        if shown > width:
+            wrong.append(f"{current} is {shown} pixels wide where there are {width}")
+        await page.evaluate(AXE)
+        wrong += [f"{current}: {found}" for found in await page.evaluate(RUN_AXE)]
+    await page.close()
+
+
+def test_all_pages_on_a_phone_in_the_light(site):
+    assert look_at(site, NARROW, "light") == []
+
+
+def test_all_pages_on_a_desktop_in_the_dark(site):
+    assert look_at(site, WIDE, "dark") == []
+
+
+@pytest.fixture(scope="module")
+def url(site):
+    with served(site.folder) as address:
+        yield address
+
+
+@pytest.fixture
+def browsing(url):
+    with launched() as browser:
+        session = Browsing(browser, url)
+        yield session
+        session.close()
+
+
+def test_search_finds_session(browsing):
+    page = browsing.page()
+    page.goto("/index.html")
+    page.fill("input.sidebar-search", "session")
+    page.press("input.sidebar-search", "Enter")
+    page.wait_for_selector("#search-results li a")
+
+    found = page.locator("#search-results li a").all_inner_texts()
+    assert any("session" in text.lower() for text in found)
+    page.locator("#search-results li a", has_text=re.compile("session", re.I)).first.click()
+    page.wait_for_selector("article h1")
+
+
+def test_theme_switch(browsing):
+    page = browsing.page()
+    page.goto("/index.html")
+    backgrounds = set()
+    for _ in range(3):
+        page.locator(".theme-toggle-content .theme-toggle").click()
+        backgrounds.add((page.evaluate("document.body.dataset.theme"), background(page)))
+
+    assert {theme for theme, _ in backgrounds} == {"auto", "light", "dark"}
+    assert len({colour for _, colour in backgrounds}) == 2
+    page.reload()
+    assert page.evaluate("document.body.dataset.theme") == page.evaluate("localStorage.getItem('theme')")
+
+
+def background(page):
+    return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+def test_copied_commands_have_no_prompt_and_no_output(browsing, url):
+    page = browsing.page()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=url)
+    page.goto("/index.html")
+    block = page.locator(".highlight-console").first
+    assert "$ " in block.inner_text()
+    block.hover()
+    block.locator(".copybtn").click()
+    page.wait_for_selector(".copybtn.success")
+
+    copied = page.evaluate("navigator.clipboard.readText()")
+    shown = re.findall(r"^\$ (.+)$", block.inner_text(), flags=re.M)
+    assert copied.split("\n") == shown
+
+
+def test_terms_have_a_tip(browsing, site):
+    with_terms = [path for path in site.pages if "term-with-tip" in (site.folder / path).read_text()]
+    assert len(with_terms) > 5
+    page = browsing.page()
+    page.goto(f"/{with_terms[0]}")
+    term = page.locator("a.term-with-tip").first
+    assert term.get_attribute("title") is None
+
+    term.hover()
+    assert len(page.locator("[role=tooltip]").inner_text()) > 20
+    page.keyboard.press("Escape")
+    assert page.locator("[role=tooltip]").count() == 0
+    page.mouse.move(0, 0)
+    term.focus()
+    tip = page.locator("[role=tooltip]")
+    assert term.get_attribute("aria-describedby") == tip.get_attribute("id")
+    term.blur()
+    assert tip.count() == 0
+
+
+@pytest.mark.parametrize("path", MAIN_PAGES)
+def test_main_pages_print(path, browsing):
+    page = browsing.page()
+    page.goto(f"/{path}")
+    page.emulate_media(media="print")
+
+    assert page.locator(".sidebar-drawer").is_hidden()
+    assert page.locator("article h1").is_visible()

@@ -57,7 +57,7 @@ def command(program: str) -> str:
 def folder(tmp_path: Path) -> Path:
     """A folder with the files of the page."""
     for name, text in {**PAGE_FILES, "more.py": MORE}.items():
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text.replace("graceful_timeout = 20", "graceful_timeout = 3"))
     return tmp_path
 
 

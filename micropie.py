@@ -1998,7 +1998,7 @@ class _Stream:
         self._busy = False  # something is being sent
         self._send = send
         self._last = 0.0  # when something was sent
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._listener: asyncio.Task[None] | None = None
         self._pinger: asyncio.Task[None] | None = None
 
@@ -2014,12 +2014,13 @@ class _Stream:
             await self._tell({"type": "http.response.body", "body": b"", "more_body": True})
             await self._begin(is_events=encode is _event_bytes)
             async for item in self._chunks:
-                piece = item if type(item) is ready else encode(item)
+                if type(item) is not ready:
+                    item = encode(item)
                 if reader.gone:  # the source has swallowed what told it so
                     break
-                if piece:
+                if item:
                     try:
-                        await send({"type": "http.response.body", "body": piece, "more_body": True})
+                        await send({"type": "http.response.body", "body": item, "more_body": True})
                     except OSError:
                         reader.gone = True
                         break
@@ -2044,7 +2045,7 @@ class _Stream:
             raise ConnectionClosed from error
 
     async def _begin(self, *, is_events: bool) -> None:
-        """Start the helpers: the listener for the disconnect, and the clock of the pings."""
+        """Have the helpers started when the event loop turns: a stream that is sent in one go needs none."""
         reader = self._reader
         unread = not reader.started
         with contextlib.suppress(HTTPError):  # a client that says nothing
@@ -2053,9 +2054,12 @@ class _Stream:
             reader.abandon()
         elif unread and not reader.ended:
             self._chunks = _unread(self._chunks, reader)
+        self._timer = self._loop.call_soon(self._watch)
+
+    def _watch(self) -> None:
+        """Start the listener for the disconnect, and the clock of the pings."""
         self._listener = self._loop.create_task(self._reader.wait_gone(self._leave))
-        if self._ping:
-            self._timer = self._loop.call_later(self._ping, self._tick)
+        self._timer = self._loop.call_later(self._ping, self._tick) if self._ping else None
 
     async def _send_in_turn(self, message: _Message) -> None:
         """Send where there are pings: one message at a time."""
@@ -2157,7 +2161,7 @@ def methods(*names: str) -> Callable[[_F], _F]:
         >>> sent = []
         >>> async def send(message):
         ...     sent.append(message)
-        >>> asyncio.run(Poll()({"type": "http", "method": "GET", "path": "/vote"}, None, send))
+        >>> asyncio.run(Poll()({"type": "http", "path": "/vote"}, None, send))  # a GET
         >>> sent[0]["status"], dict(sent[0]["headers"])[b"allow"]
         (405, b'POST, OPTIONS')
     """
@@ -2697,7 +2701,7 @@ class App:
         ...         return {"greetings": [f"Hello, {name}!"] * times}
         >>> async def send(message):
         ...     print(message.get("status") or message["body"].decode())
-        >>> asyncio.run(Root()({"type": "http", "method": "GET", "path": "/greet/Alice"}, None, send))
+        >>> asyncio.run(Root()({"type": "http", "path": "/greet/Alice"}, None, send))
         200
         {"greetings":["Hello, Alice!"]}
     """
@@ -2795,6 +2799,7 @@ class App:
     # HTTP, in the order in which things happen to a request
 
     async def _asgi_app_http(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """Answer one HTTP request."""
         request = Request(scope, receive, self.__settings)
         token = current_request.set(request)
         try:
@@ -3100,6 +3105,7 @@ class App:
     # WebSocket, in the order in which things happen to a connection
 
     async def _asgi_app_websocket(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """Answer one WebSocket, from its handshake to its end."""
         request = WebSocketRequest(scope, None, self.__settings)
         socket = WebSocket(receive, send)
         socket.subprotocols = list(scope.get("subprotocols") or ())

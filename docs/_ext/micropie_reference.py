@@ -48,13 +48,21 @@ SETTINGS = {
 
 # What each fixed limit is, and what happens past it.
 LIMITS = {
-    "_MAX_FIELDS": ("fields in a query string, a form or a multipart body; files and empty pairs count", "413"),
-    "_MAX_PART_HEADERS": ("headers of one part of a multipart body", "413"),
-    "_MAX_PART_HEADER_SIZE": ("one header of a part of a multipart body", "413"),
-    "_SPOOL_SIZE": ("an uploaded file in memory", "the file goes to a temporary file on disk"),
-    "_DRAIN_SIZE": ("what is read and dropped of a body that nobody read", "the response is sent all the same"),
-    "_THREADS": ("worker threads", "plain handlers wait until one is free"),
-    "_MAX_DEPTH": ("JSON arrays and objects inside each other", "400"),
+    "_MAX_FIELDS": (
+        "number",
+        "fields in a query string, a form or a multipart body; files and empty pairs count",
+        "413",
+    ),
+    "_MAX_PART_HEADERS": ("number", "headers of one part of a multipart body", "413"),
+    "_MAX_PART_HEADER_SIZE": ("bytes", "one header of a part of a multipart body", "413"),
+    "_SPOOL_SIZE": ("bytes", "an uploaded file in memory", "the file goes to a temporary file on disk"),
+    "_DRAIN_SIZE": (
+        "bytes",
+        "what is read and dropped of a body that nobody read",
+        "the response is sent all the same",
+    ),
+    "_THREADS": ("number", "worker threads", "plain handlers wait until one is free"),
+    "_MAX_DEPTH": ("number", "JSON arrays and objects inside each other", "400"),
 }
 
 # What each log message means, and what to do.
@@ -108,7 +116,8 @@ def settings() -> Mapping[str, inspect.Parameter]:
     """Return the arguments of App."""
     parameters = dict(inspect.signature(micropie.App.__init__).parameters)
     del parameters["self"]
-    return parameters
+    values = micropie.App.__init__.__kwdefaults__  # in the signature autodoc may have put their source
+    return {name: one.replace(default=values.get(name, one.default)) for name, one in parameters.items()}
 
 
 def argument_texts(docstring: str) -> dict[str, str]:
@@ -119,11 +128,13 @@ def argument_texts(docstring: str) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, _, text in pairs}
 
 
-def shown_size(value: Any) -> str:
-    """Return a number as a reader takes it in: bytes in powers of two, seconds as they are."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1024 and value % 1024 == 0:
+def shown(value: Any, unit: str) -> str:
+    """Return a value as a reader takes it in: bytes in powers of two, long times in hours too."""
+    if unit == "bytes" and value >= 1024:
         return f"{value // 2**20} MiB" if value % 2**20 == 0 else f"{value // 2**10} KiB"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else repr(value)
+    if unit == "seconds":
+        return f"{value:g} seconds" if value < 3600 else f"{value:g} seconds ({value / 3600:g} hours)"
+    return repr(value) if not unit else f"{value:,}"
 
 
 def check(table: Mapping[str, object], known: set[str], what: str) -> None:
@@ -139,22 +150,21 @@ def settings_lines() -> Iterator[str]:
     texts = argument_texts(micropie.App.__doc__ or "")
     for name, parameter in parameters.items():
         unit, exceeded = SETTINGS[name]
-        default = shown_size(parameter.default) if unit == "bytes" else repr(parameter.default)
         meaning = re.sub(r"``(.+?)``", r"`\1`", texts[name])
-        yield from (f"({name.replace('_', '-')})=", f"`{name}`")
-        yield f": {meaning}"
+        yield f"`{name}`"
+        yield f": `{parameter.annotation}`, default `{shown(parameter.default, unit)}`"
         yield ""
-        yield f"  **Type** `{parameter.annotation}` · **default** `{default}`{f' · **unit** {unit}' if unit else ''}"
+        yield f"  {meaning}"
         yield ""
-        yield f"  **Otherwise** {exceeded}"
+        yield f"  {'Past it: ' if unit else ''}{exceeded}"
         yield ""
 
 
 def limit_lines() -> Iterator[str]:
     """Yield the fixed limits as a Markdown table."""
     yield from ("| limit | of what | past it |", "|---|---|---|")
-    for name, (what, past) in LIMITS.items():
-        yield f"| {shown_size(getattr(micropie, name))} | {what} | {past} |"
+    for name, (unit, what, past) in LIMITS.items():
+        yield f"| {shown(getattr(micropie, name), unit)} | {what} | {past} |"
 
 
 def log_lines() -> Iterator[str]:

@@ -1062,14 +1062,14 @@ class Request:
         scope: The ASGI scope. A minimal one is enough for a test: ``current_request.set(Request({"type": "http"}))``.
 
     Attributes:
-        scope: The ASGI scope.
-        method: ``"GET"``, ``"POST"``, and so on.
-        path_params: The segments of the path after the handler's.
+        scope (dict[str, Any]): The ASGI scope.
+        method (str): ``"GET"``, ``"POST"``, and so on.
+        path_params (list[str]): The segments of the path after the handler's.
 
     Example:
-        >>> request = Request({"type": "http", "method": "GET", "query_string": b"q=tea&page=2&page=3"})
-        >>> request.query("q"), request.query_params["page"], request.get_json, request.session
-        ('tea', ['2', '3'], {}, {})
+        >>> request = Request({"type": "http", "query_string": b"q=tea&page=2&page=3"})
+        >>> request.query("q"), request.query_params["page"], request.get_json
+        ('tea', ['2', '3'], {})
     """
 
     if TYPE_CHECKING:  # any other attribute may be set on it
@@ -1260,8 +1260,8 @@ class WebSocketRequest(Request):
     """The handshake of a WebSocket, as `Request` describes it.
 
     Example:
-        >>> request = WebSocketRequest({"type": "websocket", "headers": [(b"origin", b"https://example.com")]})
-        >>> request.headers["Origin"]
+        >>> scope = {"type": "websocket", "headers": [(b"origin", b"https://example.com")]}
+        >>> WebSocketRequest(scope).headers["Origin"]
         'https://example.com'
     """
 
@@ -1293,9 +1293,9 @@ class WebSocket:
         send: The ASGI send callable.
 
     Attributes:
-        accepted: Whether `accept` was called.
-        session_id: The id of the session that its cookie names; None where it names none.
-        subprotocols: What the client offers.
+        accepted (bool): Whether `accept` was called.
+        session_id (str | None): The id of the session that its cookie names; None where it names none.
+        subprotocols (list[str]): What the client offers.
 
     Example:
         >>> class Loud(App):
@@ -1303,9 +1303,13 @@ class WebSocket:
         ...         await socket.accept()
         ...         async for message in socket:
         ...             await socket.send_text(message.upper())
-        >>> events = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "hi"}]
-        >>> async def receive():  # what a server tells: two events, then the client leaves
-        ...     return events.pop(0) if events else {"type": "websocket.disconnect"}
+        >>> events = iter([
+        ...     {"type": "websocket.connect"},
+        ...     {"type": "websocket.receive", "text": "hi"},
+        ...     {"type": "websocket.disconnect", "code": 1000},
+        ... ])
+        >>> async def receive():  # what a server tells
+        ...     return next(events)
         >>> async def send(message):
         ...     print(message.get("text", message["type"]))
         >>> asyncio.run(Loud()({"type": "websocket", "path": "/echo"}, receive, send))
@@ -1508,8 +1512,8 @@ class HttpMiddleware(abc.ABC):
         >>> class NoFrames(HttpMiddleware):
         ...     async def before_request(self, request):
         ...         request.user = request.session.get("user")
-        ...     async def after_request(self, request, status_code, response_body, extra_headers):
-        ...         extra_headers.append(("x-frame-options", "DENY"))
+        ...     async def after_request(self, request, status, body, headers):
+        ...         headers.append(("x-frame-options", "DENY"))
         >>> app, sent = App(), []
         >>> app.middlewares.append(NoFrames())
         >>> async def send(message):
@@ -1550,10 +1554,12 @@ class WebSocketMiddleware(abc.ABC):
     Example:
         >>> class MembersOnly(WebSocketMiddleware):
         ...     async def before_websocket(self, request):
-        ...         return None if "user" in request.session else {"code": 1008, "reason": "log in first"}
+        ...         if "user" not in request.session:
+        ...             return {"code": 1008, "reason": "log in first"}
         ...     async def after_websocket(self, request):
         ...         print(request.session["user"], "has left")
-        >>> asyncio.run(MembersOnly().before_websocket(WebSocketRequest({"type": "websocket"})))
+        >>> request = WebSocketRequest({"type": "websocket"})
+        >>> asyncio.run(MembersOnly().before_websocket(request))
         {'code': 1008, 'reason': 'log in first'}
     """
 
@@ -1614,7 +1620,7 @@ def set_cookie(
         ValueError: A browser would not take it, or would take it for something else.
 
     Example:
-        >>> set_cookie("theme", "dark", max_age=86400)  # in a handler: return 200, page, [set_cookie(...)]
+        >>> set_cookie("theme", "dark", max_age=86400)
         ('set-cookie', 'theme=dark; Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax')
     """
     if not name or name.encode("utf-8", "replace").strip(_TOKEN):
@@ -2018,12 +2024,11 @@ class _Stream:
                     item = encode(item)
                 if reader.gone:  # the source has swallowed what told it so
                     break
-                if item:
-                    try:
-                        await send({"type": "http.response.body", "body": item, "more_body": True})
-                    except OSError:
-                        reader.gone = True
-                        break
+                try:
+                    await send({"type": "http.response.body", "body": item, "more_body": True})
+                except OSError:
+                    reader.gone = True
+                    break
             await self._end_helpers()
             if not reader.gone:
                 await self._tell({"type": "http.response.body", "body": b"", "more_body": False})
@@ -2133,7 +2138,8 @@ Example:
     ...         return f"orders of {user_id}"
     >>> async def send(message):
     ...     print(message.get("status") or message["body"])
-    >>> asyncio.run(Shop()({"type": "http", "path": "/orders", "query_string": b"user_id=1"}, None, send))
+    >>> scope = {"type": "http", "path": "/orders", "query_string": b"user_id=1"}
+    >>> asyncio.run(Shop()(scope, None, send))
     401
     b'401 Unauthorized'
 """
@@ -2684,12 +2690,12 @@ class App:
         body_timeout: Seconds without a byte after which a client that sends a body is given up; None: never.
 
     Attributes:
-        middlewares: The `HttpMiddleware` instances, outermost first.
-        ws_middlewares: The `WebSocketMiddleware` instances, outermost first.
-        startup_handlers: Functions, async or plain, that run one after the other before the first request.
-        shutdown_handlers: Functions, async or plain, that run one after the other after the last request.
-        mounts: ASGI apps by the path prefix that is theirs, such as ``"/static"``.
-        session_backend: Where sessions are kept.
+        middlewares (list[HttpMiddleware]): Around every HTTP request, outermost first.
+        ws_middlewares (list[WebSocketMiddleware]): Around every WebSocket, outermost first.
+        startup_handlers (list[Callable]): Async or plain, called one after the other before the first request.
+        shutdown_handlers (list[Callable]): Async or plain, called one after the other after the last request.
+        mounts (dict[str, Callable]): ASGI apps by the path prefix that is theirs, such as ``"/static"``.
+        session_backend (SessionBackend): Where sessions are kept.
 
     Raises:
         TypeError: ``allowed_origins`` is one text. A subclass that names a handler like one of the attributes is a

@@ -511,6 +511,7 @@ def test_no_ping_that_is_due_when_the_client_leaves_is_sent() -> None:
 
         async def source() -> AsyncIterator[str]:
             yield "x"
+            await asyncio.sleep(0.005)  # the listener and the clock start
             time.sleep(0.04)
             await asyncio.Event().wait()
 

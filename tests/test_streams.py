@@ -182,7 +182,7 @@ def test_head_runs_no_generator_and_sends_the_headers(path: str) -> None:
 
 def test_an_empty_piece_does_not_end_a_stream() -> None:
     response = run(get(streaming(lambda: iter(["a", "", b"", "b"]))))
-    assert response.chunks == [b"", b"a", b"b", b""]
+    assert response.chunks == [b"", b"a", b"", b"", b"b", b""]
     assert run(get(streaming(lambda: iter([])))).complete
 
 

@@ -71,6 +71,7 @@ class Basics(App):
 class Streams(App):
     async def steps(self, token: str) -> AsyncIterator[str]:
         yield "one"
+        yield ""  # an empty piece does not end a stream
         await gone(token)
         yield "two"
 

@@ -79,7 +79,10 @@ codeautolink_warn_on_missing_inventory = False
 codeautolink_warn_on_failed_resolve = False
 codeautolink_custom_blocks = {"python": "micropie_site.dedented"}
 codeautolink_global_preface = "from micropie import *"
-suppress_warnings = ["codeautolink.parse_block"]  # an excerpt need not be Python as a whole: it is shown unlinked
+suppress_warnings = [
+    "codeautolink.parse_block",  # an excerpt need not be Python as a whole: it is shown unlinked
+    "config.cache",  # codeautolink puts functions into its settings
+]
 
 # --- The site ----------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mdit_py_plugins.colon_fence import colon_fence_plugin
+from myst_parser.parsers.options import options_to_items
 
 COUNTED = {"python", "console", "pycon"}
 DIRECTIVE = re.compile(r"\{(?P<name>[\w:-]+)\}\s*(?P<argument>.*)")
@@ -136,10 +137,8 @@ def options(content: str) -> tuple[dict[str, str], str, int]:
     else:
         while end < len(lines) and re.match(r":[\w-]+:", lines[end]):
             end += 1
-    found = {
-        key.strip(" :"): value.strip()
-        for key, _, value in (line.lstrip(":").partition(":") for line in lines[:end] if line.strip() != "---")
-    }
+    written = "\n".join(line.removeprefix(":") for line in lines[:end] if line.strip() != "---")
+    found = dict(options_to_items(written)[0])
     return found, "\n".join(lines[end:]), end
 
 

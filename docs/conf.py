@@ -81,6 +81,7 @@ codeautolink_custom_blocks = {"python": "micropie_site.dedented"}
 codeautolink_global_preface = "from micropie import *"
 suppress_warnings = [
     "codeautolink.parse_block",  # an excerpt need not be Python as a whole: it is shown unlinked
+    "misc.highlighting_failure",  # a quote that goes on after the `> ` of a console block
     "config.cache",  # codeautolink puts functions into its settings
 ]
 

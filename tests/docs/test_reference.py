@@ -64,7 +64,7 @@ def spans(cell: str) -> list[str]:
 
 def declared(directive: str) -> list[str]:
     text = "\n".join(path.read_text() for path in REFERENCE.glob("*.md"))
-    return re.findall(rf"^\.\. {directive}:: micropie\.([\w.]+)$", text, flags=re.M)
+    return re.findall(rf"^\.\. {directive}:: micropie\.([\w.]+)(?:\(scope\))?$", text, flags=re.M)
 
 
 def test_reference_documents_every_public_name_once():

@@ -87,6 +87,7 @@ def picture(request):
 
     def compare(page):
         page.mouse.move(0, 0)
+        page.evaluate("scrollTo(0, 0)")
         shot = page.screenshot()
         if os.environ.get("UPDATE_PICTURES"):
             path.parent.mkdir(parents=True, exist_ok=True)

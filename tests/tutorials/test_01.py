@@ -8,6 +8,6 @@ def test_page(client):
 
 def test_look(browsing, picture):
     browsing.check_look("/")
-    page = browsing.page((800, 240))
+    page = browsing.page((800, 120))
     page.goto("/")
     picture(page)

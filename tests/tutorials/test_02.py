@@ -27,7 +27,7 @@ def test_refusals(client, method, path, status):
 
 def test_look(browsing, picture):
     browsing.check_look("/")
-    page = browsing.page((800, 360))
+    page = browsing.page((800, 230))
     page.goto("/")
     picture(page)
     page.get_by_role("link", name="JSON").click()

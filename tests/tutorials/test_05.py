@@ -16,10 +16,12 @@ def test_text_is_no_sql(client, vote):
     assert client.get("/results").json() == before
 
 
-def test_look(browsing, picture):
-    page = browsing.page((800, 560))
+def test_look(browsing, picture, visitor, vote):
+    for pie in ("Cherry", "Pumpkin"):
+        vote(visitor(), pie)
+    page = browsing.page((800, 540))
     page.goto("/")
     page.get_by_label("Cherry").check()
     page.get_by_role("button", name="Vote").click()
-    page.get_by_label("Cherry 1").wait_for()
+    page.get_by_label("Cherry 2").wait_for()
     picture(page)

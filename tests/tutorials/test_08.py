@@ -1,0 +1,102 @@
+"""tutorials/08-pictures"""
+
+import io
+
+import pytest
+from PIL import Image, ImageDraw
+from playwright.sync_api import expect
+
+from tests.tutorials import steps
+
+
+def pie(colour, size=400):
+    """Draw a pie, seen from above."""
+    image = Image.new("RGB", (size, size), "#8a9a5b")
+    draw = ImageDraw.Draw(image)
+    for part, fill in ((0.06, "#fbf7f1"), (0.12, "#c98a3d"), (0.2, colour)):
+        draw.ellipse([part * size, part * size, (1 - part) * size, (1 - part) * size], fill=fill)
+    for number in range(-2, 3):
+        along = 0.11 * number
+        half = (0.32**2 - along**2) ** 0.5  # of a chord of the round filling
+        for ends in ((along, -half, along, half), (-half, along, half, along)):
+            draw.line([size * (0.5 + end) for end in ends], fill="#c98a3d", width=size // 30)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def files_on_disk(server):
+    return list((server.folder / "data" / "pictures").glob("*"))
+
+
+def test_pictures_are_shown_to_all(browsing, picture, visitor, vote):
+    for choice in ("Apple", "Cherry", "Apple"):
+        vote(visitor(), choice)
+    ada, bob = browsing.page((800, 1460)), browsing.page()
+    for page in (ada, bob):
+        page.goto("/")
+        page.locator("#state", has_text="counted live").wait_for()
+    for name, colour in (("Cherry pie with a lattice", "#a4161a"), ("Rhubarb pie", "#d96a8b")):
+        ada.get_by_label("What is to be seen").fill(name)
+        file = {"name": "pie.png", "mimeType": "image/png", "buffer": pie(colour)}
+        ada.get_by_label("Picture", exact=True).set_input_files(file)
+        ada.get_by_role("button", name="Send the picture").click()
+        for reader in (ada, bob):
+            shown = reader.get_by_alt_text(name)
+            expect(shown).to_be_visible()
+            steps.eventually(lambda shown=shown: shown.evaluate("image => image.naturalWidth") == 400)
+    expect(ada.locator("progress")).to_be_hidden()
+    ada.locator("#say input").fill("Look at these!")
+    ada.get_by_role("button", name="Send", exact=True).click()
+    expect(ada.locator("#messages li")).to_contain_text("Look at these!")
+    ada.locator("#say input").blur()
+    picture(ada)
+    browsing.check_look("/")
+
+
+def test_progress_is_shown_and_refusals_are_said(browsing):
+    browsing.expected.append("422")
+    page = browsing.page()
+    page.goto("/")
+    page.evaluate(
+        """() => {
+            window.seen = [];
+            const bar = document.querySelector("progress");
+            new MutationObserver(() => seen.push([bar.hidden, bar.value]))
+              .observe(bar, { attributes: true, attributeFilter: ["value", "hidden"] });
+        }"""
+    )
+    page.get_by_label("What is to be seen").fill("No picture")
+    file = {"name": "pie.png", "mimeType": "image/png", "buffer": b"<html>" * 300_000}
+    page.get_by_label("Picture", exact=True).set_input_files(file)
+    page.get_by_role("button", name="Send the picture").click()
+    expect(page.get_by_text("Please choose a PNG, JPEG or GIF picture.")).to_be_visible()
+    seen = page.evaluate("seen")
+    assert [False, 1] in seen and seen[-1][0], seen
+
+
+@pytest.mark.parametrize(("size", "status"), [(10, 422), (5 * 2**20 + 1, 413), (17 * 2**20, 413)])
+def test_nothing_stays_of_what_is_refused(client, server, token, size, status):
+    before = len(files_on_disk(server))
+    fields = {"csrf_token": token(client), "description": "No pie"}
+    answer = client.post("/upload", data=fields, files={"picture": ("pie.png", b"x" * size)})
+    assert answer.status_code == status
+    assert len(files_on_disk(server)) == before
+
+
+def test_only_the_page_sends_pictures(client, server):
+    before = len(files_on_disk(server))
+    answer = client.post("/upload", data={"description": "A pie"}, files={"picture": ("pie.png", pie("red"))})
+    assert answer.status_code == 403
+    assert len(files_on_disk(server)) == before
+
+
+@pytest.mark.parametrize("name", ["..%2Fpoll.db", "%2Fetc%2Fpasswd", "0" * 32 + ".png", "." + "0" * 32])
+def test_nothing_but_pictures_is_sent(client, name):
+    assert client.get(f"/picture/{name}").status_code == 404
+
+
+def test_description_is_text(client, token):
+    fields = {"csrf_token": token(client), "description": '"><script>alert(1)</script>'}
+    assert client.post("/upload", data=fields, files={"picture": ("x.png", pie("blue", 20))}).status_code == 303
+    assert "<script>alert" not in client.get("/").text

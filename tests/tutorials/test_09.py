@@ -1,0 +1,29 @@
+"""tutorials/09-tests: its own tests."""
+
+import subprocess
+import sys
+
+from tests.readme_blocks import environment
+
+
+def run_tests(folder):
+    """Run the tests of a step as a reader does."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    result = subprocess.run(command, cwd=folder, env=environment({}), capture_output=True, text=True, timeout=120)
+    return result.returncode, result.stdout
+
+
+def test_own_tests_pass(server):
+    code, output = run_tests(server.folder)
+    assert code == 0, output
+    assert "11 passed" in output
+
+
+def test_own_tests_find_a_mistake(server):
+    app = server.folder / "app.py"
+    text = app.read_text()
+    app.write_text(text.replace("        self._check_token()\n", ""))
+    code, output = run_tests(server.folder)
+    app.write_text(text)
+    assert code == 1
+    assert "FAILED test_app.py::test_a_form_of_somebody_else_is_refused" in output

@@ -1,0 +1,164 @@
+"""tutorials/10-deployment: several processes, and nginx before them."""
+
+import contextlib
+import json
+import re
+import shutil
+import ssl
+import subprocess
+import time
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+from websockets.sync.client import connect
+
+from tests.readme_blocks import free_port, stop
+from tests.tutorials import steps
+from tests.tutorials.test_08 import pie
+from tests.tutorials.test_09 import run_tests
+
+WORKERS = "uvicorn app:app --workers 2 --timeout-graceful-shutdown 5 --ws-max-size 65536"
+
+
+@pytest.fixture(scope="module")
+def other(server):
+    """Another process on the same data."""
+    with steps.running(steps.SERVE, server.folder) as started:
+        yield started
+
+
+def events(response):
+    return (json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line.startswith("data: "))
+
+
+def test_own_tests_pass(server):
+    code, output = run_tests(server.folder)
+    assert code == 0, output
+    assert "14 passed" in output
+
+
+def test_votes_and_sessions_go_from_process_to_process(client, other, token):
+    with httpx.Client(base_url=other.url, cookies=client.cookies) as there, there.stream("GET", "/events") as response:
+        data = events(response)
+        assert next(data)["votes"]["Apple"] == 0
+        client.post("/vote", data={"csrf_token": token(client), "pie": "Apple"})
+        while next(data)["votes"]["Apple"] == 0:  # the first look at the database is news too
+            pass
+    page = httpx.get(other.url, cookies=dict(client.cookies)).text
+    assert "Change my vote" in page
+
+
+def test_chat_goes_from_process_to_process(client, server, other):
+    client.get("/")
+    headers = {"Cookie": f"session_id={client.cookies['session_id']}"}
+    here, there = (f"ws{url.removeprefix('http')}/chat" for url in (server.url, other.url))
+    with connect(here, additional_headers=headers) as one, connect(there, additional_headers=headers) as two:
+        one.send("Can you hear me?")
+        assert json.loads(two.recv(timeout=10))["text"] == "Can you hear me?"
+
+
+@pytest.fixture(scope="module")
+def site(server, tmp_path_factory):
+    """The poll as its page says: two workers, and nginx with the file of the tutorial, but for ports and paths."""
+    if shutil.which("nginx") is None:
+        pytest.skip("no nginx")
+    folder = tmp_path_factory.mktemp("nginx")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        + ["-keyout", folder / "key.pem", "-out", folder / "certificate.pem"],
+        check=True,
+        capture_output=True,
+    )
+    with steps.running(WORKERS, server.folder, {"POLL_DATA": str(folder / "data")}) as workers:
+        with proxy(folder, (server.folder / "nginx.conf").read_text(), workers.url) as url:
+            yield url
+
+
+@contextlib.contextmanager
+def proxy(folder, text, workers):
+    plain, secure = free_port(), free_port()
+    for old, new in {
+        "listen 80;": f"listen 127.0.0.1:{plain};",
+        "listen 443 ssl": f"listen 127.0.0.1:{secure} ssl",
+        "poll.example.com": "localhost",
+        "/etc/ssl/poll": str(folder),
+        "http://127.0.0.1:8000": workers,
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "poll.conf").write_text(text)
+    places = "".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    main = f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; events {{}} "
+    (folder / "nginx.conf").write_text(f"{main} http {{ access_log off; {places} include {folder}/poll.conf; }}\n")
+    nginx = subprocess.Popen(["nginx", "-e", folder / "error.log", "-c", folder / "nginx.conf"], start_new_session=True)
+    try:
+        steps.eventually(lambda: answers(f"http://127.0.0.1:{plain}/"))
+        location = httpx.get(f"http://127.0.0.1:{plain}/results?at_least=1", headers={"Host": "localhost"})
+        assert (location.status_code, location.headers["location"]) == (301, "https://localhost/results?at_least=1")
+        yield f"https://localhost:{secure}"
+    finally:
+        stop(nginx)
+
+
+def answers(url):
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(url)
+
+
+def test_cookie_behind_the_proxy_is_secure(site):
+    answer = httpx.get(site, verify=False)
+    assert re.fullmatch(r"session_id=[\w-]+; Path=/; HttpOnly; Secure; SameSite=Lax", answer.headers["set-cookie"])
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+
+
+def test_events_and_messages_pass_at_once(site, token):
+    context = ssl._create_unverified_context()
+    with httpx.Client(base_url=site, verify=context) as ada, ada.stream("GET", "/events") as response:
+        data = events(response)
+        before = next(data)["votes"]["Cherry"]
+        started = time.monotonic()
+        ada.post("/vote", data={"csrf_token": token(ada), "pie": "Cherry"})
+        while next(data)["votes"]["Cherry"] == before:
+            pass
+        headers = {"Cookie": f"session_id={ada.cookies['session_id']}"}
+        address = f"wss{site.removeprefix('https')}/chat"
+        with connect(address, additional_headers=headers, origin=site, ssl=context) as ws:
+            ws.send("Hello through the proxy")
+            assert json.loads(ws.recv(timeout=10))["text"] == "Hello through the proxy"
+        assert time.monotonic() - started < 5, "the proxy keeps things back"
+
+
+def test_proxy_refuses_large_bodies(site):
+    assert httpx.post(f"{site}/upload", content=b"x" * (6 * 2**20 + 1), verify=False).status_code == 413
+
+
+def test_look(browser, site, picture):
+    errors = []
+    context = browser.new_context(
+        ignore_https_errors=True, base_url=site, viewport={"width": 800, "height": 1460}, reduced_motion="reduce"
+    )
+    ada = context.new_page()
+    ada.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    ada.on("response", lambda response: response.status >= 400 and errors.append(response.url))
+    ada.on("pageerror", lambda error: errors.append(str(error)))
+    ada.goto("/")
+    ada.locator("#state", has_text="counted live").wait_for()
+    ada.get_by_label("Pumpkin").check()
+    ada.get_by_role("button", name="Vote").click()
+    ada.get_by_role("button", name="Change my vote").wait_for()
+    ada.locator("#say input").fill("Live, over HTTPS!")
+    ada.get_by_role("button", name="Send", exact=True).click()
+    expect(ada.locator("#messages li").last).to_contain_text("Live, over HTTPS!")
+    ada.get_by_label("What is to be seen").fill("Pumpkin pie")
+    file = {"name": "pie.png", "mimeType": "image/png", "buffer": pie("#e07a1f")}
+    ada.get_by_label("Picture", exact=True).set_input_files(file)
+    ada.get_by_role("button", name="Send the picture").click()
+    shown = ada.get_by_alt_text("Pumpkin pie")
+    steps.eventually(lambda: shown.count() and shown.evaluate("image => image.naturalWidth") == 400)
+    ada.get_by_role("button", name="Send the picture").blur()
+    picture(ada)
+    context.close()
+    assert errors == []

@@ -1,0 +1,104 @@
+"""The pages that the how-to guides make, driven in a browser: JavaScript and forms are no console blocks."""
+
+import contextlib
+
+import pytest
+
+from docs._ext.blocks import blocks
+from tests.examples.browsing import Browsing, launched
+from tests.examples.harness import SERVE
+from tests.readme_blocks import ROOT, free_port, serving
+
+
+def code(page, number=0, **wanted):
+    """Return a block of a guide: the first, or another one, of those with these attributes."""
+    found = blocks((ROOT / "docs/howto" / page).read_text())
+    return [one for one in found if all(getattr(one, name) == value for name, value in wanted.items())][number].text
+
+
+def with_page(app, html):
+    """Return the source of an app that has a page as well."""
+    return (
+        f"{app}\n\nclass WithPage(Root):\n    async def index(self):\n        return {html!r}\n\n\napp = WithPage()\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with launched() as opened:
+        yield opened
+
+
+@pytest.fixture
+def open_site(browser, tmp_path):
+    """Serve an app that stands on a page, and open the site in a browser in which every error counts."""
+    with contextlib.ExitStack() as stack:
+
+        def start(app):
+            (tmp_path / "app.py").write_text(app)
+            port = free_port()
+            stack.enter_context(serving(SERVE, tmp_path, port, {}))
+            session = Browsing(browser, f"http://127.0.0.1:{port}")
+            stack.callback(session.close)
+            return session.page()
+
+        yield start
+
+
+def test_the_clock_ticks(open_site):
+    page = open_site(code("server-sent-events.md", comment="file: app.py"))
+    page.goto("/")
+    page.wait_for_function("/^[0-9]{2}:[0-9]{2}:[0-9]{2}$/.test(time.textContent)")
+    first = page.locator("#time").inner_text()
+
+    page.wait_for_function("before => time.textContent !== before", arg=first)
+
+
+def test_a_page_listens_to_events_by_name(open_site):
+    script = code("server-sent-events.md", language="html").replace('"events"', '"bake?minutes=2"')
+    html = "<script>console.log = (text) => (window.heard ??= []).push(text)</script>" + script.replace(
+        '"entered"', '"progress"'
+    )
+    app = code("server-sent-events.md", 1, comment="file: app.py")
+    page = open_site(with_page(app, html + "<script>source.addEventListener('done', () => source.close())</script>"))
+    page.goto("/")
+
+    page.wait_for_function("window.heard?.length === 2")
+    assert page.evaluate("heard") == ['{"minute":1,"of":2}', '{"minute":2,"of":2}']
+
+
+def test_a_browser_is_the_other_side_of_the_echo(open_site):
+    page = open_site(with_page(code("websockets.md", comment="file: app.py"), "<title>Echo</title>"))
+    page.goto("/")
+    heard = page.evaluate(
+        """() => new Promise((heard, failed) => {
+            const ws = new WebSocket(`ws://${location.host}/echo`);
+            ws.onopen = () => ws.send("Hello");
+            ws.onmessage = (event) => heard(event.data);
+            ws.onerror = failed;
+        })"""
+    )
+
+    assert heard == "You said Hello"
+
+
+def test_the_form_sends_a_file(open_site, tmp_path):
+    form = code("uploads.md", language="html")
+    page = open_site(with_page(code("uploads.md", comment="file: app.py"), form))
+    (tmp_path / "pie.png").write_bytes(b"x" * 5000)
+    page.goto("/")
+    page.locator("input").set_input_files(tmp_path / "pie.png")
+    with page.expect_response("**/upload") as answered:
+        page.get_by_role("button", name="Send").click()
+
+    assert answered.value.json() == {"name": "pie.png", "type": "image/png", "bytes": 5000}
+
+
+def test_the_order_form_orders(open_site):
+    page = open_site(code("forms.md", comment="file: app.py"))
+    page.goto("/")
+    page.get_by_label("Pie").fill("<b>mud</b>")
+    page.get_by_label("How many?").fill("")
+    page.get_by_role("button", name="Order").click()
+
+    page.get_by_text("1 × <b>mud</b>").wait_for()

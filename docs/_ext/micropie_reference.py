@@ -25,7 +25,7 @@ MODULE = Path(micropie.__file__)
 
 # The unit of each argument of App, and what happens when it is exceeded or missed.
 SETTINGS = {
-    "session_backend": ("", "What it raises is a logged 500."),
+    "session_backend": ("", "An exception from it is a logged 500."),
     "debug": ("", "The body of a 500 is the traceback, as text: never switch it on where strangers can reach it."),
     "session_timeout": ("seconds", "The session is gone; the next request finds an empty one."),
     "session_cookie_secure": (
@@ -35,7 +35,7 @@ SETTINGS = {
     "session_cookie_path": ("", "A browser does not send the cookie to other paths."),
     "allowed_origins": (
         "",
-        "The handshake gets an empty session and cannot save one; logged where it brought a cookie.",
+        "A handshake from any other page gets an empty session and cannot save one; logged where it brought a cookie.",
     ),
     "max_body_size": ("bytes", "413, before reading where `Content-Length` says so."),
     "max_upload_size": (
@@ -104,8 +104,9 @@ class LogCall(NamedTuple):
 def log_calls(source: str) -> list[LogCall]:
     """Return every call of the module's logger, in its order."""
     found: list[LogCall] = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("_log."):
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    for node in sorted(calls, key=lambda call: call.lineno):
+        if ast.unparse(node.func).startswith("_log."):
             message = ast.literal_eval(node.args[0])
             level = ast.unparse(node.func).removeprefix("_log.")
             found.append(LogCall(level, message, any(keyword.arg == "exc_info" for keyword in node.keywords)))

@@ -79,7 +79,9 @@ class _Loader(SourceFileLoader):
 
 def _importable(folder: Path) -> frozenset[str]:
     """Return the names of the modules and packages of a folder."""
-    return frozenset([path.stem for path in folder.glob("*.py")] + [path.parent.name for path in folder.glob("*/__init__.py")])
+    return frozenset(
+        [path.stem for path in folder.glob("*.py")] + [path.parent.name for path in folder.glob("*/__init__.py")]
+    )
 
 
 def _importer(package: str, names: frozenset[str]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Tells an ASGI app that the server starts and stops. What is mounted in an `App`, and is none, hears it from nobody."""
+"""Tells an ASGI app that the server starts and stops: mounted in an `App`, and none itself, it hears that from nobody."""
 
 import asyncio
 from typing import Any
@@ -13,9 +13,9 @@ class Lifespan:
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
-        self._to_app: asyncio.Queue[dict[str, Any]]
-        self._from_app: asyncio.Queue[dict[str, Any]]
 
     async def start(self) -> None:
         """Start the app: a startup handler.
@@ -23,10 +23,9 @@ class Lifespan:
         Raises:
             RuntimeError: It could not start.
         """
-        self._to_app, self._from_app = asyncio.Queue(), asyncio.Queue()
         # One task from the start to the end, since an app may open something here that the same task has to close.
         self._task = asyncio.create_task(self._run())
-        await self._say("startup")
+        await self._say("startup", self._task)
 
     async def stop(self) -> None:
         """Stop the app, if it has started: a shutdown handler.
@@ -35,19 +34,19 @@ class Lifespan:
             RuntimeError: It could not stop properly.
         """
         if self._task is not None and not self._task.done():
-            await self._say("shutdown")
+            await self._say("shutdown", self._task)
             await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         await self._app({"type": "lifespan", "asgi": {"version": "3.0"}}, self._to_app.get, self._from_app.put)
 
-    async def _say(self, event: str) -> None:
+    async def _say(self, event: str, task: asyncio.Task[None]) -> None:
         await self._to_app.put({"type": f"lifespan.{event}"})
         answer = asyncio.create_task(self._from_app.get())
-        await asyncio.wait([answer, self._task], return_when=asyncio.FIRST_COMPLETED)
+        both: list[asyncio.Task[Any]] = [answer, task]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
             answer.cancel()
-            self._task.exception()  # looked at, so that nobody warns of it
-            return
-        if answer.result()["type"] == f"lifespan.{event}.failed":
+            task.exception()  # looked at, so that nobody warns of it
+        elif answer.result()["type"] == f"lifespan.{event}.failed":
             raise RuntimeError(answer.result().get("message", f"{event} failed"))

@@ -10,7 +10,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import TextLexer, get_lexer_by_name, get_lexer_for_filename
 from pygments.style import Style
-from pygments.token import Comment, Generic, Keyword, Literal, Name, Number, Operator, Punctuation, String
+from pygments.token import Comment, Generic, Keyword, Literal, Name, Number, Operator, String
 from pygments.util import ClassNotFound
 
 # Returns where a link of a README leads to on these pages, None where that is nowhere.

@@ -35,10 +35,10 @@ class Server:
 
 
 def copied(name: str, folder: Path) -> Path:
-    """Copy an example to a folder of its own, as people do."""
-    target = folder / "copies" / name
-    shutil.copytree(EXAMPLES / name, target, ignore=NOT_COPIED)
-    return target
+    """Copy an example to a folder of its own, as people do; the gallery, with all that it shows beside it."""
+    for one in ALL_NAMES if name == "gallery" else [name]:
+        shutil.copytree(EXAMPLES / one, folder / "copies" / one, ignore=NOT_COPIED)
+    return folder / "copies" / name
 
 
 def measured(folder: Path) -> dict[str, str]:

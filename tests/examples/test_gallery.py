@@ -1,0 +1,586 @@
+"""examples/gallery, and every example in it: below its name, beside all the others."""
+
+import asyncio
+import html
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.examples import harness
+from tests.examples.browsing import NARROW, WIDE
+from tests.examples.crawler import Visit
+from tests.examples.loading import load, measuring, run
+from tests.examples.test_safety import SECRET, raw_get
+from tests.readme_blocks import environment, free_port
+
+catalog = load("gallery", "catalog")
+isolation = load("gallery", "isolation")
+lifespan = load("gallery", "lifespan")
+rendering = load("gallery", "rendering")
+
+SHOWN = [name for name in harness.ALL_NAMES if name != "gallery"]
+OPENED = [name for name in SHOWN if name not in catalog.NOT_OPENED]
+GALLERY = harness.EXAMPLES / "gallery"
+SERVERS = {"asyncpg", "taskiq", "taskiq-redis"}  # what examples need for servers, which the gallery has none of
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(coverage_folder):
+    with measuring(coverage_folder):
+        yield
+
+
+# --- the catalog
+
+
+def test_every_example_has_a_group():
+    grouped = [name for names in catalog.GROUPS.values() for name in names]
+
+    assert len(grouped) == len(set(grouped))
+    assert set(SHOWN) <= set(grouped)
+    assert {*catalog.SETTINGS, *catalog.NOT_OPENED} <= set(grouped)
+
+
+def test_index_lists_every_example():
+    parts = re.split(r"^## (.+)$", (harness.EXAMPLES / "README.md").read_text(), flags=re.M)
+    listed = {
+        group: tuple(re.findall(r"^- \[\w+\]\((\w+)\): .+\.$", text, flags=re.M))
+        for group, text in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+    assert listed == {**catalog.GROUPS, "All of them": ("gallery",)}
+    assert set(re.findall(r"\]\((\w+)\)", parts[0])) <= set(harness.ALL_NAMES)
+
+
+def test_what_the_examples_need_is_installed_for_make_run():
+    installed = (harness.ROOT / "requirements" / "gallery.in").read_text().split("\n")
+    for name in [*OPENED, "gallery"]:
+        path = harness.EXAMPLES / name / "requirements.txt"
+        lines = path.read_text().splitlines() if path.exists() else []
+        needed = {re.split(r"[<>=~! ]", line)[0] for line in lines if line and not line.startswith("#")}
+        assert needed - SERVERS - {"jinja2"} <= set(installed), name
+
+
+# --- the cards and what they lead to
+
+
+def test_every_example_has_a_card(client):
+    page = client.get("/").text
+
+    for name in SHOWN:
+        assert f'href="/readme/{name}"' in page
+        assert f'href="/source/{name}"' in page
+        assert (f'href="/examples/{name}/"' in page) == (name in OPENED)
+    assert "cannot be opened here" not in page
+    assert page.count("<article") == len(SHOWN)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_readme_leads_to_pages_that_are_there(client, name):
+    page = client.get(f"/readme/{name}")
+    title = (harness.EXAMPLES / name / "README.md").read_text().split("\n")[0].removeprefix("# ")
+
+    assert page.status_code == 200
+    assert f"<h1>{html.escape(title)}</h1>" in page.text
+    assert "<h2>Before it goes into production</h2>" in page.text
+    assert "&lt;!--" not in page.text
+    for link in re.findall(r'<a [^>]*href="(/[^"]*)"', page.text):
+        if not link.startswith("/examples/"):  # the tests of each follow its own links
+            assert client.get(html.unescape(link), follow_redirects=True).status_code == 200, link
+
+
+def test_links_of_readmes_stay_here(client):
+    page = client.get("/readme/middleware").text
+    assert '<a href="/source/middleware/timing.py">timing.py</a>' in page
+    assert "(the main README says how)" in page
+    assert '<a href="/readme/sessions"><code>sessions</code></a>' in client.get("/readme/lifespan").text
+    assert '<a href="/examples/forms/">http://127.0.0.1:8000</a>' in client.get("/readme/forms").text
+    assert '<a href="https://jinja.palletsprojects.com">' in client.get("/readme/templates").text
+
+
+def texts_of(folder):
+    """Return the texts of all files of a folder that are text."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
+            try:
+                yield path.relative_to(folder).as_posix(), path.read_bytes().decode()
+            except UnicodeDecodeError:
+                continue
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_source_of_every_file(client, server, name):
+    found = list(texts_of(server.folder.parent / name))
+    listing = client.get(f"/source/{name}").text
+
+    assert {"app.py", "README.md"} <= {file for file, _ in found}
+    for file, text in found:
+        assert f'href="/source/{name}/{file}"' in listing
+        page = client.get(f"/source/{name}/{file}")
+        shown = re.search(r'<pre class="code"[^>]*>(.*?)</pre>', page.text, flags=re.S)[1]
+        assert html.unescape(re.sub(r"<[^>]+>", "", shown)).rstrip("\n") == text.rstrip("\n"), file
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/source/nothing",
+        "/source/../forms/app.py",
+        "/source/forms/nothing.py",
+        "/source/forms/templates",
+        "/readme/nothing",
+    ],
+)
+def test_what_is_not_there_is_not_found(server, path):
+    assert raw_status(server, path) == 404
+
+
+def raw_status(server, path):
+    result = subprocess.run(
+        ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--path-as-is", server.url + path],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    return int(result.stdout)
+
+
+@pytest.mark.parametrize("place", ["/source/forms/", "/source/", "/readme/", "/docs/", "/examples/"])
+def test_files_outside_cannot_be_read(server, place):
+    for folder in (server.folder, server.folder.parent / "forms", server.folder.parent, server.folder.parent.parent):
+        (folder / ".secret.txt").write_text(SECRET)
+    names = (".secret.txt", "templates/../.secret.txt", "../.secret.txt", "../../.secret.txt", "../../../.secret.txt")
+    for name in names:
+        for written in (name, name.replace("/", "%2f"), name.replace(".", "%2e"), name.replace("/", "%5c")):
+            assert SECRET not in raw_get(server.port, place + written)
+    absolute = str(server.folder.parent / "forms" / ".secret.txt")
+    assert SECRET not in raw_get(server.port, place + quote(absolute, safe=""))
+    assert SECRET not in raw_get(server.port, place + absolute)
+
+
+def test_search_without_javascript(client):
+    def found(words):
+        page = client.get("/", params={"q": words}).text
+        return set(re.findall(r'<article data-text="(\w+) [^"]*">', page)), page
+
+    assert found("")[0] == set(SHOWN)
+    assert found("CHAT resumes")[0] == set()
+    assert found(" login  Safe ")[0] == {"sessions"}
+    assert "1 example<" in found("login safe")[1]
+    assert 'value="&#34;&gt;&lt;b"' in found('"><b')[1]
+
+
+def test_search_while_typing(page):
+    page.goto("/")
+    assert page.locator("article:visible").count() == len(SHOWN)
+    page.get_by_label("Find an example").fill("csv")
+    assert page.locator("article:visible h3").all_inner_texts() == ["Streaming"]
+    assert page.get_by_role("status").inner_text() == "1 example"
+    assert page.locator("section:visible").count() == 1
+    page.get_by_label("Find an example").fill("")
+    assert page.locator("article:visible").count() == len(SHOWN)
+
+
+def test_way_through_the_pages(page):
+    page.goto("/")
+    page.get_by_role("link", name="README of Forms").click()
+    page.get_by_role("heading", name="Forms", level=1).wait_for()
+    page.get_by_role("link", name="Source of Forms").click()
+    page.get_by_role("link", name="templates/form.html").click()
+    page.get_by_role("region", name="templates/form.html").wait_for()
+    page.get_by_role("link", name="Open Forms").click()
+    page.get_by_role("heading", name="Baking course").wait_for()
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+@pytest.mark.parametrize("dark", [False, True])
+def test_looks(browsing, size, dark):
+    page = browsing.page(size, dark=dark)
+    for path in ("/", "/docs/", "/readme/middleware", "/source/forms/templates/form.html"):
+        page.goto(path)
+        browsing.check_accessible(page)
+
+
+def test_pages_fit_a_phone(browsing):
+    page = browsing.page(NARROW)
+    readmes = [f"/readme/{name}" for name in SHOWN]
+    for path in ("/", "/docs/", "/source/socketio/static/socket.io.min.js", *readmes):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0], path
+
+
+def luminance(color):
+    parts = [int(color[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_colors_of_code_can_be_read(at):
+    css = (GALLERY / "templates" / "style.css").read_text()
+    ground = luminance(re.search(r"--code: light-dark\(#(\w{6}), #(\w{6})\)", css)[at + 1])
+
+    colors = {style["color"] for _, style in (rendering.Light, rendering.Dark)[at] if style["color"]}
+
+    assert len(colors) > 5
+    for color in colors:
+        bright, dim = sorted((luminance(color), ground), reverse=True)
+        assert (bright + 0.05) / (dim + 0.05) >= 4.5, color
+
+
+# --- the examples below their names
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_example_works_below_its_name(server, name):
+    with httpx.Client(base_url=f"{server.url}/examples/{name}/", timeout=10) as client:
+        visit = Visit(client).everything()
+
+        assert visit.outside == set()
+        assert {url: status for url, status in visit.answers.items() if status >= 400} == {}
+        for form in visit.forms:
+            answer = visit.submit(form, "anything")
+            assert answer.status_code != 403, f"the token of {form.action} is not found in the session"
+            assert answer.status_code < 500
+        assert {cookie.path for cookie in client.cookies.jar} <= {f"/examples/{name}", f"/examples/{name}/notes"}
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_example_opens_without_errors(page, name):
+    page.goto(f"/examples/{name}/")
+    page.wait_for_timeout(300)  # for what its scripts do; the tests of each do more
+
+
+@pytest.mark.parametrize("name", ["sessions", "session_backends"])
+def test_sessions_count(server, name):
+    with httpx.Client(base_url=f"{server.url}/examples/{name}/") as client:
+        pages = [client.get("/").text for _ in range(3)]
+        stranger = httpx.get(f"{server.url}/examples/{name}/").text
+
+    assert [re.search(r">\s*(\d+)\s*<", page)[1] for page in [*pages, stranger]] == ["1", "2", "3", "1"]
+
+
+def test_sessions_of_all_live_side_by_side(server):
+    with httpx.Client(base_url=server.url) as client:
+        for _ in range(2):
+            for name in OPENED:
+                client.get(f"/examples/{name}/", follow_redirects=True)
+        paths = [cookie.path for cookie in client.cookies.jar if cookie.name == "session_id"]
+
+        assert len(paths) > 5
+        assert len(paths) == len(set(paths))
+        assert ">3<" in client.get("/examples/sessions/").text
+
+
+def test_nothing_is_written_beside_the_examples(server):
+    """Everything above has been tried on this server by now."""
+    ignored = {".secret.txt"}
+    folder = server.folder.parent
+
+    found = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.name not in ignored}
+    known = {path.relative_to(harness.EXAMPLES) for path in harness.EXAMPLES.rglob("*") if path.is_file()}
+
+    assert {path for path in found - known if "__pycache__" not in path.parts} == set()
+
+
+# --- its end
+
+
+class Process:
+    """The gallery as a process that a test ends by itself."""
+
+    def __init__(self, folder, more):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = subprocess.Popen(
+            ["uvicorn", "app:app", "--port", str(self.port), "--timeout-graceful-shutdown", "1"],
+            cwd=folder,
+            env=environment(more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.log = ""
+        while "Uvicorn running" not in self.log:
+            line = self.process.stdout.readline()
+            assert line, self.log
+            self.log += line
+
+    def stop(self):
+        """End it as Ctrl-C does; return the seconds that it took."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        more, _ = self.process.communicate(timeout=30)
+        self.log += more
+        return time.monotonic() - started
+
+
+def listen(url, heard):
+    """Read a stream of events until it breaks off."""
+    try:
+        with httpx.stream("GET", url, timeout=30) as response:
+            for line in response.iter_lines():
+                heard.append(line)
+    except httpx.HTTPError:
+        pass
+
+
+def test_open_streams_and_jobs_end_in_time(tmp_path, measure):
+    (tmp_path / "scratch").mkdir()
+    gallery = Process(harness.copied("gallery", tmp_path), {**measure, "TMPDIR": str(tmp_path / "scratch")})
+    heard = []
+    listener = threading.Thread(target=listen, args=(f"{gallery.url}/examples/server_sent_events/clock", heard))
+    try:
+        listener.start()
+        job = httpx.post(f"{gallery.url}/examples/background_jobs/jobs", json={"limit": 5_000_000})
+        httpx.get(f"{gallery.url}/examples/session_backends/")
+        [data] = (tmp_path / "scratch").glob("gallery-*")
+        written = [path.name for path in data.iterdir()]
+        until = time.monotonic() + 10
+        while not heard and time.monotonic() < until:
+            time.sleep(0.05)
+    finally:
+        seconds = gallery.stop()
+        listener.join(30)
+
+    assert job.status_code == 202
+    assert heard
+    assert {"lifespan", "session_backends", "streaming"} <= set(written)
+    assert seconds < 8
+    assert "opened 5 connections" in gallery.log
+    assert "closed 5 connections" in gallery.log
+    assert "Application shutdown complete" in gallery.log
+    assert "never" not in gallery.log, "a task or a coroutine was forgotten"
+    assert list((tmp_path / "scratch").glob("gallery-*")) == []
+
+
+README = """# The {}
+
+It has <b>one</b> [file](app.py), and [no](other.py).
+
+```nolanguage
+1 < 2
+```
+"""
+TOYS = {
+    "foreign": '''
+import pathlib
+async def app(scope, receive, send):
+    """An ASGI app that keeps a diary, and is no App."""
+    if scope["type"] == "lifespan":
+        for _ in range(2):
+            kind = (await receive())["type"]
+            with pathlib.Path(__file__).with_name("diary.txt").open("a") as diary:
+                diary.write(kind + "\\n")
+            await send({"type": kind + ".complete"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"foreign"})
+''',
+    "broken": "import a_package_that_nobody_has\n",
+    "hello_world": "import micropie\nclass Root(micropie.App):\n    def index(self): return 'hello'\napp = Root()\n",
+}
+
+
+@pytest.fixture
+def toys(tmp_path):
+    """A gallery beside a few odd examples."""
+    folder = tmp_path / "all" / "copies"
+    shutil.copytree(GALLERY, folder / "gallery", ignore=harness.NOT_COPIED)
+    for name, source in TOYS.items():
+        (folder / name).mkdir()
+        (folder / name / "app.py").write_text(source)
+        (folder / name / "README.md").write_text(README.format(name))
+    (folder / "no_example").mkdir()
+    (folder / "foreign" / "data.nokind").write_text("3 < 4\n")
+    (folder / "foreign" / "link.py").symlink_to("/etc/hostname")
+    return folder
+
+
+def test_odd_examples(toys, measure):
+    gallery = Process(toys / "gallery", {**measure, "GALLERY_DATA": str(toys / "kept")})
+    try:
+        page = httpx.get(gallery.url + "/").text
+        answers = [httpx.get(f"{gallery.url}/examples/{name}/") for name in ("foreign", "hello_world", "broken")]
+        readme = httpx.get(f"{gallery.url}/readme/foreign").text
+        odd = httpx.get(f"{gallery.url}/source/foreign/data.nokind").text
+        link = httpx.get(f"{gallery.url}/source/foreign/link.py").status_code
+    finally:
+        gallery.stop()
+
+    assert re.findall("<h2[^>]*>(.+)</h2>", page) == ["Basics", "More"]
+    assert re.findall("<h3>(.+)</h3>", page) == ["The hello_world", "The broken", "The foreign"]
+    assert "It cannot be opened here: ModuleNotFoundError: No module named &#39;a_package_that_nobody_has&#39;" in page
+    assert [answer.text for answer in answers] == ["foreign", "hello", "404 Not Found"]
+    assert '&lt;b&gt;one&lt;/b&gt; <a href="/source/foreign/app.py">file</a>, and no.' in readme
+    assert "1 &lt; 2" in readme
+    assert "3 &lt; 4" in odd
+    assert link == 404
+    assert (toys / "foreign" / "diary.txt").read_text() == "lifespan.startup\nlifespan.shutdown\n"
+    assert (toys / "kept").is_dir()
+
+
+def test_documentation(toys, tmp_path, measure):
+    gallery = Process(toys / "gallery", measure)
+    try:
+        before = httpx.get(f"{gallery.url}/docs/")
+        built = tmp_path / "all" / "docs" / "_build" / "html"
+        (built / "how").mkdir(parents=True)
+        for name in ("index.html", "how/index.html", "style.css"):
+            (built / name).write_text(f"<p>{name}")
+        (tmp_path / "all" / "docs" / "secret.txt").write_text(SECRET)
+        answers = {
+            path: httpx.get(f"{gallery.url}/docs{path}")
+            for path in ("", "/", "/how/", "/style.css", "/nothing", "/how")
+        }
+        outside = raw_get(gallery.port, "/docs/..%2f..%2fsecret.txt") + raw_get(gallery.port, "/docs/../../secret.txt")
+    finally:
+        gallery.stop()
+
+    assert (before.status_code, "make docs" in before.text) == (200, True)
+    assert answers[""].headers["location"] == "/docs/"
+    assert [answers[path].text for path in ("/", "/how/", "/style.css")] == [
+        "<p>index.html",
+        "<p>how/index.html",
+        "<p>style.css",
+    ]
+    assert answers["/style.css"].headers["content-type"].startswith("text/css")
+    assert answers["/nothing"].status_code == 404
+    assert answers["/how"].headers["location"].endswith("/docs/how/")
+    assert SECRET not in outside
+
+
+# --- isolation
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders whose modules have the same names."""
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        (folder / "parts" / "deep").mkdir(parents=True)
+        (folder / "app.py").write_text(
+            "import os\nimport parts.deep.core\nimport email.message\nfrom helper import NAME\nfrom parts import deep\n"
+            "from parts.deep.core import upper\nSEEN = os.environ.get('GALLERY_TEST')\n"
+            "CORE = parts.deep.core.upper()\n"
+            "def later():\n    import late\n    return late.WHERE\n"
+        )
+        (folder / "helper.py").write_text(f"import os.path\nNAME = {name!r}\n")
+        (folder / "late.py").write_text("from helper import NAME as WHERE\n")
+        (folder / "parts" / "__init__.py").write_text("")
+        (folder / "parts" / "deep" / "__init__.py").write_text("")
+        (folder / "parts" / "deep" / "core.py").write_text(
+            "from ...helper import NAME as near\nfrom helper import NAME\ndef upper(): return NAME.upper()\n"
+        )
+    return tmp_path
+
+
+def test_modules_of_the_same_name_are_apart(folders):
+    before = (list(sys.path), set(sys.modules))
+
+    one, two = (isolation.load(folders / name) for name in ("one", "two"))
+
+    assert (one.NAME, two.NAME) == ("one", "two")
+    assert (one.CORE, two.upper()) == ("ONE", "TWO")
+    assert (one.later(), two.later()) == ("one", "two")
+    assert one.email.message.__name__ == "email.message"
+    assert one.parts.__name__ == "example_one.parts"
+    assert one.deep.core.near == "one"
+    assert sys.path == before[0]
+    new = {name.partition(".")[0] for name in set(sys.modules) - before[1]}
+    assert new - {"email"} == {"example_one", "example_two"}
+
+
+def test_each_load_is_a_new_one(folders):
+    first = isolation.load(folders / "one")
+    (folders / "one" / "helper.py").write_text("NAME = 'somebody else'\n")
+
+    assert isolation.load(folders / "one").NAME == "somebody else"
+    assert first.NAME == "one"
+
+
+def test_environment_is_put_back(folders, monkeypatch):
+    assert isolation.load(folders / "one", environment={"GALLERY_TEST": "here"}).SEEN == "here"
+    assert "GALLERY_TEST" not in os.environ
+    monkeypatch.setenv("GALLERY_TEST", "before")
+    assert isolation.load(folders / "one", environment={"GALLERY_TEST": "here"}).SEEN == "here"
+    assert os.environ["GALLERY_TEST"] == "before"
+
+
+def test_missing_module_is_a_plain_error(folders):
+    (folders / "one" / "app.py").write_text("import nowhere_to_be_found\n")
+
+    with pytest.raises(ModuleNotFoundError, match="No module named 'nowhere_to_be_found'"):
+        isolation.load(folders / "one")
+    with pytest.raises(ModuleNotFoundError, match="example_one.nothing"):
+        isolation.load(folders / "one", "nothing")
+
+
+# --- lifespan
+
+
+def test_lifespan_of_an_app_that_fails():
+    async def app(scope, receive, send):
+        kind = (await receive())["type"]
+        if fails == "startup":
+            return await send({"type": f"{kind}.failed", "message": "no oven"})
+        await send({"type": f"{kind}.complete"})
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.failed"})
+
+    async def main():
+        one = lifespan.Lifespan(app)
+        await one.start()
+        await one.stop()
+
+    fails = "startup"
+    with pytest.raises(RuntimeError, match="no oven"):
+        run(main())
+    fails = "shutdown"
+    with pytest.raises(RuntimeError, match="shutdown failed"):
+        run(main())
+
+
+def test_lifespan_of_an_app_that_knows_none():
+    async def returns(scope, receive, send):
+        return
+
+    async def raises(scope, receive, send):
+        assert scope["type"] == "http"
+
+    async def main():
+        await lifespan.Lifespan(returns).stop()
+        for app in (returns, raises):
+            one = lifespan.Lifespan(app)
+            await one.start()
+            await one.stop()
+
+    run(main())
+
+
+def test_lifespan_is_one_task():
+    tasks = []
+
+    async def app(scope, receive, send):
+        for _ in range(2):
+            tasks.append(asyncio.current_task())
+            await send({"type": (await receive())["type"] + ".complete"})
+
+    async def main():
+        one = lifespan.Lifespan(app)
+        await one.start()
+        await one.stop()
+
+    run(main())
+    assert len(tasks) == 2
+    assert len(set(tasks)) == 1

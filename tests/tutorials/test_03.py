@@ -15,7 +15,7 @@ def test_refusals(client):
 
 def test_look(browsing, picture):
     browsing.check_look("/")
-    page = browsing.page((800, 540))
+    page = browsing.page((800, 490))
     page.goto("/")
     for pie in ("Rhubarb", "Rhubarb", "Apple"):
         page.get_by_label(pie).check()

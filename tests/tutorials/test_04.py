@@ -18,7 +18,7 @@ def test_vote_needs_the_session_and_its_token(client, visitor, token):
 
 
 def test_look(browsing, picture):
-    page = browsing.page((800, 540))
+    page = browsing.page((800, 490))
     page.goto("/")
     page.get_by_label("Pumpkin").check()
     page.get_by_role("button", name="Vote").click()

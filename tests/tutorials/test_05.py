@@ -19,7 +19,7 @@ def test_text_is_no_sql(client, vote):
 def test_look(browsing, picture, visitor, vote):
     for pie in ("Cherry", "Pumpkin"):
         vote(visitor(), pie)
-    page = browsing.page((800, 540))
+    page = browsing.page((800, 490))
     page.goto("/")
     page.get_by_label("Cherry").check()
     page.get_by_role("button", name="Vote").click()

@@ -13,7 +13,7 @@ def test_events(client, visitor, vote):
 
 
 def test_page_shows_the_votes_of_others(browsing, picture, visitor, vote):
-    page = browsing.page((800, 590))
+    page = browsing.page((800, 540))
     page.goto("/")
     page.locator("#state", has_text="counted live").wait_for()
     count = page.locator("[data-pie=Apple] .votes")

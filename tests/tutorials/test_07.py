@@ -18,7 +18,7 @@ def address(server):
 def test_talk(browsing, picture, visitor, vote):
     for pie in ("Apple", "Apple", "Rhubarb"):
         vote(visitor(), pie)
-    ada, bob = browsing.page((800, 1000)), browsing.page()
+    ada, bob = browsing.page((800, 940)), browsing.page()
     for page in (ada, bob):
         page.goto("/")
         page.locator("#state", has_text="counted live").wait_for()

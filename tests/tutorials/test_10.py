@@ -70,9 +70,10 @@ def site(server, tmp_path_factory):
         check=True,
         capture_output=True,
     )
-    with steps.running(WORKERS, server.folder, {"POLL_DATA": str(folder / "data")}) as workers:
-        with proxy(folder, (server.folder / "nginx.conf").read_text(), workers.url) as url:
-            yield url
+    text = (server.folder / "nginx.conf").read_text()
+    workers = steps.running(WORKERS, server.folder, {"POLL_DATA": str(folder / "data")})
+    with workers as inside, proxy(folder, text, inside.url) as outside:
+        yield outside
 
 
 @contextlib.contextmanager

@@ -47,15 +47,12 @@ lint: $(DEV)/.stamp  ## Check style, complexity and types
 stub: $(DEV)/.stamp  ## Write micropie-stubs/__init__.pyi anew from micropie.py
 	$(DEV)/bin/python .ci/make_stub.py
 
-docs:  ## Build the documentation site into docs/_build/html, warnings being errors
-	@test -f docs/conf.py || { echo "There is no documentation site yet: no docs/conf.py."; exit 1; }
-	@$(MAKE) --no-print-directory $(DOCS)/.stamp
+docs: $(DOCS)/.stamp  ## Build the documentation site into docs/_build/html, warnings being errors
 	$(DOCS)/bin/sphinx-build -n -W --keep-going docs docs/_build/html
 
-docs-live:  ## Serve the documentation site, built anew on every change
-	@test -f docs/conf.py || { echo "There is no documentation site yet: no docs/conf.py."; exit 1; }
-	@$(MAKE) --no-print-directory $(DOCS)/.stamp
-	$(DOCS)/bin/sphinx-autobuild docs docs/_build/html --watch micropie.py --watch examples
+docs-live: $(DOCS)/.stamp  ## Serve the documentation site, built anew on every change
+	$(DOCS)/bin/sphinx-autobuild docs docs/_build/html --port $(PORT) --ignore docs/examples \
+	    --watch micropie.py --watch examples --watch tutorials
 
 bench: $(BENCH)/.stamp  ## Compare with other frameworks: everything, about half an hour
 	@.ci/system-packages bench

@@ -105,6 +105,7 @@ html_theme_options = {
         "color-brand-primary": "#8f3f71",
         "color-brand-content": "#8f3f71",
         "color-brand-visited": "#6b3f8f",
+        "color-code-background": "#f8f5f7",
     },
     "dark_css_variables": {
         "color-brand-primary": "#e5a0c6",

@@ -21,7 +21,7 @@ CODE = {"code-block", "code", "sourcecode"}
 OPAQUE = {"eval-rst", "raw", "math", "toctree", "glossary"}  # what they hold is no Markdown
 DOCTEST = {"doctest", "testcode", "testsetup", "testcleanup"}  # the doctest builder executes these
 LANGUAGES = {".py": "python", ".html": "html", ".js": "js", ".css": "css", ".sql": "sql", ".txt": "text"}
-TESTED = ("examples/", "tutorials/", "tests/", "benchmarks/", "docs/_ext/", "micropie.py")
+TESTED = ("examples/", "tutorials/", "tests/", "benchmarks/", "docs/_ext/", "micropie.py", "README.md")
 # What other sites call the languages that are counted here: under these names they would go unnoticed.
 ALIASES = {"py", "python3", "py3", "bash", "sh", "shell", "zsh", "shell-session", "ipython", "ipython3"}
 
@@ -162,7 +162,7 @@ class Count:
 def pages(root: Path) -> list[Path]:
     """Return all pages of the project whose code is executed: the site's, and the READMEs."""
     site = [path for path in (root / "docs").rglob("*.md") if not {"_build", "examples"} & set(path.parts[:-1])]
-    readmes = [root / "README.md", *root.glob("examples/*/README.md"), *root.glob("tutorials/**/*.md")]
+    readmes = [root / "README.md", root / "examples" / "README.md", *root.glob("examples/*/README.md"), *root.glob("tutorials/**/*.md")]
     return sorted(site) + [path for path in readmes if path.exists()]
 
 

@@ -23,7 +23,6 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
 ROOT = Path(__file__).resolve().parents[2]
-IMAGES = "images"  # docs/images/examples/<name>.png, docs/images/tutorials/<name>.png
 DOWNLOADS = "_downloads"
 SHOWN = {
     ".py": "python",
@@ -80,6 +79,11 @@ class Example:
         return self.folder.name
 
     @property
+    def is_step(self) -> bool:
+        """Whether it is a step of the tutorial."""
+        return self.path.startswith("tutorials/")
+
+    @property
     def archive(self) -> str:
         """The path of its .zip on the site."""
         return f"{DOWNLOADS}/{self.path}.zip"
@@ -116,7 +120,7 @@ class Example:
 
     def picture(self) -> str:
         """Return the path of its picture from docs/, or "" where there is none."""
-        path = f"{IMAGES}/{self.path}.png"
+        path = f"images/tutorial/{self.name[:2]}.png" if self.is_step else f"images/{self.path}.png"
         return path if (ROOT / "docs" / path).exists() else ""
 
     def first_request(self) -> str:

@@ -11,7 +11,7 @@ from docutils import nodes
 from sphinx.addnodes import glossary
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.util.docutils import SphinxRole
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.util.typing import ExtensionMetadata
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +102,27 @@ class CountRole(SphinxRole):
         return [nodes.Text(f"{getattr(count(ROOT), self.text):,}")], []
 
 
+class SourceLinesRole(SphinxRole):
+    """Says how many lines a file of the project has."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return the number."""
+        return [nodes.Text(f"{len((ROOT / self.text).read_text().splitlines()):,}")], []
+
+
+class WhenDirective(SphinxDirective):
+    """Shows what it holds when a file of the site is there: a plot, once it has been made."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return what it holds, or nothing."""
+        path = Path(self.env.srcdir) / self.arguments[0]
+        self.env.note_dependency(str(path))
+        return self.parse_content_to_nodes() if path.exists() else []
+
+
 def dedented(source: str) -> tuple[str, str]:
     """Let names be linked in an excerpt that begins inside of a class or a function."""
     return source, textwrap.dedent(source)
@@ -130,6 +151,8 @@ def write_archive(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Add all this to Sphinx."""
     app.add_role("count", CountRole())
+    app.add_role("source-lines", SourceLinesRole())
+    app.add_directive("when", WhenDirective)
     app.add_js_file("site.js", loading_method="defer")
     app.connect("env-updated", forget_tips)
     app.connect("doctree-resolved", add_tips)

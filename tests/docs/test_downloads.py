@@ -1,0 +1,69 @@
+"""The .zip of each example and of each step of the tutorial: unpacked and started as it is, it answers."""
+
+import importlib.util
+import sys
+import zipfile
+
+import httpx
+import pytest
+
+from tests.examples import harness
+from tests.readme_blocks import ROOT, free_port, serving
+
+
+def extension():
+    """Import the site's extension as Sphinx does."""
+    folder = str(ROOT / "docs" / "_ext")
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module("micropie_examples")
+    finally:
+        sys.path.remove(folder)
+
+
+EXAMPLES = extension()
+ALL = EXAMPLES.all_examples() + EXAMPLES.all_steps()
+
+
+@pytest.fixture
+def archive(example, tmp_path):
+    path = tmp_path / f"{example.name}.zip"
+    example.write_archive(path)
+    return path
+
+
+@pytest.mark.parametrize("example", ALL, ids=lambda example: example.path)
+def test_archive_holds_the_files_and_the_framework(example, archive, tmp_path):
+    again = tmp_path / "again.zip"
+    example.write_archive(again)
+
+    with zipfile.ZipFile(archive) as packed:
+        contents = {name: packed.read(name) for name in packed.namelist()}
+
+    assert archive.read_bytes() == again.read_bytes()
+    assert contents.pop(f"{example.name}/micropie.py") == (ROOT / "micropie.py").read_bytes()
+    assert contents == {f"{example.name}/{example.relative(path)}": path.read_bytes() for path in example.files()}
+    assert f"{example.name}/app.py" in contents
+
+
+def test_every_folder_is_on_the_site():
+    folders = {path.parent for part in ("examples", "tutorials") for path in (ROOT / part).glob("*/app.py")}
+
+    assert {example.folder for example in ALL} == folders
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", ALL, ids=lambda example: example.path)
+def test_answers_when_unpacked_and_started(example, archive, tmp_path, services):
+    assert importlib.util.find_spec("micropie").origin == str(ROOT / "micropie.py"), "no other may be installed"
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(tmp_path)
+    folder = tmp_path / example.name
+    port = free_port()
+    more = {"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "", **services.environment(example.name)}
+
+    with serving(harness.SERVE, folder, port, more):
+        response = httpx.get(f"http://127.0.0.1:{port}/")
+
+    assert response.status_code < 400
+    assert list((folder / "__pycache__").glob("micropie.*.pyc")), "its own micropie.py was not used"

@@ -1,0 +1,137 @@
+"""Both sides of the page "Moving to MicroPie" are right: each app is asked the same, and gives the same answers."""
+
+import asyncio
+import importlib
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from docs._ext.blocks import blocks
+from tests.readme_blocks import ROOT, free_port, serving
+
+PAGE = ROOT / "docs" / "howto" / "moving.md"
+FRAMEWORKS = ["flask", "cherrypy", "bottle", "microdot", "micropie"]
+NO_SESSIONS = {"bottle", "microdot"}  # of their own, without another package
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def framework(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def app(framework):
+    if framework != "micropie":
+        pytest.importorskip(framework)
+    return importlib.import_module(f"tests.docs.moving.{framework}_app").app
+
+
+@pytest.fixture
+def ask(app, framework):
+    """Send requests one after the other, with the cookies of those before."""
+    transport = httpx.ASGITransport(app) if framework in ("microdot", "micropie") else None
+    cookies = httpx.Cookies()
+
+    def send(method: str, path: str, **options) -> httpx.Response:
+        if transport is None:
+            wsgi = httpx.WSGITransport(app=app)
+            with httpx.Client(transport=wsgi, base_url="http://localhost", cookies=cookies) as client:
+                answer = client.request(method, path, **options)
+        else:
+            answer = asyncio.run(send_async(method, path, **options))
+        cookies.update(answer.cookies)
+        return answer
+
+    async def send_async(method: str, path: str, **options) -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", cookies=cookies) as client:
+            return await client.request(method, path, **options)
+
+    return send
+
+
+def test_path_and_query(ask):
+    assert ask("GET", "/hello/Ada").text == "Hello, Ada!"
+    assert ask("GET", "/hello/Ada?times=2").text == "Hello, Ada! Hello, Ada!"
+
+
+def test_form(ask):
+    assert ask("POST", "/order", data={"pie": "apple", "count": "2"}).text == "2 x apple"
+    assert ask("POST", "/order", data={"pie": "apple"}).text == "1 x apple"
+    assert ask("GET", "/order").status_code == 405
+
+
+def test_json(ask):
+    answer = ask("POST", "/pies", json={"name": "cherry"})
+
+    assert (answer.status_code, answer.json()) == (201, {"name": "cherry", "id": 2})
+    assert answer.headers["location"] == "/pie/2"
+
+
+def test_missing(ask):
+    assert ask("GET", "/pie/1").json() == {"name": "apple"}
+    assert ask("GET", "/pie/7").status_code == 404
+
+
+def test_redirect(ask):
+    answer = ask("GET", "/old")
+
+    assert (answer.status_code, urlsplit(answer.headers["location"]).path) == (303, "/hello/Ada")
+
+
+def test_cookie(ask):
+    answer = ask("GET", "/theme")
+
+    assert answer.text == "Dark it is."
+    [cookie] = [one for one in answer.headers.get_list("set-cookie") if one.startswith("theme=dark; ")]
+    assert "max-age=86400" in cookie.lower()
+
+
+def test_session(ask, framework):
+    if framework in NO_SESSIONS:
+        assert ask("GET", "/visits").status_code == 404
+    else:
+        assert [ask("GET", "/visits").text for _ in range(2)] == ["Visit 1", "Visit 2"]
+
+
+def test_template(ask):
+    answer = ask("GET", "/page/%3Cb%3E")
+
+    assert answer.text.strip() == "<p>Hello, &lt;b&gt;!</p>"
+    assert answer.headers["content-type"].lower().replace(" ", "") == "text/html;charset=utf-8"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # CherryPy leaves its file open
+def test_upload(ask):
+    answer = ask("POST", "/upload", files={"picture": ("pie.png", b"\x89PNG", "image/png")})
+
+    assert answer.json() == {"name": "pie.png", "bytes": 4}
+
+
+def test_stream(ask):
+    answer = ask("GET", "/count")
+
+    assert answer.text == "1\n2\n3\n"
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_hook(ask):
+    assert ask("GET", "/hello/Ada").headers["x-served-by"] == "the bakery"
+
+
+@pytest.mark.parametrize("framework", ["microdot", "micropie"])
+def test_websocket(framework, tmp_path):
+    pytest.importorskip(framework)
+    port = free_port()
+    command = f"uvicorn tests.docs.moving.{framework}_app:app --timeout-graceful-shutdown 1"
+
+    with serving(command, tmp_path, port, {}), connect(f"ws://127.0.0.1:{port}/echo") as client:
+        client.send("a pie")
+        assert client.recv(timeout=10) == "a pie"
+
+
+def test_page_shows_these_apps():
+    shown = {block.file.rpartition("/")[2] for block in blocks(PAGE.read_text()) if block.file}
+
+    assert shown == {f"{framework}_app.py" for framework in FRAMEWORKS}

@@ -3,10 +3,9 @@
 import pathlib
 
 from microdot import abort, redirect
-from microdot.asgi import Microdot
+from microdot.asgi import Microdot, with_websocket
 from microdot.jinja import Template
 from microdot.multipart import with_form_data
-from microdot.websocket import with_websocket
 
 app = Microdot()
 Template.initialize(template_dir=str(pathlib.Path(__file__).parent / "templates"), enable_async=True)

@@ -1,6 +1,6 @@
 """The idioms of the page "Moving to MicroPie", in MicroPie."""
 
-from micropie import App, HttpMiddleware, HTTPError, UploadedFile, methods, set_cookie
+from micropie import App, HTTPError, HttpMiddleware, UploadedFile, methods, set_cookie
 
 PIES = {1: "apple"}
 

@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from highlight import GUESS, LANGUAGES, Highlighter, style_sheet
 from micropie import HTTPError, methods
@@ -140,6 +141,12 @@ class Pastebin(Site):
         url = self._full_url("p", await self._add(text, name, language, expires, hashed(key)))
         headers = {"content-type": "text/plain; charset=utf-8", "location": url, "x-delete-key": key}
         return 201, f"{url}\n", headers
+
+    def _check_origin(self) -> None:
+        """Refuse what a browser sends from another site; programs send no Origin."""
+        origin = self.request.headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != self.request.headers.get("host"):
+            raise HTTPError(403, "This cannot be sent from another site.")
 
     def _problem(self, text: str, language: str, expires: str) -> HTTPError | None:
         if len(text.encode()) > LIMIT:

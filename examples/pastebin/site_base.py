@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from micropie import App, HTTPError, HttpMiddleware, Request, SessionBackend, methods
 
@@ -97,12 +97,6 @@ class Site(App):
         known = self.request.session.get("csrf", "")
         if not known or not secrets.compare_digest(sent.encode(), known.encode()):
             raise HTTPError(403, "This form is too old. Please go back, load the page again, and send it once more.")
-
-    def _check_origin(self) -> None:
-        """Refuse what a browser sends from another site; programs send no Origin."""
-        origin = self.request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != self.request.headers.get("host"):
-            raise HTTPError(403, "This cannot be sent from another site.")
 
     def _limit(self) -> None:
         """Refuse a client that has done too much in the last minute."""

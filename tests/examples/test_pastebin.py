@@ -1,1 +1,549 @@
-ENVIRONMENT: dict[str, str] = {}
+"""examples/pastebin: written, read, burnt once, expired and cleaned up, limited, and coloured out of the way."""
+
+import asyncio
+import re
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from micropie import Request
+from tests import asgi
+from tests.examples import harness
+from tests.examples.loading import load, measuring, run
+
+highlight = load("pastebin", "highlight")
+site_base = load("pastebin", "site_base")
+ENVIRONMENT = {"PASTEBIN_RATE": "10000"}
+LIMIT = 256 * 1024
+HTML = {"accept": "text/html"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(coverage_folder):
+    with measuring(coverage_folder):
+        yield
+
+
+@pytest.fixture
+def write(client, csrf_token):
+    """Send the form; return the path of the page that it leads to."""
+
+    def send(text, **values):
+        token = csrf_token(client.get("/").text)
+        answer = client.post("/create", data={"csrf_token": token, "text": text, **values})
+        assert answer.status_code == 303, answer.text
+        return answer.headers["location"]
+
+    return send
+
+
+@pytest.fixture
+def put(client):
+    """Send a body as curl does; return the path of its page."""
+
+    def send(body, path="", **query):
+        answer = client.put(f"/pastes/{path}", content=body, params=query)
+        assert answer.status_code == 201, answer.text
+        assert answer.headers["location"] + "\n" == answer.text
+        return httpx.URL(answer.headers["location"]).path
+
+    return send
+
+
+def raw(path):
+    return path.replace("/p/", "/raw/")
+
+
+def rows(server, statement, *values):
+    with closing(sqlite3.connect(server.folder / "pastes.sqlite3", timeout=10)) as connection, connection:
+        return connection.execute(statement, values).fetchall()
+
+
+def test_form_leads_to_the_paste(client, write):
+    path = write("for x in y:\r\n    print(x)\r\n", title="loop", language="python", expires="10m")
+    page = client.get(path).text
+
+    assert '<span class="nb">print</span>' in page
+    assert "<h1>loop</h1>" in page
+    assert "Deleted in 10 minutes" in page
+    answer = client.get(raw(path))
+    assert answer.text == "for x in y:\n    print(x)\n"
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "values"),
+    [
+        ("no text", {"text": " \r\n "}),
+        ("language is one of", {"text": "x", "language": "klingon"}),
+        ("expires in one of", {"text": "x", "expires": "soon"}),
+        ("256 KiB at most", {"text": "x" * (LIMIT + 1)}),
+    ],
+)
+def test_form_keeps_what_was_wrong(client, csrf_token, problem, values):
+    token = csrf_token(client.get("/").text)
+    answer = client.post("/create", data={"csrf_token": token, "title": "kept title", **values})
+
+    assert answer.status_code in {413, 422}
+    assert problem in re.search(r'role="alert">([^<]+)', answer.text)[1]
+    assert 'value="kept title"' in answer.text
+    assert values["text"].strip() in answer.text
+
+
+def test_form_without_its_token_keeps_nothing(client, server):
+    before = rows(server, "SELECT count(*) FROM pastes")
+
+    assert client.post("/create", data={"text": "x"}).status_code == 403
+    assert rows(server, "SELECT count(*) FROM pastes") == before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"a=1&" * 2000, b"\r\nCRLF\r\n", "Größe €\n".encode(), b"nul \x00 byte", b"x" * LIMIT, b'{"no": "json'],
+    ids=["a form of 2000 fields", "line ends", "unicode", "nul", "the largest", "half of JSON"],
+)
+def test_bodies_are_kept_to_the_byte(client, body):
+    for kind in ("application/x-www-form-urlencoded", "application/json", "text/plain"):
+        answer = client.post("/pastes", content=body, headers={"content-type": kind})
+        assert client.get(raw(httpx.URL(answer.text.strip()).path)).content == body
+
+
+@pytest.mark.parametrize("size", [LIMIT + 1, 3 * LIMIT + 4096, 8 * LIMIT])
+def test_larger_ones_are_refused_in_words(client, size):
+    for headers in ({}, HTML, {"content-type": "application/x-www-form-urlencoded"}):
+        answer = client.post("/pastes", content=b"x" * size, headers=headers)
+        assert answer.status_code == 413
+        assert "A paste can have 256 KiB at most." in answer.text
+
+
+@pytest.mark.parametrize(
+    ("status", "options"),
+    [
+        (415, {"content": b"\xff\xfe"}),
+        (422, {"content": b""}),
+        (422, {"content": b"x", "params": {"expires": "soon"}}),
+        (403, {"content": b"x", "headers": {"origin": "https://evil.example"}}),
+        (403, {"content": b"x", "headers": {"origin": "null"}}),
+    ],
+)
+def test_bodies_that_are_refused(client, status, options):
+    assert client.post("/pastes", **options).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "language"),
+    [
+        ("hello.rs", "fn main() {}", "rust"),
+        ("Makefile", "all:\n", "make"),
+        ("notes.unknown", "#!/usr/bin/env python3\n", "python"),
+        ("", '{"a": [1, 2]}', "json"),
+        ("", "import os\n", "python"),
+        ("", "<!DOCTYPE html><html></html>", "html"),
+        ("", "Dear Ada, 17 is prime.", "text"),
+        ("", "17", "text"),
+    ],
+)
+def test_language_is_guessed(name, text, language):
+    assert highlight.guess(text, name) == language
+
+
+@pytest.mark.parametrize("language", highlight.LANGUAGES)
+def test_every_language_is_known_and_escapes(language):
+    text = "<script>alert(1)</script> & \"'\n\n"
+    chosen, markup = highlight.answer({"text": text, "language": language, "title": ""})
+
+    assert chosen == language
+    assert "<script" not in markup
+    assert re.sub(r"<[^>]+>", "", markup).count("\n") >= text.count("\n")
+
+
+@pytest.mark.parametrize(("style", "card"), [("xcode", "ffffff"), ("lightbulb", "1d2229")])
+def test_colours_can_be_read(style, card):
+    from pygments.styles import get_style_by_name
+
+    shades = {(look["color"], look["bgcolor"] or card) for _, look in get_style_by_name(style) if look["color"]}
+
+    assert min(contrast(*pair) for pair in shades) >= 4.5
+    assert f"#{card}" in (harness.EXAMPLES / "pastebin" / "static" / "style.css").read_text()
+
+
+def contrast(first, second):
+    darker, lighter = sorted(luminance(colour) for colour in (first, second))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour):
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_markup_is_shown_and_not_obeyed(client, put):
+    for name in ("a.html", "a.txt", "<script>alert(1)</script>"):
+        page = client.get(put(b"<script>alert(1)</script>", quote(name, safe=""))).text
+        assert "<script>alert" not in page
+
+
+def test_very_many_lines_are_shown_plainly(client, put):
+    page = client.get(put(b"\n" * 20_000 + b"import os\n", "a.py")).text
+
+    assert 'id="L-1"' not in page
+    assert "Python" not in page
+
+
+def test_page_does_not_burn(client, put):
+    path = put(b"the secret", "for you", expires="burn")
+
+    for _ in range(2):
+        page = client.get(path).text
+        assert "for you" in page
+        assert "the secret" not in page
+        assert client.head(path).status_code == 200
+        assert client.get(raw(path)).status_code == 403
+        assert "the secret" not in client.get(raw(path)).text
+    assert client.post(path).status_code == 403, "no token"
+    assert client.post(raw(path), headers={"origin": "https://evil.example"}).status_code == 403
+    assert client.post(raw(path)).text == "the secret"
+
+
+def test_button_burns(client, put, csrf_token, server):
+    path = put(b"the secret", expires="burn")
+    token = csrf_token(client.get(path).text)
+    page = client.post(path, data={"csrf_token": token}).text
+
+    assert "the secret" in page
+    assert "has been deleted now" in page
+    assert client.get(path).status_code == client.post(path, data={"csrf_token": token}).status_code == 404
+    assert rows(server, "SELECT 1 FROM pastes WHERE text = 'the secret'") == []
+
+
+def test_one_reader_gets_what_burns(server, client, put):
+    path = put(b"only once", expires="burn")
+
+    def ask(_):
+        return httpx.post(server.url + raw(path), timeout=20)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(16)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [404] * 15
+
+
+def test_paste_that_can_be_read_again_does_not_burn(client, put):
+    path = put(b"lasting", expires="never")
+
+    assert client.post(raw(path)).status_code == 404
+    assert "Deleted never" in client.get(path).text
+    assert client.get(raw(path)).text == "lasting"
+
+
+def test_author_lists_and_deletes(server, client, write, csrf_token):
+    path, sealed = write("mine", title="my own"), write("mine too", expires="burn")
+    listed = client.get("/mine").text
+    token = csrf_token(listed)
+
+    assert "my own" in listed
+    assert sealed in listed
+    assert "works once" in client.get(sealed).text
+    with httpx.Client(base_url=server.url) as other:
+        assert "my own" not in other.get("/mine").text
+        assert "Delete</button>" not in other.get(path).text
+        other_token = csrf_token(other.get("/").text)
+        assert other.post(path.replace("/p/", "/delete/"), data={"csrf_token": other_token}).status_code == 404
+    assert client.post(path.replace("/p/", "/delete/")).status_code == 403
+    assert client.get(path).status_code == 200
+    assert client.post(path.replace("/p/", "/delete/"), data={"csrf_token": token}).headers["location"] == "/mine"
+    assert client.get(path).status_code == 404
+
+
+def test_first_paste_renews_the_session(client, write):
+    client.get("/")
+    stranger = client.cookies["session_id"]
+    write("x")
+    owner = client.cookies["session_id"]
+    write("y")
+
+    assert stranger != owner == client.cookies["session_id"]
+
+
+def test_key_deletes(client):
+    answer = client.put("/pastes/a.txt", content=b"x")
+    name, key = answer.headers["location"].rpartition("/")[2], answer.headers["x-delete-key"]
+
+    for authorization in ("", "Bearer wrong", f"Basic {key}", "Bearer"):
+        assert client.delete(f"/pastes/{name}", headers={"authorization": authorization}).status_code == 404
+    assert client.delete(f"/pastes/{name}", headers={"authorization": f"Bearer {key}"}).status_code == 204
+    assert client.get(f"/p/{name}").status_code == 404
+
+
+def test_expired_paste_is_invisible_at_once(server, client, write):
+    path = write("gone soon", title="gone soon", expires="1d")
+    rows(server, "UPDATE pastes SET expires = ? WHERE id = ?", time.time() + 40, path.rpartition("/")[2])
+    assert "Deleted in 1 minute" in client.get(path).text
+    rows(server, "UPDATE pastes SET expires = ? WHERE id = ?", time.time() + 5, path.rpartition("/")[2])
+    assert "Deleted in less than a minute" in client.get(path).text
+    rows(server, "UPDATE pastes SET expires = ? WHERE id = ?", time.time() - 1, path.rpartition("/")[2])
+
+    assert client.get(path).status_code == client.get(raw(path)).status_code == 404
+    assert "gone soon" not in client.get("/mine").text
+
+
+def test_ids_cannot_be_guessed(put):
+    ids = {put(b"x").rpartition("/")[2] for _ in range(20)}
+
+    assert len(ids) == 20
+    assert {len(name) for name in ids} == {16}
+
+
+def test_pages_run_no_script_of_theirs(client, write):
+    path, sealed = write("x"), write("y", expires="burn")
+
+    for page in ("/", "/mine", path, sealed, "/nowhere"):
+        answer = client.get(page, headers=HTML)
+        assert "script-src 'self'" in answer.headers["content-security-policy"]
+        assert "unsafe-inline" not in answer.headers["content-security-policy"]
+        assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=", answer.text), page
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_assets_are_kept_by_version(client):
+    urls = re.findall(r'(?:src|href)="(/static/[^"]+)"', client.get("/").text)
+
+    assert len(urls) == 2
+    for url in urls:
+        assert "immutable" in client.get(url).headers["cache-control"]
+        assert "immutable" not in client.get(url.partition("?")[0]).headers["cache-control"]
+    assert client.get("/static/..%2Fapp.py").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind", "text"),
+    [
+        (HTML, "text/html; charset=utf-8", "<h1>Not Found</h1>"),
+        ({"accept": "application/json"}, "application/json", '{"error":"There is no such paste'),
+        ({"accept": "*/*"}, "text/plain; charset=utf-8", "There is no such paste: "),
+    ],
+)
+def test_errors_are_told_in_the_reader_s_format(client, headers, kind, text):
+    answer = client.get("/p/nothing", headers=headers)
+
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == kind
+    assert text in answer.text
+
+
+@pytest.fixture
+def strict(tmp_path, measure):
+    """A server with little patience."""
+    values = {"RATE": "3", "CLEAN_UP_EVERY": "0.05", "HIGHLIGHT_SECONDS": "0.0001", "URL": "https://paste.example/x/"}
+    more = {**measure, **{f"PASTEBIN_{name}": value for name, value in values.items()}}
+    with harness.running(harness.SERVE, harness.copied("pastebin", tmp_path), more) as server:
+        yield server
+
+
+def test_limits_and_cleaning(strict, csrf_token):
+    def send(address):
+        return httpx.put(strict.url + "/pastes/a.py", content=b"import os", headers={"x-forwarded-for": address})
+
+    answers = [send("203.0.113.7") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 60
+    assert answers[-1].text.startswith("That was too often.")
+    assert send("203.0.113.8").status_code == 201
+
+    url = answers[0].headers["location"]
+    assert url.startswith("https://paste.example/x/p/")
+    path = url.removeprefix("https://paste.example/x")
+    page = httpx.get(strict.url + path).text
+    assert '<span id="L-1">import os\n</span>' in page, "there was no time for colours"
+
+    rows(strict, "UPDATE pastes SET expires = 1 WHERE id = ?", path.rpartition("/")[2])
+    until = time.monotonic() + 10
+    while rows(strict, "SELECT 1 FROM pastes WHERE id = ?", path.rpartition("/")[2]):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert rows(strict, "SELECT count(*) FROM pastes") == [(3,)]
+
+
+def test_nothing_is_lost_at_a_restart(tmp_path, measure, csrf_token):
+    more = {**measure, "PASTEBIN_DATABASE": f"sqlite+aiosqlite:///{tmp_path}/kept.sqlite3"}
+    cookies = None
+    for text in ("before", "after"):
+        folder = harness.copied("pastebin", tmp_path / text)
+        with (
+            harness.running(harness.SERVE, folder, more) as server,
+            httpx.Client(base_url=server.url, cookies=cookies) as client,
+        ):
+            data = {"csrf_token": csrf_token(client.get("/").text), "text": text, "title": f"{text} the restart"}
+            assert client.post("/create", data=data).status_code == 303
+            listed = client.get("/mine").text
+            cookies = {cookie.name: cookie.value for cookie in client.cookies.jar}
+    assert "before the restart" in listed
+    assert "after the restart" in listed
+
+
+def test_slow_text_is_given_up_and_the_next_is_coloured():
+    async def scenario():
+        highlighter = highlight.Highlighter(10)
+        coloured = await highlighter.highlight("import os\n", "guess", "")
+        highlighter.seconds = 0
+        slow = await highlighter.highlight("import os\n", "python", "")
+        assert highlighter._process is None
+        highlighter.seconds = 10
+        await highlighter.highlight("import os\n", "guess", "")
+        process = highlighter._process
+        highlighter.seconds = 0.05
+        async with highlighter._lock:  # somebody else's slow text
+            waited = await highlighter.highlight("import os\n", "guess", "")
+        assert highlighter._process is process, "it is busy with another text, and goes on"
+        highlighter.seconds = 10
+        process.kill()
+        await process.wait()
+        died = await highlighter.highlight("import os\n", "python", "")
+        again = await highlighter.highlight("import os\n", "guess", "")
+        await highlighter.close()
+        return coloured, slow, waited, died, again
+
+    coloured, slow, waited, died, again = run(scenario())
+
+    assert coloured == again
+    assert coloured[0] == "python"
+    assert 'class="kn"' in coloured[1]
+    plain = '<div class="code"><pre><span id="L-1">import os\n</span></pre></div>'
+    assert slow == died == ("python", plain)
+    assert waited == ("text", plain)
+
+
+def test_process_is_ended_when_its_time_is_over(monkeypatch, tmp_path):
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time\nprint('half an', end='', flush=True)\ntime.sleep(60)\n")
+    monkeypatch.setattr(highlight, "__file__", str(slow))
+
+    async def scenario():
+        highlighter = highlight.Highlighter(0.5)
+        asking = asyncio.create_task(highlighter.highlight("x", "python", ""))
+        while highlighter._process is None:
+            await asyncio.sleep(0.01)
+        process = highlighter._process
+        language, _ = await asking
+        return language, process.returncode, highlighter._process
+
+    assert run(scenario()) == ("python", -9, None)
+
+
+def test_jobs_go_on_after_a_failure(caplog, tmp_path):
+    done = []
+
+    async def job():
+        done.append(1)
+        if len(done) == 1:
+            raise OSError("the disk is full")
+
+    class Small(site_base.Site):
+        async def index(self):
+            return "x"
+
+    async def scenario():
+        app = Small(None, rate=1, public_url=None)
+        app._repeat(job, 0.01)
+        app.shutdown_handlers.append(app._stop_repeating)
+        for count in (3, 5):  # the second time, it starts again
+            async with asgi.lifespan(app):
+                while len(done) < count:
+                    await asyncio.sleep(0.005)
+        after = len(done)
+        await asyncio.sleep(0.05)
+        return after
+
+    assert run(scenario()) == len(done)
+    assert [record.exc_info[0] for record in caplog.records] == [OSError]
+
+
+def test_limiter_gives_back_and_forgets():
+    limiter = site_base.MemoryLimiter(2, 0.2, clients=2)
+
+    assert [limiter.wait("a") > 0 for _ in range(3)] == [False, False, True]
+    time.sleep(0.25)
+    assert limiter.wait("a") == 0
+    limiter.wait("b")
+    limiter.wait("c")
+    assert list(limiter._free_at) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("client", "key"),
+    [
+        (("203.0.113.9", 1), "203.0.113.9"),
+        (("2001:db8:1:2:3::4", 1), "2001:db8:1:2::/64"),
+        (("testclient", 1), "testclient"),
+        (None, "unknown"),
+    ],
+)
+def test_clients_are_told_apart(client, key):
+    assert site_base.client_of(Request({"type": "http", "client": client})) == key
+
+
+@pytest.mark.parametrize(
+    ("copy", "original"),
+    [
+        ("pastebin/sql_sessions.py", "session_backends/sql_sessions.py"),
+        ("url_shortener/sql_sessions.py", "session_backends/sql_sessions.py"),
+        ("url_shortener/site_base.py", "pastebin/site_base.py"),
+        ("url_shortener/static/copy.js", "pastebin/static/copy.js"),
+    ],
+)
+def test_copies_are_alike(copy, original):
+    assert (harness.EXAMPLES / copy).read_bytes() == (harness.EXAMPLES / original).read_bytes()
+
+
+def test_pages_look_good(browsing, page, client, write):
+    paste = write(
+        '"""A long line, so that there is something to scroll."""  # ' + "x" * 200 + "\n\nclass A:\n", title="app.py"
+    )
+    write("x", title="a rather long name " * 5)
+    page.context.add_cookies([{"name": "session_id", "value": client.cookies["session_id"], "url": browsing.url}])
+
+    browsing.check_look(paste)
+    page.set_viewport_size({"width": 390, "height": 844})
+    for path in ("/", "/mine"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+
+
+def test_browser_writes_copies_and_deletes(browsing, page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto("/")
+    page.get_by_label("Text").fill("def f():\n    return 1\n")
+    page.get_by_label("Name").fill("f.py")
+    page.get_by_role("button", name="Create").click()
+    page.get_by_role("heading", name="f.py").wait_for()
+    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+
+    assert page.evaluate("navigator.clipboard.readText()") == "def f():\n    return 1\n"
+    page.get_by_role("link", name="Yours").click()
+    browsing.check_accessible(page)
+    page.get_by_role("button", name="Delete f.py").click()
+    page.get_by_text("None yet.").wait_for()
+
+
+def test_browser_burns(browsing, page):
+    page.goto("/")
+    page.get_by_label("Text").fill("the secret")
+    page.get_by_label("It is deleted").select_option("burn")
+    page.get_by_role("button", name="Create").click()
+    link = page.locator("#link").inner_text()
+    reader = browsing.page()
+    reader.goto(link)
+    reader.get_by_role("button", name="Show it").click()
+    reader.get_by_text("the secret").wait_for()
+    browsing.check_accessible(reader)
+    browsing.expected = ["404"]
+    page.reload()
+    page.get_by_role("heading", name="Not Found").wait_for()

@@ -27,3 +27,12 @@ def test_own_tests_find_a_mistake(server):
     app.write_text(text)
     assert code == 1
     assert "FAILED test_app.py::test_a_form_of_somebody_else_is_refused" in output
+
+
+def test_look(browsing, picture, visitor, vote):
+    for pie in ("Apple", "Apple", "Cherry"):
+        vote(visitor(), pie)
+    page = browsing.page((800, 1280))
+    page.goto("/")
+    page.locator("#state", has_text="counted live").wait_for()
+    picture(page)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import binascii
 import contextlib
 import contextvars
 import datetime
@@ -1013,26 +1014,18 @@ def _parse_pairs(data: bytes) -> dict[str, list[str]]:
     return pairs
 
 
-@functools.cache
-def _escapes() -> dict[bytes, bytes]:
-    """Return the bytes by their two hexadecimal digits, in any letter case."""
-    digits = "0123456789abcdefABCDEF"
-    return {(high + low).encode(): bytes.fromhex(high + low) for high in digits for low in digits}
-
-
 def _unquoted(raw: bytes) -> bytes:
     """Undo the encoding of a urlencoded name or value; what is no escape stays as it is."""
-    if b"+" in raw:
-        raw = raw.replace(b"+", b" ")
-    if b"%" not in raw:
+    raw = raw.replace(b"+", b" ")
+    escapes = raw.count(b"%")
+    if not escapes:
         return raw
-    parts = raw.split(b"%")
-    escapes = _escapes()
-    pieces = [parts.pop(0)]
-    for part in parts:
-        digits = part[:2]
-        pieces.append(escapes[digits] + part[2:] if digits in escapes else b"%" + part)
-    return b"".join(pieces)
+    # Quoted-printable (RFC 2045 section 6.7) says =2F for %2F, and C decodes it: the length tells if all were escapes.
+    if b"=" not in raw and b"\n" not in raw and b"\r" not in raw:
+        text = binascii.a2b_qp(raw.replace(b"%", b"="))
+        if len(text) == len(raw) - 2 * escapes:
+            return text
+    return urllib.parse.unquote_to_bytes(raw)
 
 
 def _count_fields(data: bytes) -> None:

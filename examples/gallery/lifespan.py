@@ -1,4 +1,4 @@
-"""Tells an ASGI app that the server starts and stops: mounted in an `App`, and none itself, it hears that from nobody."""
+"""Tells an ASGI app that the server starts and stops: mounted in an `App`, and none itself, it is told by nobody."""
 
 import asyncio
 from typing import Any

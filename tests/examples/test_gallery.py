@@ -33,7 +33,7 @@ GALLERY = harness.EXAMPLES / "gallery"
 SERVERS = {"asyncpg", "taskiq", "taskiq-redis"}  # what examples need for servers, which the gallery has none of
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def measured(coverage_folder):
     with measuring(coverage_folder):
         yield
@@ -245,14 +245,27 @@ def test_colors_of_code_can_be_read(at):
 def test_example_works_below_its_name(server, name):
     with httpx.Client(base_url=f"{server.url}/examples/{name}/", timeout=10) as client:
         visit = Visit(client).everything()
+        paths = {cookie.path for cookie in client.cookies.jar}
 
-        assert visit.outside == set()
-        assert {url: status for url, status in visit.answers.items() if status >= 400} == {}
-        for form in visit.forms:
-            answer = visit.submit(form, "anything")
-            assert answer.status_code != 403, f"the token of {form.action} is not found in the session"
+    assert visit.outside == set()
+    assert {url: status for url, status in visit.answers.items() if status >= 400} == {}
+    assert paths <= {f"/examples/{name}", f"/examples/{name}/notes"}
+    for form in visit.forms:
+        if form.changes_state:
+            refused, answer = sent_by_a_new_visitor(visit.root, form)
+            assert refused.status_code == 403
+            assert answer.text != refused.text, f"the token of {form.action} is not found in the session"
             assert answer.status_code < 500
-        assert {cookie.path for cookie in client.cookies.jar} <= {f"/examples/{name}", f"/examples/{name}/notes"}
+
+
+def sent_by_a_new_visitor(root, form):
+    """Open the page of a form and send it with a wrong and with its own token, in a session of its own."""
+    with httpx.Client(base_url=root, timeout=10) as client:
+        visit = Visit(client)
+        list(visit._page(form.page))
+        [same] = [one for one in visit.forms if one.action == form.action and len(one.fields) == len(form.fields)]
+        [token] = [item.name for item in same.fields if "csrf" in item.name]
+        return visit.submit(same, "anything", **{token: "wrong"}), visit.submit(same, "anything")
 
 
 @pytest.mark.parametrize("name", OPENED)
@@ -464,7 +477,7 @@ def test_documentation(toys, tmp_path, measure):
 
 
 @pytest.fixture
-def folders(tmp_path):
+def folders(tmp_path, measured):
     """Two folders whose modules have the same names."""
     for name in ("one", "two"):
         folder = tmp_path / name
@@ -529,7 +542,7 @@ def test_missing_module_is_a_plain_error(folders):
 # --- lifespan
 
 
-def test_lifespan_of_an_app_that_fails():
+def test_lifespan_of_an_app_that_fails(measured):
     async def app(scope, receive, send):
         kind = (await receive())["type"]
         if fails == "startup":
@@ -551,7 +564,7 @@ def test_lifespan_of_an_app_that_fails():
         run(main())
 
 
-def test_lifespan_of_an_app_that_knows_none():
+def test_lifespan_of_an_app_that_knows_none(measured):
     async def returns(scope, receive, send):
         return
 
@@ -568,7 +581,7 @@ def test_lifespan_of_an_app_that_knows_none():
     run(main())
 
 
-def test_lifespan_is_one_task():
+def test_lifespan_is_one_task(measured):
     tasks = []
 
     async def app(scope, receive, send):

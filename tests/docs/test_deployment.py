@@ -313,6 +313,26 @@ def test_nginx_below_a_path(folder, certificate, tmp_path):
         assert "Path=/shop;" in client.get("/shop/login").headers["set-cookie"]
 
 
+def test_nginx_goes_on_without_one_of_two_machines(folder, certificate, tmp_path):
+    line = command("uvicorn")
+    with (
+        running(line, folder, tmp_path / "one") as (one, first),
+        running(line, folder, tmp_path / "two") as (_, second),
+    ):
+        upstream = (FILES / "nginx-upstream.conf").read_text()
+        upstream = upstream.replace("10.0.0.11:8000", f"127.0.0.1:{first}").replace("10.0.0.12:8000", "127.0.0.1:8000")
+
+        def with_two(site: str) -> str:
+            return re.sub(r"upstream shop \{.*?\}", lambda _: upstream, site, flags=re.DOTALL)
+
+        with nginx(tmp_path, certificate, second, with_two) as (port, _), client_of(port) as client:
+            assert [client.get("/health").status_code for _ in range(4)] == [200] * 4
+            stop(one)
+            assert [client.get("/health").status_code for _ in range(4)] == [200] * 4
+    logs = [(tmp_path / name).read_text() for name in ("one", "two")]
+    assert all("GET /health" in text for text in logs)
+
+
 def test_caddy_carries_everything(more, tmp_path):
     if shutil.which("caddy") is None:
         pytest.skip("caddy is not installed")

@@ -227,10 +227,10 @@ def test_names_of_pages_are_reserved(server, shorten):
                 assert "is reserved" in answer.text
 
 
-def test_one_of_many_gets_a_name(server, api):
+def test_one_of_many_gets_a_name(api):
     def ask(at):
         body = {"url": f"https://example.com/{at}", "alias": "wanted-by-all"}
-        return httpx.post(f"{server.url}/api/links", json=body, headers=api.headers, timeout=20)
+        return api.post("/api/links", json=body)
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(ask, range(16)))
@@ -255,10 +255,10 @@ def test_taken_random_name_is_drawn_again(monkeypatch, tmp_path):
     assert run(scenario()) == ["same-one", "another"]
 
 
-def test_clicks_are_counted(server, client, shorten):
+def test_clicks_are_counted(client, shorten):
     shorten(alias="counted")
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: httpx.get(f"{server.url}/counted", timeout=20), range(40)))
+        list(pool.map(lambda _: client.get("/counted"), range(40)))
     client.head("/counted")
     client.get("/counted", headers={"sec-purpose": "prefetch;prerender"})
     page = client.get("/links/counted").text

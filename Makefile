@@ -8,9 +8,11 @@ DEV := .venv/dev
 DOCS := .venv/docs
 BENCH := .venv/bench
 OTHER_PYTHONS := 3.12 3.13
+AROUND := docs examples tutorials
+OF_DEV := $(AROUND:%=--ignore=tests/%)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-versions lint stub docs docs-live \
+.PHONY: help run test test-framework test-around test-slow test-versions lint stub docs docs-live \
     bench bench-quick bench-guard bench-small requirements clean
 
 help:  ## List the tasks
@@ -22,7 +24,13 @@ run: $(GALLERY)/.stamp  ## Serve the gallery of examples on http://127.0.0.1:800
 
 test: $(DEV)/.stamp  ## Run the tests, with branch coverage of micropie.py
 	@.ci/system-packages
-	$(DEV)/bin/python -m pytest -m "not slow" --timeout=300 --cov --cov-report=term $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-framework test-around
+
+test-framework: $(DEV)/.stamp  # micropie.py itself
+	env -u MAKEFLAGS $(DEV)/bin/python -m pytest -m "not slow" --timeout=300 --cov --cov-report=term $(OF_DEV) $(PYTEST_ARGS)
+
+test-around: $(DEV)/.stamp  # what is built on it: the examples, the tutorial, the site
+	env -u MAKEFLAGS $(DEV)/bin/python -m pytest -m "not slow" --timeout=300 $(AROUND:%=tests/%) $(PYTEST_ARGS)
 
 test-slow: $(DEV)/.stamp  ## Run the slow tests: packaging, fresh clone, instruction counts
 	@.ci/system-packages
@@ -33,7 +41,7 @@ test-versions: $(OTHER_PYTHONS:%=test-%)  ## Run the framework's tests on the ot
 test-%:
 	@if python=$$(.ci/find-python $* 2>/dev/null); then \
 	    $(MAKE) --no-print-directory .venv/test-$*/.stamp && \
-	    .venv/test-$*/bin/python -m pytest -m "not slow" --timeout=300 --ignore=tests/examples $(PYTEST_ARGS); \
+	    .venv/test-$*/bin/python -m pytest -m "not slow" --timeout=300 $(OF_DEV) $(PYTEST_ARGS); \
 	else \
 	    echo "test-$*: no Python $* found, its tests are left out"; \
 	fi

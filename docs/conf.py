@@ -118,7 +118,10 @@ REPOSITORY = PROJECT.get("urls", {}).get("Source", "")
 if REPOSITORY:
     html_theme_options |= {"source_repository": REPOSITORY, "source_branch": "main", "source_directory": "docs/"}
 
-copybutton_exclude = ".linenos, .gp, .go"  # what is copied is what is typed: no prompts, no output
+# What is copied is what is typed: the commands without their prompts, and no output.
+copybutton_prompt_text = r"\$ |>>> |\.\.\. |> "
+copybutton_prompt_is_regexp = True
+copybutton_only_copy_prompt_lines = True
 
 notfound_urls_prefix = "/"
 

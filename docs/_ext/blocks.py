@@ -162,7 +162,12 @@ class Count:
 def pages(root: Path) -> list[Path]:
     """Return all pages of the project whose code is executed: the site's, and the READMEs."""
     site = [path for path in (root / "docs").rglob("*.md") if not {"_build", "examples"} & set(path.parts[:-1])]
-    readmes = [root / "README.md", root / "examples" / "README.md", *root.glob("examples/*/README.md"), *root.glob("tutorials/**/*.md")]
+    readmes = [
+        root / "README.md",
+        root / "examples" / "README.md",
+        *root.glob("examples/*/README.md"),
+        *root.glob("tutorials/**/*.md"),
+    ]
     return sorted(site) + [path for path in readmes if path.exists()]
 
 

@@ -284,8 +284,8 @@ def _gallery() -> str:
     text = [
         "# Examples",
         "",
-        "One folder for each thing that MicroPie does, to copy and to change. Every example is an app that runs as it is;",
-        "the requests on its page, and what they print, are checked by the project's tests. Start with",
+        "One folder for each thing that MicroPie does, to copy and to change. Every example is an app that runs as it",
+        "is; the requests on its page, and what they print, are checked by the project's tests. Start with",
         "[the smallest one](hello_world.md).",
         "",
         "```{toctree}",

@@ -17,7 +17,7 @@ from tests.readme_blocks import ROOT
 
 # Pages that Sphinx writes itself.
 OWN_PAGES = {"genindex.html", "py-modindex.html", "search.html"}
-NO_NETWORK = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 
 
 def build(builder: str, target: Path, doctrees: Path, *, sources: Path = ROOT / "docs") -> str:

@@ -112,3 +112,29 @@ def test_form(below):
 def test_headers_of_files(below):
     page, _ = below("static_files")
     page.get_by_text("immutable").first.wait_for()
+
+
+def test_paste(below):
+    page, prefix = below("pastebin")
+    page.get_by_label("Text").fill("import this\n")
+    page.get_by_role("button", name="Create").click()
+    page.wait_for_url(f"**{prefix}/p/*")
+    page.locator(".kn", has_text="import").wait_for()
+    page.get_by_role("link", name="Yours").click()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_text("None yet.").wait_for()
+    assert page.url.endswith(f"{prefix}/mine")
+
+
+def test_short_link(below):
+    page, prefix = below("url_shortener")
+    page.get_by_label("Long URL").fill("https://example.com/there")
+    page.get_by_label("Name").fill("here")
+    page.get_by_role("button", name="Shorten").click()
+    page.wait_for_url(f"**{prefix}/links/here")
+    short = page.locator("#short").inner_text()
+    assert short.endswith(f"{prefix}/here")
+    assert page.request.get(short, max_redirects=0).headers["location"] == "https://example.com/there"
+    assert page.locator("img").evaluate("image => image.complete && image.naturalWidth > 0")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_text("None yet.").wait_for()

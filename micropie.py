@@ -208,7 +208,8 @@ def _json_default(value: Any) -> Any:
         import dataclasses
 
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    raise TypeError(f"{type(value).__name__} is not JSON serializable")
+    hint = ": is an await missing?" if inspect.isawaitable(value) else ""
+    raise TypeError(f"{type(value).__name__} is not JSON serializable{hint}")
 
 
 def _plain(value: Any) -> Any:
@@ -249,10 +250,9 @@ def _dump_json(value: Any) -> bytes:
         except orjson.JSONEncodeError:
             pass  # big integers, keys that are no text: json takes them
     encode, _ = _json()
-    try:
+    with contextlib.suppress(TypeError, ValueError):  # NaN, keys of other types
         return encode(value).encode()
-    except (TypeError, ValueError):  # NaN, keys of other types; what is left after that is the caller's error
-        return encode(_plain(value)).encode()
+    return encode(_plain(value)).encode()  # what fails here too is the caller's error
 
 
 # orjson makes a float of an integer that has no place in 64 bits: 19 digits in a row are left to json.

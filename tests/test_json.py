@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import dataclasses
 import datetime
@@ -283,3 +284,15 @@ def test_good_json_is_taken_with_and_without_orjson(module: ModuleType, value: A
         body = json.dumps(value, ensure_ascii=ascii_only).encode()
         response = run(post(Root(), body=body, headers={"content-type": "application/json"}))
         assert (response.status, response.json()) == (200, [value])
+
+
+def test_a_forgotten_await_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    class Root(micropie.App):
+        async def index(self) -> Any:
+            future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            return {"page": future}
+
+    assert run(get(Root(), "/")).status == 500
+    error = caplog.records[0].exc_info
+    assert error is not None and error[1] is not None and error[1].__context__ is None
+    assert str(error[1]) == "Future is not JSON serializable: is an await missing?"

@@ -11,6 +11,7 @@ Service = Callable[[], contextlib.AbstractContextManager[dict[str, str]]]
 # name of the example: what it needs
 NEEDS: dict[str, list[Service]] = {
     "background_jobs": [redis],
+    "blog": [postgresql],
     "middleware": [redis],
     "session_backends": [redis, postgresql],
 }

@@ -1,0 +1,179 @@
+"""Accounts: sign up, log in, log out, change the password."""
+
+import ipaddress
+import re
+import secrets
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+
+from database import Database
+from micropie import HTTPError, methods
+from models import NAME_LENGTH, User
+from passwords import Passwords, problem_of
+from settings import Settings
+from text import clean_line
+from throttle import address_of
+from web import Site
+
+NAME = re.compile(rf"[a-z0-9][a-z0-9_-]{{1,{NAME_LENGTH - 1}}}")
+BACK = re.compile(r"[a-z_]+(/[\w-]+)?", re.ASCII)
+FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+
+
+class AccountError(Exception):
+    """An account cannot be made so; the text says why."""
+
+
+async def add_user(database: Database, passwords: Passwords, name: str, full_name: str, password: str) -> User:
+    """Add an account.
+
+    Raises:
+        AccountError: The name is taken, or something about it will not do.
+    """
+    name, full_name = name.strip().lower(), clean_line(full_name)
+    if not NAME.fullmatch(name):
+        raise AccountError(f"A name has 2 to {NAME_LENGTH} letters a to z, digits, - or _.")
+    if not 1 <= len(full_name) <= 100:
+        raise AccountError("Please say what stands under your posts, in at most 100 characters.")
+    problem = problem_of(password, name, full_name)
+    if problem:
+        raise AccountError(problem)
+    user = User(name=name, full_name=full_name, stamp=secrets.token_urlsafe(32))
+    user.password_hash = await passwords.hash(password)
+    try:
+        async with database.session.begin() as db:
+            db.add(user)
+    except IntegrityError:
+        raise AccountError("That name is taken.") from None
+    return user
+
+
+async def set_password(database: Database, passwords: Passwords, user: User, password: str) -> User:
+    """Give an account another password, which ends all its sessions.
+
+    Raises:
+        AccountError: It is not good enough.
+    """
+    problem = problem_of(password, user.name, user.full_name)
+    if problem:
+        raise AccountError(problem)
+    password_hash = await passwords.hash(password)
+    async with database.session.begin() as db:
+        user = await db.merge(user)
+        user.password_hash = password_hash
+        user.stamp = secrets.token_urlsafe(32)
+    return user
+
+
+class Accounts(Site):
+    """The pages for accounts."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._passwords = Passwords(settings.password_memory, settings.password_rounds)
+        self.env.globals["can_sign_up"] = lambda: settings.sign_up == "open"
+
+    @methods("GET", "POST")
+    async def login(self) -> Any:
+        """Show the form, and take it."""
+        request = self.request
+        back = request.form("next", "") if request.method == "POST" else request.query("next", "")
+        if request.method == "GET":
+            first = await self._sign_up_is_open() and not await self._has_users()
+            return await self._page("login.html", back=back, first=first)
+        name = request.form("name", "").strip().lower()
+        # By `form`, not as a parameter: those may come from the address, and addresses end up in logs.
+        password = request.form("password", "")
+        tries = self._settings.login_tries
+        noted = await self._throttle.begin({f"address {address_of(request)}": tries, f"name {name}": 5 * tries})
+        user = await self._find(name)
+        if not await self._passwords.verify(password, user and user.password_hash) or user is None:
+            return 403, await self._page("login.html", name=name, back=back, error="Wrong name or password.")
+        await self._throttle.forget(noted)
+        if self._passwords.is_outdated(user.password_hash):
+            await self._rehash(user, password)
+        self._log_in(user)
+        self._go(*(back if BACK.fullmatch(back) else "my_posts").split("/"))
+
+    @methods("POST")
+    async def logout(self) -> Any:
+        """Forget everything: an emptied session is deleted, and its cookie too."""
+        self.request.session.clear()
+        self._go("")
+
+    @methods("GET", "POST")
+    async def sign_up(self) -> Any:
+        """Show the form for an account, and take it."""
+        if not await self._sign_up_is_open():
+            raise HTTPError(403, "Accounts are made by whoever runs this blog: python manage.py add-user")
+        request = self.request
+        if request.method != "POST":
+            return await self._page("sign_up.html", name="", full_name="")
+        name, full_name = request.form("name", ""), request.form("full_name", "")
+        try:
+            user = await add_user(self._database, self._passwords, name, full_name, request.form("password", ""))
+        except AccountError as error:
+            return 422, await self._page("sign_up.html", name=name, full_name=full_name, error=str(error))
+        self._log_in(user)
+        self._flash(f"Welcome, {user.full_name}. This is your first post.")
+        self._go("write")
+
+    @methods("GET", "POST")
+    async def account(self) -> Any:
+        """Show somebody's own account, and change its password."""
+        user = await self._author()
+        if self.request.method != "POST":
+            return await self._page("account.html")
+        tries = self._settings.login_tries
+        noted = await self._throttle.begin({f"password of {user.name}": tries})
+        if not await self._passwords.verify(self.request.form("old_password", ""), user.password_hash):
+            return 422, await self._page("account.html", error="That is not your password.")
+        await self._throttle.forget(noted)
+        try:
+            user = await set_password(self._database, self._passwords, user, self.request.form("password", ""))
+        except AccountError as error:
+            return 422, await self._page("account.html", error=str(error))
+        self._log_in(user)
+        self._flash("Your password has been changed. All other devices are logged out.")
+        self._go("account")
+
+    def _log_in(self, user: User) -> None:
+        """Fill the session, under a new id: nobody who knew the one before gets in with it."""
+        session = self.request.session
+        session.pop("csrf_token", None)
+        session["user_id"] = user.id
+        session["stamp"] = user.stamp
+        self.request.user = user
+        self.request.regenerate_session()
+
+    async def _find(self, name: str) -> User | None:
+        if not NAME.fullmatch(name):
+            return None
+        async with self._database.session() as db:
+            found: User | None = await db.scalar(select(User).where(User.name == name))
+        return found
+
+    async def _rehash(self, user: User, password: str) -> None:
+        """Keep a password by today's settings, now that it is known."""
+        password_hash = await self._passwords.hash(password)
+        async with self._database.session.begin() as db:
+            (await db.merge(user)).password_hash = password_hash
+
+    async def _has_users(self) -> bool:
+        async with self._database.session() as db:
+            return bool(await db.scalar(select(func.count()).select_from(User)))
+
+    async def _sign_up_is_open(self) -> bool:
+        setting = self._settings.sign_up
+        if setting == "first":  # nobody from outside shall be first, not even through a proxy on this machine
+            return self._is_local() and not await self._has_users()
+        return setting == "open"
+
+    def _is_local(self) -> bool:
+        try:
+            address = ipaddress.ip_address(address_of(self.request))
+        except ValueError:
+            return False
+        return address.is_loopback and not any(name in self.request.headers for name in FORWARDED)

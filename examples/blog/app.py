@@ -1,0 +1,19 @@
+"""A blog: accounts, posts in Markdown with pictures, a feed; in SQLite or PostgreSQL."""
+
+from accounts import Accounts
+from feed import Feeds
+from pictures import Pictures
+from posts import Posts
+from settings import Settings
+
+
+class Blog(Posts, Pictures, Accounts, Feeds):
+    """The whole site: each part is a class in a module of its own."""
+
+
+app = Blog(Settings.from_environment())
+
+if __name__ == "__main__":
+    import uvicorn
+
+    uvicorn.run(app, timeout_graceful_shutdown=5)

@@ -1,0 +1,73 @@
+"""The database: SQLite or PostgreSQL through SQLAlchemy's async engine, and its migrations."""
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from models import Base
+
+HERE = Path(__file__).resolve().parent
+BUSY = 15.0  # seconds that one writer waits for another one in SQLite
+
+
+def _pragmas(engine: AsyncEngine, *pragmas: str) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def set_up(connection: Any, _: object) -> None:
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+
+def make_engine(url: str) -> AsyncEngine:
+    """Return the engine of the app."""
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_pre_ping=True)
+    engine = create_async_engine(url, connect_args={"timeout": BUSY})
+    _pragmas(engine, "journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON")
+    return engine
+
+
+def make_migration_engine(url: str) -> AsyncEngine:
+    """Return an engine for the migrations: all of them in one transaction, which one process at a time can have."""
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_async_engine(url)  # migrations/env.py takes a lock
+    Path(make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
+    # Without this, Python's sqlite3 would commit before it changes a table. And foreign keys stay off: Alembic copies a
+    # table to change it, and dropping the old one would delete all that refers to it.
+    engine = create_async_engine(url, connect_args={"timeout": BUSY, "isolation_level": None})
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def migrations(url: str) -> Config:
+    """Return the configuration of Alembic, for `alembic.command`."""
+    config = Config(HERE / "alembic.ini")
+    config.attributes.update(url=url, metadata=Base.metadata, make_engine=make_migration_engine)
+    return config
+
+
+def migrate(url: str) -> None:
+    """Bring the tables up to date. Call it in a thread: it runs an event loop of its own."""
+    command.upgrade(migrations(url), "head")
+
+
+class Database:
+    """An engine, and sessions on it.
+
+    Attributes:
+        session: Makes a session: ``async with database.session() as db``, or ``session.begin()`` for a transaction.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = make_engine(url)
+        self.session: async_sessionmaker[AsyncSession] = async_sessionmaker(self.engine, expire_on_commit=False)

@@ -1,0 +1,102 @@
+"""For machines: the Atom feed (RFC 4287), the sitemap, and what robots may read."""
+
+import hashlib
+import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from micropie import methods
+from models import Post
+from posts import published
+from text import excerpt_of, html_of
+from web import Site
+
+ENTRIES = 20
+URLS = 50_000  # that many a sitemap may hold
+ATOM = "http://www.w3.org/2005/Atom"
+SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def child(parent: ET.Element, name: str, text: str | None = None, **attributes: str) -> ET.Element:
+    """Add an element; ElementTree escapes what is in it."""
+    element = ET.SubElement(parent, name, attributes)
+    element.text = text
+    return element
+
+
+def stamp(moment: datetime) -> str:
+    """Return a time as RFC 3339 writes it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Feeds(Site):
+    """Pages that no person reads; they look at no session, so caches may keep them."""
+
+    @methods("GET")
+    async def feed_xml(self) -> Any:
+        """Send the newest posts whole."""
+        async with self._database.session() as db:
+            posts = list(await db.scalars(published().limit(ENTRIES)))
+        feed = ET.Element("feed", {"xmlns": ATOM, "xml:lang": "en"})
+        address = self._absolute("feed.xml")
+        child(feed, "id", address)
+        child(feed, "title", self._settings.title)
+        child(feed, "subtitle", self._settings.description)
+        child(feed, "updated", stamp(max((post.updated for post in posts), default=NEVER)))
+        child(feed, "link", rel="self", type="application/atom+xml", href=address)
+        child(feed, "link", rel="alternate", type="text/html", href=self._absolute(""))
+        child(feed, "icon", self._absolute("static", "icon.svg"))
+        child(feed, "generator", "MicroPie")
+        for post in posts:
+            self._add_entry(feed, post)
+        return self._send(feed, "application/atom+xml")
+
+    @methods("GET")
+    async def sitemap_xml(self) -> Any:
+        """List the addresses of all posts."""
+        query = select(Post.slug, Post.updated).where(Post.draft.is_(False)).order_by(Post.id.desc()).limit(URLS - 1)
+        async with self._database.session() as db:
+            posts = (await db.execute(query)).all()
+        sitemap = ET.Element("urlset", {"xmlns": SITEMAP})
+        child(child(sitemap, "url"), "loc", self._absolute(""))
+        for slug, updated in posts:
+            url = child(sitemap, "url")
+            child(url, "loc", self._absolute("post", slug))
+            child(url, "lastmod", stamp(updated))
+        return self._send(sitemap, "application/xml")
+
+    @methods("GET")
+    async def robots_txt(self) -> tuple[int, str, dict[str, str]]:
+        """Keep robots out of forms, and lead them to the sitemap; they look for this file at the root of a host."""
+        lines = [f"Disallow: {self._url(name)}" for name in ("login", "sign_up", "write")]
+        text = "\n".join(["User-agent: *", *lines, "", f"Sitemap: {self._absolute('sitemap.xml')}", ""])
+        return 200, text, {"content-type": "text/plain; charset=utf-8"}
+
+    def _add_entry(self, feed: ET.Element, post: Post) -> None:
+        entry = child(feed, "entry")
+        child(entry, "id", post.uid.urn)  # stays when the blog moves
+        child(entry, "title", post.title)
+        child(entry, "link", rel="alternate", type="text/html", href=self._absolute("post", post.slug))
+        child(entry, "published", stamp(post.published or post.created))
+        child(entry, "updated", stamp(post.updated))
+        author = child(entry, "author")
+        child(author, "name", post.author.full_name)
+        child(author, "uri", self._absolute("by", post.author.name))
+        for tag in post.tags:
+            child(entry, "category", term=tag)
+        child(entry, "summary", excerpt_of(post.body))
+        child(entry, "content", html_of(post.body, self._base()), type="html")
+
+    def _send(self, root: ET.Element, kind: str) -> Any:
+        """Send XML, or 304 to whoever has it already."""
+        ET.indent(root)
+        body = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+        etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        headers = {"etag": etag, "cache-control": "public, max-age=300"}
+        known = self.request.headers.get("if-none-match", "").replace("W/", "")
+        if etag in [text.strip() for text in known.split(",")]:
+            return 304, None, headers
+        return 200, body, headers | {"content-type": f"{kind}; charset=utf-8"}

@@ -1,0 +1,111 @@
+"""What happens around every request: headers, error pages, the token against forged posts."""
+
+import secrets
+from collections.abc import Awaitable, Callable, Collection
+from http import HTTPStatus
+from typing import Any
+
+from micropie import HttpMiddleware, Request
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "strict-origin-when-cross-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+DETAILS = {
+    404: "There is no such page. It may have been removed, or the address has a typing mistake.",
+    500: "Something went wrong here, and it has been noted. Try again later.",
+}
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class SecurityHeaders(HttpMiddleware):
+    """Keeps a browser from doing what no page of this blog asks for: no script or style stands in a page."""
+
+    async def before_request(self, request: Request) -> None:
+        """Do nothing."""
+
+    async def after_request(self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+        """Add the headers that a handler has not set itself."""
+        wanted = dict(HEADERS)
+        if request.scope.get("scheme") == "https":
+            wanted["strict-transport-security"] = "max-age=31536000"
+        if getattr(request, "user", None) is not None:
+            wanted["cache-control"] = "no-store"  # after a logout, the back button shows nothing
+        present = {name.lower() for name, _ in headers}
+        headers.extend((name, value) for name, value in wanted.items() if name not in present)
+
+
+class ErrorPages(HttpMiddleware):
+    """Makes a page of an error that is a line of text; scripts and curl get the line.
+
+    Args:
+        render: Makes the page of a request, a status, a title and a detail.
+    """
+
+    def __init__(self, render: Callable[[Request, int, str, str], Awaitable[str]]) -> None:
+        self._render = render
+
+    async def before_request(self, request: Request) -> None:
+        """Do nothing."""
+
+    async def after_request(
+        self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
+    ) -> dict[str, Any] | None:
+        """Replace the body, and keep the other headers: Allow, Retry-After."""
+        is_line = isinstance(body, str) and not body.lstrip().startswith("<")
+        if status < 400 or not is_line or "text/html" not in request.headers.get("accept", ""):
+            return None
+        title = HTTPStatus(status).phrase
+        detail = DETAILS.get(status) or body.removeprefix(f"{status} ").removeprefix(title).lstrip(": ")
+        kept = [(name, value) for name, value in headers if name.lower() != "content-type"]
+        page = await self._render(request, status, title, detail)
+        return {"body": page, "headers": [*kept, ("content-type", "text/html; charset=utf-8")]}
+
+
+def csrf_token(request: Request) -> str:
+    """Return the token of this session, made at the first form."""
+    token: str = request.session.setdefault("csrf_token", secrets.token_urlsafe(32))
+    return token
+
+
+def is_forged(request: Request) -> bool:
+    """Return whether a request lacks the token: as a form field, or in a header from scripts."""
+    sent = request.headers.get("x-csrf-token") or request.form("csrf_token", "")
+    expected = request.session.get("csrf_token", "")
+    return not expected or not secrets.compare_digest(sent.encode(), expected.encode())
+
+
+REFUSED = "This form has expired: go back, reload the page and send it again."
+
+
+class CSRF(HttpMiddleware):
+    """Refuses what may change something and does not have the token of this session.
+
+    Args:
+        uploads: The handlers that take an upload: its fields have not been read yet here, so they look themselves.
+    """
+
+    def __init__(self, uploads: Collection[str]) -> None:
+        self._uploads = uploads
+
+    async def before_request(self, request: Request) -> dict[str, Any] | None:
+        """Let the request pass, or refuse it."""
+        if request.method in _SAFE or request.route_handler in self._uploads and _is_upload(request):
+            return None
+        if is_forged(request):
+            return {"status_code": 403, "body": REFUSED, "headers": {"content-type": "text/plain; charset=utf-8"}}
+        return None
+
+    async def after_request(self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+        """Do nothing."""
+
+
+def _is_upload(request: Request) -> bool:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data"

@@ -1,0 +1,139 @@
+"""Pictures: checked, made anew, kept under random names, and sent."""
+
+import asyncio
+import io
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+from sqlalchemy import func, select
+
+from micropie import HTTPError, UploadedFile, methods
+from middleware import REFUSED, is_forged
+from models import TITLE_LENGTH, Picture, User
+from settings import Settings
+from text import PICTURE, clean_line
+from web import FOR_EVER, Site
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF")  # Pillow reads many more, and each is code that looks at what strangers send
+MOST_PIXELS = 40_000_000  # 160 MB while it is worked on: larger ones are bombs, or posters
+LONGEST_SIDE = 1600
+AT_ONCE = 2
+DAMAGED = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+class PictureError(Exception):
+    """What was sent is no picture that can be shown; the text says why."""
+
+
+def remade(data: bytes) -> tuple[bytes, int, int]:
+    """Return a picture as WebP, with its width and height.
+
+    It is drawn anew: what a camera adds (place, time, a preview) and what somebody has hidden in it stay behind.
+
+    Raises:
+        PictureError: It cannot be read, or is too large.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # reads no more than the size yet
+            if image.width * image.height > MOST_PIXELS:
+                raise PictureError(f"A picture has at most {MOST_PIXELS // 1_000_000} million pixels.")
+            image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+            profile = image.info.get("icc_profile") if image.mode in {"RGB", "RGBA"} else None
+            upright = ImageOps.exif_transpose(image)
+            plain = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+    except DAMAGED as error:
+        raise PictureError("That is no picture that can be read: send JPEG, PNG, WebP or GIF.") from error
+    new = io.BytesIO()
+    plain.save(new, "WEBP", quality=82, icc_profile=profile or b"", exif=b"", xmp=b"")
+    return new.getvalue(), plain.width, plain.height
+
+
+def store(folder: Path, data: bytes) -> tuple[str, int]:
+    """Make a picture anew and keep it; return its name and size.
+
+    Raises:
+        PictureError: It cannot be read, or is too large.
+    """
+    content, width, height = remade(data)
+    name = f"{secrets.token_hex(16)}-{width}x{height}.webp"
+    part = folder / f".{name}"
+    part.write_bytes(content)
+    os.replace(part, folder / name)  # it is there as a whole, or not at all
+    return name, len(content)
+
+
+class Pictures(Site):
+    """The pages for pictures, and the pictures."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self.env.globals["markdown_of"] = markdown_of
+
+    @methods("GET")
+    async def pictures(self) -> str:
+        """List an author's own pictures."""
+        user = await self._author()
+        async with self._database.session() as db:
+            query = select(Picture).where(Picture.owner_id == user.id).order_by(Picture.id.desc())
+            found = list(await db.scalars(query))
+        return await self._page("pictures.html", pictures=found, limit=self._settings.picture_limit)
+
+    @methods("POST")
+    async def upload(self, picture: UploadedFile) -> Any:
+        """Take a picture: the editor's script gets its Markdown, a form is led back to the list."""
+        user = await self._author()
+        if is_forged(self.request):  # the fields before the file are here already
+            raise HTTPError(403, REFUSED)
+        try:
+            kept = await self._keep(await picture.read(limit=self._settings.picture_limit), user)
+        except PictureError as error:
+            raise HTTPError(422, str(error)) from None
+        if "application/json" in self.request.headers.get("accept", ""):
+            return 201, {"markdown": markdown_of(kept)}
+        self._flash("The picture is here. Copy its line into a post.")
+        self._go("pictures")
+
+    @methods("GET")
+    def picture(self, name: str) -> tuple[int, bytes, dict[str, str]]:
+        """Send a picture; its name changes with its content, so it can be kept for ever."""
+        path = self._pictures_folder / name
+        if not PICTURE.fullmatch(f"/picture/{name}") or not path.exists():
+            raise HTTPError(404)
+        headers = {"content-type": "image/webp", "cache-control": FOR_EVER, "content-security-policy": "sandbox"}
+        return 200, path.read_bytes(), headers
+
+    @methods("POST")
+    async def delete_picture(self, picture_id: int) -> Any:
+        """Delete a picture; where a post shows it, its description stays."""
+        user = await self._author()
+        async with self._database.session.begin() as db:
+            found = await db.get(Picture, picture_id) if picture_id < 2**31 else None
+            if found is None or found.owner_id != user.id:
+                raise HTTPError(404)
+            await db.delete(found)
+        (self._pictures_folder / found.name).unlink(missing_ok=True)
+        self._flash("The picture is deleted.")
+        self._go("pictures")
+
+    async def _keep(self, data: bytes, user: User) -> Picture:
+        async with self._database.session() as db:
+            used = await db.scalar(select(func.sum(Picture.size)).where(Picture.owner_id == user.id)) or 0
+        if used + len(data) > self._settings.picture_quota:
+            raise PictureError("Your pictures take all the room they may. Delete some first.")
+        async with self._slots:
+            name, size = await asyncio.to_thread(store, self._pictures_folder, data)
+        alt = clean_line(self.request.form("alt", ""))[:TITLE_LENGTH]
+        kept = Picture(owner_id=user.id, name=name, alt=alt, size=size)
+        async with self._database.session.begin() as db:
+            db.add(kept)
+        return kept
+
+
+def markdown_of(picture: Picture) -> str:
+    """Return the line that shows a picture in a post."""
+    alt = picture.alt.translate({ord(sign): f"\\{sign}" for sign in "\\[]`*_<"})
+    return f"![{alt}](/picture/{picture.name})"

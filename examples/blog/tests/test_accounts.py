@@ -1,0 +1,279 @@
+"""Who gets in, and who does not."""
+
+import asyncio
+import itertools
+import time
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import delete, func, select
+
+from accounts import AccountError, add_user
+from app import Blog
+from micropie import HTTPError
+from models import LoginAttempt, User, WebSession
+from passwords import Passwords, problem_of
+from tests.helpers import PASSWORD, Start, Visitor, add
+from throttle import WINDOW
+
+
+async def test_login_renews_the_session(visitor: Visitor) -> None:
+    """Who knew the id, or the token, from before does not get in with it."""
+    token = await visitor.token("/login")
+    before = visitor.client.cookies["session_id"]
+    response = await visitor.log_in()
+
+    assert (response.status_code, response.headers["location"]) == (303, "/my_posts")
+    assert visitor.client.cookies["session_id"] != before
+    assert await visitor.token("/my_posts") != token
+    assert (await visitor.get("/my_posts")).headers["cache-control"] == "no-store"
+
+
+async def test_login_leads_back(visitor: Visitor) -> None:
+    """To where somebody wanted to go, and never to another site."""
+    response = await visitor.get("/edit/7")
+    assert response.headers["location"] == "/login?next=edit%2F7"
+    assert 'name="next" value="edit/7"' in await visitor.text(response.headers["location"])
+    assert (await visitor.log_in(next="edit/7")).headers["location"] == "/edit/7"
+    for elsewhere in ("//evil.example", "https://evil.example", "/\\evil.example", "a/b/c", "javascript:x"):
+        assert (await visitor.log_in(next=elsewhere)).headers["location"] == "/my_posts"
+
+
+async def test_wrong_ones_are_told_the_same(visitor: Visitor) -> None:
+    """A name that does not exist looks like a wrong password."""
+    for name, password in (("ada", "wrong"), ("nobody", PASSWORD), ("", ""), ("<b>", "x" * 9999)):
+        response = await visitor.log_in(name, password)
+        assert response.status_code == 403
+        assert "Wrong name or password." in response.text
+        assert "<b>" not in response.text
+    assert (await visitor.get("/my_posts")).status_code == 303
+
+
+async def test_unknown_names_take_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something is verified for them too, with the same cost."""
+    passwords = Passwords(1024, 2)
+    kept = await passwords.hash(PASSWORD)
+    seen: list[str] = []
+    verify = passwords._verify
+    monkeypatch.setattr(passwords, "_verify", lambda password, hashed: seen.append(hashed) or verify(password, hashed))
+
+    assert await passwords.verify(PASSWORD, kept)
+    assert not await passwords.verify(PASSWORD, None)
+    known, unknown = (text.rsplit("$", 2)[0] for text in seen)
+    assert known == unknown == "$argon2id$v=19$m=1024,t=2,p=4"
+    assert not await passwords.verify(PASSWORD, "not a hash")
+
+
+async def test_too_many_failed_logins(start: Start) -> None:
+    """From one address, or for one name from many; the right password does not help then, and waiting does."""
+    async with start(login_tries=2) as blog:
+        await add(blog, "ada")
+        visitor = Visitor(blog)
+        codes = [(await visitor.log_in(password="wrong")).status_code for _ in range(3)]
+        assert codes == [403, 403, 429]
+        refused = await visitor.log_in()
+        assert refused.status_code == 429
+        assert 0 < int(refused.headers["retry-after"]) <= WINDOW
+        assert (await Visitor(blog, "192.0.2.1").log_in()).status_code == 303
+
+        for number in range(4):
+            assert (await Visitor(blog, f"2001:db8:{number}::1").log_in("ada ", "wrong")).status_code < 500
+            assert (await Visitor(blog, f"2001:db8:{number}::2").log_in("ada", "wrong")).status_code < 500
+        assert (await Visitor(blog, "2001:db8:99::1").log_in()).status_code == 429
+
+        async with blog._database.session.begin() as db:
+            for attempt in await db.scalars(select(LoginAttempt)):
+                attempt.at -= WINDOW
+        assert (await visitor.log_in()).status_code == 303
+        await blog._throttle.delete_old()
+        async with blog._database.session() as db:
+            assert await db.scalar(select(func.count()).select_from(LoginAttempt)) == 0
+
+
+async def test_many_guesses_at_once_count(start: Start) -> None:
+    """Each is noted before it is tried."""
+    async with start(login_tries=3) as blog:
+        await add(blog, "ada")
+        visitor = Visitor(blog)
+        fields = {"csrf_token": await visitor.token("/login"), "name": "ada", "password": "wrong"}
+        answers = await asyncio.gather(*(visitor.client.post("/login", data=fields) for _ in range(12)))
+
+    assert sum(answer.status_code == 403 for answer in answers) <= 3
+
+
+async def test_right_passwords_do_not_count(start: Start) -> None:
+    """Somebody may log in as often as it takes."""
+    async with start(login_tries=2) as blog:
+        await add(blog, "ada")
+        for _ in range(4):
+            assert (await Visitor(blog, "localhost").log_in()).status_code == 303
+
+
+async def test_logout_deletes_the_session(ada: Visitor, blog: Blog) -> None:
+    """A stolen cookie is worth nothing afterwards."""
+    stolen = dict(ada.client.cookies)
+    response = await ada.post("/logout", "/my_posts")
+
+    assert response.headers["location"] == "/"
+    assert "Max-Age=0" in response.headers["set-cookie"]
+    thief = Visitor(blog)
+    thief.client.cookies.update(stolen)
+    assert (await thief.get("/my_posts")).status_code == 303
+
+
+async def test_new_password_ends_other_sessions(ada: Visitor, visitor: Visitor) -> None:
+    """Whoever else is logged in has to know it."""
+    await visitor.log_in()
+    new = "a better one than before"
+    wrong = await ada.post("/account", old_password="wrong", password=new)
+    weak = await ada.post("/account", old_password=PASSWORD, password="short")
+    assert (wrong.status_code, weak.status_code) == (422, 422)
+    assert "not your password" in wrong.text and "12 to 200" in weak.text
+    assert (await visitor.get("/my_posts")).status_code == 200
+
+    response = await ada.post("/account", old_password=PASSWORD, password=new)
+    assert response.headers["location"] == "/account"
+    assert "has been changed" in await ada.text("/account")
+    assert (await visitor.get("/my_posts")).status_code == 303
+    assert (await visitor.log_in()).status_code == 403
+    assert (await visitor.log_in(password=new)).status_code == 303
+
+
+async def test_login_brings_an_old_hash_up_to_date(visitor: Visitor, blog: Blog) -> None:
+    """When the settings have become stricter."""
+    blog._passwords = Passwords(16, 2)
+    assert (await visitor.log_in()).status_code == 303
+    async with blog._database.session() as db:
+        user = await db.scalar(select(User).where(User.name == "ada"))
+    assert user is not None and "m=16,t=2" in user.password_hash
+    assert (await visitor.log_in()).status_code == 303
+
+
+async def test_session_of_an_account_that_is_gone(ada: Visitor, blog: Blog) -> None:
+    """It ends."""
+    async with blog._database.session.begin() as db:
+        await db.execute(delete(User).where(User.name == "ada"))
+    response = await ada.get("/")
+    assert "Log in" in response.text
+    assert "Max-Age=0" in response.headers["set-cookie"]
+
+
+# Sign up -----------------------------------------------------------------------------------------
+
+
+def fields(**changed: str) -> dict[str, str]:
+    """Return what somebody types who signs up."""
+    return {"name": "Alan", "full_name": " Alan  Turing ", "password": PASSWORD, **changed}
+
+
+async def test_first_account(start: Start) -> None:
+    """On the machine itself, and once."""
+    async with start() as blog:
+        visitor = Visitor(blog)
+        assert "Make the first one" in await visitor.text("/login")
+        response = await visitor.post("/sign_up", **fields())
+        assert response.headers["location"] == "/write"
+        page = await visitor.text("/write")
+        assert "Welcome, Alan Turing." in page
+        assert (await Visitor(blog).get("/sign_up")).status_code == 403
+        assert "Make the first one" not in await Visitor(blog).text("/login")
+
+
+async def test_first_account_is_not_for_others(start: Start) -> None:
+    """Who finds a new blog on the network must not own it."""
+    async with start() as blog:
+        for address in ("192.0.2.1", "::ffff", "unix"):
+            assert (await Visitor(blog, address).get("/sign_up")).status_code == 403
+        for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
+            assert (await Visitor(blog).get("/sign_up", headers={name: "127.0.0.1"})).status_code == 403
+
+
+async def test_sign_up_by_setting(start: Start) -> None:
+    """Open to all, or to none."""
+    async with start(sign_up="open") as blog:
+        await add(blog, "ada")
+        visitor = Visitor(blog, "192.0.2.1")
+        assert "Sign up" in await visitor.text("/login")
+        assert (await visitor.post("/sign_up", **fields())).status_code == 303
+        again = await Visitor(blog, "192.0.2.2").post("/sign_up", **fields(name="alan"))
+        assert again.status_code == 422
+        assert "That name is taken." in again.text
+    async with start(sign_up="closed") as blog:
+        assert (await Visitor(blog).get("/sign_up")).status_code == 403
+
+
+UNUSABLE = (
+    {"name": "a"},
+    {"name": "a b"},
+    {"name": "ü"},
+    {"name": "x" * 31},
+    {"full_name": " "},
+    {"full_name": "x" * 101},
+    {"password": "short"},
+)
+
+
+async def test_account_that_will_not_do(blog: Blog) -> None:
+    """The page says why."""
+    for changed in UNUSABLE:
+        with pytest.raises(AccountError):
+            await add_user(blog._database, blog._passwords, **fields(**changed))
+
+
+@pytest.mark.parametrize("password", ["x" * 11, "x" * 201, "abababababab", "ada.lovelace", "Ada.LovelaceAda.Lovelace"])
+def test_weak_passwords(password: str) -> None:
+    """Length counts, and that it is neither the name nor one sign again and again."""
+    assert problem_of(password, "ada.lovelace")
+    assert not problem_of("correct horse battery", "ada.lovelace")
+
+
+# Forged requests, sessions -----------------------------------------------------------------------
+
+
+PATHS = ("/login", "/logout", "/sign_up", "/account", "/write", "/preview", "/upload", "/nowhere")
+
+
+async def test_forms_of_other_sites_are_refused(ada: Visitor) -> None:
+    """Without this session's token nothing happens, whatever the form looks like."""
+    forms = ({"data": {"csrf_token": "wrong", "x": "é"}}, {"json": {}}, {"files": {"picture": ("x", b"x")}})
+    for path, form in itertools.product(PATHS, forms):
+        response = await ada.client.post(path, **form)
+        assert response.status_code == 403, response.text
+    assert (await ada.get("/my_posts")).status_code == 200
+
+
+async def test_strangers_get_no_session(visitor: Visitor) -> None:
+    """Reading leaves no row behind."""
+    for path in ("/", "/tags", "/feed.xml", "/health"):
+        assert "set-cookie" not in (await visitor.get(path)).headers
+
+
+async def test_sessions_are_kept_in_the_database(blog: Blog, ada: Visitor) -> None:
+    """As hashes; old ones are deleted."""
+    async with blog._database.session() as db:
+        kept = list(await db.scalars(select(WebSession.id_hash)))
+    assert kept and ada.client.cookies["session_id"] not in kept
+    await blog._backend.save("old", {"a": 1}, -1)
+    await blog._backend.delete_expired()
+    async with blog._database.session() as db:
+        assert list(await db.scalars(select(WebSession.id_hash))) == kept
+
+
+async def test_two_workers_share_a_login(blog: Blog, ada: Visitor) -> None:
+    """And a restart does not log anybody out."""
+    other = Blog(replace(blog._settings))
+    elsewhere = Visitor(other)
+    elsewhere.client.cookies.update(ada.client.cookies)
+    assert (await elsewhere.get("/my_posts")).status_code == 200
+    await other._close()
+
+
+async def test_throttle_names_nobody(blog: Blog) -> None:
+    """Its table holds hashes, and what it answers is an error for people."""
+    await blog._throttle.begin({"name ada": 1})
+    with pytest.raises(HTTPError) as refused:
+        await blog._throttle.begin({"name ada": 1})
+    assert refused.value.status == 429
+    async with blog._database.session() as db:
+        [attempt] = await db.scalars(select(LoginAttempt))
+    assert len(attempt.key) == 32 and abs(attempt.at - time.time()) < 10

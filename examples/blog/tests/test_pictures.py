@@ -1,0 +1,165 @@
+"""Pictures: what comes in, and what goes out."""
+
+import io
+import re
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app import Blog
+from models import Picture
+from pictures import LONGEST_SIDE, MOST_PIXELS, PictureError, markdown_of, remade
+from tests.helpers import Start, Visitor, add, picture
+
+JSON = {"Accept": "application/json"}
+SECRET = b"taken at home"
+
+
+def kept(blog: Blog) -> list[Path]:
+    """Return the files of all pictures."""
+    return sorted((blog._settings.data / "pictures").iterdir())
+
+
+async def test_picture_is_made_anew_and_sent(ada: Visitor, visitor: Visitor, blog: Blog) -> None:
+    """Under a random name, without what the camera has added, for ever."""
+    exif = Image.Exif()
+    exif[0x010E] = SECRET.decode()  # the description
+    exif[0x0112] = 6  # held sideways
+    sent = picture((60, 40), exif=exif)
+    assert SECRET in sent
+    response = await ada.upload(sent, JSON, alt="A [pie]")
+
+    assert response.status_code == 201
+    markdown = response.json()["markdown"]
+    match = re.fullmatch(r"!\[A \\\[pie\\\]\]\((/picture/[0-9a-f]{32}-40x60\.webp)\)", markdown)
+    assert match, markdown
+    shown = await visitor.get(match[1])
+    assert shown.headers["content-type"] == "image/webp"
+    assert "immutable" in shown.headers["cache-control"]
+    assert (shown.headers["content-security-policy"], shown.headers["x-content-type-options"]) == ("sandbox", "nosniff")
+    assert SECRET not in shown.content
+    with Image.open(io.BytesIO(shown.content)) as image:
+        assert image.size == (40, 60)
+        assert not image.getexif()
+    address = await ada.write("With a picture", markdown)
+    assert f'property="og:image" content="http://localhost{match[1]}"' in await visitor.text(address)
+    assert 'alt="A [pie]"' in await visitor.text(address)
+
+
+async def test_form_leads_to_the_list(ada: Visitor, grace: Visitor, blog: Blog) -> None:
+    """Where pictures are deleted too, one's own."""
+    response = await ada.upload(picture())
+    assert response.headers["location"] == "/pictures"
+    page = await ada.text("/pictures")
+    match = re.search(r'action="(/delete_picture/\d+)"', page)
+    assert match and "without a description" in page
+    for wrong in (match[1], "/delete_picture/999999", "/delete_picture/99999999999"):
+        assert (await grace.post(wrong, "/pictures")).status_code == 404
+    assert len(kept(blog)) == 1
+    assert (await ada.post(match[1], "/pictures")).headers["location"] == "/pictures"
+    assert kept(blog) == []
+    assert match[1] not in await ada.text("/pictures")
+
+
+async def test_strangers_send_none(visitor: Visitor, ada: Visitor, blog: Blog) -> None:
+    """And nobody without the token."""
+    files = {"picture": ("x.jpg", picture(), "image/jpeg")}
+    token = await visitor.token("/login")
+    assert (await visitor.client.post("/upload", data={"csrf_token": token}, files=files)).status_code == 303
+    assert (await ada.client.post("/upload", data={"csrf_token": "wrong"}, files=files)).status_code == 403
+    by_header = {"X-CSRF-Token": await ada.token("/pictures"), **JSON}
+    assert (await ada.client.post("/upload", files=files, headers=by_header)).status_code == 201
+    assert (await ada.client.post("/upload", headers=by_header)).status_code == 400
+    assert len(kept(blog)) == 1
+
+
+def bomb(width: int, height: int) -> bytes:
+    """Return a PNG that says it is large, and is not."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"x")) + chunk(b"IEND", b"")
+
+
+NO_PICTURES = (
+    (b"", "no picture"),
+    (b"<script>alert(1)</script>", "no picture"),
+    (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no picture"),
+    (picture()[:300], "no picture"),
+    (picture(kind="BMP"), "no picture"),
+    (bomb(7000, 7000), "40 million"),
+    (bomb(10_000, 10_000), "no picture"),
+    (bomb(60_000, 60_000), "no picture"),
+    (bomb(100, 100), "no picture"),
+)
+
+
+async def test_what_is_no_picture(ada: Visitor, blog: Blog) -> None:
+    """It is refused before it is unpacked."""
+    for data, problem in NO_PICTURES:
+        response = await ada.upload(data, JSON)
+        assert (response.status_code, kept(blog)) == (422, [])
+        assert problem in response.text
+
+
+async def test_too_large_a_file(start: Start) -> None:
+    """Is refused while it comes in; so is one more picture than there is room for."""
+    async with start(picture_limit=5000, picture_quota=50_000) as blog:
+        await add(blog, "ada")
+        ada = Visitor(blog)
+        await ada.log_in()
+        assert (await ada.upload(picture() + b"x" * 5000)).status_code == 413
+        assert (await ada.upload(picture() + b"x" * 100_000)).status_code == 413
+        assert (await ada.upload(picture() + b"x" * 4000)).status_code == 303
+        [one] = kept(blog)
+    async with start(picture_limit=5000, picture_quota=100) as blog:
+        await add(blog, "ada")
+        ada = Visitor(blog)
+        await ada.log_in()
+        full = await ada.upload(picture())
+        assert full.status_code == 422 and "all the room" in full.text
+        assert kept(blog) == [one]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK", "RGBA", "1"])
+def test_kinds_of_pictures(kind: str, mode: str) -> None:
+    """All become WebP, not larger than a page needs; what is transparent stays so."""
+    try:
+        sent = picture((LONGEST_SIDE * 2, 100), kind, mode)
+    except (OSError, ValueError):
+        return  # that kind has no such mode
+    data, width, height = remade(sent)
+
+    assert (width, height) == (LONGEST_SIDE, 50)
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.size) == ("WEBP", (LONGEST_SIDE, 50))
+        assert image.mode == ("RGBA" if mode == "RGBA" and kind != "JPEG" else "RGB")
+
+
+def test_colours_stay_as_they_were_meant() -> None:
+    """The colour profile comes along; other notes do not."""
+    data, _, _ = remade(picture(icc_profile=b"profile", comment=SECRET))
+
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.info["icc_profile"] == b"profile"
+    assert SECRET not in data
+
+
+def test_limit_of_pixels() -> None:
+    """What is just small enough is not refused for its size."""
+    with pytest.raises(PictureError, match="no picture"):
+        remade(bomb(8000, MOST_PIXELS // 8000))
+    with pytest.raises(PictureError, match="million"):
+        remade(bomb(8000, MOST_PIXELS // 8000 + 1))
+
+
+def test_markdown_of_a_picture_is_one_line() -> None:
+    """Whatever the description is."""
+    line = markdown_of(Picture(name="x.webp", alt=r"a\]b[`*_<"))
+    assert line == r"![a\\\]b\[\`\*\_\<](/picture/x.webp)"

@@ -1,0 +1,110 @@
+"""What people write: cleaned, made into HTML, cut short."""
+
+import functools
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from models import SLUG_LENGTH, TAG_LENGTH
+
+LONGEST = 100_000  # characters of a post
+TAGS_AT_MOST = 8
+PICTURE = re.compile(r"/picture/(?P<name>[0-9a-f]{32}-(?P<width>\d{1,5})x(?P<height>\d{1,5})\.webp)")
+
+# What XML cannot hold, and PostgreSQL's text cannot: a feed and a query must not break on it.
+_UNUSABLE = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
+_markdown = MarkdownIt("js-default", {"html": False, "linkify": False, "typographer": True})
+
+
+def clean(text: str) -> str:
+    """Return a text with line feeds alone, and without control characters."""
+    return _UNUSABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+def clean_line(text: str) -> str:
+    """Return a text as one line."""
+    return " ".join(clean(text).split())
+
+
+def slug_of(title: str) -> str:
+    """Return what stands for a title in an address."""
+    ascii_only = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_only)[: SLUG_LENGTH - 10].strip("-") or "post"
+
+
+def tags_of(text: str) -> list[str]:
+    """Return the tags in a list with commas, each one once."""
+    words = (re.sub(r"[\W_]+", "-", word.casefold())[:TAG_LENGTH].strip("-") for word in clean_line(text).split(","))
+    return list(dict.fromkeys(word for word in words if word))
+
+
+def minutes_to_read(body: str) -> int:
+    """Return how long people take for a text: they read some 220 words in a minute."""
+    return max(1, round(len(body.split()) / 220))
+
+
+@functools.lru_cache(256)
+def html_of(body: str, base: str) -> str:
+    """Return Markdown as HTML; HTML inside it stays text.
+
+    Args:
+        body: The Markdown.
+        base: What to put before the paths of this blog: where it is mounted, or in a feed its whole address.
+    """
+    tokens = _markdown.parse(body)
+    for token in tokens:
+        if token.type in {"heading_open", "heading_close"}:
+            token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"  # the title of the post is the h1
+        for child in token.children or ():
+            _adapt(child, base)
+    html: str = _markdown.renderer.render(tokens, _markdown.options, {})
+    # What is wider than a phone scrolls by itself, and can be reached with the keyboard to do so.
+    html = html.replace("<pre><code", '<pre tabindex="0"><code')
+    return html.replace("<table>", '<div class="wide" tabindex="0"><table>').replace("</table>", "</table></div>")
+
+
+def _adapt(token: Token, base: str) -> None:
+    if token.type == "link_open":
+        target = str(token.attrs["href"])
+        if re.match(r"/(?![/\\])", target):
+            token.attrs["href"] = base + target
+        elif not target.startswith("#"):
+            token.attrs["rel"] = "nofollow noopener"
+    elif token.type == "image":
+        picture = PICTURE.fullmatch(str(token.attrs["src"]))
+        if picture:
+            size = {name: picture[name] for name in ("width", "height")}
+            token.attrs |= {"src": base + picture[0], **size, "loading": "lazy", "decoding": "async"}
+        else:  # a picture on another site would tell that site who reads this
+            token.type, token.tag, token.nesting = "text", "", 0
+            token.content = f"[{token.content}]"
+
+
+@functools.lru_cache(256)
+def excerpt_of(body: str, longest: int = 240) -> str:
+    """Return the first paragraph as plain text, cut between words."""
+    text = ""
+    for token in _paragraphs(_markdown.parse(body)):
+        text = "".join(
+            " " if child.type in {"softbreak", "hardbreak"} else child.content
+            for child in token.children or ()
+            if child.type != "image"
+        ).strip()
+        if text:
+            break
+    return text if len(text) <= longest else text[:longest].rsplit(" ", 1)[0].rstrip(",;:–- ") + " …"
+
+
+def _paragraphs(tokens: list[Token]) -> Iterator[Token]:
+    for before, token in zip(tokens, tokens[1:], strict=False):
+        if before.type == "paragraph_open":
+            yield token
+
+
+def first_picture_of(body: str) -> str | None:
+    """Return the path of the first picture in a text."""
+    found = re.search(rf"!\[(?:\\.|[^\]\\])*\]\(({PICTURE.pattern})\)", body)
+    return found[1] if found else None

@@ -1,0 +1,188 @@
+"""What all parts of the blog share: the database, pages, addresses, and who is asking."""
+
+import asyncio
+import contextlib
+import hashlib
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import quote, urlencode
+
+import database
+from database import Database
+from micropie import App, HTTPError, Request, methods
+from middleware import CSRF, ErrorPages, SecurityHeaders, csrf_token
+from models import User
+from settings import Settings
+from sql_sessions import SQLSessionBackend
+from text import excerpt_of, html_of, minutes_to_read
+from throttle import Throttle
+
+SESSION_TIMEOUT = 14 * 86_400.0  # seconds
+CLEAN_UP_EVERY = 3600.0  # seconds
+FOR_EVER = "public, max-age=31536000, immutable"
+STATIC = Path(__file__).resolve().parent / "static"
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml; charset=utf-8",
+}
+HOST = re.compile(r"[\w.-]+(:\d+)?|\[[\da-fA-F:.]+\](:\d+)?", re.ASCII)
+
+
+class Site(App):
+    """The part that has no pages of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = Database(settings.database)
+        self._backend = SQLSessionBackend(self._database.engine)
+        self._throttle = Throttle(self._database)
+        super().__init__(
+            self._backend,
+            session_timeout=SESSION_TIMEOUT,
+            max_body_size=2**20,
+            max_upload_size=settings.picture_limit + 2**16,  # a form needs a little beside its file
+        )
+        self.startup_handlers.append(self._open)
+        self.shutdown_handlers.append(self._close)
+        # The first one is the outermost.
+        self.middlewares += [SecurityHeaders(), ErrorPages(self._error_page), CSRF(uploads={"upload"})]
+        self.env.filters |= {"date": date, "excerpt": excerpt_of, "minutes": minutes_to_read}
+        self.env.globals |= {
+            "blog": settings,
+            "url": self._url,
+            "static": self._static_url,
+            "absolute": self._absolute,
+            "csrf_token": lambda: csrf_token(self.request),
+        }
+        self._assets = {path.name: path.read_bytes() for path in STATIC.iterdir()}
+        self._versions = {name: hashlib.sha256(data).hexdigest()[:12] for name, data in self._assets.items()}
+        self._cleaner: asyncio.Task[None] | None = None
+
+    async def static(self, name: str) -> tuple[int, bytes, dict[str, str]]:
+        """Send a file of the pages: for ever when the address names its version, for a minute when not."""
+        if name not in self._assets:
+            raise HTTPError(404)
+        current = self.request.query("v") == self._versions[name]
+        headers = {"content-type": TYPES[Path(name).suffix]}
+        return 200, self._assets[name], headers | {"cache-control": FOR_EVER if current else "public, max-age=60"}
+
+    @methods("GET")
+    async def health(self) -> dict[str, str]:
+        """Tell a load balancer that the database answers; a 500 when it does not."""
+        async with self._database.session() as db:
+            await db.get(User, 0)
+        return {"status": "ok"}
+
+    # Startup and shutdown ----------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        self._pictures_folder.mkdir(parents=True, exist_ok=True)
+        if self._settings.migrate:
+            await asyncio.to_thread(database.migrate, self._database.url)
+        self._cleaner = asyncio.create_task(self._clean_up())
+
+    async def _clean_up(self) -> None:
+        while True:
+            await self._backend.delete_expired()
+            await self._throttle.delete_old()
+            await asyncio.sleep(CLEAN_UP_EVERY)
+
+    async def _close(self) -> None:
+        if self._cleaner is not None:
+            self._cleaner.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._cleaner
+        await self._database.engine.dispose()
+
+    @property
+    def _pictures_folder(self) -> Path:
+        return self._settings.data / "pictures"
+
+    # Who is asking -----------------------------------------------------------------------------------
+
+    async def _user(self) -> User | None:
+        """Return who is logged in."""
+        request = self.request
+        if not hasattr(request, "user"):
+            request.user = None
+            session = request.session
+            if "user_id" in session:
+                async with self._database.session() as db:
+                    user = await db.get(User, session["user_id"])
+                if user is not None and user.stamp == session["stamp"]:
+                    request.user = user
+                else:  # the password was changed, or the account is gone
+                    session.clear()
+        found: User | None = request.user
+        return found
+
+    async def _author(self) -> User:
+        """Return who is logged in; whoever is not, is led to the login and back."""
+        user = await self._user()
+        if user is None:
+            wanted = [self.request.route_handler or "", *self.request.path_params]
+            back = {"next": "/".join(wanted)} if self.request.method == "GET" else {}
+            self._go("login", **back)
+        return user
+
+    def _go(self, *segments: str, **query: str) -> NoReturn:
+        """Lead the browser on; it is asked for with GET, whatever this request was."""
+        raise HTTPError(303, "", {"location": self._url(*segments, **query)})
+
+    # Pages and addresses -----------------------------------------------------------------------------
+
+    async def _page(self, template: str, **context: Any) -> str:
+        user = await self._user()
+        flashes = self.request.session.pop("flashes", [])
+        return await self._render_template(template, user=user, flashes=flashes, **context)
+
+    async def _error_page(self, request: Request, status: int, title: str, detail: str) -> str:
+        # Not by `_page`, which asks the database: that may be what has failed.
+        return await self._render_template("error.html", status=status, title=title, detail=detail)
+
+    def _flash(self, text: str) -> None:
+        """Keep a message for the next page that is shown."""
+        session = self.request.session
+        session["flashes"] = [*session.get("flashes", []), text]
+
+    def _root(self) -> str:
+        """Return the path below which this app is mounted."""
+        return str(self.request.scope.get("root_path", "")).rstrip("/")
+
+    def _url(self, *segments: str | int, **query: str | int) -> str:
+        """Return an address below it; a query is made of what is not empty."""
+        path = "/".join(quote(str(item), safe="") for item in segments)
+        given = {name: value for name, value in query.items() if value}
+        return f"{quote(self._root())}/{path}" + (f"?{urlencode(given)}" if given else "")
+
+    def _static_url(self, name: str) -> str:
+        return self._url("static", name, v=self._versions[name])
+
+    def _base(self) -> str:
+        """Return the whole address of the blog.
+
+        Raises:
+            HTTPError: 400 the request names a host that cannot be one.
+        """
+        if self._settings.url:
+            return self._settings.url.rstrip("/")
+        scope = self.request.scope
+        host = self.request.headers.get("host", "")
+        if not HOST.fullmatch(host):
+            raise HTTPError(400, "400 Bad Request: Host")
+        return f"{scope.get('scheme', 'http')}://{host}{quote(self._root())}"
+
+    def _absolute(self, *segments: str | int, **query: str | int) -> str:
+        """Return a whole address: for feeds, and for what names a page once and for all."""
+        return self._base() + self._url(*segments, **query).removeprefix(quote(self._root()))
+
+    def _html(self, body: str) -> str:
+        return html_of(body, quote(self._root()))
+
+
+def date(moment: datetime) -> str:
+    """Return a day as people write it."""
+    return f"{moment.day} {moment:%B %Y}"

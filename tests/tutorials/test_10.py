@@ -18,7 +18,8 @@ from tests.tutorials import steps
 from tests.tutorials.test_08 import pie
 from tests.tutorials.test_09 import run_tests
 
-WORKERS = "uvicorn app:app --workers 2 --timeout-graceful-shutdown 5 --ws-max-size 65536"
+UNIT = (steps.TUTORIALS / "10-deployment" / "poll.service").read_text()
+WORKERS = re.search(r"^ExecStart=/srv/poll/.venv/bin/(.+)$", UNIT, re.M)[1].replace("--workers 4", "--workers 2")
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,14 @@ def test_events_and_messages_pass_at_once(site, token):
 
 def test_proxy_refuses_large_bodies(site):
     assert httpx.post(f"{site}/upload", content=b"x" * (6 * 2**20 + 1), verify=False).status_code == 413
+
+
+def test_caddy_takes_its_file(server):
+    if shutil.which("caddy") is None:
+        pytest.skip("no caddy")
+    command = ["caddy", "validate", "--adapter", "caddyfile", "--config", "Caddyfile"]
+    result = subprocess.run(command, cwd=server.folder, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
 
 
 def test_look(browser, site, picture):

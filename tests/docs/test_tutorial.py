@@ -1,0 +1,110 @@
+"""A reader who types what the tutorial's pages show, in order, ends with the code of each step, byte for byte."""
+
+import re
+from dataclasses import dataclass
+
+import pytest
+from sphinx.config import Config
+from sphinx.directives.code import LiteralIncludeReader
+
+from docs._ext.blocks import blocks, options
+from tests.readme_blocks import ROOT
+from tests.tutorials import steps
+
+PAGES = [ROOT / "docs" / "tutorial" / f"{name}.md" for name in steps.STEPS]
+HUNK = re.compile(r"@@ -(?P<line>\d+)(?:,\d+)? \+\d+(?:,\d+)? @@")
+DOWNLOAD = re.compile(r"\{download\}`(?P<name>[^`<]+) <(?P<file>[^>]+)>`")
+
+
+@dataclass
+class Shown:
+    """A file, or the difference of one, as a page shows it."""
+
+    name: str
+    text: str
+    is_difference: bool
+
+
+def shown_on(page):
+    """Return what Sphinx puts in the place of each `literalinclude` of a page."""
+    lines = page.read_text().split("\n")
+    for block in blocks("\n".join(lines)):
+        if block.directive == "literalinclude":
+            chosen, _, _ = options("\n".join(lines[block.line : block.end - 2]))
+            assert chosen.keys() <= {"diff", "language", "caption"}, f"{page}: a part of a file cannot be typed"
+            base = {"diff": str((page.parent / chosen["diff"]).resolve())} if "diff" in chosen else {}
+            text, _ = LiteralIncludeReader(str((page.parent / block.file).resolve()), base, Config()).read()
+            name = chosen["caption"].removesuffix(": what changes")
+            assert ("what changes" in chosen["caption"]) == bool(base), chosen["caption"]
+            yield Shown(name, text, bool(base))
+
+
+def typed(page, files):
+    """Return the files after a reader has done what a page says."""
+    after = dict(files)
+    for shown in shown_on(page):
+        if shown.is_difference:
+            after[shown.name] = patched(after[shown.name], shown.text)
+        else:
+            assert shown.name not in after, f"{page}: {shown.name} is there already: show the difference"
+            after[shown.name] = shown.text.encode()
+    for match in DOWNLOAD.finditer(page.read_text()):
+        after[match["name"]] = (page.parent / match["file"]).read_bytes()
+    return after
+
+
+def patched(content, difference):
+    """Apply a unified difference, checking each line that it takes away or leaves."""
+    before = content.decode().splitlines(keepends=True)
+    after, at = [], 0
+    for line in difference.splitlines(keepends=True):
+        if hunk := HUNK.match(line):
+            start = int(hunk["line"]) - 1
+            after += before[at:start]
+            at = start
+        elif line.startswith(("--- ", "+++ ")) and not after and at == 0:
+            continue
+        elif line.startswith("+"):
+            after.append(line[1:])
+        else:
+            assert before[at] == line[1:], f"line {at + 1} is {before[at]!r}, and not {line[1:]!r}"
+            after += [before[at]] if line.startswith(" ") else []
+            at += 1
+    return "".join(after + before[at:]).encode()
+
+
+def test_each_step_has_its_page():
+    assert [page.name for page in PAGES if not page.exists()] == []
+    index = (ROOT / "docs" / "tutorial" / "index.md").read_text()
+    assert re.findall(r"^(\d\d-[\w-]+)$", index, re.M) == steps.STEPS
+    assert re.findall(r"\((\d\d-[\w-]+)\.md\)", index) == [*steps.STEPS, steps.STEPS[0]]
+
+
+def test_typing_what_the_pages_show_gives_each_step():
+    files = {}
+    for page, name in zip(PAGES, steps.STEPS, strict=True):
+        files = typed(page, files)
+        expected = steps.files_of(name)
+        assert files.keys() == expected.keys(), page.name
+        for path, content in expected.items():
+            assert files[path] == content, f"{page.name}: {path}"
+    assert files == steps.files_of("10-deployment")
+
+
+def test_a_wrong_difference_is_noticed():
+    difference = "--- a\n+++ b\n@@ -1,2 +1,2 @@\n one\n-two\n+three\n"
+    assert patched(b"one\ntwo\nfour\n", difference) == b"one\nthree\nfour\n"
+    with pytest.raises(AssertionError, match="line 2"):
+        patched(b"one\n2\nfour\n", difference)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page_has_its_parts(page):
+    text = page.read_text()
+    number = int(page.name[:2])
+    assert text.startswith(f"# {number}. ")
+    assert f"../images/tutorial/{page.name[:2]}.png" in text
+    assert "**You have learned**" in text
+    assert f"```{{example}} tutorials/{page.stem}\n" in text
+    following = f"({steps.STEPS[number]}.md)" if number < 10 else "(../examples/index.md)"
+    assert following in text

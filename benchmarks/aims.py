@@ -75,17 +75,18 @@ def cpu_aims(results: Results) -> Iterator[Aim]:
 
 def server_aims(results: Results) -> Iterator[Aim]:
     """Yield the aims under uvicorn."""
-    for name, found in results["servers"].get("uvicorn", {}).items():
+    under_uvicorn = [(server, found) for server, found in results["servers"].items() if server.startswith("uvicorn")]
+    for server, name, found in ((server, name, per[name]) for server, per in under_uvicorn for name in per):
         if not {"floor", "micropie"} <= found.keys():
             continue
         rate = median_ratio(found, "requests_per_second", "micropie", "floor")
-        yield at_least(f"uvicorn, {name}, requests per second, to the floor", rate, 0.92)
+        yield at_least(f"{server}, {name}, requests per second, to the floor", rate, 0.92)
         rates = {peer: statistics.median(values["requests_per_second"]) for peer, values in found.items()}
         if len(rates) > 2:
             inverse = {peer: 1e6 / value for peer, value in rates.items()}
-            yield _first(f"uvicorn, {name}, µs of wall clock per request, first of all", inverse)
+            yield _first(f"{server}, {name}, µs of wall clock per request, first of all", inverse)
         cost = median_ratio(found, "cpu_per_request", "micropie", "floor")
-        yield at_most(f"uvicorn, {name}, server CPU per request, to the floor", cost, 1.12)
+        yield at_most(f"{server}, {name}, server CPU per request, to the floor", cost, 1.12)
 
 
 def upload_aims(results: Results) -> Iterator[Aim]:

@@ -110,8 +110,9 @@ class Run:
     def servers(self) -> None:
         """Measure requests and uploads under real servers."""
         s = self.settings
-        for server in ("uvicorn",) if s.quick else ("uvicorn", "granian"):
-            found = servers.measure_requests(server, self.few, ["hello", "json"], s.server_rounds, s.server_seconds)
+        for server in ("uvicorn",) if s.quick else ("uvicorn", servers.PLAIN, "granian"):
+            names = [name for name in self.few if server != servers.PLAIN or name in ("floor", "micropie", "starlette")]
+            found = servers.measure_requests(server, names, ["hello", "json"], s.server_rounds, s.server_seconds)
             self.results["servers"][server] = found
         self.results["uploads"] = servers.measure_uploads(self.few, s.server_rounds + 1, s.upload_mib)
 

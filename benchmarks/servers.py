@@ -24,6 +24,7 @@ from benchmarks.workloads import MIB, UPLOAD_TYPE, WORKLOADS, Answer, upload_bod
 
 SERVER_CORE, CLIENT_CORE = 0, 1
 CONNECTIONS = 32
+PLAIN = "uvicorn without uvloop and httptools"  # what `pip install uvicorn` gives
 
 
 def missing_tool() -> str | None:
@@ -40,7 +41,8 @@ def _command(server: str, target: str, port: int, lifespan: bool) -> list[str]:
         interface = "asgi" if lifespan else "asginl"
         options = ["--interface", interface, "--workers", "1", "--loop", "uvloop", "--log-level", "critical"]
         return [*python, "granian", *options, "--host", "127.0.0.1", "--port", str(port), target]
-    options = ["--loop", "uvloop", "--http", "httptools", "--log-level", "critical", "--no-access-log"]
+    loop, protocol = ("asyncio", "h11") if server == PLAIN else ("uvloop", "httptools")
+    options = ["--loop", loop, "--http", protocol, "--log-level", "critical", "--no-access-log"]
     options += ["--lifespan", "on" if lifespan else "off", "--timeout-graceful-shutdown", "1"]
     return [*python, "uvicorn", *options, "--host", "127.0.0.1", "--port", str(port), target]
 

@@ -50,6 +50,7 @@ LANGUAGES = {
 }
 GUESS = "guess"
 MOST_LINES = 10_000  # longer texts are shown without colours and numbers: nobody reads them in a browser
+MOST_MARKUP = 2**21  # characters: of a text that is nothing but short words, the markup is thirty times as long
 _FORMATTER: HtmlFormatter[str] = HtmlFormatter(cssclass="code", linespans="L")
 
 
@@ -114,6 +115,7 @@ class Highlighter:
             with contextlib.suppress(TimeoutError, OSError, ValueError):
                 async with asyncio.timeout(self.seconds), self._lock:
                     language, markup = await self._ask(question.encode())
+                if len(markup) <= MOST_MARKUP:
                     return language, markup
         return without, plain(text)
 

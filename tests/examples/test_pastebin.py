@@ -198,6 +198,20 @@ def test_very_many_lines_are_shown_plainly(client, put):
     assert "Python" not in page
 
 
+def test_very_much_markup_is_left_out(monkeypatch):
+    monkeypatch.setattr(highlight, "MOST_MARKUP", 100)
+
+    async def scenario():
+        highlighter = highlight.Highlighter(10)
+        answers = [await highlighter.highlight(text, "python", "") for text in ("1", "1 + 1 + 1")]
+        await highlighter.close()
+        return answers
+
+    few, many = run(scenario())
+    assert 'class="mi"' in few[1]
+    assert many == ("python", highlight.plain("1 + 1 + 1"))
+
+
 def test_page_does_not_burn(client, put):
     path = put(b"the secret", "for you", expires="burn")
 

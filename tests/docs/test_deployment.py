@@ -49,6 +49,11 @@ app = More()
 """
 
 
+def joined(name: str) -> str:
+    """Return a file of the page, lines that go on in the next one put together."""
+    return re.sub(r"\\\n\s*", "", (FILES / name).read_text())
+
+
 def command(program: str) -> str:
     return next(line for line in SERVES if line.split()[0] == program)
 
@@ -391,7 +396,7 @@ def test_systemd_takes_the_unit(tmp_path):
 
 
 def test_unit_runs_the_app(folder):
-    unit = (FILES / "micropie.service").read_text()
+    unit = joined("micropie.service")
     line = re.search(r"^ExecStart=/srv/shop/\.venv/bin/(.*)$", unit, re.MULTILINE)
     assert line is not None
     port = free_port()
@@ -401,7 +406,7 @@ def test_unit_runs_the_app(folder):
 
 
 def test_supervisors_wait_longer_than_the_server():
-    unit, image = (FILES / "micropie.service").read_text(), (FILES / "Dockerfile").read_text()
+    unit, image = joined("micropie.service"), joined("Dockerfile")
     compose = (FILES / "compose.yaml").read_text()
 
     def seconds(pattern: str, text: str) -> int:
@@ -415,7 +420,7 @@ def test_supervisors_wait_longer_than_the_server():
 
 def test_image_runs_the_app(folder, tmp_path):
     """Docker is not needed to run what the Dockerfile says: its COPY, its CMD and its HEALTHCHECK."""
-    text = (FILES / "Dockerfile").read_text()
+    text = joined("Dockerfile")
     inside, port = tmp_path / "image", free_port()
     inside.mkdir()
     shutil.copy(ROOT / "micropie.py", folder)

@@ -105,12 +105,13 @@ html_theme_options = {
         "color-brand-primary": "#8f3f71",
         "color-brand-content": "#8f3f71",
         "color-brand-visited": "#6b3f8f",
-        "color-code-background": "#f8f5f7",
+        "color-code-box": "#f8f5f7",
     },
     "dark_css_variables": {
         "color-brand-primary": "#e5a0c6",
         "color-brand-content": "#e5a0c6",
         "color-brand-visited": "#c3a5ea",
+        "color-code-box": "#232126",
     },
 }
 # Each page has a link to edit it where the project says where its source is kept, and to its source where not.

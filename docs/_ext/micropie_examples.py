@@ -41,6 +41,7 @@ SHOWN = {
     ".service": "systemd",
 }
 LARGEST_SHOWN = 40_000  # bytes; what is larger, or of another kind, is named only
+MOST_TABS = 10  # of an example with more files, those of a folder share a tab
 LEFT_OUT = {"__pycache__", "node_modules", "data", "uploads"}
 LEFT_OUT_SUFFIXES = {".db", ".sqlite3", ".pyc"}
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same files make the same .zip
@@ -196,23 +197,50 @@ def _request(example: Example) -> list[str]:
 
 
 def _files(example: Example) -> list[str]:
-    """Show the files in tabs; those that are no text, or long, are named below."""
+    """Show the files in tabs, those of a large example by folder; what is no text, or long, is named below."""
     shown, named = [], []
     for path in example.files():
-        if path.name in {"README.md", "LICENSE"}:
+        if path.name in {"README.md", "LICENSE"} or not path.stat().st_size:
             continue
         small = path.stat().st_size <= LARGEST_SHOWN
-        (shown if path.suffix in SHOWN and small and path.stat().st_size else named).append(path)
-    lines = ["::::::{tab-set}", ":class: example-files", ""]
+        (shown if path.suffix in SHOWN and small else named).append(path)
+    tabs: dict[str, list[Path]] = {}
     for path in shown:
-        name = example.relative(path)
-        lines += [f":::::{{tab-item}} {name}", f"```{{literalinclude}} /../{example.path}/{name}"]
-        lines += [f":language: {SHOWN[path.suffix]}", "```", ":::::", ""]
+        tabs.setdefault(_tab(example, path, len(shown) > MOST_TABS), []).append(path)
+    lines = ["::::::{tab-set}", ":class: example-files", ""]
+    for label, paths in tabs.items():
+        lines += [f":::::{{tab-item}} {_escaped(label)}", ""]
+        for path in paths:
+            code = _code(example, path)
+            lines += code if len(paths) == 1 else _folded(example.relative(path), code)
+        lines += [":::::", ""]
     lines += ["::::::", ""]
     if named:
         sizes = ", ".join(f"`{example.relative(path)}` ({_size(path.stat().st_size)})" for path in named)
         lines += [f"Also in the folder: {sizes}.", ""]
     return lines
+
+
+def _tab(example: Example, path: Path, many: bool) -> str:
+    """Name the tab that a file is in."""
+    name = example.relative(path)
+    if not many or name == "app.py":
+        return name
+    folder, slash, _ = name.partition("/")
+    return folder + slash if slash else "modules" if path.suffix == ".py" else "other files"
+
+
+def _code(example: Example, path: Path) -> list[str]:
+    source = f"/../{example.path}/{example.relative(path)}"
+    return [f"```{{literalinclude}} {source}", f":language: {SHOWN[path.suffix]}", "```", ""]
+
+
+def _folded(name: str, code: list[str]) -> list[str]:
+    return [f"::::{{dropdown}} {_escaped(name)}", *code, "::::", ""]
+
+
+def _escaped(name: str) -> str:
+    return name.replace("_", r"\_")
 
 
 def _download(example: Example, up: str) -> list[str]:

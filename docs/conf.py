@@ -4,6 +4,7 @@ import os
 import sys
 import tomllib
 from pathlib import Path
+from urllib.parse import urlsplit
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -124,7 +125,7 @@ copybutton_prompt_text = r"\$ |>>> |\.\.\. |> "
 copybutton_prompt_is_regexp = True
 copybutton_only_copy_prompt_lines = True
 
-notfound_urls_prefix = "/"
+notfound_urls_prefix = urlsplit(html_baseurl).path or "/"
 
 ogp_site_url = html_baseurl
 ogp_social_cards = {

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Select, delete, func, or_, select
+from sqlalchemy import Select, and_, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -191,9 +191,10 @@ class Posts(Site):
         """Return the posts that were published after and before one."""
         if post.draft:
             return None, None
-        newer = published().where(Post.published > post.published).order_by(None).order_by(Post.published)
-        older = published().where(Post.published < post.published)
-        return await db.scalar(newer.limit(1)), await db.scalar(older.limit(1))
+        when, same = post.published, Post.published == post.published
+        newer = published().where(or_(Post.published > when, and_(same, Post.id > post.id))).order_by(None)
+        older = published().where(or_(Post.published < when, and_(same, Post.id < post.id)))
+        return await db.scalar(newer.order_by(Post.published, Post.id).limit(1)), await db.scalar(older.limit(1))
 
     # Writing -----------------------------------------------------------------------------------------
 

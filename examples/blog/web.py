@@ -61,6 +61,7 @@ class Site(App):
         self._versions = {name: hashlib.sha256(data).hexdigest()[:12] for name, data in self._assets.items()}
         self._cleaner: asyncio.Task[None] | None = None
 
+    @methods("GET")
     async def static(self, name: str) -> tuple[int, bytes, dict[str, str]]:
         """Send a file of the pages: for ever when the address names its version, for a minute when not."""
         if name not in self._assets:

@@ -138,3 +138,22 @@ def test_short_link(below):
     assert page.locator("img").evaluate("image => image.complete && image.naturalWidth > 0")
     page.get_by_role("button", name="Delete").click()
     page.get_by_text("None yet.").wait_for()
+
+
+def test_editor_of_the_blog(below):
+    page, prefix = below("blog")
+    page.get_by_role("link", name="Log in").click()
+    page.get_by_role("link", name="Make the first one").click()
+    page.get_by_label("What stands under your posts").fill("Ada Lovelace")
+    page.get_by_label("Name to log in with").fill("ada")
+    page.get_by_label("Password").fill("analytical engine")
+    page.get_by_role("button", name="Sign up").click()
+    page.get_by_label("Title").fill("Below a path")
+    page.get_by_label("Text", exact=True).fill("A link [to this](/post/below-a-path).")
+    page.get_by_role("button", name="Preview").click()
+    page.get_by_role("link", name="to this").wait_for()
+    page.get_by_role("button", name="Publish").click()
+    page.get_by_text("Your post is published.").wait_for()
+    page.get_by_role("link", name="to this").click()
+    page.get_by_role("heading", name="Below a path").wait_for()
+    assert page.url.endswith(prefix + "/post/below-a-path")

@@ -2,12 +2,12 @@
 
 import itertools
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from app import Blog
 from models import Post, PostTag
@@ -196,16 +196,18 @@ async def test_pages(ada: Visitor, visitor: Visitor) -> None:
 
 
 async def test_neighbours(ada: Visitor, visitor: Visitor, blog: Blog) -> None:
-    """A post leads to the one before and the one after."""
-    for number in range(3):
+    """A post leads to the one before and the one after, also to those of the same second."""
+    for number in range(4):
         await ada.write(f"Number {number}")
-        moved = update(Post).where(Post.slug == f"number-{number}")
-        async with blog._database.session.begin() as db:
-            post = (await db.scalars(select(Post).where(Post.slug == f"number-{number}"))).one()
-            await db.execute(moved.values(published=post.created - timedelta(days=9 - number)))
-    page = await visitor.text("/post/number-1")
-
-    assert re.findall(r'rel="(\w+)" href="/post/number-(\d)"', page) == [("prev", "2"), ("next", "0")]
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    async with blog._database.session.begin() as db:
+        for post in await db.scalars(select(Post)):
+            post.published = day if post.slug != "number-0" else day + timedelta(days=1)
+    order = ["number-0", "number-3", "number-2", "number-1"]
+    assert re.findall(r'href="/post/([^"]+)"', await visitor.text("/")) == order[:3]
+    for newer, here, older in zip(order, order[1:], order[2:], strict=False):
+        page = await visitor.text(f"/post/{here}")
+        assert re.findall(r'rel="(\w+)" href="/post/([^"]+)"', page) == [("prev", newer), ("next", older)]
 
 
 async def test_search_takes_any_words(ada: Visitor, visitor: Visitor) -> None:

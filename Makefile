@@ -48,7 +48,7 @@ test-%:
 
 lint: $(DEV)/.stamp  ## Check style, complexity and types
 	$(DEV)/bin/ruff check .
-	$(DEV)/bin/python .ci/check_functions.py micropie.py .ci benchmarks examples
+	$(DEV)/bin/python .ci/check_functions.py micropie.py .ci benchmarks docs examples tutorials
 	$(DEV)/bin/mypy micropie.py .ci benchmarks/instructions.py benchmarks/import_cost.py tests/typing_sample.py
 	$(DEV)/bin/pyright --pythonpath $(DEV)/bin/python
 

@@ -6,9 +6,9 @@ import sys
 from tests.readme_blocks import environment
 
 
-def run_tests(folder):
+def run_tests(folder, *more):
     """Run the tests of a step as a reader does."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *more]
     result = subprocess.run(command, cwd=folder, env=environment({}), capture_output=True, text=True, timeout=120)
     return result.returncode, result.stdout
 
@@ -23,7 +23,7 @@ def test_own_tests_find_a_mistake(server):
     app = server.folder / "app.py"
     text = app.read_text()
     app.write_text(text.replace("        self._check_token()\n", ""))
-    code, output = run_tests(server.folder)
+    code, output = run_tests(server.folder, "-k", "form")
     app.write_text(text)
     assert code == 1
     assert "FAILED test_app.py::test_a_form_of_somebody_else_is_refused" in output

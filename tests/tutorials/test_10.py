@@ -114,6 +114,7 @@ def test_cookie_behind_the_proxy_is_secure(site):
     answer = httpx.get(site, verify=False)
     assert re.fullmatch(r"session_id=[\w-]+; Path=/; HttpOnly; Secure; SameSite=Lax", answer.headers["set-cookie"])
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
+    assert answer.headers["content-security-policy"] == "frame-ancestors 'none'"
 
 
 def test_events_and_messages_pass_at_once(site, token):
@@ -130,7 +131,7 @@ def test_events_and_messages_pass_at_once(site, token):
         with connect(address, additional_headers=headers, origin=site, ssl=context) as ws:
             ws.send("Hello through the proxy")
             assert json.loads(ws.recv(timeout=10))["text"] == "Hello through the proxy"
-        assert time.monotonic() - started < 5, "the proxy keeps things back"
+        assert time.monotonic() - started < 10, "the proxy keeps things back"
 
 
 def test_proxy_refuses_large_bodies(site):

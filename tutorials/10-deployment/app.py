@@ -103,7 +103,7 @@ class Poll(App):
         """Take a picture while it comes in: it is the last thing in the form."""
         self._check_token()
         name = await pictures.keep(picture)
-        dropped = await asyncio.to_thread(store.add_picture, name, description.strip()[:MAX_DESCRIPTION])
+        dropped = await asyncio.to_thread(store.add_picture, name, description.strip()[:MAX_DESCRIPTION] or "A pie")
         await asyncio.to_thread(pictures.remove, dropped)
         self._news.tell()
         return self._redirect("./", 303)

@@ -18,11 +18,11 @@ class SQLiteSessions(SessionBackend):
         """Return a session, `{}` where there is none."""
         return await asyncio.to_thread(self._load, session_id)
 
-    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+    async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         """Keep a session for `timeout` seconds; an empty one is deleted."""
         await asyncio.to_thread(self._save, session_id, data, timeout)
 
-    async def touch(self, session_id: str, timeout: int) -> None:
+    async def touch(self, session_id: str, timeout: float) -> None:
         """Keep a session that has not changed for `timeout` seconds more."""
         await asyncio.to_thread(self._touch, session_id, timeout)
 
@@ -32,7 +32,7 @@ class SQLiteSessions(SessionBackend):
             row = found.fetchone()
             return json.loads(row[0]) if row else {}
 
-    def _save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+    def _save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         with database(NAME) as db:
             db.execute("DELETE FROM sessions WHERE id = ? OR ends < ?", (session_id, time.time()))
             if data:
@@ -40,6 +40,6 @@ class SQLiteSessions(SessionBackend):
                     "INSERT INTO sessions VALUES (?, ?, ?)", (session_id, json.dumps(data), time.time() + timeout)
                 )
 
-    def _touch(self, session_id: str, timeout: int) -> None:
+    def _touch(self, session_id: str, timeout: float) -> None:
         with database(NAME) as db:
             db.execute("UPDATE sessions SET ends = ? WHERE id = ?", (time.time() + timeout, session_id))

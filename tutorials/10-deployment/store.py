@@ -57,8 +57,8 @@ def set_vote(voter: str, pie: str) -> None:
 def add_message(name: str, text: str) -> None:
     """Keep what somebody says, and forget what is too long ago."""
     with database() as db:
-        added = db.execute("INSERT INTO messages (name, text) VALUES (?, ?)", (name, text))
-        db.execute("DELETE FROM messages WHERE id <= ?", (added.lastrowid - MESSAGES,))
+        db.execute("INSERT INTO messages (name, text) VALUES (?, ?)", (name, text))
+        db.execute("DELETE FROM messages WHERE id <= last_insert_rowid() - ?", (MESSAGES,))
 
 
 def messages_after(number: int) -> list[tuple[int, str, str]]:

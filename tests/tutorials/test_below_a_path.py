@@ -1,0 +1,56 @@
+"""The poll below a path of another app, as a part of a larger site."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.examples.browsing import Browsing
+from tests.tutorials import steps
+from tests.tutorials.test_08 import pie
+
+SITE = """
+from micropie import App
+
+from app import Poll
+
+
+class Site(App):
+    pass
+
+
+site = Site()
+site.mounts["/bakery/poll"] = Poll()
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = steps.copied(steps.step("08"), tmp_path_factory.mktemp("site"))
+    (folder / "site_app.py").write_text(SITE)
+    with steps.running(steps.SERVE.replace("app:app", "site_app:site"), folder) as started:
+        yield started
+
+
+@pytest.fixture
+def browsing(browser, server):
+    session = Browsing(browser, server.url)
+    yield session
+    session.close()
+
+
+def test_everything_works(browsing):
+    page = browsing.page()
+    page.goto("/bakery/poll/")
+    page.get_by_label("Cherry").check()
+    page.get_by_role("button", name="Vote").click()
+    expect(page.get_by_text("Votes so far: 1, counted live")).to_be_visible()
+    assert page.url.endswith("/bakery/poll/")
+    page.locator("#say input").fill("Hello from below")
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.locator("#messages li")).to_contain_text("Hello from below")
+    page.get_by_label("What is to be seen").fill("A cherry pie")
+    file = {"name": "pie.png", "mimeType": "image/png", "buffer": pie("#a4161a")}
+    page.get_by_label("Picture", exact=True).set_input_files(file)
+    page.get_by_role("button", name="Send the picture").click()
+    shown = page.get_by_alt_text("A cherry pie")
+    expect(shown).to_be_visible()
+    steps.eventually(lambda: shown.evaluate("image => image.naturalWidth") == 400)

@@ -89,7 +89,8 @@ class Accounts(Site):
         tries = self._settings.login_tries
         noted = await self._throttle.begin({f"address {address_of(request)}": tries, f"name {name}": 5 * tries})
         user = await self._find(name)
-        if not await self._passwords.verify(password, user and user.password_hash) or user is None:
+        kept = user.password_hash if user else None
+        if not await self._passwords.verify(password, kept) or user is None:
             return 403, await self._page("login.html", name=name, back=back, error="Wrong name or password.")
         await self._throttle.forget(noted)
         if self._passwords.is_outdated(user.password_hash):

@@ -55,7 +55,7 @@ class Draft:
         return [text for text, applies in wrong.items() if applies]
 
 
-def published() -> Select[tuple[Post]]:
+def published() -> Select[Post]:
     """Return a query for what everybody may read, the newest first."""
     return select(Post).where(Post.draft.is_(False)).order_by(Post.published.desc(), Post.id.desc())
 
@@ -172,13 +172,13 @@ class Posts(Site):
 
     # Reading -----------------------------------------------------------------------------------------
 
-    async def _list(self, query: Select[tuple[Post]], page: int, must_exist: bool = False, **context: Any) -> str:
+    async def _list(self, query: Select[Post], page: int, must_exist: bool = False, **context: Any) -> str:
         posts, more = await self._slice(query, page)
         if not posts and (page > 1 or must_exist):
             raise HTTPError(404)
         return await self._page("posts.html", posts=posts, number=page, more=more, **context)
 
-    async def _slice(self, query: Select[tuple[Post]], page: int) -> tuple[list[Post], bool]:
+    async def _slice(self, query: Select[Post], page: int) -> tuple[list[Post], bool]:
         """Return the posts of a page, and whether there are more."""
         if not 1 <= page <= LARGEST_PAGE:
             raise HTTPError(404)
@@ -218,7 +218,7 @@ class Posts(Site):
         for _ in range(5):
             try:
                 async with self._database.session.begin() as db:
-                    return await self._store(db, draft, post and post.id, user)
+                    return await self._store(db, draft, post.id if post else None, user)
             except IntegrityError:  # somebody has taken the slug between our look and our save
                 continue
         raise HTTPError(503, "Too many posts of that title are being saved. Try again.")

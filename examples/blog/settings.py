@@ -67,7 +67,7 @@ class Settings:
         return self.database_url or f"sqlite+aiosqlite:///{self.data.absolute() / 'blog.sqlite3'}"
 
 
-def _read(name: str, text: str, kind: type) -> Any:
+def _read(name: str, text: str, kind: Any) -> Any:
     try:
         return {"1": True, "0": False}[text] if kind is bool else Path(text) if issubclass(kind, Path) else kind(text)
     except (KeyError, ValueError):

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, func, select
@@ -55,7 +56,12 @@ async def test_unknown_names_take_as_long(monkeypatch: pytest.MonkeyPatch) -> No
     kept = await passwords.hash(PASSWORD)
     seen: list[str] = []
     verify = passwords._verify
-    monkeypatch.setattr(passwords, "_verify", lambda password, hashed: seen.append(hashed) or verify(password, hashed))
+
+    def noted(password: str, hashed: str) -> bool:
+        seen.append(hashed)
+        return verify(password, hashed)
+
+    monkeypatch.setattr(passwords, "_verify", noted)
 
     assert await passwords.verify(PASSWORD, kept)
     assert not await passwords.verify(PASSWORD, None)
@@ -235,7 +241,11 @@ PATHS = ("/login", "/logout", "/sign_up", "/account", "/write", "/preview", "/up
 
 async def test_forms_of_other_sites_are_refused(ada: Visitor) -> None:
     """Without this session's token nothing happens, whatever the form looks like."""
-    forms = ({"data": {"csrf_token": "wrong", "x": "é"}}, {"json": {}}, {"files": {"picture": ("x", b"x")}})
+    forms: tuple[dict[str, Any], ...] = (
+        {"data": {"csrf_token": "wrong", "x": "é"}},
+        {"json": {}},
+        {"files": {"picture": ("x", b"x")}},
+    )
     for path, form in itertools.product(PATHS, forms):
         response = await ada.client.post(path, **form)
         assert response.status_code == 403, response.text

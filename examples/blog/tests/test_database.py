@@ -5,7 +5,6 @@ import getpass
 import io
 import os
 import runpy
-import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -77,12 +76,11 @@ def test_migrations_need_a_connection(config: Config) -> None:
 def test_new_migration_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the types of the database, and for the database of the environment."""
     monkeypatch.setenv("BLOG_DATA", str(tmp_path))
-    shutil.copytree(HERE / "migrations", tmp_path / "migrations")
-    shutil.copy(HERE / "alembic.ini", tmp_path)
-    (tmp_path / "migrations" / "versions" / "0001_the_first_tables.py").unlink()
-    command.revision(Config(tmp_path / "alembic.ini"), "all", autogenerate=True, rev_id="0001")
+    config = Config(HERE / "alembic.ini")
+    config.set_main_option("version_locations", str(tmp_path / "versions"))
+    command.revision(config, "all tables", autogenerate=True, rev_id="0001")
 
-    text = (tmp_path / "migrations" / "versions" / "0001_all.py").read_text()
+    text = (tmp_path / "versions" / "0001_all_tables.py").read_text()
     assert "sa.Column('created', sa.DateTime(timezone=True), nullable=False)" in text
     assert "models." not in text
 

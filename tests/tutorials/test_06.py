@@ -13,6 +13,8 @@ def test_events(client, visitor, vote):
 
 
 def test_page_shows_the_votes_of_others(browsing, picture, visitor, vote):
+    for pie in ("Cherry", "Pumpkin", "Cherry"):
+        vote(visitor(), pie)
     page = browsing.page((800, 540))
     page.goto("/")
     page.locator("#state", has_text="counted live").wait_for()

@@ -10,13 +10,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from catalog import GROUPS, NOT_OPENED, OTHERS, Example, discover
+from catalog import GROUPS, NOT_OPENED, OTHERS, REMARKS, Example, discover
 from isolation import load
 from lifespan import Lifespan
 from micropie import App, HTTPError
@@ -25,6 +24,7 @@ from rendering import code_css, lead_html, readme_html, source_html
 HERE = Path(__file__).resolve().parent
 README_SERVER = "http://127.0.0.1:8000"  # where a README says that its app is
 LONGEST_QUERY = 100
+ICON = (HERE / "templates" / "icon.svg").read_bytes()
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -59,21 +59,22 @@ class Gallery(App):
     Args:
         folder: The folder of the examples.
         data: A folder in which those that keep something may write.
+        temporary: Whether that folder is removed when the server stops, so that the page can say so.
         documentation: The folder of the built documentation.
     """
 
-    def __init__(self, folder: Path, data: Path, documentation: Path) -> None:
+    def __init__(self, folder: Path, data: Path, *, temporary: bool, documentation: Path) -> None:
         super().__init__()
         self._examples = discover(folder)
-        self._notes = dict(NOT_OPENED)
+        self._notes = {**NOT_OPENED, **REMARKS}
         self._mount(data)
         self.mounts["/docs"] = Documentation(documentation)
-        self.env.globals |= {"quote": quote, "code_css": functools.cache(code_css)}
+        self.env.globals |= {"temporary": temporary, "code_css": functools.cache(code_css)}
 
     def _mount(self, data: Path) -> None:
         """Mount each example; one that cannot be imported gets a note, and the others are there all the same."""
         for name, example in self._examples.items():
-            if name in self._notes:
+            if name in NOT_OPENED:
                 continue
             try:
                 app = load(example.folder, environment=example.settings(data)).app
@@ -113,6 +114,10 @@ class Gallery(App):
         return await self._page(
             "source.html", example=example, card=self._card(example), files=files, file=file, code=code
         )
+
+    async def favicon_ico(self) -> tuple[int, bytes, dict[str, str]]:
+        """Answer ``/favicon.ico``, which browsers ask for where a page names no icon: many examples have none."""
+        return 200, ICON, {"content-type": "image/svg+xml", "cache-control": "max-age=86400"}
 
     def _example(self, name: str) -> Example:
         try:
@@ -171,8 +176,10 @@ def make_app(environment: Mapping[str, str] = os.environ) -> Gallery:
     What the examples keep is gone at shutdown, unless GALLERY_DATA names a folder for it.
     """
     with contextlib.ExitStack() as stack:
-        data = environment.get("GALLERY_DATA") or stack.enter_context(tempfile.TemporaryDirectory(prefix="gallery-"))
-        app = Gallery(HERE.parent, Path(data).resolve(), HERE.parent.parent / "docs" / "_build" / "html")
+        kept = environment.get("GALLERY_DATA")
+        data = Path(kept or stack.enter_context(tempfile.TemporaryDirectory(prefix="gallery-"))).resolve()
+        documentation = HERE.parent.parent / "docs" / "_build" / "html"
+        app = Gallery(HERE.parent, data, temporary=not kept, documentation=documentation)
         # The parent's shutdown handlers run after those of the apps that are mounted.
         app.shutdown_handlers.append(stack.pop_all().close)
         return app

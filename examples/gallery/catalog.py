@@ -28,6 +28,13 @@ NOT_OPENED = {
     "testing": "There is nothing to see in a browser: it is about the tests beside the app.",
     "wsgi": "It is about gunicorn and uWSGI, which are servers of their own.",
 }
+REMARKS = {
+    "hello_world": "It answers with a line of text. Its README says what else to ask it for.",
+    "json_api": "It speaks JSON. Its README says what to send it.",
+    "lifespan": "It speaks JSON: a list of books, and there are none yet. Its README says how to add some.",
+    "session_backends": "It opens with SQLite. Its README says how to start it with Redis and with PostgreSQL.",
+    "validation": "It speaks JSON. Its README says what to send it.",
+}
 # The variables that say where an example writes; {data} is a folder of its own.
 SETTINGS = {
     "blog": {"BLOG_DATA": "{data}"},

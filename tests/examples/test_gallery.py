@@ -47,7 +47,7 @@ def test_every_example_has_a_group():
 
     assert len(grouped) == len(set(grouped))
     assert set(SHOWN) <= set(grouped)
-    assert {*catalog.SETTINGS, *catalog.NOT_OPENED} <= set(grouped)
+    assert {*catalog.SETTINGS, *catalog.NOT_OPENED, *catalog.REMARKS} <= set(grouped)
 
 
 def test_index_lists_every_example():
@@ -81,6 +81,7 @@ def test_every_example_has_a_card(client):
         assert f'href="/source/{name}"' in page
         assert (f'href="/examples/{name}/"' in page) == (name in OPENED)
     assert "cannot be opened here" not in page
+    assert "is gone when the server stops" in page
     assert page.count("<article") == len(SHOWN)
 
 
@@ -189,6 +190,11 @@ def test_search_while_typing(page):
     assert page.locator("section:visible").count() == 1
     page.get_by_label("Find an example").fill("")
     assert page.locator("article:visible").count() == len(SHOWN)
+
+
+def test_icon(client):
+    icon = client.get("/favicon.ico")
+    assert (icon.headers["content-type"], icon.content[:4]) == ("image/svg+xml", b"<svg")
 
 
 def test_way_through_the_pages(page):
@@ -441,6 +447,7 @@ def test_odd_examples(toys, measure):
     assert link == 404
     assert (toys / "foreign" / "diary.txt").read_text() == "lifespan.startup\nlifespan.shutdown\n"
     assert (toys / "kept").is_dir()
+    assert "is gone when the server stops" not in page
 
 
 def test_documentation(toys, tmp_path, measure):

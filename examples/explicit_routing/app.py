@@ -18,7 +18,7 @@ PAGE = """<!doctype html>
 body {{ max-width: 46rem; margin: 3rem auto; padding: 0 1.25rem; }}
 table {{ width: 100%; border-collapse: collapse; }}
 th, td {{ padding: .45rem .8rem .45rem 0; border-bottom: 1px solid light-dark(#dcdfe3, #333a44); text-align: left; }}
-code {{ overflow-wrap: anywhere; }}
+code {{ font-size: .87em; overflow-wrap: anywhere; }}
 a {{ color: light-dark(#0b57a4, #8cc8ff); }}
 </style>
 <main>

@@ -32,6 +32,7 @@ button {{ padding: .5rem 1.1rem; font: inherit; font-weight: 600; border: 0; bor
 </style>
 <main>
 <h1>Sessions in {store}</h1>
+<p>Visits by this browser:</p>
 <p class="number">{visits}</p>
 <p>Stop the server and start it again: the number goes on where it was.</p>
 <form action="{root}/forget" method="post">

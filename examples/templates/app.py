@@ -8,7 +8,7 @@ from urllib.parse import quote
 from micropie import App, HTTPError, methods
 
 PIES: dict[str, dict[str, Any]] = {
-    "apple": {"name": "Apple pie", "price": 4.5, "baked": timedelta(minutes=20), "notes": "with <em>cinnamon</em>"},
+    "apple": {"name": "Apple pie", "price": 4.5, "baked": timedelta(minutes=20), "notes": "with < 50 g of sugar"},
     "cherry": {"name": "Cherry pie", "price": 5, "baked": timedelta(hours=3), "notes": ""},
     "plum": {"name": "Plum pie", "price": 4.75, "baked": timedelta(), "notes": "still hot"},
     "käse": {"name": "Käsekuchen", "price": 1234.5, "baked": timedelta(days=2), "notes": "the large one"},

@@ -1,0 +1,351 @@
+"""Numbers, tables and plots of the benchmark's own result file: nothing on the site is copied from it by hand.
+
+    {bench}`date`                               what the file says of the run; also: python, processor, cores, peers
+    {bench}`missed`                             how many aims are missed; also: met, aims
+    {bench}`ratio cpu websocket micropie floor` one cost in another's
+    {bench}`value instructions form falcon`     one cost
+    ```{bench-plot} instructions hello json     bars for each framework; uvicorn, granian, memory, imports, routes too
+    ```{bench-tables}                           every table of the run
+    ```{bench-aims} missed                      the aims that are missed, each with its reason; or met
+    ```{bench-behind}                           where another framework costs less
+    ```{bench-versions}                         what was compared
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+import statistics
+from collections.abc import Callable, Iterator
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.util.typing import ExtensionMetadata
+
+from benchmarks import tables
+from benchmarks.aims import Aim, Results, all_aims
+from benchmarks.peers import PEERS
+from benchmarks.servers import PLAIN
+from benchmarks.workloads import WORKLOADS
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = ROOT / "benchmarks" / "results" / "results.json"
+TITLES = {name: workload.title for name, workload in WORKLOADS.items()}
+PLAIN_KEY = "plain"  # how a page names uvicorn as pip installs it
+
+# Why an aim can be missed: the first pattern that fits the aim's title counts. It is shown only where one is missed.
+REASONS = {
+    r"instructions, form, .*first": """
+        Falcon parses urlencoded forms in a compiled extension. MicroPie's parser is Python, with the standard library's
+        `unquote_to_bytes` where something is encoded.""",
+    r"instructions, form": """
+        The hand-written app of the floor takes the two fields that it knows; MicroPie parses any form, counts its
+        fields, keeps repeated ones, and binds by name.""",
+    r"instructions, .*first": """
+        The framework that is ahead does less for this request: what each does is compared below.""",
+    r"instructions": """
+        Routing, the context variable, the binder and the response writer are what a request costs here and not on the
+        floor.""",
+    r"upload per MiB": """
+        Each piece of a body goes through the body reader, the multipart parser and the file's queue: three awaits a
+        piece, where the floor feeds its parser in one loop. The parser is the same.""",
+    r"stream to|chunk": """
+        For each chunk the generator is resumed, its type looked at, and the client's leaving checked; the floor sends
+        one constant in a loop.""",
+    r"WebSocket message": """
+        Each message is a call of `receive_text` and one of `send_text`, with the checks that the socket is open.""",
+    r"session": """
+        The session is loaded, copied, compared and saved by two awaited calls of the backend.""",
+    r"uvicorn.*(to the floor|CPU)": """
+        With uvloop and httptools the server itself costs little, so that what a framework adds weighs more in the
+        whole; without them the same microseconds are a smaller share.""",
+    r"memory": "An open connection keeps its Request, its context, and the helper task that listens for the client's leaving.",
+    r"import": "The standard library's asyncio, inspect and urllib are most of it.",
+}
+
+
+# --- The file ----------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=2)
+def _read(path: Path, changed: int) -> Results:
+    results: Results = json.loads(path.read_text(encoding="utf-8"))
+    return results
+
+
+def results() -> Results:
+    """Return what the last kept run has measured."""
+    return _read(FILE, FILE.stat().st_mtime_ns)
+
+
+def cells(found: Results, way: str) -> tables.Cells:
+    """Return what was measured in one way: by workload (or number of routes) and framework, in the unit that is shown."""
+    if way == "instructions":
+        return {k: {n: v / 1e3 for n, v in per.items()} for k, per in found["instructions"].items()}
+    if way in ("cpu", "routes"):
+        return tables.medians(found[way], 1e6)
+    if way == "memory":
+        return {k: {n: v / 1024 for n, v in per.items()} for k, per in found["memory"].items()}
+    if way == "imports":
+        return {"import": {n: v * 1e3 for n, v in found["imports"].items() if n != "floor"}} if found["imports"] else {}
+    server = PLAIN if way == PLAIN_KEY else way
+    return tables.server_cells(found["servers"].get(server, {}), "requests_per_second", 1)
+
+
+UNITS = {
+    "instructions": "thousand instructions a request",
+    "cpu": "µs of CPU",
+    "routes": "µs of CPU a request",
+    "memory": "KiB for each idle connection",
+    "imports": "ms of CPU",
+    "uvicorn": "requests per second, uvicorn",
+    PLAIN_KEY: "requests per second, uvicorn without extras",
+    "granian": "requests per second, Granian",
+}
+MORE_IS_BETTER = {"uvicorn", PLAIN_KEY, "granian"}
+OTHER_TITLES = {"websocket": "Idle WebSocket", "events": "Idle event stream", "import": "Import"}
+
+
+def number(value: float) -> str:
+    """Write a measured number with as many digits as mean something."""
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+# --- Plots -------------------------------------------------------------------------------------
+
+WIDTH, LABEL, BAR, ROW, TOP = 340, 108, 178, 21, 38
+
+
+def bars(title: str, unit: str, values: dict[str, float], *, more_is_better: bool) -> str:
+    """Return a bar for each framework as SVG, the best on top."""
+    names = sorted(values, key=lambda name: values[name], reverse=more_is_better)
+    most = max(values.values())
+    height = TOP + ROW * len(names)
+    best = "more is better" if more_is_better else "less is better"
+    shown = "; ".join(f"{PEERS[name]} {number(values[name])}" for name in names)
+    label = escape(f"{title}, {unit}: {shown}", quote=True)
+    parts = [f'<svg class="plot" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">']
+    parts.append(f'<text class="plot-title" x="0" y="13">{escape(title)}</text>')
+    parts.append(f'<text class="plot-note" x="0" y="29">{escape(unit)}, {best}</text>')
+    for place, name in enumerate(names):
+        y, width = TOP + place * ROW, max(values[name] / most * BAR, 1)
+        parts.append(
+            f'<g class="{name}"><text x="{LABEL - 8}" y="{y + 14}" text-anchor="end">{escape(short(name))}</text>'
+            f'<rect x="{LABEL}" y="{y + 3}" width="{width:.1f}" height="{ROW - 6}" rx="2"/>'
+            f'<text x="{LABEL + width + 5:.1f}" y="{y + 14}">{number(values[name])}</text></g>'
+        )
+    return "".join(parts) + "</svg>"
+
+
+def short(name: str) -> str:
+    """Return a framework's name as it fits beside a bar."""
+    return "hand-written" if name == "floor" else PEERS[name]
+
+
+def lines(per_count: tables.Cells) -> str:
+    """Return the cost over the number of routes as SVG, a line for each framework, both axes logarithmic."""
+    counts = sorted(map(int, per_count))
+    every = [value for values in per_count.values() for value in values.values()]
+    low, high = math.log(min(every)), math.log(max(every))
+    height, left, right, bottom = 300, 34, 240, 268
+
+    def x(count: int) -> float:
+        return left + math.log(count) / math.log(counts[-1]) * (right - left)
+
+    def y(value: float) -> float:
+        return bottom - (math.log(value) - low) / ((high - low) or 1) * (bottom - 50)
+
+    ends = {name: values for name in PEERS if (values := _points(per_count, counts, name))}
+    label = "; ".join(f"{PEERS[name]} {number(points[0][1])} to {number(points[-1][1])}" for name, points in ends.items())
+    parts = [
+        f'<svg class="plot" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="Cost over the number of routes, '
+        f'µs: {escape(label, quote=True)}"><text class="plot-title" x="0" y="13">Cost of the middle one of many routes</text>'
+        '<text class="plot-note" x="0" y="29">µs of CPU a request, less is better; both axes logarithmic</text>'
+        f'<path class="axis" d="M{left} {bottom + 4}H{right}"/>'
+    ]
+    for count in counts:
+        parts.append(f'<text class="plot-note" x="{x(count):.1f}" y="{bottom + 20}" text-anchor="middle">{count:,}</text>')
+    last = height + 20.0
+    for name, points in sorted(ends.items(), key=lambda item: item[1][-1][1]):
+        place = " ".join(f"{x(count):.1f},{y(value):.1f}" for count, value in points)
+        last = min(y(points[-1][1]) + 4, last - 14)
+        parts.append(
+            f'<g class="{name}"><polyline points="{place}"/>'
+            f'<text x="{right + 8}" y="{last:.1f}">{escape(short(name))} {number(points[-1][1])}</text></g>'
+        )
+    return "".join(parts) + f'<text class="plot-note" x="0" y="{bottom + 20}">routes</text></svg>'
+
+
+def _points(per_count: tables.Cells, counts: list[int], name: str) -> list[tuple[int, float]]:
+    return [(count, per_count[str(count)][name]) for count in counts if name in per_count[str(count)]]
+
+
+def plot(found: Results, way: str, columns: list[str]) -> str:
+    """Return the plots of some columns (all where none is named), "" where the run has no such numbers."""
+    per = {column: values for column, values in cells(found, way).items() if values}
+    if not per:
+        return ""
+    if way == "routes":
+        return f'<div class="plots">{lines(per)}</div>'
+    titles = OTHER_TITLES if way in ("memory", "imports") else TITLES | {"upload": "Upload, per MiB"}
+    panels = [
+        bars(titles.get(column, column), UNITS[way], per[column], more_is_better=way in MORE_IS_BETTER)
+        for column in columns or per
+        if column in per
+    ]
+    return f'<div class="plots">{"".join(panels)}</div>' if panels else ""
+
+
+# --- Text --------------------------------------------------------------------------------------
+
+
+def reason(aim: Aim) -> str:
+    """Return why such an aim can be missed, "" where nothing is known."""
+    fitting = (text for pattern, text in REASONS.items() if re.search(pattern, aim.title))
+    return " ".join(next(fitting, "").split())
+
+
+def aim_lines(found: Results, *, passed: bool) -> Iterator[str]:
+    """Yield the aims that are met, or missed and why, as a Markdown list."""
+    chosen = [aim for aim in all_aims(found) if aim.passed == passed]
+    for aim in chosen:
+        because = "" if passed else reason(aim)
+        yield f"- {aim.title}: **{aim.value}**, wanted {aim.wanted}.{' ' + because if because else ''}"
+    if not chosen:
+        yield "None."
+
+
+class Behind(NamedTuple):
+    """A column in which another framework is ahead of MicroPie."""
+
+    way: str
+    column: str
+    place: int
+    ahead: list[str]
+
+
+def behind(found: Results) -> list[Behind]:
+    """Return every column in which another framework is ahead, the hand-written app apart."""
+    places = []
+    for way in UNITS:
+        for column, values in cells(found, way).items():
+            ours = values.get("micropie")
+            peers = {name: value for name, value in values.items() if name not in ("floor", "micropie")}
+            if ours is None or not peers:
+                continue
+            sign = -1 if way in MORE_IS_BETTER else 1
+            ahead = sorted((name for name in peers if sign * peers[name] < sign * ours), key=lambda n: sign * peers[n])
+            if ahead:
+                places.append(Behind(way, column, len(ahead) + 1, ahead))
+    return places
+
+
+def behind_lines(found: Results) -> Iterator[str]:
+    """Yield where another framework is ahead, as a Markdown table."""
+    places = behind(found)
+    if not places:
+        yield "In this run, nowhere."
+        return
+    yield from ("| measured | MicroPie | ahead of it |", "|---|--:|---|")
+    for way, column, place, ahead in places:
+        values = cells(found, way)[column]
+        title = f"{int(column):,} routes" if way == "routes" else (OTHER_TITLES | TITLES if way != "cpu" else TITLES)[column]
+        if way in ("memory", "imports"):
+            title = OTHER_TITLES[column]
+        names = ", ".join(f"{PEERS[name]} {number(values[name])}" for name in ahead)
+        yield f"| {title}, {UNITS[way]} | {number(values['micropie'])} (place {place}) | {names} |"
+
+
+def version_lines(found: Results) -> Iterator[str]:
+    """Yield what was compared, as a Markdown list, each with what is missing and noted."""
+    for name, info in found["peers"].items():
+        more = [f"no {TITLES.get(what, what)}: {why}" for what, why in info["missing"].items()]
+        yield f"- {PEERS[name]} {info['version']}{' (' + '; '.join(more) + ')' if more else ''}".rstrip()
+
+
+def table_lines(found: Results) -> Iterator[str]:
+    """Yield every table of the run, each to be opened."""
+    for heading, body in tables.sections(found):
+        yield from (f":::{{dropdown}} {heading}", *body, ":::", "")
+
+
+# --- Roles and directives ----------------------------------------------------------------------
+
+
+def fact(found: Results, words: list[str]) -> str:
+    """Return one number, or one word, of the file."""
+    aims = all_aims(found)
+    facts: dict[str, Callable[[], Any]] = {
+        "date": lambda: found["date"],
+        "python": lambda: found["machine"]["python"],
+        "processor": lambda: found["machine"]["processor"],
+        "cores": lambda: found["machine"]["cores"],
+        "rounds": lambda: found["settings"]["cpu_rounds"],
+        "sessions": lambda: f"{found['settings']['live_sessions']:,}",
+        "peers": lambda: len(found["peers"].keys() - {"floor", "micropie"}),
+        "aims": lambda: len(aims),
+        "missed": lambda: sum(not aim.passed for aim in aims),
+        "met": lambda: sum(aim.passed for aim in aims),
+        "kind": lambda: "a quick run: few rounds, rough times" if found["settings"]["quick"] else "a full run",
+    }
+    if words[0] == "value":
+        way, column, name = words[1:]
+        return number(cells(found, way)[column][name])
+    if words[0] == "ratio":
+        way, column, name, other = words[1:]
+        if way == "cpu":  # rounds that were taken in turns are compared in pairs, as the aims are
+            rounds = found["cpu"][column]
+            return number(statistics.median(a / b for a, b in zip(rounds[name], rounds[other], strict=True)))
+        values = cells(found, way)[column]
+        return number(values[name] / values[other])
+    return str(facts[words[0]]())
+
+
+class BenchRole(SphinxRole):
+    """Says one number of the result file."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return the number; a dash where the run has none."""
+        self.env.note_dependency(str(FILE))
+        try:
+            return [nodes.Text(fact(results(), self.text.split()))], []
+        except (KeyError, ZeroDivisionError):
+            return [nodes.Text("–")], []
+
+
+class BenchDirective(SphinxDirective):
+    """Shows something of the result file."""
+
+    optional_arguments = 20
+
+    def run(self) -> list[nodes.Node]:
+        """Parse the lines as the page's own Markdown, or put the drawing in."""
+        self.env.note_dependency(str(FILE))
+        self.env.note_dependency(__file__)
+        found = results()
+        if self.name == "bench-plot":
+            drawn = plot(found, self.arguments[0], self.arguments[1:])
+            return [nodes.raw("", drawn, format="html")] if drawn else []
+        makers: dict[str, Callable[[], Iterator[str]]] = {
+            "bench-tables": lambda: table_lines(found),
+            "bench-aims": lambda: aim_lines(found, passed=self.arguments[0] == "met"),
+            "bench-behind": lambda: behind_lines(found),
+            "bench-versions": lambda: version_lines(found),
+        }
+        return self.parse_text_to_nodes("\n".join(makers[self.name]()))
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Register the role and the directives."""
+    app.add_role("bench", BenchRole())
+    for name in ("bench-plot", "bench-tables", "bench-aims", "bench-behind", "bench-versions"):
+        app.add_directive(name, BenchDirective)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

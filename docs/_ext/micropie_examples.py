@@ -179,7 +179,6 @@ class ExampleDirective(SphinxDirective):
         lines = [line for name, part in parts.items() if name not in left_out for line in part]
         lines += _download(example, "../" * self.env.docname.count("/"))
         container = nodes.container(classes=["example"])
-        container["data-example"] = example.path
         self.state.nested_parse(StringList(lines, source=f"{example.path}/README.md"), self.content_offset, container)
         return [container]
 

@@ -24,7 +24,7 @@ def test_talk(browsing, picture, visitor, vote):
         page.locator("#state", has_text="counted live").wait_for()
     for page, text in (
         (ada, "Nothing beats a warm apple pie."),
-        (bob, "<script>alert(1)</script>"),
+        (bob, "Rhubarb, <b>always</b>."),
         (ada, "With custard!"),
     ):
         page.locator("[name=text]").fill(text)

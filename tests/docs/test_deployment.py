@@ -360,9 +360,25 @@ def test_caddy_carries_everything(more, tmp_path):
         server = subprocess.Popen(arguments, env=environ, stdout=log, stderr=log, start_new_session=True)
         try:
             wait_for(port, server)
+            wait_for_certificate(port)
             check_caddy(port)
         finally:
             stop(server)
+
+
+def wait_for_certificate(port: int, seconds: float = 20.0) -> None:
+    """Wait until Caddy, which listens before it has made its certificate, can speak TLS."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                context.wrap_socket(connection, server_hostname=SITE).close()
+            return
+        except OSError:
+            assert time.monotonic() < until, "Caddy has no certificate"
+            time.sleep(0.1)
 
 
 def check_caddy(port: int) -> None:

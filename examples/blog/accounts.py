@@ -80,7 +80,7 @@ class Accounts(Site):
         """Show the form, and take it."""
         request = self.request
         back = request.form("next", "") if request.method == "POST" else request.query("next", "")
-        if request.method == "GET":
+        if request.method != "POST":
             first = await self._sign_up_is_open() and not await self._has_users()
             return await self._page("login.html", back=back, first=first)
         name = request.form("name", "").strip().lower()
@@ -112,6 +112,7 @@ class Accounts(Site):
         request = self.request
         if request.method != "POST":
             return await self._page("sign_up.html", name="", full_name="")
+        await self._throttle.begin({f"sign-up {address_of(request)}": self._settings.login_tries})
         name, full_name = request.form("name", ""), request.form("full_name", "")
         try:
             user = await add_user(self._database, self._passwords, name, full_name, request.form("password", ""))

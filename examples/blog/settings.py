@@ -23,7 +23,8 @@ class Settings:
         sign_up: Who may make an account: ``open``: everybody; ``first``: a visitor from this machine, while there is no
             account yet; ``closed``: nobody but the command ``python manage.py add-user``.
         posts_per_page: How many posts a page lists.
-        login_tries: Failed logins from one address in a quarter of an hour; a name stands five times as many.
+        login_tries: Failed logins, and sign-ups, from one address in a quarter of an hour; a name stands five times as
+            many.
         password_memory: KiB of memory that hashing a password takes (argon2id); RFC 9106 recommends the default.
         password_rounds: How often it goes over that memory.
         picture_limit: The most bytes of a picture that is sent.

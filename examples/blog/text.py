@@ -46,7 +46,7 @@ def minutes_to_read(body: str) -> int:
     return max(1, round(len(body.split()) / 220))
 
 
-@functools.lru_cache(256)
+@functools.lru_cache(64)
 def html_of(body: str, base: str) -> str:
     """Return Markdown as HTML; HTML inside it stays text.
 
@@ -87,7 +87,7 @@ def _adapt(token: Token, base: str) -> None:
 def excerpt_of(body: str, longest: int = 240) -> str:
     """Return the first paragraph as plain text, cut between words."""
     text = ""
-    for token in _paragraphs(_markdown.parse(body)):
+    for token in _paragraphs(_markdown.parse(body[:5000])):
         text = "".join(
             " " if child.type in {"softbreak", "hardbreak"} else child.content
             for child in token.children or ()

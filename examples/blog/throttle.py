@@ -16,7 +16,7 @@ WINDOW = 900.0  # seconds
 
 
 class Throttle:
-    """Counts the logins that failed in the last quarter of an hour.
+    """Counts what failed in the last quarter of an hour, and sign-ups.
 
     Args:
         database: Where the attempts are kept.
@@ -52,7 +52,7 @@ class Throttle:
             waits = [first + WINDOW - now for key, count, first in rows if count > keys[key]]
         if waits:
             await self.forget(noted)  # who is refused is not counted: nobody can be locked out for ever
-            text = "Too many logins have failed. Wait a quarter of an hour."
+            text = "That was tried too often. Wait a quarter of an hour."
             raise HTTPError(429, text, {"retry-after": str(math.ceil(max(waits)))})
         return noted
 

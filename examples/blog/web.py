@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import hashlib
+import logging
 import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
+
+from sqlalchemy.exc import SQLAlchemyError
 
 import database
 from database import Database
@@ -18,6 +21,8 @@ from settings import Settings
 from sql_sessions import SQLSessionBackend
 from text import excerpt_of, html_of, minutes_to_read
 from throttle import Throttle
+
+_log = logging.getLogger("uvicorn.error")
 
 SESSION_TIMEOUT = 14 * 86_400.0  # seconds
 CLEAN_UP_EVERY = 3600.0  # seconds
@@ -60,6 +65,7 @@ class Site(App):
         self._assets = {path.name: path.read_bytes() for path in STATIC.iterdir()}
         self._versions = {name: hashlib.sha256(data).hexdigest()[:12] for name, data in self._assets.items()}
         self._cleaner: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     @methods("GET")
     async def static(self, name: str) -> tuple[int, bytes, dict[str, str]]:
@@ -83,19 +89,23 @@ class Site(App):
         self._pictures_folder.mkdir(parents=True, exist_ok=True)
         if self._settings.migrate:
             await asyncio.to_thread(database.migrate, self._database.url)
+        self._closing = asyncio.Event()
         self._cleaner = asyncio.create_task(self._clean_up())
 
     async def _clean_up(self) -> None:
-        while True:
-            await self._backend.delete_expired()
-            await self._throttle.delete_old()
-            await asyncio.sleep(CLEAN_UP_EVERY)
+        while not self._closing.is_set():
+            try:
+                await self._backend.delete_expired()
+                await self._throttle.delete_old()
+            except SQLAlchemyError as error:  # the database is away, and will be back
+                _log.warning("no rows were cleaned up: %s", error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), CLEAN_UP_EVERY)
 
     async def _close(self) -> None:
+        self._closing.set()  # not cancelled: that would break off a statement under way
         if self._cleaner is not None:
-            self._cleaner.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._cleaner
+            await self._cleaner
         await self._database.engine.dispose()
 
     @property
@@ -125,7 +135,7 @@ class Site(App):
         user = await self._user()
         if user is None:
             wanted = [self.request.route_handler or "", *self.request.path_params]
-            back = {"next": "/".join(wanted)} if self.request.method == "GET" else {}
+            back = {"next": "/".join(wanted)} if self.request.method != "POST" else {}
             self._go("login", **back)
         return user
 

@@ -204,6 +204,9 @@ async def test_sign_up_by_setting(start: Start) -> None:
         again = await Visitor(blog, "192.0.2.2").post("/sign_up", **fields(name="alan"))
         assert again.status_code == 422
         assert "That name is taken." in again.text
+    async with start(sign_up="open", login_tries=1) as blog:
+        assert (await Visitor(blog).post("/sign_up", **fields(name="x"))).status_code == 422
+        assert (await Visitor(blog).post("/sign_up", **fields())).status_code == 429
     async with start(sign_up="closed") as blog:
         assert (await Visitor(blog).get("/sign_up")).status_code == 403
 

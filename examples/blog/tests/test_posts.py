@@ -39,6 +39,7 @@ async def save(author: Visitor, address: str, **fields: str) -> Any:
 
 async def test_post_is_written_and_read(ada: Visitor, visitor: Visitor) -> None:
     """By everybody."""
+    assert "Write the first post." in await ada.text("/")
     address = await ada.write("Apple pie", "First *flour*, then apples.", tags="Baking, Autumn things, baking")
 
     assert address == "/post/apple-pie"

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 import web
 from app import Blog
@@ -148,6 +149,15 @@ async def test_headers(visitor: Visitor) -> None:
     assert "max-age" in secure.headers["strict-transport-security"]
 
 
+async def test_head(ada: Visitor, visitor: Visitor) -> None:
+    """Whoever asks for the headers alone gets those of the page."""
+    for path in ("/", "/login", "/write", "/account", "/my_posts", "/pictures", "/feed.xml", "/static/style.css"):
+        for somebody in (ada, visitor):
+            page, head = await somebody.get(path), await somebody.client.head(path)
+            assert (head.status_code, head.content) == (page.status_code, b""), path
+            assert head.headers.get("location") == page.headers.get("location")
+
+
 async def test_static_files(visitor: Visitor) -> None:
     """They are kept for ever by the address that pages have for them."""
     page = await visitor.text("/")
@@ -164,15 +174,26 @@ async def test_health(visitor: Visitor, blog: Blog, monkeypatch: pytest.MonkeyPa
     assert (await visitor.get("/health")).status_code == 500
 
 
-async def test_clean_up_goes_on(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as the app runs, and not longer."""
+async def test_clean_up_goes_on(start: Start, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """As long as the app runs, also when the database has been away, and not longer."""
     monkeypatch.setattr(web, "CLEAN_UP_EVERY", 0.01)
+    failing = [OperationalError("DELETE", {}, Exception("is away"))] * 2
+    cleaned = asyncio.Event()
     async with start() as blog:
-        await blog._backend.save("old", {"a": 1}, -1)
-        await asyncio.sleep(0.1)
+        delete = blog._throttle.delete_old
+
+        async def delete_old() -> None:
+            if failing:
+                raise failing.pop()
+            await delete()
+            cleaned.set()
+
+        monkeypatch.setattr(blog._throttle, "delete_old", delete_old)
+        await asyncio.wait_for(cleaned.wait(), 10)
         task: Any = blog._cleaner
         assert not task.done()
-    assert task.cancelled()
+    assert task.done() and not task.cancelled()
+    assert "no rows were cleaned up" in caplog.text
 
 
 async def test_database_is_made_at_the_start(settings: Settings, start: Start, tmp_path: Path) -> None:

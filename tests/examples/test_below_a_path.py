@@ -142,7 +142,7 @@ def test_short_link(below):
 
 def test_editor_of_the_blog(below):
     page, prefix = below("blog")
-    page.get_by_role("link", name="Log in").click()
+    page.get_by_role("main").get_by_role("link", name="Log in").click()
     page.get_by_role("link", name="Make the first one").click()
     page.get_by_label("What stands under your posts").fill("Ada Lovelace")
     page.get_by_label("Name to log in with").fill("ada")

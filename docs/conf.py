@@ -45,7 +45,7 @@ extensions = [
 exclude_patterns = ["_build", "_ext", "_inventories", "_static", "_templates"]
 templates_path = ["_templates"]
 nitpicky = True
-smartquotes = False  # quotes and dashes stay as they are typed
+smartquotes_action = "D"  # dashes alone: quotes stay as they are typed
 highlight_language = "none"
 default_role = "py:obj"  # docstrings write names as `name`
 
@@ -109,12 +109,16 @@ html_theme_options = {
         "color-brand-content": "#8f3f71",
         "color-brand-visited": "#6b3f8f",
         "color-code-box": "#f8f5f7",
+        "color-new": "#116329",
+        "color-gone": "#a40e26",
     },
     "dark_css_variables": {
         "color-brand-primary": "#e5a0c6",
         "color-brand-content": "#e5a0c6",
         "color-brand-visited": "#c3a5ea",
         "color-code-box": "#232126",
+        "color-new": "#7ee787",
+        "color-gone": "#ffa198",
     },
 }
 # Each page has a link to edit it where the project says where its source is kept, and to its source where not.

@@ -139,6 +139,8 @@ def options(content: str) -> tuple[dict[str, str], str, int]:
             end += 1
     written = "\n".join(line.removeprefix(":") for line in lines[:end] if line.strip() != "---")
     found = dict(options_to_items(written)[0])
+    while end < len(lines) - 1 and not lines[end].strip():
+        end += 1
     return found, "\n".join(lines[end:]), end
 
 

@@ -71,6 +71,24 @@ def forget_tips(app: Sphinx, env: BuildEnvironment) -> None:
     app._glossary_tips = None  # type: ignore[attr-defined]
 
 
+# --- Differences -------------------------------------------------------------------------------
+
+
+def shorten_differences(app: Sphinx, doctree: nodes.document) -> None:
+    """Leave out the names of the files above a difference: its caption has them, and they are this machine's."""
+    for block in doctree.findall(nodes.literal_block):
+        if block.get("language") == "udiff" and block.astext().startswith("--- "):
+            text = without_names(block.astext())
+            block.rawsource = text
+            block.children = []
+            block += nodes.Text(text)
+
+
+def without_names(difference: str) -> str:
+    """Return a unified difference without its first two lines."""
+    return difference.split("\n", 2)[2] if difference.startswith("--- ") else difference
+
+
 # --- Pages -------------------------------------------------------------------------------------
 
 
@@ -154,6 +172,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_role("source-lines", SourceLinesRole())
     app.add_directive("when", WhenDirective)
     app.add_js_file("site.js", loading_method="defer")
+    app.connect("doctree-read", shorten_differences)
     app.connect("env-updated", forget_tips)
     app.connect("doctree-resolved", add_tips)
     app.connect("html-page-context", mend_page)

@@ -9,6 +9,7 @@ from typing import Any
 
 from blocks import Block, blocks, options
 from micropie_examples import SHOWN, Example
+from micropie_site import without_names
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.directives.code import LiteralInclude, LiteralIncludeReader
@@ -45,6 +46,7 @@ def _included(block: Block, lines: list[str], docs: Path, name: str, config: Con
     if "diff" in known:
         known["diff"] = str(_place(known["diff"], docs, name))
     code, _ = LiteralIncludeReader(str(_place(block.file, docs, name)), known, config).read()
+    code = without_names(code) if "diff" in known else code
     return [f"```{'diff' if 'diff' in known else block.language}", *code.rstrip("\n").split("\n"), "```"]
 
 

@@ -35,13 +35,10 @@
     tip.style.top = `${top + window.scrollY}px`;
   }
 
-  function leave(event) {
+  function leave() {
     // The pointer may go from the term onto its tip, to read or to copy it.
     setTimeout(() => {
-      if (owner === event.currentTarget || owner) {
-        const held = tip && (tip.matches(":hover") || owner.matches(":hover, :focus"));
-        if (!held) hide();
-      }
+      if (tip && !tip.matches(":hover") && !owner.matches(":hover, :focus")) hide();
     }, 120);
   }
 
@@ -61,7 +58,8 @@
 
   function setTabStops() {
     for (const box of document.querySelectorAll(".highlight > pre, .table-wrapper")) {
-      if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
+      const scrolls = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
+      if (scrolls) box.tabIndex = 0;
       else box.removeAttribute("tabindex");
     }
   }
@@ -69,5 +67,6 @@
   prepareTips();
   setTabStops();
   window.addEventListener("resize", setTabStops);
-  document.addEventListener("change", setTabStops); // another tab of a set is open
+  document.addEventListener("change", setTabStops); // another tab of a set is open,
+  document.addEventListener("toggle", setTabStops, true); // or another file
 })();

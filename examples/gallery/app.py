@@ -1,13 +1,13 @@
 """The gallery: every example that can live in one process, mounted here, with its source and its README."""
 
 import asyncio
-import contextlib
+import atexit
 import functools
 import logging
 import os
 import posixpath
+import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +59,11 @@ class Gallery(App):
     Args:
         folder: The folder of the examples.
         data: A folder in which those that keep something may write.
-        temporary: Whether that folder is removed when the server stops, so that the page can say so.
         documentation: The folder of the built documentation.
+        temporary: Whether `data` is removed when the server stops: the first page says so.
     """
 
-    def __init__(self, folder: Path, data: Path, *, temporary: bool, documentation: Path) -> None:
+    def __init__(self, folder: Path, data: Path, documentation: Path, *, temporary: bool = False) -> None:
         super().__init__()
         self._examples = discover(folder)
         self._notes = {**NOT_OPENED, **REMARKS}
@@ -170,19 +170,23 @@ def _highlighted(path: Path, name: str, changed: int) -> str:
     return source_html(name, path.read_text(encoding="utf-8"))
 
 
-def make_app(environment: Mapping[str, str] = os.environ) -> Gallery:
+def make_app(data: str = os.environ.get("GALLERY_DATA", "")) -> Gallery:
     """Return the gallery of the folders beside this one.
 
-    What the examples keep is gone at shutdown, unless GALLERY_DATA names a folder for it.
+    Args:
+        data: Where the examples keep what they are given; without one, in a folder that is removed at shutdown.
     """
-    with contextlib.ExitStack() as stack:
-        kept = environment.get("GALLERY_DATA")
-        data = Path(kept or stack.enter_context(tempfile.TemporaryDirectory(prefix="gallery-"))).resolve()
-        documentation = HERE.parent.parent / "docs" / "_build" / "html"
-        app = Gallery(HERE.parent, data, temporary=not kept, documentation=documentation)
-        # The parent's shutdown handlers run after those of the apps that are mounted.
-        app.shutdown_handlers.append(stack.pop_all().close)
-        return app
+    documentation = HERE.parent.parent / "docs" / "_build" / "html"
+    if data:
+        return Gallery(HERE.parent, Path(data).resolve(), documentation)
+    folder = Path(tempfile.mkdtemp(prefix="gallery-")).resolve()
+    remove = functools.partial(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(
+        remove
+    )  # where no server runs the handlers: `python -m micropie routes` does no more than import this
+    app = Gallery(HERE.parent, folder, documentation, temporary=True)
+    app.shutdown_handlers.append(remove)  # the parent's run after those of the apps that are mounted
+    return app
 
 
 app = make_app()

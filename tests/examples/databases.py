@@ -42,6 +42,7 @@ def postgresql() -> Iterator[dict[str, str]]:
         options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
         command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), *options]
         with _serving(command, port, folder, **user):
+            _wait_until_ready([programs / "pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(port)])
             yield {"POSTGRESQL_URL": f"postgresql+asyncpg://tests@127.0.0.1:{port}/postgres"}
 
 
@@ -79,3 +80,12 @@ def _wait(server: subprocess.Popen[bytes], port: int, log: Path, seconds: float 
             return
         time.sleep(0.03)
     raise RuntimeError(f"{server.args!r} does not answer:\n{log.read_text(errors='replace')}")
+
+
+def _wait_until_ready(command: list[Any], seconds: float = 30.0) -> None:
+    """Wait for a server that takes connections before it can serve them."""
+    until = time.monotonic() + seconds
+    while subprocess.run(command, check=False, timeout=30).returncode:
+        if time.monotonic() > until:
+            raise RuntimeError(f"{command!r} says that it is not ready")
+        time.sleep(0.05)

@@ -151,7 +151,7 @@ PICTURES = {
         "Handshake, session, middlewares, accept, messages, and one close at the end, whatever has happened.",
         (
             _row(Step("ASGI server", "a client asks for a WebSocket", kind="outside")),
-            _row(Step("App._asgi_app_websocket", "makes a WebSocketRequest and a WebSocket")),
+            _row(Step("App._asgi_app_websocket", "makes a WebSocketRequest, and a WebSocket")),
             _row(Step("App.__load_socket_session", "compares the Origin, then loads the session", "a foreign page: no session")),
             _row(Step("WebSocketMiddleware.before_websocket", "one after the other", "refused: 1008")),
             _row(Step("App.__conversation", "binds the arguments as for HTTP", "no such handler: 1008")),
@@ -191,6 +191,8 @@ class Box:
 
     def __post_init__(self) -> None:
         self.lines = textwrap.wrap(self.step.text, int((self.width - 2 * PAD) / 5.6))
+        if self.step.loops:
+            self.lines.append("")
 
     @property
     def height(self) -> float:
@@ -206,7 +208,9 @@ class Box:
         """Yield the box, its name (which leads to the source) and its text."""
         step, y = self.step, self.y + PAD + 8
         size = min(12.0, (self.width - 2 * PAD) / (0.605 * len(step.name)))
-        name = f'<text class="name" x="{self.x + PAD}" y="{y}" font-size="{size:.3g}">{escape(step.name)}</text>'
+        name = (
+            f'<text class="name" x="{self.x + PAD}" y="{y}" style="font-size: {size:.3g}px">{escape(step.name)}</text>'
+        )
         if step.kind == "function":
             name = f'<a href="source.html#{escape(step.name)}">{name}</a>'
         box = f'x="{self.x}" y="{self.y}" width="{self.width}" height="{self.height}" rx="6"'
@@ -215,8 +219,8 @@ class Box:
             y += LINE
             yield f'<text x="{self.x + PAD}" y="{y}">{escape(line)}</text>'
         if step.loops:
-            edge, top = self.x + self.width - 19, self.y + 15
-            yield f'<path class="arrow" d="M{edge} {top}a5 5 0 1 0 5 -5" marker-end="url(#head)"/>'
+            corner = f'x="{self.x + self.width - 6}" y="{self.y + self.height - 6}" text-anchor="end"'
+            yield f'<text class="leaves" {corner}>again and again ↻</text>'
         yield "</g>"
 
 

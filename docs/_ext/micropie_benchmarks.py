@@ -57,8 +57,7 @@ REASONS = {
         Each piece of a body goes through the body reader, the multipart parser and the file's queue: three awaits a
         piece, where the floor feeds its parser in one loop. The parser is the same.""",
     r"upload, throughput": """
-        An upload over a real socket is bound by the copies of the kernel and the server; the two differ by less than the
-        rounds do.""",
+        Over a real socket most of the time goes into copying, in the kernel and in the server; the rounds scatter.""",
     r"stream to|chunk": """
         For each chunk the generator is resumed, its type looked at, and the client's leaving checked; the floor sends
         one constant in a loop.""",
@@ -69,7 +68,8 @@ REASONS = {
     r"uvicorn.*(to the floor|CPU)": """
         With uvloop and httptools the server itself costs little, so that what a framework adds weighs more in the
         whole; without them the same microseconds are a smaller share.""",
-    r"memory": "An open connection keeps its Request, its context, and the helper task that listens for the client's leaving.",
+    r"memory": """
+        An open connection keeps its Request, its context, and the task that listens for the client's leaving.""",
     r"import": "Most of it is the import of asyncio, which every ASGI server needs anyway.",
 }
 
@@ -89,7 +89,7 @@ def results() -> Results:
 
 
 def cells(found: Results, way: str) -> tables.Cells:
-    """Return what was measured in one way: by workload (or number of routes) and framework, in the unit that is shown."""
+    """Return what was measured in one way, by workload (or number of routes) and framework, in the unit shown."""
     if way == "instructions":
         return {k: {n: v / 1e3 for n, v in per.items()} for k, per in found["instructions"].items()}
     if way in ("cpu", "routes"):
@@ -173,7 +173,8 @@ def lines(per_count: tables.Cells) -> str:
     )
     parts = [
         f'<svg class="plot" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="Cost over the number of routes, '
-        f'µs: {escape(label, quote=True)}"><text class="plot-title" x="0" y="13">Cost of the middle one of many routes</text>'
+        f'µs: {escape(label, quote=True)}">'
+        '<text class="plot-title" x="0" y="13">Cost of the middle one of many routes</text>'
         '<text class="plot-note" x="0" y="29">µs of CPU a request, less is better; both axes logarithmic</text>'
         f'<path class="axis" d="M{left} {bottom + 4}H{right}"/>'
     ]

@@ -3,7 +3,8 @@
     ```{picture} request       a request's way; also: upload, websocket
     ```{micropie-source}       the module, highlighted, with an anchor for each definition
 
-A step that is a function of the module leads to its source. A name that the module does not know any more ends the build.
+A step that is a function of the module leads to its source. A name that the module does not know any more ends the
+build.
 """
 
 from __future__ import annotations
@@ -93,10 +94,6 @@ class Picture:
     rows: tuple[tuple[Step, ...], ...]
 
 
-def _row(*steps: Step) -> tuple[Step, ...]:
-    return steps
-
-
 def _size(number: int) -> str:
     return f"{number // 2**20} MiB"
 
@@ -106,67 +103,123 @@ PICTURES = {
         "A request's way through micropie.py",
         "From the server's call to the response: open, load, ask the middlewares, bind, call, answer, write.",
         (
-            _row(Step("ASGI server", "calls app(scope, receive, send)", kind="outside")),
-            _row(Step("App.__call__", "looks at the type of the scope", "WebSocket: see below; lifespan: the hooks run")),
-            _row(Step("App._asgi_app_http", "makes a Request, and sets it as current_request")),
-            _row(Step("App.__open", "finds the handler of the path, looks through the headers once")),
-            _row(Step("App.__load", "loads the session that the cookie names, reads a JSON or urlencoded body", "400, 408, 413")),
-            _row(Step("HttpMiddleware.before_request", "one after the other; may choose another handler", "an answer in its place; a mounted app")),
-            _row(Step("App.__call", "checks that there is a handler, and that it takes this method", "404, 405")),
-            _row(Step("_Binder.bind", "finds a value for each parameter, and converts it", "400, 401, 404")),
-            _row(Step("your handler", "async def runs here, def in a worker thread", "HTTPError; any other exception is a 500", kind="yours")),
-            _row(Step("_response", "makes what it returned one tuple, which nobody changes any more")),
-            _row(Step("HttpMiddleware.after_request", "in the opposite order; may make another response")),
-            _row(Step("App.__finish_session", "saves what was changed, adds the cookie")),
-            _row(Step("App.__deliver", "the only place that writes a response")),
-            _row(
+            (Step("ASGI server", "calls app(scope, receive, send)", kind="outside"),),
+            (Step("App.__call__", "looks at the type of the scope", "WebSocket: see below; lifespan: the hooks run"),),
+            (Step("App._asgi_app_http", "makes a Request, and sets it as current_request"),),
+            (Step("App.__open", "finds the handler of the path, looks through the headers once"),),
+            (
+                Step(
+                    "App.__load",
+                    "loads the session that the cookie names, reads a JSON or urlencoded body",
+                    "400, 408, 413",
+                ),
+            ),
+            (
+                Step(
+                    "HttpMiddleware.before_request",
+                    "one after the other; may choose another handler",
+                    "an answer in its place; a mounted app",
+                ),
+            ),
+            (Step("App.__call", "checks that there is a handler, and that it takes this method", "404, 405"),),
+            (Step("_Binder.bind", "finds a value for each parameter, and converts it", "400, 401, 404"),),
+            (
+                Step(
+                    "your handler",
+                    "async def runs here, def in a worker thread",
+                    "HTTPError; any other exception is a 500",
+                    kind="yours",
+                ),
+            ),
+            (Step("_response", "makes what it returned one tuple, which nobody changes any more"),),
+            (Step("HttpMiddleware.after_request", "in the opposite order; may make another response"),),
+            (Step("App.__finish_session", "saves what was changed, adds the cookie"),),
+            (Step("App.__deliver", "the only place that writes a response"),),
+            (
                 Step("_start_message", "status, headers, and the body at once", label="a whole body"),
                 Step("_Stream.run", "chunk after chunk, in the same task", label="a stream"),
             ),
-            _row(Step("App.__release", "closes temporary files, and streams that nobody sent")),
+            (Step("App.__release", "closes temporary files, and streams that nobody sent"),),
         ),
     ),
     "upload": Picture(
         "The way of an upload",
         "Fields are kept, files go to the handler as they come or to a temporary file, and the client waits meanwhile.",
         (
-            _row(Step("ASGI server", "hands over the body piece by piece, when it is asked", kind="outside")),
-            _row(Step("_BodyReader.chunk", "alone calls receive(); counts, limits, times", "408, 413; the end where the client leaves")),
-            _row(Step("_MultipartForm.run", "takes part after part", "400", loops=True)),
-            _row(
+            (Step("ASGI server", "hands over the body piece by piece, when it is asked", kind="outside"),),
+            (
+                Step(
+                    "_BodyReader.chunk",
+                    "alone calls receive(); counts, limits, times",
+                    "408, 413; the end where the client leaves",
+                ),
+            ),
+            (Step("_MultipartForm.run", "takes part after part", "400", loops=True),),
+            (
                 Step("_MultipartForm._take_field", "up to max_form_field_size", label="a text field"),
                 Step("_Binder.waits_for", "is this all that the handler still waits for?", label="a file"),
             ),
-            _row(
-                Step("_MultipartForm._spool", f"kept; past {_size(micropie._SPOOL_SIZE)} in a temporary file", label="no: to the next part"),
-                Step("_MultipartForm._pull", "the handler starts now; each piece when it asks", label="yes: it streams"),
+            (
+                Step(
+                    "_MultipartForm._spool",
+                    f"kept; past {_size(micropie._SPOOL_SIZE)} in a temporary file",
+                    label="no: to the next part",
+                ),
+                Step(
+                    "_MultipartForm._pull", "the handler starts now; each piece when it asks", label="yes: it streams"
+                ),
             ),
-            _row(Step("your handler", "reads UploadedFile: async for, read, save, and file where it was kept", "it may return early", kind="yours")),
-            _row(Step("_MultipartForm.stop", "gives up what follows a file that nobody has read to its end")),
-            _row(Step("_BodyReader.drain", f"drops the rest, up to {_size(micropie._DRAIN_SIZE)}: some clients look for an answer only then")),
+            (
+                Step(
+                    "your handler",
+                    "reads UploadedFile: async for, read, save, and file where it was kept",
+                    "it may return early",
+                    kind="yours",
+                ),
+            ),
+            (Step("_MultipartForm.stop", "gives up what follows a file that nobody has read to its end"),),
+            (
+                Step(
+                    "_BodyReader.drain",
+                    f"drops the rest, up to {_size(micropie._DRAIN_SIZE)}: some clients look for an answer only then",
+                ),
+            ),
         ),
     ),
     "websocket": Picture(
         "The life of a WebSocket",
         "Handshake, session, middlewares, accept, messages, and one close at the end, whatever has happened.",
         (
-            _row(Step("ASGI server", "a client asks for a WebSocket", kind="outside")),
-            _row(Step("App._asgi_app_websocket", "makes a WebSocketRequest, and a WebSocket")),
-            _row(Step("App.__load_socket_session", "compares the Origin, then loads the session", "a foreign page: no session")),
-            _row(Step("WebSocketMiddleware.before_websocket", "one after the other", "refused: 1008")),
-            _row(Step("App.__conversation", "binds the arguments as for HTTP", "no such handler: 1008")),
-            _row(Step("your ws_ handler", "looks at the path, the session, the subprotocols", "close(): refused", kind="yours")),
-            _row(Step("WebSocket.accept", "completes the handshake, with the cookie of a new session")),
-            _row(
+            (Step("ASGI server", "a client asks for a WebSocket", kind="outside"),),
+            (Step("App._asgi_app_websocket", "makes a WebSocketRequest, and a WebSocket"),),
+            (
+                Step(
+                    "App.__load_socket_session",
+                    "compares the Origin, then loads the session",
+                    "a foreign page: no session",
+                ),
+            ),
+            (Step("WebSocketMiddleware.before_websocket", "one after the other", "refused: 1008"),),
+            (Step("App.__conversation", "binds the arguments as for HTTP", "no such handler: 1008"),),
+            (
+                Step(
+                    "your ws_ handler",
+                    "looks at the path, the session, the subprotocols",
+                    "close(): refused",
+                    kind="yours",
+                ),
+            ),
+            (Step("WebSocket.accept", "completes the handshake, with the cookie of a new session"),),
+            (
                 Step("WebSocket.receive_text", "ConnectionClosed when the client leaves", loops=True),
                 Step("WebSocket.send_text", "waits while the client does not read", loops=True),
             ),
-            _row(Step("WebSocketMiddleware.after_websocket", "in the opposite order")),
-            _row(Step("App.__finish_socket_session", "saves what was changed; too late for a cookie")),
-            _row(Step("WebSocket.close", "1000 when the handler returned, 1011 when it raised")),
+            (Step("WebSocketMiddleware.after_websocket", "in the opposite order"),),
+            (Step("App.__finish_socket_session", "saves what was changed; too late for a cookie"),),
+            (Step("WebSocket.close", "1000 when the handler returned, 1011 when it raised"),),
         ),
     ),
-}  # fmt: skip
+}
 
 
 def check(picture: Picture, names: frozenset[str]) -> None:
@@ -244,7 +297,8 @@ def _arrows(above: list[Box], below: list[Box], bottom: float) -> Iterator[str]:
     for start, end in pairs:
         begin = start.y + start.height
         turn = bottom + 8
-        yield f'<path class="arrow" d="M{start.middle} {begin}V{turn}H{end.middle}V{end.y - 5}" marker-end="url(#head)"/>'
+        way = f"M{start.middle} {begin}V{turn}H{end.middle}V{end.y - 5}"
+        yield f'<path class="arrow" d="{way}" marker-end="url(#head)"/>'
     for end in below:
         if end.step.label:
             yield f'<text class="leaves" x="{end.middle + 7}" y="{end.y - 8}">{escape(end.step.label)}</text>'

@@ -19,6 +19,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
@@ -259,8 +260,8 @@ def _size(count: int) -> str:
 # --- The gallery -------------------------------------------------------------------------------
 
 
-def write_pages(app: Sphinx) -> None:
-    """Write the pages of the gallery from the READMEs, where they have changed."""
+def write_pages(app: Sphinx, config: Config) -> None:
+    """Write the pages of the gallery from the READMEs, where they have changed, before Sphinx looks for pages."""
     folder = Path(app.srcdir) / "examples"
     folder.mkdir(exist_ok=True)
     pages = {f"{example.name}.md": _page(example) for example in all_examples()} | {"index.md": _gallery()}
@@ -358,6 +359,6 @@ def write_archives(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Add the directive and the gallery to Sphinx."""
     app.add_directive("example", ExampleDirective)
-    app.connect("builder-inited", write_pages)
+    app.connect("config-inited", write_pages)
     app.connect("build-finished", write_archives)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

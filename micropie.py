@@ -516,12 +516,12 @@ class _BodyReader:
     """The one owner of ``receive()``: counts, limits and times what the client sends, and listens for its leaving."""
 
     __slots__ = (
-        "_error", "_free", "_peeked", "_pieces", "_receive", "announced", "ended", "expects_continue", "gone", "kept",
-        "length", "limit", "size", "started", "timeout",
+        "_error", "_free", "_peeked", "_receive", "announced", "ended", "expects_continue", "gone", "kept", "length",
+        "limit", "pieces", "size", "started", "timeout",
     )  # fmt: skip
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
-        self._receive = receive
+        self._receive: Any = receive
         self.timeout = timeout  # seconds of waiting for one message
         self.limit: int | None = None  # bytes
         self.length = 0  # what Content-Length says
@@ -530,7 +530,7 @@ class _BodyReader:
         self.size = 0  # bytes received so far
         self.kept: bytes | None = None  # the whole body, once it was read
         self._peeked = b""
-        self._pieces: bytearray | None = None
+        self.pieces: bytearray | None = None
         self._error: HTTPError | None = None
         self._free: asyncio.Event | None = None  # set when nobody else is to receive any more
 
@@ -540,9 +540,9 @@ class _BodyReader:
         if limit is not None and (self.length > limit or self.size > limit):
             raise _error(413)
 
-    async def _message(self) -> bytes:
+    async def message(self) -> bytes:
         """Take one message from the server and return its piece of the body, perhaps empty."""
-        if self.gone or self._receive is None:
+        if self.gone:
             raise ConnectionClosed
         self.started = True
         steps: Any = self._receive().__await__()
@@ -561,12 +561,13 @@ class _BodyReader:
             self.gone = True
             raise ConnectionClosed
         piece: bytes = message.get("body") or b""
-        self.size += len(piece)
+        size = self.size = self.size + len(piece)
         if not message.get("more_body"):
             self.ended = True
             if self._free is not None:
                 self._free.set()
-        if self.limit is not None and self.size > self.limit:
+        limit = self.limit
+        if limit is not None and size > limit:
             raise self._failure(413)
         return piece
 
@@ -580,12 +581,12 @@ class _BodyReader:
             raise self._error
         piece, self._peeked = self._peeked, b""
         if not piece and not self.ended:
-            piece = await self._message()
+            piece = await self.message()
             if not piece and not self.ended:  # a server may send nothing, again and again
                 try:
                     async with asyncio.timeout(self.timeout):
                         while not piece and not self.ended:
-                            piece = await self._message()
+                            piece = await self.message()
                 except TimeoutError:
                     raise self._failure(408) from None
         return piece
@@ -593,14 +594,11 @@ class _BodyReader:
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
         if self.kept is None:
-            if self._pieces is None and self.size and not self._peeked and self._error is None and not self.gone:
-                raise RuntimeError("the body was read already, as a stream or as a multipart form")
-            first = await (self.chunk() if self.started or self.ended else self._message())
-            if self.ended and self._pieces is None:
-                self.kept = first
-                return first
-            pieces = self._pieces = self._pieces or bytearray()  # kept here: who gives up waiting may ask again
-            pieces += first
+            if self.pieces is None:  # kept here: who gives up waiting may ask again
+                if self.size and not self._peeked and self._error is None and not self.gone:
+                    raise RuntimeError("the body was read already, as a stream or as a multipart form")
+                self.pieces = bytearray()
+            pieces = self.pieces
             while piece := await self.chunk():
                 pieces += piece
             self.kept = bytes(pieces)
@@ -628,12 +626,12 @@ class _BodyReader:
         with contextlib.suppress(TimeoutError, HTTPError):
             async with asyncio.timeout(self.timeout):
                 while not self.ended and self.size < last:
-                    await self._message()
+                    await self.message()
 
     async def peek(self) -> None:
         """Take the first message where no body was announced. HTTP/1.1 has none there, so its leaving can be seen."""
         if not self.started and not self.announced and not self.ended:
-            self._peeked = await self._message()
+            self._peeked = await self.message()
             self.started = False  # for all the others
 
     def abandon(self) -> None:
@@ -965,7 +963,7 @@ class _MultipartForm:
 
 # --- Request --------------------------------------------------------------------------------------
 
-_PARSED_TYPES = frozenset({b"application/json", b"application/x-www-form-urlencoded"})
+_PARSED_TYPES = (b"application/x-www-form-urlencoded", b"application/json")
 _WANTED_HEADERS = frozenset({b"content-type", b"cookie", b"content-length", b"transfer-encoding", b"expect"})
 
 
@@ -992,21 +990,27 @@ def _parse_cookies(header: str) -> dict[str, str]:
     return cookies
 
 
+# Quoted-printable (RFC 2045 section 6.7) says =2F for %2F, and C decodes it. Line breaks mean something there alone.
+_SEPARATED: Final = bytes.maketrans(b"+%&=\n\r", b" =\1\2\1\1")
+
+
 def _parse_pairs(data: bytes) -> dict[str, list[str]]:
     """Parse a query string or a urlencoded form; bytes that are no UTF-8 become U+FFFD, blank values count."""
     pairs: dict[str, list[str]] = {}
-    if not data:
-        return pairs
-    _count_fields(data)
-    encoded = b"%" in data or b"+" in data
-    for pair in data.split(b"&"):
+    separators, escapes = data.count(b"&"), data.count(b"%")
+    if separators >= _MAX_FIELDS:
+        raise _error(413)
+    text = data.translate(_SEPARATED)
+    if escapes:
+        text = binascii.a2b_qp(text)
+    # Longer: not all of them were escapes. More marks than separators: the content has such characters, too.
+    if len(text) != len(data) - 2 * escapes or text.count(1) != separators or text.count(2) != data.count(b"="):
+        return _parse_odd_pairs(data)
+    for pair in text.decode("utf-8", "replace").split("\1"):
         if pair:
-            raw_name, _, raw_value = pair.partition(b"=")
-            if encoded:
-                if not raw_name.isalnum():
-                    raw_name = _unquoted(raw_name)
-                raw_value = _unquoted(raw_value)
-            name, value = raw_name.decode("utf-8", "replace"), raw_value.decode("utf-8", "replace")
+            name, _, value = pair.partition("\2")
+            if "\2" in value:
+                value = value.replace("\2", "=")
             if name in pairs:
                 pairs[name].append(value)
             else:
@@ -1014,18 +1018,13 @@ def _parse_pairs(data: bytes) -> dict[str, list[str]]:
     return pairs
 
 
-def _unquoted(raw: bytes) -> bytes:
-    """Undo the encoding of a urlencoded name or value; what is no escape stays as it is."""
-    raw = raw.replace(b"+", b" ")
-    escapes = raw.count(b"%")
-    if not escapes:
-        return raw
-    # Quoted-printable (RFC 2045 section 6.7) says =2F for %2F, and C decodes it: the length tells if all were escapes.
-    if b"=" not in raw and b"\n" not in raw and b"\r" not in raw:
-        text = binascii.a2b_qp(raw.replace(b"%", b"="))
-        if len(text) == len(raw) - 2 * escapes:
-            return text
-    return urllib.parse.unquote_to_bytes(raw)
+def _parse_odd_pairs(data: bytes) -> dict[str, list[str]]:
+    pairs: dict[str, list[str]] = {}
+    for pair in data.replace(b"+", b" ").split(b"&"):
+        if pair:
+            name, _, value = map(urllib.parse.unquote_to_bytes, pair.partition(b"="))
+            pairs.setdefault(name.decode("utf-8", "replace"), []).append(value.decode("utf-8", "replace"))
+    return pairs
 
 
 def _count_fields(data: bytes) -> None:
@@ -1071,8 +1070,8 @@ class Request:
         def __setattr__(self, name: str, value: Any) -> None: ...
 
     __slots__ = (
-        "__dict__", "__weakref__", "_boundary", "_handler", "_reader", "_receive", "_session", "_settings", "method",
-        "path_params", "scope",
+        "__dict__", "__weakref__", "_boundary", "_content_type", "_form", "_handler", "_query", "_reader", "_receive",
+        "_session", "_settings", "method", "path_params", "scope",
     )  # fmt: skip
 
     # What a plain request never needs stays on the class until it is set.
@@ -1080,9 +1079,7 @@ class Request:
     _mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
-    _content_type = b""
-    _query: dict[str, list[str]] | None = None
-    _form: dict[str, list[str]] | None = None
+    _members: dict[str, list[str]] | None = None  # of a JSON object, as text
     _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
     _json: dict[str, Any] | list[Any] | str | float | None = _ABSENT
     _headers: dict[str, str] | None = None
@@ -1096,6 +1093,9 @@ class Request:
         self._reader: _BodyReader | None = None  # made where a body is announced or asked for
         self._boundary: bytes | None = None  # of a multipart body that is still on the wire
         self._session: _Session | None = None
+        self._content_type = b""
+        self._query: dict[str, list[str]] | None = None
+        self._form: dict[str, list[str]] | None = None
         self._receive = _receive
         self._settings = _settings
 
@@ -1124,10 +1124,12 @@ class Request:
     @property
     def body_params(self) -> dict[str, list[str]]:
         """All values of each form field; of a JSON object, its members as text."""
-        if self._form is None:
+        if self._form is not None:
+            return self._form
+        if self._members is None:
             body = self._json
-            self._form = {name: _texts(value) for name, value in body.items()} if isinstance(body, dict) else {}
-        return self._form
+            self._members = {name: _texts(value) for name, value in body.items()} if isinstance(body, dict) else {}
+        return self._members
 
     @property
     def get_json(self) -> Any:
@@ -1994,7 +1996,7 @@ class _Stream:
         self._gone = False  # the client left, and the task was cancelled for it
         self._loop = asyncio.get_running_loop()
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._busy = False  # something is being sent
+        self._busy = False  # something is to be sent, or being sent, that is no ping
         self._send = send
         self._last = 0.0  # when something was sent
         self._timer: asyncio.Handle | None = None
@@ -2061,9 +2063,9 @@ class _Stream:
 
     async def _send_in_turn(self, message: _Message) -> None:
         """Send where there are pings: one message at a time."""
+        self._busy = True  # before the wait: no other ping begins
         if self._pinger is not None and not self._pinger.done():
             await asyncio.wait([self._pinger])
-        self._busy = True
         await self._send(message)
         self._busy, self._last = False, self._loop.time()
 
@@ -2089,16 +2091,14 @@ class _Stream:
         if self._task.cancelling():
             return
         rest = self._last + self._ping - self._loop.time()
-        if rest <= 0 and not self._busy:
+        if rest <= 0 and not self._busy and (self._pinger is None or self._pinger.done()):
             self._pinger = self._loop.create_task(self._pulse())
         self._timer = self._loop.call_later(rest if rest > 0 else self._ping, self._tick)
 
     async def _pulse(self) -> None:
         try:
             if not self._reader.gone:
-                self._busy = True
                 await self._send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
-                self._busy = False
         except Exception:  # nobody is there to get it
             self._leave()
 
@@ -2338,10 +2338,10 @@ class _Parameter:
         name, find_anywhere = self.name, self._find_anywhere
 
         def find(request: Request) -> Any:
-            query = request._query
+            query, form = request._query, request._form
             values = (request.query_params if query is None else query).get(name)
-            if values is None and request._form is not None and request._json is _ABSENT:
-                values = request._form.get(name)
+            if values is None and form is not None:
+                values = form.get(name)
             return find_anywhere(request) if values is None else values[0]
 
         return find
@@ -2854,14 +2854,11 @@ class App:
         if query:
             _count_fields(query)
         wanted = _WANTED_HEADERS
-        found: list[tuple[bytes, bytes]] | None = None
+        found: list[tuple[bytes, bytes]] = []
         for pair in scope.get("headers") or ():
             if pair[0] in wanted:
-                if found is None:
-                    found = [pair]
-                else:
-                    found.append(pair)
-        if found is None:
+                found.append(pair)  # noqa: PERF401 - cheaper than a comprehension where nothing is found
+        if not found:
             return False
         request._note_headers(found)
         return True
@@ -2910,19 +2907,25 @@ class App:
             return
         if kind not in _PARSED_TYPES:
             kind = kind.partition(b";")[0].strip().lower()
-        if kind == b"multipart/form-data":
-            request._boundary = _boundary(request._content_type)
-            return
         is_form = kind == b"application/x-www-form-urlencoded"
         if is_form or kind == b"application/json" or kind.endswith(b"+json"):
-            reader.expect(self.__settings.max_body_size)
-            body = await reader.read()
+            limit = reader.limit = self.__settings.max_body_size
+            if limit is not None and reader.length > limit:
+                raise _error(413)
+            body = await reader.message()
+            if reader.ended:  # most bodies come in one message
+                reader.kept = body
+            else:
+                reader.pieces = bytearray(body)
+                body = await reader.read()
             if not is_form:
                 request._json = _loaded_json(body)
             elif len(body) < _THREAD_PARSE_SIZE:
                 request._form = _parse_pairs(body)
             else:
                 request._form = await _in_thread(_parse_pairs, body)
+        elif kind == b"multipart/form-data":
+            request._boundary = _boundary(request._content_type)
 
     async def __load_session(self, request: Request, session_ids: list[str]) -> None:
         for session_id in session_ids:
@@ -3062,7 +3065,7 @@ class App:
                 return stream
             await _close(stream._chunks)
         if reader is not None:
-            if request._multipart is not None:
+            if request._boundary is not None and request._multipart is not None:
                 await request._multipart.stop()
             if reader.gone:
                 return None

@@ -552,6 +552,38 @@ def test_many_streams_at_once_stay_apart() -> None:
     run(steps())
 
 
+def test_a_ping_that_is_due_when_another_one_ends_does_not_meet_an_event() -> None:
+    sending, most = 0, 0
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal sending, most
+        sending += 1
+        most = max(most, sending)
+        if message.get("body") == b": ping\n\n":
+            await asyncio.sleep(0.01)  # an event waits for its end
+            time.sleep(0.02)  # and the next ping is due by then
+        else:
+            await asyncio.sleep(0)
+        sending -= 1
+
+    async def source() -> AsyncIterator[str]:
+        for _ in range(3):
+            await asyncio.sleep(0.012)
+            yield "x"
+
+    async def steps() -> None:
+        messages = [{"type": "http.request"}]
+
+        async def receive() -> dict[str, Any]:
+            return messages.pop() if messages else await asyncio.get_running_loop().create_future()
+
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+        await events(source, ping=0.005)(scope, receive, send)
+
+    run(steps())
+    assert most == 1
+
+
 def test_an_event_stream_may_be_iterated_by_a_test_or_a_middleware() -> None:
     async def steps() -> None:
         _, body, _ = event_stream(iter(["a", ServerSentEvent("b", event="e")]))

@@ -12,13 +12,13 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote_to_bytes, urlencode
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from micropie import App, FromSession, ServerSentEvent, UploadedFile, WebSocket, event_stream, set_cookie
+from micropie import App, FromSession, Request, ServerSentEvent, UploadedFile, WebSocket, event_stream, set_cookie
 from tests.asgi import BOUNDARY, REMOVED, Part, encode_multipart, get, post, request, run, websocket
 
 MIB = 2**20
@@ -769,3 +769,21 @@ def test_the_application_of_these_tests_works(handler: str) -> None:
     target = f"/{handler}" if not handler.startswith("ws_") else "/nope"
     response = run(get(Root(), target))
     assert response.status not in (404, 500) if target != "/nope" else response.json() == ["nope"]
+
+
+PIECES = st.sampled_from([
+    b"%", b"=", b"&", b"+", b"a", b"4", b"F", b"_", b"\n", b"\r", b"\x01", b"\x02", b"\xc3", b"%41", b"%3D", b"%26",
+    b"%0a", b"%01", b"%02", b"%C3%ab", b"%zz",
+])  # fmt: skip
+
+
+@cases(500)
+@given(st.lists(PIECES, max_size=12).map(b"".join))
+def test_a_query_is_read_as_the_standard_library_reads_its_parts(query: bytes) -> None:
+    expected: dict[str, list[str]] = {}
+    for pair in query.split(b"&"):
+        if pair:
+            parts = pair.replace(b"+", b" ").partition(b"=")[::2]
+            name, value = (unquote_to_bytes(part).decode("utf-8", "replace") for part in parts)
+            expected.setdefault(name, []).append(value)
+    assert Request({"type": "http", "query_string": query}).query_params == expected

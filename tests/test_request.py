@@ -88,6 +88,10 @@ def test_route_handler_names_the_handler(target: str, expected: str) -> None:
         ("%FF=1", {"\ufffd": ["1"]}),
         # What is no percent-encoding stays as it is.
         ("a=100%&b=%zz", {"a": ["100%"], "b": ["%zz"]}),
+        ("a=%zz&&a=%C3%AB+b=", {"a": ["%zz", "\u00eb b="]}),
+        ("a&b=c==&a=%3D&a=%26", {"a": ["", "=", "&"], "b": ["c=="]}),
+        ("a=%01&a=\x02&a=%02", {"a": ["\x01", "\x02", "\x02"]}),
+        ("a=\n%\r&a=%\n&a=%0D%0A", {"a": ["\n%\r", "%\n", "\r\n"]}),
     ],
 )
 def test_query_params(query: str | bytes, expected: dict[str, list[str]]) -> None:

@@ -17,7 +17,9 @@ EXAMPLES = ROOT / "examples"
 ALL_NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/README.md"))
 NAMES = [name for name in ALL_NAMES if name in os.environ.get("EXAMPLES", " ".join(ALL_NAMES)).split()]
 SERVE = "uvicorn app:app --timeout-graceful-shutdown 5"
-NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*", "node_modules", "data", "uploads", "*.db", "*.sqlite3")
+NOT_COPIED = shutil.ignore_patterns(
+    "__pycache__", ".*", "node_modules", "data", "uploads", "*.db", "*.sqlite3", "*.sqlite3-*"
+)
 
 
 @dataclass(frozen=True)

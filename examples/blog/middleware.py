@@ -7,6 +7,8 @@ from typing import Any
 
 from micropie import HttpMiddleware, Request
 
+# As RFC 9110 has them, and Python from 3.13 on.
+PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
@@ -62,7 +64,7 @@ class ErrorPages(HttpMiddleware):
         is_line = isinstance(body, str) and not body.lstrip().startswith("<")
         if status < 400 or not is_line or "text/html" not in request.headers.get("accept", ""):
             return None
-        title = HTTPStatus(status).phrase
+        title = PHRASES.get(status) or HTTPStatus(status).phrase
         detail = DETAILS.get(status) or body.removeprefix(f"{status} ").removeprefix(title).lstrip(": ")
         kept = [(name, value) for name, value in headers if name.lower() != "content-type"]
         page = await self._render(request, status, title, detail)

@@ -23,6 +23,8 @@ from micropie import App, HTTPError, HttpMiddleware, Request, SessionBackend, me
 
 _log = logging.getLogger("uvicorn.error")
 
+# As RFC 9110 has them, and Python from 3.13 on.
+PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 STATIC = Path(__file__).parent / "static"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
@@ -181,7 +183,7 @@ class ErrorPages(HttpMiddleware):
         """Replace the body, and leave the other headers alone: Allow, Retry-After."""
         if status < 400 or not isinstance(body, str) or body.lstrip().startswith("<"):
             return None
-        title = HTTPStatus(status).phrase
+        title = PHRASES.get(status) or HTTPStatus(status).phrase
         detail = self.site._details.get(status) or ("" if body.startswith(str(status)) else body)
         wanted = ",".join(request.headers.get(name, "") for name in ("accept", "content-type"))
         new: Any

@@ -33,11 +33,11 @@ from benchmarks import tables
 from benchmarks.aims import Aim, Results, all_aims
 from benchmarks.peers import PEERS
 from benchmarks.servers import PLAIN
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import MIB, WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "benchmarks" / "results" / "results.json"
-TITLES = {name: workload.title for name, workload in WORKLOADS.items()}
+TITLES = {name: workload.title for name, workload in WORKLOADS.items()} | {"upload": "Upload, per MiB"}
 PLAIN_KEY = "plain"  # how a page names uvicorn as pip installs it
 
 # Why an aim can be missed: the first pattern that fits the aim's title counts. It is shown only where one is missed.
@@ -98,8 +98,20 @@ def cells(found: Results, way: str) -> tables.Cells:
         return {k: {n: v / 1024 for n, v in per.items()} for k, per in found["memory"].items()}
     if way == "imports":
         return {"import": {n: v * 1e3 for n, v in found["imports"].items() if n != "floor"}} if found["imports"] else {}
-    server = PLAIN if way == PLAIN_KEY else way
-    return tables.server_cells(found["servers"].get(server, {}), "requests_per_second", 1)
+    if way.startswith("upload-"):
+        key, scale = UPLOAD_KEYS[way]
+        return tables.server_cells({"upload": found["uploads"]}, key, scale)
+    server, _, what = way.partition("-")
+    measured = found["servers"].get(PLAIN if server == PLAIN_KEY else server, {})
+    key, scale = ("cpu_per_request", 1e6) if what == "cpu" else ("requests_per_second", 1)
+    return tables.server_cells(measured, key, scale)
+
+
+UPLOAD_KEYS = {
+    "upload-rate": ("mib_per_second", 1),
+    "upload-cpu": ("cpu_per_mib", 1e6),
+    "upload-memory": ("memory", 1 / MIB),
+}
 
 
 UNITS = {
@@ -111,8 +123,14 @@ UNITS = {
     "uvicorn": "requests per second, uvicorn",
     PLAIN_KEY: "requests per second, uvicorn without extras",
     "granian": "requests per second, Granian",
+    "uvicorn-cpu": "µs of server CPU a request, uvicorn",
+    f"{PLAIN_KEY}-cpu": "µs of server CPU a request, uvicorn without extras",
+    "granian-cpu": "µs of server CPU a request, Granian",
+    "upload-rate": "MiB per second, uvicorn",
+    "upload-cpu": "µs of server CPU per MiB, uvicorn",
+    "upload-memory": "MiB of growth in memory, uvicorn",
 }
-MORE_IS_BETTER = {"uvicorn", PLAIN_KEY, "granian"}
+MORE_IS_BETTER = {"uvicorn", PLAIN_KEY, "granian", "upload-rate"}
 OTHER_TITLES = {"websocket": "Idle WebSocket", "events": "Idle event stream", "import": "Import"}
 
 
@@ -123,21 +141,30 @@ def number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
+def title(way: str, column: str) -> str:
+    """Return what a column is called."""
+    if way in ("memory", "imports"):
+        return OTHER_TITLES[column]
+    if way == "routes":
+        return f"{int(column):,} routes"
+    return "Upload" if way.startswith("upload-") else TITLES[column]
+
+
 # --- Plots -------------------------------------------------------------------------------------
 
 WIDTH, LABEL, BAR, ROW, TOP = 340, 108, 178, 21, 38
 
 
-def bars(title: str, unit: str, values: dict[str, float], *, more_is_better: bool) -> str:
+def bars(heading: str, unit: str, values: dict[str, float], *, more_is_better: bool) -> str:
     """Return a bar for each framework as SVG, the best on top."""
     names = sorted(values, key=lambda name: values[name], reverse=more_is_better)
-    most = max(values.values())
+    most = max(values.values()) or 1
     height = TOP + ROW * len(names)
     best = "more is better" if more_is_better else "less is better"
     shown = "; ".join(f"{PEERS[name]} {number(values[name])}" for name in names)
-    label = escape(f"{title}, {unit}: {shown}", quote=True)
+    label = escape(f"{heading}, {unit}: {shown}", quote=True)
     parts = [f'<svg class="plot" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">']
-    parts.append(f'<text class="plot-title" x="0" y="13">{escape(title)}</text>')
+    parts.append(f'<text class="plot-title" x="0" y="13">{escape(heading)}</text>')
     parts.append(f'<text class="plot-note" x="0" y="29">{escape(unit)}, {best}</text>')
     for place, name in enumerate(names):
         y, width = TOP + place * ROW, max(values[name] / most * BAR, 1)
@@ -204,9 +231,8 @@ def plot(found: Results, way: str, columns: list[str]) -> str:
         return ""
     if way == "routes":
         return f'<div class="plots">{lines(per)}</div>'
-    titles = OTHER_TITLES if way in ("memory", "imports") else TITLES | {"upload": "Upload, per MiB"}
     panels = [
-        bars(titles.get(column, column), UNITS[way], per[column], more_is_better=way in MORE_IS_BETTER)
+        bars(title(way, column), UNITS[way], per[column], more_is_better=way in MORE_IS_BETTER)
         for column in columns or per
         if column in per
     ]
@@ -273,15 +299,8 @@ def behind_lines(found: Results) -> Iterator[str]:
     yield from ("| measured | MicroPie | ahead of it |", "|---|--:|---|")
     for way, column, place, ahead in places:
         values = cells(found, way)[column]
-        title = (
-            f"{int(column):,} routes"
-            if way == "routes"
-            else (OTHER_TITLES | TITLES if way != "cpu" else TITLES)[column]
-        )
-        if way in ("memory", "imports"):
-            title = OTHER_TITLES[column]
         names = ", ".join(f"{PEERS[name]} {number(values[name])}" for name in ahead)
-        yield f"| {title}, {UNITS[way]} | {number(values['micropie'])} (place {place}) | {names} |"
+        yield f"| {title(way, column)}, {UNITS[way]} | {number(values['micropie'])} (place {place}) | {names} |"
 
 
 def version_lines(found: Results) -> Iterator[str]:

@@ -5,7 +5,7 @@ import re
 import secrets
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from database import Database
@@ -160,8 +160,9 @@ class Accounts(Site):
     async def _rehash(self, user: User, password: str) -> None:
         """Keep a password by today's settings, now that it is known."""
         password_hash = await self._passwords.hash(password)
+        same = (User.id == user.id, User.password_hash == user.password_hash)  # not changed meanwhile
         async with self._database.session.begin() as db:
-            (await db.merge(user)).password_hash = password_hash
+            await db.execute(update(User).where(*same).values(password_hash=password_hash))
 
     async def _has_users(self) -> bool:
         async with self._database.session() as db:
@@ -174,8 +175,15 @@ class Accounts(Site):
         return setting == "open"
 
     def _is_local(self) -> bool:
-        try:
-            address = ipaddress.ip_address(address_of(self.request))
-        except ValueError:
-            return False
-        return address.is_loopback and not any(name in self.request.headers for name in FORWARDED)
+        client, headers = (self.request.scope.get("client") or ("",))[0], self.request.headers
+        # The host too: the name in a page's address is what its scripts may read, and anybody's name can lead here.
+        host = re.sub(r":\d+$", "", headers.get("host", "")).strip("[]")
+        by_name = host == "localhost" or _is_loopback(host)
+        return by_name and _is_loopback(client) and not any(name in headers for name in FORWARDED)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

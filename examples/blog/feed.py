@@ -1,7 +1,9 @@
 """For machines: the Atom feed (RFC 4287), the sitemap, and what robots may read."""
 
+import asyncio
 import hashlib
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,6 +42,9 @@ class Feeds(Site):
         """Send the newest posts whole."""
         async with self._database.session() as db:
             posts = list(await db.scalars(published().limit(ENTRIES)))
+        return await asyncio.to_thread(self._feed, posts)  # long posts take seconds
+
+    def _feed(self, posts: list[Post]) -> Any:
         feed = ET.Element("feed", {"xmlns": ATOM, "xml:lang": "en"})
         address = self._absolute("feed.xml")
         child(feed, "id", address)
@@ -60,6 +65,9 @@ class Feeds(Site):
         query = select(Post.slug, Post.updated).where(Post.draft.is_(False)).order_by(Post.id.desc()).limit(URLS - 1)
         async with self._database.session() as db:
             posts = (await db.execute(query)).all()
+        return await asyncio.to_thread(self._sitemap, posts)
+
+    def _sitemap(self, posts: Sequence[Any]) -> Any:
         sitemap = ET.Element("urlset", {"xmlns": SITEMAP})
         child(child(sitemap, "url"), "loc", self._absolute(""))
         for slug, updated in posts:

@@ -91,6 +91,8 @@ class Post(Base):
     updated: Mapped[datetime] = mapped_column(default=now)
     published: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
+    # Of two who save at the same moment one gets a StaleDataError, on SQLite too, which locks no row that is read.
+    __mapper_args__ = {"version_id_col": version, "version_id_generator": False}
 
     author: Mapped[User] = relationship(lazy="joined", innerjoin=True)
     tag_rows: Mapped[list["PostTag"]] = relationship(

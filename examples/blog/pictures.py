@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageCms
 from sqlalchemy import func, select
 
 from micropie import HTTPError, UploadedFile, methods
@@ -21,7 +21,16 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF")  # Pillow reads many more, and each is 
 MOST_PIXELS = 40_000_000  # 160 MB while it is worked on: larger ones are bombs, or posters
 LONGEST_SIDE = 1600
 AT_ONCE = 2
-DAMAGED = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+# What to do with a picture by its Exif orientation.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class PictureError(Exception):
@@ -41,14 +50,29 @@ def remade(data: bytes) -> tuple[bytes, int, int]:
             if image.width * image.height > MOST_PIXELS:
                 raise PictureError(f"A picture has at most {MOST_PIXELS // 1_000_000} million pixels.")
             image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-            profile = image.info.get("icc_profile") if image.mode in {"RGB", "RGBA"} else None
-            upright = ImageOps.exif_transpose(image)
-            plain = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-    except DAMAGED as error:
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            plain = _in_srgb(image).convert("RGBA" if image.has_transparency_data else "RGB")
+    except PictureError:
+        raise
+    except Exception as error:  # whatever Pillow stumbles over in a broken file
         raise PictureError("That is no picture that can be read: send JPEG, PNG, WebP or GIF.") from error
+    if orientation in TURNS:
+        plain = plain.transpose(TURNS[orientation])
     new = io.BytesIO()
-    plain.save(new, "WEBP", quality=82, icc_profile=profile or b"", exif=b"", xmp=b"")
+    plain.save(new, "WEBP", quality=82, icc_profile=b"", exif=b"", xmp=b"")
     return new.getvalue(), plain.width, plain.height
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Return a picture with its colours as the web has them: its own profile can hold anything, so it is not kept."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in {"RGB", "RGBA"}:
+        return image
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB")) or image
+    except (OSError, ImageCms.PyCMSError):  # browsers leave a broken profile alone too
+        return image
 
 
 def store(folder: Path, data: bytes) -> tuple[str, int]:
@@ -111,7 +135,7 @@ class Pictures(Site):
         """Delete a picture; where a post shows it, its description stays."""
         user = await self._author()
         async with self._database.session.begin() as db:
-            found = await db.get(Picture, picture_id) if picture_id < 2**31 else None
+            found = await db.get(Picture, picture_id) if 0 < picture_id < 2**31 else None
             if found is None or found.owner_id != user.id:
                 raise HTTPError(404)
             await db.delete(found)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Select, and_, delete, func, or_, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, NoResultFound
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.exc import StaleDataError
 
 from micropie import HTTPError, Request, methods
 from models import TITLE_LENGTH, Post, PostTag, User, now
@@ -208,7 +209,7 @@ class Posts(Site):
             HTTPError: 404 there is none, or it is somebody else's.
         """
         async with self._database.session() as db:
-            post = await db.get(Post, post_id) if post_id < 2**31 else None
+            post = await db.get(Post, post_id) if 0 < post_id < 2**31 else None
         if post is None or post.author_id != user.id:
             raise HTTPError(404)
         return post
@@ -221,6 +222,8 @@ class Posts(Site):
                     return await self._store(db, draft, post.id if post else None, user)
             except IntegrityError:  # somebody has taken the slug between our look and our save
                 continue
+            except (StaleDataError, NoResultFound):  # or has saved or deleted the same post
+                return None
         raise HTTPError(503, "Too many posts of that title are being saved. Try again.")
 
     async def _store(self, db: AsyncSession, draft: Draft, post_id: int | None, user: User) -> Post | None:

@@ -1,6 +1,7 @@
 """What people write: cleaned, made into HTML, cut short."""
 
 import functools
+import html
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ PICTURE = re.compile(r"/picture/(?P<name>[0-9a-f]{32}-(?P<width>\d{1,5})x(?P<hei
 
 # What XML cannot hold, and PostgreSQL's text cannot: a feed and a query must not break on it.
 _UNUSABLE = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
+_BASE = "\ufdd0"  # stands for the address of the blog, and is in no text: `clean` takes it out
 _markdown = MarkdownIt("js-default", {"html": False, "linkify": False, "typographer": True})
 
 
@@ -46,7 +48,6 @@ def minutes_to_read(body: str) -> int:
     return max(1, round(len(body.split()) / 220))
 
 
-@functools.lru_cache(64)
 def html_of(body: str, base: str) -> str:
     """Return Markdown as HTML; HTML inside it stays text.
 
@@ -54,30 +55,36 @@ def html_of(body: str, base: str) -> str:
         body: The Markdown.
         base: What to put before the paths of this blog: where it is mounted, or in a feed its whole address.
     """
+    return _rendered(body).replace(_BASE, html.escape(base))
+
+
+@functools.lru_cache(64)
+def _rendered(body: str) -> str:
+    # One for all addresses: else each name that a request gives its host would cost the work again.
     tokens = _markdown.parse(body)
     for token in tokens:
         if token.type in {"heading_open", "heading_close"}:
             token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"  # the title of the post is the h1
         for child in token.children or ():
-            _adapt(child, base)
-    html: str = _markdown.renderer.render(tokens, _markdown.options, {})
+            _adapt(child)
+    text: str = _markdown.renderer.render(tokens, _markdown.options, {})
     # What is wider than a phone scrolls by itself, and can be reached with the keyboard to do so.
-    html = html.replace("<pre><code", '<pre tabindex="0"><code')
-    return html.replace("<table>", '<div class="wide" tabindex="0"><table>').replace("</table>", "</table></div>")
+    text = text.replace("<pre><code", '<pre tabindex="0"><code')
+    return text.replace("<table>", '<div class="wide" tabindex="0"><table>').replace("</table>", "</table></div>")
 
 
-def _adapt(token: Token, base: str) -> None:
+def _adapt(token: Token) -> None:
     if token.type == "link_open":
         target = str(token.attrs["href"])
         if re.match(r"/(?![/\\])", target):
-            token.attrs["href"] = base + target
+            token.attrs["href"] = _BASE + target
         elif not target.startswith("#"):
             token.attrs["rel"] = "nofollow noopener"
     elif token.type == "image":
         picture = PICTURE.fullmatch(str(token.attrs["src"]))
         if picture:
             size = {name: picture[name] for name in ("width", "height")}
-            token.attrs |= {"src": base + picture[0], **size, "loading": "lazy", "decoding": "async"}
+            token.attrs |= {"src": _BASE + picture[0], **size, "loading": "lazy", "decoding": "async"}
         else:  # a picture on another site would tell that site who reads this
             token.type, token.tag, token.nesting = "text", "", 0
             token.content = f"[{token.content}]"
@@ -87,7 +94,7 @@ def _adapt(token: Token, base: str) -> None:
 def excerpt_of(body: str, longest: int = 240) -> str:
     """Return the first paragraph as plain text, cut between words."""
     text = ""
-    for token in _paragraphs(_markdown.parse(body[:5000])):
+    for token in _paragraphs(_markdown.parse(body[:2000])):
         text = "".join(
             " " if child.type in {"softbreak", "hardbreak"} else child.content
             for child in token.children or ()

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
-from sqlalchemy.exc import SQLAlchemyError
-
 import database
 from database import Database
 from micropie import App, HTTPError, Request, methods
@@ -97,7 +95,7 @@ class Site(App):
             try:
                 await self._backend.delete_expired()
                 await self._throttle.delete_old()
-            except SQLAlchemyError as error:  # the database is away, and will be back
+            except Exception as error:  # the database is away (drivers have errors of their own), and will be back
                 _log.warning("no rows were cleaned up: %s", error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), CLEAN_UP_EVERY)

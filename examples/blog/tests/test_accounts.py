@@ -86,6 +86,10 @@ async def test_too_many_failed_logins(start: Start) -> None:
             assert (await Visitor(blog, f"2001:db8:{number}::1").log_in("ada ", "wrong")).status_code < 500
             assert (await Visitor(blog, f"2001:db8:{number}::2").log_in("ada", "wrong")).status_code < 500
         assert (await Visitor(blog, "2001:db8:99::1").log_in()).status_code == 429
+        for at in range(3):  # as a socket for both kinds of addresses shows those of the older kind
+            await Visitor(blog, "::ffff:192.0.2.7").log_in("grace", f"wrong {at}")
+        assert (await Visitor(blog, "::ffff:192.0.2.8").log_in("grace")).status_code == 403
+        assert (await Visitor(blog, "192.0.2.7").log_in("grace")).status_code == 429
 
         async with blog._database.session.begin() as db:
             for attempt in await db.scalars(select(LoginAttempt)):
@@ -192,6 +196,10 @@ async def test_first_account_is_not_for_others(start: Start) -> None:
             assert (await Visitor(blog, address).get("/sign_up")).status_code == 403
         for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
             assert (await Visitor(blog).get("/sign_up", headers={name: "127.0.0.1"})).status_code == 403
+        for host in ("evil.example", "evil.example:80", "192.0.2.1", ""):  # by DNS, a name can be led to this machine
+            assert (await Visitor(blog).get("/sign_up", headers={"host": host})).status_code == 403
+        for host in ("127.0.0.1:8000", "[::1]:8000", "[::1]"):
+            assert (await Visitor(blog, "::1").get("/sign_up", headers={"host": host})).status_code == 200
 
 
 async def test_sign_up_by_setting(start: Start) -> None:

@@ -5,9 +5,10 @@ import re
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from app import Blog
 from models import Picture
@@ -56,7 +57,7 @@ async def test_form_leads_to_the_list(ada: Visitor, grace: Visitor, blog: Blog) 
     page = await ada.text("/pictures")
     match = re.search(r'action="(/delete_picture/\d+)"', page)
     assert match and "without a description" in page
-    for wrong in (match[1], "/delete_picture/999999", "/delete_picture/99999999999"):
+    for wrong in (match[1], "/delete_picture/999999", "/delete_picture/99999999999", f"/delete_picture/-{9**30}"):
         assert (await grace.post(wrong, "/pictures")).status_code == 404
     assert len(kept(blog)) == 1
     assert (await ada.post(match[1], "/pictures")).headers["location"] == "/pictures"
@@ -142,13 +143,37 @@ def test_kinds_of_pictures(kind: str, mode: str) -> None:
         assert image.mode == ("RGBA" if mode == "RGBA" and kind != "JPEG" else "RGB")
 
 
-def test_colours_stay_as_they_were_meant() -> None:
-    """The colour profile comes along; other notes do not."""
-    data, _, _ = remade(picture(icc_profile=b"profile", comment=SECRET))
-
+def colour(data: bytes) -> Any:
+    """Return the colour of a picture that has one."""
     with Image.open(io.BytesIO(data)) as image:
-        assert image.info["icc_profile"] == b"profile"
-    assert SECRET not in data
+        assert "icc_profile" not in image.info
+        return image.getpixel((5, 5))
+
+
+def test_colours_stay_as_they_were_meant() -> None:
+    """By their profile, which is not kept itself: there is room for anything in it."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"....").replace(b"bXYZ", b"rXYZ").replace(b"....", b"bXYZ")
+    plain, turned, broken = (
+        remade(picture(icc_profile=profile, comment=SECRET))[0] for profile in (b"", swapped + SECRET, SECRET)
+    )
+
+    assert SECRET not in plain + turned + broken
+    assert colour(plain) == colour(broken)
+    red, _, blue = colour(turned)
+    assert blue > red
+
+
+def test_notes_that_cannot_be_read() -> None:
+    """Cameras write odd ones, and are no reason to refuse a picture, or to fail."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x011A] = 72.0  # a fraction; as a text below, nobody could write it again
+    sent = picture((60, 40), exif=exif)
+    at = sent.index(b"\x01\x1a\x00\x05") + 3
+    _, *size = remade(sent[:at] + b"\x02" + sent[at + 1 :])
+
+    assert size == [40, 60]
 
 
 def test_limit_of_pixels() -> None:

@@ -1,5 +1,6 @@
 """Writing and reading."""
 
+import asyncio
 import itertools
 import re
 from datetime import UTC, datetime, timedelta
@@ -75,7 +76,8 @@ async def test_only_the_author_changes_a_post(ada: Visitor, grace: Visitor, visi
     edit = await edit_address(ada, await ada.write("Mine"))
     delete = edit.replace("edit", "delete")
 
-    assert (await grace.get(edit)).status_code == 404
+    for wrong in (edit, f"/edit/-{9**30}"):
+        assert (await grace.get(wrong)).status_code == 404
     for action in (edit, delete):
         assert (await grace.post(action, "/write", title="Yours", body="x", version="1")).status_code == 404
         assert (await visitor.post(action, "/login", title="Yours")).headers["location"] == "/login"
@@ -134,6 +136,20 @@ async def test_change_from_elsewhere_is_not_overwritten(ada: Visitor) -> None:
     saved = await ada.post(edit, title="Shared", body="From the desk.", action="publish", version=again[1])
     assert saved.status_code == 303
     assert "From the desk." in await ada.text("/post/shared")
+
+
+async def test_of_two_at_the_same_moment_one_is_told(ada: Visitor) -> None:
+    """Not only of two that come one after the other; and a post that is gone meanwhile is not found."""
+    edit = await edit_address(ada, await ada.write("Shared"))
+    opened, token = await version(ada, edit), await ada.token(edit)
+    sent = {"csrf_token": token, "title": "Shared", "action": "publish", "version": opened}
+    answers = await asyncio.gather(*(ada.client.post(edit, data={**sent, "body": f"No. {at}"}) for at in range(4)))
+
+    assert sorted(answer.status_code for answer in answers) == [303, 409, 409, 409]
+    delete = edit.replace("edit", "delete")
+    sent["version"] = await version(ada, edit)
+    both = await asyncio.gather(ada.client.post(delete, data=sent), ada.client.post(edit, data={**sent, "body": "x"}))
+    assert both[0].status_code == 303 and both[1].status_code in {303, 404}
 
 
 WRONG = (

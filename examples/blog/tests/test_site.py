@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +14,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy.exc import OperationalError
 
+import feed
+import text
 import web
 from app import Blog
 from settings import Settings
@@ -75,6 +78,23 @@ async def test_feed_is_valid(ada: Visitor, visitor: Visitor) -> None:
     sent = {"title": "Changed", "body": "x", "action": "publish", "version": "1"}
     assert (await ada.post(edit[1], **sent)).status_code == 303
     assert identity in await visitor.text("/feed.xml")
+
+
+async def test_feed_lets_others_pass(ada: Visitor, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long posts take long to render, so a thread does it; and once, whatever a request calls its host."""
+    await ada.write("Long", "Some *text*.")
+    threads = []
+    for module in (feed, text):
+        monkeypatch.setattr(module, "html_of", lambda *given: threads.append(threading.current_thread()) or "")
+    await visitor.text("/feed.xml")
+    assert threads and threading.main_thread() not in threads
+    monkeypatch.undo()
+
+    rendered = text._rendered.cache_info().misses
+    for host in ("one.example", "two.example"):
+        sent = await visitor.get("/feed.xml", headers={"host": host})
+        assert f"http://{host}/post/long" in sent.text
+    assert text._rendered.cache_info().misses == rendered + 1
 
 
 async def test_feed_is_not_sent_twice(ada: Visitor, visitor: Visitor) -> None:
@@ -177,7 +197,7 @@ async def test_health(visitor: Visitor, blog: Blog, monkeypatch: pytest.MonkeyPa
 async def test_clean_up_goes_on(start: Start, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     """As long as the app runs, also when the database has been away, and not longer."""
     monkeypatch.setattr(web, "CLEAN_UP_EVERY", 0.01)
-    failing = [OperationalError("DELETE", {}, Exception("is away"))] * 2
+    failing = [OperationalError("DELETE", {}, Exception("is away")), ConnectionRefusedError("as asyncpg says it")]
     cleaned = asyncio.Event()
     async with start() as blog:
         delete = blog._throttle.delete_old

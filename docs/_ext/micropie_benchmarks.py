@@ -33,7 +33,7 @@ from benchmarks import tables
 from benchmarks.aims import Aim, Results, all_aims
 from benchmarks.peers import PEERS
 from benchmarks.servers import PLAIN
-from benchmarks.workloads import MIB, WORKLOADS
+from benchmarks.workloads import WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "benchmarks" / "results" / "results.json"
@@ -110,7 +110,6 @@ def cells(found: Results, way: str) -> tables.Cells:
 UPLOAD_KEYS = {
     "upload-rate": ("mib_per_second", 1),
     "upload-cpu": ("cpu_per_mib", 1e6),
-    "upload-memory": ("memory", 1 / MIB),
 }
 
 
@@ -123,12 +122,11 @@ UNITS = {
     "uvicorn": "requests per second, uvicorn",
     PLAIN_KEY: "requests per second, uvicorn without extras",
     "granian": "requests per second, Granian",
-    "uvicorn-cpu": "µs of server CPU a request, uvicorn",
-    f"{PLAIN_KEY}-cpu": "µs of server CPU a request, uvicorn without extras",
-    "granian-cpu": "µs of server CPU a request, Granian",
+    "uvicorn-cpu": "µs of server CPU, uvicorn",
+    f"{PLAIN_KEY}-cpu": "µs of server CPU, uvicorn without extras",
+    "granian-cpu": "µs of server CPU, Granian",
     "upload-rate": "MiB per second, uvicorn",
     "upload-cpu": "µs of server CPU per MiB, uvicorn",
-    "upload-memory": "MiB of growth in memory, uvicorn",
 }
 MORE_IS_BETTER = {"uvicorn", PLAIN_KEY, "granian", "upload-rate"}
 OTHER_TITLES = {"websocket": "Idle WebSocket", "events": "Idle event stream", "import": "Import"}
@@ -152,7 +150,7 @@ def title(way: str, column: str) -> str:
 
 # --- Plots -------------------------------------------------------------------------------------
 
-WIDTH, LABEL, BAR, ROW, TOP = 340, 108, 178, 21, 38
+WIDTH, LABEL, BAR, ROW, TOP, LINE = 340, 108, 178, 21, 38, 14
 
 
 def bars(heading: str, unit: str, values: dict[str, float], *, more_is_better: bool) -> str:
@@ -209,15 +207,26 @@ def lines(per_count: tables.Cells) -> str:
         parts.append(
             f'<text class="plot-note" x="{x(count):.1f}" y="{bottom + 20}" text-anchor="middle">{count:,}</text>'
         )
-    last = height + 20.0
-    for name, points in sorted(ends.items(), key=lambda item: item[1][-1][1]):
+    labels = apart({name: y(points[-1][1]) + 4 for name, points in ends.items()}, 54)
+    for name, points in ends.items():
         place = " ".join(f"{x(count):.1f},{y(value):.1f}" for count, value in points)
-        last = min(y(points[-1][1]) + 4, last - 14)
         parts.append(
             f'<g class="{name}"><polyline points="{place}"/>'
-            f'<text x="{right + 8}" y="{last:.1f}">{escape(short(name))} {number(points[-1][1])}</text></g>'
+            f'<text x="{right + 8}" y="{labels[name]:.1f}">{escape(short(name))} {number(points[-1][1])}</text></g>'
         )
-    return "".join(parts) + f'<text class="plot-note" x="0" y="{bottom + 20}">routes</text></svg>'
+    return "".join(parts) + f'<text class="plot-note" x="{right + 26}" y="{bottom + 20}">routes</text></svg>'
+
+
+def apart(wanted: dict[str, float], top: float) -> dict[str, float]:
+    """Move labels up where they would overlap, and down again from a limit at the top."""
+    names = sorted(wanted, key=lambda name: -wanted[name])
+    found = dict(wanted)
+    for below, name in zip(names, names[1:], strict=False):
+        found[name] = min(found[name], found[below] - LINE)
+    for name in reversed(names):
+        found[name] = max(found[name], top)
+        top = found[name] + LINE
+    return found
 
 
 def _points(per_count: tables.Cells, counts: list[int], name: str) -> list[tuple[int, float]]:

@@ -49,7 +49,7 @@ REASONS = {
         The hand-written app of the floor takes the two fields that it knows; MicroPie parses any form, counts its
         fields, keeps repeated ones, and binds by name.""",
     r"instructions, .*first": """
-        The framework that is ahead does less for this request: what each does is compared below.""",
+        Another framework takes fewer instructions for this request; the table above names it.""",
     r"instructions": """
         Routing, the context variable, the binder and the response writer are what a request costs here and not on the
         floor.""",
@@ -65,6 +65,8 @@ REASONS = {
         Each message is a call of `receive_text` and one of `send_text`, with the checks that the socket is open.""",
     r"session": """
         The session is loaded, copied, compared and saved by two awaited calls of the backend.""",
+    r"uvicorn without .*(to the floor|CPU)": """
+        The server does all in Python here, and yet what a framework adds to each request shows in the whole.""",
     r"uvicorn.*(to the floor|CPU)": """
         With uvloop and httptools the server itself costs little, so that what a framework adds weighs more in the
         whole; without them the same microseconds are a smaller share.""",

@@ -86,7 +86,7 @@ requirements:  ## Pin requirements/*.txt anew (needs uv)
 	done
 
 clean:  ## Remove the environments, the caches and everything built
-	rm -rf .venv dist build docs/_build htmlcov .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv dist build docs/_build docs/examples htmlcov .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/test-%/.stamp: requirements/test.txt

@@ -1,5 +1,6 @@
 """The pictures that visitors send: files in a folder, under names of ours."""
 
+import asyncio
 import re
 import secrets
 from collections.abc import Iterator
@@ -27,8 +28,13 @@ async def keep(picture: UploadedFile) -> str:
         HTTPError: 413 it is too large; 422 it is no picture.
     """
     number = secrets.token_hex(16)
-    path = folder() / f".{number}"  # nobody can ask for a name like this
+    path = await asyncio.to_thread(folder) / f".{number}"  # nobody can ask for a name like this
     await picture.save(path, limit=MAX_SIZE)
+    return await asyncio.to_thread(checked, path, number)
+
+
+def checked(path: Path, number: str) -> str:
+    """Give a picture its name; delete what is none."""
     kind = kind_of(path)
     if kind is None:
         path.unlink()

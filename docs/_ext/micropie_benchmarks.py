@@ -59,8 +59,8 @@ REASONS = {
     r"upload, throughput": """
         Over a real socket most of the time goes into copying, in the kernel and in the server; the rounds scatter.""",
     r"stream to|chunk": """
-        For each chunk the generator is resumed, its type looked at, and the client's leaving checked; the floor sends
-        one constant in a loop.""",
+        For each chunk the stream loop looks at its type, and at whether the client has left; the floor's loop passes
+        its chunks on unseen.""",
     r"WebSocket message": """
         Each message is a call of `receive_text` and one of `send_text`, with the checks that the socket is open.""",
     r"session": """
@@ -266,12 +266,11 @@ def aim_lines(found: Results, *, passed: bool) -> Iterator[str]:
         if aim.passed == passed:
             chosen.setdefault("" if passed else reason(aim), []).append(aim)
     for because, aims in chosen.items():
-        if because:
-            yield from (because, "")
-        elif not passed:
-            yield from ("Not looked into yet:", "")
-        yield from (f"- {aim.title[0].upper()}{aim.title[1:]}: **{aim.value}** (wanted: {aim.wanted})" for aim in aims)
-        yield ""
+        shown = [f"{aim.title[0].upper()}{aim.title[1:]}: **{aim.value}** (wanted: {aim.wanted})" for aim in aims]
+        if passed:
+            yield from (f"- {line}" for line in shown)
+        else:
+            yield from ("- " + "\\\n  ".join(shown), "", f"  {because or 'Not looked into yet.'}", "")
     if not chosen:
         yield "None."
 

@@ -173,7 +173,6 @@ def test_every_missed_aim_is_listed_with_its_number(found):
     assert [
         aim.title for aim in missed if f"{aim.title[1:]}: **{aim.value}** (wanted: {aim.wanted})" not in listed
     ] == []
-    assert listed.count("- ") >= len(missed)
     assert int(bench.fact(found, ["missed"])) + int(bench.fact(found, ["met"])) == len(all_aims(found))
 
 

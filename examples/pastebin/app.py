@@ -4,7 +4,6 @@ import os
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from highlight import GUESS, LANGUAGES, Highlighter, style_sheet
 from micropie import HTTPError, methods
@@ -36,7 +35,7 @@ def time_left(expires: float | None) -> str:
     seconds = max(0.0, expires - time.time())
     for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
         count = round(seconds / length)
-        if count:
+        if seconds > 0.99 * length:
             return f"in {count} {unit}{'s' if count > 1 else ''}"
     return "in less than a minute"
 
@@ -47,9 +46,9 @@ class Pastebin(Site):
     def __init__(self) -> None:
         engine = make_engine(DATABASE)
         sessions = SQLSessionBackend(engine)
-        # In a form, one byte can take three: %0A.
+        # In a form, one byte can take three, and a line end six: %0D%0A.
         super().__init__(
-            sessions, rate=RATE, public_url=PUBLIC_URL, session_timeout=MONTH, max_body_size=3 * LIMIT + 4096
+            sessions, rate=RATE, public_url=PUBLIC_URL, session_timeout=MONTH, max_body_size=6 * LIMIT + 4096
         )
         self._details[413] = f"A paste can have {LIMIT // 1024} KiB at most."
         self._store = PasteStore(engine)
@@ -145,7 +144,7 @@ class Pastebin(Site):
     def _check_origin(self) -> None:
         """Refuse what a browser sends from another site; programs send no Origin."""
         origin = self.request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != self.request.headers.get("host"):
+        if origin is not None and origin.partition("://")[2] != self.request.headers.get("host"):
             raise HTTPError(403, "This cannot be sent from another site.")
 
     def _problem(self, text: str, language: str, expires: str) -> HTTPError | None:

@@ -6,6 +6,7 @@ process runs meanwhile: in the server's process, that would be the end of the si
 
 import asyncio
 import contextlib
+import faulthandler
 import html
 import json
 import sys
@@ -129,7 +130,7 @@ class Highlighter:
     async def _ask(self, question: bytes) -> Any:
         if self._process is None:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, __file__),
+                *(sys.executable, __file__, str(2 * self.seconds + 1)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=2**27,  # bytes of an answer: markup is many times as long as the text
@@ -152,7 +153,10 @@ class Highlighter:
 def main() -> None:
     """Answer the questions that come in, a line of JSON each, until there are no more."""
     for line in sys.stdin:
+        # Should the server die, nobody else would end a text that takes hours.
+        faulthandler.dump_traceback_later(float(sys.argv[1]), exit=True)
         print(json.dumps(answer(json.loads(line))), flush=True)
+        faulthandler.cancel_dump_traceback_later()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from sql_sessions import create_tables
+
 metadata = MetaData()
 pastes = Table(
     "pastes",
@@ -70,8 +72,7 @@ class PasteStore:
 
     async def create_table(self) -> None:
         """Create the table where it does not exist yet."""
-        async with self.engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
+        await create_tables(self.engine, metadata)
 
     async def add(self, **values: Any) -> str:
         """Keep a paste under a new id, which nobody can guess: 96 random bits."""

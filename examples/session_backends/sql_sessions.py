@@ -20,6 +20,10 @@ sessions = Table(
 )
 
 
+# Of workers that start together, one creates tables and the others wait for it.
+_LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7629)"}
+
+
 def make_engine(url: str) -> AsyncEngine:
     """Return an engine for ``sqlite+aiosqlite:///sessions.db`` or ``postgresql+asyncpg://user@host/database``."""
     engine = create_async_engine(url, pool_pre_ping=True)
@@ -33,6 +37,13 @@ def make_engine(url: str) -> AsyncEngine:
             cursor.close()
 
     return engine
+
+
+async def create_tables(engine: AsyncEngine, tables: MetaData) -> None:
+    """Create the tables that do not exist yet."""
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql(_LOCKS[engine.dialect.name])
+        await connection.run_sync(tables.create_all)
 
 
 def _hashed(session_id: str) -> str:
@@ -53,8 +64,7 @@ class SQLSessionBackend(SessionBackend):
 
     async def create_table(self) -> None:
         """Create the table where it does not exist yet."""
-        async with self.engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
+        await create_tables(self.engine, metadata)
 
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return the data of a live session, ``{}`` where there is none."""

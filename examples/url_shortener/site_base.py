@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import math
 import mimetypes
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -26,6 +27,7 @@ _log = logging.getLogger("uvicorn.error")
 # As RFC 9110 has them, and Python from 3.13 on.
 PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 STATIC = Path(__file__).parent / "static"
+HOST = re.compile(r"([\w.-]{1,253}|\[[\da-fA-F:.]+\])(:\d+)?", re.ASCII)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
@@ -86,6 +88,8 @@ class Site(App):
         if self._public_url is not None:
             return self._public_url.rstrip("/") + "/" + "/".join(quote(item, safe="") for item in segments)
         scheme, host = self.request.scope.get("scheme", "http"), self.request.headers.get("host", "")
+        if not HOST.fullmatch(host):
+            raise HTTPError(400, "The request names a host that cannot be one.")
         return f"{scheme}://{host}{self._url(*segments)}"
 
     def _csrf_token(self) -> str:
@@ -231,4 +235,5 @@ def client_of(request: Request) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         return str(host)
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else host
+    address = getattr(address, "ipv4_mapped", None) or address  # as which a socket for both kinds shows an IPv4 one
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)

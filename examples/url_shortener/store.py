@@ -27,6 +27,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from sql_sessions import create_tables
+
 metadata = MetaData()
 links = Table(
     "links",
@@ -96,8 +98,7 @@ class LinkStore:
 
     async def create_tables(self) -> None:
         """Create the tables where they do not exist yet."""
-        async with self.engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
+        await create_tables(self.engine, metadata)
 
     async def add(self, alias: str, target: str, owner: str, expires: float | None) -> Link:
         """Keep a new link.

@@ -5,6 +5,7 @@ import re
 from urllib.parse import urlsplit, urlunsplit
 
 LONGEST = 2048
+TOO_LONG = f"The URL is too long: it can have {LONGEST} characters, and one that is not ASCII counts as several."
 # Browsers drop some of these and turn a backslash into a slash: what is checked must be what they see.
 ODD = re.compile(r"[\x00-\x20\x7f-\xa0\\\u2028\u2029\ufffd]")
 HOST = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -30,7 +31,7 @@ def checked(url: str, own_hosts: set[str]) -> str:
     if not url:
         raise TargetError("A URL is missing.")
     if len(url) > LONGEST:
-        raise TargetError(f"The URL is too long: it can have {LONGEST} characters.")
+        raise TargetError(TOO_LONG)
     if ODD.search(url):
         raise TargetError("The URL has blanks, control characters or backslashes in it.")
     try:
@@ -49,7 +50,10 @@ def checked(url: str, own_hosts: set[str]) -> str:
         raise TargetError("This link is short already.")
     # A URL that is not ASCII is percent-encoded here, so that what is kept is what is sent as `Location`.
     path, query, fragment = (part.encode().decode("latin-1") for part in (parts.path, parts.query, parts.fragment))
-    return urlunsplit((parts.scheme, netloc, *map(_quoted, (path or "/", query, fragment))))
+    kept = urlunsplit((parts.scheme, netloc, *map(_quoted, (path or "/", query, fragment))))
+    if len(kept) > LONGEST:  # proxies refuse long headers, and this will be one
+        raise TargetError(TOO_LONG)
+    return kept
 
 
 def _quoted(text: str) -> str:

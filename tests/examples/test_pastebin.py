@@ -3,6 +3,8 @@
 import asyncio
 import re
 import sqlite3
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -97,6 +99,13 @@ def test_form_keeps_what_was_wrong(client, csrf_token, problem, values):
     assert values["text"].strip() in answer.text
 
 
+def test_form_takes_the_largest_text_of_any_letters(client, write):
+    lines = ["ж" * 30] * (LIMIT // 62)  # 61 bytes each, and a browser sends 186
+    path = write("\r\n".join(lines))
+
+    assert client.get(raw(path)).text == "\n".join(lines)
+
+
 def test_form_without_its_token_keeps_nothing(client, server):
     before = rows(server, "SELECT count(*) FROM pastes")
 
@@ -131,6 +140,8 @@ def test_larger_ones_are_refused_in_words(client, size):
         (422, {"content": b"x", "params": {"expires": "soon"}}),
         (403, {"content": b"x", "headers": {"origin": "https://evil.example"}}),
         (403, {"content": b"x", "headers": {"origin": "null"}}),
+        (403, {"content": b"x", "headers": {"origin": "http://[half"}}),
+        (400, {"content": b"x", "headers": {"host": "a'b"}}),
     ],
 )
 def test_bodies_that_are_refused(client, status, options):
@@ -298,8 +309,9 @@ def test_key_deletes(client):
 
 def test_expired_paste_is_invisible_at_once(server, client, write):
     path = write("gone soon", title="gone soon", expires="1d")
-    rows(server, "UPDATE pastes SET expires = ? WHERE id = ?", time.time() + 40, path.rpartition("/")[2])
-    assert "Deleted in 1 minute" in client.get(path).text
+    for seconds, left in ((46_860, "13 hours"), (95, "2 minutes"), (65, "1 minute"), (40, "less than a minute")):
+        rows(server, "UPDATE pastes SET expires = ? WHERE id = ?", time.time() + seconds, path.rpartition("/")[2])
+        assert f"Deleted in {left}<" in client.get(path).text
     rows(server, "UPDATE pastes SET expires = ? WHERE id = ?", time.time() + 5, path.rpartition("/")[2])
     assert "Deleted in less than a minute" in client.get(path).text
     rows(server, "UPDATE pastes SET expires = ? WHERE id = ?", time.time() - 1, path.rpartition("/")[2])
@@ -434,6 +446,15 @@ def test_slow_text_is_given_up_and_the_next_is_coloured():
     assert waited == ("text", plain)
 
 
+def test_process_ends_by_itself_when_the_server_is_gone(server):
+    endless = "import time, highlight; highlight.answer = lambda _: time.sleep(60); highlight.main()"
+    command = [sys.executable, "-c", endless, "0.2"]
+    ended = subprocess.run(command, cwd=server.folder, input=b"{}\n", stderr=subprocess.PIPE, timeout=30)
+
+    assert ended.returncode == 1
+    assert b"Timeout" in ended.stderr
+
+
 def test_process_is_ended_when_its_time_is_over(monkeypatch, tmp_path):
     slow = tmp_path / "slow.py"
     slow.write_text("import time\nprint('half an', end='', flush=True)\ntime.sleep(60)\n")
@@ -495,6 +516,7 @@ def test_limiter_gives_back_and_forgets():
     [
         (("203.0.113.9", 1), "203.0.113.9"),
         (("2001:db8:1:2:3::4", 1), "2001:db8:1:2::/64"),
+        (("::ffff:203.0.113.9", 1), "203.0.113.9"),
         (("testclient", 1), "testclient"),
         (None, "unknown"),
     ],

@@ -188,6 +188,7 @@ def test_targets_are_kept_as_browsers_see_them(url, kept):
         "https://SHORT.example.net:8443/abc",
         "http://own.example.net:8000/",
         "https://example.com/" + "x" * 2048,
+        "https://example.com/" + "🥧" * 200,  # 2420 characters when it is sent
     ],
 )
 def test_targets_that_are_refused(url):
@@ -567,3 +568,21 @@ def test_browser_shortens_and_copies(browsing, page):
     assert page.evaluate("navigator.clipboard.readText()") == f"{browsing.url}/from-browser"
     page.get_by_role("button", name="Delete").click()
     page.get_by_text("None yet.").wait_for()
+
+
+def test_host_that_cannot_be_one(client, shorten):
+    alias = shorten().headers["location"].rpartition("/")[2]
+    for host in ("x" * 3000, "a'b", ""):
+        assert client.get(f"/qr/{alias}", headers={"host": host}).status_code == 400
+
+
+def test_workers_that_start_together_make_each_table_once(tmp_path):
+    async def scenario():
+        engines = [sql_sessions.make_engine(f"sqlite+aiosqlite:///{tmp_path}/links.sqlite3") for _ in range(8)]
+        async with engines[0].connect():  # so that nobody else has to make the file
+            pass
+        await asyncio.gather(*(store.LinkStore(engine).create_tables() for engine in engines))
+        for engine in engines:
+            await engine.dispose()
+
+    run(scenario())

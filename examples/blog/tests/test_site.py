@@ -84,8 +84,12 @@ async def test_feed_lets_others_pass(ada: Visitor, visitor: Visitor, monkeypatch
     """Long posts take long to render, so a thread does it; and once, whatever a request calls its host."""
     await ada.write("Long", "Some *text*.")
     threads = []
-    for module in (feed, text):
-        monkeypatch.setattr(module, "html_of", lambda *given: threads.append(threading.current_thread()) or "")
+
+    def render(*given: str) -> str:
+        threads.append(threading.current_thread())
+        return ""
+
+    monkeypatch.setattr(feed, "html_of", render)
     await visitor.text("/feed.xml")
     assert threads and threading.main_thread() not in threads
     monkeypatch.undo()

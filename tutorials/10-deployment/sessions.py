@@ -1,6 +1,7 @@
 """Sessions in SQLite: all workers know them, and a restart ends none."""
 
 import asyncio
+import hashlib
 import json
 import time
 from typing import Any
@@ -11,35 +12,39 @@ from store import database
 NAME = "sessions.db"  # a file of its own, so that sessions are no news to the poll
 
 
+def hidden(session_id: str) -> str:
+    """Return what is kept in place of an id: who reads the database finds none to come in with."""
+    return hashlib.sha256(session_id.encode()).hexdigest()
+
+
 class SQLiteSessions(SessionBackend):
     """Keeps each session until the time that it ends."""
 
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return a session, `{}` where there is none."""
-        return await asyncio.to_thread(self._load, session_id)
+        return await asyncio.to_thread(self._load, hidden(session_id))
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         """Keep a session for `timeout` seconds; an empty one is deleted."""
-        await asyncio.to_thread(self._save, session_id, data, timeout)
+        await asyncio.to_thread(self._save, hidden(session_id), data, timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Keep a session that has not changed for `timeout` seconds more."""
-        await asyncio.to_thread(self._touch, session_id, timeout)
+        await asyncio.to_thread(self._touch, hidden(session_id), timeout)
 
-    def _load(self, session_id: str) -> dict[str, Any]:
+    def _load(self, key: str) -> dict[str, Any]:
         with database(NAME) as db:
-            found = db.execute("SELECT data FROM sessions WHERE id = ? AND ends > ?", (session_id, time.time()))
+            found = db.execute("SELECT data FROM sessions WHERE id = ? AND ends > ?", (key, time.time()))
             row = found.fetchone()
             return json.loads(row[0]) if row else {}
 
-    def _save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+    def _save(self, key: str, data: dict[str, Any], timeout: float) -> None:
         with database(NAME) as db:
-            db.execute("DELETE FROM sessions WHERE id = ? OR ends < ?", (session_id, time.time()))
+            db.execute("DELETE FROM sessions WHERE id = ? OR ends < ?", (key, time.time()))
             if data:
-                db.execute(
-                    "INSERT INTO sessions VALUES (?, ?, ?)", (session_id, json.dumps(data), time.time() + timeout)
-                )
+                db.execute("INSERT INTO sessions VALUES (?, ?, ?)", (key, json.dumps(data), time.time() + timeout))
 
-    def _touch(self, session_id: str, timeout: float) -> None:
+    def _touch(self, key: str, timeout: float) -> None:
         with database(NAME) as db:
-            db.execute("UPDATE sessions SET ends = ? WHERE id = ?", (time.time() + timeout, session_id))
+            now = time.time()
+            db.execute("UPDATE sessions SET ends = ? WHERE id = ? AND ends > ?", (now + timeout, key, now))

@@ -2,7 +2,8 @@
 
 from app import Poll
 from conftest import Visitor
-from sessions import SQLiteSessions
+from sessions import NAME, SQLiteSessions
+from store import database
 
 
 async def test_another_worker_knows_the_session(visitor):
@@ -20,6 +21,15 @@ async def test_a_session_ends(app):
     assert await backend.load("one") == {"name": "Ada"}
     await backend.touch("one", 0)
     assert await backend.load("one") == {}
+    await backend.touch("one", 60)
+    assert await backend.load("one") == {}  # what has ended stays so
+
+
+async def test_no_id_is_kept(app):
+    await SQLiteSessions().save("one", {"name": "Ada"}, 60)
+    with database(NAME) as db:
+        assert db.execute("SELECT count(*) FROM sessions WHERE id = 'one'").fetchone() == (0,)
+        assert db.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
 
 
 async def test_an_empty_session_is_deleted(app):

@@ -100,7 +100,7 @@ def test_form_keeps_what_was_wrong(client, csrf_token, problem, values):
 
 
 def test_form_takes_the_largest_text_of_any_letters(client, write):
-    lines = ["ж" * 30] * (LIMIT // 62)  # 61 bytes each, and a browser sends 186
+    lines = ["ж" * 30] * (LIMIT // 61)  # 61 bytes each, and a browser sends 186
     path = write("\r\n".join(lines))
 
     assert client.get(raw(path)).text == "\n".join(lines)

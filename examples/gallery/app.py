@@ -78,7 +78,7 @@ class Gallery(App):
                 continue
             try:
                 app = load(example.folder, environment=example.settings(data)).app
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 _log.warning("the example %s cannot be opened", name, exc_info=error)
                 self._notes[name] = f"It cannot be opened here: {type(error).__name__}: {error}"
                 continue

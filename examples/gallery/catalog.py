@@ -65,17 +65,17 @@ class Example:
     @cached_property
     def readme(self) -> str:
         """The README, without the comments that only its tests read."""
-        return COMMENTS.sub("", (self.folder / "README.md").read_text(encoding="utf-8"))
+        return COMMENTS.sub("", (self.folder / "README.md").read_text(encoding="utf-8", errors="replace"))
 
     @property
     def title(self) -> str:
-        """The heading of the README."""
-        return self.readme.partition("\n")[0].lstrip("# ")
+        """The heading of the README; without one, the name."""
+        return self.readme.partition("\n")[0].lstrip("# ") or self.name
 
     @property
     def lead(self) -> str:
         """The first paragraph of the README; what only introduces a table or a list is left out."""
-        paragraph = self.readme.split("\n\n")[1].replace("\n", " ")
+        paragraph = self.readme.partition("\n\n")[2].partition("\n\n")[0].replace("\n", " ")
         return re.sub(r" [^.]*:$", "", paragraph)
 
     def files(self) -> dict[str, Path]:

@@ -450,6 +450,27 @@ def test_odd_examples(toys, measure):
     assert "is gone when the server stops" not in page
 
 
+def test_examples_in_the_making(toys, measure):
+    for name, source, readme in (
+        ("blank", "app = None", b""),
+        ("latin", "app = None", b"# L\xe4tin"),
+        ("quits", "raise SystemExit('no settings')", b"# Quits\n\nIt is sorry."),
+    ):
+        (toys / name).mkdir()
+        (toys / name / "app.py").write_text(source)
+        (toys / name / "README.md").write_bytes(readme)
+    gallery = Process(toys / "gallery", measure)
+    try:
+        page = httpx.get(gallery.url + "/").text
+        codes = [httpx.get(f"{gallery.url}/{path}").status_code for path in ("readme/blank", "readme/latin")]
+    finally:
+        gallery.stop()
+
+    assert {"blank", "L\ufffdtin", "Quits"} < set(re.findall("<h3>(.+)</h3>", page))
+    assert "It cannot be opened here: SystemExit: no settings" in page
+    assert codes == [200, 200]
+
+
 def test_documentation(toys, tmp_path, measure):
     gallery = Process(toys / "gallery", measure)
     try:

@@ -1,0 +1,418 @@
+"""The pictures of the examples on the site: each is a state that a browser brings the example's page to.
+
+All are taken in one gallery, which has the examples in one process. With the environment variable `UPDATE_PICTURES=1`,
+the pictures in `docs/images/examples` are taken anew; without it, they are compared with what the pages look like now.
+"""
+
+import contextlib
+import io
+import os
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from PIL import Image, ImageChops
+from playwright.sync_api import Page, expect
+
+from tests.examples import harness
+from tests.examples.browsing import WIDE, Browsing
+from tests.examples.test_blog import CHEAP
+
+PICTURES = harness.ROOT / "docs" / "images" / "examples"
+LARGEST = 60_000  # bytes: a page of the site shows one, its gallery shows all
+COARSE = (32, 20)
+DIFFERENCE = 8.0  # of 255, at most: letters differ by machine, and dates by day
+WITHOUT = {
+    "testing": "is about tests: a browser shows nothing of it",
+    "wsgi": "is about servers of another kind, which the gallery is not",
+}
+
+# Shows an address as the example has it that is started by itself.
+RENAME = """pairs => {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode())
+    for (const [old, name] of pairs) texts.currentNode.data = texts.currentNode.data.replaceAll(old, name);
+}"""
+
+STILL = """zoom => {
+  document.documentElement.style.zoom = zoom;
+  document.activeElement.blur();
+  scrollTo(0, 0);
+}"""
+
+
+@dataclass
+class Scene:
+    """A page of an example, to be brought to the state that its picture shows.
+
+    Attributes:
+        page: The page. A picture is taken of it when the function of the example is done.
+        base: The path of the example.
+        data: The folder in which the examples keep what they are given.
+    """
+
+    page: Page
+    base: str
+    data: Path
+    browsing: Browsing
+
+    def open(self, path: str = "", page: Page | None = None) -> Page:
+        (page or self.page).goto(f"{self.base}/{path}")
+        return page or self.page
+
+    def press(self, name: str, *, page: Page | None = None) -> None:
+        (page or self.page).get_by_role("button", name=name, exact=True).click()
+
+    def fill(self, page: Page | None = None, **fields: str) -> None:
+        """Fill in fields by their ids."""
+        for name, value in fields.items():
+            (page or self.page).locator(f"#{name}").fill(value)
+
+
+Play = Callable[[Scene], None]
+SCENES: dict[str, Play] = {}
+ZOOM: dict[str, float] = {}
+
+
+def scene(zoom: float = 1.5) -> Callable[[Play], Play]:
+    """Make a function the scene of the example that it is named after, magnified: a card on the site is small."""
+
+    def add(play: Play) -> Play:
+        SCENES[play.__name__] = play
+        ZOOM[play.__name__] = zoom
+        return play
+
+    return add
+
+
+# --- What the pictures show --------------------------------------------------------------------
+
+
+@scene(3)
+def hello_world(scene):
+    scene.open("greet/Alice")
+
+
+@scene(1.1)
+def routing(scene):
+    scene.open()
+
+
+@scene(1)
+def forms(scene):
+    scene.browsing.expected = ["422"]
+    scene.open()
+    scene.fill(name="Alice", email="alice@example.org", age="7")
+    scene.page.get_by_label("Anything else?").fill("Will there be plums?")
+    scene.press("Sign up")
+    scene.page.get_by_text("The course is for people from 16 to 120.").wait_for()
+
+
+@scene(2)
+def json_api(scene):
+    for title, text in (("Flour", "Two bags, the plain kind"), ("Plums", "Ripe ones"), ("Butter", "Half a pound")):
+        assert scene.page.request.post(f"{scene.base}/notes", data={"title": title, "text": text}).status == 201
+    scene.open("notes")
+    pretty(scene)
+
+
+@scene(2)
+def validation(scene):
+    scene.open("schema")
+    pretty(scene)
+
+
+@scene()
+def headers_and_cookies(scene):
+    scene.open()
+
+
+@scene()
+def templates(scene):
+    scene.open()
+    scene.page.get_by_role("link", name="Plum pie").click()
+    scene.page.get_by_label("How many?").fill("2")
+    scene.press("Into the basket")
+    scene.page.get_by_text("2 × Plum pie in your basket.").wait_for()
+
+
+@scene(1.25)
+def static_files(scene):
+    scene.open()
+    expect(scene.page.locator("tr[data-url] td:last-child")).not_to_contain_text(["…"] * 6)
+
+
+@scene(1.25)
+def file_uploads(scene):
+    scene.open()
+    for name, size in (("menu.txt", 1_300), ("plum tart.jpg", 184_000)):
+        scene.page.set_input_files(
+            "input[type=file]", [{"name": name, "mimeType": "text/plain", "buffer": b"x" * size}]
+        )
+        scene.press("Upload")
+        scene.page.get_by_role("link", name=name).wait_for()
+    scene.page.locator("#sending").evaluate("list => list.replaceChildren()")
+    slow = scene.page.context.new_cdp_session(scene.page)
+    rates = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 1_000_000}
+    slow.send("Network.emulateNetworkConditions", rates)
+    film = {"name": "in the oven.mp4", "mimeType": "video/mp4", "buffer": b"x" * 1_000_000}
+    scene.page.set_input_files("input[type=file]", [film])
+    scene.press("Upload")
+    scene.page.wait_for_function("document.querySelector('progress')?.value > 0.6")
+
+
+@scene(1)
+def streaming(scene):
+    scene.open()
+    scene.page.locator("#poem").evaluate("poem => { poem.dataset.url += '?pause=0'; }")
+    scene.press("Recite")
+    scene.page.get_by_text("Indeed I have not any.").wait_for()
+    scene.page.locator("#poem").evaluate("poem => poem.scrollTo(0, 0)")
+
+
+@scene(1.2)
+def server_sent_events(scene):
+    other = scene.browsing.page()
+    for page in (scene.page, other):
+        scene.open(page=page)
+        page.get_by_text("Connected.").wait_for()
+    for name, text, page in (
+        ("Alice", "Is there any pie left?", scene.page),
+        ("Bob", "Two pieces, on the upper shelf.", other),
+        ("Alice", "On my way!", scene.page),
+    ):
+        scene.fill(page, name=name, text=text)
+        scene.press("Send", page=page)
+        scene.page.locator("#messages").get_by_text(text).wait_for()
+    other.close()
+    for place, time in (("#clock", "12:34:56"), ("#messages time", "12:34")):
+        scene.page.locator(place).evaluate_all(
+            "(all, time) => { for (const one of all) one.textContent = time; }", time
+        )
+
+
+def chat(scene):
+    other = scene.browsing.page()
+    for page, name in ((scene.page, "Ada"), (other, "Eve")):
+        scene.open(page=page)
+        scene.fill(page, name=name)
+        scene.press("Enter", page=page)
+        page.get_by_text("You are here.").wait_for()
+    for page, text in (
+        (other, "Is there any pie left?"),
+        (scene.page, "Two pieces, on the upper shelf."),
+        (other, "On my way!"),
+    ):
+        scene.fill(page, text=text)
+        page.locator("#text").press("Enter")
+        scene.page.locator("#log").get_by_text(text).wait_for()
+
+
+@scene(1.1)
+def websockets(scene):
+    chat(scene)
+    scene.fill(word="Echo!")
+    scene.page.locator("#echo button").click()
+    scene.page.locator("#answer", has_text="Echo!").wait_for()
+
+
+@scene(1.25)
+def socketio(scene):
+    chat(scene)
+
+
+@scene()
+def sessions(scene):
+    for _ in range(3):
+        scene.page.request.get(f"{scene.base}/")
+    scene.open("login")
+    scene.fill(username="ada", password="analytical engine")
+    scene.press("Log in")
+    scene.page.get_by_role("heading", name="ada").wait_for()
+
+
+@scene()
+def session_backends(scene):
+    for _ in range(6):
+        scene.page.request.get(f"{scene.base}/")
+    scene.open()
+
+
+@scene(2)
+def lifespan(scene):
+    for title, copies in (("Bread, and Waiting for It", 3), ("Plums", 2), ("The Art of the Pie", 5)):
+        assert scene.page.request.post(f"{scene.base}/add", data={"title": title, "copies": copies}).status == 201
+    scene.open()
+    pretty(scene)
+
+
+@scene()
+def middleware(scene):
+    scene.browsing.expected = ["503"]
+    scene.open("closed")
+
+
+@scene(1)
+def explicit_routing(scene):
+    scene.open()
+
+
+@scene()
+def sub_apps(scene):
+    scene.open("notes/")
+    for note in ("Order flour", "Ask Bob for the large tin"):
+        scene.page.get_by_label("New note").fill(note)
+        scene.press("Add")
+        scene.page.get_by_text(note).wait_for()
+
+
+@scene()
+def background_jobs(scene):
+    scene.open()
+    scene.page.get_by_label("Count the primes below").fill("1000000")
+    scene.press("Start")
+    scene.page.get_by_text("78498 primes").wait_for()
+
+
+PASTE = '''\
+"""How long a pie has to bake."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pie:
+    name: str
+    weight: float  # kilograms
+
+    def minutes(self, *, oven: int = 180) -> int:
+        if oven < 100:
+            raise ValueError(f"{self.name} stays raw at {oven} degrees")
+        return round(45 * self.weight**0.5 * 180 / oven)
+
+
+print(Pie("plum", 1.2).minutes())  # 49
+'''
+
+
+@scene(1.15)
+def pastebin(scene):
+    scene.open()
+    scene.fill(text=PASTE, title="pie.py")
+    scene.press("Create")
+    scene.page.get_by_role("heading", name="pie.py").wait_for()
+
+
+@scene(1.05)
+def url_shortener(scene):
+    scene.open()
+    scene.fill(url="https://example.com/parties/2026/summer/programme.html", alias="summer-party")
+    scene.press("Shorten")
+    scene.page.get_by_role("heading", name="summer-party").wait_for()
+    today = datetime.now(UTC).date()
+    followed = [(str(today - timedelta(days=29 - day)), (day * 7) % 11 + day) for day in range(30)]
+    with contextlib.closing(sqlite3.connect(scene.data / "url_shortener" / "links.sqlite3")) as database, database:
+        [(link,)] = database.execute("SELECT id FROM links")
+        database.executemany(f"INSERT INTO clicks (link_id, day, count) VALUES ({link}, ?, ?)", followed)
+    scene.page.reload()
+    scene.page.locator("svg.chart").wait_for()
+
+
+ARTICLE = """\
+There is a *right* way to let a sourdough rest, and there are the ways people find at two in the morning.
+
+## What you need
+
+1. 500 g of flour, the plain kind
+2. 350 g of water -- "lukewarm" means that you feel nothing
+3. Patience
+
+> Bread is not difficult. Waiting is.
+"""
+
+
+@scene(1.25)
+def blog(scene):
+    scene.open("sign_up")
+    scene.page.get_by_label("What stands under your posts").fill("Ada Lovelace")
+    scene.page.get_by_label("Name to log in with").fill("ada")
+    scene.page.get_by_label("Password").fill("flour butter apples")
+    scene.press("Sign up")
+    scene.page.get_by_text("Welcome, Ada Lovelace.").wait_for()
+    scene.open("write")
+    scene.page.get_by_label("Title").fill("The patience of a sourdough")
+    scene.page.get_by_label("Text", exact=True).fill(ARTICLE)
+    scene.press("Publish")
+    scene.page.get_by_text("Your post is published.").wait_for()
+    scene.page.reload()
+
+
+@scene(1)
+def gallery(scene):
+    scene.open()
+
+
+def pretty(scene):
+    """Let Chromium show JSON on several lines, as a person would."""
+    scene.page.keyboard.press("Tab")
+    scene.page.keyboard.press("Space")
+
+
+# --- The pictures ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """All examples, in one process."""
+    folder = tmp_path_factory.mktemp("pictures")
+    more = {**CHEAP, "PYTHONPATH": str(harness.ROOT), "BLOG_SIGN_UP": "open", "GALLERY_DATA": str(folder / "data")}
+    with harness.running("python app.py", harness.copied("gallery", folder), more) as started:
+        yield started
+
+
+@pytest.mark.parametrize("name", [name for name in SCENES if name in harness.NAMES])
+def test_picture(browsing, server, name):
+    base = "" if name == "gallery" else f"/examples/{name}"
+    data = server.folder.parents[1] / "data"
+    page = browsing.page()
+    SCENES[name](Scene(page, base, data, browsing))
+    page.evaluate(RENAME, [pair for pair in ((base, ""), (f":{server.port}", ":8000")) if pair[0]])
+    shot = taken(page, ZOOM[name])
+    path = PICTURES / f"{name}.png"
+    if os.environ.get("UPDATE_PICTURES"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(small(shot))
+    assert path.is_file(), f"{path} is missing: UPDATE_PICTURES=1 makes it"
+    assert path.stat().st_size <= LARGEST
+    with Image.open(path) as kept:
+        assert kept.size == WIDE
+        assert difference(kept, shot) <= DIFFERENCE, f"{name} looks otherwise by now: UPDATE_PICTURES=1 takes it anew"
+
+
+def test_every_example_has_a_picture():
+    assert set(SCENES) | set(WITHOUT) == set(harness.ALL_NAMES)
+    assert {path.stem for path in PICTURES.glob("*")} == set(SCENES)
+
+
+def taken(page, zoom):
+    """Return what the top of a page looks like, magnified."""
+    page.mouse.move(0, 0)
+    page.evaluate(STILL, zoom)
+    return Image.open(io.BytesIO(page.screenshot(caret="hide"))).convert("RGB")
+
+
+def small(image):
+    """Return a picture as a PNG with a palette: pages have few colours."""
+    file = io.BytesIO()
+    image.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def difference(one, other):
+    """Return how far apart two pictures are, seen from afar: the mean of 0 to 255."""
+    far = [image.convert("L").resize(COARSE, Image.Resampling.BOX) for image in (one, other)]
+    return fmean(ImageChops.difference(*far).tobytes())

@@ -21,7 +21,7 @@ def create_tables() -> None:
     """Make what is not there yet."""
     DATA.mkdir(parents=True, exist_ok=True)
     with database() as db:
-        db.execute("PRAGMA journal_mode = WAL")  # who reads need not wait for who writes
+        db.execute("PRAGMA journal_mode = WAL")  # readers need not wait for writers
         db.execute("CREATE TABLE IF NOT EXISTS votes (voter TEXT PRIMARY KEY, pie TEXT NOT NULL)")
 
 

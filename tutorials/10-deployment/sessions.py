@@ -13,7 +13,7 @@ NAME = "sessions.db"  # a file of its own, so that sessions are no news to the p
 
 
 def hidden(session_id: str) -> str:
-    """Return what is kept in place of an id: who reads the database finds none to come in with."""
+    """Return what is kept in place of an id: whoever reads the database finds none to come in with."""
     return hashlib.sha256(session_id.encode()).hexdigest()
 
 

@@ -24,7 +24,7 @@ def create_tables() -> None:
     DATA.mkdir(parents=True, exist_ok=True)
     with database("start.db") as start, database() as db, database("sessions.db") as sessions:
         start.execute("BEGIN EXCLUSIVE")  # one worker after the other
-        db.execute("PRAGMA journal_mode = WAL")  # who reads need not wait for who writes
+        db.execute("PRAGMA journal_mode = WAL")  # readers need not wait for writers
         db.execute("CREATE TABLE IF NOT EXISTS votes (voter TEXT PRIMARY KEY, pie TEXT NOT NULL)")
         db.execute("CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, text TEXT)")
         db.execute("CREATE TABLE IF NOT EXISTS pictures (id INTEGER PRIMARY KEY, name TEXT, description TEXT)")

@@ -18,6 +18,7 @@ from blocks import Block, blocks
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
+from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
@@ -25,6 +26,7 @@ from sphinx.util.typing import ExtensionMetadata
 
 ROOT = Path(__file__).resolve().parents[2]
 DOWNLOADS = "_downloads"
+PICTURES = ("images/examples/", "images/tutorial/")
 SHOWN = {
     ".py": "python",
     ".html": "html+jinja",
@@ -187,8 +189,15 @@ class ExampleDirective(SphinxDirective):
 def _picture(example: Example) -> list[str]:
     if not example.picture():
         return []
-    title = example.title or example.name
-    return [f"```{{image}} /{example.picture()}", f":alt: {title}, in a browser", ":class: example-picture", "```", ""]
+    alt = _description(example)
+    return [f"```{{image}} /{example.picture()}", f":alt: {alt}", ":class: example-picture", "```", ""]
+
+
+def _description(example: Example) -> str:
+    """Return what a picture shows: the test that takes it may write that into it."""
+    with Image.open(ROOT / "docs" / example.picture()) as picture:
+        description = picture.info.get("Description", f"{example.title or example.name}, in a browser")
+    return str(description)
 
 
 def _request(example: Example) -> list[str]:
@@ -335,7 +344,6 @@ def _card(example: Example) -> Iterator[str]:
     yield ":link-type: doc"
     if example.picture():
         yield f":img-top: /{example.picture()}"
-        yield f":img-alt: {example.title}"
     yield ""
     yield _plain(example.introduction)
     yield "::::"
@@ -349,6 +357,16 @@ def _plain(text: str) -> str:
     return re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", first).rstrip(":.") + "."
 
 
+def size_pictures(app: Sphinx, doctree: nodes.document) -> None:
+    """Tell browsers how large the pictures are, so that nothing moves, and to load those of cards late."""
+    for image in doctree.findall(nodes.image):
+        if image["uri"].startswith(PICTURES):
+            with Image.open(Path(app.srcdir) / image["uri"]) as picture:
+                image["width"], image["height"] = map(str, picture.size)
+            if "sd-card-img-top" in image["classes"]:
+                image["loading"] = "lazy"
+
+
 def write_archives(app: Sphinx, exception: Exception | None) -> None:
     """Write the .zip of each example."""
     if exception is None and app.builder.name == "html":
@@ -360,5 +378,6 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     """Add the directive and the gallery to Sphinx."""
     app.add_directive("example", ExampleDirective)
     app.connect("config-inited", write_pages)
+    app.connect("doctree-read", size_pictures)
     app.connect("build-finished", write_archives)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

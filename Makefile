@@ -8,11 +8,10 @@ DEV := .venv/dev
 DOCS := .venv/docs
 BENCH := .venv/bench
 OTHER_PYTHONS := 3.12 3.13
-AROUND := docs examples tutorials
-OF_DEV := $(AROUND:%=--ignore=tests/%)
+OF_DEV := --ignore=tests/docs --ignore=tests/examples --ignore=tests/tutorials
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-framework test-around test-slow test-versions lint stub docs docs-live \
+.PHONY: help run test test-framework test-examples test-site test-slow test-versions lint stub docs docs-live \
     bench bench-quick bench-guard bench-small requirements clean
 
 help:  ## List the tasks
@@ -24,13 +23,16 @@ run: $(GALLERY)/.stamp  ## Serve the gallery of examples on http://127.0.0.1:800
 
 test: $(DEV)/.stamp  ## Run the tests, with branch coverage of micropie.py
 	@.ci/system-packages
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-framework test-around
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-framework test-examples test-site
 
 test-framework: $(DEV)/.stamp  # micropie.py itself
 	env -u MAKEFLAGS $(DEV)/bin/python -m pytest -m "not slow" --timeout=300 --cov --cov-report=term $(OF_DEV) $(PYTEST_ARGS)
 
-test-around: $(DEV)/.stamp  # what is built on it: the examples, the tutorial, the site
-	env -u MAKEFLAGS $(DEV)/bin/python -m pytest -m "not slow" --timeout=300 $(AROUND:%=tests/%) $(PYTEST_ARGS)
+test-examples: $(DEV)/.stamp
+	env -u MAKEFLAGS $(DEV)/bin/python -m pytest -m "not slow" --timeout=300 tests/examples $(PYTEST_ARGS)
+
+test-site: $(DEV)/.stamp  # and the tutorial on it
+	env -u MAKEFLAGS $(DEV)/bin/python -m pytest -m "not slow" --timeout=300 tests/docs tests/tutorials $(PYTEST_ARGS)
 
 test-slow: $(DEV)/.stamp  ## Run the slow tests: packaging, fresh clone, instruction counts
 	@.ci/system-packages

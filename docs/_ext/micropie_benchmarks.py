@@ -43,8 +43,8 @@ PLAIN_KEY = "plain"  # how a page names uvicorn as pip installs it
 # Why an aim can be missed: the first pattern that fits the aim's title counts. It is shown only where one is missed.
 REASONS = {
     r"instructions, form, .*first": """
-        Falcon parses urlencoded forms in a compiled extension. MicroPie's parser is Python, with the standard library's
-        `unquote_to_bytes` where something is encoded.""",
+        Falcon parses urlencoded forms in a compiled extension. MicroPie's parser is Python, with calls into the
+        standard library's C where something is encoded.""",
     r"instructions, form": """
         The hand-written app of the floor takes the two fields that it knows; MicroPie parses any form, counts its
         fields, keeps repeated ones, and binds by name.""",
@@ -54,7 +54,7 @@ REASONS = {
         Routing, the context variable, the binder and the response writer are what a request costs here and not on the
         floor.""",
     r"upload per MiB": """
-        Each piece of a body goes through the body reader, the multipart parser and the file's queue: three awaits a
+        Each piece of a body goes through the body reader, the multipart parser and the file's queue: six awaits a
         piece, where the floor feeds its parser in one loop. The parser is the same.""",
     r"upload, throughput": """
         Over a real socket most of the time goes into copying, in the kernel and in the server; the rounds scatter.""",
@@ -62,7 +62,7 @@ REASONS = {
         For each chunk the stream loop looks at its type, and at whether the client has left; the floor's loop passes
         its chunks on unseen.""",
     r"WebSocket message": """
-        Each message is a call of `receive_text` and one of `send_text`, with the checks that the socket is open.""",
+        Each message is a step of the iteration and a call of `send_text`, each with its check that the socket is open.""",
     r"session": """
         The session is loaded, copied, compared and saved by two awaited calls of the backend.""",
     r"uvicorn without .*(to the floor|CPU)": """

@@ -62,7 +62,7 @@ REASONS = {
         For each chunk the stream loop looks at its type, and at whether the client has left; the floor's loop passes
         its chunks on unseen.""",
     r"WebSocket message": """
-        Each message is a step of the iteration and a call of `send_text`, both with a check that the socket is open.""",
+        Each message is a step of the iteration and a call of `send_text`, with checks that the socket is open.""",
     r"session": """
         The session is loaded, copied, compared and saved by two awaited calls of the backend.""",
     r"uvicorn without .*(to the floor|CPU)": """

@@ -61,6 +61,7 @@ class Pastebin(Site):
         self._repeat(sessions.delete_expired, CLEAN_UP_EVERY)
         self.shutdown_handlers += [self._stop_repeating, self._highlighter.close, engine.dispose]
 
+    @methods("GET")
     async def index(self) -> str:
         """Show the form."""
         return await self._render_template("index.html", values={"expires": "1d", "language": GUESS})
@@ -106,6 +107,7 @@ class Pastebin(Site):
         headers = {"content-type": "text/plain; charset=utf-8", "content-security-policy": policy}
         return 200, paste.text, headers | {"x-robots-tag": "noindex"}
 
+    @methods("GET")
     async def mine(self) -> str:
         """List the pastes of this visitor."""
         owner = self._owner()

@@ -1,6 +1,7 @@
 """examples/pastebin: written, read, burnt once, expired and cleaned up, limited, and coloured out of the way."""
 
 import asyncio
+import itertools
 import re
 import sqlite3
 import subprocess
@@ -97,6 +98,12 @@ def test_form_keeps_what_was_wrong(client, csrf_token, problem, values):
     assert problem in re.search(r'role="alert">([^<]+)', answer.text)[1]
     assert 'value="kept title"' in answer.text
     assert values["text"].strip() in answer.text
+
+
+def test_pages_are_only_looked_at(client):
+    for path, method in itertools.product(("/", "/mine"), ("POST", "DELETE", "TRACE")):
+        answer = client.request(method, path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
 def test_form_takes_the_largest_text_of_any_letters(client, write):

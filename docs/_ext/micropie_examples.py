@@ -363,6 +363,7 @@ def size_pictures(app: Sphinx, doctree: nodes.document) -> None:
         if image["uri"].startswith(PICTURES):
             with Image.open(Path(app.srcdir) / image["uri"]) as picture:
                 image["width"], image["height"] = map(str, picture.size)
+            image["classes"].append("no-scaled-link")  # or Sphinx would put a link around it, inside of the card's
             if "sd-card-img-top" in image["classes"]:
                 image["loading"] = "lazy"
 

@@ -74,7 +74,7 @@ class Readers(App):
 @pytest.mark.parametrize("path", ["/body", "/upload", "/field"])
 def test_a_body_in_tiny_messages_takes_a_few_times_its_size(path: str) -> None:
     """Hypercorn and Granian hand on each HTTP chunk as a message, and a chunk may be two bytes."""
-    size = 200_000
+    size = 60_000
     opening = b"" if path == "/body" else head('name="file"; filename="a"' if path == "/upload" else 'name="text"')
     ending = b"" if path == "/body" else f"\r\n--{BOUNDARY}--\r\n".encode()
     pieces = iter([opening, *(b"%02d" % (number % 100) for number in range(size // 2)), ending])

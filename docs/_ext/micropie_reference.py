@@ -157,7 +157,7 @@ def settings_lines() -> Iterator[str]:
         yield ""
         yield f"  {meaning}"
         yield ""
-        yield f"  {'Past it: ' if unit else ''}{exceeded}"
+        yield f"  Past it: {exceeded[0].lower()}{exceeded[1:]}" if unit else f"  {exceeded}"
         yield ""
 
 

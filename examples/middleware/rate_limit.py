@@ -117,4 +117,5 @@ def client_of(request: Request) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         return str(host)
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else host
+    address = getattr(address, "ipv4_mapped", None) or address  # as which a socket for both kinds shows an IPv4 one
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)

@@ -404,6 +404,7 @@ def server(tmp_path_factory):
         yield started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SCENES if name in harness.NAMES])
 def test_picture(browsing, server, name):
     base = "" if name == "gallery" else f"/examples/{name}"

@@ -55,9 +55,9 @@ def test_a_long_text_that_is_no_number_is_refused_at_once(name: str, text: str) 
         return [response.status for response in found]
 
     app = Numbers()
-    start = time.perf_counter()
+    start = time.process_time()
     assert run(main()) == [400, 400]
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
 
 
 class Readers(App):

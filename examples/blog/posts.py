@@ -11,10 +11,11 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from micropie import HTTPError, Request, methods
 from models import TITLE_LENGTH, Post, PostTag, User, now
-from text import LONGEST, TAGS_AT_MOST, clean, clean_line, first_picture_of, slug_of, tags_of
+from text import LONGEST, TAGS_AT_MOST, clean, clean_line, first_picture_of, is_slow, slug_of, tags_of
 from web import Site
 
 LARGEST_PAGE = 10_000
+SLOW = "There are too many brackets or quotes in this text."
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Draft:
             f"A title has at most {TITLE_LENGTH} characters.": len(self.title) > TITLE_LENGTH,
             f"A post has at most {TAGS_AT_MOST} tags.": len(self.tags) > TAGS_AT_MOST,
             f"A post has at most {LONGEST:,} characters.": len(self.body) > LONGEST,
+            SLOW: is_slow(self.body),
             "There is nothing to publish yet.": self.publish and not self.body,
         }
         return [text for text, applies in wrong.items() if applies]
@@ -169,7 +171,10 @@ class Posts(Site):
     async def preview(self) -> str:
         """Show what a text will look like; the editor's script puts it into its page."""
         await self._author()
-        return await asyncio.to_thread(self._html, clean(self.request.form("body", ""))[:LONGEST])
+        body = clean(self.request.form("body", ""))[:LONGEST]
+        if is_slow(body):
+            raise HTTPError(422, SLOW)
+        return await asyncio.to_thread(self._html, body)
 
     # Reading -----------------------------------------------------------------------------------------
 

@@ -12,13 +12,15 @@ from markdown_it.token import Token
 from models import SLUG_LENGTH, TAG_LENGTH
 
 LONGEST = 100_000  # characters of a post
+BRACKETS_AT_MOST = 10_000  # with more of them, or of straight quotes, the HTML takes seconds
+QUOTES_AT_MOST = 5_000
 TAGS_AT_MOST = 8
 PICTURE = re.compile(r"/picture/(?P<name>[0-9a-f]{32}-(?P<width>\d{1,5})x(?P<height>\d{1,5})\.webp)")
 
 # What XML cannot hold, and PostgreSQL's text cannot: a feed and a query must not break on it.
 _UNUSABLE = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
 _BASE = "\ufdd0"  # stands for the address of the blog, and is in no text: `clean` takes it out
-_markdown = MarkdownIt("js-default", {"html": False, "linkify": False, "typographer": True})
+_markdown = MarkdownIt("js-default", {"html": False, "linkify": False, "typographer": True, "maxNesting": 20})
 
 
 def clean(text: str) -> str:
@@ -46,6 +48,11 @@ def tags_of(text: str) -> list[str]:
 def minutes_to_read(body: str) -> int:
     """Return how long people take for a text: they read some 220 words in a minute."""
     return max(1, round(len(body.split()) / 220))
+
+
+def is_slow(body: str) -> bool:
+    """Tell whether a text has so many marks that nobody should wait for its HTML."""
+    return body.count("[") > BRACKETS_AT_MOST or body.count('"') + body.count("'") > QUOTES_AT_MOST
 
 
 def html_of(body: str, base: str) -> str:

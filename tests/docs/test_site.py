@@ -147,14 +147,14 @@ def test_offline_copy_is_whole(site):
 # --- In a browser ------------------------------------------------------------------------------
 
 
-def look_at(site: Site, size: tuple[int, int], scheme: str) -> list[str]:
-    """Open all pages, several at a time; return what is wrong with them."""
-    return asyncio.run(_look_at(site, size, scheme))
+def look_at(site: Site, paths: set[str], size: tuple[int, int], scheme: str) -> list[str]:
+    """Open pages, several at a time; return what is wrong with them."""
+    return asyncio.run(_look_at(site, sorted(paths), size, scheme))
 
 
-async def _look_at(site, size, scheme):
+async def _look_at(site, waiting, size, scheme):
     executable = shutil.which("chromium") or shutil.which("google-chrome") or pytest.skip("no chromium")
-    waiting, wrong = sorted(site.pages), []
+    wrong = []
     with served(site.folder) as url:
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=executable, args=FLAGS)
@@ -185,12 +185,19 @@ async def _tab(context, url, waiting, wrong, width):
     await page.close()
 
 
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+def test_a_page_of_each_kind(site, size):
+    assert look_at(site, LOOKED_AT_WHOLE, size, "light" if size == WIDE else "dark") == []
+
+
+@pytest.mark.slow
 def test_all_pages_on_a_phone_in_the_light(site):
-    assert look_at(site, NARROW, "light") == []
+    assert look_at(site, set(site.pages), NARROW, "light") == []
 
 
+@pytest.mark.slow
 def test_all_pages_on_a_desktop_in_the_dark(site):
-    assert look_at(site, WIDE, "dark") == []
+    assert look_at(site, set(site.pages), WIDE, "dark") == []
 
 
 @pytest.fixture(scope="module")

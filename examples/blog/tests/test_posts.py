@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from sqlalchemy import select
 from app import Blog
 from models import Post, PostTag
 from tests.helpers import Visitor
-from text import clean, excerpt_of, first_picture_of, html_of, minutes_to_read, slug_of, tags_of
+from text import clean, excerpt_of, first_picture_of, html_of, is_slow, minutes_to_read, slug_of, tags_of
 
 PICTURE = f"/picture/{'0' * 32}-800x600.webp"
 
@@ -251,6 +252,14 @@ async def test_preview(ada: Visitor, visitor: Visitor) -> None:
     assert (await visitor.post("/preview", "/login", body="x")).headers["location"] == "/login"
 
 
+async def test_slow_texts_are_refused(ada: Visitor) -> None:
+    """By the editor and the preview."""
+    for body in ("[" * 10_001, "'" * 2_501 + '"' * 2_500):
+        for place in ("/write", "/preview"):
+            response = await ada.post(place, "/write", title="Slow", body=body, action="draft")
+            assert response.status_code == 422 and "too many brackets or quotes" in response.text
+
+
 async def test_everything_is_escaped(ada: Visitor, visitor: Visitor) -> None:
     """What people write is text."""
     bad = """x" onload="a'><script>alert(1)</script>"""
@@ -295,6 +304,25 @@ def test_pictures_in_markdown() -> None:
     assert first_picture_of(f"text\n\n![A pie]({PICTURE}) ![b](x)") == PICTURE
     assert first_picture_of("none") is None
     assert '<div class="wide" tabindex="0"><table>' in html_of("|a|\n|-|\n|b|", "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[" * 10_000,
+        "![" * 10_000,
+        "![" * 10_000 + "](/x)" * 10_000,
+        '"a ' * 2_500 + "a' " * 2_500,
+        *(mark * (100_000 // len(mark)) for mark in ("*", "*_", "_a ", "<", "<a ", "`", "> ", "- ", "- a\n", "]")),
+        "".join("`" * length + " " for length in range(1, 440)),
+    ],
+)
+def test_html_is_made_in_time(body: str) -> None:
+    """The worst texts that are taken; before they were bounded, some took seconds."""
+    assert not is_slow(body)
+    before = time.thread_time()
+    html_of(body, "")
+    assert time.thread_time() - before < 8
 
 
 def test_texts_are_cut() -> None:

@@ -9,7 +9,9 @@ Tests here are plain functions: Playwright's synchronous interface keeps an even
 `async` tests and `asyncio.run` have none.
 """
 
+import os
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -24,7 +26,12 @@ collect_ignore = [f"test_{name}.py" for name in harness.ALL_NAMES if name not in
 
 
 def pytest_collection_modifyitems(config, items):
-    """Look at the coverage last, and only when all tests of the examples have been chosen."""
+    """Look at the coverage last, and only when all tests of the examples have been chosen.
+
+    With several processes, the coverage has a run of its own, after the one that leaves it in EXAMPLES_COVERAGE.
+    """
+    if "EXAMPLES_COVERAGE" in os.environ:
+        return
     modules = {item.path.name for item in items if item.path.parent == harness.HERE}
     left_out = {"test_alone.py", *collect_ignore}
     everything = modules >= {path.name for path in harness.HERE.glob("test_*.py")} - left_out
@@ -40,7 +47,11 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session")
 def coverage_folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("coverage")
+    if "EXAMPLES_COVERAGE" not in os.environ:
+        return tmp_path_factory.mktemp("coverage")
+    folder = Path(os.environ["EXAMPLES_COVERAGE"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="package")

@@ -540,8 +540,13 @@ class _BodyReader:
         if limit is not None and (self.length > limit or self.size > limit):
             raise _error(413)
 
-    async def message(self) -> bytes:
-        """Take one message from the server and return its piece of the body, perhaps empty."""
+    async def chunk(self, *, even_empty: bool = False) -> bytes:
+        """Return the next piece of the body, ``b""`` at its end; 413 past the limit, 408 when nothing came in time."""
+        if self._error is not None:
+            raise self._error
+        piece, self._peeked = self._peeked, b""
+        if piece or self.ended:
+            return piece
         if self.gone:
             raise ConnectionClosed
         self.started = True
@@ -551,16 +556,11 @@ class _BodyReader:
         except StopIteration as ready:  # most often the body is there: no clock is needed
             message = ready.value
         else:
-            try:
-                async with asyncio.timeout(self.timeout):
-                    message = await _resumed(steps, first)
-            except TimeoutError:
-                self.announced = False  # nothing more is to come
-                raise self._failure(408) from None
+            message = await self._in_time(steps, first)
         if message["type"] == "http.disconnect":
             self.gone = True
             raise ConnectionClosed
-        piece: bytes = message.get("body") or b""
+        piece = message.get("body") or b""
         size = self.size = self.size + len(piece)
         if not message.get("more_body"):
             self.ended = True
@@ -569,27 +569,30 @@ class _BodyReader:
         limit = self.limit
         if limit is not None and size > limit:
             raise self._failure(413)
+        return piece if piece or self.ended or even_empty else await self._later_chunk()
+
+    async def _in_time(self, steps: Any, first: Any) -> Any:
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await _resumed(steps, first)
+        except TimeoutError:
+            self.announced = False  # nothing more is to come
+            raise self._failure(408) from None
+
+    async def _later_chunk(self) -> bytes:
+        """Wait for the next piece where the server sends empty ones: it may send them again and again."""
+        piece = b""
+        try:
+            async with asyncio.timeout(self.timeout):
+                while not piece and not self.ended:
+                    piece = await self.chunk(even_empty=True)
+        except TimeoutError:
+            raise self._failure(408) from None
         return piece
 
     def _failure(self, status: int) -> HTTPError:
         self._error = _error(status)
         return self._error
-
-    async def chunk(self) -> bytes:
-        """Return the next piece of the body, ``b""`` at its end; 413 past the limit, 408 when nothing came in time."""
-        if self._error is not None:
-            raise self._error
-        piece, self._peeked = self._peeked, b""
-        if not piece and not self.ended:
-            piece = await self.message()
-            if not piece and not self.ended:  # a server may send nothing, again and again
-                try:
-                    async with asyncio.timeout(self.timeout):
-                        while not piece and not self.ended:
-                            piece = await self.message()
-                except TimeoutError:
-                    raise self._failure(408) from None
-        return piece
 
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
@@ -622,16 +625,16 @@ class _BodyReader:
         if not self.announced or (self.expects_continue and not self.started):
             return
         last = self.size + _DRAIN_SIZE
-        self.limit = None
+        self.limit = self._error = None
         with contextlib.suppress(TimeoutError, HTTPError):
             async with asyncio.timeout(self.timeout):
                 while not self.ended and self.size < last:
-                    await self.message()
+                    await self.chunk()
 
     async def peek(self) -> None:
         """Take the first message where no body was announced. HTTP/1.1 has none there, so its leaving can be seen."""
         if not self.started and not self.announced and not self.ended:
-            self._peeked = await self.message()
+            self._peeked = await self.chunk(even_empty=True)
             self.started = False  # for all the others
 
     def abandon(self) -> None:
@@ -678,11 +681,15 @@ def _resumed(steps: typing.Generator[Any, Any, Any], first: Any) -> Any:
 class _Chunks(asyncio.Queue["bytes | None"]):
     """A queue of file content that is filled when somebody asks, ends with None, and then gives None for ever."""
 
-    def __init__(self, pull: Callable[[], Awaitable[bytes | None]], first: bytes = b"") -> None:
+    def __init__(
+        self, pull: Callable[[], Awaitable[bytes | None]], first: bytes = b"",
+        finish: Callable[[], Awaitable[Any]] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         if first:
             self.put_nowait(first)
         self._pull = pull
+        self._finish = finish  # to be awaited before the end is told
         self._turn: asyncio.Event | None = None  # made where a second task waits
         self._busy = self._over = False
 
@@ -697,18 +704,21 @@ class _Chunks(asyncio.Queue["bytes | None"]):
             await self._turn.wait()
         if not self.empty():
             return self.get_nowait()
-        if self._over:
-            return None
         self._busy = True
         try:
-            piece = await self._pull()
+            if not self._over:
+                piece = await self._pull()
+                if piece is not None:
+                    return piece
+                self._over = True
+            if self._finish is not None:
+                await self._finish()
         finally:
             self._busy = False
             if self._turn is not None:
                 self._turn.set()
                 self._turn = None
-        self._over = piece is None
-        return piece
+        return None
 
 
 class UploadedFile(dict[str, Any]):
@@ -898,7 +908,7 @@ class _MultipartForm:
                 continue  # a file input left empty
             is_streamed = streams(name)
             if is_streamed:
-                file = UploadedFile(filename, content_type, _Chunks(self._pull, first))
+                file = UploadedFile(filename, content_type, _Chunks(self._event, first, self._finish))
             else:
                 file = UploadedFile(filename, content_type, file=await self._spool(first))
             self.files.setdefault(name, []).append(file)
@@ -950,15 +960,11 @@ class _MultipartForm:
             if not self.tail.cancelled():
                 self.tail.exception()  # nobody asked for it
 
-    async def _pull(self) -> bytes | None:
-        """Return the next piece of the file that streams; after its end, first take in the rest of the form."""
+    async def _finish(self) -> None:
+        """Take in what follows the file that streams."""
         if self.tail is None:
-            piece: bytes | None = await self._event()
-            if piece is not None:
-                return piece
             self.tail = asyncio.ensure_future(self.run())
         await asyncio.shield(self.tail)  # who gives up waiting may ask again, and nothing is lost
-        return None
 
 
 # --- Request --------------------------------------------------------------------------------------
@@ -2912,7 +2918,7 @@ class App:
             limit = reader.limit = self.__settings.max_body_size
             if limit is not None and reader.length > limit:
                 raise _error(413)
-            body = await reader.message()
+            body = await reader.chunk()
             if reader.ended:  # most bodies come in one message
                 reader.kept = body
             else:

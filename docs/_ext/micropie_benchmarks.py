@@ -54,7 +54,7 @@ REASONS = {
         Routing, the context variable, the binder and the response writer are what a request costs here and not on the
         floor.""",
     r"upload per MiB": """
-        Each piece of a body goes through the body reader, the multipart parser and the file's queue: six awaits a
+        Each piece of a body goes through the body reader, the multipart parser and the file's queue: four awaits a
         piece, where the floor feeds its parser in one loop. The parser is the same.""",
     r"upload, throughput": """
         Over a real socket most of the time goes into copying, in the kernel and in the server; the rounds scatter.""",

@@ -165,9 +165,7 @@ PICTURES = {
                     f"kept; past {_size(micropie._SPOOL_SIZE)} in a temporary file",
                     label="no: to the next part",
                 ),
-                Step(
-                    "_MultipartForm._pull", "the handler starts now; each piece when it asks", label="yes: it streams"
-                ),
+                Step("_Chunks.get", "the handler starts now; each piece when it asks", label="yes: it streams"),
             ),
             (
                 Step(

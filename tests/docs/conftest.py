@@ -2,9 +2,7 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.docs.running", "tests.examples.browsing")
-
-from tests.examples.services import all_services  # noqa: E402 - after its assertions are to be rewritten
+from tests.examples.services import all_services
 
 
 @pytest.fixture(scope="package")

@@ -16,11 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-pytest.register_assert_rewrite("tests.examples.crawler", "tests.examples.browsing")
-
-from tests.examples import harness  # noqa: E402 - here and below: after its assertions are to be rewritten
-from tests.examples.browsing import Browsing, launched  # noqa: E402
-from tests.examples.services import all_services  # noqa: E402
+from tests.examples import harness
+from tests.examples.browsing import Browsing, launched
+from tests.examples.services import all_services
 
 collect_ignore = [f"test_{name}.py" for name in harness.ALL_NAMES if name not in harness.NAMES]
 

@@ -12,10 +12,8 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-pytest.register_assert_rewrite("tests.examples.browsing", "tests.tutorials.steps")
-
-from tests.examples.browsing import Browsing, launched  # noqa: E402 - after its assertions are to be rewritten
-from tests.tutorials import steps  # noqa: E402
+from tests.examples.browsing import Browsing, launched
+from tests.tutorials import steps
 
 expect.set_options(timeout=15_000)  # as patient as the pages' own waiting, where other tests use the machine too
 

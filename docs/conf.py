@@ -121,8 +121,9 @@ html_theme_options = {
         "color-gone": "#ffa198",
     },
 }
-# Each page has a link to edit it where the project says where its source is kept, and to its source where not.
-REPOSITORY = PROJECT.get("urls", {}).get("Source", "")
+# Each page has a link to edit it where it is known where the project is kept, and to its source where not.
+CLONED_FROM = os.environ.get("READTHEDOCS_GIT_CLONE_URL", "").removesuffix(".git")
+REPOSITORY = PROJECT.get("urls", {}).get("Source", CLONED_FROM)
 if REPOSITORY:
     html_theme_options |= {"source_repository": REPOSITORY, "source_branch": "main", "source_directory": "docs/"}
 

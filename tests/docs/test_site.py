@@ -117,6 +117,16 @@ def test_page_for_unknown_addresses_works_at_any_depth(site):
     assert all(link.startswith("/") for link in links)
 
 
+@pytest.mark.slow
+def test_edit_links_lead_to_the_repository(tmp_path, monkeypatch):
+    monkeypatch.setenv("READTHEDOCS_GIT_CLONE_URL", "https://github.com/example/pie.git")
+    assert build("html", tmp_path / "html", tmp_path / "doctrees") == ""
+
+    for page, source in {"howto/sessions": "docs/howto/sessions.md", "examples/forms": "examples/forms/README.md"}.items():
+        link = f'href="https://github.com/example/pie/edit/main/{source}"'
+        assert link in (tmp_path / "html" / f"{page}.html").read_text()
+
+
 def test_names_inside_code_are_linked(site):
     text = (site.folder / "examples" / "sessions.html").read_text()
 

@@ -56,7 +56,7 @@ test-%:
 lint: $(DEV)/.stamp  ## Check style, complexity and types
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/python .ci/check_functions.py micropie.py .ci benchmarks docs examples tutorials
-	$(DEV)/bin/mypy micropie.py .ci benchmarks/instructions.py benchmarks/import_cost.py tests/typing_sample.py
+	$(DEV)/bin/mypy micropie.py .ci benchmarks/import_cost.py tests/typing_sample.py
 	$(DEV)/bin/pyright --pythonpath $(DEV)/bin/python
 
 stub: $(DEV)/.stamp  ## Write micropie-stubs/__init__.pyi anew from micropie.py
@@ -82,8 +82,8 @@ bench-guard: $(DEV)/.stamp  ## Fail when a request takes more instructions than 
 	$(DEV)/bin/python -m benchmarks.guard
 
 bench-small: $(DEV)/.stamp  ## Instructions per request beside a hand-written app, and the import
-	@.ci/system-packages
-	$(DEV)/bin/python benchmarks/instructions.py --all
+	@.ci/system-packages bench
+	$(DEV)/bin/python -m benchmarks.guard
 	$(DEV)/bin/python benchmarks/import_cost.py
 
 requirements:  ## Pin requirements/*.txt anew (needs uv)

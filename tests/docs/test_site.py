@@ -122,7 +122,8 @@ def test_edit_links_lead_to_the_repository(tmp_path, monkeypatch):
     monkeypatch.setenv("READTHEDOCS_GIT_CLONE_URL", "https://github.com/example/pie.git")
     assert build("html", tmp_path / "html", tmp_path / "doctrees") == ""
 
-    for page, source in {"howto/sessions": "docs/howto/sessions.md", "examples/forms": "examples/forms/README.md"}.items():
+    sources = {"howto/sessions": "docs/howto/sessions.md", "examples/forms": "examples/forms/README.md"}
+    for page, source in sources.items():
         link = f'href="https://github.com/example/pie/edit/main/{source}"'
         assert link in (tmp_path / "html" / f"{page}.html").read_text()
 

@@ -516,8 +516,8 @@ class _BodyReader:
     """The one owner of ``receive()``: counts, limits and times what the client sends, and listens for its leaving."""
 
     __slots__ = (
-        "_error", "_free", "_peeked", "_receive", "announced", "ended", "expects_continue", "gone", "kept", "length",
-        "limit", "pieces", "size", "started", "timeout",
+        "_error", "_free", "_peeked", "_receive", "_turns", "announced", "ended", "expects_continue", "gone", "kept",
+        "length", "limit", "pieces", "size", "started", "timeout",
     )  # fmt: skip
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
@@ -531,6 +531,7 @@ class _BodyReader:
         self.kept: bytes | None = None  # the whole body, once it was read
         self._peeked = b""
         self.pieces: bytearray | None = None
+        self._turns: asyncio.Lock | None = None  # of those who read the whole body
         self._error: HTTPError | None = None
         self._free: asyncio.Event | None = None  # set when nobody else is to receive any more
 
@@ -602,8 +603,10 @@ class _BodyReader:
                     raise RuntimeError("the body was read already, as a stream or as a multipart form")
                 self.pieces = bytearray()
             pieces = self.pieces
-            while piece := await self.chunk():
-                pieces += piece
+            self._turns = self._turns or asyncio.Lock()
+            async with self._turns:
+                while piece := await self.chunk():
+                    pieces += piece
             self.kept = bytes(pieces)
         return self.kept
 

@@ -228,6 +228,23 @@ def test_empty_pieces_are_no_end_of_the_body() -> None:
     assert parsed(run(post(Root(), "/parsed", headers=JSON, body=[b"", b"[1", b"", b"]", b""])))[0] == [1]
 
 
+def test_two_tasks_that_read_the_body_both_have_all_of_it() -> None:
+    class Both(App):
+        async def index(self) -> list[str]:
+            both = await asyncio.gather(self.request.body(), self.request.body())
+            return [body.decode() for body in both]
+
+    async def main() -> Response:
+        async with exchange(Both(), "POST", "/", headers=[("content-length", "6")]) as client:
+            for piece in ("ab", "cd"):
+                await client.send_body(piece.encode())
+                await asyncio.sleep(0.01)
+            await client.send_body(b"ef", more=False)
+            return await client.wait()
+
+    assert run(main()).json() == ["abcdef", "abcdef"]
+
+
 def test_a_body_that_streamed_away_cannot_be_had_again() -> None:
     class Again(App):
         async def index(self) -> str:

@@ -84,6 +84,7 @@ _MAX_PART_HEADERS: Final = 8  # RFC 7578 needs three
 _MAX_PART_HEADER_SIZE: Final = 4096
 _SPOOL_SIZE: Final = 2**20  # a file larger than this goes to disk
 _CHUNK_SIZE: Final = 2**16
+_SLICE: Final = 2**14  # of a form with odd escapes, decoded at a time
 _DRAIN_SIZE: Final = 64 * 2**20  # read and dropped of a body that nobody wanted, so that the client sees the answer
 _THREADS: Final = 40
 _EXPIRE_STEP: Final = 100  # expired sessions that one call removes at most, so that none of them pauses the loop
@@ -480,7 +481,7 @@ class _Session:
             await backend.save(old, {}, timeout)
         if not fresh:
             return "" if old is not None and not data else None
-        self.id, self.renew, self.snapshot = new, False, _copied(data)
+        self.id, self.renew, self.given, self.snapshot = new, False, None, _copied(data)
         return new if new != old else None
 
     async def _touch(self, backend: SessionBackend, timeout: float) -> None:
@@ -532,7 +533,7 @@ class _BodyReader:
         self._peeked = b""
         self.pieces: bytearray | None = None
         self._turns: asyncio.Lock | None = None  # of those who read the whole body
-        self._error: HTTPError | None = None
+        self._error: tuple[int, str] | None = None  # no exception: its traceback would keep all that was read
         self._free: asyncio.Event | None = None  # set when nobody else is to receive any more
 
     def expect(self, limit: int | None) -> None:
@@ -544,7 +545,7 @@ class _BodyReader:
     async def chunk(self, *, even_empty: bool = False) -> bytes:
         """Return the next piece of the body, ``b""`` at its end; 413 past the limit, 408 when nothing came in time."""
         if self._error is not None:
-            raise self._error
+            raise _error(*self._error)
         piece, self._peeked = self._peeked, b""
         if piece or self.ended:
             return piece
@@ -577,7 +578,6 @@ class _BodyReader:
             async with asyncio.timeout(self.timeout):
                 return await _resumed(steps, first)
         except TimeoutError:
-            self.announced = False  # nothing more is to come
             raise self._failure(408) from None
 
     async def _later_chunk(self) -> bytes:
@@ -592,8 +592,10 @@ class _BodyReader:
         return piece
 
     def _failure(self, status: int) -> HTTPError:
-        self._error = _error(status)
-        return self._error
+        if status == 408:
+            self.announced = False  # nothing more is to come
+        self._error = status, ""
+        return _error(status)
 
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
@@ -605,8 +607,12 @@ class _BodyReader:
             pieces = self.pieces
             self._turns = self._turns or asyncio.Lock()
             async with self._turns:
-                while piece := await self.chunk():
-                    pieces += piece
+                try:
+                    while piece := await self.chunk():
+                        pieces += piece
+                except (HTTPError, ConnectionClosed):
+                    pieces.clear()  # it stays so, and the exception's traceback may be kept for long
+                    raise
             self.kept = bytes(pieces)
         return self.kept
 
@@ -642,7 +648,7 @@ class _BodyReader:
 
     def abandon(self) -> None:
         """Leave the rest of the body to `wait_gone`, which drops it."""
-        self._error = self._error or HTTPError(400, "the body is dropped once a stream has begun without reading it")
+        self._error = self._error or (400, "the body is dropped once a stream has begun without reading it")
         if self._free is not None:
             self._free.set()
 
@@ -830,7 +836,12 @@ class UploadedFile(dict[str, Any]):
     async def _read_spooled(self) -> bytes | None:
         if isinstance(self.file, io.BytesIO):
             return self.file.read(_CHUNK_SIZE) or None
-        return await _in_thread(self.file.read, _CHUNK_SIZE) or None
+        at = self.file.tell()
+        try:
+            return await _in_thread(self.file.read, _CHUNK_SIZE) or None
+        except asyncio.CancelledError:  # who gives up waiting may ask again
+            self.file.seek(at)
+            raise
 
 
 def _safe_filename(raw: str) -> str:
@@ -880,7 +891,7 @@ class _MultipartForm:
         self._events: Iterator[Any] = iter(())
         self.fields: dict[str, list[str]] = {}
         self.files: dict[str, list[UploadedFile]] = {}
-        self.on_disk: list[BinaryIO] = []
+        self._stores: list[BinaryIO] = []
         self.tail: asyncio.Future[bool] | None = None  # takes in what follows a file that streams
 
     async def _event(self) -> Any:
@@ -894,9 +905,10 @@ class _MultipartForm:
                     self._parser.close()
                     return b""
                 self._events = self._parser.parse(piece)
-        except self._errors.ParserLimitReached:
-            raise _error(413) from None
-        except self._errors.MultipartError:
+        except self._errors.MultipartError as error:
+            error.__traceback__ = None  # the parser keeps the error, and so would keep this form
+            if isinstance(error, self._errors.ParserLimitReached):
+                raise _error(413) from None
             raise _error(400, "Malformed multipart body") from None
 
     async def run(self, streams: Callable[[str], bool] = lambda name: False) -> bool:
@@ -938,6 +950,7 @@ class _MultipartForm:
         """Keep a file in memory as long as it is small, else in a temporary file."""
         memory = io.BytesIO(first)
         store: BinaryIO = memory
+        self._stores.append(store)
         size = memory.seek(0, io.SEEK_END)
         while (piece := await self._event()) is not None:
             size += len(piece)
@@ -946,7 +959,7 @@ class _MultipartForm:
                 import tempfile
 
                 store = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end of the request
-                self.on_disk.append(store)
+                self._stores.append(store)
                 await _in_thread(store.write, memory.getvalue())
             if store is memory:
                 memory.write(piece)
@@ -962,6 +975,16 @@ class _MultipartForm:
             await asyncio.wait([self.tail])
             if not self.tail.cancelled():
                 self.tail.exception()  # nobody asked for it
+
+    async def close(self) -> None:
+        """Let go of everything, at the end of the request."""
+        await self.stop()
+        for store in self._stores:
+            if isinstance(store, io.BytesIO):
+                store.close()
+            else:
+                await _in_thread(store.close)
+        self.files, self.tail = {}, None  # both lead back here: the fields would wait for the garbage collector
 
     async def _finish(self) -> None:
         """Take in what follows the file that streams."""
@@ -1031,9 +1054,23 @@ def _parse_odd_pairs(data: bytes) -> dict[str, list[str]]:
     pairs: dict[str, list[str]] = {}
     for pair in data.replace(b"+", b" ").split(b"&"):
         if pair:
-            name, _, value = map(urllib.parse.unquote_to_bytes, pair.partition(b"="))
+            name, _, value = map(_unquoted, pair.partition(b"="))
             pairs.setdefault(name.decode("utf-8", "replace"), []).append(value.decode("utf-8", "replace"))
     return pairs
+
+
+def _unquoted(data: bytes) -> bytes:
+    """Decode as `urllib.parse.unquote_to_bytes`, which makes an object of every escape: of a large form, gigabytes."""
+    decoded, at = bytearray(), 0
+    while at < len(data):
+        end = at + _SLICE
+        if end < len(data) and (cut := data.rfind(b"%", end - 2, end)) > 0:  # no escape is cut in two
+            end = cut
+        text = re.sub(b"%(?![0-9A-Fa-f]{2})", b"%25", data[at:end])
+        text = text.replace(b"=", b"%3D").replace(b"\n", b"%0A").replace(b"\r", b"%0D").replace(b"%", b"=")
+        decoded += binascii.a2b_qp(text)
+        at = end
+    return bytes(decoded)
 
 
 def _count_fields(data: bytes) -> None:
@@ -2086,7 +2123,10 @@ class _Stream:
         elif isinstance(error, ConnectionClosed) and self._reader.gone:
             return
         elif not isinstance(error, Exception):
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # as in App.__failed
         _log.error("a stream broke off", exc_info=error)
 
     def _leave(self) -> None:
@@ -3040,23 +3080,26 @@ class App:
 
     def __failed(self, request: Request, error: BaseException) -> _Response:
         """Return the response for what went wrong; let pass what is not an error of this request."""
-        if isinstance(error, ConnectionClosed) and request._reader is not None and request._reader.gone:
-            raise error
-        if isinstance(error, HTTPError):
-            try:
-                status, body, kind, headers = _response_of_tuple((error.status, error.body, error.headers))
-                return (status, str(error), _TEXT, headers) if body is None else (status, body, kind, headers)
-            except Exception as malformed:
-                error = malformed
-        if not _is_stray(error):
-            raise error
-        _log.error("%r %r failed", request.method, request.scope.get("path"), exc_info=error)
-        body = "500 Internal Server Error"
-        if self.__debug:
-            import traceback
+        try:
+            if isinstance(error, ConnectionClosed) and request._reader is not None and request._reader.gone:
+                raise error
+            if isinstance(error, HTTPError):
+                try:
+                    status, body, kind, headers = _response_of_tuple((error.status, error.body, error.headers))
+                    return (status, str(error), _TEXT, headers) if body is None else (status, body, kind, headers)
+                except Exception as malformed:
+                    error = malformed
+            if not _is_stray(error):
+                raise error
+            _log.error("%r %r failed", request.method, request.scope.get("path"), exc_info=error)
+            body = "500 Internal Server Error"
+            if self.__debug:
+                import traceback
 
-            body = "".join(traceback.format_exception(error))
-        return 500, body, _TEXT, ()
+                body = "".join(traceback.format_exception(error))
+            return 500, body, _TEXT, ()
+        finally:
+            del error  # its traceback leads to this frame: the two would keep the request, and all that it has read
 
     async def __deliver(self, request: Request, response: _Response, send: _Send) -> _Stream | None:
         """Write the response: the one place that does; return a stream, which is to be run."""
@@ -3093,9 +3136,7 @@ class App:
             await _discard(body)
         form = request._multipart
         if form is not None:
-            await form.stop()
-            for file in form.on_disk:
-                await _in_thread(file.close)
+            await form.close()
 
     async def _send_response(
         self, send: _Send, status_code: int, body: Any, extra_headers: _Headers | None = None
@@ -3227,10 +3268,13 @@ class App:
             return 1011 if socket.accepted else 1008
         if socket._over is not None and _is_closed(error):
             return 1000
-        if not _is_stray(error):
-            raise error
-        _log.error("WebSocket %r failed", request.scope.get("path"), exc_info=error)
-        return 1011
+        try:
+            if not _is_stray(error):
+                raise error
+            _log.error("WebSocket %r failed", request.scope.get("path"), exc_info=error)
+            return 1011
+        finally:
+            del error  # as in __failed
 
     async def _send_websocket_close(self, send: _Send, code: int, reason: str | None = None) -> None:
         """Close or refuse a WebSocket, from code that extends the App."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import importlib.util
 import json
 import logging
 import sys
+import tracemalloc
+import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from types import ModuleType
 from typing import Any
@@ -16,7 +19,7 @@ from typing import Any
 import pytest
 
 import micropie
-from micropie import App, ConnectionClosed, HTTPError, HttpMiddleware, Request
+from micropie import App, ConnectionClosed, HTTPError, HttpMiddleware, Request, UploadedFile
 from tests.asgi import BOUNDARY, Response, encode_multipart, exchange, get, post, request, run
 
 MIB = 2**20
@@ -677,6 +680,36 @@ def test_empty_pieces_do_not_stand_for_bytes() -> None:
     assert run(post(app, "/buffered", headers=TEXT, body=None, receive=drip)).status == 408
 
 
+def test_a_client_that_sends_empty_pieces_is_waited_for_only_once() -> None:
+    calls = 0
+
+    async def drip() -> dict[str, Any]:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"", "more_body": True}
+
+    async def main() -> tuple[int, int]:
+        seen = 0
+
+        class Counting(HttpMiddleware):
+            async def before_request(self, request: Request) -> None:
+                pass
+
+            async def after_request(self, *_: Any) -> None:
+                nonlocal seen
+                seen = calls
+
+        app = Root(body_timeout=0.05)
+        app.middlewares.append(Counting())
+        response = await post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=drip)
+        assert response.status == 408
+        return seen, calls
+
+    before, after = run(main())
+    assert before == after
+
+
 def test_a_client_that_is_slow_but_steady_gets_through() -> None:
     app = Root(body_timeout=0.3)
 
@@ -1039,3 +1072,81 @@ def test_what_a_server_raises_while_the_body_is_read_is_500(caplog: pytest.LogCa
     assert run(post(app, "/parsed", headers=JSON, body=None, receive=receive)).status == 500
     assert "the server is broken" in caplog.text
     assert caplog.records[0].levelno == logging.ERROR
+
+
+# --- What is left of a body -------------------------------------------------------------------------------------------
+
+
+MULTI = [("content-type", f"multipart/form-data; boundary={BOUNDARY}"), *CHUNKED]
+FIELD = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="a"\r\n\r\n'.encode()
+FILE = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'.encode()
+
+
+class Keeps(App):
+    async def index(self, file: UploadedFile | None = None) -> int:
+        return len(await (file.read(limit=1000) if file else self.request.body()))
+
+    async def later(self, file: UploadedFile, note: str = "") -> int:
+        return len(await file.read())
+
+    async def broken(self) -> None:
+        await self.request.body()
+        raise HTTPError("no status")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
+@pytest.mark.parametrize(
+    ("path", "headers", "body"),
+    [
+        pytest.param("/", JSON, [b"[1,"] * 300, id="JSON too large"),
+        pytest.param("/", JSON, [b"[1,"] * 3, id="JSON cut off"),
+        pytest.param("/", TEXT, [b"x" * 100] * 10, id="body too large"),
+        pytest.param("/", TEXT, [b"x"] * 3, id="body"),
+        pytest.param("/broken", TEXT, [b"x"], id="malformed error"),
+        pytest.param("/", FORM, [b"a=%41", b"&b=1"], id="form"),
+        pytest.param("/", MULTI, [FIELD, b"x", b"nonsense"], id="multipart cut off"),
+        pytest.param("/", MULTI, [FIELD, b"x\r\n--" + BOUNDARY.encode(), b"nonsense"], id="multipart malformed"),
+        pytest.param("/", MULTI, [FIELD, *[b"x" * 100] * 10], id="multipart too large"),
+        pytest.param("/", MULTI, [FIELD + b"x\r\n", FILE + b"y", f"\r\n--{BOUNDARY}--".encode()], id="streamed file"),
+        pytest.param("/", MULTI, [FILE, *[b"x" * 500] * 3], id="streamed file too large"),
+        pytest.param("/later", MULTI, [FILE, b"x", f"\r\n--{BOUNDARY}--".encode()], id="kept file"),
+    ],
+)
+def test_nothing_waits_for_the_garbage_collector(path: str, headers: Any, body: list[bytes], leaves: bool) -> None:
+    """What a request has read goes with it, or many that are refused would fill the memory."""
+
+    sent = [*headers, *([] if CHUNKED[0] in headers else CHUNKED)]
+    options = {"disconnect_after": len(body) - 1} if leaves else {}
+
+    async def main() -> None:
+        app = Keeps(max_body_size=800, max_form_field_size=800)
+        await post(app, path, headers=sent, body=body, **options)
+
+    def kept() -> list[Any]:
+        kinds = (Request, micropie._BodyReader, micropie._MultipartForm)
+        return [found for found in gc.get_objects() if isinstance(found, kinds)]
+
+    logging.disable()  # pytest keeps what is logged, tracebacks included
+    try:
+        run(main())  # imports what it needs
+        gc.collect()
+        before = kept()
+        gc.disable()
+        run(main())
+        assert [found for found in kept() if not any(found is known for known in before)] == []
+    finally:
+        logging.disable(logging.NOTSET)
+        gc.enable()
+
+
+@pytest.mark.parametrize("content", [b"\n" + b"%" * 2**20, b"\n" + b"%41" * 2**18, b"%4" * 2**19, b"\n" * 2**20])
+def test_odd_escapes_take_no_more_memory_than_others(content: bytes) -> None:
+    micropie._parse_pairs(b"a=\n%")
+    tracemalloc.start()
+    try:
+        pairs = micropie._parse_pairs(b"a=" + content)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert pairs == {"a": [urllib.parse.unquote_to_bytes(content).decode("utf-8", "replace")]}
+    assert peak < 8 * 2**20

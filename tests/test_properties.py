@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+import micropie
 from micropie import App, FromSession, Request, ServerSentEvent, UploadedFile, WebSocket, event_stream, set_cookie
 from tests.asgi import BOUNDARY, REMOVED, Part, encode_multipart, get, post, request, run, websocket
 
@@ -787,3 +788,16 @@ def test_a_query_is_read_as_the_standard_library_reads_its_parts(query: bytes) -
             name, value = (unquote_to_bytes(part).decode("utf-8", "replace") for part in parts)
             expected.setdefault(name, []).append(value)
     assert Request({"type": "http", "query_string": query}).query_params == expected
+
+
+ODD = [b"%", b"4", b"F", b"g", b"=", b"\n", b"\r", b"\1", b" ", b"_", b"\xff", b"%41", b"%3D"]
+
+
+@cases(500)
+@given(st.lists(st.sampled_from(ODD)))
+def test_escapes_are_decoded_as_the_standard_library_does_wherever_a_slice_ends(parts: list[bytes]) -> None:
+    data = b"".join(parts)
+    with pytest.MonkeyPatch.context() as patch:
+        for size in (3, 4, 5):
+            patch.setattr(micropie, "_SLICE", size)
+            assert micropie._unquoted(data) == unquote_to_bytes(data)

@@ -1381,6 +1381,21 @@ def test_accept_with_an_id_sets_that_one(fills: bool) -> None:
     run(main())
 
 
+def test_a_session_with_a_given_id_stays_ended_when_it_was_ended_elsewhere() -> None:
+    async def talk(app: App, ws: WebSocket) -> None:
+        app.request.session["user"] = "ann"
+        await ws.accept(session_id="chosen")
+        await app.session_backend.save("chosen", {}, 60)
+        app.request.session["later"] = 1
+
+    async def main() -> None:
+        spy = Spy()
+        await talked(Sockets(talk, spy))
+        assert await spy.load("chosen") == {}
+
+    run(main())
+
+
 def test_what_happens_to_a_session_after_the_handshake_is_not_undone() -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         app.request.session.update(user="ann", cart="full")

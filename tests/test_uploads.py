@@ -822,6 +822,22 @@ def test_memory_is_bounded_whatever_the_size(path: str, then: bytes) -> None:
     run(main())
 
 
+def test_who_gives_up_waiting_for_a_file_on_disk_may_ask_again() -> None:
+    content = os.urandom(2 * MIB)
+
+    class Impatient(App):
+        async def index(self, file: UploadedFile, note: str = "") -> bool:
+            chunks = file["content"]
+            for _ in range(5):
+                task = asyncio.create_task(chunks.get())
+                await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.wait([task])
+            return await file.read() == content
+
+    assert run(post(Impatient(), "/", multipart=[file(content)])).json() is True
+
+
 @pytest.mark.parametrize("path", ["/spilled", "/plain"])
 def test_past_1_mib_a_file_is_on_disk(path: str) -> None:
     class Disk(App):

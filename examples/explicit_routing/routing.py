@@ -22,7 +22,7 @@ Public methods go on answering the URL of their name where no route matches. The
 - Of several routes that match, literal text goes before converted parameters, these before ``{name}``, and
   ``{name:path}`` comes last; then the order of declaration decides.
 - A path with routes for other methods only is 405 with ``Allow``; ``OPTIONS`` is answered; ``GET`` includes ``HEAD``.
-- A method with a route must be private, or it could be reached by its name, around what the route demands.
+- A method with a route must be private, or it could be reached by its name, past the rules of its route.
 """
 
 import inspect

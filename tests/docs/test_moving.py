@@ -54,11 +54,20 @@ def ask(app, framework):
 def test_path_and_query(ask):
     assert ask("GET", "/hello/Ada").text == "Hello, Ada!"
     assert ask("GET", "/hello/Ada?times=2").text == "Hello, Ada! Hello, Ada!"
+    assert ask("GET", "/hello/Ada?times=1000000").text.count("Ada") == 10
+
+
+def test_visitor_cannot_write_html(ask):
+    answer = ask("GET", "/hello/%3Cb%3E")
+    media_type = answer.headers["content-type"].partition(";")[0]
+
+    assert (media_type, answer.text) in [("text/html", "Hello, &lt;b&gt;!"), ("text/plain", "Hello, <b>!")]
 
 
 def test_form(ask):
-    assert ask("POST", "/order", data={"pie": "apple", "count": "2"}).text == "2 x apple"
-    assert ask("POST", "/order", data={"pie": "apple"}).text == "1 x apple"
+    assert ask("POST", "/order", data={"pie": "apple", "count": "2"}).json() == {"pie": "apple", "count": 2}
+    assert ask("POST", "/order", data={"pie": "<b>"}).json() == {"pie": "<b>", "count": 1}
+    assert ask("POST", "/order", data={"pie": "<b>"}).headers["content-type"].startswith("application/json")
     assert ask("GET", "/order").status_code == 405
 
 

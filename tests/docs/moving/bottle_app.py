@@ -1,5 +1,7 @@
 """The idioms of the page "Moving to MicroPie", in Bottle."""
 
+import html
+
 from bottle import Bottle, abort, redirect, request, response, template
 
 app = Bottle()
@@ -9,14 +11,14 @@ PIES = {1: "apple"}
 @app.get("/hello/<name>")
 def hello(name):
     times = int(request.query.get("times", 1))
-    return " ".join([f"Hello, {name}!"] * times)
+    return " ".join([f"Hello, {html.escape(name)}!"] * min(times, 10))
 
 
 @app.post("/order")
 def order():
     pie = request.forms["pie"]
     count = int(request.forms.get("count", 1))
-    return f"{count} x {pie}"
+    return {"pie": pie, "count": count}
 
 
 @app.post("/pies")

@@ -1,5 +1,6 @@
 """The idioms of the page "Moving to MicroPie", in CherryPy."""
 
+import html
 import pathlib
 
 import cherrypy
@@ -22,12 +23,13 @@ cherrypy.tools.bakery = cherrypy.Tool("before_finalize", add_header)
 class Root:
     @cherrypy.expose
     def hello(self, name, times=1):
-        return " ".join([f"Hello, {name}!"] * int(times))
+        return " ".join([f"Hello, {html.escape(name)}!"] * min(int(times), 10))
 
     @cherrypy.expose
     @cherrypy.tools.allow(methods=["POST"])
+    @cherrypy.tools.json_out()
     def order(self, pie, count=1):
-        return f"{int(count)} x {pie}"
+        return {"pie": pie, "count": int(count)}
 
     @cherrypy.expose
     @cherrypy.tools.allow(methods=["POST"])

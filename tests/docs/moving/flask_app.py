@@ -3,6 +3,7 @@
 import os
 
 from flask import Flask, abort, jsonify, make_response, redirect, render_template, request, session, url_for
+from markupsafe import escape
 
 app = Flask(__name__)
 app.secret_key = os.urandom(32)
@@ -12,14 +13,14 @@ PIES = {1: "apple"}
 @app.route("/hello/<name>")
 def hello(name):
     times = request.args.get("times", 1, type=int)
-    return " ".join([f"Hello, {name}!"] * times)
+    return " ".join([f"Hello, {escape(name)}!"] * min(times, 10))
 
 
 @app.route("/order", methods=["POST"])
 def order():
     pie = request.form["pie"]
     count = int(request.form.get("count", 1))
-    return f"{count} x {pie}"
+    return {"pie": pie, "count": count}
 
 
 @app.route("/pies", methods=["POST"])

@@ -15,14 +15,14 @@ PIES = {1: "apple"}
 @app.get("/hello/<name>")
 async def hello(request, name):
     times = int(request.args.get("times", 1))
-    return " ".join([f"Hello, {name}!"] * times)
+    return " ".join([f"Hello, {name}!"] * min(times, 10))
 
 
 @app.post("/order")
 async def order(request):
     pie = request.form["pie"]
     count = int(request.form.get("count", 1))
-    return f"{count} x {pie}"
+    return {"pie": pie, "count": count}
 
 
 @app.post("/pies")

@@ -1,5 +1,7 @@
 """The idioms of the page "Moving to MicroPie", in MicroPie."""
 
+import html
+
 from micropie import App, HTTPError, HttpMiddleware, UploadedFile, methods, set_cookie
 
 PIES = {1: "apple"}
@@ -7,11 +9,11 @@ PIES = {1: "apple"}
 
 class Root(App):
     def hello(self, name, times: int = 1):
-        return " ".join([f"Hello, {name}!"] * times)
+        return " ".join([f"Hello, {html.escape(name)}!"] * min(times, 10))
 
     @methods("POST")
     def order(self, pie, count: int = 1):
-        return f"{count} x {pie}"
+        return {"pie": pie, "count": count}
 
     @methods("POST")
     def pies(self, name: str):

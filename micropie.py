@@ -324,6 +324,8 @@ async def _in_thread(call: Callable[..., _T], *args: Any) -> _T:
         while not future.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([future])
+        with contextlib.suppress(asyncio.CancelledError):
+            future.exception()  # nobody else asks for it
         raise
 
 
@@ -601,24 +603,45 @@ class _BodyReader:
         """Return the whole body, and keep it."""
         if self.kept is None:
             if self.pieces is None:  # kept here: who gives up waiting may ask again
-                if self.size and not self._peeked and self._error is None and not self.gone:
-                    raise RuntimeError("the body was read already, as a stream or as a multipart form")
+                self._check_unread()
                 self.pieces = bytearray()
-            pieces = self.pieces
             self._turns = self._turns or asyncio.Lock()
             async with self._turns:
-                try:
-                    while piece := await self.chunk():
-                        pieces += piece
-                except (HTTPError, ConnectionClosed):
-                    pieces.clear()  # it stays so, and the exception's traceback may be kept for long
-                    raise
-            self.kept = bytes(pieces)
+                self.kept = await self._read_rest(self.pieces)
         return self.kept
 
+    async def _read_rest(self, pieces: bytearray) -> bytes:
+        if self.kept is not None:  # by another task, meanwhile
+            return self.kept
+        try:
+            while piece := await self.chunk():
+                pieces += piece
+        except (HTTPError, ConnectionClosed):
+            pieces.clear()  # it stays so, and the exception's traceback may be kept for long
+            raise
+        return bytes(pieces)
+
+    def _check_unread(self) -> None:
+        if self.size and not self._peeked and self._error is None and not self.gone:
+            raise RuntimeError("the body was read already, as a stream or as a multipart form")
+
     def replay(self) -> None:
-        """Let a body that was read whole be read once more, piece by piece."""
+        """Let a body that was read whole be read once more, piece by piece; what was streamed is gone."""
+        if self.kept is None and self.ended:
+            self._check_unread()
         self._peeked = self.kept or self._peeked
+
+    def receive_again(self) -> _Receive:
+        """Return a `receive` for a mounted app: it begins with the body that a middleware has read."""
+        receive: _Receive = self._receive
+        if self.kept is None:
+            return receive
+        read: list[_Message] = [{"type": "http.request", "body": self.kept, "more_body": False}]
+
+        async def receive_kept() -> _Message:
+            return read.pop() if read else await receive()
+
+        return receive_kept
 
     def __aiter__(self) -> _BodyReader:
         return self
@@ -719,8 +742,8 @@ class _Chunks(asyncio.Queue["bytes | None"]):
                 piece = await self._pull()
                 if piece is not None:
                     return piece
-                self._over = True
             if self._finish is not None:
+                self._over = True
                 await self._finish()
         finally:
             self._busy = False
@@ -892,6 +915,7 @@ class _MultipartForm:
         self.fields: dict[str, list[str]] = {}
         self.files: dict[str, list[UploadedFile]] = {}
         self._stores: list[BinaryIO] = []
+        self._is_on_disk = False
         self.tail: asyncio.Future[bool] | None = None  # takes in what follows a file that streams
 
     async def _event(self) -> Any:
@@ -960,7 +984,9 @@ class _MultipartForm:
 
                 store = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end of the request
                 self._stores.append(store)
+                self._is_on_disk = True
                 await _in_thread(store.write, memory.getvalue())
+                memory.close()
             if store is memory:
                 memory.write(piece)
             else:
@@ -978,13 +1004,18 @@ class _MultipartForm:
 
     async def close(self) -> None:
         """Let go of everything, at the end of the request."""
-        await self.stop()
-        for store in self._stores:
-            if isinstance(store, io.BytesIO):
-                store.close()
+        try:
+            await self.stop()
+        finally:  # a request may be cancelled more than once
+            if self._is_on_disk:
+                await _in_thread(self._close_stores)
             else:
-                await _in_thread(store.close)
+                self._close_stores()
         self.files, self.tail = {}, None  # both lead back here: the fields would wait for the garbage collector
+
+    def _close_stores(self) -> None:
+        for store in self._stores:
+            store.close()
 
     async def _finish(self) -> None:
         """Take in what follows the file that streams."""
@@ -1282,7 +1313,7 @@ class Request:
             if reader is None:
                 reader = self._reader = _BodyReader(self._receive, self._settings.body_timeout)
             if name == b"content-type":
-                content_type = content_type + b", " + value if content_type else value
+                content_type = b"," if content_type else value  # two are none
             elif name == b"content-length":
                 length = int(value) if value.isdigit() and len(value) < 19 else -1
                 if length < 0 or (reader.announced and reader.length not in (0, length)):
@@ -1326,8 +1357,8 @@ Example:
 class WebSocket:
     """One WebSocket, the first argument of a ``ws_`` handler.
 
-    Where nothing else is said, to receive or to send raises ConnectionClosed once the socket is closed, from either
-    side, and RuntimeError before `accept`.
+    Receiving and sending raise ConnectionClosed once the socket is closed, from either side, and RuntimeError before
+    `accept`, unless a method says otherwise.
 
     Args:
         receive: The ASGI receive callable.
@@ -1335,7 +1366,7 @@ class WebSocket:
 
     Attributes:
         accepted (bool): Whether `accept` was called.
-        session_id (str | None): The id of the session that its cookie names; None where it names none.
+        session_id (str | None): The id of the session that its cookie names; None where there is no such session.
         subprotocols (list[str]): What the client offers.
 
     Example:
@@ -1389,8 +1420,9 @@ class WebSocket:
         if self.accepted:
             raise RuntimeError("this WebSocket was accepted already")
         if not self._connected:
+            message = await self._receive()
             self._connected = True
-            self._check_disconnect(await self._receive())
+            self._check_disconnect(message)
         headers = await self._on_accept(session_id)
         try:
             await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
@@ -1421,7 +1453,7 @@ class WebSocket:
         return data
 
     async def receive_json(self) -> Any:
-        """Return the next message, parsed as JSON; a ValueError where it is none."""
+        """Return the next message, parsed as JSON; a ValueError where it is not JSON."""
         message = await anext(self, None)
         if message is None:
             self._check_open("receive")
@@ -2199,7 +2231,7 @@ def methods(*names: str) -> Callable[[_F], _F]:
         names: Such as ``"POST"``; ``"GET"`` includes ``"HEAD"``.
 
     Raises:
-        TypeError: No name, or one that is no text.
+        TypeError: No name, or one that is not a string.
 
     Example:
         >>> class Poll(App):
@@ -2721,7 +2753,7 @@ class App:
     Args:
         session_backend: Where sessions are kept; None: in the memory of this process.
         debug: Show tracebacks in the browser.
-        session_timeout: Seconds after which a session that nobody looks at ends.
+        session_timeout: Seconds after which a session ends if no request looks at it.
         session_cookie_secure: Whether the session cookie is sent over HTTPS alone; None: unless ``debug`` is on or the
             request is plain HTTP to a loopback host.
         session_cookie_path: The part of the site that gets the session cookie; None: the root path of this app.
@@ -2802,7 +2834,7 @@ class App:
         """The request that is being answered.
 
         Raises:
-            RuntimeError: None is being answered here.
+            RuntimeError: No request is being answered here.
         """
         try:
             return current_request.get()
@@ -2854,7 +2886,8 @@ class App:
             response = await self.__answer(request)
             if response is None:
                 mounted, mounted_scope = cast("tuple[_ASGIApp, _Scope]", request._mount)
-                await mounted(mounted_scope, receive, send)
+                reader = request._reader
+                await mounted(mounted_scope, receive if reader is None else reader.receive_again(), send)
                 return
             session = request._session
             if session is not None and session.snapshot is not None:
@@ -3132,11 +3165,12 @@ class App:
 
     async def __release(self, request: Request, leftovers: list[Any]) -> None:
         """Close what the request has opened: the temporary files of uploads, streams that were not sent."""
-        for body in leftovers:
-            await _discard(body)
-        form = request._multipart
-        if form is not None:
-            await form.close()
+        try:
+            for body in leftovers:
+                await _discard(body)
+        finally:
+            if request._multipart is not None:
+                await request._multipart.close()
 
     async def _send_response(
         self, send: _Send, status_code: int, body: Any, extra_headers: _Headers | None = None
@@ -3257,7 +3291,7 @@ class App:
         if session is None or session.snapshot is None or session.blocked:
             return
         if session.renew or (session.id is None and session.data):
-            _log.warning("a session filled or renewed after accept() has no cookie: its changes are lost")
+            _log.warning("a session filled or renewed after accept() has no cookie: the new session or id is lost")
             session.renew = False
         if session.id is not None:
             await session.commit(self.session_backend, self.__session_timeout)

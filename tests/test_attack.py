@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, NewType, Optional
 
 import pytest
@@ -28,6 +31,9 @@ MULTIPART = {"content-type": f"multipart/form-data; boundary={BOUNDARY}", "trans
 JSON = {"content-type": "application/json"}
 CHUNKED = {"transfer-encoding": "chunked"}
 UserId = NewType("UserId", FromSession)  # type: ignore[valid-newtype]
+
+
+END = f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
 def head(disposition: str) -> bytes:
@@ -476,5 +482,179 @@ def test_a_late_first_piece_leaves_the_unread_body_to_the_listener() -> None:
             await ex.disconnect()
             async with asyncio.timeout(2.0):
                 await app.ended.wait()
+
+    run(main())
+
+
+# --- Reading twice, giving up, cancelling twice -------------------------------------------------------------------
+
+
+class Eager(HttpMiddleware):
+    async def before_request(self, request: Any) -> None:
+        async for _ in request.stream():
+            pass
+
+    async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
+        pass
+
+
+def test_a_body_that_was_streamed_already_is_not_an_empty_one() -> None:
+    class Root(App):
+        async def s(self) -> str:
+            return str(sum([len(piece) async for piece in self.request.stream()]))
+
+    app = Root()
+    app.middlewares.append(Eager())
+    response = run(post(app, "/s", body=b"hello"))
+    assert (response.status, response.text) != (200, "0")
+
+
+def test_an_accept_that_was_given_up_may_be_tried_again() -> None:
+    class Root(App):
+        async def ws_index(self, ws: Any) -> None:
+            try:
+                await asyncio.wait_for(ws.accept(), 0.01)
+            except TimeoutError:
+                await ws.accept()
+            await ws.send_text(await ws.receive_text())
+
+    async def main() -> list[Any]:
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        task = asyncio.create_task(Root()({"type": "websocket", "path": "/"}, queue.get, send))
+        await asyncio.sleep(0.05)
+        queue.put_nowait({"type": "websocket.connect"})
+        queue.put_nowait({"type": "websocket.receive", "text": "hello"})
+        await asyncio.wait([task], timeout=1.0)
+        return [message.get("text") or message["type"] for message in sent]
+
+    assert run(main()) == ["websocket.accept", "hello", "websocket.close"]
+
+
+class SlowToClose:
+    closed = False
+
+    def __aiter__(self) -> SlowToClose:
+        return self
+
+    async def __anext__(self) -> str:
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        await asyncio.sleep(0.05)
+        self.closed = True
+
+
+def test_a_request_that_is_cancelled_twice_closes_its_temporary_files() -> None:
+    kept: list[Any] = []
+
+    class Replace(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            pass
+
+        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+            return {"body": "other"}
+
+    class Root(App):
+        async def up(self, file: UploadedFile, late: str = "") -> Any:
+            kept.append(file.file)
+            return SlowToClose()
+
+    async def main() -> None:
+        app = Root()
+        app.middlewares.append(Replace())
+        body = head('name="file"; filename="a"') + b"x" * 2_000_000 + END
+        async with exchange(app, "POST", "/up", headers=MULTIPART, body=body) as ex:
+            ex.hold()
+            while not kept:
+                await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
+            ex.cancel()
+            await asyncio.sleep(0.02)  # now the replaced stream is being closed
+            ex.cancel()
+
+    run(main())
+    assert kept[0].closed
+
+
+def test_a_spooled_file_that_was_rewound_is_saved_whole(tmp_path: Path) -> None:
+    class Root(App):
+        async def up(self, file: UploadedFile, late: str = "") -> str:
+            await file.read()
+            file.file.seek(0)
+            await file.save(tmp_path / "saved")
+            return "saved"
+
+    run(post(Root(), "/up", multipart=[("file", "a", "x/y", b"abc")]))
+    assert (tmp_path / "saved").read_bytes() == b"abc"
+
+
+def test_a_body_that_is_replayed_is_not_read_twice() -> None:
+    class Root(App):
+        async def b(self) -> Any:
+            async def one() -> str:
+                await self.request.body()
+                again = self.request.stream()
+                await asyncio.sleep(0)
+                return b"".join([piece async for piece in again]).decode()
+
+            await asyncio.gather(one(), one())
+            return (await self.request.body()).decode()
+
+    async def main() -> str:
+        async with exchange(Root(), "POST", "/b", headers=CHUNKED) as ex:
+            await asyncio.sleep(0.02)
+            await ex.send_body(b"hello", more=False)
+            return (await ex.wait()).text
+
+    assert run(main()) == "hello"
+
+
+def test_a_mounted_app_gets_the_body_that_a_middleware_has_read() -> None:
+    class Signed(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            await request.body()
+
+        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
+            pass
+
+    app = App()
+    app.middlewares.append(Signed())
+    app.mounts["/child"] = Readers(body_timeout=0.5)
+    response = run(post(app, "/child/body", body=b"hello"))
+    assert (response.status, response.text) == (200, "5")
+
+
+def test_a_type_that_is_sent_twice_is_none() -> None:
+    class Root(App):
+        async def index(self) -> Any:
+            return [self.request.get_json, self.request.headers["content-type"]]
+
+    kinds = [("content-type", "application/json; charset=utf-8"), ("content-type", "text/plain")]
+    assert run(post(Root(), "/", headers=kinds, body=b"[1]")).json() == [
+        {}, "application/json; charset=utf-8, text/plain"
+    ]  # fmt: skip
+
+
+def test_a_failure_after_a_cancellation_is_nobodys() -> None:
+    """What a worker thread raises when its request is cancelled must not be logged as never retrieved."""
+
+    class Root(App):
+        def index(self) -> str:
+            started.set()
+            time.sleep(0.05)
+            raise ValueError("too late")
+
+    started = threading.Event()
+
+    async def main() -> None:
+        async with exchange(Root(), "GET", "/") as ex:
+            await asyncio.to_thread(started.wait, 5)
+            ex.cancel()
+        gc.collect()
 
     run(main())

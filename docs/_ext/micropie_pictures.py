@@ -106,7 +106,7 @@ PICTURES = {
             (Step("ASGI server", "calls app(scope, receive, send)", kind="outside"),),
             (Step("App.__call__", "looks at the type of the scope", "WebSocket: see below; lifespan: the hooks run"),),
             (Step("App._asgi_app_http", "makes a Request, and sets it as current_request"),),
-            (Step("App.__open", "finds the handler of the path, looks through the headers once"),),
+            (Step("App.__open", "finds the handler of the path, looks through the headers once", "400, 413"),),
             (
                 Step(
                     "App.__load",

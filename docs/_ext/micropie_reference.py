@@ -81,7 +81,7 @@ LOG = {
     "a WebSocket from the origin %r got no session": """
         A page of another origin opened a WebSocket, with a session cookie. If it is yours, name its origin in
         `allowed_origins`.""",
-    "a session filled or renewed after accept() has no cookie: its changes are lost": """
+    "a session filled or renewed after accept() has no cookie: the new session or id is lost": """
         A WebSocket handler filled a new session, or renewed its id, when the handshake was over. Do it before
         `accept()`.""",
     "WebSocket %r failed": """

@@ -327,6 +327,8 @@ async def _in_thread(call: Callable[..., _T], *args: Any) -> _T:
         with contextlib.suppress(asyncio.CancelledError):
             future.exception()  # nobody else asks for it
         raise
+    finally:
+        del future  # its exception's traceback leads to this frame: the two would keep the request
 
 
 # --- Sessions -------------------------------------------------------------------------------------
@@ -1971,6 +1973,9 @@ def event_stream(
         source: Yields `ServerSentEvent`, text, or dicts and lists (as JSON).
         ping: Seconds after which an idle stream sends a comment, so that proxies keep it open; None: never.
 
+    Raises:
+        ValueError: ``ping`` is not above zero.
+
     Example:
         >>> async def countdown():
         ...     for number in (2, 1):
@@ -1985,6 +1990,8 @@ def event_stream(
         >>> asyncio.run(main())
         [['event:', 'tick', 'data:', '2'], ['event:', 'tick', 'data:', '1'], ['data:', 'lift-off']]
     """
+    if ping is not None and not ping > 0:
+        raise ValueError(f"ping is a number of seconds, or None: {ping!r}")
     headers = [("content-type", "text/event-stream"), ("cache-control", "no-cache"), ("x-accel-buffering", "no")]
     return 200, _EventStream(source, ping), headers
 
@@ -2191,6 +2198,7 @@ class _Stream:
             if helper is not None and not helper.done():
                 helper.cancel()
                 await asyncio.wait([helper])
+        self._listener = self._pinger = None  # their tracebacks lead back here, too
 
 
 # --- Handlers and binding -------------------------------------------------------------------------
@@ -3203,6 +3211,7 @@ class App:
                 await mounted(mounted_scope, receive, send)
         finally:
             current_request.reset(token)
+            socket._on_accept = _accept_headers  # the other one leads back here
 
     async def __serve_socket(self, request: WebSocketRequest, socket: WebSocket) -> bool:
         """Run the handler and what belongs around it, and leave the socket closed; False: it is a mounted app's."""

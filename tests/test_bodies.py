@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import micropie
-from micropie import App, ConnectionClosed, HTTPError, HttpMiddleware, Request, UploadedFile
+from micropie import App, ConnectionClosed, HTTPError, HttpMiddleware, Request, UploadedFile, event_stream
 from tests.asgi import BOUNDARY, Response, encode_multipart, exchange, get, post, request, run
 
 MIB = 2**20
@@ -1089,6 +1089,19 @@ class Keeps(App):
     async def later(self, file: UploadedFile, note: str = "") -> int:
         return len(await file.read())
 
+    def plain(self) -> None:
+        raise HTTPError(403)
+
+    async def stream(self) -> AsyncIterator[str]:
+        await self.request.body()
+        yield "one"
+        await asyncio.sleep(0.01)
+        yield "two"
+
+    async def events(self) -> Any:
+        await self.request.body()
+        return event_stream(self.stream(), ping=0.001)
+
     async def broken(self) -> None:
         await self.request.body()
         raise HTTPError("no status")  # type: ignore[arg-type]
@@ -1103,6 +1116,9 @@ class Keeps(App):
         pytest.param("/", TEXT, [b"x" * 100] * 10, id="body too large"),
         pytest.param("/", TEXT, [b"x"] * 3, id="body"),
         pytest.param("/broken", TEXT, [b"x"], id="malformed error"),
+        pytest.param("/plain", FORM, [b"a=1"], id="plain handler that raises"),
+        pytest.param("/stream", TEXT, [b"x"], id="stream"),
+        pytest.param("/events", TEXT, [b"x"], id="events"),
         pytest.param("/", FORM, [b"a=%41", b"&b=1"], id="form"),
         pytest.param("/", MULTI, [FIELD, b"x", b"nonsense"], id="multipart cut off"),
         pytest.param("/", MULTI, [FIELD, b"x\r\n--" + BOUNDARY.encode(), b"nonsense"], id="multipart malformed"),

@@ -590,3 +590,9 @@ def test_an_event_stream_may_be_iterated_by_a_test_or_a_middleware() -> None:
         assert [bytes(piece) async for piece in body] == [b"data: a\n\n", b"event: e\ndata: b\n\n"]
 
     run(steps())
+
+
+@pytest.mark.parametrize("ping", [0, -1, -0.5, float("nan")])
+def test_a_ping_is_a_number_of_seconds(ping: float) -> None:
+    with pytest.raises(ValueError, match="ping is a number of seconds"):
+        event_stream(iter(()), ping)

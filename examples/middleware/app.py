@@ -26,9 +26,11 @@ html {{ background: light-dark(#fdfdfb, #15181d); color: light-dark(#1d2127, #e6
 body {{ max-width: 34rem; margin: 4rem auto; padding: 0 1.25rem; }}
 label {{ display: block; font-weight: 600; }}
 form {{ display: flex; flex-wrap: wrap; gap: .6rem; align-items: end; margin: 1.5rem 0; }}
-input {{ padding: .45rem .7rem; font: inherit; color: inherit; background: light-dark(#fff, #1d2229);
+input {{ padding: .45rem .7rem; font: inherit; color: inherit;
+  background: light-dark(#fff, #1d2229);
   border: 1px solid light-dark(#858d99, #717b8a); border-radius: .4rem; }}
-button {{ padding: .5rem 1.1rem; font: inherit; font-weight: 600; border: 0; border-radius: .4rem; cursor: pointer;
+button {{ padding: .5rem 1.1rem; font: inherit; font-weight: 600; cursor: pointer;
+  border: 0; border-radius: .4rem;
   color: light-dark(#fff, #15181d); background: light-dark(#0b57a4, #8cc8ff); }}
 :focus-visible {{ outline: 3px solid light-dark(#e8a33d, #ffc46b); outline-offset: 2px; }}
 </style>
@@ -37,7 +39,9 @@ button {{ padding: .5rem 1.1rem; font: inherit; font-weight: 600; border: 0; bor
 <p>{greeting}</p>
 <form action="{root}/greet" method="post">
 <input type="hidden" name="csrf_token" value="{csrf_token}">
-<div><label for="name">Your name</label><input id="name" name="name" maxlength="80" required></div>
+<div>
+<label for="name">Your name</label><input id="name" name="name" maxlength="80" required>
+</div>
 <button>Greet</button>
 </form>
 <p id="time"></p>
@@ -45,7 +49,8 @@ button {{ padding: .5rem 1.1rem; font: inherit; font-weight: 600; border: 0; bor
 <script nonce="{nonce}">
 const [entry] = performance.getEntriesByType("navigation");
 const app = entry.serverTiming.find((timing) => timing.name === "app");
-document.getElementById("time").textContent = `The app took ${{app.duration}} ms for this page.`;
+const text = `The app took ${{app.duration}} ms for this page.`;
+document.getElementById("time").textContent = text;
 </script>
 </html>
 """
@@ -56,7 +61,8 @@ class Root(App):
 
     async def index(self) -> str:
         """Show the form."""
-        return self._page("A form with a token, in a page with a Content-Security-Policy.")
+        greeting = "A form with a token, in a page with a Content-Security-Policy."
+        return self._page(greeting)
 
     @methods("POST")
     async def greet(self, name: str) -> str:
@@ -64,7 +70,10 @@ class Root(App):
         return self._page(f"Hello, {html.escape(name)}!")
 
     async def api(self) -> dict[str, Any]:
-        """Answer programs; `BearerAuth` has looked at their token, and scripts of the `CORS` origins may read it."""
+        """Answer programs; `BearerAuth` has looked at their token.
+
+        Scripts of the origins that `CORS` knows may read it.
+        """
         return {"user": self.request.user, "request": self.request.id}
 
     async def admin(self) -> str:
@@ -95,7 +104,10 @@ class Root(App):
 
 def make_app(
     api_token: str = os.environ.get("API_TOKEN", "a token for the demonstration"),
-    admin_password: str = os.environ.get("ADMIN_PASSWORD", "a password for the demonstration"),
+    admin_password: str = os.environ.get(
+        "ADMIN_PASSWORD",
+        "a password for the demonstration",
+    ),
     redis_url: str = os.environ.get("RATE_LIMIT_STORE", ""),
 ) -> Root:
     """Return the app, its middlewares in order: the first one is the outermost."""

@@ -17,7 +17,7 @@ class BearerAuth(HttpMiddleware):
 
     Args:
         users: The users, by the hash of their token.
-        handlers: The names of the handlers that need one. Not paths: ``/my-api`` and ``/my_api`` are one handler.
+        handlers: Names of handlers that need one, not paths (``/my-api`` is ``my_api``).
         realm: What the token is for.
     """
 
@@ -42,7 +42,13 @@ class BearerAuth(HttpMiddleware):
         }
         return {"status_code": 401, "body": "401 Unauthorized", "headers": headers}
 
-    async def after_request(self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+    async def after_request(
+        self,
+        request: Request,
+        status: int,
+        body: Any,
+        headers: list[tuple[str, str]],
+    ) -> None:
         """Keep what only this user may see out of shared caches."""
         if request.route_handler in self.handlers:
             headers.append(("vary", "Authorization"))

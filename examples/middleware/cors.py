@@ -7,12 +7,14 @@ from micropie import HttpMiddleware, Request
 
 
 class CORS(HttpMiddleware):
-    """Answers preflight requests, and tells browsers who may read a response. Put it before what refuses requests.
+    """Answers preflight requests, and tells browsers who may read a response.
 
-    CORS only ever gives rights away: a site whose answers no script of another site has to read needs none.
+    Put it before what refuses requests. CORS only ever gives rights away: a site whose
+    answers no script of another site has to read needs none.
 
     Args:
-        origins: Full origins, such as ``https://app.example.com``; ``["*"]`` for every site, then without cookies.
+        origins: Full origins, such as ``https://app.example.com``; ``["*"]`` for every
+            site, then without cookies.
         methods: What may be asked for with a preflight.
         headers: The request headers that may be sent besides the harmless ones.
         credentials: Whether cookies and HTTP authentication may be sent along.
@@ -34,12 +36,14 @@ class CORS(HttpMiddleware):
         self.credentials = credentials
         self.max_age = max_age
         if credentials and "*" in self.origins:
-            raise ValueError("credentials for every site would let any page act as your visitors: list the origins")
+            reason = "credentials for every site would let any page act as your visitors"
+            raise ValueError(f"{reason}: list the origins")
 
     async def before_request(self, request: Request) -> dict[str, Any] | None:
         """Answer a preflight; it never reaches a handler."""
         headers = request.headers
-        if request.method != "OPTIONS" or "origin" not in headers or "access-control-request-method" not in headers:
+        asks = "origin" in headers and "access-control-request-method" in headers
+        if request.method != "OPTIONS" or not asks:
             return None
         allowed = self._allowed(request)
         if allowed:
@@ -49,10 +53,16 @@ class CORS(HttpMiddleware):
                 ("access-control-max-age", str(self.max_age)),
             ]
         request.is_preflight = True
-        vary = ("vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
-        return {"status_code": 204, "headers": [*allowed, vary]}
+        vary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
+        return {"status_code": 204, "headers": [*allowed, ("vary", vary)]}
 
-    async def after_request(self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+    async def after_request(
+        self,
+        request: Request,
+        status: int,
+        body: Any,
+        headers: list[tuple[str, str]],
+    ) -> None:
         """Add the headers to every other response, errors included."""
         if not hasattr(request, "is_preflight"):
             headers.extend(self._allowed(request))
@@ -66,4 +76,6 @@ class CORS(HttpMiddleware):
         if origin not in self.origins:
             return []
         allowed = [("access-control-allow-origin", origin)]
-        return [*allowed, ("access-control-allow-credentials", "true")] if self.credentials else allowed
+        if self.credentials:
+            allowed.append(("access-control-allow-credentials", "true"))
+        return allowed

@@ -1,4 +1,4 @@
-"""Protection against cross-site request forgery: a form of a foreign page does not have this session's token."""
+"""Protection against cross-site request forgery: a foreign page's form has no token."""
 
 import secrets
 from typing import Any
@@ -10,16 +10,18 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def csrf_token(request: Request) -> str:
-    """Return the session's token, for ``<input type="hidden" name="csrf_token" value="...">``."""
+    """Return the session's token, for a hidden ``<input name="csrf_token">``."""
     token: str = request.session.setdefault("csrf_token", secrets.token_urlsafe(32))
     return token
 
 
 class CSRF(HttpMiddleware):
-    """Asks for the token with every request that may change something: a form field, or ``x-csrf-token`` from scripts.
+    """Asks for the token with every request that may change something.
 
-    A request with a bearer token passes: no browser adds one by itself. An upload (multipart) has not been read yet
-    when a middleware sees it: its token must be in the header, or its origin must be this host.
+    It is a form field, or the header ``x-csrf-token`` from scripts. A request with a
+    bearer token passes: no browser adds one by itself. An upload (multipart) has not been
+    read yet when a middleware sees it: its token must be in the header, or its origin
+    must be this host.
     """
 
     async def before_request(self, request: Request) -> dict[str, Any] | None:
@@ -33,10 +35,11 @@ class CSRF(HttpMiddleware):
         if not sent and _is_upload(request) and _is_same_origin(request):
             return None
         headers = {"content-type": "text/plain; charset=utf-8"}
-        body = "403 Forbidden: this form has expired; go back, reload it and send it again."
+        advice = "go back, reload it and send it again."
+        body = f"403 Forbidden: this form has expired; {advice}"
         return {"status_code": 403, "body": body, "headers": headers}
 
-    async def after_request(self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+    async def after_request(self, *response: Any) -> None:
         """Do nothing."""
 
 
@@ -45,9 +48,10 @@ def _has_bearer(request: Request) -> bool:
 
 
 def _is_upload(request: Request) -> bool:
-    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+    content_type = request.headers.get("content-type", "")
+    return content_type.lower().startswith("multipart/form-data")
 
 
 def _is_same_origin(request: Request) -> bool:
-    origin = urlsplit(request.headers.get("origin", ""))
-    return bool(origin.netloc) and origin.netloc.lower() == request.headers.get("host", "").lower()
+    origin = urlsplit(request.headers.get("origin", "")).netloc.lower()
+    return bool(origin) and origin == request.headers.get("host", "").lower()

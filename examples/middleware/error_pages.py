@@ -37,25 +37,32 @@ DETAILS = {
 
 
 class ErrorPages(HttpMiddleware):
-    """Makes a page, or problem details in JSON (RFC 9457), of errors that are a line of text."""
+    """Makes a page, or problem details in JSON (RFC 9457), of errors that are a text."""
 
     async def before_request(self, request: Request) -> None:
         """Do nothing."""
 
     async def after_request(
-        self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
+        self,
+        request: Request,
+        status: int,
+        body: Any,
+        headers: list[tuple[str, str]],
     ) -> dict[str, Any] | None:
-        """Replace the body, and leave the other headers alone: Allow, Retry-After, WWW-Authenticate."""
+        """Replace the body; other headers stay: Allow, Retry-After, WWW-Authenticate."""
         if status < 400 or not isinstance(body, str) or body.lstrip().startswith("<"):
             return None
-        title = PHRASES.get(status) or (HTTPStatus(status).phrase if status in list(HTTPStatus) else "Error")
-        detail = DETAILS.get(status) or body.removeprefix(f"{status} {title}").lstrip(": ")
+        title = _phrase(status)
+        own = body.removeprefix(f"{status} {title}").lstrip(": ")
+        detail = DETAILS.get(status) or own
         if "text/html" in request.headers.get("accept", ""):
-            kind, new = "text/html; charset=utf-8", self._page(request, status, title, detail)
+            kind = "text/html; charset=utf-8"
+            new = self._page(request, status, title, detail)
         else:
+            kind = "application/problem+json"
             problem = {"title": title, "status": status, "detail": detail}
-            kind, new = "application/problem+json", json.dumps({key: value for key, value in problem.items() if value})
-        kept = [(name, value) for name, value in headers if name.lower() != "content-type"]
+            new = json.dumps({name: value for name, value in problem.items() if value})
+        kept = [header for header in headers if header[0].lower() != "content-type"]
         return {"body": new, "headers": [*kept, ("content-type", kind)]}
 
     def _page(self, request: Request, status: int, title: str, detail: str) -> str:
@@ -66,3 +73,8 @@ class ErrorPages(HttpMiddleware):
             nonce=getattr(request, "csp_nonce", ""),
             root=html.escape(request.scope.get("root_path", "").rstrip("/")),
         )
+
+
+def _phrase(status: int) -> str:
+    known = HTTPStatus(status).phrase if status in list(HTTPStatus) else "Error"
+    return PHRASES.get(status, known)

@@ -1,4 +1,4 @@
-"""A rate limit, in the memory of this process or in Redis: so many requests in a while for each client."""
+"""A rate limit for each client's requests, in the memory of this process or in Redis."""
 
 import ipaddress
 import logging
@@ -13,7 +13,10 @@ _log = logging.getLogger("rate_limit")
 
 
 class Limiter(Protocol):
-    """Counts by the generic cell rate algorithm: one number for each client, and no windows with edges to abuse."""
+    """Counts by the generic cell rate algorithm.
+
+    It needs one number for each client, and has no windows with edges to abuse.
+    """
 
     async def wait(self, key: str) -> float:
         """Return 0 for a request that may pass, or the seconds until one may."""
@@ -25,14 +28,15 @@ class MemoryLimiter:
     Args:
         limit: How many requests may come at once.
         seconds: In what time as many may come again.
-        clients: How many clients are remembered; then those that have been quiet longest are forgotten.
+        clients: How many clients are remembered; then those quiet longest are forgotten.
     """
 
     def __init__(self, limit: int, seconds: float, clients: int = 100_000) -> None:
         self.interval = seconds / limit
         self.seconds = seconds
         self.clients = clients
-        self._free_at: dict[str, float] = {}  # when all that a client has used up is there again
+        # When all that a client has used up is there again.
+        self._free_at: dict[str, float] = {}
 
     async def wait(self, key: str) -> float:
         """Return 0 for a request that may pass, or the seconds until one may."""
@@ -52,7 +56,8 @@ local interval, seconds = tonumber(ARGV[1]), tonumber(ARGV[2])
 local free_at = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now) + interval
 local wait = free_at - seconds - now
 if wait > 0.000001 then return tostring(wait) end
-redis.call('SET', KEYS[1], string.format('%.6f', free_at), 'PX', math.ceil((free_at - now) * 1000))
+local expires = math.ceil((free_at - now) * 1000)
+redis.call('SET', KEYS[1], string.format('%.6f', free_at), 'PX', expires)
 return '0'
 """
 
@@ -67,18 +72,25 @@ class RedisLimiter:
         prefix: What all keys begin with.
     """
 
-    def __init__(self, client: Any, limit: int, seconds: float, prefix: str = "rate:") -> None:
+    def __init__(
+        self,
+        client: Any,
+        limit: int,
+        seconds: float,
+        prefix: str = "rate:",
+    ) -> None:
         self.interval = seconds / limit
         self.seconds = seconds
         self.prefix = prefix
         self._script = client.register_script(_SCRIPT)
 
     async def wait(self, key: str) -> float:
-        """Return 0 for a request that may pass, or the seconds until one may; without Redis, all pass."""
+        """Return 0 or the seconds to wait, as `Limiter` says; without Redis, all pass."""
         from redis.exceptions import RedisError
 
+        arguments = [self.interval, self.seconds]
         try:
-            return float(await self._script(keys=[self.prefix + key], args=[self.interval, self.seconds]))
+            return float(await self._script(keys=[self.prefix + key], args=arguments))
         except RedisError as error:
             _log.warning("no rate limit: %s", error)
             return 0.0
@@ -103,19 +115,25 @@ class RateLimit(HttpMiddleware):
         wait = await self.limiter.wait(client_of(request))
         if not wait:
             return None
-        headers = {"retry-after": str(math.ceil(wait)), "content-type": "text/plain; charset=utf-8"}
+        headers = {
+            "retry-after": str(math.ceil(wait)),
+            "content-type": "text/plain; charset=utf-8",
+        }
         return {"status_code": 429, "body": "429 Too Many Requests", "headers": headers}
 
-    async def after_request(self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+    async def after_request(self, *response: Any) -> None:
         """Do nothing."""
 
 
 def client_of(request: Request) -> str:
-    """Return the client's address; of an IPv6 one the network, since each customer has all of that."""
+    """Return the client's address, of IPv6 the network: a customer has all of that."""
     host = (request.scope.get("client") or ("unknown",))[0]
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return str(host)
-    address = getattr(address, "ipv4_mapped", None) or address  # as which a socket for both kinds shows an IPv4 one
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+    # A socket for both kinds shows an IPv4 address as a mapped one.
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.version == 6:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

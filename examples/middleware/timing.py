@@ -12,10 +12,13 @@ _log = logging.getLogger("timing")
 
 
 class Timing(HttpMiddleware):
-    """Sets ``request.id``, sends ``x-request-id`` and ``server-timing``, and logs one line. Put it first.
+    """Sets ``request.id``, sends ``x-request-id`` and ``server-timing``, and logs.
+
+    Put it first.
 
     Args:
-        trust_id: Whether to take over an ``x-request-id`` that came in, from a proxy of your own that sets it.
+        trust_id: Whether to take over an ``x-request-id`` that came in, from a proxy of
+            your own that sets it.
     """
 
     def __init__(self, *, trust_id: bool = False) -> None:
@@ -25,17 +28,30 @@ class Timing(HttpMiddleware):
         """Start the clock."""
         self._start(request)
 
-    async def after_request(self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+    async def after_request(
+        self,
+        request: Request,
+        status: int,
+        body: Any,
+        headers: list[tuple[str, str]],
+    ) -> None:
         """Stop the clock; of a stream, this is the time to its beginning."""
         if not hasattr(request, "id"):  # refused before any before_request
             self._start(request)
         milliseconds = (time.perf_counter() - request.started) * 1000
         headers.append(("x-request-id", request.id))
         headers.append(("server-timing", f"app;dur={milliseconds:.1f}"))
-        path = request.scope.get("path", "")
-        _log.info("%s %s %r %d %.1f ms", request.id, request.method, path, status, milliseconds)
+        _log.info(
+            "%s %s %r %d %.1f ms",
+            request.id,
+            request.method,
+            request.scope.get("path", ""),
+            status,
+            milliseconds,
+        )
 
     def _start(self, request: Request) -> None:
         request.started = time.perf_counter()
         sent = request.headers.get("x-request-id", "") if self.trust_id else ""
-        request.id = sent if re.fullmatch(r"[A-Za-z0-9_-]{8,64}", sent) else uuid.uuid4().hex
+        is_id = re.fullmatch(r"[A-Za-z0-9_-]{8,64}", sent)
+        request.id = sent if is_id else uuid.uuid4().hex

@@ -7,10 +7,12 @@ from micropie import HttpMiddleware, Request
 
 
 class UploadLimit(HttpMiddleware):
-    """Refuses a body that says it is too large, before a byte of it is read, and one that does not say how large it is.
+    """Refuses a body that says it is too large, and one that does not say its size.
 
-    The servers hold a client to the length that it announces. The limits of the whole app are arguments of `App`,
-    ``max_upload_size`` and ``max_body_size``: JSON and forms have been read under them before a middleware is asked.
+    That happens before a byte of it is read. The servers hold a client to the length that
+    it announces. The limits of the whole app are arguments of `App`, ``max_upload_size``
+    and ``max_body_size``: JSON and forms have been read under them before a middleware is
+    asked.
 
     Args:
         limits: The most bytes for each handler, by name.
@@ -32,5 +34,5 @@ class UploadLimit(HttpMiddleware):
             return {"status_code": 413, "body": body, "headers": headers}
         return None
 
-    async def after_request(self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+    async def after_request(self, *response: Any) -> None:
         """Do nothing."""

@@ -1,4 +1,7 @@
-"""Background jobs as tasks of this process, which are finished before it stops. Copy this file beside your app."""
+"""Background jobs as tasks of this process, which are finished before it stops.
+
+Copy this file beside your app.
+"""
 
 import asyncio
 import contextvars
@@ -8,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+Job = Callable[..., Coroutine[Any, Any, Any]]
+
 _log = logging.getLogger("jobs")
 
 
@@ -16,25 +21,33 @@ class Busy(Exception):
 
 
 class Jobs:
-    """Runs a few jobs at a time, remembers what came of them, and finishes them at shutdown.
+    """Runs a few jobs at a time, remembers their results, and finishes them at shutdown.
 
     Args:
         at_once: How many run at the same time.
         waiting: How many may wait for their turn.
         remembered: How many results are kept.
-        patience: Seconds that `finish` waits before it cancels what is left. The supervisor must wait longer.
+        patience: Seconds that `finish` waits before it cancels what is left. The
+            supervisor must wait longer.
     """
 
-    def __init__(self, at_once: int = 4, waiting: int = 100, remembered: int = 1000, patience: float = 20.0) -> None:
+    def __init__(
+        self,
+        at_once: int = 4,
+        waiting: int = 100,
+        remembered: int = 1000,
+        patience: float = 20.0,
+    ) -> None:
         self._turn = asyncio.Semaphore(at_once)
         self._most = at_once + waiting
         self._remembered = remembered
         self._patience = patience
-        self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps tasks by weak references only
+        # The event loop itself keeps tasks by weak references only.
+        self._tasks: set[asyncio.Task[None]] = set()
         self._states: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._closing = False
 
-    async def submit(self, job: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> str:
+    async def submit(self, job: Job, *arguments: Any) -> str:
         """Take a job and return its id.
 
         Raises:
@@ -46,8 +59,9 @@ class Jobs:
         self._states[job_id] = {"state": "waiting"}
         while len(self._states) > self._remembered + self._most:
             self._states.popitem(last=False)
-        # A context of its own: a job outlives the request, and must not see it as the current one.
-        task = asyncio.create_task(self._run(job_id, job, arguments), context=contextvars.Context())
+        # A job outlives the request, and must not see it as the current one.
+        context = contextvars.Context()
+        task = asyncio.create_task(self._run(job_id, job, arguments), context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return job_id
@@ -66,7 +80,7 @@ class Jobs:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _run(self, job_id: str, job: Callable[..., Coroutine[Any, Any, Any]], arguments: tuple[Any, ...]) -> None:
+    async def _run(self, job_id: str, job: Job, arguments: tuple[Any, ...]) -> None:
         state = self._states[job_id]
         try:
             async with self._turn:

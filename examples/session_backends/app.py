@@ -1,4 +1,7 @@
-"""Sessions that outlive the process, in SQLite, PostgreSQL or Redis: the variable SESSION_STORE says where."""
+"""Sessions that outlive the process, in SQLite, PostgreSQL or Redis.
+
+The variable SESSION_STORE says where.
+"""
 
 import asyncio
 import contextlib
@@ -15,6 +18,7 @@ from sql_sessions import SQLSessionBackend, make_engine
 
 STORE = os.environ.get("SESSION_STORE", "sqlite+aiosqlite:///sessions.sqlite3")
 CLEAN_UP_EVERY = 600.0  # seconds
+NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -26,7 +30,8 @@ PAGE = """<!doctype html>
 html {{ background: light-dark(#fdfdfb, #15181d); color: light-dark(#1d2127, #e6e8eb); }}
 body {{ max-width: 34rem; margin: 4rem auto; padding: 0 1.25rem; }}
 .number {{ font-size: 4rem; font-weight: 700; line-height: 1; margin: 0; }}
-button {{ padding: .5rem 1.1rem; font: inherit; font-weight: 600; border: 0; border-radius: .4rem; cursor: pointer;
+button {{ padding: .5rem 1.1rem; font: inherit; font-weight: 600; cursor: pointer;
+  border: 0; border-radius: .4rem;
   color: light-dark(#fff, #15181d); background: light-dark(#0b57a4, #8cc8ff); }}
 :focus-visible {{ outline: 3px solid light-dark(#e8a33d, #ffc46b); outline-offset: 2px; }}
 </style>
@@ -54,7 +59,7 @@ class Root(App):
             self._backend = RedisSessionBackend(Redis.from_url(store))
         else:
             self._backend = SQLSessionBackend(make_engine(store))
-            self._store = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[self._backend.engine.dialect.name]
+            self._store = NAMES[self._backend.engine.dialect.name]
         super().__init__(self._backend)
         self.startup_handlers.append(self._connect)
         self.shutdown_handlers.append(self._disconnect)
@@ -96,9 +101,11 @@ class Root(App):
         expected = self.request.session.get("csrf_token", "")
         sent = self.request.form("csrf_token", "")
         if not expected or not secrets.compare_digest(sent.encode(), expected.encode()):
-            raise HTTPError(403, "This form has expired: go back, reload it and send it again.")
+            message = "This form has expired: go back, reload it and send it again."
+            raise HTTPError(403, message)
         self.request.session.clear()
-        return self._redirect(self.request.scope.get("root_path", "").rstrip("/") + "/", 303)
+        root = self.request.scope.get("root_path", "").rstrip("/")
+        return self._redirect(f"{root}/", 303)
 
 
 app = Root(STORE)

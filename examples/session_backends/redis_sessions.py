@@ -22,7 +22,8 @@ class RedisSessionBackend(SessionBackend):
         self.prefix = prefix
 
     def _key(self, session_id: str) -> str:
-        # Who reads the database finds no id to use; and a key has 64 characters, however long the cookie was.
+        # Who reads the database finds no id to use; and a key has 64 characters, however
+        # long the cookie was.
         return self.prefix + hashlib.sha256(session_id.encode()).hexdigest()
 
     async def load(self, session_id: str) -> dict[str, Any]:
@@ -31,11 +32,12 @@ class RedisSessionBackend(SessionBackend):
         return json.loads(found) if found else {}
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
-        """Keep the data for `timeout` seconds from now; saving ``{}`` deletes the session."""
+        """Keep the data for `timeout` seconds from now; ``{}`` deletes the session."""
+        key = self._key(session_id)
         if data:
-            await self.client.set(self._key(session_id), json.dumps(data), px=int(timeout * 1000))
+            await self.client.set(key, json.dumps(data), px=int(timeout * 1000))
         else:
-            await self.client.delete(self._key(session_id))
+            await self.client.delete(key)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire `timeout` seconds from now."""

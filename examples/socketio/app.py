@@ -1,4 +1,4 @@
-"""Socket.IO: python-socketio mounted in an App, and its real JavaScript client served from here."""
+"""Socket.IO: python-socketio mounted in an App, with its real JavaScript client."""
 
 import html
 from pathlib import Path
@@ -13,7 +13,7 @@ PAGE = (HERE / "index.html").read_text(encoding="utf-8")
 CLIENT = (HERE / "static" / "socket.io.min.js").read_bytes()
 MAX_TEXT = 1000  # characters of one message
 
-# Pages of other origins are refused: `cors_allowed_origins` would list those that may connect.
+# Pages of other origins are refused: `cors_allowed_origins` would list who may connect.
 sio = socketio.AsyncServer(async_mode="asgi", max_http_buffer_size=2**16)
 
 
@@ -27,8 +27,11 @@ async def connect(sid: str, environ: dict[str, Any], auth: Any = None) -> None:
 
 
 @sio.event
-async def enter(sid: str, room: Any = None, *_: Any) -> dict[str, Any]:  # clients may send anything
-    """Go to another room; what is returned here reaches the client as the acknowledgement."""
+async def enter(sid: str, room: Any = None, *_: Any) -> dict[str, Any]:
+    """Go to another room; what is returned reaches the client as the acknowledgement.
+
+    The arguments may be anything: clients send what they like.
+    """
     if not isinstance(room, str) or not 0 < len(room) <= 30:
         return {"error": "a room has 1 to 30 characters"}
     async with sio.session(sid) as session:
@@ -47,7 +50,8 @@ async def say(sid: str, text: Any = None, *_: Any) -> dict[str, Any]:
     session = await sio.get_session(sid)
     if not session["room"] or not isinstance(text, str) or not text.strip():
         return {"error": "enter a room, and say something"}
-    await sio.emit("said", {"name": session["name"], "text": text[:MAX_TEXT]}, room=session["room"])
+    said = {"name": session["name"], "text": text[:MAX_TEXT]}
+    await sio.emit("said", said, room=session["room"])
     return {"ok": True}
 
 
@@ -65,7 +69,8 @@ async def _leave(sid: str, session: dict[str, Any]) -> None:
 
 
 async def _members(room: str) -> list[str]:
-    found = [await sio.get_session(sid) for sid, _ in sio.manager.get_participants("/", room)]
+    present = sio.manager.get_participants("/", room)
+    found = [await sio.get_session(sid) for sid, _ in present]
     return sorted(session["name"] for session in found)
 
 
@@ -74,17 +79,22 @@ class Root(App):
 
     def __init__(self) -> None:
         super().__init__()
-        # No path of its own: the mount has left it nothing but what it should answer, wherever this app is.
+        # No path of its own: the mount leaves it just what it should answer.
         self.mounts["/socket.io"] = socketio.ASGIApp(sio, socketio_path=None)
         self.shutdown_handlers.append(sio.shutdown)
 
     async def index(self) -> str:
         """Show the page."""
-        return PAGE.replace("{{ root }}", html.escape(self.request.scope.get("root_path", "").rstrip("/")))
+        root = self.request.scope.get("root_path", "").rstrip("/")
+        return PAGE.replace("{{ root }}", html.escape(root))
 
     async def client_js(self) -> tuple[int, bytes, dict[str, str]]:
-        """Serve the client at ``/client.js``, from a file: no other site has to be asked for it."""
-        return 200, CLIENT, {"content-type": "text/javascript; charset=utf-8", "cache-control": "max-age=86400"}
+        """Serve the client at ``/client.js``: no other site has to be asked for it."""
+        headers = {
+            "content-type": "text/javascript; charset=utf-8",
+            "cache-control": "max-age=86400",
+        }
+        return 200, CLIENT, headers
 
 
 app = Root()

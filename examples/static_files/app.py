@@ -1,4 +1,4 @@
-"""Static files in two ways, each with caching: a folder mounted in the app, and a folder around the app."""
+"""Static files in two ways, each with caching: mounted in the app, and around the app."""
 
 import functools
 import hashlib
@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 from micropie import App
 
 HERE = Path(__file__).parent
+STATIC = HERE / "static"
 PICTURE = next((HERE / "public").glob("pie.*.svg")).name
 FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -20,16 +21,26 @@ FOR_EVER = "public, max-age=31536000, immutable"
 @functools.cache
 def version(name: str) -> str:
     """Return what changes with the content of a file in ``static/``."""
-    return hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()[:12]
+    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
 
 
 class VersionedFiles(StaticFiles):
-    """Files that a browser keeps for ever when their URL names their version, and for a minute when not."""
+    """Files that a browser keeps for ever when their URL names their version.
 
-    def file_response(self, full_path: Any, stat_result: Any, scope: Any, status_code: int = 200) -> Response:
+    Others are kept for a minute. Where there is no such file, StaticFiles raises
+    Starlette's HTTPException: ExceptionMiddleware around it makes a 404 of that.
+    """
+
+    def file_response(
+        self,
+        full_path: Any,
+        stat_result: Any,
+        scope: Any,
+        status_code: int = 200,
+    ) -> Response:
         """Add the caching header."""
         response = super().file_response(full_path, stat_result, scope, status_code)
-        name = Path(full_path).relative_to(HERE / "static").as_posix()
+        name = Path(full_path).relative_to(STATIC).as_posix()
         current = scope["query_string"] == b"v=" + version(name).encode()
         response.headers["cache-control"] = FOR_EVER if current else "public, max-age=60"
         return response
@@ -40,8 +51,7 @@ class Site(App):
 
     def __init__(self) -> None:
         super().__init__()
-        # StaticFiles raises Starlette's HTTPException where there is no such file: this makes a 404 of it.
-        self.mounts["/static"] = ExceptionMiddleware(VersionedFiles(directory=HERE / "static"))
+        self.mounts["/static"] = ExceptionMiddleware(VersionedFiles(directory=STATIC))
 
     async def index(self) -> str:
         """Show the page."""
@@ -65,9 +75,14 @@ class PublicFiles(ServeStaticASGI):
         await super().__call__(scope, receive, send)
 
 
-# The names of all files are read once, here; `immutable_file_test` says which of them hold their version in their name.
+# The names of all files are read once, here; `immutable_file_test` says which of them
+# hold their version in their name.
 app = PublicFiles(
-    Site(), root=HERE / "public", max_age=3600, allow_all_origins=False, immutable_file_test=r"^.+\.[0-9a-f]{12}\..+$"
+    Site(),
+    root=HERE / "public",
+    max_age=3600,
+    allow_all_origins=False,
+    immutable_file_test=r"^.+\.[0-9a-f]{12}\..+$",
 )
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fixtures to copy: a client in memory, an app that is started and stopped, and a real server."""
+"""Fixtures to copy: a client in memory, a started and stopped app, and a real server."""
 
 import asyncio
 import contextlib
@@ -19,10 +19,11 @@ from micropie import App
 
 @contextlib.asynccontextmanager
 async def started(app: App) -> AsyncIterator[None]:
-    """Run the startup handlers, and later the shutdown handlers, as a server does: httpx does not."""
+    """Run the startup handlers, and later the shutdown handlers: httpx does not."""
     to_app: asyncio.Queue[Any] = asyncio.Queue()
     from_app: asyncio.Queue[Any] = asyncio.Queue()
-    lifespan = asyncio.create_task(app({"type": "lifespan", "asgi": {"version": "3.0"}}, to_app.get, from_app.put))
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}}
+    lifespan = asyncio.create_task(app(scope, to_app.get, from_app.put))
     for event in ("startup", "shutdown"):
         await to_app.put({"type": f"lifespan.{event}"})
         answer = await from_app.get()
@@ -34,15 +35,16 @@ async def started(app: App) -> AsyncIterator[None]:
 
 @pytest.fixture
 def app() -> GuestBook:
-    """Return an app of its own for each test: nothing that one test leaves is seen by the next."""
+    """Return an app for each test: what one leaves is not seen by the next."""
     return GuestBook()
 
 
 @pytest_asyncio.fixture
 async def client(app: GuestBook) -> AsyncIterator[httpx.AsyncClient]:
-    """Yield a client that calls the app in memory: no port, no process, and a debugger stops in the handler."""
+    """Yield a client that calls the app in memory: a debugger stops in the handler."""
     transport = httpx.ASGITransport(app=app)
-    async with started(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+    client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
+    async with started(app), client:
         yield client
 
 
@@ -65,7 +67,7 @@ class ThreadedServer(uvicorn.Server):
 
 @pytest.fixture
 def live_server(app: GuestBook) -> Iterator[str]:
-    """Yield the URL of a real server: for streams without an end, and for what only a network shows."""
+    """Yield the URL of a real server, for streams without an end and for the network."""
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
     with ThreadedServer(config).serving() as url:
         yield url

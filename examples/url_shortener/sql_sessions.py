@@ -1,10 +1,24 @@
-"""Sessions in SQLite or PostgreSQL, through SQLAlchemy's async engine. Copy this file beside your app."""
+"""Sessions in SQLite or PostgreSQL, through SQLAlchemy's async engine.
+
+Copy this file beside your app.
+"""
 
 import hashlib
 import time
 from typing import Any
 
-from sqlalchemy import JSON, Column, Double, MetaData, String, Table, delete, event, select, update
+from sqlalchemy import (
+    JSON,
+    Column,
+    Double,
+    MetaData,
+    String,
+    Table,
+    delete,
+    event,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -25,14 +39,20 @@ _LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lo
 
 
 def make_engine(url: str) -> AsyncEngine:
-    """Return an engine for ``sqlite+aiosqlite:///sessions.db`` or ``postgresql+asyncpg://user@host/database``."""
+    """Return an engine for a URL.
+
+    Args:
+        url: ``sqlite+aiosqlite:///sessions.db``, or
+            ``postgresql+asyncpg://user@host/database``.
+    """
     engine = create_async_engine(url, pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine.sync_engine, "connect")
         def _set_up(connection: Any, _: object) -> None:
             cursor = connection.cursor()
-            cursor.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the writer
+            # Readers do not wait for the writer.
+            cursor.execute("PRAGMA journal_mode = WAL")
             cursor.execute("PRAGMA synchronous = NORMAL")
             cursor.close()
 
@@ -47,7 +67,8 @@ async def create_tables(engine: AsyncEngine, tables: MetaData) -> None:
 
 
 def _hashed(session_id: str) -> str:
-    # Who reads the database finds no id to use; and a key has 64 characters, however long the cookie was.
+    # Who reads the database finds no id to use; and a key has 64 characters, however long
+    # the cookie was.
     return hashlib.sha256(session_id.encode()).hexdigest()
 
 
@@ -60,7 +81,8 @@ class SQLSessionBackend(SessionBackend):
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[engine.dialect.name]
+        inserts = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+        self._insert: Any = inserts[engine.dialect.name]
 
     async def create_table(self) -> None:
         """Create the table where it does not exist yet."""
@@ -69,29 +91,36 @@ class SQLSessionBackend(SessionBackend):
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return the data of a live session, ``{}`` where there is none."""
         query = select(sessions.c.data).where(
-            sessions.c.id_hash == _hashed(session_id), sessions.c.expires > time.time()
+            sessions.c.id_hash == _hashed(session_id),
+            sessions.c.expires > time.time(),
         )
         async with self.engine.connect() as connection:
             return await connection.scalar(query) or {}
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
-        """Keep the data for `timeout` seconds from now; saving ``{}`` deletes the session."""
+        """Keep the data for `timeout` seconds from now; ``{}`` deletes the session."""
         key = _hashed(session_id)
         row = {"data": data, "expires": time.time() + timeout}
         insert = self._insert(sessions).values(id_hash=key, **row)
         statement = insert.on_conflict_do_update(index_elements=["id_hash"], set_=row)
+        if not data:
+            statement = delete(sessions).where(sessions.c.id_hash == key)
         async with self.engine.begin() as connection:
-            await connection.execute(statement if data else delete(sessions).where(sessions.c.id_hash == key))
+            await connection.execute(statement)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire `timeout` seconds from now."""
         now = time.time()
-        statement = update(sessions).where(sessions.c.id_hash == _hashed(session_id), sessions.c.expires > now)
+        statement = update(sessions).where(
+            sessions.c.id_hash == _hashed(session_id),
+            sessions.c.expires > now,
+        )
         async with self.engine.begin() as connection:
             await connection.execute(statement.values(expires=now + timeout))
 
     async def delete_expired(self) -> int:
         """Delete the rows of sessions that have ended; return how many there were."""
+        statement = delete(sessions).where(sessions.c.expires <= time.time())
         async with self.engine.begin() as connection:
-            result = await connection.execute(delete(sessions).where(sessions.c.expires <= time.time()))
+            result = await connection.execute(statement)
         return result.rowcount

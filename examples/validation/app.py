@@ -1,4 +1,4 @@
-"""JSON bodies checked by models: the same order once with pydantic and once with msgspec."""
+"""JSON bodies checked by models: the same order with pydantic and with msgspec."""
 
 import functools
 import inspect
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 import pydantic
 
-from micropie import App, HTTPError, current_request, methods
+from micropie import App, HTTPError, Request, current_request, methods
 
 Handler = Callable[..., Awaitable[Any]]
 
@@ -57,9 +57,9 @@ class FastOrder(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def json_model(handler: Handler) -> Handler:
-    """Fill the parameter ``body`` of a handler from the JSON body, by the model that it is annotated with.
+    """Fill the parameter ``body`` from the JSON body, by the model in its annotation.
 
-    Use it under ``@methods``. The framework is told of all parameters but that one, in ``__signature__``.
+    Use it under ``@methods``. ``__signature__`` tells the framework of the other ones.
     """
     model = get_type_hints(handler)["body"]
     parse = _from_pydantic if issubclass(model, pydantic.BaseModel) else _from_msgspec
@@ -67,14 +67,22 @@ def json_model(handler: Handler) -> Handler:
     @functools.wraps(handler)
     async def checked(*args: Any, **kwargs: Any) -> Any:
         request = current_request.get()
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise HTTPError(415, {"errors": [{"field": "", "problem": "Send application/json"}]})
+        if _media_type(request) != "application/json":
+            raise HTTPError(415, _one_error("", "Send application/json"))
         return await handler(*args, body=parse(model, await request.body()), **kwargs)
 
-    signature = inspect.signature(handler)
-    others = [parameter for name, parameter in signature.parameters.items() if name != "body"]
-    checked.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
+    known = inspect.signature(handler)
+    others = [one for name, one in known.parameters.items() if name != "body"]
+    checked.__signature__ = known.replace(parameters=others)  # type: ignore[attr-defined]
     return checked
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _one_error(field: str, problem: str) -> dict[str, Any]:
+    return {"errors": [{"field": field, "problem": problem}]}
 
 
 def _from_pydantic(model: type[pydantic.BaseModel], body: bytes) -> pydantic.BaseModel:
@@ -82,9 +90,17 @@ def _from_pydantic(model: type[pydantic.BaseModel], body: bytes) -> pydantic.Bas
         return model.model_validate_json(body)
     except pydantic.ValidationError as error:
         # What was sent is left out: it may be large, or a secret.
-        found = error.errors(include_url=False, include_input=False, include_context=False)
-        problems = [{"field": ".".join(map(str, item["loc"])), "problem": item["msg"]} for item in found]
+        found = error.errors(
+            include_url=False,
+            include_input=False,
+            include_context=False,
+        )
+        problems = [{"field": _path(one["loc"]), "problem": one["msg"]} for one in found]
         raise HTTPError(422, {"errors": problems}) from None
+
+
+def _path(place: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, place))
 
 
 def _from_msgspec(model: type[msgspec.Struct], body: bytes) -> msgspec.Struct:
@@ -93,7 +109,7 @@ def _from_msgspec(model: type[msgspec.Struct], body: bytes) -> msgspec.Struct:
     except msgspec.DecodeError as error:
         problem, _, place = str(error).partition(" - at `$")
         field = place.rstrip("`").lstrip(".").replace("[", ".").replace("]", "")
-        raise HTTPError(422, {"errors": [{"field": field, "problem": problem}]}) from None
+        raise HTTPError(422, _one_error(field, problem)) from None
 
 
 class Shop(App):
@@ -102,13 +118,26 @@ class Shop(App):
     async def index(self) -> dict[str, str]:
         """Say where orders go."""
         base = self.request.scope.get("root_path", "")
-        return {"pydantic": f"{base}/orders", "msgspec": f"{base}/fast-orders", "schema": f"{base}/schema"}
+        return {
+            "pydantic": f"{base}/orders",
+            "msgspec": f"{base}/fast-orders",
+            "schema": f"{base}/schema",
+        }
 
     @methods("POST")
     @json_model
-    async def orders(self, body: Order, *, test: bool = False) -> tuple[int, dict[str, Any]]:
+    async def orders(
+        self,
+        body: Order,
+        *,
+        test: bool = False,
+    ) -> tuple[int, dict[str, Any]]:
         """Take an order by pydantic, which lists all that is wrong."""
-        return 200 if test else 201, {"customer": body.customer, "total": body.total(), "delivery": body.delivery}
+        return 200 if test else 201, {
+            "customer": body.customer,
+            "total": body.total(),
+            "delivery": body.delivery,
+        }
 
     @methods("POST")
     @json_model

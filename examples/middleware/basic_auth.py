@@ -15,11 +15,12 @@ from micropie import HttpMiddleware, Request
 class BasicAuth(HttpMiddleware):
     """Lets in who knows a name and its password, and sets ``request.user``.
 
-    Browsers send the password with every request, also with one that a foreign page has
-    caused: a form behind it needs a CSRF token too.
+    Browsers send the password with every request, also with one that a foreign page
+    has caused: a form behind it needs a CSRF token too.
 
     Args:
-        users: The passwords, by name: long random ones, as for a page of the operators.
+        users: The passwords, by name: long random ones, as for a page that only the
+            operators see.
         handlers: The names of the handlers that need one. Not paths: ``/my-api`` and
             ``/my_api`` are one handler.
         realm: What the browser shows when it asks.

@@ -17,7 +17,7 @@ class BearerAuth(HttpMiddleware):
 
     Args:
         users: The users, by the hash of their token.
-        handlers: Names of handlers that need one, not paths (``/my-api`` is ``my_api``).
+        handlers: Names of handlers that need one: ``my_api``, not ``/my-api``.
         realm: What the token is for.
     """
 

@@ -1,4 +1,4 @@
-"""Cross-origin requests: which other sites' scripts may read what this one answers."""
+"""Cross-origin requests: which other sites' scripts may read what this one sends."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,12 +9,12 @@ from micropie import HttpMiddleware, Request
 class CORS(HttpMiddleware):
     """Answers preflight requests, and tells browsers who may read a response.
 
-    Put it before what refuses requests. CORS only ever gives rights away: a site whose
-    answers no script of another site has to read needs none.
+    Put it before what refuses requests. CORS only ever gives rights away: a site
+    whose answers no script of another site has to read needs none.
 
     Args:
-        origins: Full origins, such as ``https://app.example.com``; ``["*"]`` for every
-            site, then without cookies.
+        origins: Full origins, such as ``https://app.example.com``; ``["*"]`` for
+            every site, then without cookies.
         methods: What may be asked for with a preflight.
         headers: The request headers that may be sent besides the harmless ones.
         credentials: Whether cookies and HTTP authentication may be sent along.
@@ -36,8 +36,8 @@ class CORS(HttpMiddleware):
         self.credentials = credentials
         self.max_age = max_age
         if credentials and "*" in self.origins:
-            reason = "credentials for every site would let any page act as your visitors"
-            raise ValueError(f"{reason}: list the origins")
+            reason = "would let any page act as your visitors: list the origins"
+            raise ValueError(f"credentials for every site {reason}")
 
     async def before_request(self, request: Request) -> dict[str, Any] | None:
         """Answer a preflight; it never reaches a handler."""

@@ -1,4 +1,4 @@
-"""Protection against cross-site request forgery: a foreign page's form has no token."""
+"""Protection against cross-site request forgery: foreign pages have no token."""
 
 import secrets
 from typing import Any
@@ -19,14 +19,16 @@ class CSRF(HttpMiddleware):
     """Asks for the token with every request that may change something.
 
     It is a form field, or the header ``x-csrf-token`` from scripts. A request with a
-    bearer token passes: no browser adds one by itself. An upload (multipart) has not been
-    read yet when a middleware sees it: its token must be in the header, or its origin
-    must be this host.
+    bearer token passes: no browser adds one by itself. An upload (multipart) has not
+    been read yet when a middleware sees it: its token must be in the header, or its
+    origin must be this host.
     """
 
     async def before_request(self, request: Request) -> dict[str, Any] | None:
         """Let the request pass, or refuse it."""
-        if request.method in _SAFE or hasattr(request, "user") and _has_bearer(request):
+        if request.method in _SAFE:
+            return None
+        if hasattr(request, "user") and _has_bearer(request):
             return None
         sent = request.headers.get("x-csrf-token") or request.form("csrf_token", "")
         expected = request.session.get("csrf_token", "")

@@ -14,7 +14,8 @@ PAGE = """<!doctype html>
 <title>{title}</title>
 <style nonce="{nonce}">
 :root {{ color-scheme: light dark; font: 1.05rem/1.6 system-ui, sans-serif; }}
-html {{ background: light-dark(#fdfdfb, #15181d); color: light-dark(#1d2127, #e6e8eb); }}
+html {{ background: light-dark(#fdfdfb, #15181d);
+  color: light-dark(#1d2127, #e6e8eb); }}
 body {{ max-width: 34rem; margin: 18vh auto; padding: 0 1.25rem; }}
 p.status {{ margin: 0; font-size: 4rem; font-weight: 700; line-height: 1; }}
 a {{ color: light-dark(#0b57a4, #8cc8ff); }}
@@ -30,14 +31,14 @@ a {{ color: light-dark(#0b57a4, #8cc8ff); }}
 # The names of RFC 9110, which MicroPie sends too; Python before 3.13 has older ones.
 PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 DETAILS = {
-    404: "There is no such page. It may have moved, or the address has a typing mistake.",
+    404: "There is no such page. It may have moved, or the address has a mistake.",
     429: "That was too often. Wait a little, and try again.",
     500: "Something went wrong here, and we have been told. Try again later.",
 }
 
 
 class ErrorPages(HttpMiddleware):
-    """Makes a page, or problem details in JSON (RFC 9457), of errors that are a text."""
+    """Makes a page, or problem details in JSON (RFC 9457), of errors in text."""
 
     async def before_request(self, request: Request) -> None:
         """Do nothing."""
@@ -49,7 +50,7 @@ class ErrorPages(HttpMiddleware):
         body: Any,
         headers: list[tuple[str, str]],
     ) -> dict[str, Any] | None:
-        """Replace the body; other headers stay: Allow, Retry-After, WWW-Authenticate."""
+        """Replace the body; leave Allow, Retry-After and WWW-Authenticate alone."""
         if status < 400 or not isinstance(body, str) or body.lstrip().startswith("<"):
             return None
         title = _phrase(status)
@@ -61,7 +62,8 @@ class ErrorPages(HttpMiddleware):
         else:
             kind = "application/problem+json"
             problem = {"title": title, "status": status, "detail": detail}
-            new = json.dumps({name: value for name, value in problem.items() if value})
+            known = {name: value for name, value in problem.items() if value}
+            new = json.dumps(known)
         kept = [header for header in headers if header[0].lower() != "content-type"]
         return {"body": new, "headers": [*kept, ("content-type", kind)]}
 

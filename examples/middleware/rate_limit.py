@@ -1,4 +1,4 @@
-"""A rate limit for each client's requests, in the memory of this process or in Redis."""
+"""A rate limit for each client, in the memory of this process or in Redis."""
 
 import ipaddress
 import logging
@@ -28,7 +28,8 @@ class MemoryLimiter:
     Args:
         limit: How many requests may come at once.
         seconds: In what time as many may come again.
-        clients: How many clients are remembered; then those quiet longest are forgotten.
+        clients: How many clients are remembered; then those that have been quiet
+            longest are forgotten.
     """
 
     def __init__(self, limit: int, seconds: float, clients: int = 100_000) -> None:
@@ -85,7 +86,7 @@ class RedisLimiter:
         self._script = client.register_script(_SCRIPT)
 
     async def wait(self, key: str) -> float:
-        """Return 0 or the seconds to wait, as `Limiter` says; without Redis, all pass."""
+        """Return 0 or the seconds to wait; without Redis, all pass."""
         from redis.exceptions import RedisError
 
         arguments = [self.interval, self.seconds]
@@ -104,7 +105,11 @@ class RateLimit(HttpMiddleware):
         handlers: The names of the handlers that are limited, together; None: all.
     """
 
-    def __init__(self, limiter: Limiter, handlers: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        limiter: Limiter,
+        handlers: Collection[str] | None = None,
+    ) -> None:
         self.limiter = limiter
         self.handlers = handlers
 
@@ -119,14 +124,15 @@ class RateLimit(HttpMiddleware):
             "retry-after": str(math.ceil(wait)),
             "content-type": "text/plain; charset=utf-8",
         }
-        return {"status_code": 429, "body": "429 Too Many Requests", "headers": headers}
+        body = "429 Too Many Requests"
+        return {"status_code": 429, "body": body, "headers": headers}
 
     async def after_request(self, *response: Any) -> None:
         """Do nothing."""
 
 
 def client_of(request: Request) -> str:
-    """Return the client's address, of IPv6 the network: a customer has all of that."""
+    """Return the client's address, of IPv6 the network: a customer has all of it."""
     host = (request.scope.get("client") or ("unknown",))[0]
     try:
         address = ipaddress.ip_address(host)

@@ -21,14 +21,14 @@ HEADERS = {
 class SecurityHeaders(HttpMiddleware):
     """Sends a Content-Security-Policy with a nonce, and other headers.
 
-    What a handler has set itself stays. A page's own scripts and styles must carry the
-    nonce: ``<script nonce="...">`` with ``request.csp_nonce``. A script that got in by an
-    escaping mistake does not have it, and does not run.
+    What a handler has set itself stays. A page's own scripts and styles must carry
+    the nonce: ``<script nonce="...">`` with ``request.csp_nonce``. A script that got
+    in by an escaping mistake does not have it, and does not run.
 
     Args:
         policy: The Content-Security-Policy; ``{nonce}`` stands for the nonce.
-        hsts: For how many seconds browsers are to insist on HTTPS once they have seen it;
-            0: not at all.
+        hsts: For how many seconds browsers are to insist on HTTPS once they have seen
+            it; 0: not at all.
     """
 
     def __init__(self, policy: str = POLICY, hsts: int = 31_536_000) -> None:

@@ -17,8 +17,8 @@ class Timing(HttpMiddleware):
     Put it first.
 
     Args:
-        trust_id: Whether to take over an ``x-request-id`` that came in, from a proxy of
-            your own that sets it.
+        trust_id: Whether to take over an ``x-request-id`` that came in, from a proxy
+            of your own that sets it.
     """
 
     def __init__(self, *, trust_id: bool = False) -> None:

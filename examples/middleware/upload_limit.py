@@ -9,10 +9,10 @@ from micropie import HttpMiddleware, Request
 class UploadLimit(HttpMiddleware):
     """Refuses a body that says it is too large, and one that does not say its size.
 
-    That happens before a byte of it is read. The servers hold a client to the length that
-    it announces. The limits of the whole app are arguments of `App`, ``max_upload_size``
-    and ``max_body_size``: JSON and forms have been read under them before a middleware is
-    asked.
+    That happens before a byte of it is read. The servers hold a client to the length
+    that it announces. The limits of the whole app are arguments of `App`,
+    ``max_upload_size`` and ``max_body_size``: JSON and forms have been read under
+    them before a middleware is asked.
 
     Args:
         limits: The most bytes for each handler, by name.
@@ -28,7 +28,8 @@ class UploadLimit(HttpMiddleware):
             return None
         headers = {"content-type": "text/plain; charset=utf-8"}
         if "transfer-encoding" in request.headers:
-            return {"status_code": 411, "body": "411 Length Required", "headers": headers}
+            body = "411 Length Required"
+            return {"status_code": 411, "body": body, "headers": headers}
         if int(request.headers.get("content-length", "0")) > limit:
             body = f"413 Content Too Large: at most {limit} bytes"
             return {"status_code": 413, "body": body, "headers": headers}

@@ -87,4 +87,5 @@ class Root:
         return numbers()
 
 
-app = cherrypy.Application(Root(), "", {"/": {"tools.sessions.on": True, "tools.bakery.on": True}})
+config = {"tools.sessions.on": True, "tools.bakery.on": True}
+app = cherrypy.Application(Root(), "", {"/": config})

@@ -2786,7 +2786,7 @@ class App:
     Example:
         >>> class Root(App):
         ...     async def greet(self, name, times: int = 1):
-        ...         return {"greetings": [f"Hello, {name}!"] * times}
+        ...         return {"greetings": [f"Hello, {name}!"] * min(times, 10)}
         >>> async def send(message):
         ...     print(message.get("status") or message["body"].decode())
         >>> asyncio.run(Root()({"type": "http", "path": "/greet/Alice"}, None, send))

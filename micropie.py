@@ -25,7 +25,6 @@ import asyncio
 import binascii
 import contextlib
 import contextvars
-import datetime
 import enum
 import functools
 import inspect
@@ -194,6 +193,7 @@ def _orjson() -> Any:
 
 def _json_default(value: Any) -> Any:
     """Return what stands for a value that JSON does not know, the same with and without orjson."""
+    import datetime
     from decimal import Decimal
     from uuid import UUID
 
@@ -2282,14 +2282,14 @@ _SESSION_KIND: Final = _Kind("session", source="session")
 
 
 # What converts: the pattern that a text must match, the types that it takes from JSON, and what makes the value of the
-# text where it is not the type itself. By name: nobody has to import what no handler uses.
+# text where it is not the type itself or its `fromisoformat`. By name: nobody has to import what no handler uses.
 _SCALARS: Final[dict[str, tuple[str, tuple[type, ...], Callable[[str], Any] | None]]] = {
     "builtins.str": ("", (str,), None),
     "builtins.int": (_INT, (int,), None),
     "builtins.float": (_FLOAT, (int, float), _finite),
     "builtins.bool": (_BOOL, (bool,), lambda text: text.lower() in ("true", "1", "yes", "on")),
-    "datetime.date": ("(?s:.+)", (str,), datetime.date.fromisoformat),
-    "datetime.datetime": ("(?s:.+)", (str,), datetime.datetime.fromisoformat),
+    "datetime.date": ("(?s:.+)", (str,), None),
+    "datetime.datetime": ("(?s:.+)", (str,), None),
     "decimal.Decimal": (_FLOAT, (str, int, float), None),
     "uuid.UUID": (_UUID, (str,), None),
 }
@@ -2302,11 +2302,12 @@ def _scalar_kind(annotation: Any) -> _Kind:
     if scalar is None:
         return _Kind("file", source="file") if annotation is UploadedFile else _ANY_KIND
     pattern, types_in_json, make = scalar
+    convert = make or getattr(annotation, "fromisoformat", annotation)
 
     def from_text(text: str) -> Any:
         if not re.fullmatch(pattern, text):
             raise ValueError(text)
-        return annotation(text) if make is None else make(text)
+        return convert(text)
 
     def from_json(value: Any) -> Any:
         if type(value) not in types_in_json:

@@ -5,7 +5,8 @@
 
 Bare and importing interpreters take turns, so that a machine that slows down meets both alike.
 Counted is CPU time, of which an import does nothing else, and the check goes by the best rounds:
-whatever else the machine does can only add to them.
+whatever else the machine does can only add to them. Five sixths of it are asyncio, which every ASGI
+server imports: where that takes longer than on the machine that the aim is for, so may the whole.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 21
 AIM = 0.045  # seconds
+ASYNCIO = 0.037  # of them
 NOT_YET_NEEDED = ("jinja2", "multipart")
 
 
@@ -42,14 +44,16 @@ def seconds(code: str, environment: dict[str, str]) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def import_seconds(environment: dict[str, str]) -> tuple[float, float]:
-    """Return what the import adds to a bare interpreter: at best, and in the median of all rounds."""
+def import_seconds(environment: dict[str, str]) -> tuple[float, float, float]:
+    """Return what the import adds to a bare interpreter, at best and in the median; and asyncio's alone, at best."""
     seconds("import micropie", environment)  # writes the byte code
-    bare, importing = [], []
+    rounds: dict[str, list[float]] = {"pass": [], "import asyncio": [], "import micropie": []}
     for _ in range(ROUNDS):
-        bare.append(seconds("pass", environment))
-        importing.append(seconds("import micropie", environment))
-    return min(importing) - min(bare), statistics.median(importing) - statistics.median(bare)
+        for code, found in rounds.items():
+            found.append(seconds(code, environment))
+    bare, asyncio, importing = rounds.values()
+    median = statistics.median(importing) - statistics.median(bare)
+    return min(importing) - min(bare), median, min(asyncio) - min(bare)
 
 
 def loaded_too_early(environment: dict[str, str]) -> list[str]:
@@ -68,12 +72,14 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="import-cost-") as byte_code:
         environment = make_environment(byte_code)
-        best, median = import_seconds(environment)
+        best, median, asyncio = import_seconds(environment)
         early = loaded_too_early(environment)
-    print(f"import micropie, over a bare interpreter: {best * 1000:.1f} ms (at most {AIM * 1000:.0f} ms)")
+    limit = AIM * max(1, asyncio / ASYNCIO)
+    print(f"import micropie, over a bare interpreter: {best * 1000:.1f} ms (at most {limit * 1000:.1f} ms)")
     print(f"the same, median of {ROUNDS} rounds: {median * 1000:.1f} ms")
+    print(f"asyncio alone: {asyncio * 1000:.1f} ms")
     print(f"optional packages loaded by it: {', '.join(early) or 'none'}")
-    return 1 if options.check and (best > AIM or early) else 0
+    return 1 if options.check and (best > limit or early) else 0
 
 
 if __name__ == "__main__":

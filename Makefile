@@ -9,6 +9,7 @@ DOCS := .venv/docs
 BENCH := .venv/bench
 OTHER_PYTHONS := 3.12 3.13
 EXAMPLES_COVERAGE := $(CURDIR)/build/coverage-of-examples
+PROCESSES := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 3 ? n - 2 : 1)))
 OF_DEV := --ignore=tests/docs --ignore=tests/examples --ignore=tests/tutorials
 
 .DEFAULT_GOAL := help
@@ -29,10 +30,10 @@ test: $(DEV)/.stamp  ## Run the tests, with branch coverage of micropie.py
 test-framework: $(DEV)/.stamp  # micropie.py itself
 	env -u MAKEFLAGS $(DEV)/bin/python -m pytest -m "not slow" --timeout=300 --cov --cov-report=term $(OF_DEV) $(PYTEST_ARGS)
 
-test-examples: $(DEV)/.stamp  # in two processes, and then what both of them have run
+test-examples: $(DEV)/.stamp  # on the processors that the other two parts leave, and then what was run in all
 	rm -rf $(EXAMPLES_COVERAGE)
 	env -u MAKEFLAGS EXAMPLES_COVERAGE=$(EXAMPLES_COVERAGE) $(DEV)/bin/python -m pytest -m "not slow" --timeout=300 \
-	    --numprocesses=2 --dist=loadfile tests/examples --ignore=tests/examples/test_coverage.py $(PYTEST_ARGS)
+	    --numprocesses=$(PROCESSES) --dist=loadfile tests/examples --ignore=tests/examples/test_coverage.py $(PYTEST_ARGS)
 	$(if $(PYTEST_ARGS),,env -u MAKEFLAGS EXAMPLES_COVERAGE=$(EXAMPLES_COVERAGE) \
 	    $(DEV)/bin/python -m pytest tests/examples/test_coverage.py)
 

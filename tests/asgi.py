@@ -411,7 +411,7 @@ class Response:
 class Exchange(_Connection):
     """One HTTP request, step by step. Made by `exchange()`."""
 
-    def __init__(self, app: ASGIApp, scope: Message, receive: Receive | None = None, timeout: float = 5.0) -> None:
+    def __init__(self, app: ASGIApp, scope: Message, receive: Receive | None = None, timeout: float = 20.0) -> None:
         super().__init__(app, scope, receive)
         self.timeout = timeout
         self._started = False
@@ -582,7 +582,7 @@ async def request(
     receive: Receive | None = None,
     raw_path: Any = _UNSET,
     disconnect_after: int | None = None,
-    timeout: float = 5.0,
+    timeout: float = 20.0,
     expect_exception: type[BaseException] | None = None,
 ) -> Response:
     """Send one request and return the whole response; see the module's docstring for the options."""
@@ -672,7 +672,7 @@ async def exchange(
     scope: Mapping[str, Any] | None = None,
     receive: Receive | None = None,
     raw_path: Any = _UNSET,
-    timeout: float = 5.0,
+    timeout: float = 20.0,
 ) -> AsyncIterator[Exchange]:
     """A request in steps.
 
@@ -764,7 +764,7 @@ def _sendable(code: int) -> bool:
 class WebSocketSession(_Connection):
     """One WebSocket, seen from the client. Made by `websocket()`."""
 
-    def __init__(self, app: ASGIApp, scope: Message, receive: Receive | None = None, timeout: float = 5.0) -> None:
+    def __init__(self, app: ASGIApp, scope: Message, receive: Receive | None = None, timeout: float = 20.0) -> None:
         super().__init__(app, scope, receive)
         self.timeout = timeout
         self.accepted = False
@@ -883,7 +883,7 @@ async def websocket(
     scope: Mapping[str, Any] | None = None,
     raw_path: Any = _UNSET,
     receive: Receive | None = None,
-    timeout: float = 5.0,
+    timeout: float = 20.0,
 ) -> AsyncIterator[WebSocketSession]:
     """Open a WebSocket; on leaving the block the client goes (1000), and everything is checked.
 
@@ -942,7 +942,7 @@ class Lifespan(_Connection):
 
 @contextlib.asynccontextmanager
 async def lifespan(
-    app: ASGIApp, *, scope: Mapping[str, Any] | None = None, timeout: float = 5.0
+    app: ASGIApp, *, scope: Mapping[str, Any] | None = None, timeout: float = 20.0
 ) -> AsyncIterator[Lifespan]:
     """Run startup, the block, then shutdown."""
     life_scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}

@@ -330,7 +330,7 @@ class _Connection:
         if not done:
             self._cancelled = True
             self.task.cancel()
-            await asyncio.wait([self.task], timeout=1.0)
+            await asyncio.wait([self.task], timeout=10)
             self.fail([f"the application did not return within {timeout} s", *self.violations])
         if self.task.cancelled():
             self.violate("a CancelledError left the callable")
@@ -691,7 +691,7 @@ async def exchange(
     except BaseException:
         assert connection.task is not None
         connection.cancel()
-        await asyncio.wait([connection.task], timeout=1.0)
+        await asyncio.wait([connection.task], timeout=10)
         raise
     if not connection.done and not connection._finished:
         await connection.disconnect()
@@ -902,7 +902,7 @@ async def websocket(
     except BaseException:
         assert connection.task is not None
         connection.cancel()
-        await asyncio.wait([connection.task], timeout=1.0)
+        await asyncio.wait([connection.task], timeout=10)
         raise
     if not connection.done:
         await connection.close()
@@ -954,7 +954,7 @@ async def lifespan(
     except BaseException:
         assert connection.task is not None
         connection.cancel()
-        await asyncio.wait([connection.task], timeout=1.0)
+        await asyncio.wait([connection.task], timeout=10)
         raise
     await connection.step("shutdown", timeout)
     await connection.finish(timeout)

@@ -360,7 +360,7 @@ def test_the_source_runs_in_the_requests_task_with_pings_too() -> None:
 
     async def source() -> AsyncIterator[str]:
         token = marker.set("set")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             for _ in range(3):
                 tasks.add(asyncio.current_task())
                 await asyncio.sleep(0.02)

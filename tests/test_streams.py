@@ -34,7 +34,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 async def waited(event: threading.Event) -> None:
     """Wait for what a worker thread sets, and leave the loop free."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not event.is_set():
             await asyncio.sleep(0.001)
 
@@ -290,7 +290,7 @@ def test_an_async_generator_runs_in_the_requests_own_task() -> None:
 
     async def source() -> AsyncIterator[str]:
         token = marker.set("inside")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             for _ in range(3):
                 tasks.add(asyncio.current_task())
                 yield marker.get()
@@ -473,7 +473,7 @@ def test_a_server_may_say_by_oserror_that_the_client_left(path: str, at: int, ca
             await open_connection.wait()
 
         scope = {"type": "http", "method": "GET", "path": path, "headers": []}
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             await endless.app(scope, receive, send)
         return endless.ends
 

@@ -593,7 +593,7 @@ def test_a_handler_starts_when_its_file_is_the_last_that_is_missing(target: str,
         path, _, query = target.partition("?")
         async with exchange(app, "POST", path, query=query, headers=HEADERS) as ex:
             await begin(ex, before)
-            await asyncio.wait_for(app.started.wait(), 1.0)
+            await asyncio.wait_for(app.started.wait(), 20)
             await settled()
             assert b"".join(app.chunks) == b"half"
             await ex.send_body(b"-half")

@@ -158,13 +158,13 @@ class Server:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                with self.connect(timeout=5.0) as client:
+                with self.connect(timeout=20.0) as client:
                     return client.ask("GET", "/ready").status == 200
             except (OSError, http.client.HTTPException):
                 time.sleep(0.05)
         return False
 
-    def stop(self, timeout: float = 10.0) -> int | None:
+    def stop(self, timeout: float = 20.0) -> int | None:
         """End the server as a supervisor does; returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -189,7 +189,7 @@ class Server:
     def ws_url(self) -> str:
         return f"ws://{HOST}:{self.port}"
 
-    def connect(self, timeout: float = 10.0) -> RawClient:
+    def connect(self, timeout: float = 20.0) -> RawClient:
         return RawClient(self.port, timeout)
 
     # What the application notes is how a test looks into the server's process.
@@ -204,7 +204,7 @@ class Server:
         path = self.notes / token
         return path.read_text().splitlines() if path.exists() else []
 
-    def wait_for(self, token: str, *lines: str, timeout: float = 10.0) -> list[str]:
+    def wait_for(self, token: str, *lines: str, timeout: float = 20.0) -> list[str]:
         """Wait until the application noted one of `lines`; returns all its notes."""
         deadline = time.monotonic() + timeout
         while not set(lines) & set(notes := self.noted(token)):
@@ -235,7 +235,7 @@ class RawResponse:
 class RawClient:
     """One connection to a server, written and read byte by byte."""
 
-    def __init__(self, port: int, timeout: float = 10.0) -> None:
+    def __init__(self, port: int, timeout: float = 20.0) -> None:
         self.socket = socket.create_connection((HOST, port), timeout=timeout)
         self.reader = self.socket.makefile("rb")
 

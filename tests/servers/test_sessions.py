@@ -46,7 +46,7 @@ def test_a_websocket_reads_the_session_of_its_own_origin_only(server: Server) ->
     for origin, session in ((None, {"name": "Ann"}), (server.url, {"name": "Ann"}), ("http://evil.example", {})):
         headers = {**cookie, **({"origin": origin} if origin else {})}
         with connect(target, additional_headers=headers) as ws:
-            assert json.loads(ws.recv(timeout=5)) == session, origin
+            assert json.loads(ws.recv(timeout=20)) == session, origin
 
 
 def test_a_session_that_begins_in_a_handshake(server: Server) -> None:

@@ -20,16 +20,16 @@ def test_echo_of_text_and_bytes(server: Server) -> None:
             ws.send(message)
             if not message and not server.kind.empty_messages:
                 continue
-            assert ws.recv(timeout=5) == message
+            assert ws.recv(timeout=20) == message
     server.wait_for(token, "finally")
 
 
 def test_index_and_json(server: Server) -> None:
     with connect(f"{server.ws_url}/") as ws:
-        assert ws.recv(timeout=5) == "index"
+        assert ws.recv(timeout=20) == "index"
     with connect(f"{server.ws_url}/json") as ws:
         ws.send('{"a": [1, "\u00e9"]}')
-        assert json.loads(ws.recv(timeout=5)) == {"got": {"a": [1, "é"]}}
+        assert json.loads(ws.recv(timeout=20)) == {"got": {"a": [1, "é"]}}
 
 
 def test_a_subprotocol_is_chosen(server: Server) -> None:
@@ -48,7 +48,7 @@ def test_a_refused_handshake_is_403(server: Server, path: str) -> None:
 
 def closed_with(server: Server, path: str) -> tuple[int, str]:
     with connect(f"{server.ws_url}/{path}") as ws, pytest.raises(ConnectionClosed) as closed:
-        ws.recv(timeout=5)
+        ws.recv(timeout=20)
     assert closed.value.rcvd is not None, "the server closed without a closing handshake"
     return closed.value.rcvd.code, closed.value.rcvd.reason
 
@@ -80,7 +80,7 @@ def test_a_client_that_vanishes_ends_the_handler(server: Server) -> None:
     token = server.token()
     with connect(f"{server.ws_url}/echo?token={token}") as ws:
         ws.send("hi")
-        assert ws.recv(timeout=5) == "hi"
+        assert ws.recv(timeout=20) == "hi"
         # The library's close() would send a close frame; a client that crashes sends none.
         ws.socket.shutdown(socket.SHUT_RDWR)
         server.wait_for(token, "finally")

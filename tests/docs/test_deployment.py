@@ -279,7 +279,7 @@ def test_nginx_carries_everything(more, certificate, tmp_path):
         style = client.get("/static/style.css")
         assert (style.text, style.headers["cache-control"]) == ("body {}", "max-age=3600")
 
-        with client.stream("GET", "/ticks", timeout=5) as response:  # buffered, the first one would take minutes
+        with client.stream("GET", "/ticks", timeout=20) as response:  # buffered, the first one would take minutes
             assert next(response.iter_lines()) == "data: 0"
 
         assert client.post("/put", content=b"x" * 2**20).json() == {"bytes": 2**20}
@@ -373,7 +373,7 @@ def wait_for_certificate(port: int, seconds: float = 20.0) -> None:
     until = time.monotonic() + seconds
     while True:
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
                 context.wrap_socket(connection, server_hostname=SITE).close()
             return
         except OSError:
@@ -387,7 +387,7 @@ def check_caddy(port: int) -> None:
         seen = client.get("/", **name).json()
         assert (seen["scheme"], seen["client"]) == ("https", "127.0.0.2")
         assert client.get("/static/style.css", **name).text == "body {}"
-        with client.stream("GET", "/ticks", timeout=5, **name) as response:
+        with client.stream("GET", "/ticks", timeout=20, **name) as response:
             assert next(response.iter_lines()) == "data: 0"
         cookie = client.get("/login", **name).headers["set-cookie"].partition(";")[0]
         assert websocket_user(port, cookie) == "ada"
@@ -453,7 +453,7 @@ def test_image_runs_the_app(folder, tmp_path):
         try:
             wait_for(port, server)
             assert subprocess.run(check, cwd=inside, env=environ, timeout=10).returncode == 0
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=20) as answer:
                 assert answer.read() == b"ready\n"
         finally:
             stop(server)

@@ -59,7 +59,7 @@ class Browsing:
             base_url=self.url,
             reduced_motion="reduce",
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(20_000)
         context.route(lambda url: not url.startswith((self.url, "data:", "blob:")), self._refuse)
         self._contexts.append(context)
         return context

@@ -26,17 +26,17 @@ class Guest:
         return listen
 
     async def call(self, event, data):
-        return await self.sio.call(event, data, timeout=5)
+        return await self.sio.call(event, data, timeout=20)
 
     async def hear(self):
-        return await asyncio.wait_for(self.heard.get(), 5)
+        return await asyncio.wait_for(self.heard.get(), 20)
 
 
 @contextlib.asynccontextmanager
 async def guest(server, auth, **options):
     connected = Guest(server)
     try:
-        await connected.sio.connect(server.url, auth=auth, **options)
+        await connected.sio.connect(server.url, auth=auth, wait_timeout=20, **options)
         yield connected
     finally:
         await connected.sio.disconnect()
@@ -71,7 +71,7 @@ def test_who_has_no_name_is_refused(server, auth):
     async def main():
         refused = Guest(server)
         with pytest.raises(socketio.exceptions.ConnectionError):
-            await refused.sio.connect(server.url, auth=auth, transports=["websocket"])
+            await refused.sio.connect(server.url, auth=auth, transports=["websocket"], wait_timeout=20)
         assert await refused.hear() == ("connect_error", {"message": "a name has 1 to 30 characters"})
         await refused.sio.disconnect()
 

@@ -40,7 +40,7 @@ test-examples: $(DEV)/.stamp  # on the processors that the other two parts leave
 test-site: $(DEV)/.stamp  # and the tutorial on it
 	env -u MAKEFLAGS $(DEV)/bin/python -m pytest -m "not slow" --timeout=300 tests/docs tests/tutorials $(PYTEST_ARGS)
 
-test-slow: $(DEV)/.stamp  ## Run the slow tests: packaging, fresh clone, instruction counts
+test-slow: $(DEV)/.stamp  ## Run the slow tests: packaging, fresh clones, large uploads, every page
 	@.ci/system-packages
 	$(DEV)/bin/python -m pytest -m slow --timeout=900 $(PYTEST_ARGS)
 

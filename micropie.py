@@ -3000,9 +3000,7 @@ class App:
             kind = kind.partition(b";")[0].strip().lower()
         is_form = kind == b"application/x-www-form-urlencoded"
         if is_form or kind == b"application/json" or kind.endswith(b"+json"):
-            limit = reader.limit = self.__settings.max_body_size
-            if limit is not None and reader.length > limit:
-                raise _error(413)
+            reader.expect(self.__settings.max_body_size)
             body = await reader.chunk()
             if reader.ended:  # most bodies come in one message
                 reader.kept = body

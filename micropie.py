@@ -29,10 +29,12 @@ import enum
 import functools
 import inspect
 import io
+import itertools
 import logging
 import os
 import re
 import sys
+import threading
 import time
 import types
 import typing
@@ -40,7 +42,7 @@ import urllib.parse
 import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, NamedTuple, NoReturn, TypeVar, cast
 
 __version__ = "0.1.0"
 """The version of this module, as PEP 440 writes it.
@@ -517,17 +519,60 @@ def _check_size(size: int, limit: int | None) -> None:
         raise _error(413)
 
 
+class _Clock:
+    """Gives up the waits for clients that last too long, with one timer for all of an event loop: a wait sets none."""
+
+    __slots__ = ("_timeout", "loop", "rests", "waits")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float | None) -> None:
+        self.loop = loop
+        self._timeout = timeout or 0.0
+        self.rests = timeout is not None  # no timer is set
+        # Who waits, since when, and in which task: the longest wait first.
+        self.waits: dict[_BodyReader, tuple[float, asyncio.Task[Any] | None]] = {}
+
+    def start(self) -> None:
+        self.rests = False
+        self.loop.call_later(self._timeout, self._look)
+
+    def _look(self) -> None:
+        """End the waits that have lasted too long, and come back when the next one may have."""
+        now = time.monotonic()
+        while self.waits:
+            reader, (since, task) = next(iter(self.waits.items()))
+            rest = since + self._timeout - now
+            if rest > 0:
+                self.loop.call_later(rest, self._look)
+                return
+            del self.waits[reader]
+            reader.end_wait(task)
+        self.rests = True
+
+
+class _Here(threading.local):
+    """What belongs to this thread: the clocks of the event loop that runs in it, by their time-outs."""
+
+    def __init__(self) -> None:
+        self.clocks: dict[float | None, _Clock] = {}
+
+
+_here = _Here()
+_NO_CLOCK: Final = _Clock(_ABSENT, None)
+
+
 class _BodyReader:
     """The one owner of ``receive()``: counts, limits and times what the client sends, and listens for its leaving."""
 
     __slots__ = (
-        "_error", "_free", "_peeked", "_receive", "_turns", "announced", "ended", "expects_continue", "gone", "kept",
-        "length", "limit", "pieces", "size", "started", "timeout",
+        "_cancellings", "_clock", "_error", "_free", "_peeked", "_receive", "_turns", "announced", "ended",
+        "expects_continue", "gone", "kept", "length", "limit", "pieces", "size", "started", "timeout",
     )  # fmt: skip
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
         self._receive: Any = receive
         self.timeout = timeout  # seconds of waiting for one message
+        self._clock = _here.clocks.get(timeout, _NO_CLOCK)
+        self._cancellings: int | None = None  # of the task whose wait the clock has ended, before that
         self.limit: int | None = None  # bytes
         self.length = 0  # what Content-Length says
         self.announced = self.expects_continue = self.started = self.gone = False
@@ -548,26 +593,57 @@ class _BodyReader:
 
     async def chunk(self, *, even_empty: bool = False) -> bytes:
         """Return the next piece of the body, ``b""`` at its end; 413 past the limit, 408 when nothing came in time."""
-        if self._error is not None:
-            raise _error(*self._error)
-        piece, self._peeked = self._peeked, b""
-        if piece or self.ended:
-            return piece
-        if self.gone:
-            raise ConnectionClosed
+        if self._peeked or self.ended or self.gone or self._error is not None:
+            return self._left_chunk()
         self.started = True
-        steps: Any = self._receive().__await__()
+        clock = self._clock
+        task = asyncio.current_task(clock.loop)
+        if task is None:
+            clock, task = self._other_clock()
+        clock.waits[self] = time.monotonic(), task
+        if clock.rests:
+            clock.start()
         try:
-            first = next(steps)
-        except StopIteration as ready:  # most often the body is there: no clock is needed
-            message = ready.value
-        else:
-            message = await self._in_time(steps, first)
-        if message["type"] == "http.disconnect":
+            while True:  # a server may send empty pieces again and again
+                message = await self._receive()
+                piece: bytes = message.get("body") or b""
+                if piece or even_empty or not message.get("more_body"):
+                    break
+        except asyncio.CancelledError:
+            if self._is_late():
+                raise self._failure(408) from None
+            raise
+        finally:
+            clock.waits.pop(self, None)
+        if self._cancellings is not None:  # late, and the server has answered all the same
+            self._is_late()  # pragma: no cover - tested, but throw() hides it from coverage on Python 3.11
+        self._note(message, len(piece))
+        return piece
+
+    def _other_clock(self) -> tuple[_Clock, asyncio.Task[Any] | None]:
+        """Return a clock for the event loop that this thread has now, and the task that runs in it."""
+        loop = asyncio.get_running_loop()
+        self._clock = _here.clocks[self.timeout] = _Clock(loop, self.timeout)
+        return self._clock, asyncio.current_task(loop)
+
+    def end_wait(self, task: asyncio.Task[Any] | None) -> None:
+        """Cancel a wait that has lasted too long."""
+        if task is not None:  # pragma: no branch - nothing waits without one
+            self._cancellings = task.cancelling()
+            task.cancel()
+
+    def _is_late(self) -> bool:
+        """Whether the clock has cancelled this task, and nobody else has."""
+        before, self._cancellings = self._cancellings, None
+        task = asyncio.current_task()
+        return before is not None and task is not None and task.uncancel() <= before
+
+    def _note(self, message: _Message, size: int) -> None:
+        """Take note of what a message says: the client has left, or that was all, or it is too much."""
+        if not size and message["type"] == "http.disconnect":
             self.gone = True
             raise ConnectionClosed
-        piece = message.get("body") or b""
-        size = self.size = self.size + len(piece)
+        size = self.size = self.size + size
         if not message.get("more_body"):
             self.ended = True
             if self._free is not None:
@@ -575,24 +651,14 @@ class _BodyReader:
         limit = self.limit
         if limit is not None and size > limit:
             raise self._failure(413)
-        return piece if piece or self.ended or even_empty else await self._later_chunk()
 
-    async def _in_time(self, steps: Any, first: Any) -> Any:
-        try:
-            async with asyncio.timeout(self.timeout):
-                return await _resumed(steps, first)
-        except TimeoutError:
-            raise self._failure(408) from None
-
-    async def _later_chunk(self) -> bytes:
-        """Wait for the next piece where the server sends empty ones: it may send them again and again."""
-        piece = b""
-        try:
-            async with asyncio.timeout(self.timeout):
-                while not piece and not self.ended:
-                    piece = await self.chunk(even_empty=True)
-        except TimeoutError:
-            raise self._failure(408) from None
+    def _left_chunk(self) -> bytes:
+        """Return what is left where nothing is to be received any more."""
+        if self._error is not None:
+            raise _error(*self._error)
+        piece, self._peeked = self._peeked, b""
+        if not piece and not self.ended:
+            raise ConnectionClosed
         return piece
 
     def _failure(self, status: int) -> HTTPError:
@@ -696,32 +762,13 @@ class _BodyReader:
             return
 
 
-@types.coroutine
-def _resumed(steps: typing.Generator[Any, Any, Any], first: Any) -> Any:
-    """Go on awaiting what was started by hand."""
-    try:
-        try:
-            yield first
-        except BaseException as error:  # pragma: no cover - tested, but throw() hides it from coverage on Python 3.11
-            if not hasattr(steps, "throw"):
-                raise
-            yield steps.throw(error)
-        result: Any = yield from steps
-    except StopIteration as done:
-        result = done.value  # pragma: no cover - it runs, but a throw() hides it from coverage on Python 3.11
-    return result
-
-
 class _Chunks(asyncio.Queue["bytes | None"]):
     """A queue of file content that is filled when somebody asks, ends with None, and then gives None for ever."""
 
     def __init__(
-        self, pull: Callable[[], Awaitable[bytes | None]], first: bytes = b"",
-        finish: Callable[[], Awaitable[Any]] | None = None,
-    ) -> None:  # fmt: skip
+        self, pull: Callable[[], Awaitable[bytes | None]], finish: Callable[[], Awaitable[Any]] | None = None
+    ) -> None:
         super().__init__()
-        if first:
-            self.put_nowait(first)
         self._pull = pull
         self._finish = finish  # to be awaited before the end is told
         self._turn: asyncio.Event | None = None  # made where a second task waits
@@ -733,11 +780,15 @@ class _Chunks(asyncio.Queue["bytes | None"]):
         Raises:
             ConnectionClosed: The client left before the file was whole.
         """
+        return await anext(self, None)
+
+    def __aiter__(self) -> _Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
         while self._busy:
             self._turn = self._turn or asyncio.Event()
             await self._turn.wait()
-        if not self.empty():
-            return self.get_nowait()
         self._busy = True
         try:
             if not self._over:
@@ -752,7 +803,7 @@ class _Chunks(asyncio.Queue["bytes | None"]):
             if self._turn is not None:
                 self._turn.set()
                 self._turn = None
-        return None
+        raise StopAsyncIteration
 
 
 class UploadedFile(dict[str, Any]):
@@ -804,9 +855,10 @@ class UploadedFile(dict[str, Any]):
             raise RuntimeError("this file streams from the client: use read(), save() or async for")
         return self._file
 
-    def __aiter__(self) -> UploadedFile:
+    def __aiter__(self) -> AsyncIterator[bytes]:
         """Iterate over the chunks."""
-        return self
+        content = self["content"]
+        return content if isinstance(content, _Chunks) else self
 
     async def __anext__(self) -> bytes:
         """Return the next chunk."""
@@ -949,7 +1001,9 @@ class _MultipartForm:
                 continue  # a file input left empty
             is_streamed = streams(name)
             if is_streamed:
-                file = UploadedFile(filename, content_type, _Chunks(self._event, first, self._finish))
+                if first:
+                    self._events = itertools.chain([first], self._events)
+                file = UploadedFile(filename, content_type, _Chunks(self._event, self._finish))
             else:
                 file = UploadedFile(filename, content_type, file=await self._spool(first))
             self.files.setdefault(name, []).append(file)
@@ -1392,15 +1446,17 @@ class WebSocket:
     """
 
     __slots__ = (
-        "__dict__", "_connected", "_on_accept", "_open", "_over", "_receive", "_send", "accepted", "session_id",
-        "subprotocols",
+        "__dict__", "_connected", "_incoming", "_on_accept", "_outgoing", "_over", "_receive", "_send", "accepted",
+        "session_id", "subprotocols",
     )  # fmt: skip
 
     def __init__(self, receive: _Receive, send: _Send) -> None:
         self._receive = receive
         self._send = send
+        # The server's own two while the socket is open; before and after that, two that say so.
+        self._incoming: _Receive = _receive_early
+        self._outgoing: _Send = _send_early
         self._connected = False  # websocket.connect was received
-        self._open = False
         self._over: tuple[int, str] | None = None  # code and reason, once it is closed from either side
         self._on_accept: Callable[[str | None], Awaitable[list[tuple[bytes, bytes]]]] = _accept_headers
         self.accepted = False
@@ -1430,13 +1486,12 @@ class WebSocket:
             await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
         except OSError as error:
             raise self._lost() from error
-        self.accepted = self._open = True
+        self.accepted = True
+        self._incoming, self._outgoing = self._receive, self._send
 
     async def receive_text(self) -> str:
         """Return the next message, a text; a ValueError where it is binary."""
-        if not self._open:
-            self._check_open("receive")
-        message = await self._receive()
+        message = await self._incoming()
         text: str | None = message.get("text")
         if text is None:
             self._check_disconnect(message)
@@ -1445,9 +1500,7 @@ class WebSocket:
 
     async def receive_bytes(self) -> bytes:
         """Return the next message, a binary one; a ValueError where it is text."""
-        if not self._open:
-            self._check_open("receive")
-        message = await self._receive()
+        message = await self._incoming()
         data: bytes | None = message.get("bytes")
         if data is None:
             self._check_disconnect(message)
@@ -1458,7 +1511,7 @@ class WebSocket:
         """Return the next message, parsed as JSON; a ValueError where it is not JSON."""
         message = await anext(self, None)
         if message is None:
-            self._check_open("receive")
+            self._check_not_over()
         return _load_json(message.encode() if isinstance(message, str) else message or b"")
 
     def __aiter__(self) -> WebSocket:
@@ -1467,15 +1520,11 @@ class WebSocket:
 
     async def __anext__(self) -> str | bytes:
         """Return the next message; the iteration ends when the socket is closed."""
-        if not self._open:
-            if self._over is None:
-                self._check_open("receive")
-            raise StopAsyncIteration
-        message = await self._receive()
-        text: str | None = message.get("text")
-        if text is not None:
-            return text
         try:
+            message = await self._incoming()
+            text: str | None = message.get("text")
+            if text is not None:
+                return text
             self._check_disconnect(message)
         except ConnectionClosed:
             raise StopAsyncIteration from None
@@ -1483,19 +1532,15 @@ class WebSocket:
 
     async def send_text(self, data: str) -> None:
         """Send a text message."""
-        if not self._open:
-            self._check_open("send")
         try:
-            await self._send({"type": "websocket.send", "text": data})
+            await self._outgoing({"type": "websocket.send", "text": data})
         except OSError as error:
             raise self._lost() from error
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
-        if not self._open:
-            self._check_open("send")
         try:
-            await self._send({"type": "websocket.send", "bytes": data})
+            await self._outgoing({"type": "websocket.send", "bytes": data})
         except OSError as error:
             raise self._lost() from error
 
@@ -1527,15 +1572,11 @@ class WebSocket:
 
     def _end(self, code: int, reason: str) -> None:
         self._over = (code, reason)
-        self._open = False
+        self._incoming = self._outgoing = functools.partial(_raise_closed, code, reason)
 
     def _check_not_over(self) -> None:
         if self._over is not None:
             raise ConnectionClosed(*self._over)
-
-    def _check_open(self, what: str) -> None:
-        self._check_not_over()
-        raise RuntimeError(f"cannot {what} before accept()")
 
     def _check_disconnect(self, message: _Message) -> None:
         if message["type"] == "websocket.disconnect":
@@ -1547,6 +1588,18 @@ class WebSocket:
         """Take note that the server raised OSError: so it says that the client is gone."""
         self._end(1006, "")
         return ConnectionClosed(1006)
+
+
+async def _receive_early() -> NoReturn:
+    raise RuntimeError("cannot receive before accept()")
+
+
+async def _send_early(message: _Message) -> NoReturn:
+    raise RuntimeError("cannot send before accept()")
+
+
+async def _raise_closed(code: int, reason: str, message: _Message | None = None) -> NoReturn:
+    raise ConnectionClosed(code, reason)
 
 
 async def _accept_headers(session_id: str | None) -> list[tuple[bytes, bytes]]:

@@ -14,6 +14,7 @@ import time
 import tracemalloc
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -747,6 +748,97 @@ def test_a_body_timeout_of_none_is_no_limit() -> None:
             assert (await ex.wait()).body == b"late"
 
     run(main())
+
+
+def test_all_waits_of_an_event_loop_share_one_timer() -> None:
+    app = Root(body_timeout=0.2)
+    timers = []
+
+    async def main() -> list[int | None]:
+        loop: Any = asyncio.get_running_loop()
+        call_later = loop.call_later
+        loop.call_later = lambda delay, call, *args: timers.append(delay) or call_later(delay, call, *args)
+        answers = [post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=never) for _ in range(50)]
+        return [response.status for response in await asyncio.gather(*answers)]
+
+    async def never() -> dict[str, Any]:
+        return await asyncio.Future()
+
+    assert run(main()) == [408] * 50
+    assert 1 <= len([delay for delay in timers if delay <= 0.2]) < 10  # the driver of the tests has longer ones
+
+
+def test_a_wait_ends_in_its_own_time_however_long_others_have_lasted() -> None:
+    app = Root(body_timeout=0.2)
+
+    async def late(delay: float) -> float:
+        await asyncio.sleep(delay)
+        begun = time.monotonic()
+        async with exchange(app, "POST", "/buffered", headers=[*TEXT, *CHUNKED]) as ex:
+            assert (await ex.wait(20)).status == 408
+        return time.monotonic() - begun
+
+    async def main() -> list[float]:
+        return await asyncio.gather(late(0), late(0.1), late(0.15))
+
+    assert min(run(main())) >= 0.199
+
+
+def test_an_app_may_serve_in_several_event_loops() -> None:
+    """One after the other in a thread, as in tests, and side by side in threads."""
+    app = Root(body_timeout=0.05)
+
+    def serve() -> int | None:
+        async def never() -> dict[str, Any]:
+            return await asyncio.Future()
+
+        return run(post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=never)).status
+
+    assert [serve(), serve()] == [408, 408]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: serve(), range(8))) == [408] * 8
+
+
+def test_a_request_that_is_cancelled_when_its_time_is_up_ends_as_cancelled() -> None:
+    app = Root(body_timeout=0.02)
+
+    async def main() -> None:
+        async def receive() -> dict[str, Any]:
+            try:
+                return await asyncio.Future()
+            finally:
+                task.cancel()
+
+        task = asyncio.ensure_future(post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=receive))
+        await asyncio.wait([task], timeout=20)
+        assert task.cancelled()
+
+    run(main())
+
+
+def test_a_408_leaves_the_task_as_it_was() -> None:
+    """The clock's cancellation is taken back: whoever runs in the task later would be thought cancelled."""
+    left = []
+
+    class Patient(App):
+        async def index(self) -> bytes:
+            try:
+                return await self.request.body()
+            finally:
+                task = asyncio.current_task()
+                left.append(task and task.cancelling())
+
+    async def never() -> dict[str, Any]:
+        return await asyncio.Future()
+
+    async def late() -> dict[str, Any]:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Future()
+        return {"type": "http.request", "body": b"late"}
+
+    for receive in (never, late):
+        run(post(Patient(body_timeout=0.02), headers=[*TEXT, *CHUNKED], receive=receive))
+    assert left == [0, 0]
 
 
 # --- Clients that leave -----------------------------------------------------------------------------------------------

@@ -287,6 +287,13 @@ class Ways:
         return b"".join([chunk async for chunk in upload])
 
     @staticmethod
+    async def step_by_step(upload: UploadedFile) -> bytes:
+        content = await anext(upload, b"")
+        iterator = aiter(upload)
+        content += await anext(iterator, b"")
+        return content + b"".join([chunk async for chunk in iterator])
+
+    @staticmethod
     async def read(upload: UploadedFile) -> bytes:
         return await upload.read()
 
@@ -298,7 +305,7 @@ class Ways:
 
 
 Way = Callable[[UploadedFile], Any]
-ways = pytest.mark.parametrize("way", [Ways.queue, Ways.iteration, Ways.read, Ways.save])
+ways = pytest.mark.parametrize("way", [Ways.queue, Ways.iteration, Ways.step_by_step, Ways.read, Ways.save])
 
 
 class Streams(App):

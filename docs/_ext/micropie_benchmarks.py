@@ -54,15 +54,16 @@ REASONS = {
         Routing, the context variable, the binder and the response writer are what a request costs here and not on the
         floor.""",
     r"upload per MiB": """
-        Each piece of a body goes through the body reader, the multipart parser and the file's queue: four awaits a
-        piece, where the floor feeds its parser in one loop. The parser is the same.""",
+        Each piece of a body goes through the body reader with its limits and its clock, the multipart parser and the
+        file's queue: three coroutines a piece, where the floor feeds its parser in one loop. The parser is the same.""",
     r"upload, throughput": """
         Over a real socket most of the time goes into copying, in the kernel and in the server; the rounds scatter.""",
     r"stream to|chunk": """
         For each chunk the stream loop looks at its type, and at whether the client has left; the floor's loop passes
         its chunks on unseen.""",
     r"WebSocket message": """
-        Each message is a step of the iteration and a call of `send_text`, with checks that the socket is open.""",
+        Each message is a step of the iteration and a call of `send_text`: two coroutines that do little more than
+        pass the message on, where the floor has none.""",
     r"session": """
         The session is loaded, copied, compared and saved by two awaited calls of the backend.""",
     r"uvicorn without .*(to the floor|CPU)": """

@@ -38,7 +38,6 @@ import threading
 import time
 import types
 import typing
-import urllib.parse
 import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -942,7 +941,8 @@ def _part_head(segment: Any) -> tuple[str, str | None, str]:
     if extended is not None:  # RFC 5987; browsers send none
         charset, _, value = extended[1].partition("'")
         known = charset if charset.lower() in ("utf-8", "iso-8859-1") else "utf-8"
-        filename = urllib.parse.unquote(value.partition("'")[2], known) or "file"
+        encoded = value.partition("'")[2].encode(known, "replace")
+        filename = _unquoted(encoded).decode(known, "replace") or "file"
     content_type: str = segment.header("Content-Type") or ""
     if filename is None and content_type and not content_type.lower().startswith("text/"):
         filename = "file"
@@ -1158,6 +1158,13 @@ def _unquoted(data: bytes) -> bytes:
         decoded += binascii.a2b_qp(text)
         at = end
     return bytes(decoded)
+
+
+def _quoted(text: str, safe: str) -> str:
+    """Percent-encode all but letters, digits, ``_.-~`` and what is safe."""
+    from urllib.parse import quote
+
+    return quote(text, safe, errors="replace") if text else ""
 
 
 def _count_fields(data: bytes) -> None:
@@ -2762,7 +2769,7 @@ def _segments(scope: _Scope) -> list[str]:
     raw = (scope.get("raw_path") or b"").partition(b"?")[0]
     try:
         path.encode()
-        decoded = urllib.parse.unquote_to_bytes(raw).decode()
+        decoded = _unquoted(raw).decode()
     except UnicodeEncodeError:
         raise _error(400, "The path is not UTF-8") from None
     except UnicodeDecodeError:
@@ -2772,7 +2779,7 @@ def _segments(scope: _Scope) -> list[str]:
     root = _root(scope)
     skipped = root.count("/") if root and _repeats_root(path, root) else 0
     if b"%2f" in raw.lower() and decoded == path:
-        segments = [urllib.parse.unquote(segment) for segment in raw.decode("ascii", "replace").split("/")]
+        segments = [_unquoted(segment).decode() for segment in raw.split(b"/")]
     else:
         segments = path.split("/")
     if not segments[-1]:
@@ -3039,7 +3046,7 @@ class App:
         if root and not _repeats_root(scope["path"], root):  # in a scope the path includes it (ASGI HTTP)
             child["path"] = root + scope["path"]
             if raw_path := scope.get("raw_path"):
-                child["raw_path"] = urllib.parse.quote(root).encode() + raw_path
+                child["raw_path"] = _quoted(root, "/").encode() + raw_path
         return self.mounts[prefix], child
 
     async def __load(self, request: Request) -> None:
@@ -3166,7 +3173,7 @@ class App:
             secure = not (self.__debug or (is_local and scope.get("scheme") not in ("https", "wss")))
         path = self.__session_cookie_path
         if path is None:
-            path = urllib.parse.quote(_root(scope), safe="/!$&'()*+,:=@~") or "/"
+            path = _quoted(_root(scope), "/!$&'()*+,:=@~") or "/"
         if not session_id:
             return delete_cookie("session_id", path=path, secure=secure)
         return set_cookie("session_id", session_id, path=path, secure=secure)
@@ -3414,7 +3421,7 @@ class App:
             status: 301, 302, 303, 307 or 308.
             headers: More headers, such as cookies.
         """
-        target = urllib.parse.quote(location, safe=_LOCATION_SAFE, errors="replace")
+        target = _quoted(location, _LOCATION_SAFE)
         return status, None, [("location", target), *_pairs(headers or ())]
 
     async def _render_template(self, name: str, /, **context: Any) -> str:

@@ -2951,20 +2951,31 @@ class App:
         """Answer one HTTP request."""
         request = Request(scope, receive, self.__settings)
         token = current_request.set(request)
+        asked: list[HttpMiddleware] = self.middlewares  # all of them see what goes wrong before the first one was asked
+        response: _Response | None = None
+        result: Any = None
         try:
-            response = await self.__answer(request)
-            if response is None:
-                mounted, mounted_scope = cast("tuple[_ASGIApp, _Scope]", request._mount)
-                reader = request._reader
-                await mounted(mounted_scope, receive if reader is None else reader.receive_again(), send)
-                return
-            session = request._session
-            if session is not None and session.snapshot is not None:
-                response = await self.__finish_session(request, session, response)
-            stream = await self.__deliver(request, response, send)
-            if stream is not None:
-                del response, session  # a stream may be open for hours
-                await stream.run()
+            try:
+                if self.__open(request, self.__routes):
+                    await self.__load(request)
+                if asked or self.mounts:
+                    asked = []
+                    response = await self.__before(request, asked)
+                if response is None and request._mount is None:
+                    result = await self.__call(request)
+                    response = (200, result, _HTML, ()) if result.__class__ is str else _response(result)
+            except BaseException as error:
+                response = self.__failed(request, error)
+            if response is not None and (asked or request._session is not None):
+                response = await self.__after(request, response, asked)
+            rest = (
+                self.__mounted_app(request, send)
+                if response is None
+                else await self.__deliver(request, response, send)
+            )
+            if rest is not None:
+                del response, result  # a stream may be open for hours
+                await rest()
         except ConnectionClosed:
             pass  # nobody is there to get an answer
         finally:
@@ -2973,26 +2984,6 @@ class App:
                 request._reader.gone = True  # what is read of its files from now on fails
                 if request._leftovers is not None:
                     await self.__release(request, request._leftovers)
-
-    async def __answer(self, request: Request) -> _Response | None:
-        """Make the response, whatever goes wrong; None: the request is a mounted app's."""
-        asked: Sequence[HttpMiddleware] = ()
-        response: _Response | None = None
-        try:
-            asked = self.middlewares  # all of them see what goes wrong before the first one was asked
-            if self.__open(request, self.__routes):
-                await self.__load(request)
-            if asked or self.mounts:
-                asked = []
-                response = await self.__before(request, asked)
-                if response is None and request._mount is not None:
-                    return None
-            if response is None:
-                result = await self.__call(request)
-                response = (200, result, _HTML, ()) if type(result) is str else _response(result)
-        except BaseException as error:
-            response = self.__failed(request, error)
-        return await self.__after(request, response, asked) if asked else response
 
     def __open(self, request: Request, routes: dict[str, _Handler]) -> bool:
         """Find the handler, and look through the headers; return whether there is a session or a body to load."""
@@ -3133,7 +3124,14 @@ class App:
         else:
             _check_size(reader.size, kept)
 
+    def __mounted_app(self, request: Request, send: _Send) -> Callable[[], Awaitable[None]]:
+        """Return the call of the mounted app, with the body that a middleware may have read."""
+        mounted, scope = cast("tuple[_ASGIApp, _Scope]", request._mount)
+        reader = request._reader
+        return functools.partial(mounted, scope, request._receive if reader is None else reader.receive_again(), send)
+
     async def __after(self, request: Request, response: _Response, passed: Sequence[HttpMiddleware]) -> _Response:
+        """Ask the middlewares that were asked before, the last one first; save what was made of the session."""
         for middleware in tuple(reversed(passed)):
             status, body, _, _ = response
             if _is_streamed(body):  # to be closed at the end, whatever happens: another body may read from it
@@ -3145,10 +3143,9 @@ class App:
                 response = _changed(response, _checked_dict(result, _RESPONSE_KEYS, middleware) or {}, headers)
             except BaseException as error:
                 response = self.__failed(request, error)
-        return response
-
-    async def __finish_session(self, request: Request, session: _Session, response: _Response) -> _Response:
-        """Save what the request made of its session, and add the headers that follow from it."""
+        session = request._session
+        if session is None or session.snapshot is None:
+            return response
         extra = [("vary", "Cookie")]
         if response[0] < 500:
             try:
@@ -3160,8 +3157,8 @@ class App:
             except BaseException as error:
                 await _discard(response[1])
                 response = self.__failed(request, error)
-        status, body, kind, headers = response
-        return status, body, kind, (*headers, *extra)
+        status, body, kind, own = response
+        return status, body, kind, (*own, *extra)
 
     def __session_cookie(self, request: Request, session_id: str) -> tuple[str, str]:
         """Return the header that sets the session cookie, or expires it where the id is ``""``."""
@@ -3201,8 +3198,10 @@ class App:
         finally:
             del error  # its traceback leads to this frame: the two would keep the request, and all that it has read
 
-    async def __deliver(self, request: Request, response: _Response, send: _Send) -> _Stream | None:
-        """Write the response: the one place that does; return a stream, which is to be run."""
+    async def __deliver(
+        self, request: Request, response: _Response, send: _Send
+    ) -> Callable[[], Awaitable[None]] | None:
+        """Write the response: the one place that does; return the call that runs a stream."""
         stream: _Stream | None = None
         try:
             start, payload = _start_message(response, request.method)
@@ -3214,7 +3213,7 @@ class App:
         reader = request._reader
         if stream is not None:
             if request.method != "HEAD" and not _has_no_body(response[0]) and not (reader is not None and reader.gone):
-                return stream
+                return stream.run
             await _close(stream._chunks)
         if reader is not None:
             if request._boundary is not None and request._multipart is not None:
@@ -3251,9 +3250,9 @@ class App:
             extra_headers: Header pairs or a dict.
         """
         request = current_request.get(None) or Request({"type": "http"})
-        stream = await self.__deliver(request, _response_of_tuple((status_code, body, extra_headers)), send)
-        if stream is not None:
-            await stream.run()
+        run_stream = await self.__deliver(request, _response_of_tuple((status_code, body, extra_headers)), send)
+        if run_stream is not None:
+            await run_stream()
 
     # WebSocket, in the order in which things happen to a connection
 

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from benchmarks.peers import BARE
 from benchmarks.servers import median_ratio
 from benchmarks.workloads import MIB
 
@@ -27,24 +28,30 @@ class Aim(NamedTuple):
     value: str
     wanted: str
     passed: bool
+    bound: str = ""  # what the barest app with the same API reaches
 
     def __str__(self) -> str:
-        return f"{'PASS' if self.passed else 'FAIL'}  {self.title}: {self.value} (wanted: {self.wanted})"
+        bound = f"; the barest app: {self.bound}" if self.bound else ""
+        return f"{'PASS' if self.passed else 'FAIL'}  {self.title}: {self.value} (wanted: {self.wanted}{bound})"
 
 
-def at_most(title: str, value: float, limit: float, unit: str = "") -> Aim:
+def at_most(title: str, value: float, limit: float, unit: str = "", bound: float | None = None) -> Aim:
     """Return the aim that a value stays within a limit."""
-    return Aim(title, f"{value:.3g}{unit}", f"≤ {limit:g}{unit}", value <= limit)
+    return Aim(title, f"{value:.3g}{unit}", f"≤ {limit:g}{unit}", value <= limit, _number(bound))
 
 
-def at_least(title: str, value: float, limit: float, unit: str = "") -> Aim:
+def at_least(title: str, value: float, limit: float, unit: str = "", bound: float | None = None) -> Aim:
     """Return the aim that a value reaches a limit."""
-    return Aim(title, f"{value:.3g}{unit}", f"≥ {limit:g}{unit}", value >= limit)
+    return Aim(title, f"{value:.3g}{unit}", f"≥ {limit:g}{unit}", value >= limit, _number(bound))
 
 
-def turn_ratio(rounds: dict[str, list[float]], base: str) -> float:
-    """Return the median over the rounds of MicroPie's cost in another's."""
-    return statistics.median(a / b for a, b in zip(rounds["micropie"], rounds[base], strict=True))
+def _number(bound: float | None) -> str:
+    return "" if bound is None else f"{bound:.3g}"
+
+
+def turn_ratio(rounds: dict[str, list[float]], base: str, name: str = "micropie") -> float:
+    """Return the median over the rounds of one's cost, MicroPie's most often, in another's."""
+    return statistics.median(a / b for a, b in zip(rounds[name], rounds[base], strict=True))
 
 
 def _first(title: str, values: dict[str, float]) -> Aim:
@@ -70,7 +77,9 @@ def cpu_aims(results: Results) -> Iterator[Aim]:
     for name, (title, limit, base) in CPU_AIMS.items():
         rounds = results["cpu"].get(name, {})
         if {base, "micropie"} <= rounds.keys():
-            yield at_most(f"CPU, {title}, to {base}", turn_ratio(rounds, base), limit)
+            bare = results.get("bounds", {}).get("cpu", {}).get(name)
+            bound = turn_ratio(bare, base, BARE) if bare else None
+            yield at_most(f"CPU, {title}, to {base}", turn_ratio(rounds, base), limit, bound=bound)
 
 
 def server_aims(results: Results) -> Iterator[Aim]:
@@ -79,14 +88,18 @@ def server_aims(results: Results) -> Iterator[Aim]:
     for server, name, found in ((server, name, per[name]) for server, per in under_uvicorn for name in per):
         if not {"floor", "micropie"} <= found.keys():
             continue
-        rate = median_ratio(found, "requests_per_second", "micropie", "floor")
-        yield at_least(f"{server}, {name}, requests per second, to the floor", rate, 0.92)
+        bare = results.get("bounds", {}).get(server, {}).get(name)
+        bounds = {key: median_ratio(bare, key, BARE, "floor") for key in found["floor"]} if bare else {}
+        rate = median_ratio(found, key := "requests_per_second", "micropie", "floor")
+        title = f"{server}, {name}, requests per second, to the floor"
+        yield at_least(title, rate, 0.92, bound=bounds.get(key))
         rates = {peer: statistics.median(values["requests_per_second"]) for peer, values in found.items()}
         if len(rates) > 2:
             inverse = {peer: 1e6 / value for peer, value in rates.items()}
             yield _first(f"{server}, {name}, µs of wall clock per request, first of all", inverse)
-        cost = median_ratio(found, "cpu_per_request", "micropie", "floor")
-        yield at_most(f"{server}, {name}, server CPU per request, to the floor", cost, 1.12)
+        cost = median_ratio(found, key := "cpu_per_request", "micropie", "floor")
+        title = f"{server}, {name}, server CPU per request, to the floor"
+        yield at_most(title, cost, 1.12, bound=bounds.get(key))
 
 
 def upload_aims(results: Results) -> Iterator[Aim]:

@@ -22,6 +22,7 @@ PEERS = {
     "microdot": "Microdot",
     "sanic": "Sanic",
 }
+BARE = "bare"  # no framework: it shows what MicroPie's API costs with nothing behind it
 
 
 class PeerError(RuntimeError):
@@ -75,14 +76,14 @@ class Peer:
         self.process.stdin.flush()
         answer = self._read()
         if "error" in answer:
-            raise PeerError(f"{PEERS[self.name]}: {do} {arguments}: {answer['error']}")
+            raise PeerError(f"{self.name}: {do} {arguments}: {answer['error']}")
         return answer
 
     def _read(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise PeerError(f"{PEERS[self.name]}: the process ended with {self.process.wait()}")
+            raise PeerError(f"{self.name}: the process ended with {self.process.wait()}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib
+import json
 import sys
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -74,21 +75,34 @@ async def profile(peer: str, workload: str) -> Tracer:
     return tracer
 
 
-def report(tracer: Tracer) -> list[str]:
-    """Return the lines of the profile, the costliest function first."""
+def rows(tracer: Tracer) -> list[dict[str, Any]]:
+    """Return what each function takes per request, the costliest first; those below half a percent are left out."""
     total = sum(tracer.codes.values())
-    lines = [f"{'byte codes':>10} {'share':>6} {'entered':>8}  function (C functions it calls)"]
+    found = []
     for code, count in tracer.codes.most_common():
         if count * 200 < total:
             break
         path = Path(code.co_filename)
         where = path.relative_to(ROOT) if path.is_relative_to(ROOT) else Path(path.parent.name, path.name)
-        called = sorted(((n, name) for (of, name), n in tracer.calls.items() if of is code), reverse=True)
-        names = ", ".join(name if n == tracer.count else f"{name} ×{n / tracer.count:g}" for n, name in called[:12])
-        entered = tracer.entries[code] / tracer.count
-        line = f"{count / tracer.count:>10.1f} {count / total:>6.1%} {entered:>8.1f}  {where}:{code.co_firstlineno}"
-        lines.append(f"{line} {code.co_qualname}" + (f" ({names})" if names else ""))
-    lines.append(f"{total / tracer.count:>10.1f}   all  per request")
+        calls = [(n / tracer.count, name) for (of, name), n in tracer.calls.items() if of is code]
+        calls = sorted(calls, reverse=True)[:12]
+        row = {"byte_codes": count / tracer.count, "entered": tracer.entries[code] / tracer.count, "calls": calls}
+        found.append({"where": f"{where}:{code.co_firstlineno}", "function": code.co_qualname, **row})
+    rest = total / tracer.count - sum(row["byte_codes"] for row in found)
+    return [*found, {"where": "", "function": "all others", "byte_codes": rest, "entered": None, "calls": []}]
+
+
+def report(found: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of the profile."""
+    total = sum(row["byte_codes"] for row in found)
+    lines = [f"{'byte codes':>10} {'share':>6} {'entered':>8}  function (C functions it calls)"]
+    for row in found:
+        names = ", ".join(name if round(n, 2) == 1 else f"{name} ×{n:g}" for n, name in row["calls"])
+        entered = "" if row["entered"] is None else f"{row['entered']:.1f}"
+        count = row["byte_codes"]
+        line = f"{count:>10.1f} {count / total:>6.1%} {entered:>8}  {row['where']} {row['function']}"
+        lines.append(f"{line} ({names})" if names else line)
+    lines.append(f"{total:>10.1f}   all  per request")
     return lines
 
 
@@ -97,9 +111,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description="Byte codes by Python function.")
     parser.add_argument("workload", choices=WORKLOADS)
     parser.add_argument("peer", nargs="?", choices=PEERS, default="micropie")
+    parser.add_argument("--json", action="store_true", help="as JSON")
     options = parser.parse_args()
     importlib.import_module(f"benchmarks.apps.{options.peer}")
-    print("\n".join(report(asyncio.run(profile(options.peer, options.workload)))))
+    found = rows(asyncio.run(profile(options.peer, options.workload)))
+    print(json.dumps(found) if options.json else "\n".join(report(found)))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import datetime
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -24,12 +25,12 @@ from benchmarks.aims import INSTRUCTION_AIMS, Results, all_aims
 from benchmarks.cpu import measure_cpu, measure_routes, measure_sessions
 from benchmarks.imports import measure_imports
 from benchmarks.memory import measure_idle, measure_upload_peak
-from benchmarks.peers import PEERS, ROOT, Peer
+from benchmarks.peers import BARE, PEERS, ROOT, Peer, environment
 from benchmarks.plots import draw
 from benchmarks.tables import markdown
 from benchmarks.workloads import WORKLOADS
 
-WAYS = ("instructions", "cpu", "servers", "routes", "memory", "sessions", "imports")
+WAYS = ("instructions", "cpu", "servers", "bounds", "routes", "memory", "sessions", "imports")
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -74,7 +75,7 @@ class Run:
             "settings": asdict(settings),
             "peers": {},
             **{key: {} for key in ("instructions", "route_instructions", "cpu", "routes", "servers", "uploads")},
-            **{key: {} for key in ("memory", "upload_peak", "sessions", "imports")},
+            **{key: {} for key in ("memory", "upload_peak", "sessions", "imports", "bounds", "profiles")},
         }
 
     def describe(self) -> None:
@@ -116,6 +117,17 @@ class Run:
             self.results["servers"][server] = found
         self.results["uploads"] = servers.measure_uploads(self.few, s.server_rounds + 1, s.upload_mib)
 
+    def bounds(self) -> None:
+        """Measure what the API costs with nothing behind it, beside MicroPie, and where MicroPie's byte codes go."""
+        s, names = self.settings, ["floor", BARE, "micropie"]
+        cpu = measure_cpu(names, ["websocket", "stream", "upload"], s.cpu_rounds, s.cpu_seconds, s.upload_mib)
+        self.results["bounds"] = {"cpu": cpu}
+        for server in ("uvicorn",) if s.quick else ("uvicorn", servers.PLAIN):
+            found = servers.measure_requests(server, names, ["hello", "json"], s.server_rounds, s.server_seconds)
+            self.results["bounds"][server] = found
+        for workload in ("hello", "websocket", "stream", "upload"):
+            self.results["profiles"][workload] = {name: _profile(workload, name) for name in ("floor", "micropie")}
+
     def routes(self) -> None:
         """Measure the cost of many routes."""
         s = self.settings
@@ -138,6 +150,13 @@ class Run:
     def imports(self) -> None:
         """Measure what importing costs."""
         self.results["imports"] = measure_imports(self.few, self.settings.import_rounds)
+
+
+def _profile(workload: str, name: str) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "benchmarks.profile", workload, name, "--json"]
+    run = subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True, timeout=300)
+    rows: list[dict[str, Any]] = json.loads(run.stdout)
+    return rows
 
 
 def _processor() -> str:

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import PEERS, ROOT, PeerError, environment
+from benchmarks.peers import BARE, ROOT, PeerError, environment
 from benchmarks.workloads import MIB, UPLOAD_TYPE, WORKLOADS, Answer, upload_body, upload_length
 
 SERVER_CORE, CLIENT_CORE = 0, 1
@@ -50,16 +50,16 @@ def _command(server: str, target: str, port: int, lifespan: bool) -> list[str]:
 class Server:
     """One framework behind one server, on a free port, until the block ends.
 
-    The hand-written apps are one per workload, so the floor is a server of its own for each.
+    The floor has an app, and so a server, for each workload. It knows nothing of a lifespan, nor does the barest app.
     """
 
     def __init__(self, server: str, peer: str, workload: str) -> None:
-        self.name = f"{PEERS[peer]} under {server}"
+        self.name = f"{peer} under {server}"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         target = f"benchmarks.apps.{peer}:{workload if peer == 'floor' else 'app'}"
-        command = _command(server, target, self.port, peer != "floor")
+        command = _command(server, target, self.port, peer not in ("floor", BARE))
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
 
     def __enter__(self) -> Server:

@@ -55,7 +55,8 @@ REASONS = {
         floor.""",
     r"upload per MiB": """
         Each piece of a body goes through the body reader with its limits and its clock, the multipart parser and the
-        file's queue: three coroutines a piece, where the floor feeds its parser in one loop. The parser is the same.""",
+        file's queue: three coroutines a piece, where the floor feeds its parser in one loop. The parser is the
+        same.""",
     r"upload, throughput": """
         Over a real socket most of the time goes into copying, in the kernel and in the server; the rounds scatter.""",
     r"stream to|chunk": """
@@ -267,7 +268,11 @@ def aim_lines(found: Results, *, passed: bool) -> Iterator[str]:
         if aim.passed == passed:
             chosen.setdefault("" if passed else reason(aim), []).append(aim)
     for because, aims in chosen.items():
-        shown = [f"{aim.title[0].upper()}{aim.title[1:]}: **{aim.value}** (wanted: {aim.wanted})" for aim in aims]
+        shown = [
+            f"{aim.title[0].upper()}{aim.title[1:]}: **{aim.value}** (wanted: {aim.wanted}"
+            f"{f'; the barest app: {aim.bound}' if aim.bound else ''})"
+            for aim in aims
+        ]
         if passed:
             yield from (f"- {line}" for line in shown)
         else:
@@ -320,6 +325,22 @@ def version_lines(found: Results) -> Iterator[str]:
         more = [f"no {TITLES.get(what, what)}: {why}" for what, why in info["missing"].items()]
         version = micropie.__version__ if name == "micropie" else info["version"]
         yield f"- {PEERS[name]} {version}{' (' + '; '.join(more) + ')' if more else ''}".rstrip()
+
+
+def profile_lines(found: Results) -> Iterator[str]:
+    """Yield where the byte codes of some workloads go, function by function, as Markdown tables."""
+    for workload, profiles in found.get("profiles", {}).items():
+        floor, ours = (sum(row["byte_codes"] for row in profiles[name]) for name in ("floor", "micropie"))
+        what = "message" if workload == "websocket" else "request"
+        yield f":::{{dropdown}} {TITLES[workload]}: {ours:,.0f} byte codes a {what}, {floor:,.0f} on the floor"
+        yield ""
+        yield from ("| function | byte codes | entered |", "|---|--:|--:|")
+        for row in profiles["micropie"]:
+            entered = "" if row["entered"] is None else number(row["entered"])
+            where = row["where"].rpartition(":")[0].rpartition("/")[2]
+            function = f"`{row['function']}` in `{where}`" if where else row["function"]
+            yield f"| {function} | {number(row['byte_codes'])} | {entered} |"
+        yield from (":::", "")
 
 
 def table_lines(found: Results) -> Iterator[str]:
@@ -389,6 +410,7 @@ class BenchDirective(SphinxDirective):
             "bench-tables": lambda: table_lines(found),
             "bench-aims": lambda: aim_lines(found, passed=self.arguments[0] == "met"),
             "bench-behind": lambda: behind_lines(found),
+            "bench-profiles": lambda: profile_lines(found),
             "bench-versions": lambda: version_lines(found),
         }
         return self.parse_text_to_nodes("\n".join(makers[self.name]()))
@@ -397,6 +419,6 @@ class BenchDirective(SphinxDirective):
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Register the role and the directives."""
     app.add_role("bench", BenchRole())
-    for name in ("bench-plot", "bench-tables", "bench-aims", "bench-behind", "bench-versions"):
+    for name in ("bench-plot", "bench-tables", "bench-aims", "bench-behind", "bench-profiles", "bench-versions"):
         app.add_directive(name, BenchDirective)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -133,7 +133,7 @@ PICTURES = {
             ),
             (Step("_response", "makes what it returned one tuple, which nobody changes any more"),),
             (Step("HttpMiddleware.after_request", "in the opposite order; may make another response"),),
-            (Step("App.__finish_session", "saves what was changed, adds the cookie"),),
+            (Step("App.__after", "saves what was changed in the session, adds the cookie"),),
             (Step("App.__deliver", "the only place that writes a response"),),
             (
                 Step("_start_message", "status, headers, and the body at once", label="a whole body"),

@@ -521,57 +521,65 @@ def _check_size(size: int, limit: int | None) -> None:
 class _Clock:
     """Gives up the waits for clients that last too long, with one timer for all of an event loop: a wait sets none."""
 
-    __slots__ = ("_timeout", "loop", "rests", "waits")
+    __slots__ = ("_context", "_late", "_timeout", "loop", "rests", "waits")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float | None) -> None:
         self.loop = loop
         self._timeout = timeout or 0.0
+        self._context = contextvars.Context()  # the timer's: in that of a request, it would keep the request
         self.rests = timeout is not None  # no timer is set
-        # Who waits, since when, and in which task: the longest wait first.
-        self.waits: dict[_BodyReader, tuple[float, asyncio.Task[Any] | None]] = {}
+        # Which task waits, since when, and how often it was cancelled before that: the longest wait first.
+        self.waits: dict[asyncio.Task[Any], tuple[float, int]] = {}
+        self._late: dict[asyncio.Task[Any], int] = {}  # the tasks whose wait was ended
 
     def start(self) -> None:
         self.rests = False
-        self.loop.call_later(self._timeout, self._look)
+        self.loop.call_later(self._timeout, self._look, context=self._context)
 
     def _look(self) -> None:
-        """End the waits that have lasted too long, and come back when the next one may have."""
-        now = time.monotonic()
+        """Cancel the waits that have lasted too long, and come back when the next one may have."""
+        now = self.loop.time()
         while self.waits:
-            reader, (since, task) = next(iter(self.waits.items()))
-            rest = since + self._timeout - now
-            if rest > 0:
-                self.loop.call_later(rest, self._look)
+            task, (since, cancellings) = next(iter(self.waits.items()))
+            if since + self._timeout > now:
+                self.loop.call_at(since + self._timeout, self._look, context=self._context)
                 return
-            del self.waits[reader]
-            reader.end_wait(task)
+            del self.waits[task]
+            self._late[task] = cancellings
+            task.cancel()
         self.rests = True
+
+    def end(self, task: asyncio.Task[Any]) -> bool:
+        """End a task's wait; whether it was cancelled because it was late, and by nobody else."""
+        if self.waits.pop(task, None) is not None:
+            return False
+        before = self._late.pop(task, None)
+        return before is not None and task.uncancel() <= before
 
 
 class _Here(threading.local):
-    """What belongs to this thread: the clocks of the event loop that runs in it, by their time-outs."""
+    """What belongs to this thread: the event loop that runs in it, and its clocks by their time-outs."""
 
-    def __init__(self) -> None:
-        self.clocks: dict[float | None, _Clock] = {}
+    loop: asyncio.AbstractEventLoop | None = None
+    clocks: dict[float | None, _Clock]
 
 
 _here = _Here()
-_NO_CLOCK: Final = _Clock(_ABSENT, None)
 
 
 class _BodyReader:
     """The one owner of ``receive()``: counts, limits and times what the client sends, and listens for its leaving."""
 
     __slots__ = (
-        "_cancellings", "_clock", "_error", "_free", "_peeked", "_receive", "_turns", "announced", "ended",
+        "_clock", "_error", "_free", "_peeked", "_receive", "_receiving", "_turns", "announced", "ended",
         "expects_continue", "gone", "kept", "length", "limit", "pieces", "size", "started", "timeout",
     )  # fmt: skip
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
         self._receive: Any = receive
         self.timeout = timeout  # seconds of waiting for one message
-        self._clock = _here.clocks.get(timeout, _NO_CLOCK)
-        self._cancellings: int | None = None  # of the task whose wait the clock has ended, before that
+        self._clock: _Clock | None = None
+        self._receiving = False
         self.limit: int | None = None  # bytes
         self.length = 0  # what Content-Length says
         self.announced = self.expects_continue = self.started = self.gone = False
@@ -594,14 +602,13 @@ class _BodyReader:
         """Return the next piece of the body, ``b""`` at its end; 413 past the limit, 408 when nothing came in time."""
         if self._peeked or self.ended or self.gone or self._error is not None:
             return self._left_chunk()
-        self.started = True
-        clock = self._clock
+        self.started = self._receiving = True
+        clock = self._clock or self._find_clock()
         task = asyncio.current_task(clock.loop)
-        if task is None:
-            clock, task = self._other_clock()
-        clock.waits[self] = time.monotonic(), task
-        if clock.rests:
-            clock.start()
+        if task is not None:  # a server may do without
+            clock.waits[task] = clock.loop.time(), task.cancelling()
+            if clock.rests:
+                clock.start()
         try:
             while True:  # a server may send empty pieces again and again
                 message = await self._receive()
@@ -609,33 +616,25 @@ class _BodyReader:
                 if piece or even_empty or not message.get("more_body"):
                     break
         except asyncio.CancelledError:
-            if self._is_late():
+            if task is not None and clock.end(task):
                 raise self._failure(408) from None
             raise
         finally:
-            clock.waits.pop(self, None)
-        if self._cancellings is not None:  # late, and the server has answered all the same
-            self._is_late()  # pragma: no cover - tested, but throw() hides it from coverage on Python 3.11
+            self._receiving = False
+            if task is not None and clock.waits.pop(task, None) is None:
+                clock.end(task)
         self._note(message, len(piece))
         return piece
 
-    def _other_clock(self) -> tuple[_Clock, asyncio.Task[Any] | None]:
-        """Return a clock for the event loop that this thread has now, and the task that runs in it."""
+    def _find_clock(self) -> _Clock:
         loop = asyncio.get_running_loop()
-        self._clock = _here.clocks[self.timeout] = _Clock(loop, self.timeout)
-        return self._clock, asyncio.current_task(loop)
-
-    def end_wait(self, task: asyncio.Task[Any] | None) -> None:
-        """Cancel a wait that has lasted too long."""
-        if task is not None:  # pragma: no branch - nothing waits without one
-            self._cancellings = task.cancelling()
-            task.cancel()
-
-    def _is_late(self) -> bool:
-        """Whether the clock has cancelled this task, and nobody else has."""
-        before, self._cancellings = self._cancellings, None
-        task = asyncio.current_task()
-        return before is not None and task is not None and task.uncancel() <= before
+        if _here.loop is not loop:
+            _here.loop, _here.clocks = loop, {}
+        clock = _here.clocks.get(self.timeout)
+        if clock is None:
+            clock = _here.clocks[self.timeout] = _Clock(loop, self.timeout)
+        self._clock = clock
+        return clock
 
     def _note(self, message: _Message, size: int) -> None:
         """Take note of what a message says: the client has left, or that was all, or it is too much."""
@@ -654,7 +653,7 @@ class _BodyReader:
     def _left_chunk(self) -> bytes:
         """Return what is left where nothing is to be received any more."""
         if self._error is not None:
-            raise _error(*self._error)
+            raise ConnectionClosed if self.gone else _error(*self._error)
         piece, self._peeked = self._peeked, b""
         if not piece and not self.ended:
             raise ConnectionClosed
@@ -664,6 +663,8 @@ class _BodyReader:
         if status == 408:
             self.announced = False  # nothing more is to come
         self._error = status, ""
+        if self._free is not None:
+            self._free.set()
         return _error(status)
 
     async def read(self) -> bytes:
@@ -694,7 +695,11 @@ class _BodyReader:
 
     def replay(self) -> None:
         """Let a body that was read whole be read once more, piece by piece; what was streamed is gone."""
-        if self.kept is None and self.ended:
+        if self._turns is not None and self._turns.locked():
+            raise RuntimeError("the body is being read by another task")
+        if self.pieces and self.kept is None:  # by one that has given up
+            self._peeked, self.pieces = bytes(self.pieces), None
+        elif self.kept is None:
             self._check_unread()
         self._peeked = self.kept or self._peeked
 
@@ -721,14 +726,16 @@ class _BodyReader:
 
     async def drain(self) -> None:
         """Read and drop what is left of an announced body: some clients look for an answer only then."""
-        if not self.announced or (self.expects_continue and not self.started):
+        if not self.announced or self._receiving or (self.expects_continue and not self.started):
             return
         last = self.size + _DRAIN_SIZE
-        self.limit = self._error = None
-        with contextlib.suppress(TimeoutError, HTTPError):
+        self.limit = None
+        self._error = self._error or (400, "the body is dropped once the response is ready")  # for a task that reads on
+        with contextlib.suppress(OSError):  # a TimeoutError is one, too
             async with asyncio.timeout(self.timeout):
                 while not self.ended and self.size < last:
-                    await self.chunk()
+                    message = await self._receive()
+                    self._note(message, len(message.get("body") or b""))
 
     async def peek(self) -> None:
         """Take the first message where no body was announced. HTTP/1.1 has none there, so its leaving can be seen."""
@@ -788,6 +795,8 @@ class _Chunks(asyncio.Queue["bytes | None"]):
         while self._busy:
             self._turn = self._turn or asyncio.Event()
             await self._turn.wait()
+        if not self.empty() and (put_back := self.get_nowait()) is not None:
+            return put_back
         self._busy = True
         try:
             if not self._over:
@@ -1489,6 +1498,7 @@ class WebSocket:
             self._connected = True
             self._check_disconnect(message)
         headers = await self._on_accept(session_id)
+        self._check_not_over()  # it may have been closed meanwhile
         try:
             await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
         except OSError as error:
@@ -1534,6 +1544,8 @@ class WebSocket:
                 return text
             self._check_disconnect(message)
         except ConnectionClosed:
+            if self._over is None:  # another connection
+                raise
             raise StopAsyncIteration from None
         return message.get("bytes") or b""
 
@@ -1565,16 +1577,17 @@ class WebSocket:
         Raises:
             ValueError: A code that must not be sent.
         """
-        if not 1000 <= code <= 4999 or code in (1004, 1005, 1006, 1015):
+        if not (1000 <= code < 1015 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
             raise ValueError(f"{code} is no close code that may be sent")
         if self._over is None:
+            ways = self._incoming, self._outgoing
             self._end(code, reason or "")
             try:
                 await self._send(_close_message(code, reason))
             except OSError:
                 pass  # the client is gone
-            except BaseException:  # a server that does not take this code: the socket is still to be closed
-                self._over = None
+            except BaseException:  # a server that does not take this code: the socket is as open as it was
+                self._over, (self._incoming, self._outgoing) = None, ways
                 raise
 
     def _end(self, code: int, reason: str) -> None:
@@ -1593,7 +1606,10 @@ class WebSocket:
 
     def _lost(self) -> ConnectionClosed:
         """Take note that the server raised OSError: so it says that the client is gone."""
+        incoming = self._incoming
         self._end(1006, "")
+        if self.accepted:  # it may still tell with which code the client has left
+            self._incoming = incoming
         return ConnectionClosed(1006)
 
 
@@ -2160,7 +2176,7 @@ class _Stream:
             await self._tell({"type": "http.response.body", "body": b"", "more_body": True})
             await self._begin(is_events=encode is _event_bytes)
             async for item in self._chunks:
-                if item.__class__ is not ready:  # quicker than type()
+                if type(item) is not ready:
                     item = encode(item)
                 if reader.gone:  # the source has swallowed what told it so
                     break
@@ -2870,6 +2886,9 @@ class App:
     ) -> None:  # fmt: skip
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
+        body_timeout = None if body_timeout is None else float(body_timeout)
+        if body_timeout is not None and not body_timeout >= 0:
+            raise ValueError(f"body_timeout is a number of seconds, or None: {body_timeout!r}")
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[Callable[[], Any]] = []

@@ -8,6 +8,7 @@ import gc
 import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,9 @@ import pytest
 
 from micropie import (
     App,
+    ConnectionClosed,
     FromSession,
+    HTTPError,
     HttpMiddleware,
     InMemorySessionBackend,
     Request,
@@ -658,3 +661,472 @@ def test_a_failure_after_a_cancellation_is_nobodys() -> None:
         gc.collect()
 
     run(main())
+
+
+# --- The clock of the waits for clients ---------------------------------------------------------------------------
+
+
+async def silence() -> Any:
+    """A client that sends nothing."""
+    return await asyncio.Future()
+
+
+def then(*messages: dict[str, Any]) -> Any:
+    """A client that sends these at once, and then nothing."""
+    left = list(messages)
+
+    async def receive() -> Any:
+        return left.pop(0) if left else await silence()
+
+    return receive
+
+
+def piece(content: bytes, *, more: bool = True) -> dict[str, Any]:
+    return {"type": "http.request", "body": content, "more_body": more}
+
+
+class Bodies(App):
+    """Reads a body; the last exception that this ended with is in `error`."""
+
+    error: BaseException | None = None
+
+    async def index(self) -> bytes:
+        try:
+            return await self.read()
+        except BaseException as error:
+            self.error = error
+            raise
+
+    async def read(self) -> bytes:
+        return await self.request.body()
+
+
+def test_a_timer_keeps_no_request() -> None:
+    class Root(App):
+        async def index(self) -> None:
+            seen.append(weakref.ref(self.request))
+
+    seen: list[Any] = []
+
+    async def main() -> None:
+        await post(Root(), "/", json={"a": 1})
+        await asyncio.sleep(0)
+        gc.collect()
+        assert [one() for one in seen] == [None]
+
+    run(main())
+
+
+def test_an_event_loop_that_is_over_is_not_kept() -> None:
+    loops = []
+    for number in range(5):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(post(Bodies(body_timeout=30 + number), "/", body=b"x"))
+        loop.close()
+        loops.append(weakref.ref(loop))
+        del loop
+    gc.collect()
+    assert sum(one() is not None for one in loops) <= 1
+
+
+def test_a_cancellation_just_before_the_408_stays_one() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(post(Bodies(body_timeout=0.06), "/", headers=CHUNKED, receive=silence))
+        loop.call_later(0.02, time.sleep, 0.2)  # so that both are due in one turn
+        loop.call_later(0.05, task.cancel)
+        await asyncio.wait([task], timeout=20)
+        assert task.cancelled()
+
+    run(main())
+
+
+def test_a_408_that_the_server_makes_an_error_of_its_own_leaves_the_task_as_it_was() -> None:
+    class Root(Bodies):
+        left: Any = None
+
+        async def read(self) -> bytes:
+            with contextlib.suppress(OSError):
+                await self.request.body()
+            task = asyncio.current_task()
+            self.left = task and task.cancelling()
+            return b""
+
+    async def receive() -> Any:
+        try:
+            await silence()
+        except asyncio.CancelledError:
+            raise OSError("transport lost") from None
+
+    app = Root(body_timeout=0.02)
+    assert run(post(app, "/", headers=CHUNKED, receive=receive)).status == 200
+    assert app.left == 0
+
+
+def test_two_tasks_that_read_one_stream_are_both_given_up() -> None:
+    class Root(Bodies):
+        async def read(self) -> bytes:
+            stream = self.request.stream()
+            pieces = await asyncio.gather(anext(stream), anext(stream), return_exceptions=True)
+            return repr(pieces).encode()
+
+    response = run(post(Root(body_timeout=0.05), "/", headers=CHUNKED, receive=then(piece(b"one"))))
+    assert response.text == "[b'one', HTTPError(408, None, None)]"
+
+
+def test_an_event_loop_may_go_on_in_another_thread() -> None:
+    app = Bodies(body_timeout=0.05)
+    moved = asyncio.new_event_loop()
+    assert moved.run_until_complete(post(app, "/", body=b"x")).status == 200
+    stop = moved.create_future()
+    thread = threading.Thread(target=moved.run_until_complete, args=[stop])
+    thread.start()
+    try:
+        assert run(post(app, "/", headers=CHUNKED, receive=silence)).status == 408
+    finally:
+        moved.call_soon_threadsafe(stop.set_result, None)
+        thread.join()
+        moved.close()
+
+
+def test_a_task_is_not_needed() -> None:
+    """Granian's Rust tasks are none that asyncio knows."""
+
+    async def main() -> list[Any]:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        def step() -> None:
+            try:
+                handling.send(None)
+            except StopIteration:
+                done.set_result(None)
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-length", b"1")]}
+        handling = Bodies()(scope, then(piece(b"x", more=False)), send)
+        done = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(step)
+        await done
+        return sent
+
+    assert run(main())[1]["body"] == b"x"
+
+
+class Skipping(asyncio.SelectorEventLoop):
+    """An event loop that does not wait, but sets its time forward, as those for tests do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        selector: Any = getattr(self, "_selector")  # noqa: B009 - no type checker knows it
+        select = selector.select
+
+        def skip(timeout: float | None = None) -> Any:
+            self.now += timeout or 0
+            return select(0)
+
+        selector.select = skip
+
+    def time(self) -> float:
+        return self.now
+
+
+def test_waits_are_measured_by_the_time_of_the_event_loop() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-length", b"1")]}
+    with contextlib.closing(Skipping()) as loop:
+        loop.run_until_complete(asyncio.wait_for(Bodies(body_timeout=3600)(scope, silence, send), 4000))
+        assert 3600 <= loop.now < 3601
+    assert sent[0]["status"] == 408
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "soon"])
+def test_a_body_timeout_that_is_no_time_is_refused(timeout: Any) -> None:
+    with pytest.raises(ValueError, match="body_timeout|could not convert"):
+        App(body_timeout=timeout)
+
+
+def test_a_body_timeout_may_be_any_kind_of_number() -> None:
+    for timeout in ("0.02", Decimal("0.02")):
+        app = Bodies(body_timeout=timeout)  # type: ignore[arg-type]
+        assert run(post(app, "/", headers=CHUNKED, receive=silence)).status == 408
+
+
+# --- Halves of bodies ---------------------------------------------------------------------------------------------
+
+
+class Glancing(Eager):
+    """Gives up waiting for the body, or looks only at its first piece."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    async def before_request(self, request: Any) -> None:
+        if self.how == "gives up":
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(request.body(), 0.02)
+        else:
+            async for _ in request.stream():
+                break
+
+
+@pytest.mark.parametrize("kind", ["text/plain", f"multipart/form-data; boundary={BOUNDARY}"])
+@pytest.mark.parametrize(("how", "expected"), [("gives up", 200), ("looks", 500)])
+@pytest.mark.parametrize("cut", [0.3, 0.7])
+def test_nobody_gets_the_second_half_of_a_body(kind: str, how: str, expected: int, cut: float) -> None:
+    class Root(App):
+        async def index(self, a: str = "", b: str = "") -> Any:
+            if kind == "text/plain":
+                return b"".join([chunk async for chunk in self.request.stream()])
+            return f"{a} {b}"
+
+    app = Root()
+    app.middlewares.append(Glancing(how))
+    body = b"1 2" if kind == "text/plain" else head('name="a"') + b"1\r\n" + head('name="b"') + b"2" + END
+    at = max(1, int(len(body) * cut))
+
+    async def main() -> tuple[int | None, str]:
+        async with exchange(app, "POST", "/", headers={"content-type": kind, **CHUNKED}) as ex:
+            await ex.send_body(body[:at])
+            await asyncio.sleep(0.05)
+            with contextlib.suppress(Exception):  # it may have been answered already
+                await ex.send_body(body[at:], more=False)
+            response = await ex.wait()
+            return response.status, response.text
+
+    status, text = run(main())
+    assert (status, text if status == 200 else "") == (expected, "1 2" if expected == 200 else "")
+
+
+def test_a_body_that_one_task_reads_is_not_streamed_to_another() -> None:
+    class Root(App):
+        async def index(self) -> str:
+            reading = asyncio.ensure_future(self.request.body())
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="another task"):
+                self.request.stream()
+            return (await reading).decode()
+
+    async def main() -> str:
+        async with exchange(Root(), "POST", "/", headers=CHUNKED) as ex:
+            await asyncio.sleep(0.01)
+            await ex.send_body(b"whole", more=False)
+            return (await ex.wait()).text
+
+    assert run(main()) == "whole"
+
+
+@pytest.mark.parametrize("way", ["body", "stream", "file"])
+def test_who_reads_on_behind_a_response_gets_no_half(way: str) -> None:
+    class Root(App):
+        async def index(self) -> str:
+            kept.append(asyncio.ensure_future(self.read()))
+            await asyncio.sleep(0)
+            return "answered"
+
+        async def form(self, file: UploadedFile) -> str:
+            kept.append(asyncio.ensure_future(file.read()))
+            await asyncio.sleep(0)
+            return "answered"
+
+        async def read(self) -> bytes:
+            if way == "body":
+                return await self.request.body()
+            return b"".join([chunk async for chunk in self.request.stream()])
+
+    kept: list[asyncio.Task[bytes]] = []
+    form = head('name="file"; filename="f"') + b"0123456789" + END
+    at = form.index(b"23456789")
+    body, path = (form, "/form") if way == "file" else (b"0123456789", "/")
+    cuts = (at, at + 2, at + 4) if way == "file" else (2, 4, 6)
+    messages = [body[: cuts[0]], body[cuts[0] : cuts[1]], body[cuts[1] : cuts[2]], body[cuts[2] :]]
+
+    async def main() -> None:
+        left = list(messages)
+
+        async def receive() -> Any:
+            await asyncio.sleep(0.005)
+            return piece(left.pop(0), more=bool(left)) if left else {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        sent: list[Any] = []
+        headers = [(name.encode(), value.encode()) for name, value in (MULTIPART if way == "file" else CHUNKED).items()]
+        await Root()({"type": "http", "method": "POST", "path": path, "headers": headers}, receive, send)
+        assert sent[-1]["body"] == b"answered"
+        (result,) = await asyncio.gather(*kept, return_exceptions=True)
+        assert isinstance(result, (HTTPError, ConnectionClosed)) or result == b"0123456789"
+
+    run(main())
+
+
+def test_what_is_put_back_into_a_files_queue_comes_again() -> None:
+    class Root(App):
+        async def index(self, file: UploadedFile) -> bytes:
+            start = await file["content"].get()
+            file["content"].put_nowait(start)
+            return await file.read()
+
+    form = head('name="file"; filename="f"') + b"0123456789" + END
+    response = run(post(Root(), "/", headers=MULTIPART, body=form, chunk_size=120))
+    assert sorted(response.text) == list("0123456789")
+
+
+def test_a_stream_ends_when_the_client_leaves_after_a_408() -> None:
+    class Root(App):
+        async def index(self) -> AsyncIterator[str]:
+            try:
+                with contextlib.suppress(HTTPError):
+                    async for _ in self.request.stream():
+                        yield "piece"
+                while True:
+                    await asyncio.sleep(0.01)
+                    yield "tick"
+            finally:
+                ended.set()
+
+    ended = asyncio.Event()
+
+    async def main() -> None:
+        async with exchange(Root(body_timeout=0.05), "POST", "/", headers={"content-length": "100"}) as ex:
+            await ex.send_body(b"abc")
+            while await ex.next_chunk() != b"tick":
+                pass
+            await ex.disconnect()
+            async with asyncio.timeout(20):
+                await ended.wait()
+
+    run(main())
+
+
+def test_what_only_claims_to_be_bytes_is_sent_as_bytes() -> None:
+    class Proxy:
+        @property  # type: ignore[misc]
+        def __class__(self) -> type[bytes]:  # as the proxies of wrapt and werkzeug do
+            return bytes
+
+        def __bytes__(self) -> bytes:
+            return b"hello"
+
+    class Root(App):
+        async def index(self) -> AsyncIterator[Any]:
+            yield Proxy()
+
+    assert run(get(Root())).body == b"hello"
+
+
+# --- Ends of WebSockets -------------------------------------------------------------------------------------------
+
+
+class Talks(App):
+    """One WebSocket, and what its handler has noted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[Any] = []
+
+
+def talk_to(app: App, incoming: list[Any], refuses: Any = None) -> list[Any]:
+    """Run a WebSocket against a server that has these messages, and raises what `refuses` returns for a message."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        message = incoming.pop(0)
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+    async def send(message: Any) -> None:
+        error = refuses(message) if refuses is not None else None
+        if error is not None:
+            raise error
+        sent.append(message)
+
+    run(app({"type": "websocket", "path": "/", "headers": []}, receive, send))
+    return sent
+
+
+CONNECT = {"type": "websocket.connect"}
+
+
+def text(content: str) -> dict[str, Any]:
+    return {"type": "websocket.receive", "text": content}
+
+
+def test_a_socket_whose_close_was_refused_works_on() -> None:
+    class Root(Talks):
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            with contextlib.suppress(ValueError):
+                await ws.close(4999)
+            await ws.send_text(await ws.receive_text())
+            self.noted += [await ws.receive_json(), await anext(ws)]
+
+    app = Root()
+    sent = talk_to(
+        app, [CONNECT, text("1"), text("2"), text("3")],
+        lambda message: ValueError("no") if message.get("code") == 4999 else None,
+    )  # fmt: skip
+    assert app.noted == [2, "3"]
+    assert [message["type"].partition(".")[2] for message in sent] == ["accept", "send", "close"]
+
+
+def test_a_connection_that_another_one_needs_is_no_end_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    class Root(Talks):
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            async for message in ws:
+                self.noted.append(message)
+
+    app = Root()
+    sent = talk_to(app, [CONNECT, text("1"), ConnectionClosed(1011, "of the upstream socket")])
+    assert (app.noted, sent[-1]["code"]) == (["1"], 1011)
+    assert "of the upstream socket" in caplog.text
+
+
+def test_the_code_of_the_client_is_there_after_a_failed_send() -> None:
+    class Root(Talks):
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            for call in (ws.send_text("too late"), ws.send_text("again"), ws.receive_text(), ws.receive_text()):
+                try:
+                    await call
+                except ConnectionClosed as closed:
+                    self.noted.append((closed.code, closed.reason))
+
+    app = Root()
+    left = {"type": "websocket.disconnect", "code": 3000, "reason": "bye"}
+    talk_to(app, [CONNECT, left], lambda message: OSError("gone") if message["type"] == "websocket.send" else None)
+    assert app.noted == [(1006, ""), (1006, ""), (3000, "bye"), (3000, "bye")]
+
+
+def test_a_socket_that_was_closed_while_it_was_accepted_stays_closed() -> None:
+    class Slow(InMemorySessionBackend):
+        async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+            await asyncio.sleep(0.02)
+            await super().save(session_id, data, timeout)
+
+    class Root(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            self.request.session["user"] = "ada"
+            accepting = asyncio.ensure_future(ws.accept())
+            await asyncio.sleep(0.01)
+            await ws.close(1008)
+            with pytest.raises(ConnectionClosed):
+                await accepting
+
+    sent = talk_to(Root(Slow()), [CONNECT])
+    assert [(message["type"], message.get("code")) for message in sent] == [("websocket.close", 1008)]
+
+
+@pytest.mark.parametrize("code", [1015, 1016, 2000, 2999])
+def test_a_close_code_that_nobody_may_send_is_refused(code: int) -> None:
+    with pytest.raises(ValueError, match=str(code)):
+        run(WebSocket(silence, silence).close(code))  # type: ignore[arg-type]

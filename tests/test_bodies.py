@@ -757,7 +757,7 @@ def test_all_waits_of_an_event_loop_share_one_timer() -> None:
     async def main() -> list[int | None]:
         loop: Any = asyncio.get_running_loop()
         call_later = loop.call_later
-        loop.call_later = lambda delay, call, *args: timers.append(delay) or call_later(delay, call, *args)
+        loop.call_later = lambda delay, *args, **options: timers.append(delay) or call_later(delay, *args, **options)
         answers = [post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=never) for _ in range(50)]
         return [response.status for response in await asyncio.gather(*answers)]
 

@@ -836,13 +836,13 @@ def test_a_code_that_may_not_be_sent_is_a_value_error(code: int) -> None:
 def test_a_server_that_does_not_take_the_code_still_sees_the_socket_closed(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
-        await ws.close(2999)
+        await ws.close(4999)
 
     async def receive() -> dict[str, Any]:
         return {"type": "websocket.connect"}
 
     async def send(message: Any) -> None:
-        if message.get("code") == 2999:
+        if message.get("code") == 4999:
             raise ValueError("no such close code")
         sent.append((message["type"], message.get("code")))
 

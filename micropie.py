@@ -34,7 +34,6 @@ import logging
 import os
 import re
 import sys
-import threading
 import time
 import types
 import typing
@@ -557,14 +556,7 @@ class _Clock:
         return before is not None and task.uncancel() <= before
 
 
-class _Here(threading.local):
-    """What belongs to this thread: the event loop that runs in it, and its clocks by their time-outs."""
-
-    loop: asyncio.AbstractEventLoop | None = None
-    clocks: dict[float | None, _Clock]
-
-
-_here = _Here()
+_clocks: dict[tuple[asyncio.AbstractEventLoop, float | None], _Clock] = {}  # by event loop and time-out
 
 
 class _BodyReader:
@@ -628,11 +620,11 @@ class _BodyReader:
 
     def _find_clock(self) -> _Clock:
         loop = asyncio.get_running_loop()
-        if _here.loop is not loop:
-            _here.loop, _here.clocks = loop, {}
-        clock = _here.clocks.get(self.timeout)
+        clock = _clocks.get((loop, self.timeout))
         if clock is None:
-            clock = _here.clocks[self.timeout] = _Clock(loop, self.timeout)
+            for key in [key for key in tuple(_clocks) if key[0].is_closed()]:
+                _clocks.pop(key, None)
+            clock = _clocks[loop, self.timeout] = _Clock(loop, self.timeout)
         self._clock = clock
         return clock
 

@@ -520,37 +520,39 @@ def _check_size(size: int, limit: int | None) -> None:
 class _Clock:
     """Gives up the waits for clients that last too long, with one timer for all of an event loop: a wait sets none."""
 
-    __slots__ = ("_context", "_late", "_timeout", "loop", "rests", "waits")
+    __slots__ = ("_context", "_late", "_loop", "_rests", "_timeout", "_waits")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float | None) -> None:
-        self.loop = loop
+        self._loop = loop
         self._timeout = timeout or 0.0
         self._context = contextvars.Context()  # the timer's: in that of a request, it would keep the request
-        self.rests = timeout is not None  # no timer is set
+        self._rests = timeout is not None  # no timer is set
         # Which task waits, since when, and how often it was cancelled before that: the longest wait first.
-        self.waits: dict[asyncio.Task[Any], tuple[float, int]] = {}
+        self._waits: dict[asyncio.Task[Any], tuple[float, int]] = {}
         self._late: dict[asyncio.Task[Any], int] = {}  # the tasks whose wait was ended
 
-    def start(self) -> None:
-        self.rests = False
-        self.loop.call_later(self._timeout, self._look, context=self._context)
+    def begin(self, task: asyncio.Task[Any]) -> None:
+        self._waits[task] = self._loop.time(), task.cancelling()
+        if self._rests:
+            self._rests = False
+            self._loop.call_later(self._timeout, self._look, context=self._context)
 
     def _look(self) -> None:
         """Cancel the waits that have lasted too long, and come back when the next one may have."""
-        now = self.loop.time()
-        while self.waits:
-            task, (since, cancellings) = next(iter(self.waits.items()))
+        now = self._loop.time()
+        while self._waits:
+            task, (since, cancellings) = next(iter(self._waits.items()))
             if since + self._timeout > now:
-                self.loop.call_at(since + self._timeout, self._look, context=self._context)
+                self._loop.call_at(since + self._timeout, self._look, context=self._context)
                 return
-            del self.waits[task]
+            del self._waits[task]
             self._late[task] = cancellings
             task.cancel()
-        self.rests = True
+        self._rests = True
 
-    def end(self, task: asyncio.Task[Any]) -> bool:
+    def end(self, task: asyncio.Task[Any] | None) -> bool:
         """End a task's wait; whether it was cancelled because it was late, and by nobody else."""
-        if self.waits.pop(task, None) is not None:
+        if task is None or self._waits.pop(task, None) is not None:
             return False
         before = self._late.pop(task, None)
         return before is not None and task.uncancel() <= before
@@ -563,14 +565,13 @@ class _BodyReader:
     """The one owner of ``receive()``: counts, limits and times what the client sends, and listens for its leaving."""
 
     __slots__ = (
-        "_clock", "_error", "_free", "_peeked", "_receive", "_receiving", "_turns", "announced", "ended",
-        "expects_continue", "gone", "kept", "length", "limit", "pieces", "size", "started", "timeout",
+        "_error", "_free", "_peeked", "_receive", "_receiving", "_turns", "announced", "ended", "expects_continue",
+        "gone", "kept", "length", "limit", "pieces", "size", "started", "timeout",
     )  # fmt: skip
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
         self._receive: Any = receive
         self.timeout = timeout  # seconds of waiting for one message
-        self._clock: _Clock | None = None
         self._receiving = False
         self.limit: int | None = None  # bytes
         self.length = 0  # what Content-Length says
@@ -595,38 +596,43 @@ class _BodyReader:
         if self._peeked or self.ended or self.gone or self._error is not None:
             return self._left_chunk()
         self.started = self._receiving = True
-        clock = self._clock or self._find_clock()
-        task = asyncio.current_task(clock.loop)
-        if task is not None:  # a server may do without
-            clock.waits[task] = clock.loop.time(), task.cancelling()
-            if clock.rests:
-                clock.start()
+        end_wait: Callable[[], bool] | None = None
         try:
             while True:  # a server may send empty pieces again and again
-                message = await self._receive()
+                steps: Any = self._receive().__await__()
+                try:
+                    first = next(steps)
+                except StopIteration as ready:  # most often it is there: no clock is needed
+                    message = ready.value
+                else:
+                    end_wait = end_wait or self._begin_wait()
+                    message = await _resumed(steps, first)
                 piece: bytes = message.get("body") or b""
                 if piece or even_empty or not message.get("more_body"):
                     break
         except asyncio.CancelledError:
-            if task is not None and clock.end(task):
+            if end_wait is not None and end_wait():
                 raise self._failure(408) from None
             raise
         finally:
             self._receiving = False
-            if task is not None and clock.waits.pop(task, None) is None:
-                clock.end(task)
+            if end_wait is not None:
+                end_wait()
         self._note(message, len(piece))
         return piece
 
-    def _find_clock(self) -> _Clock:
+    def _begin_wait(self) -> Callable[[], bool]:
+        """Let the clock watch this task; return what ends that, and tells whether it was too late."""
         loop = asyncio.get_running_loop()
         clock = _clocks.get((loop, self.timeout))
         if clock is None:
             for key in [key for key in tuple(_clocks) if key[0].is_closed()]:
                 _clocks.pop(key, None)
             clock = _clocks[loop, self.timeout] = _Clock(loop, self.timeout)
-        self._clock = clock
-        return clock
+        task = asyncio.current_task(loop)
+        if task is not None:  # a server may do without
+            clock.begin(task)
+        return functools.partial(clock.end, task)
 
     def _note(self, message: _Message, size: int) -> None:
         """Take note of what a message says: the client has left, or that was all, or it is too much."""
@@ -758,6 +764,22 @@ class _BodyReader:
                 self.ended = not message.get("more_body")
         except Exception:  # nor does this one
             return
+
+
+@types.coroutine
+def _resumed(steps: typing.Generator[Any, Any, Any], first: Any) -> Any:
+    """Go on awaiting what was started by hand."""
+    try:
+        try:
+            yield first
+        except BaseException as error:  # pragma: no cover - tested, but throw() hides it from coverage on Python 3.11
+            if not hasattr(steps, "throw"):
+                raise
+            yield steps.throw(error)
+        result: Any = yield from steps
+    except StopIteration as done:
+        result = done.value  # pragma: no cover - it runs, but a throw() hides it from coverage on Python 3.11
+    return result
 
 
 class _Chunks(asyncio.Queue["bytes | None"]):
@@ -3143,7 +3165,7 @@ class App:
 
     async def __after(self, request: Request, response: _Response, passed: Sequence[HttpMiddleware]) -> _Response:
         """Ask the middlewares that were asked before, the last one first; save what was made of the session."""
-        for middleware in tuple(reversed(passed)):
+        for middleware in passed[::-1]:
             status, body, _, _ = response
             if _is_streamed(body):  # to be closed at the end, whatever happens: another body may read from it
                 request._leftovers = [*(request._leftovers or ()), body]

@@ -803,9 +803,15 @@ def test_a_task_is_not_needed() -> None:
                 handling.send(None)
             except StopIteration:
                 done.set_result(None)
+            else:
+                asyncio.get_running_loop().call_soon(step)
+
+        async def receive() -> Any:
+            await asyncio.sleep(0)
+            return piece(b"x", more=False)
 
         scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-length", b"1")]}
-        handling = Bodies()(scope, then(piece(b"x", more=False)), send)
+        handling = Bodies()(scope, receive, send)
         done = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_soon(step)
         await done

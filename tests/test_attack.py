@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import threading
 import time
@@ -804,7 +805,7 @@ def test_a_task_is_not_needed() -> None:
             except StopIteration:
                 done.set_result(None)
             else:
-                asyncio.get_running_loop().call_soon(step)
+                asyncio.get_running_loop().call_soon(step, context=context)
 
         async def receive() -> Any:
             await asyncio.sleep(0)
@@ -813,7 +814,8 @@ def test_a_task_is_not_needed() -> None:
         scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-length", b"1")]}
         handling = Bodies()(scope, receive, send)
         done = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_soon(step)
+        context = contextvars.copy_context()
+        asyncio.get_running_loop().call_soon(step, context=context)
         await done
         return sent
 

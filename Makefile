@@ -9,7 +9,7 @@ DOCS := .venv/docs
 BENCH := .venv/bench
 OTHER_PYTHONS := 3.12 3.13
 EXAMPLES_COVERAGE := $(CURDIR)/build/coverage-of-examples
-PROCESSES := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 3 ? n - 2 : 2)))
+PROCESSES := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 3 ? n - 2 : 1)))
 OF_DEV := --ignore=tests/docs --ignore=tests/examples --ignore=tests/tutorials
 
 .DEFAULT_GOAL := help

@@ -1376,6 +1376,7 @@ class Request:
         Raises:
             HTTPError: 413 past ``max_upload_size``, 408 when nothing came for ``body_timeout`` seconds.
             ConnectionClosed: The client left in the middle of the body.
+            RuntimeError: It was streamed already, in part or whole: keep the iterator to go on with it.
         """
         reader = self._body_reader()
         if reader.kept is None:
@@ -2873,6 +2874,7 @@ class App:
     Raises:
         TypeError: ``allowed_origins`` is one text. A subclass that names a handler like one of the attributes is a
             TypeError too, when the class is made.
+        ValueError: ``body_timeout`` is below zero.
 
     Example:
         >>> class Root(App):

@@ -345,7 +345,8 @@ def test_a_plain_source_is_pinged_while_it_blocks() -> None:
         async with exchange(events(source, ping=0.01)) as ex:
             assert is_ping(await ex.next_chunk() or b"")
             go.set()
-            assert (await ex.wait()).text.endswith("data: x\n\n")
+            response = await ex.wait()
+            assert response.complete and response.text.count("data: x\n\n") == 1
 
     run(steps())
 

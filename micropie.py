@@ -3167,7 +3167,7 @@ class App:
 
     async def __after(self, request: Request, response: _Response, passed: Sequence[HttpMiddleware]) -> _Response:
         """Ask the middlewares that were asked before, the last one first; save what was made of the session."""
-        for middleware in passed[::-1] if passed else ():
+        for middleware in passed[::-1]:
             status, body, _, _ = response
             if _is_streamed(body):  # to be closed at the end, whatever happens: another body may read from it
                 request._leftovers = [*(request._leftovers or ()), body]

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from benchmarks.cpu import turn_ratio
 from benchmarks.peers import BARE
 from benchmarks.servers import median_ratio
 from benchmarks.workloads import MIB
@@ -31,8 +32,12 @@ class Aim(NamedTuple):
     bound: str = ""  # what the barest app with the same API reaches
 
     def __str__(self) -> str:
-        bound = f"; the barest app: {self.bound}" if self.bound else ""
-        return f"{'PASS' if self.passed else 'FAIL'}  {self.title}: {self.value} (wanted: {self.wanted}{bound})"
+        return f"{'PASS' if self.passed else 'FAIL'}  {self.title}: {self.value} {self.measure}"
+
+    @property
+    def measure(self) -> str:
+        """What the value is to be seen against."""
+        return f"(wanted: {self.wanted})" + (f"; the barest app: {self.bound}" if self.bound else "")
 
 
 def at_most(title: str, value: float, limit: float, unit: str = "", bound: float | None = None) -> Aim:
@@ -47,11 +52,6 @@ def at_least(title: str, value: float, limit: float, unit: str = "", bound: floa
 
 def _number(bound: float | None) -> str:
     return "" if bound is None else f"{bound:.3g}"
-
-
-def turn_ratio(rounds: dict[str, list[float]], base: str, name: str = "micropie") -> float:
-    """Return the median over the rounds of one's cost, MicroPie's most often, in another's."""
-    return statistics.median(a / b for a, b in zip(rounds[name], rounds[base], strict=True))
 
 
 def _first(title: str, values: dict[str, float]) -> Aim:
@@ -77,9 +77,9 @@ def cpu_aims(results: Results) -> Iterator[Aim]:
     for name, (title, limit, base) in CPU_AIMS.items():
         rounds = results["cpu"].get(name, {})
         if {base, "micropie"} <= rounds.keys():
-            bare = results.get("bounds", {}).get("cpu", {}).get(name)
-            bound = turn_ratio(bare, base, BARE) if bare else None
-            yield at_most(f"CPU, {title}, to {base}", turn_ratio(rounds, base), limit, bound=bound)
+            bare = results["bounds"].get("cpu", {}).get(name)
+            bound = turn_ratio(bare, BARE, base) if bare else None
+            yield at_most(f"CPU, {title}, to {base}", turn_ratio(rounds, "micropie", base), limit, bound=bound)
 
 
 def server_aims(results: Results) -> Iterator[Aim]:
@@ -88,7 +88,7 @@ def server_aims(results: Results) -> Iterator[Aim]:
     for server, name, found in ((server, name, per[name]) for server, per in under_uvicorn for name in per):
         if not {"floor", "micropie"} <= found.keys():
             continue
-        bare = results.get("bounds", {}).get(server, {}).get(name)
+        bare = results["bounds"].get(server, {}).get(name)
         bounds = {key: median_ratio(bare, key, BARE, "floor") for key in found["floor"]} if bare else {}
         rate = median_ratio(found, key := "requests_per_second", "micropie", "floor")
         title = f"{server}, {name}, requests per second, to the floor"

@@ -53,6 +53,11 @@ def _calibrate(peer: Peer, workload: str, seconds: float) -> int:
         count *= 4
 
 
+def turn_ratio(rounds: Rounds, name: str, base: str) -> float:
+    """Return the median over the rounds of one's cost in another's."""
+    return statistics.median(a / b for a, b in zip(rounds[name], rounds[base], strict=True))
+
+
 def measure_cpu(names: list[str], workloads: list[str], rounds: int, seconds: float, mib: int) -> dict[str, Rounds]:
     """Measure workloads in turn; a framework that has no answer of its own for one is left out of it."""
     results: dict[str, Rounds] = {}
@@ -90,5 +95,5 @@ def measure_sessions(few: int, many: int, rounds: int, seconds: float, timeout: 
         peers[str(many)].ask("crowd", live=many, timeout=timeout)
         turns = take_turns(peers, "session", rounds, seconds)
         pause = peers[str(many)].ask("pause", count=20_000)["seconds"]
-    ratio = statistics.median(a / b for a, b in zip(turns[str(many)], turns[str(few)], strict=True))
+    ratio = turn_ratio(turns, str(many), str(few))
     return {"few": few, "many": many, "rounds": turns, "ratio": ratio, "longest_pause": pause}

@@ -82,6 +82,11 @@ class Endless:
         return {"type": "http.request", "body": self.piece, "more_body": self.left > 0}
 
 
+async def never() -> dict[str, Any]:
+    """A client that sends nothing."""
+    return await asyncio.Future()
+
+
 # --- Which bodies are parsed ------------------------------------------------------------------------------------------
 
 
@@ -761,9 +766,6 @@ def test_all_waits_of_an_event_loop_share_one_timer() -> None:
         answers = [post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=never) for _ in range(50)]
         return [response.status for response in await asyncio.gather(*answers)]
 
-    async def never() -> dict[str, Any]:
-        return await asyncio.Future()
-
     assert run(main()) == [408] * 50
     assert 1 <= len([delay for delay in timers if delay <= 0.2]) < 10  # the driver of the tests has longer ones
 
@@ -789,9 +791,6 @@ def test_an_app_may_serve_in_several_event_loops() -> None:
     app = Root(body_timeout=0.05)
 
     def serve() -> int | None:
-        async def never() -> dict[str, Any]:
-            return await asyncio.Future()
-
         return run(post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=never)).status
 
     assert [serve(), serve()] == [408, 408]
@@ -827,9 +826,6 @@ def test_a_408_leaves_the_task_as_it_was() -> None:
             finally:
                 task = asyncio.current_task()
                 left.append(task and task.cancelling())
-
-    async def never() -> dict[str, Any]:
-        return await asyncio.Future()
 
     async def late() -> dict[str, Any]:
         with contextlib.suppress(asyncio.CancelledError):

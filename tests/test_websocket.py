@@ -820,7 +820,7 @@ def test_a_reason_that_utf8_cannot_carry_still_closes() -> None:
     assert (ws.close_reason or "").encode()
 
 
-@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 5000])
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000])
 def test_a_code_that_may_not_be_sent_is_a_value_error(code: int) -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()

@@ -17,7 +17,6 @@ import functools
 import json
 import math
 import re
-import statistics
 from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
@@ -31,6 +30,7 @@ from sphinx.util.typing import ExtensionMetadata
 import micropie
 from benchmarks import tables
 from benchmarks.aims import Aim, Results, all_aims
+from benchmarks.cpu import turn_ratio
 from benchmarks.peers import PEERS
 from benchmarks.servers import PLAIN
 from benchmarks.workloads import WORKLOADS
@@ -268,11 +268,7 @@ def aim_lines(found: Results, *, passed: bool) -> Iterator[str]:
         if aim.passed == passed:
             chosen.setdefault("" if passed else reason(aim), []).append(aim)
     for because, aims in chosen.items():
-        shown = [
-            f"{aim.title[0].upper()}{aim.title[1:]}: **{aim.value}** (wanted: {aim.wanted}"
-            f"{f'; the barest app: {aim.bound}' if aim.bound else ''})"
-            for aim in aims
-        ]
+        shown = [f"{aim.title[0].upper()}{aim.title[1:]}: **{aim.value}** {aim.measure}" for aim in aims]
         if passed:
             yield from (f"- {line}" for line in shown)
         else:
@@ -329,7 +325,7 @@ def version_lines(found: Results) -> Iterator[str]:
 
 def profile_lines(found: Results) -> Iterator[str]:
     """Yield where the byte codes of some workloads go, function by function, as Markdown tables."""
-    for workload, profiles in found.get("profiles", {}).items():
+    for workload, profiles in found["profiles"].items():
         floor, ours = (sum(row["byte_codes"] for row in profiles[name]) for name in ("floor", "micropie"))
         what = "message" if workload == "websocket" else "request"
         yield f":::{{dropdown}} {TITLES[workload]}: {ours:,.0f} byte codes a {what}, {floor:,.0f} on the floor"
@@ -374,8 +370,7 @@ def fact(found: Results, words: list[str]) -> str:
     if words[0] == "ratio":
         way, column, name, other = words[1:]
         if way == "cpu":  # rounds that were taken in turns are compared in pairs, as the aims are
-            rounds = found["cpu"][column]
-            return number(statistics.median(a / b for a, b in zip(rounds[name], rounds[other], strict=True)))
+            return number(turn_ratio(found["cpu"][column], name, other))
         values = cells(found, way)[column]
         return number(values[name] / values[other])
     return str(facts[words[0]]())

@@ -171,7 +171,7 @@ def test_every_missed_aim_is_listed_with_its_number(found):
     missed = [aim for aim in all_aims(found) if not aim.passed]
 
     assert [
-        aim.title for aim in missed if f"{aim.title[1:]}: **{aim.value}** (wanted: {aim.wanted}" not in listed
+        aim.title for aim in missed if f"{aim.title[1:]}: **{aim.value}** (wanted: {aim.wanted})" not in listed
     ] == []
     assert int(bench.fact(found, ["missed"])) + int(bench.fact(found, ["met"])) == len(all_aims(found))
 

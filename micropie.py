@@ -182,13 +182,17 @@ def _is_stray(error: BaseException) -> bool:
 _ORJSON_OPTIONS: Final = 512 | 2048  # OPT_PASSTHROUGH_DATETIME: it rounds odd offsets; _DATACLASS: it leaves fields out
 
 
-@functools.cache
-def _orjson() -> Any:
+_orjson: Any = _ABSENT  # the module, None where it is not installed
+
+
+def _find_orjson() -> Any:
+    """Import orjson when JSON is wanted for the first time."""
+    global _orjson
     try:
-        import orjson
+        import orjson as _orjson
     except ImportError:
-        return None
-    return orjson
+        _orjson = None
+    return _orjson
 
 
 def _json_default(value: Any) -> Any:
@@ -243,7 +247,7 @@ def _json() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
 
 
 def _dump_json(value: Any) -> bytes:
-    orjson = _orjson()
+    orjson = _find_orjson() if _orjson is _ABSENT else _orjson
     if orjson is not None:
         try:
             encoded: bytes = orjson.dumps(value, _json_default, _ORJSON_OPTIONS)
@@ -264,7 +268,7 @@ _MAX_DEPTH: Final = 254  # of nested arrays and objects: orjson's own limit for 
 
 def _load_json(body: bytes) -> Any:
     """Parse JSON (RFC 8259); a ValueError for anything else: NaN, a byte order mark, lone surrogates, deep nesting."""
-    orjson = _orjson()
+    orjson = _find_orjson() if _orjson is _ABSENT else _orjson
     try:
         if orjson is not None and _MANY_DIGITS not in body.translate(_ZERO_DIGITS):
             value = orjson.loads(body)
@@ -485,7 +489,7 @@ class _Session:
             await backend.save(old, {}, timeout)
         if not fresh:
             return "" if old is not None and not data else None
-        self.id, self.renew, self.given, self.snapshot = new, False, None, _copied(data)
+        self.id, self.renew, self.given = new, False, None
         return new if new != old else None
 
     async def _touch(self, backend: SessionBackend, timeout: float) -> None:
@@ -1233,8 +1237,8 @@ class Request:
         def __setattr__(self, name: str, value: Any) -> None: ...
 
     __slots__ = (
-        "__dict__", "__weakref__", "_boundary", "_content_type", "_form", "_handler", "_query", "_reader", "_receive",
-        "_session", "_settings", "method", "path_params", "scope",
+        "__dict__", "__weakref__", "_form", "_handler", "_query", "_reader", "_receive", "_session", "_settings",
+        "method", "path_params", "scope",
     )  # fmt: skip
 
     # What a plain request never needs stays on the class until it is set.
@@ -1242,10 +1246,13 @@ class Request:
     _mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
+    _content_type = b""
+    _boundary: bytes | None = None  # of a multipart body that is still on the wire
     _members: dict[str, list[str]] | None = None  # of a JSON object, as text
     _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
     _json: dict[str, Any] | list[Any] | str | float | None = _ABSENT
     _headers: dict[str, str] | None = None
+    _asked: list[HttpMiddleware] | None = None  # those whose before_request was called; None: none was yet
     _leftovers: list[Any] | None = None  # streams that a middleware has put another body in place of
 
     def __init__(self, scope: _Scope, _receive: _Receive | None = None, _settings: _Settings = _DEFAULTS) -> None:
@@ -1254,9 +1261,7 @@ class Request:
         self.path_params: list[str] = []
         self._handler: _Handler | None = None
         self._reader: _BodyReader | None = None  # made where a body is announced or asked for
-        self._boundary: bytes | None = None  # of a multipart body that is still on the wire
         self._session: _Session | None = None
-        self._content_type = b""
         self._query: dict[str, list[str]] | None = None
         self._form: dict[str, list[str]] | None = None
         self._receive = _receive
@@ -1843,10 +1848,20 @@ def delete_cookie(
 _Response = tuple[int, Any, tuple[bytes, bytes] | None, tuple[tuple[str, str], ...]]
 
 
+_MOUNTED: Final[_Response] = (0, None, None, ())  # stands for what a mounted app answers
+
+# What most handlers return: what makes the body of it, and its content type.
+_PLAIN: Final[dict[type, tuple[Callable[[Any], bytes], tuple[bytes, bytes]]]] = {
+    str: (str.encode, _HTML), bytes: (bytes, _HTML), dict: (_dump_json, _JSON), list: (_dump_json, _JSON),
+}  # fmt: skip
+
+
 def _response(result: Any) -> _Response:
     """Make a response of what a handler returned; TypeError or ValueError where that cannot be one."""
+    if result.__class__ is str:
+        return 200, result, _HTML, ()
     if result.__class__ is tuple:
-        return _response_of_tuple(result)
+        return _MOUNTED if result is _MOUNTED else _response_of_tuple(result)
     body, kind = _body(result)
     return 204 if result is None else 200, body, kind, ()
 
@@ -1914,29 +1929,30 @@ def _encoded_headers(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[bytes, 
         yield raw_name, raw_value
 
 
-_lengths: dict[int, tuple[bytes, bytes]] = {}  # a cache: most bodies are short, of the same lengths again and again
+class _Lengths(dict[int, tuple[bytes, bytes]]):
+    """The header for each length of a body; most are short, of the same lengths again and again: these are kept."""
+
+    def __missing__(self, length: int) -> tuple[bytes, bytes]:
+        pair = b"content-length", b"%d" % length
+        if length < 4096:
+            self[length] = pair
+        return pair
 
 
-def _content_length(length: int) -> tuple[bytes, bytes]:
-    pair = b"content-length", b"%d" % length
-    if length < 4096:
-        _lengths[length] = pair
-    return pair
+_lengths: Final = _Lengths()
 
 
-def _start_message(response: _Response, method: str) -> tuple[_Message, bytes | None]:
+def _start_message(response: _Response) -> tuple[_Message, bytes | None]:
     """Return the message that starts a response, with a fresh header list, and its body; None: it is streamed."""
     status, body, kind, extra = response
     payload: bytes | None = body.encode() if isinstance(body, str) else body if type(body) is bytes else None
     headers: list[Any]
     if status == 200 and payload is not None and not extra:
-        headers = [kind, _lengths.get(len(payload)) or _content_length(len(payload))]
+        headers = [kind, _lengths[len(payload)]]
     else:
         headers = _unusual_headers(response, payload)
         if not _is_streamed(body) and (payload is None or _has_no_body(status)):
             payload = b""
-    if method == "HEAD" and payload is not None:
-        payload = b""
     return {"type": "http.response.start", "status": status, "headers": headers}, payload
 
 
@@ -1954,7 +1970,7 @@ def _unusual_headers(response: _Response, payload: Any) -> list[tuple[bytes, byt
     dropped = {b"content-type"} if is_stream and not empty else _FRAMEWORK_HEADERS
     headers += [pair for pair in own if pair[0] not in dropped]
     if not (empty or is_stream):
-        headers.append(_content_length(len(payload or b"")))
+        headers.append(_lengths[len(payload or b"")])
     return headers
 
 
@@ -2986,31 +3002,39 @@ class App:
         """Answer one HTTP request."""
         request = Request(scope, receive, self.__settings)
         token = current_request.set(request)
-        asked: list[HttpMiddleware] = self.middlewares  # all of them see what goes wrong before the first one was asked
-        response: _Response | None = None
         result: Any = None
+        response: _Response | None = None
+        start: Any = None
+        payload = b""
+        rest: Callable[[], Awaitable[None]] | None = None
         try:
             try:
-                if self.__open(request, self.__routes):
-                    await self.__load(request)
-                if asked or self.mounts:
-                    asked = []
-                    response = await self.__before(request, asked)
-                if response is None and request._mount is None:
-                    result = await self.__call(request)
-                    response = (200, result, _HTML, ()) if result.__class__ is str else _response(result)
+                result = await self.__answer(request)
+                plain, reader = _PLAIN.get(result.__class__), request._reader
+                if (
+                    plain is None or request._session is not None or self.middlewares or request.method == "HEAD"
+                    or (reader is not None and (request._boundary is not None or not reader.ended))
+                ):  # fmt: skip
+                    response = _response(result)
+                else:
+                    encode, kind = plain
+                    payload = encode(result)
+                    start = {"type": "http.response.start", "status": 200, "headers": [kind, _lengths[len(payload)]]}
             except BaseException as error:
                 response = self.__failed(request, error)
-            if response is not None and (asked or request._session is not None):
-                response = await self.__after(request, response, asked)
-            rest = (
-                self.__mounted_app(request, send)
-                if response is None
-                else await self.__deliver(request, response, send)
-            )
+            if response is not None:
+                if request._session is not None or self.middlewares:
+                    response = await self.__after(request, response)
+                start, payload, rest = await self.__deliver(request, response, send)
             if rest is not None:
                 del response, result  # a stream may be open for hours
                 await rest()
+            else:
+                try:
+                    await send(start)
+                    await send({"type": "http.response.body", "body": payload})
+                except OSError:
+                    pass  # so a server says that the client is gone
         except ConnectionClosed:
             pass  # nobody is there to get an answer
         finally:
@@ -3020,12 +3044,12 @@ class App:
                 if request._leftovers is not None:
                     await self.__release(request, request._leftovers)
 
-    def __open(self, request: Request, routes: dict[str, _Handler]) -> bool:
-        """Find the handler, and look through the headers; return whether there is a session or a body to load."""
+    def __answer(self, request: Request) -> Awaitable[Any]:
+        """Find the handler and call it, at once where there is nothing else to do: what it returns is to be awaited."""
         scope = request.scope
-        handler = routes.get(scope["path"])  # most often a handler without path parameters
+        handler = self.__routes.get(scope["path"])  # most often a handler without path parameters
         if handler is None or scope.get("root_path") or self.mounts:
-            handler = self.__find(request, routes)
+            handler = self.__find(request, self.__routes)
         request._handler = handler
         query = scope.get("query_string")
         if query:
@@ -3035,10 +3059,12 @@ class App:
         for pair in scope.get("headers") or ():
             if pair[0] in wanted:
                 found.append(pair)  # noqa: PERF401 - cheaper than a comprehension where nothing is found
-        if not found:
-            return False
-        request._note_headers(found)
-        return True
+        if found or self.middlewares or self.mounts:
+            return self.__prepared(request, found)
+        segments = request.path_params
+        if handler is not None and len(segments) == handler.direct:
+            return handler.run(self, *segments) if segments else handler.run(self)
+        return self.__call(request)
 
     def __find(self, request: Request, routes: dict[str, _Handler]) -> _Handler | None:
         """Find the handler, or the mounted app, by the segments of the path."""
@@ -3075,13 +3101,36 @@ class App:
                 child["raw_path"] = _quoted(root, "/").encode() + raw_path
         return self.mounts[prefix], child
 
-    async def __load(self, request: Request) -> None:
-        """Load the session, and read a body that is parsed before the handler: JSON or a urlencoded form."""
-        if request._cookie_header:
-            await self.__load_session(request, _session_ids(request._cookie_header))
-        kind, reader = request._content_type, request._reader
-        if not kind or reader is None or (self.mounts and request._mount is not None):
-            return
+    async def __prepared(self, request: Request, found: list[tuple[bytes, bytes]]) -> Any:
+        """Load what the headers announce, ask the middlewares, call the handler; return what is to be the answer."""
+        if found:
+            request._note_headers(found)
+            if request._cookie_header:
+                await self.__load_session(request, _session_ids(request._cookie_header))
+            if request._content_type and request._mount is None:
+                await self.__load_body(request, request._body_reader())
+        if self.middlewares or self.mounts:
+            request._asked = []
+            for middleware in tuple(self.middlewares):
+                result = await middleware.before_request(request)
+                request._asked.append(middleware)
+                answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
+                if answer is not None:
+                    return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
+            self.__choose(request, self.__functions)
+            if request._mount is not None:
+                return _MOUNTED
+        return await self.__call(request)
+
+    async def __load_session(self, request: Request, session_ids: list[str]) -> None:
+        for session_id in session_ids:
+            if data := await self.session_backend.load(session_id):
+                request._session = _Session(session_id, data)
+                return
+
+    async def __load_body(self, request: Request, reader: _BodyReader) -> None:
+        """Read a body that is parsed before the handler is called: JSON or a urlencoded form."""
+        kind = request._content_type
         if kind not in _PARSED_TYPES:
             kind = kind.partition(b";")[0].strip().lower()
         is_form = kind == b"application/x-www-form-urlencoded"
@@ -3102,22 +3151,6 @@ class App:
         elif kind == b"multipart/form-data":
             request._boundary = _boundary(request._content_type)
 
-    async def __load_session(self, request: Request, session_ids: list[str]) -> None:
-        for session_id in session_ids:
-            if data := await self.session_backend.load(session_id):
-                request._session = _Session(session_id, data)
-                return
-
-    async def __before(self, request: Request, passed: list[HttpMiddleware]) -> _Response | None:
-        for middleware in tuple(self.middlewares):
-            result = await middleware.before_request(request)
-            passed.append(middleware)
-            answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
-            if answer is not None:
-                return _response_of_tuple((answer.get("status_code", 200), answer.get("body"), answer.get("headers")))
-        self.__choose(request, self.__functions)
-        return None
-
     def __choose(self, request: Request, functions: dict[str, _Handler]) -> None:
         """Let a middleware have put another handler in place of the one that the path names."""
         if request._chosen is not _ABSENT:
@@ -3128,9 +3161,6 @@ class App:
         handler = request._handler
         if handler is None:
             raise _error(404)
-        segments = request.path_params
-        if len(segments) == handler.direct and request._boundary is None:
-            return handler.run(self, *segments) if segments else handler.run(self)
         if handler.methods is not None and request.method not in handler.methods:
             raise _wrong_method(request.method, handler.methods)
         if request._boundary is not None:
@@ -3165,9 +3195,11 @@ class App:
         reader = request._reader
         return functools.partial(mounted, scope, request._receive if reader is None else reader.receive_again(), send)
 
-    async def __after(self, request: Request, response: _Response, passed: Sequence[HttpMiddleware]) -> _Response:
+    async def __after(self, request: Request, response: _Response) -> _Response:
         """Ask the middlewares that were asked before, the last one first; save what was made of the session."""
-        for middleware in passed[::-1]:
+        if response is _MOUNTED:
+            return response
+        for middleware in reversed(self.middlewares if request._asked is None else request._asked):
             status, body, _, _ = response
             if _is_streamed(body):  # to be closed at the end, whatever happens: another body may read from it
                 request._leftovers = [*(request._leftovers or ()), body]
@@ -3235,34 +3267,31 @@ class App:
 
     async def __deliver(
         self, request: Request, response: _Response, send: _Send
-    ) -> Callable[[], Awaitable[None]] | None:
-        """Write the response: the one place that does; return the call that runs a stream."""
+    ) -> tuple[Any, bytes, Callable[[], Awaitable[None]] | None]:
+        """Return a response's first message and its body; or the call that writes them: a stream's, a mounted app's."""
+        if response is _MOUNTED:
+            return None, b"", self.__mounted_app(request, send)
         stream: _Stream | None = None
         try:
-            start, payload = _start_message(response, request.method)
+            start, payload = _start_message(response)
             if payload is None:
                 stream = _Stream(send, request._body_reader(), start, response[1])
         except Exception as error:  # text that has no UTF-8, what only looks like an iterator
             response = self.__failed(request, error)
-            start, payload = _start_message(response, request.method)
+            start, payload = _start_message(response)
         reader = request._reader
         if stream is not None:
             if request.method != "HEAD" and not _has_no_body(response[0]) and not (reader is not None and reader.gone):
-                return stream.run
+                return None, b"", stream.run
             await _close(stream._chunks)
         if reader is not None:
             if request._boundary is not None and request._multipart is not None:
                 await request._multipart.stop()
             if reader.gone:
-                return None
+                raise ConnectionClosed
             if not reader.ended:
                 await reader.drain()
-        try:
-            await send(start)
-            await send({"type": "http.response.body", "body": payload or b""})
-        except OSError:
-            pass  # so a server says that the client is gone
-        return None
+        return start, payload if payload and request.method != "HEAD" else b"", None
 
     async def __release(self, request: Request, leftovers: list[Any]) -> None:
         """Close what the request has opened: the temporary files of uploads, streams that were not sent."""
@@ -3285,9 +3314,14 @@ class App:
             extra_headers: Header pairs or a dict.
         """
         request = current_request.get(None) or Request({"type": "http"})
-        run_stream = await self.__deliver(request, _response_of_tuple((status_code, body, extra_headers)), send)
-        if run_stream is not None:
-            await run_stream()
+        response = _response_of_tuple((status_code, body, extra_headers))
+        with contextlib.suppress(ConnectionClosed, OSError):  # nobody is there to get it
+            start, payload, rest = await self.__deliver(request, response, send)
+            if rest is not None:
+                await rest()
+            else:
+                await send(start)
+                await send({"type": "http.response.body", "body": payload})
 
     # WebSocket, in the order in which things happen to a connection
 
@@ -3308,10 +3342,12 @@ class App:
 
     async def __serve_socket(self, request: WebSocketRequest, socket: WebSocket) -> bool:
         """Run the handler and what belongs around it, and leave the socket closed; False: it is a mounted app's."""
+        scope = request.scope
         passed: list[WebSocketMiddleware] = []
         code = 1000
         try:
-            self.__open(request, self.__socket_routes)
+            request._handler = self.__find(request, self.__socket_routes)
+            _count_fields(scope.get("query_string") or b"")
             await self.__load_socket_session(request, socket)
             await self.__before_socket(request, socket, passed)
             if socket._over is None:
@@ -3334,6 +3370,7 @@ class App:
 
     async def __load_socket_session(self, request: WebSocketRequest, socket: WebSocket) -> None:
         """Load the session, unless a foreign page has opened this socket with the cookies of its visitor."""
+        request._note_headers([pair for pair in request.scope.get("headers") or () if pair[0] == b"cookie"])
         session_ids = _session_ids(request._cookie_header)
         pairs = [pair for pair in request.scope.get("headers") or () if pair[0] in (b"origin", b"host")]
         headers = {name: b", ".join([value for key, value in pairs if key == name]) for name, _ in pairs}
@@ -3381,6 +3418,7 @@ class App:
         session_id = given
         if session is not None and session.snapshot is not None and session.data and (session.renew or not session.id):
             session_id = await session.commit(self.session_backend, self.__session_timeout)
+            session.snapshot = _copied(session.data)  # there is a second commit, at the end
         if not session_id:
             return []
         if session is not None and session.id is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from multipart import MultipartSegment, PushMultipartParser, parse_options_header
@@ -75,55 +75,53 @@ class File:
             self.events = self.parser.parse(message["body"])
 
 
-async def index() -> str:
-    return GREETING
+class Bare:
+    async def index(self) -> str:
+        return GREETING
+
+    async def json(self) -> dict[str, Any]:
+        return DATA
+
+    async def upload(self) -> str:
+        size = 0
+        async for chunk in File(current_request.get()):
+            size += len(chunk)
+        return str(size)
+
+    async def stream(self) -> AsyncIterator[str | bytes]:
+        for _ in range(CHUNK_COUNT):
+            yield CHUNK
+
+    async def echo(self, ws: Socket) -> None:
+        async for message in ws:
+            await ws.send_text(message)
+
+    ROUTES: ClassVar[dict[str, Any]] = {"/": index, "/json": json, "/upload": upload}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        token = current_request.set(request)
+        try:
+            for name, value in scope["headers"]:
+                if name == b"content-type":
+                    request.kind = value
+                elif name == b"cookie":
+                    request.cookie = value
+            result = await self.ROUTES[scope["path"]](self)
+            body, kind = (result.encode(), TEXT) if type(result) is str else (orjson.dumps(result), JSON)
+            length = (b"content-length", b"%d" % len(body))
+            await send({"type": "http.response.start", "status": 200, "headers": [kind, length]})
+            await send({"type": "http.response.body", "body": body})
+        finally:
+            current_request.reset(token)
 
 
-async def json() -> dict[str, Any]:
-    return DATA
-
-
-async def upload() -> str:
-    size = 0
-    async for chunk in File(current_request.get()):
-        size += len(chunk)
-    return str(size)
-
-
-async def stream() -> AsyncIterator[str | bytes]:
-    for _ in range(CHUNK_COUNT):
-        yield CHUNK
-
-
-async def echo(ws: Socket) -> None:
-    async for message in ws:
-        await ws.send_text(message)
-
-
-ROUTES: dict[str, Any] = {"/": index, "/json": json, "/upload": upload}
-
-
-async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    request = Request(scope, receive)
-    token = current_request.set(request)
-    try:
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                request.kind = value
-            elif name == b"cookie":
-                request.cookie = value
-        result = await ROUTES[scope["path"]]()
-        body, kind = (result.encode(), TEXT) if type(result) is str else (orjson.dumps(result), JSON)
-        length = (b"content-length", b"%d" % len(body))
-        await send({"type": "http.response.start", "status": 200, "headers": [kind, length]})
-        await send({"type": "http.response.body", "body": body})
-    finally:
-        current_request.reset(token)
+app = Bare()
 
 
 async def chunked(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})
-    async for chunk in stream():
+    async for chunk in app.stream():
         body = chunk.encode() if isinstance(chunk, str) else chunk
         await send({"type": "http.response.body", "body": body, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
@@ -132,7 +130,7 @@ async def chunked(scope: Scope, receive: Receive, send: Send) -> None:
 async def websocket(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "websocket.accept"})
-    await echo(Socket(receive, send))
+    await app.echo(Socket(receive, send))
 
 
 APPS = {"hello": app, "json": app, "upload": app, "stream": chunked, "websocket": websocket}

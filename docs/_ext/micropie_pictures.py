@@ -101,16 +101,16 @@ def _size(number: int) -> str:
 PICTURES = {
     "request": Picture(
         "A request's way through micropie.py",
-        "From the server's call to the response: open, load, ask the middlewares, bind, call, answer, write.",
+        "From the server's call to the response: find, load, ask the middlewares, bind, call, answer, write.",
         (
             (Step("ASGI server", "calls app(scope, receive, send)", kind="outside"),),
             (Step("App.__call__", "looks at the type of the scope", "WebSocket: see below; lifespan: the hooks run"),),
             (Step("App._asgi_app_http", "makes a Request, and sets it as current_request"),),
-            (Step("App.__open", "finds the handler of the path, looks through the headers once", "400, 413"),),
+            (Step("App.__answer", "finds the handler of the path, looks through the headers once", "413"),),
             (
                 Step(
-                    "App.__load",
-                    "loads the session that the cookie names, reads a JSON or urlencoded body",
+                    "App.__prepared",
+                    "with a cookie, a body or middlewares: loads the session, reads JSON or a urlencoded form",
                     "400, 408, 413",
                 ),
             ),
@@ -131,12 +131,12 @@ PICTURES = {
                     kind="yours",
                 ),
             ),
-            (Step("_response", "makes what it returned one tuple, which nobody changes any more"),),
+            (Step("_response", "text and JSON with nothing around it are ready; all else becomes one tuple"),),
             (Step("HttpMiddleware.after_request", "in the opposite order; may make another response"),),
             (Step("App.__after", "saves what was changed in the session, adds the cookie"),),
-            (Step("App.__deliver", "the only place that writes a response"),),
+            (Step("App.__deliver", "makes the headers, and drops what is left of the request's body"),),
             (
-                Step("_start_message", "status, headers, and the body at once", label="a whole body"),
+                Step("App._asgi_app_http", "sends status and headers, then the body", label="a whole body"),
                 Step("_Stream.run", "chunk after chunk, in the same task", label="a stream"),
             ),
             (Step("App.__release", "closes temporary files, and streams that nobody sent"),),

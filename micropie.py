@@ -38,7 +38,7 @@ import time
 import types
 import typing
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, NamedTuple, NoReturn, TypeVar, cast
 
@@ -522,61 +522,69 @@ def _check_size(size: int, limit: int | None) -> None:
 
 
 class _Clock:
-    """Gives up the waits for clients that last too long, with one timer for all of an event loop: a wait sets none."""
+    """Gives up clients that say nothing for too long, with one timer for all the bodies of an event loop."""
 
-    __slots__ = ("_context", "_late", "_loop", "_rests", "_timeout", "_waits")
+    __slots__ = ("_context", "_loop", "_rests", "_seen", "_timeout")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float | None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         self._loop = loop
-        self._timeout = timeout or 0.0
+        self._timeout = timeout
         self._context = contextvars.Context()  # the timer's: in that of a request, it would keep the request
-        self._rests = timeout is not None  # no timer is set
-        # Which task waits, since when, and how often it was cancelled before that: the longest wait first.
-        self._waits: dict[asyncio.Task[Any], tuple[float, int]] = {}
-        self._late: dict[asyncio.Task[Any], int] = {}  # the tasks whose wait was ended
+        self._rests = True  # no timer is set
+        # Since when a reader is seen to wait, and how much it had received then; -1: it was not waiting.
+        self._seen: dict[_BodyReader, tuple[float, int]] = {}
 
-    def begin(self, task: asyncio.Task[Any]) -> None:
-        self._waits[task] = self._loop.time(), task.cancelling()
+    def watch(self, reader: _BodyReader) -> None:
+        self._seen[reader] = 0.0, -1
         if self._rests:
-            self._rests = False
-            self._loop.call_later(self._timeout, self._look, context=self._context)
+            self._look()
+
+    def forget(self, reader: _BodyReader) -> None:
+        self._seen.pop(reader, None)
 
     def _look(self) -> None:
-        """Cancel the waits that have lasted too long, and come back when the next one may have."""
+        """Cancel the waits that have lasted too long, and come back as long as there is something to look at."""
         now = self._loop.time()
-        while self._waits:
-            task, (since, cancellings) = next(iter(self._waits.items()))
-            if since + self._timeout > now:
-                self._loop.call_at(since + self._timeout, self._look, context=self._context)
-                return
-            del self._waits[task]
-            self._late[task] = cancellings
-            task.cancel()
-        self._rests = True
-
-    def end(self, task: asyncio.Task[Any] | None) -> bool:
-        """End a task's wait; whether it was cancelled because it was late, and by nobody else."""
-        if task is None or self._waits.pop(task, None) is not None:
-            return False
-        before = self._late.pop(task, None)
-        return before is not None and task.uncancel() <= before
+        for reader, (since, size) in tuple(self._seen.items()):
+            task = reader.waiting
+            if task is None or size != reader.size:
+                self._seen[reader] = now, -1 if task is None else reader.size
+            elif now - since >= self._timeout:
+                self._seen[reader] = now, -1
+                reader.late = task.cancelling()
+                task.cancel()
+        self._rests = not self._seen
+        if not self._rests:  # so a wait may last an eighth longer
+            self._loop.call_later(self._timeout / 8, self._look, context=self._context)
 
 
-_clocks: dict[tuple[asyncio.AbstractEventLoop, float | None], _Clock] = {}  # by event loop and time-out
+_clocks: dict[tuple[asyncio.AbstractEventLoop, float], _Clock] = {}  # by event loop and time-out
+
+
+def _clock(timeout: float) -> _Clock:
+    loop = asyncio.get_running_loop()
+    clock = _clocks.get((loop, timeout))
+    if clock is None:
+        for key in [key for key in tuple(_clocks) if key[0].is_closed()]:
+            _clocks.pop(key, None)
+        clock = _clocks[loop, timeout] = _Clock(loop, timeout)
+    return clock
 
 
 class _BodyReader:
     """The one owner of ``receive()``: counts, limits and times what the client sends, and listens for its leaving."""
 
     __slots__ = (
-        "_error", "_free", "_peeked", "_receive", "_receiving", "_turns", "announced", "ended", "expects_continue",
-        "gone", "kept", "length", "limit", "pieces", "size", "started", "timeout",
+        "_clock", "_error", "_free", "_peeked", "_receive", "_turns", "announced", "ended", "expects_continue", "gone",
+        "kept", "late", "length", "limit", "pieces", "size", "started", "timeout", "waiting",
     )  # fmt: skip
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
         self._receive: Any = receive
-        self.timeout = timeout  # seconds of waiting for one message
-        self._receiving = False
+        self.timeout = timeout  # seconds without a byte
+        self._clock: _Clock | None = None  # while it watches
+        self.waiting: asyncio.Task[Any] | None = None  # for the client
+        self.late: int | None = None  # how often that task was cancelled before it was cancelled for being late
         self.limit: int | None = None  # bytes
         self.length = 0  # what Content-Length says
         self.announced = self.expects_continue = self.started = self.gone = False
@@ -599,44 +607,33 @@ class _BodyReader:
         """Return the next piece of the body, ``b""`` at its end; 413 past the limit, 408 when nothing came in time."""
         if self._peeked or self.ended or self.gone or self._error is not None:
             return self._left_chunk()
-        self.started = self._receiving = True
-        end_wait: Callable[[], bool] | None = None
+        if not self.started:
+            self.started = True
+            if self.timeout is not None:
+                self._clock = _clock(self.timeout)
+                self._clock.watch(self)
+        self.waiting = asyncio.current_task()  # None: a server may do without
         try:
             while True:  # a server may send empty pieces again and again
-                steps: Any = self._receive().__await__()
-                try:
-                    first = next(steps)
-                except StopIteration as ready:  # most often it is there: no clock is needed
-                    message = ready.value
-                else:
-                    end_wait = end_wait or self._begin_wait()
-                    message = await _resumed(steps, first)
+                message = await self._receive()
                 piece: bytes = message.get("body") or b""
                 if piece or even_empty or not message.get("more_body"):
                     break
         except asyncio.CancelledError:
-            if end_wait is not None and end_wait():
+            if self._was_late():
                 raise self._failure(408) from None
             raise
         finally:
-            self._receiving = False
-            if end_wait is not None:
-                end_wait()
+            if self.late is not None:
+                self._was_late()
+            self.waiting = None
         self._note(message, len(piece))
         return piece
 
-    def _begin_wait(self) -> Callable[[], bool]:
-        """Let the clock watch this task; return what ends that, and tells whether it was too late."""
-        loop = asyncio.get_running_loop()
-        clock = _clocks.get((loop, self.timeout))
-        if clock is None:
-            for key in [key for key in tuple(_clocks) if key[0].is_closed()]:
-                _clocks.pop(key, None)
-            clock = _clocks[loop, self.timeout] = _Clock(loop, self.timeout)
-        task = asyncio.current_task(loop)
-        if task is not None:  # a server may do without
-            clock.begin(task)
-        return functools.partial(clock.end, task)
+    def _was_late(self) -> bool:
+        """Whether the task that waits was cancelled because the client was late, and by nobody else."""
+        late, self.late = self.late, None
+        return late is not None and self.waiting is not None and self.waiting.uncancel() <= late
 
     def _note(self, message: _Message, size: int) -> None:
         """Take note of what a message says: the client has left, or that was all, or it is too much."""
@@ -646,6 +643,7 @@ class _BodyReader:
         size = self.size = self.size + size
         if not message.get("more_body"):
             self.ended = True
+            self._unwatch()
             if self._free is not None:
                 self._free.set()
         limit = self.limit
@@ -661,10 +659,20 @@ class _BodyReader:
             raise ConnectionClosed
         return piece
 
+    def close(self) -> None:
+        """Let whatever is read from now on fail: the request is over."""
+        self.gone = True
+        self._unwatch()
+
+    def _unwatch(self) -> None:
+        if self._clock is not None:
+            self._clock.forget(self)
+
     def _failure(self, status: int) -> HTTPError:
         if status == 408:
             self.announced = False  # nothing more is to come
         self._error = status, ""
+        self._unwatch()
         if self._free is not None:
             self._free.set()
         return _error(status)
@@ -728,7 +736,7 @@ class _BodyReader:
 
     async def drain(self) -> None:
         """Read and drop what is left of an announced body: some clients look for an answer only then."""
-        if not self.announced or self._receiving or (self.expects_continue and not self.started):
+        if not self.announced or self.waiting is not None or (self.expects_continue and not self.started):
             return
         last = self.size + _DRAIN_SIZE
         self.limit = None
@@ -748,6 +756,7 @@ class _BodyReader:
     def abandon(self) -> None:
         """Leave the rest of the body to `wait_gone`, which drops it."""
         self._error = self._error or (400, "the body is dropped once a stream has begun without reading it")
+        self._unwatch()
         if self._free is not None:
             self._free.set()
 
@@ -770,33 +779,29 @@ class _BodyReader:
             return
 
 
-@types.coroutine
-def _resumed(steps: typing.Generator[Any, Any, Any], first: Any) -> Any:
-    """Go on awaiting what was started by hand."""
-    try:
-        try:
-            yield first
-        except BaseException as error:  # pragma: no cover - tested, but throw() hides it from coverage on Python 3.11
-            if not hasattr(steps, "throw"):
-                raise
-            yield steps.throw(error)
-        result: Any = yield from steps
-    except StopIteration as done:
-        result = done.value  # pragma: no cover - it runs, but a throw() hides it from coverage on Python 3.11
-    return result
-
-
 class _Chunks(asyncio.Queue["bytes | None"]):
-    """A queue of file content that is filled when somebody asks, ends with None, and then gives None for ever."""
+    """A queue of file content that is filled when somebody asks, ends with None, and then gives None for ever.
+
+    Args:
+        take: Returns the next piece that is there, None at the end of the file, `_ABSENT` where it needs more of what
+            it is made of: it is called again with what `more` gives.
+        more: Waits for that.
+        finish: To be awaited before the end is told.
+    """
 
     def __init__(
-        self, pull: Callable[[], Awaitable[bytes | None]], finish: Callable[[], Awaitable[Any]] | None = None
-    ) -> None:
+        self, take: Callable[[bytes | None], Any], more: Callable[[], Awaitable[bytes]],
+        finish: Callable[[], Awaitable[Any]] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self._pull = pull
-        self._finish = finish  # to be awaited before the end is told
+        self._take = take
+        self._more = more
+        self._finish = finish
         self._turn: asyncio.Event | None = None  # made where a second task waits
         self._busy = self._over = False
+
+    def _init(self, maxsize: int) -> None:  # of Queue, which keeps there what is in it
+        self._queue = self._back = deque[bytes | None]()
 
     async def get(self) -> bytes | None:
         """Return the next chunk, None at and after the end.
@@ -813,14 +818,16 @@ class _Chunks(asyncio.Queue["bytes | None"]):
         while self._busy:
             self._turn = self._turn or asyncio.Event()
             await self._turn.wait()
-        if not self.empty() and (put_back := self.get_nowait()) is not None:
+        if self._back and (put_back := self.get_nowait()) is not None:
             return put_back
         self._busy = True
         try:
             if not self._over:
-                piece = await self._pull()
+                piece: Any = self._take(None)
+                while piece is _ABSENT:
+                    piece = self._take(await self._more())
                 if piece is not None:
-                    return piece
+                    return piece  # type: ignore[no-any-return]
             if self._finish is not None:
                 self._over = True
                 await self._finish()
@@ -830,6 +837,11 @@ class _Chunks(asyncio.Queue["bytes | None"]):
                 self._turn.set()
                 self._turn = None
         raise StopAsyncIteration
+
+
+def _spooled(piece: bytes | None) -> bytes | object | None:
+    """Take what was read of a file that was kept."""
+    return _ABSENT if piece is None else piece or None
 
 
 class UploadedFile(dict[str, Any]):
@@ -855,7 +867,7 @@ class UploadedFile(dict[str, Any]):
         self, filename: str, content_type: str = "application/octet-stream",
         content: asyncio.Queue[bytes | None] | None = None, *, file: BinaryIO | None = None,
     ) -> None:  # fmt: skip
-        queue = content if content is not None else _Chunks(self._read_spooled)
+        queue = content if content is not None else _Chunks(_spooled, self._read_spooled)
         super().__init__(filename=_safe_filename(filename), content_type=content_type, content=queue)
         self.raw_filename = filename
         self._file = file
@@ -936,12 +948,12 @@ class UploadedFile(dict[str, Any]):
                 os.unlink(partial)
             raise
 
-    async def _read_spooled(self) -> bytes | None:
+    async def _read_spooled(self) -> bytes:
         if isinstance(self.file, io.BytesIO):
-            return self.file.read(_CHUNK_SIZE) or None
+            return self.file.read(_CHUNK_SIZE)
         at = self.file.tell()
         try:
-            return await _in_thread(self.file.read, _CHUNK_SIZE) or None
+            return await _in_thread(self.file.read, _CHUNK_SIZE)
         except asyncio.CancelledError:  # who gives up waiting may ask again
             self.file.seek(at)
             raise
@@ -999,22 +1011,31 @@ class _MultipartForm:
         self._is_on_disk = False
         self.tail: asyncio.Future[bool] | None = None  # takes in what follows a file that streams
 
-    async def _event(self) -> Any:
-        """Return the next part's head, a piece of its content or None at its end; ``b""`` after the last part."""
+    def _take(self, piece: bytes | None = None) -> Any:
+        """Return the next part's head, a piece of its content or None at its end; ``b""`` after the last part.
+
+        Where there is none, `_ABSENT`: it is to be called with a further piece of the body, ``b""`` at its end.
+        """
         try:
-            while True:
-                for event in self._events:
-                    return event
-                piece = await self._chunk()
+            if piece is not None:
                 if not piece:
                     self._parser.close()
                     return b""
                 self._events = self._parser.parse(piece)
+            for event in self._events:
+                return event
+            return _ABSENT
         except self._errors.MultipartError as error:
             error.__traceback__ = None  # the parser keeps the error, and so would keep this form
             if isinstance(error, self._errors.ParserLimitReached):
                 raise _error(413) from None
             raise _error(400, "Malformed multipart body") from None
+
+    async def _event(self) -> Any:
+        event = self._take()
+        while event is _ABSENT:
+            event = self._take(await self._chunk())
+        return event
 
     async def run(self, streams: Callable[[str], bool] = lambda name: False) -> bool:
         """Take in parts, until the end or (True) until a file begins of which `streams` says that its handler waits."""
@@ -1030,7 +1051,7 @@ class _MultipartForm:
             if is_streamed:
                 if first:
                     self._events = itertools.chain([first], self._events)
-                file = UploadedFile(filename, content_type, _Chunks(self._event, self._finish))
+                file = UploadedFile(filename, content_type, _Chunks(self._take, self._chunk, self._finish))
             else:
                 file = UploadedFile(filename, content_type, file=await self._spool(first))
             self.files.setdefault(name, []).append(file)
@@ -2877,7 +2898,8 @@ class App:
         max_body_size: The most bytes of a body that is kept in memory or on disk; None: no limit.
         max_upload_size: The most bytes of a body that streams into a handler; None: no limit.
         max_form_field_size: The most bytes of a text field of a multipart form; None: no limit.
-        body_timeout: Seconds without a byte after which a client that sends a body is given up; None: never.
+        body_timeout: Seconds without a byte after which a client that sends a body is given up, an eighth later at
+            most; None: never.
 
     Attributes:
         middlewares (list[HttpMiddleware]): Around every HTTP request, outermost first.
@@ -3040,7 +3062,7 @@ class App:
         finally:
             current_request.reset(token)
             if request._reader is not None:
-                request._reader.gone = True  # what is read of its files from now on fails
+                request._reader.close()  # what is read of its files from now on fails
                 if request._leftovers is not None:
                     await self.__release(request, request._leftovers)
 

@@ -43,7 +43,7 @@ SETTINGS = {
         "413, before reading where `Content-Length` says so; later, `HTTPError(413)` in the handler that reads.",
     ),
     "max_form_field_size": ("bytes", "413."),
-    "body_timeout": ("seconds", "408. Time in which the client waits for the handler does not count."),
+    "body_timeout": ("seconds", "408, an eighth later at most. Time in which the client waits for us does not count."),
 }
 
 # What each fixed limit is, and what happens past it.

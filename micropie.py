@@ -561,8 +561,7 @@ class _Clock:
 _clocks: dict[tuple[asyncio.AbstractEventLoop, float], _Clock] = {}  # by event loop and time-out
 
 
-def _clock(timeout: float) -> _Clock:
-    loop = asyncio.get_running_loop()
+def _clock(loop: asyncio.AbstractEventLoop, timeout: float) -> _Clock:
     clock = _clocks.get((loop, timeout))
     if clock is None:
         for key in [key for key in tuple(_clocks) if key[0].is_closed()]:
@@ -607,12 +606,12 @@ class _BodyReader:
         """Return the next piece of the body, ``b""`` at its end; 413 past the limit, 408 when nothing came in time."""
         if self._peeked or self.ended or self.gone or self._error is not None:
             return self._left_chunk()
+        self.waiting = task = asyncio.current_task()  # None: a server may do without
         if not self.started:
             self.started = True
-            if self.timeout is not None:
-                self._clock = _clock(self.timeout)
+            if task is not None and self.timeout is not None:
+                self._clock = _clock(task.get_loop(), self.timeout)
                 self._clock.watch(self)
-        self.waiting = asyncio.current_task()  # None: a server may do without
         try:
             while True:  # a server may send empty pieces again and again
                 message = await self._receive()
@@ -667,6 +666,7 @@ class _BodyReader:
     def _unwatch(self) -> None:
         if self._clock is not None:
             self._clock.forget(self)
+            self._clock = None
 
     def _failure(self, status: int) -> HTTPError:
         if status == 408:

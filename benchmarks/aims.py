@@ -67,7 +67,10 @@ def instruction_aims(results: Results) -> Iterator[Aim]:
     for name, limit in INSTRUCTION_AIMS.items():
         counts = results["instructions"].get(name, {})
         if {"floor", "micropie"} <= counts.keys():
-            yield at_most(f"instructions, {name}, to the floor", counts["micropie"] / counts["floor"], limit)
+            bare = results["bounds"].get("instructions", {}).get(name)
+            bound = bare / counts["floor"] if bare else None
+            ratio = counts["micropie"] / counts["floor"]
+            yield at_most(f"instructions, {name}, to the floor", ratio, limit, bound=bound)
             if len(counts) > 2:
                 yield _first(f"instructions, {name}, thousands, first of all", {k: v / 1e3 for k, v in counts.items()})
 

@@ -53,7 +53,7 @@ class Settings:
     import_rounds: int
 
 
-FULL = Settings(False, (100, 400), 9, 0.2, 64, 5, 3, (1, 10, 100, 1_000, 5_000), 3, 4_000, 1_000_000, 90.0, 15)
+FULL = Settings(False, (100, 400), 9, 0.2, 64, 7, 2, (1, 10, 100, 1_000, 5_000), 3, 4_000, 1_000_000, 90.0, 15)
 QUICK = Settings(True, (40, 140), 3, 0.05, 64, 2, 1, (10, 5_000), 1, 1_000, 100_000, 12.0, 5)
 
 
@@ -121,7 +121,8 @@ class Run:
         """Measure what the API costs with nothing behind it, beside MicroPie, and where MicroPie's byte codes go."""
         s, names = self.settings, ["floor", BARE, "micropie"]
         cpu = measure_cpu(names, ["websocket", "stream", "upload"], s.cpu_rounds, s.cpu_seconds, s.upload_mib)
-        self.results["bounds"] = {"cpu": cpu}
+        counted = callgrind.count_instructions(BARE, ["hello", "json"], s.counts)
+        self.results["bounds"] = {"cpu": cpu, "instructions": counted}
         for server in ("uvicorn",) if s.quick else ("uvicorn", servers.PLAIN):
             found = servers.measure_requests(server, names, ["hello", "json"], s.server_rounds, s.server_seconds)
             self.results["bounds"][server] = found

@@ -524,64 +524,59 @@ def _check_size(size: int, limit: int | None) -> None:
 class _Clock:
     """Gives up clients that say nothing for too long, with one timer for all the bodies of an event loop."""
 
-    __slots__ = ("_context", "_loop", "_rests", "_seen", "_timeout")
+    __slots__ = ("_context", "_loop", "_timeout", "rests", "seen")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         self._loop = loop
         self._timeout = timeout
         self._context = contextvars.Context()  # the timer's: in that of a request, it would keep the request
-        self._rests = True  # no timer is set
+        self.rests = True  # no timer is set
         # Since when a reader is seen to wait, and how much it had received then; -1: it was not waiting.
-        self._seen: dict[_BodyReader, tuple[float, int]] = {}
+        self.seen: dict[_BodyReader, tuple[float, int]] = {}
 
-    def watch(self, reader: _BodyReader) -> None:
-        self._seen[reader] = 0.0, -1
-        if self._rests:
-            self._look()
-
-    def forget(self, reader: _BodyReader) -> None:
-        self._seen.pop(reader, None)
-
-    def _look(self) -> None:
+    def look(self) -> None:
         """Cancel the waits that have lasted too long, and come back as long as there is something to look at."""
         now = self._loop.time()
-        for reader, (since, size) in tuple(self._seen.items()):
+        for reader, (since, size) in tuple(self.seen.items()):
             task = reader.waiting
-            if task is None or size != reader.size:
-                self._seen[reader] = now, -1 if task is None else reader.size
+            if task is None and (reader.ended or reader._error is not None):
+                del self.seen[reader]
+            elif task is None or size != reader.size:
+                self.seen[reader] = now, -1 if task is None else reader.size
             elif now - since >= self._timeout:
-                self._seen[reader] = now, -1
+                self.seen[reader] = now, -1
                 reader.late = task.cancelling()
                 task.cancel()
-        self._rests = not self._seen
-        if not self._rests:  # so a wait may last an eighth longer
-            self._loop.call_later(self._timeout / 8, self._look, context=self._context)
+        self.rests = not self.seen
+        if not self.rests:  # so a wait may last an eighth longer
+            self._loop.call_later(self._timeout / 8, self.look, context=self._context)
 
 
-_clocks: dict[tuple[asyncio.AbstractEventLoop, float], _Clock] = {}  # by event loop and time-out
+class _Clocks(dict[tuple[asyncio.AbstractEventLoop, float], _Clock]):
+    """The clocks by event loop and time-out, made at first use, and kept until the event loop is closed."""
+
+    def __missing__(self, key: tuple[asyncio.AbstractEventLoop, float]) -> _Clock:
+        for old in [old for old in tuple(self) if old[0].is_closed()]:
+            self.pop(old, None)
+        clock = self[key] = _Clock(*key)
+        return clock
 
 
-def _clock(loop: asyncio.AbstractEventLoop, timeout: float) -> _Clock:
-    clock = _clocks.get((loop, timeout))
-    if clock is None:
-        for key in [key for key in tuple(_clocks) if key[0].is_closed()]:
-            _clocks.pop(key, None)
-        clock = _clocks[loop, timeout] = _Clock(loop, timeout)
-    return clock
+_clocks: Final = _Clocks()
 
 
 class _BodyReader:
     """The one owner of ``receive()``: counts, limits and times what the client sends, and listens for its leaving."""
 
     __slots__ = (
-        "_clock", "_error", "_free", "_peeked", "_receive", "_turns", "announced", "ended", "expects_continue", "gone",
-        "kept", "late", "length", "limit", "pieces", "size", "started", "timeout", "waiting",
+        "_error", "_free", "_peeked", "_receive", "_turns", "_watched", "announced", "ended", "expects_continue",
+        "gone", "kept", "late", "length", "limit", "pieces", "size", "started", "timeout", "waiting",
     )  # fmt: skip
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
         self._receive: Any = receive
         self.timeout = timeout  # seconds without a byte
-        self._clock: _Clock | None = None  # while it watches
+        self._watched: dict[_BodyReader, Any] | None = None  # by a clock: where it notes what it has seen
         self.waiting: asyncio.Task[Any] | None = None  # for the client
         self.late: int | None = None  # how often that task was cancelled before it was cancelled for being late
         self.limit: int | None = None  # bytes
@@ -610,8 +605,7 @@ class _BodyReader:
         if not self.started:
             self.started = True
             if task is not None and self.timeout is not None:
-                self._clock = _clock(task.get_loop(), self.timeout)
-                self._clock.watch(self)
+                self._watch(_clocks[task.get_loop(), self.timeout])
         try:
             while True:  # a server may send empty pieces again and again
                 message = await self._receive()
@@ -629,6 +623,12 @@ class _BodyReader:
         self._note(message, len(piece))
         return piece
 
+    def _watch(self, clock: _Clock) -> None:
+        self._watched = clock.seen
+        clock.seen[self] = 0.0, -1
+        if clock.rests:
+            clock.look()
+
     def _was_late(self) -> bool:
         """Whether the task that waits was cancelled because the client was late, and by nobody else."""
         late, self.late = self.late, None
@@ -642,7 +642,6 @@ class _BodyReader:
         size = self.size = self.size + size
         if not message.get("more_body"):
             self.ended = True
-            self._unwatch()
             if self._free is not None:
                 self._free.set()
         limit = self.limit
@@ -661,18 +660,13 @@ class _BodyReader:
     def close(self) -> None:
         """Let whatever is read from now on fail: the request is over."""
         self.gone = True
-        self._unwatch()
-
-    def _unwatch(self) -> None:
-        if self._clock is not None:
-            self._clock.forget(self)
-            self._clock = None
+        if self._watched is not None:
+            self._watched.pop(self, None)
 
     def _failure(self, status: int) -> HTTPError:
         if status == 408:
             self.announced = False  # nothing more is to come
         self._error = status, ""
-        self._unwatch()
         if self._free is not None:
             self._free.set()
         return _error(status)
@@ -756,7 +750,6 @@ class _BodyReader:
     def abandon(self) -> None:
         """Leave the rest of the body to `wait_gone`, which drops it."""
         self._error = self._error or (400, "the body is dropped once a stream has begun without reading it")
-        self._unwatch()
         if self._free is not None:
             self._free.set()
 
@@ -1130,7 +1123,6 @@ class _MultipartForm:
 
 # --- Request --------------------------------------------------------------------------------------
 
-_PARSED_TYPES = (b"application/x-www-form-urlencoded", b"application/json")
 _WANTED_HEADERS = frozenset({b"content-type", b"cookie", b"content-length", b"transfer-encoding", b"expect"})
 
 
@@ -1228,6 +1220,12 @@ def _loaded_json(body: bytes) -> Any:
         raise _error(400, "Invalid JSON") from None
 
 
+# Bodies that are parsed before the handler is called, by type: where the result goes, and what parses them.
+_PARSERS: Final[dict[bytes, tuple[str, Callable[[bytes], Any]]]] = {
+    b"application/x-www-form-urlencoded": ("_form", _parse_pairs), b"application/json": ("_json", _loaded_json),
+}  # fmt: skip
+
+
 def _texts(value: object) -> list[str]:
     values = cast("list[object]", value) if isinstance(value, list) else [value]
     return [item if isinstance(item, str) else _dump_json(item).decode() for item in values]
@@ -1258,8 +1256,8 @@ class Request:
         def __setattr__(self, name: str, value: Any) -> None: ...
 
     __slots__ = (
-        "__dict__", "__weakref__", "_form", "_handler", "_query", "_reader", "_receive", "_session", "_settings",
-        "method", "path_params", "scope",
+        "__dict__", "__weakref__", "_content_type", "_form", "_handler", "_query", "_reader", "_receive", "_session",
+        "_settings", "method", "path_params", "scope",
     )  # fmt: skip
 
     # What a plain request never needs stays on the class until it is set.
@@ -1267,7 +1265,6 @@ class Request:
     _mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
-    _content_type = b""
     _boundary: bytes | None = None  # of a multipart body that is still on the wire
     _members: dict[str, list[str]] | None = None  # of a JSON object, as text
     _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
@@ -1283,6 +1280,7 @@ class Request:
         self._handler: _Handler | None = None
         self._reader: _BodyReader | None = None  # made where a body is announced or asked for
         self._session: _Session | None = None
+        self._content_type = b""
         self._query: dict[str, list[str]] | None = None
         self._form: dict[str, list[str]] | None = None
         self._receive = _receive
@@ -1414,6 +1412,13 @@ class Request:
         if self._reader is None:
             self._reader = _BodyReader(self._receive, self._settings.body_timeout)
         return self._reader
+
+    def _parser(self) -> tuple[str, Callable[[bytes], Any]] | None:
+        """Return what parses a body of this type before the handler is called; None: it is none of `_PARSERS`."""
+        kind = self._content_type.partition(b";")[0].strip().lower()
+        if kind == b"multipart/form-data":
+            self._boundary = _boundary(self._content_type)
+        return _PARSERS.get(b"application/json" if kind.endswith(b"+json") else kind)
 
     def _note_headers(self, found: list[tuple[bytes, bytes]]) -> None:
         """Note the cookie, and the body that is announced: its length and its media type (RFC 9110 section 8.3.1)."""
@@ -3129,19 +3134,24 @@ class App:
             request._note_headers(found)
             if request._cookie_header:
                 await self.__load_session(request, _session_ids(request._cookie_header))
-            if request._content_type and request._mount is None:
-                await self.__load_body(request, request._body_reader())
+            kind = request._content_type
+            parser = (_PARSERS.get(kind) or request._parser()) if kind and request._mount is None else None
+            if parser is not None:
+                member, parse = parser
+                reader = request._body_reader()
+                reader.expect(self.__settings.max_body_size)
+                body = await reader.chunk()
+                if reader.ended:  # most bodies come in one message
+                    reader.kept = body
+                else:
+                    reader.pieces = bytearray(body)
+                    body = await reader.read()
+                is_small = len(body) < _THREAD_PARSE_SIZE
+                setattr(request, member, parse(body) if is_small else await _in_thread(parse, body))
         if self.middlewares or self.mounts:
-            request._asked = []
-            for middleware in tuple(self.middlewares):
-                result = await middleware.before_request(request)
-                request._asked.append(middleware)
-                answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
-                if answer is not None:
-                    return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
-            self.__choose(request, self.__functions)
-            if request._mount is not None:
-                return _MOUNTED
+            answer = await self.__before(request)
+            if answer is not None:
+                return answer
         return await self.__call(request)
 
     async def __load_session(self, request: Request, session_ids: list[str]) -> None:
@@ -3150,28 +3160,17 @@ class App:
                 request._session = _Session(session_id, data)
                 return
 
-    async def __load_body(self, request: Request, reader: _BodyReader) -> None:
-        """Read a body that is parsed before the handler is called: JSON or a urlencoded form."""
-        kind = request._content_type
-        if kind not in _PARSED_TYPES:
-            kind = kind.partition(b";")[0].strip().lower()
-        is_form = kind == b"application/x-www-form-urlencoded"
-        if is_form or kind == b"application/json" or kind.endswith(b"+json"):
-            reader.expect(self.__settings.max_body_size)
-            body = await reader.chunk()
-            if reader.ended:  # most bodies come in one message
-                reader.kept = body
-            else:
-                reader.pieces = bytearray(body)
-                body = await reader.read()
-            if not is_form:
-                request._json = _loaded_json(body)
-            elif len(body) < _THREAD_PARSE_SIZE:
-                request._form = _parse_pairs(body)
-            else:
-                request._form = await _in_thread(_parse_pairs, body)
-        elif kind == b"multipart/form-data":
-            request._boundary = _boundary(request._content_type)
+    async def __before(self, request: Request) -> tuple[Any, ...] | None:
+        """Ask the middlewares; return what is to be the answer instead of the handler's."""
+        request._asked = []
+        for middleware in tuple(self.middlewares):
+            result = await middleware.before_request(request)
+            request._asked.append(middleware)
+            answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
+            if answer is not None:
+                return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
+        self.__choose(request, self.__functions)
+        return None if request._mount is None else _MOUNTED
 
     def __choose(self, request: Request, functions: dict[str, _Handler]) -> None:
         """Let a middleware have put another handler in place of the one that the path names."""

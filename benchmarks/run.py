@@ -123,7 +123,7 @@ class Run:
         cpu = measure_cpu(names, ["websocket", "stream", "upload"], s.cpu_rounds, s.cpu_seconds, s.upload_mib)
         counted = callgrind.count_instructions(BARE, ["hello", "json"], s.counts)
         self.results["bounds"] = {"cpu": cpu, "instructions": counted}
-        for server in ("uvicorn",) if s.quick else ("uvicorn", servers.PLAIN):
+        for server in () if s.quick else ("uvicorn", servers.PLAIN):
             found = servers.measure_requests(server, names, ["hello", "json"], s.server_rounds, s.server_seconds)
             self.results["bounds"][server] = found
         for workload in ("hello", "websocket", "stream", "upload"):

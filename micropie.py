@@ -531,25 +531,36 @@ class _Clock:
         self._timeout = timeout
         self._context = contextvars.Context()  # the timer's: in that of a request, it would keep the request
         self.rests = True  # no timer is set
-        # Since when a reader is seen to wait, and how much it had received then; -1: it was not waiting.
-        self.seen: dict[_BodyReader, tuple[float, int]] = {}
+        # Since when a reader is seen to wait, how much it had received then, and how often its task had been cancelled.
+        self.seen: dict[_BodyReader, tuple[float, int, int]] = {}
 
     def look(self) -> None:
-        """Cancel the waits that have lasted too long, and come back as long as there is something to look at."""
+        """Find the waits that have lasted too long, and come back as long as anybody waits."""
         now = self._loop.time()
-        for reader, (since, size) in tuple(self.seen.items()):
+        self.rests = True
+        for reader, (since, size, cancellings) in tuple(self.seen.items()):
             task = reader.waiting
-            if task is None and (reader.ended or reader._error is not None):
-                del self.seen[reader]
-            elif task is None or size != reader.size:
-                self.seen[reader] = now, -1 if task is None else reader.size
-            elif now - since >= self._timeout:
-                self.seen[reader] = now, -1
-                reader.late = task.cancelling()
-                task.cancel()
-        self.rests = not self.seen
+            if task is None:
+                if reader.ended or reader.gone or reader._error is not None:
+                    del self.seen[reader]
+                else:
+                    self.seen[reader] = _NOT_WAITING
+                continue
+            self.rests = False
+            if (reader.size, task.cancelling()) != (size, cancellings):
+                self.seen[reader] = now, reader.size, task.cancelling()
+            elif now - since >= self._timeout:  # where the loop was blocked, what has come meanwhile is taken first
+                self._loop.call_soon(self._give_up, reader, task, size, cancellings, context=self._context)
         if not self.rests:  # so a wait may last an eighth longer
             self._loop.call_later(self._timeout / 8, self.look, context=self._context)
+
+    def _give_up(self, reader: _BodyReader, task: asyncio.Task[Any], size: int, cancellings: int) -> None:
+        if reader.waiting is task and (reader.size, task.cancelling()) == (size, cancellings):
+            reader.late = cancellings
+            task.cancel()
+
+
+_NOT_WAITING: Final = (0.0, -1, 0)
 
 
 class _Clocks(dict[tuple[asyncio.AbstractEventLoop, float], _Clock]):
@@ -569,14 +580,15 @@ class _BodyReader:
     """The one owner of ``receive()``: counts, limits and times what the client sends, and listens for its leaving."""
 
     __slots__ = (
-        "_error", "_free", "_peeked", "_receive", "_turns", "_watched", "announced", "ended", "expects_continue",
+        "_clock", "_error", "_free", "_peeked", "_receive", "_turn", "_turns", "announced", "ended", "expects_continue",
         "gone", "kept", "late", "length", "limit", "pieces", "size", "started", "timeout", "waiting",
     )  # fmt: skip
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
         self._receive: Any = receive
         self.timeout = timeout  # seconds without a byte
-        self._watched: dict[_BodyReader, Any] | None = None  # by a clock: where it notes what it has seen
+        self._clock: _Clock | None = None  # that watches
+        self._turn: asyncio.Event | None = None  # made where a second task waits
         self.waiting: asyncio.Task[Any] | None = None  # for the client
         self.late: int | None = None  # how often that task was cancelled before it was cancelled for being late
         self.limit: int | None = None  # bytes
@@ -599,13 +611,17 @@ class _BodyReader:
 
     async def chunk(self, *, even_empty: bool = False) -> bytes:
         """Return the next piece of the body, ``b""`` at its end; 413 past the limit, 408 when nothing came in time."""
+        while self.waiting is not None:  # another task: one after the other
+            self._turn = self._turn or asyncio.Event()
+            await self._turn.wait()
         if self._peeked or self.ended or self.gone or self._error is not None:
             return self._left_chunk()
-        self.waiting = task = asyncio.current_task()  # None: a server may do without
+        self.waiting = asyncio.current_task()  # None: a server may do without
         if not self.started:
             self.started = True
-            if task is not None and self.timeout is not None:
-                self._watch(_clocks[task.get_loop(), self.timeout])
+            self._watch()
+        if self._clock is not None and self._clock.rests:
+            self._clock.look()
         try:
             while True:  # a server may send empty pieces again and again
                 message = await self._receive()
@@ -617,17 +633,22 @@ class _BodyReader:
                 raise self._failure(408) from None
             raise
         finally:
-            if self.late is not None:
-                self._was_late()
+            if self.late is not None or self._turn is not None:
+                self._end_wait()
             self.waiting = None
         self._note(message, len(piece))
         return piece
 
-    def _watch(self, clock: _Clock) -> None:
-        self._watched = clock.seen
-        clock.seen[self] = 0.0, -1
-        if clock.rests:
-            clock.look()
+    def _watch(self) -> None:
+        if self.waiting is not None and self.timeout is not None:
+            self._clock = _clocks[self.waiting.get_loop(), self.timeout]
+            self._clock.seen[self] = _NOT_WAITING
+
+    def _end_wait(self) -> None:
+        self._was_late()  # a server may have swallowed the cancellation
+        if self._turn is not None:
+            self._turn.set()
+            self._turn = None
 
     def _was_late(self) -> bool:
         """Whether the task that waits was cancelled because the client was late, and by nobody else."""
@@ -660,8 +681,8 @@ class _BodyReader:
     def close(self) -> None:
         """Let whatever is read from now on fail: the request is over."""
         self.gone = True
-        if self._watched is not None:
-            self._watched.pop(self, None)
+        if self._clock is not None and self.waiting is None:  # else a task reads on behind the response
+            self._clock.seen.pop(self, None)
 
     def _failure(self, status: int) -> HTTPError:
         if status == 408:
@@ -736,7 +757,9 @@ class _BodyReader:
         self.limit = None
         self._error = self._error or (400, "the body is dropped once the response is ready")  # for a task that reads on
         with contextlib.suppress(OSError):  # a TimeoutError is one, too
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(None) as limit:
+                when = None if self.timeout is None else asyncio.get_running_loop().time() + self.timeout
+                contextvars.Context().run(limit.reschedule, when)  # in this context, its timer would keep the request
                 while not self.ended and self.size < last:
                     message = await self._receive()
                     self._note(message, len(message.get("body") or b""))
@@ -864,6 +887,7 @@ class UploadedFile(dict[str, Any]):
         super().__init__(filename=_safe_filename(filename), content_type=content_type, content=queue)
         self.raw_filename = filename
         self._file = file
+        self._is_cut = False  # a part of it was taken by a read() or save() that failed
 
     @property
     def filename(self) -> str:
@@ -907,11 +931,10 @@ class UploadedFile(dict[str, Any]):
         Raises:
             HTTPError: 413, the file is larger than ``limit``.
             ConnectionClosed: The client left before the file was whole.
+            RuntimeError: An earlier `read` or `save` failed when it had taken a part of the file.
         """
         content = bytearray()
-        async for piece in self:
-            content += piece
-            _check_size(len(content), limit)
+        await self._take_all(content.extend, limit)
         return bytes(content)
 
     async def save(self, path: str | os.PathLike[str], limit: int | None = None) -> None:
@@ -925,20 +948,44 @@ class UploadedFile(dict[str, Any]):
             HTTPError: 413, the file is larger than ``limit``.
             ConnectionClosed: The client left before the file was whole.
             OSError: The file system refused.
+            RuntimeError: An earlier `read` or `save` failed when it had taken a part of the file.
         """
         target = os.fspath(path)
         partial = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.part")
         try:
             with open(partial, "xb") as out:
-                size = 0
-                async for piece in self:
-                    size += len(piece)
-                    _check_size(size, limit)
-                    await _in_thread(out.write, piece)
-            await _in_thread(os.replace, partial, target)
+
+                def publish() -> None:
+                    out.close()
+                    os.replace(partial, target)
+
+                await self._take_all(functools.partial(_in_thread, out.write), limit, publish)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial)
+            raise
+
+    async def _take_all(
+        self, keep: Callable[[bytes], Any], limit: int | None, publish: Callable[[], None] | None = None
+    ) -> None:
+        """Hand over the whole content, or fail; and fail again where what is left is not the whole any more."""
+        size = 0
+        start = None if self._file is None else self._file.tell()
+        try:
+            async for piece in self:
+                size += len(piece)
+                _check_size(size, limit)
+                written = keep(piece)
+                if written is not None:
+                    await written
+            if self._is_cut:
+                raise RuntimeError("an earlier read() or save() failed when it had taken a part of this file")
+            if publish is not None:
+                await _in_thread(publish)
+        except BaseException:
+            if self._file is not None and start is not None:
+                self._file.seek(start)
+            self._is_cut = self._is_cut or (start is None and size > 0)
             raise
 
     async def _read_spooled(self) -> bytes:
@@ -1256,8 +1303,8 @@ class Request:
         def __setattr__(self, name: str, value: Any) -> None: ...
 
     __slots__ = (
-        "__dict__", "__weakref__", "_content_type", "_form", "_handler", "_query", "_reader", "_receive", "_session",
-        "_settings", "method", "path_params", "scope",
+        "__dict__", "__weakref__", "_asked", "_content_type", "_form", "_handler", "_query", "_reader", "_receive",
+        "_session", "_settings", "method", "path_params", "scope",
     )  # fmt: skip
 
     # What a plain request never needs stays on the class until it is set.
@@ -1270,7 +1317,6 @@ class Request:
     _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
     _json: dict[str, Any] | list[Any] | str | float | None = _ABSENT
     _headers: dict[str, str] | None = None
-    _asked: list[HttpMiddleware] | None = None  # those whose before_request was called; None: none was yet
     _leftovers: list[Any] | None = None  # streams that a middleware has put another body in place of
 
     def __init__(self, scope: _Scope, _receive: _Receive | None = None, _settings: _Settings = _DEFAULTS) -> None:
@@ -1280,6 +1326,7 @@ class Request:
         self._handler: _Handler | None = None
         self._reader: _BodyReader | None = None  # made where a body is announced or asked for
         self._session: _Session | None = None
+        self._asked: Sequence[HttpMiddleware] = ()  # those whose after_request is to be called
         self._content_type = b""
         self._query: dict[str, list[str]] | None = None
         self._form: dict[str, list[str]] | None = None
@@ -1884,10 +1931,10 @@ _PLAIN: Final[dict[type, tuple[Callable[[Any], bytes], tuple[bytes, bytes]]]] = 
 
 def _response(result: Any) -> _Response:
     """Make a response of what a handler returned; TypeError or ValueError where that cannot be one."""
-    if result.__class__ is str:
+    if type(result) is str:
         return 200, result, _HTML, ()
-    if result.__class__ is tuple:
-        return _MOUNTED if result is _MOUNTED else _response_of_tuple(result)
+    if type(result) is tuple:
+        return _MOUNTED if result is _MOUNTED else _response_of_tuple(cast(Any, result))
     body, kind = _body(result)
     return 204 if result is None else 200, body, kind, ()
 
@@ -3029,7 +3076,7 @@ class App:
         """Answer one HTTP request."""
         request = Request(scope, receive, self.__settings)
         token = current_request.set(request)
-        result: Any = None
+        result: object = None
         response: _Response | None = None
         start: Any = None
         payload = b""
@@ -3037,9 +3084,9 @@ class App:
         try:
             try:
                 result = await self.__answer(request)
-                plain, reader = _PLAIN.get(result.__class__), request._reader
+                plain, reader = _PLAIN.get(type(result)), request._reader
                 if (
-                    plain is None or request._session is not None or self.middlewares or request.method == "HEAD"
+                    plain is None or request._session is not None or request._asked or request.method == "HEAD"
                     or (reader is not None and (request._boundary is not None or not reader.ended))
                 ):  # fmt: skip
                     response = _response(result)
@@ -3050,7 +3097,7 @@ class App:
             except BaseException as error:
                 response = self.__failed(request, error)
             if response is not None:
-                if request._session is not None or self.middlewares:
+                if request._session is not None or request._asked:
                     response = await self.__after(request, response)
                 start, payload, rest = await self.__deliver(request, response, send)
             if rest is not None:
@@ -3074,6 +3121,8 @@ class App:
     def __answer(self, request: Request) -> Awaitable[Any]:
         """Find the handler and call it, at once where there is nothing else to do: what it returns is to be awaited."""
         scope = request.scope
+        if self.middlewares:  # all of them see what goes wrong before the first one was asked
+            request._asked = tuple(self.middlewares)
         handler = self.__routes.get(scope["path"])  # most often a handler without path parameters
         if handler is None or scope.get("root_path") or self.mounts:
             handler = self.__find(request, self.__routes)
@@ -3146,9 +3195,9 @@ class App:
                 else:
                     reader.pieces = bytearray(body)
                     body = await reader.read()
-                is_small = len(body) < _THREAD_PARSE_SIZE
-                setattr(request, member, parse(body) if is_small else await _in_thread(parse, body))
-        if self.middlewares or self.mounts:
+                is_slow = len(body) >= _THREAD_PARSE_SIZE and parse is _parse_pairs
+                setattr(request, member, await _in_thread(parse, body) if is_slow else parse(body))
+        if request._asked or self.mounts:
             answer = await self.__before(request)
             if answer is not None:
                 return answer
@@ -3162,10 +3211,11 @@ class App:
 
     async def __before(self, request: Request) -> tuple[Any, ...] | None:
         """Ask the middlewares; return what is to be the answer instead of the handler's."""
-        request._asked = []
+        asked: list[HttpMiddleware] = []
+        request._asked = asked
         for middleware in tuple(self.middlewares):
             result = await middleware.before_request(request)
-            request._asked.append(middleware)
+            asked.append(middleware)
             answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
             if answer is not None:
                 return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
@@ -3220,7 +3270,7 @@ class App:
         """Ask the middlewares that were asked before, the last one first; save what was made of the session."""
         if response is _MOUNTED:
             return response
-        for middleware in reversed(self.middlewares if request._asked is None else request._asked):
+        for middleware in reversed(request._asked):
             status, body, _, _ = response
             if _is_streamed(body):  # to be closed at the end, whatever happens: another body may read from it
                 request._leftovers = [*(request._leftovers or ()), body]
@@ -3438,8 +3488,9 @@ class App:
             _ = session.data  # whatever is in it goes on under the given id
         session_id = given
         if session is not None and session.snapshot is not None and session.data and (session.renew or not session.id):
+            saved = _copied(session.data)
             session_id = await session.commit(self.session_backend, self.__session_timeout)
-            session.snapshot = _copied(session.data)  # there is a second commit, at the end
+            session.snapshot = saved  # what changes from now on is for the second commit, at the end
         if not session_id:
             return []
         if session is not None and session.id is None:

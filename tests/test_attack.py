@@ -1128,3 +1128,302 @@ def test_a_socket_that_was_closed_while_it_was_accepted_stays_closed() -> None:
 
     sent = talk_to(Root(Slow()), [CONNECT])
     assert [(message["type"], message.get("code")) for message in sent] == [("websocket.close", 1008)]
+
+
+# --- The clock of the bodies, and whole answers ------------------------------------------------------------------
+
+
+def test_a_cancellation_in_the_turn_of_the_look_stays_one() -> None:
+    """The server's own, and that of a shorter time-out in the handler."""
+
+    class Root(Bodies):
+        async def read(self) -> bytes:
+            async with asyncio.timeout(0.1):
+                return await self.request.body()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        app = Root(body_timeout=0.1)
+        loop.call_later(0.098, time.sleep, 0.03)  # so that both are due in one turn
+        response = await post(app, "/", headers=CHUNKED, receive=silence)
+        assert (response.status, type(app.error)) == (500, TimeoutError)
+
+        task = asyncio.ensure_future(post(Bodies(body_timeout=0.1), "/", headers=CHUNKED, receive=silence))
+        loop.call_later(0.08, time.sleep, 0.1)
+        loop.call_later(0.099, task.cancel)
+        await asyncio.wait([task], timeout=20)
+        assert task.cancelled()
+
+    run(main())
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_what_has_come_while_the_event_loop_was_blocked_is_no_408(blocked: bool) -> None:
+    async def main() -> int | None:
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        timer = threading.Timer(0.15, lambda: loop.call_soon_threadsafe(queue.put_nowait, piece(b"x", more=False)))
+        timer.start()
+        if blocked:
+            loop.call_later(0.05, time.sleep, 0.4)
+        app = Bodies(body_timeout=0.3)
+        return (await post(app, "/", headers=CHUNKED, receive=queue.get)).status
+
+    assert run(main()) == 200
+
+
+def test_two_waits_for_one_body_take_turns() -> None:
+    class Root(Bodies):
+        async def read(self) -> bytes:
+            stream = self.request.stream()
+            return repr(await asyncio.gather(*(anext(stream) for _ in range(3)), return_exceptions=True)).encode()
+
+    silent = run(post(Root(body_timeout=0.05), "/", headers=CHUNKED, receive=silence))
+    assert silent.text.count("HTTPError(408") == 3
+
+    async def slow() -> Any:
+        await asyncio.sleep(0.01)
+        return pieces.pop(0)
+
+    pieces = [piece(b"one"), piece(b"two"), piece(b"three", more=False)]
+    assert run(post(Root(), "/", headers=CHUNKED, receive=slow)).text == "[b'one', b'two', b'three']"
+
+
+def test_no_timer_runs_while_nobody_waits_for_the_client() -> None:
+    class Root(Bodies):
+        async def read(self) -> bytes:
+            await anext(self.request.stream())
+            await asyncio.sleep(0.02)
+            timers.clear()
+            await asyncio.sleep(0.1)
+            return b"%d" % len(timers)
+
+    async def main() -> str:
+        loop: Any = asyncio.get_running_loop()
+        call_later = loop.call_later
+        loop.call_later = lambda delay, *args, **options: timers.append(delay) or call_later(delay, *args, **options)
+        app = Root(body_timeout=0.01)
+        return (await post(app, "/", headers=CHUNKED, receive=then(piece(b"one"), piece(b"two", more=False)))).text
+
+    timers: list[float] = []
+    assert run(main()) == "1"  # that of sleep()
+
+
+def test_who_reads_on_behind_the_response_is_given_up_too() -> None:
+    class Root(Bodies):
+        async def read(self) -> bytes:
+            tasks.append(asyncio.ensure_future(self.request.body()))
+            await asyncio.sleep(0.01)
+            return b"early"
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body"))
+
+    async def main() -> None:
+        headers = [(b"transfer-encoding", b"chunked")]
+        scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+        await Root(body_timeout=0.1)(scope, silence, send)
+        assert sent == [None, b"early"]
+        (reading,) = tasks
+        with pytest.raises(HTTPError) as raised:
+            await asyncio.wait_for(reading, 20)
+        assert raised.value.status == 408
+
+    sent: list[Any] = []
+    tasks: list[asyncio.Future[bytes]] = []
+    run(main())
+
+
+def test_a_body_that_is_dropped_keeps_no_request() -> None:
+    class Root(App):
+        async def index(self) -> str:
+            seen.append(weakref.ref(self.request))
+            return "no thanks"
+
+    async def main() -> None:
+        earlier = asyncio.get_running_loop().call_later(60, print)  # cancelled timers stay until those before are over
+        try:
+            assert (await post(Root(), "/", body=[b"a", b"b"])).status == 200
+            await asyncio.sleep(0)
+            gc.collect()
+            assert [one() for one in seen] == [None]
+        finally:
+            earlier.cancel()
+
+    seen: list[Any] = []
+    run(main())
+
+
+class Stand(str):
+    """What only claims to be text, as a transparent proxy does."""
+
+    __slots__ = ()
+
+
+class Proxy:
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return type(self.value)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.value, name)
+
+
+@pytest.mark.parametrize("make", [Stand, Proxy])
+def test_what_claims_to_be_text_is_sent_as_text(make: Any) -> None:
+    class Root(App):
+        async def index(self) -> Any:
+            return make("text")
+
+    assert run(get(Root())).text == "text"
+
+
+def test_a_large_json_body_waits_for_no_worker_thread() -> None:
+    class Root(App):
+        def block(self) -> None:
+            release.wait(20)
+
+        async def index(self) -> str:
+            return str(len(self.request.get_json))
+
+    async def main() -> str:
+        app = Root()
+        blocked = [asyncio.ensure_future(get(app, "/block")) for _ in range(50)]  # more than there are threads
+        await asyncio.sleep(0.05)
+        try:
+            return (await asyncio.wait_for(post(app, json=["x" * 1000] * 400), 10)).text
+        finally:
+            release.set()
+            await asyncio.gather(*blocked)
+
+    release = threading.Event()
+    assert run(main()) == "400"
+
+
+class Noting(HttpMiddleware):
+    def __init__(self, events: list[str], name: str, change: Any = None) -> None:
+        self.events, self.name, self.change = events, name, change
+
+    async def before_request(self, request: Request) -> None:
+        self.events.append(f"before {self.name}")
+
+    async def after_request(self, request: Request, status_code: int, response_body: Any, extra_headers: Any) -> None:
+        self.events.append(f"after {self.name}")
+        if self.change is not None:
+            self.change()
+
+
+def test_a_change_of_the_middlewares_is_for_the_next_request() -> None:
+    class Root(App):
+        async def index(self) -> str:
+            self.middlewares.clear()
+            return "hi"
+
+        async def more(self) -> str:
+            self.middlewares.append(Noting(events, "late"))
+            return "hi"
+
+    events: list[str] = []
+    app = Root()
+    app.middlewares += [Noting(events, "A"), Noting(events, "B")]
+    assert run(get(app)).status == 200
+    assert events == ["before A", "before B", "after B", "after A"]
+    events.clear()
+    assert run(get(app, "/more")).status == 200
+    assert events == []
+
+
+@pytest.mark.parametrize("change", ["pop", "insert", "clear"])
+def test_every_middleware_sees_a_bad_request_once(change: str) -> None:
+    events: list[str] = []
+    app = Bodies()
+    changes = {
+        "pop": lambda: app.middlewares.pop(0), "insert": lambda: app.middlewares.insert(0, Noting(events, "X")),
+        "clear": app.middlewares.clear,
+    }  # fmt: skip
+    app.middlewares += [Noting(events, "A"), Noting(events, "B"), Noting(events, "C", changes[change])]
+    assert run(post(app, headers=[("content-length", "x")], body=None, receive=silence)).status == 400
+    assert events == ["after C", "after B", "after A"]
+
+
+class Saves(App):
+    folder: Path
+
+    async def again(self, file: UploadedFile) -> str:
+        for wait in (0.05, 20):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(file.save(self.folder / "saved"), wait)
+        return str((self.folder / "saved").exists())
+
+    async def elsewhere(self, file: UploadedFile) -> str:
+        with contextlib.suppress(OSError):
+            await file.save(self.folder)
+        await file.save(self.folder / "saved")
+        return str((self.folder / "saved").stat().st_size)
+
+    async def limited(self, file: UploadedFile) -> str:
+        with contextlib.suppress(HTTPError):
+            await file.read(limit=2000)
+        return str(len(await file.read()))
+
+    async def missing(self, file: UploadedFile) -> str:
+        with contextlib.suppress(OSError):
+            await file.save(self.folder / "no such folder" / "saved")
+        return str(len(await file.read()))
+
+    async def kept(self, file: UploadedFile, after: str) -> str:
+        return await self.limited(file)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [("again", None), ("elsewhere", None), ("limited", None), ("missing", "5000"), ("kept", "5000")],
+)
+def test_a_file_is_never_read_short_a_second_time(path: str, text: str | None, tmp_path: Path) -> None:
+    body = head('name="file"; filename="a"') + b"d" * 5000 + END
+    if path == "kept":
+        body = head('name="file"; filename="a"') + b"d" * 5000 + b"\r\n" + head('name="after"') + b"x" + END
+    pieces = [piece(body[at : at + 1000], more=at + 1000 < len(body)) for at in range(0, len(body), 1000)]
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.02)
+        return pieces.pop(0)
+
+    app = Saves()
+    app.folder = tmp_path
+    response = run(post(app, f"/{path}", headers=MULTIPART, receive=receive))
+    assert (response.status, response.text) == ((200, text) if text else (500, "500 Internal Server Error"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_session_that_changes_while_accept_saves_it_is_saved_at_the_end() -> None:
+    class Slow(InMemorySessionBackend):
+        saved: Any = None
+
+        async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+            await super().save(session_id, data, timeout)
+            self.saved = dict(data)
+            await asyncio.sleep(0.02)
+
+    class Root(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            self.request.session["a"] = 1
+
+            async def change() -> None:
+                await asyncio.sleep(0.01)
+                self.request.session["b"] = 2
+
+            task = asyncio.ensure_future(change())
+            await ws.accept()
+            await task
+
+    async def main() -> Any:
+        backend = Slow()
+        async with websocket(Root(backend)) as ws:
+            await ws.wait()
+        return backend.saved
+
+    assert run(main()) == {"a": 1, "b": 2}

@@ -3090,7 +3090,7 @@ class App:
                     or (reader is not None and (request._boundary is not None or not reader.ended))
                 ):  # fmt: skip
                     response = _response(result)
-                else:
+                else:  # text, bytes or JSON, and nothing else to do: most answers
                     encode, kind = plain
                     payload = encode(result)
                     start = {"type": "http.response.start", "status": 200, "headers": [kind, _lengths[len(payload)]]}

@@ -983,9 +983,10 @@ class UploadedFile(dict[str, Any]):
             if publish is not None:
                 await _in_thread(publish)
         except BaseException:
-            if self._file is not None and start is not None:
-                self._file.seek(start)
-            self._is_cut = self._is_cut or (start is None and size > 0)
+            if start is not None:
+                self.file.seek(start)
+            elif size:
+                self._is_cut = True
             raise
 
     async def _read_spooled(self) -> bytes:
@@ -3135,7 +3136,7 @@ class App:
         for pair in scope.get("headers") or ():
             if pair[0] in wanted:
                 found.append(pair)  # noqa: PERF401 - cheaper than a comprehension where nothing is found
-        if found or self.middlewares or self.mounts:
+        if found or request._asked or self.mounts:
             return self.__prepared(request, found)
         segments = request.path_params
         if handler is not None and len(segments) == handler.direct:
@@ -3413,12 +3414,11 @@ class App:
 
     async def __serve_socket(self, request: WebSocketRequest, socket: WebSocket) -> bool:
         """Run the handler and what belongs around it, and leave the socket closed; False: it is a mounted app's."""
-        scope = request.scope
         passed: list[WebSocketMiddleware] = []
         code = 1000
         try:
             request._handler = self.__find(request, self.__socket_routes)
-            _count_fields(scope.get("query_string") or b"")
+            _count_fields(request.scope.get("query_string") or b"")
             await self.__load_socket_session(request, socket)
             await self.__before_socket(request, socket, passed)
             if socket._over is None:

@@ -1,5 +1,6 @@
 """How the documentation site is built: Sphinx, the furo theme, pages in MyST Markdown, nothing from the network."""
 
+import gc
 import os
 import sys
 import tomllib
@@ -11,6 +12,8 @@ ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE / "_ext")]
 
 import micropie  # noqa: E402 - found by the path above
+
+gc.set_threshold(200_000, 20, 20)  # the trees of all pages are kept: looking for garbage in them takes a fifth longer
 
 # --- The project -------------------------------------------------------------------------------
 

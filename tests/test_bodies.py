@@ -767,8 +767,8 @@ def test_all_waits_of_an_event_loop_share_one_timer() -> None:
         return [response.status for response in await asyncio.gather(*answers)]
 
     assert run(main()) == [408] * 50
-    # Eight looks in a time-out, and one more eighth; the driver of the tests has longer timers.
-    assert 1 <= len([delay for delay in timers if delay <= 0.2]) < 16
+    # The first look, eight in a time-out, one for who began after the first; the driver of the tests has longer ones.
+    assert 1 <= len([delay for delay in timers if delay <= 0.2]) <= 10
 
 
 def test_a_wait_ends_in_its_own_time_however_long_others_have_lasted() -> None:

@@ -1,5 +1,6 @@
 """Where the links, their clicks and the API tokens are: three tables, in SQLite."""
 
+import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -95,6 +96,7 @@ class LinkStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self._unwritten: Counter[tuple[int, date]] = Counter()
+        self._writing = asyncio.Lock()
 
     async def create_tables(self) -> None:
         """Create the tables where they do not exist yet."""
@@ -155,21 +157,24 @@ class LinkStore:
         self._unwritten[link.id, today()] += 1
 
     async def write_clicks(self) -> None:
-        """Write the clicks that have been counted since the last time; those of deleted links are dropped."""
-        if not self._unwritten:
-            return
-        written, self._unwritten = self._unwritten, Counter()
-        rows = [{"link": link_id, "on": day, "more": count} for (link_id, day), count in written.items()]
+        """Write the clicks that have been counted until now; those of deleted links are dropped."""
+        async with self._writing:  # who comes while others write goes on when those clicks are there to be read
+            if self._unwritten:
+                written, self._unwritten = self._unwritten, Counter()
+                try:
+                    await self._write(written)
+                except BaseException:  # they count at the next time
+                    self._unwritten.update(written)
+                    raise
+
+    async def _write(self, counted: Counter[tuple[int, date]]) -> None:
+        rows = [{"link": link_id, "on": day, "more": count} for (link_id, day), count in counted.items()]
         values = (links.c.id, bindparam("on", type_=Date), bindparam("more", type_=Integer))
         is_link = links.c.id == bindparam("link", type_=Integer)
         new = sqlite.insert(clicks).from_select(["link_id", "day", "count"], select(*values).where(is_link))
         statement = new.on_conflict_do_update(set_={"count": clicks.c.count + new.excluded.count})
-        try:
-            async with self.engine.begin() as connection:
-                await connection.execute(statement, rows)
-        except BaseException:  # they count at the next time
-            self._unwritten.update(written)
-            raise
+        async with self.engine.begin() as connection:
+            await connection.execute(statement, rows)
 
     async def per_day(self, link: Link, days: int) -> dict[date, int]:
         """Return how often a link was followed on each of the last days."""

@@ -3155,7 +3155,7 @@ class App:
                 segments.pop()
         if self.mounts:
             request._mount = self.__mounted(scope, segments)
-        name = segments[1] if len(segments) > 1 else "index"
+        name = segments[1] if len(segments) > 1 else "index" if path[:1] in ("/", "") else ""  # not for OPTIONS *
         handler = routes.get("/" + name) if name else None
         if handler is not None:
             request.path_params = segments[2:]
@@ -3164,9 +3164,18 @@ class App:
         return handler
 
     def __mounted(self, scope: _Scope, segments: list[str]) -> tuple[_ASGIApp, _Scope] | None:
-        """Return the app of the longest prefix that the path begins with, and the scope it is called with."""
+        """Return the app of the longest prefix that the path begins with, and the scope it is called with.
+
+        Raises:
+            ValueError: A prefix does not begin with a slash: nothing would ever get there.
+        """
         path = "".join(["/" + segment.replace("/", "%2F") for segment in segments[1:]])
-        prefixes = [prefix for prefix in self.mounts if _repeats_root(path, prefix.rstrip("/"))]
+        prefixes: list[str] = []
+        for prefix in self.mounts:
+            if prefix and not prefix.startswith("/"):
+                raise ValueError(f"the prefix of a mount begins with a slash: {prefix!r}")
+            if _repeats_root(path, prefix.rstrip("/")):
+                prefixes.append(prefix)
         if not prefixes:
             return None
         prefix = max(prefixes, key=len)

@@ -416,6 +416,35 @@ def test_a_client_that_leaves_ends_the_source(ping: float | None, delay: float) 
     run(steps())
 
 
+def test_no_ping_to_a_client_who_leaves_in_the_same_turn_of_the_loop() -> None:
+    async def source() -> AsyncIterator[str]:
+        yield "a"
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.01, time.sleep, 0.1)  # both of these are due when that is over
+        loop.call_later(0.02, left.set)
+        await asyncio.sleep(20)
+
+    async def receive() -> Any:
+        if not asked:
+            asked.append(True)
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body"))
+
+    async def main() -> None:
+        scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+        await asyncio.wait_for(events(source, ping=0.05)(scope, receive, send), 10)
+
+    asked: list[bool] = []
+    sent: list[bytes | None] = []
+    left = asyncio.Event()
+    run(main())
+    assert sent == [None, b"", b"data: a\n\n"]
+
+
 @pytest.mark.parametrize("end", ["disconnect", "cancel"])
 def test_a_ping_that_is_stuck_ends_with_its_request(end: str) -> None:
     async def steps() -> None:

@@ -154,6 +154,17 @@ def test_a_trailing_slash_of_the_prefix_does_not_matter(prefix: str) -> None:
     run(main())
 
 
+def test_a_prefix_without_a_slash_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    root, _ = mounted("static")
+    assert run(get(root, "/static")).status == 500
+    assert "the prefix of a mount begins with a slash: 'static'" in caplog.text
+
+
+def test_an_empty_prefix_takes_everything() -> None:
+    root, _ = mounted("")
+    assert run(get(root, "/")).body == run(get(root, "/a")).body == b"other"
+
+
 @pytest.mark.parametrize(
     "path, name",
     [

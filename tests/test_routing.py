@@ -542,6 +542,13 @@ def test_what_a_server_may_leave_out_of_the_scope():
         assert (response.status, response.text) == (200, "greet Bob")
 
 
+@pytest.mark.parametrize("path", ["*", "index", "example.com:80"])
+def test_what_is_no_path_names_nobody(path):
+    """`OPTIONS *` asks for the server, and CONNECT for another: RFC 9112 section 3.2."""
+    assert run(request(pages, "OPTIONS", path)).status == 404
+    assert run(request(verbs, "POST", path)).status == 404
+
+
 def test_an_empty_path_is_index():
     assert run(request(pages, path="")).text == "index"
 

@@ -86,6 +86,7 @@ _CHUNK_SIZE: Final = 2**16
 _SLICE: Final = 2**14  # of a form with odd escapes, decoded at a time
 _DRAIN_SIZE: Final = 64 * 2**20  # read and dropped of a body that nobody wanted, so that the client sees the answer
 _THREADS: Final = 40
+_NEVER: Final = float("inf")  # seconds
 _EXPIRE_STEP: Final = 100  # expired sessions that one call removes at most, so that none of them pauses the loop
 _THREAD_PARSE_SIZE: Final = 2**18  # a urlencoded form larger than this is parsed off the loop
 
@@ -392,11 +393,13 @@ class InMemorySessionBackend(SessionBackend):
     def __init__(self) -> None:
         # One queue for each time-out, in order of expiry: what has expired is always at a queue's front.
         self._queues: dict[float, OrderedDict[str, tuple[float, dict[str, Any]]]] = {}
+        self._next_expiry = _NEVER  # no session expires before
 
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return a copy of the data of a live session, ``{}`` where there is none."""
         now = time.monotonic()
-        self._expire(now)
+        if now >= self._next_expiry:
+            self._expire(now)
         for queue in self._queues.values():
             if session_id in queue:
                 expiry, data = queue[session_id]
@@ -416,11 +419,15 @@ class InMemorySessionBackend(SessionBackend):
     def _keep(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         if data:
             queue = self._queues.setdefault(timeout, OrderedDict())
-            queue[session_id] = (time.monotonic() + timeout, data)
+            expiry = time.monotonic() + timeout
+            queue[session_id] = (expiry, data)
+            if expiry < self._next_expiry:
+                self._next_expiry = expiry
 
     def _remove(self, session_id: str) -> dict[str, Any]:
         now = time.monotonic()
-        self._expire(now)
+        if now >= self._next_expiry:
+            self._expire(now)
         for timeout, queue in self._queues.items():
             if session_id in queue:
                 expiry, data = queue.pop(session_id)
@@ -430,15 +437,20 @@ class InMemorySessionBackend(SessionBackend):
         return {}
 
     def _expire(self, now: float) -> None:
+        self._next_expiry = _NEVER
         for timeout, queue in list(self._queues.items()):
             for _ in range(_EXPIRE_STEP):
-                session_id = next(iter(queue))
-                if now < queue[session_id][0]:
+                if not queue or now < _first_expiry(queue):
                     break
-                del queue[session_id]
-                if not queue:
-                    del self._queues[timeout]
-                    break
+                queue.popitem(last=False)
+            if queue:
+                self._next_expiry = min(self._next_expiry, _first_expiry(queue))
+            else:
+                del self._queues[timeout]
+
+
+def _first_expiry(queue: OrderedDict[str, tuple[float, dict[str, Any]]]) -> float:
+    return queue[next(iter(queue))][0]
 
 
 class _Session:

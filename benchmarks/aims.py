@@ -91,16 +91,17 @@ def server_aims(results: Results) -> Iterator[Aim]:
     for server, name, found in ((server, name, per[name]) for server, per in under_uvicorn for name in per):
         if not {"floor", "micropie"} <= found.keys():
             continue
-        bare = results["bounds"].get(server, {}).get(name)
-        bounds = {key: median_ratio(bare, key, BARE, "floor") for key in found["floor"]} if bare else {}
-        rate = median_ratio(found, key := "requests_per_second", "micropie", "floor")
+        three = results["bounds"].get(server, {}).get(name)  # of these there are more rounds, and a bound
+        base = three or found
+        bounds = {key: median_ratio(three, key, BARE, "floor") for key in found["floor"]} if three else {}
+        rate = median_ratio(base, key := "requests_per_second", "micropie", "floor")
         title = f"{server}, {name}, requests per second, to the floor"
         yield at_least(title, rate, 0.92, bound=bounds.get(key))
         rates = {peer: statistics.median(values["requests_per_second"]) for peer, values in found.items()}
         if len(rates) > 2:
             inverse = {peer: 1e6 / value for peer, value in rates.items()}
             yield _first(f"{server}, {name}, µs of wall clock per request, first of all", inverse)
-        cost = median_ratio(found, key := "cpu_per_request", "micropie", "floor")
+        cost = median_ratio(base, key := "cpu_per_request", "micropie", "floor")
         title = f"{server}, {name}, server CPU per request, to the floor"
         yield at_most(title, cost, 1.12, bound=bounds.get(key))
 

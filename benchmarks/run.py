@@ -45,6 +45,7 @@ class Settings:
     upload_mib: int
     server_rounds: int
     server_seconds: int
+    bound_rounds: int
     route_counts: tuple[int, ...]
     idle_rounds: int
     idle_count: int
@@ -53,8 +54,8 @@ class Settings:
     import_rounds: int
 
 
-FULL = Settings(False, (100, 400), 9, 0.2, 64, 7, 2, (1, 10, 100, 1_000, 5_000), 3, 4_000, 1_000_000, 90.0, 15)
-QUICK = Settings(True, (40, 140), 3, 0.05, 64, 2, 1, (10, 5_000), 1, 1_000, 100_000, 12.0, 5)
+FULL = Settings(False, (100, 400), 9, 0.2, 64, 7, 2, 15, (1, 10, 100, 1_000, 5_000), 3, 4_000, 1_000_000, 90.0, 15)
+QUICK = Settings(True, (40, 140), 3, 0.05, 64, 2, 1, 0, (10, 5_000), 1, 1_000, 100_000, 12.0, 5)
 
 
 class Run:
@@ -123,8 +124,8 @@ class Run:
         cpu = measure_cpu(names, ["websocket", "stream", "upload"], s.cpu_rounds, s.cpu_seconds, s.upload_mib)
         counted = callgrind.count_instructions(BARE, ["hello", "json"], s.counts)
         self.results["bounds"] = {"cpu": cpu, "instructions": counted}
-        for server in () if s.quick else ("uvicorn", servers.PLAIN):
-            found = servers.measure_requests(server, names, ["hello", "json"], s.server_rounds, s.server_seconds)
+        for server in ("uvicorn", servers.PLAIN) if s.bound_rounds else ():
+            found = servers.measure_requests(server, names, ["hello", "json"], s.bound_rounds, 1)
             self.results["bounds"][server] = found
         for workload in ("hello", "websocket", "stream", "upload"):
             self.results["profiles"][workload] = {name: _profile(workload, name) for name in ("floor", "micropie")}

@@ -363,6 +363,7 @@ def fact(found: Results, words: list[str]) -> str:
         "processor": lambda: found["machine"]["processor"],
         "cores": lambda: found["machine"]["cores"],
         "rounds": lambda: found["settings"]["cpu_rounds"],
+        "bound-rounds": lambda: found["settings"]["bound_rounds"],
         "sessions": lambda: f"{found['settings']['live_sessions']:,}",
         "peers": lambda: len(found["peers"].keys() - {"floor", "micropie"}),
         "aims": lambda: len(aims),

@@ -416,7 +416,7 @@ def test_page_works_under_its_policy(page, browsing):
     assert re.fullmatch(r"The app took [\d.]+ ms for this page\.", page.locator("#time").inner_text())
     page.get_by_label("Your name").fill("<b>Ada</b>")
     page.get_by_role("button").click()
-    assert page.get_by_text("Hello, <b>Ada</b>!").is_visible()
+    page.get_by_text("Hello, <b>Ada</b>!").wait_for()
     browsing.check_look("/")
 
 

@@ -398,8 +398,7 @@ class InMemorySessionBackend(SessionBackend):
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return a copy of the data of a live session, ``{}`` where there is none."""
         now = time.monotonic()
-        if now >= self._next_expiry:
-            self._expire(now)
+        self._expire(now)
         for queue in self._queues.values():
             if session_id in queue:
                 expiry, data = queue[session_id]
@@ -421,13 +420,11 @@ class InMemorySessionBackend(SessionBackend):
             queue = self._queues.setdefault(timeout, OrderedDict())
             expiry = time.monotonic() + timeout
             queue[session_id] = (expiry, data)
-            if expiry < self._next_expiry:
-                self._next_expiry = expiry
+            self._next_expiry = min(self._next_expiry, expiry)
 
     def _remove(self, session_id: str) -> dict[str, Any]:
         now = time.monotonic()
-        if now >= self._next_expiry:
-            self._expire(now)
+        self._expire(now)
         for timeout, queue in self._queues.items():
             if session_id in queue:
                 expiry, data = queue.pop(session_id)
@@ -437,6 +434,8 @@ class InMemorySessionBackend(SessionBackend):
         return {}
 
     def _expire(self, now: float) -> None:
+        if now < self._next_expiry:
+            return
         self._next_expiry = _NEVER
         for timeout, queue in list(self._queues.items()):
             for _ in range(_EXPIRE_STEP):

@@ -162,3 +162,26 @@ def test_echo_in_the_browser(page, browsing):
     page.locator("#echo button").click()
     page.locator("#answer", has_text="<i>echo").wait_for()
     browsing.check_look("/")
+
+
+def test_nothing_is_sent_without_a_connection(page, browsing):
+    page.add_init_script("""
+        window.sockets = [];
+        window.WebSocket = class extends WebSocket {
+          constructor(address) { super(address); sockets.push(this); }
+        };
+    """)
+    page.goto("/")
+    page.get_by_label("Your name").fill("Ada")
+    page.get_by_role("button", name="Enter").click()
+    echo, say = page.locator("#echo button"), page.locator("#say button")
+    for button in (echo, say):
+        button.click(trial=True)  # waits until it can be pressed
+    page.get_by_label("Say").fill("Are you there?")
+    page.evaluate("sockets.forEach((socket) => socket.close())")
+    page.get_by_text("The connection is lost. Trying again …").wait_for()
+    page.get_by_label("Say").press("Enter")
+    say.click()  # waits for the next connection
+    page.get_by_text("Ada: Are you there?").wait_for()
+    page.locator("#answer", has_text="Load the page again.").wait_for()
+    assert echo.is_disabled()

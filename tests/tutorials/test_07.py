@@ -5,6 +5,14 @@ from playwright.sync_api import expect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
+#: Script: keep the page's WebSockets in reach.
+SOCKETS = """
+window.sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(address) { super(address); sockets.push(this); }
+};
+"""
+
 
 def cookie_of(client):
     client.get("/")
@@ -36,6 +44,23 @@ def test_talk(browsing, picture, visitor, vote):
     browsing.check_accessible(ada)
     ada.reload()
     expect(ada.locator("#messages li").last).to_contain_text("custard")
+
+
+def test_nothing_is_sent_without_a_connection(browsing, client):
+    assert "<button disabled>Send</button>" in client.get("/").text
+    page = browsing.page()
+    page.add_init_script(SOCKETS)
+    page.goto("/")
+    send = page.get_by_role("button", name="Send")
+    expect(send).to_be_enabled()
+    page.get_by_label("Your message").fill("Are you there?")
+    page.evaluate("sockets[0].close()")
+    expect(send).to_be_disabled()
+    expect(page.locator("#chat-problem")).to_contain_text("not connected")
+    page.get_by_label("Your message").press("Enter")
+    send.click()  # waits for the next connection
+    expect(page.locator("#messages li").last).to_contain_text("Are you there?")
+    expect(page.locator("#chat-problem")).to_be_empty()
 
 
 def test_chat_is_for_visitors_of_the_page(client, server):

@@ -1,5 +1,6 @@
 const messages = document.querySelector("#messages");
 const say = document.querySelector("#say");
+const send = say.querySelector("button"); // disabled while there is no connection
 const problem = document.querySelector("#chat-problem");
 let socket;
 
@@ -11,9 +12,11 @@ function connect() {
   socket.addEventListener("open", () => {
     messages.replaceChildren(); // the server sends the last messages again
     problem.textContent = "";
+    send.disabled = false;
   });
   socket.addEventListener("message", (event) => show(JSON.parse(event.data)));
   socket.addEventListener("close", () => {
+    send.disabled = true;
     problem.textContent = "The chat is not connected. Trying again …";
     setTimeout(connect, 2000);
   });

@@ -591,13 +591,15 @@ class _BodyReader:
     """The one owner of ``receive()``: counts, limits and times what the client sends, and listens for its leaving."""
 
     __slots__ = (
-        "_clock", "_error", "_free", "_peeked", "_receive", "_turn", "_turns", "announced", "ended", "expects_continue",
-        "gone", "kept", "late", "length", "limit", "pieces", "size", "started", "timeout", "waiting",
+        "_clock", "_error", "_free", "_loop", "_peeked", "_receive", "_turn", "_turns", "announced", "ended",
+        "expects_continue", "gone", "kept", "late", "length", "limit", "pieces", "size", "started", "timeout",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
         self._receive: Any = receive
         self.timeout = timeout  # seconds without a byte
+        self._loop: asyncio.AbstractEventLoop | None = None  # known once somebody waits
         self._clock: _Clock | None = None  # that watches
         self._turn: asyncio.Event | None = None  # made where a second task waits
         self.waiting: asyncio.Task[Any] | None = None  # for the client
@@ -627,7 +629,7 @@ class _BodyReader:
             await self._turn.wait()
         if self._peeked or self.ended or self.gone or self._error is not None:
             return self._left_chunk()
-        self.waiting = asyncio.current_task()  # None: a server may do without
+        self.waiting = asyncio.current_task(self._loop)  # None: a server may do without
         if not self.started:
             self.started = True
             self._watch()
@@ -651,9 +653,11 @@ class _BodyReader:
         return piece
 
     def _watch(self) -> None:
-        if self.waiting is not None and self.timeout is not None:
-            self._clock = _clocks[self.waiting.get_loop(), self.timeout]
-            self._clock.seen[self] = _NOT_WAITING
+        if self.waiting is not None:
+            self._loop = self.waiting.get_loop()
+            if self.timeout is not None:
+                self._clock = _clocks[self._loop, self.timeout]
+                self._clock.seen[self] = _NOT_WAITING
 
     def _end_wait(self) -> None:
         self._was_late()  # a server may have swallowed the cancellation
@@ -2259,14 +2263,15 @@ class _Stream:
     """Sends one stream, in the request's own task; the helpers only listen for the client's leaving and send pings."""
 
     __slots__ = (
-        "_busy", "_chunks", "_encode", "_gone", "_last", "_listener", "_loop", "_ping", "_pinger", "_reader", "_send",
-        "_start", "_task", "_timer",
+        "_as_is", "_busy", "_chunks", "_encode", "_gone", "_last", "_listener", "_loop", "_ping", "_pinger", "_reader",
+        "_send", "_start", "_task", "_timer",
     )  # fmt: skip
 
     def __init__(self, send: _Send, reader: _BodyReader, start: _Message, body: Any) -> None:
         source = body.source if isinstance(body, _EventStream) else body
         self._chunks = _chunks(source)
         self._encode = _event_bytes if isinstance(body, _EventStream) else _chunk_bytes
+        self._as_is: type | None = None  # what may be sent with no further look
         self._ping: float | None = body.ping if isinstance(body, _EventStream) else None
         self._start: _Message | None = start
         self._reader = reader
@@ -2284,7 +2289,6 @@ class _Stream:
         """Send the headers and every chunk; without the final message where the stream broke off."""
         reader, encode = self._reader, self._encode
         send = self._send_in_turn if self._ping else self._send
-        ready = bytes if encode is _chunk_bytes else None
         try:
             start, self._start = self._start, None  # an open stream keeps what it needs, no more
             await self._tell(start)
@@ -2292,10 +2296,10 @@ class _Stream:
             await self._tell({"type": "http.response.body", "body": b"", "more_body": True})
             await self._begin(is_events=encode is _event_bytes)
             async for item in self._chunks:
-                if type(item) is not ready:
+                if type(item) is not self._as_is:
+                    if reader.gone:  # the source has swallowed what told it so
+                        break
                     item = encode(item)
-                if reader.gone:  # the source has swallowed what told it so
-                    break
                 try:
                     await send({"type": "http.response.body", "body": item, "more_body": True})
                 except OSError:
@@ -2331,6 +2335,8 @@ class _Stream:
             reader.abandon()
         elif unread and not reader.ended:
             self._chunks = _unread(self._chunks, reader)
+        if reader.ended and self._encode is _chunk_bytes:  # the listener alone can find that the client is gone
+            self._as_is = bytes
         self._timer = self._loop.call_soon(self._watch)
 
     def _watch(self) -> None:
@@ -2363,6 +2369,7 @@ class _Stream:
     def _leave(self) -> None:
         if not self._gone:
             self._gone = self._reader.gone = True
+            self._as_is = None
             self._task.cancel()
 
     def _tick(self) -> None:

@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 
-from tests.examples.harness import EXAMPLES
+from tests.examples.harness import EXAMPLES, PLAIN
 from tests.timing import shortest
 
 VIDEO = (EXAMPLES / "streaming" / "video.webm").read_bytes()
@@ -53,7 +53,7 @@ def test_export_is_whole(client):
 
 def test_export_that_nobody_waits_for_is_ended(server, client):
     for _ in range(50):  # more than there are threads
-        with httpx.Client(base_url=server.url) as leaving, leaving.stream("GET", "/export") as response:
+        with httpx.Client(base_url=server.url, verify=PLAIN) as leaving, leaving.stream("GET", "/export") as response:
             next(response.iter_raw())
 
     assert client.get("/export").text.count("\n") == 100_001

@@ -42,12 +42,20 @@ class Aim(NamedTuple):
 
 def at_most(title: str, value: float, limit: float, unit: str = "", bound: float | None = None) -> Aim:
     """Return the aim that a value stays within a limit."""
-    return Aim(title, f"{value:.3g}{unit}", f"≤ {limit:g}{unit}", value <= limit, _number(bound))
+    return Aim(title, f"{_near(value, limit)}{unit}", f"≤ {limit:g}{unit}", value <= limit, _number(bound))
 
 
 def at_least(title: str, value: float, limit: float, unit: str = "", bound: float | None = None) -> Aim:
     """Return the aim that a value reaches a limit."""
-    return Aim(title, f"{value:.3g}{unit}", f"≥ {limit:g}{unit}", value >= limit, _number(bound))
+    return Aim(title, f"{_near(value, limit)}{unit}", f"≥ {limit:g}{unit}", value >= limit, _number(bound))
+
+
+def _near(value: float, limit: float) -> str:
+    """Return a value in three digits; in more where it would look as if it were the limit, and is not."""
+    digits = 3
+    while value != limit and float(f"{value:.{digits}g}") == limit:
+        digits += 1
+    return f"{value:.{digits}g}"
 
 
 def _number(bound: float | None) -> str:

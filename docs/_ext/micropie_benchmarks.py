@@ -61,8 +61,8 @@ REASONS = {
     r"upload, throughput": """
         Over a real socket most of the time goes into copying, in the kernel and in the server; the rounds scatter.""",
     r"stream to|chunk": """
-        For each chunk the stream loop looks at its type, and at whether the client has left; the floor's loop passes
-        its chunks on unseen.""",
+        For each chunk the stream loop asks, in one comparison, whether it is bytes and the client still there; the
+        floor's loop passes its chunks on unseen.""",
     r"WebSocket message": """
         Each message is a step of the iteration and a call of `send_text`: two coroutines that do little more than
         pass the message on, where the floor has none.""",

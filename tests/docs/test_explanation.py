@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 import micropie
-from benchmarks.aims import all_aims
+from benchmarks.aims import all_aims, at_least
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "explanation"
@@ -174,6 +174,15 @@ def test_every_missed_aim_is_listed_with_its_number(found):
         aim.title for aim in missed if f"{aim.title[1:]}: **{aim.value}** (wanted: {aim.wanted})" not in listed
     ] == []
     assert int(bench.fact(found, ["missed"])) + int(bench.fact(found, ["met"])) == len(all_aims(found))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "passed"), [(0.9197, "0.9197", False), (0.92, "0.92", True), (0.92031, "0.9203", True)]
+)
+def test_a_near_miss_does_not_look_like_a_hit(value, shown, passed):
+    aim = at_least("requests per second", value, 0.92)
+
+    assert (aim.value, aim.passed) == (shown, passed)
 
 
 @pytest.mark.parametrize("way", bench.UNITS)

@@ -436,16 +436,14 @@ class InMemorySessionBackend(SessionBackend):
     def _expire(self, now: float) -> None:
         if now < self._next_expiry:
             return
-        self._next_expiry = _NEVER
         for timeout, queue in list(self._queues.items()):
             for _ in range(_EXPIRE_STEP):
                 if not queue or now < _first_expiry(queue):
                     break
                 queue.popitem(last=False)
-            if queue:
-                self._next_expiry = min(self._next_expiry, _first_expiry(queue))
-            else:
+            if not queue:
                 del self._queues[timeout]
+        self._next_expiry = min(map(_first_expiry, self._queues.values()), default=_NEVER)
 
 
 def _first_expiry(queue: OrderedDict[str, tuple[float, dict[str, Any]]]) -> float:
@@ -2335,7 +2333,7 @@ class _Stream:
             reader.abandon()
         elif unread and not reader.ended:
             self._chunks = _unread(self._chunks, reader)
-        if reader.ended and self._encode is _chunk_bytes:  # the listener alone can find that the client is gone
+        if reader.ended and not is_events:  # the listener alone can find that the client is gone
             self._as_is = bytes
         self._timer = self._loop.call_soon(self._watch)
 

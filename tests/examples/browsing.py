@@ -18,6 +18,13 @@ FLAGS = [
 ]
 WIDE = (1280, 800)
 NARROW = (390, 844)
+#: Script for a page, before it is opened: keep its WebSockets in `sockets`.
+KEEP_SOCKETS = """
+window.sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(address) { super(address); sockets.push(this); }
+};
+"""
 
 
 @contextlib.contextmanager

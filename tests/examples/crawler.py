@@ -43,6 +43,10 @@ class Form:
     def changes_state(self) -> bool:
         return self.method == "post"
 
+    @property
+    def takes_files(self) -> bool:
+        return any(item.kind == "file" for item in self.fields)
+
     def filled_in(self, text: str) -> tuple[dict[str, str], dict[str, tuple[str, bytes]]]:
         """Return values for all fields, the text wherever a person could write one, and files of that name."""
         proper = {"email": "somebody@example.org", "number": "1", "date": "2026-01-02", "checkbox": "on", "range": "1"}

@@ -72,7 +72,7 @@ class Example:
     @functools.cached_property
     def takes_files(self):
         """Whether any of its forms does: looked at once, for the tests that send some."""
-        return any(item.kind == "file" for visit in self.visitors() for form in visit.forms for item in form.fields)
+        return any(form.takes_files for visit in self.visitors() for form in visit.forms)
 
     @functools.cached_property
     def routes(self):
@@ -187,7 +187,7 @@ def test_uploads_stay_in_their_folder(example, name):
     folder = example.server.folder
     for visit in example.visitors() if example.takes_files else ():
         for form in visit.forms:
-            if any(item.kind == "file" for item in form.fields):
+            if form.takes_files:
                 visit.submit(form, name)
 
     assert not [path for place in (folder, *folder.parents[:3]) for path in place.glob("*evil*")]

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests import asgi
+from tests.examples.browsing import KEEP_SOCKETS
 from tests.examples.loading import load, measuring, run
 
 example = load("websockets")
@@ -164,13 +165,8 @@ def test_echo_in_the_browser(page, browsing):
     browsing.check_look("/")
 
 
-def test_nothing_is_sent_without_a_connection(page, browsing):
-    page.add_init_script("""
-        window.sockets = [];
-        window.WebSocket = class extends WebSocket {
-          constructor(address) { super(address); sockets.push(this); }
-        };
-    """)
+def test_nothing_is_sent_without_a_connection(page):
+    page.add_init_script(KEEP_SOCKETS)
     page.goto("/")
     page.get_by_label("Your name").fill("Ada")
     page.get_by_role("button", name="Enter").click()

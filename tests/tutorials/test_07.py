@@ -5,13 +5,7 @@ from playwright.sync_api import expect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
-#: Script: keep the page's WebSockets in reach.
-SOCKETS = """
-window.sockets = [];
-window.WebSocket = class extends WebSocket {
-  constructor(address) { super(address); sockets.push(this); }
-};
-"""
+from tests.examples.browsing import KEEP_SOCKETS
 
 
 def cookie_of(client):
@@ -49,7 +43,7 @@ def test_talk(browsing, picture, visitor, vote):
 def test_nothing_is_sent_without_a_connection(browsing, client):
     assert "<button disabled>Send</button>" in client.get("/").text
     page = browsing.page()
-    page.add_init_script(SOCKETS)
+    page.add_init_script(KEEP_SOCKETS)
     page.goto("/")
     send = page.get_by_role("button", name="Send")
     expect(send).to_be_enabled()

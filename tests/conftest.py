@@ -6,9 +6,14 @@ import pytest
 
 # All of them here: a folder's own conftest.py may come after another folder's test has imported a module.
 pytest.register_assert_rewrite(
-    "tests.asgi", "tests.readme_blocks", "tests.docs.running", "tests.examples.browsing", "tests.examples.crawler",
+    "tests.asgi",
+    "tests.processes",
+    "tests.readme_blocks",
+    "tests.docs.running",
+    "tests.examples.browsing",
+    "tests.examples.crawler",
     "tests.tutorials.steps",
-)  # fmt: skip
+)
 
 NOTHING_MAY_BE_SKIPPED = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 

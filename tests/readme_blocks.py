@@ -13,24 +13,18 @@ that variables and files stay. A command goes on in the lines that start with `>
 Python block without a comment is run as a program of its own. Instead of `127.0.0.1:8000` all use the server's port.
 """
 
-import contextlib
-import os
 import re
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.processes import PUBLIC, environment
+
 BLOCK = re.compile(r"^(?:<!-- (?P<comment>.+?) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
-PUBLIC = "127.0.0.1:8000"
 
 
 class Block(NamedTuple):
@@ -79,69 +73,6 @@ def matches(pattern: str, output: str) -> bool:
         for line in pattern.strip().split("\n")
     )
     return re.fullmatch(expected, output.replace("\r\n", "\n").strip() + "\n", flags=re.S) is not None
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of somebody who has installed MicroPie and activated the environment."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    own = {name: value for name, value in os.environ.items() if name != "CI"}  # pytest prints more where it is set
-    return {**own, "PATH": path, "PYTHONPATH": str(ROOT), **more}
-
-
-@contextlib.contextmanager
-def serving(
-    line: str, folder: Path, port: int, more: Mapping[str, str], seconds: float = 30.0, *, errors: bool = False
-) -> Iterator[None]:
-    """Run a command that serves until it is stopped, and wait until it answers; `errors` may be logged or not."""
-    with tempfile.TemporaryFile("w+") as log:  # a pipe that nobody reads would fill, and stop the server
-        server = subprocess.Popen(
-            ["bash", "-euo", "pipefail", "-c", line.replace(PUBLIC, f"127.0.0.1:{port}")],
-            cwd=folder,
-            env=environment({"UVICORN_PORT": str(port), "PORT": str(port), **more}),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            answered = _answers(server, port, seconds)
-            if answered:
-                yield
-        finally:
-            stop(server)
-            log.seek(0)
-            text = log.read()
-        assert answered, f"nothing was served:\n{text}"
-        assert errors or "Traceback" not in text, text
-
-
-def _answers(server: subprocess.Popen[bytes], port: int, seconds: float) -> bool:
-    """Wait until the port accepts connections."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and server.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-        time.sleep(0.03)
-    return False
-
-
-def stop(server: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
-    """End a server and all that it has started, as a supervisor does: by a wish first."""
-    with contextlib.suppress(ProcessLookupError):
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            os.killpg(server.pid, number)
-            until = time.monotonic() + seconds
-            while time.monotonic() < until:
-                server.poll()
-                os.killpg(server.pid, 0)  # raises when the last one is gone
-                time.sleep(0.02)
 
 
 def try_blocks(texts: list[str], port: int, folder: Path, more: Mapping[str, str]) -> None:

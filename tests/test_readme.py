@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme_blocks import ROOT, blocks, commands, free_port, serving, try_blocks
+from tests.processes import ROOT, free_port, serving
+from tests.readme_blocks import blocks, commands, try_blocks
 
 README = ROOT / "README.md"
 

@@ -35,7 +35,8 @@ from sybil.region import Lexeme
 from docs._ext.blocks import Block, Comment, blocks, orders
 from tests.examples.harness import NOT_COPIED, SERVE
 from tests.examples.services import Services
-from tests.readme_blocks import PUBLIC, ROOT, commands, environment, free_port, matches, serving
+from tests.processes import PUBLIC, ROOT, environment, free_port, serving
+from tests.readme_blocks import commands, matches
 
 MARK = "--- the next command ---"
 SECONDS = 60.0  # that one command may take

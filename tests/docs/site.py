@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
-from tests.readme_blocks import ROOT
+from tests.processes import ROOT
 
 # Pages that Sphinx writes itself.
 OWN_PAGES = {"genindex.html", "py-modindex.html", "search.html"}

@@ -20,7 +20,8 @@ import pytest
 from websockets.sync.client import connect
 
 from docs._ext.blocks import blocks
-from tests.readme_blocks import ROOT, commands, environment, free_port, serving, stop
+from tests.processes import ROOT, environment, free_port, serving, stop
+from tests.readme_blocks import commands
 
 PAGE = ROOT / "docs" / "howto" / "deployment.md"
 FILES = PAGE.parent / "files"

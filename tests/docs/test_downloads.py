@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.examples import harness
-from tests.readme_blocks import ROOT, free_port, serving
+from tests.processes import ROOT, free_port, serving
 
 
 def extension():

@@ -7,7 +7,7 @@ import pytest
 from docs._ext.blocks import blocks
 from tests.examples.browsing import Browsing, launched
 from tests.examples.harness import SERVE
-from tests.readme_blocks import ROOT, free_port, serving
+from tests.processes import ROOT, free_port, serving
 
 
 def code(page, number=0, **wanted):

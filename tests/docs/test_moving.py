@@ -9,7 +9,7 @@ import pytest
 from websockets.sync.client import connect
 
 from docs._ext.blocks import blocks
-from tests.readme_blocks import ROOT, free_port, serving
+from tests.processes import ROOT, free_port, serving
 
 PAGE = ROOT / "docs" / "howto" / "moving.md"
 FRAMEWORKS = ["flask", "cherrypy", "bottle", "microdot", "micropie"]

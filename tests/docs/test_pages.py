@@ -11,7 +11,7 @@ import micropie
 from docs._ext.blocks import ALIASES, Block, blocks, count, orders, pages, state
 from docs._ext.blocks import TESTED as TESTED_FILES
 from tests.docs.running import PageRun
-from tests.readme_blocks import ROOT
+from tests.processes import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = [page for page in pages(ROOT) if page.is_relative_to(DOCS)]

@@ -8,7 +8,7 @@ from sphinx.config import Config
 from sphinx.directives.code import LiteralIncludeReader
 
 from docs._ext.blocks import blocks, options
-from tests.readme_blocks import ROOT
+from tests.processes import ROOT
 from tests.tutorials import steps
 
 PAGES = [ROOT / "docs" / "tutorial" / f"{name}.md" for name in steps.STEPS]

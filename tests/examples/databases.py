@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.readme_blocks import free_port
+from tests.processes import free_port
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.readme_blocks import ROOT, free_port, serving
+from tests.processes import ROOT, free_port, serving
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = ROOT / "examples"

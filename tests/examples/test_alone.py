@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.examples import harness
-from tests.readme_blocks import free_port, serving
+from tests.processes import free_port, serving
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from micropie import current_request
 from tests import asgi
 from tests.examples import harness
 from tests.examples.loading import load, measuring, run
-from tests.readme_blocks import environment, free_port, serving, stop
+from tests.processes import environment, free_port, serving, stop
 
 example = load("background_jobs")
 in_process = load("background_jobs", "in_process")

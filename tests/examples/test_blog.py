@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.examples import harness
-from tests.readme_blocks import environment
+from tests.processes import environment
 
 PASSWORD = "flour butter apples"
 CHEAP = {"BLOG_PASSWORD_MEMORY": "8", "BLOG_PASSWORD_ROUNDS": "1"}

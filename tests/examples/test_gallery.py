@@ -20,7 +20,7 @@ from tests.examples.browsing import NARROW, WIDE
 from tests.examples.crawler import Visit
 from tests.examples.loading import load, measuring, run
 from tests.examples.test_safety import SECRET, raw_get
-from tests.readme_blocks import environment, free_port
+from tests.processes import environment, free_port
 
 catalog = load("gallery", "catalog")
 isolation = load("gallery", "isolation")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.examples import harness
 from tests.examples.crawler import Visit, read
-from tests.readme_blocks import environment
+from tests.processes import environment
 
 PREFIX = "/under/here"
 PARENT = f"""

@@ -11,7 +11,7 @@ import pytest
 from tests import asgi
 from tests.examples import harness
 from tests.examples.loading import load, measuring, run
-from tests.readme_blocks import free_port, serving
+from tests.processes import free_port, serving
 
 sql_sessions = load("session_backends", "sql_sessions")
 redis_sessions = load("session_backends", "redis_sessions")

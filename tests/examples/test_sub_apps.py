@@ -8,7 +8,7 @@ import pytest
 from tests import asgi
 from tests.examples import harness
 from tests.examples.loading import load, run
-from tests.readme_blocks import free_port, serving
+from tests.processes import free_port, serving
 
 
 def test_each_app_answers_below_its_prefix(client):

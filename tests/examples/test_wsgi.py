@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.examples import harness
-from tests.readme_blocks import environment
+from tests.processes import environment
 from tests.timing import shortest
 
 GUNICORN = "gunicorn --bind 127.0.0.1:8000 --threads 8 wsgi:application"

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.processes import ROOT, free_port
+
 HOST = "127.0.0.1"
 
 
@@ -95,12 +96,6 @@ KINDS = {
 
 def installed(kind: Kind) -> bool:
     return importlib.util.find_spec(kind.requires) is not None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.readme_blocks import ROOT, free_port, serving
+from tests.processes import ROOT, free_port, serving
 
 TUTORIALS = ROOT / "tutorials"
 PICTURES = ROOT / "docs" / "images" / "tutorial"

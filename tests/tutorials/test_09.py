@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.readme_blocks import environment
+from tests.processes import environment
 
 
 def run_tests(folder, *more):

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import expect
 from websockets.sync.client import connect
 
-from tests.readme_blocks import free_port, stop
+from tests.processes import free_port, stop
 from tests.tutorials import steps
 from tests.tutorials.test_08 import pie
 from tests.tutorials.test_09 import run_tests

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.examples.harness import with_port
-from tests.readme_blocks import environment, free_port, stop
+from tests.processes import environment, free_port, stop
 from tests.tutorials import steps
 
 

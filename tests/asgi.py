@@ -1,6 +1,6 @@
 """An in-memory ASGI client that checks the protocol on every message of the application.
 
-Tests are plain functions: they call `run(coroutine)`, and inside it one of
+Tests are `async def` and call one of these (others call `run(coroutine)`):
 
 * `await get(app, "/path?query", **options)`, `await post(app, target, form=… | json=… | multipart=… | body=…, …)` and
   `await request(app, method, path, …)`: one request, answered with a `Response`.
@@ -47,6 +47,8 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlencode
+
+from tests.clock import VirtualLoop
 
 __all__ = [
     "REMOVED",
@@ -107,8 +109,15 @@ class WebSocketClosed(Exception):
 # --- Running a test ----------------------------------------------------------------------------------------------
 
 
-def run(coroutine: Coroutine[Any, Any, T], timeout: float = 30.0) -> T:
-    """Run `coroutine` in an event loop of its own; what the loop would only have logged fails the test."""
+def run(coroutine: Coroutine[Any, Any, T], timeout: float = 30.0, *, real_time: bool = False) -> T:
+    """Run `coroutine` in an event loop of its own; an error that the loop would only have logged fails the test.
+
+    Args:
+        coroutine: What to run. Tests that are `async def` are run so by `tests/conftest.py`.
+        timeout: Seconds, in the time of the loop.
+        real_time: Use an ordinary event loop in place of `tests.clock.VirtualLoop`: for tests with real sockets,
+            processes, and threads that the loop does not know.
+    """
     complaints: list[str] = []
 
     async def main() -> T:
@@ -118,7 +127,8 @@ def run(coroutine: Coroutine[Any, Any, T], timeout: float = 30.0) -> T:
         async with asyncio.timeout(timeout):
             return await coroutine
 
-    result = asyncio.run(main(), debug=False)
+    with asyncio.Runner(debug=False, loop_factory=None if real_time else VirtualLoop) as runner:
+        result = runner.run(main())
     if complaints:
         raise ProtocolError(f"the event loop complains: {complaints}")
     return result

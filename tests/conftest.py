@@ -1,5 +1,6 @@
 """What all tests share: with CI set, nothing may be left out."""
 
+import inspect
 import os
 
 import pytest
@@ -16,6 +17,18 @@ pytest.register_assert_rewrite(
 )
 
 NOTHING_MAY_BE_SKIPPED = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
+    """Run `async def` tests in virtual time, or in real time if they are marked `real_time`."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    from tests.asgi import run  # not before its assertions are rewritten
+
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    run(pyfuncitem.obj(**arguments), real_time=pyfuncitem.get_closest_marker("real_time") is not None)
+    return True
 
 
 @pytest.hookimpl(tryfirst=True)

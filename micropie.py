@@ -388,16 +388,20 @@ class InMemorySessionBackend(SessionBackend):
         ...     return await backend.load("an-id"), await backend.load("another")
         >>> asyncio.run(main(InMemorySessionBackend()))
         ({'user': 'ada'}, {})
+
+    Args:
+        clock: Returns the time in seconds and never goes back. A test can pass one that it sets forward.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         # One queue for each time-out, in order of expiry: what has expired is always at a queue's front.
         self._queues: dict[float, OrderedDict[str, tuple[float, dict[str, Any]]]] = {}
         self._next_expiry = _NEVER  # no session expires before
 
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return a copy of the data of a live session, ``{}`` where there is none."""
-        now = time.monotonic()
+        now = self._clock()
         self._expire(now)
         for queue in self._queues.values():
             if session_id in queue:
@@ -418,12 +422,12 @@ class InMemorySessionBackend(SessionBackend):
     def _keep(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         if data:
             queue = self._queues.setdefault(timeout, OrderedDict())
-            expiry = time.monotonic() + timeout
+            expiry = self._clock() + timeout
             queue[session_id] = (expiry, data)
             self._next_expiry = min(self._next_expiry, expiry)
 
     def _remove(self, session_id: str) -> dict[str, Any]:
-        now = time.monotonic()
+        now = self._clock()
         self._expire(now)
         for timeout, queue in self._queues.items():
             if session_id in queue:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from micropie import App, ConnectionClosed, HTTPError, InMemorySessionBackend, current_request, methods
-from tests.asgi import REMOVED, LifespanFailed, exchange, get, lifespan, post, request, run, websocket
+from tests.asgi import REMOVED, LifespanFailed, exchange, get, lifespan, post, request, websocket
 
 
 class Root(App):
@@ -79,11 +79,11 @@ def test_options_but_the_backend_are_keywords() -> None:
         Root(unknown=True)  # type: ignore[call-arg]
 
 
-def test_the_app_itself_serves_nothing() -> None:
-    assert run(get(App(), "/")).status == 404
+async def test_the_app_itself_serves_nothing() -> None:
+    assert (await get(App(), "/")).status == 404
 
 
-def test_request_is_the_one_of_this_context() -> None:
+async def test_request_is_the_one_of_this_context() -> None:
     class Asks(App):
         async def index(self, name: str) -> bool:
             before = self.request
@@ -93,43 +93,36 @@ def test_request_is_the_one_of_this_context() -> None:
         def plain(self, name: str) -> bool:
             return self.request is current_request.get() and self.request.query("name") == name
 
-    async def main() -> None:
-        app = Asks()
-        targets = [f"/{handler}?name={number}" for number in range(5) for handler in ("index", "plain")]
-        responses = await asyncio.gather(*(get(app, target) for target in targets))
-        assert [response.json() for response in responses] == [True] * 10
 
-    run(main())
+    app = Asks()
+    targets = [f"/{handler}?name={number}" for number in range(5) for handler in ("index", "plain")]
+    responses = await asyncio.gather(*(get(app, target) for target in targets))
+    assert [response.json() for response in responses] == [True] * 10
 
 
-def test_outside_of_a_request_there_is_none() -> None:
-    async def main() -> None:
-        app = Root()
-        await get(app, "/")
-        async with websocket(app, "/nope"):
-            pass
-        with pytest.raises(RuntimeError, match="request"):
-            _ = app.request
-        with pytest.raises(LookupError):
-            current_request.get()
-
-    run(main())
+async def test_outside_of_a_request_there_is_none() -> None:
+    app = Root()
+    await get(app, "/")
+    async with websocket(app, "/nope"):
+        pass
+    with pytest.raises(RuntimeError, match="request"):
+        _ = app.request
+    with pytest.raises(LookupError):
+        current_request.get()
 
 
 @pytest.mark.parametrize("path", ["/", "/crashes", "/nope"])
 @pytest.mark.parametrize("kind", ["http", "websocket"])
-def test_nothing_of_a_connection_stays_in_the_servers_context(kind: str, path: str) -> None:
+async def test_nothing_of_a_connection_stays_in_the_servers_context(kind: str, path: str) -> None:
     async def receive() -> Any:
         return {"type": "http.request" if kind == "http" else "websocket.connect"}
 
     async def send(message: Any) -> None:
         pass
 
-    async def main() -> None:
-        await Root()({"type": kind, "method": "GET", "path": path, "headers": []}, receive, send)
-        assert current_request.get(None) is None
 
-    run(main())
+    await Root()({"type": kind, "method": "GET", "path": path, "headers": []}, receive, send)
+    assert current_request.get(None) is None
 
 
 # --- Lifespan ---------------------------------------------------------------------------------------------------------
@@ -169,44 +162,35 @@ class Callable_:
         self.hooks.done.append("object")
 
 
-def test_handlers_run_one_after_the_other_async_or_plain() -> None:
-    async def main() -> None:
-        hooks, app = Hooks(), Root()
-        app.startup_handlers += [
-            hooks.slow("a"),
-            hooks.plain("b"),
-            functools.partial(hooks.slow("c")),
-            Callable_(hooks),
-        ]
-        app.shutdown_handlers += [hooks.slow("d"), hooks.plain("e")]
-        async with lifespan(app):
-            assert hooks.done == ["a", "b", "c", "object"]
-        assert hooks.done[4:] == ["d", "e"]
-
-    run(main())
+async def test_handlers_run_one_after_the_other_async_or_plain() -> None:
+    hooks, app = Hooks(), Root()
+    app.startup_handlers += [
+        hooks.slow("a"),
+        hooks.plain("b"),
+        functools.partial(hooks.slow("c")),
+        Callable_(hooks),
+    ]
+    app.shutdown_handlers += [hooks.slow("d"), hooks.plain("e")]
+    async with lifespan(app):
+        assert hooks.done == ["a", "b", "c", "object"]
+    assert hooks.done[4:] == ["d", "e"]
 
 
-def test_started_says_whether_it_runs() -> None:
-    async def main() -> None:
-        app = Root()
-        states: list[bool] = []
-        app.startup_handlers.append(lambda: states.append(app._started))
-        async with lifespan(app):
-            states.append(app._started)
-        assert [*states, app._started] == [False, True, False]
-
-    run(main())
+async def test_started_says_whether_it_runs() -> None:
+    app = Root()
+    states: list[bool] = []
+    app.startup_handlers.append(lambda: states.append(app._started))
+    async with lifespan(app):
+        states.append(app._started)
+    assert [*states, app._started] == [False, True, False]
 
 
-def test_a_lifespan_without_handlers_and_an_app_without_a_lifespan() -> None:
-    async def main() -> None:
-        app = Root()
+async def test_a_lifespan_without_handlers_and_an_app_without_a_lifespan() -> None:
+    app = Root()
+    assert (await get(app, "/")).status == 200
+    async with lifespan(app, scope={"state": REMOVED}) as life:
         assert (await get(app, "/")).status == 200
-        async with lifespan(app, scope={"state": REMOVED}) as life:
-            assert (await get(app, "/")).status == 200
-        assert life.messages == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.complete"}]
-
-    run(main())
+    assert life.messages == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.complete"}]
 
 
 def failing_at_startup(hooks: Hooks) -> App:
@@ -215,85 +199,74 @@ def failing_at_startup(hooks: Hooks) -> App:
     return app
 
 
-def test_a_failing_startup_is_logged_and_reported(caplog: pytest.LogCaptureFixture) -> None:
-    async def main() -> None:
-        hooks = Hooks()
-        app = failing_at_startup(hooks)
-        with pytest.raises(LifespanFailed, match="no database"):
-            async with lifespan(app):
-                raise AssertionError("not reached")
-        assert hooks.done == ["a", "b"]
-        assert app._started is False
-
-    run(main())
+async def test_a_failing_startup_is_logged_and_reported(caplog: pytest.LogCaptureFixture) -> None:
+    hooks = Hooks()
+    app = failing_at_startup(hooks)
+    with pytest.raises(LifespanFailed, match="no database"):
+        async with lifespan(app):
+            raise AssertionError("not reached")
+    assert hooks.done == ["a", "b"]
+    assert app._started is False
     assert [(record.name, record.levelno) for record in caplog.records] == [("micropie", logging.ERROR)]
     assert "Traceback" in caplog.text
 
 
-def test_all_shutdown_handlers_run_even_if_one_fails(caplog: pytest.LogCaptureFixture) -> None:
-    async def main() -> None:
-        hooks, app = Hooks(), Root()
-        app.shutdown_handlers += [
-            hooks.raises("a", OSError("first")),
-            hooks.plain("b"),
-            hooks.raises("c", ValueError("second")),
-            hooks.plain("d"),
-        ]
-        with pytest.raises(LifespanFailed, match="(?s)first.*second"):
-            async with lifespan(app):
-                pass
-        assert hooks.done == ["a", "b", "c", "d"]
-
-    run(main())
+async def test_all_shutdown_handlers_run_even_if_one_fails(caplog: pytest.LogCaptureFixture) -> None:
+    hooks, app = Hooks(), Root()
+    app.shutdown_handlers += [
+        hooks.raises("a", OSError("first")),
+        hooks.plain("b"),
+        hooks.raises("c", ValueError("second")),
+        hooks.plain("d"),
+    ]
+    with pytest.raises(LifespanFailed, match="(?s)first.*second"):
+        async with lifespan(app):
+            pass
+    assert hooks.done == ["a", "b", "c", "d"]
     assert len(caplog.records) == 2
 
 
 @pytest.mark.parametrize("handlers", ["startup_handlers", "shutdown_handlers"])
-def test_a_plain_handler_and_a_stray_cancellation_fail_too(handlers: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_plain_handler_and_a_stray_cancellation_fail_too(handlers: str, caplog: pytest.LogCaptureFixture) -> None:
     def plain() -> None:
         raise KeyError("missing")
 
-    async def main() -> None:
-        for handler in (plain, Hooks().raises("a", asyncio.CancelledError())):
-            app = Root()
-            getattr(app, handlers).append(handler)
-            with pytest.raises(LifespanFailed):
-                async with lifespan(app):
-                    pass
 
-    run(main())
+    for handler in (plain, Hooks().raises("a", asyncio.CancelledError())):
+        app = Root()
+        getattr(app, handlers).append(handler)
+        with pytest.raises(LifespanFailed):
+            async with lifespan(app):
+                pass
     assert len(caplog.records) == 2
 
 
 @pytest.mark.parametrize("stage", ["startup", "shutdown", "between"])
-def test_a_lifespan_that_is_cancelled_ends(stage: str, caplog: pytest.LogCaptureFixture) -> None:
-    async def main() -> None:
-        async def waits() -> None:
+async def test_a_lifespan_that_is_cancelled_ends(stage: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def waits() -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    app, waiting = Root(), asyncio.Event()
+    getattr(app, f"{stage}_handlers", []).append(waits)
+    events = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}][: 1 if stage == "between" else 2]
+    sent: list[str] = []
+
+    async def receive() -> Any:
+        if not events:
             waiting.set()
             await asyncio.Event().wait()
+        return events.pop(0)
 
-        app, waiting = Root(), asyncio.Event()
-        getattr(app, f"{stage}_handlers", []).append(waits)
-        events = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}][: 1 if stage == "between" else 2]
-        sent: list[str] = []
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
 
-        async def receive() -> Any:
-            if not events:
-                waiting.set()
-                await asyncio.Event().wait()
-            return events.pop(0)
-
-        async def send(message: Any) -> None:
-            sent.append(message["type"])
-
-        task = asyncio.create_task(app({"type": "lifespan"}, receive, send))
-        await waiting.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert sent == ([] if stage == "startup" else ["lifespan.startup.complete"])
-
-    run(main())
+    task = asyncio.create_task(app({"type": "lifespan"}, receive, send))
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sent == ([] if stage == "startup" else ["lifespan.startup.complete"])
     assert caplog.records == []
 
 
@@ -327,8 +300,8 @@ async def broken(app: App, target: str) -> Any:
         ("/crashes", 500, "500 Internal Server Error"),
     ],
 )
-def test_errors_are_short_plain_text(target: str, status: int, text: str) -> None:
-    response = run(broken(Root(body_timeout=0.05, max_body_size=10), target))
+async def test_errors_are_short_plain_text(target: str, status: int, text: str) -> None:
+    response = await broken(Root(body_timeout=0.05, max_body_size=10), target)
     assert response.status == status
     assert response.header("content-type") == "text/plain; charset=utf-8"
     assert response.text == text or (text.endswith(" ") and response.text.startswith(text))
@@ -336,52 +309,49 @@ def test_errors_are_short_plain_text(target: str, status: int, text: str) -> Non
 
 
 @pytest.mark.parametrize("target", ["/nope<script>", "/item/a/<script>", "/item?<script>=1", "/_<script>"])
-def test_errors_do_not_repeat_what_the_client_sent(target: str) -> None:
-    response = run(get(Root(), target))
+async def test_errors_do_not_repeat_what_the_client_sent(target: str) -> None:
+    response = await get(Root(), target)
     assert response.status in (400, 404)
     assert b"script" not in response.body
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_errors_of_the_client_are_not_logged(debug: bool, caplog: pytest.LogCaptureFixture) -> None:
-    async def main() -> None:
-        app = Root(debug=debug, max_body_size=10)
-        for target in ("/nope", "/item", "400 body", "/only_post", "413"):
-            assert "Traceback" not in (await broken(app, target)).text
-
-    run(main())
+async def test_errors_of_the_client_are_not_logged(debug: bool, caplog: pytest.LogCaptureFixture) -> None:
+    app = Root(debug=debug, max_body_size=10)
+    for target in ("/nope", "/item", "400 body", "/only_post", "413"):
+        assert "Traceback" not in (await broken(app, target)).text
     assert caplog.records == []
 
 
 @pytest.mark.parametrize("target", ["/crashes", "/crashes_in_a_thread"])
-def test_an_unhandled_exception_is_a_500_logged_with_its_traceback(
+async def test_an_unhandled_exception_is_a_500_logged_with_its_traceback(
     target: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    response = run(get(Root(), target))
+    response = await get(Root(), target)
     assert (response.status, response.text) == (500, "500 Internal Server Error")
     assert [(record.name, record.levelno) for record in caplog.records] == [("micropie", logging.ERROR)]
     assert "Traceback" in caplog.text and "a secret" in caplog.text and "test_app.py" in caplog.text
 
 
-def test_debug_puts_the_traceback_in_the_response_as_text() -> None:
-    response = run(get(Root(debug=True), "/crashes?secret=<script>"))
+async def test_debug_puts_the_traceback_in_the_response_as_text() -> None:
+    response = await get(Root(debug=True), "/crashes?secret=<script>")
     assert response.status == 500
     assert response.header("content-type") == "text/plain; charset=utf-8"
     assert "Traceback" in response.text and "test_app.py" in response.text
     assert "RuntimeError: a secret <script>" in response.text
 
 
-def test_debug_stands_a_traceback_that_utf8_cannot_carry() -> None:
+async def test_debug_stands_a_traceback_that_utf8_cannot_carry() -> None:
     class Surrogate(App):
         async def index(self) -> None:
             raise RuntimeError("bad \ud800 text")
 
-    response = run(get(Surrogate(debug=True)))
+    response = await get(Surrogate(debug=True))
     assert response.status == 500
     assert "Traceback" in response.text
 
 
-def test_an_exception_that_cannot_be_shown_is_still_a_500() -> None:
+async def test_an_exception_that_cannot_be_shown_is_still_a_500() -> None:
     class Nasty(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no text")
@@ -391,7 +361,7 @@ def test_an_exception_that_cannot_be_shown_is_still_a_500() -> None:
             raise Nasty
 
     for debug in (False, True):
-        assert run(get(Raises(debug=debug))).status == 500
+        assert (await get(Raises(debug=debug))).status == 500
 
 
 @pytest.mark.parametrize(
@@ -407,14 +377,14 @@ def test_an_exception_that_cannot_be_shown_is_still_a_500() -> None:
         (HTTPError(400, "x", 5), 500, "500 Internal Server Error"),  # type: ignore[arg-type]
     ],
 )
-def test_an_http_error_is_the_response(
+async def test_an_http_error_is_the_response(
     error: HTTPError, status: int, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Raises(App):
         async def index(self) -> None:
             raise error
 
-    response = run(get(Raises()))
+    response = await get(Raises())
     assert (response.status, response.text) == (status, text)
     assert ("ValueError" in caplog.text or "TypeError" in caplog.text) is (status == 500), "the log says what is wrong"
 
@@ -448,14 +418,14 @@ asyncio.run(Root()({"type": "http", "method": "GET", "path": "/"}, receive, send
 
 
 @pytest.mark.parametrize("target", ["/stray", "/stray_in_a_thread", "/awaits_a_cancelled_task", "/closed"])
-def test_what_something_else_raised_is_a_logged_500(target: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_something_else_raised_is_a_logged_500(target: str, caplog: pytest.LogCaptureFixture) -> None:
     """A cancellation of what the handler awaited, a socket that was closed elsewhere: not this request's end."""
-    response = run(get(Root(), target))
+    response = await get(Root(), target)
     assert (response.status, response.text) == (500, "500 Internal Server Error")
     assert len(caplog.records) == 1
 
 
-def test_a_cancellation_of_this_task_passes_through(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancellation_of_this_task_passes_through(caplog: pytest.LogCaptureFixture) -> None:
     class Waits(App):
         async def index(self) -> None:
             await self._wait()
@@ -491,12 +461,12 @@ def test_a_cancellation_of_this_task_passes_through(caplog: pytest.LogCaptureFix
     ends: list[str] = []
     for path in ("/", "/streams"):
         waiting = asyncio.Event()
-        run(main(path))
+        await main(path)
     assert ends == ["end"] * 2
     assert caplog.records == []
 
 
-def test_a_cancelled_request_waits_for_its_thread() -> None:
+async def test_a_cancelled_request_waits_for_its_thread() -> None:
     """A thread cannot be stopped: the request ends when it ends, or a server could exit under it."""
 
     class Threads(App):
@@ -505,27 +475,25 @@ def test_a_cancelled_request_waits_for_its_thread() -> None:
             go_on.wait(5)
             ends.append("thread")
 
-    async def main() -> None:
-        async with exchange(Threads()) as ex:
-            while not started.is_set():
-                await asyncio.sleep(0.005)
-            ex.cancel()
-            await asyncio.sleep(0.02)
-            ex.cancel()
-            await asyncio.sleep(0.02)
-            assert not ex.done
-            go_on.set()
-            assert await ex.next_message() is None
-            ends.append("request")
 
     started, go_on = threading.Event(), threading.Event()
     ends: list[str] = []
-    run(main())
+    async with exchange(Threads()) as ex:
+        while not started.is_set():
+            await asyncio.sleep(0.005)
+        ex.cancel()
+        await asyncio.sleep(0.02)
+        ex.cancel()
+        await asyncio.sleep(0.02)
+        assert not ex.done
+        go_on.set()
+        assert await ex.next_message() is None
+        ends.append("request")
     assert ends == ["thread", "request"]
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_what_ends_the_process_passes_through(debug: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_ends_the_process_passes_through(debug: bool, caplog: pytest.LogCaptureFixture) -> None:
     class Stop(BaseException):
         pass
 
@@ -533,13 +501,13 @@ def test_what_ends_the_process_passes_through(debug: bool, caplog: pytest.LogCap
         async def index(self) -> None:
             raise Stop
 
-    response = run(request(Stops(debug=debug), expect_exception=Stop))
+    response = await request(Stops(debug=debug), expect_exception=Stop)
     assert response.status is None
     assert caplog.records == []
 
 
 @pytest.mark.parametrize("kind", ["smtp", "", "HTTP"])
-def test_an_unknown_scope_type_raises(kind: str) -> None:
+async def test_an_unknown_scope_type_raises(kind: str) -> None:
     async def main() -> None:
         async def never(*arguments: Any) -> Any:
             raise AssertionError("nothing is received or sent")
@@ -547,17 +515,15 @@ def test_an_unknown_scope_type_raises(kind: str) -> None:
         await Root()({"type": kind}, never, never)
 
     with pytest.raises(ValueError, match="scope"):
-        run(main())
+        await main()
 
 
-def test_a_server_that_is_gone_is_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_server_that_is_gone_is_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
     """Servers raise OSError from `send()` once the client has left (ASGI 2.4)."""
 
-    async def main() -> None:
-        async with exchange(Root()) as ex:
-            ex.break_sends()
 
-    run(main())
+    async with exchange(Root()) as ex:
+        ex.break_sends()
     assert caplog.records == []
 
 
@@ -616,7 +582,7 @@ def test_subclasses_may_have_options_of_their_own() -> None:
         type("Child", (Root,), {}, tag="blue")
 
 
-def test_every_other_name_is_free() -> None:
+async def test_every_other_name_is_free() -> None:
     names = [
         "session",
         "requests",
@@ -632,11 +598,9 @@ def test_every_other_name_is_free() -> None:
     ]
     child: Any = type("Child", (Root,), dict.fromkeys(names, method))
 
-    async def main() -> None:
-        for name in names[:-1]:
-            assert (await get(child(), f"/{name}")).body == b"never", name
 
-    run(main())
+    for name in names[:-1]:
+        assert (await get(child(), f"/{name}")).body == b"never", name
 
 
 # --- A forgotten super().__init__() -----------------------------------------------------------------------------------

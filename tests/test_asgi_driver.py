@@ -25,6 +25,7 @@ from tests.asgi import (
     run,
     websocket,
 )
+from tests.clock import elapse
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -138,93 +139,93 @@ BAD_COOKIES = [
 
 
 @pytest.mark.parametrize("messages", BAD_RESPONSES.values(), ids=list(BAD_RESPONSES))
-def test_bad_responses_are_caught(messages: list[dict[str, Any]]) -> None:
+async def test_bad_responses_are_caught(messages: list[dict[str, Any]]) -> None:
     with pytest.raises(ProtocolError):
-        run(get(sends(*messages)))
+        await get(sends(*messages))
 
 
 @pytest.mark.parametrize("cookie", BAD_COOKIES)
-def test_malformed_cookies_are_caught(cookie: bytes) -> None:
+async def test_malformed_cookies_are_caught(cookie: bytes) -> None:
     with pytest.raises(ProtocolError, match="cookie|SameSite"):
-        run(get(sends(start(200, [(b"set-cookie", cookie)]), body())))
+        await get(sends(start(200, [(b"set-cookie", cookie)]), body()))
 
 
 @pytest.mark.parametrize("headers", [0, None, ((b"a", b"b"),), {b"a": b"b"}, iter([(b"a", b"b")])])
-def test_headers_must_be_a_list(headers: Any) -> None:
+async def test_headers_must_be_a_list(headers: Any) -> None:
     with pytest.raises(ProtocolError, match="no list"):
-        run(get(sends({"type": "http.response.start", "status": 200, "headers": headers}, body())))
+        await get(sends({"type": "http.response.start", "status": 200, "headers": headers}, body()))
 
 
-def test_a_header_list_must_be_fresh_each_time() -> None:
+async def test_a_header_list_must_be_fresh_each_time() -> None:
     kept = [(b"content-type", b"text/plain")]
     app = sends({"type": "http.response.start", "status": 200, "headers": kept}, body())
-    assert run(get(app)).header("content-type") == "text/plain"
+    assert (await get(app)).header("content-type") == "text/plain"
     with pytest.raises(ProtocolError, match="sent twice"):
-        run(get(app))
+        await get(app)
 
 
-def test_a_body_on_head_is_caught_and_its_content_length_is_not() -> None:
+async def test_a_body_on_head_is_caught_and_its_content_length_is_not() -> None:
     headers = [(b"content-length", b"5")]
-    assert run(request(sends(start(200, headers), body()), "HEAD")).header("content-length") == "5"
+    assert (await request(sends(start(200, headers), body()), "HEAD")).header("content-length") == "5"
     with pytest.raises(ProtocolError, match="a body on HEAD"):
-        run(request(sends(start(200, headers), body(b"hello")), "HEAD"))
+        await request(sends(start(200, headers), body(b"hello")), "HEAD")
 
 
-def test_a_response_without_an_end_passes_and_is_not_complete() -> None:
-    response = run(get(sends(start(200, [(b"content-length", b"5")]), body(b"he", True))))
+async def test_a_response_without_an_end_passes_and_is_not_complete() -> None:
+    response = await get(sends(start(200, [(b"content-length", b"5")]), body(b"he", True)))
     assert (response.status, response.body, response.complete) == (200, b"he", False)
-    assert run(get(sends(start(), body(b"he", True), body(b"llo")))).complete
+    assert (await get(sends(start(), body(b"he", True), body(b"llo")))).complete
 
 
-def test_good_responses_pass() -> None:
+async def test_good_responses_pass() -> None:
     headers = [
         (b"set-cookie", COOKIE),
         (b"set-cookie", b'c="d"; Max-Age=0; Domain=a.example'),
         (b"x", b"\ta\xe9".strip()),
     ]
-    response = run(get(sends(start(HTTPStatus.CREATED, headers), body(b"a", True), body(b"", True), body(b"b"))))
+    response = await get(sends(start(HTTPStatus.CREATED, headers), body(b"a", True), body(b"", True), body(b"b")))
     assert (response.status, response.body, response.chunks) == (201, b"ab", [b"a", b"", b"b"])
     assert response.cookies == {"a": "b", "c": '"d"'}
     assert response.headers_all("Set-Cookie") == [COOKIE.decode(), 'c="d"; Max-Age=0; Domain=a.example']
     assert (response.header("X"), response.header("nope")) == ("aé", None)
-    assert run(get(sends({"type": "http.response.start", "status": 204}, {"type": "http.response.body"}))).complete
+    assert (await get(sends({"type": "http.response.start", "status": 204}, {"type": "http.response.body"}))).complete
 
 
 # --- Violations of any connection -----------------------------------------------------------------------------------
 
 
-def test_an_escaping_exception_is_caught() -> None:
+async def test_an_escaping_exception_is_caught() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send(start())
         raise KeyError("secret")
 
     with pytest.raises(ProtocolError, match="an exception left the callable: KeyError"):
-        run(get(app))
-    response = run(request(app, expect_exception=KeyError))
+        await get(app)
+    response = await request(app, expect_exception=KeyError)
     assert isinstance(response.exception, KeyError)
     with pytest.raises(ProtocolError, match="ValueError was to leave"):
-        run(request(app, expect_exception=ValueError))
+        await request(app, expect_exception=ValueError)
     with pytest.raises(ProtocolError, match="was to leave"):
-        run(request(echo, expect_exception=ValueError))
+        await request(echo, expect_exception=ValueError)
 
 
-def test_a_stray_cancellation_is_caught() -> None:
+async def test_a_stray_cancellation_is_caught() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(ProtocolError, match="CancelledError left"):
-        run(get(app))
+        await get(app)
 
 
-def test_an_app_that_hangs_is_caught() -> None:
+async def test_an_app_that_hangs_is_caught() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(ProtocolError, match="did not return within"):
-        run(request(app, timeout=0.05))
+        await request(app, timeout=0.05)
 
 
-def test_two_receives_at_once_are_caught() -> None:
+async def test_two_receives_at_once_are_caught() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         second = asyncio.ensure_future(receive())
@@ -237,20 +238,20 @@ def test_two_receives_at_once_are_caught() -> None:
         await asyncio.wait([second, third])
 
     with pytest.raises(ProtocolError, match=r"receive\(\) is called while another"):
-        run(get(app))
+        await get(app)
 
 
-def test_two_sends_at_once_are_caught() -> None:
+async def test_two_sends_at_once_are_caught() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send(start())
         await asyncio.gather(send(body(b"a", True)), send(body(b"b", True)))
         await send(body())
 
     with pytest.raises(ProtocolError, match=r"send\(\) is called while another"):
-        run(get(app))
+        await get(app)
 
 
-def test_a_send_after_a_disconnect_is_caught() -> None:
+async def test_a_send_after_a_disconnect_is_caught() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
@@ -258,10 +259,10 @@ def test_a_send_after_a_disconnect_is_caught() -> None:
         await send(body())
 
     with pytest.raises(ProtocolError, match="sent after a disconnect"):
-        run(request(app, body=[b"a", b"b"], disconnect_after=1))
+        await request(app, body=[b"a", b"b"], disconnect_after=1)
 
 
-def test_a_task_that_is_left_over_is_caught_and_told_apart_from_other_requests() -> None:
+async def test_a_task_that_is_left_over_is_caught_and_told_apart_from_other_requests() -> None:
     tasks: list[asyncio.Task[None]] = []
 
     async def leaves_one() -> None:
@@ -275,29 +276,29 @@ def test_a_task_that_is_left_over_is_caught_and_told_apart_from_other_requests()
 
     for leaves in (leaves_one, nested):
         with pytest.raises(ProtocolError, match="tasks are left over"):
-            run(get(sends(start(), body(), then=leaves)))
+            await get(sends(start(), body(), then=leaves))
 
     async def side_by_side() -> list[Any]:
         many = [get(sends(start(), body(), then=slow)) for _ in range(3)]
         return await asyncio.gather(*many, get(sends(start(), body())))
 
-    assert [response.status for response in run(side_by_side())] == [200] * 4
+    assert [response.status for response in await side_by_side()] == [200] * 4
 
 
-def test_a_cancelled_helper_that_was_not_awaited_is_caught() -> None:
+async def test_a_cancelled_helper_that_was_not_awaited_is_caught() -> None:
     async def cancels() -> None:
         task = asyncio.create_task(asyncio.sleep(30))
         await asyncio.sleep(0)
         task.cancel()
 
     with pytest.raises(ProtocolError, match="tasks are left over"):
-        run(get(sends(start(), body(), then=cancels)))
+        await get(sends(start(), body(), then=cancels))
 
 
-def test_what_the_loop_logs_fails_the_run() -> None:
+def test_error_that_the_loop_only_logs_fails_the_run() -> None:
     async def complains() -> None:
         asyncio.get_running_loop().call_soon(lambda: 1 / 0)
-        await asyncio.sleep(0.01)
+        await elapse(0.01)
 
     with pytest.raises(ProtocolError, match="the event loop complains"):
         run(complains())
@@ -306,27 +307,27 @@ def test_what_the_loop_logs_fails_the_run() -> None:
 # --- What the application is given ----------------------------------------------------------------------------------
 
 
-def test_a_target_is_split_and_decoded_as_servers_do() -> None:
-    answer = run(get(echo, "/a%2Fb/%C3%A9/ü/%FF?x=%20y&z=1")).json()
+async def test_a_target_is_split_and_decoded_as_servers_do() -> None:
+    answer = (await get(echo, "/a%2Fb/%C3%A9/ü/%FF?x=%20y&z=1")).json()
     assert answer["path"] == "/a/b/é/ü/\ufffd"
     assert answer["raw_path"] == "/a%2Fb/%C3%A9/%C3%BC/%FF"
     assert answer["query_string"] == "x=%20y&z=1"
 
 
-def test_bodies_and_their_headers() -> None:
+async def test_bodies_and_their_headers() -> None:
     async def headers_of(**options: Any) -> tuple[dict[str, str], str]:
         answer = (await post(echo, "/", **options)).json()
         return dict(answer["headers"]), answer["body"]
 
-    assert run(headers_of(body=None)) == ({"host": "testserver"}, "")
-    assert run(headers_of(body=b"")) == ({"host": "testserver", "content-length": "0"}, "")
-    assert run(headers_of(body=[b"ab", b"c"])) == ({"host": "testserver", "content-length": "3"}, "abc")
+    assert (await headers_of(body=None)) == ({"host": "testserver"}, "")
+    assert (await headers_of(body=b"")) == ({"host": "testserver", "content-length": "0"}, "")
+    assert (await headers_of(body=[b"ab", b"c"])) == ({"host": "testserver", "content-length": "3"}, "abc")
     chunked = {"host": "h", "transfer-encoding": "chunked"}
-    assert run(headers_of(body=[b"ab", b"c"], headers=[("Host", "h"), ("Transfer-Encoding", "chunked")]))[0] == chunked
-    assert run(headers_of(form={"a": ["1", "2"], "b": "ü"}))[1] == "a=1&a=2&b=%C3%BC"
-    sent, text = run(headers_of(json=None))
+    assert (await headers_of(body=[b"ab", b"c"], headers=[("Host", "h"), ("Transfer-Encoding", "chunked")]))[0] == chunked
+    assert (await headers_of(form={"a": ["1", "2"], "b": "ü"}))[1] == "a=1&a=2&b=%C3%BC"
+    sent, text = await headers_of(json=None)
     assert (sent["content-type"], text) == ("application/json", "null")
-    sent, text = run(headers_of(multipart=[("a", "1"), ("f", 'x".txt', "text/plain", b"\xff")], chunk_size=7))
+    sent, text = await headers_of(multipart=[("a", "1"), ("f", 'x".txt', "text/plain", b"\xff")], chunk_size=7)
     boundary = sent["content-type"].partition("boundary=")[2]
     assert text == (
         f'--{boundary}\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
@@ -336,7 +337,7 @@ def test_bodies_and_their_headers() -> None:
     assert encode_multipart([]).count(b"--") > 1
 
 
-def test_scope_overrides_and_removals() -> None:
+async def test_scope_overrides_and_removals() -> None:
     seen: dict[str, Any] = {}
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -344,24 +345,24 @@ def test_scope_overrides_and_removals() -> None:
         await send(start())
         await send(body())
 
-    run(request(app, scope={"root_path": "/app", "raw_path": None, "client": REMOVED}))
+    await request(app, scope={"root_path": "/app", "raw_path": None, "client": REMOVED})
     assert (seen["root_path"], seen["raw_path"], "client" in seen) == ("/app", None, False)
 
 
-def test_the_client_that_leaves_is_answered_by_nothing() -> None:
-    assert run(request(echo, "POST", body=[b"a", b"b"], disconnect_after=1)).status is None
-    assert run(request(echo, "POST", body=[b"a", b"b"], disconnect_after=0)).status is None
-    assert run(request(echo, "POST", body=[b"a", b"b"], disconnect_after=2)).json()["body"] == "ab"
+async def test_the_client_that_leaves_is_answered_by_nothing() -> None:
+    assert (await request(echo, "POST", body=[b"a", b"b"], disconnect_after=1)).status is None
+    assert (await request(echo, "POST", body=[b"a", b"b"], disconnect_after=0)).status is None
+    assert (await request(echo, "POST", body=[b"a", b"b"], disconnect_after=2)).json()["body"] == "ab"
 
 
-def test_a_receive_of_the_tests_own() -> None:
+async def test_a_receive_of_the_tests_own() -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"own", "more_body": False}
 
-    assert run(request(echo, receive=receive)).json()["body"] == "own"
+    assert (await request(echo, receive=receive)).json()["body"] == "own"
 
 
-def test_the_browser_keeps_cookies_by_path_until_they_expire() -> None:
+async def test_the_browser_keeps_cookies_by_path_until_they_expire() -> None:
     answers = {
         "/login": [b"sid=1; Path=/", b"deep=2; Path=/deep", b"old=3; Path=/"],
         "/logout": [b"old=; Path=/; Max-Age=0"],
@@ -373,58 +374,54 @@ def test_the_browser_keeps_cookies_by_path_until_they_expire() -> None:
         await send(start(200, cookies))
         await send(body(sent))
 
-    async def visit() -> list[str]:
-        browser = Browser(app)
-        targets = ["/login", "/", "/deep/er", "/deeper", "/logout", "/"]
-        return [(await browser.get(target)).text for target in targets]
 
     both = "sid=1; old=3"
-    assert run(visit()) == ["", both, f"deep=2; {both}", both, both, "sid=1"]
+    browser = Browser(app)
+    targets = ["/login", "/", "/deep/er", "/deeper", "/logout", "/"]
+    assert [(await browser.get(target)).text for target in targets] == ["", both, f"deep=2; {both}", both, both, "sid=1"]
 
 
 # --- Step by step ---------------------------------------------------------------------------------------------------
 
 
-def test_an_exchange_is_driven_step_by_step() -> None:
+async def test_an_exchange_is_driven_step_by_step() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send(start())
         while (message := await receive())["more_body"]:
             await send(body(message["body"].upper(), True))
         await send(body(b"end"))
 
-    async def steps() -> None:
-        async with exchange(app, "POST", headers={"transfer-encoding": "chunked"}) as ex:
-            await ex.send_body(b"a")
-            assert await ex.next_message() == {"type": "http.response.start", "status": 200, "headers": []}
-            assert await ex.next_chunk() == b"A"
-            await asyncio.sleep(0.01)
-            assert ex.receiving and ex.received == 1 and not ex.done
-            ex.hold()
-            await ex.send_body(b"b")
-            await ex.send_body(b"c")
-            assert await ex.next_chunk() == b"B"
-            await asyncio.sleep(0.01)
-            assert ex.received == 2
-            ex.release()
-            assert await ex.next_chunk() == b"C"
-            await ex.send_body(b"", more=False)
-            assert await ex.next_chunk() == b"end"
-            assert await ex.next_chunk() is None
-            assert (await ex.wait()).body == b"ABCend"
 
-    run(steps())
+    async with exchange(app, "POST", headers={"transfer-encoding": "chunked"}) as ex:
+        await ex.send_body(b"a")
+        assert await ex.next_message() == {"type": "http.response.start", "status": 200, "headers": []}
+        assert await ex.next_chunk() == b"A"
+        await asyncio.sleep(0.01)
+        assert ex.receiving and ex.received == 1 and not ex.done
+        ex.hold()
+        await ex.send_body(b"b")
+        await ex.send_body(b"c")
+        assert await ex.next_chunk() == b"B"
+        await asyncio.sleep(0.01)
+        assert ex.received == 2
+        ex.release()
+        assert await ex.next_chunk() == b"C"
+        await ex.send_body(b"", more=False)
+        assert await ex.next_chunk() == b"end"
+        assert await ex.next_chunk() is None
+        assert (await ex.wait()).body == b"ABCend"
 
 
-def test_an_exchange_checks_like_a_request() -> None:
+async def test_an_exchange_checks_like_a_request() -> None:
     async def steps() -> None:
         async with exchange(sends(start(), start())):
             pass
 
     with pytest.raises(ProtocolError, match="second http.response.start"):
-        run(steps())
+        await steps()
 
 
-def test_leaving_an_exchange_disconnects_and_a_cancelled_app_may_end_so() -> None:
+async def test_leaving_an_exchange_disconnects_and_a_cancelled_app_may_end_so() -> None:
     ended: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -434,32 +431,28 @@ def test_leaving_an_exchange_disconnects_and_a_cancelled_app_may_end_so() -> Non
         finally:
             ended.append("finally")
 
-    async def steps() -> None:
-        async with exchange(app):
-            pass
-        async with exchange(app) as ex:
-            await asyncio.sleep(0)
-            ex.cancel()
 
-    run(steps())
+    async with exchange(app):
+        pass
+    async with exchange(app) as ex:
+        await asyncio.sleep(0)
+        ex.cancel()
     assert ended == ["http.disconnect", "finally", "finally"]
 
 
-def test_sends_can_be_broken() -> None:
+async def test_sends_can_be_broken() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send(start())
         await receive()
         with pytest.raises(OSError, match="broken"):
             await send(body(b"x", True))
 
-    async def steps() -> None:
-        async with exchange(app, "POST") as ex:
-            await ex.next_message()
-            ex.break_sends()
-            await ex.send_body(b"go")
-            await ex.wait()
 
-    run(steps())
+    async with exchange(app, "POST") as ex:
+        await ex.next_message()
+        ex.break_sends()
+        await ex.send_body(b"go")
+        await ex.wait()
 
 
 # --- WebSocket ------------------------------------------------------------------------------------------------------
@@ -501,7 +494,7 @@ BAD_SOCKETS = {
 
 
 @pytest.mark.parametrize("messages", BAD_SOCKETS.values(), ids=list(BAD_SOCKETS))
-def test_bad_sockets_are_caught(messages: list[dict[str, Any]]) -> None:
+async def test_bad_sockets_are_caught(messages: list[dict[str, Any]]) -> None:
     async def steps() -> None:
         async with websocket(sends(*messages), "/", subprotocols=["chat"]) as ws:
             # The end of the application is awaited, so that no disconnect excuses it.
@@ -509,7 +502,7 @@ def test_bad_sockets_are_caught(messages: list[dict[str, Any]]) -> None:
             await asyncio.wait([ws.task])
 
     with pytest.raises(ProtocolError):
-        run(steps())
+        await steps()
 
 
 async def ws_echo(scope: Any, receive: Any, send: Any) -> None:
@@ -525,33 +518,30 @@ async def ws_echo(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.send", **{key: value for key, value in message.items() if key != "type"}})
 
 
-def test_a_websocket_session() -> None:
-    async def steps() -> None:
-        async with websocket(ws_echo, "/chat?x=1", subprotocols=["chat"]) as ws:
-            assert ws.accepted and ws.rejected is None and ws.subprotocol == "chat"
-            assert ws.accept_headers == [(b"a", b"b")]
-            assert ws.scope["query_string"] == b"x=1"
-            await ws.send_text("hi")
-            await ws.send_bytes(b"\xff")
-            await ws.send_json({"a": 1})
-            assert await ws.receive() == "hi"
-            assert await ws.receive() == b"\xff"
-            assert await ws.receive_json() == {"a": 1}
-            await ws.send_text("bye")
-            with pytest.raises(WebSocketClosed) as closed:
-                await ws.receive()
-            assert (closed.value.code, closed.value.reason) == (ws.close_code, ws.close_reason) == (3000, "é" * 61)
-        async with websocket(ws_echo, "/") as ws:
-            await ws.close(1001, "leaving")
-            await ws.wait()
-            assert ws.close_code is None
-        async with websocket(ws_echo, "/no") as ws:
-            assert (ws.accepted, ws.rejected) == (False, 1008)
-
-    run(steps())
+async def test_a_websocket_session() -> None:
+    async with websocket(ws_echo, "/chat?x=1", subprotocols=["chat"]) as ws:
+        assert ws.accepted and ws.rejected is None and ws.subprotocol == "chat"
+        assert ws.accept_headers == [(b"a", b"b")]
+        assert ws.scope["query_string"] == b"x=1"
+        await ws.send_text("hi")
+        await ws.send_bytes(b"\xff")
+        await ws.send_json({"a": 1})
+        assert await ws.receive() == "hi"
+        assert await ws.receive() == b"\xff"
+        assert await ws.receive_json() == {"a": 1}
+        await ws.send_text("bye")
+        with pytest.raises(WebSocketClosed) as closed:
+            await ws.receive()
+        assert (closed.value.code, closed.value.reason) == (ws.close_code, ws.close_reason) == (3000, "é" * 61)
+    async with websocket(ws_echo, "/") as ws:
+        await ws.close(1001, "leaving")
+        await ws.wait()
+        assert ws.close_code is None
+    async with websocket(ws_echo, "/no") as ws:
+        assert (ws.accepted, ws.rejected) == (False, 1008)
 
 
-def test_a_send_after_the_client_left_is_caught() -> None:
+async def test_a_send_after_the_client_left_is_caught() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send(ACCEPT)
@@ -563,7 +553,7 @@ def test_a_send_after_the_client_left_is_caught() -> None:
             pass
 
     with pytest.raises(ProtocolError, match="sent after a disconnect"):
-        run(steps())
+        await steps()
 
 
 # --- Lifespan -------------------------------------------------------------------------------------------------------
@@ -578,27 +568,24 @@ def lifespan_app(*answers: str) -> App:
     return app
 
 
-def run_lifespan(app: App) -> None:
-    async def steps() -> None:
-        async with lifespan(app):
-            pass
-
-    run(steps())
+async def run_lifespan(app: App) -> None:
+    async with lifespan(app):
+        pass
 
 
-def test_a_lifespan() -> None:
-    run_lifespan(lifespan_app("startup.complete", "shutdown.complete"))
+async def test_a_lifespan() -> None:
+    await run_lifespan(lifespan_app("startup.complete", "shutdown.complete"))
 
 
 @pytest.mark.parametrize("answers", [("startup.failed",), ("startup.complete", "shutdown.failed")])
-def test_a_failed_lifespan_is_told(answers: tuple[str, ...]) -> None:
+async def test_a_failed_lifespan_is_told(answers: tuple[str, ...]) -> None:
     with pytest.raises(LifespanFailed, match="no disk"):
-        run_lifespan(lifespan_app(*answers))
+        await run_lifespan(lifespan_app(*answers))
 
 
 @pytest.mark.parametrize(
     "answers", [(), ("startup.complete",), ("shutdown.complete",), ("startup.complete", "startup.complete"), ("x",)]
 )
-def test_a_wrong_lifespan_is_caught(answers: tuple[str, ...]) -> None:
+async def test_a_wrong_lifespan_is_caught(answers: tuple[str, ...]) -> None:
     with pytest.raises(ProtocolError):
-        run_lifespan(lifespan_app(*answers))
+        await run_lifespan(lifespan_app(*answers))

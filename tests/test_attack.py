@@ -29,7 +29,7 @@ from micropie import (
     WebSocket,
     event_stream,
 )
-from tests.asgi import BOUNDARY, Browser, exchange, get, post, request, run, websocket
+from tests.asgi import BOUNDARY, Browser, exchange, get, post, request, websocket
 
 MULTIPART = {"content-type": f"multipart/form-data; boundary={BOUNDARY}", "transfer-encoding": "chunked"}
 JSON = {"content-type": "application/json"}
@@ -67,14 +67,11 @@ class Numbers(App):
     "text", ["1" * 20_000 + "z", "1" * 10_000 + "." + "1" * 10_000 + "z", "1." + "1" * 20_000 + "e"]
 )
 @pytest.mark.parametrize("name", ["real", "exact"])
-def test_a_long_text_that_is_no_number_is_refused_at_once(name: str, text: str) -> None:
-    async def main() -> list[int | None]:
-        found = [await get(app, f"/{name}", query=f"x={text}"), await post(app, f"/{name}", form={"x": text})]
-        return [response.status for response in found]
-
+async def test_a_long_text_that_is_no_number_is_refused_at_once(name: str, text: str) -> None:
     app = Numbers()
     start = time.process_time()
-    assert run(main()) == [400, 400]
+    found = [await get(app, f"/{name}", query=f"x={text}"), await post(app, f"/{name}", form={"x": text})]
+    assert [response.status for response in found] == [400, 400]
     assert time.process_time() - start < 2.0
 
 
@@ -90,7 +87,7 @@ class Readers(App):
 
 
 @pytest.mark.parametrize("path", ["/body", "/upload", "/field"])
-def test_a_body_in_tiny_messages_takes_a_few_times_its_size(path: str) -> None:
+async def test_a_body_in_tiny_messages_takes_a_few_times_its_size(path: str) -> None:
     """Hypercorn and Granian hand on each HTTP chunk as a message, and a chunk may be two bytes."""
     size = 60_000
     opening = b"" if path == "/body" else head('name="file"; filename="a"' if path == "/upload" else 'name="text"')
@@ -119,7 +116,7 @@ def test_a_body_in_tiny_messages_takes_a_few_times_its_size(path: str) -> None:
         finally:
             tracemalloc.stop()
 
-    peak = run(main())
+    peak = await main()
     assert answers[-1]["body"] == b"%d" % size
     assert peak < 8 * size
 
@@ -151,19 +148,17 @@ class Streams(App):
 
 @pytest.mark.parametrize("first", [b"", b"x"])
 @pytest.mark.parametrize("path", ["/events", "/generator"])
-def test_a_client_that_leaves_with_its_request_unended_ends_the_stream(path: str, first: bytes) -> None:
+async def test_a_client_that_leaves_with_its_request_unended_ends_the_stream(path: str, first: bytes) -> None:
     """In HTTP/2 a body needs no header that announces it."""
 
-    async def main() -> None:
-        app = Streams()
-        async with exchange(app, "POST", path, scope={"http_version": "2"}) as ex:
-            await ex.send_body(first)
-            assert await ex.next_chunk()
-            await ex.disconnect()
-            async with asyncio.timeout(20):
-                await app.ended.wait()
 
-    run(main())
+    app = Streams()
+    async with exchange(app, "POST", path, scope={"http_version": "2"}) as ex:
+        await ex.send_body(first)
+        assert await ex.next_chunk()
+        await ex.disconnect()
+        async with asyncio.timeout(20):
+            await app.ended.wait()
 
 
 class Patient(App):
@@ -182,7 +177,7 @@ class Patient(App):
 
 
 @pytest.mark.parametrize("cut", [1, 20, 70, 110, 150, 190, 230, 270])
-def test_what_follows_a_file_never_becomes_its_content(cut: int) -> None:
+async def test_what_follows_a_file_never_becomes_its_content(cut: int) -> None:
     """A reader that gives up waiting just where the rest of the form is taken in may ask again."""
     file = head('name="file"; filename="a"') + b"hello"
     rest = b"\r\n" + head('name="csrf"') + b"secret\r\n" + head('name="more"; filename="b"') + b"other\r\n"
@@ -195,7 +190,7 @@ def test_what_follows_a_file_never_becomes_its_content(cut: int) -> None:
             await ex.send_body(rest[cut:], more=False)
             return (await ex.wait()).json()
 
-    assert run(main()) == ["hello", {"csrf": ["secret"]}, 2]
+    assert (await main()) == ["hello", {"csrf": ["secret"]}, 2]
 
 
 class Impatient(App):
@@ -219,7 +214,7 @@ class Impatient(App):
 
 @pytest.mark.parametrize("rest", ["good", "bad", "none", "left"])
 @pytest.mark.parametrize(("path", "status"), [("/answer", 200), ("/stream", 200), ("/fail", 500)])
-def test_a_handler_may_give_up_waiting_for_what_follows_a_file(path: str, status: int, rest: str) -> None:
+async def test_a_handler_may_give_up_waiting_for_what_follows_a_file(path: str, status: int, rest: str) -> None:
     """The driver sees to it that there are never two receive() at once, and no task is left over."""
     file = head('name="file"; filename="a"') + b"hello\r\n" + head('name="csrf"') + b"se"
     ending = f"cret\r\n--{BOUNDARY}--\r\n".encode()
@@ -234,7 +229,7 @@ def test_a_handler_may_give_up_waiting_for_what_follows_a_file(path: str, status
                 await ex.send_body(ending if rest == "good" else b"bad", more=False)
             return (await ex.wait()).status
 
-    assert run(main()) in (status, None if rest == "left" else status)
+    assert (await main()) in (status, None if rest == "left" else status)
 
 
 class Opened:
@@ -260,21 +255,19 @@ class Slow(HttpMiddleware):
         await asyncio.sleep(60)
 
 
-def test_a_stream_is_closed_when_the_request_is_cancelled_in_a_middleware() -> None:
+async def test_a_stream_is_closed_when_the_request_is_cancelled_in_a_middleware() -> None:
     opened = Opened()
 
     class Root(App):
         async def index(self) -> Any:
             return opened
 
-    async def main() -> None:
-        app = Root()
-        app.middlewares.append(Slow())
-        async with exchange(app) as ex:
-            await asyncio.sleep(0.02)
-            ex.cancel()
 
-    run(main())
+    app = Root()
+    app.middlewares.append(Slow())
+    async with exchange(app) as ex:
+        await asyncio.sleep(0.02)
+        ex.cancel()
     assert opened.closed
 
 
@@ -315,32 +308,26 @@ class Shop(App):
         return str(self.request.session)
 
 
-def test_a_request_from_before_the_login_does_not_end_the_new_session() -> None:
-    async def main() -> str:
-        app = Shop()
-        browser = Browser(app)
-        await browser.get("/seed")
-        slow = asyncio.create_task(browser.get("/slow"))
-        await asyncio.sleep(0.02)
-        await browser.get("/login")
-        app.gate.set()
-        await slow
-        return (await browser.get("/me")).text
-
-    assert run(main()) == "{'cart': 1, 'user': 'ann'}"
+async def test_a_request_from_before_the_login_does_not_end_the_new_session() -> None:
+    app = Shop()
+    browser = Browser(app)
+    await browser.get("/seed")
+    slow = asyncio.create_task(browser.get("/slow"))
+    await asyncio.sleep(0.02)
+    await browser.get("/login")
+    app.gate.set()
+    await slow
+    assert (await browser.get("/me")).text == "{'cart': 1, 'user': 'ann'}"
 
 
-def test_a_login_that_cannot_be_saved_leaves_the_old_session() -> None:
-    async def main() -> tuple[int | None, str]:
-        app = Shop()
-        browser = Browser(app)
-        await browser.get("/seed")
-        app.session_backend.is_full = True  # type: ignore[attr-defined]
-        response = await browser.get("/login")
-        app.session_backend.is_full = False  # type: ignore[attr-defined]
-        return response.status, (await browser.get("/me")).text
-
-    assert run(main()) == (500, "{'cart': 1}")
+async def test_a_login_that_cannot_be_saved_leaves_the_old_session() -> None:
+    app = Shop()
+    browser = Browser(app)
+    await browser.get("/seed")
+    app.session_backend.is_full = True  # type: ignore[attr-defined]
+    response = await browser.get("/login")
+    app.session_backend.is_full = False  # type: ignore[attr-defined]
+    assert (response.status, (await browser.get("/me")).text) == (500, "{'cart': 1}")
 
 
 @pytest.mark.parametrize(
@@ -353,30 +340,30 @@ def test_a_login_that_cannot_be_saved_leaves_the_old_session() -> None:
         UserId,
     ],
 )
-def test_from_session_in_any_wrapping_takes_nothing_from_the_url(annotation: Any) -> None:
+async def test_from_session_in_any_wrapping_takes_nothing_from_the_url(annotation: Any) -> None:
     async def handler(self: Any, user_id: Any = None) -> str:
         return str(user_id)
 
     handler.__annotations__["user_id"] = annotation
     app = type("Root", (App,), {"who": handler})()
-    assert run(get(app, "/who?user_id=evil")).text == "None"
-    assert run(get(app, "/who/evil")).status == 404
+    assert (await get(app, "/who?user_id=evil")).text == "None"
+    assert (await get(app, "/who/evil")).status == 404
 
 
 # --- Logs --------------------------------------------------------------------------------------------------------
 
 
-def test_a_method_puts_no_line_and_no_escape_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_method_puts_no_line_and_no_escape_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
     class Root(App):
         async def index(self) -> str:
             raise ValueError("no")
 
-    assert run(request(Root(), "GET\x1b[2J\nFORGED", "/")).status == 500
+    assert (await request(Root(), "GET\x1b[2J\nFORGED", "/")).status == 500
     assert all(char.isprintable() for record in caplog.records for char in record.getMessage())
 
 
 @pytest.mark.parametrize("depth", [100, 400, 700, 900, 1000, 1020, 5000])
-def test_no_nesting_of_a_body_makes_a_handler_fail(depth: int) -> None:
+async def test_no_nesting_of_a_body_makes_a_handler_fail(depth: int) -> None:
     """What is too deep for one of the encoders is 400 from the start."""
 
     class Root(App):
@@ -388,7 +375,7 @@ def test_no_nesting_of_a_body_makes_a_handler_fail(depth: int) -> None:
 
     body = b'{"a":' + b"[" * depth + b"]" * depth + b"}"
     for path in ("/echo", "/text"):
-        response = run(request(Root(), "POST", path, body=body, headers=JSON))
+        response = await request(Root(), "POST", path, body=body, headers=JSON)
         assert response.status == 400 or response.text.startswith("[[[" if path == "/text" else '{"a":[[[')
 
 
@@ -411,19 +398,16 @@ class Odd(App):
         return n
 
 
-def test_a_task_group_ends_with_its_client(caplog: pytest.LogCaptureFixture) -> None:
-    async def main() -> None:
-        async with websocket(Odd(), "/group") as ws:
-            await ws.send_text("a")
-            assert await ws.receive() == "a"
-            await ws.close()
-
-    run(main())
+async def test_a_task_group_ends_with_its_client(caplog: pytest.LogCaptureFixture) -> None:
+    async with websocket(Odd(), "/group") as ws:
+        await ws.send_text("a")
+        assert await ws.receive() == "a"
+        await ws.close()
     assert caplog.records == []
 
 
-def test_path_segments_never_name_the_user(caplog: pytest.LogCaptureFixture) -> None:
-    assert run(get(Odd(), "/1/2")).status == 500
+async def test_path_segments_never_name_the_user(caplog: pytest.LogCaptureFixture) -> None:
+    assert (await get(Odd(), "/1/2")).status == 500
     assert "*ids takes path segments: it cannot be FromSession" in caplog.text
 
 
@@ -436,13 +420,13 @@ class JsonErrors(HttpMiddleware):
 
 
 @pytest.mark.parametrize("path", ["/number?n=x", "/number", "/nope"])
-def test_error_pages_may_be_json_whatever_the_error(path: str) -> None:
+async def test_error_pages_may_be_json_whatever_the_error(path: str) -> None:
     app = Odd()
     app.middlewares.append(JsonErrors())
     if path == "/nope":
         app = App()
         app.middlewares.append(JsonErrors())
-    response = run(get(app, path))
+    response = await get(app, path)
     assert response.status in (400, 404)
     assert response.header("content-type") == "application/json"
     assert str(response.status) in response.json()["error"]
@@ -461,13 +445,13 @@ class NextOnly:
         return None
 
 
-def test_what_receive_returns_needs_no_more_than_next() -> None:
+async def test_what_receive_returns_needs_no_more_than_next() -> None:
     class Slow(App):
         async def index(self) -> bytes:
             return await self.request.body()
 
     headers = [("content-length", "3")]
-    response = run(request(Slow(body_timeout=0.05), "POST", receive=NextOnly, body=b"", headers=headers))
+    response = await request(Slow(body_timeout=0.05), "POST", receive=NextOnly, body=b"", headers=headers)
     assert response.status == 408
 
 
@@ -485,17 +469,14 @@ class Hesitant(App):
             self.ended.set()
 
 
-def test_a_late_first_piece_leaves_the_unread_body_to_the_listener() -> None:
-    async def main() -> None:
-        app = Hesitant()
-        async with exchange(app, "POST", "/", headers=[("content-length", "3")]) as ex:
-            await ex.send_body(b"abc")
-            assert await ex.next_chunk() == b"first"
-            await ex.disconnect()
-            async with asyncio.timeout(20):
-                await app.ended.wait()
-
-    run(main())
+async def test_a_late_first_piece_leaves_the_unread_body_to_the_listener() -> None:
+    app = Hesitant()
+    async with exchange(app, "POST", "/", headers=[("content-length", "3")]) as ex:
+        await ex.send_body(b"abc")
+        assert await ex.next_chunk() == b"first"
+        await ex.disconnect()
+        async with asyncio.timeout(20):
+            await app.ended.wait()
 
 
 # --- Reading twice, giving up, cancelling twice -------------------------------------------------------------------
@@ -510,18 +491,18 @@ class Eager(HttpMiddleware):
         pass
 
 
-def test_a_body_that_was_streamed_already_is_not_an_empty_one() -> None:
+async def test_a_body_that_was_streamed_already_is_not_an_empty_one() -> None:
     class Root(App):
         async def s(self) -> str:
             return str(sum([len(piece) async for piece in self.request.stream()]))
 
     app = Root()
     app.middlewares.append(Eager())
-    response = run(post(app, "/s", body=b"hello"))
+    response = await post(app, "/s", body=b"hello")
     assert (response.status, response.text) != (200, "0")
 
 
-def test_an_accept_that_was_given_up_may_be_tried_again() -> None:
+async def test_an_accept_that_was_given_up_may_be_tried_again() -> None:
     class Root(App):
         async def ws_index(self, ws: Any) -> None:
             try:
@@ -530,21 +511,19 @@ def test_an_accept_that_was_given_up_may_be_tried_again() -> None:
                 await ws.accept()
             await ws.send_text(await ws.receive_text())
 
-    async def main() -> list[Any]:
-        queue: asyncio.Queue[Any] = asyncio.Queue()
-        sent: list[Any] = []
 
-        async def send(message: Any) -> None:
-            sent.append(message)
+    queue: asyncio.Queue[Any] = asyncio.Queue()
+    sent: list[Any] = []
 
-        task = asyncio.create_task(Root()({"type": "websocket", "path": "/"}, queue.get, send))
-        await asyncio.sleep(0.05)
-        queue.put_nowait({"type": "websocket.connect"})
-        queue.put_nowait({"type": "websocket.receive", "text": "hello"})
-        await asyncio.wait([task], timeout=20)
-        return [message.get("text") or message["type"] for message in sent]
+    async def send(message: Any) -> None:
+        sent.append(message)
 
-    assert run(main()) == ["websocket.accept", "hello", "websocket.close"]
+    task = asyncio.create_task(Root()({"type": "websocket", "path": "/"}, queue.get, send))
+    await asyncio.sleep(0.05)
+    queue.put_nowait({"type": "websocket.connect"})
+    queue.put_nowait({"type": "websocket.receive", "text": "hello"})
+    await asyncio.wait([task], timeout=20)
+    assert [message.get("text") or message["type"] for message in sent] == ["websocket.accept", "hello", "websocket.close"]
 
 
 class SlowToClose:
@@ -561,7 +540,7 @@ class SlowToClose:
         self.closed = True
 
 
-def test_a_request_that_is_cancelled_twice_closes_its_temporary_files() -> None:
+async def test_a_request_that_is_cancelled_twice_closes_its_temporary_files() -> None:
     kept: list[Any] = []
 
     class Replace(HttpMiddleware):
@@ -576,24 +555,22 @@ def test_a_request_that_is_cancelled_twice_closes_its_temporary_files() -> None:
             kept.append(file.file)
             return SlowToClose()
 
-    async def main() -> None:
-        app = Root()
-        app.middlewares.append(Replace())
-        body = head('name="file"; filename="a"') + b"x" * 2_000_000 + END
-        async with exchange(app, "POST", "/up", headers=MULTIPART, body=body) as ex:
-            ex.hold()
-            while not kept:
-                await asyncio.sleep(0.005)
-            await asyncio.sleep(0.02)
-            ex.cancel()
-            await asyncio.sleep(0.02)  # now the replaced stream is being closed
-            ex.cancel()
 
-    run(main())
+    app = Root()
+    app.middlewares.append(Replace())
+    body = head('name="file"; filename="a"') + b"x" * 2_000_000 + END
+    async with exchange(app, "POST", "/up", headers=MULTIPART, body=body) as ex:
+        ex.hold()
+        while not kept:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)
+        ex.cancel()
+        await asyncio.sleep(0.02)  # now the replaced stream is being closed
+        ex.cancel()
     assert kept[0].closed
 
 
-def test_a_spooled_file_that_was_rewound_is_saved_whole(tmp_path: Path) -> None:
+async def test_a_spooled_file_that_was_rewound_is_saved_whole(tmp_path: Path) -> None:
     class Root(App):
         async def up(self, file: UploadedFile, late: str = "") -> str:
             await file.read()
@@ -601,11 +578,11 @@ def test_a_spooled_file_that_was_rewound_is_saved_whole(tmp_path: Path) -> None:
             await file.save(tmp_path / "saved")
             return "saved"
 
-    run(post(Root(), "/up", multipart=[("file", "a", "x/y", b"abc")]))
+    await post(Root(), "/up", multipart=[("file", "a", "x/y", b"abc")])
     assert (tmp_path / "saved").read_bytes() == b"abc"
 
 
-def test_a_body_that_is_replayed_is_not_read_twice() -> None:
+async def test_a_body_that_is_replayed_is_not_read_twice() -> None:
     class Root(App):
         async def b(self) -> Any:
             async def one() -> str:
@@ -617,10 +594,10 @@ def test_a_body_that_is_replayed_is_not_read_twice() -> None:
             await asyncio.gather(one(), one())
             return (await self.request.body()).decode()
 
-    assert run(post_late(Root(), "/b", b"hello")) == "hello"
+    assert (await post_late(Root(), "/b", b"hello")) == "hello"
 
 
-def test_a_mounted_app_gets_the_body_that_a_middleware_has_read() -> None:
+async def test_a_mounted_app_gets_the_body_that_a_middleware_has_read() -> None:
     class Signed(HttpMiddleware):
         async def before_request(self, request: Any) -> None:
             await request.body()
@@ -631,22 +608,22 @@ def test_a_mounted_app_gets_the_body_that_a_middleware_has_read() -> None:
     app = App()
     app.middlewares.append(Signed())
     app.mounts["/child"] = Readers(body_timeout=0.5)
-    response = run(post(app, "/child/body", body=b"hello"))
+    response = await post(app, "/child/body", body=b"hello")
     assert (response.status, response.text) == (200, "5")
 
 
-def test_a_type_that_is_sent_twice_is_none() -> None:
+async def test_a_type_that_is_sent_twice_is_none() -> None:
     class Root(App):
         async def index(self) -> Any:
             return [self.request.get_json, self.request.headers["content-type"]]
 
     kinds = [("content-type", "application/json; charset=utf-8"), ("content-type", "text/plain")]
-    assert run(post(Root(), "/", headers=kinds, body=b"[1]")).json() == [
+    assert (await post(Root(), "/", headers=kinds, body=b"[1]")).json() == [
         {}, "application/json; charset=utf-8, text/plain"
     ]  # fmt: skip
 
 
-def test_a_failure_after_a_cancellation_is_nobodys() -> None:
+async def test_a_failure_after_a_cancellation_is_nobodys() -> None:
     """What a worker thread raises when its request is cancelled must not be logged as never retrieved."""
 
     class Root(App):
@@ -657,13 +634,11 @@ def test_a_failure_after_a_cancellation_is_nobodys() -> None:
 
     started = threading.Event()
 
-    async def main() -> None:
-        async with exchange(Root(), "GET", "/") as ex:
-            await asyncio.to_thread(started.wait, 5)
-            ex.cancel()
-        gc.collect()
 
-    run(main())
+    async with exchange(Root(), "GET", "/") as ex:
+        await asyncio.to_thread(started.wait, 5)
+        ex.cancel()
+    gc.collect()
 
 
 # --- The clock of the waits for clients ---------------------------------------------------------------------------
@@ -704,20 +679,18 @@ class Bodies(App):
         return await self.request.body()
 
 
-def test_a_timer_keeps_no_request() -> None:
+async def test_a_timer_keeps_no_request() -> None:
     class Root(App):
         async def index(self) -> None:
             seen.append(weakref.ref(self.request))
 
     seen: list[Any] = []
 
-    async def main() -> None:
-        await post(Root(), "/", json={"a": 1})
-        await asyncio.sleep(0)
-        gc.collect()
-        assert [one() for one in seen] == [None]
 
-    run(main())
+    await post(Root(), "/", json={"a": 1})
+    await asyncio.sleep(0)
+    gc.collect()
+    assert [one() for one in seen] == [None]
 
 
 def test_an_event_loop_that_is_over_is_not_kept() -> None:
@@ -732,19 +705,16 @@ def test_an_event_loop_that_is_over_is_not_kept() -> None:
     assert sum(one() is not None for one in loops) <= 1
 
 
-def test_a_cancellation_just_before_the_408_stays_one() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        task = asyncio.ensure_future(post(Bodies(body_timeout=0.06), "/", headers=CHUNKED, receive=silence))
-        loop.call_later(0.02, time.sleep, 0.2)  # so that both are due in one turn
-        loop.call_later(0.05, task.cancel)
-        await asyncio.wait([task], timeout=20)
-        assert task.cancelled()
-
-    run(main())
+async def test_a_cancellation_just_before_the_408_stays_one() -> None:
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(post(Bodies(body_timeout=0.06), "/", headers=CHUNKED, receive=silence))
+    loop.call_later(0.02, time.sleep, 0.2)  # so that both are due in one turn
+    loop.call_later(0.05, task.cancel)
+    await asyncio.wait([task], timeout=20)
+    assert task.cancelled()
 
 
-def test_a_408_that_the_server_makes_an_error_of_its_own_leaves_the_task_as_it_was() -> None:
+async def test_a_408_that_the_server_makes_an_error_of_its_own_leaves_the_task_as_it_was() -> None:
     class Root(Bodies):
         left: Any = None
 
@@ -762,22 +732,22 @@ def test_a_408_that_the_server_makes_an_error_of_its_own_leaves_the_task_as_it_w
             raise OSError("transport lost") from None
 
     app = Root(body_timeout=0.02)
-    assert run(post(app, "/", headers=CHUNKED, receive=receive)).status == 200
+    assert (await post(app, "/", headers=CHUNKED, receive=receive)).status == 200
     assert app.left == 0
 
 
-def test_two_tasks_that_read_one_stream_are_both_given_up() -> None:
+async def test_two_tasks_that_read_one_stream_are_both_given_up() -> None:
     class Root(Bodies):
         async def read(self) -> bytes:
             stream = self.request.stream()
             pieces = await asyncio.gather(anext(stream), anext(stream), return_exceptions=True)
             return repr(pieces).encode()
 
-    response = run(post(Root(body_timeout=0.05), "/", headers=CHUNKED, receive=then(piece(b"one"))))
+    response = await post(Root(body_timeout=0.05), "/", headers=CHUNKED, receive=then(piece(b"one")))
     assert response.text == "[b'one', HTTPError(408, None, None)]"
 
 
-def test_an_event_loop_may_go_on_in_another_thread() -> None:
+async def test_an_event_loop_may_go_on_in_another_thread() -> None:
     app = Bodies(body_timeout=0.05)
     moved = asyncio.new_event_loop()
     assert moved.run_until_complete(post(app, "/", body=b"x")).status == 200
@@ -785,43 +755,41 @@ def test_an_event_loop_may_go_on_in_another_thread() -> None:
     thread = threading.Thread(target=moved.run_until_complete, args=[stop])
     thread.start()
     try:
-        assert run(post(app, "/", headers=CHUNKED, receive=silence)).status == 408
+        assert (await post(app, "/", headers=CHUNKED, receive=silence)).status == 408
     finally:
         moved.call_soon_threadsafe(stop.set_result, None)
         thread.join()
         moved.close()
 
 
-def test_a_task_is_not_needed() -> None:
+async def test_a_task_is_not_needed() -> None:
     """Granian's Rust tasks are none that asyncio knows."""
 
-    async def main() -> list[Any]:
-        sent: list[Any] = []
 
-        async def send(message: Any) -> None:
-            sent.append(message)
+    sent: list[Any] = []
 
-        def step() -> None:
-            try:
-                handling.send(None)
-            except StopIteration:
-                done.set_result(None)
-            else:
-                asyncio.get_running_loop().call_soon(step, context=context)
+    async def send(message: Any) -> None:
+        sent.append(message)
 
-        async def receive() -> Any:
-            await asyncio.sleep(0)
-            return piece(b"x", more=False)
+    def step() -> None:
+        try:
+            handling.send(None)
+        except StopIteration:
+            done.set_result(None)
+        else:
+            asyncio.get_running_loop().call_soon(step, context=context)
 
-        scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-length", b"1")]}
-        handling = Bodies()(scope, receive, send)
-        done = asyncio.get_running_loop().create_future()
-        context = contextvars.copy_context()
-        asyncio.get_running_loop().call_soon(step, context=context)
-        await done
-        return sent
+    async def receive() -> Any:
+        await asyncio.sleep(0)
+        return piece(b"x", more=False)
 
-    assert run(main())[1]["body"] == b"x"
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-length", b"1")]}
+    handling = Bodies()(scope, receive, send)
+    done = asyncio.get_running_loop().create_future()
+    context = contextvars.copy_context()
+    asyncio.get_running_loop().call_soon(step, context=context)
+    await done
+    assert sent[1]["body"] == b"x"
 
 
 class Skipping(asyncio.SelectorEventLoop):
@@ -862,10 +830,10 @@ def test_a_body_timeout_that_is_no_time_is_refused(timeout: Any) -> None:
         App(body_timeout=timeout)
 
 
-def test_a_body_timeout_may_be_any_kind_of_number() -> None:
+async def test_a_body_timeout_may_be_any_kind_of_number() -> None:
     for timeout in ("0.02", Decimal("0.02")):
         app = Bodies(body_timeout=timeout)  # type: ignore[arg-type]
-        assert run(post(app, "/", headers=CHUNKED, receive=silence)).status == 408
+        assert (await post(app, "/", headers=CHUNKED, receive=silence)).status == 408
 
 
 # --- Halves of bodies ---------------------------------------------------------------------------------------------
@@ -889,7 +857,7 @@ class Glancing(Eager):
 @pytest.mark.parametrize("kind", ["text/plain", f"multipart/form-data; boundary={BOUNDARY}"])
 @pytest.mark.parametrize(("how", "expected"), [("gives up", 200), ("looks", 500)])
 @pytest.mark.parametrize("cut", [0.3, 0.7])
-def test_nobody_gets_the_second_half_of_a_body(kind: str, how: str, expected: int, cut: float) -> None:
+async def test_nobody_gets_the_second_half_of_a_body(kind: str, how: str, expected: int, cut: float) -> None:
     class Root(App):
         async def index(self, a: str = "", b: str = "") -> Any:
             if kind == "text/plain":
@@ -910,11 +878,11 @@ def test_nobody_gets_the_second_half_of_a_body(kind: str, how: str, expected: in
             response = await ex.wait()
             return response.status, response.text
 
-    status, text = run(main())
+    status, text = await main()
     assert (status, text if status == 200 else "") == (expected, "1 2" if expected == 200 else "")
 
 
-def test_a_body_that_one_task_reads_is_not_streamed_to_another() -> None:
+async def test_a_body_that_one_task_reads_is_not_streamed_to_another() -> None:
     class Root(App):
         async def index(self) -> str:
             reading = asyncio.ensure_future(self.request.body())
@@ -923,11 +891,11 @@ def test_a_body_that_one_task_reads_is_not_streamed_to_another() -> None:
                 self.request.stream()
             return (await reading).decode()
 
-    assert run(post_late(Root(), "/", b"whole")) == "whole"
+    assert (await post_late(Root(), "/", b"whole")) == "whole"
 
 
 @pytest.mark.parametrize("way", ["body", "stream", "file"])
-def test_who_reads_on_behind_a_response_gets_no_half(way: str) -> None:
+async def test_who_reads_on_behind_a_response_gets_no_half(way: str) -> None:
     class Root(App):
         async def index(self) -> str:
             kept.append(asyncio.ensure_future(self.read()))
@@ -951,27 +919,25 @@ def test_who_reads_on_behind_a_response_gets_no_half(way: str) -> None:
     cuts = (at, at + 2, at + 4) if way == "file" else (2, 4, 6)
     messages = [body[: cuts[0]], body[cuts[0] : cuts[1]], body[cuts[1] : cuts[2]], body[cuts[2] :]]
 
-    async def main() -> None:
-        left = list(messages)
 
-        async def receive() -> Any:
-            await asyncio.sleep(0.005)
-            return piece(left.pop(0), more=bool(left)) if left else {"type": "http.disconnect"}
+    left = list(messages)
 
-        async def send(message: Any) -> None:
-            sent.append(message)
+    async def receive() -> Any:
+        await asyncio.sleep(0.005)
+        return piece(left.pop(0), more=bool(left)) if left else {"type": "http.disconnect"}
 
-        sent: list[Any] = []
-        headers = [(name.encode(), value.encode()) for name, value in (MULTIPART if way == "file" else CHUNKED).items()]
-        await Root()({"type": "http", "method": "POST", "path": path, "headers": headers}, receive, send)
-        assert sent[-1]["body"] == b"answered"
-        (result,) = await asyncio.gather(*kept, return_exceptions=True)
-        assert isinstance(result, (HTTPError, ConnectionClosed)) or result == b"0123456789"
+    async def send(message: Any) -> None:
+        sent.append(message)
 
-    run(main())
+    sent: list[Any] = []
+    headers = [(name.encode(), value.encode()) for name, value in (MULTIPART if way == "file" else CHUNKED).items()]
+    await Root()({"type": "http", "method": "POST", "path": path, "headers": headers}, receive, send)
+    assert sent[-1]["body"] == b"answered"
+    (result,) = await asyncio.gather(*kept, return_exceptions=True)
+    assert isinstance(result, (HTTPError, ConnectionClosed)) or result == b"0123456789"
 
 
-def test_what_is_put_back_into_a_files_queue_comes_again() -> None:
+async def test_what_is_put_back_into_a_files_queue_comes_again() -> None:
     class Root(App):
         async def index(self, file: UploadedFile) -> bytes:
             start = await file["content"].get()
@@ -979,11 +945,11 @@ def test_what_is_put_back_into_a_files_queue_comes_again() -> None:
             return await file.read()
 
     form = head('name="file"; filename="f"') + b"0123456789" + END
-    response = run(post(Root(), "/", headers=MULTIPART, body=form, chunk_size=120))
+    response = await post(Root(), "/", headers=MULTIPART, body=form, chunk_size=120)
     assert sorted(response.text) == list("0123456789")
 
 
-def test_a_stream_ends_when_the_client_leaves_after_a_408() -> None:
+async def test_a_stream_ends_when_the_client_leaves_after_a_408() -> None:
     class Root(App):
         async def index(self) -> AsyncIterator[str]:
             try:
@@ -998,19 +964,17 @@ def test_a_stream_ends_when_the_client_leaves_after_a_408() -> None:
 
     ended = asyncio.Event()
 
-    async def main() -> None:
-        async with exchange(Root(body_timeout=0.05), "POST", "/", headers={"content-length": "100"}) as ex:
-            await ex.send_body(b"abc")
-            while await ex.next_chunk() != b"tick":
-                pass
-            await ex.disconnect()
-            async with asyncio.timeout(20):
-                await ended.wait()
 
-    run(main())
+    async with exchange(Root(body_timeout=0.05), "POST", "/", headers={"content-length": "100"}) as ex:
+        await ex.send_body(b"abc")
+        while await ex.next_chunk() != b"tick":
+            pass
+        await ex.disconnect()
+        async with asyncio.timeout(20):
+            await ended.wait()
 
 
-def test_what_only_claims_to_be_bytes_is_sent_as_bytes() -> None:
+async def test_what_only_claims_to_be_bytes_is_sent_as_bytes() -> None:
     class Proxy:
         @property  # type: ignore[misc]
         def __class__(self) -> type[bytes]:  # as the proxies of wrapt and werkzeug do
@@ -1023,7 +987,7 @@ def test_what_only_claims_to_be_bytes_is_sent_as_bytes() -> None:
         async def index(self) -> AsyncIterator[Any]:
             yield Proxy()
 
-    assert run(get(Root())).body == b"hello"
+    assert (await get(Root())).body == b"hello"
 
 
 # --- Ends of WebSockets -------------------------------------------------------------------------------------------
@@ -1037,7 +1001,7 @@ class Talks(App):
         self.noted: list[Any] = []
 
 
-def talk_to(app: App, incoming: list[Any], refuses: Any = None) -> list[Any]:
+async def talk_to(app: App, incoming: list[Any], refuses: Any = None) -> list[Any]:
     """Run a WebSocket against a server that has these messages, and raises what `refuses` returns for a message."""
     sent: list[Any] = []
 
@@ -1053,7 +1017,7 @@ def talk_to(app: App, incoming: list[Any], refuses: Any = None) -> list[Any]:
             raise error
         sent.append(message)
 
-    run(app({"type": "websocket", "path": "/", "headers": []}, receive, send))
+    await app({"type": "websocket", "path": "/", "headers": []}, receive, send)
     return sent
 
 
@@ -1064,7 +1028,7 @@ def text(content: str) -> dict[str, Any]:
     return {"type": "websocket.receive", "text": content}
 
 
-def test_a_socket_whose_close_was_refused_works_on() -> None:
+async def test_a_socket_whose_close_was_refused_works_on() -> None:
     class Root(Talks):
         async def ws_index(self, ws: WebSocket) -> None:
             await ws.accept()
@@ -1074,7 +1038,7 @@ def test_a_socket_whose_close_was_refused_works_on() -> None:
             self.noted += [await ws.receive_json(), await anext(ws)]
 
     app = Root()
-    sent = talk_to(
+    sent = await talk_to(
         app, [CONNECT, text("1"), text("2"), text("3")],
         lambda message: ValueError("no") if message.get("code") == 4999 else None,
     )  # fmt: skip
@@ -1082,7 +1046,7 @@ def test_a_socket_whose_close_was_refused_works_on() -> None:
     assert [message["type"].partition(".")[2] for message in sent] == ["accept", "send", "close"]
 
 
-def test_a_connection_that_another_one_needs_is_no_end_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_connection_that_another_one_needs_is_no_end_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
     class Root(Talks):
         async def ws_index(self, ws: WebSocket) -> None:
             await ws.accept()
@@ -1090,12 +1054,12 @@ def test_a_connection_that_another_one_needs_is_no_end_of_its_own(caplog: pytest
                 self.noted.append(message)
 
     app = Root()
-    sent = talk_to(app, [CONNECT, text("1"), ConnectionClosed(1011, "of the upstream socket")])
+    sent = await talk_to(app, [CONNECT, text("1"), ConnectionClosed(1011, "of the upstream socket")])
     assert (app.noted, sent[-1]["code"]) == (["1"], 1011)
     assert "of the upstream socket" in caplog.text
 
 
-def test_the_code_of_the_client_is_there_after_a_failed_send() -> None:
+async def test_the_code_of_the_client_is_there_after_a_failed_send() -> None:
     class Root(Talks):
         async def ws_index(self, ws: WebSocket) -> None:
             await ws.accept()
@@ -1107,11 +1071,11 @@ def test_the_code_of_the_client_is_there_after_a_failed_send() -> None:
 
     app = Root()
     left = {"type": "websocket.disconnect", "code": 3000, "reason": "bye"}
-    talk_to(app, [CONNECT, left], lambda message: OSError("gone") if message["type"] == "websocket.send" else None)
+    await talk_to(app, [CONNECT, left], lambda message: OSError("gone") if message["type"] == "websocket.send" else None)
     assert app.noted == [(1006, ""), (1006, ""), (3000, "bye"), (3000, "bye")]
 
 
-def test_a_socket_that_was_closed_while_it_was_accepted_stays_closed() -> None:
+async def test_a_socket_that_was_closed_while_it_was_accepted_stays_closed() -> None:
     class Slow(InMemorySessionBackend):
         async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
             await asyncio.sleep(0.02)
@@ -1126,14 +1090,14 @@ def test_a_socket_that_was_closed_while_it_was_accepted_stays_closed() -> None:
             with pytest.raises(ConnectionClosed):
                 await accepting
 
-    sent = talk_to(Root(Slow()), [CONNECT])
+    sent = await talk_to(Root(Slow()), [CONNECT])
     assert [(message["type"], message.get("code")) for message in sent] == [("websocket.close", 1008)]
 
 
 # --- The clock of the bodies, and whole answers ------------------------------------------------------------------
 
 
-def test_a_cancellation_in_the_turn_of_the_look_stays_one() -> None:
+async def test_a_cancellation_in_the_turn_of_the_look_stays_one() -> None:
     """The server's own, and that of a shorter time-out in the handler."""
 
     class Root(Bodies):
@@ -1141,44 +1105,39 @@ def test_a_cancellation_in_the_turn_of_the_look_stays_one() -> None:
             async with asyncio.timeout(0.1):
                 return await self.request.body()
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        app = Root(body_timeout=0.1)
-        loop.call_later(0.098, time.sleep, 0.03)  # so that both are due in one turn
-        response = await post(app, "/", headers=CHUNKED, receive=silence)
-        assert (response.status, type(app.error)) == (500, TimeoutError)
 
-        task = asyncio.ensure_future(post(Bodies(body_timeout=0.1), "/", headers=CHUNKED, receive=silence))
-        loop.call_later(0.08, time.sleep, 0.1)
-        loop.call_later(0.099, task.cancel)
-        await asyncio.wait([task], timeout=20)
-        assert task.cancelled()
+    loop = asyncio.get_running_loop()
+    app = Root(body_timeout=0.1)
+    loop.call_later(0.098, time.sleep, 0.03)  # so that both are due in one turn
+    response = await post(app, "/", headers=CHUNKED, receive=silence)
+    assert (response.status, type(app.error)) == (500, TimeoutError)
 
-    run(main())
+    task = asyncio.ensure_future(post(Bodies(body_timeout=0.1), "/", headers=CHUNKED, receive=silence))
+    loop.call_later(0.08, time.sleep, 0.1)
+    loop.call_later(0.099, task.cancel)
+    await asyncio.wait([task], timeout=20)
+    assert task.cancelled()
 
 
 @pytest.mark.parametrize("blocked", [False, True])
-def test_what_has_come_while_the_event_loop_was_blocked_is_no_408(blocked: bool) -> None:
-    async def main() -> int | None:
-        loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[Any] = asyncio.Queue()
-        timer = threading.Timer(0.15, lambda: loop.call_soon_threadsafe(queue.put_nowait, piece(b"x", more=False)))
-        timer.start()
-        if blocked:
-            loop.call_later(0.05, time.sleep, 0.4)
-        app = Bodies(body_timeout=0.3)
-        return (await post(app, "/", headers=CHUNKED, receive=queue.get)).status
-
-    assert run(main()) == 200
+async def test_what_has_come_while_the_event_loop_was_blocked_is_no_408(blocked: bool) -> None:
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[Any] = asyncio.Queue()
+    timer = threading.Timer(0.15, lambda: loop.call_soon_threadsafe(queue.put_nowait, piece(b"x", more=False)))
+    timer.start()
+    if blocked:
+        loop.call_later(0.05, time.sleep, 0.4)
+    app = Bodies(body_timeout=0.3)
+    assert (await post(app, "/", headers=CHUNKED, receive=queue.get)).status == 200
 
 
-def test_two_waits_for_one_body_take_turns() -> None:
+async def test_two_waits_for_one_body_take_turns() -> None:
     class Root(Bodies):
         async def read(self) -> bytes:
             stream = self.request.stream()
             return repr(await asyncio.gather(*(anext(stream) for _ in range(3)), return_exceptions=True)).encode()
 
-    silent = run(post(Root(body_timeout=0.05), "/", headers=CHUNKED, receive=silence))
+    silent = await post(Root(body_timeout=0.05), "/", headers=CHUNKED, receive=silence)
     assert silent.text.count("HTTPError(408") == 3
 
     async def slow() -> Any:
@@ -1186,10 +1145,10 @@ def test_two_waits_for_one_body_take_turns() -> None:
         return pieces.pop(0)
 
     pieces = [piece(b"one"), piece(b"two"), piece(b"three", more=False)]
-    assert run(post(Root(), "/", headers=CHUNKED, receive=slow)).text == "[b'one', b'two', b'three']"
+    assert (await post(Root(), "/", headers=CHUNKED, receive=slow)).text == "[b'one', b'two', b'three']"
 
 
-def test_no_timer_runs_while_nobody_waits_for_the_client() -> None:
+async def test_no_timer_runs_while_nobody_waits_for_the_client() -> None:
     class Root(Bodies):
         async def read(self) -> bytes:
             await anext(self.request.stream())
@@ -1198,18 +1157,16 @@ def test_no_timer_runs_while_nobody_waits_for_the_client() -> None:
             await asyncio.sleep(0.1)
             return b"%d" % len(timers)
 
-    async def main() -> str:
-        loop: Any = asyncio.get_running_loop()
-        call_later = loop.call_later
-        loop.call_later = lambda delay, *args, **options: timers.append(delay) or call_later(delay, *args, **options)
-        app = Root(body_timeout=0.01)
-        return (await post(app, "/", headers=CHUNKED, receive=then(piece(b"one"), piece(b"two", more=False)))).text
 
     timers: list[float] = []
-    assert run(main()) == "1"  # that of sleep()
+    loop: Any = asyncio.get_running_loop()
+    call_later = loop.call_later
+    loop.call_later = lambda delay, *args, **options: timers.append(delay) or call_later(delay, *args, **options)
+    app = Root(body_timeout=0.01)
+    assert (await post(app, "/", headers=CHUNKED, receive=then(piece(b"one"), piece(b"two", more=False)))).text == "1"  # that of sleep()
 
 
-def test_who_reads_on_behind_the_response_is_given_up_too() -> None:
+async def test_who_reads_on_behind_the_response_is_given_up_too() -> None:
     class Root(Bodies):
         async def read(self) -> bytes:
             tasks.append(asyncio.ensure_future(self.request.body()))
@@ -1219,39 +1176,35 @@ def test_who_reads_on_behind_the_response_is_given_up_too() -> None:
     async def send(message: Any) -> None:
         sent.append(message.get("body"))
 
-    async def main() -> None:
-        headers = [(b"transfer-encoding", b"chunked")]
-        scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
-        await Root(body_timeout=0.1)(scope, silence, send)
-        assert sent == [None, b"early"]
-        (reading,) = tasks
-        with pytest.raises(HTTPError) as raised:
-            await asyncio.wait_for(reading, 20)
-        assert raised.value.status == 408
 
     sent: list[Any] = []
     tasks: list[asyncio.Future[bytes]] = []
-    run(main())
+    headers = [(b"transfer-encoding", b"chunked")]
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+    await Root(body_timeout=0.1)(scope, silence, send)
+    assert sent == [None, b"early"]
+    (reading,) = tasks
+    with pytest.raises(HTTPError) as raised:
+        await asyncio.wait_for(reading, 20)
+    assert raised.value.status == 408
 
 
-def test_a_body_that_is_dropped_keeps_no_request() -> None:
+async def test_a_body_that_is_dropped_keeps_no_request() -> None:
     class Root(App):
         async def index(self) -> str:
             seen.append(weakref.ref(self.request))
             return "no thanks"
 
-    async def main() -> None:
-        earlier = asyncio.get_running_loop().call_later(60, print)  # cancelled timers stay until those before are over
-        try:
-            assert (await post(Root(), "/", body=[b"a", b"b"])).status == 200
-            await asyncio.sleep(0)
-            gc.collect()
-            assert [one() for one in seen] == [None]
-        finally:
-            earlier.cancel()
 
     seen: list[Any] = []
-    run(main())
+    earlier = asyncio.get_running_loop().call_later(60, print)  # cancelled timers stay until those before are over
+    try:
+        assert (await post(Root(), "/", body=[b"a", b"b"])).status == 200
+        await asyncio.sleep(0)
+        gc.collect()
+        assert [one() for one in seen] == [None]
+    finally:
+        earlier.cancel()
 
 
 class Stand(str):
@@ -1273,15 +1226,15 @@ class Proxy:
 
 
 @pytest.mark.parametrize("make", [Stand, Proxy])
-def test_what_claims_to_be_text_is_sent_as_text(make: Any) -> None:
+async def test_what_claims_to_be_text_is_sent_as_text(make: Any) -> None:
     class Root(App):
         async def index(self) -> Any:
             return make("text")
 
-    assert run(get(Root())).text == "text"
+    assert (await get(Root())).text == "text"
 
 
-def test_a_large_json_body_waits_for_no_worker_thread() -> None:
+async def test_a_large_json_body_waits_for_no_worker_thread() -> None:
     class Root(App):
         def block(self) -> None:
             release.wait(20)
@@ -1300,7 +1253,7 @@ def test_a_large_json_body_waits_for_no_worker_thread() -> None:
             await asyncio.gather(*blocked)
 
     release = threading.Event()
-    assert run(main()) == "400"
+    assert (await main()) == "400"
 
 
 class Noting(HttpMiddleware):
@@ -1316,7 +1269,7 @@ class Noting(HttpMiddleware):
             self.change()
 
 
-def test_a_change_of_the_middlewares_is_for_the_next_request() -> None:
+async def test_a_change_of_the_middlewares_is_for_the_next_request() -> None:
     class Root(App):
         async def index(self) -> str:
             self.middlewares.clear()
@@ -1329,15 +1282,15 @@ def test_a_change_of_the_middlewares_is_for_the_next_request() -> None:
     events: list[str] = []
     app = Root()
     app.middlewares += [Noting(events, "A"), Noting(events, "B")]
-    assert run(get(app)).status == 200
+    assert (await get(app)).status == 200
     assert events == ["before A", "before B", "after B", "after A"]
     events.clear()
-    assert run(get(app, "/more")).status == 200
+    assert (await get(app, "/more")).status == 200
     assert events == []
 
 
 @pytest.mark.parametrize("change", ["pop", "insert", "clear"])
-def test_every_middleware_sees_a_bad_request_once(change: str) -> None:
+async def test_every_middleware_sees_a_bad_request_once(change: str) -> None:
     events: list[str] = []
     app = Bodies()
     changes = {
@@ -1345,7 +1298,7 @@ def test_every_middleware_sees_a_bad_request_once(change: str) -> None:
         "clear": app.middlewares.clear,
     }  # fmt: skip
     app.middlewares += [Noting(events, "A"), Noting(events, "B"), Noting(events, "C", changes[change])]
-    assert run(post(app, headers=[("content-length", "x")], body=None, receive=silence)).status == 400
+    assert (await post(app, headers=[("content-length", "x")], body=None, receive=silence)).status == 400
     assert events == ["after C", "after B", "after A"]
 
 
@@ -1382,7 +1335,7 @@ class Saves(App):
     ("path", "text"),
     [("again", None), ("elsewhere", None), ("limited", None), ("missing", "5000"), ("kept", "5000")],
 )
-def test_a_file_is_never_read_short_a_second_time(path: str, text: str | None, tmp_path: Path) -> None:
+async def test_a_file_is_never_read_short_a_second_time(path: str, text: str | None, tmp_path: Path) -> None:
     body = head('name="file"; filename="a"') + b"d" * 5000 + END
     if path == "kept":
         body = head('name="file"; filename="a"') + b"d" * 5000 + b"\r\n" + head('name="after"') + b"x" + END
@@ -1395,12 +1348,12 @@ def test_a_file_is_never_read_short_a_second_time(path: str, text: str | None, t
 
     app = Saves()
     app.folder = tmp_path
-    response = run(post(app, f"/{path}", headers=MULTIPART, receive=receive))
+    response = await post(app, f"/{path}", headers=MULTIPART, receive=receive)
     assert (response.status, response.text) == ((200, text) if text else (500, "500 Internal Server Error"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_session_that_changes_while_accept_saves_it_is_saved_at_the_end() -> None:
+async def test_a_session_that_changes_while_accept_saves_it_is_saved_at_the_end() -> None:
     class Slow(InMemorySessionBackend):
         saved: Any = None
 
@@ -1421,10 +1374,8 @@ def test_a_session_that_changes_while_accept_saves_it_is_saved_at_the_end() -> N
             await ws.accept()
             await task
 
-    async def main() -> Any:
-        backend = Slow()
-        async with websocket(Root(backend)) as ws:
-            await ws.wait()
-        return backend.saved
 
-    assert run(main()) == {"a": 1, "b": 2}
+    backend = Slow()
+    async with websocket(Root(backend)) as ws:
+        await ws.wait()
+    assert backend.saved == {"a": 1, "b": 2}

@@ -19,7 +19,7 @@ from micropie import (
     InMemorySessionBackend,
     UploadedFile,
 )
-from tests.asgi import BOUNDARY, REMOVED, encode_multipart, exchange, get, post, run, websocket
+from tests.asgi import BOUNDARY, REMOVED, encode_multipart, exchange, get, post, websocket
 
 if TYPE_CHECKING:
     from somewhere import Elsewhere  # type: ignore[import-not-found]
@@ -42,18 +42,18 @@ class Sessions(InMemorySessionBackend):
 SIGNED_IN = {"cookie": f"session_id={SESSION_ID}", "origin": "http://testserver"}
 
 
-def ask(app: App, target: str, **options: Any) -> tuple[int | None, str]:
+async def ask(app: App, target: str, **options: Any) -> tuple[int | None, str]:
     """The status and the text of a GET, or of a POST where there is a body.
 
     It asks twice: the first request to a handler works out its binder, and the next ones only use it.
     """
     verb = post if {"form", "json", "multipart", "body"} & options.keys() else get
-    first, second = run(verb(app, target, **options)), run(verb(app, target, **options))
+    first, second = await verb(app, target, **options), await verb(app, target, **options)
     assert (first.status, first.body) == (second.status, second.body)
     return second.status, second.text
 
 
-def bound(function: Any, target: str = "/handler", *, session: dict[str, Any] | None = None, **options: Any) -> Any:
+async def bound(function: Any, target: str = "/handler", *, session: dict[str, Any] | None = None, **options: Any) -> Any:
     """What `function`, as the method `handler` of an app, returns: the object itself; else the status and the text."""
     returned: list[Any] = []
 
@@ -66,7 +66,7 @@ def bound(function: Any, target: str = "/handler", *, session: dict[str, Any] | 
     kind = type("Bound", (App,), {"handler": handler, "__module__": __name__})
     if session is not None:
         options["headers"] = {**SIGNED_IN, **options.get("headers", {})}
-    status, text = ask(kind(Sessions(**session or {})), target, **options)
+    status, text = await ask(kind(Sessions(**session or {})), target, **options)
     if not returned:
         return status, text
     first, second = returned
@@ -111,8 +111,8 @@ UPLOAD = [("x", "file.txt", "text/plain", b"content")]
         ("/handler", {}, "default"),
     ],
 )
-def test_path_query_body_file_session_and_default_come_in_this_order(target, options, value):
-    assert bound(one, target, **options) == value
+async def test_path_query_body_file_session_and_default_come_in_this_order(target, options, value):
+    assert (await bound(one, target, **options)) == value
 
 
 @pytest.mark.parametrize(
@@ -129,90 +129,90 @@ def test_path_query_body_file_session_and_default_come_in_this_order(target, opt
         {"body": b""},
     ],
 )
-def test_a_required_parameter_without_a_value_is_400(options):
+async def test_a_required_parameter_without_a_value_is_400(options):
     async def handler(self, name):
         raise AssertionError("not to be called")
 
-    assert bound(handler, **options) == missing("name")
+    assert (await bound(handler, **options)) == missing("name")
 
 
-def test_the_error_is_plain_text():
+async def test_the_error_is_plain_text():
     class Plain(App):
         async def index(self, name):
             return name
 
-    assert run(get(Plain(), "/")).header("content-type") == "text/plain; charset=utf-8"
+    assert (await get(Plain(), "/")).header("content-type") == "text/plain; charset=utf-8"
 
 
-def test_a_path_with_fewer_segments_leaves_the_rest_to_the_other_sources():
+async def test_a_path_with_fewer_segments_leaves_the_rest_to_the_other_sources():
     def handler(self, a, b, c="c"):
         return [a, b, c]
 
-    assert bound(handler, "/handler/1?b=2") == ["1", "2", "c"]
-    assert bound(handler, "/handler?a=1&b=2&c=3") == ["1", "2", "3"]
-    assert bound(handler, "/handler/1?a=other&b=2") == ["1", "2", "c"]
-    assert bound(handler, "/handler/1") == missing("b")
+    assert (await bound(handler, "/handler/1?b=2")) == ["1", "2", "c"]
+    assert (await bound(handler, "/handler?a=1&b=2&c=3")) == ["1", "2", "3"]
+    assert (await bound(handler, "/handler/1?a=other&b=2")) == ["1", "2", "c"]
+    assert (await bound(handler, "/handler/1")) == missing("b")
 
 
-def test_keyword_only_parameters_never_take_path_segments():
+async def test_keyword_only_parameters_never_take_path_segments():
     def handler(self, a, *, b="b"):
         return [a, b]
 
-    assert bound(handler, "/handler/1?b=2") == ["1", "2"]
-    assert bound(handler, "/handler/1") == ["1", "b"]
-    assert bound(handler, "/handler/1/2") == NOT_FOUND
+    assert (await bound(handler, "/handler/1?b=2")) == ["1", "2"]
+    assert (await bound(handler, "/handler/1")) == ["1", "b"]
+    assert (await bound(handler, "/handler/1/2")) == NOT_FOUND
 
     def required(self, *, b):
         return b
 
-    assert bound(required, "/handler") == missing("b")
-    assert bound(required, "/handler/1?b=1") == NOT_FOUND
+    assert (await bound(required, "/handler")) == missing("b")
+    assert (await bound(required, "/handler/1?b=1")) == NOT_FOUND
 
 
-def test_star_args_takes_the_remaining_segments_and_nothing_else():
+async def test_star_args_takes_the_remaining_segments_and_nothing_else():
     def handler(self, a, *args, b="b"):
         return [a, args, b]
 
-    assert bound(handler, "/handler/1") == ["1", (), "b"]
-    assert bound(handler, "/handler/1/2/3?b=4&args=5") == ["1", ("2", "3"), "4"]
-    assert bound(handler, "/handler?a=1&args=2") == ["1", (), "b"]
-    assert bound(handler, "/handler") == missing("a")
+    assert (await bound(handler, "/handler/1")) == ["1", (), "b"]
+    assert (await bound(handler, "/handler/1/2/3?b=4&args=5")) == ["1", ("2", "3"), "4"]
+    assert (await bound(handler, "/handler?a=1&args=2")) == ["1", (), "b"]
+    assert (await bound(handler, "/handler")) == missing("a")
 
 
-def test_an_annotation_of_star_args_converts_each_segment():
+async def test_an_annotation_of_star_args_converts_each_segment():
     def handler(self, *numbers: int):
         return numbers
 
-    assert bound(handler, "/handler/1/2") == (1, 2)
-    assert bound(handler, "/handler/1/x") == NOT_FOUND
+    assert (await bound(handler, "/handler/1/2")) == (1, 2)
+    assert (await bound(handler, "/handler/1/x")) == NOT_FOUND
 
 
-def test_double_star_takes_the_remaining_names_of_query_and_body():
+async def test_double_star_takes_the_remaining_names_of_query_and_body():
     def handler(self, a="a", *, b="b", **rest):
         return a, b, rest
 
-    assert bound(handler, "/handler?a=1&b=2&c=3&d=&c=4") == ("1", "2", {"c": "3", "d": ""})
-    assert bound(handler, "/handler?c=1", form={"b": "2", "d": "3"}) == ("a", "2", {"c": "1", "d": "3"})
-    assert bound(handler, json={"a": 1, "c": [1], "d": None}) == (1, "b", {"c": [1], "d": None})
-    assert bound(handler, multipart=[("a", "1"), ("c", "2")]) == ("1", "b", {"c": "2"})
-    assert bound(handler, session={"a": "1", "c": "2"}) == ("1", "b", {})
-    assert bound(handler, "/handler/1?a=2&c=3") == ("1", "b", {"c": "3"})
-    assert bound(handler, "/handler/1/2") == NOT_FOUND
+    assert (await bound(handler, "/handler?a=1&b=2&c=3&d=&c=4")) == ("1", "2", {"c": "3", "d": ""})
+    assert (await bound(handler, "/handler?c=1", form={"b": "2", "d": "3"})) == ("a", "2", {"c": "1", "d": "3"})
+    assert (await bound(handler, json={"a": 1, "c": [1], "d": None})) == (1, "b", {"c": [1], "d": None})
+    assert (await bound(handler, multipart=[("a", "1"), ("c", "2")])) == ("1", "b", {"c": "2"})
+    assert (await bound(handler, session={"a": "1", "c": "2"})) == ("1", "b", {})
+    assert (await bound(handler, "/handler/1?a=2&c=3")) == ("1", "b", {"c": "3"})
+    assert (await bound(handler, "/handler/1/2")) == NOT_FOUND
 
 
-def test_in_double_star_the_query_comes_before_the_body_too():
+async def test_in_double_star_the_query_comes_before_the_body_too():
     def handler(self, **rest):
         return rest
 
-    assert bound(handler, "/handler?c=query", form={"c": "form"}) == {"c": "query"}
-    assert bound(handler, "/handler?c=query", json={"c": "json"}) == {"c": "query"}
+    assert (await bound(handler, "/handler?c=query", form={"c": "form"})) == {"c": "query"}
+    assert (await bound(handler, "/handler?c=query", json={"c": "json"})) == {"c": "query"}
 
 
-def test_uploaded_files_arrive_in_double_star():
+async def test_uploaded_files_arrive_in_double_star():
     def handler(self, **rest):
         return {name: getattr(value, "filename", value) for name, value in rest.items()}
 
-    assert bound(handler, multipart=[("y", "1"), *UPLOAD]) == {"y": "1", "x": "file.txt"}
+    assert (await bound(handler, multipart=[("y", "1"), *UPLOAD])) == {"y": "1", "x": "file.txt"}
 
 
 HOSTILE_NAMES = ["self", "cls", "app", "a", "ws", "request", "function", "handler", "args", "kwargs", "call", "context"]
@@ -258,42 +258,39 @@ class Hostile(App):
 
 @pytest.mark.parametrize("name", [*HOSTILE_NAMES, "this", "arguments", "keywords", "__class__", "", "a b", "é", "*"])
 @pytest.mark.parametrize("handler", ["plain", "threaded", "static", "of_class", "decorated", "steps"])
-def test_no_name_that_a_client_sends_makes_a_handler_fail(handler, name):
-    assert run(post(Hostile(), f"/{handler}", form={name: "evil"})).text == "ok"
-    assert run(post(Hostile(), f"/{handler}", json={name: "evil"})).text == "ok"
+async def test_no_name_that_a_client_sends_makes_a_handler_fail(handler, name):
+    assert (await post(Hostile(), f"/{handler}", form={name: "evil"})).text == "ok"
+    assert (await post(Hostile(), f"/{handler}", json={name: "evil"})).text == "ok"
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 @pytest.mark.parametrize("handler", ["socket", "static"])
-def test_no_name_that_a_client_sends_makes_a_websocket_handler_fail(handler, name):
-    async def main():
-        async with websocket(Hostile(), f"/{handler}?{name}=evil") as ws:
-            assert ws.accepted
-
-    run(main())
+async def test_no_name_that_a_client_sends_makes_a_websocket_handler_fail(handler, name):
+    async with websocket(Hostile(), f"/{handler}?{name}=evil") as ws:
+        assert ws.accepted
 
 
-def test_blank_values_count_and_the_first_of_repeated_ones_is_taken():
-    assert bound(one, "/handler?x=") == ""
-    assert bound(one, "/handler?x") == ""
-    assert bound(one, "/handler?x=1&x=2") == "1"
-    assert bound(one, "/handler?x=&x=2") == ""
-    assert bound(one, "/handler//") == ""
-    assert bound(one, form={"x": ""}) == ""
-    assert bound(one, form=[("x", "1"), ("x", "2")]) == "1"
-    assert bound(one, multipart=[("x", ""), ("x", "2")]) == ""
+async def test_blank_values_count_and_the_first_of_repeated_ones_is_taken():
+    assert (await bound(one, "/handler?x=")) == ""
+    assert (await bound(one, "/handler?x")) == ""
+    assert (await bound(one, "/handler?x=1&x=2")) == "1"
+    assert (await bound(one, "/handler?x=&x=2")) == ""
+    assert (await bound(one, "/handler//")) == ""
+    assert (await bound(one, form={"x": ""})) == ""
+    assert (await bound(one, form=[("x", "1"), ("x", "2")])) == "1"
+    assert (await bound(one, multipart=[("x", ""), ("x", "2")])) == ""
 
 
-def test_names_and_values_are_percent_decoded():
+async def test_names_and_values_are_percent_decoded():
     def handler(self, größe="", b=""):
         return größe, b
 
-    assert bound(handler, "/handler?gr%C3%B6%C3%9Fe=a%26b+c&b=%3D%2B") == ("a&b c", "=+")
+    assert (await bound(handler, "/handler?gr%C3%B6%C3%9Fe=a%26b+c&b=%3D%2B")) == ("a&b c", "=+")
 
 
 @pytest.mark.parametrize("query_string", [None, REMOVED, b"", b"&", b"&&=&"])
-def test_a_scope_without_a_query(query_string):
-    assert bound(one, scope={"query_string": query_string}) == "default"
+async def test_a_scope_without_a_query(query_string):
+    assert (await bound(one, scope={"query_string": query_string})) == "default"
 
 
 # --- At most 1,000 fields --------------------------------------------------------------------------------------------
@@ -315,36 +312,33 @@ def pairs(count: int) -> str:
 
 
 @pytest.mark.parametrize(("count", "status"), [(1000, 200), (1001, 413)])
-def test_a_query_or_form_has_at_most_1000_fields(count, status):
-    assert ask(Fields(), "/?" + pairs(count))[0] == status
-    assert ask(Fields(), "/last?" + pairs(count))[0] == status
-    assert ask(Fields(), "/", body=pairs(count).encode(), headers=FORM)[0] == status
-    assert ask(Fields(), "/last", body=pairs(count).encode(), headers=FORM)[0] == status
+async def test_a_query_or_form_has_at_most_1000_fields(count, status):
+    assert (await ask(Fields(), "/?" + pairs(count)))[0] == status
+    assert (await ask(Fields(), "/last?" + pairs(count)))[0] == status
+    assert (await ask(Fields(), "/", body=pairs(count).encode(), headers=FORM))[0] == status
+    assert (await ask(Fields(), "/last", body=pairs(count).encode(), headers=FORM))[0] == status
 
 
 @pytest.mark.parametrize("empty", ["&" * 1000, "a=&" * 1000, "=&" * 1000, "&&a" * 501])
-def test_empty_pairs_count_as_fields(empty):
-    assert ask(Fields(), "/?" + empty)[0] == 413
-    assert ask(Fields(), "/", body=empty.encode(), headers=FORM)[0] == 413
+async def test_empty_pairs_count_as_fields(empty):
+    assert (await ask(Fields(), "/?" + empty))[0] == 413
+    assert (await ask(Fields(), "/", body=empty.encode(), headers=FORM))[0] == 413
 
 
 @pytest.mark.parametrize(
     ("texts", "files", "status"), [(1000, 0, 200), (1001, 0, 413), (500, 500, 200), (500, 501, 413), (0, 1001, 413)]
 )
-def test_a_multipart_body_has_at_most_1000_parts_files_included(texts, files, status):
+async def test_a_multipart_body_has_at_most_1000_parts_files_included(texts, files, status):
     parts = [("a", "1")] * texts + [("f", "f.txt", "text/plain", b"")] * files
-    assert ask(Fields(), "/", multipart=parts)[0] == status
+    assert (await ask(Fields(), "/", multipart=parts))[0] == status
 
 
-def test_a_websocket_with_too_many_query_fields_is_refused():
-    async def main() -> list[bool]:
-        opened = []
-        for count in (1000, 1001):
-            async with websocket(Fields(), "/?" + pairs(count)) as ws:
-                opened.append(ws.accepted)
-        return opened
-
-    assert run(main()) == [True, False]
+async def test_a_websocket_with_too_many_query_fields_is_refused():
+    opened = []
+    for count in (1000, 1001):
+        async with websocket(Fields(), "/?" + pairs(count)) as ws:
+            opened.append(ws.accepted)
+    assert opened == [True, False]
 
 
 # --- Signatures -------------------------------------------------------------------------------------------------------
@@ -465,21 +459,21 @@ class Signatures(App):
         ("/star_self/1/2", '["1","2"]'),
     ],
 )
-def test_any_ordinary_signature_works(target, text):
-    assert ask(Signatures(), target) == (200, text)
+async def test_any_ordinary_signature_works(target, text):
+    assert (await ask(Signatures(), target)) == (200, text)
 
 
 @pytest.mark.parametrize(
     "target",
     ["/wrapped/x", "/wrapped/1/2", "/wrapped_twice/x", "/injected/x", "/injected/1/2", "/returns_a_coroutine/x"],
 )
-def test_the_signature_of_what_is_wrapped_decides(target):
-    assert ask(Signatures(), target) == NOT_FOUND
+async def test_the_signature_of_what_is_wrapped_decides(target):
+    assert (await ask(Signatures(), target)) == NOT_FOUND
 
 
-def test_a_missing_parameter_of_a_wrapped_handler_is_400():
-    assert ask(Signatures(), "/wrapped") == missing("number")
-    assert ask(Signatures(), "/injected") == missing("number")
+async def test_a_missing_parameter_of_a_wrapped_handler_is_400():
+    assert (await ask(Signatures(), "/wrapped")) == missing("number")
+    assert (await ask(Signatures(), "/injected")) == missing("number")
 
 
 def helper(a):
@@ -505,14 +499,14 @@ class Broken(App):
 
 
 @pytest.mark.parametrize("name", ["too_few", "in_a_thread", "raised"])
-def test_a_type_error_inside_a_handler_is_a_logged_500(name, caplog):
-    assert ask(Broken(), f"/{name}/1") == (500, "500 Internal Server Error")
+async def test_a_type_error_inside_a_handler_is_a_logged_500(name, caplog):
+    assert (await ask(Broken(), f"/{name}/1")) == (500, "500 Internal Server Error")
     assert "TypeError" in caplog.text
-    assert ask(Broken(), f"/{name}") == missing("a")
+    assert (await ask(Broken(), f"/{name}")) == missing("a")
 
 
-def test_a_handler_that_cannot_be_called_is_a_logged_500(caplog):
-    assert ask(Broken(), "/without_self") == (500, "500 Internal Server Error")
+async def test_a_handler_that_cannot_be_called_is_a_logged_500(caplog):
+    assert (await ask(Broken(), "/without_self")) == (500, "500 Internal Server Error")
     assert "TypeError" in caplog.text
 
 
@@ -520,16 +514,16 @@ def test_a_handler_that_cannot_be_called_is_a_logged_500(caplog):
 
 
 @pytest.mark.parametrize("value", ["text", "", 1, 1.5, True, None, [1, "2"], {"a": {"b": None}}, "1"])
-def test_a_parameter_without_annotation_gets_the_json_value_as_it_is(value):
-    result = bound(one, json={"x": value})
+async def test_a_parameter_without_annotation_gets_the_json_value_as_it_is(value):
+    result = await bound(one, json={"x": value})
     assert result == value
     assert type(result) is type(value)
 
 
 @pytest.mark.parametrize("text", ["1", "true", "null", "[1]", '{"a":1}', " ä "])
-def test_a_parameter_without_annotation_gets_the_text_of_path_query_and_form(text):
-    assert bound(one, form={"x": text}) == text
-    assert bound(one, multipart=[("x", text)]) == text
+async def test_a_parameter_without_annotation_gets_the_text_of_path_query_and_form(text):
+    assert (await bound(one, form={"x": text})) == text
+    assert (await bound(one, multipart=[("x", text)])) == text
 
 
 # --- Conversions ------------------------------------------------------------------------------------------------------
@@ -658,34 +652,34 @@ def annotated(annotation: Any) -> Any:
 
 
 @pytest.mark.parametrize(("annotation", "text", "value"), GOOD_TEXTS)
-def test_an_annotation_converts_a_text(annotation, text, value):
+async def test_an_annotation_converts_a_text(annotation, text, value):
     handler = annotated(annotation)
-    (result,) = bound(handler, form={"x": text})
+    (result,) = await bound(handler, form={"x": text})
     assert result == value
     assert type(result) is type(value)
-    assert bound(handler, "/handler?x=" + text.replace("+", "%2B")) == [value]
-    assert bound(handler, "/handler/" + text) == [value]
-    assert bound(handler, multipart=[("x", text)]) == [value]
+    assert (await bound(handler, "/handler?x=" + text.replace("+", "%2B"))) == [value]
+    assert (await bound(handler, "/handler/" + text)) == [value]
+    assert (await bound(handler, multipart=[("x", text)])) == [value]
 
 
 @pytest.mark.parametrize(("annotation", "text", "type_name"), BAD_TEXTS)
-def test_a_text_that_does_not_convert_is_400_and_in_the_path_404(annotation, text, type_name):
+async def test_a_text_that_does_not_convert_is_400_and_in_the_path_404(annotation, text, type_name):
     handler = annotated(annotation)
-    status, body = bound(handler, form={"x": text})
+    status, body = await bound(handler, form={"x": text})
     assert status == 400
     assert body.startswith("400 Bad Request: ")
     assert "'x'" in body
     assert type_name in body
-    assert bound(handler, "/handler/" + text.replace("\n", "%0A")) == NOT_FOUND
+    assert (await bound(handler, "/handler/" + text.replace("\n", "%0A"))) == NOT_FOUND
 
 
 @pytest.mark.parametrize("annotation", [int, float, bool, UUID, date, Color, int | None])
-def test_a_blank_path_segment_does_not_convert(annotation):
-    assert bound(annotated(annotation), "/handler//") == NOT_FOUND
+async def test_a_blank_path_segment_does_not_convert(annotation):
+    assert (await bound(annotated(annotation), "/handler//")) == NOT_FOUND
 
 
-def test_an_error_never_repeats_what_the_client_sent():
-    assert "script" not in bound(annotated(int), "/handler?x=<script>alert(1)</script>")[1]
+async def test_an_error_never_repeats_what_the_client_sent():
+    assert "script" not in (await bound(annotated(int), "/handler?x=<script>alert(1)</script>"))[1]
 
 
 GOOD_JSON: list[tuple[Any, Any, Any]] = [
@@ -747,15 +741,15 @@ BAD_JSON: list[tuple[Any, Any, str]] = [
 
 
 @pytest.mark.parametrize(("annotation", "value", "expected"), GOOD_JSON)
-def test_an_annotation_takes_a_json_value_of_its_kind(annotation, value, expected):
-    (result,) = bound(annotated(annotation), json={"x": value})
+async def test_an_annotation_takes_a_json_value_of_its_kind(annotation, value, expected):
+    (result,) = await bound(annotated(annotation), json={"x": value})
     assert result == expected
     assert type(result) is type(expected)
 
 
 @pytest.mark.parametrize(("annotation", "value", "type_name"), BAD_JSON)
-def test_a_json_value_of_another_kind_is_400(annotation, value, type_name):
-    status, body = bound(annotated(annotation), json={"x": value})
+async def test_a_json_value_of_another_kind_is_400(annotation, value, type_name):
+    status, body = await bound(annotated(annotation), json={"x": value})
     assert status == 400
     if value != 10**400:  # beyond what JSON parsers take
         assert "'x'" in body
@@ -772,7 +766,7 @@ class FormReader(HttpMiddleware):
         return None
 
 
-def test_a_json_value_keeps_its_type_when_a_middleware_has_looked_at_the_form():
+async def test_a_json_value_keeps_its_type_when_a_middleware_has_looked_at_the_form():
     class Login(App):
         async def index(self, x):
             return [x]
@@ -783,43 +777,43 @@ def test_a_json_value_keeps_its_type_when_a_middleware_has_looked_at_the_form():
     app = Login()
     app.middlewares.append(FormReader())
     for value in ("text", 1, None, ["a", "b"], {"a": [1]}):
-        assert json.loads(ask(app, "/", json={"x": value, "csrf_token": "t"})[1]) == [value]
+        assert json.loads((await ask(app, "/", json={"x": value, "csrf_token": "t"}))[1]) == [value]
     for value in (1, None, ["a"], {"$ne": None}):
-        assert ask(app, "/login", json={"password": value})[0] == 400
+        assert (await ask(app, "/login", json={"password": value}))[0] == 400
 
 
 BLANK_IS_ABSENT = [int, float, bool, Decimal, UUID, date, datetime, Color, int | None, Optional[date], list[int]]  # noqa: UP045
 
 
 @pytest.mark.parametrize("annotation", BLANK_IS_ABSENT)
-def test_a_blank_text_is_absent_for_anything_but_str(annotation):
+async def test_a_blank_text_is_absent_for_anything_but_str(annotation):
     handler = annotated(annotation)
-    assert bound(handler, "/handler?x=") == missing("x")
-    assert bound(handler, form={"x": ""}) == missing("x")
-    assert bound(handler, multipart=[("x", "")]) == missing("x")
+    assert (await bound(handler, "/handler?x=")) == missing("x")
+    assert (await bound(handler, form={"x": ""})) == missing("x")
+    assert (await bound(handler, multipart=[("x", "")])) == missing("x")
 
     def optional(self, x="default"):
         return x
 
     optional.__annotations__["x"] = annotation
-    assert bound(optional, "/handler?x=") == "default"
-    assert bound(optional, form={"x": ""}) == "default"
-    assert bound(optional, "/handler?x=", session={"x": "session"}) == "session"
+    assert (await bound(optional, "/handler?x=")) == "default"
+    assert (await bound(optional, form={"x": ""})) == "default"
+    assert (await bound(optional, "/handler?x=", session={"x": "session"})) == "session"
 
 
 @pytest.mark.parametrize("annotation", [str, str | None, "str", inspect.Parameter.empty])
-def test_a_blank_text_is_a_value_for_str(annotation):
+async def test_a_blank_text_is_a_value_for_str(annotation):
     handler = annotated(annotation)
-    assert bound(handler, "/handler?x=") == [""]
-    assert bound(handler, form={"x": ""}) == [""]
-    assert bound(handler, multipart=[("x", "")]) == [""]
+    assert (await bound(handler, "/handler?x=")) == [""]
+    assert (await bound(handler, form={"x": ""})) == [""]
+    assert (await bound(handler, multipart=[("x", "")])) == [""]
 
 
-def test_a_blank_query_value_leaves_a_number_to_the_body():
+async def test_a_blank_query_value_leaves_a_number_to_the_body():
     def handler(self, x: int):
         return x
 
-    assert bound(handler, "/handler?x=", form={"x": "5"}) == 5
+    assert (await bound(handler, "/handler?x=", form={"x": "5"})) == 5
 
 
 @pytest.mark.parametrize(
@@ -837,37 +831,37 @@ def test_a_blank_query_value_leaves_a_number_to_the_body():
         ("list[int]", "x=1&x=2", [1, 2]),
     ],
 )
-def test_a_list_gets_all_repeated_values(annotation, query, value):
+async def test_a_list_gets_all_repeated_values(annotation, query, value):
     handler = annotated(annotation)
-    assert bound(handler, f"/handler?{query}") == [value]
-    assert bound(handler, body=query.encode(), headers=FORM) == [value]
+    assert (await bound(handler, f"/handler?{query}")) == [value]
+    assert (await bound(handler, body=query.encode(), headers=FORM)) == [value]
     parts = [(name, text) for name, _, text in (pair.partition("=") for pair in query.split("&"))]
-    assert bound(handler, multipart=parts) == [value]
+    assert (await bound(handler, multipart=parts)) == [value]
 
 
 @pytest.mark.parametrize(
     ("annotation", "value"), [(list[int], [1]), (list[str], ["1"]), (list, ["1"]), (list[int] | None, [1])]
 )
-def test_a_list_gets_a_path_segment_as_its_only_item(annotation, value):
-    assert bound(annotated(annotation), "/handler/1?x=2") == [value]
+async def test_a_list_gets_a_path_segment_as_its_only_item(annotation, value):
+    assert (await bound(annotated(annotation), "/handler/1?x=2")) == [value]
 
 
-def test_a_list_with_a_wrong_item_or_without_any():
+async def test_a_list_with_a_wrong_item_or_without_any():
     handler = annotated(list[int])
-    status, body = bound(handler, "/handler?x=1&x=b")
+    status, body = await bound(handler, "/handler?x=1&x=b")
     assert status == 400
     assert "'x'" in body
     assert "list[int]" in body
-    assert bound(handler) == missing("x")
+    assert (await bound(handler)) == missing("x")
 
     def optional(self, x: list[int] = []):  # noqa: B006
         return x
 
-    assert bound(optional) == []
+    assert (await bound(optional)) == []
 
 
-def test_optional_is_no_default():
-    assert bound(annotated(int | None)) == missing("x")
+async def test_optional_is_no_default():
+    assert (await bound(annotated(int | None))) == missing("x")
 
 
 class Anything:
@@ -920,19 +914,19 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize("annotation", UNKNOWN)
-def test_an_unknown_or_unresolvable_annotation_leaves_the_value_alone(annotation):
+async def test_an_unknown_or_unresolvable_annotation_leaves_the_value_alone(annotation):
     handler = annotated(annotation)
-    assert bound(handler, "/handler?x=1") == ["1"]
-    assert bound(handler, "/handler/1") == ["1"]
-    assert bound(handler, json={"x": {"a": [1]}}) == [{"a": [1]}]
-    assert bound(handler, json={"x": None}) == [None]
+    assert (await bound(handler, "/handler?x=1")) == ["1"]
+    assert (await bound(handler, "/handler/1")) == ["1"]
+    assert (await bound(handler, json={"x": {"a": [1]}})) == [{"a": [1]}]
+    assert (await bound(handler, json={"x": None})) == [None]
 
 
-def test_one_annotation_that_cannot_be_resolved_does_not_disturb_the_others():
+async def test_one_annotation_that_cannot_be_resolved_does_not_disturb_the_others():
     def handler(self, a: "Elsewhere", b: "int", c: "NoSuchName"):  # noqa: F821
         return a, b, c
 
-    assert bound(handler, "/handler?a=1&b=2&c=3") == ("1", 2, "3")
+    assert (await bound(handler, "/handler?a=1&b=2&c=3")) == ("1", 2, "3")
 
 
 ELSEWHERE = """
@@ -943,7 +937,7 @@ def decorate(function):
 """
 
 
-def test_annotations_as_text_are_resolved_where_the_wrapped_function_is_defined():
+async def test_annotations_as_text_are_resolved_where_the_wrapped_function_is_defined():
     other_module: dict[str, Any] = {}
     exec(ELSEWHERE, other_module)
 
@@ -951,7 +945,7 @@ def test_annotations_as_text_are_resolved_where_the_wrapped_function_is_defined(
         return color.name
 
     wrapped = functools.wraps(index)(other_module["decorate"](index))
-    assert ask(type("Textual", (App,), {"index": wrapped})(), "/blue") == (200, "BLUE")
+    assert (await ask(type("Textual", (App,), {"index": wrapped})(), "/blue")) == (200, "BLUE")
 
 
 resolved: list[str] = []
@@ -962,7 +956,7 @@ def counted(kind: type) -> type:
     return kind
 
 
-def test_the_binder_is_worked_out_once_per_handler():
+async def test_the_binder_is_worked_out_once_per_handler():
     class Counting(App):
         async def index(self, number: "counted(int)"):  # type: ignore[valid-type]  # noqa: F821
             return number
@@ -971,16 +965,14 @@ def test_the_binder_is_worked_out_once_per_handler():
             await ws.accept()
             await ws.send_text(repr(number))
 
-    async def main() -> None:
-        app = Counting()
-        for number in (1, 2, 3):
-            assert (await get(app, f"/?number={number}")).json() == number
-            assert (await get(Counting(), f"/{number}")).json() == number
-            async with websocket(app, f"/socket/{number}") as ws:
-                assert await ws.receive() == f"{number}.0"
 
     resolved.clear()
-    run(main())
+    app = Counting()
+    for number in (1, 2, 3):
+        assert (await get(app, f"/?number={number}")).json() == number
+        assert (await get(Counting(), f"/{number}")).json() == number
+        async with websocket(app, f"/socket/{number}") as ws:
+            assert await ws.receive() == f"{number}.0"
     assert resolved == ["int", "float"]
 
 
@@ -997,12 +989,12 @@ def a_file(name: str, filename: str, content: bytes = b"content") -> tuple[str, 
     return name, filename, "application/octet-stream", content
 
 
-def test_an_uploaded_file_binds_by_name():
+async def test_an_uploaded_file_binds_by_name():
     async def handler(self, x: UploadedFile, title: str = "-"):
         return await names_of(x), title
 
-    assert bound(handler, multipart=[a_file("x", "a.bin"), ("title", "T")]) == (("a.bin", b"content"), "T")
-    assert bound(handler, multipart=[a_file("y", "b.bin"), a_file("x", "a.bin")]) == (("a.bin", b"content"), "-")
+    assert (await bound(handler, multipart=[a_file("x", "a.bin"), ("title", "T")])) == (("a.bin", b"content"), "T")
+    assert (await bound(handler, multipart=[a_file("y", "b.bin"), a_file("x", "a.bin")])) == (("a.bin", b"content"), "-")
 
 
 @pytest.mark.parametrize(
@@ -1019,50 +1011,50 @@ def test_an_uploaded_file_binds_by_name():
     ],
 )
 @pytest.mark.parametrize("annotation", [UploadedFile, list[UploadedFile], UploadedFile | None])
-def test_only_an_uploaded_file_is_one(annotation, options):
+async def test_only_an_uploaded_file_is_one(annotation, options):
     handler = annotated(annotation)
-    assert bound(handler, "/handler?x=text", **options) == missing("x")
-    assert bound(handler, "/handler", session={"x": "text"}, **options) == missing("x")
-    assert bound(handler, "/handler/text", **options) == NOT_FOUND
+    assert (await bound(handler, "/handler?x=text", **options)) == missing("x")
+    assert (await bound(handler, "/handler", session={"x": "text"}, **options)) == missing("x")
+    assert (await bound(handler, "/handler/text", **options)) == NOT_FOUND
 
 
 @pytest.mark.parametrize("annotation", [UploadedFile | None, list[UploadedFile]])
-def test_an_optional_file(annotation):
+async def test_an_optional_file(annotation):
     async def handler(self, x=None):
         return None if x is None else await names_of(x)
 
     handler.__annotations__["x"] = annotation
-    assert bound(handler, multipart=[("y", "1")]) is None
-    found = bound(handler, multipart=[("y", "1"), a_file("x", "a.bin")])
+    assert (await bound(handler, multipart=[("y", "1")])) is None
+    found = await bound(handler, multipart=[("y", "1"), a_file("x", "a.bin")])
     assert found == (("a.bin", b"content") if annotation == UploadedFile | None else [("a.bin", b"content")])
 
 
-def test_a_list_of_files_gets_all_of_that_name():
+async def test_a_list_of_files_gets_all_of_that_name():
     async def handler(self, x: list[UploadedFile]):
         return await names_of(x)
 
     parts = [a_file("x", "a", b"1"), a_file("y", "b", b"2"), a_file("x", "c", b"3")]
-    assert bound(handler, multipart=parts) == [("a", b"1"), ("c", b"3")]
+    assert (await bound(handler, multipart=parts)) == [("a", b"1"), ("c", b"3")]
 
 
-def test_a_parameter_without_annotation_gets_the_first_file_of_its_name():
+async def test_a_parameter_without_annotation_gets_the_first_file_of_its_name():
     async def handler(self, x):
         return await names_of(x)
 
-    assert bound(handler, multipart=[a_file("x", "a", b"1"), a_file("x", "b", b"2")]) == ("a", b"1")
+    assert (await bound(handler, multipart=[a_file("x", "a", b"1"), a_file("x", "b", b"2")])) == ("a", b"1")
 
 
 @pytest.mark.parametrize("annotation", [str, int, list[str], Color, str | None])
-def test_a_file_never_becomes_a_text(annotation):
-    assert bound(annotated(annotation), multipart=[a_file("x", "1")]) == missing("x")
+async def test_a_file_never_becomes_a_text(annotation):
+    assert (await bound(annotated(annotation), multipart=[a_file("x", "1")])) == missing("x")
 
 
-def test_a_plain_handler_reads_the_file_object():
+async def test_a_plain_handler_reads_the_file_object():
     class Plain(App):
         def upload(self, x: UploadedFile, y: int):
             return [x.file.read().decode(), y]
 
-    assert ask(Plain(), "/upload", multipart=[a_file("x", "a"), ("y", "2")]) == (200, '["content",2]')
+    assert (await ask(Plain(), "/upload", multipart=[a_file("x", "a"), ("y", "2")])) == (200, '["content",2]')
 
 
 async def starts_early(function: Any, parts: list[Any], target: str = "/upload") -> bool:
@@ -1135,8 +1127,8 @@ FILE = a_file("file", "a.bin")
         (of_text, [FILE], "/upload", False),
     ],
 )
-def test_a_handler_starts_before_the_end_of_a_form_only_if_a_file_is_the_last_it_misses(function, parts, target, early):
-    assert run(starts_early(function, parts, target)) is early
+async def test_a_handler_starts_before_the_end_of_a_form_only_if_a_file_is_the_last_it_misses(function, parts, target, early):
+    assert (await starts_early(function, parts, target)) is early
 
 
 # --- The session alone ------------------------------------------------------------------------------------------------
@@ -1151,18 +1143,18 @@ EVIL = [
 
 
 @pytest.mark.parametrize("options", EVIL)
-def test_from_session_binds_from_the_session_alone(options):
+async def test_from_session_binds_from_the_session_alone(options):
     def required(self, user_id: FromSession):
         return user_id
 
     def optional(self, *, user_id: FromSession = "nobody"):
         return user_id
 
-    assert bound(required, session={"user_id": "ann"}, **options) == "ann"
-    assert bound(required, session={"other": 1}, **options) == (401, "401 Unauthorized")
-    assert bound(required, **options) == (401, "401 Unauthorized")
-    assert bound(optional, session={"user_id": "ann"}, **options) == "ann"
-    assert bound(optional, **options) == "nobody"
+    assert (await bound(required, session={"user_id": "ann"}, **options)) == "ann"
+    assert (await bound(required, session={"other": 1}, **options)) == (401, "401 Unauthorized")
+    assert (await bound(required, **options)) == (401, "401 Unauthorized")
+    assert (await bound(optional, session={"user_id": "ann"}, **options)) == "ann"
+    assert (await bound(optional, **options)) == "nobody"
 
 
 INSIDE = [
@@ -1182,42 +1174,42 @@ INSIDE = [
 
 
 @pytest.mark.parametrize("annotation", INSIDE)
-def test_from_session_inside_another_annotation_still_takes_nothing_from_the_url(annotation):
+async def test_from_session_inside_another_annotation_still_takes_nothing_from_the_url(annotation):
     handler = annotated(annotation)
-    assert bound(handler, "/handler?x=evil", session={"x": 7}) == [7]
-    assert bound(handler, "/handler?x=evil") == (401, "401 Unauthorized")
-    assert bound(handler, "/handler/evil")[0] in (401, 404)
+    assert (await bound(handler, "/handler?x=evil", session={"x": 7})) == [7]
+    assert (await bound(handler, "/handler?x=evil")) == (401, "401 Unauthorized")
+    assert (await bound(handler, "/handler/evil"))[0] in (401, 404)
 
 
-def test_from_session_takes_no_path_segment():
+async def test_from_session_takes_no_path_segment():
     def handler(self, user_id: FromSession, page="1"):
         return user_id, page
 
-    assert bound(handler, "/handler/2", session={"user_id": "ann"}) == ("ann", "2")
-    assert bound(handler, "/handler/evil/2", session={"user_id": "ann"}) == NOT_FOUND
-    assert bound(handler, "/handler/evil") == (401, "401 Unauthorized")
+    assert (await bound(handler, "/handler/2", session={"user_id": "ann"})) == ("ann", "2")
+    assert (await bound(handler, "/handler/evil/2", session={"user_id": "ann"})) == NOT_FOUND
+    assert (await bound(handler, "/handler/evil")) == (401, "401 Unauthorized")
 
 
-def test_from_session_name_is_not_in_the_rest():
+async def test_from_session_name_is_not_in_the_rest():
     def handler(self, user_id: FromSession, **rest):
         return user_id, rest
 
-    assert bound(handler, "/handler?user_id=evil&a=1", session={"user_id": 7}) == (7, {"a": "1"})
+    assert (await bound(handler, "/handler?user_id=evil&a=1", session={"user_id": 7})) == (7, {"a": "1"})
 
 
 @pytest.mark.parametrize("value", [0, False, "", [], {"name": "Ann"}])
-def test_a_session_value_is_taken_as_it_is(value):
+async def test_a_session_value_is_taken_as_it_is(value):
     def handler(self, user_id: FromSession):
         return [user_id]
 
-    assert bound(handler, session={"user_id": value}) == [value]
+    assert (await bound(handler, session={"user_id": value})) == [value]
 
 
-def test_an_ordinary_parameter_takes_a_session_value_too():
+async def test_an_ordinary_parameter_takes_a_session_value_too():
     def handler(self, user_id, count: int = 0):
         return user_id, count
 
-    assert bound(handler, session={"user_id": "ann", "count": 5}) == ("ann", 5)
+    assert (await bound(handler, session={"user_id": "ann", "count": 5})) == ("ann", 5)
 
 
 # --- WebSocket --------------------------------------------------------------------------------------------------------
@@ -1269,12 +1261,9 @@ class Sockets(App):
         ("/session?user_id=query", ["query"]),
     ],
 )
-def test_the_same_binder_serves_websocket_handlers(path, values):
-    async def main():
-        async with websocket(Sockets(), path) as ws:
-            assert await ws.receive_json() == values
-
-    run(main())
+async def test_the_same_binder_serves_websocket_handlers(path, values):
+    async with websocket(Sockets(), path) as ws:
+        assert await ws.receive_json() == values
 
 
 @pytest.mark.parametrize(
@@ -1293,29 +1282,20 @@ def test_the_same_binder_serves_websocket_handlers(path, values):
         "/wrapped/x",
     ],
 )
-def test_a_websocket_whose_arguments_do_not_bind_is_refused_before_the_handshake(path):
-    async def main():
-        async with websocket(Sockets(), path) as ws:
-            assert not ws.accepted
-            assert ws.rejected == 1008
-
-    run(main())
+async def test_a_websocket_whose_arguments_do_not_bind_is_refused_before_the_handshake(path):
+    async with websocket(Sockets(), path) as ws:
+        assert not ws.accepted
+        assert ws.rejected == 1008
 
 
 @pytest.mark.parametrize("path", ["/user?user_id=evil", "/optional?user_id=evil", "/session"])
-def test_a_websocket_handler_gets_session_values(path):
-    async def main():
-        async with websocket(Sockets(Sessions(user_id=7)), path, headers=SIGNED_IN) as ws:
-            assert await ws.receive_json() == [7]
-
-    run(main())
+async def test_a_websocket_handler_gets_session_values(path):
+    async with websocket(Sockets(Sessions(user_id=7)), path, headers=SIGNED_IN) as ws:
+        assert await ws.receive_json() == [7]
 
 
 @pytest.mark.parametrize("path", ["/user", "/session"])
-def test_a_websocket_from_a_foreign_page_gets_no_session_value(path):
-    async def main():
-        headers = {**SIGNED_IN, "origin": "https://evil.example"}
-        async with websocket(Sockets(Sessions(user_id=7)), path, headers=headers) as ws:
-            assert ws.rejected == 1008
-
-    run(main())
+async def test_a_websocket_from_a_foreign_page_gets_no_session_value(path):
+    headers = {**SIGNED_IN, "origin": "https://evil.example"}
+    async with websocket(Sockets(Sessions(user_id=7)), path, headers=headers) as ws:
+        assert ws.rejected == 1008

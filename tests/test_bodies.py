@@ -100,8 +100,8 @@ async def never() -> dict[str, Any]:
     ],
     ids=["json", "form", "multipart"],
 )
-def test_bodies_are_parsed_for_any_method(method: str, options: dict[str, Any], expected: Any) -> None:
-    assert run(post(Root(), "/parsed", method=method, **options)).json() == expected
+async def test_bodies_are_parsed_for_any_method(method: str, options: dict[str, Any], expected: Any) -> None:
+    assert (await post(Root(), "/parsed", method=method, **options)).json() == expected
 
 
 @pytest.mark.parametrize(
@@ -133,17 +133,17 @@ def test_bodies_are_parsed_for_any_method(method: str, options: dict[str, Any], 
         (None, None),
     ],
 )
-def test_media_types_are_compared_as_media_types(content_type: str | None, kind: str | None) -> None:
+async def test_media_types_are_compared_as_media_types(content_type: str | None, kind: str | None) -> None:
     headers = [] if content_type is None else [("content-type", content_type)]
     body = b"a=1" if kind == "form" else b'{"a":1}'
     expected = {"json": [{"a": 1}, {"a": ["1"]}], "form": [{}, {"a": ["1"]}], None: [{}, {}]}[kind]
-    assert parsed(run(post(Root(), "/parsed", headers=headers, body=body))) == expected
+    assert parsed(await post(Root(), "/parsed", headers=headers, body=body)) == expected
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_two_content_types_are_no_json(order: int) -> None:
+async def test_two_content_types_are_no_json(order: int) -> None:
     headers = [("content-type", "text/plain"), ("content-type", "application/json")][::order]
-    assert parsed(run(post(Root(), "/parsed", headers=headers, body=b'{"a":1}'))) == [{}, {}]
+    assert parsed(await post(Root(), "/parsed", headers=headers, body=b'{"a":1}')) == [{}, {}]
 
 
 @pytest.mark.parametrize(
@@ -155,15 +155,15 @@ def test_two_content_types_are_no_json(order: int) -> None:
         f"multipart/form-data ; boundary={BOUNDARY} ; charset=utf-8",
     ],
 )
-def test_multipart_is_recognised_in_any_spelling(content_type: str) -> None:
-    response = run(post(Root(), "/parsed", headers=[("content-type", content_type)], multipart=[("a", "1")]))
+async def test_multipart_is_recognised_in_any_spelling(content_type: str) -> None:
+    response = await post(Root(), "/parsed", headers=[("content-type", content_type)], multipart=[("a", "1")])
     assert response.json() == [{}, {"a": ["1"]}]
 
 
-def test_a_quoted_boundary_may_hold_what_would_end_a_token() -> None:
+async def test_a_quoted_boundary_may_hold_what_would_end_a_token() -> None:
     body = encode_multipart([("a", "1")], boundary="a;b, c:d")
     headers = [("content-type", 'multipart/form-data; boundary="a;b, c:d"')]
-    assert run(post(Root(), "/parsed", headers=headers, body=body)).json() == [{}, {"a": ["1"]}]
+    assert (await post(Root(), "/parsed", headers=headers, body=body)).json() == [{}, {"a": ["1"]}]
 
 
 class Witness(HttpMiddleware):
@@ -183,21 +183,21 @@ class Witness(HttpMiddleware):
 
 @pytest.mark.parametrize(("csrf", "status"), [("good", 200), ("bad", 403)])
 @pytest.mark.parametrize("kind", ["form", "json"])
-def test_a_middleware_can_check_a_csrf_field(kind: str, csrf: str, status: int) -> None:
+async def test_a_middleware_can_check_a_csrf_field(kind: str, csrf: str, status: int) -> None:
     """JSON and urlencoded bodies are read before `before_request` runs."""
     app = Root()
     app.middlewares.append(witness := Witness())
-    response = run(post(app, "/parsed", chunk_size=3, **{kind: {"csrf": csrf}}))
+    response = await post(app, "/parsed", chunk_size=3, **{kind: {"csrf": csrf}})
     assert (response.status, app.calls) == (status, status == 200)
     assert witness.saw == ({"csrf": csrf} if kind == "json" else {}, csrf)
 
 
 @pytest.mark.parametrize("headers", [TEXT, MULTIPART, [("content-type", "application/octet-stream")], []])
-def test_other_bodies_are_left_on_the_wire(headers: list[tuple[str, str]]) -> None:
+async def test_other_bodies_are_left_on_the_wire(headers: list[tuple[str, str]]) -> None:
     app = Root()
     receive = Endless(b"x", 3)
     app.middlewares.append(witness := Witness(receive))
-    run(post(app, "/unread", headers=[*headers, *CHUNKED], receive=receive))
+    await post(app, "/unread", headers=[*headers, *CHUNKED], receive=receive)
     assert witness.saw == 0
 
 
@@ -215,13 +215,13 @@ RAW = [
 @pytest.mark.parametrize("path", ["/buffered", "/streamed"])
 @pytest.mark.parametrize("chunk_size", [None, 1])
 @pytest.mark.parametrize(("headers", "body"), RAW)
-def test_the_raw_body(path: str, chunk_size: int | None, headers: Any, body: bytes) -> None:
+async def test_the_raw_body(path: str, chunk_size: int | None, headers: Any, body: bytes) -> None:
     """Also after JSON or form parsing, for the signatures of webhooks."""
-    assert run(post(Root(), path, headers=headers, body=body, chunk_size=chunk_size)).body == body
+    assert (await post(Root(), path, headers=headers, body=body, chunk_size=chunk_size)).body == body
 
 
 @pytest.mark.parametrize(("headers", "body"), RAW)
-def test_the_raw_body_as_often_as_one_likes(headers: Any, body: bytes) -> None:
+async def test_the_raw_body_as_often_as_one_likes(headers: Any, body: bytes) -> None:
     class Again(App):
         async def index(self) -> bytes:
             first = await self.request.body()
@@ -229,16 +229,16 @@ def test_the_raw_body_as_often_as_one_likes(headers: Any, body: bytes) -> None:
             assert await self.request.body() == first == streamed
             return first
 
-    assert run(post(Again(), headers=headers, body=body, chunk_size=2)).body == body
+    assert (await post(Again(), headers=headers, body=body, chunk_size=2)).body == body
 
 
-def test_empty_pieces_are_no_end_of_the_body() -> None:
+async def test_empty_pieces_are_no_end_of_the_body() -> None:
     for path in ("/buffered", "/streamed"):
-        assert run(post(Root(), path, headers=TEXT, body=[b"", b"a", b"", b"b", b""])).body == b"ab"
-    assert parsed(run(post(Root(), "/parsed", headers=JSON, body=[b"", b"[1", b"", b"]", b""])))[0] == [1]
+        assert (await post(Root(), path, headers=TEXT, body=[b"", b"a", b"", b"b", b""])).body == b"ab"
+    assert parsed(await post(Root(), "/parsed", headers=JSON, body=[b"", b"[1", b"", b"]", b""]))[0] == [1]
 
 
-def test_two_tasks_that_read_the_body_both_have_all_of_it() -> None:
+async def test_two_tasks_that_read_the_body_both_have_all_of_it() -> None:
     class Both(App):
         async def index(self) -> list[str]:
             both = await asyncio.gather(self.request.body(), self.request.body())
@@ -252,10 +252,10 @@ def test_two_tasks_that_read_the_body_both_have_all_of_it() -> None:
             await client.send_body(b"ef", more=False)
             return await client.wait()
 
-    assert run(main()).json() == ["abcdef", "abcdef"]
+    assert (await main()).json() == ["abcdef", "abcdef"]
 
 
-def test_a_body_that_streamed_away_cannot_be_had_again() -> None:
+async def test_a_body_that_streamed_away_cannot_be_had_again() -> None:
     class Again(App):
         async def index(self) -> str:
             assert [chunk async for chunk in self.request.stream()]
@@ -263,27 +263,25 @@ def test_a_body_that_streamed_away_cannot_be_had_again() -> None:
                 await self.request.body()
             return "told"
 
-    assert run(post(Again(), headers=TEXT, body=b"text")).text == "told"
+    assert (await post(Again(), headers=TEXT, body=b"text")).text == "told"
 
 
-def test_stream_gives_the_body_as_it_comes() -> None:
+async def test_stream_gives_the_body_as_it_comes() -> None:
     class Echo(App):
         async def index(self) -> AsyncIterator[bytes]:
             async for chunk in self.request.stream():
                 yield chunk
 
-    async def main() -> None:
-        async with exchange(Echo(), "POST", headers=CHUNKED) as ex:
-            for piece in (b"one", b"two"):
-                await ex.send_body(piece)
-                assert await ex.next_chunk() == piece
-            await ex.send_body(b"end", more=False)
-            assert (await ex.wait()).body == b"onetwoend"
 
-    run(main())
+    async with exchange(Echo(), "POST", headers=CHUNKED) as ex:
+        for piece in (b"one", b"two"):
+            await ex.send_body(piece)
+            assert await ex.next_chunk() == piece
+        await ex.send_body(b"end", more=False)
+        assert (await ex.wait()).body == b"onetwoend"
 
 
-def test_stream_takes_nothing_before_it_is_asked() -> None:
+async def test_stream_takes_nothing_before_it_is_asked() -> None:
     """Back-pressure: what the handler has not asked for stays with the server."""
 
     class Slow(App):
@@ -292,18 +290,16 @@ def test_stream_takes_nothing_before_it_is_asked() -> None:
                 reached.set()
                 await proceed.wait()
 
-    async def main() -> None:
-        async with exchange(Slow(), "POST", headers=CHUNKED) as ex:
-            for _ in range(20):
-                await ex.send_body(b"x")
-            await reached.wait()
-            assert ex.received == 1
-            proceed.set()
-            await ex.send_body(b"", more=False)
-            assert (await ex.wait()).status == 204
 
     reached, proceed = asyncio.Event(), asyncio.Event()
-    run(main())
+    async with exchange(Slow(), "POST", headers=CHUNKED) as ex:
+        for _ in range(20):
+            await ex.send_body(b"x")
+        await reached.wait()
+        assert ex.received == 1
+        proceed.set()
+        await ex.send_body(b"", more=False)
+        assert (await ex.wait()).status == 204
 
 
 # --- What is wrong with a body: 400 -----------------------------------------------------------------------------------
@@ -364,8 +360,8 @@ BAD_JSON = [
 
 
 @pytest.mark.parametrize("body", BAD_JSON, ids=lambda body: repr(body[:20]))
-def test_bad_json_is_400(any_json: App, body: bytes) -> None:
-    response = run(post(any_json, "/parsed", headers=JSON, body=body))
+async def test_bad_json_is_400(any_json: App, body: bytes) -> None:
+    response = await post(any_json, "/parsed", headers=JSON, body=body)
     assert (response.status, any_json.calls) == (400, 0)
     assert response.text.startswith("400 Bad Request")
 
@@ -373,8 +369,8 @@ def test_bad_json_is_400(any_json: App, body: bytes) -> None:
 @pytest.mark.parametrize(
     "body", [b"1e400", b'{"a":-1e999}', b"[" + b"9" * 400 + b".0]"], ids=["1e400", "-1e999", "digits"]
 )
-def test_json_numbers_that_are_infinite_are_400(any_json: App, body: bytes) -> None:
-    assert run(post(any_json, "/parsed", headers=JSON, body=body)).status == 400
+async def test_json_numbers_that_are_infinite_are_400(any_json: App, body: bytes) -> None:
+    assert (await post(any_json, "/parsed", headers=JSON, body=body)).status == 400
 
 
 @pytest.mark.parametrize(
@@ -389,70 +385,70 @@ def test_json_numbers_that_are_infinite_are_400(any_json: App, body: bytes) -> N
         None,
     ],
 )
-def test_good_json(any_json: App, value: Any) -> None:
+async def test_good_json(any_json: App, value: Any) -> None:
     for body in (json.dumps(value), json.dumps(value, ensure_ascii=False), f"\r\n\t {json.dumps(value)} \n"):
-        response = run(post(any_json, "/parsed", headers=JSON, body=body.encode(), chunk_size=7))
+        response = await post(any_json, "/parsed", headers=JSON, body=body.encode(), chunk_size=7)
         assert response.json()[0] == value
 
 
-def test_json_may_be_nested(any_json: App) -> None:
-    assert run(post(any_json, "/parsed", headers=JSON, body=b"[" * 200 + b"]" * 200)).status == 200
+async def test_json_may_be_nested(any_json: App) -> None:
+    assert (await post(any_json, "/parsed", headers=JSON, body=b"[" * 200 + b"]" * 200)).status == 200
 
 
 @pytest.mark.parametrize("body", [b"[" * 255 + b"]" * 255, b'{"a":' * 300 + b"1" + b"}" * 300])
-def test_json_may_be_nested_as_deeply_as_it_can_be_said_again(any_json: App, body: bytes) -> None:
-    assert run(post(any_json, "/parsed", headers=JSON, body=body)).status == 400
+async def test_json_may_be_nested_as_deeply_as_it_can_be_said_again(any_json: App, body: bytes) -> None:
+    assert (await post(any_json, "/parsed", headers=JSON, body=body)).status == 400
 
 
 @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30])
-def test_json_integers_are_exact_whatever_their_size(any_json: App, number: int) -> None:
+async def test_json_integers_are_exact_whatever_their_size(any_json: App, number: int) -> None:
     any_json.integer = None
 
     async def index(self: Any) -> None:
         self.integer = self.request.get_json
 
     app = type("Integers", (type(any_json),), {"index": index})()
-    assert run(post(app, headers=JSON, body=b"%d" % number)).status == 204
+    assert (await post(app, headers=JSON, body=b"%d" % number)).status == 204
     assert (type(app.integer), app.integer) == (int, number)
 
 
 @pytest.mark.parametrize("body", [b"", [b""], [b"", b""]])
-def test_an_empty_json_body_is_none(any_json: App, body: Any) -> None:
-    assert run(post(any_json, "/parsed", headers=JSON, body=body)).json() == [{}, {}]
-    assert run(post(any_json, "/parsed", headers=[*JSON, *CHUNKED], body=body)).json() == [{}, {}]
+async def test_an_empty_json_body_is_none(any_json: App, body: Any) -> None:
+    assert (await post(any_json, "/parsed", headers=JSON, body=body)).json() == [{}, {}]
+    assert (await post(any_json, "/parsed", headers=[*JSON, *CHUNKED], body=body)).json() == [{}, {}]
 
 
 @pytest.mark.parametrize("length", ["", "-1", "+5", "1_0", "0x5", "5.0", "five", "5 5", "5, 6", "\xb2", "9" * 30])
 @pytest.mark.parametrize("path", ["/parsed", "/unread"])
-def test_a_bad_content_length_is_400(path: str, length: str) -> None:
+async def test_a_bad_content_length_is_400(path: str, length: str) -> None:
     app = Root()
-    response = run(post(app, path, headers=[*JSON, ("content-length", length)], body=b"[1,2]"))
+    response = await post(app, path, headers=[*JSON, ("content-length", length)], body=b"[1,2]")
     assert (response.status, app.calls) == (400, 0)
 
 
 @pytest.mark.parametrize("lengths", [["5", "6"], ["5", "x"]])
-def test_content_lengths_that_differ_are_400(lengths: list[str]) -> None:
+async def test_content_lengths_that_differ_are_400(lengths: list[str]) -> None:
     headers = [*JSON, *[("content-length", length) for length in lengths]]
-    assert run(post(Root(), "/parsed", headers=headers, body=b"[1,2]")).status == 400
+    assert (await post(Root(), "/parsed", headers=headers, body=b"[1,2]")).status == 400
 
 
-def test_bytes_of_a_form_that_are_not_utf_8_become_replacement_characters() -> None:
-    response = run(post(Root(), "/parsed", headers=FORM, body=b"a=%FF&b=\xff&%FF=%C3%A9+%E2%82"))
+async def test_bytes_of_a_form_that_are_not_utf_8_become_replacement_characters() -> None:
+    response = await post(Root(), "/parsed", headers=FORM, body=b"a=%FF&b=\xff&%FF=%C3%A9+%E2%82")
     assert response.json()[1] == {"a": ["\ufffd"], "b": ["\ufffd"], "\ufffd": ["é \ufffd"]}
 
 
-def test_a_form_keeps_blank_and_repeated_values() -> None:
-    response = run(post(Root(), "/parsed", headers=FORM, body=b"a=1&a=&b&&c=x%3D%26y=z"))
+async def test_a_form_keeps_blank_and_repeated_values() -> None:
+    response = await post(Root(), "/parsed", headers=FORM, body=b"a=1&a=&b&&c=x%3D%26y=z")
     assert response.json()[1] == {"a": ["1", ""], "b": [""], "c": ["x=&y=z"]}
 
 
 @pytest.mark.parametrize("size", [100, 300_000, 3 * MIB])
-def test_a_form_of_any_size(size: int) -> None:
+async def test_a_form_of_any_size(size: int) -> None:
     class Measure(App):
         async def index(self) -> list[Any]:
             return [len(self.request.form("a")), self.request.form("b")]
 
-    assert run(post(Measure(), form={"a": "%" * (size // 3), "b": "é"})).json() == [size // 3, "é"]
+    assert (await post(Measure(), form={"a": "%" * (size // 3), "b": "é"})).json() == [size // 3, "é"]
 
 
 PART = b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n"
@@ -482,10 +478,10 @@ BAD_MULTIPART = {
 
 @pytest.mark.parametrize("chunk_size", [None, 1])
 @pytest.mark.parametrize("body", list(BAD_MULTIPART.values()), ids=list(BAD_MULTIPART))
-def test_malformed_multipart_is_400(body: bytes, chunk_size: int | None) -> None:
+async def test_malformed_multipart_is_400(body: bytes, chunk_size: int | None) -> None:
     app = Root()
     headers = [("content-type", "multipart/form-data; boundary=b"), *CHUNKED]
-    response = run(post(app, "/parsed", headers=headers, body=body, chunk_size=chunk_size))
+    response = await post(app, "/parsed", headers=headers, body=body, chunk_size=chunk_size)
     assert (response.status, app.calls) == (400, 0)
     assert response.text.startswith("400 Bad Request")
 
@@ -504,39 +500,39 @@ def test_malformed_multipart_is_400(body: bytes, chunk_size: int | None) -> None
         '; boundary="b\n"',
     ],
 )
-def test_a_missing_boundary_is_400(parameters: str) -> None:
+async def test_a_missing_boundary_is_400(parameters: str) -> None:
     app = Root()
     headers = [("content-type", f"multipart/form-data{parameters}")]
-    response = run(post(app, "/parsed", headers=headers, body=PART + b"--b--\r\n"))
+    response = await post(app, "/parsed", headers=headers, body=PART + b"--b--\r\n")
     assert (response.status, app.calls) == (400, 0)
 
 
-def test_multipart_may_have_a_preamble_and_an_epilogue() -> None:
+async def test_multipart_may_have_a_preamble_and_an_epilogue() -> None:
     headers = [("content-type", "multipart/form-data; boundary=b")]
     for chunk_size in (None, 1):
         body = b"preamble\r\n" + PART + b"--b--\r\nepilogue"
-        assert run(post(Root(), "/parsed", headers=headers, body=body, chunk_size=chunk_size)).json()[1] == {"a": ["1"]}
+        assert (await post(Root(), "/parsed", headers=headers, body=body, chunk_size=chunk_size)).json()[1] == {"a": ["1"]}
 
 
-def test_multipart_fields_are_utf_8_whatever_the_chunks() -> None:
+async def test_multipart_fields_are_utf_8_whatever_the_chunks() -> None:
     parts = [("a", "é€\U0001f600"), ("b", ""), ("a", "2"), ("naïve", "\r\n--x")]
-    response = run(post(Root(), "/parsed", multipart=parts, chunk_size=1))
+    response = await post(Root(), "/parsed", multipart=parts, chunk_size=1)
     assert response.json()[1] == {"a": ["é€\U0001f600", "2"], "b": [""], "naïve": ["\r\n--x"]}
 
 
 @pytest.mark.parametrize(("headers", "body"), [(JSON, b'{"<script>'), (MULTIPART, b"<script>")])
-def test_an_error_never_repeats_what_the_client_sent(headers: Any, body: bytes) -> None:
-    response = run(post(Root(), "/parsed", headers=headers, body=body))
+async def test_an_error_never_repeats_what_the_client_sent(headers: Any, body: bytes) -> None:
+    response = await post(Root(), "/parsed", headers=headers, body=body)
     assert response.status == 400
     assert "script" not in response.text
     assert response.header("content-type") == "text/plain; charset=utf-8"
 
 
-def test_multipart_without_the_package_is_500_and_the_log_says_what_to_install(
+async def test_multipart_without_the_package_is_500_and_the_log_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "multipart", None)
-    response = run(post(Root(), "/parsed", multipart=[("a", "1")]))
+    response = await post(Root(), "/parsed", multipart=[("a", "1")])
     assert response.status == 500
     assert "multipart" in caplog.text and "pip install" in caplog.text
 
@@ -553,61 +549,61 @@ PARSED = [
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
 @pytest.mark.parametrize(("limit", "status"), [(100, 200), (99, 413), (0, 413), (None, 200)])
 @pytest.mark.parametrize(("path", "headers", "body"), PARSED)
-def test_what_is_buffered_falls_under_max_body_size(
+async def test_what_is_buffered_falls_under_max_body_size(
     path: str, headers: Any, body: bytes, limit: int | None, status: int, announced: bool
 ) -> None:
     app = Root(max_body_size=limit, max_upload_size=10)
     headers = headers if announced else [*headers, *CHUNKED]
-    response = run(post(app, path, headers=headers, body=body, chunk_size=7))
+    response = await post(app, path, headers=headers, body=body, chunk_size=7)
     assert (response.status, app.calls) == (status, status == 200)
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
 @pytest.mark.parametrize(("limit", "status"), [(100, 200), (99, 413), (0, 413), (None, 200)])
-def test_what_streams_falls_under_max_upload_size(limit: int | None, status: int, announced: bool) -> None:
+async def test_what_streams_falls_under_max_upload_size(limit: int | None, status: int, announced: bool) -> None:
     app = Root(max_body_size=10, max_upload_size=limit)
     headers = TEXT if announced else [*TEXT, *CHUNKED]
-    response = run(post(app, "/streamed", headers=headers, body=b"x" * 100, chunk_size=7))
+    response = await post(app, "/streamed", headers=headers, body=b"x" * 100, chunk_size=7)
     assert (response.status, app.calls) == (status, status == 200)
 
 
-def test_the_limits_are_16_mib_when_nobody_sets_them() -> None:
+async def test_the_limits_are_16_mib_when_nobody_sets_them() -> None:
     for path, headers in (("/buffered", TEXT), ("/streamed", TEXT), ("/parsed", JSON)):
         length = [("content-length", str(16 * MIB + 1)), *CONTINUE]
-        assert run(post(Root(), path, headers=[*headers, *length], body=None)).status == 413
+        assert (await post(Root(), path, headers=[*headers, *length], body=None)).status == 413
     app = Root()
     block = [b" " * MIB] * 15 + [b" " * (MIB - 1) + b"1"]
-    assert run(post(app, "/parsed", headers=JSON, body=block)).status == 200
+    assert (await post(app, "/parsed", headers=JSON, body=block)).status == 200
 
 
 @pytest.mark.parametrize("path", ["/parsed", "/buffered", "/streamed"])
-def test_a_limit_holds_before_anything_is_read_where_content_length_says_so(path: str) -> None:
+async def test_a_limit_holds_before_anything_is_read_where_content_length_says_so(path: str) -> None:
     headers = {"/parsed": JSON}.get(path, TEXT)
     app = Root(max_body_size=99, max_upload_size=99)
     receive = Endless(b"x")
-    response = run(post(app, path, headers=[*headers, ("content-length", "100"), *CONTINUE], receive=receive))
+    response = await post(app, path, headers=[*headers, ("content-length", "100"), *CONTINUE], receive=receive)
     assert (response.status, receive.taken, app.calls) == (413, 0, 0)
     assert response.text.startswith("413 ")
 
 
 @pytest.mark.parametrize("path", ["/parsed", "/buffered", "/streamed"])
-def test_no_more_is_kept_than_the_limit_of_a_body_that_never_ends(path: str) -> None:
+async def test_no_more_is_kept_than_the_limit_of_a_body_that_never_ends(path: str) -> None:
     app = Root(max_body_size=1000, max_upload_size=1000)
     receive = Endless(b"x" * 300)
     headers = {"/parsed": JSON}.get(path, TEXT)
-    response = run(post(app, path, headers=headers, body=None, receive=receive))
+    response = await post(app, path, headers=headers, body=None, receive=receive)
     assert (response.status, app.calls) == (413, 0)
     assert receive.taken == 1200, "stopped at the first piece past the limit"
 
 
-def test_a_body_that_nobody_reads_is_not_limited() -> None:
+async def test_a_body_that_nobody_reads_is_not_limited() -> None:
     app = Root(max_body_size=10, max_upload_size=10)
-    assert run(post(app, "/unread", headers=TEXT, body=b"x" * 100)).text == "unread"
+    assert (await post(app, "/unread", headers=TEXT, body=b"x" * 100)).text == "unread"
 
 
 @pytest.mark.parametrize("cause", [413, 408])
 @pytest.mark.parametrize("way", ["body", "stream"])
-def test_a_body_that_failed_fails_again(way: str, cause: int) -> None:
+async def test_a_body_that_failed_fails_again(way: str, cause: int) -> None:
     class Again(App):
         async def index(self) -> list[int]:
             found = []
@@ -631,7 +627,7 @@ def test_a_body_that_failed_fails_again(way: str, cause: int) -> None:
     asked = 0
     pieces = [b"x" * 40] * (2 if cause == 413 else 1)
     app = Again(max_body_size=50, max_upload_size=50, body_timeout=0.02)
-    assert run(post(app, headers=TEXT, body=None, receive=receive)).json() == [cause, cause]
+    assert (await post(app, headers=TEXT, body=None, receive=receive)).json() == [cause, cause]
     assert asked == 2, "nobody waits twice"
 
 
@@ -648,22 +644,20 @@ SLOW = [
 
 @pytest.mark.parametrize("sent", [[], [b"a"], [b"a", b"", b""]], ids=["nothing", "a byte", "empty pieces"])
 @pytest.mark.parametrize(("path", "headers"), SLOW)
-def test_a_client_that_sends_nothing_for_body_timeout_is_408(path: str, headers: Any, sent: list[bytes]) -> None:
+async def test_a_client_that_sends_nothing_for_body_timeout_is_408(path: str, headers: Any, sent: list[bytes]) -> None:
     app = Root(body_timeout=0.02)
 
-    async def main() -> None:
-        async with exchange(app, "POST", path, headers=[*headers, *CHUNKED]) as ex:
-            for piece in sent:
-                await ex.send_body(piece)
-            response = await ex.wait()
-            assert (response.status, app.calls) == (408, 0)
-            assert response.text.startswith("408 ")
 
-    run(main())
+    async with exchange(app, "POST", path, headers=[*headers, *CHUNKED]) as ex:
+        for piece in sent:
+            await ex.send_body(piece)
+        response = await ex.wait()
+        assert (response.status, app.calls) == (408, 0)
+        assert response.text.startswith("408 ")
 
 
 @pytest.mark.parametrize(("path", "headers"), SLOW)
-def test_a_client_that_was_waited_for_is_waited_for_only_once(path: str, headers: Any) -> None:
+async def test_a_client_that_was_waited_for_is_waited_for_only_once(path: str, headers: Any) -> None:
     """The 408 goes out at once: nobody waits for the rest of that body."""
     calls = 0
 
@@ -672,11 +666,11 @@ def test_a_client_that_was_waited_for_is_waited_for_only_once(path: str, headers
         calls += 1
         return await asyncio.Future()
 
-    response = run(post(Root(body_timeout=0.02), path, headers=[*headers, *CHUNKED], receive=receive))
+    response = await post(Root(body_timeout=0.02), path, headers=[*headers, *CHUNKED], receive=receive)
     assert (response.status, calls) == (408, 1)
 
 
-def test_empty_pieces_do_not_stand_for_bytes() -> None:
+async def test_empty_pieces_do_not_stand_for_bytes() -> None:
     """No *byte* for `body_timeout` seconds: a client cannot stay for ever on empty messages."""
     app = Root(body_timeout=0.05)
 
@@ -684,10 +678,10 @@ def test_empty_pieces_do_not_stand_for_bytes() -> None:
         await asyncio.sleep(0.01)
         return {"type": "http.request", "body": b"", "more_body": True}
 
-    assert run(post(app, "/buffered", headers=TEXT, body=None, receive=drip)).status == 408
+    assert (await post(app, "/buffered", headers=TEXT, body=None, receive=drip)).status == 408
 
 
-def test_a_client_that_sends_empty_pieces_is_waited_for_only_once() -> None:
+async def test_a_client_that_sends_empty_pieces_is_waited_for_only_once() -> None:
     calls = 0
 
     async def drip() -> dict[str, Any]:
@@ -696,42 +690,38 @@ def test_a_client_that_sends_empty_pieces_is_waited_for_only_once() -> None:
         await asyncio.sleep(0.01)
         return {"type": "http.request", "body": b"", "more_body": True}
 
-    async def main() -> tuple[int, int]:
-        seen = 0
 
-        class Counting(HttpMiddleware):
-            async def before_request(self, request: Request) -> None:
-                pass
+    seen = 0
 
-            async def after_request(self, *_: Any) -> None:
-                nonlocal seen
-                seen = calls
+    class Counting(HttpMiddleware):
+        async def before_request(self, request: Request) -> None:
+            pass
 
-        app = Root(body_timeout=0.05)
-        app.middlewares.append(Counting())
-        response = await post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=drip)
-        assert response.status == 408
-        return seen, calls
+        async def after_request(self, *_: Any) -> None:
+            nonlocal seen
+            seen = calls
 
-    before, after = run(main())
+    app = Root(body_timeout=0.05)
+    app.middlewares.append(Counting())
+    response = await post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=drip)
+    assert response.status == 408
+    before, after = (seen, calls)
     assert before == after
 
 
-def test_a_client_that_is_slow_but_steady_gets_through() -> None:
+async def test_a_client_that_is_slow_but_steady_gets_through() -> None:
     app = Root(body_timeout=0.3)
 
-    async def main() -> None:
-        async with exchange(app, "POST", "/buffered", headers=[*TEXT, *CHUNKED]) as ex:
-            for _ in range(8):
-                await asyncio.sleep(0.05)
-                await ex.send_body(b"x")
-            await ex.send_body(b"", more=False)
-            assert (await ex.wait()).body == b"x" * 8
 
-    run(main())
+    async with exchange(app, "POST", "/buffered", headers=[*TEXT, *CHUNKED]) as ex:
+        for _ in range(8):
+            await asyncio.sleep(0.05)
+            await ex.send_body(b"x")
+        await ex.send_body(b"", more=False)
+        assert (await ex.wait()).body == b"x" * 8
 
 
-def test_time_in_back_pressure_does_not_count() -> None:
+async def test_time_in_back_pressure_does_not_count() -> None:
     class Slow(App):
         async def index(self) -> int:
             size = 0
@@ -740,38 +730,34 @@ def test_time_in_back_pressure_does_not_count() -> None:
                 size += len(chunk)
             return size
 
-    assert run(post(Slow(body_timeout=0.02), headers=TEXT, body=b"x" * 4, chunk_size=1)).json() == 4
+    assert (await post(Slow(body_timeout=0.02), headers=TEXT, body=b"x" * 4, chunk_size=1)).json() == 4
 
 
-def test_a_body_timeout_of_none_is_no_limit() -> None:
+async def test_a_body_timeout_of_none_is_no_limit() -> None:
     app = Root(body_timeout=None)
 
-    async def main() -> None:
-        async with exchange(app, "POST", "/buffered", headers=[*TEXT, *CHUNKED]) as ex:
-            await asyncio.sleep(0.02)
-            await ex.send_body(b"late", more=False)
-            assert (await ex.wait()).body == b"late"
 
-    run(main())
+    async with exchange(app, "POST", "/buffered", headers=[*TEXT, *CHUNKED]) as ex:
+        await asyncio.sleep(0.02)
+        await ex.send_body(b"late", more=False)
+        assert (await ex.wait()).body == b"late"
 
 
-def test_all_waits_of_an_event_loop_share_one_timer() -> None:
+async def test_all_waits_of_an_event_loop_share_one_timer() -> None:
     app = Root(body_timeout=0.2)
     timers = []
 
-    async def main() -> list[int | None]:
-        loop: Any = asyncio.get_running_loop()
-        call_later = loop.call_later
-        loop.call_later = lambda delay, *args, **options: timers.append(delay) or call_later(delay, *args, **options)
-        answers = [post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=never) for _ in range(50)]
-        return [response.status for response in await asyncio.gather(*answers)]
 
-    assert run(main()) == [408] * 50
+    loop: Any = asyncio.get_running_loop()
+    call_later = loop.call_later
+    loop.call_later = lambda delay, *args, **options: timers.append(delay) or call_later(delay, *args, **options)
+    answers = [post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=never) for _ in range(50)]
+    assert [response.status for response in await asyncio.gather(*answers)] == [408] * 50
     # The first look, eight in a time-out, one for who began after the first; the driver of the tests has longer ones.
     assert 1 <= len([delay for delay in timers if delay <= 0.2]) <= 10
 
 
-def test_a_wait_ends_in_its_own_time_however_long_others_have_lasted() -> None:
+async def test_a_wait_ends_in_its_own_time_however_long_others_have_lasted() -> None:
     app = Root(body_timeout=0.2)
 
     async def late(delay: float) -> float:
@@ -781,10 +767,8 @@ def test_a_wait_ends_in_its_own_time_however_long_others_have_lasted() -> None:
             assert (await ex.wait(20)).status == 408
         return time.monotonic() - begun
 
-    async def main() -> list[float]:
-        return await asyncio.gather(late(0), late(0.1), late(0.15))
 
-    assert min(run(main())) >= 0.199
+    assert min(await asyncio.gather(late(0), late(0.1), late(0.15))) >= 0.199
 
 
 def test_an_app_may_serve_in_several_event_loops() -> None:
@@ -799,24 +783,22 @@ def test_an_app_may_serve_in_several_event_loops() -> None:
         assert list(pool.map(lambda _: serve(), range(8))) == [408] * 8
 
 
-def test_a_request_that_is_cancelled_when_its_time_is_up_ends_as_cancelled() -> None:
+async def test_a_request_that_is_cancelled_when_its_time_is_up_ends_as_cancelled() -> None:
     app = Root(body_timeout=0.02)
 
-    async def main() -> None:
-        async def receive() -> dict[str, Any]:
-            try:
-                return await asyncio.Future()
-            finally:
-                task.cancel()
 
-        task = asyncio.ensure_future(post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=receive))
-        await asyncio.wait([task], timeout=20)
-        assert task.cancelled()
+    async def receive() -> dict[str, Any]:
+        try:
+            return await asyncio.Future()
+        finally:
+            task.cancel()
 
-    run(main())
+    task = asyncio.ensure_future(post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=receive))
+    await asyncio.wait([task], timeout=20)
+    assert task.cancelled()
 
 
-def test_a_408_leaves_the_task_as_it_was() -> None:
+async def test_a_408_leaves_the_task_as_it_was() -> None:
     """The clock's cancellation is taken back: whoever runs in the task later would be thought cancelled."""
     left = []
 
@@ -834,7 +816,7 @@ def test_a_408_leaves_the_task_as_it_was() -> None:
         return {"type": "http.request", "body": b"late"}
 
     for receive in (never, late):
-        run(post(Patient(body_timeout=0.02), headers=[*TEXT, *CHUNKED], receive=receive))
+        await post(Patient(body_timeout=0.02), headers=[*TEXT, *CHUNKED], receive=receive)
     assert left == [0, 0]
 
 
@@ -843,22 +825,22 @@ def test_a_408_leaves_the_task_as_it_was() -> None:
 
 @pytest.mark.parametrize("after", [0, 1, 2])
 @pytest.mark.parametrize(("path", "headers"), SLOW)
-def test_a_client_that_goes_away_mid_body_ends_the_request(path: str, headers: Any, after: int) -> None:
+async def test_a_client_that_goes_away_mid_body_ends_the_request(path: str, headers: Any, after: int) -> None:
     app = Root()
     body = [b"[1", b", 2", b"]"] if headers is JSON else encode_multipart([("a", "1"), ("b", "2")])
     if isinstance(body, bytes):
         body = [body[:100], body[100:150], body[150:]]
-    response = run(post(app, path, headers=headers, body=body, disconnect_after=after))
+    response = await post(app, path, headers=headers, body=body, disconnect_after=after)
     assert (response.status, app.calls) == (None, 0)
 
 
-def test_a_client_that_goes_away_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_that_goes_away_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     for path in ("/buffered", "/streamed"):
-        run(post(Root(), path, headers=TEXT, body=[b"a", b"b"], disconnect_after=1))
+        await post(Root(), path, headers=TEXT, body=[b"a", b"b"], disconnect_after=1)
     assert caplog.records == []
 
 
-def test_the_handler_that_reads_sees_connection_closed() -> None:
+async def test_the_handler_that_reads_sees_connection_closed() -> None:
     caught = []
 
     class Reader(App):
@@ -878,13 +860,13 @@ def test_the_handler_that_reads_sees_connection_closed() -> None:
                 raise
 
     for path in ("/buffered", "/streamed"):
-        run(post(Reader(), path, headers=TEXT, body=[b"a", b"b"], disconnect_after=1))
+        await post(Reader(), path, headers=TEXT, body=[b"a", b"b"], disconnect_after=1)
     assert caught == ["body", "stream"]
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "HTTP/2"])
 @pytest.mark.parametrize("answer", ["text", HTTPError(400), RuntimeError("broken")])
-def test_a_handler_that_swallows_it_answers_nobody(answer: Any, announced: bool) -> None:
+async def test_a_handler_that_swallows_it_answers_nobody(answer: Any, announced: bool) -> None:
     """Nothing may be sent after a disconnect was received."""
 
     class Stubborn(App):
@@ -901,10 +883,10 @@ def test_a_handler_that_swallows_it_answers_nobody(answer: Any, announced: bool)
         return next(incoming, {"type": "http.disconnect"})
 
     headers = [*TEXT, *CHUNKED] if announced else TEXT
-    assert run(post(Stubborn(), headers=headers, body=None, receive=receive)).status is None
+    assert (await post(Stubborn(), headers=headers, body=None, receive=receive)).status is None
 
 
-def test_a_stream_that_swallows_it_sends_nothing_more() -> None:
+async def test_a_stream_that_swallows_it_sends_nothing_more() -> None:
     class Stubborn(App):
         async def index(self) -> AsyncIterator[bytes]:
             try:
@@ -913,23 +895,21 @@ def test_a_stream_that_swallows_it_sends_nothing_more() -> None:
             except ConnectionClosed:
                 yield b"too late"
 
-    async def main() -> None:
-        async with exchange(Stubborn(), "POST", headers=[*TEXT, *CHUNKED]) as ex:
-            await ex.send_body(b"a")
-            assert await ex.next_chunk() == b"a"
-            await ex.disconnect()
-            response = await ex.wait()
-            assert (response.body, response.complete) == (b"a", False)
 
-    run(main())
+    async with exchange(Stubborn(), "POST", headers=[*TEXT, *CHUNKED]) as ex:
+        await ex.send_body(b"a")
+        assert await ex.next_chunk() == b"a"
+        await ex.disconnect()
+        response = await ex.wait()
+        assert (response.body, response.complete) == (b"a", False)
 
 
-def test_connection_closed_out_of_nowhere_is_500(caplog: pytest.LogCaptureFixture) -> None:
+async def test_connection_closed_out_of_nowhere_is_500(caplog: pytest.LogCaptureFixture) -> None:
     class Confused(App):
         async def index(self) -> None:
             raise ConnectionClosed
 
-    assert run(post(Confused(), headers=TEXT, body=b"text")).status == 500
+    assert (await post(Confused(), headers=TEXT, body=b"text")).status == 500
     assert "ConnectionClosed" in caplog.text
 
 
@@ -937,87 +917,74 @@ def test_connection_closed_out_of_nowhere_is_500(caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize("headers", [CHUNKED, [("content-length", "3")]], ids=["chunked", "length"])
-def test_an_announced_body_is_read_and_dropped_before_the_response(headers: Any) -> None:
+async def test_an_announced_body_is_read_and_dropped_before_the_response(headers: Any) -> None:
     app = Root()
 
-    async def main() -> None:
-        async with exchange(app, "POST", "/unread", headers=[*TEXT, *headers]) as ex:
-            for piece in (b"a", b"b"):
-                await ex.send_body(piece)
-                await asyncio.sleep(0.002)
-                assert (app.calls, ex.messages) == (1, [])
-            await ex.send_body(b"c", more=False)
-            assert (await ex.wait()).text == "unread"
 
-    run(main())
+    async with exchange(app, "POST", "/unread", headers=[*TEXT, *headers]) as ex:
+        for piece in (b"a", b"b"):
+            await ex.send_body(piece)
+            await asyncio.sleep(0.002)
+            assert (app.calls, ex.messages) == (1, [])
+        await ex.send_body(b"c", more=False)
+        assert (await ex.wait()).text == "unread"
 
 
 @pytest.mark.parametrize("path", ["/missing", "/parsed"])
-def test_the_same_for_an_error(path: str) -> None:
-    async def main() -> None:
-        app = Root(max_body_size=1)
-        async with exchange(app, "POST", path, headers=[*JSON, ("content-length", "4")]) as ex:
-            await ex.send_body(b"[1")
-            await asyncio.sleep(0.002)
-            assert ex.messages == []
-            await ex.send_body(b"2]", more=False)
-            assert (await ex.wait()).status == 413
-
-    run(main())
+async def test_the_same_for_an_error(path: str) -> None:
+    app = Root(max_body_size=1)
+    async with exchange(app, "POST", path, headers=[*JSON, ("content-length", "4")]) as ex:
+        await ex.send_body(b"[1")
+        await asyncio.sleep(0.002)
+        assert ex.messages == []
+        await ex.send_body(b"2]", more=False)
+        assert (await ex.wait()).status == 413
 
 
-def test_a_body_that_was_not_announced_is_not_waited_for() -> None:
-    async def main() -> None:
-        async with exchange(Root(), "POST", "/unread") as ex:
-            assert (await ex.wait()).text == "unread"
-            assert ex.received == 0
-
-    run(main())
+async def test_a_body_that_was_not_announced_is_not_waited_for() -> None:
+    async with exchange(Root(), "POST", "/unread") as ex:
+        assert (await ex.wait()).text == "unread"
+        assert ex.received == 0
 
 
 @pytest.mark.parametrize("value", ["100-continue", "100-Continue"])
-def test_a_client_that_waits_for_100_continue_is_answered_at_once(value: str) -> None:
-    async def main() -> None:
-        headers = [*TEXT, ("content-length", "3"), ("expect", value)]
-        async with exchange(Root(), "POST", "/unread", headers=headers) as ex:
-            assert (await ex.wait()).text == "unread"
-            assert ex.received == 0
-
-    run(main())
+async def test_a_client_that_waits_for_100_continue_is_answered_at_once(value: str) -> None:
+    headers = [*TEXT, ("content-length", "3"), ("expect", value)]
+    async with exchange(Root(), "POST", "/unread", headers=headers) as ex:
+        assert (await ex.wait()).text == "unread"
+        assert ex.received == 0
 
 
-def test_at_most_64_mib_are_dropped() -> None:
+async def test_at_most_64_mib_are_dropped() -> None:
     receive = Endless(b"x" * MIB, 200)
-    response = run(post(Root(), "/unread", headers=[*TEXT, *CHUNKED], receive=receive))
+    response = await post(Root(), "/unread", headers=[*TEXT, *CHUNKED], receive=receive)
     assert response.text == "unread"
     assert receive.taken == 64 * MIB
 
 
-def test_a_smaller_rest_is_dropped_whole() -> None:
+async def test_a_smaller_rest_is_dropped_whole() -> None:
     receive = Endless(b"x" * MIB, 63)
-    assert run(post(Root(), "/unread", headers=[*TEXT, *CHUNKED], receive=receive)).text == "unread"
+    assert (await post(Root(), "/unread", headers=[*TEXT, *CHUNKED], receive=receive)).text == "unread"
     assert receive.left == 0
 
 
-def test_dropping_ends_after_body_timeout() -> None:
+async def test_dropping_ends_after_body_timeout() -> None:
     """However steadily the client sends."""
 
-    async def main() -> None:
-        async with exchange(Root(body_timeout=0.06), "POST", "/unread", headers=[*TEXT, *CHUNKED]) as ex:
-            for _ in range(100):
-                if ex.done:
-                    break
-                await ex.send_body(b"x")
-                await asyncio.sleep(0.01)
-            assert ex.done
-            assert ex.response.text == "unread"
 
-    run(main())
+    async with exchange(Root(body_timeout=0.06), "POST", "/unread", headers=[*TEXT, *CHUNKED]) as ex:
+        for _ in range(100):
+            if ex.done:
+                break
+            await ex.send_body(b"x")
+            await asyncio.sleep(0.01)
+        assert ex.done
+        assert ex.response.text == "unread"
 
 
-def test_a_client_that_leaves_while_the_rest_is_dropped() -> None:
+async def test_a_client_that_leaves_while_the_rest_is_dropped() -> None:
     app = Root()
-    response = run(post(app, "/unread", headers=TEXT, body=[b"a", b"b"], disconnect_after=1))
+    response = await post(app, "/unread", headers=TEXT, body=[b"a", b"b"], disconnect_after=1)
     assert (response.status, app.calls) == (None, 1)
 
 
@@ -1035,7 +1002,7 @@ class Odd:
         return self.value
 
 
-def test_a_server_may_answer_a_cancellation_with_the_body() -> None:
+async def test_a_server_may_answer_a_cancellation_with_the_body() -> None:
     class Slow(App):
         async def index(self) -> bytes:
             return await self.request.body()
@@ -1045,7 +1012,7 @@ def test_a_server_may_answer_a_cancellation_with_the_body() -> None:
             await asyncio.sleep(10)
         return {"type": "http.request", "body": b"late"}
 
-    response = run(post(Slow(body_timeout=0.02), headers=[("content-length", "4")], body=None, receive=receive))
+    response = await post(Slow(body_timeout=0.02), headers=[("content-length", "4")], body=None, receive=receive)
     assert (response.status, response.body) == (200, b"late")
 
 
@@ -1057,34 +1024,32 @@ def as_future(value: Any = None) -> Awaitable[Any]:
 
 @pytest.mark.parametrize("awaitable", [Odd, as_future])
 @pytest.mark.parametrize("path", ["parsed", "buffered", "streamed", "unread", "events"])
-def test_receive_and_send_may_return_any_awaitable(path: str, awaitable: Callable[..., Awaitable[Any]]) -> None:
+async def test_receive_and_send_may_return_any_awaitable(path: str, awaitable: Callable[..., Awaitable[Any]]) -> None:
     class Streaming(Root):
         async def events(self) -> AsyncIterator[bytes]:
             async for chunk in self.request.stream():
                 yield chunk
 
-    async def main() -> None:
-        incoming = iter([b"[", b"1", b"]"])
-        sent: list[dict[str, Any]] = []
 
-        def receive() -> Awaitable[Any]:
-            piece = next(incoming, None)
-            if piece is None:
-                return awaitable({"type": "http.disconnect"})
-            return awaitable({"type": "http.request", "body": piece, "more_body": piece != b"]"})
+    incoming = iter([b"[", b"1", b"]"])
+    sent: list[dict[str, Any]] = []
 
-        def send(message: dict[str, Any]) -> Awaitable[Any]:
-            sent.append(message)
-            return awaitable()
+    def receive() -> Awaitable[Any]:
+        piece = next(incoming, None)
+        if piece is None:
+            return awaitable({"type": "http.disconnect"})
+        return awaitable({"type": "http.request", "body": piece, "more_body": piece != b"]"})
 
-        headers = [(b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")]
-        scope = {"type": "http", "method": "POST", "path": f"/{path}", "headers": headers}
-        await Streaming()(scope, receive, send)
-        body = b"".join(message.get("body", b"") for message in sent)
-        assert sent[0]["status"] == 200
-        assert body == {"parsed": b"[[1],{}]", "unread": b"unread"}.get(path, b"[1]")
+    def send(message: dict[str, Any]) -> Awaitable[Any]:
+        sent.append(message)
+        return awaitable()
 
-    run(main())
+    headers = [(b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")]
+    scope = {"type": "http", "method": "POST", "path": f"/{path}", "headers": headers}
+    await Streaming()(scope, receive, send)
+    body = b"".join(message.get("body", b"") for message in sent)
+    assert sent[0]["status"] == 200
+    assert body == {"parsed": b"[[1],{}]", "unread": b"unread"}.get(path, b"[1]")
 
 
 @pytest.mark.parametrize("path", ["/parsed", "/buffered", "/streamed", "/unread"])
@@ -1092,40 +1057,40 @@ def test_receive_and_send_may_return_any_awaitable(path: str, awaitable: Callabl
     "last",
     [{"body": None}, {"more_body": None}, {"body": None, "more_body": None}, {"body": b""}, {"more_body": False}, {}],
 )
-def test_messages_may_leave_out_optional_keys_or_send_none(path: str, last: dict[str, Any]) -> None:
+async def test_messages_may_leave_out_optional_keys_or_send_none(path: str, last: dict[str, Any]) -> None:
     messages = [{"body": b"[1"}, {"body": None}, {}, {"body": b"]"}]
     incoming = iter([*[{"type": "http.request", "more_body": True, **message} for message in messages]])
 
     async def receive() -> dict[str, Any]:
         return next(incoming, {"type": "http.request", **last})
 
-    response = run(post(Root(), path, headers=[*JSON, *CHUNKED], receive=receive))
+    response = await post(Root(), path, headers=[*JSON, *CHUNKED], receive=receive)
     assert response.body == {"/parsed": b"[[1],{}]", "/unread": b"unread"}.get(path, b"[1]")
 
 
-def test_a_message_without_anything_is_an_empty_body() -> None:
+async def test_a_message_without_anything_is_an_empty_body() -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request"}
 
-    assert run(post(Root(), "/buffered", headers=TEXT, body=None, receive=receive)).body == b""
+    assert (await post(Root(), "/buffered", headers=TEXT, body=None, receive=receive)).body == b""
 
 
 @pytest.mark.parametrize("path", ["/buffered", "/streamed", "/parsed"])
-def test_a_body_without_length_or_transfer_encoding_is_read(path: str) -> None:
+async def test_a_body_without_length_or_transfer_encoding_is_read(path: str) -> None:
     """HTTP/2 and HTTP/3 announce nothing."""
-    response = run(request(Root(), "GET", path, headers=JSON, receive=Endless(b"1", 3)))
+    response = await request(Root(), "GET", path, headers=JSON, receive=Endless(b"1", 3))
     assert response.body == {"/parsed": b"[111,{}]"}.get(path, b"111")
 
 
-def test_a_request_without_a_body_waits_for_none() -> None:
+async def test_a_request_without_a_body_waits_for_none() -> None:
     async def receive() -> dict[str, Any]:
         raise AssertionError("nothing is there to be received")
 
-    assert run(get(Root(), "/unread", receive=receive)).text == "unread"
-    assert run(get(Root(), "/parsed", receive=receive)).json() == [{}, {}]
+    assert (await get(Root(), "/unread", receive=receive)).text == "unread"
+    assert (await get(Root(), "/parsed", receive=receive)).json() == [{}, {}]
 
 
-def test_a_server_may_clean_up_when_a_receive_is_cancelled() -> None:
+async def test_a_server_may_clean_up_when_a_receive_is_cancelled() -> None:
     """As one does whose `receive()` waits in a `try … finally`."""
     cleaned = []
 
@@ -1137,11 +1102,11 @@ def test_a_server_may_clean_up_when_a_receive_is_cancelled() -> None:
             cleaned.append(True)
 
     app = Root(body_timeout=0.02)
-    assert run(post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=receive)).status == 408
+    assert (await post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=receive)).status == 408
     assert cleaned == [True]
 
 
-def test_a_receive_that_is_ready_at_the_last_moment_counts() -> None:
+async def test_a_receive_that_is_ready_at_the_last_moment_counts() -> None:
     """A server that answers a cancellation with what came meanwhile loses nothing."""
     messages = iter([{"type": "http.request", "body": b"late", "more_body": False}])
 
@@ -1151,15 +1116,15 @@ def test_a_receive_that_is_ready_at_the_last_moment_counts() -> None:
         return next(messages, {"type": "http.disconnect"})
 
     app = Root(body_timeout=0.02)
-    assert run(post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=receive)).body == b"late"
+    assert (await post(app, "/buffered", headers=[*TEXT, *CHUNKED], receive=receive)).body == b"late"
 
 
-def test_what_a_server_raises_while_the_body_is_read_is_500(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_a_server_raises_while_the_body_is_read_is_500(caplog: pytest.LogCaptureFixture) -> None:
     async def receive() -> dict[str, Any]:
         raise RuntimeError("the server is broken")
 
     app = Root()
-    assert run(post(app, "/parsed", headers=JSON, body=None, receive=receive)).status == 500
+    assert (await post(app, "/parsed", headers=JSON, body=None, receive=receive)).status == 500
     assert "the server is broken" in caplog.text
     assert caplog.records[0].levelno == logging.ERROR
 
@@ -1218,7 +1183,7 @@ class Keeps(App):
         pytest.param("/later", MULTI, [FILE, b"x", f"\r\n--{BOUNDARY}--".encode()], id="kept file"),
     ],
 )
-def test_nothing_waits_for_the_garbage_collector(path: str, headers: Any, body: list[bytes], leaves: bool) -> None:
+async def test_nothing_waits_for_the_garbage_collector(path: str, headers: Any, body: list[bytes], leaves: bool) -> None:
     """What a request has read goes with it, or many that are refused would fill the memory."""
 
     sent = [*headers, *([] if CHUNKED[0] in headers else CHUNKED)]
@@ -1235,11 +1200,11 @@ def test_nothing_waits_for_the_garbage_collector(path: str, headers: Any, body: 
 
     logging.disable()  # pytest keeps what is logged, tracebacks included
     try:
-        run(main())  # imports what it needs
+        await main()  # imports what it needs
         gc.collect()
         before = kept([])
         gc.disable()
-        run(main())
+        await main()
         until = time.monotonic() + 2
         while kept(before) and time.monotonic() < until:
             time.sleep(0.01)  # a worker thread lets go of its last call a moment after its result is there

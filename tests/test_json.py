@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import micropie
-from tests.asgi import Response, get, post, run
+from tests.asgi import Response, get, post
 
 
 @pytest.fixture(params=["orjson", "json"])
@@ -40,12 +40,12 @@ def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     yield copy
 
 
-def answered(module: ModuleType, answer: Any) -> Response:
+async def answered(module: ModuleType, answer: Any) -> Response:
     class Root(module.App):  # type: ignore[name-defined, misc]
         async def index(self) -> Any:
             return answer
 
-    return run(get(Root()))
+    return await get(Root())
 
 
 class Color(enum.Enum):
@@ -102,8 +102,8 @@ EVERYDAY = [
 
 
 @pytest.mark.parametrize(("value", "text"), EVERYDAY, ids=[text for _, text in EVERYDAY])
-def test_everyday_data_is_compact_utf8_byte_for_byte(module: ModuleType, value: Any, text: str) -> None:
-    response = answered(module, value)
+async def test_everyday_data_is_compact_utf8_byte_for_byte(module: ModuleType, value: Any, text: str) -> None:
+    response = await answered(module, value)
     assert (response.status, response.body) == (200, text.encode())
     assert response.header("content-type") == "application/json"
 
@@ -164,18 +164,18 @@ RICH = [
 
 
 @pytest.mark.parametrize(("value", "parsed"), RICH, ids=[repr(value)[:60] for value, _ in RICH])
-def test_rich_data_is_equal_when_parsed(module: ModuleType, value: Any, parsed: Any) -> None:
-    response = answered(module, value)
+async def test_rich_data_is_equal_when_parsed(module: ModuleType, value: Any, parsed: Any) -> None:
+    response = await answered(module, value)
     assert (response.status, response.json()) == (200, parsed)
     # Equal numbers are not enough: 1 == 1.0 == True.
     assert repr(response.json()) == repr(parsed)
 
 
-def test_deep_data_that_json_can_say_is_sent(module: ModuleType) -> None:
+async def test_deep_data_that_json_can_say_is_sent(module: ModuleType) -> None:
     value: Any = "x"
     for _ in range(300):
         value = [value]
-    assert answered(module, value).json() == value
+    assert (await answered(module, value)).json() == value
 
 
 def circle() -> Any:
@@ -223,16 +223,16 @@ class Odd:
     ],
     ids=lambda value: repr(value)[:30] if not isinstance(value, list) else "list",
 )
-def test_what_json_cannot_say_is_a_logged_500(module: ModuleType, value: Any, caplog: pytest.LogCaptureFixture) -> None:
-    response = answered(module, value)
+async def test_what_json_cannot_say_is_a_logged_500(module: ModuleType, value: Any, caplog: pytest.LogCaptureFixture) -> None:
+    response = await answered(module, value)
     assert (response.status, response.text) == (500, "500 Internal Server Error")
     errors = [entry for entry in caplog.records if entry.name == "micropie" and entry.levelno >= logging.ERROR]
     assert [entry.exc_info is not None for entry in errors] == [True]
 
 
-def test_what_is_encoded_is_not_changed(module: ModuleType) -> None:
+async def test_what_is_encoded_is_not_changed(module: ModuleType) -> None:
     value = {"a": [math.nan, {1: Decimal(1)}], "b": (1, 2)}
-    answered(module, value)
+    await answered(module, value)
     assert list(value) == ["a", "b"] and math.isnan(value["a"][0])  # type: ignore[arg-type]
     assert value["a"][1] == {1: Decimal(1)} and value["b"] == (1, 2)
 
@@ -262,37 +262,37 @@ BAD = [
 
 
 @pytest.mark.parametrize("body", BAD, ids=[repr(body[:20]) for body in BAD])
-def test_bad_json_is_400_with_and_without_orjson(
+async def test_bad_json_is_400_with_and_without_orjson(
     module: ModuleType, body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Root(module.App):  # type: ignore[name-defined, misc]
         async def index(self) -> Any:
             return "reached"
 
-    response = run(post(Root(), body=body, headers={"content-type": "application/json"}))
+    response = await post(Root(), body=body, headers={"content-type": "application/json"})
     assert response.status == 400 and response.text.startswith("400 Bad Request")
     assert not caplog.records
 
 
 @pytest.mark.parametrize("value", [None, True, 0, -1.5, "é☃🥧", [], {}, {"a": [{"b": None}]}, [1e-7, 2**63 - 1]])
-def test_good_json_is_taken_with_and_without_orjson(module: ModuleType, value: Any) -> None:
+async def test_good_json_is_taken_with_and_without_orjson(module: ModuleType, value: Any) -> None:
     class Root(module.App):  # type: ignore[name-defined, misc]
         async def index(self) -> Any:
             return [self.request.get_json]
 
     for ascii_only in (True, False):
         body = json.dumps(value, ensure_ascii=ascii_only).encode()
-        response = run(post(Root(), body=body, headers={"content-type": "application/json"}))
+        response = await post(Root(), body=body, headers={"content-type": "application/json"})
         assert (response.status, response.json()) == (200, [value])
 
 
-def test_a_forgotten_await_is_named(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_forgotten_await_is_named(caplog: pytest.LogCaptureFixture) -> None:
     class Root(micropie.App):
         async def index(self) -> Any:
             future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
             return {"page": future}
 
-    assert run(get(Root(), "/")).status == 500
+    assert (await get(Root(), "/")).status == 500
     error = caplog.records[0].exc_info
     assert error is not None and error[1] is not None and error[1].__context__ is None
     assert str(error[1]) == "Future is not JSON serializable: is an await missing?"

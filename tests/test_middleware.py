@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, Request, event_stream, methods
-from tests.asgi import Response, exchange, get, post, request, run
+from tests.asgi import Response, exchange, get, post, request
 
 HTML = "text/html; charset=utf-8"
 PLAIN = "text/plain; charset=utf-8"
@@ -117,19 +117,19 @@ def test_both_methods_must_be_there() -> None:
         HttpMiddleware()  # type: ignore[abstract]
 
 
-def test_before_runs_in_order_and_after_in_reverse() -> None:
+async def test_before_runs_in_order_and_after_in_reverse() -> None:
     events: list[Any] = []
-    response = run(get(wrapped(*(Recorder(events, name) for name in "abc"))))
+    response = await get(wrapped(*(Recorder(events, name) for name in "abc")))
     assert response.text == "hello"
     assert events == ["before a", "before b", "before c", "after c 200", "after b 200", "after a 200"]
 
 
-def test_who_short_circuits_is_included_and_the_rest_is_not() -> None:
+async def test_who_short_circuits_is_included_and_the_rest_is_not() -> None:
     events: list[Any] = []
     app = wrapped(
         Recorder(events, "a"), Recorder(events, "b", before={"status_code": 418, "body": "tea"}), Recorder(events, "c")
     )
-    response = run(get(app, "/fails"))
+    response = await get(app, "/fails")
     assert (response.status, response.text) == (418, "tea")
     assert events == ["before a", "before b", "after b 418", "after a 418"]
 
@@ -137,10 +137,10 @@ def test_who_short_circuits_is_included_and_the_rest_is_not() -> None:
 @pytest.mark.parametrize(
     ("error", "status"), [(RuntimeError("x"), 500), (HTTPError(401), 401), (asyncio.CancelledError(), 500)]
 )
-def test_whose_before_raised_has_no_after(error: BaseException, status: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_whose_before_raised_has_no_after(error: BaseException, status: int, caplog: pytest.LogCaptureFixture) -> None:
     events: list[Any] = []
     app = wrapped(Recorder(events, "a"), Recorder(events, "b", before=error), Recorder(events, "c"))
-    response = run(get(app))
+    response = await get(app)
     assert response.status == status
     assert events == ["before a", "before b", f"after a {status}"]
     assert len(logged(caplog)) == (status == 500)
@@ -165,10 +165,10 @@ def test_whose_before_raised_has_no_after(error: BaseException, status: int, cap
         ("GET", "/events", 200),
     ],
 )
-def test_they_run_on_every_response(method: str, path: str, status: int) -> None:
+async def test_they_run_on_every_response(method: str, path: str, status: int) -> None:
     events: list[Any] = []
     app = wrapped(Recorder(events, "a"), Recorder(events, "b"))
-    assert run(request(app, method, path)).status == status
+    assert (await request(app, method, path)).status == status
     assert events == ["before a", "before b", f"after b {status}", f"after a {status}"]
 
 
@@ -183,27 +183,24 @@ BAD_REQUESTS: list[tuple[int, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("status", "options"), BAD_REQUESTS, ids=repr)
-def test_all_after_run_on_what_is_bad_before_any_before(status: int, options: dict[str, Any]) -> None:
+async def test_all_after_run_on_what_is_bad_before_any_before(status: int, options: dict[str, Any]) -> None:
     events: list[Any] = []
     app = wrapped(Recorder(events, "a"), Recorder(events, "b"), max_body_size=100)
-    assert run(request(app, **options)).status == status
+    assert (await request(app, **options)).status == status
     assert events == [f"after b {status}", f"after a {status}"]
 
 
-def test_all_after_run_on_a_body_that_does_not_come() -> None:
-    async def steps() -> list[Any]:
-        events: list[Any] = []
-        app = wrapped(Recorder(events, "a"), body_timeout=0.05)
-        headers = {"content-type": "application/json", "content-length": "5"}
-        async with exchange(app, "POST", headers=headers) as ex:
-            assert (await ex.wait()).status == 408
-        return events
-
-    assert run(steps()) == ["after a 408"]
+async def test_all_after_run_on_a_body_that_does_not_come() -> None:
+    events: list[Any] = []
+    app = wrapped(Recorder(events, "a"), body_timeout=0.05)
+    headers = {"content-type": "application/json", "content-length": "5"}
+    async with exchange(app, "POST", headers=headers) as ex:
+        assert (await ex.wait()).status == 408
+    assert events == ["after a 408"]
 
 
 @pytest.mark.parametrize("path", ["/nope", "/fails", "/puts"])
-def test_error_pages_are_a_middleware(path: str) -> None:
+async def test_error_pages_are_a_middleware(path: str) -> None:
     class Pages(HttpMiddleware):
         async def before_request(self, request: Request) -> None:
             return None
@@ -214,37 +211,35 @@ def test_error_pages_are_a_middleware(path: str) -> None:
             assert response_body.startswith(str(status_code))
             return {"body": f"<h1>{status_code}</h1>", "headers": [("content-type", HTML)]}
 
-    response = run(get(wrapped(Pages()), path))
+    response = await get(wrapped(Pages()), path)
     assert response.status in (404, 405, 500)
     assert response.text == f"<h1>{response.status}</h1>"
     assert (response.header("content-type"), response.header("content-length")) == (HTML, "12")
-    assert run(get(wrapped(Pages()))).text == "hello"
+    assert (await get(wrapped(Pages()))).text == "hello"
 
 
-def test_a_client_that_goes_away_mid_body_gets_no_response_and_no_after() -> None:
+async def test_a_client_that_goes_away_mid_body_gets_no_response_and_no_after() -> None:
     events: list[Any] = []
     app = wrapped(Recorder(events, "a"))
     body, headers = [b"{", b"}"], {"content-type": "application/json"}
-    response = run(request(app, "POST", body=body, headers=headers, disconnect_after=1))
+    response = await request(app, "POST", body=body, headers=headers, disconnect_after=1)
     assert (response.status, events) == (None, [])
 
 
-def test_a_request_that_the_server_cancels_gets_no_response_and_no_after() -> None:
+async def test_a_request_that_the_server_cancels_gets_no_response_and_no_after() -> None:
     class Waits(Root):
         async def index(self) -> None:
             await asyncio.Event().wait()
 
-    async def steps() -> None:
-        events: list[Any] = []
-        app = Waits()
-        app.middlewares.append(Recorder(events))
-        async with exchange(app) as ex:
-            await asyncio.sleep(0.01)
-            ex.cancel()
-            response = await ex.wait()
-        assert (response.status, events) == (None, ["before m"])
 
-    run(steps())
+    events: list[Any] = []
+    app = Waits()
+    app.middlewares.append(Recorder(events))
+    async with exchange(app) as ex:
+        await asyncio.sleep(0.01)
+        ex.cancel()
+        response = await ex.wait()
+    assert (response.status, events) == (None, ["before m"])
 
 
 # --- before_request ---------------------------------------------------------------------------------------------------
@@ -271,12 +266,12 @@ async def letters() -> AsyncIterator[str]:
         (lambda: {"body": iter(["a", b"b"]), "headers": {"content-type": "text/x"}}, 200, b"ab", "text/x"),
     ],
 )
-def test_what_before_returns_is_like_a_handlers_result(result: Any, status: int, body: bytes, kind: str | None) -> None:
-    response = run(get(wrapped(Recorder([], before=result)), "/fails"))
+async def test_what_before_returns_is_like_a_handlers_result(result: Any, status: int, body: bytes, kind: str | None) -> None:
+    response = await get(wrapped(Recorder([], before=result)), "/fails")
     assert (response.status, response.body, response.header("content-type")) == (status, body, kind)
 
 
-def test_what_before_returns_is_never_changed() -> None:
+async def test_what_before_returns_is_never_changed() -> None:
     headers = [("X-A", "1")]
     answer = {"status_code": 200, "body": "x", "headers": headers}
 
@@ -286,7 +281,7 @@ def test_what_before_returns_is_never_changed() -> None:
 
     app = wrapped(Appends([], before=answer))
     for _ in range(2):
-        response = run(get(app))
+        response = await get(app)
         assert (response.headers_all("x-a"), response.headers_all("x-b")) == (["1"], ["2"])
     assert answer == {"status_code": 200, "body": "x", "headers": [("X-A", "1")]} and answer["headers"] is headers
 
@@ -310,13 +305,13 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("result", MALFORMED, ids=repr)
-def test_a_malformed_result_of_before_is_a_logged_500(result: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_result_of_before_is_a_logged_500(result: Any, caplog: pytest.LogCaptureFixture) -> None:
     events: list[Any] = []
-    assert_logged_500(run(get(wrapped(Recorder(events, "a"), Recorder(events, "b", before=result)))), caplog)
+    assert_logged_500(await get(wrapped(Recorder(events, "a"), Recorder(events, "b", before=result))), caplog)
     assert events[:2] == ["before a", "before b"] and events[-1] == "after a 500" or result == {"body": "\ud800"}
 
 
-def test_before_sees_a_form_and_json_and_may_set_attributes() -> None:
+async def test_before_sees_a_form_and_json_and_may_set_attributes() -> None:
     class Checks(Recorder):
         async def before_request(self, request: Any) -> Any:
             request.user = request.form("user") or request.json("user")
@@ -328,12 +323,12 @@ def test_before_sees_a_form_and_json_and_may_set_attributes() -> None:
 
     app = Users()
     app.middlewares.append(Checks([]))
-    assert run(post(app, form={"user": "ann"})).text == "ann"
-    assert run(post(app, json={"user": "bob"})).text == "bob"
-    assert run(post(app, form={"who": "ann"})).status == 403
+    assert (await post(app, form={"user": "ann"})).text == "ann"
+    assert (await post(app, json={"user": "bob"})).text == "bob"
+    assert (await post(app, form={"who": "ann"})).status == 403
 
 
-def test_before_may_choose_the_handler_and_its_path_params() -> None:
+async def test_before_may_choose_the_handler_and_its_path_params() -> None:
     class Routes(Recorder):
         async def before_request(self, request: Any) -> None:
             if request.scope["path"] == "/people/ann":
@@ -342,12 +337,12 @@ def test_before_may_choose_the_handler_and_its_path_params() -> None:
                 request.route_handler = "nope"
 
     app = wrapped(Routes([]))
-    assert run(get(app, "/people/ann")).text == "hidden ann"
-    assert run(get(app)).status == 404
-    assert run(get(app, "/_hidden/ann")).status == 404
+    assert (await get(app, "/people/ann")).text == "hidden ann"
+    assert (await get(app)).status == 404
+    assert (await get(app, "/_hidden/ann")).status == 404
 
 
-def test_before_runs_ahead_of_a_mounted_app_and_may_answer_instead() -> None:
+async def test_before_runs_ahead_of_a_mounted_app_and_may_answer_instead() -> None:
     async def mounted(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 202, "headers": []})
         await send({"type": "http.response.body", "body": b"mounted"})
@@ -356,10 +351,10 @@ def test_before_runs_ahead_of_a_mounted_app_and_may_answer_instead() -> None:
     recorder = Recorder(events)
     app = wrapped(recorder)
     app.mounts["/sub"] = mounted
-    assert run(get(app, "/sub/x")).body == b"mounted"
+    assert (await get(app, "/sub/x")).body == b"mounted"
     assert events == ["before m"]
     recorder.before = {"status_code": 403}
-    assert run(get(app, "/sub/x")).status == 403
+    assert (await get(app, "/sub/x")).status == 403
     assert events == ["before m", "before m", "after m 403"]
 
 
@@ -386,14 +381,14 @@ class Seeing(Recorder):
         ("/fails", (500, "500 Internal Server Error", [("content-type", PLAIN)])),
     ],
 )
-def test_what_after_is_given(path: str, seen: Any) -> None:
+async def test_what_after_is_given(path: str, seen: Any) -> None:
     middleware = Seeing([])
-    run(get(wrapped(middleware), path))
+    await get(wrapped(middleware), path)
     assert middleware.seen == seen
 
 
 @pytest.mark.parametrize("source", [letters, lambda: iter("ab")])
-def test_after_is_given_iterators_as_they_were_returned(source: Any) -> None:
+async def test_after_is_given_iterators_as_they_were_returned(source: Any) -> None:
     body = source()
 
     class Returns(App):
@@ -402,18 +397,18 @@ def test_after_is_given_iterators_as_they_were_returned(source: Any) -> None:
 
     app, middleware = Returns(), Seeing([])
     app.middlewares.append(middleware)
-    assert run(get(app)).body == b"ab"
+    assert (await get(app)).body == b"ab"
     assert middleware.seen[1] is body
 
 
 @pytest.mark.parametrize("path", ["/", "/json", "/csv", "/nope", "/nothing", "/stream", "/fails"])
-def test_what_after_appends_is_sent_with_the_rest(path: str) -> None:
+async def test_what_after_appends_is_sent_with_the_rest(path: str) -> None:
     class Appends(Recorder):
         async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
             extra_headers.append(("X-B", "2"))
             extra_headers.append((b"x-c", b"3"))
 
-    bare, response = run(get(wrapped(), path)), run(get(wrapped(Appends([])), path))
+    bare, response = await get(wrapped(), path), await get(wrapped(Appends([])), path)
     assert (response.status, response.body) == (bare.status, bare.body)
     assert sorted(response.headers) == sorted([*bare.headers, (b"x-b", b"2"), (b"x-c", b"3")])
 
@@ -457,9 +452,9 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("path", "changes", "status", "body", "kind"), CHANGES, ids=[repr(row[:2]) for row in CHANGES])
-def test_what_after_returns_replaces(path: str, changes: Any, status: int, body: bytes, kind: str | None) -> None:
+async def test_what_after_returns_replaces(path: str, changes: Any, status: int, body: bytes, kind: str | None) -> None:
     given = dict(changes)
-    response = run(get(wrapped(Recorder([], after=changes)), path))
+    response = await get(wrapped(Recorder([], after=changes)), path)
     assert (response.status, response.body) == (status, body)
     assert kind is None or response.headers_all("content-type") == [kind]
     if path in ("/", "/json", "/csv", "/nope") and status not in (204, 304):
@@ -467,23 +462,23 @@ def test_what_after_returns_replaces(path: str, changes: Any, status: int, body:
     assert changes == given
 
 
-def test_after_may_make_a_stream_of_a_text() -> None:
-    response = run(get(wrapped(Recorder([], after=lambda: {"body": letters()}))))
+async def test_after_may_make_a_stream_of_a_text() -> None:
+    response = await get(wrapped(Recorder([], after=lambda: {"body": letters()})))
     assert (response.body, response.header("content-length")) == (b"ab", None)
 
 
-def test_headers_that_after_returns_replace_the_handlers() -> None:
+async def test_headers_that_after_returns_replace_the_handlers() -> None:
     class Both(Recorder):
         async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
             extra_headers.append(("x-appended", "1"))
             return {"headers": {"x-new": "1"}}
 
-    response = run(get(wrapped(Both([])), "/csv"))
+    response = await get(wrapped(Both([])), "/csv")
     assert dict(response.headers) == {b"content-type": b"text/csv", b"x-new": b"1", b"content-length": b"3"}
 
 
 @pytest.mark.parametrize("path", ["/", "/json", "/csv", "/nope"])
-def test_a_content_type_that_after_appends_or_puts_in_place_wins(path: str) -> None:
+async def test_a_content_type_that_after_appends_or_puts_in_place_wins(path: str) -> None:
     class Types(Recorder):
         async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
             if self.name == "append":
@@ -494,11 +489,11 @@ def test_a_content_type_that_after_appends_or_puts_in_place_wins(path: str) -> N
 
     for name in ("append", "replace"):
         for after in (False, True):
-            response = run(get(wrapped(Types([], name, after=after)), path))
+            response = await get(wrapped(Types([], name, after=after)), path)
             assert response.headers_all("content-type") == ["text/x"], (name, after)
 
 
-def test_the_outer_ones_see_what_the_inner_ones_made() -> None:
+async def test_the_outer_ones_see_what_the_inner_ones_made() -> None:
     class Adds(Seeing):
         async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
             await super().after_request(request, status_code, response_body, extra_headers)
@@ -506,7 +501,7 @@ def test_the_outer_ones_see_what_the_inner_ones_made() -> None:
             return {"status_code": status_code + 1, "body": response_body + self.name}
 
     outer, inner = Adds([], "o"), Adds([], "i")
-    response = run(get(wrapped(outer, inner)))
+    response = await get(wrapped(outer, inner))
     assert inner.seen == (200, "hello", [("content-type", HTML)])
     assert outer.seen == (201, "helloi", [("content-type", HTML), ("x-by", "i")])
     assert (response.status, response.text, response.headers_all("x-by")) == (202, "helloio", ["i", "o"])
@@ -522,12 +517,12 @@ def test_the_outer_ones_see_what_the_inner_ones_made() -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/nope", "/fails", "/stream"])
-def test_what_after_raises_replaces_the_response(
+async def test_what_after_raises_replaces_the_response(
     error: BaseException, status: int, text: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     events: list[Any] = []
     app = wrapped(Recorder(events, "a"), Recorder(events, "b", after=error), Recorder(events, "c"))
-    response = run(get(app, path))
+    response = await get(app, path)
     assert (response.status, response.text) == (status, text)
     assert response.header("x-a") == ("1" if text == "pay" else None)
     first = {"/nope": 404, "/fails": 500}.get(path, 200)
@@ -536,30 +531,30 @@ def test_what_after_raises_replaces_the_response(
 
 
 @pytest.mark.parametrize("result", MALFORMED, ids=repr)
-def test_a_malformed_result_of_after_is_a_logged_500(result: Any, caplog: pytest.LogCaptureFixture) -> None:
-    assert_logged_500(run(get(wrapped(Recorder([], after=result)))), caplog)
+async def test_a_malformed_result_of_after_is_a_logged_500(result: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert_logged_500(await get(wrapped(Recorder([], after=result))), caplog)
 
 
 @pytest.mark.parametrize("entry", ["abc", ("a", "b", "c"), 5, ("a",)])
-def test_a_malformed_header_that_after_appends_is_a_logged_500(entry: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_header_that_after_appends_is_a_logged_500(entry: Any, caplog: pytest.LogCaptureFixture) -> None:
     class Appends(Recorder):
         async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
             extra_headers.append(entry)
 
-    assert_logged_500(run(get(wrapped(Appends([])))), caplog)
+    assert_logged_500(await get(wrapped(Appends([]))), caplog)
 
 
-def test_a_middleware_cannot_split_a_response(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_middleware_cannot_split_a_response(caplog: pytest.LogCaptureFixture) -> None:
     class Splits(Recorder):
         async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
             extra_headers.append(("x-a", "1\r\nset-cookie: evil=1"))
 
-    response = run(get(wrapped(Splits([]))))
+    response = await get(wrapped(Splits([])))
     assert (response.text, response.header("x-a"), response.cookies) == ("hello", None, {})
     assert len(logged(caplog)) == 1
 
 
-def test_a_middleware_that_comes_during_a_request_waits_for_the_next_one() -> None:
+async def test_a_middleware_that_comes_during_a_request_waits_for_the_next_one() -> None:
     events: list[Any] = []
 
     class Installs(Recorder):
@@ -568,12 +563,12 @@ def test_a_middleware_that_comes_during_a_request_waits_for_the_next_one() -> No
             return await super().before_request(request)
 
     app = wrapped(Installs(events, "a"), Recorder(events, "b"))
-    run(get(app))
+    await get(app)
     assert events == ["before a", "before b", "after b 200", "after a 200"]
 
 
-def test_debug_shows_the_traceback_of_a_middleware() -> None:
-    response = run(get(wrapped(Recorder([], after=RuntimeError("in after")), debug=True)))
+async def test_debug_shows_the_traceback_of_a_middleware() -> None:
+    response = await get(wrapped(Recorder([], after=RuntimeError("in after")), debug=True))
     assert response.status == 500 and "RuntimeError: in after" in response.text
     assert response.header("content-type") == PLAIN
 
@@ -597,8 +592,8 @@ class Wraps(Recorder):
 
 
 @pytest.mark.parametrize("path", ["/stream", "/plain_stream"])
-def test_after_may_wrap_a_stream(path: str) -> None:
-    response = run(get(wrapped(Wraps([])), path))
+async def test_after_may_wrap_a_stream(path: str) -> None:
+    response = await get(wrapped(Wraps([])), path)
     assert (response.body, response.complete) == (b"AB", True)
 
 
@@ -634,7 +629,7 @@ class AsyncFile:
 
 @pytest.mark.parametrize("kind", [File, AsyncFile])
 @pytest.mark.parametrize("after", [{"body": "x"}, RuntimeError("x"), HTTPError(400), {"body": object()}, 5])
-def test_a_stream_that_is_replaced_is_closed(kind: Any, after: Any) -> None:
+async def test_a_stream_that_is_replaced_is_closed(kind: Any, after: Any) -> None:
     file = kind()
 
     class Opens(App):
@@ -643,7 +638,7 @@ def test_a_stream_that_is_replaced_is_closed(kind: Any, after: Any) -> None:
 
     app = Opens()
     app.middlewares.append(Recorder([], after=after))
-    assert run(get(app)).text != "line"
+    assert (await get(app)).text != "line"
     assert file.closed
 
 
@@ -668,15 +663,15 @@ class Down(InMemorySessionBackend):
         await super().save(session_id, data, timeout)
 
 
-def test_a_session_that_cannot_be_loaded_is_a_logged_500(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_session_that_cannot_be_loaded_is_a_logged_500(caplog: pytest.LogCaptureFixture) -> None:
     events: list[Any] = []
     app = wrapped(Recorder(events), session_backend=Down("load"))
-    assert_logged_500(run(get(app, headers={"cookie": "session_id=x"})), caplog)
+    assert_logged_500(await get(app, headers={"cookie": "session_id=x"}), caplog)
     assert events == ["after m 500"]
 
 
 @pytest.mark.parametrize("body", ["hello", File])
-def test_a_session_that_cannot_be_saved_is_a_plain_500(body: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_session_that_cannot_be_saved_is_a_plain_500(body: Any, caplog: pytest.LogCaptureFixture) -> None:
     file = File()
 
     class Fills(App):
@@ -687,7 +682,7 @@ def test_a_session_that_cannot_be_saved_is_a_plain_500(body: Any, caplog: pytest
     events: list[Any] = []
     app = Fills(session_backend=Down("save"))
     app.middlewares.append(Recorder(events))
-    response = run(get(app))
+    response = await get(app)
     assert_logged_500(response, caplog)
     assert (response.header("x-a"), response.cookies) == (None, {})
     assert events == ["before m", "after m 200"]

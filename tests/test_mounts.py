@@ -16,7 +16,7 @@ from micropie import (
     WebSocketMiddleware,
     WebSocketRequest,
 )
-from tests.asgi import REMOVED, Browser, LifespanFailed, exchange, get, lifespan, post, request, run, websocket
+from tests.asgi import REMOVED, Browser, LifespanFailed, exchange, get, lifespan, post, request, websocket
 
 
 class Other:
@@ -133,36 +133,30 @@ def mounted(prefix: str = "/static", child: Any = None, **options: Any) -> tuple
         ("/stati", False),
     ],
 )
-def test_a_prefix_of_whole_segments(path: str, goes: bool) -> None:
-    async def main() -> None:
-        root, other = mounted()
-        response = await get(root, path)
-        assert (response.body == b"other") is goes
-        assert bool(other.scopes) is goes
-
-    run(main())
+async def test_a_prefix_of_whole_segments(path: str, goes: bool) -> None:
+    root, other = mounted()
+    response = await get(root, path)
+    assert (response.body == b"other") is goes
+    assert bool(other.scopes) is goes
 
 
 @pytest.mark.parametrize("prefix", ["/static", "/static/"])
-def test_a_trailing_slash_of_the_prefix_does_not_matter(prefix: str) -> None:
-    async def main() -> None:
-        root, other = mounted(prefix)
-        for path in ("/static", "/static/", "/static/a"):
-            assert (await get(root, path)).body == b"other"
-        assert {scope["root_path"] for scope in other.scopes} == {"/static"}
-
-    run(main())
+async def test_a_trailing_slash_of_the_prefix_does_not_matter(prefix: str) -> None:
+    root, other = mounted(prefix)
+    for path in ("/static", "/static/", "/static/a"):
+        assert (await get(root, path)).body == b"other"
+    assert {scope["root_path"] for scope in other.scopes} == {"/static"}
 
 
-def test_a_prefix_without_a_slash_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_prefix_without_a_slash_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
     root, _ = mounted("static")
-    assert run(get(root, "/static")).status == 500
+    assert (await get(root, "/static")).status == 500
     assert "the prefix of a mount begins with a slash: 'static'" in caplog.text
 
 
-def test_an_empty_prefix_takes_everything() -> None:
+async def test_an_empty_prefix_takes_everything() -> None:
     root, _ = mounted("")
-    assert run(get(root, "/")).body == run(get(root, "/a")).body == b"other"
+    assert (await get(root, "/")).body == (await get(root, "/a")).body == b"other"
 
 
 @pytest.mark.parametrize(
@@ -178,19 +172,16 @@ def test_an_empty_prefix_takes_everything() -> None:
         ("/", "rest"),
     ],
 )
-def test_the_longest_prefix_wins(path: str, name: str) -> None:
-    async def main() -> None:
-        root = Root()
-        root.mounts |= {"/a": Other("a"), "/a/b/c": Other("abc"), "/a/b": Other("ab"), "/": Other("rest")}
-        assert (await get(root, path)).text == name
-        async with websocket(root, path) as ws:
-            assert await ws.receive() == name
-
-    run(main())
+async def test_the_longest_prefix_wins(path: str, name: str) -> None:
+    root = Root()
+    root.mounts |= {"/a": Other("a"), "/a/b/c": Other("abc"), "/a/b": Other("ab"), "/": Other("rest")}
+    assert (await get(root, path)).text == name
+    async with websocket(root, path) as ws:
+        assert await ws.receive() == name
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "PURGE"])
-def test_every_method_goes_through(method: str) -> None:
+async def test_every_method_goes_through(method: str) -> None:
     async def quiet(scope: Any, receive: Any, send: Any) -> None:
         seen.append(scope["method"])
         await send({"type": "http.response.start", "status": 204, "headers": []})
@@ -198,23 +189,20 @@ def test_every_method_goes_through(method: str) -> None:
 
     seen: list[str] = []
     root, _ = mounted(child=quiet)
-    assert run(request(root, method, "/static/a")).status == 204
+    assert (await request(root, method, "/static/a")).status == 204
     assert seen == [method]
 
 
-def test_names_that_are_private_to_the_app_may_be_mounted() -> None:
+async def test_names_that_are_private_to_the_app_may_be_mounted() -> None:
     root, _ = mounted("/_assets")
-    assert run(get(root, "/_assets/a")).body == b"other"
+    assert (await get(root, "/_assets/a")).body == b"other"
 
 
-def test_a_mount_may_come_and_go() -> None:
-    async def main() -> None:
-        root, _ = mounted()
-        assert (await get(root, "/static/a")).body == b"other"
-        del root.mounts["/static"]
-        assert (await get(root, "/static/a")).text == "the parent's own static"
-
-    run(main())
+async def test_a_mount_may_come_and_go() -> None:
+    root, _ = mounted()
+    assert (await get(root, "/static/a")).body == b"other"
+    del root.mounts["/static"]
+    assert (await get(root, "/static/a")).text == "the parent's own static"
 
 
 # --- The scope --------------------------------------------------------------------------------------------------------
@@ -236,24 +224,21 @@ def test_a_mount_may_come_and_go() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["http", "websocket"])
-def test_root_path_is_extended(
+async def test_root_path_is_extended(
     kind: str, root_path: Any, path: str, raw_path: bytes | None, expected: tuple[str, str, bytes | None]
 ) -> None:
-    async def main() -> None:
-        root, other = mounted()
-        if kind == "http":
-            await request(root, "GET", path, raw_path=raw_path, scope={"root_path": root_path})
-        else:
-            async with websocket(root, path, raw_path=raw_path, scope={"root_path": root_path}):
-                pass
-        (scope,) = other.scopes
-        assert (scope["root_path"], scope["path"], scope.get("raw_path")) == expected
-        assert scope["type"] == kind
-
-    run(main())
+    root, other = mounted()
+    if kind == "http":
+        await request(root, "GET", path, raw_path=raw_path, scope={"root_path": root_path})
+    else:
+        async with websocket(root, path, raw_path=raw_path, scope={"root_path": root_path}):
+            pass
+    (scope,) = other.scopes
+    assert (scope["root_path"], scope["path"], scope.get("raw_path")) == expected
+    assert scope["type"] == kind
 
 
-def test_the_rest_of_the_scope_is_handed_over_and_the_servers_own_is_not_changed() -> None:
+async def test_the_rest_of_the_scope_is_handed_over_and_the_servers_own_is_not_changed() -> None:
     class Server:
         """Keeps the scope, as a server does that logs the request afterwards."""
 
@@ -265,33 +250,28 @@ def test_the_rest_of_the_scope_is_handed_over_and_the_servers_own_is_not_changed
             await self.app(scope, receive, send)
             assert scope == before
 
-    async def main() -> None:
-        root, other = mounted()
-        await get(
-            Server(root), "/static/a?b=c", headers={"x-a": "1"}, scope={"state": {"db": 1}, "extensions": {"x": {}}}
-        )
-        (scope,) = other.scopes
-        assert (scope["query_string"], scope["state"], scope["extensions"]) == (b"b=c", {"db": 1}, {"x": {}})
-        assert (b"x-a", b"1") in scope["headers"]
 
-    run(main())
+    root, other = mounted()
+    await get(
+        Server(root), "/static/a?b=c", headers={"x-a": "1"}, scope={"state": {"db": 1}, "extensions": {"x": {}}}
+    )
+    (scope,) = other.scopes
+    assert (scope["query_string"], scope["state"], scope["extensions"]) == (b"b=c", {"db": 1}, {"x": {}})
+    assert (b"x-a", b"1") in scope["headers"]
 
 
 @pytest.mark.parametrize(
     "root_path, path", [("", "/a/b/where/x"), ("/api", "/api/a/b/where/x"), ("/api", "/a/b/where/x")]
 )
-def test_mounts_in_mounts(root_path: str, path: str) -> None:
-    async def main() -> None:
-        middle, _ = mounted("/b", Child())
-        root, _ = mounted("/a", middle)
-        response = await get(root, path, scope={"root_path": root_path})
-        assert response.json() == {
-            "root_path": f"{root_path}/a/b",
-            "path": f"{root_path}/a/b/where/x",
-            "rest": ["x"],
-        }
-
-    run(main())
+async def test_mounts_in_mounts(root_path: str, path: str) -> None:
+    middle, _ = mounted("/b", Child())
+    root, _ = mounted("/a", middle)
+    response = await get(root, path, scope={"root_path": root_path})
+    assert response.json() == {
+        "root_path": f"{root_path}/a/b",
+        "path": f"{root_path}/a/b/where/x",
+        "rest": ["x"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -307,21 +287,18 @@ def test_mounts_in_mounts(root_path: str, path: str) -> None:
         ("/page", "root page"),
     ],
 )
-def test_a_mounted_app_routes_what_is_left(path: str, text: str) -> None:
+async def test_a_mounted_app_routes_what_is_left(path: str, text: str) -> None:
     root, _ = mounted("/shop", Child())
-    assert run(get(root, path)).text == text
+    assert (await get(root, path)).text == text
 
 
-def test_a_mounted_app_answers_websockets() -> None:
-    async def main() -> None:
-        root, _ = mounted("/shop", Child())
-        for path, text in (("/shop", "root"), ("/shop/where", "/shop"), ("/", "root")):
-            async with websocket(root, path) as ws:
-                assert await ws.receive() == text
-        async with websocket(root, "/shop/nope") as ws:
-            assert ws.rejected == 1008
-
-    run(main())
+async def test_a_mounted_app_answers_websockets() -> None:
+    root, _ = mounted("/shop", Child())
+    for path, text in (("/shop", "root"), ("/shop/where", "/shop"), ("/", "root")):
+        async with websocket(root, path) as ws:
+            assert await ws.receive() == text
+    async with websocket(root, "/shop/nope") as ws:
+        assert ws.rejected == 1008
 
 
 # --- What of the parent runs ------------------------------------------------------------------------------------------
@@ -362,30 +339,24 @@ class SocketNote(WebSocketMiddleware):
         self.notes.append(f"after {self.name}")
 
 
-def test_before_request_runs_and_nothing_else_of_the_parent() -> None:
-    async def main() -> None:
-        notes: list[Any] = []
-        root, other = mounted()
-        root.middlewares += [Note(notes, "a"), Note(notes, "b")]
-        response = await get(root, "/static/a")
-        assert notes == ["before a", "before b"]
-        assert response.header("x-after") is None
-        assert response.header("x-by") == "other"
-
-    run(main())
+async def test_before_request_runs_and_nothing_else_of_the_parent() -> None:
+    notes: list[Any] = []
+    root, other = mounted()
+    root.middlewares += [Note(notes, "a"), Note(notes, "b")]
+    response = await get(root, "/static/a")
+    assert notes == ["before a", "before b"]
+    assert response.header("x-after") is None
+    assert response.header("x-by") == "other"
 
 
-def test_the_middlewares_of_both_apps() -> None:
-    async def main() -> None:
-        notes: list[Any] = []
-        root, child = mounted("/shop", Child())
-        root.middlewares.append(Note(notes, "parent"))
-        child.middlewares.append(Note(notes, "child"))
-        response = await get(root, "/shop/page")
-        assert notes == ["before parent", "before child", "after child 200"]
-        assert response.headers_all("x-after") == ["child"]
-
-    run(main())
+async def test_the_middlewares_of_both_apps() -> None:
+    notes: list[Any] = []
+    root, child = mounted("/shop", Child())
+    root.middlewares.append(Note(notes, "parent"))
+    child.middlewares.append(Note(notes, "child"))
+    response = await get(root, "/shop/page")
+    assert notes == ["before parent", "before child", "after child 200"]
+    assert response.headers_all("x-after") == ["child"]
 
 
 @pytest.mark.parametrize(
@@ -395,35 +366,29 @@ def test_the_middlewares_of_both_apps() -> None:
         (RuntimeError("boom"), 500, b"500 Internal Server Error"),
     ],
 )
-def test_before_request_may_answer_instead(answer: Any, status: int, body: bytes) -> None:
-    async def main() -> None:
-        notes: list[Any] = []
-        root, other = mounted()
-        root.middlewares += [Note(notes, "a"), Note(notes, "b", answer), Note(notes, "c")]
-        response = await get(root, "/static/a")
-        assert (response.status, response.body) == (status, body)
-        assert other.scopes == []
-        assert notes[:2] == ["before a", "before b"] and notes[-1] == f"after a {status}"
-
-    run(main())
+async def test_before_request_may_answer_instead(answer: Any, status: int, body: bytes) -> None:
+    notes: list[Any] = []
+    root, other = mounted()
+    root.middlewares += [Note(notes, "a"), Note(notes, "b", answer), Note(notes, "c")]
+    response = await get(root, "/static/a")
+    assert (response.status, response.body) == (status, body)
+    assert other.scopes == []
+    assert notes[:2] == ["before a", "before b"] and notes[-1] == f"after a {status}"
 
 
-def test_before_websocket_runs_and_may_refuse() -> None:
-    async def main() -> None:
-        notes: list[Any] = []
-        root, other = mounted()
-        root.ws_middlewares.append(SocketNote(notes, "a"))
-        async with websocket(root, "/static/a") as ws:
-            assert await ws.receive() == "other"
-        assert notes == ["before a"]
-        root.ws_middlewares.append(SocketNote(notes, "b", {"code": 4001, "reason": "no"}))
-        notes.clear()
-        async with websocket(root, "/static/a") as ws:
-            assert (ws.rejected, ws.close_reason) == (4001, "no")
-        assert notes == ["before a", "before b", "after b", "after a"]
-        assert len(other.scopes) == 1
-
-    run(main())
+async def test_before_websocket_runs_and_may_refuse() -> None:
+    notes: list[Any] = []
+    root, other = mounted()
+    root.ws_middlewares.append(SocketNote(notes, "a"))
+    async with websocket(root, "/static/a") as ws:
+        assert await ws.receive() == "other"
+    assert notes == ["before a"]
+    root.ws_middlewares.append(SocketNote(notes, "b", {"code": 4001, "reason": "no"}))
+    notes.clear()
+    async with websocket(root, "/static/a") as ws:
+        assert (ws.rejected, ws.close_reason) == (4001, "no")
+    assert notes == ["before a", "before b", "after b", "after a"]
+    assert len(other.scopes) == 1
 
 
 @pytest.mark.parametrize(
@@ -437,38 +402,29 @@ def test_before_websocket_runs_and_may_refuse() -> None:
         ("text/plain", b"text"),
     ],
 )
-def test_the_body_is_left_untouched(content_type: str, body: bytes) -> None:
-    async def main() -> None:
-        root, other = mounted()
-        root.middlewares.append(Note([], "a"))
-        response = await post(root, "/static/a", body=body, headers={"content-type": content_type}, chunk_size=3)
-        assert response.body == b"other"
-        assert b"".join(message["body"] for message in other.received) == body
-        assert [len(message["body"]) for message in other.received][:-1] == [3] * (len(other.received) - 1)
-
-    run(main())
+async def test_the_body_is_left_untouched(content_type: str, body: bytes) -> None:
+    root, other = mounted()
+    root.middlewares.append(Note([], "a"))
+    response = await post(root, "/static/a", body=body, headers={"content-type": content_type}, chunk_size=3)
+    assert response.body == b"other"
+    assert b"".join(message["body"] for message in other.received) == body
+    assert [len(message["body"]) for message in other.received][:-1] == [3] * (len(other.received) - 1)
 
 
-def test_a_mounted_app_has_the_limits_of_its_own() -> None:
-    async def main() -> None:
-        root, _ = mounted("/shop", Child(max_body_size=100), max_body_size=10)
-        assert (await post(root, "/shop/echo", body=b"x" * 50)).body == b"x" * 50
-        assert (await post(root, "/shop/echo", body=b"x" * 200)).status == 413
-
-    run(main())
+async def test_a_mounted_app_has_the_limits_of_its_own() -> None:
+    root, _ = mounted("/shop", Child(max_body_size=100), max_body_size=10)
+    assert (await post(root, "/shop/echo", body=b"x" * 50)).body == b"x" * 50
+    assert (await post(root, "/shop/echo", body=b"x" * 200)).status == 413
 
 
-def test_an_error_of_a_mounted_app_is_its_own_matter(caplog: pytest.LogCaptureFixture) -> None:
-    async def main() -> None:
-        root, child = mounted("/shop", Child(), debug=True)
-        response = await get(root, "/shop/crashes")
-        assert (response.status, response.text) == (500, "500 Internal Server Error")
-
-    run(main())
+async def test_an_error_of_a_mounted_app_is_its_own_matter(caplog: pytest.LogCaptureFixture) -> None:
+    root, child = mounted("/shop", Child(), debug=True)
+    response = await get(root, "/shop/crashes")
+    assert (response.status, response.text) == (500, "500 Internal Server Error")
     assert len(caplog.records) == 1
 
 
-def test_a_mounted_app_streams_and_its_client_may_leave() -> None:
+async def test_a_mounted_app_streams_and_its_client_may_leave() -> None:
     async def streams(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -476,41 +432,35 @@ def test_a_mounted_app_streams_and_its_client_may_leave() -> None:
         assert (await receive())["type"] == "http.disconnect"
         ends.append("left")
 
-    async def main() -> None:
-        root, _ = mounted(child=streams)
-        async with exchange(root, path="/static/a") as ex:
-            assert await ex.next_chunk() == b"a"
-        assert ends == ["left"]
 
     ends: list[str] = []
-    run(main())
+    root, _ = mounted(child=streams)
+    async with exchange(root, path="/static/a") as ex:
+        assert await ex.next_chunk() == b"a"
+    assert ends == ["left"]
 
 
-def test_the_request_of_the_parent_is_back_afterwards() -> None:
+async def test_the_request_of_the_parent_is_back_afterwards() -> None:
     class Keeps(Child):
         async def page(self) -> str:
             return self.request.scope["root_path"]
 
-    async def main() -> None:
-        root, child = mounted("/shop", Keeps())
-        assert (await get(root, "/shop/page")).text == "/shop"
-        with pytest.raises(RuntimeError):
-            _ = child.request
 
-    run(main())
+    root, child = mounted("/shop", Keeps())
+    assert (await get(root, "/shop/page")).text == "/shop"
+    with pytest.raises(RuntimeError):
+        _ = child.request
 
 
-def test_a_choice_of_a_middleware_does_not_undo_the_mount() -> None:
+async def test_a_choice_of_a_middleware_does_not_undo_the_mount() -> None:
     def route(request: Request) -> None:
         request.route_handler = "page"
         request.path_params = []
 
-    async def main() -> None:
-        root, _ = mounted()
-        root.middlewares.append(Note([], "a", route))
-        assert (await get(root, "/static/a")).body == b"other"
 
-    run(main())
+    root, _ = mounted()
+    root.middlewares.append(Note([], "a", route))
+    assert (await get(root, "/static/a")).body == b"other"
 
 
 # --- Lifespan ---------------------------------------------------------------------------------------------------------
@@ -525,170 +475,147 @@ def hooked(app: App, name: str, done: list[str]) -> App:
     return app
 
 
-def test_a_mounted_apps_handlers_run_with_the_parents() -> None:
-    async def main() -> None:
-        done: list[str] = []
-        inner = hooked(Child(), "inner", done)
-        child = hooked(Child(), "child", done)
-        child.mounts["/inner"] = inner
-        root = hooked(Root(), "root", done)
-        root.mounts |= {"/child": child, "/again": child, "/other": Other()}
-        async with lifespan(root):
-            assert sorted(done) == ["start child", "start inner", "start root"]
-            assert [app._started for app in (root, child, inner)] == [True] * 3
-            done.clear()
-        assert sorted(done) == ["stop child", "stop inner", "stop root"]
-        assert [app._started for app in (root, child, inner)] == [False] * 3
-
-    run(main())
+async def test_a_mounted_apps_handlers_run_with_the_parents() -> None:
+    done: list[str] = []
+    inner = hooked(Child(), "inner", done)
+    child = hooked(Child(), "child", done)
+    child.mounts["/inner"] = inner
+    root = hooked(Root(), "root", done)
+    root.mounts |= {"/child": child, "/again": child, "/other": Other()}
+    async with lifespan(root):
+        assert sorted(done) == ["start child", "start inner", "start root"]
+        assert [app._started for app in (root, child, inner)] == [True] * 3
+        done.clear()
+    assert sorted(done) == ["stop child", "stop inner", "stop root"]
+    assert [app._started for app in (root, child, inner)] == [False] * 3
 
 
-def test_apps_that_mount_each_other_start_once() -> None:
-    async def main() -> None:
-        done: list[str] = []
-        first, second = hooked(Root(), "first", done), hooked(Root(), "second", done)
-        first.mounts["/second"], second.mounts["/first"] = second, first
-        async with lifespan(first):
-            assert sorted(done) == ["start first", "start second"]
-
-    run(main())
+async def test_apps_that_mount_each_other_start_once() -> None:
+    done: list[str] = []
+    first, second = hooked(Root(), "first", done), hooked(Root(), "second", done)
+    first.mounts["/second"], second.mounts["/first"] = second, first
+    async with lifespan(first):
+        assert sorted(done) == ["start first", "start second"]
 
 
-def test_a_mounted_app_that_fails_to_start_or_stop_is_reported() -> None:
+async def test_a_mounted_app_that_fails_to_start_or_stop_is_reported() -> None:
     def fails() -> None:
         raise OSError("the child's database")
 
-    async def main() -> None:
-        for handlers in ("startup_handlers", "shutdown_handlers"):
-            done: list[str] = []
-            root, child = mounted("/child", Child())
-            hooked(root, "root", done)
-            getattr(child, handlers).append(fails)
-            with pytest.raises(LifespanFailed, match="the child's database"):
-                async with lifespan(root):
-                    pass
-        assert "stop root" in done
 
-    run(main())
+    for handlers in ("startup_handlers", "shutdown_handlers"):
+        done: list[str] = []
+        root, child = mounted("/child", Child())
+        hooked(root, "root", done)
+        getattr(child, handlers).append(fails)
+        with pytest.raises(LifespanFailed, match="the child's database"):
+            async with lifespan(root):
+                pass
+    assert "stop root" in done
 
 
 # --- Sessions ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_parent_loads_its_session_for_its_middlewares() -> None:
+async def test_the_parent_loads_its_session_for_its_middlewares() -> None:
     def look(request: Request) -> None:
         seen.append(dict(request.session))
 
     def refuse(request: Request) -> Any:
         return None if request.session.get("user") else {"status_code": 401, "body": "log in first"}
 
-    async def main() -> None:
-        root, other = mounted()
-        root.middlewares += [Note([], "a", look), Note([], "b", refuse)]
-        browser = Browser(root)
-        assert (await browser.get("/static/a")).status == 401
-        root.middlewares.pop()
-        await browser.get("/put?user=ann")
-        root.middlewares.append(Note([], "b", refuse))
-        response = await browser.get("/static/a")
-        assert response.body == b"other"
-        assert seen == [{}, {}, {"user": "ann"}]
-        assert response.header("vary") is None and not response.cookies, "nothing of the parent's is in the response"
 
     seen: list[Any] = []
-    run(main())
+    root, other = mounted()
+    root.middlewares += [Note([], "a", look), Note([], "b", refuse)]
+    browser = Browser(root)
+    assert (await browser.get("/static/a")).status == 401
+    root.middlewares.pop()
+    await browser.get("/put?user=ann")
+    root.middlewares.append(Note([], "b", refuse))
+    response = await browser.get("/static/a")
+    assert response.body == b"other"
+    assert seen == [{}, {}, {"user": "ann"}]
+    assert response.header("vary") is None and not response.cookies, "nothing of the parent's is in the response"
 
 
-def test_the_parent_loads_its_session_for_its_websocket_middlewares() -> None:
+async def test_the_parent_loads_its_session_for_its_websocket_middlewares() -> None:
     def look(request: WebSocketRequest) -> None:
         seen.append(dict(request.session))
 
-    async def main() -> None:
-        root, other = mounted()
-        root.ws_middlewares.append(SocketNote([], "a", look))
-        await root.session_backend.save("id", {"user": "ann"}, 60)
-        for origin in ("http://testserver", "http://evil.example"):
-            async with websocket(root, "/static/a", headers=[("cookie", "session_id=id"), ("origin", origin)]) as ws:
-                assert await ws.receive() == "other"
-        assert seen == [{"user": "ann"}, {}]
 
     seen: list[Any] = []
-    run(main())
+    root, other = mounted()
+    root.ws_middlewares.append(SocketNote([], "a", look))
+    await root.session_backend.save("id", {"user": "ann"}, 60)
+    for origin in ("http://testserver", "http://evil.example"):
+        async with websocket(root, "/static/a", headers=[("cookie", "session_id=id"), ("origin", origin)]) as ws:
+            assert await ws.receive() == "other"
+    assert seen == [{"user": "ann"}, {}]
 
 
-def test_sessions_of_parent_and_child_do_not_disturb_each_other() -> None:
-    async def main() -> None:
-        root, child = mounted("/shop", Child())
-        second = Child()
-        root.mounts["/blog"] = second
-        browser = Browser(root)
-        await browser.get("/put?who=root")
-        await browser.get("/shop/put?who=shop")
-        await browser.get("/blog/put?who=blog")
-        assert sorted(path for _, path in browser.jar) == ["/", "/blog", "/shop"]
-        for _ in range(2):
-            for prefix, who in (("", "root"), ("/shop", "shop"), ("/blog", "blog")):
-                assert (await browser.get(f"{prefix}/look")).json() == {"who": who}
-        await browser.get("/shop/clear")
-        assert (await browser.get("/shop/look")).json() == {}
-        assert (await browser.get("/look")).json() == {"who": "root"}
-        await browser.get("/shop/put?who=again")
-        await browser.get("/clear")
-        assert (await browser.get("/look")).json() == {}
-        assert (await browser.get("/shop/look")).json() == {"who": "again"}
-        assert (await browser.get("/blog/look")).json() == {"who": "blog"}
-
-    run(main())
+async def test_sessions_of_parent_and_child_do_not_disturb_each_other() -> None:
+    root, child = mounted("/shop", Child())
+    second = Child()
+    root.mounts["/blog"] = second
+    browser = Browser(root)
+    await browser.get("/put?who=root")
+    await browser.get("/shop/put?who=shop")
+    await browser.get("/blog/put?who=blog")
+    assert sorted(path for _, path in browser.jar) == ["/", "/blog", "/shop"]
+    for _ in range(2):
+        for prefix, who in (("", "root"), ("/shop", "shop"), ("/blog", "blog")):
+            assert (await browser.get(f"{prefix}/look")).json() == {"who": who}
+    await browser.get("/shop/clear")
+    assert (await browser.get("/shop/look")).json() == {}
+    assert (await browser.get("/look")).json() == {"who": "root"}
+    await browser.get("/shop/put?who=again")
+    await browser.get("/clear")
+    assert (await browser.get("/look")).json() == {}
+    assert (await browser.get("/shop/look")).json() == {"who": "again"}
+    assert (await browser.get("/blog/look")).json() == {"who": "blog"}
 
 
-def test_the_session_of_the_parent_is_there_behind_the_cookie_of_the_child() -> None:
+async def test_the_session_of_the_parent_is_there_behind_the_cookie_of_the_child() -> None:
     """The browser sends both cookies below the mount, the child's first (RFC 6265 section 5.4)."""
 
     def look(request: Request) -> None:
         seen.append(dict(request.session))
 
-    async def main() -> None:
-        root, child = mounted("/shop", Child())
-        browser = Browser(root)
-        await browser.get("/put?who=root")
-        await browser.get("/shop/put?who=shop")
-        root.middlewares.append(Note([], "a", look))
-        assert (await browser.get("/shop/look")).json() == {"who": "shop"}
-        assert seen == [{"who": "root"}]
 
     seen: list[Any] = []
-    run(main())
+    root, child = mounted("/shop", Child())
+    browser = Browser(root)
+    await browser.get("/put?who=root")
+    await browser.get("/shop/put?who=shop")
+    root.middlewares.append(Note([], "a", look))
+    assert (await browser.get("/shop/look")).json() == {"who": "shop"}
+    assert seen == [{"who": "root"}]
 
 
-def test_a_websocket_of_the_child_has_the_childs_session() -> None:
-    async def main() -> None:
-        root, child = mounted("/shop", Child())
-        browser = Browser(root)
-        await browser.get("/put?who=root")
-        await browser.get("/shop/put?who=shop")
-        async with websocket(root, "/shop/look", headers=browser.with_cookies("/shop/look")) as ws:
-            assert await ws.receive_json() == {"who": "shop"}
-
-    run(main())
+async def test_a_websocket_of_the_child_has_the_childs_session() -> None:
+    root, child = mounted("/shop", Child())
+    browser = Browser(root)
+    await browser.get("/put?who=root")
+    await browser.get("/shop/put?who=shop")
+    async with websocket(root, "/shop/look", headers=browser.with_cookies("/shop/look")) as ws:
+        assert await ws.receive_json() == {"who": "shop"}
 
 
-def test_a_session_is_shared_by_the_same_backend_and_path() -> None:
-    async def main() -> None:
-        backend = InMemorySessionBackend()
-        shared: dict[str, Any] = {"session_backend": backend, "session_cookie_path": "/"}
-        root, child = mounted("/shop", Child(**shared), **shared)
-        browser = Browser(root)
-        await browser.get("/shop/put?a=1")
-        await browser.get("/put?b=2")
-        assert (await browser.get("/shop/look")).json() == {"a": "1", "b": "2"}
-        assert list(browser.jar) == [("session_id", "/")]
-        await browser.get("/shop/clear")
-        assert (await browser.get("/look")).json() == {}
-
-    run(main())
+async def test_a_session_is_shared_by_the_same_backend_and_path() -> None:
+    backend = InMemorySessionBackend()
+    shared: dict[str, Any] = {"session_backend": backend, "session_cookie_path": "/"}
+    root, child = mounted("/shop", Child(**shared), **shared)
+    browser = Browser(root)
+    await browser.get("/shop/put?a=1")
+    await browser.get("/put?b=2")
+    assert (await browser.get("/shop/look")).json() == {"a": "1", "b": "2"}
+    assert list(browser.jar) == [("session_id", "/")]
+    await browser.get("/shop/clear")
+    assert (await browser.get("/look")).json() == {}
 
 
-def test_many_cookies_of_the_same_name_do_not_ask_the_backend_for_ever() -> None:
+async def test_many_cookies_of_the_same_name_do_not_ask_the_backend_for_ever() -> None:
     class Counts(InMemorySessionBackend):
         loads = 0
 
@@ -696,20 +623,15 @@ def test_many_cookies_of_the_same_name_do_not_ask_the_backend_for_ever() -> None
             self.loads += 1
             return await super().load(session_id)
 
-    async def main() -> None:
-        backend = Counts()
-        header = "; ".join(f"session_id={number}" for number in range(1000))
-        response = await get(Root(session_backend=backend), "/look", headers={"cookie": header})
-        assert (response.status, response.json()) == (200, {})
-        assert backend.loads < 10
 
-    run(main())
+    backend = Counts()
+    header = "; ".join(f"session_id={number}" for number in range(1000))
+    response = await get(Root(session_backend=backend), "/look", headers={"cookie": header})
+    assert (response.status, response.json()) == (200, {})
+    assert backend.loads < 10
 
 
-def test_requests_below_a_mount_run_side_by_side() -> None:
-    async def main() -> None:
-        root, _ = mounted("/shop", Child())
-        responses = await asyncio.gather(*(get(root, f"/shop/where/{number}") for number in range(20)))
-        assert [response.json()["rest"] for response in responses] == [[str(number)] for number in range(20)]
-
-    run(main())
+async def test_requests_below_a_mount_run_side_by_side() -> None:
+    root, _ = mounted("/shop", Child())
+    responses = await asyncio.gather(*(get(root, f"/shop/where/{number}") for number in range(20)))
+    assert [response.json()["rest"] for response in responses] == [[str(number)] for number in range(20)]

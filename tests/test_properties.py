@@ -765,10 +765,10 @@ def test_close_reasons_are_cut_between_characters(reason: str) -> None:
 
 
 @pytest.mark.parametrize("handler", HANDLERS)
-def test_the_application_of_these_tests_works(handler: str) -> None:
+async def test_the_application_of_these_tests_works(handler: str) -> None:
     """A 404 for every handler would make most of the properties above true."""
     target = f"/{handler}" if not handler.startswith("ws_") else "/nope"
-    response = run(get(Root(), target))
+    response = await get(Root(), target)
     assert response.status not in (404, 500) if target != "/nope" else response.json() == ["nope"]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from micropie import App, HttpMiddleware, Request, WebSocket, WebSocketRequest, current_request
-from tests.asgi import REMOVED, Browser, get, post, request, run, websocket
+from tests.asgi import REMOVED, Browser, get, post, request, websocket
 
 Look = Callable[[Request], Any]
 
@@ -35,40 +35,40 @@ class Root(App):
         await ws.accept()
 
 
-def seen(look: Look, target: str = "/", **options: Any) -> Any:
+async def seen(look: Look, target: str = "/", **options: Any) -> Any:
     """What `look` finds in a request with these options."""
     app = Root(look)
-    response = run(post(app, target, **options) if options.get("method") else get(app, target, **options))
+    response = await (post if options.get("method") else get)(app, target, **options)
     assert response.status == 200, response
     return app.seen
 
 
-def seen_in_post(look: Look, target: str = "/", **options: Any) -> Any:
-    return seen(look, target, method="POST", **options)
+async def seen_in_post(look: Look, target: str = "/", **options: Any) -> Any:
+    return await seen(look, target, method="POST", **options)
 
 
 # --- The table --------------------------------------------------------------------------------------------------------
 
 
-def test_scope_is_the_servers() -> None:
-    assert seen(lambda r: r.scope["client"]) == ("127.0.0.1", 50000)
+async def test_scope_is_the_servers() -> None:
+    assert (await seen(lambda r: r.scope["client"])) == ("127.0.0.1", 50000)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "REPORT"])
-def test_method(method: str) -> None:
-    assert seen(lambda r: r.method, method=method) == method
+async def test_method(method: str) -> None:
+    assert (await seen(lambda r: r.method, method=method)) == method
 
 
 @pytest.mark.parametrize(
     ("target", "expected"), [("/item", []), ("/item/a/b", ["a", "b"]), ("/item/a%20b/%C3%A9", ["a b", "é"])]
 )
-def test_path_params_are_the_segments_after_the_handlers(target: str, expected: list[str]) -> None:
-    assert seen(lambda r: r.path_params, target) == expected
+async def test_path_params_are_the_segments_after_the_handlers(target: str, expected: list[str]) -> None:
+    assert (await seen(lambda r: r.path_params, target)) == expected
 
 
 @pytest.mark.parametrize(("target", "expected"), [("/", "index"), ("/item/a", "item")])
-def test_route_handler_names_the_handler(target: str, expected: str) -> None:
-    assert seen(lambda r: r.route_handler, target) == expected
+async def test_route_handler_names_the_handler(target: str, expected: str) -> None:
+    assert (await seen(lambda r: r.route_handler, target)) == expected
 
 
 @pytest.mark.parametrize(
@@ -94,27 +94,27 @@ def test_route_handler_names_the_handler(target: str, expected: str) -> None:
         ("a=\n%\r&a=%\n&a=%0D%0A", {"a": ["\n%\r", "%\n", "\r\n"]}),
     ],
 )
-def test_query_params(query: str | bytes, expected: dict[str, list[str]]) -> None:
+async def test_query_params(query: str | bytes, expected: dict[str, list[str]]) -> None:
     app = Root(lambda r: r.query_params)
-    assert run(request(app, query=query)).status == 200
+    assert (await request(app, query=query)).status == 200
     assert app.seen == expected
 
 
-def test_query_gives_the_first_value_or_the_default() -> None:
-    values = seen(lambda r: (r.query("a"), r.query("b"), r.query("c"), r.query("c", "d")), "/?a=1&a=2&b=")
+async def test_query_gives_the_first_value_or_the_default() -> None:
+    values = await seen(lambda r: (r.query("a"), r.query("b"), r.query("c"), r.query("c", "d")), "/?a=1&a=2&b=")
     assert values == ("1", "", None, "d")
 
 
-def test_form_gives_the_first_value_or_the_default() -> None:
-    values = seen_in_post(
+async def test_form_gives_the_first_value_or_the_default() -> None:
+    values = await seen_in_post(
         lambda r: (r.form("a"), r.form("b"), r.form("c"), r.form("c", "d"), r.body_params),
         form=[("a", "1"), ("a", "2"), ("b", "")],
     )
     assert values == ("1", "", None, "d", {"a": ["1", "2"], "b": [""]})
 
 
-def test_a_form_says_nothing_about_the_query_and_the_other_way_round() -> None:
-    look = seen_in_post(lambda r: (r.query("b"), r.form("a")), "/?a=1", form={"b": "2"})
+async def test_a_form_says_nothing_about_the_query_and_the_other_way_round() -> None:
+    look = await seen_in_post(lambda r: (r.query("b"), r.form("a")), "/?a=1", form={"b": "2"})
     assert look == (None, None)
 
 
@@ -128,29 +128,29 @@ def test_a_form_says_nothing_about_the_query_and_the_other_way_round() -> None:
         ({"o": {"k": "é"}}, {"o": '{"k":"é"}'}),
     ],
 )
-def test_body_params_of_a_json_object_are_its_members_as_text(body: Any, expected: dict[str, str]) -> None:
-    params = seen_in_post(lambda r: r.body_params, json=body)
+async def test_body_params_of_a_json_object_are_its_members_as_text(body: Any, expected: dict[str, str]) -> None:
+    params = await seen_in_post(lambda r: r.body_params, json=body)
     assert {name: values[0] for name, values in params.items()} == expected
 
 
-def test_body_params_of_a_json_list_are_its_items_as_text() -> None:
-    assert seen_in_post(lambda r: r.body_params, json={"many": ["x", 1, True]}) == {"many": ["x", "1", "true"]}
+async def test_body_params_of_a_json_list_are_its_items_as_text() -> None:
+    assert (await seen_in_post(lambda r: r.body_params, json={"many": ["x", 1, True]})) == {"many": ["x", "1", "true"]}
 
 
 @pytest.mark.parametrize("body", [[1], "text", 5, None, True])
-def test_body_params_of_other_json_are_none(body: Any) -> None:
-    assert seen_in_post(lambda r: (r.body_params, r.form("a", "d")), json=body) == ({}, "d")
+async def test_body_params_of_other_json_are_none(body: Any) -> None:
+    assert (await seen_in_post(lambda r: (r.body_params, r.form("a", "d")), json=body)) == ({}, "d")
 
 
 @pytest.mark.parametrize("body", [{"a": [1, {"b": None}]}, {}, [1, 2], [], "text", "", 5, 0, 1.5, True, False, None])
-def test_get_json_is_any_json_value(body: Any) -> None:
-    first, second = seen_in_post(lambda r: (r.get_json, r.json()), json=body)
+async def test_get_json_is_any_json_value(body: Any) -> None:
+    first, second = await seen_in_post(lambda r: (r.get_json, r.json()), json=body)
     assert first == second == body
     assert type(first) is type(second) is type(body)
 
 
-def test_json_gives_one_member_of_an_object() -> None:
-    values = seen_in_post(
+async def test_json_gives_one_member_of_an_object() -> None:
+    values = await seen_in_post(
         lambda r: (r.json("a"), r.json("n"), r.json("n", "d"), r.json("b"), r.json("b", "d")),
         json={"a": [1], "n": None},
     )
@@ -158,27 +158,27 @@ def test_json_gives_one_member_of_an_object() -> None:
 
 
 @pytest.mark.parametrize("body", [["a"], "a", 5, None])
-def test_json_of_a_member_where_there_is_no_object_is_the_default(body: Any) -> None:
-    assert seen_in_post(lambda r: (r.json("a"), r.json("a", "d")), json=body) == (None, "d")
+async def test_json_of_a_member_where_there_is_no_object_is_the_default(body: Any) -> None:
+    assert (await seen_in_post(lambda r: (r.json("a"), r.json("a", "d")), json=body)) == (None, "d")
 
 
 @pytest.mark.parametrize(
     "options",
     [{}, {"form": {"a": "1"}}, {"body": b'{"a":1}'}, {"body": b'{"a":1}', "headers": {"content-type": "text/plain"}}],
 )
-def test_get_json_is_an_empty_object_where_there_is_no_json(options: dict[str, Any]) -> None:
-    assert seen_in_post(lambda r: (r.get_json, r.json(), r.json("a"), r.json("a", 1)), **options) == ({}, {}, None, 1)
+async def test_get_json_is_an_empty_object_where_there_is_no_json(options: dict[str, Any]) -> None:
+    assert (await seen_in_post(lambda r: (r.get_json, r.json(), r.json("a"), r.json("a", 1)), **options)) == ({}, {}, None, 1)
 
 
-def test_files_of_a_request_without_any() -> None:
-    assert seen_in_post(lambda r: r.files, form={"a": "1"}) == {}
+async def test_files_of_a_request_without_any() -> None:
+    assert (await seen_in_post(lambda r: r.files, form={"a": "1"})) == {}
 
 
-def test_session_is_always_there_and_empty_at_first() -> None:
-    assert seen(lambda r: (r.session, type(r.session))) == ({}, dict)
+async def test_session_is_always_there_and_empty_at_first() -> None:
+    assert (await seen(lambda r: (r.session, type(r.session)))) == ({}, dict)
 
 
-def test_a_session_can_be_replaced_as_a_whole() -> None:
+async def test_a_session_can_be_replaced_as_a_whole() -> None:
     class Shop(App):
         async def fill(self) -> None:
             self.request.session = {"user": self.request.query("user")}
@@ -186,16 +186,14 @@ def test_a_session_can_be_replaced_as_a_whole() -> None:
         async def look(self) -> dict[str, Any]:
             return self.request.session
 
-    async def main() -> None:
-        browser = Browser(Shop())
-        for user in ("ada", "bob"):
-            await browser.get(f"/fill?user={user}")
-            assert (await browser.get("/look")).json() == {"user": user}
 
-    run(main())
+    browser = Browser(Shop())
+    for user in ("ada", "bob"):
+        await browser.get(f"/fill?user={user}")
+        assert (await browser.get("/look")).json() == {"user": user}
 
 
-def test_regenerate_session_issues_a_new_id_and_deletes_the_old_one() -> None:
+async def test_regenerate_session_issues_a_new_id_and_deletes_the_old_one() -> None:
     class Shop(App):
         async def visit(self) -> None:
             self.request.session["cart"] = [1]
@@ -206,45 +204,43 @@ def test_regenerate_session_issues_a_new_id_and_deletes_the_old_one() -> None:
         async def look(self) -> dict[str, Any]:
             return self.request.session
 
-    async def main() -> None:
-        browser = Browser(app := Shop())
-        await browser.get("/visit")
-        old = browser.cookies["session_id"]
-        await browser.get("/login")
-        assert browser.cookies["session_id"] != old
-        assert (await browser.get("/look")).json() == {"cart": [1]}
-        assert await app.session_backend.load(old) == {}
 
-    run(main())
+    browser = Browser(app := Shop())
+    await browser.get("/visit")
+    old = browser.cookies["session_id"]
+    await browser.get("/login")
+    assert browser.cookies["session_id"] != old
+    assert (await browser.get("/look")).json() == {"cart": [1]}
+    assert await app.session_backend.load(old) == {}
 
 
 # --- Headers and cookies ----------------------------------------------------------------------------------------------
 
 
-def test_headers_have_lower_case_names() -> None:
-    headers = seen(lambda r: r.headers, headers=[("X-One", "1")])
+async def test_headers_have_lower_case_names() -> None:
+    headers = await seen(lambda r: r.headers, headers=[("X-One", "1")])
     assert {name: headers[name] for name in headers} == {"host": "testserver", "x-one": "1"}
 
 
 @pytest.mark.parametrize("name", ["x-one", "X-One", "X-ONE"])
-def test_headers_are_looked_up_in_any_letter_case(name: str) -> None:
-    look = seen(lambda r: (r.headers[name], name in r.headers, r.headers.get(name, "d")), headers=[("x-one", "1")])
+async def test_headers_are_looked_up_in_any_letter_case(name: str) -> None:
+    look = await seen(lambda r: (r.headers[name], name in r.headers, r.headers.get(name, "d")), headers=[("x-one", "1")])
     assert look == ("1", True, "1")
 
 
-def test_a_header_that_was_not_sent() -> None:
-    look = seen(lambda r: ("X-Two" in r.headers, r.headers.get("X-Two"), r.headers.get("X-Two", "d"), 1 in r.headers))
+async def test_a_header_that_was_not_sent() -> None:
+    look = await seen(lambda r: ("X-Two" in r.headers, r.headers.get("X-Two"), r.headers.get("X-Two", "d"), 1 in r.headers))
     assert look == (False, None, "d", False)
     with pytest.raises(KeyError):
         Request({"type": "http"}).headers["x-two"]
 
 
-def test_repeated_headers_are_joined() -> None:
-    assert seen(lambda r: r.headers["x-one"], headers=[("X-One", "1"), ("x-two", "b"), ("x-one", "2")]) == "1, 2"
+async def test_repeated_headers_are_joined() -> None:
+    assert (await seen(lambda r: r.headers["x-one"], headers=[("X-One", "1"), ("x-two", "b"), ("x-one", "2")])) == "1, 2"
 
 
-def test_header_values_are_latin_1() -> None:
-    assert seen(lambda r: r.headers["x-one"], headers=[(b"x-one", b"caf\xe9")]) == "café"
+async def test_header_values_are_latin_1() -> None:
+    assert (await seen(lambda r: r.headers["x-one"], headers=[(b"x-one", b"caf\xe9")])) == "café"
 
 
 COOKIES: list[tuple[str, dict[str, str]]] = [
@@ -264,8 +260,8 @@ COOKIES: list[tuple[str, dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("header", "expected"), COOKIES)
-def test_cookies(header: str, expected: dict[str, str]) -> None:
-    assert seen(lambda r: r.cookies, headers=[("cookie", header)]) == expected
+async def test_cookies(header: str, expected: dict[str, str]) -> None:
+    assert (await seen(lambda r: r.cookies, headers=[("cookie", header)])) == expected
 
 
 @pytest.mark.parametrize(("header", "expected"), COOKIES)
@@ -273,26 +269,24 @@ def test_parse_cookies(header: str, expected: dict[str, str]) -> None:
     assert App()._parse_cookies(header) == expected
 
 
-def test_several_cookie_headers_are_one_and_the_first_of_a_name_counts() -> None:
+async def test_several_cookie_headers_are_one_and_the_first_of_a_name_counts() -> None:
     headers = [("cookie", "a=1; b=2"), ("x-one", "x"), ("cookie", "a=3"), ("cookie", "c=4")]
-    assert seen(lambda r: r.cookies, headers=headers) == {"a": "1", "b": "2", "c": "4"}
+    assert (await seen(lambda r: r.cookies, headers=headers)) == {"a": "1", "b": "2", "c": "4"}
 
 
-def test_the_session_is_found_in_any_of_several_cookie_headers() -> None:
+async def test_the_session_is_found_in_any_of_several_cookie_headers() -> None:
     app = Root(lambda r: dict(r.session))
 
-    async def main() -> None:
-        await app.session_backend.save("known", {"user": "ada"}, 60)
-        await get(app, "/", headers=[("cookie", "a=1"), ("cookie", "session_id=known")])
 
-    run(main())
+    await app.session_backend.save("known", {"user": "ada"}, 60)
+    await get(app, "/", headers=[("cookie", "a=1"), ("cookie", "session_id=known")])
     assert app.seen == {"user": "ada"}
 
 
 # --- Which request ----------------------------------------------------------------------------------------------------
 
 
-def test_concurrent_requests_see_their_own() -> None:
+async def test_concurrent_requests_see_their_own() -> None:
     class Slow(App):
         async def index(self, name: str) -> list[Any]:
             before = self.request.query("name")
@@ -303,20 +297,18 @@ def test_concurrent_requests_see_their_own() -> None:
         def plain(self, name: str) -> list[Any]:
             return [self.request.query("name"), current_request.get().query("name"), name]
 
-    async def main() -> None:
-        app = Slow()
-        for path in ("/", "/plain"):
-            answers = await asyncio.gather(*[get(app, f"{path}?name={number}") for number in range(5)])
-            assert [answer.json() for answer in answers] == [[str(number)] * 3 for number in range(5)]
 
-    run(main())
+    app = Slow()
+    for path in ("/", "/plain"):
+        answers = await asyncio.gather(*[get(app, f"{path}?name={number}") for number in range(5)])
+        assert [answer.json() for answer in answers] == [[str(number)] * 3 for number in range(5)]
 
 
-def test_current_request_is_the_same_request() -> None:
-    assert seen(lambda r: current_request.get() is r) is True
+async def test_current_request_is_the_same_request() -> None:
+    assert (await seen(lambda r: current_request.get() is r)) is True
 
 
-def test_current_request_inside_streams_and_middlewares() -> None:
+async def test_current_request_inside_streams_and_middlewares() -> None:
     class Note(HttpMiddleware):
         async def before_request(self, request: Request) -> None:
             assert current_request.get() is request
@@ -334,26 +326,24 @@ def test_current_request_inside_streams_and_middlewares() -> None:
 
     app = Streams()
     app.middlewares.append(Note())
-    assert run(get(app, "/?a=1")).text == "11"
+    assert (await get(app, "/?a=1")).text == "11"
 
 
-def test_current_request_is_gone_after_the_request() -> None:
+async def test_current_request_is_gone_after_the_request() -> None:
     app = Root()
 
-    async def main() -> None:
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request"}
 
-        async def send(message: Any) -> None:
-            pass
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
 
-        await app({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
-        assert current_request.get(None) is None
+    async def send(message: Any) -> None:
+        pass
 
-    run(main())
+    await app({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
+    assert current_request.get(None) is None
 
 
-def test_a_middleware_may_set_any_attribute() -> None:
+async def test_a_middleware_may_set_any_attribute() -> None:
     class Login(HttpMiddleware):
         async def before_request(self, request: Request) -> None:
             request.user = "ada"
@@ -369,31 +359,29 @@ def test_a_middleware_may_set_any_attribute() -> None:
 
     app = Home()
     app.middlewares.append(Login())
-    response = run(get(app, "/"))
+    response = await get(app, "/")
     assert (response.text, response.header("x-user")) == ("ada", "ada")
 
 
 # --- WebSocket requests -----------------------------------------------------------------------------------------------
 
 
-def socket_seen(look: Look, path: str = "/", **options: Any) -> Any:
+async def socket_seen(look: Look, path: str = "/", **options: Any) -> Any:
     app = Root(look)
 
-    async def main() -> None:
-        async with websocket(app, path, **options) as ws:
-            assert ws.accepted
 
-    run(main())
+    async with websocket(app, path, **options) as ws:
+        assert ws.accepted
     return app.seen
 
 
-def test_the_request_of_a_websocket_is_a_request() -> None:
-    kinds = socket_seen(lambda r: (type(r), isinstance(r, Request), current_request.get() is r))
+async def test_the_request_of_a_websocket_is_a_request() -> None:
+    kinds = await socket_seen(lambda r: (type(r), isinstance(r, Request), current_request.get() is r))
     assert kinds == (WebSocketRequest, True, True)
 
 
-def test_the_request_of_a_websocket_knows_the_handshake() -> None:
-    look = socket_seen(
+async def test_the_request_of_a_websocket_knows_the_handshake() -> None:
+    look = await socket_seen(
         lambda r: (r.query("a"), r.headers["X-One"], r.cookies, r.session, r.path_params, r.route_handler),
         "/?a=1",
         headers=[("x-one", "1"), ("cookie", "c=d")],
@@ -401,8 +389,8 @@ def test_the_request_of_a_websocket_knows_the_handshake() -> None:
     assert look == ("1", "1", {"c": "d"}, {}, [], "ws_index")
 
 
-def test_the_request_of_a_websocket_has_no_body() -> None:
-    look = socket_seen(lambda r: (r.get_json, r.json("a", 1), r.body_params, r.form("a"), r.files))
+async def test_the_request_of_a_websocket_has_no_body() -> None:
+    look = (await socket_seen(lambda r: (r.get_json, r.json("a", 1), r.body_params, r.form("a"), r.files)))
     assert look == ({}, 1, {}, None, {})
 
     class Asks(App):
@@ -412,11 +400,9 @@ def test_the_request_of_a_websocket_has_no_body() -> None:
             await ws.accept()
             await ws.send_json([body.decode(), len(chunks)])
 
-    async def main() -> None:
-        async with websocket(Asks()) as ws:
-            assert await ws.receive_json() == ["", 0]
 
-    run(main())
+    async with websocket(Asks()) as ws:
+        assert await ws.receive_json() == ["", 0]
 
 
 # --- Minimal scopes ---------------------------------------------------------------------------------------------------
@@ -435,14 +421,11 @@ def test_a_request_can_be_built_from_a_minimal_scope() -> None:
     request.regenerate_session()
 
 
-def test_a_request_built_by_hand_has_no_body() -> None:
-    async def main() -> None:
-        request = Request({"type": "http"})
-        assert [chunk async for chunk in request.stream()] == []
-        assert await request.body() == b""
-        assert [chunk async for chunk in request.stream()] == []
-
-    run(main())
+async def test_a_request_built_by_hand_has_no_body() -> None:
+    request = Request({"type": "http"})
+    assert [chunk async for chunk in request.stream()] == []
+    assert await request.body() == b""
+    assert [chunk async for chunk in request.stream()] == []
 
 
 def test_a_request_built_by_hand_knows_its_scope() -> None:
@@ -458,21 +441,19 @@ def test_a_request_built_by_hand_knows_its_scope() -> None:
     assert request.cookies == {"c": "1", "d": "2"}
 
 
-def test_a_handler_can_be_unit_tested_with_current_request() -> None:
+async def test_a_handler_can_be_unit_tested_with_current_request() -> None:
     class Shop(App):
         async def greet(self, name: str) -> str:
             return f"{self.request.query('greeting')} {name} {self.request.session['title']}"
 
-    async def main() -> None:
-        request = Request({"type": "http", "query_string": b"greeting=Hello"})
-        request.session["title"] = "Countess"
-        token = current_request.set(request)
-        try:
-            assert await Shop().greet("Ada") == "Hello Ada Countess"
-        finally:
-            current_request.reset(token)
 
-    run(main())
+    request = Request({"type": "http", "query_string": b"greeting=Hello"})
+    request.session["title"] = "Countess"
+    token = current_request.set(request)
+    try:
+        assert await Shop().greet("Ada") == "Hello Ada Countess"
+    finally:
+        current_request.reset(token)
 
 
 OPTIONAL_KEYS = [
@@ -490,22 +471,22 @@ OPTIONAL_KEYS = [
 
 @pytest.mark.parametrize("value", [REMOVED, None], ids=["left out", "None"])
 @pytest.mark.parametrize("key", OPTIONAL_KEYS)
-def test_servers_may_leave_out_optional_keys_or_send_none(key: str, value: Any) -> None:
+async def test_servers_may_leave_out_optional_keys_or_send_none(key: str, value: Any) -> None:
     app = Root(lambda r: (r.query_params, r.cookies, r.session.setdefault("seen", True)))
-    response = run(get(app, "/", scope={key: value}))
+    response = await get(app, "/", scope={key: value})
     assert response.status == 200
     assert app.seen == ({}, {}, True)
 
 
-def test_a_scope_of_what_must_be_there_is_enough() -> None:
+async def test_a_scope_of_what_must_be_there_is_enough() -> None:
     app = Root(lambda r: (r.method, r.query_params, r.headers))
-    response = run(request(app, scope=dict.fromkeys(OPTIONAL_KEYS, REMOVED)))
+    response = await request(app, scope=dict.fromkeys(OPTIONAL_KEYS, REMOVED))
     assert response.status == 200
     assert app.seen == ("GET", {}, {})
 
 
 @pytest.mark.parametrize("value", [REMOVED, None], ids=["left out", "None"])
 @pytest.mark.parametrize("key", [*OPTIONAL_KEYS, "subprotocols"])
-def test_the_same_for_websockets(key: str, value: Any) -> None:
-    look = socket_seen(lambda r: (r.query_params, r.cookies, r.session), scope={key: value})
+async def test_the_same_for_websockets(key: str, value: Any) -> None:
+    look = await socket_seen(lambda r: (r.query_params, r.cookies, r.session), scope={key: value})
     assert look == ({}, {}, {})

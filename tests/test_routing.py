@@ -17,25 +17,25 @@ import pytest
 
 import micropie
 from micropie import App, HTTPError, HttpMiddleware, WebSocket, WebSocketMiddleware, current_request, methods
-from tests.asgi import REMOVED, exchange, get, post, request, run, websocket
+from tests.asgi import REMOVED, exchange, get, post, request, websocket
 
 MODULE = Path(micropie.__file__)
 
 
-def answer(app: App, target: str, **options: Any) -> tuple[int | None, str]:
+async def answer(app: App, target: str, **options: Any) -> tuple[int | None, str]:
     """The status and the text of a GET."""
-    response = run(get(app, target, **options))
+    response = await get(app, target, **options)
     return response.status, response.text
 
 
-def handshake(app: App, path: str, **options: Any) -> str | int | None:
+async def handshake(app: App, path: str, **options: Any) -> str | int | None:
     """The first text that a WebSocket at `path` sends, or the close code of a refused handshake."""
 
     async def connect() -> Any:
         async with websocket(app, path, **options) as ws:
             return ws.rejected if not ws.accepted else await ws.receive()
 
-    return run(connect())
+    return await connect()
 
 
 def python(code: str, *arguments: str, cwd: Path | None = None) -> str:
@@ -92,7 +92,7 @@ def test_the_single_file_works_where_it_is_copied_to_with_the_standard_library_a
     assert python(SERVE + "asyncio.run(main())", "-S", cwd=tmp_path) == SERVED
 
 
-def test_where_there_are_no_threads_plain_handlers_and_generators_run_inline(monkeypatch):
+async def test_where_there_are_no_threads_plain_handlers_and_generators_run_inline(monkeypatch):
     def no_threads(thread):
         raise RuntimeError("can't start new thread")
 
@@ -106,8 +106,8 @@ def test_where_there_are_no_threads_plain_handlers_and_generators_run_inline(mon
 
     monkeypatch.setattr(sys, "platform", "emscripten")
     monkeypatch.setattr(threading.Thread, "start", no_threads)
-    assert answer(Inline(), "/plain") == (200, "True")
-    assert answer(Inline(), "/steps") == (200, "ab")
+    assert (await answer(Inline(), "/plain")) == (200, "True")
+    assert (await answer(Inline(), "/steps")) == (200, "ab")
 
 
 # --- Names ----------------------------------------------------------------------------------------------------------
@@ -199,8 +199,8 @@ pages = Pages()
         ("/a_b-c", "a_b_c"),
     ],
 )
-def test_the_first_segment_names_the_handler_and_the_others_are_its_arguments(target, text):
-    assert answer(pages, target) == (200, text)
+async def test_the_first_segment_names_the_handler_and_the_others_are_its_arguments(target, text):
+    assert (await answer(pages, target)) == (200, text)
 
 
 @pytest.mark.parametrize(
@@ -229,20 +229,20 @@ def test_the_first_segment_names_the_handler_and_the_others_are_its_arguments(ta
         "/greet%E2%80%8B",
     ],
 )
-def test_names_that_do_not_exist_or_are_private_are_404(target):
-    assert answer(pages, target) == (404, "404 Not Found")
+async def test_names_that_do_not_exist_or_are_private_are_404(target):
+    assert (await answer(pages, target)) == (404, "404 Not Found")
 
 
 @pytest.mark.parametrize("name", sorted({*dir(App()), *vars(App()), "_routes", "state"}))
-def test_nothing_that_app_itself_defines_is_reached(name):
-    assert answer(pages, f"/{name}")[0] == 404
-    assert answer(pages, f"/{name.replace('_', '-')}")[0] == 404
-    assert handshake(pages, f"/{name}") == 1008
+async def test_nothing_that_app_itself_defines_is_reached(name):
+    assert (await answer(pages, f"/{name}"))[0] == 404
+    assert (await answer(pages, f"/{name.replace('_', '-')}"))[0] == 404
+    assert (await handshake(pages, f"/{name}")) == 1008
 
 
-def test_an_app_without_handlers_has_no_pages():
-    assert answer(App(), "/") == (404, "404 Not Found")
-    assert handshake(App(), "/") == 1008
+async def test_an_app_without_handlers_has_no_pages():
+    assert (await answer(App(), "/")) == (404, "404 Not Found")
+    assert (await handshake(App(), "/")) == 1008
 
 
 class Callable:
@@ -291,22 +291,22 @@ class Guarded(App):
         "cached",
     ],
 )
-def test_attributes_properties_classes_and_data_are_not_reached(name):
-    assert answer(Guarded(), f"/{name}")[0] == 404
-    assert handshake(Guarded(), f"/{name}") == 1008
+async def test_attributes_properties_classes_and_data_are_not_reached(name):
+    assert (await answer(Guarded(), f"/{name}"))[0] == 404
+    assert (await handshake(Guarded(), f"/{name}")) == 1008
 
 
-def test_what_is_no_handler_is_treated_like_a_name_that_does_not_exist():
+async def test_what_is_no_handler_is_treated_like_a_name_that_does_not_exist():
     class Fallback(Guarded):
         async def index(self, *parts):
             return list(parts)
 
-    assert answer(Fallback(), "/secret/1") == (200, '["secret","1"]')
-    assert answer(Fallback(), "/computed") == (200, '["computed"]')
-    assert answer(Fallback(), "/middlewares") == (200, '["middlewares"]')
+    assert (await answer(Fallback(), "/secret/1")) == (200, '["secret","1"]')
+    assert (await answer(Fallback(), "/computed")) == (200, '["computed"]')
+    assert (await answer(Fallback(), "/middlewares")) == (200, '["middlewares"]')
 
 
-def test_functions_given_to_a_class_or_an_instance_later_are_not_handlers():
+async def test_functions_given_to_a_class_or_an_instance_later_are_not_handlers():
     class Late(App):
         async def fixed(self):
             return "class"
@@ -314,8 +314,8 @@ def test_functions_given_to_a_class_or_an_instance_later_are_not_handlers():
     app = Late()
     app.fixed = lambda: "instance"
     app.late = lambda: "instance"
-    assert answer(app, "/fixed") == (200, "class")
-    assert answer(app, "/late")[0] == 404
+    assert (await answer(app, "/fixed")) == (200, "class")
+    assert (await answer(app, "/late"))[0] == 404
 
 
 class Mixin:
@@ -385,28 +385,28 @@ class Child(Base, Mixin):
         (Child(), "/plain_who/!", "Child!"),
     ],
 )
-def test_bases_mixins_static_and_class_methods_give_handlers(app, target, text):
-    assert answer(app, target) == (200, text)
+async def test_bases_mixins_static_and_class_methods_give_handlers(app, target, text):
+    assert (await answer(app, target)) == (200, text)
 
 
-def test_a_mixin_after_app_in_the_bases_gives_handlers_too():
+async def test_a_mixin_after_app_in_the_bases_gives_handlers_too():
     class Mixed(App, Mixin):
         pass
 
-    assert answer(Mixed(), "/mixed") == (200, "mixin of Mixed")
+    assert (await answer(Mixed(), "/mixed")) == (200, "mixin of Mixed")
 
 
-def test_a_subclass_takes_a_handler_away_with_none():
-    assert answer(Child(), "/removed")[0] == 404
+async def test_a_subclass_takes_a_handler_away_with_none():
+    assert (await answer(Child(), "/removed"))[0] == 404
 
 
-def test_a_sibling_class_does_not_get_the_handlers_of_another():
-    assert answer(Base(), "/mixed")[0] == 404
+async def test_a_sibling_class_does_not_get_the_handlers_of_another():
+    assert (await answer(Base(), "/mixed"))[0] == 404
 
 
-def test_static_and_class_methods_are_websocket_handlers_too():
-    assert handshake(Child(), "/static/x") == "static x"
-    assert handshake(Child(), "/class/x") == "Child x"
+async def test_static_and_class_methods_are_websocket_handlers_too():
+    assert (await handshake(Child(), "/static/x")) == "static x"
+    assert (await handshake(Child(), "/class/x")) == "Child x"
 
 
 @pytest.mark.parametrize(
@@ -433,11 +433,11 @@ def test_static_and_class_methods_are_websocket_handlers_too():
         ("/talk", 1008),
     ],
 )
-def test_websocket_names_follow_the_same_rules(path, outcome):
-    assert handshake(pages, path) == outcome
+async def test_websocket_names_follow_the_same_rules(path, outcome):
+    assert (await handshake(pages, path)) == outcome
 
 
-def test_ws_index_is_at_the_root_and_takes_what_nobody_else_does():
+async def test_ws_index_is_at_the_root_and_takes_what_nobody_else_does():
     class Sockets(App):
         async def ws_index(self, ws, *parts):
             await ws.accept()
@@ -447,10 +447,10 @@ def test_ws_index_is_at_the_root_and_takes_what_nobody_else_does():
             await ws.accept()
             await ws.send_text("room")
 
-    assert handshake(Sockets(), "/") == "index"
-    assert handshake(Sockets(), "/room") == "room"
-    assert handshake(Sockets(), "/other/1") == "index/other/1"
-    assert handshake(Sockets(), "/_other") == 1008
+    assert (await handshake(Sockets(), "/")) == "index"
+    assert (await handshake(Sockets(), "/room")) == "room"
+    assert (await handshake(Sockets(), "/other/1")) == "index/other/1"
+    assert (await handshake(Sockets(), "/_other")) == 1008
 
 
 # --- A miss, too many segments, slashes ------------------------------------------------------------------------------
@@ -483,31 +483,31 @@ class Catcher(App):
         ("//x", '["","x"]'),
     ],
 )
-def test_on_a_miss_index_gets_all_segments_when_it_takes_path_parameters(target, text):
-    assert answer(Catcher(), target) == (200, text)
+async def test_on_a_miss_index_gets_all_segments_when_it_takes_path_parameters(target, text):
+    assert (await answer(Catcher(), target)) == (200, text)
 
 
 @pytest.mark.parametrize("target", ["/x/y/z", "/greet/x", "/_private", "/_x", "/__init__/x", "/%5Fx"])
-def test_index_gets_no_private_name_and_no_segment_too_many(target):
-    assert answer(Catcher(), target)[0] == 404
+async def test_index_gets_no_private_name_and_no_segment_too_many(target):
+    assert (await answer(Catcher(), target))[0] == 404
 
 
-def test_an_index_without_path_parameters_gets_no_unknown_names():
+async def test_an_index_without_path_parameters_gets_no_unknown_names():
     class KeywordOnly(App):
         async def index(self, *, page="1", **rest):
             return page
 
-    assert answer(KeywordOnly(), "/?page=2") == (200, "2")
-    assert answer(KeywordOnly(), "/2")[0] == 404
-    assert answer(Pages(), "/x")[0] == 404
+    assert (await answer(KeywordOnly(), "/?page=2")) == (200, "2")
+    assert (await answer(KeywordOnly(), "/2"))[0] == 404
+    assert (await answer(Pages(), "/x"))[0] == 404
 
 
 @pytest.mark.parametrize(
     ("target", "status"),
     [("/greet/a", 200), ("/greet/a/b", 404), ("/pair/a/b/c", 404), ("/index/x", 404), ("/about-us/x", 404)],
 )
-def test_more_segments_than_the_handler_takes_is_404(target, status):
-    assert answer(pages, target)[0] == status
+async def test_more_segments_than_the_handler_takes_is_404(target, status):
+    assert (await answer(pages, target))[0] == status
 
 
 @pytest.mark.parametrize(
@@ -526,31 +526,31 @@ def test_more_segments_than_the_handler_takes_is_404(target, status):
         ("/collect" + "/x" * 300, "[" + ",".join(['"x"'] * 300) + "]"),
     ],
 )
-def test_one_trailing_slash_is_ignored_and_empty_inner_segments_count(target, text):
-    assert answer(pages, target) == (200, text)
+async def test_one_trailing_slash_is_ignored_and_empty_inner_segments_count(target, text):
+    assert (await answer(pages, target)) == (200, text)
 
 
 @pytest.mark.parametrize("target", ["//greet", "/greet/Alice//", "///", "/about-us//"])
-def test_empty_segments_are_no_way_around_the_names(target):
-    assert answer(pages, target)[0] == 404
+async def test_empty_segments_are_no_way_around_the_names(target):
+    assert (await answer(pages, target))[0] == 404
 
 
-def test_what_a_server_may_leave_out_of_the_scope():
+async def test_what_a_server_may_leave_out_of_the_scope():
     optional = ["raw_path", "query_string", "root_path", "headers", "client", "server", "scheme", "http_version"]
     for value in (None, REMOVED):
-        response = run(request(pages, path="/greet/Bob", scope=dict.fromkeys(optional, value)))
+        response = await request(pages, path="/greet/Bob", scope=dict.fromkeys(optional, value))
         assert (response.status, response.text) == (200, "greet Bob")
 
 
 @pytest.mark.parametrize("path", ["*", "index", "example.com:80"])
-def test_what_is_no_path_names_nobody(path):
+async def test_what_is_no_path_names_nobody(path):
     """`OPTIONS *` asks for the server, and CONNECT for another: RFC 9112 section 3.2."""
-    assert run(request(pages, "OPTIONS", path)).status == 404
-    assert run(request(verbs, "POST", path)).status == 404
+    assert (await request(pages, "OPTIONS", path)).status == 404
+    assert (await request(verbs, "POST", path)).status == 404
 
 
-def test_an_empty_path_is_index():
-    assert run(request(pages, path="")).text == "index"
+async def test_an_empty_path_is_index():
+    assert (await request(pages, path="")).text == "index"
 
 
 # --- path, raw_path, root_path ---------------------------------------------------------------------------------------
@@ -577,19 +577,19 @@ def test_an_empty_path_is_index():
         ("/collect/ä", REMOVED, ["ä"]),
     ],
 )
-def test_segments_are_those_of_path_but_for_encoded_slashes(path, raw_path, parts):
-    response = run(request(pages, path=path, scope={"raw_path": raw_path}))
+async def test_segments_are_those_of_path_but_for_encoded_slashes(path, raw_path, parts):
+    response = await request(pages, path=path, scope={"raw_path": raw_path})
     assert response.json() == parts
 
 
-def test_a_name_with_an_encoded_slash_is_one_segment():
-    assert answer(pages, "/greet%2FAlice")[0] == 404
-    assert answer(pages, "/%2Fgreet")[0] == 404
-    assert answer(pages, "/greet/a%2Fb") == (200, "greet a/b")
+async def test_a_name_with_an_encoded_slash_is_one_segment():
+    assert (await answer(pages, "/greet%2FAlice"))[0] == 404
+    assert (await answer(pages, "/%2Fgreet"))[0] == 404
+    assert (await answer(pages, "/greet/a%2Fb")) == (200, "greet a/b")
 
 
-def test_websocket_segments_keep_encoded_slashes():
-    assert handshake(pages, "/talk/a/b", raw_path=b"/talk/a%2Fb") == "a/b on -"
+async def test_websocket_segments_keep_encoded_slashes():
+    assert (await handshake(pages, "/talk/a/b", raw_path=b"/talk/a%2Fb")) == "a/b on -"
 
 
 @pytest.mark.parametrize(
@@ -604,14 +604,14 @@ def test_websocket_segments_keep_encoded_slashes():
         ("/greet/\udcff", None),
     ],
 )
-def test_a_path_that_is_not_utf8_is_400(path, raw_path):
-    assert run(request(pages, path=path, raw_path=raw_path)).status == 400
-    assert handshake(pages, path.replace("greet", "talk"), raw_path=raw_path) == 1008
+async def test_a_path_that_is_not_utf8_is_400(path, raw_path):
+    assert (await request(pages, path=path, raw_path=raw_path)).status == 400
+    assert (await handshake(pages, path.replace("greet", "talk"), raw_path=raw_path)) == 1008
 
 
 @pytest.mark.parametrize("raw_path", [b"/greet/%EF%BF%BD", b"/greet/%ef%bf%bd", b"/greet/\xef\xbf\xbd"])
-def test_a_replacement_character_that_was_sent_as_such_is_text(raw_path):
-    assert run(request(pages, path="/greet/\ufffd", raw_path=raw_path)).text == "greet \ufffd"
+async def test_a_replacement_character_that_was_sent_as_such_is_text(raw_path):
+    assert (await request(pages, path="/greet/\ufffd", raw_path=raw_path)).text == "greet \ufffd"
 
 
 @pytest.mark.parametrize(
@@ -637,14 +637,14 @@ def test_a_replacement_character_that_was_sent_as_such_is_text(raw_path):
         ("/api", "/api/greet/Bob", None, 200, "greet Bob"),
     ],
 )
-def test_root_path_is_honoured_whether_or_not_path_repeats_it(root_path, path, raw_path, status, text):
-    response = run(request(pages, path=path, raw_path=raw_path, scope={"root_path": root_path}))
+async def test_root_path_is_honoured_whether_or_not_path_repeats_it(root_path, path, raw_path, status, text):
+    response = await request(pages, path=path, raw_path=raw_path, scope={"root_path": root_path})
     assert (response.status, response.text) == (status, text)
 
 
 @pytest.mark.parametrize("path", ["/api/talk/Ann", "/talk/Ann"])
-def test_root_path_is_honoured_for_websockets(path):
-    assert handshake(pages, path, scope={"root_path": "/api"}) == "Ann on -"
+async def test_root_path_is_honoured_for_websockets(path):
+    assert (await handshake(pages, path, scope={"root_path": "/api"})) == "Ann on -"
 
 
 # --- Methods --------------------------------------------------------------------------------------------------------
@@ -716,8 +716,8 @@ class FreeVerbs(Verbs):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
-def test_a_handler_takes_any_method_and_can_look_at_it(method):
-    assert answer(verbs, "/any", method=method) == (200, method)
+async def test_a_handler_takes_any_method_and_can_look_at_it(method):
+    assert (await answer(verbs, "/any", method=method)) == (200, method)
 
 
 @pytest.mark.parametrize(
@@ -745,8 +745,8 @@ def test_a_handler_takes_any_method_and_can_look_at_it(method):
         ("/decorated", "POST", 200, None),
     ],
 )
-def test_methods_limits_a_handler_and_405_says_what_is_allowed(target, method, status, allowed):
-    response = run(get(verbs, target, method=method))
+async def test_methods_limits_a_handler_and_405_says_what_is_allowed(target, method, status, allowed):
+    response = await get(verbs, target, method=method)
     assert response.status == status
     allow = response.header("allow")
     if allowed is None:
@@ -756,7 +756,7 @@ def test_methods_limits_a_handler_and_405_says_what_is_allowed(target, method, s
         assert response.text == ("" if method == "HEAD" else "405 Method Not Allowed")
 
 
-def test_a_limited_handler_stays_limited_once_it_was_called():
+async def test_a_limited_handler_stays_limited_once_it_was_called():
     class Limited(App):
         @methods("POST")
         async def index(self):
@@ -768,24 +768,24 @@ def test_a_limited_handler_stays_limited_once_it_was_called():
 
     app = Limited()
     for _ in range(3):
-        assert answer(app, "/", method="POST") == (200, "index")
-        assert answer(app, "/item/x", method="POST") == (200, "x")
-        assert answer(app, "/")[0] == answer(app, "/item/x")[0] == 405
+        assert (await answer(app, "/", method="POST")) == (200, "index")
+        assert (await answer(app, "/item/x", method="POST")) == (200, "x")
+        assert (await answer(app, "/"))[0] == (await answer(app, "/item/x"))[0] == 405
 
 
-def test_options_is_answered_by_the_framework_for_a_limited_handler():
-    response = run(get(verbs, "/write", method="OPTIONS"))
+async def test_options_is_answered_by_the_framework_for_a_limited_handler():
+    response = await get(verbs, "/write", method="OPTIONS")
     assert (response.status, response.body) == (204, b"")
     assert {"POST", "PUT"} <= {name.strip() for name in (response.header("allow") or "").split(",")}
 
 
-def test_an_override_has_methods_of_its_own():
-    assert answer(FreeVerbs(), "/write") == (200, "free GET")
-    assert answer(FreeVerbs(), "/inner")[0] == 405
+async def test_an_override_has_methods_of_its_own():
+    assert (await answer(FreeVerbs(), "/write")) == (200, "free GET")
+    assert (await answer(FreeVerbs(), "/inner"))[0] == 405
 
 
-def test_a_handler_may_take_options_itself():
-    assert answer(verbs, "/own_options", method="OPTIONS") == (200, "own")
+async def test_a_handler_may_take_options_itself():
+    assert (await answer(verbs, "/own_options", method="OPTIONS")) == (200, "own")
 
 
 @pytest.mark.parametrize("names", [(), ("GET", 1), (b"GET",), (lambda self: "",)])
@@ -795,8 +795,8 @@ def test_methods_without_names_is_an_error_where_it_is_written(names):
 
 
 @pytest.mark.parametrize("target", ["/any", "/json", "/read", "/missing", "/nothing", "/nowhere/at/all"])
-def test_head_sends_the_headers_of_get_and_no_body(target):
-    got, headed = run(get(verbs, target)), run(get(verbs, target, method="HEAD"))
+async def test_head_sends_the_headers_of_get_and_no_body(target):
+    got, headed = await get(verbs, target), await get(verbs, target, method="HEAD")
     assert headed.body == b""
     assert headed.status == got.status
     if target == "/any":  # its text is the method
@@ -805,7 +805,7 @@ def test_head_sends_the_headers_of_get_and_no_body(target):
         assert headed.headers == got.headers
 
 
-def test_head_runs_the_handler():
+async def test_head_runs_the_handler():
     calls = []
 
     class Counter(App):
@@ -813,7 +813,7 @@ def test_head_runs_the_handler():
             calls.append(self.request.method)
             return "x"
 
-    run(get(Counter(), "/", method="HEAD"))
+    await get(Counter(), "/", method="HEAD")
     assert calls == ["HEAD"]
 
 
@@ -874,39 +874,36 @@ threads = Threads()
 threads.middlewares.append(MarkMiddleware())
 
 
-def test_async_handlers_run_on_the_loop_and_plain_ones_in_a_worker_thread():
-    assert answer(threads, "/loop_thread") == (200, "true")
-    assert answer(threads, "/worker_thread") == (200, "false")
+async def test_async_handlers_run_on_the_loop_and_plain_ones_in_a_worker_thread():
+    assert (await answer(threads, "/loop_thread")) == (200, "true")
+    assert (await answer(threads, "/worker_thread")) == (200, "false")
 
 
-def test_each_step_of_a_plain_generator_runs_in_a_worker_thread():
-    assert answer(threads, "/generator_threads") == (200, "worker worker worker ")
+async def test_each_step_of_a_plain_generator_runs_in_a_worker_thread():
+    assert (await answer(threads, "/generator_threads")) == (200, "worker worker worker ")
 
 
-def test_a_plain_handler_runs_in_a_copy_of_the_requests_context():
-    response = run(get(threads, "/context?q=1"))
+async def test_a_plain_handler_runs_in_a_copy_of_the_requests_context():
+    response = await get(threads, "/context?q=1")
     assert response.text == "from middleware, 1, 1"
     assert response.header("x-mark") == "from middleware"
 
 
-def test_a_plain_generator_has_one_copy_of_the_context_for_all_its_steps():
-    assert answer(threads, "/generator_context?q=1") == (200, "from middleware, from generator, from generator, 1")
+async def test_a_plain_generator_has_one_copy_of_the_context_for_all_its_steps():
+    assert (await answer(threads, "/generator_context?q=1")) == (200, "from middleware, from generator, from generator, 1")
 
 
 @pytest.mark.parametrize("target", ["/block", "/block_generator"])
-def test_blocking_code_does_not_stall_the_event_loop(target):
-    async def main() -> str:
-        threads.loop_has_turned.clear()
-        task = asyncio.create_task(get(threads, target))
-        await asyncio.sleep(0.1)
-        assert not task.done()
-        threads.loop_has_turned.set()
-        return (await task).text
-
-    assert run(main()) == "done"
+async def test_blocking_code_does_not_stall_the_event_loop(target):
+    threads.loop_has_turned.clear()
+    task = asyncio.create_task(get(threads, target))
+    await asyncio.sleep(0.1)
+    assert not task.done()
+    threads.loop_has_turned.set()
+    assert (await task).text == "done"
 
 
-def test_forty_plain_handlers_run_at_once_and_no_more():
+async def test_forty_plain_handlers_run_at_once_and_no_more():
     barrier = threading.Barrier(40)
     lock = threading.Lock()
     running, most = 0, 0
@@ -922,11 +919,9 @@ def test_forty_plain_handlers_run_at_once_and_no_more():
                 running -= 1
             return "ok"
 
-    async def main() -> list[Any]:
-        app = Crowd()
-        return await asyncio.gather(*[get(app, "/", timeout=20) for _ in range(80)])
 
-    assert [response.text for response in run(main())] == ["ok"] * 80
+    app = Crowd()
+    assert [response.text for response in (await asyncio.gather(*[get(app, "/", timeout=20) for _ in range(80)]))] == ["ok"] * 80
     assert most == 40
 
 
@@ -960,19 +955,19 @@ os.waitpid(child, 0)
     assert python(SERVE + code).splitlines() == ["(200, b'{\"n\":1}')"] * 2
 
 
-def test_what_a_plain_handler_raises_is_what_the_request_ends_with(caplog):
-    assert answer(threads, "/refuse") == (418, "teapot")
+async def test_what_a_plain_handler_raises_is_what_the_request_ends_with(caplog):
+    assert (await answer(threads, "/refuse")) == (418, "teapot")
     assert not caplog.records
-    assert answer(threads, "/fail") == (500, "500 Internal Server Error")
+    assert (await answer(threads, "/fail")) == (500, "500 Internal Server Error")
     assert "ValueError: secret" in caplog.text
 
 
-def test_a_stop_iteration_in_a_plain_handler_is_a_logged_500(caplog):
-    assert answer(threads, "/stop")[0] == 500
+async def test_a_stop_iteration_in_a_plain_handler_is_a_logged_500(caplog):
+    assert (await answer(threads, "/stop"))[0] == 500
     assert "StopIteration" in caplog.text
 
 
-def test_a_cancelled_request_waits_for_its_plain_handler():
+async def test_a_cancelled_request_waits_for_its_plain_handler():
     started, finish, ended = threading.Event(), threading.Event(), []
 
     class Slow(App):
@@ -981,19 +976,17 @@ def test_a_cancelled_request_waits_for_its_plain_handler():
             finish.wait(10)
             ended.append(current_request.get().method)
 
-    async def main() -> None:
-        async with exchange(Slow()) as ex:
-            await asyncio.to_thread(started.wait, 10)
-            ex.cancel()
-            await asyncio.sleep(0.02)
-            ex.cancel()
-            await asyncio.sleep(0.02)
-            assert not ex.done
-            finish.set()
-            await asyncio.wait([ex.task], timeout=5)
-            assert ended == ["GET"]
 
-    run(main())
+    async with exchange(Slow()) as ex:
+        await asyncio.to_thread(started.wait, 10)
+        ex.cancel()
+        await asyncio.sleep(0.02)
+        ex.cancel()
+        await asyncio.sleep(0.02)
+        assert not ex.done
+        finish.set()
+        await asyncio.wait([ex.task], timeout=5)
+        assert ended == ["GET"]
 
 
 # --- Routing in middleware -------------------------------------------------------------------------------------------
@@ -1082,22 +1075,22 @@ class Routed(App):
         ("middlewares", [], 404, "404 Not Found"),
     ],
 )
-def test_before_request_chooses_the_handler(name, path_params, status, text):
-    assert answer(Routed(Router(name, path_params)), "/any/path?q=here") == (status, text)
+async def test_before_request_chooses_the_handler(name, path_params, status, text):
+    assert (await answer(Routed(Router(name, path_params)), "/any/path?q=here")) == (status, text)
 
 
-def test_the_handler_that_the_path_names_is_there_before_request():
+async def test_the_handler_that_the_path_names_is_there_before_request():
     router = Router("greet")
     app = Routed(router)
-    assert answer(app, "/greet/Bob") == (200, "greet Bob")
-    assert answer(app, "/nothing/x")[0] == 404
-    assert answer(app, "/_item/1")[0] == 404
+    assert (await answer(app, "/greet/Bob")) == (200, "greet Bob")
+    assert (await answer(app, "/nothing/x"))[0] == 404
+    assert (await answer(app, "/_item/1"))[0] == 404
     names = [name for name, _ in router.seen]
     assert names == ["greet", None, None]
     assert router.seen[0] == ("greet", ["Bob"])
 
 
-def test_before_request_sees_index_where_it_takes_what_nobody_else_does():
+async def test_before_request_sees_index_where_it_takes_what_nobody_else_does():
     class Watcher(Router):
         async def before_request(self, request):
             self.seen.append((request.route_handler, request.path_params))
@@ -1105,20 +1098,20 @@ def test_before_request_sees_index_where_it_takes_what_nobody_else_does():
     watcher = Watcher(None)
     app = Catcher()
     app.middlewares.append(watcher)
-    assert answer(app, "/x/y") == (200, '["x","y"]')
+    assert (await answer(app, "/x/y")) == (200, '["x","y"]')
     assert watcher.seen == [("index", ["x", "y"])]
 
 
-def test_a_middleware_may_change_the_path_parameters_alone():
+async def test_a_middleware_may_change_the_path_parameters_alone():
     class Upper(Router):
         async def before_request(self, request):
             request.path_params = [text.upper() for text in request.path_params]
 
-    assert answer(Routed(Upper(None)), "/greet/bob") == (200, "greet BOB")
+    assert (await answer(Routed(Upper(None)), "/greet/bob")) == (200, "greet BOB")
 
 
-def test_of_two_routers_the_last_one_decides():
-    assert answer(Routed(Router("greet", ["a"]), Router("_plain", ["b"])), "/") == (200, "plain b")
+async def test_of_two_routers_the_last_one_decides():
+    assert (await answer(Routed(Router("greet", ["a"]), Router("_plain", ["b"])), "/")) == (200, "plain b")
 
 
 @pytest.mark.parametrize(
@@ -1134,22 +1127,22 @@ def test_of_two_routers_the_last_one_decides():
         ("_asgi_app_lifespan", [], 1008),
     ],
 )
-def test_before_websocket_chooses_the_handler(name, path_params, outcome):
-    assert handshake(Routed(SocketRouter(name, path_params)), "/any/path") == outcome
+async def test_before_websocket_chooses_the_handler(name, path_params, outcome):
+    assert (await handshake(Routed(SocketRouter(name, path_params)), "/any/path")) == outcome
 
 
-def test_the_handler_that_the_path_names_is_there_before_websocket():
+async def test_the_handler_that_the_path_names_is_there_before_websocket():
     router = SocketRouter("ws_room", [])
-    assert handshake(Routed(router), "/room/x") == "room -"
+    assert (await handshake(Routed(router), "/room/x")) == "room -"
     assert router.seen == [("ws_room", ["x"])]
 
 
-def test_a_chosen_handler_gets_the_body_too():
+async def test_a_chosen_handler_gets_the_body_too():
     class Form(App):
         async def _form(self, name):
             return name
 
     app = Form()
     app.middlewares.append(Router("_form", []))
-    assert run(post(app, "/x", form={"name": "Ann"})).text == "Ann"
-    assert run(post(app, "/x", multipart=[("name", "Ann")])).text == "Ann"
+    assert (await post(app, "/x", form={"name": "Ann"})).text == "Ann"
+    assert (await post(app, "/x", multipart=[("name", "Ann")])).text == "Ann"

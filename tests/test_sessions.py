@@ -22,7 +22,8 @@ from micropie import (
     SessionBackend,
     WebSocket,
 )
-from tests.asgi import REMOVED, Browser, Response, exchange, get, post, run, websocket
+from tests.asgi import REMOVED, Browser, Response, exchange, get, post, websocket
+from tests.clock import ManualClock
 
 Act = Callable[[Request], Awaitable[Any]]
 
@@ -177,17 +178,14 @@ async def session_of(browser: Browser) -> Any:
 # --- Loading ----------------------------------------------------------------------------------------------------------
 
 
-def test_without_a_cookie_the_session_is_an_empty_dict() -> None:
-    async def main() -> None:
-        kinds: list[Any] = []
+async def test_without_a_cookie_the_session_is_an_empty_dict() -> None:
+    kinds: list[Any] = []
 
-        async def act(request: Request) -> None:
-            kinds.append((type(request.session), request.session))
+    async def act(request: Request) -> None:
+        kinds.append((type(request.session), request.session))
 
-        await get(Root(act), "/act")
-        assert kinds == [(dict, {})]
-
-    run(main())
+    await get(Root(act), "/act")
+    assert kinds == [(dict, {})]
 
 
 @pytest.mark.parametrize(
@@ -200,76 +198,62 @@ def test_without_a_cookie_the_session_is_an_empty_dict() -> None:
         [("cookie", "session_id={}"), ("cookie", "a=b")],
     ],
 )
-def test_the_cookie_names_the_session(headers: list[tuple[str, str]]) -> None:
-    async def main() -> None:
-        app = Root()
-        session_id = (await signed_in(app)).cookies["session_id"]
-        pairs = [(name, value.format(session_id)) for name, value in headers]
-        assert (await get(app, "/look", headers=pairs)).json() == {"user": "ann"}
-
-    run(main())
+async def test_the_cookie_names_the_session(headers: list[tuple[str, str]]) -> None:
+    app = Root()
+    session_id = (await signed_in(app)).cookies["session_id"]
+    pairs = [(name, value.format(session_id)) for name, value in headers]
+    assert (await get(app, "/look", headers=pairs)).json() == {"user": "ann"}
 
 
 @pytest.mark.parametrize(
     "cookie", ["xsession_id={}", "session_idx={}", "SESSION_ID={}", "a=session_id={}", "session_id"]
 )
-def test_a_cookie_of_another_name_does_not(cookie: str) -> None:
-    async def main() -> None:
-        app = Root()
-        session_id = (await signed_in(app)).cookies["session_id"]
-        assert (await get(app, "/look", headers={"cookie": cookie.format(session_id)})).json() == {}
-
-    run(main())
+async def test_a_cookie_of_another_name_does_not(cookie: str) -> None:
+    app = Root()
+    session_id = (await signed_in(app)).cookies["session_id"]
+    assert (await get(app, "/look", headers={"cookie": cookie.format(session_id)})).json() == {}
 
 
 @pytest.mark.parametrize("session_id", ["", "A" * 43, "é", "../../etc/passwd", "x" * 8000, '"', "%00"])
-def test_an_id_that_nobody_issued_is_an_empty_session(session_id: str) -> None:
-    response = run(get(Root(), "/look", headers={"cookie": f"session_id={session_id}"}))
+async def test_an_id_that_nobody_issued_is_an_empty_session(session_id: str) -> None:
+    response = await get(Root(), "/look", headers={"cookie": f"session_id={session_id}"})
     assert (response.status, response.json()) == (200, {})
     assert "session_id" not in response.cookies
 
 
-def test_of_two_live_sessions_the_first_counts() -> None:
+async def test_of_two_live_sessions_the_first_counts() -> None:
     """A browser sends the cookie with the longer path first (RFC 6265 section 5.4)."""
 
-    async def main() -> None:
-        spy = Spy()
-        await spy.save("first", {"a": 1}, 60)
-        await spy.save("second", {"b": 2}, 60)
-        response = await get(Root(backend=spy), "/look", headers={"cookie": "session_id=first; session_id=second"})
-        assert response.json() == {"a": 1}
 
-    run(main())
+    spy = Spy()
+    await spy.save("first", {"a": 1}, 60)
+    await spy.save("second", {"b": 2}, 60)
+    response = await get(Root(backend=spy), "/look", headers={"cookie": "session_id=first; session_id=second"})
+    assert response.json() == {"a": 1}
 
 
-def test_an_empty_cookie_is_no_id() -> None:
-    async def main() -> None:
-        spy = Spy()
-        app = Root(backend=spy)
-        await get(app, "/look", headers={"cookie": "session_id="})
-        assert spy.calls == []
-        await spy.save("id", {"a": 1}, 60)
-        assert (await get(app, "/look", headers={"cookie": "session_id=; session_id=id"})).json() == {"a": 1}
-
-    run(main())
+async def test_an_empty_cookie_is_no_id() -> None:
+    spy = Spy()
+    app = Root(backend=spy)
+    await get(app, "/look", headers={"cookie": "session_id="})
+    assert spy.calls == []
+    await spy.save("id", {"a": 1}, 60)
+    assert (await get(app, "/look", headers={"cookie": "session_id=; session_id=id"})).json() == {"a": 1}
 
 
 # --- Whether anybody looked -------------------------------------------------------------------------------------------
 
 
-def test_who_looks_varies_by_cookie() -> None:
-    async def main() -> None:
-        app = Root()
-        browser = await signed_in(app)
-        for target in ("/look", "/put?a=1", "/member", "/clear"):
-            assert (await browser.get(target)).headers_all("vary") == ["Cookie"], target
-        assert (await get(app, "/look")).header("vary") == "Cookie"
-        assert (await get(app, "/blind")).header("vary") is None
-
-    run(main())
+async def test_who_looks_varies_by_cookie() -> None:
+    app = Root()
+    browser = await signed_in(app)
+    for target in ("/look", "/put?a=1", "/member", "/clear"):
+        assert (await browser.get(target)).headers_all("vary") == ["Cookie"], target
+    assert (await get(app, "/look")).header("vary") == "Cookie"
+    assert (await get(app, "/blind")).header("vary") is None
 
 
-def test_vary_is_added_to_the_handlers_own_and_to_errors() -> None:
+async def test_vary_is_added_to_the_handlers_own_and_to_errors() -> None:
     async def vary(request: Request) -> Any:
         _ = request.session
         return 200, "x", [("vary", "Accept")]
@@ -278,135 +262,113 @@ def test_vary_is_added_to_the_handlers_own_and_to_errors() -> None:
         _ = request.session
         raise RuntimeError
 
-    assert ", ".join(run(get(Root(vary), "/act")).headers_all("vary")) == "Accept, Cookie"
-    failed = run(get(Root(crash), "/act"))
+    assert ", ".join((await get(Root(vary), "/act")).headers_all("vary")) == "Accept, Cookie"
+    failed = await get(Root(crash), "/act")
     assert (failed.status, failed.header("vary")) == (500, "Cookie")
 
 
-def test_a_session_that_nobody_looks_at_is_left_alone() -> None:
-    async def main() -> None:
-        spy = Spy()
-        browser = await signed_in(Root(backend=spy))
-        spy.calls.clear()
-        response = await browser.get("/blind")
-        assert {"save", "touch"}.isdisjoint(spy.names)
-        assert response.header("vary") is None and not response.cookies
-
-    run(main())
+async def test_a_session_that_nobody_looks_at_is_left_alone() -> None:
+    spy = Spy()
+    browser = await signed_in(Root(backend=spy))
+    spy.calls.clear()
+    response = await browser.get("/blind")
+    assert {"save", "touch"}.isdisjoint(spy.names)
+    assert response.header("vary") is None and not response.cookies
 
 
-def test_a_visitor_without_a_session_costs_the_backend_nothing() -> None:
-    async def main() -> None:
-        spy = Spy()
-        app = Root(backend=spy)
-        for target in ("/look", "/blind", "/replace", "/clear"):
-            response = await get(app, target)
-            assert not response.cookies, target
-        assert spy.calls == []
-
-    run(main())
+async def test_a_visitor_without_a_session_costs_the_backend_nothing() -> None:
+    spy = Spy()
+    app = Root(backend=spy)
+    for target in ("/look", "/blind", "/replace", "/clear"):
+        response = await get(app, target)
+        assert not response.cookies, target
+    assert spy.calls == []
 
 
 # --- The end of a request ---------------------------------------------------------------------------------------------
 
 
-def test_an_unchanged_session_is_touched() -> None:
-    async def main() -> None:
-        spy = Spy()
-        browser = await signed_in(Root(backend=spy))
-        spy.calls.clear()
-        response = await browser.get("/look")
-        session_id = browser.cookies["session_id"]
-        assert spy.calls == [("load", session_id), ("touch", session_id, SESSION_TIMEOUT)]
-        assert not response.cookies and response.header("cache-control") is None
-
-    run(main())
+async def test_an_unchanged_session_is_touched() -> None:
+    spy = Spy()
+    browser = await signed_in(Root(backend=spy))
+    spy.calls.clear()
+    response = await browser.get("/look")
+    session_id = browser.cookies["session_id"]
+    assert spy.calls == [("load", session_id), ("touch", session_id, SESSION_TIMEOUT)]
+    assert not response.cookies and response.header("cache-control") is None
 
 
 @pytest.mark.parametrize("target", ["/put?user=ann", "/replace?user=ann"])
-def test_the_same_value_again_is_no_change(target: str) -> None:
-    async def main() -> None:
-        spy = Spy()
-        browser = await signed_in(Root(backend=spy))
-        spy.calls.clear()
-        await browser.get(target)
-        assert spy.names == ["load", "touch"]
-
-    run(main())
+async def test_the_same_value_again_is_no_change(target: str) -> None:
+    spy = Spy()
+    browser = await signed_in(Root(backend=spy))
+    spy.calls.clear()
+    await browser.get(target)
+    assert spy.names == ["load", "touch"]
 
 
-def test_without_touch_a_fresh_copy_is_saved() -> None:
-    async def main() -> None:
-        plain = Plain()
+async def test_without_touch_a_fresh_copy_is_saved() -> None:
+    plain = Plain()
 
-        async def act(request: Request) -> None:
-            _ = request.session
-            await other.get("/put?meanwhile=1")
+    async def act(request: Request) -> None:
+        _ = request.session
+        await other.get("/put?meanwhile=1")
 
-        app = Root(act, plain)
-        browser = await signed_in(app)
-        other = Browser(app)
-        other.jar = browser.jar
-        plain.calls.clear()
-        await browser.get("/act")
-        session_id = browser.cookies["session_id"]
-        assert plain.calls[-2:] == [
-            ("load", session_id),
-            ("save", session_id, {"user": "ann", "meanwhile": "1"}, SESSION_TIMEOUT),
-        ]
-
-    run(main())
+    app = Root(act, plain)
+    browser = await signed_in(app)
+    other = Browser(app)
+    other.jar = browser.jar
+    plain.calls.clear()
+    await browser.get("/act")
+    session_id = browser.cookies["session_id"]
+    assert plain.calls[-2:] == [
+        ("load", session_id),
+        ("save", session_id, {"user": "ann", "meanwhile": "1"}, SESSION_TIMEOUT),
+    ]
 
 
-def test_a_changed_session_is_saved() -> None:
-    async def main() -> None:
-        spy = Spy()
-        browser = await signed_in(Root(backend=spy), a="1", b="2", c="3")
-        spy.calls.clear()
-        await browser.get("/put?b=4&d=5")
-        session_id = browser.cookies["session_id"]
-        assert spy.names == ["load", "load", "save"]
-        assert spy.calls[-1] == ("save", session_id, {"a": "1", "b": "4", "c": "3", "d": "5"}, SESSION_TIMEOUT)
-        await browser.get("/drop/a/c")
-        assert await session_of(browser) == {"b": "4", "d": "5"}
-        await browser.get("/replace?z=1")
-        assert await session_of(browser) == {"z": "1"}
-
-    run(main())
+async def test_a_changed_session_is_saved() -> None:
+    spy = Spy()
+    browser = await signed_in(Root(backend=spy), a="1", b="2", c="3")
+    spy.calls.clear()
+    await browser.get("/put?b=4&d=5")
+    session_id = browser.cookies["session_id"]
+    assert spy.names == ["load", "load", "save"]
+    assert spy.calls[-1] == ("save", session_id, {"a": "1", "b": "4", "c": "3", "d": "5"}, SESSION_TIMEOUT)
+    await browser.get("/drop/a/c")
+    assert await session_of(browser) == {"b": "4", "d": "5"}
+    await browser.get("/replace?z=1")
+    assert await session_of(browser) == {"z": "1"}
 
 
-def test_a_session_may_be_looked_at_and_then_replaced() -> None:
+async def test_a_session_may_be_looked_at_and_then_replaced() -> None:
     async def act(request: Request) -> None:
         request.session = {**request.session, "more": 1}
 
-    async def main() -> None:
-        spy = Spy()
-        browser = await signed_in(Root(act, spy))
-        await browser.get("/act")
-        assert await session_of(browser) == {"user": "ann", "more": 1}
-        spy.calls.clear()
-        await browser.get("/act")
-        assert spy.names == ["load", "touch"]
 
-    run(main())
+    spy = Spy()
+    browser = await signed_in(Root(act, spy))
+    await browser.get("/act")
+    assert await session_of(browser) == {"user": "ann", "more": 1}
+    spy.calls.clear()
+    await browser.get("/act")
+    assert spy.names == ["load", "touch"]
 
 
-def test_a_change_deep_inside_is_seen() -> None:
+async def test_a_change_deep_inside_is_seen() -> None:
     async def first(request: Request) -> None:
         request.session["cart"] = {"items": [1]}
 
     async def later(request: Request) -> None:
         request.session["cart"]["items"].append(2)
 
-    async def main() -> None:
-        app = Root(first)
-        browser = Browser(app)
-        await browser.get("/act")
-        app.doing = later
-        await browser.get("/act")
-        assert await session_of(browser) == {"cart": {"items": [1, 2]}}
 
-    run(main())
+    app = Root(first)
+    browser = Browser(app)
+    await browser.get("/act")
+    app.doing = later
+    await browser.get("/act")
+    assert await session_of(browser) == {"cart": {"items": [1, 2]}}
 
 
 @pytest.mark.parametrize("backend", [Spy, Plain])
@@ -423,17 +385,14 @@ def test_a_change_deep_inside_is_seen() -> None:
         ("/replace?a=2&b=1&c=1", "/put?new=1", {"a": "2", "b": "1", "c": "1", "new": "1"}),
     ],
 )
-def test_what_another_request_saved_meanwhile_stays(
+async def test_what_another_request_saved_meanwhile_stays(
     backend: type[Spy | Plain], mine: str, theirs: str, result: dict[str, str]
 ) -> None:
-    async def main() -> None:
-        app = Root(backend=backend())
-        browser = await signed_in(app, a="1", b="1", c="1")
-        app.middlewares.append(Meanwhile(lambda: browser.get(theirs)))
-        await browser.get(mine)
-        assert await session_of(browser) == result
-
-    run(main())
+    app = Root(backend=backend())
+    browser = await signed_in(app, a="1", b="1", c="1")
+    app.middlewares.append(Meanwhile(lambda: browser.get(theirs)))
+    await browser.get(mine)
+    assert await session_of(browser) == result
 
 
 class Meanwhile(HttpMiddleware):
@@ -453,49 +412,40 @@ class Meanwhile(HttpMiddleware):
 
 @pytest.mark.parametrize("backend", [Spy, Plain])
 @pytest.mark.parametrize("target", ["/look", "/put?user=eve", "/put?more=1", "/drop/user", "/replace?x=1"])
-def test_a_logout_elsewhere_is_final(backend: type[Spy | Plain], target: str) -> None:
-    async def main() -> None:
-        app = Root(backend=backend())
-        browser = await signed_in(app, user="ann", more="0")
-        elsewhere = Browser(app)
-        elsewhere.jar = dict(browser.jar)
-        kept = {"cookie": f"session_id={browser.cookies['session_id']}"}
-        app.middlewares.append(Meanwhile(lambda: elsewhere.get("/clear")))
-        response = await browser.get(target)
-        assert response.status == 200
-        assert response.cookies.get("session_id", "") == "", "no new session either"
-        assert (await get(app, "/look", headers=kept)).json() == {}
-
-    run(main())
+async def test_a_logout_elsewhere_is_final(backend: type[Spy | Plain], target: str) -> None:
+    app = Root(backend=backend())
+    browser = await signed_in(app, user="ann", more="0")
+    elsewhere = Browser(app)
+    elsewhere.jar = dict(browser.jar)
+    kept = {"cookie": f"session_id={browser.cookies['session_id']}"}
+    app.middlewares.append(Meanwhile(lambda: elsewhere.get("/clear")))
+    response = await browser.get(target)
+    assert response.status == 200
+    assert response.cookies.get("session_id", "") == "", "no new session either"
+    assert (await get(app, "/look", headers=kept)).json() == {}
 
 
-def test_a_logout_deletes_what_another_request_saved_meanwhile() -> None:
-    async def main() -> None:
-        app = Root()
-        browser = await signed_in(app)
-        elsewhere = Browser(app)
-        elsewhere.jar = dict(browser.jar)
-        app.middlewares.append(Meanwhile(lambda: elsewhere.get("/put?more=1")))
-        assert (await browser.get("/clear")).cookies == {"session_id": ""}
-        assert await session_of(elsewhere) == {}
-
-    run(main())
+async def test_a_logout_deletes_what_another_request_saved_meanwhile() -> None:
+    app = Root()
+    browser = await signed_in(app)
+    elsewhere = Browser(app)
+    elsewhere.jar = dict(browser.jar)
+    app.middlewares.append(Meanwhile(lambda: elsewhere.get("/put?more=1")))
+    assert (await browser.get("/clear")).cookies == {"session_id": ""}
+    assert await session_of(elsewhere) == {}
 
 
 @pytest.mark.parametrize("target", ["/clear", "/drop/user", "/replace"])
-def test_an_emptied_session_is_deleted_and_its_cookie_expires(target: str) -> None:
-    async def main() -> None:
-        spy = Spy()
-        browser = await signed_in(Root(backend=spy))
-        session_id = browser.cookies["session_id"]
-        response = await browser.get(target)
-        assert "Max-Age=0" in attributes(response) and "Path=/" in attributes(response)
-        assert response.cookies == {"session_id": ""}
-        assert spy.calls[-1][:3] == ("save", session_id, {})
-        assert await spy.load(session_id) == {}
-        assert browser.cookies == {}
-
-    run(main())
+async def test_an_emptied_session_is_deleted_and_its_cookie_expires(target: str) -> None:
+    spy = Spy()
+    browser = await signed_in(Root(backend=spy))
+    session_id = browser.cookies["session_id"]
+    response = await browser.get(target)
+    assert "Max-Age=0" in attributes(response) and "Path=/" in attributes(response)
+    assert response.cookies == {"session_id": ""}
+    assert spy.calls[-1][:3] == ("save", session_id, {})
+    assert await spy.load(session_id) == {}
+    assert browser.cookies == {}
 
 
 class Marks(HttpMiddleware):
@@ -512,76 +462,63 @@ class Marks(HttpMiddleware):
         request.session["after"] = str(status_code)
 
 
-def test_what_middlewares_change_is_saved() -> None:
-    async def main() -> None:
-        spy = Spy()
-        app = Root(backend=spy)
-        app.middlewares.append(Marks())
-        for target, status in (("/blind", 200), ("/no-such-page", 404)):
-            spy.calls.clear()
-            response = await get(app, target)
-            assert (response.status, spy.saved()) == (status, [{"before": "1", "after": str(status)}])
-            assert response.cookies["session_id"] == spy.calls[-1][1]
-
-    run(main())
+async def test_what_middlewares_change_is_saved() -> None:
+    spy = Spy()
+    app = Root(backend=spy)
+    app.middlewares.append(Marks())
+    for target, status in (("/blind", 200), ("/no-such-page", 404)):
+        spy.calls.clear()
+        response = await get(app, target)
+        assert (response.status, spy.saved()) == (status, [{"before": "1", "after": str(status)}])
+        assert response.cookies["session_id"] == spy.calls[-1][1]
 
 
-def test_a_short_circuit_saves_too() -> None:
-    async def main() -> None:
-        spy = Spy()
-        app = Root(backend=spy)
-        app.middlewares.append(Marks({"status_code": 302, "headers": [("location", "/login")]}))
-        response = await get(app, "/blind")
-        assert (response.status, spy.saved()) == (302, [{"before": "1", "after": "302"}])
-
-    run(main())
+async def test_a_short_circuit_saves_too() -> None:
+    spy = Spy()
+    app = Root(backend=spy)
+    app.middlewares.append(Marks({"status_code": 302, "headers": [("location", "/login")]}))
+    response = await get(app, "/blind")
+    assert (response.status, spy.saved()) == (302, [{"before": "1", "after": "302"}])
 
 
-def test_a_bad_body_saves_what_after_request_changed() -> None:
-    async def main() -> None:
-        spy = Spy()
-        app = Root(backend=spy)
-        app.middlewares.append(Marks())
-        response = await post(app, "/blind", body=b"{", headers={"content-type": "application/json"})
-        assert (response.status, spy.saved()) == (400, [{"after": "400"}])
-
-    run(main())
+async def test_a_bad_body_saves_what_after_request_changed() -> None:
+    spy = Spy()
+    app = Root(backend=spy)
+    app.middlewares.append(Marks())
+    response = await post(app, "/blind", body=b"{", headers={"content-type": "application/json"})
+    assert (response.status, spy.saved()) == (400, [{"after": "400"}])
 
 
 @pytest.mark.parametrize("how", ["returned", "raised"])
 @pytest.mark.parametrize("status, saved", [(400, True), (404, True), (499, True), (500, False), (503, False)])
-def test_saved_on_4xx_and_not_on_5xx(how: str, status: int, saved: bool) -> None:
+async def test_saved_on_4xx_and_not_on_5xx(how: str, status: int, saved: bool) -> None:
     async def act(request: Request) -> Any:
         request.session["changed"] = "1"
         if how == "raised":
             raise HTTPError(status)
         return status, "x"
 
-    async def main() -> None:
-        spy = Spy()
-        response = await get(Root(act, spy), "/act")
-        assert response.status == status
-        assert spy.saved() == ([{"changed": "1"}] if saved else [])
-        assert ("session_id" in response.cookies) is saved
 
-    run(main())
+    spy = Spy()
+    response = await get(Root(act, spy), "/act")
+    assert response.status == status
+    assert spy.saved() == ([{"changed": "1"}] if saved else [])
+    assert ("session_id" in response.cookies) is saved
 
 
-def test_a_crash_saves_nothing() -> None:
+async def test_a_crash_saves_nothing() -> None:
     async def act(request: Request) -> Any:
         request.session["user"] = "eve"
         raise RuntimeError("boom")
 
-    async def main() -> None:
-        app = Root(act, Spy())
-        browser = await signed_in(app)
-        assert (await browser.get("/act")).status == 500
-        assert await session_of(browser) == {"user": "ann"}
 
-    run(main())
+    app = Root(act, Spy())
+    browser = await signed_in(app)
+    assert (await browser.get("/act")).status == 500
+    assert await session_of(browser) == {"user": "ann"}
 
 
-def test_changes_inside_a_stream_are_not_saved() -> None:
+async def test_changes_inside_a_stream_are_not_saved() -> None:
     async def act(request: Request) -> Any:
         request.session["before"] = "1"
 
@@ -591,35 +528,27 @@ def test_changes_inside_a_stream_are_not_saved() -> None:
 
         return stream()
 
-    async def main() -> None:
-        app = Root(act)
-        browser = Browser(app)
-        response = await browser.get("/act")
-        assert (response.body, response.complete) == (b"x", True)
-        assert await session_of(browser) == {"before": "1"}
 
-    run(main())
+    app = Root(act)
+    browser = Browser(app)
+    response = await browser.get("/act")
+    assert (response.body, response.complete) == (b"x", True)
+    assert await session_of(browser) == {"before": "1"}
 
 
-def test_no_two_visitors_share_a_session() -> None:
-    async def main() -> None:
-        app = Root()
-        ann, bob = await signed_in(app, user="ann"), await signed_in(app, user="bob")
-        both = await asyncio.gather(*(browser.get("/look") for browser in (ann, bob) * 5))
-        assert [response.json()["user"] for response in both] == ["ann", "bob"] * 5
-
-    run(main())
+async def test_no_two_visitors_share_a_session() -> None:
+    app = Root()
+    ann, bob = await signed_in(app, user="ann"), await signed_in(app, user="bob")
+    both = await asyncio.gather(*(browser.get("/look") for browser in (ann, bob) * 5))
+    assert [response.json()["user"] for response in both] == ["ann", "bob"] * 5
 
 
 # --- Ids and renewal --------------------------------------------------------------------------------------------------
 
 
-def test_ids_are_256_random_bits() -> None:
-    async def main() -> set[str]:
-        app = Root()
-        return {(await signed_in(app)).cookies["session_id"] for _ in range(50)}
-
-    ids = run(main())
+async def test_ids_are_256_random_bits() -> None:
+    app = Root()
+    ids = {(await signed_in(app)).cookies["session_id"] for _ in range(50)}
     assert len(ids) == 50
     # 256 bits are 43 characters of 6 bits each.
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", session_id) for session_id in ids)
@@ -628,133 +557,109 @@ def test_ids_are_256_random_bits() -> None:
 
 
 @pytest.mark.parametrize("target", ["/put?user=ann", "/renew?user=ann"])
-def test_an_unknown_id_is_never_adopted(target: str) -> None:
-    async def main() -> None:
-        spy = Spy()
-        fixed = "A" * 43
-        response = await get(Root(backend=spy), target, headers={"cookie": f"session_id={fixed}"})
-        issued = response.cookies["session_id"]
-        assert issued != fixed
-        assert await spy.load(issued) == {"user": "ann"}
-        assert await spy.load(fixed) == {}
-
-    run(main())
+async def test_an_unknown_id_is_never_adopted(target: str) -> None:
+    spy = Spy()
+    fixed = "A" * 43
+    response = await get(Root(backend=spy), target, headers={"cookie": f"session_id={fixed}"})
+    issued = response.cookies["session_id"]
+    assert issued != fixed
+    assert await spy.load(issued) == {"user": "ann"}
+    assert await spy.load(fixed) == {}
 
 
-def test_a_session_that_expired_gets_a_new_id() -> None:
-    async def main() -> None:
-        app = Root(session_timeout=0.01)
-        browser = await signed_in(app)
-        old = browser.cookies["session_id"]
-        await asyncio.sleep(0.02)
-        response = await browser.get("/put?user=bob")
-        assert response.json() == {"user": "bob"}
-        assert browser.cookies["session_id"] != old
-
-    run(main())
+async def test_a_session_that_expired_gets_a_new_id() -> None:
+    clock = ManualClock()
+    app = Root(backend=InMemorySessionBackend(clock=clock), session_timeout=60)
+    browser = await signed_in(app)
+    old = browser.cookies["session_id"]
+    clock.advance(60)
+    response = await browser.get("/put?user=bob")
+    assert response.json() == {"user": "bob"}
+    assert browser.cookies["session_id"] != old
 
 
 @pytest.mark.parametrize("target, expected", [("/renew", {"user": "ann"}), ("/renew?a=1", {"user": "ann", "a": "1"})])
-def test_regenerate_session_gives_a_new_id_and_deletes_the_old_one(target: str, expected: dict[str, str]) -> None:
-    async def main() -> None:
-        spy = Spy()
-        browser = await signed_in(Root(backend=spy))
-        old = browser.cookies["session_id"]
-        response = await browser.get(target)
-        assert browser.cookies["session_id"] != old
-        assert await spy.load(old) == {}
-        assert await session_of(browser) == expected
-        assert response.header("cache-control") == "no-store"
-
-    run(main())
+async def test_regenerate_session_gives_a_new_id_and_deletes_the_old_one(target: str, expected: dict[str, str]) -> None:
+    spy = Spy()
+    browser = await signed_in(Root(backend=spy))
+    old = browser.cookies["session_id"]
+    response = await browser.get(target)
+    assert browser.cookies["session_id"] != old
+    assert await spy.load(old) == {}
+    assert await session_of(browser) == expected
+    assert response.header("cache-control") == "no-store"
 
 
-def test_regenerate_keeps_what_another_request_saved_meanwhile() -> None:
-    async def main() -> None:
-        app = Root()
-        browser = await signed_in(app)
-        meanwhile = Browser(app)
-        meanwhile.jar = dict(browser.jar)
-        app.middlewares.append(Meanwhile(lambda: meanwhile.get("/put?b=2")))
-        await browser.get("/renew?a=1")
-        assert await session_of(browser) == {"user": "ann", "a": "1", "b": "2"}
-
-    run(main())
+async def test_regenerate_keeps_what_another_request_saved_meanwhile() -> None:
+    app = Root()
+    browser = await signed_in(app)
+    meanwhile = Browser(app)
+    meanwhile.jar = dict(browser.jar)
+    app.middlewares.append(Meanwhile(lambda: meanwhile.get("/put?b=2")))
+    await browser.get("/renew?a=1")
+    assert await session_of(browser) == {"user": "ann", "a": "1", "b": "2"}
 
 
 @pytest.mark.parametrize("backend", [Spy, Plain])
-def test_regenerate_alone_does_not_revive_a_session_that_ended_elsewhere(backend: type[Spy | Plain]) -> None:
-    async def main() -> None:
-        app = Root(backend=backend())
-        browser = await signed_in(app)
-        elsewhere = Browser(app)
-        elsewhere.jar = dict(browser.jar)
-        app.middlewares.append(Meanwhile(lambda: elsewhere.get("/clear")))
-        await browser.get("/renew")
-        assert await session_of(browser) == {}
-
-    run(main())
+async def test_regenerate_alone_does_not_revive_a_session_that_ended_elsewhere(backend: type[Spy | Plain]) -> None:
+    app = Root(backend=backend())
+    browser = await signed_in(app)
+    elsewhere = Browser(app)
+    elsewhere.jar = dict(browser.jar)
+    app.middlewares.append(Meanwhile(lambda: elsewhere.get("/clear")))
+    await browser.get("/renew")
+    assert await session_of(browser) == {}
 
 
-def test_a_login_counts_even_if_the_old_session_ended_meanwhile() -> None:
-    async def main() -> None:
-        app = Root()
-        browser = await signed_in(app, cart="full")
-        elsewhere = Browser(app)
-        elsewhere.jar = dict(browser.jar)
-        app.middlewares.append(Meanwhile(lambda: elsewhere.get("/clear")))
-        await browser.get("/renew?user=ann")
-        assert await session_of(browser) == {"user": "ann"}
-
-    run(main())
+async def test_a_login_counts_even_if_the_old_session_ended_meanwhile() -> None:
+    app = Root()
+    browser = await signed_in(app, cart="full")
+    elsewhere = Browser(app)
+    elsewhere.jar = dict(browser.jar)
+    app.middlewares.append(Meanwhile(lambda: elsewhere.get("/clear")))
+    await browser.get("/renew?user=ann")
+    assert await session_of(browser) == {"user": "ann"}
 
 
-def test_regenerate_of_nothing_is_nothing_and_of_a_new_session_one_id() -> None:
-    async def main() -> None:
-        spy = Spy()
-        app = Root(backend=spy)
-        assert not (await get(app, "/renew")).cookies
-        response = await get(app, "/renew?user=ann")
-        assert await spy.load(response.cookies["session_id"]) == {"user": "ann"}
-        assert len([data for data in spy.saved() if data]) == 1
-
-    run(main())
+async def test_regenerate_of_nothing_is_nothing_and_of_a_new_session_one_id() -> None:
+    spy = Spy()
+    app = Root(backend=spy)
+    assert not (await get(app, "/renew")).cookies
+    response = await get(app, "/renew?user=ann")
+    assert await spy.load(response.cookies["session_id"]) == {"user": "ann"}
+    assert len([data for data in spy.saved() if data]) == 1
 
 
-def test_regenerate_in_a_request_that_fails_changes_nothing() -> None:
+async def test_regenerate_in_a_request_that_fails_changes_nothing() -> None:
     async def act(request: Request) -> Any:
         request.regenerate_session()
         raise RuntimeError
 
-    async def main() -> None:
-        browser = await signed_in(Root(act))
-        response = await browser.get("/act")
-        assert (response.status, response.cookies) == (500, {})
-        assert await session_of(browser) == {"user": "ann"}
 
-    run(main())
+    browser = await signed_in(Root(act))
+    response = await browser.get("/act")
+    assert (response.status, response.cookies) == (500, {})
+    assert await session_of(browser) == {"user": "ann"}
 
 
-def test_regenerate_of_an_emptied_session_is_a_logout() -> None:
+async def test_regenerate_of_an_emptied_session_is_a_logout() -> None:
     async def act(request: Request) -> None:
         request.session.clear()
         request.regenerate_session()
 
-    async def main() -> None:
-        spy = Spy()
-        browser = await signed_in(Root(act, spy))
-        old = browser.cookies["session_id"]
-        assert (await browser.get("/act")).cookies == {"session_id": ""}
-        assert await spy.load(old) == {}
 
-    run(main())
+    spy = Spy()
+    browser = await signed_in(Root(act, spy))
+    old = browser.cookies["session_id"]
+    assert (await browser.get("/act")).cookies == {"session_id": ""}
+    assert await spy.load(old) == {}
 
 
 # --- The cookie -------------------------------------------------------------------------------------------------------
 
 
-def test_the_cookie_ends_with_the_browser() -> None:
-    response = run(get(Root(), "/put?a=1"))
+async def test_the_cookie_ends_with_the_browser() -> None:
+    response = await get(Root(), "/put?a=1")
     assert attributes(response) == {"Path=/", "HttpOnly", "SameSite=Lax", "Secure"}
 
 
@@ -772,17 +677,14 @@ def test_the_cookie_ends_with_the_browser() -> None:
         ("", "/other", "/other"),
     ],
 )
-def test_the_path_of_the_cookie(root_path: Any, option: str | None, expected: str) -> None:
-    async def main() -> None:
-        app = Root(session_cookie_path=option)
-        path = (root_path.rstrip("/") if isinstance(root_path, str) else "") + "/put"
-        response = await get(app, "/put?a=1", scope={"root_path": root_path, "path": path})
-        assert f"Path={expected}" in attributes(response)
-        headers = {"cookie": f"session_id={response.cookies['session_id']}"}
-        expired = await get(app, "/clear", headers=headers, scope={"root_path": root_path})
-        assert f"Path={expected}" in attributes(expired), "or the browser would keep it"
-
-    run(main())
+async def test_the_path_of_the_cookie(root_path: Any, option: str | None, expected: str) -> None:
+    app = Root(session_cookie_path=option)
+    path = (root_path.rstrip("/") if isinstance(root_path, str) else "") + "/put"
+    response = await get(app, "/put?a=1", scope={"root_path": root_path, "path": path})
+    assert f"Path={expected}" in attributes(response)
+    headers = {"cookie": f"session_id={response.cookies['session_id']}"}
+    expired = await get(app, "/clear", headers=headers, scope={"root_path": root_path})
+    assert f"Path={expected}" in attributes(expired), "or the browser would keep it"
 
 
 LOOPBACK = [
@@ -812,8 +714,8 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("host", LOOPBACK + ELSEWHERE)
-def test_secure_but_for_plain_http_to_loopback(host: str, scheme: str) -> None:
-    response = run(get(Root(), "/put?a=1", headers={"host": host}, scope={"scheme": scheme}))
+async def test_secure_but_for_plain_http_to_loopback(host: str, scheme: str) -> None:
+    response = await get(Root(), "/put?a=1", headers={"host": host}, scope={"scheme": scheme})
     assert ("Secure" in attributes(response)) is (host in ELSEWHERE or scheme == "https")
 
 
@@ -831,58 +733,53 @@ def test_secure_but_for_plain_http_to_loopback(host: str, scheme: str) -> None:
         (REMOVED, True),
     ],
 )
-def test_secure_goes_by_the_server_where_there_is_no_host(server: Any, secure: bool) -> None:
-    response = run(get(Root(), "/put?a=1", scope={"headers": [], "server": server}))
+async def test_secure_goes_by_the_server_where_there_is_no_host(server: Any, secure: bool) -> None:
+    response = await get(Root(), "/put?a=1", scope={"headers": [], "server": server})
     assert ("Secure" in attributes(response)) is secure
 
 
 @pytest.mark.parametrize("option, debug, secure", [(True, True, True), (False, False, False), (None, True, False)])
 @pytest.mark.parametrize("host", ["localhost", "example.com"])
-def test_secure_as_told(option: bool | None, debug: bool, secure: bool, host: str) -> None:
+async def test_secure_as_told(option: bool | None, debug: bool, secure: bool, host: str) -> None:
     app = Root(session_cookie_secure=option, debug=debug)
-    response = run(get(app, "/put?a=1", headers={"host": host}))
+    response = await get(app, "/put?a=1", headers={"host": host})
     assert ("Secure" in attributes(response)) is secure
 
 
-def test_a_scope_without_a_scheme_is_plain_http() -> None:
-    response = run(get(Root(), "/put?a=1", headers={"host": "localhost"}, scope={"scheme": REMOVED}))
+async def test_a_scope_without_a_scheme_is_plain_http() -> None:
+    response = await get(Root(), "/put?a=1", headers={"host": "localhost"}, scope={"scheme": REMOVED})
     assert "Secure" not in attributes(response)
 
 
-def test_a_response_with_the_cookie_is_not_stored() -> None:
+async def test_a_response_with_the_cookie_is_not_stored() -> None:
     async def cached(request: Request) -> Any:
         request.session["a"] = 1
         return 200, "x", {"Cache-Control": "private, max-age=5"}
 
-    assert run(get(Root(), "/put?a=1")).headers_all("cache-control") == ["no-store"]
-    assert run(get(Root(cached), "/act")).headers_all("cache-control") == ["private, max-age=5"]
+    assert (await get(Root(), "/put?a=1")).headers_all("cache-control") == ["no-store"]
+    assert (await get(Root(cached), "/act")).headers_all("cache-control") == ["private, max-age=5"]
 
 
 # --- Backends ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_timeout_is_eight_hours_or_as_told() -> None:
-    async def main() -> None:
-        for options, timeout in (({}, 8 * 3600), ({"session_timeout": 60}, 60)):
-            spy = Spy()
-            browser = await signed_in(Root(backend=spy, **options))
-            await browser.get("/look")
-            assert [call[-1] for call in spy.calls if call[0] in ("save", "touch")] == [timeout, timeout]
-
+async def test_the_timeout_is_eight_hours_or_as_told() -> None:
     assert SESSION_TIMEOUT == 8 * 3600
-    run(main())
+    for options, timeout in (({}, 8 * 3600), ({"session_timeout": 60}, 60)):
+        spy = Spy()
+        browser = await signed_in(Root(backend=spy, **options))
+        await browser.get("/look")
+        assert [call[-1] for call in spy.calls if call[0] in ("save", "touch")] == [timeout, timeout]
 
 
 @pytest.mark.parametrize("target, alive", [("/look", True), ("/put?n={}", True), ("/blind", False)])
-def test_the_timeout_slides_with_every_request_that_looks(target: str, alive: bool) -> None:
-    async def main() -> None:
-        browser = await signed_in(Root(session_timeout=0.8))
-        for number in range(3):
-            await asyncio.sleep(0.3)
-            await browser.get(target.format(number))
-        assert ((await session_of(browser)).get("user") == "ann") is alive
-
-    run(main())
+async def test_the_timeout_slides_with_every_request_that_looks(target: str, alive: bool) -> None:
+    clock = ManualClock()
+    browser = await signed_in(Root(backend=InMemorySessionBackend(clock=clock), session_timeout=80))
+    for number in range(3):
+        clock.advance(30)
+        await browser.get(target.format(number))
+    assert ((await session_of(browser)).get("user") == "ann") is alive
 
 
 def test_a_backend_must_have_load_and_save() -> None:
@@ -903,93 +800,78 @@ def test_the_default_backend_is_in_memory_and_each_apps_own() -> None:
     assert Root(backend=spy).session_backend is spy
 
 
-def test_the_backend_may_be_exchanged() -> None:
-    async def main() -> None:
-        app, spy = Root(), Spy()
-        app.session_backend = spy
-        await signed_in(app)
-        assert spy.names == ["save"]
-
-    run(main())
+async def test_the_backend_may_be_exchanged() -> None:
+    app, spy = Root(), Spy()
+    app.session_backend = spy
+    await signed_in(app)
+    assert spy.names == ["save"]
 
 
-def test_in_memory_keeps_loads_replaces_and_deletes() -> None:
-    async def main() -> None:
-        backend = InMemorySessionBackend()
-        assert await backend.load("a") == {}
-        await backend.save("a", {"n": 1, "deep": [1]}, 60)
-        await backend.save("b", {"n": 2}, 30)
-        assert await backend.load("a") == {"n": 1, "deep": [1]}
-        await backend.save("a", {"n": 3}, 30)
-        assert await backend.load("a") == {"n": 3}
-        await backend.save("a", {}, 60)
-        assert await backend.load("a") == {}
-        await backend.save("a", {}, 60)
-        assert await backend.load("b") == {"n": 2}
-
-    run(main())
+async def test_in_memory_keeps_loads_replaces_and_deletes() -> None:
+    backend = InMemorySessionBackend()
+    assert await backend.load("a") == {}
+    await backend.save("a", {"n": 1, "deep": [1]}, 60)
+    await backend.save("b", {"n": 2}, 30)
+    assert await backend.load("a") == {"n": 1, "deep": [1]}
+    await backend.save("a", {"n": 3}, 30)
+    assert await backend.load("a") == {"n": 3}
+    await backend.save("a", {}, 60)
+    assert await backend.load("a") == {}
+    await backend.save("a", {}, 60)
+    assert await backend.load("b") == {"n": 2}
 
 
-def test_in_memory_hands_out_and_takes_in_copies() -> None:
-    async def main() -> None:
-        backend = InMemorySessionBackend()
-        for data in ({"list": [1]}, {"text": "a"}):
-            mine: dict[str, Any] = data
-            await backend.save("a", mine, 60)
-            wanted = await backend.load("a")
-            for taken in (mine, await backend.load("a")):
-                taken["more"] = 1
-                taken.get("list", []).append(2)
-                assert await backend.load("a") == wanted
-
-    run(main())
+async def test_in_memory_hands_out_and_takes_in_copies() -> None:
+    backend = InMemorySessionBackend()
+    for data in ({"list": [1]}, {"text": "a"}):
+        mine: dict[str, Any] = data
+        await backend.save("a", mine, 60)
+        wanted = await backend.load("a")
+        for taken in (mine, await backend.load("a")):
+            taken["more"] = 1
+            taken.get("list", []).append(2)
+            assert await backend.load("a") == wanted
 
 
-def test_no_request_sees_the_unfinished_changes_of_another() -> None:
-    async def main() -> None:
-        async def act(request: Request) -> Any:
-            request.session["cart"].append(2)
-            return (await other.get("/look")).json()
+async def test_no_request_sees_the_unfinished_changes_of_another() -> None:
+    async def act(request: Request) -> Any:
+        request.session["cart"].append(2)
+        return (await other.get("/look")).json()
 
-        app = Root(act)
-        await app.session_backend.save("id", {"cart": [1]}, 60)
-        other = Browser(app, {"cookie": "session_id=id"})
-        assert (await other.get("/act")).json() == {"cart": [1]}
-        assert (await other.get("/look")).json() == {"cart": [1, 2]}
-
-    run(main())
+    app = Root(act)
+    await app.session_backend.save("id", {"cart": [1]}, 60)
+    other = Browser(app, {"cookie": "session_id=id"})
+    assert (await other.get("/act")).json() == {"cart": [1]}
+    assert (await other.get("/look")).json() == {"cart": [1, 2]}
 
 
-def test_in_memory_expires() -> None:
-    async def main() -> None:
-        backend = InMemorySessionBackend()
-        await backend.save("short", {"n": 1}, 0.3)
-        await backend.save("long", {"n": 2}, 60)
-        await backend.save("touched", {"n": 3}, 0.3)
-        await backend.touch("touched", 60)
-        await backend.touch("long", 0.3)
-        assert [await backend.load(name) for name in ("short", "long", "touched")] == [{"n": 1}, {"n": 2}, {"n": 3}]
-        await asyncio.sleep(0.35)
-        assert [await backend.load(name) for name in ("short", "long", "touched")] == [{}, {}, {"n": 3}]
+async def test_in_memory_expires() -> None:
+    clock = ManualClock()
+    backend = InMemorySessionBackend(clock=clock)
+    await backend.save("short", {"n": 1}, 30)
+    await backend.save("long", {"n": 2}, 60)
+    await backend.save("touched", {"n": 3}, 30)
+    await backend.touch("touched", 60)
+    await backend.touch("long", 30)
+    clock.advance(29)
+    assert [await backend.load(name) for name in ("short", "long", "touched")] == [{"n": 1}, {"n": 2}, {"n": 3}]
+    clock.advance(1)
+    assert [await backend.load(name) for name in ("short", "long", "touched")] == [{}, {}, {"n": 3}]
 
-    run(main())
 
-
-def test_touch_does_not_revive() -> None:
-    async def main() -> None:
-        backend = InMemorySessionBackend()
-        await backend.touch("never", 60)
-        await backend.save("gone", {"n": 1}, 60)
-        await backend.save("gone", {}, 60)
-        await backend.touch("gone", 60)
-        # More that expire than one call removes: the last one is still there when it is touched.
-        for number in range(1000):
-            await backend.save(f"n{number}", {"n": 1}, 0.01)
-        await asyncio.sleep(0.02)
-        await backend.touch("n999", 60)
-        assert [await backend.load(name) for name in ("never", "gone", "n999", "n998")] == [{}] * 4
-
-    run(main())
+async def test_touch_does_not_revive() -> None:
+    clock = ManualClock()
+    backend = InMemorySessionBackend(clock=clock)
+    await backend.touch("never", 60)
+    await backend.save("gone", {"n": 1}, 60)
+    await backend.save("gone", {}, 60)
+    await backend.touch("gone", 60)
+    # More that expire than one call removes: the last one is still there when it is touched.
+    for number in range(1000):
+        await backend.save(f"n{number}", {"n": 1}, 10)
+    clock.advance(10)
+    await backend.touch("n999", 60)
+    assert [await backend.load(name) for name in ("never", "gone", "n999", "n998")] == [{}] * 4
 
 
 class Timeout(float):
@@ -1017,19 +899,16 @@ class Timeout(float):
         return self._count(other, float.__le__)
 
 
-def test_in_memory_never_scans_everything() -> None:
-    async def main() -> None:
-        backend = InMemorySessionBackend()
-        for number in range(2000):
-            await backend.save(f"n{number}", {"n": number}, Timeout(60))
-        Timeout.comparisons = 0
-        for number in range(100):
-            await backend.load(f"n{number}")
-            await backend.touch(f"n{number}", Timeout(60))
-            await backend.save(f"n{number}", {"n": 0}, Timeout(60))
-        assert 0 < Timeout.comparisons < 100 * 3 * 5
-
-    run(main())
+async def test_in_memory_never_scans_everything() -> None:
+    backend = InMemorySessionBackend()
+    for number in range(2000):
+        await backend.save(f"n{number}", {"n": number}, Timeout(60))
+    Timeout.comparisons = 0
+    for number in range(100):
+        await backend.load(f"n{number}")
+        await backend.touch(f"n{number}", Timeout(60))
+        await backend.save(f"n{number}", {"n": 0}, Timeout(60))
+    assert 0 < Timeout.comparisons < 100 * 3 * 5
 
 
 class Weighty:
@@ -1045,31 +924,29 @@ class Weighty:
 
 
 @pytest.mark.parametrize("visit", ["load", "save", "touch"])
-def test_in_memory_frees_what_has_expired(visit: str) -> None:
-    async def main() -> None:
-        backend = InMemorySessionBackend()
-        visits: dict[str, Callable[[], Awaitable[Any]]] = {
-            "load": lambda: backend.load("of somebody else"),
-            "save": lambda: backend.save("of somebody else", {"n": 1}, 60),
-            "touch": lambda: backend.touch("of somebody else", 60),
-        }
-        for number in range(500):
-            await backend.save(f"n{number}", {"n": Weighty()}, 0.01 + number % 3 / 1000)
-        await backend.save("live", {"n": Weighty()}, 60)
-        await asyncio.sleep(0.05)
-        # What one call removes is bounded; a few visitors later it is all gone.
-        for _ in range(50):
-            await visits[visit]()
-        assert len(Weighty.alive) == 1
-
-    run(main())
+async def test_in_memory_frees_what_has_expired(visit: str) -> None:
+    clock = ManualClock()
+    backend = InMemorySessionBackend(clock=clock)
+    visits: dict[str, Callable[[], Awaitable[Any]]] = {
+        "load": lambda: backend.load("of somebody else"),
+        "save": lambda: backend.save("of somebody else", {"n": 1}, 60),
+        "touch": lambda: backend.touch("of somebody else", 60),
+    }
+    for number in range(500):
+        await backend.save(f"n{number}", {"n": Weighty()}, 10 + number % 3)
+    await backend.save("live", {"n": Weighty()}, 60)
+    clock.advance(12)
+    # What one call removes is bounded; a few visitors later it is all gone.
+    for _ in range(50):
+        await visits[visit]()
+    assert len(Weighty.alive) == 1
 
 
 # --- A backend that is down -------------------------------------------------------------------------------------------
 
 
-def test_a_session_that_cannot_be_loaded_is_a_logged_500(caplog: pytest.LogCaptureFixture) -> None:
-    response = run(get(Root(backend=Down("load")), "/look", headers={"cookie": "session_id=x"}))
+async def test_a_session_that_cannot_be_loaded_is_a_logged_500(caplog: pytest.LogCaptureFixture) -> None:
+    response = await get(Root(backend=Down("load")), "/look", headers={"cookie": "session_id=x"})
     assert (response.status, response.text) == (500, "500 Internal Server Error")
     assert "load is down" in caplog.text
 
@@ -1086,25 +963,22 @@ class Counts(HttpMiddleware):
 
 
 @pytest.mark.parametrize("broken, target", [("save", "/put?a=1"), ("save", "/clear"), ("touch", "/look")])
-def test_a_session_that_cannot_be_saved_is_a_plain_500(
+async def test_a_session_that_cannot_be_saved_is_a_plain_500(
     broken: str, target: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def main() -> None:
-        down = Down()
-        app = Root(backend=down)
-        browser = await signed_in(app)
-        counts = Counts()
-        app.middlewares.append(counts)
-        down.broken = (broken,)
-        response = await browser.get(target)
-        assert (response.status, response.text, response.cookies) == (500, "500 Internal Server Error", {})
-        assert counts.after == [200], "no middleware runs twice"
-        assert f"{broken} is down" in caplog.text
-
-    run(main())
+    down = Down()
+    app = Root(backend=down)
+    browser = await signed_in(app)
+    counts = Counts()
+    app.middlewares.append(counts)
+    down.broken = (broken,)
+    response = await browser.get(target)
+    assert (response.status, response.text, response.cookies) == (500, "500 Internal Server Error", {})
+    assert counts.after == [200], "no middleware runs twice"
+    assert f"{broken} is down" in caplog.text
 
 
-def test_the_stream_of_a_session_that_cannot_be_saved_is_closed() -> None:
+async def test_the_stream_of_a_session_that_cannot_be_saved_is_closed() -> None:
     ends: list[str] = []
 
     class Stream:
@@ -1121,26 +995,24 @@ def test_the_stream_of_a_session_that_cannot_be_saved_is_closed() -> None:
         request.session["a"] = 1
         return Stream()
 
-    assert run(get(Root(act, Down("save")), "/act")).status == 500
+    assert (await get(Root(act, Down("save")), "/act")).status == 500
     assert ends == ["closed"]
 
 
-def test_what_cannot_be_copied_leaves_the_session_as_it_was() -> None:
+async def test_what_cannot_be_copied_leaves_the_session_as_it_was() -> None:
     class Stubborn:
         def __deepcopy__(self, memo: Any) -> Any:
             raise TypeError("not to be copied")
 
-    async def main() -> None:
-        backend = InMemorySessionBackend()
-        await backend.save("a", {"n": 1}, 60)
-        with pytest.raises(TypeError, match="not to be copied"):
-            await backend.save("a", {"bad": Stubborn()}, 60)
-        assert await backend.load("a") == {"n": 1}
 
-    run(main())
+    backend = InMemorySessionBackend()
+    await backend.save("a", {"n": 1}, 60)
+    with pytest.raises(TypeError, match="not to be copied"):
+        await backend.save("a", {"bad": Stubborn()}, 60)
+    assert await backend.load("a") == {"n": 1}
 
 
-def test_a_session_that_cannot_be_copied_is_a_logged_500(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_session_that_cannot_be_copied_is_a_logged_500(caplog: pytest.LogCaptureFixture) -> None:
     class Uncopyable:
         def __deepcopy__(self, memo: Any) -> Any:
             raise TypeError("not to be copied")
@@ -1148,24 +1020,22 @@ def test_a_session_that_cannot_be_copied_is_a_logged_500(caplog: pytest.LogCaptu
     async def act(request: Request) -> None:
         request.session["a"] = Uncopyable()
 
-    assert run(get(Root(act), "/act")).status == 500
+    assert (await get(Root(act), "/act")).status == 500
     assert "not to be copied" in caplog.text
 
 
-def test_a_cancelled_save_passes_through() -> None:
+async def test_a_cancelled_save_passes_through() -> None:
     class Slow(InMemorySessionBackend):
         async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
             waiting.set()
             await asyncio.Event().wait()
 
-    async def main() -> None:
-        async with exchange(Root(backend=Slow()), path="/put", query="a=1") as ex:
-            await waiting.wait()
-            ex.cancel()
-            assert await ex.next_message() is None
 
     waiting = asyncio.Event()
-    run(main())
+    async with exchange(Root(backend=Slow()), path="/put", query="a=1") as ex:
+        await waiting.wait()
+        ex.cancel()
+        assert await ex.next_message() is None
 
 
 # --- WebSocket --------------------------------------------------------------------------------------------------------
@@ -1195,20 +1065,17 @@ async def talked(app: App, *headers: tuple[str, str], **options: Any) -> list[st
     return [value.decode() for name, value in ws.accept_headers if name == b"set-cookie"]
 
 
-def test_a_websocket_sees_the_session() -> None:
-    async def main() -> None:
-        app = Root()
-        session_id = (await signed_in(app)).cookies["session_id"]
-        async with websocket(app, "/look", headers=[cookie(session_id)]) as ws:
-            assert await ws.receive_json() == {"session": {"user": "ann"}, "id": session_id}
-        for headers in ([], [cookie("A" * 43)]):
-            async with websocket(app, "/look", headers=headers) as ws:
-                assert await ws.receive_json() == {"session": {}, "id": None}
-
-    run(main())
+async def test_a_websocket_sees_the_session() -> None:
+    app = Root()
+    session_id = (await signed_in(app)).cookies["session_id"]
+    async with websocket(app, "/look", headers=[cookie(session_id)]) as ws:
+        assert await ws.receive_json() == {"session": {"user": "ann"}, "id": session_id}
+    for headers in ([], [cookie("A" * 43)]):
+        async with websocket(app, "/look", headers=headers) as ws:
+            assert await ws.receive_json() == {"session": {}, "id": None}
 
 
-def test_a_websocket_that_looks_moves_the_expiry_and_one_that_does_not_leaves_it() -> None:
+async def test_a_websocket_that_looks_moves_the_expiry_and_one_that_does_not_leaves_it() -> None:
     async def look(app: App, ws: WebSocket) -> None:
         await ws.accept()
         _ = app.request.session
@@ -1216,19 +1083,17 @@ def test_a_websocket_that_looks_moves_the_expiry_and_one_that_does_not_leaves_it
     async def blind(app: App, ws: WebSocket) -> None:
         await ws.accept()
 
-    async def main() -> None:
-        for talk, last in ((look, "touch"), (blind, "load")):
-            spy = Spy()
-            await spy.save("id", {"a": 1}, 60)
-            assert await talked(Sockets(talk, spy), cookie("id")) == []
-            assert (spy.names[-1], len(spy.saved())) == (last, 1)
 
-    run(main())
+    for talk, last in ((look, "touch"), (blind, "load")):
+        spy = Spy()
+        await spy.save("id", {"a": 1}, 60)
+        assert await talked(Sockets(talk, spy), cookie("id")) == []
+        assert (spy.names[-1], len(spy.saved())) == (last, 1)
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("boom"), HTTPError(400)])
 @pytest.mark.parametrize("accepts", [True, False])
-def test_a_websocket_saves_when_its_handler_ends_on_error_too(error: Exception | None, accepts: bool) -> None:
+async def test_a_websocket_saves_when_its_handler_ends_on_error_too(error: Exception | None, accepts: bool) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         if accepts:
             await ws.accept()
@@ -1240,49 +1105,42 @@ def test_a_websocket_saves_when_its_handler_ends_on_error_too(error: Exception |
 
     spy = Spy()
 
-    async def main() -> None:
-        await spy.save("id", {"a": 1}, 60)
-        assert await talked(Sockets(talk, spy), cookie("id")) == []
-        assert spy.calls[-1] == ("save", "id", {"b": 2}, SESSION_TIMEOUT)
 
-    run(main())
+    await spy.save("id", {"a": 1}, 60)
+    assert await talked(Sockets(talk, spy), cookie("id")) == []
+    assert spy.calls[-1] == ("save", "id", {"b": 2}, SESSION_TIMEOUT)
 
 
 @pytest.mark.parametrize(
     "meanwhile, expected", [("/put?theirs=2", {"user": "ann", "mine": "1", "theirs": "2"}), ("/clear", {})]
 )
-def test_a_websocket_keeps_what_requests_saved_meanwhile(meanwhile: str, expected: dict[str, str]) -> None:
-    async def main() -> None:
-        async def talk(app: App, ws: WebSocket) -> None:
-            await ws.accept()
-            app.request.session["mine"] = "1"
-            await browser.get(meanwhile)
+async def test_a_websocket_keeps_what_requests_saved_meanwhile(meanwhile: str, expected: dict[str, str]) -> None:
+    async def talk(app: App, ws: WebSocket) -> None:
+        await ws.accept()
+        app.request.session["mine"] = "1"
+        await browser.get(meanwhile)
 
-        app = Root()
-        browser = await signed_in(app)
-        session_id = browser.cookies["session_id"]
-        await talked(Sockets(talk, app.session_backend), cookie(session_id))
-        assert await app.session_backend.load(session_id) == expected
-
-    run(main())
+    app = Root()
+    browser = await signed_in(app)
+    session_id = browser.cookies["session_id"]
+    await talked(Sockets(talk, app.session_backend), cookie(session_id))
+    assert await app.session_backend.load(session_id) == expected
 
 
-def test_an_emptied_session_of_a_websocket_is_deleted() -> None:
+async def test_an_emptied_session_of_a_websocket_is_deleted() -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         await ws.accept()
         app.request.session.clear()
 
-    async def main() -> None:
-        spy = Spy()
-        await spy.save("id", {"a": 1}, 60)
-        await talked(Sockets(talk, spy), cookie("id"))
-        assert await spy.load("id") == {}
 
-    run(main())
+    spy = Spy()
+    await spy.save("id", {"a": 1}, 60)
+    await talked(Sockets(talk, spy), cookie("id"))
+    assert await spy.load("id") == {}
 
 
 @pytest.mark.parametrize("headers", [[], [("cookie", "session_id=" + "A" * 43)]])
-def test_a_session_that_begins_before_accept_gets_its_cookie_in_the_handshake(headers: list[tuple[str, str]]) -> None:
+async def test_a_session_that_begins_before_accept_gets_its_cookie_in_the_handshake(headers: list[tuple[str, str]]) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         app.request.session["user"] = "ann"
         await ws.accept()
@@ -1292,19 +1150,17 @@ def test_a_session_that_begins_before_accept_gets_its_cookie_in_the_handshake(he
     ids: list[str | None] = []
     spy = Spy()
 
-    async def main() -> None:
-        (sent,) = await talked(Sockets(talk, spy), *headers)
-        pair, *options = sent.split("; ")
-        session_id = pair.removeprefix("session_id=")
-        assert re.fullmatch(r"[A-Za-z0-9_-]{43}", session_id) and session_id != "A" * 43
-        assert ids == [session_id]
-        assert set(options) == {"Path=/", "HttpOnly", "SameSite=Lax", "Secure"}
-        assert await spy.load(session_id) == {"user": "ann", "later": 1}
 
-    run(main())
+    (sent,) = await talked(Sockets(talk, spy), *headers)
+    pair, *options = sent.split("; ")
+    session_id = pair.removeprefix("session_id=")
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", session_id) and session_id != "A" * 43
+    assert ids == [session_id]
+    assert set(options) == {"Path=/", "HttpOnly", "SameSite=Lax", "Secure"}
+    assert await spy.load(session_id) == {"user": "ann", "later": 1}
 
 
-def test_the_cookie_of_a_handshake_is_live_at_once() -> None:
+async def test_the_cookie_of_a_handshake_is_live_at_once() -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         app.request.session["user"] = "ann"
         await ws.accept()
@@ -1312,59 +1168,55 @@ def test_the_cookie_of_a_handshake_is_live_at_once() -> None:
         found.append(await app.session_backend.load(ws.session_id))
 
     found: list[Any] = []
-    run(talked(Sockets(talk)))
+    await talked(Sockets(talk))
     assert found == [{"user": "ann"}]
 
 
 @pytest.mark.parametrize(
     "host, scheme, secure", [("localhost:8000", "ws", False), ("localhost", "wss", True), ("example.com", "ws", True)]
 )
-def test_the_handshake_follows_the_rules_of_the_cookie(host: str, scheme: str, secure: bool) -> None:
+async def test_the_handshake_follows_the_rules_of_the_cookie(host: str, scheme: str, secure: bool) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         app.request.session["a"] = 1
         await ws.accept()
 
     scope = {"scheme": scheme, "root_path": "/shop", "path": "/shop/"}
-    (sent,) = run(talked(Sockets(talk), ("host", host), scope=scope))
+    (sent,) = await talked(Sockets(talk), ("host", host), scope=scope)
     assert ("; Secure" in sent) is secure
     assert "; Path=/shop;" in sent
 
 
-def test_an_unchanged_or_empty_session_sets_no_cookie_in_the_handshake() -> None:
+async def test_an_unchanged_or_empty_session_sets_no_cookie_in_the_handshake() -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         app.request.session["gone"] = 1
         del app.request.session["gone"]
         await ws.accept()
 
-    async def main() -> None:
-        spy = Spy()
-        await spy.save("id", {"a": 1}, 60)
-        assert await talked(Sockets(talk, spy)) == []
-        assert await talked(Sockets(talk, spy), cookie("id")) == []
 
-    run(main())
+    spy = Spy()
+    await spy.save("id", {"a": 1}, 60)
+    assert await talked(Sockets(talk, spy)) == []
+    assert await talked(Sockets(talk, spy), cookie("id")) == []
 
 
-def test_regenerate_before_accept_sends_the_new_id() -> None:
+async def test_regenerate_before_accept_sends_the_new_id() -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         app.request.session["user"] = "ann"
         app.request.regenerate_session()
         await ws.accept()
 
-    async def main() -> None:
-        spy = Spy()
-        await spy.save("id", {"a": 1}, 60)
-        (sent,) = await talked(Sockets(talk, spy), cookie("id"))
-        session_id = sent.split(";")[0].removeprefix("session_id=")
-        assert session_id != "id"
-        assert await spy.load(session_id) == {"a": 1, "user": "ann"}
-        assert await spy.load("id") == {}
 
-    run(main())
+    spy = Spy()
+    await spy.save("id", {"a": 1}, 60)
+    (sent,) = await talked(Sockets(talk, spy), cookie("id"))
+    session_id = sent.split(";")[0].removeprefix("session_id=")
+    assert session_id != "id"
+    assert await spy.load(session_id) == {"a": 1, "user": "ann"}
+    assert await spy.load("id") == {}
 
 
 @pytest.mark.parametrize("fills", [True, False])
-def test_accept_with_an_id_sets_that_one(fills: bool) -> None:
+async def test_accept_with_an_id_sets_that_one(fills: bool) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         if fills:
             app.request.session["user"] = "ann"
@@ -1372,31 +1224,27 @@ def test_accept_with_an_id_sets_that_one(fills: bool) -> None:
         assert ws.session_id == "chosen"
         app.request.session["later"] = 1
 
-    async def main() -> None:
-        spy = Spy()
-        (sent,) = await talked(Sockets(talk, spy))
-        assert sent.startswith("session_id=chosen; ")
-        assert await spy.load("chosen") == {**({"user": "ann"} if fills else {}), "later": 1}
 
-    run(main())
+    spy = Spy()
+    (sent,) = await talked(Sockets(talk, spy))
+    assert sent.startswith("session_id=chosen; ")
+    assert await spy.load("chosen") == {**({"user": "ann"} if fills else {}), "later": 1}
 
 
-def test_a_session_with_a_given_id_stays_ended_when_it_was_ended_elsewhere() -> None:
+async def test_a_session_with_a_given_id_stays_ended_when_it_was_ended_elsewhere() -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         app.request.session["user"] = "ann"
         await ws.accept(session_id="chosen")
         await app.session_backend.save("chosen", {}, 60)
         app.request.session["later"] = 1
 
-    async def main() -> None:
-        spy = Spy()
-        await talked(Sockets(talk, spy))
-        assert await spy.load("chosen") == {}
 
-    run(main())
+    spy = Spy()
+    await talked(Sockets(talk, spy))
+    assert await spy.load("chosen") == {}
 
 
-def test_what_happens_to_a_session_after_the_handshake_is_not_undone() -> None:
+async def test_what_happens_to_a_session_after_the_handshake_is_not_undone() -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         app.request.session.update(user="ann", cart="full")
         await ws.accept()
@@ -1404,135 +1252,121 @@ def test_what_happens_to_a_session_after_the_handshake_is_not_undone() -> None:
         await app.session_backend.save(ws.session_id, {"user": "ann"}, 60)
         app.request.session["later"] = 1
 
-    async def main() -> None:
-        spy = Spy()
-        await talked(Sockets(talk, spy))
-        assert spy.saved()[-1] == {"user": "ann", "later": 1}
 
-    run(main())
+    spy = Spy()
+    await talked(Sockets(talk, spy))
+    assert spy.saved()[-1] == {"user": "ann", "later": 1}
 
 
-def test_a_session_renewed_before_accept_goes_on_under_its_new_id(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_session_renewed_before_accept_goes_on_under_its_new_id(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         app.request.regenerate_session()
         await ws.accept()
         app.request.session["later"] = 1
         ids.append(ws.session_id)
 
-    async def main() -> None:
-        spy = Spy()
-        await spy.save("id", {"user": "ann"}, 60)
-        await talked(Sockets(talk, spy), cookie("id"))
-        assert ids[0] != "id"
-        assert spy.calls[-1][:3] == ("save", ids[0], {"user": "ann", "later": 1})
 
     ids: list[str | None] = []
-    run(main())
+    spy = Spy()
+    await spy.save("id", {"user": "ann"}, 60)
+    await talked(Sockets(talk, spy), cookie("id"))
+    assert ids[0] != "id"
+    assert spy.calls[-1][:3] == ("save", ids[0], {"user": "ann", "later": 1})
     assert caplog.records == []
 
 
-def test_accept_with_an_id_takes_the_session_along() -> None:
+async def test_accept_with_an_id_takes_the_session_along() -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         app.request.session["b"] = 2
         await ws.accept(session_id="chosen")
 
-    async def main() -> None:
-        spy = Spy()
-        await spy.save("id", {"a": 1}, 60)
-        (sent,) = await talked(Sockets(talk, spy), cookie("id"))
-        assert sent.startswith("session_id=chosen; ")
-        assert await spy.load("chosen") == {"a": 1, "b": 2}
 
-    run(main())
+    spy = Spy()
+    await spy.save("id", {"a": 1}, 60)
+    (sent,) = await talked(Sockets(talk, spy), cookie("id"))
+    assert sent.startswith("session_id=chosen; ")
+    assert await spy.load("chosen") == {"a": 1, "b": 2}
 
 
-def test_accept_with_an_id_that_the_handler_has_saved_itself() -> None:
+async def test_accept_with_an_id_that_the_handler_has_saved_itself() -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         await app.session_backend.save("chosen", {"user": "ann"}, 60)
         await ws.accept(session_id="chosen")
         app.request.session["later"] = 1
 
-    async def main() -> None:
-        spy = Spy()
-        (sent,) = await talked(Sockets(talk, spy))
-        assert sent.startswith("session_id=chosen; ")
-        assert await spy.load("chosen") == {"user": "ann", "later": 1}
 
-    run(main())
+    spy = Spy()
+    (sent,) = await talked(Sockets(talk, spy))
+    assert sent.startswith("session_id=chosen; ")
+    assert await spy.load("chosen") == {"user": "ann", "later": 1}
 
 
 @pytest.mark.parametrize("looks", [True, False])
-def test_accept_with_an_id_saves_what_comes_later_under_it(looks: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_accept_with_an_id_saves_what_comes_later_under_it(looks: bool, caplog: pytest.LogCaptureFixture) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         if looks:
             _ = app.request.session
         await ws.accept(session_id="chosen")
         app.request.session["later"] = 1
 
-    async def main() -> None:
-        spy = Spy()
-        await spy.save("id", {"a": 1}, 60)
-        (sent,) = await talked(Sockets(talk, spy), cookie("id"))
-        assert sent.startswith("session_id=chosen; ")
-        # The client has this id now: under another one nobody would find it.
-        assert (await spy.load("chosen")).get("later") == 1
 
-    run(main())
+    spy = Spy()
+    await spy.save("id", {"a": 1}, 60)
+    (sent,) = await talked(Sockets(talk, spy), cookie("id"))
+    assert sent.startswith("session_id=chosen; ")
+    # The client has this id now: under another one nobody would find it.
+    assert (await spy.load("chosen")).get("later") == 1
     assert caplog.records == []
 
 
-def test_accept_with_the_id_that_the_client_has() -> None:
+async def test_accept_with_the_id_that_the_client_has() -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         app.request.session["b"] = 2
         await ws.accept(session_id="id")
 
-    async def main() -> None:
-        spy = Spy()
-        await spy.save("id", {"a": 1}, 60)
-        (sent,) = await talked(Sockets(talk, spy), cookie("id"))
-        assert sent.startswith("session_id=id; ")
-        assert await spy.load("id") == {"a": 1, "b": 2}
 
-    run(main())
+    spy = Spy()
+    await spy.save("id", {"a": 1}, 60)
+    (sent,) = await talked(Sockets(talk, spy), cookie("id"))
+    assert sent.startswith("session_id=id; ")
+    assert await spy.load("id") == {"a": 1, "b": 2}
 
 
 @pytest.mark.parametrize("bad", ["a;b", "a b", "a\r\nset-cookie: x=y", "é"])
-def test_accept_refuses_an_id_that_no_cookie_carries(bad: str) -> None:
+async def test_accept_refuses_an_id_that_no_cookie_carries(bad: str) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         with pytest.raises(ValueError, match="cookie"):
             await ws.accept(session_id=bad)
         caught.append(bad)
 
     caught: list[str] = []
-    run(talked(Sockets(talk)))
+    await talked(Sockets(talk))
     assert caught == [bad]
 
 
-def test_a_session_filled_after_accept_is_lost_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_session_filled_after_accept_is_lost_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         await ws.accept()
         app.request.session["user"] = "ann"
 
     spy = Spy()
-    assert run(talked(Sockets(talk, spy))) == []
+    assert (await talked(Sockets(talk, spy))) == []
     assert spy.calls == []
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "accept()" in caplog.text
 
 
-def test_an_id_renewed_after_accept_is_warned_about_and_the_old_one_stays(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_id_renewed_after_accept_is_warned_about_and_the_old_one_stays(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         await ws.accept()
         app.request.session["b"] = 2
         app.request.regenerate_session()
 
-    async def main() -> None:
-        spy = Spy()
-        await spy.save("id", {"a": 1}, 60)
-        await talked(Sockets(talk, spy), cookie("id"))
-        assert await spy.load("id") == {"a": 1, "b": 2}
 
-    run(main())
+    spy = Spy()
+    await spy.save("id", {"a": 1}, 60)
+    await talked(Sockets(talk, spy), cookie("id"))
+    assert await spy.load("id") == {"a": 1, "b": 2}
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
@@ -1567,7 +1401,7 @@ ALLOWED = ("https://friend.example", "http://Dev.Example:3000/")
         ("://example.com@evil.example", "example.com", False),
     ],
 )
-def test_a_foreign_origin_gets_no_session(
+async def test_a_foreign_origin_gets_no_session(
     origin: str | None, host: str, same: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
@@ -1578,59 +1412,53 @@ def test_a_foreign_origin_gets_no_session(
     seen: list[Any] = []
     headers = [("host", host), cookie("id"), *([("origin", origin)] if origin is not None else [])]
 
-    async def main() -> None:
-        spy = Spy()
-        await spy.save("id", {"a": 1}, 60)
-        sent = await talked(Sockets(talk, spy, allowed_origins=ALLOWED), *headers)
-        if same:
-            assert seen == [{"a": 1}]
-            assert spy.saved()[-1] == {"a": 1, "changed": 1}
-        else:
-            assert (seen, sent, spy.names) == ([{}], [], ["save"])
 
-    run(main())
+    spy = Spy()
+    await spy.save("id", {"a": 1}, 60)
+    sent = await talked(Sockets(talk, spy, allowed_origins=ALLOWED), *headers)
+    if same:
+        assert seen == [{"a": 1}]
+        assert spy.saved()[-1] == {"a": 1, "changed": 1}
+    else:
+        assert (seen, sent, spy.names) == ([{}], [], ["save"])
     assert [record.levelno for record in caplog.records] == ([] if same else [logging.WARNING])
 
 
 @pytest.mark.parametrize(
     "origin, seen", [(None, {"a": 1}), ("http://testserver", {}), ("http://", {}), ("http://:80", {})]
 )
-def test_a_handshake_without_a_host_has_no_origin_of_its_own(origin: str | None, seen: dict[str, int]) -> None:
+async def test_a_handshake_without_a_host_has_no_origin_of_its_own(origin: str | None, seen: dict[str, int]) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         found.append(dict(app.request.session))
         await ws.accept()
 
-    async def main() -> None:
-        spy = Spy()
-        await spy.save("id", {"a": 1}, 60)
-        headers = [(b"cookie", b"session_id=id"), *([(b"origin", origin.encode())] if origin else [])]
-        await talked(Sockets(talk, spy), scope={"headers": headers})
 
     found: list[Any] = []
-    run(main())
+    spy = Spy()
+    await spy.save("id", {"a": 1}, 60)
+    headers = [(b"cookie", b"session_id=id"), *([(b"origin", origin.encode())] if origin else [])]
+    await talked(Sockets(talk, spy), scope={"headers": headers})
     assert found == [seen]
 
 
-def test_null_is_no_origin_that_could_be_allowed() -> None:
+async def test_null_is_no_origin_that_could_be_allowed() -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         seen.append(dict(app.request.session))
         await ws.accept()
 
-    async def main() -> None:
-        spy = Spy()
-        await spy.save("id", {"a": 1}, 60)
-        await talked(Sockets(talk, spy, allowed_origins=["null"]), cookie("id"), ("origin", "null"))
 
     seen: list[Any] = []
-    run(main())
+    spy = Spy()
+    await spy.save("id", {"a": 1}, 60)
+    await talked(Sockets(talk, spy, allowed_origins=["null"]), cookie("id"), ("origin", "null"))
     assert seen == [{}]
 
 
-def test_a_foreign_origin_without_a_cookie_is_not_worth_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_foreign_origin_without_a_cookie_is_not_worth_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         await ws.accept()
 
-    run(talked(Sockets(talk), ("origin", "https://evil.example"), ("cookie", "a=b")))
+    await talked(Sockets(talk), ("origin", "https://evil.example"), ("cookie", "a=b"))
     assert caplog.records == []
 
 
@@ -1640,7 +1468,7 @@ def test_allowed_origins_is_no_single_text() -> None:
 
 
 @pytest.mark.parametrize("broken, accepted", [("load", False), ("save", False), ("touch", True)])
-def test_a_websocket_whose_backend_is_down(broken: str, accepted: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_websocket_whose_backend_is_down(broken: str, accepted: bool, caplog: pytest.LogCaptureFixture) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         if broken == "save":
             app.request.session["user"] = "ann"
@@ -1648,30 +1476,26 @@ def test_a_websocket_whose_backend_is_down(broken: str, accepted: bool, caplog: 
         _ = app.request.session
         await ws.accept()
 
-    async def main() -> None:
-        down = Down()
-        await down.save("id", {"a": 1}, 60)
-        down.broken = (broken,)
-        async with websocket(Sockets(talk, down), headers=[cookie("id")]) as ws:
-            assert ws.accepted is accepted
-        assert (ws.close_code, ws.close_reason) == (1011, "")
-        assert f"{broken} is down" in caplog.text
 
-    run(main())
+    down = Down()
+    await down.save("id", {"a": 1}, 60)
+    down.broken = (broken,)
+    async with websocket(Sockets(talk, down), headers=[cookie("id")]) as ws:
+        assert ws.accepted is accepted
+    assert (ws.close_code, ws.close_reason) == (1011, "")
+    assert f"{broken} is down" in caplog.text
 
 
-def test_from_session_binds_in_a_websocket_too() -> None:
+async def test_from_session_binds_in_a_websocket_too() -> None:
     class Member(App):
         async def ws_index(self, ws: WebSocket, user: FromSession) -> None:
             await ws.accept()
             await ws.send_text(str(user))
 
-    async def main() -> None:
-        app = Member()
-        await app.session_backend.save("id", {"user": "ann"}, 60)
-        async with websocket(app, "/?user=eve", headers=[cookie("id")]) as ws:
-            assert await ws.receive() == "ann"
-        async with websocket(app, "/?user=eve") as ws:
-            assert ws.rejected == 1008
 
-    run(main())
+    app = Member()
+    await app.session_backend.save("id", {"user": "ann"}, 60)
+    async with websocket(app, "/?user=eve", headers=[cookie("id")]) as ws:
+        assert await ws.receive() == "ann"
+    async with websocket(app, "/?user=eve") as ws:
+        assert ws.rejected == 1008

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from micropie import App, ConnectionClosed, HTTPError, current_request, event_stream
-from tests.asgi import REMOVED, Exchange, exchange, get, post, request, run
+from tests.asgi import REMOVED, Exchange, exchange, get, post, request
 
 HTML = "text/html; charset=utf-8"
 
@@ -90,8 +90,8 @@ class Steps:
 
 
 @pytest.mark.parametrize("answer", [agen, gen, AsyncIterable, AsyncSteps, Steps, lambda: map(str.encode, "é")])
-def test_iterators_and_generators_are_streamed(answer: Callable[[], Any]) -> None:
-    response = run(get(streaming(answer)))
+async def test_iterators_and_generators_are_streamed(answer: Callable[[], Any]) -> None:
+    response = await get(streaming(answer))
     expected = b"\xc3\xa9" if answer.__name__ == "<lambda>" else b"\xc3\xa9\xffcdd"
     assert (response.status, response.body, response.complete) == (200, expected, True)
     assert (response.header("content-type"), response.header("content-length")) == (HTML, None)
@@ -113,35 +113,35 @@ class Handlers(App):
 
 
 @pytest.mark.parametrize("path", ["/agen", "/gen", "/returns"])
-def test_a_handler_may_be_a_generator_and_binds_its_arguments(path: str) -> None:
-    assert run(get(Handlers(), path)).body == b"01"
-    assert run(get(Handlers(), f"{path}/3")).body == b"012"
-    assert run(get(Handlers(), f"{path}?count=0")).complete
-    assert run(get(Handlers(), f"{path}?count=x")).status == 400
+async def test_a_handler_may_be_a_generator_and_binds_its_arguments(path: str) -> None:
+    assert (await get(Handlers(), path)).body == b"01"
+    assert (await get(Handlers(), f"{path}/3")).body == b"012"
+    assert (await get(Handlers(), f"{path}?count=0")).complete
+    assert (await get(Handlers(), f"{path}?count=x")).status == 400
 
 
 @pytest.mark.parametrize("source", [agen, gen])
-def test_a_stream_has_a_status_and_headers_in_a_tuple(source: Any) -> None:
-    response = run(get(streaming(lambda: (206, source(), {"Content-Type": "text/x", "x-a": "1"}))))
+async def test_a_stream_has_a_status_and_headers_in_a_tuple(source: Any) -> None:
+    response = await get(streaming(lambda: (206, source(), {"Content-Type": "text/x", "x-a": "1"})))
     assert (response.status, response.body) == (206, b"\xc3\xa9\xffcdd")
     assert (response.headers_all("content-type"), response.header("x-a")) == (["text/x"], "1")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_stream_keeps_a_content_length_of_the_handlers_own(method: str) -> None:
-    response = run(get(streaming(lambda: (200, iter(["abc"]), {"Content-Length": "3"})), method=method))
+async def test_a_stream_keeps_a_content_length_of_the_handlers_own(method: str) -> None:
+    response = await get(streaming(lambda: (200, iter(["abc"]), {"Content-Length": "3"})), method=method)
     assert response.headers_all("content-length") == ["3"]
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_a_stream_without_a_body_is_not_run(status: int) -> None:
+async def test_a_stream_without_a_body_is_not_run(status: int) -> None:
     ran: list[str] = []
 
     async def source() -> AsyncIterator[str]:
         ran.append("ran")
         yield "x"
 
-    response = run(get(streaming(lambda: (status, source(), {"content-length": "1"}))))
+    response = await get(streaming(lambda: (status, source(), {"content-length": "1"})))
     assert (response.status, response.body, response.header("content-length"), ran) == (status, b"", None, [])
 
 
@@ -155,7 +155,7 @@ class File(Steps):
 
 
 @pytest.mark.parametrize("path", ["/agen", "/gen", "/returned", "/file"])
-def test_head_runs_no_generator_and_sends_the_headers(path: str) -> None:
+async def test_head_runs_no_generator_and_sends_the_headers(path: str) -> None:
     ran: list[str] = []
     file = File()
 
@@ -174,21 +174,21 @@ def test_head_runs_no_generator_and_sends_the_headers(path: str) -> None:
         async def file(self) -> Any:
             return file
 
-    response = run(get(Root(), path, method="HEAD"))
+    response = await get(Root(), path, method="HEAD")
     assert (response.status, response.body, response.header("content-type"), ran) == (200, b"", HTML, [])
     assert response.header("content-length") is None
     assert file.closed == (path == "/file")
 
 
-def test_an_empty_piece_does_not_end_a_stream() -> None:
-    response = run(get(streaming(lambda: iter(["a", "", b"", "b"]))))
+async def test_an_empty_piece_does_not_end_a_stream() -> None:
+    response = await get(streaming(lambda: iter(["a", "", b"", "b"])))
     assert response.chunks == [b"", b"a", b"", b"", b"b", b""]
-    assert run(get(streaming(lambda: iter([])))).complete
+    assert (await get(streaming(lambda: iter([])))).complete
 
 
-def test_a_file_is_streamed_and_closed() -> None:
+async def test_a_file_is_streamed_and_closed() -> None:
     file = File()
-    assert run(get(streaming(lambda: file))).body == b"\xc3\xa9\xffcdd"
+    assert (await get(streaming(lambda: file))).body == b"\xc3\xa9\xffcdd"
     assert file.closed
 
 
@@ -201,63 +201,58 @@ class Chatty(AsyncSteps):
     source = "of its own"
 
 
-def test_what_else_an_iterator_has_does_not_matter() -> None:
-    assert run(get(streaming(Chatty))).body == b"\xc3\xa9\xffcdd"
+async def test_what_else_an_iterator_has_does_not_matter() -> None:
+    assert (await get(streaming(Chatty))).body == b"\xc3\xa9\xffcdd"
 
 
 # --- When -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_headers_are_sent_before_the_first_step() -> None:
+async def test_the_headers_are_sent_before_the_first_step() -> None:
     """In an empty body message, since some servers keep the headers back until there is one."""
 
-    async def steps() -> None:
-        go = asyncio.Event()
 
-        async def source() -> AsyncIterator[str]:
-            await go.wait()
-            yield "x"
+    go = asyncio.Event()
 
-        async with exchange(streaming(source)) as ex:
-            start, first = await ex.next_message(), await ex.next_message()
-            assert start is not None and start["type"] == "http.response.start"
-            assert first is not None and (first["body"], first["more_body"]) == (b"", True)
-            assert not go.is_set()
-            go.set()
-            assert await ex.next_chunk() == b"x"
-            await ex.wait()
+    async def source() -> AsyncIterator[str]:
+        await go.wait()
+        yield "x"
 
-    run(steps())
+    async with exchange(streaming(source)) as ex:
+        start, first = await ex.next_message(), await ex.next_message()
+        assert start is not None and start["type"] == "http.response.start"
+        assert first is not None and (first["body"], first["more_body"]) == (b"", True)
+        assert not go.is_set()
+        go.set()
+        assert await ex.next_chunk() == b"x"
+        await ex.wait()
 
 
 @pytest.mark.parametrize("plain", [False, True])
-def test_a_slow_client_holds_the_generator_back(plain: bool) -> None:
-    async def steps() -> list[int]:
-        made: list[int] = []
+async def test_a_slow_client_holds_the_generator_back(plain: bool) -> None:
+    made: list[int] = []
 
-        async def source() -> AsyncIterator[bytes]:
-            for number in range(100):
-                made.append(number)
-                yield b"x" * 1000
+    async def source() -> AsyncIterator[bytes]:
+        for number in range(100):
+            made.append(number)
+            yield b"x" * 1000
 
-        def plain_source() -> Iterator[bytes]:
-            for number in range(100):
-                made.append(number)
-                yield b"x" * 1000
+    def plain_source() -> Iterator[bytes]:
+        for number in range(100):
+            made.append(number)
+            yield b"x" * 1000
 
-        async with exchange(streaming(plain_source if plain else source)) as ex:
-            await ex.next_chunk()
-            ex.hold()
-            await asyncio.sleep(0.05)
-            held = list(made)
-            ex.release()
-            assert len((await ex.wait()).body) == 100_000
-        return held
-
-    assert len(run(steps())) < 50
+    async with exchange(streaming(plain_source if plain else source)) as ex:
+        await ex.next_chunk()
+        ex.hold()
+        await asyncio.sleep(0.05)
+        held = list(made)
+        ex.release()
+        assert len((await ex.wait()).body) == 100_000
+    assert len(held) < 50
 
 
-def test_other_requests_run_while_a_plain_generator_blocks() -> None:
+async def test_other_requests_run_while_a_plain_generator_blocks() -> None:
     blocked, go = threading.Event(), threading.Event()
 
     class Root(App):
@@ -269,14 +264,12 @@ def test_other_requests_run_while_a_plain_generator_blocks() -> None:
         async def index(self) -> str:
             return "quick"
 
-    async def steps() -> None:
-        async with exchange(Root(), path="/slow") as ex:
-            await waited(blocked)
-            assert (await get(Root())).text == "quick"
-            go.set()
-            assert (await ex.wait()).body == b"slow"
 
-    run(steps())
+    async with exchange(Root(), path="/slow") as ex:
+        await waited(blocked)
+        assert (await get(Root())).text == "quick"
+        go.set()
+        assert (await ex.wait()).body == b"slow"
 
 
 # --- Where ------------------------------------------------------------------------------------------------------------
@@ -284,7 +277,7 @@ def test_other_requests_run_while_a_plain_generator_blocks() -> None:
 marker: contextvars.ContextVar[str] = contextvars.ContextVar("marker", default="outside")
 
 
-def test_an_async_generator_runs_in_the_requests_own_task() -> None:
+async def test_an_async_generator_runs_in_the_requests_own_task() -> None:
     """So that what is bound to a task or a context may stay open over a `yield`."""
     tasks: set[Any] = set()
 
@@ -297,17 +290,15 @@ def test_an_async_generator_runs_in_the_requests_own_task() -> None:
                 await asyncio.sleep(0)
         marker.reset(token)
 
-    async def steps() -> None:
-        async with exchange(streaming(source)) as ex:
-            await ex.next_message()
-            task = ex.task
-            assert (await ex.wait()).body == b"inside" * 3
-        assert tasks == {task}
 
-    run(steps())
+    async with exchange(streaming(source)) as ex:
+        await ex.next_message()
+        task = ex.task
+        assert (await ex.wait()).body == b"inside" * 3
+    assert tasks == {task}
 
 
-def test_a_plain_generator_runs_off_the_loop_in_one_copy_of_the_context() -> None:
+async def test_a_plain_generator_runs_off_the_loop_in_one_copy_of_the_context() -> None:
     threads: set[int] = set()
 
     class Root(App):
@@ -321,13 +312,13 @@ def test_a_plain_generator_runs_off_the_loop_in_one_copy_of_the_context() -> Non
                 threads.add(threading.get_ident())
                 marker.reset(token)
 
-    assert run(get(Root(), "/?a=1")).text == "inside GET 1 " * 3
+    assert (await get(Root(), "/?a=1")).text == "inside GET 1 " * 3
     assert threading.get_ident() not in threads
     assert marker.get() == "outside"
 
 
 @pytest.mark.parametrize("path", ["/gen", "/plain"])
-def test_where_there_are_no_threads_everything_runs_inline(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_there_are_no_threads_everything_runs_inline(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "emscripten")
 
     class Root(App):
@@ -337,10 +328,10 @@ def test_where_there_are_no_threads_everything_runs_inline(path: str, monkeypatc
         def plain(self) -> str:
             return f"{threading.current_thread() is threading.main_thread()}"
 
-    assert run(get(Root(), path)).text == "True"
+    assert (await get(Root(), path)).text == "True"
 
 
-def test_streams_at_the_same_time_stay_apart() -> None:
+async def test_streams_at_the_same_time_stay_apart() -> None:
     class Root(App):
         async def agen(self, name: str) -> AsyncIterator[str]:
             marker.set(name)
@@ -353,13 +344,11 @@ def test_streams_at_the_same_time_stay_apart() -> None:
             for _ in range(5):
                 yield f"{marker.get()}{self.request.path_params[0]}"
 
-    async def steps() -> None:
-        app = Root()
-        names = [f"{kind}/{number}" for kind in ("agen", "gen") for number in range(10, 20)]
-        responses = await asyncio.gather(*(get(app, f"/{name}") for name in names))
-        assert [response.text for response in responses] == [name[-2:] * 10 for name in names]
 
-    run(steps())
+    app = Root()
+    names = [f"{kind}/{number}" for kind in ("agen", "gen") for number in range(10, 20)]
+    responses = await asyncio.gather(*(get(app, f"/{name}") for name in names))
+    assert [response.text for response in responses] == [name[-2:] * 10 for name in names]
 
 
 # --- The client leaves ------------------------------------------------------------------------------------------------
@@ -407,197 +396,174 @@ class Endless:
 
 
 @pytest.mark.parametrize("path", ["/waits", "/floods"])
-def test_a_stream_ends_and_its_finally_runs_when_the_client_leaves(path: str, caplog: pytest.LogCaptureFixture) -> None:
-    async def steps() -> None:
-        endless = Endless()
-        async with exchange(endless.app, path=path) as ex:
-            assert await ex.next_chunk()
-            await ex.disconnect()
-            assert not (await ex.wait()).complete
-            assert endless.ends == ["finally"]
-
-    run(steps())
+async def test_a_stream_ends_and_its_finally_runs_when_the_client_leaves(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    endless = Endless()
+    async with exchange(endless.app, path=path) as ex:
+        assert await ex.next_chunk()
+        await ex.disconnect()
+        assert not (await ex.wait()).complete
+        assert endless.ends == ["finally"]
     assert not logged(caplog)
 
 
-def test_a_plain_generator_ends_its_step_and_is_closed_in_a_thread() -> None:
-    async def steps() -> None:
-        endless = Endless()
-        async with exchange(endless.app, path="/plain") as ex:
-            await waited(endless.stepping)
-            await ex.disconnect()
-            await asyncio.sleep(0.03)
-            assert not ex.done, "the request waits for the step under way"
-            endless.go.set()
-            await ex.wait()
-        assert endless.ends == ["step finished", "finally"]
-
-    run(steps())
+async def test_a_plain_generator_ends_its_step_and_is_closed_in_a_thread() -> None:
+    endless = Endless()
+    async with exchange(endless.app, path="/plain") as ex:
+        await waited(endless.stepping)
+        await ex.disconnect()
+        await asyncio.sleep(0.03)
+        assert not ex.done, "the request waits for the step under way"
+        endless.go.set()
+        await ex.wait()
+    assert endless.ends == ["step finished", "finally"]
 
 
-def test_a_client_leaves_while_it_reads_nothing() -> None:
-    async def steps() -> None:
-        endless = Endless()
-        async with exchange(endless.app, path="/floods") as ex:
-            await ex.next_chunk()
-            ex.hold()
-            await asyncio.sleep(0.01)
-            await ex.disconnect()
-            await ex.wait()
-        assert endless.ends == ["finally"]
-
-    run(steps())
+async def test_a_client_leaves_while_it_reads_nothing() -> None:
+    endless = Endless()
+    async with exchange(endless.app, path="/floods") as ex:
+        await ex.next_chunk()
+        ex.hold()
+        await asyncio.sleep(0.01)
+        await ex.disconnect()
+        await ex.wait()
+    assert endless.ends == ["finally"]
 
 
 @pytest.mark.parametrize("path", ["/waits", "/floods", "/plain"])
 @pytest.mark.parametrize("at", [0, 1, 2])
-def test_a_server_may_say_by_oserror_that_the_client_left(path: str, at: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_server_may_say_by_oserror_that_the_client_left(path: str, at: int, caplog: pytest.LogCaptureFixture) -> None:
     """As ASGI 2.4 says: from the start of the response, its first body message or a later one on."""
 
-    async def steps() -> list[str]:
-        endless = Endless()
-        endless.go.set()
-        sent: list[Any] = []
-        open_connection = asyncio.Event()
 
-        async def send(message: Any) -> None:
-            if len(sent) >= at:
-                raise OSError("gone")
-            sent.append(message)
+    endless = Endless()
+    endless.go.set()
+    sent: list[Any] = []
+    open_connection = asyncio.Event()
 
-        first = [{"type": "http.request", "body": b"", "more_body": False}]
+    async def send(message: Any) -> None:
+        if len(sent) >= at:
+            raise OSError("gone")
+        sent.append(message)
 
-        async def receive() -> Any:
-            if first:
-                return first.pop()
-            await open_connection.wait()
+    first = [{"type": "http.request", "body": b"", "more_body": False}]
 
-        scope = {"type": "http", "method": "GET", "path": path, "headers": []}
-        async with asyncio.timeout(20):
-            await endless.app(scope, receive, send)
-        return endless.ends
+    async def receive() -> Any:
+        if first:
+            return first.pop()
+        await open_connection.wait()
 
-    ends = run(steps())
+    scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+    async with asyncio.timeout(20):
+        await endless.app(scope, receive, send)
+    ends = endless.ends
     # A generator that has not begun has no finally to run.
     assert ends == [] or ends[-1] == "finally"
     assert not logged(caplog)
 
 
-def test_a_client_that_left_before_the_stream_began() -> None:
+async def test_a_client_that_left_before_the_stream_began() -> None:
     ran: list[str] = []
 
     async def source() -> AsyncIterator[str]:
         ran.append("ran")
         yield "x"
 
-    response = run(get(streaming(source), disconnect_after=0))
+    response = await get(streaming(source), disconnect_after=0)
     assert (response.body, response.complete, ran) == (b"", False, [])
 
 
-def test_a_generator_that_swallows_the_cancellation_is_closed_and_heard_no_more() -> None:
-    async def steps() -> list[str]:
-        ends: list[str] = []
+async def test_a_generator_that_swallows_the_cancellation_is_closed_and_heard_no_more() -> None:
+    ends: list[str] = []
 
-        async def source() -> AsyncIterator[str]:
-            try:
-                yield "a"
-                try:
-                    await asyncio.Event().wait()
-                except asyncio.CancelledError:
-                    ends.append("swallowed")
-                yield "unseen"
-                ends.append("another step")
-            finally:
-                ends.append("finally")
-
-        async with exchange(streaming(source)) as ex:
-            await ex.next_chunk()
-            await ex.disconnect()
-            assert (await ex.wait()).body == b"a"
-        return ends
-
-    assert run(steps()) == ["swallowed", "finally"]
-
-
-def test_a_generator_that_returns_on_cancellation_ends_the_request() -> None:
-    async def steps() -> None:
-        async def source() -> AsyncIterator[str]:
+    async def source() -> AsyncIterator[str]:
+        try:
             yield "a"
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
-                return
+                ends.append("swallowed")
+            yield "unseen"
+            ends.append("another step")
+        finally:
+            ends.append("finally")
 
-        async with exchange(streaming(source)) as ex:
-            await ex.next_chunk()
-            await ex.disconnect()
-            await ex.wait()
-            assert ex.task is not None and ex.task.cancelling() == 0
-
-    run(steps())
+    async with exchange(streaming(source)) as ex:
+        await ex.next_chunk()
+        await ex.disconnect()
+        assert (await ex.wait()).body == b"a"
+    assert ends == ["swallowed", "finally"]
 
 
-def test_a_server_that_cancels_while_the_finally_runs(caplog: pytest.LogCaptureFixture) -> None:
-    async def steps() -> list[str]:
-        ends: list[str] = []
+async def test_a_generator_that_returns_on_cancellation_ends_the_request() -> None:
+    async def source() -> AsyncIterator[str]:
+        yield "a"
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return
 
-        async def source() -> AsyncIterator[str]:
+    async with exchange(streaming(source)) as ex:
+        await ex.next_chunk()
+        await ex.disconnect()
+        await ex.wait()
+        assert ex.task is not None and ex.task.cancelling() == 0
+
+
+async def test_a_server_that_cancels_while_the_finally_runs(caplog: pytest.LogCaptureFixture) -> None:
+    ends: list[str] = []
+
+    async def source() -> AsyncIterator[str]:
+        try:
+            yield "a"
+            yield "b"
+        finally:
+            ends.append("begun")
             try:
-                yield "a"
-                yield "b"
+                await asyncio.sleep(5)
             finally:
-                ends.append("begun")
-                try:
-                    await asyncio.sleep(5)
-                finally:
-                    ends.append("cut short")
+                ends.append("cut short")
 
-        async with exchange(streaming(source)) as ex:
-            await ex.next_chunk()
-            ex.hold()
-            await asyncio.sleep(0.01)
-            await ex.disconnect()
-            await asyncio.sleep(0.01)
-            assert ends == ["begun"]
-            ex.cancel()
-            await ex.wait(1)
-        return ends
-
-    assert run(steps()) == ["begun", "cut short"]
+    async with exchange(streaming(source)) as ex:
+        await ex.next_chunk()
+        ex.hold()
+        await asyncio.sleep(0.01)
+        await ex.disconnect()
+        await asyncio.sleep(0.01)
+        assert ends == ["begun"]
+        ex.cancel()
+        await ex.wait(1)
+    assert ends == ["begun", "cut short"]
     assert not logged(caplog)
 
 
 @pytest.mark.parametrize("plain", [False, True])
-def test_a_finally_that_fails_is_logged(plain: bool, caplog: pytest.LogCaptureFixture) -> None:
-    async def steps() -> None:
-        blocked = threading.Event()
+async def test_a_finally_that_fails_is_logged(plain: bool, caplog: pytest.LogCaptureFixture) -> None:
+    blocked = threading.Event()
 
-        async def source() -> AsyncIterator[str]:
-            try:
-                while True:
-                    yield "a"
-                    await asyncio.sleep(0)
-            finally:
-                raise RuntimeError("in finally")
+    async def source() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "a"
+                await asyncio.sleep(0)
+        finally:
+            raise RuntimeError("in finally")
 
-        def plain_source() -> Iterator[str]:
-            try:
-                while True:
-                    yield "a"
-                    blocked.wait(0.001)
-            finally:
-                raise RuntimeError("in finally")
+    def plain_source() -> Iterator[str]:
+        try:
+            while True:
+                yield "a"
+                blocked.wait(0.001)
+        finally:
+            raise RuntimeError("in finally")
 
-        async with exchange(streaming(plain_source if plain else source)) as ex:
-            await ex.next_chunk()
-            await ex.disconnect()
-            await ex.wait()
-
-    run(steps())
+    async with exchange(streaming(plain_source if plain else source)) as ex:
+        await ex.next_chunk()
+        await ex.disconnect()
+        await ex.wait()
     assert [str(entry.exc_info[1]) for entry in logged(caplog) if entry.exc_info] == ["in finally"]
 
 
-def test_leaving_at_the_very_end_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_leaving_at_the_very_end_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever the moment at which the disconnect arrives, everything ends."""
 
     async def steps(delay: int) -> None:
@@ -614,7 +580,7 @@ def test_leaving_at_the_very_end_is_no_error(caplog: pytest.LogCaptureFixture) -
             assert ex.task is not None and ex.task.cancelling() == 0
 
     for delay in range(40):
-        run(steps(delay))
+        await steps(delay)
     assert not logged(caplog)
 
 
@@ -622,28 +588,26 @@ def test_leaving_at_the_very_end_is_no_error(caplog: pytest.LogCaptureFixture) -
 
 
 @pytest.mark.parametrize("path", ["/waits", "/floods", "/plain"])
-def test_a_cancelled_request_runs_the_finally_of_its_stream(path: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancelled_request_runs_the_finally_of_its_stream(path: str, caplog: pytest.LogCaptureFixture) -> None:
     """As at a forced shutdown: the stream is in the task that the server cancels and waits for."""
 
-    async def steps() -> None:
-        endless = Endless()
-        async with exchange(endless.app, path=path) as ex:
-            await ex.next_chunk()
-            if path == "/plain":
-                await waited(endless.stepping)
-            ex.cancel()
-            await asyncio.sleep(0.02)
-            endless.go.set()
-            await ex.wait()
-        assert endless.ends[-1:] == ["finally"]
 
-    run(steps())
+    endless = Endless()
+    async with exchange(endless.app, path=path) as ex:
+        await ex.next_chunk()
+        if path == "/plain":
+            await waited(endless.stepping)
+        ex.cancel()
+        await asyncio.sleep(0.02)
+        endless.go.set()
+        await ex.wait()
+    assert endless.ends[-1:] == ["finally"]
     assert not logged(caplog)
 
 
 @pytest.mark.parametrize("ping", [None, 0.005])
 @pytest.mark.parametrize("times", [2, 3, 5])
-def test_a_request_that_is_cancelled_again_and_again_runs_the_finally_too(times: int, ping: float | None) -> None:
+async def test_a_request_that_is_cancelled_again_and_again_runs_the_finally_too(times: int, ping: float | None) -> None:
     """As a cancel scope of anyio does around it: in every round of the loop, until the task ends."""
 
     async def steps() -> list[str]:
@@ -666,35 +630,32 @@ def test_a_request_that_is_cancelled_again_and_again_runs_the_finally_too(times:
             await ex.wait()
             return list(ends)
 
-    assert run(steps()) == ["finally"]
+    assert (await steps()) == ["finally"]
 
 
-def test_a_cancellation_by_the_server_passes_through() -> None:
-    async def steps() -> None:
-        endless = Endless()
-        task = asyncio.current_task()
-        assert task is not None
-        scope = {"type": "http", "method": "GET", "path": "/waits", "headers": []}
-        seen = asyncio.Event()
+async def test_a_cancellation_by_the_server_passes_through() -> None:
+    endless = Endless()
+    task = asyncio.current_task()
+    assert task is not None
+    scope = {"type": "http", "method": "GET", "path": "/waits", "headers": []}
+    seen = asyncio.Event()
 
-        async def receive() -> Any:
-            if seen.is_set():
-                await asyncio.Event().wait()
-            return {"type": "http.request"}
+    async def receive() -> Any:
+        if seen.is_set():
+            await asyncio.Event().wait()
+        return {"type": "http.request"}
 
-        async def send(message: Any) -> None:
-            if message.get("body"):
-                seen.set()
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            seen.set()
 
-        request_task = asyncio.ensure_future(endless.app(scope, receive, send))
-        await seen.wait()
-        await asyncio.sleep(0.01)
-        request_task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await request_task
-        assert endless.ends == ["finally"]
-
-    run(steps())
+    request_task = asyncio.ensure_future(endless.app(scope, receive, send))
+    await seen.wait()
+    await asyncio.sleep(0.01)
+    request_task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request_task
+    assert endless.ends == ["finally"]
 
 
 # --- A stream fails ---------------------------------------------------------------------------------------------------
@@ -745,29 +706,27 @@ def broken(error: Any, *, plain: bool, after: int, ends: list[str]) -> Callable[
     ],
     ids=repr,
 )
-def test_an_exception_in_a_stream_is_logged_and_leaves_it_incomplete(
+async def test_an_exception_in_a_stream_is_logged_and_leaves_it_incomplete(
     error: Any, after: int, plain: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     ends: list[str] = []
-    response = run(request(streaming(broken(error, plain=plain, after=after, ends=ends))))
+    response = await request(streaming(broken(error, plain=plain, after=after, ends=ends)))
     assert (response.status, response.body, response.complete) == (200, b"a" * after, False)
     assert ends == ["finally"]
     assert [entry.exc_info is not None for entry in logged(caplog)] == [True]
 
 
-def test_a_plain_iterator_that_raises_stop_iteration_ends() -> None:
-    assert run(get(streaming(Steps))).complete
+async def test_a_plain_iterator_that_raises_stop_iteration_ends() -> None:
+    assert (await get(streaming(Steps))).complete
 
 
 @pytest.mark.parametrize("plain", [False, True])
-def test_a_broken_stream_does_not_disturb_the_next_request(plain: bool) -> None:
+async def test_a_broken_stream_does_not_disturb_the_next_request(plain: bool) -> None:
     app = streaming(broken(RuntimeError("x"), plain=plain, after=1, ends=[]))
 
-    async def steps() -> None:
-        for _ in range(3):
-            assert not (await request(app)).complete
 
-    run(steps())
+    for _ in range(3):
+        assert not (await request(app)).complete
 
 
 class NoIterator:
@@ -781,10 +740,10 @@ class OnlyNext:
 
 
 @pytest.mark.parametrize("answer", [NoIterator, OnlyNext])
-def test_what_only_looks_like_an_iterator_escapes_nowhere(
+async def test_what_only_looks_like_an_iterator_escapes_nowhere(
     answer: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    response = run(get(streaming(answer)))
+    response = await get(streaming(answer))
     assert response.status == 500 or not response.complete
     assert len(logged(caplog)) == 1
 
@@ -820,64 +779,52 @@ async def next_piece(ex: Exchange, body: bytes, more: bool = True) -> bytes | No
     return await ex.next_chunk()
 
 
-def test_a_stream_may_read_the_body_while_it_sends() -> None:
-    async def steps() -> None:
-        async with exchange(Echo(), "POST", headers=CHUNKED) as ex:
-            assert await next_piece(ex, b"ab") == b"AB"
-            assert await next_piece(ex, b"cd") == b"CD"
-            assert await next_piece(ex, b"ef", more=False) == b"EF"
-            assert (await ex.wait()).complete
-
-    run(steps())
+async def test_a_stream_may_read_the_body_while_it_sends() -> None:
+    async with exchange(Echo(), "POST", headers=CHUNKED) as ex:
+        assert await next_piece(ex, b"ab") == b"AB"
+        assert await next_piece(ex, b"cd") == b"CD"
+        assert await next_piece(ex, b"ef", more=False) == b"EF"
+        assert (await ex.wait()).complete
 
 
-def test_the_listener_starts_once_the_body_is_read_to_its_end() -> None:
-    async def steps() -> None:
-        app = Echo()
-        async with exchange(app, "POST", "/then_waits", headers=CHUNKED) as ex:
-            assert await next_piece(ex, b"a") == b"a"
-            assert await next_piece(ex, b"b", more=False) == b"b"
-            assert await ex.next_chunk() == b"end"
-            await ex.disconnect()
-            await ex.wait()
-        assert app.ends == ["finally"]
-
-    run(steps())
+async def test_the_listener_starts_once_the_body_is_read_to_its_end() -> None:
+    app = Echo()
+    async with exchange(app, "POST", "/then_waits", headers=CHUNKED) as ex:
+        assert await next_piece(ex, b"a") == b"a"
+        assert await next_piece(ex, b"b", more=False) == b"b"
+        assert await ex.next_chunk() == b"end"
+        await ex.disconnect()
+        await ex.wait()
+    assert app.ends == ["finally"]
 
 
-def test_a_client_that_leaves_mid_body_ends_a_stream_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
-    async def steps() -> None:
-        async with exchange(Echo(), "POST", headers=CHUNKED) as ex:
-            assert await next_piece(ex, b"a") == b"A"
-            await ex.disconnect()
-            assert not (await ex.wait()).complete
-
-    run(steps())
+async def test_a_client_that_leaves_mid_body_ends_a_stream_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    async with exchange(Echo(), "POST", headers=CHUNKED) as ex:
+        assert await next_piece(ex, b"a") == b"A"
+        await ex.disconnect()
+        assert not (await ex.wait()).complete
     assert not logged(caplog)
 
 
-def test_a_generator_that_swallows_the_end_of_its_client_is_heard_no_more() -> None:
-    async def steps() -> list[str]:
-        ends: list[str] = []
+async def test_a_generator_that_swallows_the_end_of_its_client_is_heard_no_more() -> None:
+    ends: list[str] = []
 
-        class Root(App):
-            async def index(self) -> AsyncIterator[bytes]:
-                try:
-                    with contextlib.suppress(ConnectionClosed):
-                        async for piece in self.request.stream():
-                            yield piece
-                    yield b"unseen"
-                    ends.append("another step")
-                finally:
-                    ends.append("finally")
+    class Root(App):
+        async def index(self) -> AsyncIterator[bytes]:
+            try:
+                with contextlib.suppress(ConnectionClosed):
+                    async for piece in self.request.stream():
+                        yield piece
+                yield b"unseen"
+                ends.append("another step")
+            finally:
+                ends.append("finally")
 
-        async with exchange(Root(), "POST", headers=CHUNKED) as ex:
-            assert await next_piece(ex, b"a") == b"a"
-            await ex.disconnect()
-            assert (await ex.wait()).body == b"a"
-        return ends
-
-    assert run(steps()) == ["finally"]
+    async with exchange(Root(), "POST", headers=CHUNKED) as ex:
+        assert await next_piece(ex, b"a") == b"a"
+        await ex.disconnect()
+        assert (await ex.wait()).body == b"a"
+    assert ends == ["finally"]
 
 
 @pytest.mark.parametrize("streams", [False, True])
@@ -889,7 +836,7 @@ def test_a_generator_that_swallows_the_end_of_its_client_is_heard_no_more() -> N
     ],
     ids=["no body", "half a body"],
 )
-def test_a_handler_that_swallows_the_end_of_its_client_has_nobody_to_answer(options: Any, streams: bool) -> None:
+async def test_a_handler_that_swallows_the_end_of_its_client_has_nobody_to_answer(options: Any, streams: bool) -> None:
     file = File()
 
     class Root(App):
@@ -898,24 +845,24 @@ def test_a_handler_that_swallows_the_end_of_its_client_has_nobody_to_answer(opti
                 await self.request.body()
             return file if streams else "x"
 
-    response = run(request(Root(), **options))
+    response = await request(Root(), **options)
     assert (response.status, file.closed) == (None, streams)
 
 
 @pytest.mark.parametrize("options", [{"form": {"a": "1"}}, {"json": [1]}, {"body": b""}, {"multipart": [("a", "1")]}])
-def test_the_client_is_listened_for_after_a_body_that_was_parsed(options: dict[str, Any]) -> None:
-    response = run(post(Echo(), "/after", disconnect_after=1, **options))
+async def test_the_client_is_listened_for_after_a_body_that_was_parsed(options: dict[str, Any]) -> None:
+    response = await post(Echo(), "/after", disconnect_after=1, **options)
     assert (response.status, response.complete) == (200, False)
 
 
-def test_the_client_is_listened_for_where_a_body_was_announced_and_nobody_reads_it() -> None:
+async def test_the_client_is_listened_for_where_a_body_was_announced_and_nobody_reads_it() -> None:
     """One byte of a body that no handler wants must not keep a stream open for ever."""
     options = {"body": b"x", "headers": {"content-type": "text/plain"}}
-    response = run(post(Echo(), "/after", disconnect_after=1, timeout=1, **options))
+    response = await post(Echo(), "/after", disconnect_after=1, timeout=1, **options)
     assert (response.status, response.complete) == (200, False)
 
 
-def test_a_body_that_is_read_after_the_first_piece_is_a_logged_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_body_that_is_read_after_the_first_piece_is_a_logged_error(caplog: pytest.LogCaptureFixture) -> None:
     """It was dropped by then: silently short would be worse."""
 
     class Late(App):
@@ -923,48 +870,42 @@ def test_a_body_that_is_read_after_the_first_piece_is_a_logged_error(caplog: pyt
             yield b"x"
             yield await self.request.body()
 
-    response = run(post(Late(), body=b"abc", headers={"content-type": "text/plain"}))
+    response = await post(Late(), body=b"abc", headers={"content-type": "text/plain"})
     assert (response.body, response.complete) in ((b"x", False), (b"xabc", True))
     assert len(logged(caplog)) == (not response.complete)
 
 
 @pytest.mark.parametrize("again", [{"type": "http.request"}, {"type": "http.request", "body": None, "more_body": None}])
-def test_a_server_that_does_not_tell_of_the_leaving_ends_no_stream(again: dict[str, Any]) -> None:
-    async def steps() -> None:
-        async def receive() -> dict[str, Any]:
-            await asyncio.sleep(0)
-            return dict(again)
+async def test_a_server_that_does_not_tell_of_the_leaving_ends_no_stream(again: dict[str, Any]) -> None:
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return dict(again)
 
-        async def source() -> AsyncIterator[str]:
-            for _ in range(3):
-                await asyncio.sleep(0.005)
-                yield "x"
+    async def source() -> AsyncIterator[str]:
+        for _ in range(3):
+            await asyncio.sleep(0.005)
+            yield "x"
 
-        response = await get(streaming(source), receive=receive)
-        assert (response.body, response.complete) == (b"xxx", True)
-
-    run(steps())
+    response = await get(streaming(source), receive=receive)
+    assert (response.body, response.complete) == (b"xxx", True)
 
 
-def test_a_receive_that_fails_ends_no_stream() -> None:
-    async def steps() -> None:
-        messages = [{"type": "http.request"}]
+async def test_a_receive_that_fails_ends_no_stream() -> None:
+    messages = [{"type": "http.request"}]
 
-        async def receive() -> dict[str, Any]:
-            if messages:
-                return messages.pop()
-            raise RuntimeError("no more")
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        raise RuntimeError("no more")
 
-        async def source() -> AsyncIterator[str]:
-            for _ in range(3):
-                await asyncio.sleep(0.005)
-                yield "x"
+    async def source() -> AsyncIterator[str]:
+        for _ in range(3):
+            await asyncio.sleep(0.005)
+            yield "x"
 
-        assert (await get(streaming(source), receive=receive)).body == b"xxx"
-
-    run(steps())
+    assert (await get(streaming(source), receive=receive)).body == b"xxx"
 
 
-def test_a_server_that_leaves_optional_keys_out() -> None:
+async def test_a_server_that_leaves_optional_keys_out() -> None:
     scope = {"raw_path": REMOVED, "query_string": REMOVED, "root_path": None, "client": None, "server": None}
-    assert run(get(Handlers(), "/agen", scope=scope)).body == b"01"
+    assert (await get(Handlers(), "/agen", scope=scope)).body == b"01"

@@ -14,7 +14,7 @@ import pytest
 
 import micropie
 from micropie import App
-from tests.asgi import Response, get, run
+from tests.asgi import Response, get
 
 APP = """
 from micropie import App
@@ -63,60 +63,60 @@ def assert_logged_500(response: Response, caplog: pytest.LogCaptureFixture) -> l
     return entry
 
 
-def test_a_template_beside_the_module_is_rendered(app: Any, site: Path) -> None:
+async def test_a_template_beside_the_module_is_rendered(app: Any, site: Path) -> None:
     write(site, page__html="Hello {{ name }}, é!")
-    response = run(get(app))
+    response = await get(app)
     assert (response.status, response.text) == (200, "Hello &lt;Ann&gt;, é!")
     assert response.header("content-type") == "text/html; charset=utf-8"
 
 
-def test_then_templates_in_the_working_folder(app: Any, site: Path) -> None:
+async def test_then_templates_in_the_working_folder(app: Any, site: Path) -> None:
     write(Path.cwd(), page__html="working folder")
-    assert run(get(app)).text == "working folder"
+    assert (await get(app)).text == "working folder"
     # Beside the module goes first.
     write(site, page__html="beside")
     app = type(app)()
-    assert run(get(app)).text == "beside"
+    assert (await get(app)).text == "beside"
 
 
-def test_the_module_is_that_of_the_subclass(app: Any, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_module_is_that_of_the_subclass(app: Any, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(site, page__html="the base's")
     (site / "inner").mkdir()
     write(site / "inner", page__html="the subclass's")
     source = "from templates_app import Base\n\nclass Root(Base):\n    pass\n"
     root = imported(site / "inner" / "templates_subclass.py", source, monkeypatch).Root()
-    assert run(get(root)).text == "the subclass's"
+    assert (await get(root)).text == "the subclass's"
 
 
-def test_an_app_of_no_file_has_the_working_folder(site: Path) -> None:
+async def test_an_app_of_no_file_has_the_working_folder(site: Path) -> None:
     """As one that was typed into an interactive interpreter."""
     write(Path.cwd(), page__html="typed")
     typed = type("Typed", (Root,), {"__module__": "nowhere"})
-    assert run(get(typed(), "/named")).text == "typed"
+    assert (await get(typed(), "/named")).text == "typed"
 
 
-def test_a_template_may_extend_and_include_others(app: Any, site: Path) -> None:
+async def test_a_template_may_extend_and_include_others(app: Any, site: Path) -> None:
     write(
         site,
         base__html="<{% block body %}{% endblock %}>",
         part__html="part of {{ name }}",
         page__html='{% extends "base.html" %}{% block body %}{% include "part.html" %}{% endblock %}',
     )
-    assert run(get(app)).text == "<part of &lt;Ann&gt;>"
+    assert (await get(app)).text == "<part of &lt;Ann&gt;>"
 
 
 @pytest.mark.parametrize(
     "page", ["page.html", "page.xml", "page.svg", "page.jinja", "page.html.j2", "page", "page.txt.html"]
 )
-def test_all_but_text_is_escaped(app: Any, site: Path, page: str) -> None:
+async def test_all_but_text_is_escaped(app: Any, site: Path, page: str) -> None:
     write(site, **{page.replace(".", "__"): "{{ name }}"})
-    assert run(get(app, f"/index/{page}")).text == "&lt;Ann&gt;"
+    assert (await get(app, f"/index/{page}")).text == "&lt;Ann&gt;"
 
 
 @pytest.mark.parametrize("page", ["page.txt", "page.html.txt"])
-def test_text_is_not_escaped(app: Any, site: Path, page: str) -> None:
+async def test_text_is_not_escaped(app: Any, site: Path, page: str) -> None:
     write(site, **{page.replace(".", "__"): "{{ name }}"})
-    assert run(get(app, f"/index/{page}")).text == "<Ann>"
+    assert (await get(app, f"/index/{page}")).text == "<Ann>"
 
 
 class Root(App):
@@ -138,13 +138,13 @@ class Root(App):
         return "plain"
 
 
-def test_templates_may_await_and_those_from_text_are_escaped() -> None:
-    assert run(get(Root(), "/awaits")).text == "x!ab&lt;"
+async def test_templates_may_await_and_those_from_text_are_escaped() -> None:
+    assert (await get(Root(), "/awaits")).text == "x!ab&lt;"
 
 
-def test_any_name_may_be_a_variable(site: Path) -> None:
+async def test_any_name_may_be_a_variable(site: Path) -> None:
     write(Path.cwd(), page__html="{{ name }}{{ context }}{{ template }}")
-    assert run(get(Root(), "/named")).text == "abc"
+    assert (await get(Root(), "/named")).text == "abc"
 
 
 def test_env_is_the_jinja2_environment_made_once() -> None:
@@ -155,52 +155,52 @@ def test_env_is_the_jinja2_environment_made_once() -> None:
     assert Root().env is not app.env
 
 
-def test_env_may_be_extended_or_replaced(app: Any, site: Path) -> None:
+async def test_env_may_be_extended_or_replaced(app: Any, site: Path) -> None:
     import jinja2
 
     write(site, page__html="{{ name | shout }}")
     app.env.filters["shout"] = str.upper
-    assert run(get(app)).text == "&lt;ANN&gt;"
+    assert (await get(app)).text == "&lt;ANN&gt;"
     app.env = jinja2.Environment(loader=jinja2.DictLoader({"page.html": "replaced"}), enable_async=True)
-    assert run(get(app)).text == "replaced"
+    assert (await get(app)).text == "replaced"
 
 
 @pytest.mark.parametrize("page", ["{% if %}", "{{ 1 / 0 }}", "{{ name.a.b }}"])
-def test_a_template_that_fails_is_a_logged_500(
+async def test_a_template_that_fails_is_a_logged_500(
     app: Any, site: Path, page: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(site, page__html=page)
-    assert_logged_500(run(get(app)), caplog)
+    assert_logged_500(await get(app), caplog)
 
 
 @pytest.mark.parametrize("page", ["nope.html", "..%2Ftemplates_app.py", "%2Fetc%2Fpasswd"])
-def test_no_template_is_found_outside_of_the_folders(
+async def test_no_template_is_found_outside_of_the_folders(
     app: Any, site: Path, page: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(site, page__html="x")
-    assert run(get(app, "/index/page.html")).text == "x"
-    assert_logged_500(run(get(app, f"/index/{page}")), caplog)
+    assert (await get(app, "/index/page.html")).text == "x"
+    assert_logged_500(await get(app, f"/index/{page}"), caplog)
 
 
 # --- Without jinja2 ---------------------------------------------------------------------------------------------------
 
 
-def test_without_jinja2_the_log_says_what_to_install(
+async def test_without_jinja2_the_log_says_what_to_install(
     app: Any, site: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(site, page__html="x")
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    entry = assert_logged_500(run(get(app)), caplog)
+    entry = assert_logged_500(await get(app), caplog)
     text = logging.Formatter().format(entry)
     assert "jinja2" in text and "pip install" in text
     # It is looked for again: what was installed meanwhile is found.
     monkeypatch.delitem(sys.modules, "jinja2")
-    assert run(get(app)).text == "x"
+    assert (await get(app)).text == "x"
 
 
-def test_without_jinja2_everything_else_works(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_jinja2_everything_else_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    assert run(get(Root(), "/no_template")).text == "plain"
+    assert (await get(Root(), "/no_template")).text == "plain"
 
 
 def test_jinja2_is_not_imported_before_its_first_use() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from micropie import App, ConnectionClosed, HTTPError, HttpMiddleware, Request, UploadedFile
-from tests.asgi import BOUNDARY, Exchange, Part, Response, encode_multipart, exchange, post, run
+from tests.asgi import BOUNDARY, Exchange, Part, Response, encode_multipart, exchange, post
 
 MIB = 2**20
 HEADERS = [("content-type", f"multipart/form-data; boundary={BOUNDARY}"), ("transfer-encoding", "chunked")]
@@ -35,8 +35,8 @@ def raw_part(headers: str | bytes, content: bytes = b"content") -> bytes:
     return f"--{BOUNDARY}\r\n".encode() + lines + b"\r\n\r\n" + content + END
 
 
-def send_raw(app: App, body: bytes, target: str = "/", **options: Any) -> Response:
-    return run(post(app, target, headers=HEADERS, body=body, **options))
+async def send_raw(app: App, body: bytes, target: str = "/", **options: Any) -> Response:
+    return await post(app, target, headers=HEADERS, body=body, **options)
 
 
 def described(upload: UploadedFile, content: bytes) -> list[str]:
@@ -71,9 +71,9 @@ class Root(App):
 
 
 @pytest.mark.parametrize("chunk_size", [None, 1])
-def test_fields_and_files_in_any_order(chunk_size: int | None) -> None:
+async def test_fields_and_files_in_any_order(chunk_size: int | None) -> None:
     parts: list[Part] = [file(b"1"), ("a", "x"), file(b"2", "other", "y.txt", "text/plain"), ("b", "y"), ("a", "z")]
-    assert run(post(Root(), multipart=parts, chunk_size=chunk_size)).json() == {
+    assert (await post(Root(), multipart=parts, chunk_size=chunk_size)).json() == {
         "fields": {"a": ["x", "z"], "b": ["y"]},
         "files": {"file": ["x.bin", "application/octet-stream", "1"], "other": ["y.txt", "text/plain", "2"]},
     }
@@ -103,8 +103,8 @@ def test_fields_and_files_in_any_order(chunk_size: int | None) -> None:
         ("Content-Disposition: form-data; name=p\r\nContent-Type: textual/x", "file", "textual/x"),
     ],
 )
-def test_a_part_that_is_a_file(headers: str, filename: str, content_type: str | None) -> None:
-    answer = send_raw(Root(), raw_part(headers)).json()
+async def test_a_part_that_is_a_file(headers: str, filename: str, content_type: str | None) -> None:
+    answer = (await send_raw(Root(), raw_part(headers))).json()
     assert answer == {"fields": {}, "files": {"p": [filename, content_type or "application/octet-stream", "content"]}}
 
 
@@ -121,24 +121,24 @@ def test_a_part_that_is_a_file(headers: str, filename: str, content_type: str | 
         "Content-Disposition: form-data; x=\"; filename*=UTF-8''y\"; name=p",
     ],
 )
-def test_a_part_that_is_a_field(headers: str) -> None:
-    assert send_raw(Root(), raw_part(headers)).json() == {"fields": {"p": ["content"]}, "files": {}}
+async def test_a_part_that_is_a_field(headers: str) -> None:
+    assert (await send_raw(Root(), raw_part(headers))).json() == {"fields": {"p": ["content"]}, "files": {}}
 
 
 @pytest.mark.parametrize("kind", [None, "application/octet-stream", "text/plain"])
-def test_a_file_input_left_empty_is_absent(kind: str | None) -> None:
+async def test_a_file_input_left_empty_is_absent(kind: str | None) -> None:
     empty: Part = ("file", "", kind, b"")
     app = Root()
-    assert run(post(app, multipart=[empty, ("a", "x")])).json() == {"fields": {"a": ["x"]}, "files": {}}
-    assert run(post(app, "/optional", multipart=[empty])).text == "absent"
-    assert run(post(app, "/several", multipart=[empty, file(), empty])).json()[0][0] == "x.bin"
-    response = run(post(app, "/one", multipart=[empty]))
+    assert (await post(app, multipart=[empty, ("a", "x")])).json() == {"fields": {"a": ["x"]}, "files": {}}
+    assert (await post(app, "/optional", multipart=[empty])).text == "absent"
+    assert (await post(app, "/several", multipart=[empty, file(), empty])).json()[0][0] == "x.bin"
+    response = await post(app, "/one", multipart=[empty])
     assert (response.status, response.text) == (400, "400 Bad Request: Missing required parameter 'file'")
 
 
 @pytest.mark.parametrize("path", ["/one", "/plain", "/untyped"])
-def test_a_file_without_a_name_but_with_content_is_there(path: str) -> None:
-    assert run(post(Root(), path, multipart=[("file", "", None, b"x")])).json() == [
+async def test_a_file_without_a_name_but_with_content_is_there(path: str) -> None:
+    assert (await post(Root(), path, multipart=[("file", "", None, b"x")])).json() == [
         "file",
         "application/octet-stream",
         "x",
@@ -146,18 +146,18 @@ def test_a_file_without_a_name_but_with_content_is_there(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/one", "/plain", "/untyped"])
-def test_an_empty_file_is_there(path: str) -> None:
-    assert run(post(Root(), path, multipart=[file(b"")])).json() == ["x.bin", "application/octet-stream", ""]
+async def test_an_empty_file_is_there(path: str) -> None:
+    assert (await post(Root(), path, multipart=[file(b"")])).json() == ["x.bin", "application/octet-stream", ""]
 
 
-def test_of_files_with_the_same_name_files_has_the_first() -> None:
-    answer = run(post(Root(), multipart=[file(b"1"), file(b"2", filename="y")])).json()
+async def test_of_files_with_the_same_name_files_has_the_first() -> None:
+    answer = (await post(Root(), multipart=[file(b"1"), file(b"2", filename="y")])).json()
     assert answer["files"] == {"file": ["x.bin", "application/octet-stream", "1"]}
 
 
-def test_a_list_gets_all_files_of_its_name() -> None:
+async def test_a_list_gets_all_files_of_its_name() -> None:
     parts = [file(b"1"), ("a", "x"), file(b"2", filename="y"), file(b"3", "other")]
-    answer = run(post(Root(), "/several", multipart=parts)).json()
+    answer = (await post(Root(), "/several", multipart=parts)).json()
     assert [[name, content] for name, _, content in answer] == [["x.bin", "1"], ["y", "2"]]
 
 
@@ -167,13 +167,13 @@ def test_a_list_gets_all_files_of_its_name() -> None:
     ids=["a field of that name", "another file", "an empty form"],
 )
 @pytest.mark.parametrize("path", ["/one", "/plain", "/several"])
-def test_a_file_that_was_not_sent_is_missing(path: str, parts: list[Part]) -> None:
-    assert run(post(Root(), path, multipart=parts)).status == 400
+async def test_a_file_that_was_not_sent_is_missing(path: str, parts: list[Part]) -> None:
+    assert (await post(Root(), path, multipart=parts)).status == 400
 
 
-def test_nothing_but_a_form_brings_files() -> None:
-    assert run(post(Root(), "/one", form={"file": "text"})).status == 400
-    assert run(post(Root(), "/one?file=text", multipart=[])).status == 400
+async def test_nothing_but_a_form_brings_files() -> None:
+    assert (await post(Root(), "/one", form={"file": "text"})).status == 400
+    assert (await post(Root(), "/one?file=text", multipart=[])).status == 400
 
 
 # --- File names -------------------------------------------------------------------------------------------------------
@@ -221,8 +221,8 @@ def as_extended(filename: str) -> str:
 
 @pytest.mark.parametrize(("sent", "filename"), FILENAMES)
 @pytest.mark.parametrize("path", ["/one", "/plain"])
-def test_the_file_name_is_the_last_component_of_what_was_sent(path: str, sent: str, filename: str) -> None:
-    assert send_raw(Root(), raw_part(as_extended(sent)), path).json()[0] == filename
+async def test_the_file_name_is_the_last_component_of_what_was_sent(path: str, sent: str, filename: str) -> None:
+    assert (await send_raw(Root(), raw_part(as_extended(sent)), path)).json()[0] == filename
 
 
 @pytest.mark.parametrize(("sent", "filename"), FILENAMES)
@@ -232,12 +232,12 @@ def test_a_file_made_by_hand_has_a_safe_name_too(sent: str, filename: str) -> No
 
 
 @pytest.mark.parametrize("sent", ["../a/b.txt", "C:\\b.txt", "..", "b.txt"])
-def test_raw_filename_is_what_was_sent(sent: str) -> None:
+async def test_raw_filename_is_what_was_sent(sent: str) -> None:
     class Raw(App):
         async def index(self, file: UploadedFile) -> str:
             return file.raw_filename
 
-    assert send_raw(Raw(), raw_part(as_extended(sent))).text == sent
+    assert (await send_raw(Raw(), raw_part(as_extended(sent)))).text == sent
 
 
 @pytest.mark.parametrize(
@@ -338,18 +338,18 @@ both = pytest.mark.parametrize("kind", [Streams, Spilled])
 @both
 @ways
 @pytest.mark.parametrize("size", [0, 1, 200_000, 2 * MIB])
-def test_every_way_to_read_a_file(
+async def test_every_way_to_read_a_file(
     kind: type[Streams], way: Way, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     app = kind(way)
     content = (bytes(range(256)) * (size // 256 + 1))[:size]
-    assert run(post(app, multipart=[file(content)], chunk_size=50_000)).status == 204
+    assert (await post(app, multipart=[file(content)], chunk_size=50_000)).status == 204
     assert app.result == content
 
 
 @both
-def test_a_file_is_a_dict_with_a_queue(kind: type[Streams]) -> None:
+async def test_a_file_is_a_dict_with_a_queue(kind: type[Streams]) -> None:
     async def look(upload: UploadedFile) -> Any:
         assert isinstance(upload, UploadedFile) and isinstance(upload, dict)
         assert isinstance(upload["content"], asyncio.Queue)
@@ -357,12 +357,12 @@ def test_a_file_is_a_dict_with_a_queue(kind: type[Streams]) -> None:
         return [upload["filename"], upload["content_type"], upload.filename, upload.content_type]
 
     app = kind(look)
-    run(post(app, multipart=[file(filename="x.png", kind="image/png")]))
+    await post(app, multipart=[file(filename="x.png", kind="image/png")])
     assert app.result == ["x.png", "image/png"] * 2
 
 
 @both
-def test_after_the_end_the_queue_gives_none_again(kind: type[Streams]) -> None:
+async def test_after_the_end_the_queue_gives_none_again(kind: type[Streams]) -> None:
     async def drain(upload: UploadedFile) -> Any:
         queue = upload["content"]
         while await queue.get():
@@ -371,14 +371,14 @@ def test_after_the_end_the_queue_gives_none_again(kind: type[Streams]) -> None:
         return [chunk async for chunk in upload], await upload.read()
 
     app = kind(drain)
-    assert run(post(app, multipart=[file(b"x" * 100_000)])).status == 204
+    assert (await post(app, multipart=[file(b"x" * 100_000)])).status == 204
     assert app.result == ([], b"")
 
 
 @both
 @pytest.mark.parametrize(("limit", "status"), [(None, 204), (101, 204), (100, 204), (99, 413), (0, 413)])
 @pytest.mark.parametrize("method", ["read", "save"])
-def test_more_than_the_limit_is_413(
+async def test_more_than_the_limit_is_413(
     kind: type[Streams], method: str, limit: int | None, status: int, tmp_path: Path
 ) -> None:
     async def limited(upload: UploadedFile) -> Any:
@@ -387,81 +387,77 @@ def test_more_than_the_limit_is_413(
         return await upload.save(tmp_path / "x", limit=limit)
 
     app = kind(limited)
-    assert run(post(app, multipart=[file(b"x" * 100)], chunk_size=70)).status == status
+    assert (await post(app, multipart=[file(b"x" * 100)], chunk_size=70)).status == status
     if status == 413:
         assert isinstance(app.error, HTTPError) and app.error.status == 413
         assert list(tmp_path.iterdir()) == []
 
 
 @both
-def test_save_leaves_nothing_behind_when_the_folder_is_not_there(kind: type[Streams], tmp_path: Path) -> None:
+async def test_save_leaves_nothing_behind_when_the_folder_is_not_there(kind: type[Streams], tmp_path: Path) -> None:
     app = kind(lambda upload: upload.save(tmp_path / "missing" / "x"))
-    assert run(post(app, multipart=[file()])).status == 500
+    assert (await post(app, multipart=[file()])).status == 500
     assert isinstance(app.error, FileNotFoundError)
     assert list(tmp_path.iterdir()) == []
 
 
 @both
-def test_save_leaves_nothing_behind_when_the_target_is_a_folder(kind: type[Streams], tmp_path: Path) -> None:
+async def test_save_leaves_nothing_behind_when_the_target_is_a_folder(kind: type[Streams], tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     app = kind(lambda upload: upload.save(tmp_path / "x"))
-    assert run(post(app, multipart=[file()])).status == 500
+    assert (await post(app, multipart=[file()])).status == 500
     assert isinstance(app.error, OSError)
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
 
 
 @both
-def test_save_replaces_an_existing_file_only_when_it_succeeds(kind: type[Streams], tmp_path: Path) -> None:
+async def test_save_replaces_an_existing_file_only_when_it_succeeds(kind: type[Streams], tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"old")
     app = kind(lambda upload: upload.save(os.fspath(tmp_path / "x"), limit=5))
-    assert run(post(app, multipart=[file(b"too long")])).status == 413
+    assert (await post(app, multipart=[file(b"too long")])).status == 413
     assert (tmp_path / "x").read_bytes() == b"old"
-    assert run(post(app, multipart=[file(b"new")])).status == 204
+    assert (await post(app, multipart=[file(b"new")])).status == 204
     assert (tmp_path / "x").read_bytes() == b"new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
 
 
-def test_save_works_beside_its_target_and_shows_it_when_it_is_whole(
+async def test_save_works_beside_its_target_and_shows_it_when_it_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "here")
 
-    async def main() -> None:
-        app = Streams(lambda upload: upload.save(tmp_path / "there" / "x"))
-        async with exchange(app, "POST", headers=HEADERS) as ex:
-            await begin(ex, [])
-            await settled()
-            assert list((tmp_path / "here").iterdir()) == []
-            assert not (tmp_path / "there" / "x").exists()
-            await ex.send_body(END, more=False)
-            assert (await ex.wait()).status == 204
-        assert (tmp_path / "there" / "x").read_bytes() == b"half"
 
-    run(main())
+    app = Streams(lambda upload: upload.save(tmp_path / "there" / "x"))
+    async with exchange(app, "POST", headers=HEADERS) as ex:
+        await begin(ex, [])
+        await settled()
+        assert list((tmp_path / "here").iterdir()) == []
+        assert not (tmp_path / "there" / "x").exists()
+        await ex.send_body(END, more=False)
+        assert (await ex.wait()).status == 204
+    assert (tmp_path / "there" / "x").read_bytes() == b"half"
 
 
-def test_two_readers_share_a_file() -> None:
+async def test_two_readers_share_a_file() -> None:
     async def twice(upload: UploadedFile) -> Any:
         return await asyncio.gather(upload.read(), upload.read())
 
-    async def main() -> None:
-        app = Streams(twice)
-        async with exchange(app, "POST", headers=HEADERS) as ex:
-            await begin(ex, [])
-            for _ in range(10):
-                await settled()
-                await ex.send_body(b"x")
-            await ex.send_body(END, more=False)
-            assert (await ex.wait()).status == 204
-        assert sum(map(len, app.result)) == 14
 
-    run(main())
+    app = Streams(twice)
+    async with exchange(app, "POST", headers=HEADERS) as ex:
+        await begin(ex, [])
+        for _ in range(10):
+            await settled()
+            await ex.send_body(b"x")
+        await ex.send_body(END, more=False)
+        assert (await ex.wait()).status == 204
+    assert sum(map(len, app.result)) == 14
 
 
 @both
-def test_no_thread_is_needed_where_there_are_none(
+async def test_no_thread_is_needed_where_there_are_none(
     kind: type[Streams], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In Pyodide, what would go to a thread runs inline."""
@@ -472,33 +468,33 @@ def test_no_thread_is_needed_where_there_are_none(
     monkeypatch.setattr(sys, "platform", "emscripten")
     monkeypatch.setattr(threading.Thread, "start", no_threads)
     app = kind(lambda upload: upload.save(tmp_path / "x"))
-    assert run(post(app, multipart=[file(b"x" * 2 * MIB)], chunk_size=100_000)).status == 204
+    assert (await post(app, multipart=[file(b"x" * 2 * MIB)], chunk_size=100_000)).status == 204
     assert (tmp_path / "x").stat().st_size == 2 * MIB
-    assert run(post(Root(), "/plain", multipart=[file(b"x" * 2 * MIB)])).status == 200
+    assert (await post(Root(), "/plain", multipart=[file(b"x" * 2 * MIB)])).status == 200
 
 
-def test_save_to_a_path_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_save_to_a_path_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(post(Streams(lambda upload: upload.save("x")), multipart=[file(b"new")])).status == 204
+    assert (await post(Streams(lambda upload: upload.save("x")), multipart=[file(b"new")])).status == 204
     assert (tmp_path / "x").read_bytes() == b"new"
 
 
-def test_file_of_a_stream_says_what_to_use_instead() -> None:
+async def test_file_of_a_stream_says_what_to_use_instead() -> None:
     async def look(upload: UploadedFile) -> None:
         with pytest.raises(RuntimeError, match="stream"):
             _ = upload.file
 
-    assert run(post(Streams(look), multipart=[file()])).status == 204
+    assert (await post(Streams(look), multipart=[file()])).status == 204
 
 
-def test_file_of_a_spilled_upload_is_a_binary_file() -> None:
+async def test_file_of_a_spilled_upload_is_a_binary_file() -> None:
     async def look(upload: UploadedFile) -> Any:
         first = upload.file.read(3)
         upload.file.seek(0)
         return first, upload.file.read(), upload.file.readable(), upload.file.tell()
 
     app = Spilled(look)
-    run(post(app, multipart=[file(b"content")]))
+    await post(app, multipart=[file(b"content")])
     assert app.result == (b"con", b"content", True, 7)
 
 
@@ -594,23 +590,20 @@ OTHER: Part = file(b"whole", "other")
         ("/two", [OTHER], (b"whole",)),
     ],
 )
-def test_a_handler_starts_when_its_file_is_the_last_that_is_missing(target: str, before: list[Part], saw: Any) -> None:
-    async def main() -> None:
-        app = Starts()
-        path, _, query = target.partition("?")
-        async with exchange(app, "POST", path, query=query, headers=HEADERS) as ex:
-            await begin(ex, before)
-            await asyncio.wait_for(app.started.wait(), 20)
-            await settled()
-            assert b"".join(app.chunks) == b"half"
-            await ex.send_body(b"-half")
-            await settled()
-            assert b"".join(app.chunks) == b"half-half"
-            await ex.send_body(END, more=False)
-            assert (await ex.wait()).status == 204
-            assert app.saw == saw
-
-    run(main())
+async def test_a_handler_starts_when_its_file_is_the_last_that_is_missing(target: str, before: list[Part], saw: Any) -> None:
+    app = Starts()
+    path, _, query = target.partition("?")
+    async with exchange(app, "POST", path, query=query, headers=HEADERS) as ex:
+        await begin(ex, before)
+        await asyncio.wait_for(app.started.wait(), 20)
+        await settled()
+        assert b"".join(app.chunks) == b"half"
+        await ex.send_body(b"-half")
+        await settled()
+        assert b"".join(app.chunks) == b"half-half"
+        await ex.send_body(END, more=False)
+        assert (await ex.wait()).status == 204
+        assert app.saw == saw
 
 
 @pytest.mark.parametrize(
@@ -630,23 +623,20 @@ def test_a_handler_starts_when_its_file_is_the_last_that_is_missing(target: str,
         ("/plain", [], [], None),
     ],
 )
-def test_any_other_handler_sees_the_whole_form(target: str, before: list[Part], after: list[Part], saw: Any) -> None:
-    async def main() -> None:
-        app = Starts()
-        async with exchange(app, "POST", target, headers=HEADERS) as ex:
-            await begin(ex, before)
-            await settled()
-            assert not app.started.is_set()
-            await ex.send_body(b"-half\r\n" + encode_multipart(after), more=False)
-            response = await ex.wait()
-            assert response.status == (400 if target == "/number" else 204)
-            assert b"".join(app.chunks) == (b"" if target == "/number" else b"half-half")
-            assert app.saw == saw
-
-    run(main())
+async def test_any_other_handler_sees_the_whole_form(target: str, before: list[Part], after: list[Part], saw: Any) -> None:
+    app = Starts()
+    async with exchange(app, "POST", target, headers=HEADERS) as ex:
+        await begin(ex, before)
+        await settled()
+        assert not app.started.is_set()
+        await ex.send_body(b"-half\r\n" + encode_multipart(after), more=False)
+        response = await ex.wait()
+        assert response.status == (400 if target == "/number" else 204)
+        assert b"".join(app.chunks) == (b"" if target == "/number" else b"half-half")
+        assert app.saw == saw
 
 
-def test_what_follows_a_file_that_streams_is_there_when_the_file_has_ended() -> None:
+async def test_what_follows_a_file_that_streams_is_there_when_the_file_has_ended() -> None:
     class Whole(App):
         async def index(self, file: UploadedFile) -> list[Any]:
             content = await file.read()
@@ -655,10 +645,10 @@ def test_what_follows_a_file_that_streams_is_there_when_the_file_has_ended() -> 
 
     parts = [file(b"1"), ("after", "x"), file(b"2", "other")]
     for chunk_size in (None, 1):
-        assert run(post(Whole(), multipart=parts, chunk_size=chunk_size)).json() == ["1", "x", {"other": "2"}]
+        assert (await post(Whole(), multipart=parts, chunk_size=chunk_size)).json() == ["1", "x", {"other": "2"}]
 
 
-def test_a_file_that_streams_has_back_pressure() -> None:
+async def test_a_file_that_streams_has_back_pressure() -> None:
     """What the handler has not asked for stays with the server."""
 
     class Slow(App):
@@ -667,23 +657,21 @@ def test_a_file_that_streams_has_back_pressure() -> None:
             await proceed.wait()
             return len(await file.read())
 
-    async def main() -> None:
-        async with exchange(Slow(), "POST", headers=HEADERS) as ex:
-            await begin(ex, [])
-            for _ in range(50):
-                await ex.send_body(b"x" * 1000)
-            await ex.send_body(END, more=False)
-            await started.wait()
-            await settled()
-            assert ex.received <= 2
-            proceed.set()
-            assert (await ex.wait()).json() == 50_004
 
     started, proceed = asyncio.Event(), asyncio.Event()
-    run(main())
+    async with exchange(Slow(), "POST", headers=HEADERS) as ex:
+        await begin(ex, [])
+        for _ in range(50):
+            await ex.send_body(b"x" * 1000)
+        await ex.send_body(END, more=False)
+        await started.wait()
+        await settled()
+        assert ex.received <= 2
+        proceed.set()
+        assert (await ex.wait()).json() == 50_004
 
 
-def test_a_response_may_stream_what_streams_in() -> None:
+async def test_a_response_may_stream_what_streams_in() -> None:
     class Echo(App):
         async def index(self, file: UploadedFile) -> AsyncIterator[bytes]:
             async for chunk in file:
@@ -692,22 +680,20 @@ def test_a_response_may_stream_what_streams_in() -> None:
         async def returned(self, file: UploadedFile) -> Any:
             return (200, self.index(file), {"content-type": file.content_type})
 
-    async def main() -> None:
-        for path in ("/", "/returned"):
-            async with exchange(Echo(), "POST", path, headers=HEADERS) as ex:
-                await begin(ex, [])
-                assert await ex.next_chunk() == b"HALF"
-                await ex.send_body(b"-half")
-                assert await ex.next_chunk() == b"-HALF"
-                await ex.send_body(END, more=False)
-                response = await ex.wait()
-                assert (response.body, response.complete) == (b"HALF-HALF", True)
 
-    run(main())
+    for path in ("/", "/returned"):
+        async with exchange(Echo(), "POST", path, headers=HEADERS) as ex:
+            await begin(ex, [])
+            assert await ex.next_chunk() == b"HALF"
+            await ex.send_body(b"-half")
+            assert await ex.next_chunk() == b"-HALF"
+            await ex.send_body(END, more=False)
+            response = await ex.wait()
+            assert (response.body, response.complete) == (b"HALF-HALF", True)
 
 
 @pytest.mark.parametrize("size", [7, 2 * MIB])
-def test_a_response_may_stream_what_was_spilled(size: int) -> None:
+async def test_a_response_may_stream_what_was_spilled(size: int) -> None:
     class Echo(App):
         async def index(self, file: UploadedFile, after: str) -> AsyncIterator[bytes]:
             async for chunk in file:
@@ -718,10 +704,10 @@ def test_a_response_may_stream_what_was_spilled(size: int) -> None:
                 yield chunk
 
     for path in ("/", "/plain"):
-        assert run(post(Echo(), path, multipart=[file(b"x" * size), ("after", "x")])).body == b"x" * size
+        assert (await post(Echo(), path, multipart=[file(b"x" * size), ("after", "x")])).body == b"x" * size
 
 
-def test_a_response_that_streams_a_file_ends_when_the_client_leaves() -> None:
+async def test_a_response_that_streams_a_file_ends_when_the_client_leaves() -> None:
     class Echo(App):
         async def index(self, file: UploadedFile) -> AsyncIterator[bytes]:
             try:
@@ -731,20 +717,18 @@ def test_a_response_that_streams_a_file_ends_when_the_client_leaves() -> None:
                 closed.append(True)
                 raise
 
-    async def main() -> None:
-        async with exchange(Echo(), "POST", headers=HEADERS) as ex:
-            await begin(ex, [])
-            assert await ex.next_chunk() == b"half"
-            await ex.disconnect()
-            assert not (await ex.wait()).complete
 
     closed: list[bool] = []
-    run(main())
+    async with exchange(Echo(), "POST", headers=HEADERS) as ex:
+        await begin(ex, [])
+        assert await ex.next_chunk() == b"half"
+        await ex.disconnect()
+        assert not (await ex.wait()).complete
     assert closed == [True]
 
 
 @pytest.mark.parametrize("path", ["/", "/one", "/plain"])
-def test_a_middleware_may_read_the_raw_body_of_a_form(path: str) -> None:
+async def test_a_middleware_may_read_the_raw_body_of_a_form(path: str) -> None:
     """As it does to check a signature; the handler gets its form all the same."""
 
     class Signature(HttpMiddleware):
@@ -757,19 +741,19 @@ def test_a_middleware_may_read_the_raw_body_of_a_form(path: str) -> None:
     saw: list[bytes] = []
     app = Root()
     app.middlewares.append(Signature())
-    response = run(post(app, path, multipart=[file(b"x"), ("a", "1")], chunk_size=50))
+    response = await post(app, path, multipart=[file(b"x"), ("a", "1")], chunk_size=50)
     assert saw == [encode_multipart([file(b"x"), ("a", "1")])]
     assert response.status == 200
 
 
-def test_the_raw_body_of_a_form_that_was_parsed_is_gone() -> None:
+async def test_the_raw_body_of_a_form_that_was_parsed_is_gone() -> None:
     class Late(App):
         async def index(self) -> str:
             with pytest.raises(RuntimeError):
                 await self.request.body()
             return self.request.form("a")
 
-    assert run(post(Late(), multipart=[("a", "1")])).text == "1"
+    assert (await post(Late(), multipart=[("a", "1")])).text == "1"
 
 
 BLOCK = b"x" * 2**16
@@ -798,7 +782,7 @@ AFTER = b"\r\n" + encode_multipart([("after", "x")])
 
 @pytest.mark.parametrize("then", [END, AFTER], ids=["last", "first"])
 @pytest.mark.parametrize("path", ["read", "spilled", "nobody", "plain", "unread"])
-def test_memory_is_bounded_whatever_the_size(path: str, then: bytes) -> None:
+async def test_memory_is_bounded_whatever_the_size(path: str, then: bytes) -> None:
     class Measure(App):
         async def read(self, file: UploadedFile) -> int:
             return sum([len(chunk) async for chunk in file])
@@ -815,21 +799,19 @@ def test_memory_is_bounded_whatever_the_size(path: str, then: bytes) -> None:
         async def unread(self, file: UploadedFile) -> int:
             return 24 * MIB
 
-    async def main() -> None:
-        app = Measure(max_body_size=None, max_upload_size=None)
-        await post(app, f"/{path}", headers=HEADERS, receive=endless_file(2 * MIB, then))
-        tracemalloc.start()
-        try:
-            response = await post(app, f"/{path}", headers=HEADERS, receive=endless_file(24 * MIB, then))
-            assert response.json() == 24 * MIB
-            assert tracemalloc.get_traced_memory()[1] < 5 * MIB
-        finally:
-            tracemalloc.stop()
 
-    run(main())
+    app = Measure(max_body_size=None, max_upload_size=None)
+    await post(app, f"/{path}", headers=HEADERS, receive=endless_file(2 * MIB, then))
+    tracemalloc.start()
+    try:
+        response = await post(app, f"/{path}", headers=HEADERS, receive=endless_file(24 * MIB, then))
+        assert response.json() == 24 * MIB
+        assert tracemalloc.get_traced_memory()[1] < 5 * MIB
+    finally:
+        tracemalloc.stop()
 
 
-def test_who_gives_up_waiting_for_a_file_on_disk_may_ask_again() -> None:
+async def test_who_gives_up_waiting_for_a_file_on_disk_may_ask_again() -> None:
     content = os.urandom(2 * MIB)
 
     class Impatient(App):
@@ -842,11 +824,11 @@ def test_who_gives_up_waiting_for_a_file_on_disk_may_ask_again() -> None:
                 await asyncio.wait([task])
             return await file.read() == content
 
-    assert run(post(Impatient(), "/", multipart=[file(content)])).json() is True
+    assert (await post(Impatient(), "/", multipart=[file(content)])).json() is True
 
 
 @pytest.mark.parametrize("path", ["/spilled", "/plain"])
-def test_past_1_mib_a_file_is_on_disk(path: str) -> None:
+async def test_past_1_mib_a_file_is_on_disk(path: str) -> None:
     class Disk(App):
         async def spilled(self, file: UploadedFile, after: str = "") -> int:
             return os.fstat(file.file.fileno()).st_size
@@ -854,7 +836,7 @@ def test_past_1_mib_a_file_is_on_disk(path: str) -> None:
         def plain(self, file: UploadedFile) -> int:
             return os.fstat(file.file.fileno()).st_size
 
-    assert run(post(Disk(), path, multipart=[file(b"x" * (MIB + 1))])).json() == MIB + 1
+    assert (await post(Disk(), path, multipart=[file(b"x" * (MIB + 1))])).json() == MIB + 1
 
 
 def open_files() -> int:
@@ -864,19 +846,16 @@ def open_files() -> int:
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are counted by /proc")
 @pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut off"])
 @pytest.mark.parametrize("path", ["/", "/plain", "/missing", "/one"])
-def test_files_are_closed_at_the_end_of_the_request(path: str, cut: bool) -> None:
-    async def main() -> None:
-        app = Root()
-        body = encode_multipart([file(b"x" * 2 * MIB, "other"), file(b"y" * 2 * MIB)])
-        pieces = [body[start : start + MIB] for start in range(0, len(body), MIB)]
-        leave = {"disconnect_after": len(pieces) - 1} if cut else {}
+async def test_files_are_closed_at_the_end_of_the_request(path: str, cut: bool) -> None:
+    app = Root()
+    body = encode_multipart([file(b"x" * 2 * MIB, "other"), file(b"y" * 2 * MIB)])
+    pieces = [body[start : start + MIB] for start in range(0, len(body), MIB)]
+    leave = {"disconnect_after": len(pieces) - 1} if cut else {}
+    await post(app, path, headers=HEADERS, body=pieces, **leave)
+    before = open_files()
+    for _ in range(3):
         await post(app, path, headers=HEADERS, body=pieces, **leave)
-        before = open_files()
-        for _ in range(3):
-            await post(app, path, headers=HEADERS, body=pieces, **leave)
-        assert open_files() == before
-
-    run(main())
+    assert open_files() == before
 
 
 # --- Who does not read, and who leaves --------------------------------------------------------------------------------
@@ -884,7 +863,7 @@ def test_files_are_closed_at_the_end_of_the_request(path: str, cut: bool) -> Non
 
 @pytest.mark.parametrize("early", ["text", HTTPError(403), RuntimeError("broken")], ids=["returns", "refuses", "fails"])
 @pytest.mark.parametrize("reads", [0, 1])
-def test_a_handler_that_does_not_drain_gets_its_response_sent(early: Any, reads: int) -> None:
+async def test_a_handler_that_does_not_drain_gets_its_response_sent(early: Any, reads: int) -> None:
     class Early(App):
         async def index(self, file: UploadedFile) -> str:
             for _ in range(reads):
@@ -893,35 +872,35 @@ def test_a_handler_that_does_not_drain_gets_its_response_sent(early: Any, reads:
                 raise early
             return early
 
-    response = run(post(Early(), multipart=[file(b"x" * 300_000), ("after", "x")], chunk_size=1000))
+    response = await post(Early(), multipart=[file(b"x" * 300_000), ("after", "x")], chunk_size=1000)
     assert response.status == {"text": 200}.get(str(early), 403 if isinstance(early, HTTPError) else 500)
 
 
-def test_files_that_nobody_reads_do_not_block() -> None:
+async def test_files_that_nobody_reads_do_not_block() -> None:
     class Ignores(App):
         async def index(self, after: str) -> str:
             return after
 
     parts = [file(b"x" * 2 * MIB), file(b"y" * 300_000, "other"), file(b"z", "third"), ("after", "x")]
-    assert run(post(Ignores(), multipart=parts, chunk_size=100_000)).text == "x"
+    assert (await post(Ignores(), multipart=parts, chunk_size=100_000)).text == "x"
 
 
 @pytest.mark.parametrize("after", [1, 2])
 @ways
-def test_an_upload_that_is_cut_off_raises_connection_closed(
+async def test_an_upload_that_is_cut_off_raises_connection_closed(
     way: Way, after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     app = Streams(way)
     pieces = [encode_multipart([file(b"")])[: -len(END)] + b"half", b"-half", END]
-    response = run(post(app, headers=HEADERS, body=pieces, disconnect_after=after))
+    response = await post(app, headers=HEADERS, body=pieces, disconnect_after=after)
     assert isinstance(app.error, ConnectionClosed)
     assert response.status is None
     assert list(tmp_path.iterdir()) == [], "a failed save leaves nothing behind"
 
 
 @pytest.mark.parametrize("path", ["/", "/plain", "/several"])
-def test_no_handler_runs_on_a_form_that_is_cut_off(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_handler_runs_on_a_form_that_is_cut_off(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = []
 
     class Forms(Root):
@@ -935,7 +914,7 @@ def test_no_handler_runs_on_a_form_that_is_cut_off(path: str, monkeypatch: pytes
             ran.append("several")
 
     pieces = [encode_multipart([file(b"")])[: -len(END)] + b"half", END]
-    assert run(post(Forms(), path, headers=HEADERS, body=pieces, disconnect_after=1)).status is None
+    assert (await post(Forms(), path, headers=HEADERS, body=pieces, disconnect_after=1)).status is None
     assert ran == []
 
 
@@ -947,7 +926,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("last", "error"), list(BROKEN.values()), ids=list(BROKEN))
-def test_a_file_that_failed_never_looks_like_one_that_ended(last: bytes | None, error: type[Exception]) -> None:
+async def test_a_file_that_failed_never_looks_like_one_that_ended(last: bytes | None, error: type[Exception]) -> None:
     """However often the handler asks."""
 
     async def stubborn(upload: UploadedFile) -> None:
@@ -962,7 +941,7 @@ def test_a_file_that_failed_never_looks_like_one_that_ended(last: bytes | None, 
     app = Streams(stubborn)
     pieces = [encode_multipart([file(b"")])[: -len(END)] + b"half", last or b""]
     leave = {"disconnect_after": 1} if last is None else {}
-    response = run(post(app, headers=HEADERS, body=pieces, **leave))
+    response = await post(app, headers=HEADERS, body=pieces, **leave)
     assert type(app.error) is error, app.error
     assert response.status == (None if last is None else 400)
 
@@ -970,29 +949,26 @@ def test_a_file_that_failed_never_looks_like_one_that_ended(last: bytes | None, 
 @pytest.mark.parametrize(
     "last", [b"", f"\r\n--{BOUNDARY}x".encode(), b"\r\n--" + BOUNDARY.encode() + b"\r\nno head\r\n\r\n"]
 )
-def test_a_form_that_turns_out_malformed_while_a_file_streams_is_400(last: bytes) -> None:
+async def test_a_form_that_turns_out_malformed_while_a_file_streams_is_400(last: bytes) -> None:
     pieces = [encode_multipart([file(b"")])[: -len(END)] + b"half", last]
-    assert run(post(Root(), "/one", headers=HEADERS, body=pieces)).status == 400
+    assert (await post(Root(), "/one", headers=HEADERS, body=pieces)).status == 400
 
 
-def test_what_is_broken_after_the_file_is_no_shorter_file() -> None:
+async def test_what_is_broken_after_the_file_is_no_shorter_file() -> None:
     """A form that breaks off after the whole file is malformed all the same."""
     body = encode_multipart([file(b"whole"), ("after", "x")])[: -len(END)]
-    assert run(post(Root(), "/one", headers=HEADERS, body=body)).status == 400
+    assert (await post(Root(), "/one", headers=HEADERS, body=body)).status == 400
 
 
-def test_a_slow_upload_is_408() -> None:
-    async def main() -> None:
-        app = Streams(Ways.read, body_timeout=0.02)
-        async with exchange(app, "POST", headers=HEADERS) as ex:
-            await begin(ex, [])
-            assert (await ex.wait()).status == 408
-        assert isinstance(app.error, HTTPError) and app.error.status == 408
-
-    run(main())
+async def test_a_slow_upload_is_408() -> None:
+    app = Streams(Ways.read, body_timeout=0.02)
+    async with exchange(app, "POST", headers=HEADERS) as ex:
+        await begin(ex, [])
+        assert (await ex.wait()).status == 408
+    assert isinstance(app.error, HTTPError) and app.error.status == 408
 
 
-def test_a_slow_handler_is_not() -> None:
+async def test_a_slow_handler_is_not() -> None:
     async def slow(upload: UploadedFile) -> int:
         size = 0
         async for chunk in upload:
@@ -1001,90 +977,80 @@ def test_a_slow_handler_is_not() -> None:
         return size
 
     app = Streams(slow, body_timeout=0.02)
-    assert run(post(app, multipart=[file(b"x" * 3000)], chunk_size=1000)).status == 204
+    assert (await post(app, multipart=[file(b"x" * 3000)], chunk_size=1000)).status == 204
     assert app.result == 3000
 
 
 @pytest.mark.parametrize("kind", [Streams, Spilled])
-def test_a_cancelled_upload_leaves_nothing_behind(kind: type[Streams], tmp_path: Path) -> None:
+async def test_a_cancelled_upload_leaves_nothing_behind(kind: type[Streams], tmp_path: Path) -> None:
     """A forced shutdown in the middle of `save`."""
 
-    async def main() -> None:
-        app = kind(lambda upload: upload.save(tmp_path / "x"))
-        async with exchange(app, "POST", headers=HEADERS) as ex:
-            await begin(ex, [])
-            await settled()
-            ex.cancel()
-            await ex.wait()
-        assert list(tmp_path.iterdir()) == []
 
-    run(main())
+    app = kind(lambda upload: upload.save(tmp_path / "x"))
+    async with exchange(app, "POST", headers=HEADERS) as ex:
+        await begin(ex, [])
+        await settled()
+        ex.cancel()
+        await ex.wait()
+    assert list(tmp_path.iterdir()) == []
 
 
 @both
-def test_a_save_that_is_cancelled_at_any_moment_leaves_the_whole_file_or_nothing(
+async def test_a_save_that_is_cancelled_at_any_moment_leaves_the_whole_file_or_nothing(
     kind: type[Streams], tmp_path: Path
 ) -> None:
-    async def main() -> None:
-        content = b"x" * (MIB + 1)
-        for moment in range(25):
-            app = kind(lambda upload: upload.save(tmp_path / "x"))
-            async with exchange(app, "POST", headers=HEADERS, body=encode_multipart([file(content)])) as ex:
-                await asyncio.sleep(moment * 0.0002)
-                ex.cancel()
-                await ex.wait()
-            assert [entry.name for entry in tmp_path.iterdir()] in ([], ["x"])
-            if (tmp_path / "x").exists():
-                assert (tmp_path / "x").read_bytes() == content
-                (tmp_path / "x").unlink()
-        gc.collect()  # a file that was left open is a ResourceWarning, and that an error
-
-    run(main())
+    content = b"x" * (MIB + 1)
+    for moment in range(25):
+        app = kind(lambda upload: upload.save(tmp_path / "x"))
+        async with exchange(app, "POST", headers=HEADERS, body=encode_multipart([file(content)])) as ex:
+            await asyncio.sleep(moment * 0.0002)
+            ex.cancel()
+            await ex.wait()
+        assert [entry.name for entry in tmp_path.iterdir()] in ([], ["x"])
+        if (tmp_path / "x").exists():
+            assert (tmp_path / "x").read_bytes() == content
+            (tmp_path / "x").unlink()
+    gc.collect()  # a file that was left open is a ResourceWarning, and that an error
 
 
-def test_a_file_that_is_kept_beyond_its_request_cannot_be_read() -> None:
+async def test_a_file_that_is_kept_beyond_its_request_cannot_be_read() -> None:
     kept: list[UploadedFile] = []
 
     class Keeps(App):
         async def index(self, file: UploadedFile) -> None:
             kept.append(file)
 
-    async def main() -> None:
-        async with exchange(Keeps(body_timeout=0.02), "POST", headers=HEADERS) as ex:
-            await begin(ex, [])
-            await ex.wait()
-            received = ex.received
-            await ex.send_body(b"-half")
-            with pytest.raises(ConnectionClosed):
-                while await kept[0]["content"].get():
-                    pass
-            assert ex.received == received, "nobody asks the server for what came after the request"
 
-    run(main())
+    async with exchange(Keeps(body_timeout=0.02), "POST", headers=HEADERS) as ex:
+        await begin(ex, [])
+        await ex.wait()
+        received = ex.received
+        await ex.send_body(b"-half")
+        with pytest.raises(ConnectionClosed):
+            while await kept[0]["content"].get():
+                pass
+        assert ex.received == received, "nobody asks the server for what came after the request"
 
 
-def test_an_idle_upload_is_not_polled(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main() -> None:
-        app = Streams(Ways.read)
-        async with exchange(app, "POST", headers=HEADERS) as ex:
-            await begin(ex, [])
-            await settled()
-            loop = asyncio.get_running_loop()
-            turns = 0
-            turn = loop._run_once  # type: ignore[attr-defined]
+async def test_an_idle_upload_is_not_polled(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Streams(Ways.read)
+    async with exchange(app, "POST", headers=HEADERS) as ex:
+        await begin(ex, [])
+        await settled()
+        loop = asyncio.get_running_loop()
+        turns = 0
+        turn = loop._run_once  # type: ignore[attr-defined]
 
-            def counted() -> None:
-                nonlocal turns
-                turns += 1
-                turn()
+        def counted() -> None:
+            nonlocal turns
+            turns += 1
+            turn()
 
-            monkeypatch.setattr(loop, "_run_once", counted)
-            await asyncio.sleep(0.1)
-            assert turns <= 3, "the loop slept"
-            await ex.send_body(END, more=False)
-            assert (await ex.wait()).status == 204
-
-    run(main())
+        monkeypatch.setattr(loop, "_run_once", counted)
+        await asyncio.sleep(0.1)
+        assert turns <= 3, "the loop slept"
+        await ex.send_body(END, more=False)
+        assert (await ex.wait()).status == 204
 
 
 # --- Limits -----------------------------------------------------------------------------------------------------------
@@ -1098,115 +1064,115 @@ def framed(size: int, before: list[Part] | None = None) -> list[Part]:
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
 @pytest.mark.parametrize(("limit", "status"), [(1000, 204), (999, 413), (None, 204)])
-def test_a_file_that_streams_falls_under_max_upload_size(limit: int | None, status: int, announced: bool) -> None:
+async def test_a_file_that_streams_falls_under_max_upload_size(limit: int | None, status: int, announced: bool) -> None:
     app = Streams(Ways.read, max_body_size=500, max_upload_size=limit)
     headers = HEADERS if not announced else HEADERS[:1]
-    response = run(post(app, multipart=framed(1000), headers=headers, chunk_size=100))
+    response = await post(app, multipart=framed(1000), headers=headers, chunk_size=100)
     assert response.status == status
 
 
 @pytest.mark.parametrize(("limit", "status"), [(1000, 204), (999, 413)])
-def test_max_upload_size_may_be_the_smaller_one(limit: int, status: int) -> None:
+async def test_max_upload_size_may_be_the_smaller_one(limit: int, status: int) -> None:
     app = Streams(Ways.read, max_body_size=5000, max_upload_size=limit)
     for headers in (HEADERS, HEADERS[:1]):
-        assert run(post(app, multipart=framed(1000), headers=headers, chunk_size=100)).status == status
+        assert (await post(app, multipart=framed(1000), headers=headers, chunk_size=100)).status == status
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
 @pytest.mark.parametrize(("limit", "status"), [(1000, 204), (999, 413), (None, 204)])
 @pytest.mark.parametrize("path", ["/optional", "/rest", "/many", "/nothing", "/plain"])
-def test_a_file_that_is_spilled_falls_under_max_body_size(
+async def test_a_file_that_is_spilled_falls_under_max_body_size(
     path: str, limit: int | None, status: int, announced: bool
 ) -> None:
     app = Starts(max_body_size=limit, max_upload_size=500)
     headers = HEADERS if not announced else HEADERS[:1]
-    response = run(post(app, path, multipart=framed(1000), headers=headers, chunk_size=100))
+    response = await post(app, path, multipart=framed(1000), headers=headers, chunk_size=100)
     assert response.status == status
     assert app.started.is_set() == (status == 204)
 
 
 @pytest.mark.parametrize(("limit", "status"), [(1000, 204), (999, 413), (None, 204)])
-def test_the_same_where_the_file_might_have_streamed(limit: int | None, status: int) -> None:
+async def test_the_same_where_the_file_might_have_streamed(limit: int | None, status: int) -> None:
     """It did not, for a field came after it."""
     after = len(encode_multipart([TITLE])) - len(END) + 2
     parts = [*framed(1000 - after), TITLE]
     assert len(encode_multipart(parts)) == 1000
     app = Starts(max_body_size=limit, max_upload_size=5000)
-    assert run(post(app, "/reverse", multipart=parts, headers=HEADERS, chunk_size=100)).status == status
+    assert (await post(app, "/reverse", multipart=parts, headers=HEADERS, chunk_size=100)).status == status
     assert app.started.is_set() == (status == 204)
 
 
 @pytest.mark.parametrize("order", ["before", "after"])
 @pytest.mark.parametrize("kind", ["field", "file"])
-def test_what_is_kept_beside_a_file_that_streams_falls_under_max_body_size(kind: str, order: str) -> None:
+async def test_what_is_kept_beside_a_file_that_streams_falls_under_max_body_size(kind: str, order: str) -> None:
     other: Part = ("more", "x" * 1000) if kind == "field" else file(b"x" * 1000, "other")
     parts = [other, file(b"y" * 3000)] if order == "before" else [file(b"y" * 3000), other]
     for limit, status in ((1500, 204), (900, 413)):
         app = Streams(Ways.read, max_body_size=limit, max_upload_size=10_000)
-        assert run(post(app, multipart=parts, headers=HEADERS, chunk_size=100)).status == status
+        assert (await post(app, multipart=parts, headers=HEADERS, chunk_size=100)).status == status
 
 
-def test_a_form_that_is_too_large_is_413_before_anything_is_read() -> None:
+async def test_a_form_that_is_too_large_is_413_before_anything_is_read() -> None:
     async def receive() -> dict[str, Any]:
         raise AssertionError("nothing must be read")
 
     headers = [*HEADERS[:1], ("content-length", "2001"), ("expect", "100-continue")]
     app = Starts(max_body_size=1000, max_upload_size=2000)
-    assert run(post(app, "/alone", headers=headers, receive=receive)).status == 413
+    assert (await post(app, "/alone", headers=headers, receive=receive)).status == 413
     headers[1] = ("content-length", "1001")
     for path in ("/nothing", "/plain", "/many"):
-        assert run(post(app, path, headers=headers, receive=receive)).status == 413
+        assert (await post(app, path, headers=headers, receive=receive)).status == 413
 
 
 @pytest.mark.parametrize(("size", "status"), [(MIB, 200), (MIB + 1, 413)])
-def test_a_text_field_has_at_most_1_mib(size: int, status: int) -> None:
-    assert run(post(Root(), multipart=[("a", "x" * size)], chunk_size=100_000)).status == status
+async def test_a_text_field_has_at_most_1_mib(size: int, status: int) -> None:
+    assert (await post(Root(), multipart=[("a", "x" * size)], chunk_size=100_000)).status == status
 
 
 @pytest.mark.parametrize(("limit", "status"), [(100, 200), (99, 413), (0, 413), (None, 200)])
 @pytest.mark.parametrize("order", ["before", "after"])
 @pytest.mark.parametrize("path", ["/", "/one"])
-def test_max_form_field_size(path: str, order: str, limit: int | None, status: int) -> None:
+async def test_max_form_field_size(path: str, order: str, limit: int | None, status: int) -> None:
     parts: list[Part] = [("a", "x" * 100), file(b"x" * 200)]
     app = Root(max_form_field_size=limit)
     ordered = parts if order == "before" else parts[::-1]
-    assert run(post(app, path, multipart=ordered, chunk_size=30)).status == status
+    assert (await post(app, path, multipart=ordered, chunk_size=30)).status == status
 
 
 @pytest.mark.parametrize(("count", "status"), [(7, 200), (8, 413)])
-def test_a_part_has_at_most_8_headers(count: int, status: int) -> None:
+async def test_a_part_has_at_most_8_headers(count: int, status: int) -> None:
     lines = "".join(f"X-{number}: 1\r\n" for number in range(count))
-    assert send_raw(Root(), raw_part(f"{lines}Content-Disposition: form-data; name=p")).status == status
+    assert (await send_raw(Root(), raw_part(f"{lines}Content-Disposition: form-data; name=p"))).status == status
 
 
 @pytest.mark.parametrize("chunk_size", [None, 100])
 @pytest.mark.parametrize(("size", "status"), [(4000, 200), (4097, 413), (100_000, 413)])
-def test_a_header_of_a_part_has_at_most_4_kib(size: int, status: int, chunk_size: int | None) -> None:
+async def test_a_header_of_a_part_has_at_most_4_kib(size: int, status: int, chunk_size: int | None) -> None:
     body = raw_part(f"X-Long: {'x' * (size - 8)}\r\nContent-Disposition: form-data; name=p")
-    assert send_raw(Root(), body, chunk_size=chunk_size).status == status
+    assert (await send_raw(Root(), body, chunk_size=chunk_size)).status == status
 
 
 @pytest.mark.parametrize(
     "parameter", ['x="' + '\\"' * 1990, 'x="' + "\\" * 3900, "x=" + '"' * 3900, ";" * 3900, "filename*" * 400]
 )
-def test_no_header_of_a_part_takes_long_to_read(parameter: str) -> None:
+async def test_no_header_of_a_part_takes_long_to_read(parameter: str) -> None:
     """A thousand parts with a hostile header each must not block the loop for minutes."""
     parts = f"--{BOUNDARY}\r\nContent-Disposition: form-data; name=p; {parameter}\r\n\r\n\r\n" * 20
     began = time.process_time()
-    assert send_raw(Root(), f"{parts}--{BOUNDARY}--\r\n".encode()).status == 200
+    assert (await send_raw(Root(), f"{parts}--{BOUNDARY}--\r\n".encode())).status == 200
     assert time.process_time() - began < 0.5
 
 
-def test_a_header_that_never_ends_is_413() -> None:
+async def test_a_header_that_never_ends_is_413() -> None:
     body = [f"--{BOUNDARY}\r\nX-Long: ".encode(), *[b"x" * 1000] * 20]
-    assert run(post(Root(), headers=HEADERS, body=body)).status == 413
+    assert (await post(Root(), headers=HEADERS, body=body)).status == 413
 
 
 @pytest.mark.parametrize(("count", "status"), [(1000, 200), (1001, 413)])
-def test_a_form_has_at_most_1000_parts(count: int, status: int) -> None:
+async def test_a_form_has_at_most_1000_parts(count: int, status: int) -> None:
     """Files count."""
     parts = [("a", "x"), file(b"", "b"), ("c", ""), ("d", "", None, b"")] * (count // 4) + [("a", "x")] * (count % 4)
-    assert run(post(Root(), multipart=parts)).status == status
+    assert (await post(Root(), multipart=parts)).status == status
 
 
 # --- _parse_multipart -------------------------------------------------------------------------------------------------
@@ -1228,49 +1194,41 @@ async def drained(upload: dict[str, Any]) -> bytes:
     return content
 
 
-def test_parse_multipart() -> None:
+async def test_parse_multipart() -> None:
     parts = [("a", "1"), file(b"x", filename="../x.txt", kind="text/plain"), ("b", ""), ("a", "é"), file(b"y", "other")]
 
-    async def main() -> None:
-        form_data, files = await parse(encode_multipart(parts))
-        assert form_data == {"a": ["1", "é"], "b": [""]}
-        assert set(files) == {"file", "other"}
-        assert all(isinstance(each, dict) and isinstance(each["content"], asyncio.Queue) for each in files.values())
-        assert [(each["filename"], each["content_type"]) for each in files.values()] == [
-            ("x.txt", "text/plain"),
-            ("x.bin", "application/octet-stream"),
-        ]
-        assert [await drained(each) for each in files.values()] == [b"x", b"y"]
 
-    run(main())
+    form_data, files = await parse(encode_multipart(parts))
+    assert form_data == {"a": ["1", "é"], "b": [""]}
+    assert set(files) == {"file", "other"}
+    assert all(isinstance(each, dict) and isinstance(each["content"], asyncio.Queue) for each in files.values())
+    assert [(each["filename"], each["content_type"]) for each in files.values()] == [
+        ("x.txt", "text/plain"),
+        ("x.bin", "application/octet-stream"),
+    ]
+    assert [await drained(each) for each in files.values()] == [b"x", b"y"]
 
 
 @pytest.mark.parametrize("size", [0, 100_000, MIB, 3 * MIB])
-def test_parse_multipart_of_files_of_any_size(size: int) -> None:
-    async def main() -> None:
-        _, files = await parse(encode_multipart([file(b"x" * size), ("after", "x")]))
-        assert await drained(files["file"]) == b"x" * size
-
-    run(main())
+async def test_parse_multipart_of_files_of_any_size(size: int) -> None:
+    _, files = await parse(encode_multipart([file(b"x" * size), ("after", "x")]))
+    assert await drained(files["file"]) == b"x" * size
 
 
-def test_parse_multipart_of_nothing() -> None:
-    assert run(parse(f"--{BOUNDARY}--\r\n".encode())) == ({}, {})
+async def test_parse_multipart_of_nothing() -> None:
+    assert (await parse(f"--{BOUNDARY}--\r\n".encode())) == ({}, {})
 
 
-def test_parse_multipart_waits_for_the_rest() -> None:
-    async def main() -> None:
-        reader = asyncio.StreamReader()
-        parsing = asyncio.create_task(App()._parse_multipart(reader, BOUNDARY.encode()))
-        for byte in encode_multipart([("a", "1"), file(b"x")]):
-            reader.feed_data(bytes([byte]))
-            await asyncio.sleep(0)
-        reader.feed_eof()
-        form_data, files = await parsing
-        assert form_data == {"a": ["1"]}
-        assert await drained(files["file"]) == b"x"
-
-    run(main())
+async def test_parse_multipart_waits_for_the_rest() -> None:
+    reader = asyncio.StreamReader()
+    parsing = asyncio.create_task(App()._parse_multipart(reader, BOUNDARY.encode()))
+    for byte in encode_multipart([("a", "1"), file(b"x")]):
+        reader.feed_data(bytes([byte]))
+        await asyncio.sleep(0)
+    reader.feed_eof()
+    form_data, files = await parsing
+    assert form_data == {"a": ["1"]}
+    assert await drained(files["file"]) == b"x"
 
 
 @pytest.mark.parametrize(
@@ -1285,21 +1243,21 @@ def test_parse_multipart_waits_for_the_rest() -> None:
     ],
     ids=["nothing", "no form", "no end", "no UTF-8", "a long field", "many fields"],
 )
-def test_parse_multipart_refuses(body: bytes, status: int) -> None:
+async def test_parse_multipart_refuses(body: bytes, status: int) -> None:
     with pytest.raises(HTTPError) as caught:
-        run(parse(body))
+        await parse(body)
     assert caught.value.status == status
 
 
-def test_parse_multipart_keeps_to_the_limits_of_its_app() -> None:
+async def test_parse_multipart_keeps_to_the_limits_of_its_app() -> None:
     form = encode_multipart([("a", "x" * 100), file(b"x" * 100)])
     for options in ({"max_form_field_size": 99}, {"max_body_size": 150}):
         with pytest.raises(HTTPError) as caught:
-            run(parse(form, app=App(**options)))
+            await parse(form, app=App(**options))
         assert caught.value.status == 413
 
 
-def test_parse_multipart_serves_a_body_of_ones_own() -> None:
+async def test_parse_multipart_serves_a_body_of_ones_own() -> None:
     """Inside of a handler, on what `stream()` gives."""
 
     class Own(App):
@@ -1313,18 +1271,16 @@ def test_parse_multipart_serves_a_body_of_ones_own() -> None:
 
     headers = [("content-type", "multipart/mixed"), ("transfer-encoding", "chunked")]
     body = encode_multipart([("a", "1"), file(b"x")])
-    assert run(post(Own(), headers=headers, body=body)).json() == [{"a": ["1"]}, "x"]
+    assert (await post(Own(), headers=headers, body=body)).json() == [{"a": ["1"]}, "x"]
 
 
-def test_a_file_in_a_request_made_by_hand() -> None:
+async def test_a_file_in_a_request_made_by_hand() -> None:
     """For the unit test of a handler."""
 
-    async def main() -> None:
-        queue: asyncio.Queue[bytes | None] = asyncio.Queue()
-        for piece in (b"a", b"b", None):
-            queue.put_nowait(piece)
-        upload = UploadedFile("x.txt", "text/plain", queue)
-        assert (upload.filename, upload.content_type, await upload.read()) == ("x.txt", "text/plain", b"ab")
-        assert Request({"type": "http"}).files == {}
 
-    run(main())
+    queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+    for piece in (b"a", b"b", None):
+        queue.put_nowait(piece)
+    upload = UploadedFile("x.txt", "text/plain", queue)
+    assert (upload.filename, upload.content_type, await upload.read()) == ("x.txt", "text/plain", b"ab")
+    assert Request({"type": "http"}).files == {}

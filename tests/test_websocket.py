@@ -19,7 +19,7 @@ from micropie import (
     WebSocketRequest,
     current_request,
 )
-from tests.asgi import REMOVED, ProtocolError, WebSocketClosed, WebSocketSession, run, websocket
+from tests.asgi import REMOVED, ProtocolError, WebSocketClosed, WebSocketSession, websocket
 
 Talk = Callable[[WebSocket], Awaitable[Any]]
 
@@ -121,12 +121,9 @@ async def until_closed(ws: WebSocketSession) -> list[Any]:
         ("/class", ["Echo"]),
     ],
 )
-def test_the_first_segment_names_the_handler(path: str, expected: list[Any]) -> None:
-    async def main() -> None:
-        async with websocket(Echo(), path) as ws:
-            assert await ws.receive_json() == expected
-
-    run(main())
+async def test_the_first_segment_names_the_handler(path: str, expected: list[Any]) -> None:
+    async with websocket(Echo(), path) as ws:
+        assert await ws.receive_json() == expected
 
 
 @pytest.mark.parametrize(
@@ -150,16 +147,13 @@ def test_the_first_segment_names_the_handler(path: str, expected: list[Any]) -> 
         "/\ufffd",
     ],
 )
-def test_what_is_unknown_or_private_is_refused_with_1008(path: str, caplog: pytest.LogCaptureFixture) -> None:
-    async def main() -> None:
-        async with websocket(Echo(), path, raw_path=b"/%ff" if "\ufffd" in path else path.encode()) as ws:
-            assert (ws.accepted, ws.rejected) == (False, 1008)
-
-    run(main())
+async def test_what_is_unknown_or_private_is_refused_with_1008(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with websocket(Echo(), path, raw_path=b"/%ff" if "\ufffd" in path else path.encode()) as ws:
+        assert (ws.accepted, ws.rejected) == (False, 1008)
     assert caplog.records == []
 
 
-def test_ws_names_are_inherited_and_may_be_taken_away() -> None:
+async def test_ws_names_are_inherited_and_may_be_taken_away() -> None:
     class Mixin:
         async def ws_mixed(self, ws: WebSocket) -> None:
             await ws.accept()
@@ -167,15 +161,13 @@ def test_ws_names_are_inherited_and_may_be_taken_away() -> None:
     class Child(Mixin, Echo):
         ws_index = None  # type: ignore[assignment]
 
-    async def main() -> None:
-        for path, accepted in (("/mixed", True), ("/about_us", True), ("/", False)):
-            async with websocket(Child(), path) as ws:
-                assert ws.accepted is accepted, path
 
-    run(main())
+    for path, accepted in (("/mixed", True), ("/about_us", True), ("/", False)):
+        async with websocket(Child(), path) as ws:
+            assert ws.accepted is accepted, path
 
 
-def test_the_request_of_a_websocket() -> None:
+async def test_the_request_of_a_websocket() -> None:
     async def talk(ws: WebSocket) -> None:
         request = current_request.get()
         seen.append(type(request) is WebSocketRequest and isinstance(request, Request))
@@ -183,46 +175,42 @@ def test_the_request_of_a_websocket() -> None:
         seen.append((request.query("a"), request.headers["x-a"], request.cookies, request.path_params, request.session))
         await ws.accept()
 
-    async def main() -> None:
-        async with websocket(app, "/?a=1", headers=[("x-a", "2"), ("cookie", "c=3")]):
-            pass
 
     seen: list[Any] = []
     app = Talking(talk)
-    run(main())
+    async with websocket(app, "/?a=1", headers=[("x-a", "2"), ("cookie", "c=3")]):
+        pass
     assert seen == [True, True, ("1", "2", {"c": "3"}, [], {})]
 
 
 # --- The handshake ----------------------------------------------------------------------------------------------------
 
 
-def test_accept_completes_the_handshake() -> None:
+async def test_accept_completes_the_handshake() -> None:
     async def talk(ws: WebSocket) -> None:
         states.append(ws.accepted)
         await ws.accept()
         states.append(ws.accepted)
 
     states: list[bool] = []
-    ws = run(talked(talk))
+    ws = await talked(talk)
     assert ws.accepted and ws.subprotocol is None and ws.accept_headers == []
     assert states == [False, True]
 
 
-def test_a_subprotocol_is_chosen() -> None:
+async def test_a_subprotocol_is_chosen() -> None:
     async def talk(ws: WebSocket) -> None:
         offered.append(ws.subprotocols)
         await ws.accept(subprotocol="v2" if "v2" in ws.subprotocols else None)
 
-    async def main() -> None:
-        for subprotocols, chosen in ((["v1", "v2"], "v2"), (["v1"], None), ([], None)):
-            async with websocket(Talking(talk), subprotocols=subprotocols) as ws:
-                assert ws.subprotocol == chosen
-        for missing in (None, REMOVED):
-            async with websocket(Talking(talk), scope={"subprotocols": missing}) as ws:
-                assert ws.subprotocol is None
 
     offered: list[list[str]] = []
-    run(main())
+    for subprotocols, chosen in ((["v1", "v2"], "v2"), (["v1"], None), ([], None)):
+        async with websocket(Talking(talk), subprotocols=subprotocols) as ws:
+            assert ws.subprotocol == chosen
+    for missing in (None, REMOVED):
+        async with websocket(Talking(talk), scope={"subprotocols": missing}) as ws:
+            assert ws.subprotocol is None
     assert offered == [["v1", "v2"], ["v1"], [], [], []]
 
 
@@ -240,23 +228,21 @@ OPTIONAL = (
 
 
 @pytest.mark.parametrize("absent", [None, REMOVED])
-def test_optional_keys_may_be_none_or_left_out(absent: Any) -> None:
+async def test_optional_keys_may_be_none_or_left_out(absent: Any) -> None:
     async def talk(ws: WebSocket) -> None:
         request = current_request.get()
         seen.append((request.headers, request.query_params, request.cookies, request.session, ws.subprotocols))
         request.session["a"] = 1
         await ws.accept()
 
-    async def main() -> None:
-        async with websocket(Talking(talk), scope=dict.fromkeys(OPTIONAL, absent)) as ws:
-            assert ws.accepted
 
     seen: list[Any] = []
-    run(main())
+    async with websocket(Talking(talk), scope=dict.fromkeys(OPTIONAL, absent)) as ws:
+        assert ws.accepted
     assert seen == [({}, {}, {}, {"a": 1}, [])]
 
 
-def test_accepting_twice_is_an_error() -> None:
+async def test_accepting_twice_is_an_error() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         with pytest.raises(RuntimeError, match="accepted"):
@@ -264,11 +250,11 @@ def test_accepting_twice_is_an_error() -> None:
         caught.append(1)
 
     caught: list[int] = []
-    run(talked(talk))
+    await talked(talk)
     assert caught == [1]
 
 
-def test_accept_may_be_tried_again() -> None:
+async def test_accept_may_be_tried_again() -> None:
     async def talk(ws: WebSocket) -> None:
         with pytest.raises(ValueError, match="cookie"):
             await ws.accept(session_id="no;cookie")
@@ -278,10 +264,10 @@ def test_accept_may_be_tried_again() -> None:
     async def client(ws: WebSocketSession) -> None:
         assert await ws.receive() == "accepted"
 
-    run(talked(talk, client=client))
+    await talked(talk, client=client)
 
 
-def test_a_client_that_left_before_accept(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_that_left_before_accept(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(ws: WebSocket) -> None:
         with pytest.raises(ConnectionClosed) as closed:
             await ws.accept()
@@ -293,18 +279,16 @@ def test_a_client_that_left_before_accept(caplog: pytest.LogCaptureFixture) -> N
     async def receive() -> dict[str, Any]:
         return {"type": "websocket.disconnect", "code": 1006}
 
-    async def main() -> None:
-        async with websocket(Talking(talk), receive=receive) as ws:
-            await ws.wait()
-        assert ws.messages == []
 
     codes: list[Any] = []
-    run(main())
+    async with websocket(Talking(talk), receive=receive) as ws:
+        await ws.wait()
+    assert ws.messages == []
     assert codes == [(1006, False)]
     assert caplog.records == []
 
 
-def test_close_before_accept_refuses_the_handshake() -> None:
+async def test_close_before_accept_refuses_the_handshake() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.close(4003, "go away")
         with pytest.raises(ConnectionClosed):
@@ -312,21 +296,21 @@ def test_close_before_accept_refuses_the_handshake() -> None:
         ended.append(True)
 
     ended: list[bool] = []
-    ws = run(talked(talk))
+    ws = await talked(talk)
     assert (ws.accepted, ws.rejected, ws.close_reason) == (False, 4003, "go away")
     assert ended == [True]
 
 
-def test_a_handler_that_never_accepts_refuses() -> None:
+async def test_a_handler_that_never_accepts_refuses() -> None:
     async def talk(ws: WebSocket) -> None:
         return None
 
-    ws = run(talked(talk))
+    ws = await talked(talk)
     assert not ws.accepted and ws.rejected is not None
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
-def test_an_http_error_before_accept_refuses_and_after_it_closes_with_1011(
+async def test_an_http_error_before_accept_refuses_and_after_it_closes_with_1011(
     status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def before(ws: WebSocket) -> None:
@@ -336,7 +320,7 @@ def test_an_http_error_before_accept_refuses_and_after_it_closes_with_1011(
         await ws.accept()
         raise HTTPError(status, "secret")
 
-    refused, closed = run(talked(before)), run(talked(after))
+    refused, closed = await talked(before), await talked(after)
     assert (refused.accepted, refused.rejected, refused.close_reason) == (False, 1008, "")
     assert (closed.accepted, closed.close_code, closed.close_reason) == (True, 1011, "")
     assert caplog.records == []
@@ -345,7 +329,7 @@ def test_an_http_error_before_accept_refuses_and_after_it_closes_with_1011(
 # --- Messages ---------------------------------------------------------------------------------------------------------
 
 
-def test_text_bytes_and_json_go_both_ways() -> None:
+async def test_text_bytes_and_json_go_both_ways() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         await ws.send_text(await ws.receive_text())
@@ -361,11 +345,11 @@ def test_text_bytes_and_json_go_both_ways() -> None:
         sent = await ws.receive()
         assert sent == '{"a":[1,null,"é"]}'
 
-    run(talked(talk, client=client))
+    await talked(talk, client=client)
 
 
 @pytest.mark.parametrize("message", ["", b""])
-def test_empty_messages_are_messages(message: str | bytes) -> None:
+async def test_empty_messages_are_messages(message: str | bytes) -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         got.append(await (ws.receive_text() if isinstance(message, str) else ws.receive_bytes()))
@@ -374,13 +358,13 @@ def test_empty_messages_are_messages(message: str | bytes) -> None:
         await (ws.send_text(message) if isinstance(message, str) else ws.send_bytes(message))
 
     got: list[Any] = []
-    run(talked(talk, client=client))
+    await talked(talk, client=client)
     assert got == [message]
 
 
 @pytest.mark.parametrize("other", [{}, {"bytes": None}])
 @pytest.mark.parametrize("content", [{"text": "a"}, {"bytes": b"a"}])
-def test_the_other_kind_is_a_value_error(content: dict[str, Any], other: dict[str, Any]) -> None:
+async def test_the_other_kind_is_a_value_error(content: dict[str, Any], other: dict[str, Any]) -> None:
     """The key of the kind that was not sent may be there, as None, or not."""
     message = {"type": "websocket.receive", **({"text": None, **content} if other and "bytes" in content else content)}
     if other and "text" in content:
@@ -400,11 +384,11 @@ def test_the_other_kind_is_a_value_error(content: dict[str, Any], other: dict[st
         await ws.deliver(dict(message))
 
     got: list[Any] = []
-    run(talked(talk, client=client))
+    await talked(talk, client=client)
     assert got == list(content.values())
 
 
-def test_json_may_come_as_bytes() -> None:
+async def test_json_may_come_as_bytes() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         got.append(await ws.receive_json())
@@ -413,12 +397,12 @@ def test_json_may_come_as_bytes() -> None:
         await ws.deliver({"type": "websocket.receive", "text": None, "bytes": b'{"a": 1}'})
 
     got: list[Any] = []
-    run(talked(talk, client=client))
+    await talked(talk, client=client)
     assert got == [{"a": 1}]
 
 
 @pytest.mark.parametrize("text", ["", "{", "NaN", "nul", "[" * 100_000, '"\\ud800"'])
-def test_what_is_no_json_is_a_value_error(text: str) -> None:
+async def test_what_is_no_json_is_a_value_error(text: str) -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         with pytest.raises(ValueError):
@@ -429,10 +413,10 @@ def test_what_is_no_json_is_a_value_error(text: str) -> None:
         await ws.send_text(text)
         assert await ws.receive() == "next"
 
-    run(talked(talk, client=client))
+    await talked(talk, client=client)
 
 
-def test_a_receive_that_timed_out_may_be_repeated() -> None:
+async def test_a_receive_that_timed_out_may_be_repeated() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         with pytest.raises(TimeoutError):
@@ -446,10 +430,10 @@ def test_a_receive_that_timed_out_may_be_repeated() -> None:
         await ws.send_text("yes")
         assert await ws.receive() == "yes"
 
-    run(talked(talk, client=client))
+    await talked(talk, client=client)
 
 
-def test_iteration_yields_both_kinds_until_the_client_leaves() -> None:
+async def test_iteration_yields_both_kinds_until_the_client_leaves() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         async for message in ws:
@@ -464,11 +448,11 @@ def test_iteration_yields_both_kinds_until_the_client_leaves() -> None:
         await ws.close(1001)
 
     got: list[Any] = []
-    run(talked(talk, client=client))
+    await talked(talk, client=client)
     assert got == ["a", b"b", b"c", "", "end"]
 
 
-def test_iteration_ends_when_the_handler_closes() -> None:
+async def test_iteration_ends_when_the_handler_closes() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         async for _ in ws:
@@ -480,12 +464,12 @@ def test_iteration_ends_when_the_handler_closes() -> None:
         await ws.send_text("b")
 
     ended: list[bool] = []
-    run(talked(talk, client=client))
+    await talked(talk, client=client)
     assert ended == [True]
 
 
 @pytest.mark.parametrize("name, argument", [("send_text", "a"), ("send_bytes", b"a"), ("send_json", {})])
-def test_sending_before_accept_is_a_runtime_error(name: str, argument: Any) -> None:
+async def test_sending_before_accept_is_a_runtime_error(name: str, argument: Any) -> None:
     async def talk(ws: WebSocket) -> None:
         with pytest.raises(RuntimeError, match="accept"):
             await getattr(ws, name)(argument)
@@ -495,11 +479,11 @@ def test_sending_before_accept_is_a_runtime_error(name: str, argument: Any) -> N
     async def client(ws: WebSocketSession) -> None:
         assert await ws.receive() in ("a", b"a", "{}")
 
-    run(talked(talk, client=client))
+    await talked(talk, client=client)
 
 
 @pytest.mark.parametrize("name", ["receive_text", "receive_bytes", "receive_json", "__aiter__"])
-def test_receiving_before_accept_is_a_runtime_error(name: str) -> None:
+async def test_receiving_before_accept_is_a_runtime_error(name: str) -> None:
     async def talk(ws: WebSocket) -> None:
         with pytest.raises(RuntimeError, match="accept"):
             if name == "__aiter__":
@@ -508,7 +492,7 @@ def test_receiving_before_accept_is_a_runtime_error(name: str) -> None:
         caught.append(name)
 
     caught: list[str] = []
-    run(talked(talk))
+    await talked(talk)
     assert caught == [name]
 
 
@@ -517,7 +501,7 @@ RECEIVES: list[tuple[str]] = [("receive_text",), ("receive_bytes",), ("receive_j
 
 
 @pytest.mark.parametrize("call", SENDS + RECEIVES, ids=lambda call: call[0])
-def test_everything_is_over_after_a_received_disconnect(call: tuple[Any, ...]) -> None:
+async def test_everything_is_over_after_a_received_disconnect(call: tuple[Any, ...]) -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         name, *arguments = call
@@ -530,12 +514,12 @@ def test_everything_is_over_after_a_received_disconnect(call: tuple[Any, ...]) -
         await ws.close(4100, "bye")
 
     ends: list[Any] = []
-    run(talked(talk, client=client))
+    await talked(talk, client=client)
     assert ends == [(4100, "bye")] * 2
 
 
 @pytest.mark.parametrize("call", SENDS + RECEIVES, ids=lambda call: call[0])
-def test_everything_is_over_after_close(call: tuple[Any, ...]) -> None:
+async def test_everything_is_over_after_close(call: tuple[Any, ...]) -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         await ws.close(4200, "enough")
@@ -545,13 +529,13 @@ def test_everything_is_over_after_close(call: tuple[Any, ...]) -> None:
         ends.append((closed.value.code, closed.value.reason))
 
     ends: list[Any] = []
-    ws = run(talked(talk))
+    ws = await talked(talk)
     assert (ws.close_code, ws.close_reason) == (4200, "enough")
     assert ends == [(4200, "enough")]
 
 
 @pytest.mark.parametrize("call", SENDS, ids=lambda call: call[0])
-def test_a_server_that_raises_oserror_says_that_the_client_is_gone(
+async def test_a_server_that_raises_oserror_says_that_the_client_is_gone(
     call: tuple[Any, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def talk(ws: WebSocket) -> None:
@@ -569,12 +553,12 @@ def test_a_server_that_raises_oserror_says_that_the_client_is_gone(
         await ws.send_text("go")
 
     ends: list[int] = []
-    run(talked(talk, client=client))
+    await talked(talk, client=client)
     assert ends == [1006] * 2  # abnormal closure (RFC 6455 section 7.1.5)
     assert caplog.records == []
 
 
-def test_a_server_that_raises_oserror_at_accept_and_at_close(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_server_that_raises_oserror_at_accept_and_at_close(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(ws: WebSocket) -> None:
         with pytest.raises(ConnectionClosed):
             await ws.accept()
@@ -596,7 +580,7 @@ def test_a_server_that_raises_oserror_at_accept_and_at_close(caplog: pytest.LogC
     ended: list[bool] = []
     for handler in (talk, closes, returns):
         scope = {"type": "websocket", "path": "/", "headers": []}
-        run(Talking(handler)(scope, receive, send))
+        await Talking(handler)(scope, receive, send)
     assert ended == [False] * 3
     assert caplog.records == []
 
@@ -613,7 +597,7 @@ def test_a_server_that_raises_oserror_at_accept_and_at_close(caplog: pytest.LogC
         ({}, (1005, "")),
     ],
 )
-def test_connection_closed_carries_what_the_server_reports(message: dict[str, Any], expected: tuple[int, str]) -> None:
+async def test_connection_closed_carries_what_the_server_reports(message: dict[str, Any], expected: tuple[int, str]) -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         with pytest.raises(ConnectionClosed) as closed:
@@ -624,11 +608,11 @@ def test_connection_closed_carries_what_the_server_reports(message: dict[str, An
         await ws.deliver({"type": "websocket.disconnect", **message})
 
     ends: list[Any] = []
-    run(talked(talk, client=client))
+    await talked(talk, client=client)
     assert ends == [expected]
 
 
-def test_receive_and_send_may_return_any_awaitable() -> None:
+async def test_receive_and_send_may_return_any_awaitable() -> None:
     class Ready:
         def __init__(self, value: Any = None) -> None:
             self.value = value
@@ -650,28 +634,25 @@ def test_receive_and_send_may_return_any_awaitable() -> None:
 
     incoming = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "hi"}]
     sent: list[Any] = []
-    run(Talking(talk)({"type": "websocket", "path": "/"}, receive, send))
+    await Talking(talk)({"type": "websocket", "path": "/"}, receive, send)
     assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
     assert sent[1]["text"] == "hi"
 
 
-def test_a_websocket_can_be_made_by_hand() -> None:
-    async def main() -> None:
-        async def receive() -> Any:
-            return {"type": "websocket.connect"}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        ws = WebSocket(receive, send)
-        assert (ws.accepted, ws.session_id, ws.subprotocols) == (False, None, [])
-        await ws.accept("chat", session_id="abc")
-        await ws.send_text("hi")
-        plain = WebSocket(receive, send)
-        await plain.accept()
-
+async def test_a_websocket_can_be_made_by_hand() -> None:
     sent: list[Any] = []
-    run(main())
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    ws = WebSocket(receive, send)
+    assert (ws.accepted, ws.session_id, ws.subprotocols) == (False, None, [])
+    await ws.accept("chat", session_id="abc")
+    await ws.send_text("hi")
+    plain = WebSocket(receive, send)
+    await plain.accept()
     assert sent[0]["subprotocol"] == "chat"
     assert [(name, value.split(b";")[0]) for name, value in sent[0]["headers"]] == [(b"set-cookie", b"session_id=abc")]
     assert sent[1]["text"] == "hi"
@@ -681,15 +662,15 @@ def test_a_websocket_can_be_made_by_hand() -> None:
 # --- How it ends ------------------------------------------------------------------------------------------------------
 
 
-def test_a_handler_that_returns_leaves_it_closed_with_1000() -> None:
+async def test_a_handler_that_returns_leaves_it_closed_with_1000() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
 
-    ws = run(talked(talk, client=until_closed))
+    ws = await talked(talk, client=until_closed)
     assert (ws.close_code, ws.close_reason) == (1000, "")
 
 
-def test_a_handler_that_raises_closes_with_1011_and_logs_the_traceback(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_handler_that_raises_closes_with_1011_and_logs_the_traceback(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         raise RuntimeError("a secret")
@@ -699,26 +680,24 @@ def test_a_handler_that_raises_closes_with_1011_and_logs_the_traceback(caplog: p
 
     for handler in (talk, at_once):
         caplog.clear()
-        ws = run(talked(handler))
+        ws = await talked(handler)
         assert (ws.close_code, ws.close_reason) == (1011, "")
         assert [(record.name, record.levelno) for record in caplog.records] == [("micropie", logging.ERROR)]
         assert "Traceback" in caplog.text and "a secret" in caplog.text
 
 
-def test_no_exception_text_reaches_the_client_in_debug_either() -> None:
+async def test_no_exception_text_reaches_the_client_in_debug_either() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         raise RuntimeError("a secret")
 
-    async def main() -> None:
-        async with websocket(Talking(talk, debug=True)) as ws:
-            assert await until_closed(ws) == []
-            assert (ws.close_code, ws.close_reason) == (1011, "")
 
-    run(main())
+    async with websocket(Talking(talk, debug=True)) as ws:
+        assert await until_closed(ws) == []
+        assert (ws.close_code, ws.close_reason) == (1011, "")
 
 
-def test_its_own_connection_closed_is_a_normal_end(caplog: pytest.LogCaptureFixture) -> None:
+async def test_its_own_connection_closed_is_a_normal_end(caplog: pytest.LogCaptureFixture) -> None:
     async def client_left(ws: WebSocket) -> None:
         await ws.accept()
         while True:
@@ -729,35 +708,35 @@ def test_its_own_connection_closed_is_a_normal_end(caplog: pytest.LogCaptureFixt
         await ws.close(4001)
         await ws.send_text("too late")
 
-    left, closed = run(talked(client_left)), run(talked(closed_here))
+    left, closed = await talked(client_left), await talked(closed_here)
     assert [message["type"] for message in left.messages] == ["websocket.accept"]
     assert closed.close_code == 4001
     assert caplog.records == []
 
 
-def test_the_connection_closed_of_something_else_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_connection_closed_of_something_else_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         raise ConnectionClosed(1000)
 
-    ws = run(talked(talk))
+    ws = await talked(talk)
     assert ws.close_code == 1011
     assert "ConnectionClosed" in caplog.text
 
 
-def test_an_error_after_the_client_left_is_logged_and_sends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_error_after_the_client_left_is_logged_and_sends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         async for _ in ws:
             pass
         raise RuntimeError("in the end")
 
-    ws = run(talked(talk))
+    ws = await talked(talk)
     assert [message["type"] for message in ws.messages] == ["websocket.accept"]
     assert "in the end" in caplog.text
 
 
-def test_closing_twice_is_harmless() -> None:
+async def test_closing_twice_is_harmless() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         await ws.close(4001, "first")
@@ -770,20 +749,20 @@ def test_closing_twice_is_harmless() -> None:
         again.append(True)
 
     again: list[bool] = []
-    ws = run(talked(talk))
+    ws = await talked(talk)
     assert (ws.close_code, ws.close_reason) == (4001, "first")
-    assert run(talked(refuses)).rejected == 4001
+    assert (await talked(refuses)).rejected == 4001
     assert again == [True, True]
 
 
-def test_closing_after_the_client_left_sends_nothing() -> None:
+async def test_closing_after_the_client_left_sends_nothing() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         async for _ in ws:
             pass
         await ws.close(4000)
 
-    ws = run(talked(talk))
+    ws = await talked(talk)
     assert [message["type"] for message in ws.messages] == ["websocket.accept"]
 
 
@@ -801,27 +780,27 @@ def test_closing_after_the_client_left_sends_nothing() -> None:
     ],
 )
 @pytest.mark.parametrize("accepts", [True, False])
-def test_reasons_are_cut_at_123_bytes(reason: str | None, sent: str, accepts: bool) -> None:
+async def test_reasons_are_cut_at_123_bytes(reason: str | None, sent: str, accepts: bool) -> None:
     async def talk(ws: WebSocket) -> None:
         if accepts:
             await ws.accept()
         await ws.close(1000, reason)
 
-    assert run(talked(talk)).close_reason == sent
+    assert (await talked(talk)).close_reason == sent
 
 
-def test_a_reason_that_utf8_cannot_carry_still_closes() -> None:
+async def test_a_reason_that_utf8_cannot_carry_still_closes() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         await ws.close(1000, "a\ud800b")
 
-    ws = run(talked(talk))
+    ws = await talked(talk)
     assert ws.close_code == 1000
     assert (ws.close_reason or "").encode()
 
 
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000])
-def test_a_code_that_may_not_be_sent_is_a_value_error(code: int) -> None:
+async def test_a_code_that_may_not_be_sent_is_a_value_error(code: int) -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         with pytest.raises(ValueError, match=str(code)):
@@ -829,11 +808,11 @@ def test_a_code_that_may_not_be_sent_is_a_value_error(code: int) -> None:
         caught.append(code)
 
     caught: list[int] = []
-    run(talked(talk))
+    await talked(talk)
     assert caught == [code]
 
 
-def test_a_server_that_does_not_take_the_code_still_sees_the_socket_closed(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_server_that_does_not_take_the_code_still_sees_the_socket_closed(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         await ws.close(4999)
@@ -847,12 +826,12 @@ def test_a_server_that_does_not_take_the_code_still_sees_the_socket_closed(caplo
         sent.append((message["type"], message.get("code")))
 
     sent: list[Any] = []
-    run(Talking(talk)({"type": "websocket", "path": "/", "headers": []}, receive, send))
+    await Talking(talk)({"type": "websocket", "path": "/", "headers": []}, receive, send)
     assert sent == [("websocket.accept", None), ("websocket.close", 1011)]
     assert "no such close code" in caplog.text
 
 
-def test_a_cancelled_websocket_passes_the_cancellation_through(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancelled_websocket_passes_the_cancellation_through(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(ws: WebSocket) -> None:
         try:
             await ws.accept()
@@ -860,31 +839,29 @@ def test_a_cancelled_websocket_passes_the_cancellation_through(caplog: pytest.Lo
         finally:
             ended.append(True)
 
-    async def main() -> None:
-        async with websocket(Talking(talk)) as ws:
-            assert ws.task is not None
-            ws.cancel()
-            await asyncio.wait([ws.task])
-            # The driver swallows only the cancellation that it asked for.
-            assert [message["type"] for message in ws.messages] == ["websocket.accept"]
 
     ended: list[bool] = []
-    run(main())
+    async with websocket(Talking(talk)) as ws:
+        assert ws.task is not None
+        ws.cancel()
+        await asyncio.wait([ws.task])
+        # The driver swallows only the cancellation that it asked for.
+        assert [message["type"] for message in ws.messages] == ["websocket.accept"]
     assert ended == [True]
     assert caplog.records == []
 
 
-def test_a_stray_cancellation_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stray_cancellation_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         raise asyncio.CancelledError
 
-    ws = run(talked(talk))
+    ws = await talked(talk)
     assert ws.close_code == 1011
     assert "CancelledError" in caplog.text
 
 
-def test_the_driver_would_see_an_open_socket() -> None:
+async def test_the_driver_would_see_an_open_socket() -> None:
     """The checks of this file rest on it: an application that does not close fails the test."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -896,7 +873,7 @@ def test_the_driver_would_see_an_open_socket() -> None:
             pass
 
     with pytest.raises(ProtocolError, match="left the socket open"):
-        run(main())
+        await main()
 
 
 # --- Middlewares ------------------------------------------------------------------------------------------------------
@@ -961,18 +938,15 @@ ALL = ["before a", "before b", "before c", "handler", "after c", "after b", "aft
 
 
 @pytest.mark.parametrize("path, code", [("/", 1000), ("/raises", 1011)])
-def test_before_in_order_and_after_in_reverse_also_when_the_handler_raised(path: str, code: int) -> None:
-    async def main() -> None:
-        app = Noted()
-        async with websocket(app, path) as ws:
-            await until_closed(ws)
-        assert (app.notes, ws.close_code) == (ALL, code)
-
-    run(main())
+async def test_before_in_order_and_after_in_reverse_also_when_the_handler_raised(path: str, code: int) -> None:
+    app = Noted()
+    async with websocket(app, path) as ws:
+        await until_closed(ws)
+    assert (app.notes, ws.close_code) == (ALL, code)
 
 
-def test_they_run_for_unknown_paths_too() -> None:
-    ws, notes = run(noted(Noted(), "/nope"))
+async def test_they_run_for_unknown_paths_too() -> None:
+    ws, notes = await noted(Noted(), "/nope")
     assert ws.rejected == 1008
     assert notes == [note for note in ALL if note != "handler"]
 
@@ -988,69 +962,67 @@ def test_they_run_for_unknown_paths_too() -> None:
         ({"reason": "é" * 100}, 1008, "é" * 61),
     ],
 )
-def test_a_dict_refuses_the_handshake(answer: dict[str, Any], code: int, reason: str) -> None:
-    ws, notes = run(noted(Noted(before=answer)))
+async def test_a_dict_refuses_the_handshake(answer: dict[str, Any], code: int, reason: str) -> None:
+    ws, notes = await noted(Noted(before=answer))
     assert (ws.accepted, ws.rejected, ws.close_reason) == (False, code, reason)
     assert notes == ["before a", "before b", "after b", "after a"]
 
 
 @pytest.mark.parametrize("error, code, logged", [(RuntimeError("boom"), 1011, True), (HTTPError(403), 1008, False)])
-def test_one_that_raises_before(error: Exception, code: int, logged: bool, caplog: pytest.LogCaptureFixture) -> None:
-    ws, notes = run(noted(Noted(before=error)))
+async def test_one_that_raises_before(error: Exception, code: int, logged: bool, caplog: pytest.LogCaptureFixture) -> None:
+    ws, notes = await noted(Noted(before=error))
     assert (ws.accepted, ws.rejected, ws.close_reason) == (False, code, "")
     assert notes == ["before a", "before b", "after a"]
     assert bool(caplog.records) is logged
 
 
 @pytest.mark.parametrize("answer", ["no", True, ["code", 4001], {"status_code": 403}, {"code": 1006}, {"code": "4001"}])
-def test_a_malformed_result_is_a_logged_error(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
-    ws, notes = run(noted(Noted(before=answer)))
+async def test_a_malformed_result_is_a_logged_error(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    ws, notes = await noted(Noted(before=answer))
     assert (ws.accepted, ws.rejected) == (False, 1011)
     assert "handler" not in notes and notes[-1] == "after a"
     assert len(caplog.records) == 1
 
 
-def test_one_that_raises_after_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    ws, notes = run(noted(Noted(after=RuntimeError("late"))))
+async def test_one_that_raises_after_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    ws, notes = await noted(Noted(after=RuntimeError("late")))
     assert notes == ALL
     assert ws.accepted
     assert "late" in caplog.text
 
 
-def test_after_runs_when_the_client_has_left() -> None:
+async def test_after_runs_when_the_client_has_left() -> None:
     class Waits(Noted):
         async def ws_index(self, ws: WebSocket) -> None:
             self.notes.append("handler")
             await ws.accept()
             await ws.receive_text()
 
-    _, notes = run(noted(Waits()))
+    _, notes = await noted(Waits())
     assert notes == ALL
 
 
-def test_a_middleware_chooses_the_handler_by_its_full_name() -> None:
+async def test_a_middleware_chooses_the_handler_by_its_full_name() -> None:
     def route(request: WebSocketRequest) -> None:
         request.route_handler = "ws__private"
         request.path_params = ["x", "y"]
 
-    async def main() -> None:
-        async with websocket(Noted(before=route), "/nope/at/all") as ws:
-            assert await ws.receive_json() == ["x", "y"]
 
-    run(main())
+    async with websocket(Noted(before=route), "/nope/at/all") as ws:
+        assert await ws.receive_json() == ["x", "y"]
 
 
 @pytest.mark.parametrize("name", ["ws_nope", "nope", "page", "__init__", "", None])
-def test_a_middleware_that_chooses_what_is_not_there(name: Any) -> None:
+async def test_a_middleware_that_chooses_what_is_not_there(name: Any) -> None:
     def route(request: WebSocketRequest) -> None:
         request.route_handler = name
         request.path_params = []
 
-    ws, _ = run(noted(Noted(before=route)))
+    ws, _ = await noted(Noted(before=route))
     assert ws.rejected is not None and not ws.accepted
 
 
-def test_what_a_middleware_sets_reaches_the_handler() -> None:
+async def test_what_a_middleware_sets_reaches_the_handler() -> None:
     def user(request: WebSocketRequest) -> None:
         request.user = "ann"
 
@@ -1059,11 +1031,9 @@ def test_what_a_middleware_sets_reaches_the_handler() -> None:
             await ws.accept()
             await ws.send_text(self.request.user)  # type: ignore[attr-defined]
 
-    async def main() -> None:
-        async with websocket(Members(before=user)) as ws:
-            assert await ws.receive() == "ann"
 
-    run(main())
+    async with websocket(Members(before=user)) as ws:
+        assert await ws.receive() == "ann"
 
 
 def test_a_middleware_must_have_both_methods() -> None:

@@ -78,7 +78,7 @@ async def profile(peer: str, workload: str) -> Tracer:
 def rows(tracer: Tracer) -> list[dict[str, Any]]:
     """Return what each function takes per request, the costliest first; those below half a percent are left out."""
     total = sum(tracer.codes.values())
-    found = []
+    found: list[dict[str, Any]] = []
     for code, count in tracer.codes.most_common():
         if count * 200 < total:
             break

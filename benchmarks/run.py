@@ -1,7 +1,8 @@
 """Measure everything, and write it down: ``python -m benchmarks.run``.
 
-Prints the tables and how MicroPie stands to its aims; writes ``benchmarks/results/`` (``results.json``, ``results.md``
-and the plots). A quick run takes under two minutes and writes to ``benchmarks/results/quick/``, which is not kept.
+Prints the tables and how MicroPie stands to its aims; writes ``results.json`` and ``results.md`` into
+``benchmarks/results/``. A quick run takes under two minutes and writes into ``benchmarks/results/quick/``, which is not
+kept.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from benchmarks.cpu import measure_cpu, measure_routes, measure_sessions
 from benchmarks.imports import measure_imports
 from benchmarks.memory import measure_idle, measure_upload_peak
 from benchmarks.peers import BARE, PEERS, ROOT, Peer, environment
-from benchmarks.plots import draw
 from benchmarks.tables import markdown
 from benchmarks.workloads import WORKLOADS
 
@@ -215,7 +215,6 @@ def main(arguments: list[str] | None = None) -> int:
     (output / "results.json").write_text(json.dumps(run.results, indent=1) + "\n", encoding="utf-8")
     report = markdown(run.results)
     (output / "results.md").write_text(report, encoding="utf-8")
-    draw(run.results, output)
     print(report)
     return 1 if options.check and not all(aim.passed for aim in all_aims(run.results)) else 0
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.aims import Results, all_aims
 from benchmarks.peers import PEERS
+from benchmarks.servers import PLAIN
 from benchmarks.workloads import MIB, WORKLOADS
 
 Cells = dict[str, dict[str, float]]  # column, framework, value
@@ -27,6 +28,34 @@ def server_cells(found: dict[str, Any], key: str, scale: float) -> Cells:
     )
 
 
+def cells(results: Results, way: str) -> Cells:
+    """Return what was measured in one way, by column (a workload, a number of routes) and framework, in the unit shown.
+
+    A way is ``instructions``, ``cpu``, ``routes``, ``memory``, ``imports``, ``upload-rate``, ``upload-cpu``,
+    ``upload-memory``, or a server for the requests per second, with ``-cpu`` for its CPU per request. ``plain`` is
+    short for uvicorn as pip installs it.
+    """
+    if way == "instructions":
+        return _scaled(results["instructions"], 1e-3)
+    if way in ("cpu", "routes"):
+        return medians(results[way], 1e6)
+    if way == "memory":
+        return _scaled(results["memory"], 1 / 1024)
+    if way == "imports":
+        imports = {name: value for name, value in results["imports"].items() if name != "floor"}
+        return _scaled({"import": imports}, 1e3) if imports else {}
+    what, _, key = way.partition("-")
+    if what == "upload":
+        of_upload = {"rate": ("mib_per_second", 1), "cpu": ("cpu_per_mib", 1e6), "memory": ("memory", 1 / MIB)}
+        return server_cells({"upload": results["uploads"]}, *of_upload[key])
+    measured = results["servers"].get(PLAIN if what == "plain" else what, {})
+    return server_cells(measured, "cpu_per_request", 1e6) if key else server_cells(measured, "requests_per_second", 1)
+
+
+def _scaled(found: Cells, scale: float) -> Cells:
+    return {column: {name: value * scale for name, value in per.items()} for column, per in found.items()}
+
+
 def _number(value: float) -> str:
     if value >= 1000:
         return f"{value:,.0f}"
@@ -43,11 +72,11 @@ def _cell(values: dict[str, float], name: str, ratios: bool) -> str:
     return f"{text} ({' / '.join(shown)})"
 
 
-def table(results: Results, cells: Cells, *, titles: dict[str, str] | None = None, ratios: bool = True) -> list[str]:
-    """Return the lines of one table: a row per framework, a column per workload."""
-    titles = titles or {name: workload.title for name, workload in WORKLOADS.items()}
+def table(results: Results, cells: Cells, titles: dict[str, str], *, ratios: bool) -> list[str]:
+    """Return the lines of one table: a row per framework, a column per workload or other thing with a title."""
+    titles = {name: workload.title for name, workload in WORKLOADS.items()} | titles
     columns = [column for column in cells if cells[column]]
-    lines = [f"| | {' | '.join(titles.get(column, column) for column in columns)} |", "|---|" + "--:|" * len(columns)]
+    lines = [f"| | {' | '.join(titles[column] for column in columns)} |", "|---|" + "--:|" * len(columns)]
     for name, title in PEERS.items():
         if any(name in cells[column] for column in columns):
             version = results["peers"].get(name, {}).get("version", "")
@@ -61,55 +90,32 @@ def _missing(results: Results) -> list[str]:
     return [f"`-`: {'; '.join(sorted(reasons))}."] if reasons else []
 
 
-def _server_sections(results: Results) -> list[tuple[str, list[str]]]:
-    sections = []
-    for server, found in results["servers"].items():
-        rates = table(results, server_cells(found, "requests_per_second", 1))
-        costs = table(results, server_cells(found, "cpu_per_request", 1e6))
-        sections += [
-            (f"Requests per second under {server}", rates),
-            (f"Server CPU under {server}, µs per request", costs),
-        ]
-    if results["uploads"]:
-        per = {"upload": results["uploads"]}
-        cells = {
-            "rate": server_cells(per, "mib_per_second", 1)["upload"],
-            "cost": server_cells(per, "cpu_per_mib", 1e6)["upload"],
-            "memory": server_cells(per, "memory", 1 / MIB)["upload"],
-        }
-        titles = {"rate": "MiB per second", "cost": "server CPU, µs per MiB", "memory": "growth in memory, MiB"}
-        sections.append(
-            (f"{results['settings']['upload_mib']} MiB upload under uvicorn", table(results, cells, titles=titles))
-        )
-    return sections
-
-
 def sections(results: Results) -> list[tuple[str, list[str]]]:
     """Return the heading and the table of everything that was measured."""
-    found = []
-    if results["instructions"]:
-        cells = {k: {n: v / 1e3 for n, v in per.items()} for k, per in results["instructions"].items()}
-        found.append(("Instructions per request, thousands", table(results, cells)))
-    if results["cpu"]:
-        titles = {name: workload.title for name, workload in WORKLOADS.items()} | {"upload": "Upload, per MiB"}
-        found.append(("CPU time in process, µs", table(results, medians(results["cpu"], 1e6), titles=titles)))
-    found += _server_sections(results)
-    if results["routes"]:
-        titles = {count: f"{int(count):,} routes" for count in results["routes"]}
-        cells = medians(results["routes"], 1e6)
-        found.append(
-            ("CPU time for the middle one of many routes, µs", table(results, cells, titles=titles, ratios=False))
-        )
-    if results["memory"]:
-        titles = {"websocket": "idle WebSocket", "events": "idle event stream"}
-        cells = {k: {n: v / 1024 for n, v in per.items()} for k, per in results["memory"].items()}
-        found.append(("Memory per idle connection, KiB", table(results, cells, titles=titles)))
-    if results["imports"]:
-        cells = {"import": {n: v * 1e3 for n, v in results["imports"].items() if n != "floor"}}
-        found.append(
-            ("Import, ms of CPU over a bare interpreter", table(results, cells, titles={"import": "ms"}, ratios=False))
-        )
-    return found
+    routes = {count: f"{int(count):,} routes" for count in results["routes"]}
+    idle = {"websocket": "idle WebSocket", "events": "idle event stream"}
+    upload = {"rate": "MiB per second", "cpu": "server CPU, µs per MiB", "memory": "growth in memory, MiB"}
+    uploads = {what: cells(results, f"upload-{what}")["upload"] for what in upload}
+    found = [
+        ("Instructions per request, thousands", cells(results, "instructions"), {}, True),
+        ("CPU time in process, µs", cells(results, "cpu"), {"upload": "Upload, per MiB"}, True),
+    ]
+    for server in results["servers"]:
+        found += [
+            (f"Requests per second under {server}", cells(results, server), {}, True),
+            (f"Server CPU under {server}, µs per request", cells(results, f"{server}-cpu"), {}, True),
+        ]
+    found += [
+        (f"{results['settings']['upload_mib']} MiB upload under uvicorn", uploads, upload, True),
+        ("CPU time for the middle one of many routes, µs", cells(results, "routes"), routes, False),
+        ("Memory per idle connection, KiB", cells(results, "memory"), idle, True),
+        ("Import, ms of CPU over a bare interpreter", cells(results, "imports"), {"import": "ms"}, False),
+    ]
+    return [
+        (heading, table(results, columns, titles, ratios=ratios))
+        for heading, columns, titles, ratios in found
+        if any(columns.values())
+    ]
 
 
 def markdown(results: Results) -> str:

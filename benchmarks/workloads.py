@@ -63,7 +63,7 @@ class Workload:
 
     Attributes:
         name: Short name, also the key in the result file.
-        title: Heading in tables and plots.
+        title: Heading in tables.
         check: Raises AssertionError when the answer is wrong.
         method: HTTP method; ``"WEBSOCKET"`` for a socket.
         path: Decoded path.

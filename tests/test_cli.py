@@ -1,4 +1,4 @@
-"""`python -m micropie routes app:app`: what an app exposes, printed."""
+"""`python -m micropie routes app:app`: the URLs of an app, printed."""
 
 import re
 import runpy
@@ -109,7 +109,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with an app in it, made the current one; what is imported from it is forgotten afterwards."""
+    """Make a folder with an app the current one; forget afterwards what was imported from it."""
     path = tmp_path / "shop.py"
     path.write_text(SHOP)
     monkeypatch.chdir(tmp_path)
@@ -121,7 +121,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def command(shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs `python -m micropie` in this process, and returns the exit status and what was printed."""
+    """Return a function that runs `python -m micropie` in this process: exit status, standard output, errors."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["micropie", *arguments])
@@ -137,7 +137,7 @@ def command(shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def table(output: str) -> dict[tuple[str, str], tuple[str, str, str]]:
-    """The lines under the heading, by protocol and path: methods, parameters, file:line."""
+    """Return the lines under the heading, by protocol and path: methods, parameters, file:line."""
     _, *lines = output.splitlines()
     rows = {}
     for line in lines:
@@ -147,7 +147,7 @@ def table(output: str) -> dict[tuple[str, str], tuple[str, str, str]]:
     return rows
 
 
-def test_each_url_is_printed_once_with_its_methods_and_parameters(command):
+def test_routes_prints_each_url_once_with_its_methods_and_parameters(command):
     code, out, err = command("routes", "shop:app")
     assert (code, err) == (0, "")
     rows = table(out)
@@ -156,14 +156,14 @@ def test_each_url_is_printed_once_with_its_methods_and_parameters(command):
         assert expected is None or rows[key][:2] == expected
 
 
-def test_what_no_annotation_can_spell_is_readable_too(command):
+def test_annotations_from_session_and_uploaded_file_are_printed_readably(command):
     _, parameters, _ = table(command("routes", "shop:app")[1])["HTTP", "/account"]
     assert "user_id" in parameters
     assert "picture: UploadedFile" in parameters
     assert "object at 0x" not in parameters
 
 
-def test_each_line_names_file_and_line_of_the_handler(command, shop):
+def test_each_row_names_file_and_line_of_the_handler(command, shop):
     lines = shop.read_text().splitlines()
     for (protocol, path), (_, _, source) in table(command("routes", "shop:app")[1]).items():
         name = path.strip("/") or "index"
@@ -174,7 +174,7 @@ def test_each_line_names_file_and_line_of_the_handler(command, shop):
         assert any(f"def {prefix}{name}(" in line for line in here), (source, name)
 
 
-def test_annotations_that_are_no_text_show_their_types(command, shop):
+def test_annotations_that_are_not_strings_are_printed_alike(command, shop):
     shop.write_text(SHOP.replace("from __future__ import annotations\n", ""))
     rows = table(command("routes", "shop:app")[1])
     assert rows["HTTP", "/search"][1] == EXPECTED["HTTP", "/search"][1]
@@ -182,12 +182,12 @@ def test_annotations_that_are_no_text_show_their_types(command, shop):
     assert "object at 0x" not in rows["HTTP", "/account"][1]
 
 
-def test_the_app_may_have_another_name_and_app_is_the_default(command):
+def test_app_can_have_another_name_and_app_is_the_default(command):
     _, out, _ = command("routes", "shop:other")
     assert command("routes", "shop") == (0, out, "")
 
 
-def test_an_app_without_handlers_has_a_heading_alone(command, shop):
+def test_app_without_handlers_prints_the_heading_alone(command, shop):
     shop.write_text("from micropie import App\napp = App()\n")
     code, out, _ = command("routes", "shop:app")
     assert code == 0
@@ -195,7 +195,7 @@ def test_an_app_without_handlers_has_a_heading_alone(command, shop):
 
 
 @pytest.mark.parametrize("arguments", [(), ("routes",), ("serve", "shop:app"), ("routes", "shop:app", "more")])
-def test_a_wrong_command_line_shows_the_usage(command, arguments):
+def test_wrong_command_line_prints_the_usage_and_fails(command, arguments):
     code, out, err = command(*arguments)
     assert code != 0
     assert out == ""
@@ -203,23 +203,24 @@ def test_a_wrong_command_line_shows_the_usage(command, arguments):
 
 
 @pytest.mark.parametrize("name", ["missing", "nothing", "Shop", "factory", "checked"])
-def test_what_is_no_app_is_an_error(command, name):
+def test_name_that_is_missing_or_no_app_is_an_error(command, name):
     code, out, err = command("routes", f"shop:{name}")
     assert code != 0
     assert out == ""
     assert f"shop:{name}" in err
 
 
-def test_from_a_shell(shop):
+def test_command_works_in_a_process_of_its_own(shop):
     env = {"PYTHONPATH": str(Path(micropie.__file__).parent)}
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         python = [sys.executable, "-m", "micropie", *arguments]
-        return subprocess.run(python, cwd=shop.parent, env=env, capture_output=True, text=True, timeout=30)
+        return subprocess.run(python, cwd=shop.parent, env=env, capture_output=True, text=True)
 
     done = call("routes", "shop:app")
     assert (done.returncode, done.stderr) == (0, "")
     assert table(done.stdout).keys() == EXPECTED.keys()
+
     missing = call("routes", "no_such_module:app")
     assert missing.returncode != 0
     assert "no_such_module" in missing.stderr

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
-from tests.examples.databases import postgresql, redis
+from tests.processes import postgresql, redis
 
 # A context manager that starts a server, and yields the environment variables that lead an example to it.
 Service = Callable[[], contextlib.AbstractContextManager[dict[str, str]]]

@@ -9,7 +9,6 @@ import gc
 import threading
 import time
 import tracemalloc
-import weakref
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -445,16 +444,6 @@ class NextOnly:
         return None
 
 
-async def test_what_receive_returns_needs_no_more_than_next() -> None:
-    class Slow(App):
-        async def index(self) -> bytes:
-            return await self.request.body()
-
-    headers = [("content-length", "3")]
-    response = await request(Slow(body_timeout=0.05), "POST", receive=NextOnly, body=b"", headers=headers)
-    assert response.status == 408
-
-
 class Hesitant(App):
     def __init__(self) -> None:
         super().__init__()
@@ -679,89 +668,6 @@ class Bodies(App):
         return await self.request.body()
 
 
-async def test_a_timer_keeps_no_request() -> None:
-    class Root(App):
-        async def index(self) -> None:
-            seen.append(weakref.ref(self.request))
-
-    seen: list[Any] = []
-
-
-    await post(Root(), "/", json={"a": 1})
-    await asyncio.sleep(0)
-    gc.collect()
-    assert [one() for one in seen] == [None]
-
-
-def test_an_event_loop_that_is_over_is_not_kept() -> None:
-    loops = []
-    for number in range(5):
-        loop = asyncio.new_event_loop()
-        loop.run_until_complete(post(Bodies(body_timeout=30 + number), "/", body=b"x"))
-        loop.close()
-        loops.append(weakref.ref(loop))
-        del loop
-    gc.collect()
-    assert sum(one() is not None for one in loops) <= 1
-
-
-async def test_a_cancellation_just_before_the_408_stays_one() -> None:
-    loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(post(Bodies(body_timeout=0.06), "/", headers=CHUNKED, receive=silence))
-    loop.call_later(0.02, time.sleep, 0.2)  # so that both are due in one turn
-    loop.call_later(0.05, task.cancel)
-    await asyncio.wait([task], timeout=20)
-    assert task.cancelled()
-
-
-async def test_a_408_that_the_server_makes_an_error_of_its_own_leaves_the_task_as_it_was() -> None:
-    class Root(Bodies):
-        left: Any = None
-
-        async def read(self) -> bytes:
-            with contextlib.suppress(OSError):
-                await self.request.body()
-            task = asyncio.current_task()
-            self.left = task and task.cancelling()
-            return b""
-
-    async def receive() -> Any:
-        try:
-            await silence()
-        except asyncio.CancelledError:
-            raise OSError("transport lost") from None
-
-    app = Root(body_timeout=0.02)
-    assert (await post(app, "/", headers=CHUNKED, receive=receive)).status == 200
-    assert app.left == 0
-
-
-async def test_two_tasks_that_read_one_stream_are_both_given_up() -> None:
-    class Root(Bodies):
-        async def read(self) -> bytes:
-            stream = self.request.stream()
-            pieces = await asyncio.gather(anext(stream), anext(stream), return_exceptions=True)
-            return repr(pieces).encode()
-
-    response = await post(Root(body_timeout=0.05), "/", headers=CHUNKED, receive=then(piece(b"one")))
-    assert response.text == "[b'one', HTTPError(408, None, None)]"
-
-
-async def test_an_event_loop_may_go_on_in_another_thread() -> None:
-    app = Bodies(body_timeout=0.05)
-    moved = asyncio.new_event_loop()
-    assert moved.run_until_complete(post(app, "/", body=b"x")).status == 200
-    stop = moved.create_future()
-    thread = threading.Thread(target=moved.run_until_complete, args=[stop])
-    thread.start()
-    try:
-        assert (await post(app, "/", headers=CHUNKED, receive=silence)).status == 408
-    finally:
-        moved.call_soon_threadsafe(stop.set_result, None)
-        thread.join()
-        moved.close()
-
-
 async def test_a_task_is_not_needed() -> None:
     """Granian's Rust tasks are none that asyncio knows."""
 
@@ -790,50 +696,6 @@ async def test_a_task_is_not_needed() -> None:
     asyncio.get_running_loop().call_soon(step, context=context)
     await done
     assert sent[1]["body"] == b"x"
-
-
-class Skipping(asyncio.SelectorEventLoop):
-    """An event loop that does not wait, but sets its time forward, as those for tests do."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-        selector: Any = getattr(self, "_selector")  # noqa: B009 - no type checker knows it
-        select = selector.select
-
-        def skip(timeout: float | None = None) -> Any:
-            self.now += timeout or 0
-            return select(0)
-
-        selector.select = skip
-
-    def time(self) -> float:
-        return self.now
-
-
-def test_waits_are_measured_by_the_time_of_the_event_loop() -> None:
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-length", b"1")]}
-    with contextlib.closing(Skipping()) as loop:
-        loop.run_until_complete(asyncio.wait_for(Bodies(body_timeout=3600)(scope, silence, send), 4000))
-        assert 3600 <= loop.now < 3601
-    assert sent[0]["status"] == 408
-
-
-@pytest.mark.parametrize("timeout", [-1, float("nan"), "soon"])
-def test_a_body_timeout_that_is_no_time_is_refused(timeout: Any) -> None:
-    with pytest.raises(ValueError, match="body_timeout|could not convert"):
-        App(body_timeout=timeout)
-
-
-async def test_a_body_timeout_may_be_any_kind_of_number() -> None:
-    for timeout in ("0.02", Decimal("0.02")):
-        app = Bodies(body_timeout=timeout)  # type: ignore[arg-type]
-        assert (await post(app, "/", headers=CHUNKED, receive=silence)).status == 408
 
 
 # --- Halves of bodies ---------------------------------------------------------------------------------------------
@@ -1095,116 +957,6 @@ async def test_a_socket_that_was_closed_while_it_was_accepted_stays_closed() -> 
 
 
 # --- The clock of the bodies, and whole answers ------------------------------------------------------------------
-
-
-async def test_a_cancellation_in_the_turn_of_the_look_stays_one() -> None:
-    """The server's own, and that of a shorter time-out in the handler."""
-
-    class Root(Bodies):
-        async def read(self) -> bytes:
-            async with asyncio.timeout(0.1):
-                return await self.request.body()
-
-
-    loop = asyncio.get_running_loop()
-    app = Root(body_timeout=0.1)
-    loop.call_later(0.098, time.sleep, 0.03)  # so that both are due in one turn
-    response = await post(app, "/", headers=CHUNKED, receive=silence)
-    assert (response.status, type(app.error)) == (500, TimeoutError)
-
-    task = asyncio.ensure_future(post(Bodies(body_timeout=0.1), "/", headers=CHUNKED, receive=silence))
-    loop.call_later(0.08, time.sleep, 0.1)
-    loop.call_later(0.099, task.cancel)
-    await asyncio.wait([task], timeout=20)
-    assert task.cancelled()
-
-
-@pytest.mark.parametrize("blocked", [False, True])
-async def test_what_has_come_while_the_event_loop_was_blocked_is_no_408(blocked: bool) -> None:
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[Any] = asyncio.Queue()
-    timer = threading.Timer(0.15, lambda: loop.call_soon_threadsafe(queue.put_nowait, piece(b"x", more=False)))
-    timer.start()
-    if blocked:
-        loop.call_later(0.05, time.sleep, 0.4)
-    app = Bodies(body_timeout=0.3)
-    assert (await post(app, "/", headers=CHUNKED, receive=queue.get)).status == 200
-
-
-async def test_two_waits_for_one_body_take_turns() -> None:
-    class Root(Bodies):
-        async def read(self) -> bytes:
-            stream = self.request.stream()
-            return repr(await asyncio.gather(*(anext(stream) for _ in range(3)), return_exceptions=True)).encode()
-
-    silent = await post(Root(body_timeout=0.05), "/", headers=CHUNKED, receive=silence)
-    assert silent.text.count("HTTPError(408") == 3
-
-    async def slow() -> Any:
-        await asyncio.sleep(0.01)
-        return pieces.pop(0)
-
-    pieces = [piece(b"one"), piece(b"two"), piece(b"three", more=False)]
-    assert (await post(Root(), "/", headers=CHUNKED, receive=slow)).text == "[b'one', b'two', b'three']"
-
-
-async def test_no_timer_runs_while_nobody_waits_for_the_client() -> None:
-    class Root(Bodies):
-        async def read(self) -> bytes:
-            await anext(self.request.stream())
-            await asyncio.sleep(0.02)
-            timers.clear()
-            await asyncio.sleep(0.1)
-            return b"%d" % len(timers)
-
-
-    timers: list[float] = []
-    loop: Any = asyncio.get_running_loop()
-    call_later = loop.call_later
-    loop.call_later = lambda delay, *args, **options: timers.append(delay) or call_later(delay, *args, **options)
-    app = Root(body_timeout=0.01)
-    assert (await post(app, "/", headers=CHUNKED, receive=then(piece(b"one"), piece(b"two", more=False)))).text == "1"  # that of sleep()
-
-
-async def test_who_reads_on_behind_the_response_is_given_up_too() -> None:
-    class Root(Bodies):
-        async def read(self) -> bytes:
-            tasks.append(asyncio.ensure_future(self.request.body()))
-            await asyncio.sleep(0.01)
-            return b"early"
-
-    async def send(message: Any) -> None:
-        sent.append(message.get("body"))
-
-
-    sent: list[Any] = []
-    tasks: list[asyncio.Future[bytes]] = []
-    headers = [(b"transfer-encoding", b"chunked")]
-    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
-    await Root(body_timeout=0.1)(scope, silence, send)
-    assert sent == [None, b"early"]
-    (reading,) = tasks
-    with pytest.raises(HTTPError) as raised:
-        await asyncio.wait_for(reading, 20)
-    assert raised.value.status == 408
-
-
-async def test_a_body_that_is_dropped_keeps_no_request() -> None:
-    class Root(App):
-        async def index(self) -> str:
-            seen.append(weakref.ref(self.request))
-            return "no thanks"
-
-
-    seen: list[Any] = []
-    earlier = asyncio.get_running_loop().call_later(60, print)  # cancelled timers stay until those before are over
-    try:
-        assert (await post(Root(), "/", body=[b"a", b"b"])).status == 200
-        await asyncio.sleep(0)
-        gc.collect()
-        assert [one() for one in seen] == [None]
-    finally:
-        earlier.cancel()
 
 
 class Stand(str):

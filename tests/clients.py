@@ -1,0 +1,59 @@
+"""Clients of one request, as `receive` callables: silent, slow and endless ones, and bodies of forms in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tests.asgi import BOUNDARY
+from tests.clock import elapse
+
+__all__ = ["CHUNKED", "END", "MULTIPART", "Endless", "head", "piece", "sends", "silence"]
+
+CHUNKED = [("transfer-encoding", "chunked")]
+MULTIPART = [("content-type", f"multipart/form-data; boundary={BOUNDARY}"), *CHUNKED]
+END = f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def head(disposition: str) -> bytes:
+    """The beginning of a part of a form, up to its content."""
+    return f"--{BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode()
+
+
+def piece(content: bytes, *, more: bool = True) -> dict[str, Any]:
+    return {"type": "http.request", "body": content, "more_body": more}
+
+
+async def silence() -> dict[str, Any]:
+    """A client that sends nothing."""
+    return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+
+def sends(*pieces: bytes, last: bool = False, pause: float = 0) -> Callable[[], Awaitable[dict[str, Any]]]:
+    """A client that sends these pieces, each after a pause, and then nothing; with `last` the body ends with them."""
+    left = list(pieces)
+
+    async def receive() -> dict[str, Any]:
+        if not left:
+            return await silence()
+        if pause:
+            await elapse(pause)
+        return piece(left.pop(0), more=bool(left) or not last)
+
+    return receive
+
+
+class Endless:
+    """A client that never stops sending; counts what was taken from it."""
+
+    def __init__(self, piece: bytes, pieces: int = 2000) -> None:
+        self.piece = piece
+        self.left = pieces
+        self.taken = 0
+
+    async def __call__(self) -> dict[str, Any]:
+        self.left -= 1
+        self.taken += len(self.piece)
+        await asyncio.sleep(0)
+        return piece(self.piece, more=self.left > 0)

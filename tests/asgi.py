@@ -10,6 +10,10 @@ Tests are `async def` and call one of these (others call `run(coroutine)`):
 * `async with websocket(app, path, …) as ws`: `ws.accepted`, `ws.rejected`, `await ws.send_text(…)`,
   `await ws.receive()`, `await ws.close()`, `ws.close_code`, `ws.close_reason`.
 * `async with lifespan(app) as life`: startup on entry, shutdown on exit; `LifespanFailed` when one of them fails.
+* `await call(app, receive, …)`: one call with nothing checked, for servers that misbehave; returns what was sent.
+* `scripted(message, …)`: a `receive()` that delivers these messages, then nothing; `piece(b"…", more=…)` makes one.
+* `logged(caplog)`, `assert_logged_500(response, caplog)`: what MicroPie wrote to the log.
+* `await thread_set(event)`: wait for a `threading.Event` and leave the loop free.
 
 Options of a request: `headers` (pairs or a dict, str or bytes; `host: testserver` is added), `query` (bytes or str),
 `body` (bytes; a list of chunks, one message each; `None` announces no body), `raw_path` (left out: the quoted path),
@@ -42,11 +46,15 @@ import asyncio
 import contextlib
 import contextvars
 import json as json_module
+import logging
 import re
+import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlencode
+
+import pytest
 
 from tests.clock import VirtualLoop
 
@@ -59,13 +67,19 @@ __all__ = [
     "Response",
     "WebSocketClosed",
     "WebSocketSession",
+    "assert_logged_500",
+    "call",
     "encode_multipart",
     "exchange",
     "get",
     "lifespan",
+    "logged",
+    "piece",
     "post",
     "request",
     "run",
+    "scripted",
+    "thread_set",
     "websocket",
 ]
 
@@ -153,6 +167,72 @@ def _watch_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
     factory.watches = True  # type: ignore[attr-defined]
     loop.set_task_factory(factory)
+
+
+async def thread_set(event: threading.Event) -> None:
+    """Wait for what a worker thread sets, and leave the loop free meanwhile."""
+    assert await asyncio.to_thread(event.wait, 20), "the thread did not get there"
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """The errors that MicroPie has logged."""
+    return [entry for entry in caplog.records if entry.name == "micropie" and entry.levelno >= logging.ERROR]
+
+
+def assert_logged_500(response: Response, caplog: pytest.LogCaptureFixture) -> None:
+    """The client learns nothing but the status, and the log has the traceback."""
+    assert (response.status, response.text) == (500, "500 Internal Server Error")
+    assert [entry.exc_info is not None for entry in logged(caplog)] == [True]
+
+
+# --- A server that the test makes up --------------------------------------------------------------------------------
+
+
+def piece(content: bytes = b"", *, more: bool = False) -> Message:
+    """The message with a piece of a request body."""
+    return {"type": "http.request", "body": content, "more_body": more}
+
+
+def scripted(*messages: Message | Exception) -> Receive:
+    """Make a `receive()` that delivers these messages, raises the exceptions among them, and then waits forever."""
+    left = list(messages)
+
+    async def receive() -> Message:
+        if not left:
+            await asyncio.get_running_loop().create_future()
+        message = left.pop(0)
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+    return receive
+
+
+async def call(
+    app: ASGIApp,
+    receive: Receive | None = None,
+    refuse: Callable[[Message], Exception | None] | None = None,
+    **scope: Any,
+) -> list[Message]:
+    """Call the application with the least that a server may give it, check nothing, and return what it sent.
+
+    Args:
+        app: The application.
+        receive: The server's `receive()`; left out: a request without a body, from a client that stays.
+        refuse: Called with each message; what it returns is raised by `send()`, and the message counts as not sent.
+        scope: Keys of the scope besides `type`, `method`, `path` and `headers`, or in place of them.
+    """
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        error = refuse(message) if refuse is not None else None
+        if error is not None:
+            raise error
+        sent.append(message)
+
+    defaults = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    await app({**defaults, **scope}, receive or scripted(piece()), send)
+    return sent
 
 
 # --- Checks that are the same for all kinds of connection -----------------------------------------------------------

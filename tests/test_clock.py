@@ -1,0 +1,121 @@
+"""Virtual time: what is due happens in order and at once, and no time is skipped while a thread is at work."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from tests.asgi import run, thread_set
+from tests.clock import ManualClock, VirtualLoop, elapse
+
+
+def virtual_loop() -> VirtualLoop:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    return loop
+
+
+async def test_timers_end_in_the_order_of_their_times_and_an_hour_takes_no_time() -> None:
+    ended: list[tuple[str, float]] = []
+
+    async def wait(name: str, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        ended.append((name, loop.time()))
+
+    loop, began = virtual_loop(), time.monotonic()
+    loop.call_later(60, lambda: ended.append(("timer", loop.time())))
+    await asyncio.gather(wait("hour", 3600), wait("tick", 0.001), wait("second", 1), wait("none", 0))
+    assert ended == [("none", 0), ("tick", 0.001), ("second", 1), ("timer", 60), ("hour", 3600)]
+    assert time.monotonic() - began < 600  # not 3600
+
+
+async def test_timeout_ends_a_wait_for_what_never_comes_at_its_exact_time() -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(3600):
+            await asyncio.Event().wait()
+    assert virtual_loop().time() == 3600
+
+
+async def test_elapse_lets_everything_that_is_due_happen_first() -> None:
+    done: list[str] = []
+    for seconds in (1, 2, 3):
+        virtual_loop().call_later(seconds, done.append, f"{seconds}")
+    await elapse(2.5)
+    assert (done, virtual_loop().time()) == (["1", "2"], 2.5)
+
+
+def test_elapse_in_a_loop_of_real_time_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="VirtualLoop"):
+        run(elapse(1), real_time=True)
+
+
+async def test_time_that_a_test_sets_forward_makes_several_timers_due_in_one_turn() -> None:
+    done: list[str] = []
+    loop = virtual_loop()
+    loop.call_later(1, done.append, "a")
+    loop.call_later(2, done.append, "b")
+    loop.now += 5
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (done, loop.time()) == (["a", "b"], 5)
+
+
+async def test_long_timer_does_not_end_while_a_thread_is_at_work() -> None:
+    sleeper = asyncio.ensure_future(asyncio.sleep(3600))
+    await asyncio.to_thread(time.sleep, 0.05)  # real work: the loop has to wait for it
+    assert 0.04 < virtual_loop().time() < 600
+    assert not sleeper.done()
+    await sleeper
+    assert virtual_loop().time() >= 3600
+
+
+async def test_thread_counts_as_at_work_until_the_loop_has_its_result() -> None:
+    loop, go = virtual_loop(), threading.Event()
+    started = threading.Event()
+
+    def work() -> str:
+        started.set()
+        assert go.wait(20)
+        return "result"
+
+    call = loop.run_in_executor(None, work)
+    await thread_set(started)
+    sleeper = asyncio.ensure_future(asyncio.sleep(3600))
+    assert (loop.threads, loop.time() < 600) == (1, True)
+    go.set()
+    assert await call == "result"
+    assert (loop.threads, sleeper.done()) == (0, False)
+    await sleeper
+
+
+async def test_failure_in_a_thread_ends_its_work_too() -> None:
+    loop = virtual_loop()
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.to_thread(lambda: 1 / 0)
+    await elapse(3600)
+    assert (loop.threads, loop.time() >= 3600) == (0, True)
+
+
+async def test_executor_that_is_shut_down_leaves_no_thread_at_work() -> None:
+    loop = virtual_loop()
+    await asyncio.to_thread(int)
+    await loop.shutdown_default_executor()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        loop.run_in_executor(None, int)
+    await elapse(3600)
+    assert loop.threads == 0
+
+
+def test_manual_clock_stands_still_until_it_is_set_forward() -> None:
+    clock = ManualClock(10.0)
+    assert (clock(), clock(), ManualClock()()) == (10.0, 10.0, 1000.0)
+    clock.advance(2.5)
+    assert clock() == 12.5
+
+
+@pytest.mark.real_time
+async def test_test_that_is_marked_real_time_runs_in_an_ordinary_loop() -> None:
+    assert not isinstance(asyncio.get_running_loop(), VirtualLoop)

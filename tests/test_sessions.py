@@ -14,7 +14,6 @@ import pytest
 from micropie import (
     SESSION_TIMEOUT,
     App,
-    FromSession,
     HTTPError,
     HttpMiddleware,
     InMemorySessionBackend,
@@ -26,14 +25,26 @@ from tests.asgi import REMOVED, Browser, Response, exchange, get, post, websocke
 from tests.clock import ManualClock
 
 Act = Callable[[Request], Awaitable[Any]]
+Talk = Callable[[App, WebSocket], Awaitable[Any]]
 
 
-class Spy(InMemorySessionBackend):
-    """Notes what it is asked."""
+class Noting:
+    """What backends that note their calls have in common."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[Any, ...]] = []
+
+    @property
+    def names(self) -> list[str]:
+        return [call[0] for call in self.calls]
+
+    def saved(self) -> list[dict[str, Any]]:
+        return [call[2] for call in self.calls if call[0] == "save"]
+
+
+class Spy(Noting, InMemorySessionBackend):
+    """Notes its calls."""
 
     async def load(self, session_id: str) -> dict[str, Any]:
         self.calls.append(("load", session_id))
@@ -47,19 +58,12 @@ class Spy(InMemorySessionBackend):
         self.calls.append(("touch", session_id, timeout))
         await super().touch(session_id, timeout)
 
-    @property
-    def names(self) -> list[str]:
-        return [call[0] for call in self.calls]
 
-    def saved(self) -> list[dict[str, Any]]:
-        return [call[2] for call in self.calls if call[0] == "save"]
-
-
-class Plain(SessionBackend):
+class Plain(Noting, SessionBackend):
     """The least that a backend may be: without `touch`."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
+        super().__init__()
         self.sessions: dict[str, dict[str, Any]] = {}
 
     async def load(self, session_id: str) -> dict[str, Any]:
@@ -75,14 +79,14 @@ class Plain(SessionBackend):
 
 
 class Down(InMemorySessionBackend):
-    """Fails in what `broken` names."""
+    """Fails in what `broken` names: "load", "save", "touch", or "fill" (to save what is not empty)."""
 
-    def __init__(self, *broken: str) -> None:
+    def __init__(self, broken: str = "") -> None:
         super().__init__()
         self.broken = broken
 
     def _check(self, name: str) -> None:
-        if name in self.broken:
+        if name == self.broken:
             raise OSError(f"secret: {name} is down")
 
     async def load(self, session_id: str) -> dict[str, Any]:
@@ -91,6 +95,8 @@ class Down(InMemorySessionBackend):
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         self._check("save")
+        if data:
+            self._check("fill")
         await super().save(session_id, data, timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
@@ -140,27 +146,15 @@ class Root(App):
         self.request.regenerate_session()
         return "renewed"
 
-    async def member(self, user: FromSession) -> str:
-        return str(user)
-
-    async def ws_act(self, ws: WebSocket) -> None:
-        await self.doing(ws)  # type: ignore[arg-type]
-
     async def ws_look(self, ws: WebSocket) -> None:
         await ws.accept()
         await ws.send_json({"session": self.request.session, "id": ws.session_id})
 
 
-def session_cookie(response: Response) -> str:
-    """The one `set-cookie` of the session."""
-    cookies = [cookie for cookie in response.headers_all("set-cookie") if cookie.startswith("session_id=")]
-    assert len(cookies) == 1, cookies
-    return cookies[0]
-
-
 def attributes(response: Response) -> set[str]:
-    """What follows the value in the session's cookie."""
-    return set(session_cookie(response).split("; ")[1:])
+    """What follows the value in the one cookie of the session."""
+    (cookie,) = [cookie for cookie in response.headers_all("set-cookie") if cookie.startswith("session_id=")]
+    return set(cookie.split("; ")[1:])
 
 
 async def signed_in(app: App, **values: str) -> Browser:
@@ -171,8 +165,35 @@ async def signed_in(app: App, **values: str) -> Browser:
     return browser
 
 
+async def watched(doing: Act = nothing, **values: str) -> tuple[Browser, Spy, str]:
+    """A browser with a session, its backend, with no call noted yet, and the id."""
+    spy = Spy()
+    browser = await signed_in(Root(doing, spy), **values)
+    spy.calls.clear()
+    return browser, spy, browser.cookies["session_id"]
+
+
+async def holding(session_id: str = "id", **data: Any) -> Spy:
+    """A backend that has one session, with no call noted yet."""
+    spy = Spy()
+    await spy.save(session_id, data, 60)
+    spy.calls.clear()
+    return spy
+
+
+def second_tab(browser: Browser) -> Browser:
+    """A browser with the same cookies now, and a jar for those that come later."""
+    other = Browser(browser.app)
+    other.jar = dict(browser.jar)
+    return other
+
+
 async def session_of(browser: Browser) -> Any:
     return (await browser.get("/look")).json()
+
+
+def levels(caplog: pytest.LogCaptureFixture) -> list[int]:
+    return [record.levelno for record in caplog.records]
 
 
 # --- Loading ----------------------------------------------------------------------------------------------------------
@@ -189,65 +210,58 @@ async def test_without_a_cookie_the_session_is_an_empty_dict() -> None:
 
 
 @pytest.mark.parametrize(
-    "headers",
+    ("cookies", "found"),
     [
-        [("cookie", "session_id={}")],
-        [("cookie", "a=b; session_id={}; c=d")],
-        [("cookie", "a=b;session_id={};c=d")],
-        [("cookie", "a=b"), ("cookie", "session_id={}")],
-        [("cookie", "session_id={}"), ("cookie", "a=b")],
+        (["session_id={}"], True),
+        (["a=b; session_id={}; c=d"], True),
+        (["a=b;session_id={};c=d"], True),
+        (["a=b", "session_id={}"], True),
+        (["session_id={}", "a=b"], True),
+        (["xsession_id={}"], False),
+        (["session_idx={}"], False),
+        (["SESSION_ID={}"], False),
+        (["a=session_id={}"], False),
+        (["session_id"], False),
     ],
 )
-async def test_the_cookie_names_the_session(headers: list[tuple[str, str]]) -> None:
+async def test_the_session_is_found_by_the_cookie_of_exactly_its_name(cookies: list[str], found: bool) -> None:
     app = Root()
     session_id = (await signed_in(app)).cookies["session_id"]
-    pairs = [(name, value.format(session_id)) for name, value in headers]
-    assert (await get(app, "/look", headers=pairs)).json() == {"user": "ann"}
-
-
-@pytest.mark.parametrize(
-    "cookie", ["xsession_id={}", "session_idx={}", "SESSION_ID={}", "a=session_id={}", "session_id"]
-)
-async def test_a_cookie_of_another_name_does_not(cookie: str) -> None:
-    app = Root()
-    session_id = (await signed_in(app)).cookies["session_id"]
-    assert (await get(app, "/look", headers={"cookie": cookie.format(session_id)})).json() == {}
+    response = await get(app, "/look", headers=[("cookie", cookie.format(session_id)) for cookie in cookies])
+    assert response.json() == ({"user": "ann"} if found else {})
 
 
 @pytest.mark.parametrize("session_id", ["", "A" * 43, "é", "../../etc/passwd", "x" * 8000, '"', "%00"])
-async def test_an_id_that_nobody_issued_is_an_empty_session(session_id: str) -> None:
+async def test_an_id_that_was_never_issued_is_an_empty_session(session_id: str) -> None:
     response = await get(Root(), "/look", headers={"cookie": f"session_id={session_id}"})
     assert (response.status, response.json()) == (200, {})
     assert "session_id" not in response.cookies
 
 
-async def test_of_two_live_sessions_the_first_counts() -> None:
-    """A browser sends the cookie with the longer path first (RFC 6265 section 5.4)."""
-
-
-    spy = Spy()
-    await spy.save("first", {"a": 1}, 60)
+@pytest.mark.parametrize(
+    ("cookie", "found"),
+    [
+        # A browser sends the cookie with the longer path first (RFC 6265 section 5.4).
+        ("session_id=first; session_id=second", {"a": 1}),
+        ("session_id=; session_id=second", {"b": 2}),
+        ("session_id=", {}),
+    ],
+)
+async def test_the_first_id_that_is_not_empty_is_loaded(cookie: str, found: dict[str, int]) -> None:
+    spy = await holding("first", a=1)
     await spy.save("second", {"b": 2}, 60)
-    response = await get(Root(backend=spy), "/look", headers={"cookie": "session_id=first; session_id=second"})
-    assert response.json() == {"a": 1}
+    spy.calls.clear()
+    assert (await get(Root(backend=spy), "/look", headers={"cookie": cookie})).json() == found
+    assert found or spy.calls == []
 
 
-async def test_an_empty_cookie_is_no_id() -> None:
-    spy = Spy()
-    app = Root(backend=spy)
-    await get(app, "/look", headers={"cookie": "session_id="})
-    assert spy.calls == []
-    await spy.save("id", {"a": 1}, 60)
-    assert (await get(app, "/look", headers={"cookie": "session_id=; session_id=id"})).json() == {"a": 1}
+# --- Whether the handler looks at the session -------------------------------------------------------------------------
 
 
-# --- Whether anybody looked -------------------------------------------------------------------------------------------
-
-
-async def test_who_looks_varies_by_cookie() -> None:
+async def test_a_handler_that_looks_at_the_session_adds_vary_cookie() -> None:
     app = Root()
     browser = await signed_in(app)
-    for target in ("/look", "/put?a=1", "/member", "/clear"):
+    for target in ("/look", "/put?a=1", "/clear"):
         assert (await browser.get(target)).headers_all("vary") == ["Cookie"], target
     assert (await get(app, "/look")).header("vary") == "Cookie"
     assert (await get(app, "/blind")).header("vary") is None
@@ -267,10 +281,8 @@ async def test_vary_is_added_to_the_handlers_own_and_to_errors() -> None:
     assert (failed.status, failed.header("vary")) == (500, "Cookie")
 
 
-async def test_a_session_that_nobody_looks_at_is_left_alone() -> None:
-    spy = Spy()
-    browser = await signed_in(Root(backend=spy))
-    spy.calls.clear()
+async def test_a_session_that_no_handler_looks_at_is_left_alone() -> None:
+    browser, spy, _ = await watched()
     response = await browser.get("/blind")
     assert {"save", "touch"}.isdisjoint(spy.names)
     assert response.header("vary") is None and not response.cookies
@@ -279,32 +291,24 @@ async def test_a_session_that_nobody_looks_at_is_left_alone() -> None:
 async def test_a_visitor_without_a_session_costs_the_backend_nothing() -> None:
     spy = Spy()
     app = Root(backend=spy)
-    for target in ("/look", "/blind", "/replace", "/clear"):
-        response = await get(app, target)
-        assert not response.cookies, target
+    for target in ("/look", "/blind", "/replace", "/clear", "/renew"):
+        assert not (await get(app, target)).cookies, target
     assert spy.calls == []
 
 
 # --- The end of a request ---------------------------------------------------------------------------------------------
 
 
-async def test_an_unchanged_session_is_touched() -> None:
-    spy = Spy()
-    browser = await signed_in(Root(backend=spy))
-    spy.calls.clear()
-    response = await browser.get("/look")
-    session_id = browser.cookies["session_id"]
+async def replaces_by_the_same(request: Request) -> None:
+    request.session = {**request.session}
+
+
+@pytest.mark.parametrize("target", ["/look", "/put?user=ann", "/replace?user=ann", "/act"])
+async def test_an_unchanged_session_is_touched(target: str) -> None:
+    browser, spy, session_id = await watched(replaces_by_the_same)
+    response = await browser.get(target)
     assert spy.calls == [("load", session_id), ("touch", session_id, SESSION_TIMEOUT)]
     assert not response.cookies and response.header("cache-control") is None
-
-
-@pytest.mark.parametrize("target", ["/put?user=ann", "/replace?user=ann"])
-async def test_the_same_value_again_is_no_change(target: str) -> None:
-    spy = Spy()
-    browser = await signed_in(Root(backend=spy))
-    spy.calls.clear()
-    await browser.get(target)
-    assert spy.names == ["load", "touch"]
 
 
 async def test_without_touch_a_fresh_copy_is_saved() -> None:
@@ -312,13 +316,9 @@ async def test_without_touch_a_fresh_copy_is_saved() -> None:
 
     async def act(request: Request) -> None:
         _ = request.session
-        await other.get("/put?meanwhile=1")
+        await second_tab(browser).get("/put?meanwhile=1")
 
-    app = Root(act, plain)
-    browser = await signed_in(app)
-    other = Browser(app)
-    other.jar = browser.jar
-    plain.calls.clear()
+    browser = await signed_in(Root(act, plain))
     await browser.get("/act")
     session_id = browser.cookies["session_id"]
     assert plain.calls[-2:] == [
@@ -328,11 +328,8 @@ async def test_without_touch_a_fresh_copy_is_saved() -> None:
 
 
 async def test_a_changed_session_is_saved() -> None:
-    spy = Spy()
-    browser = await signed_in(Root(backend=spy), a="1", b="2", c="3")
-    spy.calls.clear()
+    browser, spy, session_id = await watched(a="1", b="2", c="3")
     await browser.get("/put?b=4&d=5")
-    session_id = browser.cookies["session_id"]
     assert spy.names == ["load", "load", "save"]
     assert spy.calls[-1] == ("save", session_id, {"a": "1", "b": "4", "c": "3", "d": "5"}, SESSION_TIMEOUT)
     await browser.get("/drop/a/c")
@@ -341,58 +338,20 @@ async def test_a_changed_session_is_saved() -> None:
     assert await session_of(browser) == {"z": "1"}
 
 
-async def test_a_session_may_be_looked_at_and_then_replaced() -> None:
-    async def act(request: Request) -> None:
-        request.session = {**request.session, "more": 1}
+async def test_a_session_may_be_looked_at_and_then_replaced_or_changed_deep_inside() -> None:
+    async def replace(request: Request) -> None:
+        request.session = {**request.session, "cart": {"items": [1]}}
 
-
-    spy = Spy()
-    browser = await signed_in(Root(act, spy))
-    await browser.get("/act")
-    assert await session_of(browser) == {"user": "ann", "more": 1}
-    spy.calls.clear()
-    await browser.get("/act")
-    assert spy.names == ["load", "touch"]
-
-
-async def test_a_change_deep_inside_is_seen() -> None:
-    async def first(request: Request) -> None:
-        request.session["cart"] = {"items": [1]}
-
-    async def later(request: Request) -> None:
+    async def append(request: Request) -> None:
         request.session["cart"]["items"].append(2)
 
-
-    app = Root(first)
-    browser = Browser(app)
+    app = Root(replace)
+    browser = await signed_in(app)
     await browser.get("/act")
-    app.doing = later
+    assert await session_of(browser) == {"user": "ann", "cart": {"items": [1]}}
+    app.doing = append
     await browser.get("/act")
-    assert await session_of(browser) == {"cart": {"items": [1, 2]}}
-
-
-@pytest.mark.parametrize("backend", [Spy, Plain])
-@pytest.mark.parametrize(
-    "mine, theirs, result",
-    [
-        ("/put?a=2", "/put?b=2", {"a": "2", "b": "2", "c": "1"}),
-        ("/put?new=1", "/drop/a", {"b": "1", "c": "1", "new": "1"}),
-        ("/drop/a", "/put?new=1", {"b": "1", "c": "1", "new": "1"}),
-        ("/drop/a", "/drop/b", {"c": "1"}),
-        ("/drop/a", "/drop/a", {"b": "1", "c": "1"}),
-        ("/put?a=mine", "/put?a=theirs", {"a": "mine", "b": "1", "c": "1"}),
-        ("/look", "/put?b=2", {"a": "1", "b": "2", "c": "1"}),
-        ("/replace?a=2&b=1&c=1", "/put?new=1", {"a": "2", "b": "1", "c": "1", "new": "1"}),
-    ],
-)
-async def test_what_another_request_saved_meanwhile_stays(
-    backend: type[Spy | Plain], mine: str, theirs: str, result: dict[str, str]
-) -> None:
-    app = Root(backend=backend())
-    browser = await signed_in(app, a="1", b="1", c="1")
-    app.middlewares.append(Meanwhile(lambda: browser.get(theirs)))
-    await browser.get(mine)
-    assert await session_of(browser) == result
+    assert await session_of(browser) == {"user": "ann", "cart": {"items": [1, 2]}}
 
 
 class Meanwhile(HttpMiddleware):
@@ -411,37 +370,70 @@ class Meanwhile(HttpMiddleware):
 
 
 @pytest.mark.parametrize("backend", [Spy, Plain])
+@pytest.mark.parametrize(
+    ("mine", "theirs", "result"),
+    [
+        ("/put?a=2", "/put?b=2", {"a": "2", "b": "2", "c": "1"}),
+        ("/put?new=1", "/drop/a", {"b": "1", "c": "1", "new": "1"}),
+        ("/drop/a", "/put?new=1", {"b": "1", "c": "1", "new": "1"}),
+        ("/drop/a", "/drop/b", {"c": "1"}),
+        ("/drop/a", "/drop/a", {"b": "1", "c": "1"}),
+        ("/put?a=mine", "/put?a=theirs", {"a": "mine", "b": "1", "c": "1"}),
+        ("/look", "/put?b=2", {"a": "1", "b": "2", "c": "1"}),
+        ("/replace?a=2&b=1&c=1", "/put?new=1", {"a": "2", "b": "1", "c": "1", "new": "1"}),
+        ("/renew?a=2", "/put?b=2", {"a": "2", "b": "2", "c": "1"}),
+        # A logout deletes what the other request saved; a login is valid even if the old session has ended.
+        ("/clear", "/put?new=1", {}),
+        ("/renew", "/clear", {}),
+        ("/renew?user=ann", "/clear", {"user": "ann"}),
+    ],
+)
+async def test_changes_are_merged_with_what_another_request_saved_meanwhile(
+    backend: type[Spy | Plain], mine: str, theirs: str, result: dict[str, str]
+) -> None:
+    app = Root(backend=backend())
+    browser = await signed_in(app, a="1", b="1", c="1")
+    other = second_tab(browser)
+    app.middlewares.append(Meanwhile(lambda: other.get(theirs)))
+    response = await browser.get(mine)
+    assert await session_of(browser) == result
+    if mine == "/clear":
+        assert response.cookies == {"session_id": ""}
+        assert await session_of(other) == {}
+
+
+@pytest.mark.parametrize("backend", [Spy, Plain])
 @pytest.mark.parametrize("target", ["/look", "/put?user=eve", "/put?more=1", "/drop/user", "/replace?x=1"])
-async def test_a_logout_elsewhere_is_final(backend: type[Spy | Plain], target: str) -> None:
+async def test_a_logout_in_another_request_is_final(backend: type[Spy | Plain], target: str) -> None:
     app = Root(backend=backend())
     browser = await signed_in(app, user="ann", more="0")
-    elsewhere = Browser(app)
-    elsewhere.jar = dict(browser.jar)
+    other = second_tab(browser)
     kept = {"cookie": f"session_id={browser.cookies['session_id']}"}
-    app.middlewares.append(Meanwhile(lambda: elsewhere.get("/clear")))
+    app.middlewares.append(Meanwhile(lambda: other.get("/clear")))
     response = await browser.get(target)
     assert response.status == 200
     assert response.cookies.get("session_id", "") == "", "no new session either"
     assert (await get(app, "/look", headers=kept)).json() == {}
 
 
-async def test_a_logout_deletes_what_another_request_saved_meanwhile() -> None:
+async def test_a_request_that_began_before_the_login_does_not_end_the_new_session() -> None:
     app = Root()
-    browser = await signed_in(app)
-    elsewhere = Browser(app)
-    elsewhere.jar = dict(browser.jar)
-    app.middlewares.append(Meanwhile(lambda: elsewhere.get("/put?more=1")))
-    assert (await browser.get("/clear")).cookies == {"session_id": ""}
-    assert await session_of(elsewhere) == {}
+    browser = await signed_in(app, cart="1")
+    app.middlewares.append(Meanwhile(lambda: browser.get("/renew?user=ann")))
+    await browser.get("/put?seen=1")
+    assert await session_of(browser) == {"cart": "1", "user": "ann"}
 
 
-@pytest.mark.parametrize("target", ["/clear", "/drop/user", "/replace"])
+async def clears_and_renews(request: Request) -> None:
+    request.session.clear()
+    request.regenerate_session()
+
+
+@pytest.mark.parametrize("target", ["/clear", "/drop/user", "/replace", "/act"])
 async def test_an_emptied_session_is_deleted_and_its_cookie_expires(target: str) -> None:
-    spy = Spy()
-    browser = await signed_in(Root(backend=spy))
-    session_id = browser.cookies["session_id"]
+    browser, spy, session_id = await watched(clears_and_renews)
     response = await browser.get(target)
-    assert "Max-Age=0" in attributes(response) and "Path=/" in attributes(response)
+    assert {"Max-Age=0", "Path=/"} <= attributes(response)
     assert response.cookies == {"session_id": ""}
     assert spy.calls[-1][:3] == ("save", session_id, {})
     assert await spy.load(session_id) == {}
@@ -462,42 +454,38 @@ class Marks(HttpMiddleware):
         request.session["after"] = str(status_code)
 
 
-async def test_what_middlewares_change_is_saved() -> None:
+LOGIN = {"status_code": 302, "headers": [("location", "/login")]}
+
+
+@pytest.mark.parametrize(
+    ("target", "answer", "body", "status", "saved"),
+    [
+        ("/blind", None, b"", 200, {"before": "1", "after": "200"}),
+        ("/no-such-page", None, b"", 404, {"before": "1", "after": "404"}),
+        ("/blind", LOGIN, b"", 302, {"before": "1", "after": "302"}),
+        ("/blind", None, b"{", 400, {"after": "400"}),
+    ],
+    ids=["handler", "404", "short circuit", "bad body"],
+)
+async def test_changes_by_middlewares_are_saved(
+    target: str, answer: Any, body: bytes, status: int, saved: dict[str, str]
+) -> None:
     spy = Spy()
     app = Root(backend=spy)
-    app.middlewares.append(Marks())
-    for target, status in (("/blind", 200), ("/no-such-page", 404)):
-        spy.calls.clear()
-        response = await get(app, target)
-        assert (response.status, spy.saved()) == (status, [{"before": "1", "after": str(status)}])
-        assert response.cookies["session_id"] == spy.calls[-1][1]
-
-
-async def test_a_short_circuit_saves_too() -> None:
-    spy = Spy()
-    app = Root(backend=spy)
-    app.middlewares.append(Marks({"status_code": 302, "headers": [("location", "/login")]}))
-    response = await get(app, "/blind")
-    assert (response.status, spy.saved()) == (302, [{"before": "1", "after": "302"}])
-
-
-async def test_a_bad_body_saves_what_after_request_changed() -> None:
-    spy = Spy()
-    app = Root(backend=spy)
-    app.middlewares.append(Marks())
-    response = await post(app, "/blind", body=b"{", headers={"content-type": "application/json"})
-    assert (response.status, spy.saved()) == (400, [{"after": "400"}])
+    app.middlewares.append(Marks(answer))
+    response = await post(app, target, body=body, headers={"content-type": "application/json"} if body else {})
+    assert (response.status, spy.saved()) == (status, [saved])
+    assert response.cookies["session_id"] == spy.calls[-1][1]
 
 
 @pytest.mark.parametrize("how", ["returned", "raised"])
-@pytest.mark.parametrize("status, saved", [(400, True), (404, True), (499, True), (500, False), (503, False)])
-async def test_saved_on_4xx_and_not_on_5xx(how: str, status: int, saved: bool) -> None:
+@pytest.mark.parametrize(("status", "saved"), [(400, True), (404, True), (499, True), (500, False), (503, False)])
+async def test_a_4xx_saves_the_session_and_a_5xx_does_not(how: str, status: int, saved: bool) -> None:
     async def act(request: Request) -> Any:
         request.session["changed"] = "1"
         if how == "raised":
             raise HTTPError(status)
         return status, "x"
-
 
     spy = Spy()
     response = await get(Root(act, spy), "/act")
@@ -506,15 +494,18 @@ async def test_saved_on_4xx_and_not_on_5xx(how: str, status: int, saved: bool) -
     assert ("session_id" in response.cookies) is saved
 
 
-async def test_a_crash_saves_nothing() -> None:
+@pytest.mark.parametrize("renews", [True, False])
+async def test_a_crash_saves_nothing_and_keeps_the_id(renews: bool) -> None:
     async def act(request: Request) -> Any:
-        request.session["user"] = "eve"
+        if renews:
+            request.regenerate_session()
+        else:
+            request.session["user"] = "eve"
         raise RuntimeError("boom")
 
-
-    app = Root(act, Spy())
-    browser = await signed_in(app)
-    assert (await browser.get("/act")).status == 500
+    browser = await signed_in(Root(act))
+    response = await browser.get("/act")
+    assert (response.status, response.cookies) == (500, {})
     assert await session_of(browser) == {"user": "ann"}
 
 
@@ -528,9 +519,7 @@ async def test_changes_inside_a_stream_are_not_saved() -> None:
 
         return stream()
 
-
-    app = Root(act)
-    browser = Browser(app)
+    browser = Browser(Root(act))
     response = await browser.get("/act")
     assert (response.body, response.complete) == (b"x", True)
     assert await session_of(browser) == {"before": "1"}
@@ -565,24 +554,23 @@ async def test_an_unknown_id_is_never_adopted(target: str) -> None:
     assert issued != fixed
     assert await spy.load(issued) == {"user": "ann"}
     assert await spy.load(fixed) == {}
+    assert len([data for data in spy.saved() if data]) == 1
 
 
 async def test_a_session_that_expired_gets_a_new_id() -> None:
     clock = ManualClock()
-    app = Root(backend=InMemorySessionBackend(clock=clock), session_timeout=60)
-    browser = await signed_in(app)
+    browser = await signed_in(Root(backend=InMemorySessionBackend(clock=clock), session_timeout=60))
     old = browser.cookies["session_id"]
     clock.advance(60)
-    response = await browser.get("/put?user=bob")
-    assert response.json() == {"user": "bob"}
+    assert (await browser.get("/put?user=bob")).json() == {"user": "bob"}
     assert browser.cookies["session_id"] != old
 
 
-@pytest.mark.parametrize("target, expected", [("/renew", {"user": "ann"}), ("/renew?a=1", {"user": "ann", "a": "1"})])
+@pytest.mark.parametrize(
+    ("target", "expected"), [("/renew", {"user": "ann"}), ("/renew?a=1", {"user": "ann", "a": "1"})]
+)
 async def test_regenerate_session_gives_a_new_id_and_deletes_the_old_one(target: str, expected: dict[str, str]) -> None:
-    spy = Spy()
-    browser = await signed_in(Root(backend=spy))
-    old = browser.cookies["session_id"]
+    browser, spy, old = await watched()
     response = await browser.get(target)
     assert browser.cookies["session_id"] != old
     assert await spy.load(old) == {}
@@ -590,81 +578,26 @@ async def test_regenerate_session_gives_a_new_id_and_deletes_the_old_one(target:
     assert response.header("cache-control") == "no-store"
 
 
-async def test_regenerate_keeps_what_another_request_saved_meanwhile() -> None:
-    app = Root()
-    browser = await signed_in(app)
-    meanwhile = Browser(app)
-    meanwhile.jar = dict(browser.jar)
-    app.middlewares.append(Meanwhile(lambda: meanwhile.get("/put?b=2")))
-    await browser.get("/renew?a=1")
-    assert await session_of(browser) == {"user": "ann", "a": "1", "b": "2"}
-
-
-@pytest.mark.parametrize("backend", [Spy, Plain])
-async def test_regenerate_alone_does_not_revive_a_session_that_ended_elsewhere(backend: type[Spy | Plain]) -> None:
-    app = Root(backend=backend())
-    browser = await signed_in(app)
-    elsewhere = Browser(app)
-    elsewhere.jar = dict(browser.jar)
-    app.middlewares.append(Meanwhile(lambda: elsewhere.get("/clear")))
-    await browser.get("/renew")
-    assert await session_of(browser) == {}
-
-
-async def test_a_login_counts_even_if_the_old_session_ended_meanwhile() -> None:
-    app = Root()
-    browser = await signed_in(app, cart="full")
-    elsewhere = Browser(app)
-    elsewhere.jar = dict(browser.jar)
-    app.middlewares.append(Meanwhile(lambda: elsewhere.get("/clear")))
-    await browser.get("/renew?user=ann")
-    assert await session_of(browser) == {"user": "ann"}
-
-
-async def test_regenerate_of_nothing_is_nothing_and_of_a_new_session_one_id() -> None:
-    spy = Spy()
-    app = Root(backend=spy)
-    assert not (await get(app, "/renew")).cookies
-    response = await get(app, "/renew?user=ann")
-    assert await spy.load(response.cookies["session_id"]) == {"user": "ann"}
-    assert len([data for data in spy.saved() if data]) == 1
-
-
-async def test_regenerate_in_a_request_that_fails_changes_nothing() -> None:
-    async def act(request: Request) -> Any:
-        request.regenerate_session()
-        raise RuntimeError
-
-
-    browser = await signed_in(Root(act))
-    response = await browser.get("/act")
-    assert (response.status, response.cookies) == (500, {})
-    assert await session_of(browser) == {"user": "ann"}
-
-
-async def test_regenerate_of_an_emptied_session_is_a_logout() -> None:
-    async def act(request: Request) -> None:
-        request.session.clear()
-        request.regenerate_session()
-
-
-    spy = Spy()
-    browser = await signed_in(Root(act, spy))
-    old = browser.cookies["session_id"]
-    assert (await browser.get("/act")).cookies == {"session_id": ""}
-    assert await spy.load(old) == {}
+async def test_a_login_that_cannot_be_saved_leaves_the_old_session() -> None:
+    down = Down()
+    browser = await signed_in(Root(backend=down), cart="1")
+    down.broken = "fill"
+    assert (await browser.get("/renew?user=ann")).status == 500
+    down.broken = ""
+    assert await session_of(browser) == {"cart": "1"}
 
 
 # --- The cookie -------------------------------------------------------------------------------------------------------
 
+DEFAULTS = {"Path=/", "HttpOnly", "SameSite=Lax", "Secure"}
+
 
 async def test_the_cookie_ends_with_the_browser() -> None:
-    response = await get(Root(), "/put?a=1")
-    assert attributes(response) == {"Path=/", "HttpOnly", "SameSite=Lax", "Secure"}
+    assert attributes(await get(Root(), "/put?a=1")) == DEFAULTS
 
 
 @pytest.mark.parametrize(
-    "root_path, option, expected",
+    ("root_path", "option", "expected"),
     [
         ("", None, "/"),
         (None, None, "/"),
@@ -688,39 +621,23 @@ async def test_the_path_of_the_cookie(root_path: Any, option: str | None, expect
 
 
 LOOPBACK = [
-    "localhost",
-    "localhost:8000",
-    "LOCALHOST",
-    "127.0.0.1",
-    "127.0.0.1:8000",
-    "127.8.9.1",
-    "[::1]",
-    "[::1]:8000",
+    *["localhost", "localhost:8000", "LOCALHOST", "127.0.0.1", "127.0.0.1:8000", "127.8.9.1", "[::1]", "[::1]:8000"],
 ]
 ELSEWHERE = [
-    "example.com",
-    "example.com:8000",
-    "localhost.example.com",
-    "127.0.0.1.example.com",
-    "example.com:127.0.0.1",
-    "notlocalhost",
-    "10.0.0.1",
-    "[::2]",
-    "[::1].example.com",
-    "[fe80::1]:1",
-    "",
+    *["example.com", "example.com:8000", "localhost.example.com", "127.0.0.1.example.com", "example.com:127.0.0.1"],
+    *["notlocalhost", "10.0.0.1", "[::2]", "[::1].example.com", "[fe80::1]:1", ""],
 ]
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("scheme", ["http", "https", REMOVED])  # a scope without a scheme is plain HTTP
 @pytest.mark.parametrize("host", LOOPBACK + ELSEWHERE)
-async def test_secure_but_for_plain_http_to_loopback(host: str, scheme: str) -> None:
+async def test_the_cookie_is_secure_but_for_plain_http_to_loopback(host: str, scheme: Any) -> None:
     response = await get(Root(), "/put?a=1", headers={"host": host}, scope={"scheme": scheme})
     assert ("Secure" in attributes(response)) is (host in ELSEWHERE or scheme == "https")
 
 
 @pytest.mark.parametrize(
-    "server, secure",
+    ("server", "secure"),
     [
         (("127.0.0.1", 8000), False),
         (("localhost", 8000), False),
@@ -733,22 +650,21 @@ async def test_secure_but_for_plain_http_to_loopback(host: str, scheme: str) -> 
         (REMOVED, True),
     ],
 )
-async def test_secure_goes_by_the_server_where_there_is_no_host(server: Any, secure: bool) -> None:
+async def test_without_a_host_header_secure_goes_by_the_server(server: Any, secure: bool) -> None:
     response = await get(Root(), "/put?a=1", scope={"headers": [], "server": server})
     assert ("Secure" in attributes(response)) is secure
 
 
-@pytest.mark.parametrize("option, debug, secure", [(True, True, True), (False, False, False), (None, True, False)])
+@pytest.mark.parametrize(
+    ("option", "debug", "secure"), [(True, True, True), (False, False, False), (None, True, False)]
+)
 @pytest.mark.parametrize("host", ["localhost", "example.com"])
-async def test_secure_as_told(option: bool | None, debug: bool, secure: bool, host: str) -> None:
+async def test_session_cookie_secure_and_debug_decide_before_the_host(
+    option: bool | None, debug: bool, secure: bool, host: str
+) -> None:
     app = Root(session_cookie_secure=option, debug=debug)
     response = await get(app, "/put?a=1", headers={"host": host})
     assert ("Secure" in attributes(response)) is secure
-
-
-async def test_a_scope_without_a_scheme_is_plain_http() -> None:
-    response = await get(Root(), "/put?a=1", headers={"host": "localhost"}, scope={"scheme": REMOVED})
-    assert "Secure" not in attributes(response)
 
 
 async def test_a_response_with_the_cookie_is_not_stored() -> None:
@@ -763,16 +679,16 @@ async def test_a_response_with_the_cookie_is_not_stored() -> None:
 # --- Backends ---------------------------------------------------------------------------------------------------------
 
 
-async def test_the_timeout_is_eight_hours_or_as_told() -> None:
+@pytest.mark.parametrize(("options", "timeout"), [({}, 8 * 3600), ({"session_timeout": 60}, 60)])
+async def test_the_timeout_is_eight_hours_or_as_told(options: dict[str, Any], timeout: int) -> None:
     assert SESSION_TIMEOUT == 8 * 3600
-    for options, timeout in (({}, 8 * 3600), ({"session_timeout": 60}, 60)):
-        spy = Spy()
-        browser = await signed_in(Root(backend=spy, **options))
-        await browser.get("/look")
-        assert [call[-1] for call in spy.calls if call[0] in ("save", "touch")] == [timeout, timeout]
+    spy = Spy()
+    browser = await signed_in(Root(backend=spy, **options))
+    await browser.get("/look")
+    assert [call[-1] for call in spy.calls if call[0] in ("save", "touch")] == [timeout, timeout]
 
 
-@pytest.mark.parametrize("target, alive", [("/look", True), ("/put?n={}", True), ("/blind", False)])
+@pytest.mark.parametrize(("target", "alive"), [("/look", True), ("/put?n={}", True), ("/blind", False)])
 async def test_the_timeout_slides_with_every_request_that_looks(target: str, alive: bool) -> None:
     clock = ManualClock()
     browser = await signed_in(Root(backend=InMemorySessionBackend(clock=clock), session_timeout=80))
@@ -787,6 +703,7 @@ def test_a_backend_must_have_load_and_save() -> None:
         async def load(self, session_id: str) -> dict[str, Any]:
             return {}
 
+    incomplete: Any
     for incomplete in (SessionBackend, Half):
         with pytest.raises(TypeError, match="abstract"):
             incomplete()
@@ -810,14 +727,10 @@ async def test_the_backend_may_be_exchanged() -> None:
 async def test_in_memory_keeps_loads_replaces_and_deletes() -> None:
     backend = InMemorySessionBackend()
     assert await backend.load("a") == {}
-    await backend.save("a", {"n": 1, "deep": [1]}, 60)
     await backend.save("b", {"n": 2}, 30)
-    assert await backend.load("a") == {"n": 1, "deep": [1]}
-    await backend.save("a", {"n": 3}, 30)
-    assert await backend.load("a") == {"n": 3}
-    await backend.save("a", {}, 60)
-    assert await backend.load("a") == {}
-    await backend.save("a", {}, 60)
+    for data in ({"n": 1, "deep": [1]}, {"n": 3}, {}, {}):
+        await backend.save("a", data, 60)
+        assert await backend.load("a") == data
     assert await backend.load("b") == {"n": 2}
 
 
@@ -838,9 +751,7 @@ async def test_no_request_sees_the_unfinished_changes_of_another() -> None:
         request.session["cart"].append(2)
         return (await other.get("/look")).json()
 
-    app = Root(act)
-    await app.session_backend.save("id", {"cart": [1]}, 60)
-    other = Browser(app, {"cookie": "session_id=id"})
+    other = Browser(Root(act, await holding(cart=[1])), {"cookie": "session_id=id"})
     assert (await other.get("/act")).json() == {"cart": [1]}
     assert (await other.get("/look")).json() == {"cart": [1, 2]}
 
@@ -882,21 +793,17 @@ class Timeout(float):
     def __radd__(self, other: float) -> Timeout:
         return Timeout(float(other) + float(self))
 
-    def _count(self, other: float, compare: Callable[[float, float], bool]) -> bool:
+
+def _counted(compare: Callable[[float, float], bool]) -> Callable[[float, float], bool]:
+    def counted(one: float, other: float) -> bool:
         Timeout.comparisons += 1
-        return compare(float(self), float(other))
+        return compare(float(one), float(other))
 
-    def __gt__(self, other: float) -> bool:
-        return self._count(other, float.__gt__)
+    return counted
 
-    def __lt__(self, other: float) -> bool:
-        return self._count(other, float.__lt__)
 
-    def __ge__(self, other: float) -> bool:
-        return self._count(other, float.__ge__)
-
-    def __le__(self, other: float) -> bool:
-        return self._count(other, float.__le__)
+for _name in ("__lt__", "__le__", "__gt__", "__ge__"):
+    setattr(Timeout, _name, _counted(getattr(float, _name)))
 
 
 async def test_in_memory_never_scans_everything() -> None:
@@ -928,9 +835,9 @@ async def test_in_memory_frees_what_has_expired(visit: str) -> None:
     clock = ManualClock()
     backend = InMemorySessionBackend(clock=clock)
     visits: dict[str, Callable[[], Awaitable[Any]]] = {
-        "load": lambda: backend.load("of somebody else"),
-        "save": lambda: backend.save("of somebody else", {"n": 1}, 60),
-        "touch": lambda: backend.touch("of somebody else", 60),
+        "load": lambda: backend.load("another"),
+        "save": lambda: backend.save("another", {"n": 1}, 60),
+        "touch": lambda: backend.touch("another", 60),
     }
     for number in range(500):
         await backend.save(f"n{number}", {"n": Weighty()}, 10 + number % 3)
@@ -945,12 +852,6 @@ async def test_in_memory_frees_what_has_expired(visit: str) -> None:
 # --- A backend that is down -------------------------------------------------------------------------------------------
 
 
-async def test_a_session_that_cannot_be_loaded_is_a_logged_500(caplog: pytest.LogCaptureFixture) -> None:
-    response = await get(Root(backend=Down("load")), "/look", headers={"cookie": "session_id=x"})
-    assert (response.status, response.text) == (500, "500 Internal Server Error")
-    assert "load is down" in caplog.text
-
-
 class Counts(HttpMiddleware):
     def __init__(self) -> None:
         self.after: list[int] = []
@@ -962,61 +863,90 @@ class Counts(HttpMiddleware):
         self.after.append(status_code)
 
 
-@pytest.mark.parametrize("broken, target", [("save", "/put?a=1"), ("save", "/clear"), ("touch", "/look")])
-async def test_a_session_that_cannot_be_saved_is_a_plain_500(
-    broken: str, target: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("broken", "target", "after"),
+    [
+        ("load", "/look", [500]),
+        ("save", "/put?a=1", [200]),
+        ("save", "/clear", [200]),
+        ("save", "/act", [200]),
+        ("touch", "/look", [200]),
+    ],
+)
+async def test_a_backend_that_is_down_is_a_plain_logged_500(
+    broken: str, target: str, after: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
+    async def act(request: Request) -> Any:
+        request.session["a"] = 1
+        return 200, "x", [("x-a", "1")]
+
     down = Down()
-    app = Root(backend=down)
+    app = Root(act, down)
     browser = await signed_in(app)
     counts = Counts()
     app.middlewares.append(counts)
-    down.broken = (broken,)
+    down.broken = broken
     response = await browser.get(target)
     assert (response.status, response.text, response.cookies) == (500, "500 Internal Server Error", {})
-    assert counts.after == [200], "no middleware runs twice"
-    assert f"{broken} is down" in caplog.text
+    assert response.header("x-a") is None
+    assert counts.after == after, "no middleware runs twice"
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR and f"{broken} is down" in caplog.text
 
 
-async def test_the_stream_of_a_session_that_cannot_be_saved_is_closed() -> None:
-    ends: list[str] = []
+class Stream:
+    """A stream or a file that must be closed without being read."""
 
-    class Stream:
-        def __aiter__(self) -> Stream:
-            return self
+    closed = 0
 
-        async def __anext__(self) -> str:
-            raise AssertionError("nobody asked for it")
+    def __aiter__(self) -> Stream:
+        return self
 
-        async def aclose(self) -> None:
-            ends.append("closed")
+    async def __anext__(self) -> str:
+        raise AssertionError("it is not to be read")
 
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+class File:
+    closed = 0
+
+    def __iter__(self) -> File:
+        return self
+
+    def __next__(self) -> bytes:
+        raise AssertionError("it is not to be read")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("make", [Stream, File])
+async def test_the_stream_of_a_session_that_cannot_be_saved_is_closed(make: type[Stream | File]) -> None:
     async def act(request: Request) -> Any:
         request.session["a"] = 1
-        return Stream()
+        return stream
 
+    stream = make()
     assert (await get(Root(act, Down("save")), "/act")).status == 500
-    assert ends == ["closed"]
+    assert stream.closed == 1
 
 
-async def test_what_cannot_be_copied_leaves_the_session_as_it_was() -> None:
-    class Stubborn:
-        def __deepcopy__(self, memo: Any) -> Any:
-            raise TypeError("not to be copied")
+class Uncopyable:
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise TypeError("not to be copied")
 
 
+async def test_saving_what_cannot_be_copied_raises_and_leaves_the_session_as_it_was() -> None:
     backend = InMemorySessionBackend()
     await backend.save("a", {"n": 1}, 60)
     with pytest.raises(TypeError, match="not to be copied"):
-        await backend.save("a", {"bad": Stubborn()}, 60)
+        await backend.save("a", {"bad": Uncopyable()}, 60)
     assert await backend.load("a") == {"n": 1}
 
 
 async def test_a_session_that_cannot_be_copied_is_a_logged_500(caplog: pytest.LogCaptureFixture) -> None:
-    class Uncopyable:
-        def __deepcopy__(self, memo: Any) -> Any:
-            raise TypeError("not to be copied")
-
     async def act(request: Request) -> None:
         request.session["a"] = Uncopyable()
 
@@ -1029,7 +959,6 @@ async def test_a_cancelled_save_passes_through() -> None:
         async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
             waiting.set()
             await asyncio.Event().wait()
-
 
     waiting = asyncio.Event()
     async with exchange(Root(backend=Slow()), path="/put", query="a=1") as ex:
@@ -1048,9 +977,7 @@ def cookie(session_id: str) -> tuple[str, str]:
 class Sockets(App):
     """WebSockets whose handler is what the test says."""
 
-    def __init__(
-        self, talk: Callable[[App, WebSocket], Awaitable[Any]], backend: SessionBackend | None = None, **options: Any
-    ) -> None:
+    def __init__(self, talk: Talk, backend: SessionBackend | None = None, **options: Any) -> None:
         super().__init__(backend, **options)
         self.talk = talk
 
@@ -1065,6 +992,43 @@ async def talked(app: App, *headers: tuple[str, str], **options: Any) -> list[st
     return [value.decode() for name, value in ws.accept_headers if name == b"set-cookie"]
 
 
+def doing(steps: str, notes: list[Any] | None = None) -> Talk:
+    """A handler of these steps: accept, accept:ID, look, clear, renew, NAME=VALUE, del:NAME, and for the backend
+    store:ID:NAME=VALUE, where no ID is that of the WebSocket, and no NAME=VALUE ends the session.
+
+    It adds the id that the WebSocket has after each `accept` to `notes`, and the session that is stored then.
+    """
+
+    async def step(app: App, ws: WebSocket, verb: str, argument: str) -> None:
+        if verb == "accept":
+            await ws.accept(session_id=argument or None)
+            if notes is not None:
+                notes.extend([ws.session_id, await app.session_backend.load(ws.session_id or "none")])
+        elif verb == "renew":
+            app.request.regenerate_session()
+        elif verb == "store":
+            session_id, _, pair = argument.partition(":")
+            await app.session_backend.save(session_id or str(ws.session_id), dict_of(pair), 60)
+        elif verb == "clear":
+            app.request.session.clear()
+        elif verb == "del":
+            del app.request.session[argument]
+        else:  # NAME=VALUE, or "look", which changes nothing
+            app.request.session.update(dict_of(verb))
+
+    async def talk(app: App, ws: WebSocket) -> None:
+        for text in steps.split():
+            verb, _, argument = text.partition(":")
+            await step(app, ws, verb, argument)
+
+    return talk
+
+
+def dict_of(pairs: str) -> dict[str, str]:
+    """The dictionary that "a=1,b=2" says."""
+    return dict(pair.split("=") for pair in pairs.split(",") if "=" in pair)
+
+
 async def test_a_websocket_sees_the_session() -> None:
     app = Root()
     session_id = (await signed_in(app)).cookies["session_id"]
@@ -1075,261 +1039,113 @@ async def test_a_websocket_sees_the_session() -> None:
             assert await ws.receive_json() == {"session": {}, "id": None}
 
 
-async def test_a_websocket_that_looks_moves_the_expiry_and_one_that_does_not_leaves_it() -> None:
-    async def look(app: App, ws: WebSocket) -> None:
-        await ws.accept()
-        _ = app.request.session
-
-    async def blind(app: App, ws: WebSocket) -> None:
-        await ws.accept()
-
-
-    for talk, last in ((look, "touch"), (blind, "load")):
-        spy = Spy()
-        await spy.save("id", {"a": 1}, 60)
-        assert await talked(Sockets(talk, spy), cookie("id")) == []
-        assert (spy.names[-1], len(spy.saved())) == (last, 1)
+@pytest.mark.parametrize(("steps", "last"), [("accept look", "touch"), ("accept", "load")])
+async def test_a_websocket_moves_the_expiry_if_it_looks_at_the_session(steps: str, last: str) -> None:
+    spy = await holding(a="1")
+    assert await talked(Sockets(doing(steps), spy), cookie("id")) == []
+    assert (spy.names[-1], spy.saved()) == (last, [])
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("boom"), HTTPError(400)])
-@pytest.mark.parametrize("accepts", [True, False])
-async def test_a_websocket_saves_when_its_handler_ends_on_error_too(error: Exception | None, accepts: bool) -> None:
+@pytest.mark.parametrize("steps", ["accept b=2 del:a", "b=2 del:a"])
+async def test_a_websocket_saves_when_its_handler_ends_on_error_too(error: Exception | None, steps: str) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
-        if accepts:
-            await ws.accept()
-        app.request.session["b"] = 2
-        del app.request.session["a"]
-        assert len(spy.saved()) == 1
+        await doing(steps)(app, ws)
+        assert spy.saved() == []
         if error is not None:
             raise error
 
-    spy = Spy()
-
-
-    await spy.save("id", {"a": 1}, 60)
+    spy = await holding(a="1")
     assert await talked(Sockets(talk, spy), cookie("id")) == []
-    assert spy.calls[-1] == ("save", "id", {"b": 2}, SESSION_TIMEOUT)
+    assert spy.calls[-1] == ("save", "id", {"b": "2"}, SESSION_TIMEOUT)
 
 
 @pytest.mark.parametrize(
-    "meanwhile, expected", [("/put?theirs=2", {"user": "ann", "mine": "1", "theirs": "2"}), ("/clear", {})]
+    ("meanwhile", "expected"), [("/put?theirs=2", {"user": "ann", "mine": "1", "theirs": "2"}), ("/clear", {})]
 )
 async def test_a_websocket_keeps_what_requests_saved_meanwhile(meanwhile: str, expected: dict[str, str]) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
-        await ws.accept()
-        app.request.session["mine"] = "1"
+        await doing("accept mine=1")(app, ws)
         await browser.get(meanwhile)
 
-    app = Root()
-    browser = await signed_in(app)
-    session_id = browser.cookies["session_id"]
-    await talked(Sockets(talk, app.session_backend), cookie(session_id))
-    assert await app.session_backend.load(session_id) == expected
-
-
-async def test_an_emptied_session_of_a_websocket_is_deleted() -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        await ws.accept()
-        app.request.session.clear()
-
-
-    spy = Spy()
-    await spy.save("id", {"a": 1}, 60)
-    await talked(Sockets(talk, spy), cookie("id"))
-    assert await spy.load("id") == {}
-
-
-@pytest.mark.parametrize("headers", [[], [("cookie", "session_id=" + "A" * 43)]])
-async def test_a_session_that_begins_before_accept_gets_its_cookie_in_the_handshake(headers: list[tuple[str, str]]) -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        app.request.session["user"] = "ann"
-        await ws.accept()
-        ids.append(ws.session_id)
-        app.request.session["later"] = 1
-
-    ids: list[str | None] = []
-    spy = Spy()
-
-
-    (sent,) = await talked(Sockets(talk, spy), *headers)
-    pair, *options = sent.split("; ")
-    session_id = pair.removeprefix("session_id=")
-    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", session_id) and session_id != "A" * 43
-    assert ids == [session_id]
-    assert set(options) == {"Path=/", "HttpOnly", "SameSite=Lax", "Secure"}
-    assert await spy.load(session_id) == {"user": "ann", "later": 1}
-
-
-async def test_the_cookie_of_a_handshake_is_live_at_once() -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        app.request.session["user"] = "ann"
-        await ws.accept()
-        assert ws.session_id is not None
-        found.append(await app.session_backend.load(ws.session_id))
-
-    found: list[Any] = []
-    await talked(Sockets(talk))
-    assert found == [{"user": "ann"}]
+    browser, spy, session_id = await watched()
+    await talked(Sockets(talk, spy), cookie(session_id))
+    assert await spy.load(session_id) == expected
 
 
 @pytest.mark.parametrize(
-    "host, scheme, secure", [("localhost:8000", "ws", False), ("localhost", "wss", True), ("example.com", "ws", True)]
+    ("before", "steps", "sent", "after"),
+    [
+        # Without an id of the handler's own.
+        ("id a=1", "accept clear", None, "id"),
+        ("", "gone=1 del:gone accept", None, ""),
+        ("id a=1", "gone=1 del:gone accept", None, "id a=1"),
+        ("", "user=ann accept later=1", "new", "new user=ann,later=1"),
+        ("unknown", "user=ann accept later=1", "new", "new user=ann,later=1"),
+        ("id a=1", "user=ann renew accept", "new", "new a=1,user=ann"),
+        ("id a=1", "renew accept later=1", "new", "new a=1,later=1"),
+        ("", "user=ann,cart=full accept store::user=ann later=1", "new", "new user=ann,later=1"),
+        # With one: the client has it from the handshake, and would not find the session under another.
+        ("", "user=ann accept:chosen later=1", "chosen", "chosen user=ann,later=1"),
+        ("", "accept:chosen later=1", "chosen", "chosen later=1"),
+        ("", "user=ann accept:chosen store:chosen: later=1", "chosen", "chosen"),
+        ("", "store:chosen:user=ann accept:chosen later=1", "chosen", "chosen user=ann,later=1"),
+        ("id a=1", "b=2 accept:chosen", "chosen", "chosen a=1,b=2"),
+        ("id a=1", "look accept:chosen later=1", "chosen", "chosen a=1,later=1"),
+        ("id a=1", "accept:chosen later=1", "chosen", "chosen a=1,later=1"),
+        ("id a=1", "b=2 accept:id", "id", "id a=1,b=2"),
+    ],
+)
+async def test_the_handshake_sends_the_id_of_the_session_and_later_changes_go_there(
+    before: str, steps: str, sent: str | None, after: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`before` is the client's id and its session, `sent` the id in the handshake, `after` an id and what it has."""
+    client, _, stored = before.partition(" ")
+    notes: list[Any] = []
+    spy = await holding(client, **dict_of(stored))
+    cookies = await talked(Sockets(doing(steps, notes), spy), *([cookie(client)] if client else []))
+    pair, *options = cookies[0].split("; ") if cookies else [""]
+    session_id = pair.removeprefix("session_id=")
+    assert (len(cookies), set(options)) == ((1, DEFAULTS) if sent else (0, set()))
+    if sent == "new":
+        assert re.fullmatch(r"[A-Za-z0-9_-]{43}", session_id)
+        assert await spy.load(client) == {}
+    elif sent:
+        assert session_id == sent
+    name, _, data = after.partition(" ")
+    assert await spy.load(session_id if name == "new" else name) == dict_of(data)
+    assert notes[0] == (session_id or (client if stored else None))
+    assert caplog.records == []
+
+
+async def test_the_cookie_of_a_handshake_is_live_at_once() -> None:
+    notes: list[Any] = []
+    await talked(Sockets(doing("user=ann accept", notes)))
+    assert notes[1] == {"user": "ann"}
+
+
+async def test_a_session_that_changes_while_accept_saves_it_is_saved_at_the_end() -> None:
+    class Meddling(InMemorySessionBackend):
+        async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+            await super().save(session_id, data, timeout)
+            saved.append(dict(data))
+            app.request.session["b"] = "2"
+
+    saved: list[dict[str, Any]] = []
+    app = Sockets(doing("a=1 accept"), Meddling())
+    await talked(app)
+    assert saved == [{"a": "1"}, {"a": "1", "b": "2"}]
+
+
+@pytest.mark.parametrize(
+    ("host", "scheme", "secure"),
+    [("localhost:8000", "ws", False), ("localhost", "wss", True), ("example.com", "ws", True)],
 )
 async def test_the_handshake_follows_the_rules_of_the_cookie(host: str, scheme: str, secure: bool) -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        app.request.session["a"] = 1
-        await ws.accept()
-
     scope = {"scheme": scheme, "root_path": "/shop", "path": "/shop/"}
-    (sent,) = await talked(Sockets(talk), ("host", host), scope=scope)
+    (sent,) = await talked(Sockets(doing("a=1 accept")), ("host", host), scope=scope)
     assert ("; Secure" in sent) is secure
     assert "; Path=/shop;" in sent
-
-
-async def test_an_unchanged_or_empty_session_sets_no_cookie_in_the_handshake() -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        app.request.session["gone"] = 1
-        del app.request.session["gone"]
-        await ws.accept()
-
-
-    spy = Spy()
-    await spy.save("id", {"a": 1}, 60)
-    assert await talked(Sockets(talk, spy)) == []
-    assert await talked(Sockets(talk, spy), cookie("id")) == []
-
-
-async def test_regenerate_before_accept_sends_the_new_id() -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        app.request.session["user"] = "ann"
-        app.request.regenerate_session()
-        await ws.accept()
-
-
-    spy = Spy()
-    await spy.save("id", {"a": 1}, 60)
-    (sent,) = await talked(Sockets(talk, spy), cookie("id"))
-    session_id = sent.split(";")[0].removeprefix("session_id=")
-    assert session_id != "id"
-    assert await spy.load(session_id) == {"a": 1, "user": "ann"}
-    assert await spy.load("id") == {}
-
-
-@pytest.mark.parametrize("fills", [True, False])
-async def test_accept_with_an_id_sets_that_one(fills: bool) -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        if fills:
-            app.request.session["user"] = "ann"
-        await ws.accept(session_id="chosen")
-        assert ws.session_id == "chosen"
-        app.request.session["later"] = 1
-
-
-    spy = Spy()
-    (sent,) = await talked(Sockets(talk, spy))
-    assert sent.startswith("session_id=chosen; ")
-    assert await spy.load("chosen") == {**({"user": "ann"} if fills else {}), "later": 1}
-
-
-async def test_a_session_with_a_given_id_stays_ended_when_it_was_ended_elsewhere() -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        app.request.session["user"] = "ann"
-        await ws.accept(session_id="chosen")
-        await app.session_backend.save("chosen", {}, 60)
-        app.request.session["later"] = 1
-
-
-    spy = Spy()
-    await talked(Sockets(talk, spy))
-    assert await spy.load("chosen") == {}
-
-
-async def test_what_happens_to_a_session_after_the_handshake_is_not_undone() -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        app.request.session.update(user="ann", cart="full")
-        await ws.accept()
-        assert ws.session_id is not None
-        await app.session_backend.save(ws.session_id, {"user": "ann"}, 60)
-        app.request.session["later"] = 1
-
-
-    spy = Spy()
-    await talked(Sockets(talk, spy))
-    assert spy.saved()[-1] == {"user": "ann", "later": 1}
-
-
-async def test_a_session_renewed_before_accept_goes_on_under_its_new_id(caplog: pytest.LogCaptureFixture) -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        app.request.regenerate_session()
-        await ws.accept()
-        app.request.session["later"] = 1
-        ids.append(ws.session_id)
-
-
-    ids: list[str | None] = []
-    spy = Spy()
-    await spy.save("id", {"user": "ann"}, 60)
-    await talked(Sockets(talk, spy), cookie("id"))
-    assert ids[0] != "id"
-    assert spy.calls[-1][:3] == ("save", ids[0], {"user": "ann", "later": 1})
-    assert caplog.records == []
-
-
-async def test_accept_with_an_id_takes_the_session_along() -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        app.request.session["b"] = 2
-        await ws.accept(session_id="chosen")
-
-
-    spy = Spy()
-    await spy.save("id", {"a": 1}, 60)
-    (sent,) = await talked(Sockets(talk, spy), cookie("id"))
-    assert sent.startswith("session_id=chosen; ")
-    assert await spy.load("chosen") == {"a": 1, "b": 2}
-
-
-async def test_accept_with_an_id_that_the_handler_has_saved_itself() -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        await app.session_backend.save("chosen", {"user": "ann"}, 60)
-        await ws.accept(session_id="chosen")
-        app.request.session["later"] = 1
-
-
-    spy = Spy()
-    (sent,) = await talked(Sockets(talk, spy))
-    assert sent.startswith("session_id=chosen; ")
-    assert await spy.load("chosen") == {"user": "ann", "later": 1}
-
-
-@pytest.mark.parametrize("looks", [True, False])
-async def test_accept_with_an_id_saves_what_comes_later_under_it(looks: bool, caplog: pytest.LogCaptureFixture) -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        if looks:
-            _ = app.request.session
-        await ws.accept(session_id="chosen")
-        app.request.session["later"] = 1
-
-
-    spy = Spy()
-    await spy.save("id", {"a": 1}, 60)
-    (sent,) = await talked(Sockets(talk, spy), cookie("id"))
-    assert sent.startswith("session_id=chosen; ")
-    # The client has this id now: under another one nobody would find it.
-    assert (await spy.load("chosen")).get("later") == 1
-    assert caplog.records == []
-
-
-async def test_accept_with_the_id_that_the_client_has() -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        app.request.session["b"] = 2
-        await ws.accept(session_id="id")
-
-
-    spy = Spy()
-    await spy.save("id", {"a": 1}, 60)
-    (sent,) = await talked(Sockets(talk, spy), cookie("id"))
-    assert sent.startswith("session_id=id; ")
-    assert await spy.load("id") == {"a": 1, "b": 2}
 
 
 @pytest.mark.parametrize("bad", ["a;b", "a b", "a\r\nset-cookie: x=y", "é"])
@@ -1345,38 +1161,27 @@ async def test_accept_refuses_an_id_that_no_cookie_carries(bad: str) -> None:
 
 
 async def test_a_session_filled_after_accept_is_lost_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        await ws.accept()
-        app.request.session["user"] = "ann"
-
     spy = Spy()
-    assert (await talked(Sockets(talk, spy))) == []
+    assert await talked(Sockets(doing("accept user=ann"), spy)) == []
     assert spy.calls == []
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert levels(caplog) == [logging.WARNING]
     assert "accept()" in caplog.text
 
 
-async def test_an_id_renewed_after_accept_is_warned_about_and_the_old_one_stays(caplog: pytest.LogCaptureFixture) -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        await ws.accept()
-        app.request.session["b"] = 2
-        app.request.regenerate_session()
-
-
-    spy = Spy()
-    await spy.save("id", {"a": 1}, 60)
-    await talked(Sockets(talk, spy), cookie("id"))
-    assert await spy.load("id") == {"a": 1, "b": 2}
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
-
-
-ALLOWED = ("https://friend.example", "http://Dev.Example:3000/")
+async def test_an_id_renewed_after_accept_is_warned_about_and_the_old_one_stays(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    spy = await holding(a="1")
+    await talked(Sockets(doing("accept b=2 renew"), spy), cookie("id"))
+    assert await spy.load("id") == {"a": "1", "b": "2"}
+    assert levels(caplog) == [logging.WARNING]
 
 
 @pytest.mark.parametrize(
-    "origin, host, same",
+    ("origin", "host", "same"),
     [
         (None, "example.com", True),
+        (None, None, True),
         ("https://example.com", "example.com", True),
         ("http://example.com", "example.com", True),
         ("https://EXAMPLE.com", "Example.COM", True),
@@ -1394,15 +1199,18 @@ ALLOWED = ("https://friend.example", "http://Dev.Example:3000/")
         ("http://friend.example", "example.com", False),
         ("https://friend.example:444", "example.com", False),
         ("https://friend.example, https://evil.example", "example.com", False),
-        ("null", "example.com", False),
+        ("null", "example.com", False),  # although it is allowed by name
         ("null", "null", False),
         ("", "example.com", False),
         ("example.com", "example.com", False),
         ("://example.com@evil.example", "example.com", False),
+        ("http://testserver", None, False),  # a handshake without a host has no origin of its own
+        ("http://", None, False),
+        ("http://:80", None, False),
     ],
 )
 async def test_a_foreign_origin_gets_no_session(
-    origin: str | None, host: str, same: bool, caplog: pytest.LogCaptureFixture
+    origin: str | None, host: str | None, same: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         seen.append(dict(app.request.session))
@@ -1410,92 +1218,40 @@ async def test_a_foreign_origin_gets_no_session(
         await ws.accept(session_id=None if same else "given")
 
     seen: list[Any] = []
-    headers = [("host", host), cookie("id"), *([("origin", origin)] if origin is not None else [])]
-
-
-    spy = Spy()
-    await spy.save("id", {"a": 1}, 60)
-    sent = await talked(Sockets(talk, spy, allowed_origins=ALLOWED), *headers)
+    pairs = {b"host": host, b"origin": origin, b"cookie": "session_id=id"}
+    headers = [(name, value.encode()) for name, value in pairs.items() if value is not None]
+    spy = await holding(a=1)
+    allowed = ("https://friend.example", "http://Dev.Example:3000/", "null")
+    sent = await talked(Sockets(talk, spy, allowed_origins=allowed), scope={"headers": headers})
     if same:
         assert seen == [{"a": 1}]
-        assert spy.saved()[-1] == {"a": 1, "changed": 1}
+        assert spy.saved() == [{"a": 1, "changed": 1}]
     else:
-        assert (seen, sent, spy.names) == ([{}], [], ["save"])
-    assert [record.levelno for record in caplog.records] == ([] if same else [logging.WARNING])
+        assert (seen, sent, spy.names) == ([{}], [], [])
+    assert levels(caplog) == ([] if same else [logging.WARNING])
 
 
-@pytest.mark.parametrize(
-    "origin, seen", [(None, {"a": 1}), ("http://testserver", {}), ("http://", {}), ("http://:80", {})]
-)
-async def test_a_handshake_without_a_host_has_no_origin_of_its_own(origin: str | None, seen: dict[str, int]) -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        found.append(dict(app.request.session))
-        await ws.accept()
-
-
-    found: list[Any] = []
-    spy = Spy()
-    await spy.save("id", {"a": 1}, 60)
-    headers = [(b"cookie", b"session_id=id"), *([(b"origin", origin.encode())] if origin else [])]
-    await talked(Sockets(talk, spy), scope={"headers": headers})
-    assert found == [seen]
-
-
-async def test_null_is_no_origin_that_could_be_allowed() -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        seen.append(dict(app.request.session))
-        await ws.accept()
-
-
-    seen: list[Any] = []
-    spy = Spy()
-    await spy.save("id", {"a": 1}, 60)
-    await talked(Sockets(talk, spy, allowed_origins=["null"]), cookie("id"), ("origin", "null"))
-    assert seen == [{}]
-
-
-async def test_a_foreign_origin_without_a_cookie_is_not_worth_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        await ws.accept()
-
-    await talked(Sockets(talk), ("origin", "https://evil.example"), ("cookie", "a=b"))
+async def test_a_foreign_origin_without_a_session_is_not_worth_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    await talked(Sockets(doing("accept")), ("origin", "https://evil.example"), ("cookie", "a=b"))
     assert caplog.records == []
 
 
-def test_allowed_origins_is_no_single_text() -> None:
+def test_allowed_origins_is_no_single_string() -> None:
     with pytest.raises(TypeError, match="allowed_origins"):
         Root(allowed_origins="https://example.com")
 
 
-@pytest.mark.parametrize("broken, accepted", [("load", False), ("save", False), ("touch", True)])
-async def test_a_websocket_whose_backend_is_down(broken: str, accepted: bool, caplog: pytest.LogCaptureFixture) -> None:
-    async def talk(app: App, ws: WebSocket) -> None:
-        if broken == "save":
-            app.request.session["user"] = "ann"
-            app.request.regenerate_session()
-        _ = app.request.session
-        await ws.accept()
-
-
+@pytest.mark.parametrize(
+    ("broken", "steps", "accepted"),
+    [("load", "look accept", False), ("save", "user=ann renew look accept", False), ("touch", "look accept", True)],
+)
+async def test_a_websocket_whose_backend_is_down_is_refused_or_closed_with_1011(
+    broken: str, steps: str, accepted: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     down = Down()
     await down.save("id", {"a": 1}, 60)
-    down.broken = (broken,)
-    async with websocket(Sockets(talk, down), headers=[cookie("id")]) as ws:
+    down.broken = broken
+    async with websocket(Sockets(doing(steps), down), headers=[cookie("id")]) as ws:
         assert ws.accepted is accepted
     assert (ws.close_code, ws.close_reason) == (1011, "")
     assert f"{broken} is down" in caplog.text
-
-
-async def test_from_session_binds_in_a_websocket_too() -> None:
-    class Member(App):
-        async def ws_index(self, ws: WebSocket, user: FromSession) -> None:
-            await ws.accept()
-            await ws.send_text(str(user))
-
-
-    app = Member()
-    await app.session_backend.save("id", {"user": "ann"}, 60)
-    async with websocket(app, "/?user=eve", headers=[cookie("id")]) as ws:
-        assert await ws.receive() == "ann"
-    async with websocket(app, "/?user=eve") as ws:
-        assert ws.rejected == 1008

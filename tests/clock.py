@@ -81,6 +81,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         call.add_done_callback(self._done)  # after wrap_future's own callback, which wakes the loop
         return future
 
+    async def shutdown_default_executor(self, *timeout: float | None) -> None:
+        """Let time be real here, too: asyncio waits for the threads in one more thread, with a time-out since 3.12."""
+        with self._counting:
+            self.threads += 1
+        try:
+            await super().shutdown_default_executor(*timeout)
+        finally:
+            self._done()
+
     def _done(self, call: Future[Any] | None = None) -> None:
         with self._counting:
             self.threads -= 1

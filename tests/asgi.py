@@ -355,7 +355,10 @@ class _Connection:
             self.messages.append(recorded)
             self._outgoing.put_nowait(recorded)
             await asyncio.sleep(0)
-            await self._gate.wait()
+            if not self._gate.is_set():
+                await self._gate.wait()
+                if self._broken:
+                    raise OSError("the connection broke")
         finally:
             self._sending = False
 
@@ -379,7 +382,7 @@ class _Connection:
         self._gate.set()
 
     def break_sends(self) -> None:
-        """From now on `send()` raises `OSError`, as servers do whose client is gone (ASGI 2.4)."""
+        """From now on `send()`, also the one that waits, raises `OSError`: the client is gone (ASGI 2.4)."""
         self._broken = True
 
     def cancel(self) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import micropie
 from micropie import App
-from tests.asgi import Response, get
+from tests.asgi import assert_logged_500, get, logged
 
 APP = """
 from micropie import App
@@ -54,13 +54,6 @@ def imported(path: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> Module
 @pytest.fixture
 def app(site: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return imported(site / "templates_app.py", APP, monkeypatch).Base()
-
-
-def assert_logged_500(response: Response, caplog: pytest.LogCaptureFixture) -> logging.LogRecord:
-    assert (response.status, response.text) == (500, "500 Internal Server Error")
-    [entry] = [entry for entry in caplog.records if entry.name == "micropie" and entry.levelno >= logging.ERROR]
-    assert entry.exc_info is not None
-    return entry
 
 
 async def test_a_template_beside_the_module_is_rendered(app: Any, site: Path) -> None:
@@ -190,8 +183,8 @@ async def test_without_jinja2_the_log_says_what_to_install(
 ) -> None:
     write(site, page__html="x")
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    entry = assert_logged_500(await get(app), caplog)
-    text = logging.Formatter().format(entry)
+    assert_logged_500(await get(app), caplog)
+    text = logging.Formatter().format(logged(caplog)[0])
     assert "jinja2" in text and "pip install" in text
     # It is looked for again: what was installed meanwhile is found.
     monkeypatch.delitem(sys.modules, "jinja2")

@@ -140,7 +140,9 @@ async def test_a_retry_that_is_not_a_number_is_not_sent(retry: Any) -> None:
     [object(), b"bytes", {1, 2}, "\ud800", ServerSentEvent(object())],
     ids=["object", "bytes", "set", "surrogate", "event"],
 )
-async def test_an_item_that_json_cannot_carry_breaks_the_stream_off(item: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_item_that_json_cannot_carry_breaks_the_stream_off(
+    item: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     response = await sent("first", item, "never")
     assert (response.text, response.complete) == ("data: first\n\n", False)
     assert len(logged(caplog)) == 1

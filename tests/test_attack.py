@@ -51,43 +51,6 @@ class Readers(App):
 # --- Clients that do not end their request -----------------------------------------------------------------------
 
 
-class Streams(App):
-    """An event stream and a generator that never end by themselves."""
-
-    def __init__(self) -> None:
-        super().__init__(body_timeout=0.5)
-        self.ended = asyncio.Event()
-
-    async def source(self) -> AsyncIterator[str]:
-        try:
-            while True:
-                yield "x"
-                await asyncio.sleep(0.01)
-        finally:
-            self.ended.set()
-
-    async def events(self) -> Any:
-        return event_stream(self.source())
-
-    async def generator(self) -> Any:
-        return self.source()
-
-
-@pytest.mark.parametrize("first", [b"", b"x"])
-@pytest.mark.parametrize("path", ["/events", "/generator"])
-async def test_a_client_that_leaves_with_its_request_unended_ends_the_stream(path: str, first: bytes) -> None:
-    """In HTTP/2 a body needs no header that announces it."""
-
-
-    app = Streams()
-    async with exchange(app, "POST", path, scope={"http_version": "2"}) as ex:
-        await ex.send_body(first)
-        assert await ex.next_chunk()
-        await ex.disconnect()
-        async with asyncio.timeout(20):
-            await app.ended.wait()
-
-
 class Patient(App):
     """Reads with time-outs, again and again, and returns all that came."""
 
@@ -254,30 +217,6 @@ class NextOnly:
 
     def __next__(self) -> None:
         return None
-
-
-class Hesitant(App):
-    def __init__(self) -> None:
-        super().__init__()
-        self.ended = asyncio.Event()
-
-    async def index(self) -> AsyncIterator[str]:
-        try:
-            await asyncio.sleep(0.02)  # the listener is there before the first piece
-            yield "first"
-            await asyncio.sleep(10)
-        finally:
-            self.ended.set()
-
-
-async def test_a_late_first_piece_leaves_the_unread_body_to_the_listener() -> None:
-    app = Hesitant()
-    async with exchange(app, "POST", "/", headers=[("content-length", "3")]) as ex:
-        await ex.send_body(b"abc")
-        assert await ex.next_chunk() == b"first"
-        await ex.disconnect()
-        async with asyncio.timeout(20):
-            await app.ended.wait()
 
 
 # --- Reading twice, giving up, cancelling twice -------------------------------------------------------------------
@@ -447,31 +386,6 @@ async def test_what_is_put_back_into_a_files_queue_comes_again() -> None:
     form = head('name="file"; filename="f"') + b"0123456789" + END
     response = await post(Root(), "/", headers=MULTIPART, body=form, chunk_size=120)
     assert sorted(response.text) == list("0123456789")
-
-
-async def test_a_stream_ends_when_the_client_leaves_after_a_408() -> None:
-    class Root(App):
-        async def index(self) -> AsyncIterator[str]:
-            try:
-                with contextlib.suppress(HTTPError):
-                    async for _ in self.request.stream():
-                        yield "piece"
-                while True:
-                    await asyncio.sleep(0.01)
-                    yield "tick"
-            finally:
-                ended.set()
-
-    ended = asyncio.Event()
-
-
-    async with exchange(Root(body_timeout=0.05), "POST", "/", headers={"content-length": "100"}) as ex:
-        await ex.send_body(b"abc")
-        while await ex.next_chunk() != b"tick":
-            pass
-        await ex.disconnect()
-        async with asyncio.timeout(20):
-            await ended.wait()
 
 
 # --- Ends of WebSockets -------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import logging
+import itertools
 import sys
 import threading
 import time
@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from micropie import App, ConnectionClosed, HTTPError, current_request, event_stream
-from tests.asgi import REMOVED, Exchange, exchange, get, post, request
+from tests.asgi import REMOVED, Exchange, call, exchange, get, logged, post, request, scripted, thread_set
+from tests.clock import elapse
 
 HTML = "text/html; charset=utf-8"
 
@@ -28,25 +29,7 @@ def streaming(answer: Callable[[], Any]) -> App:
     return Root()
 
 
-def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    return [entry for entry in caplog.records if entry.name == "micropie" and entry.levelno >= logging.ERROR]
-
-
-async def waited(event: threading.Event) -> None:
-    """Wait for what a worker thread sets, and leave the loop free."""
-    async with asyncio.timeout(20):
-        while not event.is_set():
-            await asyncio.sleep(0.001)
-
-
 # --- What is streamed -------------------------------------------------------------------------------------------------
-
-
-async def agen() -> AsyncIterator[Any]:
-    yield "é"
-    yield b"\xff"
-    yield bytearray(b"c")
-    yield memoryview(b"dxd")[::2]
 
 
 def gen() -> Iterator[Any]:
@@ -54,6 +37,11 @@ def gen() -> Iterator[Any]:
     yield b"\xff"
     yield bytearray(b"c")
     yield memoryview(b"dxd")[::2]
+
+
+async def agen() -> AsyncIterator[Any]:
+    for item in gen():
+        yield item
 
 
 class AsyncIterable:
@@ -196,12 +184,12 @@ class Chatty(AsyncSteps):
     """As a WebSocket client or a database cursor: it has methods of its own, of any name."""
 
     def ping(self) -> None:
-        raise AssertionError("nobody has asked for this")
+        raise AssertionError("not for the framework to call")
 
     source = "of its own"
 
 
-async def test_what_else_an_iterator_has_does_not_matter() -> None:
+async def test_methods_and_attributes_of_an_iterator_that_are_its_own_do_not_matter() -> None:
     assert (await get(streaming(Chatty))).body == b"\xc3\xa9\xffcdd"
 
 
@@ -210,7 +198,6 @@ async def test_what_else_an_iterator_has_does_not_matter() -> None:
 
 async def test_the_headers_are_sent_before_the_first_step() -> None:
     """In an empty body message, since some servers keep the headers back until there is one."""
-
 
     go = asyncio.Event()
 
@@ -232,24 +219,23 @@ async def test_the_headers_are_sent_before_the_first_step() -> None:
 async def test_a_slow_client_holds_the_generator_back(plain: bool) -> None:
     made: list[int] = []
 
-    async def source() -> AsyncIterator[bytes]:
-        for number in range(100):
-            made.append(number)
-            yield b"x" * 1000
-
     def plain_source() -> Iterator[bytes]:
         for number in range(100):
             made.append(number)
             yield b"x" * 1000
 
+    async def source() -> AsyncIterator[bytes]:
+        for item in plain_source():
+            yield item
+
     async with exchange(streaming(plain_source if plain else source)) as ex:
         await ex.next_chunk()
         ex.hold()
-        await asyncio.sleep(0.05)
-        held = list(made)
+        await elapse(1)
+        held = len(made)
         ex.release()
         assert len((await ex.wait()).body) == 100_000
-    assert len(held) < 50
+    assert held <= 2
 
 
 async def test_other_requests_run_while_a_plain_generator_blocks() -> None:
@@ -258,15 +244,14 @@ async def test_other_requests_run_while_a_plain_generator_blocks() -> None:
     class Root(App):
         def slow(self) -> Iterator[str]:
             blocked.set()
-            go.wait(5)
+            assert go.wait(20)
             yield "slow"
 
         async def index(self) -> str:
             return "quick"
 
-
     async with exchange(Root(), path="/slow") as ex:
-        await waited(blocked)
+        await thread_set(blocked)
         assert (await get(Root())).text == "quick"
         go.set()
         assert (await ex.wait()).body == b"slow"
@@ -289,7 +274,6 @@ async def test_an_async_generator_runs_in_the_requests_own_task() -> None:
                 yield marker.get()
                 await asyncio.sleep(0)
         marker.reset(token)
-
 
     async with exchange(streaming(source)) as ex:
         await ex.next_message()
@@ -344,7 +328,6 @@ async def test_streams_at_the_same_time_stay_apart() -> None:
             for _ in range(5):
                 yield f"{marker.get()}{self.request.path_params[0]}"
 
-
     app = Root()
     names = [f"{kind}/{number}" for kind in ("agen", "gen") for number in range(10, 20)]
     responses = await asyncio.gather(*(get(app, f"/{name}") for name in names))
@@ -354,51 +337,50 @@ async def test_streams_at_the_same_time_stay_apart() -> None:
 # --- The client leaves ------------------------------------------------------------------------------------------------
 
 
-class Endless:
-    """An application with endless streams of each kind, that writes down how they end."""
+class Endless(App):
+    """Endless streams of each kind, and how they ended."""
 
-    def __init__(self, first: str = "tick") -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.ends: list[str] = []
         self.stepping, self.go = threading.Event(), threading.Event()
-        outer = self
 
-        class Root(App):
-            async def waits(self) -> AsyncIterator[str]:
-                try:
-                    yield first
-                    await asyncio.Event().wait()
-                finally:
-                    await asyncio.sleep(0.01)
-                    outer.ends.append("finally")
+    async def waits(self) -> AsyncIterator[str]:
+        try:
+            yield "tick"
+            await asyncio.Event().wait()
+        finally:
+            await elapse(1)
+            self.ends.append("finally")
 
-            async def floods(self) -> AsyncIterator[str]:
-                try:
-                    while True:
-                        yield "x" * 1000
-                finally:
-                    await asyncio.sleep(0.01)
-                    outer.ends.append("finally")
+    async def floods(self) -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "x" * 1000
+        finally:
+            await elapse(1)
+            self.ends.append("finally")
 
-            def plain(self) -> Iterator[str]:
-                try:
-                    yield first
-                    outer.stepping.set()
-                    outer.go.wait(5)
-                    outer.ends.append("step finished")
-                    yield "unseen"
-                    outer.ends.append("another step")
-                finally:
-                    time.sleep(0.01)
-                    on_loop = threading.current_thread() is threading.main_thread()
-                    outer.ends.append("finally on the loop" if on_loop else "finally")
-
-        self.app = Root()
+    def plain(self) -> Iterator[str]:
+        try:
+            yield "tick"
+            self.stepping.set()
+            assert self.go.wait(20)
+            self.ends.append("step finished")
+            yield "unseen"
+            self.ends.append("another step")
+        finally:
+            time.sleep(0.01)  # so that a request that did not wait for the thread would be over by now
+            on_loop = threading.current_thread() is threading.main_thread()
+            self.ends.append("finally on the loop" if on_loop else "finally")
 
 
 @pytest.mark.parametrize("path", ["/waits", "/floods"])
-async def test_a_stream_ends_and_its_finally_runs_when_the_client_leaves(path: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stream_ends_and_its_finally_runs_when_the_client_leaves(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     endless = Endless()
-    async with exchange(endless.app, path=path) as ex:
+    async with exchange(endless, path=path) as ex:
         assert await ex.next_chunk()
         await ex.disconnect()
         assert not (await ex.wait()).complete
@@ -408,10 +390,10 @@ async def test_a_stream_ends_and_its_finally_runs_when_the_client_leaves(path: s
 
 async def test_a_plain_generator_ends_its_step_and_is_closed_in_a_thread() -> None:
     endless = Endless()
-    async with exchange(endless.app, path="/plain") as ex:
-        await waited(endless.stepping)
+    async with exchange(endless, path="/plain") as ex:
+        await thread_set(endless.stepping)
         await ex.disconnect()
-        await asyncio.sleep(0.03)
+        await elapse(0.03)
         assert not ex.done, "the request waits for the step under way"
         endless.go.set()
         await ex.wait()
@@ -420,10 +402,10 @@ async def test_a_plain_generator_ends_its_step_and_is_closed_in_a_thread() -> No
 
 async def test_a_client_leaves_while_it_reads_nothing() -> None:
     endless = Endless()
-    async with exchange(endless.app, path="/floods") as ex:
+    async with exchange(endless, path="/floods") as ex:
         await ex.next_chunk()
         ex.hold()
-        await asyncio.sleep(0.01)
+        await elapse(1)
         await ex.disconnect()
         await ex.wait()
     assert endless.ends == ["finally"]
@@ -431,33 +413,17 @@ async def test_a_client_leaves_while_it_reads_nothing() -> None:
 
 @pytest.mark.parametrize("path", ["/waits", "/floods", "/plain"])
 @pytest.mark.parametrize("at", [0, 1, 2])
-async def test_a_server_may_say_by_oserror_that_the_client_left(path: str, at: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_server_may_say_by_oserror_that_the_client_left(
+    path: str, at: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """As ASGI 2.4 says: from the start of the response, its first body message or a later one on."""
-
-
-    endless = Endless()
+    endless, number = Endless(), itertools.count()
     endless.go.set()
-    sent: list[Any] = []
-    open_connection = asyncio.Event()
-
-    async def send(message: Any) -> None:
-        if len(sent) >= at:
-            raise OSError("gone")
-        sent.append(message)
-
-    first = [{"type": "http.request", "body": b"", "more_body": False}]
-
-    async def receive() -> Any:
-        if first:
-            return first.pop()
-        await open_connection.wait()
-
-    scope = {"type": "http", "method": "GET", "path": path, "headers": []}
     async with asyncio.timeout(20):
-        await endless.app(scope, receive, send)
-    ends = endless.ends
+        sent = await call(endless, path=path, refuse=lambda message: OSError("gone") if next(number) >= at else None)
+    assert len(sent) == at
     # A generator that has not begun has no finally to run.
-    assert ends == [] or ends[-1] == "finally"
+    assert endless.ends == [] or endless.ends[-1] == "finally"
     assert not logged(caplog)
 
 
@@ -472,7 +438,7 @@ async def test_a_client_that_left_before_the_stream_began() -> None:
     assert (response.body, response.complete, ran) == (b"", False, [])
 
 
-async def test_a_generator_that_swallows_the_cancellation_is_closed_and_heard_no_more() -> None:
+async def test_generator_that_swallows_the_cancellation_is_closed_and_sends_no_more() -> None:
     ends: list[str] = []
 
     async def source() -> AsyncIterator[str]:
@@ -519,32 +485,29 @@ async def test_a_server_that_cancels_while_the_finally_runs(caplog: pytest.LogCa
         finally:
             ends.append("begun")
             try:
-                await asyncio.sleep(5)
+                await elapse(5)
             finally:
                 ends.append("cut short")
 
     async with exchange(streaming(source)) as ex:
         await ex.next_chunk()
         ex.hold()
-        await asyncio.sleep(0.01)
+        await elapse(1)
         await ex.disconnect()
-        await asyncio.sleep(0.01)
+        await elapse(1)
         assert ends == ["begun"]
         ex.cancel()
-        await ex.wait(1)
+        await ex.wait()
     assert ends == ["begun", "cut short"]
     assert not logged(caplog)
 
 
 @pytest.mark.parametrize("plain", [False, True])
 async def test_a_finally_that_fails_is_logged(plain: bool, caplog: pytest.LogCaptureFixture) -> None:
-    blocked = threading.Event()
-
     async def source() -> AsyncIterator[str]:
         try:
             while True:
                 yield "a"
-                await asyncio.sleep(0)
         finally:
             raise RuntimeError("in finally")
 
@@ -552,7 +515,6 @@ async def test_a_finally_that_fails_is_logged(plain: bool, caplog: pytest.LogCap
         try:
             while True:
                 yield "a"
-                blocked.wait(0.001)
         finally:
             raise RuntimeError("in finally")
 
@@ -566,22 +528,44 @@ async def test_a_finally_that_fails_is_logged(plain: bool, caplog: pytest.LogCap
 async def test_leaving_at_the_very_end_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever the moment at which the disconnect arrives, everything ends."""
 
-    async def steps(delay: int) -> None:
-        async def source() -> AsyncIterator[str]:
-            for _ in range(3):
-                yield "x"
-                await asyncio.sleep(0)
+    async def source() -> AsyncIterator[str]:
+        for _ in range(3):
+            yield "x"
+            await asyncio.sleep(0)
 
+    for delay in range(40):
         async with exchange(streaming(source)) as ex:
             for _ in range(delay):
                 await asyncio.sleep(0)
             await ex.disconnect()
             await ex.wait()
             assert ex.task is not None and ex.task.cancelling() == 0
-
-    for delay in range(40):
-        await steps(delay)
     assert not logged(caplog)
+
+
+@pytest.mark.parametrize("first", [b"", b"x"])
+@pytest.mark.parametrize("events", [False, True])
+async def test_client_that_leaves_before_its_request_ended_ends_the_stream(events: bool, first: bytes) -> None:
+    """In HTTP/2 a body needs no header that announces it."""
+    ended = asyncio.Event()
+
+    async def source() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "x"
+                await elapse(0.1)
+        finally:
+            ended.set()
+
+    class Root(App):
+        async def index(self) -> Any:
+            return event_stream(source()) if events else source()
+
+    async with exchange(Root(body_timeout=0.5), "POST", scope={"http_version": "2"}) as ex:
+        await ex.send_body(first)
+        assert await ex.next_chunk()
+        await ex.disconnect()
+        await ended.wait()
 
 
 # --- The server stops -------------------------------------------------------------------------------------------------
@@ -591,71 +575,42 @@ async def test_leaving_at_the_very_end_is_no_error(caplog: pytest.LogCaptureFixt
 async def test_a_cancelled_request_runs_the_finally_of_its_stream(path: str, caplog: pytest.LogCaptureFixture) -> None:
     """As at a forced shutdown: the stream is in the task that the server cancels and waits for."""
 
-
     endless = Endless()
-    async with exchange(endless.app, path=path) as ex:
+    async with exchange(endless, path=path) as ex:
         await ex.next_chunk()
         if path == "/plain":
-            await waited(endless.stepping)
+            await thread_set(endless.stepping)
         ex.cancel()
-        await asyncio.sleep(0.02)
+        await elapse(0.02)
         endless.go.set()
         await ex.wait()
     assert endless.ends[-1:] == ["finally"]
     assert not logged(caplog)
 
 
-@pytest.mark.parametrize("ping", [None, 0.005])
+@pytest.mark.parametrize("ping", [None, 0.5])
 @pytest.mark.parametrize("times", [2, 3, 5])
 async def test_a_request_that_is_cancelled_again_and_again_runs_the_finally_too(times: int, ping: float | None) -> None:
     """As a cancel scope of anyio does around it: in every round of the loop, until the task ends."""
 
-    async def steps() -> list[str]:
-        ends: list[str] = []
+    ends: list[str] = []
 
-        async def source() -> AsyncIterator[str]:
-            try:
-                while True:
-                    yield "x"
-            finally:
-                ends.append("finally")
+    async def source() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "x"
+        finally:
+            ends.append("finally")
 
-        async with exchange(streaming(lambda: event_stream(source(), ping) if ping else source())) as ex:
-            await ex.next_chunk()
-            ex.hold()
-            await asyncio.sleep(0.02)
-            for _ in range(times):
-                ex.cancel()
-                await asyncio.sleep(0)
-            await ex.wait()
-            return list(ends)
-
-    assert (await steps()) == ["finally"]
-
-
-async def test_a_cancellation_by_the_server_passes_through() -> None:
-    endless = Endless()
-    task = asyncio.current_task()
-    assert task is not None
-    scope = {"type": "http", "method": "GET", "path": "/waits", "headers": []}
-    seen = asyncio.Event()
-
-    async def receive() -> Any:
-        if seen.is_set():
-            await asyncio.Event().wait()
-        return {"type": "http.request"}
-
-    async def send(message: Any) -> None:
-        if message.get("body"):
-            seen.set()
-
-    request_task = asyncio.ensure_future(endless.app(scope, receive, send))
-    await seen.wait()
-    await asyncio.sleep(0.01)
-    request_task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await request_task
-    assert endless.ends == ["finally"]
+    async with exchange(streaming(lambda: event_stream(source(), ping) if ping else source())) as ex:
+        await ex.next_chunk()
+        ex.hold()
+        await elapse(1)
+        for _ in range(times):
+            ex.cancel()
+            await asyncio.sleep(0)
+        await ex.wait()
+    assert ends == ["finally"]
 
 
 # --- A stream fails ---------------------------------------------------------------------------------------------------
@@ -716,15 +671,9 @@ async def test_an_exception_in_a_stream_is_logged_and_leaves_it_incomplete(
     assert [entry.exc_info is not None for entry in logged(caplog)] == [True]
 
 
-async def test_a_plain_iterator_that_raises_stop_iteration_ends() -> None:
-    assert (await get(streaming(Steps))).complete
-
-
 @pytest.mark.parametrize("plain", [False, True])
 async def test_a_broken_stream_does_not_disturb_the_next_request(plain: bool) -> None:
     app = streaming(broken(RuntimeError("x"), plain=plain, after=1, ends=[]))
-
-
     for _ in range(3):
         assert not (await request(app)).complete
 
@@ -740,7 +689,7 @@ class OnlyNext:
 
 
 @pytest.mark.parametrize("answer", [NoIterator, OnlyNext])
-async def test_what_only_looks_like_an_iterator_escapes_nowhere(
+async def test_error_of_what_only_looks_like_an_iterator_is_logged(
     answer: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     response = await get(streaming(answer))
@@ -798,7 +747,9 @@ async def test_the_listener_starts_once_the_body_is_read_to_its_end() -> None:
     assert app.ends == ["finally"]
 
 
-async def test_a_client_that_leaves_mid_body_ends_a_stream_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+async def test_client_that_leaves_mid_body_ends_a_stream_and_nothing_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with exchange(Echo(), "POST", headers=CHUNKED) as ex:
         assert await next_piece(ex, b"a") == b"A"
         await ex.disconnect()
@@ -806,7 +757,7 @@ async def test_a_client_that_leaves_mid_body_ends_a_stream_without_a_word(caplog
     assert not logged(caplog)
 
 
-async def test_a_generator_that_swallows_the_end_of_its_client_is_heard_no_more() -> None:
+async def test_generator_that_swallows_the_disconnect_is_closed_and_sends_no_more() -> None:
     ends: list[str] = []
 
     class Root(App):
@@ -836,7 +787,7 @@ async def test_a_generator_that_swallows_the_end_of_its_client_is_heard_no_more(
     ],
     ids=["no body", "half a body"],
 )
-async def test_a_handler_that_swallows_the_end_of_its_client_has_nobody_to_answer(options: Any, streams: bool) -> None:
+async def test_handler_that_swallows_the_disconnect_sends_nothing(options: Any, streams: bool) -> None:
     file = File()
 
     class Root(App):
@@ -849,16 +800,20 @@ async def test_a_handler_that_swallows_the_end_of_its_client_has_nobody_to_answe
     assert (response.status, file.closed) == (None, streams)
 
 
-@pytest.mark.parametrize("options", [{"form": {"a": "1"}}, {"json": [1]}, {"body": b""}, {"multipart": [("a", "1")]}])
-async def test_the_client_is_listened_for_after_a_body_that_was_parsed(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"form": {"a": "1"}},
+        {"json": [1]},
+        {"body": b""},
+        {"multipart": [("a", "1")]},
+        {"body": b"x", "headers": {"content-type": "text/plain"}},
+    ],
+    ids=["form", "json", "empty", "multipart", "not read"],
+)
+async def test_leaving_ends_a_stream_after_a_body_that_was_parsed_or_is_not_read(options: dict[str, Any]) -> None:
+    """One byte of a body that no handler wants must not keep a stream open forever."""
     response = await post(Echo(), "/after", disconnect_after=1, **options)
-    assert (response.status, response.complete) == (200, False)
-
-
-async def test_the_client_is_listened_for_where_a_body_was_announced_and_nobody_reads_it() -> None:
-    """One byte of a body that no handler wants must not keep a stream open for ever."""
-    options = {"body": b"x", "headers": {"content-type": "text/plain"}}
-    response = await post(Echo(), "/after", disconnect_after=1, timeout=1, **options)
     assert (response.status, response.complete) == (200, False)
 
 
@@ -875,37 +830,69 @@ async def test_a_body_that_is_read_after_the_first_piece_is_a_logged_error(caplo
     assert len(logged(caplog)) == (not response.complete)
 
 
+async def slow() -> AsyncIterator[str]:
+    for _ in range(3):
+        await elapse(1)
+        yield "x"
+
+
 @pytest.mark.parametrize("again", [{"type": "http.request"}, {"type": "http.request", "body": None, "more_body": None}])
 async def test_a_server_that_does_not_tell_of_the_leaving_ends_no_stream(again: dict[str, Any]) -> None:
     async def receive() -> dict[str, Any]:
         await asyncio.sleep(0)
         return dict(again)
 
-    async def source() -> AsyncIterator[str]:
-        for _ in range(3):
-            await asyncio.sleep(0.005)
-            yield "x"
-
-    response = await get(streaming(source), receive=receive)
+    response = await get(streaming(slow), receive=receive)
     assert (response.body, response.complete) == (b"xxx", True)
 
 
 async def test_a_receive_that_fails_ends_no_stream() -> None:
-    messages = [{"type": "http.request"}]
-
-    async def receive() -> dict[str, Any]:
-        if messages:
-            return messages.pop()
-        raise RuntimeError("no more")
-
-    async def source() -> AsyncIterator[str]:
-        for _ in range(3):
-            await asyncio.sleep(0.005)
-            yield "x"
-
-    assert (await get(streaming(source), receive=receive)).body == b"xxx"
+    receive = scripted({"type": "http.request"}, RuntimeError("no more"))
+    assert (await get(streaming(slow), receive=receive)).body == b"xxx"
 
 
 async def test_a_server_that_leaves_optional_keys_out() -> None:
     scope = {"raw_path": REMOVED, "query_string": REMOVED, "root_path": None, "client": None, "server": None}
     assert (await get(Handlers(), "/agen", scope=scope)).body == b"01"
+
+
+async def test_leaving_ends_a_stream_whose_first_piece_came_late_and_left_the_body_unread() -> None:
+    ended = asyncio.Event()
+
+    class Root(App):
+        async def index(self) -> AsyncIterator[str]:
+            try:
+                await elapse(1)  # the listener is there before the first piece
+                yield "first"
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+    async with exchange(Root(), "POST", headers=[("content-length", "3")]) as ex:
+        await ex.send_body(b"abc")
+        assert await ex.next_chunk() == b"first"
+        await ex.disconnect()
+        await ended.wait()
+
+
+async def test_leaving_ends_a_stream_whose_body_was_given_up_with_a_408() -> None:
+    ended = asyncio.Event()
+
+    class Root(App):
+        async def index(self) -> AsyncIterator[str]:
+            try:
+                with contextlib.suppress(HTTPError):
+                    async for _ in self.request.stream():
+                        yield "piece"
+                while True:
+                    await elapse(1)
+                    yield "tick"
+            finally:
+                ended.set()
+
+    async with exchange(Root(body_timeout=5), "POST", headers={"content-length": "100"}) as ex:
+        await ex.send_body(b"abc")
+        while await ex.next_chunk() != b"tick":
+            pass
+        await ex.disconnect()
+        await ended.wait()

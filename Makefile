@@ -13,7 +13,7 @@ PROCESSES := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 3 ? n - 2 : 1
 OF_DEV := --ignore=tests/docs --ignore=tests/examples --ignore=tests/tutorials
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-framework test-examples test-site test-slow test-versions lint stub docs docs-live \
+.PHONY: help run test test-framework test-examples test-site test-slow test-versions lint docs docs-live \
     bench bench-quick bench-guard bench-small requirements clean
 
 help:  ## List the tasks
@@ -57,11 +57,9 @@ test-%:
 lint: $(DEV)/.stamp  ## Check style, complexity and types
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/python .ci/check_functions.py micropie.py .ci benchmarks docs examples tutorials
-	$(DEV)/bin/mypy micropie.py .ci benchmarks/import_cost.py tests/typing_sample.py
+	$(DEV)/bin/python .ci/check_functions.py --max-tokens 24199 micropie.py
+	$(DEV)/bin/mypy micropie.py .ci benchmarks/*.py tests/typing_sample.py
 	$(DEV)/bin/pyright --pythonpath $(DEV)/bin/python
-
-stub: $(DEV)/.stamp  ## Write micropie-stubs/__init__.pyi anew from micropie.py
-	$(DEV)/bin/python .ci/make_stub.py
 
 docs: $(DOCS)/.stamp  ## Build the documentation site into docs/_build/html, warnings being errors
 	$(DOCS)/bin/sphinx-build -n -W --keep-going docs docs/_build/html
@@ -85,7 +83,7 @@ bench-guard: $(DEV)/.stamp  ## Fail when a request takes more instructions than 
 bench-small: $(DEV)/.stamp  ## Instructions per request beside a hand-written app, and the import
 	@.ci/system-packages bench
 	$(DEV)/bin/python -m benchmarks.guard
-	$(DEV)/bin/python benchmarks/import_cost.py
+	$(DEV)/bin/python -m benchmarks.imports
 
 requirements:  ## Pin requirements/*.txt anew (needs uv)
 	cd requirements && for name in run test docs dev gallery bench; do \

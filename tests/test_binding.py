@@ -292,6 +292,14 @@ async def test_names_and_values_are_percent_decoded():
     assert await bound(handler, "/handler?gr%C3%B6%C3%9Fe=a%26b+c&b=%3D%2B") == ("a&b c", "=+")
 
 
+@pytest.mark.parametrize("before", [0, 1, 2, 3])
+async def test_an_escape_at_the_end_of_a_slice_of_a_long_value_is_decoded_whole(before):
+    """A value that has something like an escape without being one is decoded in slices of 16 KiB."""
+    start = "%zz".ljust(2**14 - before, "a")
+    assert await bound(one, f"/handler?x={start}%41%42") == start + "AB"
+    assert await bound(one, body=f"x={start}%41%42".encode(), headers=FORM) == start + "AB"
+
+
 @pytest.mark.parametrize("query_string", [None, REMOVED, b"", b"&", b"&&=&"])
 async def test_a_scope_without_a_query_leaves_the_default(query_string):
     assert await bound(one, scope={"query_string": query_string}) == "default"

@@ -1,38 +1,42 @@
 """Properties that hold for any input: nothing escapes, the protocol holds, and what was sent is what a handler gets.
 
 The client of `tests.asgi` checks the protocol on every message, so that a test which only sends already asserts a lot.
+The examples are the same in every run, and no branch of `micropie.py` depends on them for its coverage: the other tests
+drive each one on purpose. `EXPLORE=1 pytest tests/test_properties.py` looks for new ones.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote, unquote_to_bytes, urlencode
+from urllib.parse import quote, quote_plus, unquote_to_bytes, urlencode
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-import micropie
 from micropie import App, FromSession, Request, ServerSentEvent, UploadedFile, WebSocket, event_stream, set_cookie
 from tests.asgi import BOUNDARY, REMOVED, Part, encode_multipart, get, post, request, run, websocket
 
 MIB = 2**20
 
 
-def cases(count: int) -> Callable[[Any], Any]:
-    """Run a property on `count` examples; always on the same ones where nobody could look into a surprise."""
-    return settings(
-        max_examples=count,
+for _name in ("steady", "explore"):
+    settings.register_profile(
+        _name,
         deadline=None,
-        derandomize=bool(os.environ.get("CI")),
+        derandomize=_name == "steady",
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
+settings.load_profile("explore" if os.environ.get("EXPLORE") else "steady")
+
+
+def cases(count: int) -> settings:
+    return settings(max_examples=count)
 
 
 # --- The application --------------------------------------------------------------------------------------------------
@@ -373,14 +377,6 @@ def test_response_headers_come_through_or_are_dropped(headers: list[tuple[Any, A
     assert (response.status, response.body, headers) == (200, b"x", kept)
 
 
-@cases(100)
-@given(name=TOKEN.map(lambda name: f"x-{name}"), value=st.text("aé~\t ,;\"'", max_size=12))
-def test_a_good_response_header_comes_through(name: str, value: str) -> None:
-    app = Root()
-    app.answer = (200, "x", [(name, value)])
-    assert run(get(app, "/answers")).header(name) == value.strip(" \t")
-
-
 # --- What was sent is what the handler gets ---------------------------------------------------------------------------
 
 
@@ -397,14 +393,6 @@ def grouped(pairs: list[tuple[str, Any]]) -> dict[str, list[Any]]:
     for name, value in pairs:
         groups.setdefault(name, []).append(value)
     return groups
-
-
-@cases(100)
-@given(pairs=st.lists(st.tuples(NAME, TEXT), max_size=8))
-def test_query(pairs: list[tuple[str, str]]) -> None:
-    app = Root()
-    run(get(app, "/look", query=urlencode(pairs)))
-    assert app.seen["query"] == grouped(pairs)
 
 
 @cases(100)
@@ -452,14 +440,6 @@ def test_everyday_json_is_compact_utf8(value: Any) -> None:
     assert run(get(app, "/answers")).text == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-@cases(60)
-@given(floats=st.lists(st.floats(), max_size=5))
-def test_floats_that_json_has_not_are_null(floats: list[float]) -> None:
-    app = Root()
-    app.answer = floats
-    assert run(get(app, "/answers")).json() == [number if math.isfinite(number) else None for number in floats]
-
-
 @cases(100)
 @given(
     pairs=st.lists(st.tuples(TOKEN, st.text("abc019!#$%&'()*+-./:<=>?@[]^_`{|}~", max_size=9)), min_size=1, max_size=5)
@@ -483,14 +463,6 @@ def test_a_cookie_that_is_set_comes_back_or_raises(name: str, value: str) -> Non
     run(get(app, "/look", headers={"cookie": "; ".join(f"{key}={text}" for key, text in sent.items())}))
     # A pair of quotes around a value is read as syntax, as everywhere in Python.
     assert app.seen["cookies"] == {name: value[1:-1] if value[:1] == value[-1:] == '"' and len(value) > 1 else value}
-
-
-@cases(60)
-@given(values=st.lists(st.text("abé ,;=", max_size=6).map(str.strip), min_size=1, max_size=4))
-def test_repeated_request_headers_are_joined(values: list[str]) -> None:
-    app = Root()
-    run(get(app, "/look", headers=[("X-Tag", value) for value in values]))
-    assert app.seen["headers"]["x-tAG"] == ", ".join(values)
 
 
 @cases(150)
@@ -724,18 +696,6 @@ def test_events_arrive_as_they_were_sent_and_inject_nothing(events: list[tuple[s
 
 
 @cases(80)
-@given(messages=st.lists(TEXT | st.binary(max_size=20), max_size=6))
-def test_websocket_messages_come_back(messages: list[str | bytes]) -> None:
-    async def steps() -> None:
-        async with websocket(Root(), "/echo") as ws:
-            for message in messages:
-                await (ws.send_text(message) if isinstance(message, str) else ws.send_bytes(message))
-                assert await ws.receive() == message
-
-    run(steps())
-
-
-@cases(80)
 @given(values=st.lists(JSON, max_size=4))
 @example(values=[2**64])
 def test_websocket_json_comes_back(values: list[Any]) -> None:
@@ -746,22 +706,6 @@ def test_websocket_json_comes_back(values: list[Any]) -> None:
                 assert await ws.receive_json() == value
 
     run(steps())
-
-
-@cases(80)
-@given(reason=st.text(st.characters(exclude_categories=["Cs"]), max_size=140))
-def test_close_reasons_are_cut_between_characters(reason: str) -> None:
-    app = Root()
-    app.answer = reason
-
-    async def steps() -> str:
-        async with websocket(app, "/says") as ws:
-            await ws.wait()
-            return ws.close_reason or ""
-
-    seen = run(steps())
-    assert reason.startswith(seen)
-    assert seen == reason or len(seen.encode()) > 119
 
 
 @pytest.mark.parametrize("handler", HANDLERS)
@@ -779,7 +723,7 @@ PIECES = st.sampled_from([
 
 
 @cases(500)
-@given(st.lists(PIECES, max_size=12).map(b"".join))
+@given(st.lists(PIECES | TEXT.map(lambda text: quote_plus(text).encode()), max_size=12).map(b"".join))
 def test_a_query_is_read_as_the_standard_library_reads_its_parts(query: bytes) -> None:
     expected: dict[str, list[str]] = {}
     for pair in query.split(b"&"):
@@ -793,11 +737,12 @@ def test_a_query_is_read_as_the_standard_library_reads_its_parts(query: bytes) -
 ODD = [b"%", b"4", b"F", b"g", b"=", b"\n", b"\r", b"\1", b" ", b"_", b"\xff", b"%41", b"%3D"]
 
 
-@cases(500)
-@given(st.lists(st.sampled_from(ODD)))
-def test_escapes_are_decoded_as_the_standard_library_does_wherever_a_slice_ends(parts: list[bytes]) -> None:
-    data = b"".join(parts)
-    with pytest.MonkeyPatch.context() as patch:
-        for size in (3, 4, 5):
-            patch.setattr(micropie, "_SLICE", size)
-            assert micropie._unquoted(data) == unquote_to_bytes(data)
+@cases(300)
+@given(st.lists(st.sampled_from(ODD)).map(b"".join), st.sampled_from([2**12, 2**14, 2**15, 2**16]), st.integers(0, 12))
+def test_long_odd_values_are_decoded_as_the_standard_library_does_at_the_ends_of_slices(
+    odd: bytes, end: int, before: int
+) -> None:
+    """MicroPie decodes values with odd escapes in slices of a power of two."""
+    value = b"\1".ljust(end - before, b"a") + odd
+    expected = unquote_to_bytes(value).decode("utf-8", "replace")
+    assert Request({"type": "http", "query_string": b"x=" + value}).query_params == {"x": [expected]}

@@ -231,6 +231,8 @@ async def test_header_names_go_out_in_lower_case_in_their_order() -> None:
     )
     assert response.headers_all("x-one") == ["1", "2"]
     assert response.headers_all("set-cookie") == ["a=1", "b=2"]
+    response = await answered((200, "x", [("aZ09!#$%&'*+-.^_`|~", "1")]))
+    assert response.header("az09!#$%&'*+-.^_`|~") == "1", "any character of a token"
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,6 @@ import contextlib
 import gc
 import threading
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,23 +14,13 @@ import pytest
 from micropie import (
     App,
     ConnectionClosed,
-    HTTPError,
     HttpMiddleware,
     InMemorySessionBackend,
     Request,
     UploadedFile,
     WebSocket,
-    event_stream,
 )
-from tests.asgi import BOUNDARY, exchange, get, post, websocket
-
-MULTIPART = {"content-type": f"multipart/form-data; boundary={BOUNDARY}", "transfer-encoding": "chunked"}
-END = f"\r\n--{BOUNDARY}--\r\n".encode()
-
-
-def head(disposition: str) -> bytes:
-    return f"--{BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode()
-
+from tests.asgi import exchange, get, post, websocket
 
 # --- Time and memory ---------------------------------------------------------------------------------------------
 
@@ -49,77 +37,6 @@ class Readers(App):
 
 
 # --- Clients that do not end their request -----------------------------------------------------------------------
-
-
-class Patient(App):
-    """Reads with time-outs, again and again, and returns all that came."""
-
-    async def index(self, file: UploadedFile) -> list[Any]:
-        pieces: list[bytes] = []
-        while True:
-            try:
-                piece = await asyncio.wait_for(file["content"].get(), 0.02)
-            except TimeoutError:
-                continue
-            if piece is None:
-                return [b"".join(pieces).decode(), self.request.body_params, len(self.request.files)]
-            pieces.append(piece)
-
-
-@pytest.mark.parametrize("cut", [1, 20, 70, 110, 150, 190, 230, 270])
-async def test_what_follows_a_file_never_becomes_its_content(cut: int) -> None:
-    """A reader that gives up waiting just where the rest of the form is taken in may ask again."""
-    file = head('name="file"; filename="a"') + b"hello"
-    rest = b"\r\n" + head('name="csrf"') + b"secret\r\n" + head('name="more"; filename="b"') + b"other\r\n"
-    rest += f"--{BOUNDARY}--\r\n".encode()
-
-    async def main() -> Any:
-        async with exchange(Patient(), "POST", "/", headers=MULTIPART) as ex:
-            await ex.send_body(file + rest[:cut])
-            await asyncio.sleep(0.1)
-            await ex.send_body(rest[cut:], more=False)
-            return (await ex.wait()).json()
-
-    assert (await main()) == ["hello", {"csrf": ["secret"]}, 2]
-
-
-class Impatient(App):
-    """Gives up waiting for the rest of a form, and answers, streams or fails."""
-
-    async def answer(self, file: UploadedFile) -> bytes:
-        pieces: list[bytes | None] = []
-        with contextlib.suppress(TimeoutError):
-            while pieces[-1:] != [None]:
-                pieces.append(await asyncio.wait_for(file["content"].get(), 0.05))
-        return b"".join(piece or b"" for piece in pieces)
-
-    async def stream(self, file: UploadedFile) -> AsyncIterator[bytes]:
-        yield await self.answer(file)
-        await asyncio.sleep(0.05)
-
-    async def fail(self, file: UploadedFile) -> None:
-        await self.answer(file)
-        raise ValueError("enough")
-
-
-@pytest.mark.parametrize("rest", ["good", "bad", "none", "left"])
-@pytest.mark.parametrize(("path", "status"), [("/answer", 200), ("/stream", 200), ("/fail", 500)])
-async def test_a_handler_may_give_up_waiting_for_what_follows_a_file(path: str, status: int, rest: str) -> None:
-    """The driver sees to it that there are never two receive() at once, and no task is left over."""
-    file = head('name="file"; filename="a"') + b"hello\r\n" + head('name="csrf"') + b"se"
-    ending = f"cret\r\n--{BOUNDARY}--\r\n".encode()
-
-    async def main() -> int | None:
-        async with exchange(Impatient(body_timeout=0.3), "POST", path, headers=MULTIPART) as ex:
-            await ex.send_body(file)
-            await asyncio.sleep(0.1)
-            if rest == "left":
-                await ex.disconnect()
-            elif rest != "none":
-                await ex.send_body(ending if rest == "good" else b"bad", more=False)
-            return (await ex.wait()).status
-
-    assert (await main()) in (status, None if rest == "left" else status)
 
 
 class Opened:
@@ -260,48 +177,6 @@ class SlowToClose:
         self.closed = True
 
 
-async def test_a_request_that_is_cancelled_twice_closes_its_temporary_files() -> None:
-    kept: list[Any] = []
-
-    class Replace(HttpMiddleware):
-        async def before_request(self, request: Any) -> None:
-            pass
-
-        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
-            return {"body": "other"}
-
-    class Root(App):
-        async def up(self, file: UploadedFile, late: str = "") -> Any:
-            kept.append(file.file)
-            return SlowToClose()
-
-
-    app = Root()
-    app.middlewares.append(Replace())
-    body = head('name="file"; filename="a"') + b"x" * 2_000_000 + END
-    async with exchange(app, "POST", "/up", headers=MULTIPART, body=body) as ex:
-        ex.hold()
-        while not kept:
-            await asyncio.sleep(0.005)
-        await asyncio.sleep(0.02)
-        ex.cancel()
-        await asyncio.sleep(0.02)  # now the replaced stream is being closed
-        ex.cancel()
-    assert kept[0].closed
-
-
-async def test_a_spooled_file_that_was_rewound_is_saved_whole(tmp_path: Path) -> None:
-    class Root(App):
-        async def up(self, file: UploadedFile, late: str = "") -> str:
-            await file.read()
-            file.file.seek(0)
-            await file.save(tmp_path / "saved")
-            return "saved"
-
-    await post(Root(), "/up", multipart=[("file", "a", "x/y", b"abc")])
-    assert (tmp_path / "saved").read_bytes() == b"abc"
-
-
 async def test_a_mounted_app_gets_the_body_that_a_middleware_has_read() -> None:
     class Signed(HttpMiddleware):
         async def before_request(self, request: Any) -> None:
@@ -353,10 +228,6 @@ def then(*messages: dict[str, Any]) -> Any:
     return receive
 
 
-def piece(content: bytes, *, more: bool = True) -> dict[str, Any]:
-    return {"type": "http.request", "body": content, "more_body": more}
-
-
 class Bodies(App):
     """Reads a body; the last exception that this ended with is in `error`."""
 
@@ -374,18 +245,6 @@ class Bodies(App):
 
 
 # --- Halves of bodies ---------------------------------------------------------------------------------------------
-
-
-async def test_what_is_put_back_into_a_files_queue_comes_again() -> None:
-    class Root(App):
-        async def index(self, file: UploadedFile) -> bytes:
-            start = await file["content"].get()
-            file["content"].put_nowait(start)
-            return await file.read()
-
-    form = head('name="file"; filename="f"') + b"0123456789" + END
-    response = await post(Root(), "/", headers=MULTIPART, body=form, chunk_size=120)
-    assert sorted(response.text) == list("0123456789")
 
 
 # --- Ends of WebSockets -------------------------------------------------------------------------------------------
@@ -539,54 +398,3 @@ async def test_every_middleware_sees_a_bad_request_once(change: str) -> None:
     app.middlewares += [Noting(events, "A"), Noting(events, "B"), Noting(events, "C", changes[change])]
     assert (await post(app, headers=[("content-length", "x")], body=None, receive=silence)).status == 400
     assert events == ["after C", "after B", "after A"]
-
-
-class Saves(App):
-    folder: Path
-
-    async def again(self, file: UploadedFile) -> str:
-        for wait in (0.25, 20):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(file.save(self.folder / "saved"), wait)
-        return str((self.folder / "saved").exists())
-
-    async def elsewhere(self, file: UploadedFile) -> str:
-        with contextlib.suppress(OSError):
-            await file.save(self.folder)
-        await file.save(self.folder / "saved")
-        return str((self.folder / "saved").stat().st_size)
-
-    async def limited(self, file: UploadedFile) -> str:
-        with contextlib.suppress(HTTPError):
-            await file.read(limit=2000)
-        return str(len(await file.read()))
-
-    async def missing(self, file: UploadedFile) -> str:
-        with contextlib.suppress(OSError):
-            await file.save(self.folder / "no such folder" / "saved")
-        return str(len(await file.read()))
-
-    async def kept(self, file: UploadedFile, after: str) -> str:
-        return await self.limited(file)
-
-
-@pytest.mark.parametrize(
-    ("path", "text"),
-    [("again", None), ("elsewhere", None), ("limited", None), ("missing", "5000"), ("kept", "5000")],
-)
-async def test_a_file_is_never_read_short_a_second_time(path: str, text: str | None, tmp_path: Path) -> None:
-    body = head('name="file"; filename="a"') + b"d" * 5000 + END
-    if path == "kept":
-        body = head('name="file"; filename="a"') + b"d" * 5000 + b"\r\n" + head('name="after"') + b"x" + END
-    pieces = [piece(body[at : at + 1000], more=at + 1000 < len(body)) for at in range(0, len(body), 1000)]
-
-    async def receive() -> Any:
-        if pieces[0]["body"] != body[:1000]:
-            await asyncio.sleep(0.1)
-        return pieces.pop(0)
-
-    app = Saves()
-    app.folder = tmp_path
-    response = await post(app, f"/{path}", headers=MULTIPART, receive=receive)
-    assert (response.status, response.text) == ((200, text) if text else (500, "500 Internal Server Error"))
-    assert list(tmp_path.iterdir()) == []

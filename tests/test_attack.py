@@ -94,14 +94,6 @@ class Odd(App):
         return n
 
 
-async def test_a_task_group_ends_with_its_client(caplog: pytest.LogCaptureFixture) -> None:
-    async with websocket(Odd(), "/group") as ws:
-        await ws.send_text("a")
-        assert await ws.receive() == "a"
-        await ws.close()
-    assert caplog.records == []
-
-
 class JsonErrors(HttpMiddleware):
     async def before_request(self, request: Any) -> None:
         return None
@@ -137,30 +129,6 @@ class NextOnly:
 
 
 # --- Reading twice, giving up, cancelling twice -------------------------------------------------------------------
-
-
-async def test_an_accept_that_was_given_up_may_be_tried_again() -> None:
-    class Root(App):
-        async def ws_index(self, ws: Any) -> None:
-            try:
-                await asyncio.wait_for(ws.accept(), 0.01)
-            except TimeoutError:
-                await ws.accept()
-            await ws.send_text(await ws.receive_text())
-
-
-    queue: asyncio.Queue[Any] = asyncio.Queue()
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    task = asyncio.create_task(Root()({"type": "websocket", "path": "/"}, queue.get, send))
-    await asyncio.sleep(0.05)
-    queue.put_nowait({"type": "websocket.connect"})
-    queue.put_nowait({"type": "websocket.receive", "text": "hello"})
-    await asyncio.wait([task], timeout=20)
-    assert [message.get("text") or message["type"] for message in sent] == ["websocket.accept", "hello", "websocket.close"]
 
 
 class SlowToClose:
@@ -248,107 +216,6 @@ class Bodies(App):
 
 
 # --- Ends of WebSockets -------------------------------------------------------------------------------------------
-
-
-class Talks(App):
-    """One WebSocket, and what its handler has noted."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.noted: list[Any] = []
-
-
-async def talk_to(app: App, incoming: list[Any], refuses: Any = None) -> list[Any]:
-    """Run a WebSocket against a server that has these messages, and raises what `refuses` returns for a message."""
-    sent: list[Any] = []
-
-    async def receive() -> Any:
-        message = incoming.pop(0)
-        if isinstance(message, Exception):
-            raise message
-        return message
-
-    async def send(message: Any) -> None:
-        error = refuses(message) if refuses is not None else None
-        if error is not None:
-            raise error
-        sent.append(message)
-
-    await app({"type": "websocket", "path": "/", "headers": []}, receive, send)
-    return sent
-
-
-CONNECT = {"type": "websocket.connect"}
-
-
-def text(content: str) -> dict[str, Any]:
-    return {"type": "websocket.receive", "text": content}
-
-
-async def test_a_socket_whose_close_was_refused_works_on() -> None:
-    class Root(Talks):
-        async def ws_index(self, ws: WebSocket) -> None:
-            await ws.accept()
-            with contextlib.suppress(ValueError):
-                await ws.close(4999)
-            await ws.send_text(await ws.receive_text())
-            self.noted += [await ws.receive_json(), await anext(ws)]
-
-    app = Root()
-    sent = await talk_to(
-        app, [CONNECT, text("1"), text("2"), text("3")],
-        lambda message: ValueError("no") if message.get("code") == 4999 else None,
-    )  # fmt: skip
-    assert app.noted == [2, "3"]
-    assert [message["type"].partition(".")[2] for message in sent] == ["accept", "send", "close"]
-
-
-async def test_a_connection_that_another_one_needs_is_no_end_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
-    class Root(Talks):
-        async def ws_index(self, ws: WebSocket) -> None:
-            await ws.accept()
-            async for message in ws:
-                self.noted.append(message)
-
-    app = Root()
-    sent = await talk_to(app, [CONNECT, text("1"), ConnectionClosed(1011, "of the upstream socket")])
-    assert (app.noted, sent[-1]["code"]) == (["1"], 1011)
-    assert "of the upstream socket" in caplog.text
-
-
-async def test_the_code_of_the_client_is_there_after_a_failed_send() -> None:
-    class Root(Talks):
-        async def ws_index(self, ws: WebSocket) -> None:
-            await ws.accept()
-            for call in (ws.send_text("too late"), ws.send_text("again"), ws.receive_text(), ws.receive_text()):
-                try:
-                    await call
-                except ConnectionClosed as closed:
-                    self.noted.append((closed.code, closed.reason))
-
-    app = Root()
-    left = {"type": "websocket.disconnect", "code": 3000, "reason": "bye"}
-    await talk_to(app, [CONNECT, left], lambda message: OSError("gone") if message["type"] == "websocket.send" else None)
-    assert app.noted == [(1006, ""), (1006, ""), (3000, "bye"), (3000, "bye")]
-
-
-async def test_a_socket_that_was_closed_while_it_was_accepted_stays_closed() -> None:
-    class Slow(InMemorySessionBackend):
-        async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
-            await asyncio.sleep(0.02)
-            await super().save(session_id, data, timeout)
-
-    class Root(App):
-        async def ws_index(self, ws: WebSocket) -> None:
-            self.request.session["user"] = "ada"
-            accepting = asyncio.ensure_future(ws.accept())
-            await asyncio.sleep(0.01)
-            await ws.close(1008)
-            with pytest.raises(ConnectionClosed):
-                await accepting
-
-    sent = await talk_to(Root(Slow()), [CONNECT])
-    assert [(message["type"], message.get("code")) for message in sent] == [("websocket.close", 1008)]
 
 
 # --- The clock of the bodies, and whole answers ------------------------------------------------------------------

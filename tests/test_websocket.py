@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,13 +14,15 @@ from micropie import (
     App,
     ConnectionClosed,
     HTTPError,
+    InMemorySessionBackend,
     Request,
     WebSocket,
     WebSocketMiddleware,
     WebSocketRequest,
     current_request,
 )
-from tests.asgi import REMOVED, ProtocolError, WebSocketClosed, WebSocketSession, websocket
+from tests.asgi import REMOVED, WebSocketClosed, WebSocketSession, call, scripted, websocket
+from tests.clock import elapse
 
 Talk = Callable[[WebSocket], Awaitable[Any]]
 
@@ -79,15 +82,54 @@ class Talking(App):
         await self.talk(ws)
 
 
-async def talked(talk: Talk, *, client: Callable[[WebSocketSession], Awaitable[Any]] | None = None) -> WebSocketSession:
-    """Run a handler against a client to the end."""
-    async with websocket(Talking(talk)) as ws:
-        if client is not None:
-            await client(ws)
+async def talked(talk: Talk, *incoming: Any, break_sends: bool = False, **options: Any) -> WebSocketSession:
+    """Run a handler to the end, with a client that sends these texts, bytes and ASGI messages, and leaves."""
+    async with websocket(Talking(talk, **options)) as ws:
+        if break_sends:
+            ws.break_sends()
+        for message in incoming:
+            send: Any = {str: ws.send_text, bytes: ws.send_bytes, dict: ws.deliver}[type(message)]
+            await send(message)
         if not ws.done and ws.close_code is None:
             await ws.close()
         await ws.wait()
     return ws
+
+
+async def returned(talk: Talk, *incoming: Any, **options: Any) -> Any:
+    """What a handler returns; an error if it does not get to its end."""
+    values: list[Any] = []
+
+    async def noting(ws: WebSocket) -> None:
+        values.append(await talk(ws))
+
+    await talked(noting, *incoming, **options)
+    (value,) = values
+    return value
+
+
+def said(ws: WebSocketSession) -> list[str | bytes]:
+    """The messages that the application has sent."""
+    sent = [message for message in ws.messages if message["type"] == "websocket.send"]
+    return [message["bytes"] if message.get("text") is None else message["text"] for message in sent]
+
+
+async def closed(awaitable: Awaitable[Any]) -> tuple[int, str]:
+    """Code and reason of the `ConnectionClosed` that this raises."""
+    with pytest.raises(ConnectionClosed) as raised:
+        await awaitable
+    return raised.value.code, raised.value.reason
+
+
+CONNECT = {"type": "websocket.connect"}
+
+
+def text(content: str) -> dict[str, Any]:
+    return {"type": "websocket.receive", "text": content}
+
+
+def gone(code: int = 1000, reason: str = "") -> dict[str, Any]:
+    return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
 
 async def until_closed(ws: WebSocketSession) -> list[Any]:
@@ -147,7 +189,9 @@ async def test_the_first_segment_names_the_handler(path: str, expected: list[Any
         "/\ufffd",
     ],
 )
-async def test_what_is_unknown_or_private_is_refused_with_1008(path: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_path_that_is_unknown_or_private_is_refused_with_1008(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with websocket(Echo(), path, raw_path=b"/%ff" if "\ufffd" in path else path.encode()) as ws:
         assert (ws.accepted, ws.rejected) == (False, 1008)
     assert caplog.records == []
@@ -161,7 +205,6 @@ async def test_ws_names_are_inherited_and_may_be_taken_away() -> None:
     class Child(Mixin, Echo):
         ws_index = None  # type: ignore[assignment]
 
-
     for path, accepted in (("/mixed", True), ("/about_us", True), ("/", False)):
         async with websocket(Child(), path) as ws:
             assert ws.accepted is accepted, path
@@ -174,7 +217,6 @@ async def test_the_request_of_a_websocket() -> None:
         seen.append(request is app.request)
         seen.append((request.query("a"), request.headers["x-a"], request.cookies, request.path_params, request.session))
         await ws.accept()
-
 
     seen: list[Any] = []
     app = Talking(talk)
@@ -203,15 +245,11 @@ async def test_a_subprotocol_is_chosen() -> None:
         offered.append(ws.subprotocols)
         await ws.accept(subprotocol="v2" if "v2" in ws.subprotocols else None)
 
-
     offered: list[list[str]] = []
     for subprotocols, chosen in ((["v1", "v2"], "v2"), (["v1"], None), ([], None)):
         async with websocket(Talking(talk), subprotocols=subprotocols) as ws:
             assert ws.subprotocol == chosen
-    for missing in (None, REMOVED):
-        async with websocket(Talking(talk), scope={"subprotocols": missing}) as ws:
-            assert ws.subprotocol is None
-    assert offered == [["v1", "v2"], ["v1"], [], [], []]
+    assert offered == [["v1", "v2"], ["v1"], []]
 
 
 OPTIONAL = (
@@ -233,72 +271,75 @@ async def test_optional_keys_may_be_none_or_left_out(absent: Any) -> None:
         request = current_request.get()
         seen.append((request.headers, request.query_params, request.cookies, request.session, ws.subprotocols))
         request.session["a"] = 1
-        await ws.accept()
-
+        await ws.accept("v2" if "v2" in ws.subprotocols else None)
 
     seen: list[Any] = []
     async with websocket(Talking(talk), scope=dict.fromkeys(OPTIONAL, absent)) as ws:
-        assert ws.accepted
+        assert (ws.accepted, ws.subprotocol) == (True, None)
     assert seen == [({}, {}, {}, {"a": 1}, [])]
 
 
 async def test_accepting_twice_is_an_error() -> None:
-    async def talk(ws: WebSocket) -> None:
+    async def talk(ws: WebSocket) -> bool:
         await ws.accept()
         with pytest.raises(RuntimeError, match="accepted"):
             await ws.accept()
-        caught.append(1)
+        return True
 
-    caught: list[int] = []
-    await talked(talk)
-    assert caught == [1]
+    assert await returned(talk)
 
 
-async def test_accept_may_be_tried_again() -> None:
+async def test_accept_may_be_tried_again_after_a_wrong_argument() -> None:
     async def talk(ws: WebSocket) -> None:
         with pytest.raises(ValueError, match="cookie"):
             await ws.accept(session_id="no;cookie")
         await ws.accept()
         await ws.send_text("accepted")
 
-    async def client(ws: WebSocketSession) -> None:
-        assert await ws.receive() == "accepted"
+    assert said(await talked(talk)) == ["accepted"]
 
-    await talked(talk, client=client)
+
+async def test_accept_may_be_tried_again_after_a_time_out() -> None:
+    async def talk(ws: WebSocket) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(ws.accept(), 1)
+        await ws.accept()
+        await ws.send_text(await ws.receive_text())
+
+    queue: asyncio.Queue[Any] = asyncio.Queue()
+    for seconds, message in ((2, CONNECT), (3, text("hello"))):
+        asyncio.get_running_loop().call_later(seconds, queue.put_nowait, message)
+    sent = await call(Talking(talk), queue.get, type="websocket")
+    assert [message.get("text") or message["type"] for message in sent] == [
+        "websocket.accept",
+        "hello",
+        "websocket.close",
+    ]
 
 
 async def test_a_client_that_left_before_accept(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(ws: WebSocket) -> None:
-        with pytest.raises(ConnectionClosed) as closed:
-            await ws.accept()
-        codes.append((closed.value.code, ws.accepted))
-        with pytest.raises(ConnectionClosed):
-            await ws.accept()
+        codes.append((await closed(ws.accept()), ws.accepted))
+        codes.append((await closed(ws.accept()), ws.accepted))
         await ws.accept()
 
-    async def receive() -> dict[str, Any]:
-        return {"type": "websocket.disconnect", "code": 1006}
-
-
     codes: list[Any] = []
-    async with websocket(Talking(talk), receive=receive) as ws:
+    async with websocket(Talking(talk), receive=scripted(gone(1006))) as ws:
         await ws.wait()
     assert ws.messages == []
-    assert codes == [(1006, False)]
+    assert codes == [((1006, ""), False)] * 2
     assert caplog.records == []
 
 
 async def test_close_before_accept_refuses_the_handshake() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.close(4003, "go away")
-        with pytest.raises(ConnectionClosed):
-            await ws.accept()
-        ended.append(True)
+        ends.append(await closed(ws.accept()))
 
-    ended: list[bool] = []
+    ends: list[Any] = []
     ws = await talked(talk)
     assert (ws.accepted, ws.rejected, ws.close_reason) == (False, 4003, "go away")
-    assert ended == [True]
+    assert ends == [(4003, "go away")]
 
 
 async def test_a_handler_that_never_accepts_refuses() -> None:
@@ -320,10 +361,30 @@ async def test_an_http_error_before_accept_refuses_and_after_it_closes_with_1011
         await ws.accept()
         raise HTTPError(status, "secret")
 
-    refused, closed = await talked(before), await talked(after)
+    refused, ended = await talked(before), await talked(after)
     assert (refused.accepted, refused.rejected, refused.close_reason) == (False, 1008, "")
-    assert (closed.accepted, closed.close_code, closed.close_reason) == (True, 1011, "")
+    assert (ended.accepted, ended.close_code, ended.close_reason) == (True, 1011, "")
     assert caplog.records == []
+
+
+async def test_close_while_a_slow_session_backend_delays_accept_refuses_the_handshake() -> None:
+    class Slow(InMemorySessionBackend):
+        async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+            await elapse(2)
+            await super().save(session_id, data, timeout)
+
+    async def talk(ws: WebSocket) -> bool:
+        current_request.get().session["user"] = "ada"
+        accepting = asyncio.ensure_future(ws.accept())
+        await elapse(1)
+        await ws.close(1008)
+        ends.append(await closed(accepting))
+        return True
+
+    ends: list[Any] = []
+    sent = await call(Talking(talk, session_backend=Slow()), scripted(CONNECT), type="websocket")
+    assert [(message["type"], message.get("code")) for message in sent] == [("websocket.close", 1008)]
+    assert ends == [(1008, "")]
 
 
 # --- Messages ---------------------------------------------------------------------------------------------------------
@@ -336,139 +397,99 @@ async def test_text_bytes_and_json_go_both_ways() -> None:
         await ws.send_bytes(await ws.receive_bytes())
         await ws.send_json(await ws.receive_json())
 
-    async def client(ws: WebSocketSession) -> None:
-        await ws.send_text("é")
-        assert await ws.receive() == "é"
-        await ws.send_bytes(b"\xff")
-        assert await ws.receive() == b"\xff"
-        await ws.send_text('{"a": [1, null, "é"]}')
-        sent = await ws.receive()
-        assert sent == '{"a":[1,null,"é"]}'
-
-    await talked(talk, client=client)
+    ws = await talked(talk, "é", b"\xff", '{"a": [1, null, "é"]}')
+    assert said(ws) == ["é", b"\xff", '{"a":[1,null,"é"]}']
 
 
 @pytest.mark.parametrize("message", ["", b""])
 async def test_empty_messages_are_messages(message: str | bytes) -> None:
-    async def talk(ws: WebSocket) -> None:
+    async def talk(ws: WebSocket) -> Any:
         await ws.accept()
-        got.append(await (ws.receive_text() if isinstance(message, str) else ws.receive_bytes()))
+        return await (ws.receive_text() if isinstance(message, str) else ws.receive_bytes())
 
-    async def client(ws: WebSocketSession) -> None:
-        await (ws.send_text(message) if isinstance(message, str) else ws.send_bytes(message))
-
-    got: list[Any] = []
-    await talked(talk, client=client)
-    assert got == [message]
+    assert await returned(talk, message) == message
 
 
 @pytest.mark.parametrize("other", [{}, {"bytes": None}])
 @pytest.mark.parametrize("content", [{"text": "a"}, {"bytes": b"a"}])
 async def test_the_other_kind_is_a_value_error(content: dict[str, Any], other: dict[str, Any]) -> None:
     """The key of the kind that was not sent may be there, as None, or not."""
-    message = {"type": "websocket.receive", **({"text": None, **content} if other and "bytes" in content else content)}
-    if other and "text" in content:
-        message.update(other)
+    absent = dict.fromkeys({"text", "bytes"} - set(content)) if other else {}
+    message = {"type": "websocket.receive", **absent, **content}
 
-    async def talk(ws: WebSocket) -> None:
+    async def talk(ws: WebSocket) -> Any:
         await ws.accept()
         right, wrong = ws.receive_text, ws.receive_bytes
         if "bytes" in content:
             right, wrong = wrong, right  # type: ignore[assignment]
         with pytest.raises(ValueError, match="expected"):
             await wrong()
-        got.append(await right())
+        return await right()
 
-    async def client(ws: WebSocketSession) -> None:
-        await ws.deliver(dict(message))
-        await ws.deliver(dict(message))
-
-    got: list[Any] = []
-    await talked(talk, client=client)
-    assert got == list(content.values())
+    assert [await returned(talk, dict(message), dict(message))] == list(content.values())
 
 
 async def test_json_may_come_as_bytes() -> None:
-    async def talk(ws: WebSocket) -> None:
+    async def talk(ws: WebSocket) -> Any:
         await ws.accept()
-        got.append(await ws.receive_json())
+        return await ws.receive_json()
 
-    async def client(ws: WebSocketSession) -> None:
-        await ws.deliver({"type": "websocket.receive", "text": None, "bytes": b'{"a": 1}'})
-
-    got: list[Any] = []
-    await talked(talk, client=client)
-    assert got == [{"a": 1}]
+    assert await returned(talk, {"type": "websocket.receive", "text": None, "bytes": b'{"a": 1}'}) == {"a": 1}
 
 
-@pytest.mark.parametrize("text", ["", "{", "NaN", "nul", "[" * 100_000, '"\\ud800"'])
-async def test_what_is_no_json_is_a_value_error(text: str) -> None:
+@pytest.mark.parametrize("message", ["", "{", "NaN", "nul", "[" * 100_000, '"\\ud800"'])
+async def test_text_that_is_not_json_is_a_value_error(message: str) -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         with pytest.raises(ValueError):
             await ws.receive_json()
         await ws.send_text("next")
 
-    async def client(ws: WebSocketSession) -> None:
-        await ws.send_text(text)
-        assert await ws.receive() == "next"
-
-    await talked(talk, client=client)
+    assert said(await talked(talk, message)) == ["next"]
 
 
 async def test_a_receive_that_timed_out_may_be_repeated() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01):
+            async with asyncio.timeout(1):
                 await ws.receive_text()
         await ws.send_text("still there?")
         await ws.send_text(await ws.receive_text())
 
-    async def client(ws: WebSocketSession) -> None:
+    async with websocket(Talking(talk)) as ws:
         assert await ws.receive() == "still there?"
         await ws.send_text("yes")
         assert await ws.receive() == "yes"
 
-    await talked(talk, client=client)
-
 
 async def test_iteration_yields_both_kinds_until_the_client_leaves() -> None:
-    async def talk(ws: WebSocket) -> None:
+    async def talk(ws: WebSocket) -> Any:
         await ws.accept()
-        async for message in ws:
-            got.append(message)
-        got.append("end")
+        return [message async for message in ws]
 
-    async def client(ws: WebSocketSession) -> None:
-        await ws.send_text("a")
-        await ws.send_bytes(b"b")
-        await ws.deliver({"type": "websocket.receive", "text": None, "bytes": b"c"})
-        await ws.deliver({"type": "websocket.receive", "text": "", "bytes": None})
-        await ws.close(1001)
-
-    got: list[Any] = []
-    await talked(talk, client=client)
-    assert got == ["a", b"b", b"c", "", "end"]
+    both = [{"text": None, "bytes": b"c"}, {"text": "", "bytes": None}]
+    incoming = ["a", b"b", *({"type": "websocket.receive", **message} for message in both), gone(1001)]
+    assert await returned(talk, *incoming) == ["a", b"b", b"c", ""]
 
 
 async def test_iteration_ends_when_the_handler_closes() -> None:
-    async def talk(ws: WebSocket) -> None:
+    async def talk(ws: WebSocket) -> Any:
         await ws.accept()
-        async for _ in ws:
+        got = []
+        async for message in ws:
+            got.append(message)
             await ws.close()
-        ended.append(True)
+        return got
 
-    async def client(ws: WebSocketSession) -> None:
-        await ws.send_text("a")
-        await ws.send_text("b")
-
-    ended: list[bool] = []
-    await talked(talk, client=client)
-    assert ended == [True]
+    assert await returned(talk, "a", "b") == ["a"]
 
 
-@pytest.mark.parametrize("name, argument", [("send_text", "a"), ("send_bytes", b"a"), ("send_json", {})])
+SENDS: list[tuple[str, Any]] = [("send_text", "a"), ("send_bytes", b"a"), ("send_json", {})]
+RECEIVES: list[tuple[str]] = [("receive_text",), ("receive_bytes",), ("receive_json",)]
+
+
+@pytest.mark.parametrize("name, argument", SENDS)
 async def test_sending_before_accept_is_a_runtime_error(name: str, argument: Any) -> None:
     async def talk(ws: WebSocket) -> None:
         with pytest.raises(RuntimeError, match="accept"):
@@ -476,46 +497,27 @@ async def test_sending_before_accept_is_a_runtime_error(name: str, argument: Any
         await ws.accept()
         await getattr(ws, name)(argument)
 
-    async def client(ws: WebSocketSession) -> None:
-        assert await ws.receive() in ("a", b"a", "{}")
-
-    await talked(talk, client=client)
+    assert said(await talked(talk)) in (["a"], [b"a"], ["{}"])
 
 
-@pytest.mark.parametrize("name", ["receive_text", "receive_bytes", "receive_json", "__aiter__"])
+@pytest.mark.parametrize("name", ["receive_text", "receive_bytes", "receive_json", "__anext__"])
 async def test_receiving_before_accept_is_a_runtime_error(name: str) -> None:
-    async def talk(ws: WebSocket) -> None:
+    async def talk(ws: WebSocket) -> bool:
         with pytest.raises(RuntimeError, match="accept"):
-            if name == "__aiter__":
-                await anext(aiter(ws))
-            await getattr(ws, name)()
-        caught.append(name)
+            await getattr(aiter(ws), name)()
+        return True
 
-    caught: list[str] = []
-    await talked(talk)
-    assert caught == [name]
-
-
-SENDS: list[tuple[str, Any]] = [("send_text", "a"), ("send_bytes", b"a"), ("send_json", {})]
-RECEIVES: list[tuple[str]] = [("receive_text",), ("receive_bytes",), ("receive_json",)]
+    assert await returned(talk)
 
 
 @pytest.mark.parametrize("call", SENDS + RECEIVES, ids=lambda call: call[0])
 async def test_everything_is_over_after_a_received_disconnect(call: tuple[Any, ...]) -> None:
-    async def talk(ws: WebSocket) -> None:
+    async def talk(ws: WebSocket) -> Any:
         await ws.accept()
         name, *arguments = call
-        for attempt in (ws.receive_text, lambda: getattr(ws, name)(*arguments)):
-            with pytest.raises(ConnectionClosed) as closed:
-                await attempt()
-            ends.append((closed.value.code, closed.value.reason))
+        return [await closed(ws.receive_text()), await closed(getattr(ws, name)(*arguments))]
 
-    async def client(ws: WebSocketSession) -> None:
-        await ws.close(4100, "bye")
-
-    ends: list[Any] = []
-    await talked(talk, client=client)
-    assert ends == [(4100, "bye")] * 2
+    assert await returned(talk, gone(4100, "bye")) == [(4100, "bye")] * 2
 
 
 @pytest.mark.parametrize("call", SENDS + RECEIVES, ids=lambda call: call[0])
@@ -524,9 +526,7 @@ async def test_everything_is_over_after_close(call: tuple[Any, ...]) -> None:
         await ws.accept()
         await ws.close(4200, "enough")
         name, *arguments = call
-        with pytest.raises(ConnectionClosed) as closed:
-            await getattr(ws, name)(*arguments)
-        ends.append((closed.value.code, closed.value.reason))
+        ends.append(await closed(getattr(ws, name)(*arguments)))
 
     ends: list[Any] = []
     ws = await talked(talk)
@@ -543,25 +543,18 @@ async def test_a_server_that_raises_oserror_says_that_the_client_is_gone(
         await ws.receive_text()
         name, *arguments = call
         for _ in range(2):
-            with pytest.raises(ConnectionClosed) as closed:
-                await getattr(ws, name)(*arguments)
-            ends.append(closed.value.code)
+            ends.append(await closed(getattr(ws, name)(*arguments)))
         await getattr(ws, name)(*arguments)
 
-    async def client(ws: WebSocketSession) -> None:
-        ws.break_sends()
-        await ws.send_text("go")
-
-    ends: list[int] = []
-    await talked(talk, client=client)
-    assert ends == [1006] * 2  # abnormal closure (RFC 6455 section 7.1.5)
+    ends: list[Any] = []
+    await talked(talk, "go", break_sends=True)
+    assert ends == [(1006, "")] * 2  # abnormal closure (RFC 6455 section 7.1.5)
     assert caplog.records == []
 
 
 async def test_a_server_that_raises_oserror_at_accept_and_at_close(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(ws: WebSocket) -> None:
-        with pytest.raises(ConnectionClosed):
-            await ws.accept()
+        await closed(ws.accept())
         ended.append(ws.accepted)
 
     async def closes(ws: WebSocket) -> None:
@@ -571,18 +564,23 @@ async def test_a_server_that_raises_oserror_at_accept_and_at_close(caplog: pytes
     async def returns(ws: WebSocket) -> None:
         ended.append(ws.accepted)
 
-    async def send(message: Any) -> None:
-        raise OSError("gone")
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "websocket.connect"}
-
     ended: list[bool] = []
     for handler in (talk, closes, returns):
-        scope = {"type": "websocket", "path": "/", "headers": []}
-        await Talking(handler)(scope, receive, send)
+        await call(Talking(handler), scripted(CONNECT), lambda message: OSError("gone"), type="websocket")
     assert ended == [False] * 3
     assert caplog.records == []
+
+
+async def test_the_code_of_the_client_is_there_after_a_failed_send() -> None:
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        for attempt in (ws.send_text("too late"), ws.send_text("again"), ws.receive_text(), ws.receive_text()):
+            ends.append(await closed(attempt))
+
+    ends: list[Any] = []
+    refuse = lambda message: OSError("gone") if message["type"] == "websocket.send" else None  # noqa: E731
+    await call(Talking(talk), scripted(CONNECT, gone(3000, "bye")), refuse, type="websocket")
+    assert ends == [(1006, ""), (1006, ""), (3000, "bye"), (3000, "bye")]
 
 
 @pytest.mark.parametrize(
@@ -597,19 +595,14 @@ async def test_a_server_that_raises_oserror_at_accept_and_at_close(caplog: pytes
         ({}, (1005, "")),
     ],
 )
-async def test_connection_closed_carries_what_the_server_reports(message: dict[str, Any], expected: tuple[int, str]) -> None:
-    async def talk(ws: WebSocket) -> None:
+async def test_connection_closed_carries_what_the_server_reports(
+    message: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    async def talk(ws: WebSocket) -> Any:
         await ws.accept()
-        with pytest.raises(ConnectionClosed) as closed:
-            await ws.receive_bytes()
-        ends.append((closed.value.code, closed.value.reason))
+        return await closed(ws.receive_bytes())
 
-    async def client(ws: WebSocketSession) -> None:
-        await ws.deliver({"type": "websocket.disconnect", **message})
-
-    ends: list[Any] = []
-    await talked(talk, client=client)
-    assert ends == [expected]
+    assert await returned(talk, {"type": "websocket.disconnect", **message}) == expected
 
 
 async def test_receive_and_send_may_return_any_awaitable() -> None:
@@ -632,7 +625,7 @@ async def test_receive_and_send_may_return_any_awaitable() -> None:
         await ws.accept()
         await ws.send_text(await ws.receive_text())
 
-    incoming = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "hi"}]
+    incoming = [CONNECT, text("hi")]
     sent: list[Any] = []
     await Talking(talk)({"type": "websocket", "path": "/"}, receive, send)
     assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
@@ -640,18 +633,15 @@ async def test_receive_and_send_may_return_any_awaitable() -> None:
 
 
 async def test_a_websocket_can_be_made_by_hand() -> None:
-    sent: list[Any] = []
-    async def receive() -> Any:
-        return {"type": "websocket.connect"}
-
     async def send(message: Any) -> None:
         sent.append(message)
 
-    ws = WebSocket(receive, send)
+    sent: list[Any] = []
+    ws = WebSocket(scripted(CONNECT), send)
     assert (ws.accepted, ws.session_id, ws.subprotocols) == (False, None, [])
     await ws.accept("chat", session_id="abc")
     await ws.send_text("hi")
-    plain = WebSocket(receive, send)
+    plain = WebSocket(scripted(CONNECT), send)
     await plain.accept()
     assert sent[0]["subprotocol"] == "chat"
     assert [(name, value.split(b";")[0]) for name, value in sent[0]["headers"]] == [(b"set-cookie", b"session_id=abc")]
@@ -666,35 +656,25 @@ async def test_a_handler_that_returns_leaves_it_closed_with_1000() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
 
-    ws = await talked(talk, client=until_closed)
+    async with websocket(Talking(talk)) as ws:
+        assert await until_closed(ws) == []
     assert (ws.close_code, ws.close_reason) == (1000, "")
 
 
-async def test_a_handler_that_raises_closes_with_1011_and_logs_the_traceback(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("accepts", [False, True])
+async def test_a_handler_that_raises_closes_with_1011_and_no_text_and_logs_the_traceback(
+    accepts: bool, debug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     async def talk(ws: WebSocket) -> None:
-        await ws.accept()
+        if accepts:
+            await ws.accept()
         raise RuntimeError("a secret")
 
-    async def at_once(ws: WebSocket) -> None:
-        raise RuntimeError("a secret")
-
-    for handler in (talk, at_once):
-        caplog.clear()
-        ws = await talked(handler)
-        assert (ws.close_code, ws.close_reason) == (1011, "")
-        assert [(record.name, record.levelno) for record in caplog.records] == [("micropie", logging.ERROR)]
-        assert "Traceback" in caplog.text and "a secret" in caplog.text
-
-
-async def test_no_exception_text_reaches_the_client_in_debug_either() -> None:
-    async def talk(ws: WebSocket) -> None:
-        await ws.accept()
-        raise RuntimeError("a secret")
-
-
-    async with websocket(Talking(talk, debug=True)) as ws:
-        assert await until_closed(ws) == []
-        assert (ws.close_code, ws.close_reason) == (1011, "")
+    ws = await talked(talk, debug=debug)
+    assert (ws.close_code, ws.close_reason, said(ws)) == (1011, "", [])
+    assert [(record.name, record.levelno) for record in caplog.records] == [("micropie", logging.ERROR)]
+    assert "Traceback" in caplog.text and "a secret" in caplog.text
 
 
 async def test_its_own_connection_closed_is_a_normal_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -708,20 +688,48 @@ async def test_its_own_connection_closed_is_a_normal_end(caplog: pytest.LogCaptu
         await ws.close(4001)
         await ws.send_text("too late")
 
-    left, closed = await talked(client_left), await talked(closed_here)
+    left, ended = await talked(client_left), await talked(closed_here)
     assert [message["type"] for message in left.messages] == ["websocket.accept"]
-    assert closed.close_code == 4001
+    assert ended.close_code == 4001
     assert caplog.records == []
 
 
-async def test_the_connection_closed_of_something_else_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_task_group_ends_with_its_client_and_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def talk(ws: WebSocket) -> None:
+        async def echo() -> None:
+            while True:
+                await ws.send_text(await ws.receive_text())
+
+        await ws.accept()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(echo())
+
+    assert said(await talked(talk, "a")) == ["a"]
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("iterates", [False, True])
+async def test_the_connection_closed_of_another_connection_is_an_error(
+    iterates: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also if it comes out of the `receive()` of this one, through a server that is a client itself."""
+
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
-        raise ConnectionClosed(1000)
+        async for message in ws:
+            noted.append(message)
+        raise AssertionError("the iteration went to its end")
 
-    ws = await talked(talk)
-    assert ws.close_code == 1011
-    assert "ConnectionClosed" in caplog.text
+    async def raises(ws: WebSocket) -> None:
+        await ws.accept()
+        raise upstream
+
+    noted: list[Any] = []
+    upstream = ConnectionClosed(1000, "of the upstream socket")
+    receive = scripted(CONNECT, text("1"), upstream)
+    sent = await call(Talking(talk if iterates else raises), receive, type="websocket")
+    assert (sent[-1]["code"], noted) == (1011, ["1"] if iterates else [])
+    assert "ConnectionClosed" in caplog.text and "of the upstream socket" in caplog.text
 
 
 async def test_an_error_after_the_client_left_is_logged_and_sends_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -736,23 +744,19 @@ async def test_an_error_after_the_client_left_is_logged_and_sends_nothing(caplog
     assert "in the end" in caplog.text
 
 
-async def test_closing_twice_is_harmless() -> None:
+@pytest.mark.parametrize("accepts", [True, False])
+async def test_closing_twice_is_harmless(accepts: bool) -> None:
     async def talk(ws: WebSocket) -> None:
-        await ws.accept()
+        if accepts:
+            await ws.accept()
         await ws.close(4001, "first")
         await ws.close(4002, "second")
         again.append(True)
 
-    async def refuses(ws: WebSocket) -> None:
-        await ws.close(4001)
-        await ws.close(4002)
-        again.append(True)
-
     again: list[bool] = []
     ws = await talked(talk)
-    assert (ws.close_code, ws.close_reason) == (4001, "first")
-    assert (await talked(refuses)).rejected == 4001
-    assert again == [True, True]
+    assert (ws.accepted, ws.close_code, ws.close_reason) == (accepts, 4001, "first")
+    assert again == [True]
 
 
 async def test_closing_after_the_client_left_sends_nothing() -> None:
@@ -801,34 +805,43 @@ async def test_a_reason_that_utf8_cannot_carry_still_closes() -> None:
 
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000])
 async def test_a_code_that_may_not_be_sent_is_a_value_error(code: int) -> None:
-    async def talk(ws: WebSocket) -> None:
+    async def talk(ws: WebSocket) -> bool:
         await ws.accept()
         with pytest.raises(ValueError, match=str(code)):
             await ws.close(code)
-        caught.append(code)
+        return True
 
-    caught: list[int] = []
-    await talked(talk)
-    assert caught == [code]
+    assert await returned(talk)
 
 
-async def test_a_server_that_does_not_take_the_code_still_sees_the_socket_closed(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("catches", [False, True])
+async def test_a_socket_whose_close_the_server_refused_is_still_open(
+    catches: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If the handler does not catch the error, MicroPie closes the socket with a code that the server takes."""
+
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
-        await ws.close(4999)
+        with contextlib.suppress(ValueError if catches else ()):
+            await ws.close(4999)
+        await ws.send_text(await ws.receive_text())
+        noted.extend([await ws.receive_json(), await anext(ws)])
 
-    async def receive() -> dict[str, Any]:
-        return {"type": "websocket.connect"}
-
-    async def send(message: Any) -> None:
-        if message.get("code") == 4999:
-            raise ValueError("no such close code")
-        sent.append((message["type"], message.get("code")))
-
-    sent: list[Any] = []
-    await Talking(talk)({"type": "websocket", "path": "/", "headers": []}, receive, send)
-    assert sent == [("websocket.accept", None), ("websocket.close", 1011)]
-    assert "no such close code" in caplog.text
+    noted: list[Any] = []
+    sent = await call(
+        Talking(talk),
+        scripted(CONNECT, text("1"), text("2"), text("3")),
+        lambda message: ValueError("no such close code") if message.get("code") == 4999 else None,
+        type="websocket",
+    )
+    types = (
+        ["websocket.accept", "websocket.send", "websocket.close"]
+        if catches
+        else ["websocket.accept", "websocket.close"]
+    )
+    assert ([message["type"] for message in sent], sent[-1]["code"]) == (types, 1000 if catches else 1011)
+    assert noted == ([2, "3"] if catches else [])
+    assert ("no such close code" in caplog.text) is not catches
 
 
 async def test_a_cancelled_websocket_passes_the_cancellation_through(caplog: pytest.LogCaptureFixture) -> None:
@@ -838,7 +851,6 @@ async def test_a_cancelled_websocket_passes_the_cancellation_through(caplog: pyt
             await ws.receive_text()
         finally:
             ended.append(True)
-
 
     ended: list[bool] = []
     async with websocket(Talking(talk)) as ws:
@@ -859,21 +871,6 @@ async def test_a_stray_cancellation_is_an_error(caplog: pytest.LogCaptureFixture
     ws = await talked(talk)
     assert ws.close_code == 1011
     assert "CancelledError" in caplog.text
-
-
-async def test_the_driver_would_see_an_open_socket() -> None:
-    """The checks of this file rest on it: an application that does not close fails the test."""
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-        await send({"type": "websocket.accept"})
-
-    async def main() -> None:
-        async with websocket(app):
-            pass
-
-    with pytest.raises(ProtocolError, match="left the socket open"):
-        await main()
 
 
 # --- Middlewares ------------------------------------------------------------------------------------------------------
@@ -945,7 +942,7 @@ async def test_before_in_order_and_after_in_reverse_also_when_the_handler_raised
     assert (app.notes, ws.close_code) == (ALL, code)
 
 
-async def test_they_run_for_unknown_paths_too() -> None:
+async def test_middlewares_run_for_unknown_paths_too() -> None:
     ws, notes = await noted(Noted(), "/nope")
     assert ws.rejected == 1008
     assert notes == [note for note in ALL if note != "handler"]
@@ -969,7 +966,9 @@ async def test_a_dict_refuses_the_handshake(answer: dict[str, Any], code: int, r
 
 
 @pytest.mark.parametrize("error, code, logged", [(RuntimeError("boom"), 1011, True), (HTTPError(403), 1008, False)])
-async def test_one_that_raises_before(error: Exception, code: int, logged: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_middleware_that_raises_before_refuses_and_has_no_after(
+    error: Exception, code: int, logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     ws, notes = await noted(Noted(before=error))
     assert (ws.accepted, ws.rejected, ws.close_reason) == (False, code, "")
     assert notes == ["before a", "before b", "after a"]
@@ -984,7 +983,7 @@ async def test_a_malformed_result_is_a_logged_error(answer: Any, caplog: pytest.
     assert len(caplog.records) == 1
 
 
-async def test_one_that_raises_after_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
+async def test_middleware_that_raises_after_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
     ws, notes = await noted(Noted(after=RuntimeError("late")))
     assert notes == ALL
     assert ws.accepted
@@ -1007,13 +1006,12 @@ async def test_a_middleware_chooses_the_handler_by_its_full_name() -> None:
         request.route_handler = "ws__private"
         request.path_params = ["x", "y"]
 
-
     async with websocket(Noted(before=route), "/nope/at/all") as ws:
         assert await ws.receive_json() == ["x", "y"]
 
 
 @pytest.mark.parametrize("name", ["ws_nope", "nope", "page", "__init__", "", None])
-async def test_a_middleware_that_chooses_what_is_not_there(name: Any) -> None:
+async def test_middleware_that_chooses_a_handler_that_does_not_exist_refuses(name: Any) -> None:
     def route(request: WebSocketRequest) -> None:
         request.route_handler = name
         request.path_params = []
@@ -1030,7 +1028,6 @@ async def test_what_a_middleware_sets_reaches_the_handler() -> None:
         async def ws_index(self, ws: WebSocket) -> None:
             await ws.accept()
             await ws.send_text(self.request.user)  # type: ignore[attr-defined]
-
 
     async with websocket(Members(before=user)) as ws:
         assert await ws.receive() == "ann"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, Request, event_stream, methods
-from tests.asgi import Response, exchange, get, post, request
+from tests.asgi import assert_logged_500, exchange, get, logged, post, request, scripted
+from tests.clock import elapse
 
 HTML = "text/html; charset=utf-8"
 PLAIN = "text/plain; charset=utf-8"
@@ -47,6 +47,9 @@ class Root(App):
 
     async def needs(self, name: str) -> str:
         return name
+
+    async def number(self, n: int) -> int:
+        return n
 
     async def json(self) -> Any:
         return {"a": 1}
@@ -94,19 +97,10 @@ def wrapped(*middlewares: HttpMiddleware, **options: Any) -> Root:
     return app
 
 
-def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    return [entry for entry in caplog.records if entry.name == "micropie" and entry.levelno >= logging.ERROR]
+# --- Which of them run, and when --------------------------------------------------------------------------------------
 
 
-def assert_logged_500(response: Response, caplog: pytest.LogCaptureFixture) -> None:
-    assert (response.status, response.text) == (500, "500 Internal Server Error")
-    assert [entry.exc_info is not None for entry in logged(caplog)] == [True]
-
-
-# --- Who runs when ----------------------------------------------------------------------------------------------------
-
-
-def test_both_methods_must_be_there() -> None:
+def test_middleware_that_lacks_a_method_cannot_be_made() -> None:
     class Half(HttpMiddleware):
         async def before_request(self, request: Request) -> None:
             return None
@@ -124,7 +118,7 @@ async def test_before_runs_in_order_and_after_in_reverse() -> None:
     assert events == ["before a", "before b", "before c", "after c 200", "after b 200", "after a 200"]
 
 
-async def test_who_short_circuits_is_included_and_the_rest_is_not() -> None:
+async def test_after_runs_for_the_middleware_that_answers_and_those_before_it() -> None:
     events: list[Any] = []
     app = wrapped(
         Recorder(events, "a"), Recorder(events, "b", before={"status_code": 418, "body": "tea"}), Recorder(events, "c")
@@ -137,7 +131,9 @@ async def test_who_short_circuits_is_included_and_the_rest_is_not() -> None:
 @pytest.mark.parametrize(
     ("error", "status"), [(RuntimeError("x"), 500), (HTTPError(401), 401), (asyncio.CancelledError(), 500)]
 )
-async def test_whose_before_raised_has_no_after(error: BaseException, status: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_middleware_whose_before_raises_has_no_after(
+    error: BaseException, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     events: list[Any] = []
     app = wrapped(Recorder(events, "a"), Recorder(events, "b", before=error), Recorder(events, "c"))
     response = await get(app)
@@ -165,7 +161,7 @@ async def test_whose_before_raised_has_no_after(error: BaseException, status: in
         ("GET", "/events", 200),
     ],
 )
-async def test_they_run_on_every_response(method: str, path: str, status: int) -> None:
+async def test_middlewares_run_on_every_response(method: str, path: str, status: int) -> None:
     events: list[Any] = []
     app = wrapped(Recorder(events, "a"), Recorder(events, "b"))
     assert (await request(app, method, path)).status == status
@@ -183,24 +179,28 @@ BAD_REQUESTS: list[tuple[int, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("status", "options"), BAD_REQUESTS, ids=repr)
-async def test_all_after_run_on_what_is_bad_before_any_before(status: int, options: dict[str, Any]) -> None:
+async def test_every_after_and_no_before_runs_on_a_bad_request(status: int, options: dict[str, Any]) -> None:
     events: list[Any] = []
     app = wrapped(Recorder(events, "a"), Recorder(events, "b"), max_body_size=100)
     assert (await request(app, **options)).status == status
     assert events == [f"after b {status}", f"after a {status}"]
 
 
-async def test_all_after_run_on_a_body_that_does_not_come() -> None:
+async def test_after_runs_on_a_body_that_does_not_come() -> None:
     events: list[Any] = []
-    app = wrapped(Recorder(events, "a"), body_timeout=0.05)
+    app = wrapped(Recorder(events, "a"), body_timeout=5)
     headers = {"content-type": "application/json", "content-length": "5"}
     async with exchange(app, "POST", headers=headers) as ex:
         assert (await ex.wait()).status == 408
     assert events == ["after a 408"]
 
 
-@pytest.mark.parametrize("path", ["/nope", "/fails", "/puts"])
-async def test_error_pages_are_a_middleware(path: str) -> None:
+@pytest.mark.parametrize("kind", [HTML, JSON])
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/nope", 404), ("/fails", 500), ("/puts", 405), ("/needs", 400), ("/number?n=x", 400)],
+)
+async def test_a_middleware_makes_the_error_pages(path: str, status: int, kind: str) -> None:
     class Pages(HttpMiddleware):
         async def before_request(self, request: Request) -> None:
             return None
@@ -209,12 +209,14 @@ async def test_error_pages_are_a_middleware(path: str) -> None:
             if status_code < 400:
                 return None
             assert response_body.startswith(str(status_code))
+            if kind == JSON:
+                return {"body": {"error": status_code}}
             return {"body": f"<h1>{status_code}</h1>", "headers": [("content-type", HTML)]}
 
     response = await get(wrapped(Pages()), path)
-    assert response.status in (404, 405, 500)
-    assert response.text == f"<h1>{response.status}</h1>"
-    assert (response.header("content-type"), response.header("content-length")) == (HTML, "12")
+    assert response.status == status
+    assert response.text == (f'{{"error":{status}}}' if kind == JSON else f"<h1>{status}</h1>")
+    assert (response.header("content-type"), response.header("content-length")) == (kind, str(len(response.body)))
     assert (await get(wrapped(Pages()))).text == "hello"
 
 
@@ -231,12 +233,11 @@ async def test_a_request_that_the_server_cancels_gets_no_response_and_no_after()
         async def index(self) -> None:
             await asyncio.Event().wait()
 
-
     events: list[Any] = []
     app = Waits()
     app.middlewares.append(Recorder(events))
     async with exchange(app) as ex:
-        await asyncio.sleep(0.01)
+        await elapse(1)
         ex.cancel()
         response = await ex.wait()
     assert (response.status, events) == (None, ["before m"])
@@ -266,7 +267,9 @@ async def letters() -> AsyncIterator[str]:
         (lambda: {"body": iter(["a", b"b"]), "headers": {"content-type": "text/x"}}, 200, b"ab", "text/x"),
     ],
 )
-async def test_what_before_returns_is_like_a_handlers_result(result: Any, status: int, body: bytes, kind: str | None) -> None:
+async def test_what_before_returns_is_like_a_handlers_result(
+    result: Any, status: int, body: bytes, kind: str | None
+) -> None:
     response = await get(wrapped(Recorder([], before=result)), "/fails")
     assert (response.status, response.body, response.header("content-type")) == (status, body, kind)
 
@@ -391,13 +394,8 @@ async def test_what_after_is_given(path: str, seen: Any) -> None:
 async def test_after_is_given_iterators_as_they_were_returned(source: Any) -> None:
     body = source()
 
-    class Returns(App):
-        async def index(self) -> Any:
-            return body
-
-    app, middleware = Returns(), Seeing([])
-    app.middlewares.append(middleware)
-    assert (await get(app)).body == b"ab"
+    middleware = Seeing([])
+    assert (await get(returns(body, middleware))).body == b"ab"
     assert middleware.seen[1] is body
 
 
@@ -536,7 +534,9 @@ async def test_a_malformed_result_of_after_is_a_logged_500(result: Any, caplog: 
 
 
 @pytest.mark.parametrize("entry", ["abc", ("a", "b", "c"), 5, ("a",)])
-async def test_a_malformed_header_that_after_appends_is_a_logged_500(entry: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_header_that_after_appends_is_a_logged_500(
+    entry: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     class Appends(Recorder):
         async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
             extra_headers.append(entry)
@@ -554,17 +554,53 @@ async def test_a_middleware_cannot_split_a_response(caplog: pytest.LogCaptureFix
     assert len(logged(caplog)) == 1
 
 
-async def test_a_middleware_that_comes_during_a_request_waits_for_the_next_one() -> None:
+CHANGES_OF_THE_LIST: dict[str, Callable[[Root, list[Any]], Any]] = {
+    "insert": lambda app, events: app.middlewares.insert(0, Recorder(events, "new")),
+    "append": lambda app, events: app.middlewares.append(Recorder(events, "new")),
+    "pop": lambda app, events: app.middlewares.pop(0),
+    "clear": lambda app, events: app.middlewares.clear(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES_OF_THE_LIST)
+@pytest.mark.parametrize("where", ["before", "handler", "after", "after of a bad request"])
+async def test_a_change_of_the_middlewares_is_for_the_next_request(where: str, change: str) -> None:
     events: list[Any] = []
 
-    class Installs(Recorder):
-        async def before_request(self, request: Any) -> Any:
-            app.middlewares.insert(0, Recorder(events, f"new {len(app.middlewares)}"))
-            return await super().before_request(request)
+    def changes() -> None:
+        CHANGES_OF_THE_LIST[change](app, events)
 
-    app = wrapped(Installs(events, "a"), Recorder(events, "b"))
-    await get(app)
-    assert events == ["before a", "before b", "after b 200", "after a 200"]
+    class Changes(Root):
+        async def index(self) -> str:
+            if where == "handler":
+                changes()
+            return "hi"
+
+    app = Changes()
+    app.middlewares += [
+        Recorder(events, "a"),
+        Recorder(events, "b", changes if where == "before" else None),
+        Recorder(events, "c", None, changes if where.startswith("after") else None),
+    ]
+    if where == "after of a bad request":
+        response = await post(app, headers=[("content-length", "x")], body=None, receive=scripted())
+        assert (response.status, events) == (400, ["after c 400", "after b 400", "after a 400"])
+    else:
+        assert (await get(app)).status == 200
+        assert events == ["before a", "before b", "before c", "after c 200", "after b 200", "after a 200"]
+
+
+async def test_a_middleware_that_a_handler_appends_runs_on_the_next_request() -> None:
+    class Installs(Root):
+        async def index(self) -> str:
+            self.middlewares.append(Recorder(events, "new"))
+            return "hi"
+
+    events: list[Any] = []
+    app = Installs()
+    assert ((await get(app)).status, events) == (200, [])
+    assert (await get(app, "/json")).status == 200
+    assert events == ["before new", "after new 200"]
 
 
 async def test_debug_shows_the_traceback_of_a_middleware() -> None:
@@ -627,63 +663,57 @@ class AsyncFile:
         self.closed = True
 
 
-@pytest.mark.parametrize("kind", [File, AsyncFile])
-@pytest.mark.parametrize("after", [{"body": "x"}, RuntimeError("x"), HTTPError(400), {"body": object()}, 5])
-async def test_a_stream_that_is_replaced_is_closed(kind: Any, after: Any) -> None:
-    file = kind()
-
+def returns(file: Any, *middlewares: HttpMiddleware) -> App:
     class Opens(App):
         async def index(self) -> Any:
             return file
 
     app = Opens()
-    app.middlewares.append(Recorder([], after=after))
-    assert (await get(app)).text != "line"
+    app.middlewares.extend(middlewares)
+    return app
+
+
+@pytest.mark.parametrize("kind", [File, AsyncFile])
+@pytest.mark.parametrize("after", [{"body": "x"}, RuntimeError("x"), HTTPError(400), {"body": object()}, 5])
+async def test_a_stream_that_is_replaced_is_closed(kind: Any, after: Any) -> None:
+    file = kind()
+    assert (await get(returns(file, Recorder([], after=after)))).text != "line"
+    assert file.closed
+
+
+@pytest.mark.parametrize("kind", [File, AsyncFile])
+async def test_a_stream_is_closed_if_the_request_is_cancelled_in_a_middleware(kind: Any) -> None:
+    class Waits(Recorder):
+        async def after_request(self, *arguments: Any) -> None:
+            await asyncio.Event().wait()
+
+    file = kind()
+    async with exchange(returns(file, Waits([]))) as ex:
+        await elapse(1)
+        ex.cancel()
     assert file.closed
 
 
 # --- Sessions ---------------------------------------------------------------------------------------------------------
 
 
-class Down(InMemorySessionBackend):
-    """A backend whose store cannot be reached."""
+@pytest.mark.parametrize(("broken", "expected"), [("load", ["after m 500"]), ("save", ["before m", "after m 204"])])
+async def test_middlewares_that_run_when_the_session_backend_is_down(
+    broken: str, expected: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing runs before a session that cannot be loaded; the rest of it is tested in `test_sessions.py`."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__()
-        self.what = what
-
-    async def load(self, session_id: str) -> dict[str, Any]:
-        if self.what == "load":
-            raise OSError("no connection")
-        return await super().load(session_id)
-
-    async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
-        if self.what == "save":
-            raise OSError("no connection")
-        await super().save(session_id, data, timeout)
-
-
-async def test_a_session_that_cannot_be_loaded_is_a_logged_500(caplog: pytest.LogCaptureFixture) -> None:
-    events: list[Any] = []
-    app = wrapped(Recorder(events), session_backend=Down("load"))
-    assert_logged_500(await get(app, headers={"cookie": "session_id=x"}), caplog)
-    assert events == ["after m 500"]
-
-
-@pytest.mark.parametrize("body", ["hello", File])
-async def test_a_session_that_cannot_be_saved_is_a_plain_500(body: Any, caplog: pytest.LogCaptureFixture) -> None:
-    file = File()
+    async def raises(*arguments: Any) -> Any:
+        raise OSError("no connection")
 
     class Fills(App):
-        async def index(self) -> Any:
+        async def index(self) -> None:
             self.request.session["a"] = 1
-            return 200, file if body is File else body, [("x-a", "1")]
 
     events: list[Any] = []
-    app = Fills(session_backend=Down("save"))
+    backend = InMemorySessionBackend()
+    setattr(backend, broken, raises)
+    app = Fills(backend)
     app.middlewares.append(Recorder(events))
-    response = await get(app)
-    assert_logged_500(response, caplog)
-    assert (response.header("x-a"), response.cookies) == (None, {})
-    assert events == ["before m", "after m 200"]
-    assert file.closed == (body is File)
+    assert_logged_500(await get(app, headers={"cookie": "session_id=x"}), caplog)
+    assert events == expected

@@ -25,17 +25,6 @@ from tests.asgi import exchange, get, post, websocket
 # --- Time and memory ---------------------------------------------------------------------------------------------
 
 
-class Readers(App):
-    async def body(self) -> str:
-        return str(len(await self.request.body()))
-
-    async def upload(self, file: UploadedFile) -> str:
-        return str(len(await file.read()))
-
-    async def field(self, text: str) -> str:
-        return str(len(text))
-
-
 # --- Clients that do not end their request -----------------------------------------------------------------------
 
 
@@ -67,21 +56,6 @@ class SlowToClose:
     async def aclose(self) -> None:
         await asyncio.sleep(0.05)
         self.closed = True
-
-
-async def test_a_mounted_app_gets_the_body_that_a_middleware_has_read() -> None:
-    class Signed(HttpMiddleware):
-        async def before_request(self, request: Any) -> None:
-            await request.body()
-
-        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
-            pass
-
-    app = App()
-    app.middlewares.append(Signed())
-    app.mounts["/child"] = Readers(body_timeout=0.5)
-    response = await post(app, "/child/body", body=b"hello")
-    assert (response.status, response.text) == (200, "5")
 
 
 async def test_a_failure_after_a_cancellation_is_nobodys() -> None:

@@ -20,7 +20,7 @@ from tests.asgi import REMOVED, Browser, LifespanFailed, exchange, get, lifespan
 
 
 class Other:
-    """An ASGI app that is none of ours: it answers with its name and notes its scope and its messages."""
+    """An ASGI app of another kind: it answers with its name and notes its scope and its messages."""
 
     def __init__(self, name: str = "other") -> None:
         self.name = name
@@ -250,11 +250,8 @@ async def test_the_rest_of_the_scope_is_handed_over_and_the_servers_own_is_not_c
             await self.app(scope, receive, send)
             assert scope == before
 
-
     root, other = mounted()
-    await get(
-        Server(root), "/static/a?b=c", headers={"x-a": "1"}, scope={"state": {"db": 1}, "extensions": {"x": {}}}
-    )
+    await get(Server(root), "/static/a?b=c", headers={"x-a": "1"}, scope={"state": {"db": 1}, "extensions": {"x": {}}})
     (scope,) = other.scopes
     assert (scope["query_string"], scope["state"], scope["extensions"]) == (b"b=c", {"db": 1}, {"x": {}})
     assert (b"x-a", b"1") in scope["headers"]
@@ -304,8 +301,8 @@ async def test_a_mounted_app_answers_websockets() -> None:
 # --- What of the parent runs ------------------------------------------------------------------------------------------
 
 
-class Note(HttpMiddleware):
-    """Notes when it runs, and what the request looks like."""
+class Note(HttpMiddleware, WebSocketMiddleware):
+    """Notes when it runs; answers, raises or calls what it is told."""
 
     def __init__(self, notes: list[Any], name: str, answer: Any = None) -> None:
         self.notes = notes
@@ -322,18 +319,8 @@ class Note(HttpMiddleware):
         self.notes.append(f"after {self.name} {status_code}")
         extra_headers.append(("x-after", self.name))
 
-
-class SocketNote(WebSocketMiddleware):
-    """The same for WebSockets."""
-
-    def __init__(self, notes: list[Any], name: str, answer: Any = None) -> None:
-        self.notes = notes
-        self.name = name
-        self.answer = answer
-
     async def before_websocket(self, request: WebSocketRequest) -> Any:
-        self.notes.append(f"before {self.name}")
-        return self.answer(request) if callable(self.answer) else self.answer
+        return await self.before_request(request)
 
     async def after_websocket(self, request: WebSocketRequest) -> None:
         self.notes.append(f"after {self.name}")
@@ -379,11 +366,11 @@ async def test_before_request_may_answer_instead(answer: Any, status: int, body:
 async def test_before_websocket_runs_and_may_refuse() -> None:
     notes: list[Any] = []
     root, other = mounted()
-    root.ws_middlewares.append(SocketNote(notes, "a"))
+    root.ws_middlewares.append(Note(notes, "a"))
     async with websocket(root, "/static/a") as ws:
         assert await ws.receive() == "other"
     assert notes == ["before a"]
-    root.ws_middlewares.append(SocketNote(notes, "b", {"code": 4001, "reason": "no"}))
+    root.ws_middlewares.append(Note(notes, "b", {"code": 4001, "reason": "no"}))
     notes.clear()
     async with websocket(root, "/static/a") as ws:
         assert (ws.rejected, ws.close_reason) == (4001, "no")
@@ -411,6 +398,17 @@ async def test_the_body_is_left_untouched(content_type: str, body: bytes) -> Non
     assert [len(message["body"]) for message in other.received][:-1] == [3] * (len(other.received) - 1)
 
 
+async def test_a_mounted_app_gets_the_body_that_a_middleware_has_read() -> None:
+    class Signed(Note):
+        async def before_request(self, request: Request) -> Any:
+            await request.body()
+
+    root, _ = mounted("/shop", Child(body_timeout=0.5))
+    root.middlewares.append(Signed([], "a"))
+    response = await post(root, "/shop/echo", body=b"hello")
+    assert (response.status, response.text) == (200, "hello")
+
+
 async def test_a_mounted_app_has_the_limits_of_its_own() -> None:
     root, _ = mounted("/shop", Child(max_body_size=100), max_body_size=10)
     assert (await post(root, "/shop/echo", body=b"x" * 50)).body == b"x" * 50
@@ -432,7 +430,6 @@ async def test_a_mounted_app_streams_and_its_client_may_leave() -> None:
         assert (await receive())["type"] == "http.disconnect"
         ends.append("left")
 
-
     ends: list[str] = []
     root, _ = mounted(child=streams)
     async with exchange(root, path="/static/a") as ex:
@@ -445,7 +442,6 @@ async def test_the_request_of_the_parent_is_back_afterwards() -> None:
         async def page(self) -> str:
             return self.request.scope["root_path"]
 
-
     root, child = mounted("/shop", Keeps())
     assert (await get(root, "/shop/page")).text == "/shop"
     with pytest.raises(RuntimeError):
@@ -456,7 +452,6 @@ async def test_a_choice_of_a_middleware_does_not_undo_the_mount() -> None:
     def route(request: Request) -> None:
         request.route_handler = "page"
         request.path_params = []
-
 
     root, _ = mounted()
     root.middlewares.append(Note([], "a", route))
@@ -502,7 +497,6 @@ async def test_a_mounted_app_that_fails_to_start_or_stop_is_reported() -> None:
     def fails() -> None:
         raise OSError("the child's database")
 
-
     for handlers in ("startup_handlers", "shutdown_handlers"):
         done: list[str] = []
         root, child = mounted("/child", Child())
@@ -524,7 +518,6 @@ async def test_the_parent_loads_its_session_for_its_middlewares() -> None:
     def refuse(request: Request) -> Any:
         return None if request.session.get("user") else {"status_code": 401, "body": "log in first"}
 
-
     seen: list[Any] = []
     root, other = mounted()
     root.middlewares += [Note([], "a", look), Note([], "b", refuse)]
@@ -543,10 +536,9 @@ async def test_the_parent_loads_its_session_for_its_websocket_middlewares() -> N
     def look(request: WebSocketRequest) -> None:
         seen.append(dict(request.session))
 
-
     seen: list[Any] = []
     root, other = mounted()
-    root.ws_middlewares.append(SocketNote([], "a", look))
+    root.ws_middlewares.append(Note([], "a", look))
     await root.session_backend.save("id", {"user": "ann"}, 60)
     for origin in ("http://testserver", "http://evil.example"):
         async with websocket(root, "/static/a", headers=[("cookie", "session_id=id"), ("origin", origin)]) as ws:
@@ -581,7 +573,6 @@ async def test_the_session_of_the_parent_is_there_behind_the_cookie_of_the_child
 
     def look(request: Request) -> None:
         seen.append(dict(request.session))
-
 
     seen: list[Any] = []
     root, child = mounted("/shop", Child())
@@ -622,7 +613,6 @@ async def test_many_cookies_of_the_same_name_do_not_ask_the_backend_for_ever() -
         async def load(self, session_id: str) -> dict[str, Any]:
             self.loads += 1
             return await super().load(session_id)
-
 
     backend = Counts()
     header = "; ".join(f"session_id={number}" for number in range(1000))

@@ -58,7 +58,7 @@ async def ask(app: App, target: str, **options: Any) -> tuple[int | None, str]:
 async def bound(
     function: Any, target: str = "/handler", *, session: dict[str, Any] | None = None, **options: Any
 ) -> Any:
-    """What `function`, as the method `handler` of an app, returns: the object itself; else the status and the text."""
+    """Return what `function` returns as the method `handler` of an app, or status and text if it is not called."""
     returned: list[Any] = []
 
     async def handler(self, *args, **kwargs):
@@ -140,7 +140,7 @@ async def test_a_required_parameter_without_a_value_is_400(options):
     assert await bound(handler, **options) == missing("name")
 
 
-async def test_the_error_is_plain_text():
+async def test_the_error_of_a_missing_parameter_is_plain_text():
     class Plain(App):
         async def index(self, name):
             return name
@@ -871,7 +871,7 @@ async def test_a_list_gets_a_path_segment_as_its_only_item(annotation, value):
     assert await bound(annotated(annotation), "/handler/1?x=2") == [value]
 
 
-async def test_a_list_with_a_wrong_item_or_without_any():
+async def test_a_list_with_a_wrong_item_is_400_and_one_without_items_is_missing():
     handler = annotated(list[int])
     status, body = await bound(handler, "/handler?x=1&x=b")
     assert status == 400
@@ -901,7 +901,7 @@ class Incomparable:
 
 
 class UnresolvableAlias:
-    """What `type Alias = Elsewhere` makes in Python 3.12: it looks for the name only when asked."""
+    """As `type Alias = Elsewhere` makes it in Python 3.12: it looks for the name only when asked."""
 
     @property
     def __value__(self):
@@ -1172,14 +1172,14 @@ async def test_from_session_binds_from_the_session_alone(options):
     def required(self, user_id: FromSession):
         return user_id
 
-    def optional(self, *, user_id: FromSession = "nobody"):
+    def optional(self, *, user_id: FromSession = "absent"):
         return user_id
 
     assert await bound(required, session={"user_id": "ann"}, **options) == "ann"
     assert await bound(required, session={"other": 1}, **options) == (401, "401 Unauthorized")
     assert await bound(required, **options) == (401, "401 Unauthorized")
     assert await bound(optional, session={"user_id": "ann"}, **options) == "ann"
-    assert await bound(optional, **options) == "nobody"
+    assert await bound(optional, **options) == "absent"
 
 
 INSIDE = [

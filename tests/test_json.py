@@ -190,7 +190,7 @@ def tower() -> Any:
 
 
 class Odd:
-    """What has the looks of a dataclass and is none."""
+    """Looks like a dataclass and is none."""
 
     __dataclass_fields__ = 5
 
@@ -221,11 +221,13 @@ class Odd:
     ],
     ids=lambda value: repr(value)[:30] if not isinstance(value, list) else "list",
 )
-async def test_what_json_cannot_say_is_a_logged_500(module: Any, value: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_value_that_json_cannot_say_is_a_logged_500(
+    module: Any, value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     assert_logged_500(await answered(module, value), caplog)
 
 
-async def test_what_is_encoded_is_not_changed(module: Any) -> None:
+async def test_a_value_that_is_encoded_is_not_changed(module: Any) -> None:
     value = {"a": [math.nan, {1: Decimal(1)}], "b": (1, 2)}
     await answered(module, value)
     assert list(value) == ["a", "b"] and math.isnan(value["a"][0])  # type: ignore[arg-type]
@@ -299,7 +301,7 @@ async def test_good_json_is_taken_with_and_without_orjson(module: Any, value: An
         assert (response.status, response.json()) == (200, [value])
 
 
-async def test_a_forgotten_await_is_named(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_names_a_forgotten_await(caplog: pytest.LogCaptureFixture) -> None:
     class Root(micropie.App):
         async def index(self) -> Any:
             future: asyncio.Future[str] = asyncio.get_running_loop().create_future()

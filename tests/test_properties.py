@@ -259,7 +259,7 @@ BORDERS = st.lists(st.integers(0, 100_000), max_size=8)
     leaves=st.none() | st.integers(0, 3),
     debug=st.booleans(),
 )
-def test_any_request(
+def test_any_request_is_answered_and_never_with_500(
     method: str,
     segments: list[str],
     query: bytes,
@@ -304,7 +304,7 @@ def test_any_request(
         optional={"code": st.sampled_from([None, 1000, 1005, 1006, 4000]), "reason": st.none() | TEXT},
     ),
 )
-def test_any_websocket(
+def test_any_websocket_is_accepted_or_refused_with_1008(
     segments: list[str],
     query: bytes,
     headers: list[tuple[bytes, bytes]],
@@ -356,7 +356,7 @@ RETURNED = st.recursive(
 @example(answer=(200, "\ud800"), method="GET")
 @example(answer=(99, "x"), method="GET")
 @example(answer=(200, "x", [(10**6, "y")]), method="GET")
-def test_whatever_a_handler_returns(answer: Any, method: str) -> None:
+def test_any_value_that_a_handler_returns_is_answered(answer: Any, method: str) -> None:
     app = Root()
     app.answer = answer
     assert run(request(app, method, "/answers")).status is not None
@@ -382,7 +382,7 @@ def test_response_headers_come_through_or_are_dropped(headers: list[tuple[Any, A
 
 @cases(100)
 @given(segments=st.lists(TEXT, min_size=1, max_size=4).filter(lambda segments: segments[-1] != ""))
-def test_path_segments(segments: list[str]) -> None:
+def test_path_segments_arrive_as_they_were_quoted(segments: list[str]) -> None:
     app = Root()
     run(get(app, "/index/" + "/".join(quote(segment, safe="") for segment in segments)))
     assert app.seen["segments"] == segments
@@ -397,7 +397,7 @@ def grouped(pairs: list[tuple[str, Any]]) -> dict[str, list[Any]]:
 
 @cases(100)
 @given(pairs=st.lists(st.tuples(NAME, TEXT), max_size=8), borders=BORDERS)
-def test_urlencoded_body(pairs: list[tuple[str, str]], borders: list[int]) -> None:
+def test_an_urlencoded_body_arrives_however_it_is_cut(pairs: list[tuple[str, str]], borders: list[int]) -> None:
     app = Root()
     headers = {"content-type": "application/x-www-form-urlencoded"}
     response = run(post(app, "/form", headers=headers, body=cut(urlencode(pairs).encode(), borders)))
@@ -407,7 +407,7 @@ def test_urlencoded_body(pairs: list[tuple[str, str]], borders: list[int]) -> No
 @cases(150)
 @given(value=JSON, borders=BORDERS, ascii_only=st.booleans())
 @example(value=[2**64, -(2**63) - 1], borders=[], ascii_only=True)
-def test_json_body(value: Any, borders: list[int], ascii_only: bool) -> None:
+def test_a_json_body_arrives_however_it_is_cut(value: Any, borders: list[int], ascii_only: bool) -> None:
     app = Root()
     text = json.dumps(value, ensure_ascii=ascii_only).encode()
     response = run(post(app, "/json", headers={"content-type": "application/json"}, body=cut(text, borders)))
@@ -416,7 +416,7 @@ def test_json_body(value: Any, borders: list[int], ascii_only: bool) -> None:
 
 @cases(150)
 @given(value=JSON.filter(lambda value: isinstance(value, dict | list)))
-def test_json_response(value: Any) -> None:
+def test_a_json_response_is_the_value_again(value: Any) -> None:
     app = Root()
     app.answer = value
     assert run(get(app, "/answers")).json() == value
@@ -434,7 +434,7 @@ def test_json_response(value: Any) -> None:
         max_leaves=10,
     ).filter(lambda value: isinstance(value, dict | list))
 )
-def test_everyday_json_is_compact_utf8(value: Any) -> None:
+def test_a_response_of_everyday_json_is_compact_utf8(value: Any) -> None:
     app = Root()
     app.answer = value
     assert run(get(app, "/answers")).text == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -444,7 +444,7 @@ def test_everyday_json_is_compact_utf8(value: Any) -> None:
 @given(
     pairs=st.lists(st.tuples(TOKEN, st.text("abc019!#$%&'()*+-./:<=>?@[]^_`{|}~", max_size=9)), min_size=1, max_size=5)
 )
-def test_cookies(pairs: list[tuple[str, str]]) -> None:
+def test_cookies_arrive_and_the_first_of_a_name_is_used(pairs: list[tuple[str, str]]) -> None:
     app = Root()
     run(get(app, "/look", headers={"cookie": "; ".join(f"{name}={value}" for name, value in pairs)}))
     assert app.seen["cookies"] == {name: values[0] for name, values in grouped(pairs).items()}
@@ -467,7 +467,7 @@ def test_a_cookie_that_is_set_comes_back_or_raises(name: str, value: str) -> Non
 
 @cases(150)
 @given(location=st.text(max_size=20) | st.sampled_from(["/a%20b?c=%C3%A9&d=é", "//x", "http://x/é?é#é", "/\r\nx: y"]))
-def test_any_redirect(location: str) -> None:
+def test_any_redirect_has_an_ascii_location(location: str) -> None:
     app = Root()
     app.answer = location
     response = run(get(app, "/redirects"))
@@ -497,7 +497,7 @@ MULTIPART = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
     order=st.randoms(use_true_random=False),
     borders=BORDERS,
 )
-def test_multipart_fields_and_files(
+def test_multipart_fields_and_files_arrive_however_they_are_cut(
     fields: list[tuple[str, str]], files: dict[str, bytes], order: Any, borders: list[int]
 ) -> None:
     app = Root()
@@ -544,7 +544,7 @@ def test_large_uploads_are_the_same_whether_streamed_or_spilled(
 
 @cases(60)
 @given(contents=st.lists(CONTENT, min_size=1, max_size=4), borders=BORDERS)
-def test_several_files_of_one_name(contents: list[bytes], borders: list[int]) -> None:
+def test_several_files_of_one_name_arrive_in_their_order(contents: list[bytes], borders: list[int]) -> None:
     app = Root()
     parts: list[Part] = [("file", f"{number}.txt", "text/plain", data) for number, data in enumerate(contents)]
     response = run(post(app, "/several", headers=MULTIPART, body=cut(encode_multipart(parts), borders)))
@@ -606,7 +606,7 @@ def test_a_file_name_is_always_one_safe_component(sent: str) -> None:
     ).map("".join),
     handler=st.sampled_from(["upload", "drops", "parts"]),
 )
-def test_any_disposition(disposition: str, handler: str) -> None:
+def test_any_content_disposition_is_read_or_400(disposition: str, handler: str) -> None:
     body = f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\n\r\nx\r\n--{BOUNDARY}--\r\n".encode()
     response = run(post(Root(), f"/{handler}", headers=MULTIPART, body=body))
     assert response.status in (200, 204, 400), response
@@ -646,7 +646,7 @@ def test_limits_hold_whatever_the_borders(limit: int, fields: int, size: int, bo
 
 
 def parsed(stream: str) -> list[dict[str, str]]:
-    """What a browser makes of an event stream (HTML standard, section 9.2.6)."""
+    """Read an event stream as a browser does (HTML standard, section 9.2.6)."""
     events: list[dict[str, str]] = []
     data: list[str] = []
     fields: dict[str, str] = {}

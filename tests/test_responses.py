@@ -176,7 +176,7 @@ async def test_a_header_name_that_is_no_text_breaks_nothing(name: Any, caplog: p
 # --- Nothing is changed in place --------------------------------------------------------------------------------------
 
 
-async def test_what_a_handler_returns_is_never_changed() -> None:
+async def test_the_value_that_a_handler_returns_is_never_changed() -> None:
     headers, body = [("X-A", " 1 "), ("Content-Length", "7")], {"b": [1]}
     answer = (200, body, headers)
 
@@ -214,7 +214,7 @@ async def test_a_bytearray_may_be_reused_at_once() -> None:
     assert response.body == b"one"
 
 
-async def test_a_client_that_is_gone_when_the_answer_is_sent(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_that_is_gone_when_the_response_is_sent_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     async with exchange(answering("x"), "POST") as ex:
         ex.break_sends()
         await ex.send_body(more=False)
@@ -373,7 +373,7 @@ async def test_a_malformed_http_error_is_a_logged_500(error: HTTPError, caplog: 
     assert "ValueError" in caplog.text or "TypeError" in caplog.text or "UnicodeEncodeError" in caplog.text
 
 
-def test_an_http_error_says_what_it_is() -> None:
+def test_the_string_of_an_http_error_is_its_body_or_the_text_of_its_status() -> None:
     error = HTTPError(404, headers={"x": "1"})
     assert (error.status, error.body, error.headers, str(error)) == (404, None, {"x": "1"}, "404 Not Found")
     assert str(HTTPError(404, "gone fishing")) == "gone fishing"
@@ -423,7 +423,7 @@ async def test_a_redirect_takes_a_status_and_headers(headers: Any) -> None:
         ("", ""),
     ],
 )
-async def test_what_must_not_stand_in_a_location_is_encoded_once(location: str, sent: str) -> None:
+async def test_characters_that_must_not_stand_in_a_location_are_encoded_once(location: str, sent: str) -> None:
     response = await redirected(location)
     assert (response.status, response.headers_all("location")) == (302, [sent])
     assert "set-cookie" not in dict(response.headers)
@@ -550,12 +550,12 @@ def test_a_cookie_that_browsers_drop_without_a_word_raises(name: str, options: d
         set_cookie(name, "1", **options)
 
 
-def test_a_cookie_without_optional_attributes() -> None:
+def test_a_cookie_without_optional_attributes_is_a_bare_pair() -> None:
     assert set_cookie("a", "1", path=None, secure=False, httponly=False, samesite=None)[1] == "a=1"
 
 
 @pytest.mark.parametrize(("name", "value"), [("a", 5), ("a", None), (5, "x"), (b"a", "x")])
-def test_a_cookie_is_text(name: Any, value: Any) -> None:
+def test_a_cookie_name_or_value_that_is_no_string_raises(name: Any, value: Any) -> None:
     with pytest.raises((TypeError, ValueError, AttributeError)):
         set_cookie(name, value)
 

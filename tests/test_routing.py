@@ -36,7 +36,7 @@ async def handshake(app: App, path: str, **options: Any) -> str | int | None:
 
 
 def python(code: str, *arguments: str, cwd: Path | None = None) -> str:
-    """What a fresh interpreter prints that runs `code`, with micropie.py on its path unless it runs elsewhere."""
+    """The output of a fresh interpreter that runs `code`, with micropie.py on its path unless it has a `cwd`."""
     env = {**os.environ, "PYTHONPATH": str(MODULE.parent) if cwd is None else ""}
     command = [sys.executable, *arguments, "-c", code]
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=30)

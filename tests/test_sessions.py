@@ -29,7 +29,7 @@ Talk = Callable[[App, WebSocket], Awaitable[Any]]
 
 
 class Noting:
-    """What backends that note their calls have in common."""
+    """The part that is common to backends that note their calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class Root(App):
 
 
 def attributes(response: Response) -> set[str]:
-    """What follows the value in the one cookie of the session."""
+    """The attributes of the one cookie of the session."""
     (cookie,) = [cookie for cookie in response.headers_all("set-cookie") if cookie.startswith("session_id=")]
     return set(cookie.split("; ")[1:])
 

@@ -63,7 +63,7 @@ async def test_a_template_beside_the_module_is_rendered(app: Any, site: Path) ->
     assert response.header("content-type") == "text/html; charset=utf-8"
 
 
-async def test_then_templates_in_the_working_folder(app: Any, site: Path) -> None:
+async def test_templates_in_the_working_folder_come_second(app: Any, site: Path) -> None:
     write(Path.cwd(), page__html="working folder")
     assert (await get(app)).text == "working folder"
     # Beside the module goes first.
@@ -72,7 +72,9 @@ async def test_then_templates_in_the_working_folder(app: Any, site: Path) -> Non
     assert (await get(app)).text == "beside"
 
 
-async def test_the_module_is_that_of_the_subclass(app: Any, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_templates_are_looked_up_beside_the_module_of_the_subclass(
+    app: Any, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(site, page__html="the base's")
     (site / "inner").mkdir()
     write(site / "inner", page__html="the subclass's")

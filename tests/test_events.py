@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 import json
 import threading
@@ -309,27 +308,7 @@ async def test_a_plain_source_is_pinged_while_it_blocks() -> None:
     assert (wire(response)[-1], response.complete) == (X, True)
 
 
-# --- Where it runs, and how it ends -----------------------------------------------------------------------------------
-
-marker: contextvars.ContextVar[str] = contextvars.ContextVar("marker")
-
-
-async def test_the_source_runs_in_the_requests_task_with_pings_too() -> None:
-    tasks: set[Any] = set()
-
-    async def source() -> AsyncIterator[str]:
-        token = marker.set("x")
-        async with asyncio.timeout(20):
-            for _ in range(3):
-                tasks.add(asyncio.current_task())
-                await elapse(1.5)
-                yield marker.get()
-        marker.reset(token)
-
-    async with exchange(events(source, ping=1)) as ex:
-        response = await ex.wait()
-        assert tasks == {ex.task}
-    assert (wire(response), response.complete) == (["ping", X] * 3, True)
+# --- How it ends ------------------------------------------------------------------------------------------------------
 
 
 class Watched:

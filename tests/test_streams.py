@@ -262,8 +262,9 @@ async def test_other_requests_run_while_a_plain_generator_blocks() -> None:
 marker: contextvars.ContextVar[str] = contextvars.ContextVar("marker", default="outside")
 
 
-async def test_an_async_generator_runs_in_the_requests_own_task() -> None:
-    """So that what is bound to a task or a context may stay open over a `yield`."""
+@pytest.mark.parametrize("ping", [0, None, 1], ids=["stream", "events", "events with pings"])
+async def test_an_async_generator_runs_in_the_requests_own_task(ping: float | None) -> None:
+    """So that a time-out or a context variable may stay open over a `yield`."""
     tasks: set[Any] = set()
 
     async def source() -> AsyncIterator[str]:
@@ -272,14 +273,17 @@ async def test_an_async_generator_runs_in_the_requests_own_task() -> None:
             for _ in range(3):
                 tasks.add(asyncio.current_task())
                 yield marker.get()
-                await asyncio.sleep(0)
+                await elapse(1.5)
         marker.reset(token)
 
-    async with exchange(streaming(source)) as ex:
-        await ex.next_message()
-        task = ex.task
-        assert (await ex.wait()).body == b"inside" * 3
-    assert tasks == {task}
+    async with exchange(streaming(lambda: source() if ping == 0 else event_stream(source(), ping))) as ex:
+        response = await ex.wait()
+        assert tasks == {ex.task}
+    assert (response.text.count("inside"), response.text.count(": ping"), response.complete) == (
+        3,
+        3 if ping else 0,
+        True,
+    )
 
 
 async def test_a_plain_generator_runs_off_the_loop_in_one_copy_of_the_context() -> None:

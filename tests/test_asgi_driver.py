@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import threading
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
@@ -15,14 +17,21 @@ from tests.asgi import (
     Browser,
     LifespanFailed,
     ProtocolError,
+    Response,
     WebSocketClosed,
+    assert_logged_500,
+    call,
     encode_multipart,
     exchange,
     get,
     lifespan,
+    logged,
+    piece,
     post,
     request,
     run,
+    scripted,
+    thread_set,
     websocket,
 )
 from tests.clock import elapse
@@ -222,7 +231,7 @@ async def test_an_app_that_hangs_is_caught() -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(ProtocolError, match="did not return within"):
-        await request(app, timeout=0.05)
+        await request(app, timeout=5)
 
 
 async def test_two_receives_at_once_are_caught() -> None:
@@ -266,13 +275,13 @@ async def test_a_task_that_is_left_over_is_caught_and_told_apart_from_other_requ
     tasks: list[asyncio.Task[None]] = []
 
     async def leaves_one() -> None:
-        tasks.append(asyncio.create_task(asyncio.sleep(30)))
+        tasks.append(asyncio.create_task(elapse(30)))
 
     async def nested() -> None:
         await asyncio.create_task(leaves_one())
 
     async def slow() -> None:
-        await asyncio.sleep(0.05)
+        await elapse(1)
 
     for leaves in (leaves_one, nested):
         with pytest.raises(ProtocolError, match="tasks are left over"):
@@ -287,7 +296,7 @@ async def test_a_task_that_is_left_over_is_caught_and_told_apart_from_other_requ
 
 async def test_a_cancelled_helper_that_was_not_awaited_is_caught() -> None:
     async def cancels() -> None:
-        task = asyncio.create_task(asyncio.sleep(30))
+        task = asyncio.create_task(elapse(30))
         await asyncio.sleep(0)
         task.cancel()
 
@@ -323,7 +332,9 @@ async def test_bodies_and_their_headers() -> None:
     assert (await headers_of(body=b"")) == ({"host": "testserver", "content-length": "0"}, "")
     assert (await headers_of(body=[b"ab", b"c"])) == ({"host": "testserver", "content-length": "3"}, "abc")
     chunked = {"host": "h", "transfer-encoding": "chunked"}
-    assert (await headers_of(body=[b"ab", b"c"], headers=[("Host", "h"), ("Transfer-Encoding", "chunked")]))[0] == chunked
+    assert (await headers_of(body=[b"ab", b"c"], headers=[("Host", "h"), ("Transfer-Encoding", "chunked")]))[
+        0
+    ] == chunked
     assert (await headers_of(form={"a": ["1", "2"], "b": "ü"}))[1] == "a=1&a=2&b=%C3%BC"
     sent, text = await headers_of(json=None)
     assert (sent["content-type"], text) == ("application/json", "null")
@@ -374,11 +385,17 @@ async def test_the_browser_keeps_cookies_by_path_until_they_expire() -> None:
         await send(start(200, cookies))
         await send(body(sent))
 
-
     both = "sid=1; old=3"
     browser = Browser(app)
     targets = ["/login", "/", "/deep/er", "/deeper", "/logout", "/"]
-    assert [(await browser.get(target)).text for target in targets] == ["", both, f"deep=2; {both}", both, both, "sid=1"]
+    assert [(await browser.get(target)).text for target in targets] == [
+        "",
+        both,
+        f"deep=2; {both}",
+        both,
+        both,
+        "sid=1",
+    ]
 
 
 # --- Step by step ---------------------------------------------------------------------------------------------------
@@ -391,18 +408,17 @@ async def test_an_exchange_is_driven_step_by_step() -> None:
             await send(body(message["body"].upper(), True))
         await send(body(b"end"))
 
-
     async with exchange(app, "POST", headers={"transfer-encoding": "chunked"}) as ex:
         await ex.send_body(b"a")
         assert await ex.next_message() == {"type": "http.response.start", "status": 200, "headers": []}
         assert await ex.next_chunk() == b"A"
-        await asyncio.sleep(0.01)
+        await elapse(1)
         assert ex.receiving and ex.received == 1 and not ex.done
         ex.hold()
         await ex.send_body(b"b")
         await ex.send_body(b"c")
         assert await ex.next_chunk() == b"B"
-        await asyncio.sleep(0.01)
+        await elapse(1)
         assert ex.received == 2
         ex.release()
         assert await ex.next_chunk() == b"C"
@@ -413,12 +429,9 @@ async def test_an_exchange_is_driven_step_by_step() -> None:
 
 
 async def test_an_exchange_checks_like_a_request() -> None:
-    async def steps() -> None:
+    with pytest.raises(ProtocolError, match="second http.response.start"):
         async with exchange(sends(start(), start())):
             pass
-
-    with pytest.raises(ProtocolError, match="second http.response.start"):
-        await steps()
 
 
 async def test_leaving_an_exchange_disconnects_and_a_cancelled_app_may_end_so() -> None:
@@ -431,7 +444,6 @@ async def test_leaving_an_exchange_disconnects_and_a_cancelled_app_may_end_so() 
         finally:
             ended.append("finally")
 
-
     async with exchange(app):
         pass
     async with exchange(app) as ex:
@@ -440,19 +452,93 @@ async def test_leaving_an_exchange_disconnects_and_a_cancelled_app_may_end_so() 
     assert ended == ["http.disconnect", "finally", "finally"]
 
 
-async def test_sends_can_be_broken() -> None:
+@pytest.mark.parametrize("waits", [False, True])
+async def test_sends_can_be_broken_before_they_begin_or_while_they_wait(waits: bool) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send(start())
         await receive()
-        with pytest.raises(OSError, match="broken"):
+        with pytest.raises(OSError, match="connection"):
             await send(body(b"x", True))
 
-
     async with exchange(app, "POST") as ex:
-        await ex.next_message()
-        ex.break_sends()
+        await elapse(1)  # the start is out
+        if waits:
+            ex.hold()
+        else:
+            ex.break_sends()
         await ex.send_body(b"go")
+        await elapse(1)
+        assert ex.done is not waits
+        ex.break_sends()
+        ex.release()
         await ex.wait()
+
+
+# --- A server that the test makes up ----------------------------------------------------------------------------------
+
+
+async def test_call_checks_nothing_and_returns_what_was_sent() -> None:
+    sent = await call(sends(start("200"), body("x")))
+    assert sent == [start("200"), body("x")]
+    assert json.loads((await call(echo, scripted(piece(b"a", more=True), piece(b"b")), path="/x"))[1]["body"]) == {
+        "method": "GET",
+        "path": "/x",
+        "headers": [],
+        "body": "ab",
+    }
+
+
+async def test_call_raises_what_refuse_returns_and_does_not_count_that_message_as_sent() -> None:
+    refused = OSError("gone")
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start())
+        try:
+            await send(body())
+        except OSError as error:
+            seen.append(error)
+
+    refuse = {"http.response.body": refused}
+    assert await call(app, refuse=lambda message: refuse.get(message["type"])) == [start()]
+    assert seen == [refused]
+
+
+async def test_scripted_delivers_messages_raises_exceptions_and_then_waits() -> None:
+    receive = scripted(piece(b"a", more=True), OSError("no more"))
+    assert await receive() == {"type": "http.request", "body": b"a", "more_body": True}
+    with pytest.raises(OSError, match="no more"):
+        await receive()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(receive(), 10)
+
+
+async def test_thread_set_waits_for_a_thread_and_leaves_the_loop_free() -> None:
+    begun, go = threading.Event(), threading.Event()
+    asyncio.get_running_loop().call_soon(go.set)
+
+    def work() -> None:
+        assert go.wait(20)
+        begun.set()
+
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    await thread_set(begun)
+    await working
+
+
+def test_logged_are_the_errors_of_micropie_alone(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("other").error("of another library")
+    logging.getLogger("micropie").warning("only a warning")
+    logging.getLogger("micropie").error("an error")
+    assert [entry.getMessage() for entry in logged(caplog)] == ["an error"]
+    response = Response([start(500), body(b"500 Internal Server Error")])
+    with pytest.raises(AssertionError):
+        assert_logged_500(response, caplog)  # there is no traceback
+    caplog.clear()
+    logging.getLogger("micropie").error("an error", exc_info=ValueError())
+    assert_logged_500(response, caplog)
+    with pytest.raises(AssertionError):
+        assert_logged_500(Response([start(500), body(b"a secret")]), caplog)
 
 
 # --- WebSocket ------------------------------------------------------------------------------------------------------
@@ -495,14 +581,11 @@ BAD_SOCKETS = {
 
 @pytest.mark.parametrize("messages", BAD_SOCKETS.values(), ids=list(BAD_SOCKETS))
 async def test_bad_sockets_are_caught(messages: list[dict[str, Any]]) -> None:
-    async def steps() -> None:
+    with pytest.raises(ProtocolError):
         async with websocket(sends(*messages), "/", subprotocols=["chat"]) as ws:
             # The end of the application is awaited, so that no disconnect excuses it.
             assert ws.task is not None
             await asyncio.wait([ws.task])
-
-    with pytest.raises(ProtocolError):
-        await steps()
 
 
 async def ws_echo(scope: Any, receive: Any, send: Any) -> None:
@@ -548,12 +631,9 @@ async def test_a_send_after_the_client_left_is_caught() -> None:
         await receive()
         await send({"type": "websocket.send", "text": "too late"})
 
-    async def steps() -> None:
+    with pytest.raises(ProtocolError, match="sent after a disconnect"):
         async with websocket(app, "/"):
             pass
-
-    with pytest.raises(ProtocolError, match="sent after a disconnect"):
-        await steps()
 
 
 # --- Lifespan -------------------------------------------------------------------------------------------------------
@@ -568,19 +648,17 @@ def lifespan_app(*answers: str) -> App:
     return app
 
 
-async def run_lifespan(app: App) -> None:
-    async with lifespan(app):
-        pass
-
-
 async def test_a_lifespan() -> None:
-    await run_lifespan(lifespan_app("startup.complete", "shutdown.complete"))
+    async with lifespan(lifespan_app("startup.complete", "shutdown.complete")) as life:
+        assert len(life.messages) == 1
+    assert len(life.messages) == 2
 
 
 @pytest.mark.parametrize("answers", [("startup.failed",), ("startup.complete", "shutdown.failed")])
 async def test_a_failed_lifespan_is_told(answers: tuple[str, ...]) -> None:
     with pytest.raises(LifespanFailed, match="no disk"):
-        await run_lifespan(lifespan_app(*answers))
+        async with lifespan(lifespan_app(*answers)):
+            pass
 
 
 @pytest.mark.parametrize(
@@ -588,4 +666,5 @@ async def test_a_failed_lifespan_is_told(answers: tuple[str, ...]) -> None:
 )
 async def test_a_wrong_lifespan_is_caught(answers: tuple[str, ...]) -> None:
     with pytest.raises(ProtocolError):
-        await run_lifespan(lifespan_app(*answers))
+        async with lifespan(lifespan_app(*answers)):
+            pass

@@ -340,11 +340,12 @@ def join_turns() -> None:
 
 @DUE
 async def test_request_cancelled_in_the_turn_of_the_408_ends_as_cancelled(due: float) -> None:
-    task = asyncio.ensure_future(late(Reads()))
-    join_turns()
-    asyncio.get_running_loop().call_later(due, task.cancel)
-    await asyncio.wait([task])
-    assert task.cancelled()
+    app = Reads()
+    async with exchange(app, "POST", headers=CHUNKED, receive=silence) as ex:
+        join_turns()
+        asyncio.get_running_loop().call_later(due, ex.cancel)
+        assert (await ex.wait()).status is None
+    assert type(app.error) is asyncio.CancelledError
 
 
 async def test_request_cancelled_by_the_server_while_the_408_unwinds_ends_as_cancelled() -> None:
@@ -352,11 +353,13 @@ async def test_request_cancelled_by_the_server_while_the_408_unwinds_ends_as_can
         try:
             return await silence()
         finally:
-            task.cancel()
+            asyncio.get_running_loop().call_soon(ex.cancel)
+            await elapse(LOOK)  # the server still cleans up when it is told to stop
 
-    task = asyncio.ensure_future(post(Reads(), headers=CHUNKED, receive=receive))
-    await asyncio.wait([task])
-    assert task.cancelled()
+    app = Reads()
+    async with exchange(app, "POST", headers=CHUNKED, receive=receive) as ex:
+        assert (await ex.wait()).status is None
+    assert type(app.error) is asyncio.CancelledError
 
 
 @DUE

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from micropie import App, ConnectionClosed, FromSession, ServerSentEvent, UploadedFile, WebSocket, event_stream, methods
+from tests.processes import until
 
+IMPATIENT = 0.5  # seconds without a byte of a body, below /impatient
 NOTES = Path(os.environ.get("MICROPIE_TEST_NOTES", "."))
 
 
@@ -27,12 +29,7 @@ def note(token: str, line: str) -> None:
 
 async def gone(token: str) -> None:
     """Wait until the test says go."""
-    path = NOTES / f"{token}.go"
-    deadline = time.monotonic() + 20
-    while not path.exists():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"nobody let {token} go")
-        await asyncio.sleep(0.01)
+    await until((NOTES / f"{token}.go").exists, 60, f"the test to let {token} go")
 
 
 class Basics(App):
@@ -79,7 +76,7 @@ class Streams(App):
         try:
             while True:
                 yield b"x" * 100
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # an endless stream has a pace, or it would fill the disk
         finally:
             note(token, "finally")
 
@@ -94,7 +91,7 @@ class Streams(App):
         try:
             while True:
                 yield b"x" * 100
-                time.sleep(0.05)
+                time.sleep(0.05)  # the same in a thread
         finally:
             note(token, "finally")
 
@@ -232,6 +229,8 @@ def stopped() -> None:
     note("lifespan", "shutdown")
 
 
-app = Root(max_body_size=2**20, max_upload_size=128 * 2**20, body_timeout=1.0)
+app = Root(max_body_size=2**20, max_upload_size=128 * 2**20, body_timeout=60.0)
+# For clients that stall on purpose; any other client might stall because the machine is busy.
+app.mounts["/impatient"] = Root(max_body_size=2**20, max_upload_size=128 * 2**20, body_timeout=IMPATIENT)
 app.startup_handlers.append(started)
 app.shutdown_handlers.append(stopped)

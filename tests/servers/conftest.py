@@ -1,4 +1,4 @@
-"""One running server of each kind for the whole matrix."""
+"""One running server of each kind for the whole matrix; with pytest-xdist, one of each in every process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,19 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture(scope="session")
-def server(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that the tests of one kind share."""
-    with Server(kind, tmp_path_factory.mktemp(kind.name)) as running:
-        yield running
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
+    """All servers, started at once and ended at once, since each is waited for much longer than it works."""
+    started = {name: Server(kind, tmp_path_factory.mktemp(name)) for name, kind in KINDS.items() if installed(kind)}
+    for server in started.values():
+        server.spawn()
+    yield started
+    for server in started.values():
+        server.wish_end()
+    for server in started.values():
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(kind: Kind, servers: dict[str, Server]) -> Server:
+    """The server that the tests of one kind share."""
+    return servers[kind.name].ready()

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
 import importlib.util
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from tests.processes import ROOT, free_port
+from tests.processes import ROOT, free_port, wait_until
 
 HOST = "127.0.0.1"
 
@@ -109,24 +107,24 @@ class Server:
     port: int = 0
 
     def __enter__(self) -> Server:
-        self.notes = self.folder / "notes"
-        self.notes.mkdir(parents=True, exist_ok=True)
-        self.log = self.folder / "log.txt"
-        for attempt in range(3):
-            self.port = free_port()
-            self._spawn()
-            if self._ready():
-                return self
+        self.spawn()
+        try:
+            return self.ready()
+        except BaseException:
             self.stop()
-            print(f"{self.kind.name} did not come up, attempt {attempt + 1}:\n{self.log.read_text()}")
-        raise RuntimeError(f"{self.kind.name} does not come up:\n{self.log.read_text()}")
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
 
-    def _spawn(self) -> None:
+    def spawn(self) -> None:
+        """Start the process, without waiting for it."""
+        self.notes = self.folder / "notes"
+        self.notes.mkdir(parents=True, exist_ok=True)
+        self.log = self.folder / "log.txt"
+        self.port = free_port()
         command = [part.format(app=self.app, port=self.port) for part in self.kind.command]
         environment = {
             **os.environ,
@@ -149,20 +147,28 @@ class Server:
     def _python_path() -> str:
         return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
 
-    def _ready(self, timeout: float = 20.0) -> bool:
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                with self.connect(timeout=20.0) as client:
-                    return client.ask("GET", "/ready").status == 200
-            except (OSError, http.client.HTTPException):
-                time.sleep(0.05)
-        return False
+    def ready(self) -> Server:
+        """Wait until the application answers."""
 
-    def stop(self, timeout: float = 20.0) -> int | None:
-        """End the server as a supervisor does; returns its exit code."""
+        def answers() -> bool:
+            assert self.process.poll() is None, f"{self.kind.name} has ended:\n{self.log.read_text()}"
+            try:
+                with self.connect() as client:
+                    return client.ask("GET", "/ready").status == 200
+            except OSError:
+                return False
+
+        wait_until(answers, 60, f"{self.kind.name} to answer")
+        return self
+
+    def wish_end(self) -> None:
+        """Send SIGTERM, without waiting for the end."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+
+    def stop(self, timeout: float = 30.0) -> int | None:
+        """End the server as a supervisor does; returns its exit code."""
+        self.wish_end()
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -184,7 +190,7 @@ class Server:
     def ws_url(self) -> str:
         return f"ws://{HOST}:{self.port}"
 
-    def connect(self, timeout: float = 20.0) -> RawClient:
+    def connect(self, timeout: float = 60.0) -> RawClient:
         return RawClient(self.port, timeout)
 
     # What the application notes is how a test looks into the server's process.
@@ -199,14 +205,10 @@ class Server:
         path = self.notes / token
         return path.read_text().splitlines() if path.exists() else []
 
-    def wait_for(self, token: str, *lines: str, timeout: float = 20.0) -> list[str]:
+    def wait_for(self, token: str, *lines: str) -> list[str]:
         """Wait until the application noted one of `lines`; returns all its notes."""
-        deadline = time.monotonic() + timeout
-        while not set(lines) & set(notes := self.noted(token)):
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{lines} was not noted, only {notes}\n{self.log.read_text()[-3000:]}")
-            time.sleep(0.01)
-        return notes
+        wait_until(lambda: set(lines) & set(self.noted(token)), 60, f"a note {lines} of {self.kind.name}")
+        return self.noted(token)
 
     def go(self, token: str) -> None:
         """Let a handler go on that waits for the test."""
@@ -230,7 +232,7 @@ class RawResponse:
 class RawClient:
     """One connection to a server, written and read byte by byte."""
 
-    def __init__(self, port: int, timeout: float = 20.0) -> None:
+    def __init__(self, port: int, timeout: float = 60.0) -> None:
         self.socket = socket.create_connection((HOST, port), timeout=timeout)
         self.reader = self.socket.makefile("rb")
 

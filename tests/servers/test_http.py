@@ -8,6 +8,7 @@ import time
 import httpx
 import pytest
 
+from tests.servers.app import IMPATIENT
 from tests.servers.harness import Server
 from tests.timing import shortest
 
@@ -149,20 +150,20 @@ def test_a_body_that_is_refused_is_not_asked_for(server: Server) -> None:
 def test_a_client_that_stalls_is_408(server: Server) -> None:
     def stalled() -> float:
         begun = time.monotonic()
-        with server.connect(timeout=5.0) as client:
-            client.send_head("POST", "/raw", [("content-length", "10")])
+        with server.connect() as client:
+            client.send_head("POST", "/impatient/raw", [("content-length", "10")])
             client.send(b"x")
             if server.kind.buffers_bodies:
                 # The application is never called, and the server waits as long as the client does.
-                client.socket.settimeout(2.0)
+                client.socket.settimeout(2 * IMPATIENT)
                 with pytest.raises(TimeoutError):
                     client.read("POST")
-                return 1.0
+                return IMPATIENT
             assert client.read("POST").status == 408
             return time.monotonic() - begun
 
-    # One body_timeout (1 s), and not a second one in which the rest of the body is waited for.
-    assert 0.9 < shortest(stalled, 1.8) < 1.9
+    # One body_timeout, and not a second one in which the rest of the body is waited for.
+    assert 0.9 * IMPATIENT < shortest(stalled, 1.8 * IMPATIENT) < 1.9 * IMPATIENT
 
 
 def test_half_a_body_never_reaches_a_handler(server: Server) -> None:

@@ -4,31 +4,67 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
-from tests.servers.harness import Kind, Server
+import pytest
 
-
-def test_startup_and_shutdown_handlers_run_once(kind: Kind, tmp_path: Path) -> None:
-    with Server(kind, tmp_path) as server:
-        assert server.noted("lifespan") == (["startup"] if kind.lifespan else [])
-        server.stop()
-        assert server.noted("lifespan") == (["startup", "shutdown"] if kind.lifespan else [])
+from tests.servers.harness import KINDS, Kind, Server, installed
 
 
-def test_a_stop_with_an_open_stream(kind: Kind, tmp_path: Path) -> None:
-    with Server(kind, tmp_path) as server, server.connect() as client:
+@dataclass
+class Life:
+    """What was seen of a server that was started and stopped."""
+
+    noted_at_first: list[str]
+    noted_at_last: list[str]
+    stream: list[str]
+    ended_by_itself: bool
+    seconds: float
+
+
+def live(server: Server, *, stream: bool) -> Life:
+    """Start a server and stop it, perhaps while a stream is open."""
+    with server, server.connect() as client:
         token = server.token()
-        client.send_head("GET", f"/endless?token={token}")
-        assert client.read_head().status == 200
-        assert client.read_chunk()
-        begun = time.monotonic()
-        stopped = server.stop() is not None
-        if kind.name == "hypercorn" and sys.version_info >= (3, 12):
-            # Whatever the app: since Python 3.12 `asyncio.Server.wait_closed` waits for open connections.
-            assert not stopped
-            return
-        assert stopped, "the server had to be killed"
-        assert time.monotonic() - begun < 8
-        # Where the server kills its worker, no application can run anything.
-        assert server.noted(token) == (["finally"] if kind.ends_streams else [])
+        if stream:
+            client.send_head("GET", f"/endless?token={token}")
+            assert client.read_head().status == 200
+            assert client.read_chunk()
+        noted, begun = server.noted("lifespan"), time.monotonic()
+        code = server.stop()
+        return Life(noted, server.noted("lifespan"), server.noted(token), code is not None, time.monotonic() - begun)
+
+
+Lives = dict[tuple[str, bool], "Future[Life]"]
+
+
+@pytest.fixture(scope="session")
+def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lives]:
+    """The lives of all servers, with an open stream and without, all at once, since most of it is waiting."""
+    with ThreadPoolExecutor(len(KINDS)) as pool:
+        yield {
+            (name, stream): pool.submit(live, Server(kind, tmp_path_factory.mktemp(name)), stream=stream)
+            for stream in (False, True)
+            for name, kind in KINDS.items()
+            if installed(kind)
+        }
+
+
+def test_startup_and_shutdown_handlers_run_once(kind: Kind, lives: Lives) -> None:
+    life = lives[kind.name, False].result()
+    assert life.noted_at_first == (["startup"] if kind.lifespan else [])
+    assert life.noted_at_last == (["startup", "shutdown"] if kind.lifespan else [])
+
+
+def test_server_that_is_stopped_while_a_stream_is_open_ends_it_and_itself(kind: Kind, lives: Lives) -> None:
+    life = lives[kind.name, True].result()
+    if kind.name == "hypercorn" and sys.version_info >= (3, 12):
+        # Whatever the app: since Python 3.12 `asyncio.Server.wait_closed` waits for open connections.
+        assert not life.ended_by_itself
+        return
+    assert life.ended_by_itself, "the server had to be killed"
+    assert life.seconds < 20  # and not as long as the client stays
+    # If the server kills its worker, no application can run anything.
+    assert life.stream == (["finally"] if kind.ends_streams else [])

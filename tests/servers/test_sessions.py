@@ -8,6 +8,7 @@ from http.cookies import SimpleCookie
 import httpx
 from websockets.sync.client import connect
 
+from tests.processes import wait_until
 from tests.servers.harness import Server
 
 
@@ -57,9 +58,10 @@ def test_a_session_that_begins_in_a_handshake(server: Server) -> None:
             assert "set-cookie" not in ws.response.headers
             return
         cookie = cookie_of(ws.response.headers["set-cookie"])
-    for _ in range(50):
-        # The handler's end, at which the session is saved, is not seen by the client of the socket.
-        answer = httpx.get(f"{server.url}/whoami", headers={"cookie": cookie})
-        if answer.status_code == 200:
-            break
-    assert answer.text == "Bob"
+
+    def answer() -> httpx.Response:
+        return httpx.get(f"{server.url}/whoami", headers={"cookie": cookie})
+
+    # The handler's end, at which the session is saved, is not seen by the client of the socket.
+    wait_until(lambda: answer().status_code == 200, what="the session to be saved")
+    assert answer().text == "Bob"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import select
-import time
 
 import pytest
 
 from tests.asgi import BOUNDARY, encode_multipart
+from tests.servers.app import IMPATIENT
 from tests.servers.harness import RawClient, Server
 
 MULTIPART = ("content-type", f"multipart/form-data; boundary={BOUNDARY}")
@@ -26,17 +26,13 @@ def send_head(client: RawClient, target: str, length: int) -> None:
     client.send_head("POST", target, [MULTIPART, ("content-length", str(length))])
 
 
-def push(client: RawClient, block: bytes, total: int) -> int:
-    """Send up to `total` bytes until the server takes no more; returns how many it took."""
+def push(client: RawClient, block: bytes, total: int, patience: float) -> int:
+    """Send up to `total` bytes until the server takes none for so many seconds; returns how many it took."""
     client.socket.setblocking(False)
-    sent, deadline = 0, time.monotonic() + 10
-    try:
-        while sent < total and time.monotonic() < deadline:
-            if not select.select([], [client.socket], [], 0.5)[1]:
-                break
-            sent += client.socket.send(memoryview(block)[: total - sent])
-    finally:
-        client.socket.settimeout(10.0)
+    sent = 0
+    while sent < total and select.select([], [client.socket], [], patience)[1]:
+        sent += client.socket.send(memoryview(block)[: total - sent])
+    client.socket.settimeout(60.0)
     return sent
 
 
@@ -52,31 +48,33 @@ def test_a_form_with_a_file(server: Server) -> None:
 
 def test_64_mib_stream_into_a_handler(server: Server) -> None:
     block = bytes(range(256)) * 256
+    blocks = 128 if server.kind.buffers_bodies else 1024  # nothing streams there, and much of it takes long
     head, tail = halves()
-    with server.connect(timeout=60.0) as client:
-        send_head(client, "/streamed_upload", len(head) + 64 * MIB + len(tail))
+    with server.connect() as client:
+        send_head(client, "/streamed_upload", len(head) + blocks * len(block) + len(tail))
         client.send(head)
-        for _ in range(1024):
+        for _ in range(blocks):
             client.send(block)
         client.send(tail)
         answer = json.loads(client.read("POST").body)
-    assert answer == {"size": 64 * MIB, "sha256": hashlib.sha256(block * 1024).hexdigest()}
+    assert answer == {"size": blocks * len(block), "sha256": hashlib.sha256(block * blocks).hexdigest()}
 
 
 def test_a_handler_that_does_not_read_holds_the_client_back(server: Server) -> None:
     token, total = server.token(), 48 * MIB
     block = b"x" * 2**16
     head, tail = halves()
-    with server.connect(timeout=30.0) as client:
+    with server.connect() as client:
         send_head(client, f"/slow_upload?token={token}", len(head) + total + len(tail))
         client.send(head)
-        sent = push(client, block, total)
+        sent = push(client, block, total, 60 if server.kind.buffers_bodies else 0.3)
         if server.kind.buffers_bodies:
             # The server takes everything before it calls the application.
             assert sent == total
             assert server.noted(token) == []
         else:
-            assert server.noted(token) == ["started"]
+            assert server.wait_for(token, "started") == ["started"]
+            sent += push(client, block, total - sent, 0.3)  # the pause before might have been the machine's
             assert sent < total / 2
         server.go(token)
         for start in range(sent, total, len(block)):
@@ -113,10 +111,10 @@ def test_a_handler_that_never_reads_answers_and_the_connection_goes_on(server: S
 
 def test_an_upload_over_the_limit_is_413_before_it_is_sent(server: Server) -> None:
     with server.connect() as client:
-        send_head(client, "/streamed_upload", 129 * MIB)
+        send_head(client, "/impatient/streamed_upload", 129 * MIB)
         if server.kind.buffers_bodies:
             # Nothing happens until all of it is there.
-            client.socket.settimeout(1.0)
+            client.socket.settimeout(2 * IMPATIENT)
             with pytest.raises(TimeoutError):
                 client.read("POST")
         else:

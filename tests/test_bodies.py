@@ -360,6 +360,32 @@ async def test_task_that_reads_on_after_the_response_gets_no_part_of_the_body(wa
     assert isinstance(result, HTTPError | ConnectionClosed) or result == b"0123456789"
 
 
+async def test_task_that_reads_on_while_the_rest_is_dropped_gets_a_400() -> None:
+    class Late(App):
+        async def index(self) -> str:
+            stream = self.request.stream()
+            await anext(stream)
+            kept.append(asyncio.ensure_future(self.read_on(stream)))
+            return "answered"
+
+        async def read_on(self, stream: AsyncIterator[bytes]) -> bytes:
+            await dropping.wait()
+            return await anext(stream)
+
+    kept: list[asyncio.Task[bytes]] = []
+    dropping = asyncio.Event()
+    async with exchange(Late(), "POST", headers=CHUNKED) as ex:
+        await ex.send_body(b"01")
+        await elapse(0.01)
+        assert ex.receiving
+        dropping.set()
+        with pytest.raises(HTTPError) as raised:
+            await kept[0]
+        assert raised.value.status == 400
+        await ex.send_body(b"23", more=False)
+        assert (await ex.wait()).text == "answered"
+
+
 async def test_stream_gives_each_piece_as_it_comes() -> None:
     class Echo(App):
         async def index(self) -> AsyncIterator[bytes]:
@@ -1056,6 +1082,24 @@ def test_odd_escapes_take_no_more_memory_than_others(content: bytes) -> None:
         tracemalloc.stop()
     assert found == {"a": [urllib.parse.unquote_to_bytes(content).decode("utf-8", "replace")]}
     assert peak < 8 * 2**19
+
+
+async def test_exception_of_a_body_past_the_limit_keeps_nothing_of_the_body() -> None:
+    class Root(App):
+        async def index(self) -> None:
+            try:
+                await self.request.body()
+            except HTTPError as error:
+                kept.append(error)
+
+    kept: list[HTTPError] = []
+    tracemalloc.start()
+    try:
+        await post(Root(max_body_size=4 * MIB), body=None, receive=Endless(b"x" * 2**16))
+        assert [error.status for error in kept] == [413]
+        assert tracemalloc.get_traced_memory()[0] < MIB
+    finally:
+        tracemalloc.stop()
 
 
 class Lengths(App):

@@ -1,13 +1,17 @@
 """The steps of the tutorial: where they are, and copies of them that run."""
 
 import contextlib
+import io
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.processes import ROOT, free_port, serving
+from PIL import Image, ImageDraw
+
+from tests.processes import ROOT, environment, free_port, serving
 
 TUTORIALS = ROOT / "tutorials"
 PICTURES = ROOT / "docs" / "images" / "tutorial"
@@ -49,9 +53,24 @@ def running(line: str, folder: Path, more: Mapping[str, str] | None = None) -> I
         yield Server(f"http://127.0.0.1:{port}", folder)
 
 
-def eventually(true: Callable[[], object], seconds: float = 10.0) -> None:
-    """Wait until something has become true."""
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, "it never became true"
-        time.sleep(0.05)
+def run_tests(folder: Path, *more: str) -> tuple[int, str]:
+    """Run the tests of a step as a reader does."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *more]
+    result = subprocess.run(command, cwd=folder, env=environment({}), capture_output=True, text=True, timeout=120)
+    return result.returncode, result.stdout
+
+
+def pie(colour: str, size: int = 400) -> bytes:
+    """Draw a pie, seen from above."""
+    image = Image.new("RGB", (size, size), "#8a9a5b")
+    draw = ImageDraw.Draw(image)
+    for part, fill in ((0.06, "#fbf7f1"), (0.12, "#c98a3d"), (0.2, colour)):
+        draw.ellipse([part * size, part * size, (1 - part) * size, (1 - part) * size], fill=fill)
+    for number in range(-2, 3):
+        along = 0.11 * number
+        half = (0.32**2 - along**2) ** 0.5  # of a chord of the round filling
+        for ends in ((along, -half, along, half), (-half, along, half, along)):
+            draw.line([size * (0.5 + end) for end in ends], fill="#c98a3d", width=size // 30)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()

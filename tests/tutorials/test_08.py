@@ -1,28 +1,10 @@
 """tutorials/08-pictures"""
 
-import io
-
 import pytest
-from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
-from tests.tutorials import steps
-
-
-def pie(colour, size=400):
-    """Draw a pie, seen from above."""
-    image = Image.new("RGB", (size, size), "#8a9a5b")
-    draw = ImageDraw.Draw(image)
-    for part, fill in ((0.06, "#fbf7f1"), (0.12, "#c98a3d"), (0.2, colour)):
-        draw.ellipse([part * size, part * size, (1 - part) * size, (1 - part) * size], fill=fill)
-    for number in range(-2, 3):
-        along = 0.11 * number
-        half = (0.32**2 - along**2) ** 0.5  # of a chord of the round filling
-        for ends in ((along, -half, along, half), (-half, along, half, along)):
-            draw.line([size * (0.5 + end) for end in ends], fill="#c98a3d", width=size // 30)
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
+from tests.processes import wait_until
+from tests.tutorials.steps import pie
 
 
 def files_on_disk(server):
@@ -44,7 +26,7 @@ def test_pictures_are_shown_to_all(browsing, picture, visitor, vote):
         for reader in (ada, bob):
             shown = reader.get_by_alt_text(name)
             expect(shown).to_be_visible()
-            steps.eventually(lambda shown=shown: shown.evaluate("image => image.naturalWidth") == 400)
+            wait_until(lambda shown=shown: shown.evaluate("image => image.naturalWidth") == 400)
     expect(ada.locator("progress")).to_be_hidden()
     ada.locator("#say input").fill("Look at these!")
     ada.get_by_role("button", name="Send", exact=True).click()

@@ -1,16 +1,6 @@
 """tutorials/09-tests: its own tests."""
 
-import subprocess
-import sys
-
-from tests.processes import environment
-
-
-def run_tests(folder, *more):
-    """Run the tests of a step as a reader does."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *more]
-    result = subprocess.run(command, cwd=folder, env=environment({}), capture_output=True, text=True, timeout=120)
-    return result.returncode, result.stdout
+from tests.tutorials.steps import run_tests
 
 
 def test_own_tests_pass(server):

@@ -1,15 +1,12 @@
 """What holds for all steps of the tutorial."""
 
-import contextlib
 import re
-import subprocess
-import sys
 
 import httpx
 import pytest
 
 from tests.examples.harness import with_port
-from tests.processes import environment, free_port, stop
+from tests.processes import free_port, serving
 from tests.tutorials import steps
 
 
@@ -18,31 +15,13 @@ def test_ten_steps():
 
 
 def test_each_runs_as_a_program(tmp_path):
-    """All at once: the other tests start them with uvicorn."""
-    with contextlib.ExitStack() as stack:
-        urls = [stack.enter_context(program(name, tmp_path)) for name in steps.STEPS]
-        for url in urls:
-            steps.eventually(lambda url=url: answer(url), 60)
-            assert "Which pie shall we bake on Friday?" in answer(url).text
-
-
-@contextlib.contextmanager
-def program(name, folder):
-    port = free_port()
-    copy = steps.copied(name, folder)
-    with_port(copy, port)
-    process = subprocess.Popen(
-        [sys.executable, "app.py"], cwd=copy, env=environment({}), stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        stop(process)
-
-
-def answer(url):
-    with contextlib.suppress(httpx.TransportError):
-        return httpx.get(url)
+    """The other tests start them with uvicorn."""
+    for name in steps.STEPS:
+        port = free_port()
+        copy = steps.copied(name, tmp_path)
+        with_port(copy, port)
+        with serving("exec python app.py", copy, port, {}):
+            assert "Which pie shall we bake on Friday?" in httpx.get(f"http://127.0.0.1:{port}/").text
 
 
 @pytest.mark.parametrize("name", steps.STEPS)

@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.examples.browsing import Browsing
+from tests.processes import wait_until
 from tests.tutorials import steps
-from tests.tutorials.test_08 import pie
 
 SITE = """
 from micropie import App
@@ -48,9 +48,9 @@ def test_everything_works(browsing):
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.locator("#messages li")).to_contain_text("Hello from below")
     page.get_by_label("What is to be seen").fill("A cherry pie")
-    file = {"name": "pie.png", "mimeType": "image/png", "buffer": pie("#a4161a")}
+    file = {"name": "pie.png", "mimeType": "image/png", "buffer": steps.pie("#a4161a")}
     page.get_by_label("Picture", exact=True).set_input_files(file)
     page.get_by_role("button", name="Send the picture").click()
     shown = page.get_by_alt_text("A cherry pie")
     expect(shown).to_be_visible()
-    steps.eventually(lambda: shown.evaluate("image => image.naturalWidth") == 400)
+    wait_until(lambda: shown.evaluate("image => image.naturalWidth") == 400)

@@ -10,6 +10,7 @@ import pytest
 
 from micropie import App, HttpMiddleware, Request, WebSocket, WebSocketRequest, current_request
 from tests.asgi import REMOVED, Browser, get, post, request, websocket
+from tests.clock import elapse
 
 Look = Callable[[Request], Any]
 
@@ -50,25 +51,25 @@ async def seen_in_post(look: Look, target: str = "/", **options: Any) -> Any:
 # --- The table --------------------------------------------------------------------------------------------------------
 
 
-async def test_scope_is_the_servers() -> None:
-    assert (await seen(lambda r: r.scope["client"])) == ("127.0.0.1", 50000)
+async def test_scope_is_the_scope_of_the_server() -> None:
+    assert await seen(lambda r: r.scope["client"]) == ("127.0.0.1", 50000)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "REPORT"])
-async def test_method(method: str) -> None:
-    assert (await seen(lambda r: r.method, method=method)) == method
+async def test_method_is_the_method_of_the_request(method: str) -> None:
+    assert await seen(lambda r: r.method, method=method) == method
 
 
 @pytest.mark.parametrize(
     ("target", "expected"), [("/item", []), ("/item/a/b", ["a", "b"]), ("/item/a%20b/%C3%A9", ["a b", "é"])]
 )
 async def test_path_params_are_the_segments_after_the_handlers(target: str, expected: list[str]) -> None:
-    assert (await seen(lambda r: r.path_params, target)) == expected
+    assert await seen(lambda r: r.path_params, target) == expected
 
 
 @pytest.mark.parametrize(("target", "expected"), [("/", "index"), ("/item/a", "item")])
 async def test_route_handler_names_the_handler(target: str, expected: str) -> None:
-    assert (await seen(lambda r: r.route_handler, target)) == expected
+    assert await seen(lambda r: r.route_handler, target) == expected
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ async def test_route_handler_names_the_handler(target: str, expected: str) -> No
         ("a=\n%\r&a=%\n&a=%0D%0A", {"a": ["\n%\r", "%\n", "\r\n"]}),
     ],
 )
-async def test_query_params(query: str | bytes, expected: dict[str, list[str]]) -> None:
+async def test_query_params_are_decoded(query: str | bytes, expected: dict[str, list[str]]) -> None:
     app = Root(lambda r: r.query_params)
     assert (await request(app, query=query)).status == 200
     assert app.seen == expected
@@ -113,7 +114,7 @@ async def test_form_gives_the_first_value_or_the_default() -> None:
     assert values == ("1", "", None, "d", {"a": ["1", "2"], "b": [""]})
 
 
-async def test_a_form_says_nothing_about_the_query_and_the_other_way_round() -> None:
+async def test_query_and_form_do_not_mix() -> None:
     look = await seen_in_post(lambda r: (r.query("b"), r.form("a")), "/?a=1", form={"b": "2"})
     assert look == (None, None)
 
@@ -123,23 +124,19 @@ async def test_a_form_says_nothing_about_the_query_and_the_other_way_round() -> 
     [
         (
             {"a": "x", "n": 1, "f": 1.5, "t": True, "z": None},
-            {"a": "x", "n": "1", "f": "1.5", "t": "true", "z": "null"},
+            {"a": ["x"], "n": ["1"], "f": ["1.5"], "t": ["true"], "z": ["null"]},
         ),
-        ({"o": {"k": "é"}}, {"o": '{"k":"é"}'}),
+        ({"o": {"k": "é"}}, {"o": ['{"k":"é"}']}),
+        ({"many": ["x", 1, True]}, {"many": ["x", "1", "true"]}),
     ],
 )
-async def test_body_params_of_a_json_object_are_its_members_as_text(body: Any, expected: dict[str, str]) -> None:
-    params = await seen_in_post(lambda r: r.body_params, json=body)
-    assert {name: values[0] for name, values in params.items()} == expected
-
-
-async def test_body_params_of_a_json_list_are_its_items_as_text() -> None:
-    assert (await seen_in_post(lambda r: r.body_params, json={"many": ["x", 1, True]})) == {"many": ["x", "1", "true"]}
+async def test_body_params_of_a_json_object_are_its_members_as_text(body: Any, expected: dict[str, list[str]]) -> None:
+    assert await seen_in_post(lambda r: r.body_params, json=body) == expected
 
 
 @pytest.mark.parametrize("body", [[1], "text", 5, None, True])
-async def test_body_params_of_other_json_are_none(body: Any) -> None:
-    assert (await seen_in_post(lambda r: (r.body_params, r.form("a", "d")), json=body)) == ({}, "d")
+async def test_body_params_of_json_that_is_no_object_are_empty(body: Any) -> None:
+    assert await seen_in_post(lambda r: (r.body_params, r.form("a", "d")), json=body) == ({}, "d")
 
 
 @pytest.mark.parametrize("body", [{"a": [1, {"b": None}]}, {}, [1, 2], [], "text", "", 5, 0, 1.5, True, False, None])
@@ -158,24 +155,25 @@ async def test_json_gives_one_member_of_an_object() -> None:
 
 
 @pytest.mark.parametrize("body", [["a"], "a", 5, None])
-async def test_json_of_a_member_where_there_is_no_object_is_the_default(body: Any) -> None:
-    assert (await seen_in_post(lambda r: (r.json("a"), r.json("a", "d")), json=body)) == (None, "d")
+async def test_json_of_a_member_is_the_default_when_the_body_is_no_object(body: Any) -> None:
+    assert await seen_in_post(lambda r: (r.json("a"), r.json("a", "d")), json=body) == (None, "d")
 
 
 @pytest.mark.parametrize(
     "options",
     [{}, {"form": {"a": "1"}}, {"body": b'{"a":1}'}, {"body": b'{"a":1}', "headers": {"content-type": "text/plain"}}],
 )
-async def test_get_json_is_an_empty_object_where_there_is_no_json(options: dict[str, Any]) -> None:
-    assert (await seen_in_post(lambda r: (r.get_json, r.json(), r.json("a"), r.json("a", 1)), **options)) == ({}, {}, None, 1)
+async def test_get_json_is_an_empty_object_without_a_json_body(options: dict[str, Any]) -> None:
+    look = await seen_in_post(lambda r: (r.get_json, r.json(), r.json("a"), r.json("a", 1)), **options)
+    assert look == ({}, {}, None, 1)
 
 
-async def test_files_of_a_request_without_any() -> None:
-    assert (await seen_in_post(lambda r: r.files, form={"a": "1"})) == {}
+async def test_files_of_a_request_without_files_are_empty() -> None:
+    assert await seen_in_post(lambda r: r.files, form={"a": "1"}) == {}
 
 
 async def test_session_is_always_there_and_empty_at_first() -> None:
-    assert (await seen(lambda r: (r.session, type(r.session)))) == ({}, dict)
+    assert await seen(lambda r: (r.session, type(r.session))) == ({}, dict)
 
 
 async def test_a_session_can_be_replaced_as_a_whole() -> None:
@@ -185,7 +183,6 @@ async def test_a_session_can_be_replaced_as_a_whole() -> None:
 
         async def look(self) -> dict[str, Any]:
             return self.request.session
-
 
     browser = Browser(Shop())
     for user in ("ada", "bob"):
@@ -203,7 +200,6 @@ async def test_regenerate_session_issues_a_new_id_and_deletes_the_old_one() -> N
 
         async def look(self) -> dict[str, Any]:
             return self.request.session
-
 
     browser = Browser(app := Shop())
     await browser.get("/visit")
@@ -223,24 +219,30 @@ async def test_headers_have_lower_case_names() -> None:
 
 
 @pytest.mark.parametrize("name", ["x-one", "X-One", "X-ONE"])
-async def test_headers_are_looked_up_in_any_letter_case(name: str) -> None:
-    look = await seen(lambda r: (r.headers[name], name in r.headers, r.headers.get(name, "d")), headers=[("x-one", "1")])
+async def test_headers_are_found_in_any_letter_case(name: str) -> None:
+    headers = [("x-one", "1")]
+    look = await seen(lambda r: (r.headers[name], name in r.headers, r.headers.get(name, "d")), headers=headers)
     assert look == ("1", True, "1")
 
 
-async def test_a_header_that_was_not_sent() -> None:
-    look = await seen(lambda r: ("X-Two" in r.headers, r.headers.get("X-Two"), r.headers.get("X-Two", "d"), 1 in r.headers))
-    assert look == (False, None, "d", False)
+async def test_header_that_was_not_sent_is_absent() -> None:
+    def look(request: Request) -> Any:
+        headers = request.headers
+        return "X-Two" in headers, headers.get("X-Two"), headers.get("X-Two", "d"), 1 in headers  # type: ignore[comparison-overlap]
+
+    assert await seen(look) == (False, None, "d", False)
     with pytest.raises(KeyError):
         Request({"type": "http"}).headers["x-two"]
 
 
-async def test_repeated_headers_are_joined() -> None:
-    assert (await seen(lambda r: r.headers["x-one"], headers=[("X-One", "1"), ("x-two", "b"), ("x-one", "2")])) == "1, 2"
+@pytest.mark.parametrize("name", ["x-one", "content-type"])
+async def test_repeated_headers_are_joined(name: str) -> None:
+    headers = [(name.title(), "text/plain"), ("x-two", "b"), (name, "text/html")]
+    assert await seen(lambda r: r.headers[name], headers=headers) == "text/plain, text/html"
 
 
 async def test_header_values_are_latin_1() -> None:
-    assert (await seen(lambda r: r.headers["x-one"], headers=[(b"x-one", b"caf\xe9")])) == "café"
+    assert await seen(lambda r: r.headers["x-one"], headers=[(b"x-one", b"caf\xe9")]) == "café"
 
 
 COOKIES: list[tuple[str, dict[str, str]]] = [
@@ -260,23 +262,22 @@ COOKIES: list[tuple[str, dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("header", "expected"), COOKIES)
-async def test_cookies(header: str, expected: dict[str, str]) -> None:
-    assert (await seen(lambda r: r.cookies, headers=[("cookie", header)])) == expected
+async def test_cookies_are_the_pairs_of_the_cookie_header(header: str, expected: dict[str, str]) -> None:
+    assert await seen(lambda r: r.cookies, headers=[("cookie", header)]) == expected
 
 
 @pytest.mark.parametrize(("header", "expected"), COOKIES)
-def test_parse_cookies(header: str, expected: dict[str, str]) -> None:
+def test_parse_cookies_of_an_app_parses_a_header(header: str, expected: dict[str, str]) -> None:
     assert App()._parse_cookies(header) == expected
 
 
-async def test_several_cookie_headers_are_one_and_the_first_of_a_name_counts() -> None:
+async def test_first_cookie_of_a_name_is_used_across_several_cookie_headers() -> None:
     headers = [("cookie", "a=1; b=2"), ("x-one", "x"), ("cookie", "a=3"), ("cookie", "c=4")]
-    assert (await seen(lambda r: r.cookies, headers=headers)) == {"a": "1", "b": "2", "c": "4"}
+    assert await seen(lambda r: r.cookies, headers=headers) == {"a": "1", "b": "2", "c": "4"}
 
 
-async def test_the_session_is_found_in_any_of_several_cookie_headers() -> None:
+async def test_session_cookie_is_found_in_any_cookie_header() -> None:
     app = Root(lambda r: dict(r.session))
-
 
     await app.session_backend.save("known", {"user": "ada"}, 60)
     await get(app, "/", headers=[("cookie", "a=1"), ("cookie", "session_id=known")])
@@ -286,17 +287,16 @@ async def test_the_session_is_found_in_any_of_several_cookie_headers() -> None:
 # --- Which request ----------------------------------------------------------------------------------------------------
 
 
-async def test_concurrent_requests_see_their_own() -> None:
+async def test_concurrent_handlers_see_their_own_requests() -> None:
     class Slow(App):
         async def index(self, name: str) -> list[Any]:
             before = self.request.query("name")
             self.request.mark = name
-            await asyncio.sleep(0.01 if name == "0" else 0)
+            await elapse(0.01 if name == "0" else 0)
             return [before, self.request.query("name"), self.request.mark]
 
         def plain(self, name: str) -> list[Any]:
             return [self.request.query("name"), current_request.get().query("name"), name]
-
 
     app = Slow()
     for path in ("/", "/plain"):
@@ -305,7 +305,7 @@ async def test_concurrent_requests_see_their_own() -> None:
 
 
 async def test_current_request_is_the_same_request() -> None:
-    assert (await seen(lambda r: current_request.get() is r)) is True
+    assert await seen(lambda r: current_request.get() is r) is True
 
 
 async def test_current_request_inside_streams_and_middlewares() -> None:
@@ -332,7 +332,6 @@ async def test_current_request_inside_streams_and_middlewares() -> None:
 async def test_current_request_is_gone_after_the_request() -> None:
     app = Root()
 
-
     async def receive() -> dict[str, Any]:
         return {"type": "http.request"}
 
@@ -343,7 +342,7 @@ async def test_current_request_is_gone_after_the_request() -> None:
     assert current_request.get(None) is None
 
 
-async def test_a_middleware_may_set_any_attribute() -> None:
+async def test_attribute_set_by_a_middleware_reaches_the_handler() -> None:
     class Login(HttpMiddleware):
         async def before_request(self, request: Request) -> None:
             request.user = "ada"
@@ -355,7 +354,7 @@ async def test_a_middleware_may_set_any_attribute() -> None:
 
     class Home(App):
         async def index(self) -> str:
-            return self.request.user
+            return str(self.request.user)
 
     app = Home()
     app.middlewares.append(Login())
@@ -369,18 +368,17 @@ async def test_a_middleware_may_set_any_attribute() -> None:
 async def socket_seen(look: Look, path: str = "/", **options: Any) -> Any:
     app = Root(look)
 
-
     async with websocket(app, path, **options) as ws:
         assert ws.accepted
     return app.seen
 
 
-async def test_the_request_of_a_websocket_is_a_request() -> None:
+async def test_websocket_handler_has_a_websocket_request() -> None:
     kinds = await socket_seen(lambda r: (type(r), isinstance(r, Request), current_request.get() is r))
     assert kinds == (WebSocketRequest, True, True)
 
 
-async def test_the_request_of_a_websocket_knows_the_handshake() -> None:
+async def test_websocket_request_describes_the_handshake() -> None:
     look = await socket_seen(
         lambda r: (r.query("a"), r.headers["X-One"], r.cookies, r.session, r.path_params, r.route_handler),
         "/?a=1",
@@ -389,8 +387,8 @@ async def test_the_request_of_a_websocket_knows_the_handshake() -> None:
     assert look == ("1", "1", {"c": "d"}, {}, [], "ws_index")
 
 
-async def test_the_request_of_a_websocket_has_no_body() -> None:
-    look = (await socket_seen(lambda r: (r.get_json, r.json("a", 1), r.body_params, r.form("a"), r.files)))
+async def test_websocket_request_has_no_body() -> None:
+    look = await socket_seen(lambda r: (r.get_json, r.json("a", 1), r.body_params, r.form("a"), r.files))
     assert look == ({}, 1, {}, None, {})
 
     class Asks(App):
@@ -399,7 +397,6 @@ async def test_the_request_of_a_websocket_has_no_body() -> None:
             chunks = [chunk async for chunk in self.request.stream()]
             await ws.accept()
             await ws.send_json([body.decode(), len(chunks)])
-
 
     async with websocket(Asks()) as ws:
         assert await ws.receive_json() == ["", 0]
@@ -446,7 +443,6 @@ async def test_a_handler_can_be_unit_tested_with_current_request() -> None:
         async def greet(self, name: str) -> str:
             return f"{self.request.query('greeting')} {name} {self.request.session['title']}"
 
-
     request = Request({"type": "http", "query_string": b"greeting=Hello"})
     request.session["title"] = "Countess"
     token = current_request.set(request)
@@ -471,14 +467,14 @@ OPTIONAL_KEYS = [
 
 @pytest.mark.parametrize("value", [REMOVED, None], ids=["left out", "None"])
 @pytest.mark.parametrize("key", OPTIONAL_KEYS)
-async def test_servers_may_leave_out_optional_keys_or_send_none(key: str, value: Any) -> None:
+async def test_http_scope_can_leave_out_optional_keys_or_send_none(key: str, value: Any) -> None:
     app = Root(lambda r: (r.query_params, r.cookies, r.session.setdefault("seen", True)))
     response = await get(app, "/", scope={key: value})
     assert response.status == 200
     assert app.seen == ({}, {}, True)
 
 
-async def test_a_scope_of_what_must_be_there_is_enough() -> None:
+async def test_scope_without_any_optional_key_is_enough() -> None:
     app = Root(lambda r: (r.method, r.query_params, r.headers))
     response = await request(app, scope=dict.fromkeys(OPTIONAL_KEYS, REMOVED))
     assert response.status == 200
@@ -487,6 +483,6 @@ async def test_a_scope_of_what_must_be_there_is_enough() -> None:
 
 @pytest.mark.parametrize("value", [REMOVED, None], ids=["left out", "None"])
 @pytest.mark.parametrize("key", [*OPTIONAL_KEYS, "subprotocols"])
-async def test_the_same_for_websockets(key: str, value: Any) -> None:
+async def test_websocket_scope_can_leave_out_optional_keys_or_send_none(key: str, value: Any) -> None:
     look = await socket_seen(lambda r: (r.query_params, r.cookies, r.session), scope={key: value})
     assert look == ({}, {}, {})

@@ -1405,7 +1405,7 @@ async def test_parse_multipart_of_files_of_any_size(size: int) -> None:
 
 
 async def test_parse_multipart_of_an_empty_form_gives_nothing() -> None:
-    assert (await parse(f"--{BOUNDARY}--\r\n".encode())) == ({}, {})
+    assert await parse(f"--{BOUNDARY}--\r\n".encode()) == ({}, {})
 
 
 async def test_parse_multipart_waits_for_the_rest() -> None:

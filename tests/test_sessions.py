@@ -292,8 +292,11 @@ async def test_a_visitor_without_a_session_costs_the_backend_nothing() -> None:
     spy = Spy()
     app = Root(backend=spy)
     for target in ("/look", "/blind", "/replace", "/clear", "/renew"):
-        assert not (await get(app, target)).cookies, target
+        response = await get(app, target)
+        assert (response.status, response.cookies) == (200, {}), target
     assert spy.calls == []
+    assert (await get(app, "/replace?a=1")).status == 200
+    assert spy.saved() == [{"a": "1"}]
 
 
 # --- The end of a request ---------------------------------------------------------------------------------------------

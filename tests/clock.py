@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import selectors
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -26,17 +26,16 @@ class ManualClock:
         self.now += seconds
 
 
-class _SkippingSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]  # it depends on the system
+class _SkippingSelector(selectors.DefaultSelector):
     """A selector that sets its loop's time forward where another one would wait."""
 
     loop: VirtualLoop
 
     def select(self, timeout: float | None = None) -> Any:
-        idle = not self.loop.threads  # asked first: a thread that ends from here on is found by the next line
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        if timeout is not None and idle:
+        if timeout is not None and not self.loop.threads:
             self.loop.now += timeout
             return ready
         began = time.monotonic()
@@ -60,39 +59,38 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.now = 0.0
         self.threads = 0
         """How many calls are under way in worker threads."""
-        self._counting = threading.Lock()
         self._default: ThreadPoolExecutor | None = None
 
     def time(self) -> float:
         return self.now
 
-    def run_in_executor(self, executor: Executor | None, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Executor | None, func: Callable[..., Any], *args: Any
+    ) -> Any:
         if executor is None:
             executor = self._default = self._default or ThreadPoolExecutor()
             self.set_default_executor(self._default)
-        with self._counting:
-            self.threads += 1
-        try:
-            call = executor.submit(func, *args)
-        except BaseException:
-            self._done()
-            raise
+        call = executor.submit(func, *args)
+        self.threads += 1
         future = asyncio.wrap_future(call, loop=self)
-        call.add_done_callback(self._done)  # after wrap_future's own callback, which wakes the loop
+        call.add_done_callback(self._tell_done)  # after wrap_future's own callback, which hands over the result
         return future
 
     async def shutdown_default_executor(self, *timeout: float | None) -> None:
         """Let time be real here, too: asyncio waits for the threads in one more thread, with a time-out since 3.12."""
-        with self._counting:
-            self.threads += 1
+        self.threads += 1
         try:
             await super().shutdown_default_executor(*timeout)
         finally:
-            self._done()
-
-    def _done(self, call: Future[Any] | None = None) -> None:
-        with self._counting:
             self.threads -= 1
+
+    def _tell_done(self, call: Future[Any]) -> None:
+        """Wake the loop, which may wait in real time by now, so that it counts one thread less."""
+        with contextlib.suppress(RuntimeError):  # it is closed
+            self.call_soon_threadsafe(self._count_done)
+
+    def _count_done(self) -> None:
+        self.threads -= 1
 
 
 async def elapse(seconds: float) -> None:

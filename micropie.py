@@ -1033,7 +1033,7 @@ def _part_head(segment: Any) -> tuple[str, str | None, str]:
     if not segment.name:
         raise _error(400, "Malformed multipart body")
     filename: str | None = segment.filename
-    unquoted = re.sub(r'"(?:\\.|[^"\\])*+(?:"|\Z)', '""', segment.header("Content-Disposition"))
+    unquoted = re.sub(r'"(?:\\.|[^"\\])*+(?:"|\\?\Z)', '""', segment.header("Content-Disposition"))
     extended = re.search(r";\s*filename\*\s*=\s*([^;\s]+)", unquoted, re.IGNORECASE)
     if extended is not None:  # RFC 5987; browsers send none
         charset, _, value = extended[1].partition("'")

@@ -1,5 +1,6 @@
-"""Each example works alone: its folder, its requirements and the wheel, in a fresh environment."""
+"""Each example works alone: its folder, its requirements and the wheel, in an environment that has nothing else."""
 
+import functools
 import os
 import shutil
 import subprocess
@@ -23,16 +24,61 @@ def wheel(tmp_path_factory):
     return built
 
 
+def install(environment, *what):
+    """Install with uv if it is there, or else with pip, which takes much longer."""
+    if shutil.which("uv"):
+        command = ["uv", "pip", "install", "--python", environment / "bin" / "python"]
+    else:
+        command = [sys.executable, "-m", "pip", "--python", environment, "--disable-pip-version-check", "install"]
+        command.append("--no-compile")  # most modules of most packages are never imported here
+    subprocess.run([*command, "--quiet", *what], check=True, timeout=600)
+
+
+def new_environment(folder):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=120)
+    [packages] = folder.glob("lib/*/site-packages")
+    return packages
+
+
+@pytest.fixture(scope="module")
+def environment_with(wheel, tmp_path_factory):
+    """Return what makes an environment with the wheel and some requirements, once for all examples that need these.
+
+    The wheel with its extras, which all READMEs begin with, is installed once, and linked into the others.
+    """
+    base = tmp_path_factory.mktemp("base")
+    packages = new_environment(base)
+    install(base, f"{wheel}[all]")
+
+    @functools.cache
+    def make(requirements):
+        if not requirements:
+            return base
+        environment = tmp_path_factory.mktemp("environment")
+        shutil.copytree(packages, new_environment(environment), copy_function=os.link, dirs_exist_ok=True)
+        for script in {path.name for path in (base / "bin").iterdir()} - {
+            path.name for path in (environment / "bin").iterdir()
+        }:
+            copy = environment / "bin" / script
+            copy.write_text((base / "bin" / script).read_text().replace(str(base), str(environment)))
+            copy.chmod(0o755)
+        install(environment, *requirements)
+        return environment
+
+    return make
+
+
+def requirements_of(name):
+    path = harness.EXAMPLES / name / "requirements.txt"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return tuple(sorted(line for line in lines if line and not line.startswith("#")))
+
+
 @pytest.mark.parametrize("name", harness.NAMES)
-def test_starts_alone(name, wheel, tmp_path, services):
+def test_example_starts_and_answers_with_what_its_readme_installs(name, environment_with, tmp_path, services):
     folder = tmp_path / name
     shutil.copytree(harness.EXAMPLES / name, folder, ignore=harness.NOT_COPIED)
-    environment = tmp_path / "environment"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True, timeout=120)
-    requirements = folder / "requirements.txt"
-    more = ["--requirement", requirements] if requirements.exists() else []
-    pip = [sys.executable, "-m", "pip", "--python", environment, "--disable-pip-version-check", "install", "--quiet"]
-    subprocess.run([*pip, f"{wheel}[all]", *more], check=True, timeout=600)
+    environment = environment_with(requirements_of(name))
     variables = {
         **services.environment(name),
         "PATH": f"{environment}/bin{os.pathsep}{os.environ['PATH']}",
@@ -40,7 +86,9 @@ def test_starts_alone(name, wheel, tmp_path, services):
     }
     port = free_port()
 
-    with serving(harness.SERVE, folder, port, variables):
+    with serving(
+        f'test "$(command -v uvicorn)" = {environment}/bin/uvicorn && {harness.SERVE}', folder, port, variables
+    ):
         response = httpx.get(f"http://127.0.0.1:{port}/")
 
     assert response.status_code < 400

@@ -75,7 +75,7 @@ class Root(App):
 
 def test_the_attributes_of_a_new_app() -> None:
     app = Root()
-    assert app.middlewares == app.ws_middlewares == app.startup_handlers == app.shutdown_handlers == []
+    assert [app.middlewares, app.ws_middlewares, app.startup_handlers, app.shutdown_handlers] == [[], [], [], []]
     assert app.mounts == {}
     assert isinstance(app.session_backend, InMemorySessionBackend)
     assert app._started is False
@@ -89,7 +89,7 @@ def test_apps_share_nothing() -> None:
 
 def test_options_but_the_backend_are_keywords() -> None:
     with pytest.raises(TypeError):
-        Root(None, True)  # type: ignore[call-arg,misc]
+        Root(None, True)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         Root(unknown=True)  # type: ignore[call-arg]
 

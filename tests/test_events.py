@@ -109,7 +109,8 @@ async def test_the_fields_of_an_event() -> None:
 async def test_no_newline_injection_through_a_field(field: str, end: str) -> None:
     """The event is refused, or arrives as one event with nothing in it that was not meant."""
     try:
-        event = ServerSentEvent("good", **{field: f"x{end}data: evil{end}retry: 1{end}"})
+        options: Any = {field: f"x{end}data: evil{end}retry: 1{end}"}
+        event = ServerSentEvent("good", **options)
     except ValueError:
         return
     seen = parsed((await sent(event)).text)

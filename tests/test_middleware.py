@@ -322,7 +322,7 @@ async def test_before_sees_a_form_and_json_and_may_set_attributes() -> None:
 
     class Users(App):
         async def index(self) -> str:
-            return str(self.request.user)  # type: ignore[attr-defined]
+            return str(self.request.user)
 
     app = Users()
     app.middlewares.append(Checks([]))

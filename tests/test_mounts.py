@@ -440,7 +440,7 @@ async def test_a_mounted_app_streams_and_its_client_may_leave() -> None:
 async def test_the_request_of_the_parent_is_back_afterwards() -> None:
     class Keeps(Child):
         async def page(self) -> str:
-            return self.request.scope["root_path"]
+            return str(self.request.scope["root_path"])
 
     root, child = mounted("/shop", Keeps())
     assert (await get(root, "/shop/page")).text == "/shop"

@@ -170,27 +170,12 @@ async def test_the_first_segment_names_the_handler(path: str, expected: list[Any
         assert await ws.receive_json() == expected
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/nope",
-        "/page",
-        "/private",
-        "/_private",
-        "/-private",
-        "/ws_chat/x",
-        "/_ws_hidden",
-        "/_say",
-        "/data",
-        "/chat",
-        "/chat/a/b",
-        "/chat/a/5/c",
-        "/index/x",
-        "//",
-        "/accept",
-        "/\ufffd",
-    ],
+UNKNOWN = (
+    "/nope /page /private /_private /-private /ws_chat/x /_ws_hidden /_say /data /chat /chat/a/b /chat/a/5/c /index/x"
 )
+
+
+@pytest.mark.parametrize("path", [*UNKNOWN.split(), "//", "/accept", "/\ufffd"])
 async def test_path_that_is_unknown_or_private_is_refused_with_1008(
     path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -254,17 +239,7 @@ async def test_a_subprotocol_is_chosen() -> None:
     assert offered == [["v1", "v2"], ["v1"], []]
 
 
-OPTIONAL = (
-    "headers",
-    "query_string",
-    "raw_path",
-    "root_path",
-    "scheme",
-    "subprotocols",
-    "client",
-    "server",
-    "extensions",
-)
+OPTIONAL = ["headers", "query_string", "raw_path", "root_path", "scheme", "subprotocols", "client", "server", "extensions"]
 
 
 @pytest.mark.parametrize("absent", [None, REMOVED])

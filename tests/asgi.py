@@ -558,7 +558,7 @@ class Exchange(_Connection):
         self._sent += len(body)
         self._finished = not more
         if self._finished:
-            # As servers do: whoever still listens learns that this exchange is over.
+            # As servers do: a listener learns that this exchange is over.
             self._incoming.put_nowait({"type": "http.disconnect"})
         if self._length is None or self.scope["method"] == "HEAD":
             return

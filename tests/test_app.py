@@ -62,7 +62,7 @@ class Root(App):
         raise asyncio.CancelledError
 
     async def awaits_a_cancelled_task(self) -> None:
-        task = asyncio.ensure_future(asyncio.sleep(10))
+        task = asyncio.ensure_future(elapse(10))
         task.cancel()
         await task
 
@@ -424,7 +424,9 @@ asyncio.run(Root()({"type": "http", "method": "GET", "path": "/"}, receive, send
 
 
 @pytest.mark.parametrize("target", ["/stray", "/stray_in_a_thread", "/awaits_a_cancelled_task", "/closed"])
-async def test_what_something_else_raised_is_a_logged_500(target: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_cancellation_or_disconnect_of_something_else_is_a_logged_500(
+    target: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A cancellation of what the handler awaited, a socket that was closed elsewhere: not this request's end."""
     assert_logged_500(await get(Root(), target), caplog)
     assert len(caplog.records) == 1
@@ -492,7 +494,9 @@ async def test_a_cancelled_request_waits_for_its_thread(fails: bool, caplog: pyt
 
 
 @pytest.mark.parametrize("debug", [False, True])
-async def test_what_ends_the_process_passes_through(debug: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_base_exception_that_ends_the_process_passes_through(
+    debug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     class Stop(BaseException):
         pass
 
@@ -568,10 +572,11 @@ def test_subclasses_may_have_options_of_their_own() -> None:
 
 
 async def test_every_other_name_is_free() -> None:
-    names = ["session", "requests", "debug", "settings", "error", "run", "app", "config", "routes", "set_cookie", "ws_x"]
-    child: Any = type("Child", (Root,), dict.fromkeys(names, method))
+    words = "session requests debug settings error run app config routes set_cookie"
+    names = words.split()
+    child: Any = type("Child", (Root,), dict.fromkeys([*names, "ws_x"], method))
 
-    for name in names[:-1]:
+    for name in names:
         assert (await get(child(), f"/{name}")).body == b"never", name
 
 

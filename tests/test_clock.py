@@ -23,7 +23,7 @@ def test_timers_end_in_the_order_of_their_times_and_weeks_take_no_time() -> None
 
     async def main() -> None:
         async def wait(name: str, seconds: float) -> None:
-            await asyncio.sleep(seconds)
+            await elapse(seconds)
             ended.append((name, loop.time()))
 
         loop = virtual_loop()
@@ -72,7 +72,7 @@ async def test_time_that_a_test_sets_forward_makes_several_timers_due_in_one_tur
 
 def test_timer_of_an_hour_does_not_end_while_a_thread_is_at_work() -> None:
     async def main() -> None:
-        sleeper = asyncio.ensure_future(asyncio.sleep(3600))
+        sleeper = asyncio.ensure_future(elapse(3600))
         await asyncio.to_thread(time.sleep, 0.05)  # real work: the loop has to wait for it
         assert virtual_loop().time() < 3600 and not sleeper.done()
         await sleeper
@@ -101,7 +101,7 @@ def test_thread_is_at_work_until_the_loop_has_its_result() -> None:
 
         call = loop.run_in_executor(None, work)
         await thread_set(started)
-        sleeper = asyncio.ensure_future(asyncio.sleep(3600))
+        sleeper = asyncio.ensure_future(elapse(3600))
         await asyncio.sleep(0)
         assert (loop.threads, sleeper.done()) == (1, False)
         go.set()

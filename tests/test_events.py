@@ -91,7 +91,7 @@ def test_the_documented_signatures() -> None:
         (ServerSentEvent("a\nb"), "data: a\ndata: b\n\n"),
     ],
 )
-async def test_what_each_item_becomes(item: Any, wire: str) -> None:
+async def test_each_item_becomes_one_event_in_text_or_json(item: Any, wire: str) -> None:
     assert (await sent(item)).text == wire
 
 

@@ -267,14 +267,14 @@ async def letters() -> AsyncIterator[str]:
         (lambda: {"body": iter(["a", b"b"]), "headers": {"content-type": "text/x"}}, 200, b"ab", "text/x"),
     ],
 )
-async def test_what_before_returns_is_like_a_handlers_result(
+async def test_dict_that_before_returns_is_like_a_handlers_result(
     result: Any, status: int, body: bytes, kind: str | None
 ) -> None:
     response = await get(wrapped(Recorder([], before=result)), "/fails")
     assert (response.status, response.body, response.header("content-type")) == (status, body, kind)
 
 
-async def test_what_before_returns_is_never_changed() -> None:
+async def test_dict_that_before_returns_is_never_changed() -> None:
     headers = [("X-A", "1")]
     answer = {"status_code": 200, "body": "x", "headers": headers}
 
@@ -384,7 +384,7 @@ class Seeing(Recorder):
         ("/fails", (500, "500 Internal Server Error", [("content-type", PLAIN)])),
     ],
 )
-async def test_what_after_is_given(path: str, seen: Any) -> None:
+async def test_after_is_given_status_body_and_headers(path: str, seen: Any) -> None:
     middleware = Seeing([])
     await get(wrapped(middleware), path)
     assert middleware.seen == seen
@@ -400,7 +400,7 @@ async def test_after_is_given_iterators_as_they_were_returned(source: Any) -> No
 
 
 @pytest.mark.parametrize("path", ["/", "/json", "/csv", "/nope", "/nothing", "/stream", "/fails"])
-async def test_what_after_appends_is_sent_with_the_rest(path: str) -> None:
+async def test_headers_that_after_appends_are_sent_with_the_rest(path: str) -> None:
     class Appends(Recorder):
         async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
             extra_headers.append(("X-B", "2"))
@@ -450,7 +450,9 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("path", "changes", "status", "body", "kind"), CHANGES, ids=[repr(row[:2]) for row in CHANGES])
-async def test_what_after_returns_replaces(path: str, changes: Any, status: int, body: bytes, kind: str | None) -> None:
+async def test_dict_that_after_returns_replaces_parts_of_the_response(
+    path: str, changes: Any, status: int, body: bytes, kind: str | None
+) -> None:
     given = dict(changes)
     response = await get(wrapped(Recorder([], after=changes)), path)
     assert (response.status, response.body) == (status, body)
@@ -515,7 +517,7 @@ async def test_the_outer_ones_see_what_the_inner_ones_made() -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/nope", "/fails", "/stream"])
-async def test_what_after_raises_replaces_the_response(
+async def test_error_that_after_raises_replaces_the_response(
     error: BaseException, status: int, text: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     events: list[Any] = []

@@ -306,7 +306,7 @@ async def test_a_plain_generator_runs_off_the_loop_in_one_copy_of_the_context() 
 
 
 @pytest.mark.parametrize("path", ["/gen", "/plain"])
-async def test_where_there_are_no_threads_everything_runs_inline(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_everything_runs_inline_on_a_system_without_threads(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "emscripten")
 
     class Root(App):

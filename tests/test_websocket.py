@@ -239,7 +239,7 @@ async def test_a_subprotocol_is_chosen() -> None:
     assert offered == [["v1", "v2"], ["v1"], []]
 
 
-OPTIONAL = ["headers", "query_string", "raw_path", "root_path", "scheme", "subprotocols", "client", "server", "extensions"]
+OPTIONAL = "headers query_string raw_path root_path scheme subprotocols client server extensions"
 
 
 @pytest.mark.parametrize("absent", [None, REMOVED])
@@ -251,7 +251,7 @@ async def test_optional_keys_may_be_none_or_left_out(absent: Any) -> None:
         await ws.accept("v2" if "v2" in ws.subprotocols else None)
 
     seen: list[Any] = []
-    async with websocket(Talking(talk), scope=dict.fromkeys(OPTIONAL, absent)) as ws:
+    async with websocket(Talking(talk), scope=dict.fromkeys(OPTIONAL.split(), absent)) as ws:
         assert (ws.accepted, ws.subprotocol) == (True, None)
     assert seen == [({}, {}, {}, {"a": 1}, [])]
 
@@ -996,7 +996,7 @@ async def test_middleware_that_chooses_a_handler_that_does_not_exist_refuses(nam
     assert ws.rejected is not None and not ws.accepted
 
 
-async def test_what_a_middleware_sets_reaches_the_handler() -> None:
+async def test_attribute_that_a_middleware_sets_reaches_the_handler() -> None:
     def user(request: WebSocketRequest) -> None:
         request.user = "ann"
 

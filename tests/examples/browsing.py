@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 FLAGS = [
     "--no-sandbox",
@@ -16,6 +16,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE = 60_000  # milliseconds until a test gives up
 WIDE = (1280, 800)
 NARROW = (390, 844)
 #: Script for a page, before it is opened: keep its WebSockets in `sockets`.
@@ -25,6 +26,8 @@ window.WebSocket = class extends WebSocket {
   constructor(address) { super(address); sockets.push(this); }
 };
 """
+
+expect.set_options(timeout=PATIENCE)
 
 
 @contextlib.contextmanager
@@ -66,7 +69,7 @@ class Browsing:
             base_url=self.url,
             reduced_motion="reduce",
         )
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE)
         context.route(lambda url: not url.startswith((self.url, "data:", "blob:")), self._refuse)
         self._contexts.append(context)
         return context
@@ -81,13 +84,15 @@ class Browsing:
 
     def check_look(self, path: str) -> None:
         """Open a page on a desktop and on a phone, in light and in dark, and look for what hinders people."""
-        for size, dark in ((WIDE, False), (NARROW, True)):
-            page = self.page(size, dark=dark)
+        page = self.page()
+        for size, scheme in ((WIDE, "light"), (NARROW, "dark")):
+            page.set_viewport_size({"width": size[0], "height": size[1]})
+            page.emulate_media(color_scheme=scheme)
             page.goto(path)
             self.check_accessible(page)
             width = page.evaluate("document.documentElement.scrollWidth")
-            assert width <= size[0], f"{path} is {width} pixels wide where there are {size[0]}"
-            page.close()
+            assert width <= size[0], f"{path} is {width} pixels wide on a screen of {size[0]}"
+        page.close()
 
     def check_accessible(self, page: Page) -> None:
         """Let axe look at a page: no violation that is serious or critical."""

@@ -120,6 +120,7 @@ class Visit:
 
     Attributes:
         answers: The status of each URL of the example that a page leads to.
+        remembered: The URLs of pages that have a form, or give a cookie.
         outside: What pages load, or redirects lead to, that is not below the example's own URL.
     """
 
@@ -127,6 +128,7 @@ class Visit:
     texts: dict[str, str] = field(default_factory=dict)
     answers: dict[str, int] = field(default_factory=dict)
     outside: set[str] = field(default_factory=set)
+    remembered: list[str] = field(default_factory=list)
     forms: list[Form] = field(default_factory=list)
 
     @property
@@ -140,6 +142,12 @@ class Visit:
             url = waiting.pop(0)
             if url not in self.answers:
                 waiting += [found for found in self._page(url) if found not in self.answers]
+        return self
+
+    def again(self, urls: list[str]) -> "Visit":
+        """Open the pages that another visit has remembered."""
+        for url in urls:
+            list(self._page(url))
         return self
 
     def _page(self, url: str) -> Iterator[str]:
@@ -159,6 +167,8 @@ class Visit:
                 yield found
             elif found in parser.assets and not found.startswith("data:") or found.startswith(origin):
                 self.outside.add(f"{found} on {url}")
+        if parser.forms or "set-cookie" in response.headers:
+            self.remembered.append(url)
         for form in parser.forms:
             if not form.action.startswith(self.root) and form.action + "/" != self.root:
                 self.outside.add(f"{form.action} on {url}")

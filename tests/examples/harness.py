@@ -4,9 +4,10 @@ With the environment variable `EXAMPLES="routing forms"`, pytest tests those alo
 """
 
 import contextlib
+import http.client
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,28 @@ PLAIN = False
 NOT_COPIED = shutil.ignore_patterns(
     "__pycache__", ".*", "node_modules", "data", "uploads", "*.db", "*.sqlite3", "*.sqlite3-*"
 )
+PREFIX = "/under/here"
+SECRET = "this must never be read"
+BELOW = f'''
+"""Serves an app at the root, and a second time below a path of another app that mounts it."""
+
+from micropie import App
+
+
+class Parent(App):
+    pass
+
+
+def both(app):
+    parent = Parent()
+    parent.mounts["{PREFIX}"] = app
+
+    async def serve(scope, receive, send):
+        by_parent = scope["type"] == "lifespan" or scope["path"].startswith("{PREFIX}")
+        await (parent if by_parent else app)(scope, receive, send)
+
+    return serve
+'''
 
 
 @dataclass(frozen=True)
@@ -54,16 +77,63 @@ def measured(folder: Path) -> dict[str, str]:
     }
 
 
-def with_port(folder: Path, port: int) -> None:
-    """Give `python app.py` its port: it has no option for it."""
-    app = folder / "app.py"
-    app.write_text(app.read_text().replace("uvicorn.run(app,", f"uvicorn.run(app, port={port},"))
+def with_port(folder: Path, port: int, app: str = "app") -> None:
+    """Give `python app.py` its port, since it has no option for that, and perhaps another app."""
+    path = folder / "app.py"
+    path.write_text(path.read_text().replace("uvicorn.run(app,", f"uvicorn.run({app}, port={port},"))
 
 
 @contextlib.contextmanager
-def running(line: str, folder: Path, more: Mapping[str, str]) -> Iterator[Server]:
+def running(line: str, folder: Path, more: Mapping[str, str], app: str = "app") -> Iterator[Server]:
     """Serve the copy of an example with a command on a free port."""
     port = free_port()
-    with_port(folder, port)
+    with_port(folder, port, app)
     with serving(line, folder, port, more):
         yield Server(f"http://127.0.0.1:{port}", port, folder, more)
+
+
+class SharedServers:
+    """Runs the example whose tests are under way, for all modules that test it.
+
+    Each is started with `python app.py`, and serves its app at the root and below `PREFIX`; in and above its folder
+    is a file with `SECRET` in it. The tests are sorted by example (see conftest.py), so that each is started once.
+
+    Args:
+        new_folder: Makes an empty folder for a name.
+        settings: The environment variables of an example's server.
+    """
+
+    def __init__(self, new_folder: Callable[[str], Path], settings: Callable[[str], Mapping[str, str]]) -> None:
+        self._new_folder = new_folder
+        self._settings = settings
+        self._running = contextlib.ExitStack()
+        self._name = ""
+        self._server: Server | None = None
+
+    def __call__(self, name: str) -> Server:
+        """Return the server of an example."""
+        if self._server is None or name != self._name:
+            self.stop()
+            folder = copied(name, self._new_folder(name))
+            (folder / "below.py").write_text(BELOW)
+            for place in (folder, folder.parent, folder.parent.parent):
+                (place / "secret.txt").write_text(SECRET)
+            started = running("python app.py", folder, self._settings(name), '__import__("below").both(app)')
+            self._name, self._server = name, self._running.enter_context(started)
+        return self._server
+
+    def stop(self) -> None:
+        """Stop the server that runs; fail if it has logged a traceback."""
+        self._server = None
+        self._running.close()
+
+
+def raw_get(port: int, target: str) -> str:
+    """Get a target as it is, since most clients resolve the dots themselves."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", target)
+        response = connection.getresponse()
+        return response.read(2**16).decode(errors="replace") if response.length is not None else ""
+    finally:
+        connection.close()

@@ -35,10 +35,15 @@ def load(example: str, name: str = "app") -> ModuleType:
                 own[known] = sys.modules.pop(known)
 
 
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in a thread of its own: Playwright keeps a loop running in the tests' one."""
+def run(coroutine: Coroutine[Any, Any, T], *, virtual: bool = False) -> T:
+    """Run a coroutine in a thread of its own, since Playwright keeps a loop running in the tests' one.
+
+    Args:
+        coroutine: What to run.
+        virtual: Whether its waits take no time (see tests/clock.py): for what has no sockets, files or processes.
+    """
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asgi.run, coroutine).result()
+        return thread.submit(asgi.run, coroutine, real_time=not virtual).result()
 
 
 @contextlib.contextmanager

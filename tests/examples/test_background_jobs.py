@@ -4,16 +4,16 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-import time
 
 import httpx
 import pytest
 
 from micropie import current_request
 from tests import asgi
+from tests.clock import elapse
 from tests.examples import harness
 from tests.examples.loading import load, measuring, run
-from tests.processes import environment, free_port, serving, stop
+from tests.processes import environment, free_port, serving, stop, wait_until
 
 example = load("background_jobs")
 in_process = load("background_jobs", "in_process")
@@ -27,12 +27,12 @@ def measured(coverage_folder):
 
 
 @pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 0), (2, 0), (3, 1), (30, 10), (1_000_000, 78498)])
-def test_the_job(limit, count):
+def test_count_primes_counts_the_primes_below_the_limit(limit, count):
     assert run(primes.count_primes(limit)) == count
 
 
 @pytest.mark.parametrize("limit", [-1, primes.LARGEST + 1])
-def test_the_job_has_limits(limit):
+def test_limit_out_of_range_raises_value_error(limit):
     with pytest.raises(ValueError, match="between 0 and"):
         run(primes.count_primes(limit))
 
@@ -48,11 +48,11 @@ async def job_at(gate, *, fail=False):
     return "result"
 
 
-def test_a_few_run_at_a_time_and_the_rest_waits():
+def test_jobs_beyond_at_once_wait_and_beyond_waiting_are_refused():
     async def main():
         jobs, gate = in_process.Jobs(at_once=2, waiting=1), asyncio.Event()
         ids = [await jobs.submit(job_at, gate) for _ in range(3)]
-        await asyncio.sleep(0.01)
+        await elapse(1)
         assert [(await jobs.status(one))["state"] for one in ids] == ["running", "running", "waiting"]
         with pytest.raises(in_process.Busy):
             await jobs.submit(job_at, gate)
@@ -63,7 +63,7 @@ def test_a_few_run_at_a_time_and_the_rest_waits():
         with pytest.raises(in_process.Busy):
             await jobs.submit(job_at, gate)
 
-    run(main())
+    run(main(), virtual=True)
 
 
 def test_failed_job_is_logged(caplog):
@@ -79,30 +79,30 @@ def test_failed_job_is_logged(caplog):
     run(main())
 
 
-def test_patience_has_an_end():
+def test_finish_cancels_jobs_when_its_patience_is_over():
     async def main():
-        jobs = in_process.Jobs(patience=0.05)
+        jobs = in_process.Jobs(patience=20)
         one = await jobs.submit(job_at, asyncio.Event())
         await jobs.finish()
         assert await jobs.status(one) == {"state": "cancelled"}
 
-    run(main())
+    run(main(), virtual=True)
 
 
-def test_old_results_are_forgotten():
+def test_results_beyond_the_number_remembered_are_forgotten():
     async def main():
         jobs, gate = in_process.Jobs(at_once=1, waiting=0, remembered=2), asyncio.Event()
         gate.set()
         ids = []
         for _ in range(5):
             ids.append(await jobs.submit(job_at, gate))
-            await asyncio.sleep(0.01)
+            await elapse(1)
         assert [await jobs.status(one) is None for one in ids] == [True, True, False, False, False]
 
-    run(main())
+    run(main(), virtual=True)
 
 
-def test_job_is_started_and_told_of(client):
+def test_posted_job_is_answered_202_and_later_done(client):
     started = client.post("/jobs", json={"limit": 100})
     assert (started.status_code, started.json()) == (202, {"job": started.headers["location"]})
     assert result_of(client, started.headers["location"]) == {"state": "done", "result": 25}
@@ -112,12 +112,12 @@ def test_job_is_started_and_told_of(client):
     assert client.get("/jobs/unknown").status_code == 404
 
 
-def result_of(client, path, seconds=20):
-    until = time.monotonic() + seconds
-    while (found := client.get(path).json())["state"] in {"waiting", "running"}:
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    return found
+def result_of(client, path):
+    def ended():
+        found = client.get(path).json()
+        return found if found["state"] not in {"waiting", "running"} else None
+
+    return wait_until(ended, 60, f"the end of {path}")
 
 
 def test_too_many_jobs_are_refused():
@@ -174,13 +174,13 @@ def worker(folder, variables):
         stop(process)
 
 
-def test_same_job_on_a_queue(tmp_path, services, measure):
+def test_job_on_a_redis_queue_runs_in_the_worker(tmp_path, services, measure):
     folder = harness.copied("background_jobs", tmp_path)
     variables = {**measure, "JOB_QUEUE": services.environment("background_jobs")["REDIS_URL"]}
     port = free_port()
     with (
         serving(harness.SERVE, folder, port, variables),
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
         early = client.post("/jobs", json={"limit": 1000}).headers["location"]
         assert client.get(early).json() == {"state": "waiting"}
@@ -200,7 +200,7 @@ def test_jobs_outlive_the_server(tmp_path, services, measure):
     with (
         serving(harness.SERVE, folder, port, variables),
         worker(folder, variables),
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
         assert result_of(client, path) == {"state": "done", "result": 15}
 

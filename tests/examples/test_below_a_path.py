@@ -5,74 +5,66 @@ import re
 
 import pytest
 
-from tests.examples import harness
 from tests.examples.browsing import Browsing
-from tests.examples.test_safety import PARENT, PREFIX, SERVE
+from tests.examples.harness import PREFIX
 
 
-@pytest.fixture(scope="module")
-def gallery(tmp_path_factory, measure):
-    folder = harness.copied("gallery", tmp_path_factory.mktemp("gallery"))
-    with harness.running(SERVE.replace("parent:parent", "app:app"), folder, measure) as server:
-        yield server
+def of(*names):
+    """Run a test with examples, each below a path of an app that mounts it, and in the gallery."""
+    return pytest.mark.parametrize(("name", "place"), [(name, at) for name in names for at in ("parent", "gallery")])
 
 
-@pytest.fixture(params=["parent", "gallery"])
-def below(request, browser, tmp_path, measure):
-    """Open the page of an example, served below a path by an app that mounts it, or by the gallery."""
-    with contextlib.ExitStack() as stack:
-
-        def page_of(name):
-            if request.param == "gallery":
-                server, prefix = request.getfixturevalue("gallery"), f"/examples/{name}"
-            else:
-                folder, prefix = harness.copied(name, tmp_path), PREFIX
-                (folder / "parent.py").write_text(PARENT)
-                server = stack.enter_context(harness.running(SERVE, folder, measure))
-            browsing = stack.enter_context(contextlib.closing(Browsing(browser, server.url)))
-            page = browsing.page()
-            page.goto(prefix + "/")
-            return page, prefix
-
-        yield page_of
+@pytest.fixture
+def below(name, place, browser, shared_servers):
+    """Return the page of an example that is served below a path, and the path."""
+    prefix = PREFIX if place == "parent" else f"/examples/{name}"
+    server = shared_servers(name if place == "parent" else "gallery")
+    with contextlib.closing(Browsing(browser, server.url)) as browsing:
+        page = browsing.page()
+        page.goto(prefix + "/")
+        yield page, prefix
 
 
-@pytest.mark.parametrize("name", ["websockets", "socketio"])
-def test_chat(below, name):
-    page, _ = below(name)
-    page.get_by_label("Your name").fill("Ada")
+@of("websockets", "socketio")
+def test_chat_hears_its_own_message(below):
+    page, _ = below
+    page.get_by_label("Your name").fill("Bea")
     page.get_by_role("button", name="Enter").click()
     page.get_by_text("You are here.").wait_for()
     page.get_by_label("Say").fill("hello")
     page.get_by_label("Say").press("Enter")
-    page.get_by_text("Ada: hello").wait_for()
+    page.get_by_text("Bea: hello").wait_for()
 
 
-def test_echo(below):
-    page, _ = below("websockets")
+@of("websockets")
+def test_echo_answers(below):
+    page, _ = below
     page.get_by_label("Send", exact=True).fill("hello")
     page.locator("#echo button").click()
     page.locator("#answer", has_text="hello").wait_for()
 
 
-def test_job(below):
-    page, prefix = below("background_jobs")
+@of("background_jobs")
+def test_job_shows_its_result(below):
+    page, prefix = below
     page.get_by_label("Count the primes below").fill("30")
     page.get_by_role("button").click()
     page.get_by_text("10 primes").wait_for()
     assert page.url.startswith(page.url.partition(prefix)[0] + prefix + "/jobs/")
 
 
-def test_policy_with_a_nonce(below):
-    page, _ = below("middleware")
+@of("middleware")
+def test_scripts_with_a_nonce_run(below):
+    page, _ = below
     page.get_by_text("The app took").wait_for()
     page.get_by_label("Your name").fill("Ada")
     page.get_by_role("button").click()
     page.get_by_text("Hello, Ada!").wait_for()
 
 
-def test_login(below):
-    page, prefix = below("sessions")
+@of("sessions")
+def test_login_leads_to_the_account_and_sets_its_cookie_path(below):
+    page, prefix = below
     page.get_by_role("link", name="Log in").click()
     page.get_by_label("Name").fill("ada")
     page.get_by_label("Password").fill("analytical engine")
@@ -82,25 +74,28 @@ def test_login(below):
     assert cookie["path"] == prefix
 
 
-def test_chat_of_events(below):
-    page, _ = below("server_sent_events")
+@of("server_sent_events")
+def test_message_of_the_event_chat_appears(below):
+    page, _ = below
     page.locator("#clock", has_text=re.compile(r"\d\d:\d\d")).wait_for()
     page.get_by_label("Name").fill("Ada")
-    page.get_by_label("Message", exact=True).fill("hello")
+    page.get_by_label("Message", exact=True).fill("good morning from below")
     page.get_by_role("button").click()
-    page.get_by_text("hello").wait_for()
+    page.get_by_text("good morning from below").wait_for()
 
 
-def test_upload(below):
-    page, prefix = below("file_uploads")
+@of("file_uploads")
+def test_uploaded_file_is_listed(below):
+    page, prefix = below
     page.locator("input[type=file]").set_input_files({"name": "pie.txt", "mimeType": "text/plain", "buffer": b"apple"})
     page.get_by_role("button", name="Upload").click()
     page.get_by_role("link", name="pie.txt").wait_for()
     assert page.get_by_role("link", name="pie.txt").get_attribute("href").startswith(f"{prefix}/files/")
 
 
-def test_form(below):
-    page, prefix = below("forms")
+@of("forms")
+def test_filled_in_form_leads_to_thanks(below):
+    page, prefix = below
     page.get_by_label("Name").fill("Ada")
     page.get_by_label("E-mail").fill("ada@example.org")
     page.get_by_label("pies").check()
@@ -109,13 +104,15 @@ def test_form(below):
     page.get_by_role("heading", name="Thank you, Ada").wait_for()
 
 
-def test_headers_of_files(below):
-    page, _ = below("static_files")
+@of("static_files")
+def test_page_shows_the_headers_of_its_files(below):
+    page, _ = below
     page.get_by_text("immutable").first.wait_for()
 
 
-def test_paste(below):
-    page, prefix = below("pastebin")
+@of("pastebin")
+def test_paste_is_made_colored_and_deleted(below):
+    page, prefix = below
     page.get_by_label("Text").fill("import this\n")
     page.get_by_role("button", name="Create").click()
     page.wait_for_url(f"**{prefix}/p/*")
@@ -126,8 +123,9 @@ def test_paste(below):
     assert page.url.endswith(f"{prefix}/mine")
 
 
-def test_short_link(below):
-    page, prefix = below("url_shortener")
+@of("url_shortener")
+def test_short_link_is_made_redirects_and_is_deleted(below):
+    page, prefix = below
     page.get_by_label("Long URL").fill("https://example.com/there")
     page.get_by_label("Name").fill("here")
     page.get_by_role("button", name="Shorten").click()
@@ -140,12 +138,13 @@ def test_short_link(below):
     page.get_by_text("None yet.").wait_for()
 
 
-def test_editor_of_the_blog(below):
-    page, prefix = below("blog")
-    page.get_by_role("main").get_by_role("link", name="Log in").click()
-    page.get_by_role("link", name="Make the first one").click()
-    page.get_by_label("What stands under your posts").fill("Ada Lovelace")
-    page.get_by_label("Name to log in with").fill("ada")
+@of("blog")
+def test_blog_account_and_post_are_made(below):
+    page, prefix = below
+    page.get_by_role("link", name="Log in").first.click()
+    page.get_by_role("link", name=re.compile("Make the first one|Sign up")).last.click()
+    page.get_by_label("What stands under your posts").fill("Bea Baker")
+    page.get_by_label("Name to log in with").fill("bea")
     page.get_by_label("Password").fill("analytical engine")
     page.get_by_role("button", name="Sign up").click()
     page.get_by_label("Title").fill("Below a path")

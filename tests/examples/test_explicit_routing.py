@@ -90,7 +90,7 @@ def test_encoded_slash_stays_in_its_segment(app, raw, expected):
         "/_me",
     ],
 )
-def test_what_does_not_match_is_not_found(app, target):
+def test_path_without_a_route_is_404(app, target):
     assert answer(app, target).status == 404
 
 
@@ -107,7 +107,7 @@ def test_each_route_has_methods_of_its_own(app):
 FORM = "application/x-www-form-urlencoded"
 
 
-def test_other_methods_are_refused_with_those_that_there_are(app):
+def test_wrong_method_is_405_and_names_the_right_ones(app):
     refused = answer(app, "/notes/1", "PATCH")
     assert (refused.status, refused.header("allow")) == (405, "DELETE, GET, HEAD, OPTIONS, PUT")
     asked = answer(app, "/notes", "OPTIONS")
@@ -130,12 +130,12 @@ def test_home_page_links_below_the_root_path(app):
 
 
 @pytest.mark.parametrize("path", ["/shop/notes/1", "/notes/1"])
-def test_root_path_is_honoured_repeated_or_not(app, path):
+def test_path_is_found_with_or_without_the_root_path_before_it(app, path):
     assert answer(app, path, scope={"root_path": "/shop"}).json()["id"] == 1
 
 
 @pytest.mark.parametrize("path", ["", "/", "/shop", "/shop/"])
-def test_root_itself(app, path):
+def test_root_is_found_below_a_root_path(app, path):
     assert answer(app, path, scope={"root_path": "/shop"}).status == 200
 
 
@@ -149,7 +149,7 @@ def test_websocket_gets_its_parameters(app):
 
 
 @pytest.mark.parametrize("path", ["/rooms/lobby/x", "/rooms/lobby", "/notes", "/_room/lobby/1"])
-def test_websocket_that_no_route_has_is_refused(app, path):
+def test_websocket_without_a_route_is_refused(app, path):
     async def talk():
         async with asgi.websocket(app, path) as ws:
             return ws.rejected
@@ -181,7 +181,7 @@ def test_names_and_routes_live_side_by_side():
     assert answer(app, "/end", "PATCH").status == 404
 
 
-def test_more_exact_routes_come_first_whatever_the_order():
+def test_more_exact_route_is_used_in_any_order_of_declaration():
     class Ordered(routing.RoutedApp):
         @routing.get("/{rest:path}")
         async def _rest(self, rest):
@@ -235,7 +235,7 @@ def test_routes_are_inherited_and_overridden():
     assert answer(Custom(), "/more").text == f"/users/{USER}"
 
 
-def test_url_needs_a_route(app):
+def test_url_for_without_a_route_raises_lookup_error(app):
     with pytest.raises(LookupError, match="no route leads to _user with \\['name'\\]"):
         app._url_for("_user", name="x")
 
@@ -287,7 +287,7 @@ def test_public_method_is_refused():
         routing.get("/show")(show)
 
 
-def test_methods_are_a_list():
+def test_methods_as_a_string_raise_type_error():
     with pytest.raises(TypeError, match=r"\['GET'\]"):
         routing.route("/", methods="GET")
 
@@ -305,7 +305,7 @@ def test_two_methods_with_one_route_are_refused():
                 return b
 
 
-def test_page_leads_to_what_it_shows(page, browsing):
+def test_links_of_the_page_lead_somewhere(page, browsing):
     page.goto("/")
     links = [link.get_attribute("href") for link in page.get_by_role("link").all()]
 

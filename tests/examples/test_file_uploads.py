@@ -1,18 +1,18 @@
 """examples/file_uploads"""
 
 import http.client
-import time
 
 import pytest
 
-LIMIT = 2**20
+from tests.examples.accounts import UPLOAD_LIMIT as LIMIT
+from tests.processes import wait_until
+
 WATCH_BARS = """() => {
   window.bars = [];
   const note = (node) => window.bars.push(node.querySelector("progress").ariaLabel);
   new MutationObserver((changes) => changes.forEach((change) => change.addedNodes.forEach(note)))
     .observe(document.querySelector("#sending"), {childList: true});
 }"""
-ENVIRONMENT = {"UPLOAD_LIMIT": str(LIMIT)}
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_files_are_sent_with_a_bar_listed_and_deleted(page, server):
     assert "zwei ü.txt" not in kept(server)
 
 
-def test_too_large_a_file_is_told(browsing, page, server):
+def test_too_large_a_file_shows_413_on_the_page(browsing, page, server):
     browsing.expected = ["413"]
     page.goto("/")
     page.set_input_files("input[type=file]", [{"name": "large.bin", "mimeType": "", "buffer": b"x" * (LIMIT + 1)}])
@@ -86,7 +86,7 @@ def test_sizes_up_to_the_limit_are_kept_whole(client, upload, size):
 
 
 @pytest.mark.parametrize("size", [LIMIT + 1, LIMIT + 2**16, 4 * LIMIT])
-def test_larger_ones_are_refused(server, upload, size):
+def test_file_over_the_limit_is_413_and_not_kept(server, upload, size):
     assert upload("large.txt", b"x" * size).status_code == 413
     assert "large.txt" not in kept(server)
 
@@ -129,11 +129,11 @@ def test_odd_names_are_made_safe(client, upload, name, safe):
 @pytest.mark.parametrize(
     "target", ["/files/x/a.txt", "/files/..%2F..%2Fapp.py/app.py", "/files/../app.py", "/files/" + "0" * 32 + "/a"]
 )
-def test_other_files_cannot_be_read(client, target):
+def test_path_to_another_file_is_404(client, target):
     assert client.get(target).status_code == 404
 
 
-def test_wrong_name_is_not_found(client, upload):
+def test_right_id_with_a_wrong_name_is_404(client, upload):
     url = upload().json()["url"]
 
     assert client.get(url.replace("a.txt", "b.txt")).status_code == 404
@@ -148,21 +148,13 @@ def test_upload_that_breaks_off_leaves_nothing(client, server, token):
     connection.putheader("cookie", f"session_id={client.cookies['session_id']}")
     connection.putheader("x-csrf-token", token)
     connection.endheaders(head + b"x" * 200_000)
-    partial = wait_until(lambda: list((server.folder / "uploads").glob("*/.*.part")), lambda found: found)
+    partial = wait_until(lambda: list((server.folder / "uploads").glob("*/.*.part")), what="the first half")
     assert client.get("/").status_code == 200
     assert client.get(f"/files/{partial[0].parent.name}/{partial[0].name}").status_code == 404
     connection.close()
 
-    wait_until(partial[0].parent.exists, lambda there: not there)
+    wait_until(lambda: not partial[0].parent.exists(), what="the end of the half")
     assert "half.bin" not in kept(server)
-
-
-def wait_until(look, good, seconds=10.0):
-    until = time.monotonic() + seconds
-    while not good(seen := look()):
-        assert time.monotonic() < until, seen
-        time.sleep(0.02)
-    return seen
 
 
 def test_page_looks_good(browsing, upload):

@@ -60,12 +60,12 @@ def test_mistakes_are_shown_and_nothing_is_lost(browsing, page):
         {"message": "x" * 1001},
     ],
 )
-def test_what_is_wrong_is_refused(send, wrong):
+def test_wrong_field_is_422(send, wrong):
     assert send(**wrong).status_code == 422
 
 
 @pytest.mark.parametrize("right", [{}, {"age": ""}, {"age": "16"}, {"message": "", "newsletter": "on"}])
-def test_what_is_right_is_taken(send, right):
+def test_right_fields_are_303(send, right):
     assert send(**right).status_code == 303
 
 
@@ -75,7 +75,7 @@ def test_thanks_without_an_entry_leads_back(client):
     assert (response.status_code, response.headers["location"]) == (302, "/")
 
 
-def test_token_of_somebody_else_is_refused(client, send):
+def test_token_of_another_session_is_403(client, send):
     client.cookies.clear()
     client.get("/")
 

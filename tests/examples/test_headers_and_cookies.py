@@ -5,13 +5,13 @@ import pytest
 
 def test_theme_is_remembered_and_forgotten(page):
     page.goto("/")
-    colours = []
+    colors = []
     for name in ("Dark", "Light", "System"):
         page.get_by_role("button", name=name).click()
         assert page.get_by_role("button", name=name).get_attribute("aria-pressed") == "true"
-        colours.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        colors.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
 
-    assert colours == ["rgb(21, 24, 29)", "rgb(253, 253, 251)", "rgb(253, 253, 251)"]
+    assert colors == ["rgb(21, 24, 29)", "rgb(253, 253, 251)", "rgb(253, 253, 251)"]
     assert "theme" not in [cookie["name"] for cookie in page.context.cookies()]
 
 
@@ -23,7 +23,7 @@ def test_only_known_themes_are_taken(client, csrf_token):
     assert 'data-theme="system"' in client.get("/").text
 
 
-def test_page_is_private(client):
+def test_themed_page_is_not_cached_by_proxies(client):
     headers = client.get("/").headers
 
     assert headers["cache-control"] == "private, no-cache"
@@ -43,7 +43,7 @@ def test_page_is_private(client):
         ("if-modified-since", "yesterday", 200),
     ],
 )
-def test_news_are_sent_to_those_who_have_them_not(client, name, value, status):
+def test_unchanged_news_are_304(client, name, value, status):
     first = client.get("/news")
 
     again = client.get("/news", headers={name: value.format(etag=first.headers["etag"])})
@@ -52,7 +52,7 @@ def test_news_are_sent_to_those_who_have_them_not(client, name, value, status):
     assert again.headers["etag"] == first.headers["etag"]
 
 
-def test_tag_counts_more_than_the_date(client):
+def test_etag_is_used_before_the_date(client):
     headers = {"if-none-match": '"other"', "if-modified-since": "Sun, 15 Mar 2026 00:00:00 GMT"}
 
     assert client.get("/news", headers=headers).status_code == 200

@@ -1,7 +1,7 @@
 """examples/hello_world"""
 
 
-def test_greets(client):
+def test_index_and_greeting(client):
     assert client.get("/").text == "Welcome to MicroPie."
     assert client.get("/greet/Alice").text == "Hello, Alice!"
 

@@ -10,7 +10,7 @@ def note(client):
     return client.post("/notes", json={"title": "Title"}).json()
 
 
-def test_created_note_is_where_it_says(client):
+def test_created_note_is_at_its_location(client):
     created = client.post("/notes", json={"title": "A", "text": "B"})
 
     assert created.status_code == 201
@@ -42,19 +42,19 @@ def test_pages_of_the_list(client, note):
 
 
 @pytest.mark.parametrize("query", ["limit=101", "limit=-1", "offset=x", "limit=²", "offset=" + "9" * 5000])
-def test_pages_that_are_none_are_refused(client, query):
+def test_page_out_of_range_is_refused(client, query):
     assert client.get(f"/notes?{query}").status_code == 400
 
 
 @pytest.mark.parametrize("body", [[], 5, "text", None, {"title": None}, {"title": "x" * 101}, {"title": "x", "id": 7}])
-def test_what_is_no_note_is_refused(client, body):
+def test_body_that_is_not_a_note_is_refused(client, body):
     answer = client.post("/notes", content=json.dumps(body), headers={"content-type": "application/json"})
 
     assert (answer.status_code, answer.json()["title"]) == (422, "Unprocessable Content")
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_text_is_no_json_whatever_its_parameters_say(client):
+def test_text_plain_is_not_read_as_json(client):
     headers = {"content-type": "text/plain; application/json"}
 
     assert client.post("/notes", content=b'{"title": "x"}', headers=headers).status_code == 415

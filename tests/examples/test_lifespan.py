@@ -26,7 +26,7 @@ def opened(tmp_path):
     made.close()
 
 
-def test_shelf(client):
+def test_books_are_added_listed_and_lent(client):
     for title, copies in (("Emma", 3), ("<b>", 1)):
         assert client.post("/add", json={"title": title, "copies": copies}).status_code == 201
     assert client.post("/add", json={"title": "Emma"}).json()["copies"] == 4
@@ -67,7 +67,7 @@ def test_pool_is_open_while_the_app_serves(tmp_path):
     run(main())
 
 
-def test_no_database_no_app(tmp_path):
+def test_app_does_not_start_without_its_database(tmp_path):
     async def main():
         async with asgi.lifespan(example.Root(str(tmp_path / "missing" / "books.sqlite3"))):
             raise AssertionError("it must not start")
@@ -89,7 +89,7 @@ def test_health_is_bad_while_no_connection_is_free(tmp_path):
     run(main())
 
 
-def test_connections_come_back_whatever_happens(opened):
+def test_connection_comes_back_after_an_error(opened):
     for _ in range(3):
         with pytest.raises(ZeroDivisionError), opened.connection():
             raise ZeroDivisionError

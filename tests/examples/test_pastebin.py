@@ -1,4 +1,4 @@
-"""examples/pastebin: written, read, burnt once, expired and cleaned up, limited, and coloured out of the way."""
+"""examples/pastebin: written, read, burnt once, expired and cleaned up, limited, and colored out of the way."""
 
 import asyncio
 import itertools
@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import httpx
@@ -16,12 +17,13 @@ import pytest
 
 from micropie import Request
 from tests import asgi
+from tests.clock import ManualClock, elapse
 from tests.examples import harness
 from tests.examples.loading import load, measuring, run
+from tests.processes import until, wait_until
 
 highlight = load("pastebin", "highlight")
 site_base = load("pastebin", "site_base")
-ENVIRONMENT = {"PASTEBIN_RATE": "10000"}
 LIMIT = 256 * 1024
 HTML = {"accept": "text/html"}
 
@@ -63,7 +65,7 @@ def raw(path):
 
 
 def rows(server, statement, *values):
-    with closing(sqlite3.connect(server.folder / "pastes.sqlite3", timeout=10)) as connection, connection:
+    with closing(sqlite3.connect(server.folder / "pastes.sqlite3", timeout=60)) as connection, connection:
         return connection.execute(statement, values).fetchall()
 
 
@@ -100,7 +102,7 @@ def test_form_keeps_what_was_wrong(client, csrf_token, problem, values):
     assert values["text"].strip() in answer.text
 
 
-def test_pages_are_only_looked_at(client):
+def test_page_of_the_site_is_405_for_other_methods(client):
     for path, method in itertools.product(("/", "/mine"), ("POST", "DELETE", "TRACE")):
         answer = client.request(method, path)
         assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
@@ -132,7 +134,7 @@ def test_bodies_are_kept_to_the_byte(client, body):
 
 
 @pytest.mark.parametrize("size", [LIMIT + 1, 3 * LIMIT + 4096, 8 * LIMIT])
-def test_larger_ones_are_refused_in_words(client, size):
+def test_larger_body_is_413_with_a_sentence(client, size):
     for headers in ({}, HTML, {"content-type": "application/x-www-form-urlencoded"}):
         answer = client.post("/pastes", content=b"x" * size, headers=headers)
         assert answer.status_code == 413
@@ -183,7 +185,7 @@ def test_every_language_is_known_and_escapes(language):
 
 
 @pytest.mark.parametrize(("style", "card"), [("xcode", "ffffff"), ("lightbulb", "1d2229")])
-def test_colours_can_be_read(style, card):
+def test_colors_have_enough_contrast(style, card):
     from pygments.styles import get_style_by_name
 
     shades = {(look["color"], look["bgcolor"] or card) for _, look in get_style_by_name(style) if look["color"]}
@@ -193,12 +195,12 @@ def test_colours_can_be_read(style, card):
 
 
 def contrast(first, second):
-    darker, lighter = sorted(luminance(colour) for colour in (first, second))
+    darker, lighter = sorted(luminance(color) for color in (first, second))
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def luminance(colour):
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+def luminance(color):
+    parts = [int(color[at : at + 2], 16) / 255 for at in (0, 2, 4)]
     red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
@@ -230,7 +232,7 @@ def test_very_much_markup_is_left_out(monkeypatch):
     assert many == ("python", highlight.plain("1 + 1 + 1"))
 
 
-def test_page_does_not_burn(client, put):
+def test_looking_at_the_page_does_not_burn_the_paste(client, put):
     path = put(b"the secret", "for you", expires="burn")
 
     for _ in range(2):
@@ -245,7 +247,7 @@ def test_page_does_not_burn(client, put):
     assert client.post(raw(path)).text == "the secret"
 
 
-def test_button_burns(client, put, csrf_token, server):
+def test_button_shows_the_paste_and_burns_it(client, put, csrf_token, server):
     path = put(b"the secret", expires="burn")
     token = csrf_token(client.get(path).text)
     page = client.post(path, data={"csrf_token": token}).text
@@ -256,7 +258,7 @@ def test_button_burns(client, put, csrf_token, server):
     assert rows(server, "SELECT 1 FROM pastes WHERE text = 'the secret'") == []
 
 
-def test_one_reader_gets_what_burns(client, put):
+def test_one_of_many_readers_gets_a_paste_that_burns(client, put):
     path = put(b"only once", expires="burn")
 
     def ask(_):
@@ -304,7 +306,7 @@ def test_first_paste_renews_the_session(client, write):
     assert stranger != owner == client.cookies["session_id"]
 
 
-def test_key_deletes(client):
+def test_paste_is_deleted_with_its_key(client):
     answer = client.put("/pastes/a.txt", content=b"x")
     name, key = answer.headers["location"].rpartition("/")[2], answer.headers["x-delete-key"]
 
@@ -363,7 +365,7 @@ def test_assets_are_kept_by_version(client):
         ({"accept": "*/*"}, "text/plain; charset=utf-8", "There is no such paste: "),
     ],
 )
-def test_errors_are_told_in_the_reader_s_format(client, headers, kind, text):
+def test_errors_are_html_json_or_text_as_the_client_accepts(client, headers, kind, text):
     answer = client.get("/p/nothing", headers=headers)
 
     assert answer.status_code == 404
@@ -372,8 +374,9 @@ def test_errors_are_told_in_the_reader_s_format(client, headers, kind, text):
 
 
 @pytest.fixture(scope="module")
-def strict(server, tmp_path_factory, measure):
+def strict(shared_servers, tmp_path_factory, measure):
     """Another process on the same database, with little patience."""
+    server = shared_servers("pastebin")
     values = {
         "DATABASE": f"sqlite+aiosqlite:///{server.folder}/pastes.sqlite3",
         "RATE": "3",
@@ -400,13 +403,12 @@ def test_limits_and_cleaning(server, strict):
     assert url.startswith("https://paste.example/x/p/")
     path = url.removeprefix("https://paste.example/x")
     page = httpx.get(strict.url + path).text
-    assert '<span id="L-1">import os\n</span>' in page, "there was no time for colours"
+    assert '<span id="L-1">import os\n</span>' in page, "there was no time for colors"
 
     rows(server, "UPDATE pastes SET expires = 1 WHERE id = ?", path.rpartition("/")[2])
-    until = time.monotonic() + 10
-    while rows(server, "SELECT 1 FROM pastes WHERE id = ?", path.rpartition("/")[2]):
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until(
+        lambda: not rows(server, "SELECT 1 FROM pastes WHERE id = ?", path.rpartition("/")[2]), what="the clean-up"
+    )
     assert rows(server, "SELECT 1 FROM pastes WHERE expires IS NULL OR expires > ?", time.time())
 
 
@@ -421,10 +423,10 @@ def test_processes_share_everything(strict, client, write, csrf_token):
     assert client.get(path).status_code == 404
 
 
-def test_slow_text_is_given_up_and_the_next_is_coloured():
+def test_slow_text_stays_plain_and_the_next_is_colored():
     async def scenario():
         highlighter = highlight.Highlighter(10)
-        coloured = await highlighter.highlight("import os\n", "guess", "")
+        colored = await highlighter.highlight("import os\n", "guess", "")
         highlighter.seconds = 0
         slow = await highlighter.highlight("import os\n", "python", "")
         assert highlighter._process is None
@@ -432,7 +434,7 @@ def test_slow_text_is_given_up_and_the_next_is_coloured():
         await highlighter.highlight("import os\n", "guess", "")
         process = highlighter._process
         highlighter.seconds = 0.05
-        async with highlighter._lock:  # somebody else's slow text
+        async with highlighter._lock:  # as the slow text of another visitor does
             waited = await highlighter.highlight("import os\n", "guess", "")
         assert highlighter._process is process, "it is busy with another text, and goes on"
         highlighter.seconds = 10
@@ -441,20 +443,20 @@ def test_slow_text_is_given_up_and_the_next_is_coloured():
         died = await highlighter.highlight("import os\n", "python", "")
         again = await highlighter.highlight("import os\n", "guess", "")
         await highlighter.close()
-        return coloured, slow, waited, died, again
+        return colored, slow, waited, died, again
 
-    coloured, slow, waited, died, again = run(scenario())
+    colored, slow, waited, died, again = run(scenario())
 
-    assert coloured == again
-    assert coloured[0] == "python"
-    assert 'class="kn"' in coloured[1]
+    assert colored == again
+    assert colored[0] == "python"
+    assert 'class="kn"' in colored[1]
     plain = '<div class="code"><pre><span id="L-1">import os\n</span></pre></div>'
     assert slow == died == ("python", plain)
     assert waited == ("text", plain)
 
 
 def test_process_ends_by_itself_when_the_server_is_gone(server):
-    endless = "import time, highlight; highlight.answer = lambda _: time.sleep(60); highlight.main()"
+    endless = "import threading, highlight; highlight.answer = lambda _: threading.Event().wait(); highlight.main()"
     command = [sys.executable, "-c", endless, "0.2"]
     ended = subprocess.run(command, cwd=server.folder, input=b"{}\n", stderr=subprocess.PIPE, timeout=30)
 
@@ -464,15 +466,13 @@ def test_process_ends_by_itself_when_the_server_is_gone(server):
 
 def test_process_is_ended_when_its_time_is_over(monkeypatch, tmp_path):
     slow = tmp_path / "slow.py"
-    slow.write_text("import time\nprint('half an', end='', flush=True)\ntime.sleep(60)\n")
+    slow.write_text("import threading\nprint('half an', end='', flush=True)\nthreading.Event().wait()\n")
     monkeypatch.setattr(highlight, "__file__", str(slow))
 
     async def scenario():
         highlighter = highlight.Highlighter(0.5)
         asking = asyncio.create_task(highlighter.highlight("x", "python", ""))
-        while highlighter._process is None:
-            await asyncio.sleep(0.01)
-        process = highlighter._process
+        process = await until(lambda: highlighter._process)
         language, _ = await asking
         return language, process.returncode, highlighter._process
 
@@ -493,25 +493,26 @@ def test_jobs_go_on_after_a_failure(caplog, tmp_path):
 
     async def scenario():
         app = Small(None, rate=1, public_url=None)
-        app._repeat(job, 0.01)
+        app._repeat(job, 1)
         app.shutdown_handlers.append(app._stop_repeating)
         for count in (3, 5):  # the second time, it starts again
             async with asgi.lifespan(app):
-                while len(done) < count:
-                    await asyncio.sleep(0.005)
+                await until(lambda count=count: len(done) >= count)
         after = len(done)
-        await asyncio.sleep(0.05)
+        await elapse(10)
         return after
 
-    assert run(scenario()) == len(done)
+    assert run(scenario(), virtual=True) == len(done) == 5
     assert [record.exc_info[0] for record in caplog.records] == [OSError]
 
 
-def test_limiter_gives_back_and_forgets():
+def test_limiter_gives_back_and_forgets(monkeypatch):
+    clock = ManualClock()
+    monkeypatch.setattr(site_base, "time", SimpleNamespace(monotonic=clock))
     limiter = site_base.MemoryLimiter(2, 0.2, clients=2)
 
     assert [limiter.wait("a") > 0 for _ in range(3)] == [False, False, True]
-    time.sleep(0.25)
+    clock.advance(0.25)
     assert limiter.wait("a") == 0
     limiter.wait("b")
     limiter.wait("c")
@@ -541,7 +542,7 @@ def test_clients_are_told_apart(client, key):
         ("url_shortener/static/copy.js", "pastebin/static/copy.js"),
     ],
 )
-def test_copies_are_alike(copy, original):
+def test_copied_files_equal_their_originals(copy, original):
     assert (harness.EXAMPLES / copy).read_bytes() == (harness.EXAMPLES / original).read_bytes()
 
 

@@ -20,8 +20,8 @@ from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Page, expect
 
 from tests.examples import harness
+from tests.examples.accounts import CHEAP
 from tests.examples.browsing import WIDE, Browsing
-from tests.examples.test_blog import CHEAP
 
 PICTURES = harness.ROOT / "docs" / "images" / "examples"
 LARGEST = 60_000  # bytes: a page of the site shows one, its gallery shows all
@@ -405,8 +405,9 @@ def server(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in SCENES if name in harness.NAMES])
-def test_picture(browsing, server, name):
+@pytest.mark.parametrize("shown", [name for name in SCENES if name in harness.NAMES])
+def test_picture(browsing, server, shown):
+    name = shown  # not `name`: by that, the tests are sorted, and these share a gallery
     base = "" if name == "gallery" else f"/examples/{name}"
     data = server.folder.parents[1] / "data"
     page = browsing.page()
@@ -438,7 +439,7 @@ def taken(page, zoom):
 
 
 def small(image, description):
-    """Return a picture as a PNG that says what it shows; with a palette, for pages have few colours."""
+    """Return a picture as a PNG that says what it shows; with a palette, for pages have few colors."""
     file = io.BytesIO()
     words = PngInfo()
     words.add_itxt("Description", description)

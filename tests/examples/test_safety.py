@@ -2,8 +2,6 @@
 
 import contextlib
 import functools
-import http.client
-import importlib
 import re
 import subprocess
 import sys
@@ -13,41 +11,27 @@ import httpx
 import pytest
 
 from tests.examples import harness
+from tests.examples.accounts import SIGN_IN, session_ids
 from tests.examples.crawler import Visit, read
+from tests.examples.harness import PREFIX, SECRET, raw_get
 from tests.processes import environment
-
-PREFIX = "/under/here"
-PARENT = f"""
-from micropie import App
-import app
-
-class Parent(App):
-    pass
-
-parent = Parent()
-parent.mounts["{PREFIX}"] = app.app
-"""
-SERVE = "uvicorn parent:parent --timeout-graceful-shutdown 1 --no-access-log"
 
 MARKUP = """x" onload="alert(2)'><script>alert(1)</script>"""
 RAW = ('" onload="alert(2)', "<script>alert(1)")
 FIXED = "A" * 43
-SECRET = "nobody should ever read this"
 
 PARAMETERS = re.compile(r"(\*{0,2}\w+)[:,=)]")
 
 
 @pytest.fixture(scope="module", params=harness.NAMES)
-def example(request, tmp_path_factory, services, measure):
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def example(name, shared_servers):
     """An example below a path, with something to steal in and above its folder."""
-    name = request.param
-    folder = harness.copied(name, tmp_path_factory.mktemp(name))
-    (folder / "parent.py").write_text(PARENT)
-    for place in (folder, folder.parent, folder.parent.parent):
-        (place / "secret.txt").write_text(SECRET)
-    variables = {**measure, **services.environment(name), **getattr(module_of(name), "ENVIRONMENT", {})}
-    with harness.running(SERVE, folder, variables) as server:
-        yield Example(name, server)
+    return Example(name, shared_servers(name))
 
 
 class Example:
@@ -58,21 +42,29 @@ class Example:
 
     @contextlib.contextmanager
     def visitor(self, *, signed_in=False, **options):
-        with httpx.Client(base_url=self.url, timeout=10, verify=harness.PLAIN, **options) as client:
+        with httpx.Client(base_url=self.url, timeout=60, verify=harness.PLAIN, **options) as client:
             if signed_in:
-                module_of(self.name).sign_in(client)
+                SIGN_IN[self.name](client)
             yield Visit(client)
 
-    def visitors(self):
-        """Yield a stranger, and somebody who has signed in where that can be."""
-        for signed_in in (False, True)[: 1 + hasattr(module_of(self.name), "sign_in")]:
-            with self.visitor(signed_in=signed_in) as visit:
-                yield visit.everything()
-
     @functools.cached_property
+    def seen(self):
+        """What a stranger sees of everything, and what a visitor who has signed in sees if that is possible."""
+        visits = []
+        for signed_in in (False, True)[: 1 + (self.name in SIGN_IN)]:
+            with self.visitor(signed_in=signed_in) as visit:
+                visits.append(visit.everything())
+        return visits
+
+    def visitors(self):
+        """Yield a new stranger and a new visitor who has signed in, each with all forms opened."""
+        for signed_in, seen in zip((False, True), self.seen, strict=False):
+            with self.visitor(signed_in=signed_in) as visit:
+                yield visit.again(seen.remembered)
+
+    @property
     def takes_files(self):
-        """Whether any of its forms does: looked at once, for the tests that send some."""
-        return any(form.takes_files for visit in self.visitors() for form in visit.forms)
+        return any(form.takes_files for visit in self.seen for form in visit.forms)
 
     @functools.cached_property
     def routes(self):
@@ -90,10 +82,6 @@ class Example:
         return {row[0].lstrip("/"): PARAMETERS.findall(row[2]) for row in rows if "HTTP" in row}
 
 
-def module_of(name):
-    return importlib.import_module(f"tests.examples.test_{name}")
-
-
 def assert_escaped(text, where):
     for raw in RAW:
         assert raw not in text, f"{where}: {text}"
@@ -101,7 +89,7 @@ def assert_escaped(text, where):
 
 
 def test_pages_stay_below_their_path(example):
-    for visit in example.visitors():
+    for visit in example.seen:
         assert visit.outside == set()
         assert {url: status for url, status in visit.answers.items() if status >= 400} == {}
 
@@ -154,21 +142,21 @@ def test_forms_refuse_a_missing_token(example):
                 assert "set-cookie" not in response.headers or "session_id" not in response.headers["set-cookie"]
 
 
-def test_session_cannot_be_fixed(example):
+def test_session_id_of_the_client_is_never_adopted(example):
     issued = []
     for cookies in ({}, {"session_id": FIXED}):
         with example.visitor(cookies=cookies) as visit:
-            visit.everything()
+            visit.again(example.seen[0].remembered)
             for form in visit.forms:
                 visit.submit(form, "anything")
             issued.append({cookie.value for cookie in visit.client.cookies.jar if cookie.domain})
     stranger, attacked = issued
     assert bool(stranger) == bool(attacked), "the id that was brought along is taken, or none is given any more"
     assert FIXED not in attacked
-    sign_in = getattr(module_of(example.name), "sign_in", None)
+    sign_in = SIGN_IN.get(example.name)
     if sign_in is not None:
         with example.visitor() as visit:
-            visit.everything()
+            visit.again(example.seen[0].remembered)
             if not session_ids(visit.client):  # a stranger has no session here: this one is to be left at the next time
                 sign_in(visit.client)
             before = session_ids(visit.client)
@@ -178,24 +166,19 @@ def test_session_cannot_be_fixed(example):
             assert not before & after, "signing in keeps the session id that was there before"
 
 
-def session_ids(client):
-    return {cookie.value for cookie in client.cookies.jar if cookie.name == "session_id"}
-
-
-@pytest.mark.parametrize("name", ["../evil.txt", "..\\evil.txt", "/evil.txt", "../../../evil.txt", ".."])
-def test_uploads_stay_in_their_folder(example, name):
+@pytest.mark.parametrize("sent", ["../evil.txt", "..\\evil.txt", "/evil.txt", "../../../evil.txt", ".."])
+def test_uploads_stay_in_their_folder(example, sent):
     folder = example.server.folder
     for visit in example.visitors() if example.takes_files else ():
         for form in visit.forms:
             if form.takes_files:
-                visit.submit(form, name)
+                visit.submit(form, sent)
 
     assert not [path for place in (folder, *folder.parents[:3]) for path in place.glob("*evil*")]
 
 
 def test_files_outside_cannot_be_read(example):
-    with example.visitor() as visit:
-        urls = set(visit.everything().answers)
+    urls = set(example.seen[0].answers)
     folders = {re.sub(r"[^/]*$", "", urlsplit(url).path) for url in urls} | {
         f"{PREFIX}/{path.strip('/')}/" for path in example.routes
     }
@@ -203,14 +186,3 @@ def test_files_outside_cannot_be_read(example):
         for up in ("../", "..%2f", "%2e%2e/", "..%5c", "%2e%2e%2f"):
             for times in (1, 2, 3):
                 assert SECRET not in raw_get(example.server.port, place + up * times + "secret.txt")
-
-
-def raw_get(port, target):
-    """Get a target as it is: most clients resolve the dots themselves."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", target)
-        response = connection.getresponse()
-        return response.read(2**16).decode(errors="replace") if response.length is not None else ""
-    finally:
-        connection.close()

@@ -82,7 +82,7 @@ def test_browser_that_loses_its_connection_misses_nothing(browser, server, say):
         browsing.close()
 
 
-def test_who_comes_back_gets_what_was_missed(client, say):
+def test_client_with_last_event_id_gets_the_events_after_it(client, say):
     for text in ("first", "second", "third"):
         say(text)
     seen = read(client, "third")
@@ -92,13 +92,13 @@ def test_who_comes_back_gets_what_was_missed(client, say):
 
 
 @pytest.mark.parametrize("last_id", ["00000000-1", "nonsense", "-", "é", "9" * 5000])
-def test_ids_of_before_a_restart_are_not_believed(client, say, last_id):
+def test_last_event_id_of_another_start_gets_the_latest_messages(client, say, last_id):
     say("newest")
 
     assert len(read(client, "newest", last_id.encode())) <= 20
 
 
-def test_number_that_is_none_is_not_believed(client, say):
+def test_last_event_id_of_the_future_gets_the_latest_messages(client, say):
     say("newest")
     started = next(iter(read(client, "newest"))).partition("-")[0]
 
@@ -117,7 +117,7 @@ def test_odd_messages_are_refused(say, wrong):
     assert say(**{"text": "x", **wrong}).status_code == 422
 
 
-def test_lines_cannot_be_smuggled_in(client, say):
+def test_line_breaks_in_a_message_make_no_fields(client, say):
     say("a\n\nid: 7\ndata: forged")
     say("after it")
 

@@ -2,18 +2,13 @@
 
 import re
 
-from tests.examples.test_safety import session_ids
-
-PASSWORD = "analytical engine"
+from tests.examples.accounts import PASSWORD_OF_SESSIONS as PASSWORD
+from tests.examples.accounts import csrf_token, session_ids
+from tests.examples.accounts import sign_in_to_sessions as sign_in
 
 
 def token_of(client, path="login"):
-    return re.search(r'name="csrf_token" value="([^"]+)"', client.get(path).text)[1]
-
-
-def sign_in(client, password=PASSWORD, username="ada"):
-    fields = {"csrf_token": token_of(client), "username": username, "password": password}
-    return client.post("login", data=fields)
+    return csrf_token(client.get(path).text)
 
 
 def test_visits_are_counted_for_each_browser(client, server):
@@ -67,6 +62,6 @@ def test_browser_logs_in_and_out(page, browsing):
     assert page.locator(".number").inner_text() == "1"
 
 
-def test_looks(browsing):
+def test_pages_look_good(browsing):
     browsing.check_look("/")
     browsing.check_look("/login")

@@ -26,7 +26,7 @@ class Guest:
         return listen
 
     async def call(self, event, data):
-        return await self.sio.call(event, data, timeout=20)
+        return await self.sio.call(event, data, timeout=60)
 
     async def hear(self):
         return await asyncio.wait_for(self.heard.get(), 20)
@@ -36,7 +36,7 @@ class Guest:
 async def guest(server, auth, **options):
     connected = Guest(server)
     try:
-        await connected.sio.connect(server.url, auth=auth, wait_timeout=20, **options)
+        await connected.sio.connect(server.url, auth=auth, wait_timeout=60, **options)
         yield connected
     finally:
         await connected.sio.disconnect()
@@ -67,11 +67,11 @@ def test_people_in_a_room_hear_each_other(server, transports):
 
 
 @pytest.mark.parametrize("auth", [None, {}, {"name": "  "}, {"name": "x" * 31}, {"name": 5}, "Ada"])
-def test_who_has_no_name_is_refused(server, auth):
+def test_connection_without_a_good_name_is_refused(server, auth):
     async def main():
         refused = Guest(server)
         with pytest.raises(socketio.exceptions.ConnectionError):
-            await refused.sio.connect(server.url, auth=auth, transports=["websocket"], wait_timeout=20)
+            await refused.sio.connect(server.url, auth=auth, transports=["websocket"], wait_timeout=60)
         assert await refused.hear() == ("connect_error", {"message": "a name has 1 to 30 characters"})
         await refused.sio.disconnect()
 

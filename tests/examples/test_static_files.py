@@ -31,7 +31,7 @@ def test_name_of_the_picture_is_made_of_its_content():
     assert picture.name == f"pie.{hashlib.sha256(picture.read_bytes()).hexdigest()[:12]}.svg"
 
 
-def test_both_answer_conditions_and_ranges(client):
+def test_static_file_and_icon_answer_conditions_and_ranges(client):
     for path in ("/static/style.css", "/favicon.svg"):
         first = client.get(path)
         since = {"if-modified-since": first.headers["last-modified"]}

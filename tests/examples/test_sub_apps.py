@@ -57,7 +57,7 @@ def test_everything_moves_with_the_root_path(tmp_path, measure):
     assert hello["url"] == "/site/api/hello/x"
 
 
-def test_websocket_is_handed_over():
+def test_websocket_reaches_the_mounted_app():
     async def main():
         async with asgi.websocket(load("sub_apps").Root(), "/api/shout") as ws:
             await ws.send_text("hello")
@@ -66,7 +66,7 @@ def test_websocket_is_handed_over():
     run(main())
 
 
-def test_page(page, browsing):
+def test_note_is_added_in_the_browser(page, browsing):
     page.goto("/")
     page.get_by_role("link", name="Notes").click()
     page.get_by_label("New note").fill("remember")

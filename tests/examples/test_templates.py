@@ -21,7 +21,7 @@ def test_order_is_confirmed_once(page):
 
 
 @pytest.mark.parametrize("fields", [{"name": "<b>mud</b>"}, {"name": "apple", "count": "21"}])
-def test_what_there_is_not_cannot_be_ordered(client, csrf_token, fields):
+def test_unknown_pie_cannot_be_ordered(client, csrf_token, fields):
     token = csrf_token(client.get("/pie/apple").text)
 
     assert client.post("/order", data={"csrf_token": token, **fields}).status_code == 303

@@ -4,18 +4,16 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from tests.examples.accounts import introduce
+
 
 @pytest.fixture
 def signed_in(client):
-    client.post("/introduce", json={"name": "Alice"})
+    introduce(client)
     return client
 
 
-def sign_in(client):
-    assert client.post("introduce", json={"name": "Alice"}).status_code == 200
-
-
-def test_only_those_who_are_known_can_sign(client):
+def test_signing_without_a_session_is_401(client):
     assert client.post("/sign?name=Mallory", json={"text": "x"}).status_code == 401
 
 

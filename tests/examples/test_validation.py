@@ -10,7 +10,7 @@ PATHS = ["/orders", "/fast-orders"]
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_order_is_taken(client, path):
+def test_valid_order_is_accepted(client, path):
     answer = client.post(path, json={**ORDER, "delivery": "2026-12-24", "payment": "cash"})
 
     assert answer.status_code == 201
@@ -48,7 +48,7 @@ def test_other_json_is_refused(client, path, body):
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b'{"customer": "\xff"}'])
-def test_what_is_no_json_is_refused(client, path, body):
+def test_malformed_json_is_refused(client, path, body):
     answer = client.post(path, content=body, headers={"content-type": "application/json"})
 
     assert answer.status_code in {400, 422}
@@ -66,7 +66,7 @@ def test_other_types_are_refused(client, path):
     assert client.post(path, content=json.dumps(ORDER), headers=headers).status_code == 415
 
 
-def test_other_parameters_are_bound_as_ever(client):
+def test_parameters_that_are_no_model_are_bound_as_usual(client):
     assert client.post("/orders?test=1", json=ORDER).status_code == 200
     assert client.post("/orders?test=perhaps", json=ORDER).status_code == 400
     assert client.get("/orders").status_code == 405

@@ -42,7 +42,7 @@ def test_echo(app):
     run(main())
 
 
-def test_everybody_in_a_room_hears_and_nobody_else(app):
+def test_message_is_heard_in_its_room_alone(app):
     async def main():
         async with join(app, "ada") as ada, join(app, "bob", "attic") as bob, join(app, "eve") as eve:
             assert await heard(bob) == {"type": "welcome", "members": ["bob"], "history": []}
@@ -90,7 +90,7 @@ def test_refusals_have_a_reason(app, name, code, reason):
     ("limit", "room", "reason"),
     [("MAX_ROOMS", "attic", "there are too many rooms"), ("MAX_MEMBERS", "lobby", "this room is full")],
 )
-def test_there_is_no_place_without_end(app, limit, room, reason, monkeypatch):
+def test_too_many_rooms_or_members_are_refused(app, limit, room, reason, monkeypatch):
     monkeypatch.setattr(rooms, limit, 1)
 
     async def main():
@@ -102,7 +102,7 @@ def test_there_is_no_place_without_end(app, limit, room, reason, monkeypatch):
     run(main())
 
 
-def test_slow_reader_goes_and_the_others_do_not_wait(app):
+def test_slow_reader_is_closed_with_1013_and_delays_no_other(app):
     async def main():
         async with join(app, "ada") as ada, join(app, "eve") as eve:
             await heard(ada)

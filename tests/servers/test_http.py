@@ -16,7 +16,7 @@ JSON = [("content-type", "application/json")]
 FORM = [("content-type", "application/x-www-form-urlencoded")]
 
 
-def test_a_page(server: Server) -> None:
+def test_get_is_answered_with_type_and_length(server: Server) -> None:
     response = httpx.get(f"{server.url}/hello/Alice")
     assert (response.status_code, response.text) == (200, "Hello, Alice!")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
@@ -49,19 +49,19 @@ def test_path_segments(server: Server, target: str, segments: list[str]) -> None
     assert (response.status, json.loads(response.body)) == (200, segments)
 
 
-def test_a_path_that_is_no_utf8_is_400(server: Server) -> None:
+def test_path_that_is_not_utf8_is_400(server: Server) -> None:
     with server.connect() as client:
         assert client.ask("GET", "/segments/%FF").status == 400
 
 
-def test_a_query(server: Server) -> None:
+def test_query_is_converted_and_a_wrong_one_is_400(server: Server) -> None:
     response = httpx.get(f"{server.url}/query?number=7&text=%C3%A9+x%26&number=8")
     assert response.json() == {"number": 7, "text": "é x&"}
     assert httpx.get(f"{server.url}/query?number=x").status_code == 400
     assert httpx.get(f"{server.url}/query").text == "400 Bad Request: Missing required parameter 'number'"
 
 
-def test_errors(server: Server) -> None:
+def test_unknown_path_wrong_method_and_exception_are_404_405_and_500(server: Server) -> None:
     missing = httpx.get(f"{server.url}/nope")
     assert (missing.status_code, missing.text) == (404, "404 Not Found")
     wrong = httpx.get(f"{server.url}/only_post")
@@ -72,18 +72,18 @@ def test_errors(server: Server) -> None:
     assert "a secret" in server.log.read_text()
 
 
-def test_204_has_neither_body_nor_length(server: Server) -> None:
+def test_none_is_204_without_body_and_length(server: Server) -> None:
     with server.connect() as client:
         response = client.ask("POST", "/only_post", body=b"")
         assert (response.status, response.header("content-length")) == (204, None)
         assert client.ask("GET", "/ready").text == "ready"
 
 
-def test_a_plain_function_runs_in_a_thread(server: Server) -> None:
+def test_plain_function_runs_in_a_thread(server: Server) -> None:
     assert httpx.get(f"{server.url}/thread").json() is False
 
 
-def test_json_and_forms(server: Server) -> None:
+def test_json_and_form_bodies_reach_the_parameters(server: Server) -> None:
     with server.connect() as client:
         for headers, body in ((JSON, b'{"name": "\xc3\xa9", "age": 3}'), (FORM, b"name=%C3%A9&age=3")):
             response = client.ask("POST", "/members", headers, body)
@@ -93,7 +93,7 @@ def test_json_and_forms(server: Server) -> None:
         assert client.ask("GET", "/ready").text == "ready"
 
 
-def test_a_chunked_request_body(server: Server) -> None:
+def test_chunked_body_arrives_whole(server: Server) -> None:
     with server.connect() as client:
         for path, headers, parts, answer in (
             ("/raw", [], [b"one ", b"two ", b"\0" * 70_000], b"one two " + b"\0" * 70_000),
@@ -106,7 +106,7 @@ def test_a_chunked_request_body(server: Server) -> None:
             assert client.read("POST").body == answer
 
 
-def test_the_connection_is_kept_after_an_early_413(server: Server) -> None:
+def test_connection_is_kept_after_an_early_413(server: Server) -> None:
     body = b"x" * (2**20 + 1)
     with server.connect() as client:
         for path in ("/raw", "/members"):
@@ -115,7 +115,7 @@ def test_the_connection_is_kept_after_an_early_413(server: Server) -> None:
             assert client.ask("GET", "/ready").text == "ready"
 
 
-def test_a_chunked_body_that_is_too_large_is_413(server: Server) -> None:
+def test_too_large_chunked_body_is_413(server: Server) -> None:
     with server.connect() as client:
         client.send_head("POST", "/raw", [("transfer-encoding", "chunked")])
         for _ in range(17):
@@ -125,7 +125,7 @@ def test_a_chunked_body_that_is_too_large_is_413(server: Server) -> None:
         assert client.ask("GET", "/ready").text == "ready"
 
 
-def test_expect_100_continue(server: Server) -> None:
+def test_expect_100_continue_is_answered_before_the_body_is_sent(server: Server) -> None:
     expect = ("expect", "100-continue")
     with server.connect() as client:
         client.send_head("POST", "/raw", [expect, ("content-length", "5")])
@@ -134,7 +134,7 @@ def test_expect_100_continue(server: Server) -> None:
         assert client.read("POST").text == "hello"
 
 
-def test_a_body_that_is_refused_is_not_asked_for(server: Server) -> None:
+def test_too_large_body_is_refused_without_100_continue(server: Server) -> None:
     with server.connect() as client:
         client.send_head("POST", "/raw", [("expect", "100-continue"), ("content-length", str(2**21))])
         status = client.read_head().status
@@ -147,7 +147,7 @@ def test_a_body_that_is_refused_is_not_asked_for(server: Server) -> None:
         assert status == 413
 
 
-def test_a_client_that_stalls_is_408(server: Server) -> None:
+def test_client_that_stalls_gets_408_after_one_body_timeout(server: Server) -> None:
     def stalled() -> float:
         begun = time.monotonic()
         with server.connect() as client:
@@ -166,7 +166,7 @@ def test_a_client_that_stalls_is_408(server: Server) -> None:
     assert 0.9 * IMPATIENT < shortest(stalled, 1.8 * IMPATIENT) < 1.9 * IMPATIENT
 
 
-def test_half_a_body_never_reaches_a_handler(server: Server) -> None:
+def test_handler_is_not_called_with_half_a_body(server: Server) -> None:
     token = server.token()
     with server.connect() as client:
         client.send_head("POST", f"/never_runs?token={token}", [*FORM, ("content-length", "20")])
@@ -183,7 +183,7 @@ def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
         assert [client.read().text for _ in "abc"] == ["Hello, a!", "Hello, b!", "Hello, c!"]
 
 
-def test_http_1_0(server: Server) -> None:
+def test_http_1_0_is_answered(server: Server) -> None:
     with server.connect() as client:
         client.send(b"GET /hello/old HTTP/1.0\r\n\r\n")
         response = client.read()

@@ -58,7 +58,7 @@ def test_startup_and_shutdown_handlers_run_once(kind: Kind, lives: Lives) -> Non
     assert life.noted_at_last == (["startup", "shutdown"] if kind.lifespan else [])
 
 
-def test_server_that_is_stopped_while_a_stream_is_open_ends_it_and_itself(kind: Kind, lives: Lives) -> None:
+def test_open_stream_ends_when_the_server_is_stopped(kind: Kind, lives: Lives) -> None:
     life = lives[kind.name, True].result()
     if kind.name == "hypercorn" and sys.version_info >= (3, 12):
         # Whatever the app: since Python 3.12 `asyncio.Server.wait_closed` waits for open connections.

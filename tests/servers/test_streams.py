@@ -9,7 +9,7 @@ import pytest
 from tests.servers.harness import RawClient, Server
 
 
-def test_a_stream_arrives_piece_by_piece(server: Server) -> None:
+def test_first_chunk_arrives_before_the_second_is_made(server: Server) -> None:
     token = server.token()
     with server.connect() as client:
         client.send_head("GET", f"/steps?token={token}")
@@ -24,7 +24,7 @@ def test_a_stream_arrives_piece_by_piece(server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["endless", "silent", "plain"])
-def test_a_client_that_leaves_ends_the_generator(server: Server, path: str) -> None:
+def test_client_that_leaves_ends_the_generator(server: Server, path: str) -> None:
     token = server.token()
     with server.connect() as client:
         client.send_head("GET", f"/{path}?token={token}")
@@ -34,7 +34,7 @@ def test_a_client_that_leaves_ends_the_generator(server: Server, path: str) -> N
     server.wait_for(token, "finally")
 
 
-def test_a_client_that_resets_the_connection_ends_the_generator(server: Server) -> None:
+def test_client_that_resets_the_connection_ends_the_generator(server: Server) -> None:
     token = server.token()
     client = server.connect()
     client.send_head("GET", f"/endless?token={token}")
@@ -46,7 +46,7 @@ def test_a_client_that_resets_the_connection_ends_the_generator(server: Server) 
     server.wait_for(token, "finally")
 
 
-def test_a_stream_that_breaks_off_does_not_look_complete(server: Server) -> None:
+def test_stream_that_raises_does_not_look_complete(server: Server) -> None:
     with server.connect() as client:
         client.send_head("GET", "/breaks")
         assert client.read_head().status == 200
@@ -60,7 +60,7 @@ def test_a_stream_that_breaks_off_does_not_look_complete(server: Server) -> None
     assert "a secret" in server.log.read_text()
 
 
-def test_head_of_a_stream_runs_no_generator(server: Server) -> None:
+def test_head_does_not_run_the_generator(server: Server) -> None:
     token = server.token()
     with server.connect() as client:
         assert client.ask("HEAD", f"/endless?token={token}").status == 200
@@ -75,7 +75,7 @@ def read_until(client: RawClient, end: bytes) -> bytes:
     return data
 
 
-def test_server_sent_events(server: Server) -> None:
+def test_events_and_pings_arrive_and_the_source_ends_with_its_client(server: Server) -> None:
     token = server.token()
     with server.connect() as client:
         client.send_head("GET", f"/events?token={token}", [("last-event-id", "6")])

@@ -36,7 +36,7 @@ def push(client: RawClient, block: bytes, total: int, patience: float) -> int:
     return sent
 
 
-def test_a_form_with_a_file(server: Server) -> None:
+def test_form_with_a_file_reaches_the_handler(server: Server) -> None:
     body = encode_multipart(
         [("text", "é"), ("file", "../../etc/päss.txt", "text/plain", b"\0\r\n--" * 1000), ("after", "x")]
     )
@@ -46,7 +46,7 @@ def test_a_form_with_a_file(server: Server) -> None:
     assert answer == {"name": "päss.txt", "size": 5000, "sha256": digest, "text": "é"}
 
 
-def test_64_mib_stream_into_a_handler(server: Server) -> None:
+def test_64_mib_are_read_by_the_handler(server: Server) -> None:
     block = bytes(range(256)) * 256
     blocks = 128 if server.kind.buffers_bodies else 1024  # nothing streams there, and much of it takes long
     head, tail = halves()
@@ -60,7 +60,7 @@ def test_64_mib_stream_into_a_handler(server: Server) -> None:
     assert answer == {"size": blocks * len(block), "sha256": hashlib.sha256(block * blocks).hexdigest()}
 
 
-def test_a_handler_that_does_not_read_holds_the_client_back(server: Server) -> None:
+def test_client_is_held_back_while_the_handler_does_not_read(server: Server) -> None:
     token, total = server.token(), 48 * MIB
     block = b"x" * 2**16
     head, tail = halves()
@@ -83,7 +83,7 @@ def test_a_handler_that_does_not_read_holds_the_client_back(server: Server) -> N
         assert json.loads(client.read("POST").body) == {"size": total}
 
 
-def test_an_upload_that_is_cut_off(server: Server) -> None:
+def test_upload_that_is_cut_off_raises_connection_closed(server: Server) -> None:
     token = server.token()
     head, tail = halves()
     with server.connect() as client:
@@ -100,7 +100,7 @@ def test_an_upload_that_is_cut_off(server: Server) -> None:
         assert server.wait_for(token, "ConnectionClosed") == ["started", "ConnectionClosed"]
 
 
-def test_a_handler_that_never_reads_answers_and_the_connection_goes_on(server: Server) -> None:
+def test_connection_is_kept_after_an_upload_that_was_not_read(server: Server) -> None:
     head, tail = halves()
     body = head + b"x" * (8 * MIB) + tail
     with server.connect() as client:
@@ -109,7 +109,7 @@ def test_a_handler_that_never_reads_answers_and_the_connection_goes_on(server: S
         assert client.ask("GET", "/ready").text == "ready"
 
 
-def test_an_upload_over_the_limit_is_413_before_it_is_sent(server: Server) -> None:
+def test_upload_over_the_limit_is_413_before_it_is_sent(server: Server) -> None:
     with server.connect() as client:
         send_head(client, "/impatient/streamed_upload", 129 * MIB)
         if server.kind.buffers_bodies:
@@ -127,7 +127,7 @@ def test_an_upload_over_the_limit_is_413_before_it_is_sent(server: Server) -> No
     [b"", b"no boundary", f"--{BOUNDARY}\r\nContent-Disposition: form-data\r\n\r\nx\r\n--{BOUNDARY}--".encode()],
     ids=["empty", "no boundary", "no name"],
 )
-def test_a_malformed_form_is_400(server: Server, body: bytes) -> None:
+def test_malformed_form_is_400(server: Server, body: bytes) -> None:
     with server.connect() as client:
         assert client.ask("POST", "/upload", [MULTIPART], body).status == 400
         if not server.kind.checks_forms:

@@ -10,12 +10,9 @@ import struct
 
 import httpx
 import pytest
-from playwright.sync_api import expect
 
 from tests.examples.browsing import Browsing, launched
 from tests.tutorials import steps
-
-expect.set_options(timeout=15_000)  # as patient as the pages' own waiting, where other tests use the machine too
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +26,7 @@ def server(request, tmp_path_factory):
 @pytest.fixture
 def client(server):
     """A visitor: keeps cookies, follows no redirects."""
-    with httpx.Client(base_url=server.url, timeout=10) as opened:
+    with httpx.Client(base_url=server.url, timeout=60) as opened:
         yield opened
 
 
@@ -39,7 +36,7 @@ def visitor(server):
     opened = []
 
     def make():
-        opened.append(httpx.Client(base_url=server.url, timeout=10))
+        opened.append(httpx.Client(base_url=server.url, timeout=60))
         return opened[-1]
 
     yield make
@@ -63,7 +60,7 @@ def browsing(browser, server):
 
 @pytest.fixture
 def token():
-    """Find the token in the page that somebody gets."""
+    """Find the token in the page that a visitor gets."""
 
     def find(client):
         return re.search(r'name="csrf_token" value="([^"]+)"', client.get("/").text)[1]

@@ -60,11 +60,11 @@ def run_tests(folder: Path, *more: str) -> tuple[int, str]:
     return result.returncode, result.stdout
 
 
-def pie(colour: str, size: int = 400) -> bytes:
+def pie(color: str, size: int = 400) -> bytes:
     """Draw a pie, seen from above."""
     image = Image.new("RGB", (size, size), "#8a9a5b")
     draw = ImageDraw.Draw(image)
-    for part, fill in ((0.06, "#fbf7f1"), (0.12, "#c98a3d"), (0.2, colour)):
+    for part, fill in ((0.06, "#fbf7f1"), (0.12, "#c98a3d"), (0.2, color)):
         draw.ellipse([part * size, part * size, (1 - part) * size, (1 - part) * size], fill=fill)
     for number in range(-2, 3):
         along = 0.11 * number

@@ -21,11 +21,11 @@ def test_votes_are_counted(client):
         ("POST", "/results", 405),
     ],
 )
-def test_refusals(client, method, path, status):
+def test_wrong_method_path_or_query_is_refused(client, method, path, status):
     assert client.request(method, path).status_code == status
 
 
-def test_look(browsing, picture):
+def test_page_looks_like_its_picture(browsing, picture):
     browsing.check_look("/")
     page = browsing.page((800, 230))
     page.goto("/")

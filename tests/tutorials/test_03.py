@@ -1,19 +1,19 @@
 """tutorials/03-templates"""
 
 
-def test_form(client):
+def test_vote_by_form_is_counted_and_redirected(client):
     answer = client.post("/vote", data={"pie": "Cherry"})
     assert (answer.status_code, answer.headers["location"]) == (303, "./")
     assert client.get("/results").json()["Cherry"] == 1
 
 
-def test_refusals(client):
+def test_unknown_or_missing_pie_is_400(client):
     assert client.post("/vote", data={"pie": "<script>"}).status_code == 400
     assert client.post("/vote", data={"pie": "Cake"}).text == "400 Bad Request: Parameter 'pie' must be Pie"
     assert client.post("/vote").status_code == 400
 
 
-def test_look(browsing, picture):
+def test_page_looks_like_its_picture(browsing, picture):
     browsing.check_look("/")
     page = browsing.page((800, 490))
     page.goto("/")

@@ -17,7 +17,7 @@ def test_vote_needs_the_session_and_its_token(client, visitor, token):
     assert client.post("/vote?voter=1", json={"pie": "Apple", "voter": 1}).status_code == 403
 
 
-def test_look(browsing, picture, visitor, vote):
+def test_page_looks_like_its_picture(browsing, picture, visitor, vote):
     for pie in ("Apple", "Apple", "Rhubarb"):
         vote(visitor(), pie)
     page = browsing.page((800, 490))

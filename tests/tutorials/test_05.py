@@ -16,7 +16,7 @@ def test_text_is_no_sql(client, vote):
     assert client.get("/results").json() == before
 
 
-def test_look(browsing, picture, visitor, vote):
+def test_page_looks_like_its_picture(browsing, picture, visitor, vote):
     for pie in ("Cherry", "Pumpkin"):
         vote(visitor(), pie)
     page = browsing.page((800, 490))

@@ -3,7 +3,7 @@
 import json
 
 
-def test_events(client, visitor, vote):
+def test_vote_is_sent_to_open_streams(client, visitor, vote):
     with client.stream("GET", "/events") as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         data = (json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line.startswith("data: "))

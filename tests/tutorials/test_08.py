@@ -18,9 +18,9 @@ def test_pictures_are_shown_to_all(browsing, picture, visitor, vote):
     for page in (ada, bob):
         page.goto("/")
         page.locator("#state", has_text="counted live").wait_for()
-    for name, colour in (("Cherry pie with a lattice", "#a4161a"), ("Rhubarb pie", "#d96a8b")):
+    for name, color in (("Cherry pie with a lattice", "#a4161a"), ("Rhubarb pie", "#d96a8b")):
         ada.get_by_label("What is to be seen").fill(name)
-        file = {"name": "pie.png", "mimeType": "image/png", "buffer": pie(colour)}
+        file = {"name": "pie.png", "mimeType": "image/png", "buffer": pie(color)}
         ada.get_by_label("Picture", exact=True).set_input_files(file)
         ada.get_by_role("button", name="Send the picture").click()
         for reader in (ada, bob):

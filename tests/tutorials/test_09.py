@@ -3,13 +3,13 @@
 from tests.tutorials.steps import run_tests
 
 
-def test_own_tests_pass(server):
+def test_its_own_tests_pass(server):
     code, output = run_tests(server.folder)
     assert code == 0, output
     assert "11 passed" in output
 
 
-def test_own_tests_find_a_mistake(server):
+def test_its_own_tests_fail_without_the_token_check(server):
     app = server.folder / "app.py"
     text = app.read_text()
     app.write_text(text.replace("        self._check_token()\n", ""))
@@ -19,7 +19,7 @@ def test_own_tests_find_a_mistake(server):
     assert "FAILED test_app.py::test_a_form_of_somebody_else_is_refused" in output
 
 
-def test_look(browsing, picture, visitor, vote):
+def test_page_looks_like_its_picture(browsing, picture, visitor, vote):
     for pie in ("Apple", "Apple", "Cherry"):
         vote(visitor(), pie)
     page = browsing.page((800, 1280))

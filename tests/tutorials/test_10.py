@@ -31,7 +31,7 @@ def events(response):
     return (json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line.startswith("data: "))
 
 
-def test_own_tests_pass(server):
+def test_its_own_tests_pass(server):
     code, output = run_tests(server.folder)
     assert code == 0, output
     assert "15 passed" in output
@@ -54,7 +54,7 @@ def test_chat_goes_from_process_to_process(client, server, other):
     here, there = (f"ws{url.removeprefix('http')}/chat" for url in (server.url, other.url))
     with connect(here, additional_headers=headers) as one, connect(there, additional_headers=headers) as two:
         one.send("Can you hear me?")
-        assert json.loads(two.recv(timeout=10))["text"] == "Can you hear me?"
+        assert json.loads(two.recv(timeout=60))["text"] == "Can you hear me?"
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_cookie_behind_the_proxy_is_secure(site):
     assert answer.headers["content-security-policy"] == "frame-ancestors 'none'"
 
 
-def test_events_and_messages_pass_at_once(site, token):
+def test_events_and_messages_pass_the_proxy_at_once(site, token):
     context = ssl._create_unverified_context()
     with httpx.Client(base_url=site, verify=context) as ada, ada.stream("GET", "/events") as response:
         data = events(response)
@@ -103,7 +103,7 @@ def test_events_and_messages_pass_at_once(site, token):
         address = f"wss{site.removeprefix('https')}/chat"
         with connect(address, additional_headers=headers, origin=site, ssl=context) as ws:
             ws.send("Hello through the proxy")
-            assert json.loads(ws.recv(timeout=10))["text"] == "Hello through the proxy"
+            assert json.loads(ws.recv(timeout=60))["text"] == "Hello through the proxy"
         assert time.monotonic() - started < 30, "the proxy keeps things back"
 
 
@@ -111,7 +111,7 @@ def test_proxy_refuses_large_bodies(site):
     assert httpx.post(f"{site}/upload", content=b"x" * (6 * 2**20 + 1), verify=False).status_code == 413
 
 
-def test_caddy_takes_its_file(server):
+def test_caddyfile_is_valid(server):
     if shutil.which("caddy") is None:
         pytest.skip("no caddy")
     command = ["caddy", "validate", "--adapter", "caddyfile", "--config", "Caddyfile"]
@@ -119,7 +119,7 @@ def test_caddy_takes_its_file(server):
     assert result.returncode == 0, result.stderr
 
 
-def test_look(browser, site, picture):
+def test_vote_chat_and_picture_work_over_https(browser, site, picture):
     errors = []
     context = browser.new_context(
         ignore_https_errors=True, base_url=site, viewport={"width": 800, "height": 1460}, reduced_motion="reduce"

@@ -32,7 +32,7 @@ def test_files_are_tidy(name):
         assert not re.search(r"[ \t]+$", text, re.M), path
 
 
-def test_steps_add_up():
+def test_step_keeps_the_files_of_the_step_before():
     """A step keeps the files of the step before."""
     for before, after in zip(steps.STEPS, steps.STEPS[1:], strict=False):
         assert steps.files_of(before).keys() <= steps.files_of(after).keys()

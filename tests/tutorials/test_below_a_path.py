@@ -37,7 +37,7 @@ def browsing(browser, server):
     session.close()
 
 
-def test_everything_works(browsing):
+def test_vote_chat_and_picture_work_below_a_path(browsing):
     page = browsing.page()
     page.goto("/bakery/poll/")
     page.get_by_label("Cherry").check()

@@ -1,0 +1,61 @@
+"""What the tests of the examples know of them: the settings of the servers, and how a visitor signs in."""
+
+import re
+from collections.abc import Callable, Mapping
+
+import httpx
+
+PASSWORD = "flour butter apples"
+PASSWORD_OF_SESSIONS = "analytical engine"
+UPLOAD_LIMIT = 2**20
+CHEAP = {"BLOG_PASSWORD_MEMORY": "8", "BLOG_PASSWORD_ROUNDS": "1"}
+SETTINGS: Mapping[str, dict[str, str]] = {
+    "blog": {**CHEAP, "BLOG_SIGN_UP": "open", "BLOG_LOGIN_TRIES": "10000"},
+    "file_uploads": {"UPLOAD_LIMIT": str(UPLOAD_LIMIT)},
+    "middleware": {"API_TOKEN": "token", "ADMIN_PASSWORD": "päss:word"},
+    "pastebin": {"PASTEBIN_RATE": "10000"},
+    "url_shortener": {"SHORTENER_RATE": "10000", "SHORTENER_WRITE_EVERY": "0.05"},
+}
+"""The environment variables of the server that the tests of an example share, by example."""
+
+
+def csrf_token(html: str) -> str:
+    """Find the token in a page."""
+    match = re.search(r'name="csrf_token" value="([^"]+)"', html)
+    assert match, html
+    return match[1]
+
+
+def session_ids(client: httpx.Client) -> set[str | None]:
+    return {cookie.value for cookie in client.cookies.jar if cookie.name == "session_id"}
+
+
+def post(client: httpx.Client, path: str, page: str | None = None, **fields: str) -> httpx.Response:
+    """Send a form with the token of its page; paths are relative to the client's `base_url`."""
+    return client.post(path, data={"csrf_token": csrf_token(client.get(page or path).text), **fields})
+
+
+def sign_in_to_the_blog(client: httpx.Client, name: str = "ada") -> None:
+    """Log in, with a new account if there is none of this name."""
+    response = post(client, "login", name=name, password=PASSWORD)
+    if response.status_code != 303:
+        response = post(client, "sign_up", name=name, full_name="Ada Lovelace", password=PASSWORD)
+    assert response.status_code == 303, response.text
+
+
+def sign_in_to_sessions(
+    client: httpx.Client, password: str = PASSWORD_OF_SESSIONS, username: str = "ada"
+) -> httpx.Response:
+    return post(client, "login", username=username, password=password)
+
+
+def introduce(client: httpx.Client) -> None:
+    assert client.post("introduce", json={"name": "Alice"}).status_code == 200
+
+
+SIGN_IN: Mapping[str, Callable[[httpx.Client], object]] = {
+    "blog": sign_in_to_the_blog,
+    "sessions": sign_in_to_sessions,
+    "testing": introduce,
+}
+"""How a visitor signs in, by example, for the examples in which that is possible."""

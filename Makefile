@@ -7,17 +7,21 @@ GALLERY := .venv/gallery
 DEV := .venv/dev
 DOCS := .venv/docs
 BENCH := .venv/bench
-OTHER_PYTHONS := 3.12 3.13
+OTHER_PYTHONS := 3.12 3.13 3.14
 EXAMPLES_COVERAGE := $(CURDIR)/build/coverage-of-examples
+PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
 PROCESSES := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 3 ? n - 2 : 1)))
 OF_DEV := --ignore=tests/docs --ignore=tests/examples --ignore=tests/tutorials
 
+# Where .venv/uv has one, every recipe and test finds it.
+export PATH := $(PATH):$(CURDIR)/.venv/uv/bin
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-framework test-examples test-site test-slow test-versions lint docs docs-live \
-    bench bench-quick bench-guard bench-small requirements clean
+    bench bench-quick bench-guard bench-small release-check release-rehearsal requirements clean
 
 help:  ## List the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 run: $(GALLERY)/.stamp  ## Serve the gallery of examples on http://127.0.0.1:8000 (PORT=... for another)
 	PYTHONPATH=. $(GALLERY)/bin/python -m uvicorn --app-dir examples/gallery app:app \
@@ -44,12 +48,13 @@ test-slow: $(DEV)/.stamp  ## Run the slow tests: packaging, fresh clones, large 
 	@.ci/system-packages
 	$(DEV)/bin/python -m pytest -m slow --timeout=900 $(PYTEST_ARGS)
 
-test-versions: $(OTHER_PYTHONS:%=test-%)  ## Run the framework's tests on the other Python versions that are installed
+test-versions: .venv/uv/.stamp  ## Run the framework's tests on the other Python versions that are installed
+	@$(MAKE) --no-print-directory --jobs=$(PROCESSORS) --output-sync=target $(OTHER_PYTHONS:%=test-%)
 
 test-%:
 	@if python=$$(.ci/find-python $* 2>/dev/null); then \
 	    $(MAKE) --no-print-directory .venv/test-$*/.stamp && \
-	    .venv/test-$*/bin/python -m pytest -m "not slow" --timeout=300 $(OF_DEV) $(PYTEST_ARGS); \
+	    env -u MAKEFLAGS .venv/test-$*/bin/python -m pytest -m "not slow" --timeout=300 $(OF_DEV) $(PYTEST_ARGS); \
 	else \
 	    echo "test-$*: no Python $* found, its tests are left out"; \
 	fi
@@ -60,6 +65,7 @@ lint: $(DEV)/.stamp  ## Check style, complexity and types
 	$(DEV)/bin/python .ci/check_functions.py --max-tokens 24199 micropie.py
 	$(DEV)/bin/mypy micropie.py .ci benchmarks/*.py tests/typing_sample.py
 	$(DEV)/bin/pyright --pythonpath $(DEV)/bin/python
+	$(DEV)/bin/zizmor --quiet --offline --min-severity=medium .github
 
 docs: $(DOCS)/.stamp  ## Build the documentation site into docs/_build/html, warnings being errors
 	$(DOCS)/bin/sphinx-build -n -W --keep-going docs docs/_build/html
@@ -85,18 +91,26 @@ bench-small: $(DEV)/.stamp  ## Instructions per request beside a hand-written ap
 	$(DEV)/bin/python -m benchmarks.guard
 	$(DEV)/bin/python -m benchmarks.imports
 
-requirements:  ## Pin requirements/*.txt anew (needs uv)
-	cd requirements && for name in run test docs dev gallery bench; do \
-	    uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate $$name.in -o $$name.txt && \
-	    sed -i "1i # Pinned from $$name.in by \`make requirements\`." $$name.txt || exit 1; \
-	done
+release-check: $(DEV)/.stamp  ## Build the packages and try them; compare version, changelog and tag
+	$(DEV)/bin/python .ci/release_check.py
+
+release-rehearsal: $(DEV)/.stamp  ## The same with placeholders and unreleased changes allowed
+	$(DEV)/bin/python .ci/release_check.py --rehearsal
+
+requirements: .venv/uv/.stamp  ## Pin requirements/*.txt anew (UPGRADE=--upgrade for the newest versions)
+	.ci/pin-requirements $(UPGRADE)
 
 clean:  ## Remove the environments, the caches and everything built
 	rm -rf .venv dist build docs/_build docs/examples htmlcov .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/test-%/.stamp: requirements/test.txt
+.venv/uv/.stamp: requirements/uv.txt  # installs the other environments; pip does without it
+	@rm -rf $(@D)
+	@command -v uv >/dev/null || .ci/make-venv $(@D) $< || echo "no uv here: pip installs the environments, which takes longer"
+	@mkdir -p $(@D) && touch $@
+
+.venv/test-%/.stamp: requirements/test.txt | .venv/uv/.stamp
 	.ci/make-venv $(@D) $< $*
 
-.venv/%/.stamp: requirements/%.txt
+.venv/%/.stamp: requirements/%.txt | .venv/uv/.stamp
 	.ci/make-venv $(@D) $<

@@ -1,6 +1,7 @@
-"""The package: the wheel, the sdist, and the types that an installed MicroPie has."""
+"""The package: the wheel, the sdist, the types that an installed MicroPie has, and the checks before a release."""
 
 import ast
+import importlib.util
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -26,6 +28,19 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
     )
     assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
     return result.stdout + result.stderr
+
+
+def load_script(name: str) -> ModuleType:
+    """Import one of the scripts under .ci, which is not a package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+release_check = load_script("release_check")
+in_checkout = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is not a git checkout")
 
 
 # --- one version, one set of names ------------------------------------------------------------
@@ -92,27 +107,23 @@ def test_wheel_holds_the_module_twice_for_python_and_for_type_checkers(wheel):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git checkout to compare the sdist with")
+@in_checkout
 def test_sdist_holds_what_the_repository_holds(built):
     with tarfile.open(built / f"micropie-{micropie.__version__}.tar.gz") as archive:
         held = {name.partition("/")[2] for name in archive.getnames()} - {"PKG-INFO"}
     tracked = set(run("git", "ls-files").split())
-    hosted = {name for name in tracked if name.startswith(".github/")} | {".readthedocs.yaml"}
 
-    assert tracked - hosted - held == set()
+    assert tracked - held == set()
     assert [name for name in held if re.search(r"(^|/)(\.venv|__pycache__|_build)/|\.pyc$", name)] == []
 
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory) -> Path:
-    """Install the wheel with everything into a new environment; return the environment's Python."""
-    environment = tmp_path_factory.mktemp("installed")
-    run(sys.executable, "-m", "venv", environment)
-    python = environment / "bin" / "python"
-    run(
-        python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "requirements" / "dev.txt",
-        f"micropie[all] @ {wheel.as_uri()}", "mypy", "pyright[nodejs]",
-    )  # fmt: skip
+    """Install the wheel with all optional packages into a new environment; return the environment's Python."""
+    environment = tmp_path_factory.mktemp("installed") / "environment"
+    python: Path = release_check.install(
+        environment, ROOT / "requirements" / "run.txt", f"micropie[all] @ {wheel.as_uri()}"
+    )
     return python
 
 
@@ -155,15 +166,15 @@ def test_sample_runs_on_the_installed_wheel(installed, sample):
 
 
 @pytest.mark.slow
-def test_mypy_sees_the_types_of_the_installed_module(installed, checked, sample):
-    run(installed, "-m", "mypy", "--strict", "--python-executable", checked, sample, cwd=sample.parent)
+def test_mypy_sees_the_types_of_the_installed_module(checked, sample):
+    run(sys.executable, "-m", "mypy", "--strict", "--python-executable", checked, sample, cwd=sample.parent)
 
 
 @pytest.mark.slow
-def test_pyright_sees_the_types_of_the_installed_module(installed, checked, sample):
+def test_pyright_sees_the_types_of_the_installed_module(checked, sample):
     (sample.parent / "pyrightconfig.json").write_text(json.dumps({"typeCheckingMode": "strict"}))
 
-    run(installed, "-m", "pyright", "--pythonpath", checked, sample, cwd=sample.parent)
+    run(sys.executable, "-m", "pyright", "--pythonpath", checked, sample, cwd=sample.parent)
 
 
 WRONG = {
@@ -192,17 +203,17 @@ def complaints(*command: str | Path, cwd: Path) -> str:
 
 
 @pytest.mark.slow
-def test_mypy_refuses_each_wrong_use(installed, checked, wrong):
-    command = [installed, "-m", "mypy", "--strict", "--python-executable", checked, wrong.name]
+def test_mypy_refuses_each_wrong_use(checked, wrong):
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", checked, wrong.name]
     found = re.findall(r"wrong\.py:(\d+): error: .*\[([\w-]+)\]", complaints(*command, cwd=wrong.parent))
 
     assert found == [(str(number), mypy) for number, (mypy, _) in enumerate(WRONG.values(), 3)]
 
 
 @pytest.mark.slow
-def test_pyright_refuses_each_wrong_use(installed, checked, wrong):
+def test_pyright_refuses_each_wrong_use(checked, wrong):
     output = complaints(
-        installed, "-m", "pyright", "--outputjson", "--pythonpath", checked, wrong.name, cwd=wrong.parent
+        sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", checked, wrong.name, cwd=wrong.parent
     )
     found = [
         (each["range"]["start"]["line"] + 1, each["rule"])
@@ -211,3 +222,122 @@ def test_pyright_refuses_each_wrong_use(installed, checked, wrong):
     ]
 
     assert found == [(number, pyright) for number, (_, pyright) in enumerate(WRONG.values(), 3)]
+
+
+# --- before a release -------------------------------------------------------------------------
+
+VERSION = "1.2.3"
+READY = {
+    "micropie.py": f'__version__ = "{VERSION}"\n',
+    "CHANGELOG.md": f"# Changes\n\n## [Unreleased]\n\n## [{VERSION}] - 2030-01-02\n\n- New.\n\n## [1.2.2]\n\n- Old.\n",
+    "CODE_OF_CONDUCT.md": "Write to conduct@example.org\n",
+    "pyproject.toml": '[project]\nurls = { Homepage = "https://example.org" }\n',
+    ".github/ISSUE_TEMPLATE/config.yml": "url: https://example.org\n",
+}
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    """Make a repository whose only commit can be released."""
+    for name, text in READY.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    run("git", "init", "--quiet", cwd=tmp_path)
+    commit(tmp_path)
+    return tmp_path
+
+
+def commit(project: Path) -> None:
+    author = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    run("git", "add", "--all", cwd=project)
+    run("git", *author, "commit", "--quiet", "--message", "A commit", cwd=project)
+
+
+def test_release_check_accepts_a_commit_that_is_ready_with_its_tag_and_without(project):
+    assert release_check.complaints(project, rehearsal=False) == []
+
+    run("git", "tag", f"v{VERSION}", cwd=project)
+    run("git", "tag", "a-tag-of-another-kind", cwd=project)
+
+    assert release_check.complaints(project, rehearsal=False) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "complaint"),
+    [
+        ("pyproject.toml", "example.org", "example.invalid", "pyproject.toml has a placeholder"),
+        ("pyproject.toml", "urls", "others", "no [project.urls]"),
+        ("CODE_OF_CONDUCT.md", "example.org", "example.invalid", "CODE_OF_CONDUCT.md has a placeholder"),
+        (".github/ISSUE_TEMPLATE/config.yml", "example.org", "example.invalid", "config.yml has a placeholder"),
+        ("CHANGELOG.md", "[Unreleased]\n", "[Unreleased]\n\n- Newer.\n", "changes under Unreleased"),
+        ("CHANGELOG.md", f"[{VERSION}]", "[1.2.4]", "starts with 1.2.4, but micropie.py has version 1.2.3"),
+        ("CHANGELOG.md", "## [", "### [", "starts with no version"),
+        ("micropie.py", VERSION, "1.2.4", "starts with 1.2.3, but micropie.py has version 1.2.4"),
+    ],
+)
+def test_release_check_refuses(project, file, old, new, complaint):
+    path = project / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    commit(project)
+
+    [found] = release_check.complaints(project, rehearsal=False)
+
+    assert complaint in found
+    assert release_check.complaints(project, rehearsal=True) == []
+
+
+def test_release_check_refuses_files_that_are_not_committed(project):
+    (project / "new.py").touch()
+
+    [found] = release_check.complaints(project, rehearsal=False)
+
+    assert "new.py" in found
+    assert release_check.complaints(project, rehearsal=True) == []
+
+
+def test_release_check_refuses_a_tag_of_another_version_in_a_rehearsal_too(project):
+    run("git", "tag", "v1.2.2", cwd=project)
+
+    for rehearsal in (False, True):
+        [found] = release_check.complaints(project, rehearsal=rehearsal)
+        assert "the tag v1.2.2, but micropie.py has version 1.2.3" in found
+
+
+def test_release_check_refuses_a_module_without_a_version(project):
+    (project / "micropie.py").write_text("version = 1\n")
+
+    with pytest.raises(release_check.Refused, match="__version__"):
+        release_check.complaints(project, rehearsal=True)
+
+
+def test_release_check_shows_the_output_of_a_command_that_fails():
+    with pytest.raises(release_check.Refused, match="seen"):
+        release_check.run(sys.executable, "-c", "print('seen'); raise SystemExit(3)")
+
+
+@pytest.mark.slow
+@in_checkout
+def test_release_check_rehearses_the_last_commit(tmp_path):
+    shown = run(sys.executable, ".ci/release_check.py", "--rehearsal", "--out", tmp_path)
+
+    version = release_check.read_version(ROOT)
+    assert f"{version} is rehearsed" in shown
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"micropie-{version}-py3-none-any.whl",
+        f"micropie-{version}.tar.gz",
+    }
+
+
+def test_release_check_refuses_an_example_that_does_not_start(tmp_path):
+    (tmp_path / "app.py").write_text("raise SystemExit('this example does not start')")
+
+    with pytest.raises(release_check.Refused, match="did not answer"):
+        release_check.ask_example(Path(sys.executable), tmp_path)
+
+
+@pytest.mark.slow
+def test_release_check_refuses_a_wheel_of_another_version(wheel, tmp_path):
+    with pytest.raises(release_check.Refused, match="not 9.9.9"):
+        release_check.try_wheel(wheel, ROOT, "9.9.9", tmp_path / "environment")

@@ -171,3 +171,25 @@ def test_each_list_of_requirements_is_pinned():
 
     assert {path.stem for path in PINNED} == lists
     assert set(re.search(r"for name in (.+);", (ROOT / ".ci" / "pin-requirements").read_text())[1].split()) == lists
+
+
+# --- CONTRIBUTING.md --------------------------------------------------------------------------
+
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_contributing_names_targets_that_exist():
+    named = set(re.findall(r"(?:`|^ +)make\s+([a-z][\w-]+)", CONTRIBUTING, flags=re.M))
+    targets = set(re.findall(r"^([a-z][\w-]*):", MAKEFILE, flags=re.M))
+
+    assert {"test-framework", "release-check"} <= named
+    assert named <= targets
+
+
+def test_line_that_contributing_changes_is_tested_as_it_says():
+    line = re.search(r"search for `(def \w+)`, and change its `(.+)` to", CONTRIBUTING)
+    test = re.search(r"-k (test_\w+)\"", CONTRIBUTING)[1]
+
+    start = (ROOT / "micropie.py").read_text().partition(line[1])[2]
+    assert line[2] in start[:200]
+    assert f"def {test}(" in (ROOT / "tests" / "test_responses.py").read_text()

@@ -11,7 +11,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE / "_ext")]
 
-import micropie  # noqa: E402 - found by the path above
+import blocks  # noqa: E402 - found by the path above
+
+import micropie  # noqa: E402
 
 gc.set_threshold(200_000, 20, 20)  # the trees of all pages are kept: looking for garbage in them takes a fifth longer
 
@@ -32,7 +34,7 @@ extensions = [
     "sphinx.ext.doctest",
     "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
-    "sphinx_codeautolink",
+    "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_llms_txt",
@@ -40,10 +42,7 @@ extensions = [
     "sphinxext.opengraph",
     "micropie_benchmarks",
     "micropie_examples",
-    "micropie_pictures",
-    "micropie_reference",
     "micropie_site",
-    "micropie_text",
 ]
 exclude_patterns = ["_build", "_ext", "_inventories", "_static", "_templates"]
 templates_path = ["_templates"]
@@ -61,6 +60,9 @@ myst_enable_extensions = [
     "substitution",
 ]
 myst_heading_anchors = 3
+# What pages say of the project: how many blocks of code the tests run, and how long the module is.
+myst_substitutions = {f"blocks_{what}": f"{number:,}" for what, number in blocks.count(ROOT).items()}
+myst_substitutions["module_lines"] = f"{len(Path(micropie.__file__).read_text().splitlines()):,}"
 
 # --- What is taken from the module ------------------------------------------------------------
 
@@ -80,15 +82,8 @@ intersphinx_mapping = {"python": ("https://docs.python.org/3/", (str(HERE / "_in
 doctest_global_setup = "import asyncio, io, time\nimport micropie\nfrom micropie import *"
 doctest_test_doctest_blocks = "default"
 
-codeautolink_autodoc_inject = False
-codeautolink_warn_on_missing_inventory = False
-codeautolink_warn_on_failed_resolve = False
-codeautolink_custom_blocks = {"python": "micropie_site.dedented"}
-codeautolink_global_preface = "from micropie import *"
 suppress_warnings = [
-    "codeautolink.parse_block",  # an excerpt need not be Python as a whole: it is shown unlinked
     "misc.highlighting_failure",  # a quote that goes on after the `> ` of a console block
-    "config.cache",  # codeautolink puts functions into its settings
 ]
 
 # --- The site ----------------------------------------------------------------------------------
@@ -125,9 +120,9 @@ html_theme_options = {
     },
 }
 # Each page has a link to edit it where it is known where the project is kept, and to its source where not.
-CLONED_FROM = os.environ.get("READTHEDOCS_GIT_CLONE_URL", "").removesuffix(".git")
-REPOSITORY = PROJECT.get("urls", {}).get("Source", CLONED_FROM)
-if REPOSITORY:
+SOURCE = PROJECT["urls"]["Source"]
+REPOSITORY = os.environ.get("READTHEDOCS_GIT_CLONE_URL", SOURCE).removesuffix(".git")
+if not urlsplit(REPOSITORY).netloc.endswith(".invalid"):  # a placeholder until there is a public repository
     html_theme_options |= {"source_repository": REPOSITORY, "source_branch": "main", "source_directory": "docs/"}
 
 # What is copied is what is typed: the commands without their prompts, and no output.

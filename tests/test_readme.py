@@ -1,4 +1,4 @@
-"""The project's README is true: each of its blocks is executed, and its output compared (readme_blocks.py says how).
+"""The project's README is true: each of its blocks is executed, and its output compared (tests/blocks.py says how).
 
 The READMEs of the examples are looked at in tests/examples.
 """
@@ -12,15 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from docs._ext.blocks import blocks
+from tests.blocks import commands, try_blocks
 from tests.processes import ROOT, free_port, serving
-from tests.readme_blocks import blocks, commands, try_blocks
 
 README = ROOT / "README.md"
+BLOCKS = blocks(README.read_text())
 
 
 def make_folder(folder: Path, port: int) -> Path:
     """Put the files that the README shows into a folder."""
-    for block in blocks(README):
+    for block in BLOCKS:
         if block.kind == "file":
             # `python app.py` has no option for the port.
             text = block.text.replace("uvicorn.run(app,", f"uvicorn.run(app, port={port},")
@@ -30,14 +32,14 @@ def make_folder(folder: Path, port: int) -> Path:
 
 def servers() -> list[str]:
     """Return each command of the README that starts a server."""
-    return [command.line for block in blocks(README) if block.kind == "serves" for command in commands(block.text)]
+    return [command.line for block in BLOCKS if block.kind == "serves" for command in commands(block.text)]
 
 
 @pytest.mark.parametrize("line", servers())
-def test_console_blocks_are_true(line, tmp_path):
+def test_console_blocks_print_what_they_show_with_each_server(line, tmp_path):
     port = free_port()
     folder = make_folder(tmp_path, port)
-    tried = [block.text for block in blocks(README) if block.language == "console" and not block.comment]
+    tried = [block.text for block in BLOCKS if block.language == "console" and not block.comment]
 
     with serving(line, folder, port, {}):
         try_blocks(tried, port, folder, {})
@@ -45,21 +47,21 @@ def test_console_blocks_are_true(line, tmp_path):
     assert tried
 
 
-def test_every_block_is_executed():
+def test_every_block_is_run_by_a_test():
     kinds = {"console": r"|serves|slow: .+", "python": r"file: .+"}
 
-    for block in blocks(README):
+    for block in BLOCKS:
         assert re.fullmatch(kinds[block.language], block.comment), block
 
 
-def test_links_lead_somewhere():
+def test_links_of_the_project_pages_lead_to_files():
     for page in (README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_picture_shows_the_app_of_the_readme():
-    code = next(block.text for block in blocks(README) if block.comment == "file: app.py")
+def test_picture_shows_the_code_and_the_output_of_the_readme():
+    code = next(block.text for block in BLOCKS if block.comment == "file: app.py")
     picture = (ROOT / "docs" / "images" / "at-work.svg").read_text()
     shown = [re.sub(r"<[^>]+>", "", text) for text in re.findall(r"<text class=\"(?:code|page)\".*?</text>", picture)]
 
@@ -69,8 +71,8 @@ def test_picture_shows_the_app_of_the_readme():
         assert text in README.read_text()
 
 
-def test_app_has_ten_lines():
-    code = next(block.text for block in blocks(README) if block.comment == "file: app.py")
+def test_app_of_the_readme_has_ten_lines():
+    code = next(block.text for block in BLOCKS if block.comment == "file: app.py")
 
     assert code.count("\n") == 10
 
@@ -80,14 +82,14 @@ def test_app_has_ten_lines():
 
 def slow_block(reason: str) -> list[str]:
     """Return the commands of the README's block that the slow tests run for that reason."""
-    found = [block for block in blocks(README) if block.comment == f"slow: {reason}"]
+    found = [block for block in BLOCKS if block.comment == f"slow: {reason}"]
     assert len(found) == 1
     return [command.line for command in commands(found[0].text)]
 
 
 @pytest.fixture
 def clone(tmp_path) -> Path:
-    """Clone the last commit, as somebody who is new does."""
+    """Clone the last commit, as a new user does."""
     if not (ROOT / ".git").exists():
         pytest.skip("no git checkout to clone")
     subprocess.run(["git", "clone", "--quiet", ROOT, tmp_path / "clone"], check=True, timeout=120)
@@ -95,7 +97,7 @@ def clone(tmp_path) -> Path:
 
 
 @pytest.mark.slow
-def test_install_from_a_checkout(clone, tmp_path):
+def test_install_command_in_a_new_clone_installs_everything(clone, tmp_path):
     [line] = slow_block("installs into a new environment")
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "new"], check=True, timeout=120)
     path = f"{tmp_path}/new/bin{os.pathsep}{os.environ['PATH']}"
@@ -109,7 +111,7 @@ def test_install_from_a_checkout(clone, tmp_path):
 
 
 @pytest.mark.slow
-def test_make_run_serves_from_a_new_clone(clone):
+def test_make_run_in_a_new_clone_serves_the_gallery(clone):
     port = free_port()
     [line] = slow_block("serves from a new clone")
 
@@ -123,7 +125,7 @@ def test_make_run_serves_from_a_new_clone(clone):
 
 
 @pytest.mark.slow
-def test_make_test_is_a_part_of_what_must_hold():
+def test_command_that_runs_the_tests_is_part_of_ci_run():
     [line] = slow_block("runs as a part of .ci/run")
 
     assert line in (ROOT / ".ci" / "run").read_text().split("\n")

@@ -147,20 +147,6 @@ def options(content: str) -> tuple[dict[str, str], str, int]:
 # --- What is counted ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Count:
-    """How much of the code on pages is executed."""
-
-    executed: int = 0
-    included: int = 0
-    excused: int = 0
-
-    @property
-    def all(self) -> int:
-        """All blocks of Python and of the console."""
-        return self.executed + self.included + self.excused
-
-
 def pages(root: Path) -> list[Path]:
     """Return all pages of the project whose code is executed: the site's, and the READMEs."""
     site = [path for path in (root / "docs").rglob("*.md") if not {"_build", "examples"} & set(path.parts[:-1])]
@@ -180,7 +166,7 @@ def state(block: Block) -> str:
     return "included" if block.file or block.kind == "from" else "executed"
 
 
-def count(root: Path) -> Count:
-    """Count the blocks of all pages."""
+def count(root: Path) -> dict[str, int]:
+    """Count the blocks of Python and of the console on all pages, by what becomes of them."""
     states = [state(block) for page in pages(root) for block in blocks(page.read_text()) if block.counted]
-    return Count(*(states.count(name) for name in ("executed", "included", "excused")))
+    return {"all": len(states), **{name: states.count(name) for name in ("executed", "included", "excused")}}

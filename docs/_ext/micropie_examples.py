@@ -3,21 +3,17 @@
     ```{example} examples/sessions
     ```
 
-shows the files of that folder in tabs, its first request, a picture where there is one, and a .zip to download. A step
-of the tutorial is shown the same way (`tutorials/03-templates`). Nothing else on the site shows whole examples.
+shows the files of that folder in tabs, a picture if there is one, and a .zip to download. A step of the tutorial is
+shown the same way (`tutorials/03-templates`). Nothing else on the site shows whole examples.
 """
 
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
 
-from blocks import Block, blocks
 from docutils import nodes
-from docutils.parsers.rst import directives
-from docutils.statemachine import StringList
 from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -25,38 +21,44 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
 ROOT = Path(__file__).resolve().parents[2]
-DOWNLOADS = "_downloads"
 PICTURES = ("images/examples/", "images/tutorial/")
 SHOWN = {
-    ".py": "python",
-    ".html": "html+jinja",
-    ".mako": "html+mako",
-    ".js": "javascript",
-    ".css": "css",
-    ".svg": "xml",
-    ".ini": "ini",
-    ".toml": "toml",
-    ".sql": "sql",
-    ".txt": "text",
-    ".json": "json",
-    ".md": "markdown",
-    ".conf": "nginx",
-    ".service": "systemd",
+    **{".py": "python", ".html": "html+jinja", ".mako": "html+mako", ".js": "javascript", ".css": "css"},
+    **{".svg": "xml", ".ini": "ini", ".toml": "toml", ".sql": "sql", ".txt": "text", ".json": "json"},
+    **{".conf": "nginx", ".service": "systemd"},
 }
-LARGEST_SHOWN = 40_000  # bytes; what is larger, or of another kind, is named only
+LARGEST_SHOWN = 40_000  # bytes; a larger file, or one of another kind, is named only
 MOST_TABS = 10  # of an example with more files, those of a folder share a tab
 LEFT_OUT = {"__pycache__", "node_modules", "data", "uploads"}
 LEFT_OUT_SUFFIXES = {".db", ".sqlite3", ".pyc"}
-ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same files make the same .zip
+NOT_SHOWN = {"README.md", "LICENSE"}
 
-# The gallery's order: what a reader needs first comes first. What is not named here is a whole app.
+# The gallery's order: what a reader needs first comes first. An example that is not named here is a whole app.
 GROUPS: dict[str, list[str]] = {
     "First steps": ["hello_world", "routing", "json_api", "forms", "templates", "headers_and_cookies", "static_files"],
     "Sessions and safety": ["sessions", "session_backends", "middleware", "validation"],
     "Live": ["streaming", "server_sent_events", "websockets", "socketio", "file_uploads"],
     "Structure": ["explicit_routing", "sub_apps", "lifespan", "background_jobs", "testing", "wsgi"],
+    "Whole apps": [],
 }
-WHOLE_APPS = "Whole apps"
+GALLERY = """\
+# Examples
+
+One folder for each thing that MicroPie does, to copy and to change. Every example is an app that runs as it
+is; the requests on its page, and what they print, are checked by the project's tests. Start with
+[the smallest one](hello_world.md).
+"""
+
+
+def write_zip(target: Path, folder: str, contents: Mapping[str, Path]) -> None:
+    """Write files into one folder of a .zip; the same files make the same .zip."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(target, "w") as archive:
+        for name in sorted(contents):
+            entry = zipfile.ZipInfo(f"{folder}/{name}", (1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, contents[name].read_bytes())
 
 
 # --- An example and its files ------------------------------------------------------------------
@@ -64,11 +66,7 @@ WHOLE_APPS = "Whole apps"
 
 @dataclass(frozen=True)
 class Example:
-    """A folder under examples/ or tutorials/.
-
-    Attributes:
-        path: As in the directive, `examples/sessions`.
-    """
+    """A folder under examples/ or tutorials/, named as in the directive: `examples/sessions`."""
 
     path: str
 
@@ -83,30 +81,21 @@ class Example:
         return self.folder.name
 
     @property
-    def is_step(self) -> bool:
-        """Whether it is a step of the tutorial."""
-        return self.path.startswith("tutorials/")
-
-    @property
     def archive(self) -> str:
         """The path of its .zip on the site."""
-        return f"{DOWNLOADS}/{self.path}.zip"
+        return f"_downloads/{self.path}.zip"
 
     @property
-    def readme(self) -> str:
-        """Its README, or "" where there is none."""
-        path = self.folder / "README.md"
-        return path.read_text() if path.exists() else ""
+    def picture(self) -> str:
+        """The path of its picture from docs/, or "" if there is none; a step's page has its own."""
+        path = f"images/{self.path}.png"
+        return path if (ROOT / "docs" / path).exists() else ""
 
-    @property
-    def title(self) -> str:
-        """The title of its README."""
-        return self.readme.partition("\n")[0].removeprefix("# ")
-
-    @property
-    def introduction(self) -> str:
-        """What its README says before the first heading."""
-        return self.readme.partition("\n")[2].partition("\n## ")[0].strip()
+    def readme(self) -> tuple[str, str, str]:
+        """Return the title of its README, what stands before the first heading, and the rest."""
+        title, _, text = (self.folder / "README.md").read_text().partition("\n")
+        introduction, _, rest = text.partition("\n## ")
+        return title.removeprefix("# "), introduction.strip(), f"## {rest}"
 
     def files(self) -> list[Path]:
         """Return its files, as they are in the project: app.py first, then the other modules, then the rest."""
@@ -122,31 +111,16 @@ class Example:
         """Return the path of one of its files from its folder."""
         return path.relative_to(self.folder).as_posix()
 
-    def picture(self) -> str:
-        """Return the path of its picture from docs/, or "" where there is none."""
-        path = f"images/tutorial/{self.name[:2]}.png" if self.is_step else f"images/{self.path}.png"
-        return path if (ROOT / "docs" / path).exists() else ""
-
-    def first_request(self) -> str:
-        """Return the first command that its README tells to try, with its output."""
-        tried = (block for block in blocks(self.readme) if block.language == "console" and not block.comment)
-        first: Block | None = next(tried, None)
-        if first is None:
-            return ""
-        command, *more = re.split(r"^(?=\$ )", first.text, flags=re.M)[1:] or [first.text]
-        short = command.count("\n") + (more[0].count("\n") if more else 0) <= 8
-        return command + (more[0] if more and short and command.count("\n") < 3 else "")
+    def shown(self) -> tuple[list[Path], list[Path]]:
+        """Return the files whose text a page shows, and those that it names only."""
+        files = [path for path in self.files() if path.name not in NOT_SHOWN and path.stat().st_size]
+        text = [path for path in files if path.suffix in SHOWN and path.stat().st_size <= LARGEST_SHOWN]
+        return text, [path for path in files if path not in text]
 
     def write_archive(self, target: Path) -> None:
         """Write its files, and MicroPie beside them, into a .zip that depends on nothing but them."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        contents = {self.relative(path): path for path in self.files()} | {"micropie.py": ROOT / "micropie.py"}
-        with zipfile.ZipFile(target, "w") as archive:
-            for name in sorted(contents):
-                entry = zipfile.ZipInfo(f"{self.name}/{name}", ZIP_TIME)
-                entry.external_attr = 0o644 << 16
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(entry, contents[name].read_bytes())
+        contents = {self.relative(path): path for path in self.files()}
+        write_zip(target, self.name, contents | {"micropie.py": ROOT / "micropie.py"})
 
 
 def all_examples() -> list[Example]:
@@ -165,69 +139,47 @@ def all_steps() -> list[Example]:
 
 
 class ExampleDirective(SphinxDirective):
-    """Puts an example on a page. The option `without` leaves out `picture`, `request` or `files`."""
+    """Puts an example on a page."""
 
     required_arguments = 1
-    option_spec: ClassVar[dict[str, Any]] = {"without": directives.unchanged}
 
     def run(self) -> list[nodes.Node]:
         """Return what the page shows."""
         example = Example(self.arguments[0])
         if not example.folder.is_dir():
             raise self.error(f"There is no example {example.path}.")
-        left_out = set(self.options.get("without", "").replace(",", " ").split())
-        for path in (example.folder / "README.md", *example.files()):
+        for path in example.files():
             self.env.note_dependency(str(path))
-        parts = {"picture": _picture(example), "request": _request(example), "files": _files(example)}
-        lines = [line for name, part in parts.items() if name not in left_out for line in part]
-        lines += _download(example, "../" * self.env.docname.count("/"))
-        container = nodes.container(classes=["example"])
-        self.state.nested_parse(StringList(lines, source=f"{example.path}/README.md"), self.content_offset, container)
-        return [container]
+        lines = [*_picture(example), *_tabs(example), *_download(example, "../" * self.env.docname.count("/"))]
+        return [nodes.container("", *self.parse_text_to_nodes("\n".join(lines)), classes=["example"])]
 
 
-def _picture(example: Example) -> list[str]:
-    if not example.picture():
-        return []
-    alt = _description(example)
-    return [f"```{{image}} /{example.picture()}", f":alt: {alt}", ":class: example-picture", "```", ""]
+def _picture(example: Example) -> Iterator[str]:
+    if example.picture:
+        with Image.open(ROOT / "docs" / example.picture) as picture:  # the test that takes it says in it what it shows
+            alt = picture.info.get("Description", f"{example.name}, in a browser")
+        yield from (f"```{{image}} /{example.picture}", f":alt: {alt}", ":class: example-picture", "```", "")
 
 
-def _description(example: Example) -> str:
-    """Return what a picture shows: the test that takes it may write that into it."""
-    with Image.open(ROOT / "docs" / example.picture()) as picture:
-        description = picture.info.get("Description", f"{example.title or example.name}, in a browser")
-    return str(description)
-
-
-def _request(example: Example) -> list[str]:
-    request = example.first_request().rstrip().split("\n")
-    return ["```console", *request, "```", ""] if request != [""] else []
-
-
-def _files(example: Example) -> list[str]:
-    """Show the files in tabs, those of a large example by folder; what is no text, or long, is named below."""
-    shown, named = [], []
-    for path in example.files():
-        if path.name in {"README.md", "LICENSE"} or not path.stat().st_size:
-            continue
-        small = path.stat().st_size <= LARGEST_SHOWN
-        (shown if path.suffix in SHOWN and small else named).append(path)
+def _tabs(example: Example) -> Iterator[str]:
+    """Show the files in tabs, those of a large example by folder; name the others below."""
+    shown, named = example.shown()
     tabs: dict[str, list[Path]] = {}
     for path in shown:
         tabs.setdefault(_tab(example, path, len(shown) > MOST_TABS), []).append(path)
-    lines = ["::::::{tab-set}", ":class: example-files", ""]
+    yield from ("::::::{tab-set}", ":class: example-files", "")
     for label, paths in tabs.items():
-        lines += [f":::::{{tab-item}} {_escaped(label)}", ""]
+        yield from (f":::::{{tab-item}} {_escaped(label)}", "")
         for path in paths:
-            code = _code(example, path)
-            lines += code if len(paths) == 1 else _folded(example.relative(path), code)
-        lines += [":::::", ""]
-    lines += ["::::::", ""]
+            source = f"/../{example.path}/{example.relative(path)}"
+            code = [f"```{{literalinclude}} {source}", f":language: {SHOWN[path.suffix]}", "```", ""]
+            folded = [f"::::{{dropdown}} {_escaped(example.relative(path))}", *code, "::::", ""]
+            yield from code if len(paths) == 1 else folded
+        yield from (":::::", "")
+    yield from ("::::::", "")
     if named:
-        sizes = ", ".join(f"`{example.relative(path)}` ({_size(path.stat().st_size)})" for path in named)
-        lines += [f"Also in the folder: {sizes}.", ""]
-    return lines
+        yield f"Also in the folder: {', '.join(f'`{example.relative(path)}` ({_size(path)})' for path in named)}."
+        yield ""
 
 
 def _tab(example: Example, path: Path, many: bool) -> str:
@@ -239,30 +191,18 @@ def _tab(example: Example, path: Path, many: bool) -> str:
     return folder + slash if slash else "modules" if path.suffix == ".py" else "other files"
 
 
-def _code(example: Example, path: Path) -> list[str]:
-    source = f"/../{example.path}/{example.relative(path)}"
-    return [f"```{{literalinclude}} {source}", f":language: {SHOWN[path.suffix]}", "```", ""]
-
-
-def _folded(name: str, code: list[str]) -> list[str]:
-    return [f"::::{{dropdown}} {_escaped(name)}", *code, "::::", ""]
-
-
 def _escaped(name: str) -> str:
     return name.replace("_", r"\_")
 
 
-def _download(example: Example, up: str) -> list[str]:
-    return [
-        ":::{container} example-download",
-        f'<a href="{up}{example.archive}" download>Download {example.name}.zip</a>: these files, '
-        "and `micropie.py` beside them, ready to start.",
-        ":::",
-        "",
-    ]
+def _download(example: Example, up: str) -> Iterator[str]:
+    yield ":::{container} example-download"
+    yield f'<a href="{up}{example.archive}" download>Download {example.name}.zip</a>: these files, '
+    yield from ("and `micropie.py` beside them, ready to start.", ":::", "")
 
 
-def _size(count: int) -> str:
+def _size(path: Path) -> str:
+    count = path.stat().st_size
     return f"{count} bytes" if count < 1000 else f"{count / 1000:.0f} kB"
 
 
@@ -284,77 +224,37 @@ def write_pages(app: Sphinx, config: Config) -> None:
 
 
 def _page(example: Example) -> str:
-    body = example.readme.partition("\n## ")[2]
-    text = [
-        f"# {example.title}",
-        "",
-        example.introduction,
-        "",
-        f"```{{example}} {example.path}",
-        ":without: request",
-        "```",
-        "",
-        f"## {body}",
-    ]
-    return _for_the_site("\n".join(text))
-
-
-def _for_the_site(text: str) -> str:
-    """Leave out the marks of the tests, and let links lead to pages of the site."""
-    names = {example.name for example in all_examples()}
+    """Return the page of an example: its README without the marks of the tests, its links leading to the site."""
+    title, introduction, rest = example.readme()
+    text = f"# {title}\n\n{introduction}\n\n```{{example}} {example.path}\n```\n\n{rest}"
     text = re.sub(r"^ *<!-- .*? -->\n", "", text, flags=re.M)
     text = text.replace("](../../README.md)", "](../index.md#install)")
     text = re.sub(r"\]\(\.\./\.\./docs/([\w/-]+\.md)", r"](../\1", text)
     text = re.sub(r"\]\(\.\./(\w+)(?:/README\.md|/)?\)", r"](\1.md)", text)
     text = re.sub(r"\[(`?[^\]\n]+?`?)\]\((?!https?:|\.\.|\w+\.md)[^)#]+\)", r"\1", text)
-    linked = "|".join(sorted(names))
+    linked = "|".join(sorted(one.name for one in all_examples()))
     return re.sub(rf"(?<![\[`/])`({linked})`(?!\])", r"[`\1`](\1.md)", text)
 
 
 def _gallery() -> str:
-    groups = dict.fromkeys([*GROUPS, WHOLE_APPS], "")
-    toctree = []
+    cards: dict[str, list[str]] = {group: [] for group in GROUPS}
     for example in all_examples():
-        group = next((group for group, names in GROUPS.items() if example.name in names), WHOLE_APPS)
-        groups[group] += "\n".join(_card(example))
-        toctree.append(example.name)
-    text = [
-        "# Examples",
-        "",
-        "One folder for each thing that MicroPie does, to copy and to change. Every example is an app that runs as it",
-        "is; the requests on its page, and what they print, are checked by the project's tests. Start with",
-        "[the smallest one](hello_world.md).",
-        "",
-        "```{toctree}",
-        ":hidden:",
-        "",
-        *toctree,
-        "```",
-        "",
-    ]
-    for group, cards in groups.items():
-        if cards:
-            text += [f"## {group}", "", ":::::{grid} 1 2 2 3", ":gutter: 3", "", cards, ":::::", ""]
-    return "\n".join(text)
+        group = next((group for group, names in GROUPS.items() if example.name in names), list(GROUPS)[-1])
+        cards[group] += _card(example)
+    names = [example.name for example in all_examples()]
+    text = [GALLERY, "```{toctree}", ":hidden:", "", *names, "```"]
+    for group, lines in cards.items():
+        text += ["", f"## {group}", "", ":::::{grid} 1 2 2 3", ":gutter: 3", "", *lines, ":::::"]
+    return "\n".join([*text, ""])
 
 
 def _card(example: Example) -> Iterator[str]:
-    yield f"::::{{grid-item-card}} {example.title}"
-    yield f":link: {example.name}"
-    yield ":link-type: doc"
-    if example.picture():
-        yield f":img-top: /{example.picture()}"
-    yield ""
-    yield _plain(example.introduction)
-    yield "::::"
-    yield ""
-    yield ""
-
-
-def _plain(text: str) -> str:
-    """Return the first sentence of a text, without links."""
-    first = re.split(r"(?<=[.!?])\s", re.sub(r"\s+", " ", text))[0]
-    return re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", first).rstrip(":.") + "."
+    title, introduction, _ = example.readme()
+    first = re.split(r"(?<=[.!?])\s", re.sub(r"\s+", " ", introduction))[0]
+    plain = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", first).rstrip(":.") + "."
+    picture = [f":img-top: /{example.picture}"] if example.picture else []
+    link = [f":link: {example.name}", ":link-type: doc"]
+    yield from (f"::::{{grid-item-card}} {title}", *link, *picture, "", plain, "::::", "")
 
 
 def size_pictures(app: Sphinx, doctree: nodes.document) -> None:

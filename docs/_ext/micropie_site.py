@@ -1,25 +1,25 @@
-"""What this site adds to every page: tips for the terms of the glossary, accessible code blocks, the site as a .zip."""
+"""What this site adds to every page: tips for the terms of the glossary, accessible code, plain text, a .zip of all."""
 
 import re
-import textwrap
-import zipfile
 from pathlib import Path
 from typing import Any
 
-from blocks import count
+from blocks import Block, blocks, options
 from docutils import nodes
+from micropie_examples import SHOWN, Example, write_zip
 from sphinx.addnodes import glossary
 from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.directives.code import LiteralInclude, LiteralIncludeReader
 from sphinx.environment import BuildEnvironment
-from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.util.typing import ExtensionMetadata
 
-ROOT = Path(__file__).resolve().parents[2]
 GLOSSARY = "reference/glossary"
 LONGEST_TIP = 300  # characters
-ARCHIVE = "_downloads/micropie-docs.zip"
-ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 SIGNATURE = re.compile(r"\n\n<dl>\n((?:<dd>.*</dd>\n)+)</dl>\n\n")
+EXAMPLE = re.compile(r"^```\{example\} +(\S+)\n.*?^```$", re.M | re.S)
+ORDER = re.compile(r"^(?:% (?:file|server|serves|not run)\b.*|<!-- .*? -->)\n", re.M)
+ARCHIVE = "_downloads/micropie-docs.zip"
 NOT_PACKED = {".buildinfo", ".doctrees", ".nojekyll"}
 
 
@@ -42,9 +42,8 @@ def tips(env: BuildEnvironment) -> dict[str, str]:
 
 def shortened(text: str) -> str:
     """Return as many whole sentences of a text as fit into a tip, and one at least."""
-    sentences = re.split(r"(?<=[.!?])\s+", " ".join(text.split()))
-    tip = sentences[0]
-    for sentence in sentences[1:]:
+    tip, *sentences = re.split(r"(?<=[.!?])\s+", " ".join(text.split()))
+    for sentence in sentences:
         if len(tip) + len(sentence) >= LONGEST_TIP:
             break
         tip += " " + sentence
@@ -66,41 +65,30 @@ def add_tips(app: Sphinx, doctree: nodes.document, docname: str) -> None:
                 reference["classes"].append("term-with-tip")
 
 
-def forget_tips(app: Sphinx, env: BuildEnvironment) -> None:
-    """See to it that a changed glossary is read anew."""
-    app._glossary_tips = None  # type: ignore[attr-defined]
-
-
-# --- Differences -------------------------------------------------------------------------------
-
-
-def shorten_differences(app: Sphinx, doctree: nodes.document) -> None:
-    """Leave out the names of the files above a difference: its caption has them, and they are this machine's."""
-    for block in doctree.findall(nodes.literal_block):
-        if block.get("language") == "udiff" and block.astext().startswith("--- "):
-            text = without_names(block.astext())
-            block.rawsource = text
-            block.children = []
-            block += nodes.Text(text)
-
-
-def without_names(difference: str) -> str:
-    """Return a unified difference without its first two lines."""
-    return difference.split("\n", 2)[2] if difference.startswith("--- ") else difference
-
-
 # --- Pages -------------------------------------------------------------------------------------
 
 
+def without_names(difference: str) -> str:
+    """Return a unified difference without the names of the files: its caption has them, these are this machine's."""
+    return difference.split("\n", 2)[2] if difference.startswith("--- ") else difference
+
+
+def shorten_differences(app: Sphinx, doctree: nodes.document) -> None:
+    """Leave out the names of the files above each difference."""
+    for block in doctree.findall(nodes.literal_block):
+        if block.get("language") == "udiff":
+            block.rawsource = without_names(block.astext())
+            block.children = []
+            block += nodes.Text(block.rawsource)
+
+
 def mend_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
-    """Let the keyboard reach whatever scrolls; lead from a page of the gallery to the README that it is made from."""
+    """Mend the signatures of a page, the links of the page for unknown addresses, and edit links of the gallery."""
     if "body" in context:
-        body = context["body"].replace('<div class="highlight"><pre>', '<div class="highlight"><pre tabindex="0">')
-        body = body.replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
-        body = SIGNATURE.sub(_signature, body)
+        context["body"] = SIGNATURE.sub(_signature, context["body"])
         if page == app.config.notfound_pagename:  # it is shown at every address, so its links are from the root
-            body = re.sub(r'href="(?![a-z]+:|[/#])', f'href="{app.config.notfound_urls_prefix}', body)
-        context["body"] = body
+            prefix = app.config.notfound_urls_prefix
+            context["body"] = re.sub(r'href="(?![a-z]+:|[/#])', f'href="{prefix}', context["body"])
     repository = context.get("theme_source_repository")
     if repository and page.startswith("examples/") and page != "examples/index":
         context["theme_source_edit_link"] = f"{repository}/edit/main/{page}/README.md"
@@ -112,69 +100,68 @@ def _signature(match: re.Match[str]) -> str:
     return f'<span class="sig-lines">{lines}</span>'
 
 
-class CountRole(SphinxRole):
-    """Says how many blocks of code the tests count: `executed`, `included`, `excused` or `all`."""
-
-    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """Return the number."""
-        return [nodes.Text(f"{getattr(count(ROOT), self.text):,}")], []
+# --- The site as text and as a .zip ------------------------------------------------------------
 
 
-class SourceLinesRole(SphinxRole):
-    """Says how many lines a file of the project has."""
-
-    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """Return the number."""
-        return [nodes.Text(f"{len((ROOT / self.text).read_text().splitlines()):,}")], []
-
-
-class WhenDirective(SphinxDirective):
-    """Shows what it holds when a file of the site is there: a plot, once it has been made."""
-
-    required_arguments = 1
-    has_content = True
-
-    def run(self) -> list[nodes.Node]:
-        """Return what it holds, or nothing."""
-        path = Path(self.env.srcdir) / self.arguments[0]
-        self.env.note_dependency(str(path))
-        return self.parse_content_to_nodes() if path.exists() else []
+def write_text(app: Sphinx, exception: Exception | None) -> None:
+    """Put what pages include into their copies in `_sources/`, which llms.txt lists and llms-full.txt consists of."""
+    if exception is not None or app.builder.name != "html":
+        return
+    for name in app.env.found_docs:
+        path = Path(app.outdir) / "_sources" / f"{name}.md.txt"
+        if path.exists():
+            path.write_text(expanded(path.read_text(), Path(app.srcdir), name, app.config))
 
 
-def dedented(source: str) -> tuple[str, str]:
-    """Let names be linked in an excerpt that begins inside of a class or a function."""
-    return source, textwrap.dedent(source)
+def expanded(text: str, docs: Path, name: str, config: Config) -> str:
+    """Put what a page includes into its text, and leave out the comments that steer its tests."""
+    lines = text.split("\n")
+    for block in reversed(blocks(text)):
+        if block.directive == "literalinclude":
+            chosen, _, _ = options("\n".join(lines[block.line : block.end - 2]))
+            lines[block.line - 1 : block.end - 1] = _included(block, chosen, docs, name, config)
+    text = EXAMPLE.sub(lambda match: _files(Example(match[1])), "\n".join(lines))
+    return ORDER.sub("", text)
 
 
-# --- The site as a .zip ------------------------------------------------------------------------
+def _included(block: Block, chosen: dict[str, str], docs: Path, name: str, config: Config) -> list[str]:
+    """Return what Sphinx includes for a block, as a fence."""
+    known = {key: LiteralInclude.option_spec[key](value or None) for key, value in chosen.items()}
+    folder = docs / name
+    if "diff" in known:
+        known["diff"] = str((folder.parent / known["diff"]).resolve())
+    file = docs / block.file[1:] if block.file.startswith("/") else folder.parent / block.file
+    code, _ = LiteralIncludeReader(str(file.resolve()), known, config).read()
+    language = "diff" if "diff" in known else block.language
+    return [f"```{language}", *without_names(code).rstrip("\n").split("\n"), "```"]
+
+
+def _files(example: Example) -> str:
+    """Return the files of an example, each as a fence with its name above."""
+    return "\n\n".join(
+        f"`{example.relative(path)}`:\n\n````{SHOWN[path.suffix]}\n{path.read_text().rstrip()}\n````"
+        for path in example.shown()[0]
+    )
 
 
 def write_archive(app: Sphinx, exception: Exception | None) -> None:
     """Pack the whole site, to be read without a network."""
-    if exception is not None or app.builder.name != "html":
-        return
-    target = Path(app.outdir) / ARCHIVE
-    target.parent.mkdir(parents=True, exist_ok=True)
-    files = [path for path in Path(app.outdir).rglob("*") if path.is_file() and path != target]
-    names = {path.relative_to(app.outdir).as_posix(): path for path in files}
-    with zipfile.ZipFile(target, "w") as archive:
-        for name in sorted(names):
-            if not NOT_PACKED & set(Path(name).parts):
-                entry = zipfile.ZipInfo(f"micropie-docs/{name}", ZIP_TIME)
-                entry.external_attr = 0o644 << 16
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(entry, names[name].read_bytes())
+    if exception is None and app.builder.name == "html":
+        site = Path(app.outdir)
+        names = {path.relative_to(site).as_posix(): path for path in site.rglob("*") if path.is_file()}
+        packed = {name: path for name, path in names.items() if not NOT_PACKED & set(path.relative_to(site).parts)}
+        packed.pop(ARCHIVE, None)
+        write_zip(site / ARCHIVE, "micropie-docs", packed)
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Add all this to Sphinx."""
-    app.add_role("count", CountRole())
-    app.add_role("source-lines", SourceLinesRole())
-    app.add_directive("when", WhenDirective)
     app.add_js_file("site.js", loading_method="defer")
+    app.add_css_file("pictures.css")
     app.connect("doctree-read", shorten_differences)
-    app.connect("env-updated", forget_tips)
+    app.connect("env-updated", lambda app, env: setattr(app, "_glossary_tips", None))  # a changed glossary is read anew
     app.connect("doctree-resolved", add_tips)
     app.connect("html-page-context", mend_page)
+    app.connect("build-finished", write_text, priority=400)  # before llms.txt is made of it
     app.connect("build-finished", write_archive, priority=990)  # when all else is written
     return {"parallel_read_safe": True, "parallel_write_safe": True}

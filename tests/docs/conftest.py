@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.docs.site import Site, built
 from tests.examples.services import all_services
 
 
@@ -9,3 +10,9 @@ from tests.examples.services import all_services
 def services():
     with all_services() as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory) -> Site:
+    """The site, built once for all processes of pytest-xdist."""
+    return built(tmp_path_factory.getbasetemp())

@@ -1,30 +1,25 @@
 """Executes the code of a page of the documentation from top to bottom, as a reader would.
 
-Sybil keeps the examples of a page in order and gives each its line. What they have in common is here: an empty folder,
-one namespace for the Python blocks, one shell for the console blocks, and at most one server at a time. Comments that
-nobody sees on the page steer it, each on a line of its own:
+Sybil keeps the examples of a page in order and gives each its line. They share an empty folder, one namespace for the
+Python blocks, one shell for the console blocks (tests/blocks.py), and at most one server at a time. Comments that no
+reader of the page sees steer it, each on a line of its own:
 
     % file: app.py                    the block under it is the content of that file
     % server: app.py                  from here on uvicorn serves `app:app` of the page's folder
     % server: examples/sessions       from here on uvicorn serves a copy of that folder, and the shell is in it
     % server: app.py, with errors     the same, and what the server logs may hold tracebacks
     % serves                          the one command of the block under it starts the server
-    % not run: why                    the block under it is executed by nobody
+    % not run: why                    the block under it is executed by no test
 """
 
 import contextlib
 import importlib
 import os
-import selectors
 import shutil
-import subprocess
 import sys
-import tempfile
-import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 from sybil import Document, Example, Region
 from sybil.evaluators.doctest import DocTestEvaluator
@@ -33,68 +28,15 @@ from sybil.parsers.abstract.doctest import DocTestStringParser
 from sybil.region import Lexeme
 
 from docs._ext.blocks import Block, Comment, blocks, orders
+from tests.blocks import Shell, commands, run_python
 from tests.examples.harness import NOT_COPIED, SERVE
 from tests.examples.services import Services
-from tests.processes import PUBLIC, ROOT, environment, free_port, serving
-from tests.readme_blocks import commands, matches
+from tests.processes import PUBLIC, ROOT, free_port, serving
 
-MARK = "--- the next command ---"
-SECONDS = 60.0  # that one command may take
+COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}  # so that a compiled file shows that it was imported
 WITH_ERRORS = ", with errors"
 
 Evaluator = Callable[[Example], str | None]
-
-
-class Shell:
-    """A bash that stays: variables and the folder are those that the commands before have left."""
-
-    def __init__(self, folder: Path, more: dict[str, str]) -> None:
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the shell
-        self._process = subprocess.Popen(
-            ["bash", "-euo", "pipefail", "-s"],
-            cwd=folder,
-            env=environment({"PYTHONDONTWRITEBYTECODE": "", **more}),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            start_new_session=True,
-        )
-
-    def type(self, line: str) -> str:
-        """Run a command, and return what it prints on standard output."""
-        process = self._process
-        assert process.stdin
-        process.stdin.write(f"{{ {line}\n}} </dev/null\nprintf '%s\\n' '{MARK}'\n".encode())
-        process.stdin.flush()
-        output = self._read(time.monotonic() + SECONDS)
-        end = f"{MARK}\n"
-        if not output.endswith(end):
-            self._errors.seek(0)
-            errors = self._errors.read().decode(errors="replace")
-            raise AssertionError(f"$ {line}\nfailed, or took too long:\n{output}\n{errors[-4000:]}")
-        return output.removesuffix(end)
-
-    def _read(self, until: float) -> str:
-        """Read to the next mark, to the end of the shell, or until the time is over."""
-        output = b""
-        assert self._process.stdout
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            while not output.endswith(f"{MARK}\n".encode()) and selector.select(max(0, until - time.monotonic())):
-                piece = os.read(self._process.stdout.fileno(), 2**16)
-                if not piece:
-                    break
-                output += piece
-        return output.decode(errors="replace")
-
-    def close(self) -> None:
-        """End the shell and what it has started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, 9)
-        self._process.wait(10)
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
-            with contextlib.suppress(BrokenPipeError):
-                stream.close()  # type: ignore[union-attr]
 
 
 class PageRun:
@@ -118,6 +60,7 @@ class PageRun:
         self._services = services
         self._more: dict[str, str] = {}
         self._shell: Shell | None = None
+        self._shells = contextlib.ExitStack()
         self._server = contextlib.ExitStack()
         self._files: dict[str, Path] = {}
         self._typed: list[str] = []
@@ -191,17 +134,8 @@ class PageRun:
         path = self._files.pop(name)
         imported = any((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))
         if path.suffix == ".py" and not imported and not any(path.name in line for line in self._typed):
-            code = "import runpy, sys; sys.path.insert(0, ''); runpy.run_path(sys.argv[1])"
-            result = subprocess.run(
-                [sys.executable, "-c", code, name],
-                cwd=self.base,
-                env=environment({}),
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-                check=False,
-            )
-            assert result.returncode == 0, f"{name} of {self.page}:\n{result.stderr}"
+            code = "import runpy, sys; sys.path.insert(0, ''); "
+            run_python(f"{code}runpy.run_path({name!r})", self.port, self.base, {})
 
     def _start_server(self, example: Example) -> None:
         comment: Comment = example.parsed
@@ -228,8 +162,7 @@ class PageRun:
 
     def _serving(self, line: str, *, errors: bool = False) -> None:
         self._server.close()
-        more = {"PYTHONDONTWRITEBYTECODE": "", **self._more}
-        self._server.enter_context(serving(line, self.folder, self.port, more, errors=errors))
+        self._server.enter_context(serving(line, self.folder, self.port, COMPILED | self._more, errors=errors))
 
     def _change_folder(self, folder: Path) -> None:
         if folder != self.folder:
@@ -238,18 +171,15 @@ class PageRun:
             os.chdir(folder)
 
     def _type(self, example: Example) -> None:
-        shell = self._shell = self._shell or Shell(self.folder, {**self._more, "PORT": str(self.port)})
-        for command in commands(example.parsed.text):
-            self._typed.append(command.line)
-            output = shell.type(self._rewritten(command.line)).replace(f"127.0.0.1:{self.port}", PUBLIC)
-            assert matches(command.output, output), (
-                f"{self.page}:{example.line}\n$ {command.line}\nprinted\n{output}\nand not\n{command.output}"
-            )
+        text = example.parsed.text
+        self._typed += [command.line for command in commands(text)]
+        more = {**COMPILED, **self._more, "PORT": str(self.port)}
+        shell = self._shell = self._shell or self._shells.enter_context(Shell(self.folder, self.port, more))
+        shell.try_block(text, f"{self.page}:{example.line}")
 
     def _close_shell(self) -> None:
-        if self._shell:
-            self._shell.close()
-            self._shell = None
+        self._shells.close()
+        self._shell = None
 
 
 @contextlib.contextmanager

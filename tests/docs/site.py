@@ -1,6 +1,7 @@
 """Builds the site, reads its pages, and serves them."""
 
 import contextlib
+import fcntl
 import functools
 import http.server
 import os
@@ -16,16 +17,23 @@ from pathlib import Path
 from tests.processes import ROOT
 
 # Pages that Sphinx writes itself.
-OWN_PAGES = {"genindex.html", "py-modindex.html", "search.html"}
+OWN_PAGES = {"genindex.html", "py-modindex.html", "search.html", "_modules/index.html", "_modules/micropie.html"}
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 
 
-def build(builder: str, target: Path, doctrees: Path, *, sources: Path = ROOT / "docs") -> str:
-    """Build the site as `make docs` does, cut off from the network; return what was printed, "" when all is well."""
+def build(builder: str, target: Path, doctrees: Path, *pages: str) -> str:
+    """Build the site as `make docs` does, cut off from the network; return what was printed, "" if all is well.
+
+    Args:
+        builder: The builder's name.
+        target: The folder that gets what is built.
+        doctrees: The folder that keeps what was read; with that of another build, nothing is read twice.
+        pages: Sources of the pages to write, from docs/; all if none is named.
+    """
     result = subprocess.run(
         [
             *[sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-b", builder],
-            *["-d", str(doctrees), str(sources), str(target)],
+            *["-d", str(doctrees), str(ROOT / "docs"), str(target), *(str(ROOT / "docs" / page) for page in pages)],
         ],
         cwd=ROOT,
         env={**os.environ, **NO_NETWORK},
@@ -33,10 +41,21 @@ def build(builder: str, target: Path, doctrees: Path, *, sources: Path = ROOT / 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     return result.stdout if result.returncode else ""
+
+
+def built(base: Path) -> "Site":
+    """Build the site once for all processes of a run, each of which has a folder for temporary files."""
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, record = shared / "site", shared / "site.txt"
+    with (shared / "site.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not record.exists():
+            record.write_text(build("html", folder, shared / "doctrees"))
+    return Site(folder, shared / "doctrees", record.read_text())
 
 
 @dataclass
@@ -101,13 +120,16 @@ class Site:
     """The built site.
 
     Attributes:
+        folder: Where it is.
+        doctrees: Where Sphinx keeps what it has read.
+        messages: What was printed, "" if all is well.
         pages: Its pages by their paths.
     """
 
-    def __init__(self, folder: Path, messages: str, seconds: float) -> None:
+    def __init__(self, folder: Path, doctrees: Path, messages: str) -> None:
         self.folder = folder
+        self.doctrees = doctrees
         self.messages = messages
-        self.seconds = seconds
         self.pages: dict[str, Page] = {}
         for file in sorted(folder.rglob("*.html")):
             page = Page(file.relative_to(folder).as_posix())

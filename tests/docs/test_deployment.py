@@ -11,7 +11,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -20,8 +19,8 @@ import pytest
 from websockets.sync.client import connect
 
 from docs._ext.blocks import blocks
-from tests.processes import ROOT, environment, free_port, serving, stop
-from tests.readme_blocks import commands
+from tests.blocks import commands
+from tests.processes import ROOT, certificate, environment, free_port, nginx, serving, started, stop, wait_until
 
 PAGE = ROOT / "docs" / "howto" / "deployment.md"
 FILES = PAGE.parent / "files"
@@ -40,7 +39,7 @@ class More(Shop):
 
     async def ws_user(self, ws):
         await ws.accept()
-        await ws.send_text(self.request.session.get("user", "nobody"))
+        await ws.send_text(self.request.session.get("user", "no user"))
 
     async def put(self):
         return {"bytes": len(await self.request.body())}
@@ -76,48 +75,26 @@ def quick(text: str) -> str:
 def running(line: str, folder: Path, log: Path):
     """Serve, and yield the process and its port."""
     port = free_port()
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            ["bash", "-euo", "pipefail", "-c", f"exec {line}"],
-            cwd=folder,
-            env=environment({"UVICORN_PORT": str(port), "PORT": str(port)}),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            wait_for(port, server)
-            yield server, port
-        finally:
-            stop(server)
-
-
-def wait_for(port: int, server: subprocess.Popen[bytes], seconds: float = 30.0) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        assert server.poll() is None, f"{server.args} has ended"
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.03)
-    pytest.fail(f"{server.args} does not answer")
+    variables = environment({"UVICORN_PORT": str(port), "PORT": str(port)})
+    with started(["bash", "-euo", "pipefail", "-c", f"exec {line}"], port, log, cwd=folder, env=variables) as server:
+        yield server, port
 
 
 # --- the servers -------------------------------------------------------------------------------
 
 
-def test_page_names_its_servers():
+def test_page_has_a_command_for_each_of_five_servers():
     assert {line.split()[0] for line in SERVES} == {"uvicorn", "hypercorn", "granian", "daphne", "gunicorn"}
 
 
 @pytest.mark.parametrize("program", ["uvicorn", "hypercorn", "granian", "daphne", "gunicorn"])
-def test_websockets(program, folder, tmp_path):
+def test_websocket_echoes_under_each_server_of_the_page(program, folder, tmp_path):
     with (
         running(command(program), folder, tmp_path / "log") as (_, port),
         connect(f"ws://127.0.0.1:{port}/echo") as client,
     ):
         client.send("a pie")
-        assert client.recv(timeout=10) == "a pie"
+        assert client.recv(timeout=60) == "a pie"
 
 
 def promises() -> dict[str, tuple[bool, bool]]:
@@ -139,25 +116,25 @@ STOPPED = {
 }
 
 
-def test_table_is_about_these_servers():
+def test_table_of_stops_has_a_row_for_each_server():
     assert promises().keys() == STOPPED.keys()
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="Hypercorn does not stop there while a connection is open")
 @pytest.mark.parametrize("name", STOPPED)
-def test_stops_while_a_stream_is_open(name, folder, tmp_path):
+def test_server_that_is_stopped_during_a_stream_does_what_the_table_says(name, folder, tmp_path):
     (folder / "gunicorn.conf.py").write_text(quick(PAGE_FILES["gunicorn.conf.py"]))
     log = tmp_path / "log"
     with (
         running(quick(STOPPED[name]), folder, log) as (server, port),
-        contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as client,
+        contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as client,
     ):
         client.request("GET", "/ticks")
         assert client.getresponse().readline() == b"data: 0\n"
 
         server.send_signal(signal.SIGTERM)
-        server.wait(timeout=8)
+        server.wait(timeout=60)
     text = log.read_text()
     cleaned, closed = promises()[name]
     assert ("the stream is closed" in text) is cleaned, text
@@ -169,32 +146,15 @@ def test_stops_while_a_stream_is_open(name, folder, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory) -> Path:
-    """A folder with a certificate for the site, signed by nobody."""
+def certificates(tmp_path_factory) -> Path:
+    """A folder with a certificate for the site, which no authority has signed."""
     folder = tmp_path_factory.mktemp("certificate")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        + ["-subj", f"/CN={SITE}", "-addext", f"subjectAltName=DNS:{SITE}"]
-        + ["-keyout", folder / "privkey.pem", "-out", folder / "fullchain.pem"],
-        check=True,
-        capture_output=True,
-    )
+    certificate(folder, SITE)
     return folder
 
 
-def nginx_configuration(folder: Path, site: str) -> str:
-    """Return what Debian's nginx.conf adds to a site, all of it below one folder."""
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    places = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
-    user = "user root;" if os.geteuid() == 0 else ""
-    return f"""{user} daemon off; pid {folder}/pid; error_log stderr; events {{}}
-http {{ access_log off; types {{ text/css css; }} {places}
-{site}
-}}"""
-
-
 @contextlib.contextmanager
-def nginx(folder: Path, certificate: Path, app_port: int, change=lambda site: site):
+def behind_nginx(folder: Path, certificates: Path, app_port: int, change=lambda site: site):
     """Run nginx with the page's file, and yield the ports of HTTPS and of HTTP."""
     if shutil.which("nginx") is None:
         pytest.skip("nginx is not installed")
@@ -204,21 +164,13 @@ def nginx(folder: Path, certificate: Path, app_port: int, change=lambda site: si
         "listen 80;": f"listen 127.0.0.1:{plain};",
         "listen 443 ssl;": f"listen 127.0.0.1:{secure} ssl;",
         "127.0.0.1:8000": f"127.0.0.1:{app_port}",
-        f"/etc/letsencrypt/live/{SITE}": str(certificate),
+        f"/etc/letsencrypt/live/{SITE}": str(certificates),
         "/srv/shop/static/": f"{folder}/static/",
     }.items():
         assert old in site
         site = site.replace(old, new)
-    configuration = folder / "nginx.conf"
-    configuration.write_text(nginx_configuration(folder, site))
-    arguments = ["nginx", "-p", str(folder), "-c", str(configuration), "-e", "stderr"]
-    with (folder / "nginx.log").open("w") as log:
-        server = subprocess.Popen(arguments, stdout=log, stderr=log, start_new_session=True)
-        try:
-            wait_for(secure, server)
-            yield secure, plain
-        finally:
-            stop(server)
+    with nginx(folder, site, secure):
+        yield secure, plain
 
 
 def client_of(port: int, **headers: str) -> httpx.Client:
@@ -238,10 +190,10 @@ def client_of(port: int, **headers: str) -> httpx.Client:
     ],
     ids=lambda line: line.split()[0],
 )
-def test_server_believes_the_proxy_and_nobody_else(line, folder, certificate, tmp_path):
+def test_server_believes_the_headers_of_the_proxy_and_not_those_of_the_client(line, folder, certificates, tmp_path):
     with (
         running(line, folder, tmp_path / "log") as (_, app_port),
-        nginx(tmp_path, certificate, app_port) as (port, _),
+        behind_nginx(tmp_path, certificates, app_port) as (port, _),
         client_of(port, **{"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "http"}) as client,
     ):
         seen = client.get("/").json()
@@ -257,11 +209,11 @@ def more(folder, tmp_path):
 
 
 def websocket_user(port: int, cookie: str, **options: str) -> str:
-    """Ask over a WebSocket, as a page of the site does, who is logged in."""
+    """Return the name of the user with a cookie, as a WebSocket of a page of the site is told it."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as connection,
         connect(
             f"wss://{SITE}/user",
             sock=connection,
@@ -270,17 +222,17 @@ def websocket_user(port: int, cookie: str, **options: str) -> str:
             additional_headers={"cookie": cookie},
         ) as client,
     ):
-        return str(client.recv(timeout=10))
+        return str(client.recv(timeout=60))
 
 
-def test_nginx_carries_everything(more, certificate, tmp_path):
+def test_nginx_carries_files_streams_bodies_sessions_and_websockets(more, certificates, tmp_path):
     (tmp_path / "static").mkdir()
     (tmp_path / "static" / "style.css").write_text("body {}")
-    with nginx(tmp_path, certificate, more) as (port, plain), client_of(port) as client:
+    with behind_nginx(tmp_path, certificates, more) as (port, plain), client_of(port) as client:
         style = client.get("/static/style.css")
         assert (style.text, style.headers["cache-control"]) == ("body {}", "max-age=3600")
 
-        with client.stream("GET", "/ticks", timeout=20) as response:  # buffered, the first one would take minutes
+        with client.stream("GET", "/ticks", timeout=60) as response:  # buffered, the first one would take minutes
             assert next(response.iter_lines()) == "data: 0"
 
         assert client.post("/put", content=b"x" * 2**20).json() == {"bytes": 2**20}
@@ -294,16 +246,16 @@ def test_nginx_carries_everything(more, certificate, tmp_path):
         assert (moved.status_code, moved.headers["location"]) == (308, f"https://{SITE}/a?b=c")
 
 
-def test_without_the_host_a_websocket_is_foreign(more, certificate, tmp_path):
+def test_websocket_has_no_session_if_nginx_does_not_pass_the_host(more, certificates, tmp_path):
     def without_host(site: str) -> str:
         return re.sub(r".*proxy_set_header Host .*\n", "", site)
 
-    with nginx(tmp_path, certificate, more, without_host) as (port, _), client_of(port) as client:
+    with behind_nginx(tmp_path, certificates, more, without_host) as (port, _), client_of(port) as client:
         cookie = client.get("/login").headers["set-cookie"].partition(";")[0]
-        assert websocket_user(port, cookie) == "nobody"
+        assert websocket_user(port, cookie) == "no user"
 
 
-def test_nginx_below_a_path(folder, certificate, tmp_path):
+def test_app_below_a_path_of_nginx_has_its_root_path_and_cookie_path(folder, certificates, tmp_path):
     prefix = (FILES / "nginx-prefix.conf").read_text()
 
     def with_prefix(site: str) -> str:
@@ -312,14 +264,14 @@ def test_nginx_below_a_path(folder, certificate, tmp_path):
     line = next(line for line in SERVES if "--root-path" in line).replace("app:app", "more:app")
     with (
         running(line, folder, tmp_path / "log") as (_, app_port),
-        nginx(tmp_path, certificate, app_port, with_prefix) as (port, _),
+        behind_nginx(tmp_path, certificates, app_port, with_prefix) as (port, _),
         client_of(port) as client,
     ):
         assert client.get("/shop/").json()["root_path"] == "/shop"
         assert "Path=/shop;" in client.get("/shop/login").headers["set-cookie"]
 
 
-def test_nginx_goes_on_without_one_of_two_machines(folder, certificate, tmp_path):
+def test_nginx_serves_from_the_other_machine_when_one_is_down(folder, certificates, tmp_path):
     line = command("uvicorn")
     with (
         running(line, folder, tmp_path / "one") as (one, first),
@@ -331,7 +283,7 @@ def test_nginx_goes_on_without_one_of_two_machines(folder, certificate, tmp_path
         def with_two(site: str) -> str:
             return re.sub(r"upstream shop \{.*?\}", lambda _: upstream, site, flags=re.DOTALL)
 
-        with nginx(tmp_path, certificate, second, with_two) as (port, _), client_of(port) as client:
+        with behind_nginx(tmp_path, certificates, second, with_two) as (port, _), client_of(port) as client:
             assert [client.get("/health").status_code for _ in range(4)] == [200] * 4
             stop(one)
             assert [client.get("/health").status_code for _ in range(4)] == [200] * 4
@@ -339,7 +291,7 @@ def test_nginx_goes_on_without_one_of_two_machines(folder, certificate, tmp_path
     assert all("GET /health" in text for text in logs)
 
 
-def test_caddy_carries_everything(more, tmp_path):
+def test_caddy_carries_files_streams_sessions_and_websockets(more, tmp_path):
     if shutil.which("caddy") is None:
         pytest.skip("caddy is not installed")
     port = free_port()
@@ -356,30 +308,21 @@ def test_caddy_carries_everything(more, tmp_path):
     own = "{\n\tadmin off\n\tskip_install_trust\n\tlocal_certs\n\tauto_https disable_redirects\n}\n"
     (tmp_path / "Caddyfile").write_text(own + site)
     environ = {**os.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
-    with (tmp_path / "caddy.log").open("w") as log:
-        arguments = ["caddy", "run", "--config", str(tmp_path / "Caddyfile")]
-        server = subprocess.Popen(arguments, env=environ, stdout=log, stderr=log, start_new_session=True)
-        try:
-            wait_for(port, server)
-            wait_for_certificate(port)
-            check_caddy(port)
-        finally:
-            stop(server)
+    with started(["caddy", "run", "--config", tmp_path / "Caddyfile"], port, tmp_path / "caddy.log", env=environ):
+        wait_until(lambda: speaks_tls(port), what="Caddy's certificate, which it makes when it listens already")
+        check_caddy(port)
 
 
-def wait_for_certificate(port: int, seconds: float = 20.0) -> None:
-    """Wait until Caddy, which listens before it has made its certificate, can speak TLS."""
+def speaks_tls(port: int) -> bool:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
-                context.wrap_socket(connection, server_hostname=SITE).close()
-            return
-        except OSError:
-            assert time.monotonic() < until, "Caddy has no certificate"
-            time.sleep(0.1)
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection(("127.0.0.1", port), timeout=60) as connection,
+        context.wrap_socket(connection, server_hostname=SITE),
+    ):
+        return True
+    return False
 
 
 def check_caddy(port: int) -> None:
@@ -388,7 +331,7 @@ def check_caddy(port: int) -> None:
         seen = client.get("/", **name).json()
         assert (seen["scheme"], seen["client"]) == ("https", "127.0.0.2")
         assert client.get("/static/style.css", **name).text == "body {}"
-        with client.stream("GET", "/ticks", timeout=20, **name) as response:
+        with client.stream("GET", "/ticks", timeout=60, **name) as response:
             assert next(response.iter_lines()) == "data: 0"
         cookie = client.get("/login", **name).headers["set-cookie"].partition(";")[0]
         assert websocket_user(port, cookie) == "ada"
@@ -397,7 +340,7 @@ def check_caddy(port: int) -> None:
 # --- the other files ---------------------------------------------------------------------------
 
 
-def test_systemd_takes_the_unit(tmp_path):
+def test_systemd_finds_no_fault_in_the_unit(tmp_path):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
     unit = (FILES / "micropie.service").read_text()
@@ -412,7 +355,7 @@ def test_systemd_takes_the_unit(tmp_path):
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_unit_runs_the_app(folder):
+def test_command_of_the_unit_serves_the_app(folder):
     unit = joined("micropie.service")
     line = re.search(r"^ExecStart=/srv/shop/\.venv/bin/(.*)$", unit, re.MULTILINE)
     assert line is not None
@@ -422,7 +365,7 @@ def test_unit_runs_the_app(folder):
         assert httpx.get(f"http://127.0.0.1:{port}/health").text == "ready\n"
 
 
-def test_supervisors_wait_longer_than_the_server():
+def test_supervisors_wait_longer_than_the_server_for_its_end():
     unit, image = joined("micropie.service"), joined("Dockerfile")
     compose = (FILES / "compose.yaml").read_text()
 
@@ -435,7 +378,7 @@ def test_supervisors_wait_longer_than_the_server():
     assert seconds(r"stop_grace_period: (\d+)s", compose) > seconds(r'graceful-shutdown", "(\d+)"', image)
 
 
-def test_image_runs_the_app(folder, tmp_path):
+def test_commands_of_the_dockerfile_serve_and_check_the_app(folder, tmp_path):
     """Docker is not needed to run what the Dockerfile says: its COPY, its CMD and its HEALTHCHECK."""
     text = joined("Dockerfile")
     inside, port = tmp_path / "image", free_port()
@@ -449,13 +392,8 @@ def test_image_runs_the_app(folder, tmp_path):
     start = [part.replace("0.0.0.0", "127.0.0.1").replace("8000", str(port)) for part in json.loads(starts)]
     check = [part.replace("8000", str(port)) for part in json.loads(checks)]
     environ = {key: value for key, value in environment({}).items() if key != "PYTHONPATH"}
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(start, cwd=inside, env=environ, stdout=log, stderr=log, start_new_session=True)
-        try:
-            wait_for(port, server)
-            assert subprocess.run(check, cwd=inside, env=environ, timeout=10).returncode == 0
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=20) as answer:
-                assert answer.read() == b"ready\n"
-        finally:
-            stop(server)
+    with started(start, port, tmp_path / "log", cwd=inside, env=environ):
+        assert subprocess.run(check, cwd=inside, env=environ, timeout=60).returncode == 0
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60) as answer:
+            assert answer.read() == b"ready\n"
     assert {path.name for path in inside.iterdir()} >= {"app.py", "micropie.py", "requirements.txt"}

@@ -33,7 +33,7 @@ def archive(example, tmp_path):
 
 
 @pytest.mark.parametrize("example", ALL, ids=lambda example: example.path)
-def test_archive_holds_the_files_and_the_framework(example, archive, tmp_path):
+def test_archive_has_the_files_of_the_example_and_micropie(example, archive, tmp_path):
     again = tmp_path / "again.zip"
     example.write_archive(again)
 
@@ -46,7 +46,7 @@ def test_archive_holds_the_files_and_the_framework(example, archive, tmp_path):
     assert f"{example.name}/app.py" in contents
 
 
-def test_every_folder_is_on_the_site():
+def test_every_example_and_step_is_on_the_site():
     folders = {path.parent for part in ("examples", "tutorials") for path in (ROOT / part).glob("*/app.py")}
 
     assert {example.folder for example in ALL} == folders
@@ -54,7 +54,7 @@ def test_every_folder_is_on_the_site():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("example", ALL, ids=lambda example: example.path)
-def test_answers_when_unpacked_and_started(example, archive, tmp_path, services):
+def test_unpacked_archive_serves_with_its_own_micropie(example, archive, tmp_path, services):
     assert importlib.util.find_spec("micropie").origin == str(ROOT / "micropie.py"), "no other may be installed"
     with zipfile.ZipFile(archive) as packed:
         packed.extractall(tmp_path)

@@ -1,4 +1,4 @@
-"""The pages that the how-to guides make, driven in a browser: JavaScript and forms are no console blocks."""
+"""The pages that the how-to guides make, driven in a browser: no console block shows JavaScript and forms."""
 
 import contextlib
 
@@ -40,12 +40,14 @@ def open_site(browser, tmp_path):
             stack.enter_context(serving(SERVE, tmp_path, port, {}))
             session = Browsing(browser, f"http://127.0.0.1:{port}")
             stack.callback(session.close)
-            return session.page()
+            page = session.page()
+            page.context.route("**/favicon.ico", lambda route: route.fulfill(status=204))  # the apps have no icon
+            return page
 
         yield start
 
 
-def test_the_clock_ticks(open_site):
+def test_clock_of_the_guide_ticks_in_a_browser(open_site):
     page = open_site(code("server-sent-events.md", comment="file: app.py"))
     page.goto("/")
     page.wait_for_function("/^[0-9]{2}:[0-9]{2}:[0-9]{2}$/.test(time.textContent)")
@@ -54,7 +56,7 @@ def test_the_clock_ticks(open_site):
     page.wait_for_function("before => time.textContent !== before", arg=first)
 
 
-def test_a_page_listens_to_events_by_name(open_site):
+def test_page_of_the_guide_receives_events_by_name(open_site):
     script = code("server-sent-events.md", language="html").replace('"events"', '"bake?minutes=2"')
     html = "<script>console.log = (text) => (window.heard ??= []).push(text)</script>" + script.replace(
         '"entered"', '"progress"'
@@ -67,7 +69,7 @@ def test_a_page_listens_to_events_by_name(open_site):
     assert page.evaluate("heard") == ['{"minute":1,"of":2}', '{"minute":2,"of":2}']
 
 
-def test_a_browser_is_the_other_side_of_the_echo(open_site):
+def test_websocket_of_a_browser_gets_its_message_echoed(open_site):
     page = open_site(with_page(code("websockets.md", comment="file: app.py"), "<title>Echo</title>"))
     page.goto("/")
     heard = page.evaluate(
@@ -82,7 +84,7 @@ def test_a_browser_is_the_other_side_of_the_echo(open_site):
     assert heard == "You said Hello"
 
 
-def test_the_form_sends_a_file(open_site, tmp_path):
+def test_upload_form_of_the_guide_sends_the_file(open_site, tmp_path):
     form = code("uploads.md", language="html")
     page = open_site(with_page(code("uploads.md", comment="file: app.py"), form))
     (tmp_path / "pie.png").write_bytes(b"x" * 5000)
@@ -94,7 +96,7 @@ def test_the_form_sends_a_file(open_site, tmp_path):
     assert answered.value.json() == {"name": "pie.png", "type": "image/png", "bytes": 5000}
 
 
-def test_the_order_form_orders(open_site):
+def test_order_form_of_the_guide_orders_with_html_escaped(open_site):
     page = open_site(code("forms.md", comment="file: app.py"))
     page.goto("/")
     page.get_by_label("Pie").fill("<b>mud</b>")

@@ -6,16 +6,12 @@ import ast
 import asyncio
 import datetime
 import decimal
-import importlib.util
 import inspect
 import json
 import re
-import sys
 import tomllib
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,21 +19,11 @@ import pytest
 import micropie
 from micropie import App, FromSession, HTTPError, UploadedFile, WebSocket, event_stream, methods
 from tests import asgi
+from tests.processes import ROOT
 from tests.servers.harness import KINDS
 
-ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
 SOURCE = (ROOT / "micropie.py").read_text()
-
-
-def load(path: Path) -> ModuleType:
-    """Import a file that stands in no package."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def page(name: str) -> str:
@@ -98,7 +84,7 @@ def types_of(value: Any) -> Iterator[str]:
             yield from types_of(member)
 
 
-def test_aliases_of_signatures_are_explained():
+def test_every_alias_in_a_signature_is_explained():
     used: set[str] = set()
     pending = [text for name in micropie.__all__ for text in types_of(getattr(micropie, name))]
     pending += re.findall(r"self\.[a-z]\w*: (.+) =", inspect.getsource(App))  # what __init__ sets
@@ -115,52 +101,88 @@ def test_aliases_of_signatures_are_explained():
 # --- settings and limits ---------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def tables() -> ModuleType:
-    pytest.importorskip("sphinx")
-    return load(ROOT / "docs" / "_ext" / "micropie_reference.py")
+def definitions(name: str) -> dict[str, str]:
+    """Return what a page says of each name of its definition lists, each in one line."""
+    found = re.findall(r"^`(.+)`\n: ((?:.+\n|\n+(?=  ))+)", page(name) + "\n", flags=re.M)
+    assert len(found) == len(dict(found))
+    return {term: " ".join(text.split()) for term, text in found}
 
 
-def test_every_setting_is_in_the_table_with_its_default(tables):
-    shown = "\n".join(tables.settings_lines())
-
-    assert set(tables.SETTINGS) == set(tables.settings()) == set(tables.argument_texts(App.__doc__))
-    assert "`max_body_size`\n: `int | None`, default `16 MiB`\n\n  The most bytes of a body" in shown
-    assert "`session_timeout`\n: `float`, default `28800 seconds (8 hours)`" in shown
-    assert "`allowed_origins`\n: `Iterable[str]`, default `()`" in shown
-    assert shown.count(", default `") == len(tables.settings())
+def settings() -> dict[str, str]:
+    """Return what the docstring of App says of each of its arguments."""
+    section = inspect.cleandoc(App.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
+    entries = [entry.partition(": ") for entry in re.split(r"^    (?=\w+: )", section, flags=re.M)[1:]]
+    return {name: " ".join(text.split()).replace("``", "`") for name, _, text in entries}
 
 
-def test_a_setting_that_nobody_explains_ends_the_build(tables, monkeypatch):
-    monkeypatch.delitem(tables.SETTINGS, "debug")
+def test_every_setting_is_on_the_page_as_in_the_docstring():
+    parameters = inspect.signature(App.__init__).parameters
+    shown = definitions("settings")
 
-    with pytest.raises(ValueError, match="debug"):
-        list(tables.settings_lines())
+    assert shown.keys() == settings().keys() == parameters.keys() - {"self"}
+    for name, text in settings().items():
+        assert text in shown[name]
+        assert shown[name].startswith(f"`{parameters[name].annotation}`, default `"), name
+        assert len(shown[name].rpartition(text)[2]) > 10, f"what happens past {name}?"
 
 
-def test_every_fixed_limit_is_in_the_table(tables):
+@pytest.mark.parametrize("name", definitions("settings"))
+def test_default_of_a_setting_is_that_of_the_module(name):
+    default = inspect.signature(App.__init__).parameters[name].default
+    written = re.match(r"`[^`]+`, default `([^`]+)`", definitions("settings")[name])[1]
+
+    assert measure(written) == default
+
+
+def measure(text: str) -> Any:
+    """Return the value of a setting or a limit as a page writes it."""
+    number, _, unit = text.partition(" (")[0].partition(" ")
+    if not number[0].isdigit():
+        return ast.literal_eval(text)
+    return float(number.replace(",", "")) * {"": 1, "seconds": 1, "KiB": 2**10, "MiB": 2**20}[unit]
+
+
+# The row of each fixed limit. The other constants are sizes of steps, which no client can exceed.
+LIMITS = {
+    "_MAX_FIELDS": "fields in a query string",
+    "_MAX_PART_HEADERS": "headers of one part",
+    "_MAX_PART_HEADER_SIZE": "one header of a part",
+    "_SPOOL_SIZE": "an uploaded file in memory",
+    "_DRAIN_SIZE": "what is read and dropped",
+    "_THREADS": "worker threads",
+    "_MAX_DEPTH": "JSON arrays and objects",
+}
+STEPS = {"_CHUNK_SIZE", "_EXPIRE_STEP", "_ORJSON_OPTIONS", "_SLICE", "_THREAD_PARSE_SIZE"}
+
+
+def test_every_fixed_limit_is_in_the_table_with_its_number():
     constants = set(re.findall(r"^(_[A-Z_]+): Final = [0-9]", SOURCE, flags=re.M))
-    # sizes of steps, which nobody can exceed
-    steps = {"_CHUNK_SIZE", "_EXPIRE_STEP", "_ORJSON_OPTIONS", "_SLICE", "_THREAD_PARSE_SIZE"}
+    rows = table("settings", "limit")
 
-    assert set(tables.LIMITS) == constants - steps
-    assert "| 1,000 | fields in a query string" in "\n".join(tables.limit_lines())
-    assert "| 4 KiB | one header of a part" in "\n".join(tables.limit_lines())
+    assert constants == LIMITS.keys() | STEPS
+    assert len(rows) == len(LIMITS)
+    for name, what in LIMITS.items():
+        [number] = [row[0] for row in rows if row[1].startswith(what)]
+        assert measure(number) == getattr(micropie, name), name
 
 
 # --- log messages ----------------------------------------------------------------------------------
 
 
-def test_every_log_message_is_explained(tables):
-    calls = tables.log_calls(SOURCE)
-    names = [node.id for node in ast.walk(ast.parse(SOURCE)) if isinstance(node, ast.Name) and node.id == "_log"]
+def test_every_log_message_is_explained_with_its_level():
+    calls = [node for node in ast.walk(ast.parse(SOURCE)) if isinstance(node, ast.Call)]
+    logs = [call for call in calls if ast.unparse(call.func).startswith("_log.")]
+    shown = definitions("logging")
 
-    assert {call.message for call in calls} == set(tables.LOG)
-    assert len(names) - 1 == len(calls)  # nothing else is done with the logger
-    shown = list(tables.log_lines())
-    for call in calls:
-        assert f"`{call.message}`" in shown
-        assert shown[shown.index(f"`{call.message}`") + 1].startswith(f": **{call.level.upper()}**")
+    assert len(re.findall(r"\b_log\b", SOURCE)) - 1 == len(logs)  # nothing else is done with the logger
+    assert shown.keys() == {ast.literal_eval(call.args[0]) for call in logs}
+    for call in logs:
+        level = ast.unparse(call.func).removeprefix("_log.").upper()
+        traceback = any(keyword.arg == "exc_info" for keyword in call.keywords)
+        begin = f"**{level}**{', with the traceback' if traceback else ''}. "
+        text = shown[ast.literal_eval(call.args[0])]
+        assert text.startswith(begin)
+        assert len(text) - len(begin) > 20
 
 
 # --- statuses --------------------------------------------------------------------------------------
@@ -235,14 +257,14 @@ def status_rows() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("status, text, detail", list(status_rows()))
-def test_status_is_really_sent(status, text, detail):
+def test_status_of_the_table_is_sent_with_its_text(status, text, detail):
     app = Statuses(max_body_size=1000, body_timeout=0.05)
     method, target, options = SENT[status, detail]
     if status == "408":
 
         async def silence() -> dict[str, Any]:
-            await asyncio.sleep(60)
-            raise AssertionError("nobody waits so long")
+            await asyncio.Event().wait()
+            raise AssertionError("the request goes on after its body_timeout")
 
         options = {**options, "receive": silence}
 
@@ -276,7 +298,7 @@ def test_every_error_of_the_module_is_in_the_table():
     shown = [(int(text[:3]), spans(detail)[0] if detail else "") for text, detail, _ in rows]
 
     for status, detail in errors_of_the_module():
-        if "a stream has begun" in detail:  # raised in the middle of a stream: nobody gets it as a status
+        if "a stream has begun" in detail:  # raised in the middle of a stream: no client gets it as a status
             continue
         pattern = re.sub(r"\\\{.+?\\\}", ".+", re.escape(detail))
         assert any(status == one and re.fullmatch(pattern, text) for one, text in shown), (status, detail)
@@ -310,7 +332,7 @@ CLOSED |= {"/broken": 1011, "/late": 1011}
 
 
 @pytest.mark.parametrize("path", CLOSED)
-def test_close_code_is_really_sent(path):
+def test_websocket_closes_with_the_code_of_the_table(path):
     async def code() -> tuple[int | None, int | None]:
         async with asgi.websocket(Sockets(), path) as ws:
             if ws.rejected is None:
@@ -371,7 +393,7 @@ def accepts(annotation: Any, *, text: str | None = None, data: Any = None) -> bo
 @pytest.mark.parametrize(
     "row", [row for row in table("routing", "annotation") if spans(row[0])[:1]], ids=lambda row: row[0]
 )
-def test_conversions_are_as_in_the_table(row):
+def test_values_of_the_table_convert_or_are_refused_as_it_says(row):
     name = spans(row[0])[0]
     if name not in TYPES:
         assert name in {"Enum", r"X \| None", "list[X]", "UploadedFile", "list[UploadedFile]", "FromSession"}
@@ -391,7 +413,7 @@ def test_conversions_are_as_in_the_table(row):
     assert spans(texts) or name == "str"
 
 
-def test_conversions_know_every_type_that_converts():
+def test_every_type_that_converts_has_a_row():
     shown = {spans(row[0])[0] for row in table("routing", "annotation") if spans(row[0])}
 
     assert {key.rpartition(".")[2] for key in micropie._SCALARS} <= shown
@@ -415,7 +437,7 @@ RETURNED: dict[str, tuple[Callable[[App], Any], int, str]] = {
 
 
 @pytest.mark.parametrize("start", RETURNED)
-def test_return_values_are_as_in_the_table(start):
+def test_returned_value_is_sent_as_the_table_says(start):
     [[_, _, kind]] = [row for row in table("responses", "value") if row[0].startswith(start)]
     make, status, body = RETURNED[start]
 
@@ -450,7 +472,7 @@ FACTS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def test_servers_are_as_the_tests_with_servers_know_them():
+def test_table_of_servers_agrees_with_the_tests_with_servers():
     """What the table says is what tests/servers relies on, and finds true, with the servers running."""
     rows = [row for row in map(str.strip, page("servers").split("\n")) if re.search(r"\| (?:yes|no) \|$", row)]
 
@@ -461,14 +483,14 @@ def test_servers_are_as_the_tests_with_servers_know_them():
         assert cells == [fact(KINDS[name]) for name in ("uvicorn-h11", "hypercorn", "daphne", "granian")], start
 
 
-def test_versions_of_servers_are_those_that_are_tested():
+def test_page_names_the_pinned_versions_of_the_servers():
     pins = dict(re.findall(r"^(\w+)==(\d+\.\d+)", (ROOT / "requirements" / "test.txt").read_text(), flags=re.M))
 
     for server in ("uvicorn", "Hypercorn", "Daphne", "Granian"):
         assert re.search(rf"{server}\s{re.escape(pins[server.lower()])}[ ,.]", page("servers")), server
 
 
-def test_optional_packages_are_those_of_the_extras():
+def test_page_names_the_optional_packages_of_the_extras():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = dict(re.findall(r"^\| `(\w+)` ([\d.]+) or newer", page("environment"), flags=re.M))
     wanted = dict(re.findall(r"'(\w+)>=([\d.]+)'", str(extras["standard"] + extras["all"])))
@@ -485,7 +507,7 @@ def entries() -> dict[str, str]:
     return {term: " ".join(text.split()) for term, text in found}
 
 
-def test_glossary_is_in_order_and_each_entry_is_short():
+def test_glossary_is_sorted_and_each_entry_has_two_to_five_sentences():
     terms = list(entries())
 
     assert terms == sorted(terms, key=str.lower)

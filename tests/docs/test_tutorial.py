@@ -73,14 +73,14 @@ def patched(content, difference):
     return "".join(after + before[at:]).encode()
 
 
-def test_each_step_has_its_page():
+def test_each_step_has_a_page_in_the_order_of_the_index():
     assert [page.name for page in PAGES if not page.exists()] == []
     index = (ROOT / "docs" / "tutorial" / "index.md").read_text()
     assert re.findall(r"^(\d\d-[\w-]+)$", index, re.M) == steps.STEPS
     assert re.findall(r"\((\d\d-[\w-]+)\.md\)", index) == [*steps.STEPS, steps.STEPS[0]]
 
 
-def test_typing_what_the_pages_show_gives_each_step():
+def test_files_typed_from_the_pages_are_those_of_each_step():
     files = {}
     for page, name in zip(PAGES, steps.STEPS, strict=True):
         files = typed(page, files)
@@ -91,7 +91,7 @@ def test_typing_what_the_pages_show_gives_each_step():
     assert files == steps.files_of("10-deployment")
 
 
-def test_a_wrong_difference_is_noticed():
+def test_difference_that_does_not_fit_the_file_is_an_error():
     difference = "--- a\n+++ b\n@@ -1,2 +1,2 @@\n one\n-two\n+three\n"
     assert patched(b"one\ntwo\nfour\n", difference) == b"one\nthree\nfour\n"
     with pytest.raises(AssertionError, match="line 2"):
@@ -99,7 +99,7 @@ def test_a_wrong_difference_is_noticed():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_page_has_its_parts(page):
+def test_page_of_a_step_has_title_picture_summary_example_and_next_link(page):
     text = page.read_text()
     number = int(page.name[:2])
     assert text.startswith(f"# {number}. ")

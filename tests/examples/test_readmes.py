@@ -6,22 +6,23 @@ import textwrap
 import httpx
 import pytest
 
+from docs._ext.blocks import blocks
+from tests.blocks import commands, run_python, try_blocks
 from tests.examples import harness
-from tests.readme_blocks import blocks, commands, run_python, try_blocks
 
 READMES = {name: harness.EXAMPLES / name / "README.md" for name in harness.NAMES}
+BLOCKS = {name: blocks(readme.read_text()) for name, readme in READMES.items()}
 KINDS = {
     "console": {"", "serves", "slow", "not run"},
     "python": {"", "from", "not run"},
 }
 EXECUTED = {"", "serves", "slow", "from"}
+MEASURED = {"testing"}  # its own tests run here alone; the other READMEs run nothing that no test of the example runs
 
 
 def served_by(name: str) -> list[str]:
     """Return the commands of a README that start a server."""
-    return [
-        command.line for block in blocks(READMES[name]) if block.kind == "serves" for command in commands(block.text)
-    ]
+    return [command.line for block in BLOCKS[name] if block.kind == "serves" for command in commands(block.text)]
 
 
 def test_every_folder_is_an_example():
@@ -34,8 +35,8 @@ def test_every_folder_is_an_example():
 @pytest.mark.parametrize("name", harness.NAMES)
 def test_blocks_are_true(name, tmp_path, services, measure):
     folder = harness.copied(name, tmp_path)
-    environment = {**measure, **services.environment(name)}
-    found = blocks(READMES[name])
+    environment = {**(measure if name in MEASURED else {}), **services.environment(name)}
+    found = BLOCKS[name]
 
     with harness.running(served_by(name)[0], folder, environment) as server:
         try_blocks(
@@ -67,14 +68,14 @@ def test_readme_is_whole(name):
     assert served_by(name)[0] == harness.SERVE
     assert "python app.py" in served_by(name), "tests/examples/test_*.py starts it so"
     assert (harness.HERE / f"test_{name}.py").exists()
-    slow = [command.line for block in blocks(READMES[name]) if block.kind == "slow" for command in commands(block.text)]
+    slow = [command.line for block in BLOCKS[name] if block.kind == "slow" for command in commands(block.text)]
     requirements = (harness.EXAMPLES / name / "requirements.txt").exists()
     assert slow in ([], ["pip install -r requirements.txt"] * requirements), "what tests/examples/test_alone.py does"
 
 
 @pytest.mark.parametrize("name", harness.NAMES)
 def test_excerpts_stand_in_their_files(name):
-    for block in blocks(READMES[name]):
+    for block in BLOCKS[name]:
         if block.kind == "from":
             source = (harness.EXAMPLES / name / block.detail).read_text()
             assert textwrap.dedent(block.text).strip() in excerpts(source, block.text), block.text
@@ -95,10 +96,7 @@ def test_links_lead_somewhere(name):
 
 def test_nearly_every_block_is_executed():
     found = [
-        (name, block)
-        for name in harness.NAMES
-        for block in blocks(READMES[name])
-        if block.language in {"console", "python"}
+        (name, block) for name in harness.NAMES for block in BLOCKS[name] if block.language in {"console", "python"}
     ]
 
     for name, block in found:

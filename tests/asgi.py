@@ -79,6 +79,7 @@ __all__ = [
     "request",
     "run",
     "scripted",
+    "shown",
     "thread_set",
     "websocket",
 ]
@@ -167,6 +168,11 @@ def _watch_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
     factory.watches = True  # type: ignore[attr-defined]
     loop.set_task_factory(factory)
+
+
+def shown(value: object) -> str:
+    """`repr` without addresses in memory: an id of a parametrized test that is the same in each process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 async def thread_set(event: threading.Event) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from micropie import App, ServerSentEvent, event_stream
-from tests.asgi import Response, exchange, get, logged, piece, post, request
+from tests.asgi import Response, exchange, get, logged, piece, post, request, shown
 from tests.clock import VirtualLoop, elapse
 
 
@@ -385,7 +385,7 @@ async def test_a_ping_that_is_due_when_the_client_leaves_is_not_sent(order: str)
 
 
 @pytest.mark.parametrize("silent", [False, True])
-@pytest.mark.parametrize("headers", [{}, {"expect": "100-continue"}, {"transfer-encoding": "chunked"}], ids=repr)
+@pytest.mark.parametrize("headers", [{}, {"expect": "100-continue"}, {"transfer-encoding": "chunked"}], ids=shown)
 async def test_a_client_that_leaves_ends_the_source_though_its_body_is_not_read(
     headers: dict[str, str], silent: bool
 ) -> None:

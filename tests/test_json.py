@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import micropie
-from tests.asgi import Response, assert_logged_500, get, logged, post
+from tests.asgi import Response, assert_logged_500, get, logged, post, shown
 
 
 @pytest.fixture(params=["orjson", "json"])
@@ -219,7 +219,7 @@ class Odd:
         circle(),
         tower(),
     ],
-    ids=lambda value: repr(value)[:30] if not isinstance(value, list) else "list",
+    ids=lambda value: shown(value)[:30] if not isinstance(value, list) else "list",
 )
 async def test_a_value_that_json_cannot_say_is_a_logged_500(
     module: Any, value: Any, caplog: pytest.LogCaptureFixture

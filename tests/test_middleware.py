@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, Request, event_stream, methods
-from tests.asgi import assert_logged_500, exchange, get, logged, post, request, scripted
+from tests.asgi import assert_logged_500, exchange, get, logged, post, request, scripted, shown
 from tests.clock import elapse
 
 HTML = "text/html; charset=utf-8"
@@ -178,7 +178,7 @@ BAD_REQUESTS: list[tuple[int, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("status", "options"), BAD_REQUESTS, ids=repr)
+@pytest.mark.parametrize(("status", "options"), BAD_REQUESTS, ids=shown)
 async def test_every_after_and_no_before_runs_on_a_bad_request(status: int, options: dict[str, Any]) -> None:
     events: list[Any] = []
     app = wrapped(Recorder(events, "a"), Recorder(events, "b"), max_body_size=100)
@@ -307,7 +307,7 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize("result", MALFORMED, ids=repr)
+@pytest.mark.parametrize("result", MALFORMED, ids=shown)
 async def test_a_malformed_result_of_before_is_a_logged_500(result: Any, caplog: pytest.LogCaptureFixture) -> None:
     events: list[Any] = []
     assert_logged_500(await get(wrapped(Recorder(events, "a"), Recorder(events, "b", before=result))), caplog)
@@ -530,7 +530,7 @@ async def test_error_that_after_raises_replaces_the_response(
     assert len(logged(caplog)) == (status == 500) + (path == "/fails")
 
 
-@pytest.mark.parametrize("result", MALFORMED, ids=repr)
+@pytest.mark.parametrize("result", MALFORMED, ids=shown)
 async def test_a_malformed_result_of_after_is_a_logged_500(result: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert_logged_500(await get(wrapped(Recorder([], after=result))), caplog)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from micropie import App, HTTPError, delete_cookie, set_cookie
-from tests.asgi import Browser, Response, assert_logged_500, exchange, get, logged, request
+from tests.asgi import Browser, Response, assert_logged_500, exchange, get, logged, request, shown
 
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
@@ -161,7 +161,7 @@ async def test_headers_are_pairs_or_a_dict_of_str_or_bytes(headers: Any) -> None
         (200, "\ud800"),
         "\ud800",
     ],
-    ids=repr,
+    ids=shown,
 )
 async def test_a_malformed_tuple_is_a_logged_500(malformed: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert_logged_500(await answered(malformed), caplog)
@@ -262,7 +262,7 @@ BAD_HEADERS = [
 ]
 
 
-@pytest.mark.parametrize("bad", BAD_HEADERS, ids=repr)
+@pytest.mark.parametrize("bad", BAD_HEADERS, ids=shown)
 async def test_a_bad_header_is_dropped_and_logged_as_an_error(bad: Any, caplog: pytest.LogCaptureFixture) -> None:
     response = await answered((200, "x", [("x-before", "1"), bad, ("x-after", "2")]))
     names = [name for name, _ in response.headers if name.startswith(b"x") or name == b"set-cookie"]
@@ -366,7 +366,7 @@ async def test_an_http_error_may_be_raised_by_what_a_handler_calls(path: str) ->
 @pytest.mark.parametrize(
     "error",
     [HTTPError(99), HTTPError("404"), HTTPError(404, object()), HTTPError(404, "x", 5), HTTPError(404, "\ud800")],  # type: ignore[arg-type]
-    ids=repr,
+    ids=shown,
 )
 async def test_a_malformed_http_error_is_a_logged_500(error: HTTPError, caplog: pytest.LogCaptureFixture) -> None:
     assert_logged_500(await answered(lambda: fail(error)), caplog)

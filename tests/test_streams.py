@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from micropie import App, ConnectionClosed, HTTPError, current_request, event_stream
-from tests.asgi import REMOVED, Exchange, call, exchange, get, logged, post, request, scripted, thread_set
+from tests.asgi import REMOVED, Exchange, call, exchange, get, logged, post, request, scripted, shown, thread_set
 from tests.clock import elapse
 
 HTML = "text/html; charset=utf-8"
@@ -663,7 +663,7 @@ def broken(error: Any, *, plain: bool, after: int, ends: list[str]) -> Callable[
         "\ud800",
         object(),
     ],
-    ids=repr,
+    ids=shown,
 )
 async def test_an_exception_in_a_stream_is_logged_and_leaves_it_incomplete(
     error: Any, after: int, plain: bool, caplog: pytest.LogCaptureFixture

@@ -90,7 +90,7 @@ class Shell:
         self._process.wait(10)
         for stream in (self._process.stdin, self._process.stdout, self._errors):
             with contextlib.suppress(BrokenPipeError):
-                stream.close()  # type: ignore[union-attr]
+                stream.close()
 
     def try_block(self, text: str, where: str = "") -> None:
         """Type the commands of a console block, and compare what each of them prints."""

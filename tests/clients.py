@@ -27,7 +27,7 @@ def piece(content: bytes, *, more: bool = True) -> dict[str, Any]:
 
 async def silence() -> dict[str, Any]:
     """A client that sends nothing."""
-    return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+    return await asyncio.get_running_loop().create_future()
 
 
 def sends(*pieces: bytes, last: bool = False, pause: float = 0) -> Callable[[], Awaitable[dict[str, Any]]]:

@@ -186,7 +186,7 @@ def nginx(folder: Path, site: str, port: int) -> Iterator[subprocess.Popen[bytes
         f"{user} daemon off; worker_processes 1; pid {folder}/pid; error_log stderr; events {{}}\n"
         f"http {{ access_log off; types {{ text/css css; }} {places}\n{site}\n}}\n"
     )
-    command = ["nginx", "-p", folder, "-c", configuration, "-e", "stderr"]
+    command: list[str | Path] = ["nginx", "-p", folder, "-c", configuration, "-e", "stderr"]
     with started(command, port, folder / "nginx.log") as process:
         yield process
 
@@ -214,14 +214,15 @@ def postgresql() -> Iterator[dict[str, str]]:
             shutil.chown(folder, "postgres", "postgres")
             user = {"user": "postgres", "group": "postgres", "extra_groups": []}
         data = folder / "data"
-        make = [programs / "initdb", "--pgdata", data, "--username", "tests", "--auth", "trust", "--no-sync"]
-        subprocess.run([*make, "--encoding", "UTF8"], check=True, capture_output=True, timeout=120, cwd=folder, **user)
+        make: list[str | Path] = [programs / "initdb", "--pgdata", data, "--username", "tests", "--encoding", "UTF8"]
+        make += ["--auth", "trust", "--no-sync"]
+        subprocess.run(make, check=True, capture_output=True, timeout=120, cwd=folder, **user)
         port = free_port()
         settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": str(folder), "fsync": "off"}
         options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
-        command = [programs / "postgres", "-D", data, "-p", str(port), *options]
+        command: list[str | Path] = [programs / "postgres", "-D", data, "-p", str(port), *options]
         with started(command, port, folder / "log", cwd=folder, **user) as server:
-            ready = [programs / "pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(port)]
+            ready: list[str | Path] = [programs / "pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(port)]
             wait_until(
                 lambda: subprocess.run(ready, check=False, timeout=30).returncode == 0, 60, "PostgreSQL to be ready"
             )

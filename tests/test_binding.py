@@ -894,7 +894,7 @@ class Anything:
 
 
 class Incomparable:
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __eq__(self, other):
         raise TypeError("not comparable")

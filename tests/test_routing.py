@@ -361,7 +361,7 @@ class Base(App):
 
 
 class Child(Base, Mixin):
-    removed = None  # type: ignore[assignment]
+    removed = None
 
     async def greet(self, name):
         return "child, then " + await super().greet(name)

@@ -53,7 +53,7 @@ class Root(App):
     async def one(self, file: UploadedFile) -> list[str]:
         return described(file, await file.read())
 
-    async def untyped(self, file) -> list[str]:  # type: ignore[no-untyped-def]
+    async def untyped(self, file) -> list[str]:
         return described(file, await file.read())
 
     async def optional(self, file: UploadedFile | None = None) -> str:
@@ -577,7 +577,7 @@ class Starts(App):
     async def alone(self, file: UploadedFile) -> None:
         await self.take(file)
 
-    async def untyped(self, file) -> None:  # type: ignore[no-untyped-def]
+    async def untyped(self, file) -> None:
         await self.take(file)
 
     async def keyword(self, *, file: UploadedFile) -> None:

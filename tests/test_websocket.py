@@ -190,7 +190,7 @@ async def test_ws_names_are_inherited_and_may_be_taken_away() -> None:
             await ws.accept()
 
     class Child(Mixin, Echo):
-        ws_index = None  # type: ignore[assignment]
+        ws_index = None
 
     for path, accepted in (("/mixed", True), ("/about_us", True), ("/", False)):
         async with websocket(Child(), path) as ws:

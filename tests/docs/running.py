@@ -95,7 +95,7 @@ class PageRun:
                     region.start, region.end = min(first + region.start, end), min(first + region.end, end)
                     yield region
             elif evaluator := self._evaluator(block):
-                parsed = block
+                parsed: Block | Lexeme = block
                 if evaluator is self._python:
                     parsed = Lexeme(self._rewritten(block.text), 0, block.code_line - 1 - block.line)
                 yield Region(begin, end, parsed, evaluator)

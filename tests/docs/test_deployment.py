@@ -13,10 +13,12 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from docs._ext.blocks import blocks
 from tests.blocks import commands
@@ -208,7 +210,7 @@ def more(folder, tmp_path):
         yield port
 
 
-def websocket_user(port: int, cookie: str, **options: str) -> str:
+def websocket_user(port: int, cookie: str, **options: Any) -> str:
     """Return the name of the user with a cookie, as a WebSocket of a page of the site is told it."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -218,7 +220,7 @@ def websocket_user(port: int, cookie: str, **options: str) -> str:
             f"wss://{SITE}/user",
             sock=connection,
             ssl=context,
-            origin=f"https://{SITE}",
+            origin=Origin(f"https://{SITE}"),
             additional_headers={"cookie": cookie},
         ) as client,
     ):
@@ -326,7 +328,7 @@ def speaks_tls(port: int) -> bool:
 
 
 def check_caddy(port: int) -> None:
-    name = {"extensions": {"sni_hostname": SITE}}
+    name: dict[str, Any] = {"extensions": {"sni_hostname": SITE}}
     with client_of(port) as client:
         seen = client.get("/", **name).json()
         assert (seen["scheme"], seen["client"]) == ("https", "127.0.0.2")

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
@@ -85,7 +86,8 @@ class Browsing:
     def check_look(self, path: str) -> None:
         """Open a page on a desktop and on a phone, in light and in dark, and look for what hinders people."""
         page = self.page()
-        for size, scheme in ((WIDE, "light"), (NARROW, "dark")):
+        looks: list[tuple[tuple[int, int], Literal["light", "dark"]]] = [(WIDE, "light"), (NARROW, "dark")]
+        for size, scheme in looks:
             page.set_viewport_size({"width": size[0], "height": size[1]})
             page.emulate_media(color_scheme=scheme)
             page.goto(path)

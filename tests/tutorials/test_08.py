@@ -3,7 +3,6 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.processes import wait_until
 from tests.tutorials.steps import pie
 
 
@@ -26,7 +25,7 @@ def test_pictures_are_shown_to_all(browsing, picture, visitor, vote):
         for reader in (ada, bob):
             shown = reader.get_by_alt_text(name)
             expect(shown).to_be_visible()
-            wait_until(lambda shown=shown: shown.evaluate("image => image.naturalWidth") == 400)
+            expect(shown).to_have_js_property("naturalWidth", 400)
     expect(ada.locator("progress")).to_be_hidden()
     ada.locator("#say input").fill("Look at these!")
     ada.get_by_role("button", name="Send", exact=True).click()

@@ -10,7 +10,6 @@ BENCH := .venv/bench
 OTHER_PYTHONS := 3.12 3.13 3.14
 EXAMPLES_COVERAGE := $(CURDIR)/build/coverage-of-examples
 PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
-PROCESSES := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 3 ? n - 2 : 1)))
 OF_DEV := --ignore=tests/docs --ignore=tests/examples --ignore=tests/tutorials
 
 # Where .venv/uv has one, every recipe and test finds it.
@@ -32,12 +31,13 @@ test: $(DEV)/.stamp  ## Run the tests, with branch coverage of micropie.py
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-framework test-examples test-site
 
 test-framework: $(DEV)/.stamp  # micropie.py itself
-	env -u MAKEFLAGS $(DEV)/bin/python -m pytest -m "not slow" --timeout=300 --cov --cov-report=term $(OF_DEV) $(PYTEST_ARGS)
+	env -u MAKEFLAGS $(DEV)/bin/python -m pytest -m "not slow" --timeout=300 --cov --cov-report=term \
+	    --numprocesses=$(PROCESSORS) --dist=loadscope $(OF_DEV) $(PYTEST_ARGS)
 
-test-examples: $(DEV)/.stamp  # on the processors that the other two parts leave, and then what was run in all
+test-examples: $(DEV)/.stamp  # and then the coverage of all their lines
 	rm -rf $(EXAMPLES_COVERAGE)
 	env -u MAKEFLAGS EXAMPLES_COVERAGE=$(EXAMPLES_COVERAGE) $(DEV)/bin/python -m pytest -m "not slow" --timeout=300 \
-	    --numprocesses=$(PROCESSES) --dist=loadfile tests/examples --ignore=tests/examples/test_coverage.py $(PYTEST_ARGS)
+	    --numprocesses=$(PROCESSORS) --dist=loadgroup tests/examples --ignore=tests/examples/test_coverage.py $(PYTEST_ARGS)
 	$(if $(PYTEST_ARGS),,env -u MAKEFLAGS EXAMPLES_COVERAGE=$(EXAMPLES_COVERAGE) \
 	    $(DEV)/bin/python -m pytest tests/examples/test_coverage.py)
 

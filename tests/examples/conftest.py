@@ -2,8 +2,7 @@
 
 The fixture `server` is a running copy of an example (see `harness.SharedServers`): in a module `test_<name>.py` of
 `examples/<name>`, and in a test with a parameter `name`, of the example of that name. All tests of an example run
-one after the other, so that they share the server, and with `--dist=loadgroup` of pytest-xdist in one process. What
-runs in the servers and in the commands of the READMEs is measured: see test_coverage.py.
+one after the other, so that they share the server. What runs in the servers is measured: see test_coverage.py.
 
 Tests here are plain functions: Playwright's synchronous interface keeps an event loop of its own running, so that
 `async` tests and `asyncio.run` have none.
@@ -25,18 +24,26 @@ LATE = ["test_below_a_path.py", "test_safety.py"]
 servers = pytest.StashKey[harness.SharedServers]()
 
 
-def example_of(item):
+def example_of(nodeid):
     """Return the name of the example that a test is about, or else of its module."""
-    own = item.path.stem.removeprefix("test_")
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    if own in harness.ALL_NAMES:
+    path, _, parameters = nodeid.partition("[")
+    own = Path(path.partition("::")[0]).stem.removeprefix("test_")
+    if own in {*harness.ALL_NAMES, "pictures"}:
         return own
-    return "gallery" if parameters.get("place") == "gallery" else parameters.get("name", own)
+    names = set(parameters.strip("]").split("-")) & set(harness.ALL_NAMES)
+    return "gallery" if "gallery" in names else next(iter(names), own)
 
 
-def pytest_itemcollected(item):
-    if item.path.parent == harness.HERE:
-        item.add_marker(pytest.mark.xdist_group(example_of(item)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With pytest-xdist, run all tests of an example in one process, whatever `--dist` says."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByExample(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return example_of(nodeid)
+
+    return ByExample(config, log)
 
 
 @pytest.hookimpl(trylast=True)
@@ -47,7 +54,7 @@ def pytest_collection_modifyitems(config, items):
     """
     ours = [item for item in items if item.path.parent == harness.HERE]
     others = [item for item in items if item.path.parent != harness.HERE]
-    ours.sort(key=lambda item: (example_of(item), item.path.name in LATE, item.path.name))
+    ours.sort(key=lambda item: (example_of(item.nodeid), item.path.name in LATE, item.path.name))
     items[:] = others + ours
     if "EXAMPLES_COVERAGE" in os.environ:
         return
@@ -66,7 +73,7 @@ def pytest_collection_modifyitems(config, items):
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item, nextitem):
     """Stop an example's server after the last of its tests, which fails if the server has logged a traceback."""
-    if servers in item.config.stash and nextitem is not None and example_of(item) != example_of(nextitem):
+    if servers in item.config.stash and nextitem is not None and example_of(item.nodeid) != example_of(nextitem.nodeid):
         item.config.stash[servers].stop()
 
 
@@ -91,8 +98,9 @@ def measure(coverage_folder):
 
 
 @pytest.fixture(scope="package")
-def shared_servers(request, tmp_path_factory, services, measure):
+def shared_servers(request, tmp_path_factory, services, coverage_folder):
     def settings(name):
+        measure = harness.measured(coverage_folder, name)
         return {**measure, **services.environment(name), **accounts.SETTINGS.get(name, {})}
 
     started = request.config.stash[servers] = harness.SharedServers(tmp_path_factory.mktemp, settings)
@@ -103,7 +111,7 @@ def shared_servers(request, tmp_path_factory, services, measure):
 @pytest.fixture
 def server(request, shared_servers):
     """The example that the test is about, running."""
-    return shared_servers(example_of(request.node))
+    return shared_servers(example_of(request.node.nodeid))
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ import coverage
 
 import micropie
 from tests import asgi
-from tests.examples.harness import EXAMPLES
+from tests.examples.harness import EXAMPLES, concurrency
 
 T = TypeVar("T")
 
 _loaded: dict[str, dict[str, ModuleType]] = {}
 
 
-def load(example: str, name: str = "app") -> ModuleType:
+def load(example: str, name: str = "app") -> Any:
     """Import a module as if its example's folder were the current one; once for each example."""
     folder = EXAMPLES / example
     own = _loaded.setdefault(example, {})
@@ -47,13 +47,13 @@ def run(coroutine: Coroutine[Any, Any, T], *, virtual: bool = False) -> T:
 
 
 @contextlib.contextmanager
-def measuring(folder: Path) -> Iterator[None]:
-    """Measure the coverage of the examples while they run in the process of the tests."""
+def measuring(folder: Path, example: str) -> Iterator[None]:
+    """Measure the coverage of an example while it runs in the process of the tests."""
     measure = coverage.Coverage(
         data_file=str(folder / "data"),
         data_suffix=True,
         include=[f"{EXAMPLES}/*"],
-        concurrency=["thread", "greenlet"],
+        concurrency=concurrency(example),
         config_file=False,
         messages=False,
     )

@@ -22,7 +22,7 @@ primes = load("background_jobs", "primes")
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(coverage_folder):
-    with measuring(coverage_folder):
+    with measuring(coverage_folder, "background_jobs"):
         yield
 
 

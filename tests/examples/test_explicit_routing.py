@@ -1,6 +1,7 @@
 """The decorator router that people copy: patterns, converters, methods, WebSockets."""
 
 import uuid
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -9,8 +10,8 @@ from micropie import App
 from tests import asgi
 from tests.examples.loading import load, measuring, run
 
-example = load("explicit_routing")
-routing = load("explicit_routing", "routing")
+example: Any = load("explicit_routing")
+routing: Any = load("explicit_routing", "routing")
 USER = uuid.UUID(int=7)
 
 
@@ -20,7 +21,7 @@ def answer(app, target, method="GET", **options):
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(coverage_folder):
-    with measuring(coverage_folder):
+    with measuring(coverage_folder, "explicit_routing"):
         yield
 
 

@@ -35,7 +35,7 @@ SERVERS = {"asyncpg", "taskiq", "taskiq-redis"}  # what examples need for server
 
 @pytest.fixture(scope="module")
 def measured(coverage_folder):
-    with measuring(coverage_folder):
+    with measuring(coverage_folder, "gallery"):
         yield
 
 

@@ -14,7 +14,7 @@ pool = load("lifespan", "pool")
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(coverage_folder):
-    with measuring(coverage_folder):
+    with measuring(coverage_folder, "lifespan"):
         yield
 
 

@@ -26,7 +26,7 @@ upload_limit = load("middleware", "upload_limit")
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(coverage_folder):
-    with measuring(coverage_folder):
+    with measuring(coverage_folder, "middleware"):
         yield
 
 

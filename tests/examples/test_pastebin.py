@@ -1,6 +1,7 @@
 """examples/pastebin: written, read, burnt once, expired and cleaned up, limited, and colored out of the way."""
 
 import asyncio
+import functools
 import itertools
 import re
 import sqlite3
@@ -10,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -23,14 +25,14 @@ from tests.examples.loading import load, measuring, run
 from tests.processes import until, wait_until
 
 highlight = load("pastebin", "highlight")
-site_base = load("pastebin", "site_base")
+site_base: Any = load("pastebin", "site_base")
 LIMIT = 256 * 1024
 HTML = {"accept": "text/html"}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(coverage_folder):
-    with measuring(coverage_folder):
+    with measuring(coverage_folder, "pastebin"):
         yield
 
 
@@ -429,7 +431,7 @@ def test_slow_text_stays_plain_and_the_next_is_colored():
         colored = await highlighter.highlight("import os\n", "guess", "")
         highlighter.seconds = 0
         slow = await highlighter.highlight("import os\n", "python", "")
-        assert highlighter._process is None
+        assert not highlighter._process
         highlighter.seconds = 10
         await highlighter.highlight("import os\n", "guess", "")
         process = highlighter._process
@@ -487,6 +489,9 @@ def test_jobs_go_on_after_a_failure(caplog, tmp_path):
         if len(done) == 1:
             raise OSError("the disk is full")
 
+    def has_run(times):
+        return len(done) >= times
+
     class Small(site_base.Site):
         async def index(self):
             return "x"
@@ -497,7 +502,7 @@ def test_jobs_go_on_after_a_failure(caplog, tmp_path):
         app.shutdown_handlers.append(app._stop_repeating)
         for count in (3, 5):  # the second time, it starts again
             async with asgi.lifespan(app):
-                await until(lambda count=count: len(done) >= count)
+                await until(functools.partial(has_run, count))
         after = len(done)
         await elapse(10)
         return after

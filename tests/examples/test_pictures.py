@@ -405,9 +405,8 @@ def server(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shown", [name for name in SCENES if name in harness.NAMES])
-def test_picture(browsing, server, shown):
-    name = shown  # not `name`: by that, the tests are sorted, and these share a gallery
+@pytest.mark.parametrize("name", [name for name in SCENES if name in harness.NAMES])
+def test_picture(browsing, server, name):
     base = "" if name == "gallery" else f"/examples/{name}"
     data = server.folder.parents[1] / "data"
     page = browsing.page()

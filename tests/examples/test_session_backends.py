@@ -22,7 +22,7 @@ STORES = ("sqlite", "postgresql", "redis")
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(coverage_folder):
-    with measuring(coverage_folder):
+    with measuring(coverage_folder, "session_backends"):
         yield
 
 

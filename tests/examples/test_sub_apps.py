@@ -7,7 +7,7 @@ import pytest
 
 from tests import asgi
 from tests.examples import harness
-from tests.examples.loading import load, run
+from tests.examples.loading import load, measuring, run
 from tests.processes import free_port, serving
 
 
@@ -57,13 +57,14 @@ def test_everything_moves_with_the_root_path(tmp_path, measure):
     assert hello["url"] == "/site/api/hello/x"
 
 
-def test_websocket_reaches_the_mounted_app():
+def test_websocket_reaches_the_mounted_app(coverage_folder):
     async def main():
         async with asgi.websocket(load("sub_apps").Root(), "/api/shout") as ws:
             await ws.send_text("hello")
             assert await ws.receive() == "HELLO"
 
-    run(main())
+    with measuring(coverage_folder, "sub_apps"):
+        run(main())
 
 
 def test_note_is_added_in_the_browser(page, browsing):

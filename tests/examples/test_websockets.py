@@ -14,7 +14,7 @@ rooms = load("websockets", "rooms")
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(coverage_folder):
-    with measuring(coverage_folder):
+    with measuring(coverage_folder, "websockets"):
         yield
 
 

@@ -48,7 +48,7 @@ exclude_patterns = ["_build", "_ext", "_inventories", "_static", "_templates"]
 templates_path = ["_templates"]
 nitpicky = True
 smartquotes_action = "D"  # dashes alone: quotes stay as they are typed
-highlight_language = "none"
+highlight_language = "text"
 default_role = "py:obj"  # docstrings write names as `name`
 
 myst_enable_extensions = [

@@ -168,6 +168,7 @@ class Sessions(App):
     async def ws_login(self, ws: WebSocket, name: str) -> None:
         self.request.session["name"] = name
         await ws.accept()
+        await ws.receive_text()  # a client that gets the end together with the handshake might not see its headers
 
     async def ws_whoami(self, ws: WebSocket) -> None:
         await ws.accept()

@@ -9,7 +9,7 @@ import pytest
 pytest.register_assert_rewrite(
     "tests.asgi",
     "tests.processes",
-    "tests.readme_blocks",
+    "tests.blocks",
     "tests.docs.running",
     "tests.examples.browsing",
     "tests.examples.crawler",

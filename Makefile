@@ -32,7 +32,7 @@ test: $(DEV)/.stamp  ## Run the tests, with branch coverage of micropie.py
 
 test-framework: $(DEV)/.stamp  # micropie.py itself
 	env -u MAKEFLAGS $(DEV)/bin/python -m pytest -m "not slow" --timeout=300 --cov --cov-report=term \
-	    --numprocesses=$(PROCESSORS) --dist=loadscope $(OF_DEV) $(PYTEST_ARGS)
+	    --numprocesses=$(PROCESSORS) --dist=worksteal $(OF_DEV) $(PYTEST_ARGS)
 
 test-examples: $(DEV)/.stamp  # and then the coverage of all their lines
 	rm -rf $(EXAMPLES_COVERAGE)

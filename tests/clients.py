@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.asgi import BOUNDARY
+from tests.asgi import BOUNDARY, piece
 from tests.clock import elapse
 
-__all__ = ["CHUNKED", "END", "MULTIPART", "Endless", "head", "piece", "sends", "silence"]
+__all__ = ["CHUNKED", "END", "MULTIPART", "Endless", "head", "sends", "silence"]
 
 CHUNKED = [("transfer-encoding", "chunked")]
 MULTIPART = [("content-type", f"multipart/form-data; boundary={BOUNDARY}"), *CHUNKED]
@@ -19,10 +19,6 @@ END = f"\r\n--{BOUNDARY}--\r\n".encode()
 def head(disposition: str) -> bytes:
     """The beginning of a part of a form, up to its content."""
     return f"--{BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode()
-
-
-def piece(content: bytes, *, more: bool = True) -> dict[str, Any]:
-    return {"type": "http.request", "body": content, "more_body": more}
 
 
 async def silence() -> dict[str, Any]:

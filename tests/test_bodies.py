@@ -22,8 +22,8 @@ import pytest
 
 import micropie
 from micropie import App, ConnectionClosed, HTTPError, HttpMiddleware, Request, UploadedFile, event_stream
-from tests.asgi import BOUNDARY, Response, encode_multipart, exchange, get, post, request
-from tests.clients import CHUNKED, END, MULTIPART, Endless, head, piece, sends
+from tests.asgi import BOUNDARY, Response, encode_multipart, exchange, get, piece, post, request
+from tests.clients import CHUNKED, END, MULTIPART, Endless, head, sends
 from tests.clock import elapse
 from tests.processes import wait_until
 

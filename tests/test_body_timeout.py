@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Request
-from tests.asgi import BOUNDARY, exchange, post, request, run
-from tests.clients import CHUNKED, piece, sends, silence
+from tests.asgi import BOUNDARY, exchange, piece, post, request, run
+from tests.clients import CHUNKED, sends, silence
 from tests.clock import VirtualLoop, elapse
 
 TIMEOUT = 2.0
@@ -140,7 +140,7 @@ async def test_empty_pieces_do_not_extend_the_time_and_end_with_the_408() -> Non
         nonlocal asked
         asked += 1
         await elapse(LOOK)
-        return piece(b"")
+        return piece(b"", more=True)
 
     app = Reads()
     app.middlewares.append(Counting())

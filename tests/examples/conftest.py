@@ -4,10 +4,11 @@ The fixture `server` is a running copy of an example (see `harness.SharedServers
 `examples/<name>`, and in a test with a parameter `name`, of the example of that name. All tests of an example run
 one after the other, so that they share the server. What runs in the servers is measured: see test_coverage.py.
 
-Tests here are plain functions: Playwright's synchronous interface keeps an event loop of its own running, so that
-`async` tests and `asyncio.run` have none.
+The synchronous interface of Playwright keeps an event loop running in the main thread, so that `async` tests run in a
+thread of their own.
 """
 
+import inspect
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from tests.examples import accounts, harness
 from tests.examples.browsing import Browsing, launched
+from tests.examples.loading import measuring, run
 from tests.examples.services import all_services
 
 collect_ignore = [f"test_{name}.py" for name in harness.ALL_NAMES if name not in harness.NAMES]
@@ -70,6 +72,16 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=coverage)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Run `async def` tests as tests/conftest.py does, but in another thread."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    run(pyfuncitem.obj(**arguments), virtual=pyfuncitem.get_closest_marker("real_time") is None)
+    return True
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item, nextitem):
     """Stop an example's server after the last of its tests, which fails if the server has logged a traceback."""
@@ -95,6 +107,13 @@ def services():
 @pytest.fixture(scope="session")
 def measure(coverage_folder):
     return harness.measured(coverage_folder)
+
+
+@pytest.fixture(scope="module")
+def measured(request, coverage_folder):
+    """The coverage of the example is measured while the module's tests run it in their own process."""
+    with measuring(coverage_folder, example_of(request.node.nodeid)):
+        yield
 
 
 @pytest.fixture(scope="package")

@@ -12,18 +12,14 @@ from micropie import current_request
 from tests import asgi
 from tests.clock import elapse
 from tests.examples import harness
-from tests.examples.loading import load, measuring, run
+from tests.examples.loading import load, run
 from tests.processes import environment, free_port, serving, stop, wait_until
 
 example = load("background_jobs")
 in_process = load("background_jobs", "in_process")
 primes = load("background_jobs", "primes")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def measured(coverage_folder):
-    with measuring(coverage_folder, "background_jobs"):
-        yield
+pytestmark = pytest.mark.usefixtures("measured")
 
 
 @pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 0), (2, 0), (3, 1), (30, 10), (1_000_000, 78498)])
@@ -48,58 +44,46 @@ async def job_at(gate, *, fail=False):
     return "result"
 
 
-def test_jobs_beyond_at_once_wait_and_beyond_waiting_are_refused():
-    async def main():
-        jobs, gate = in_process.Jobs(at_once=2, waiting=1), asyncio.Event()
-        ids = [await jobs.submit(job_at, gate) for _ in range(3)]
+async def test_jobs_beyond_at_once_wait_and_beyond_waiting_are_refused():
+    jobs, gate = in_process.Jobs(at_once=2, waiting=1), asyncio.Event()
+    ids = [await jobs.submit(job_at, gate) for _ in range(3)]
+    await elapse(1)
+    assert [(await jobs.status(one))["state"] for one in ids] == ["running", "running", "waiting"]
+    with pytest.raises(in_process.Busy):
+        await jobs.submit(job_at, gate)
+    gate.set()
+    await jobs.finish()
+    assert await jobs.status(ids[2]) == {"state": "done", "result": "result"}
+    assert await jobs.status("unknown") is None
+    with pytest.raises(in_process.Busy):
+        await jobs.submit(job_at, gate)
+
+
+async def test_failed_job_is_logged(caplog):
+    jobs, gate = in_process.Jobs(), asyncio.Event()
+    gate.set()
+    one = await jobs.submit(lambda: job_at(gate, fail=True))
+    await jobs.finish()
+    assert await jobs.status(one) == {"state": "failed"}
+    assert f"job {one} failed" in caplog.text
+    assert "RuntimeError: it failed" in caplog.text
+
+
+async def test_finish_cancels_jobs_when_its_patience_is_over():
+    jobs = in_process.Jobs(patience=20)
+    one = await jobs.submit(job_at, asyncio.Event())
+    await jobs.finish()
+    assert await jobs.status(one) == {"state": "cancelled"}
+
+
+async def test_results_beyond_the_number_remembered_are_forgotten():
+    jobs, gate = in_process.Jobs(at_once=1, waiting=0, remembered=2), asyncio.Event()
+    gate.set()
+    ids = []
+    for _ in range(5):
+        ids.append(await jobs.submit(job_at, gate))
         await elapse(1)
-        assert [(await jobs.status(one))["state"] for one in ids] == ["running", "running", "waiting"]
-        with pytest.raises(in_process.Busy):
-            await jobs.submit(job_at, gate)
-        gate.set()
-        await jobs.finish()
-        assert await jobs.status(ids[2]) == {"state": "done", "result": "result"}
-        assert await jobs.status("unknown") is None
-        with pytest.raises(in_process.Busy):
-            await jobs.submit(job_at, gate)
-
-    run(main(), virtual=True)
-
-
-def test_failed_job_is_logged(caplog):
-    async def main():
-        jobs, gate = in_process.Jobs(), asyncio.Event()
-        gate.set()
-        one = await jobs.submit(lambda: job_at(gate, fail=True))
-        await jobs.finish()
-        assert await jobs.status(one) == {"state": "failed"}
-        assert f"job {one} failed" in caplog.text
-        assert "RuntimeError: it failed" in caplog.text
-
-    run(main())
-
-
-def test_finish_cancels_jobs_when_its_patience_is_over():
-    async def main():
-        jobs = in_process.Jobs(patience=20)
-        one = await jobs.submit(job_at, asyncio.Event())
-        await jobs.finish()
-        assert await jobs.status(one) == {"state": "cancelled"}
-
-    run(main(), virtual=True)
-
-
-def test_results_beyond_the_number_remembered_are_forgotten():
-    async def main():
-        jobs, gate = in_process.Jobs(at_once=1, waiting=0, remembered=2), asyncio.Event()
-        gate.set()
-        ids = []
-        for _ in range(5):
-            ids.append(await jobs.submit(job_at, gate))
-            await elapse(1)
-        assert [await jobs.status(one) is None for one in ids] == [True, True, False, False, False]
-
-    run(main(), virtual=True)
+    assert [await jobs.status(one) is None for one in ids] == [True, True, False, False, False]
 
 
 def test_posted_job_is_answered_202_and_later_done(client):
@@ -120,28 +104,22 @@ def result_of(client, path):
     return wait_until(ended, 60, f"the end of {path}")
 
 
-def test_too_many_jobs_are_refused():
-    async def main():
-        app = example.Root()
-        app._jobs = in_process.Jobs(at_once=0, waiting=1, patience=0)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-            assert (await client.post("/jobs", json={"limit": 5})).status_code == 202
-            refused = await client.post("/jobs", json={"limit": 5})
-        assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
-        await app._jobs.finish()
-
-    run(main())
+async def test_too_many_jobs_are_refused():
+    app = example.Root()
+    app._jobs = in_process.Jobs(at_once=0, waiting=1, patience=0)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        assert (await client.post("/jobs", json={"limit": 5})).status_code == 202
+        refused = await client.post("/jobs", json={"limit": 5})
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+    await app._jobs.finish()
 
 
-def test_shutdown_waits_for_the_jobs():
-    async def main():
-        app = example.Root()
-        transport = httpx.ASGITransport(app)
-        async with asgi.lifespan(app), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            location = (await client.post("/jobs", json={"limit": 3_000_000})).headers["location"]
-        assert await app._jobs.status(location.rpartition("/")[2]) == {"state": "done", "result": 216816}
-
-    run(main())
+async def test_shutdown_waits_for_the_jobs():
+    app = example.Root()
+    transport = httpx.ASGITransport(app)
+    async with asgi.lifespan(app), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        location = (await client.post("/jobs", json={"limit": 3_000_000})).headers["location"]
+    assert await app._jobs.status(location.rpartition("/")[2]) == {"state": "done", "result": 216816}
 
 
 def test_page_waits_for_the_result(page, browsing):

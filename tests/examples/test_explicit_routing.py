@@ -8,21 +8,17 @@ import pytest
 
 from micropie import App
 from tests import asgi
-from tests.examples.loading import load, measuring, run
+from tests.examples.loading import load, run
 
 example: Any = load("explicit_routing")
 routing: Any = load("explicit_routing", "routing")
 USER = uuid.UUID(int=7)
 
+pytestmark = pytest.mark.usefixtures("measured")
+
 
 def answer(app, target, method="GET", **options):
     return run(asgi.request(app, method, target, **options))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def measured(coverage_folder):
-    with measuring(coverage_folder, "explicit_routing"):
-        yield
 
 
 @pytest.fixture

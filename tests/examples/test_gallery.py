@@ -19,7 +19,7 @@ from tests.examples import harness
 from tests.examples.browsing import NARROW, WIDE
 from tests.examples.crawler import Visit
 from tests.examples.harness import SECRET, raw_get
-from tests.examples.loading import load, measuring, run
+from tests.examples.loading import load, run
 from tests.processes import environment, free_port, wait_until
 
 catalog = load("gallery", "catalog")
@@ -31,12 +31,6 @@ SHOWN = [name for name in harness.ALL_NAMES if name != "gallery"]
 OPENED = [name for name in SHOWN if name not in catalog.NOT_OPENED]
 GALLERY = harness.EXAMPLES / "gallery"
 SERVERS = {"asyncpg", "taskiq", "taskiq-redis"}  # what examples need for servers, which the gallery has none of
-
-
-@pytest.fixture(scope="module")
-def measured(coverage_folder):
-    with measuring(coverage_folder, "gallery"):
-        yield
 
 
 # --- the catalog
@@ -606,7 +600,7 @@ def test_app_without_lifespan_starts_and_stops(measured):
     run(main())
 
 
-def test_startup_and_shutdown_run_in_one_task(measured):
+async def test_startup_and_shutdown_run_in_one_task(measured):
     tasks = []
 
     async def app(scope, receive, send):
@@ -614,11 +608,8 @@ def test_startup_and_shutdown_run_in_one_task(measured):
             tasks.append(asyncio.current_task())
             await send({"type": (await receive())["type"] + ".complete"})
 
-    async def main():
-        one = lifespan.Lifespan(app)
-        await one.start()
-        await one.stop()
-
-    run(main())
+    one = lifespan.Lifespan(app)
+    await one.start()
+    await one.stop()
     assert len(tasks) == 2
     assert len(set(tasks)) == 1

@@ -6,16 +6,12 @@ import sqlite3
 import pytest
 
 from tests import asgi
-from tests.examples.loading import load, measuring, run
+from tests.examples.loading import load, run
 
 example = load("lifespan")
 pool = load("lifespan", "pool")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def measured(coverage_folder):
-    with measuring(coverage_folder, "lifespan"):
-        yield
+pytestmark = pytest.mark.usefixtures("measured")
 
 
 @pytest.fixture
@@ -55,16 +51,12 @@ def test_last_copy_is_lent_once(client):
     assert sorted(answers) == [200] * 10 + [409] * 10
 
 
-def test_pool_is_open_while_the_app_serves(tmp_path):
+async def test_pool_is_open_while_the_app_serves(tmp_path):
     app = example.Root(str(tmp_path / "books.sqlite3"))
-
-    async def main():
-        async with asgi.lifespan(app):
-            assert app._pool._free.qsize() == app._pool.size
-            assert (await asgi.get(app, "/health")).json() == {"status": "ok"}
-        assert app._pool._free.empty()
-
-    run(main())
+    async with asgi.lifespan(app):
+        assert app._pool._free.qsize() == app._pool.size
+        assert (await asgi.get(app, "/health")).json() == {"status": "ok"}
+    assert app._pool._free.empty()
 
 
 def test_app_does_not_start_without_its_database(tmp_path):
@@ -76,17 +68,13 @@ def test_app_does_not_start_without_its_database(tmp_path):
         run(main())
 
 
-def test_health_is_bad_while_no_connection_is_free(tmp_path):
+async def test_health_is_bad_while_no_connection_is_free(tmp_path):
     app = example.Root(str(tmp_path / "books.sqlite3"))
     app._pool.size, app._pool.timeout = 1, 0.05
-
-    async def main():
-        async with asgi.lifespan(app):
-            with app._pool.connection():
-                response = await asgi.get(app, "/health")
-            assert (response.status, response.json()) == (503, {"status": "no connection was free for 0.05 seconds"})
-
-    run(main())
+    async with asgi.lifespan(app):
+        with app._pool.connection():
+            response = await asgi.get(app, "/health")
+        assert (response.status, response.json()) == (503, {"status": "no connection was free for 0.05 seconds"})
 
 
 def test_connection_comes_back_after_an_error(opened):

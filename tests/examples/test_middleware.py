@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from micropie import App, HTTPError
 from tests import asgi
 from tests.clock import ManualClock
-from tests.examples.loading import load, measuring, run
+from tests.examples.loading import load, run
 
 example = load("middleware")
 basic_auth = load("middleware", "basic_auth")
@@ -23,11 +23,7 @@ security_headers = load("middleware", "security_headers")
 timing = load("middleware", "timing")
 upload_limit = load("middleware", "upload_limit")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def measured(coverage_folder):
-    with measuring(coverage_folder, "middleware"):
-        yield
+pytestmark = pytest.mark.usefixtures("measured")
 
 
 class Small(App):
@@ -197,59 +193,47 @@ def test_any_origin_is_never_allowed_with_cookies():
 # --- rate limit
 
 
-def test_limit_is_kept_for_each_client_and_comes_back(monkeypatch):
+async def test_limit_is_kept_for_each_client_and_comes_back(monkeypatch):
     clock = ManualClock()
     monkeypatch.setattr(rate_limit, "time", SimpleNamespace(monotonic=clock))
+    counter = rate_limit.MemoryLimiter(3, 0.6)
+    assert [await counter.wait("a") for _ in range(3)] == [0, 0, 0]
+    assert await counter.wait("a") == pytest.approx(0.2)
+    assert await counter.wait("b") == 0
+    clock.advance(0.19)
+    assert await counter.wait("a") == pytest.approx(0.01)
+    clock.advance(0.02)
+    assert await counter.wait("a") == 0
+    assert await counter.wait("a") > 0
 
-    async def main():
-        counter = rate_limit.MemoryLimiter(3, 0.6)
+
+@pytest.mark.real_time
+async def test_limit_in_redis_is_kept_for_each_client_and_comes_back(services):
+    """Redis has a clock of its own: in place of waiting, the test sets back what Redis keeps."""
+    async with Redis.from_url(services.environment("middleware")["REDIS_URL"]) as client:
+        counter = rate_limit.RedisLimiter(client, 3, 3600, prefix="test:")
         assert [await counter.wait("a") for _ in range(3)] == [0, 0, 0]
-        assert await counter.wait("a") == pytest.approx(0.2)
+        assert 1100 < await counter.wait("a") <= 1200
         assert await counter.wait("b") == 0
-        clock.advance(0.19)
-        assert await counter.wait("a") == pytest.approx(0.01)
-        clock.advance(0.02)
+        assert 0 < await client.ttl("test:a") <= 3600
+        await client.set("test:a", float(await client.get("test:a")) - 1200)
         assert await counter.wait("a") == 0
         assert await counter.wait("a") > 0
 
-    run(main(), virtual=True)
+
+async def test_limiter_forgets_the_quietest_client_when_it_is_full():
+    counter = rate_limit.MemoryLimiter(1, 60, clients=2)
+    for key in "abc":
+        await counter.wait(key)
+    assert await counter.wait("c") > 0
+    assert await counter.wait("a") == 0
 
 
-def test_limit_in_redis_is_kept_for_each_client_and_comes_back(services):
-    """Redis has a clock of its own: in place of waiting, the test sets back what Redis keeps."""
-
-    async def main():
-        async with Redis.from_url(services.environment("middleware")["REDIS_URL"]) as client:
-            counter = rate_limit.RedisLimiter(client, 3, 3600, prefix="test:")
-            assert [await counter.wait("a") for _ in range(3)] == [0, 0, 0]
-            assert 1100 < await counter.wait("a") <= 1200
-            assert await counter.wait("b") == 0
-            assert 0 < await client.ttl("test:a") <= 3600
-            await client.set("test:a", float(await client.get("test:a")) - 1200)
-            assert await counter.wait("a") == 0
-            assert await counter.wait("a") > 0
-
-    run(main())
-
-
-def test_limiter_forgets_the_quietest_client_when_it_is_full():
-    async def main():
-        counter = rate_limit.MemoryLimiter(1, 60, clients=2)
-        for key in "abc":
-            await counter.wait(key)
-        assert await counter.wait("c") > 0
-        assert await counter.wait("a") == 0
-
-    run(main())
-
-
-def test_all_requests_pass_and_a_warning_is_logged_without_redis(caplog):
-    async def main():
-        async with Redis.from_url("redis://127.0.0.1:1/0") as client:
-            counter = rate_limit.RedisLimiter(client, 1, 60)
-            assert [await counter.wait("a") for _ in range(2)] == [0, 0]
-
-    run(main())
+@pytest.mark.real_time
+async def test_all_requests_pass_and_a_warning_is_logged_without_redis(caplog):
+    async with Redis.from_url("redis://127.0.0.1:1/0") as client:
+        counter = rate_limit.RedisLimiter(client, 1, 60)
+        assert [await counter.wait("a") for _ in range(2)] == [0, 0]
     assert "no rate limit" in caplog.text
 
 
@@ -410,17 +394,15 @@ def test_all_middlewares_work_together(client):
     assert [client.get("/guess?number=42").status_code for _ in range(4)] == [200, 200, 200, 429]
 
 
-def test_limit_in_redis_is_shared_by_all_workers(services):
-    async def main():
-        url = services.environment("middleware")["REDIS_URL"]
-        apps = [example.make_app(redis_url=url) for _ in range(2)]
-        statuses = [(await asgi.get(apps[turn % 2], "/guess")).status for turn in range(4)]
-        assert statuses == [200, 200, 200, 429]
-        for app in apps:
-            async with asgi.lifespan(app):
-                pass
-
-    run(main())
+@pytest.mark.real_time
+async def test_limit_in_redis_is_shared_by_all_workers(services):
+    url = services.environment("middleware")["REDIS_URL"]
+    apps = [example.make_app(redis_url=url) for _ in range(2)]
+    statuses = [(await asgi.get(apps[turn % 2], "/guess")).status for turn in range(4)]
+    assert statuses == [200, 200, 200, 429]
+    for app in apps:
+        async with asgi.lifespan(app):
+            pass
 
 
 def test_page_works_under_its_policy(page, browsing):

@@ -21,7 +21,7 @@ from micropie import Request
 from tests import asgi
 from tests.clock import ManualClock, elapse
 from tests.examples import harness
-from tests.examples.loading import load, measuring, run
+from tests.examples.loading import load, run
 from tests.processes import until, wait_until
 
 highlight = load("pastebin", "highlight")
@@ -29,11 +29,7 @@ site_base: Any = load("pastebin", "site_base")
 LIMIT = 256 * 1024
 HTML = {"accept": "text/html"}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def measured(coverage_folder):
-    with measuring(coverage_folder, "pastebin"):
-        yield
+pytestmark = pytest.mark.usefixtures("measured")
 
 
 @pytest.fixture

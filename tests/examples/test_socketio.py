@@ -6,7 +6,9 @@ import contextlib
 import pytest
 import socketio
 
-from tests.examples.loading import EXAMPLES, run
+from tests.examples.loading import EXAMPLES
+
+pytestmark = pytest.mark.real_time
 
 
 class Guest:
@@ -43,39 +45,33 @@ async def guest(server, auth, **options):
 
 
 @pytest.mark.parametrize("transports", [["websocket"], None], ids=["websocket", "upgraded"])
-def test_people_in_a_room_hear_each_other(server, transports):
-    async def main():
-        async with (
-            guest(server, {"name": " Ada "}, transports=transports) as ada,
-            guest(server, {"name": "Eve"}, transports=transports) as eve,
-        ):
-            assert "error" in await ada.call("say", "too early")
-            assert await ada.call("enter", "lobby") == {"members": ["Ada"]}
-            assert await eve.call("enter", "attic") == {"members": ["Eve"]}
-            assert await eve.call("enter", "lobby") == {"members": ["Ada", "Eve"]}
-            assert await ada.hear() == ("entered", {"name": "Eve"})
-            assert await eve.call("say", "x" * 2000) == {"ok": True}
-            for one in (ada, eve):
-                assert await one.hear() == ("said", {"name": "Eve", "text": "x" * 1000})
-            for nothing in (" ", 5, None, (), ({}, 1, 2)):
-                assert "error" in await eve.call("say", nothing)
-            assert "error" in await eve.call("enter", {"a": 1})
-            await eve.sio.disconnect()
-            assert await ada.hear() == ("left", {"name": "Eve"})
-
-    run(main())
+async def test_people_in_a_room_hear_each_other(server, transports):
+    async with (
+        guest(server, {"name": " Ada "}, transports=transports) as ada,
+        guest(server, {"name": "Eve"}, transports=transports) as eve,
+    ):
+        assert "error" in await ada.call("say", "too early")
+        assert await ada.call("enter", "lobby") == {"members": ["Ada"]}
+        assert await eve.call("enter", "attic") == {"members": ["Eve"]}
+        assert await eve.call("enter", "lobby") == {"members": ["Ada", "Eve"]}
+        assert await ada.hear() == ("entered", {"name": "Eve"})
+        assert await eve.call("say", "x" * 2000) == {"ok": True}
+        for one in (ada, eve):
+            assert await one.hear() == ("said", {"name": "Eve", "text": "x" * 1000})
+        for nothing in (" ", 5, None, (), ({}, 1, 2)):
+            assert "error" in await eve.call("say", nothing)
+        assert "error" in await eve.call("enter", {"a": 1})
+        await eve.sio.disconnect()
+        assert await ada.hear() == ("left", {"name": "Eve"})
 
 
 @pytest.mark.parametrize("auth", [None, {}, {"name": "  "}, {"name": "x" * 31}, {"name": 5}, "Ada"])
-def test_connection_without_a_good_name_is_refused(server, auth):
-    async def main():
-        refused = Guest(server)
-        with pytest.raises(socketio.exceptions.ConnectionError):
-            await refused.sio.connect(server.url, auth=auth, transports=["websocket"], wait_timeout=60)
-        assert await refused.hear() == ("connect_error", {"message": "a name has 1 to 30 characters"})
-        await refused.sio.disconnect()
-
-    run(main())
+async def test_connection_without_a_good_name_is_refused(server, auth):
+    refused = Guest(server)
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        await refused.sio.connect(server.url, auth=auth, transports=["websocket"], wait_timeout=60)
+    assert await refused.hear() == ("connect_error", {"message": "a name has 1 to 30 characters"})
+    await refused.sio.disconnect()
 
 
 def test_client_is_served_from_here(client):

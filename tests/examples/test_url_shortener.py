@@ -14,7 +14,7 @@ import pytest
 from micropie import Request, current_request
 from tests import asgi
 from tests.examples import harness
-from tests.examples.loading import load, measuring, run
+from tests.examples.loading import load, run
 from tests.processes import until, wait_until
 
 aliases = load("url_shortener", "aliases")
@@ -25,11 +25,7 @@ store = load("url_shortener", "store")
 targets = load("url_shortener", "targets")
 TARGET = "https://example.com/a/long/way?x=1&y=2#there"
 
-
-@pytest.fixture(scope="module", autouse=True)
-def measured(coverage_folder):
-    with measuring(coverage_folder, "url_shortener"):
-        yield
+pytestmark = pytest.mark.usefixtures("measured")
 
 
 @pytest.fixture
@@ -351,7 +347,7 @@ def test_clicks_that_are_being_written_are_counted(kept):
     assert kept(steps) == (1, 1, 1)
 
 
-def test_counting_survives_a_broken_database(caplog):
+async def test_counting_survives_a_broken_database(caplog):
     failures = []
 
     class Broken:
@@ -359,14 +355,11 @@ def test_counting_survives_a_broken_database(caplog):
             failures.append(1)
             raise OSError("the disk is full")
 
-    async def scenario():
-        site = site_base.Site(None, rate=1, public_url=None)
-        site._repeat(Broken().write_clicks, 1)
-        site.shutdown_handlers.append(site._stop_repeating)
-        async with asgi.lifespan(site):
-            await until(lambda: len(failures) >= 3)
-
-    run(scenario(), virtual=True)
+    site = site_base.Site(None, rate=1, public_url=None)
+    site._repeat(Broken().write_clicks, 1)
+    site.shutdown_handlers.append(site._stop_repeating)
+    async with asgi.lifespan(site):
+        await until(lambda: len(failures) >= 3)
     assert {record.exc_info[0] for record in caplog.records} == {OSError}
     assert "write_clicks failed" in caplog.text
 
@@ -587,13 +580,11 @@ def test_host_that_cannot_be_one(client, shorten):
         assert client.get(f"/qr/{alias}", headers={"host": host}).status_code == 400
 
 
-def test_workers_that_start_together_make_each_table_once(tmp_path):
-    async def scenario():
-        engines = [sql_sessions.make_engine(f"sqlite+aiosqlite:///{tmp_path}/links.sqlite3") for _ in range(8)]
-        async with engines[0].connect():  # so that the file is there before the others
-            pass
-        await asyncio.gather(*(store.LinkStore(engine).create_tables() for engine in engines))
-        for engine in engines:
-            await engine.dispose()
-
-    run(scenario())
+@pytest.mark.real_time
+async def test_workers_that_start_together_make_each_table_once(tmp_path):
+    engines = [sql_sessions.make_engine(f"sqlite+aiosqlite:///{tmp_path}/links.sqlite3") for _ in range(8)]
+    async with engines[0].connect():  # so that the file is there before the others
+        pass
+    await asyncio.gather(*(store.LinkStore(engine).create_tables() for engine in engines))
+    for engine in engines:
+        await engine.dispose()

@@ -6,16 +6,12 @@ import pytest
 
 from tests import asgi
 from tests.examples.browsing import KEEP_SOCKETS
-from tests.examples.loading import load, measuring, run
+from tests.examples.loading import load
 
 example = load("websockets")
 rooms = load("websockets", "rooms")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def measured(coverage_folder):
-    with measuring(coverage_folder, "websockets"):
-        yield
+pytestmark = pytest.mark.usefixtures("measured")
 
 
 @pytest.fixture
@@ -31,39 +27,33 @@ async def heard(ws):
     return json.loads(await ws.receive())
 
 
-def test_echo(app):
-    async def main():
-        async with asgi.websocket(app, "/echo") as ws:
-            await ws.send_text("héllo")
-            assert await ws.receive() == "héllo"
-            await ws.send_bytes(b"\0\xff")
-            assert await ws.receive() == b"\0\xff"
-
-    run(main())
+async def test_echo(app):
+    async with asgi.websocket(app, "/echo") as ws:
+        await ws.send_text("héllo")
+        assert await ws.receive() == "héllo"
+        await ws.send_bytes(b"\0\xff")
+        assert await ws.receive() == b"\0\xff"
 
 
-def test_message_is_heard_in_its_room_alone(app):
-    async def main():
-        async with join(app, "ada") as ada, join(app, "bob", "attic") as bob, join(app, "eve") as eve:
-            assert await heard(bob) == {"type": "welcome", "members": ["bob"], "history": []}
-            assert (await heard(ada))["members"] == ["ada"]
-            assert (await heard(eve))["members"] == ["ada", "eve"]
-            assert await heard(ada) == {"type": "entered", "name": "eve"}
-            for text in ("  ", "hello", "x" * 2000):
-                await eve.send_text(text)
-            await eve.send_bytes(b"no text")
-            for ws in (ada, eve):
-                assert await heard(ws) == {"type": "message", "name": "eve", "text": "hello"}
-                assert await heard(ws) == {"type": "message", "name": "eve", "text": "x" * 1000}
-            await eve.close()
-            assert await heard(ada) == {"type": "left", "name": "eve"}
-            async with join(app, "eve") as again:
-                assert len((await heard(again))["history"]) == 2
-            await bob.send_text("alone")
-            assert (await heard(bob))["text"] == "alone"
-        assert app._rooms._rooms == {}
-
-    run(main())
+async def test_message_is_heard_in_its_room_alone(app):
+    async with join(app, "ada") as ada, join(app, "bob", "attic") as bob, join(app, "eve") as eve:
+        assert await heard(bob) == {"type": "welcome", "members": ["bob"], "history": []}
+        assert (await heard(ada))["members"] == ["ada"]
+        assert (await heard(eve))["members"] == ["ada", "eve"]
+        assert await heard(ada) == {"type": "entered", "name": "eve"}
+        for text in ("  ", "hello", "x" * 2000):
+            await eve.send_text(text)
+        await eve.send_bytes(b"no text")
+        for ws in (ada, eve):
+            assert await heard(ws) == {"type": "message", "name": "eve", "text": "hello"}
+            assert await heard(ws) == {"type": "message", "name": "eve", "text": "x" * 1000}
+        await eve.close()
+        assert await heard(ada) == {"type": "left", "name": "eve"}
+        async with join(app, "eve") as again:
+            assert len((await heard(again))["history"]) == 2
+        await bob.send_text("alone")
+        assert (await heard(bob))["text"] == "alone"
+    assert app._rooms._rooms == {}
 
 
 @pytest.mark.parametrize(
@@ -75,58 +65,48 @@ def test_message_is_heard_in_its_room_alone(app):
         ("x" * 31, 4000, "a name has 1 to 30 characters"),
     ],
 )
-def test_refusals_have_a_reason(app, name, code, reason):
-    async def main():
-        async with join(app, "ada") as ada, join(app, name) as other:
-            with pytest.raises(asgi.WebSocketClosed):
-                await other.receive()
-            assert (other.close_code, other.close_reason) == (code, reason)
-            assert (await heard(ada))["members"] == ["ada"]
-
-    run(main())
+async def test_refusals_have_a_reason(app, name, code, reason):
+    async with join(app, "ada") as ada, join(app, name) as other:
+        with pytest.raises(asgi.WebSocketClosed):
+            await other.receive()
+        assert (other.close_code, other.close_reason) == (code, reason)
+        assert (await heard(ada))["members"] == ["ada"]
 
 
 @pytest.mark.parametrize(
     ("limit", "room", "reason"),
     [("MAX_ROOMS", "attic", "there are too many rooms"), ("MAX_MEMBERS", "lobby", "this room is full")],
 )
-def test_too_many_rooms_or_members_are_refused(app, limit, room, reason, monkeypatch):
+async def test_too_many_rooms_or_members_are_refused(app, limit, room, reason, monkeypatch):
     monkeypatch.setattr(rooms, limit, 1)
-
-    async def main():
-        async with join(app, "ada"), join(app, "bob", room) as bob:
-            with pytest.raises(asgi.WebSocketClosed):
-                await bob.receive()
-            assert bob.close_reason == reason
-
-    run(main())
+    async with join(app, "ada"), join(app, "bob", room) as bob:
+        with pytest.raises(asgi.WebSocketClosed):
+            await bob.receive()
+        assert bob.close_reason == reason
 
 
-def test_slow_reader_is_closed_with_1013_and_delays_no_other(app):
-    async def main():
-        async with join(app, "ada") as ada, join(app, "eve") as eve:
-            await heard(ada)
-            await heard(ada)
-            await heard(eve)
-            eve.hold()
-            for number in range(rooms.QUEUE_SIZE + 5):
-                await ada.send_text(str(number))
-                message = await heard(ada)
-                if message == {"type": "left", "name": "eve"}:
-                    break
-                assert message == {"type": "message", "name": "ada", "text": str(number)}
-            assert message["type"] == "left"
-            assert number >= rooms.QUEUE_SIZE - 1
-            eve.release()
-            with pytest.raises(asgi.WebSocketClosed):
-                while True:
-                    await eve.receive()
-            assert (eve.close_code, eve.close_reason) == (1013, "you read too slowly")
-            await ada.send_text("still here")
-            while (await heard(ada))["text"] != "still here":
-                pass
-
-    run(main())
+async def test_slow_reader_is_closed_with_1013_and_delays_no_other(app):
+    async with join(app, "ada") as ada, join(app, "eve") as eve:
+        await heard(ada)
+        await heard(ada)
+        await heard(eve)
+        eve.hold()
+        for number in range(rooms.QUEUE_SIZE + 5):
+            await ada.send_text(str(number))
+            message = await heard(ada)
+            if message == {"type": "left", "name": "eve"}:
+                break
+            assert message == {"type": "message", "name": "ada", "text": str(number)}
+        assert message["type"] == "left"
+        assert number >= rooms.QUEUE_SIZE - 1
+        eve.release()
+        with pytest.raises(asgi.WebSocketClosed):
+            while True:
+                await eve.receive()
+        assert (eve.close_code, eve.close_reason) == (1013, "you read too slowly")
+        await ada.send_text("still here")
+        while (await heard(ada))["text"] != "still here":
+            pass
 
 
 def test_two_browsers_talk(browsing):

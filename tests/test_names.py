@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import copy
 import inspect
 import time
 import typing
@@ -13,37 +14,14 @@ from micropie import App
 from tests.asgi import BOUNDARY, encode_multipart, get, lifespan, request, websocket
 
 PUBLIC = {
-    "App",
-    "ConnectionClosed",
-    "FromSession",
-    "HTTPError",
-    "HttpMiddleware",
-    "InMemorySessionBackend",
-    "Request",
-    "SESSION_TIMEOUT",
-    "ServerSentEvent",
-    "SessionBackend",
-    "UploadedFile",
-    "WebSocket",
-    "WebSocketMiddleware",
-    "WebSocketRequest",
-    "__version__",
-    "current_request",
-    "delete_cookie",
-    "event_stream",
-    "methods",
-    "set_cookie",
+    *("App", "ConnectionClosed", "FromSession", "HTTPError", "HttpMiddleware", "InMemorySessionBackend"),
+    *("Request", "SESSION_TIMEOUT", "ServerSentEvent", "SessionBackend", "UploadedFile", "WebSocket"),
+    *("WebSocketMiddleware", "WebSocketRequest", "__version__", "current_request", "delete_cookie"),
+    *("event_stream", "methods", "set_cookie"),
 }
-
 ATTRIBUTES = {
-    "env",
-    "middlewares",
-    "mounts",
-    "request",
-    "session_backend",
-    "shutdown_handlers",
-    "startup_handlers",
-    "ws_middlewares",
+    *("env", "middlewares", "mounts", "request", "session_backend", "shutdown_handlers"),
+    *("startup_handlers", "ws_middlewares"),
 }
 
 COOKIE = "max_age=None, path='/', domain=None, secure=True, httponly=True, samesite='Lax'"
@@ -146,35 +124,18 @@ def test_app_has_no_underscore_names_but_the_documented_ones():
     assert {name for name in names if not name.startswith(("__", "_App__"))} == UNDERSCORES
 
 
-@pytest.mark.parametrize("path", sorted(SIGNATURES))
-def test_signature_is_the_documented_one(path):
-    assert str(signature(path)) == SIGNATURES[path]
-
-
-@pytest.mark.parametrize("path", sorted(CALLS))
-def test_documented_calls_fit_the_signature(path):
-    for arguments, keywords in CALLS[path]:
-        signature(path).bind(*arguments, **keywords)
-
-
 @pytest.mark.parametrize("path", sorted({*SIGNATURES, *CALLS}))
-def test_coroutine_functions_are_the_documented_ones(path):
+def test_signature_is_the_documented_one_of_a_function_or_coroutine_function(path):
+    if path in SIGNATURES:
+        assert str(signature(path)) == SIGNATURES[path]
+    for arguments, keywords in CALLS.get(path, []):
+        signature(path).bind(*arguments, **keywords)
     assert inspect.iscoroutinefunction(named(path)) is path.startswith("async ")
 
 
-def test_request_stream_returns_an_async_iterator():
-    assert hasattr(micropie.Request({"type": "http"}).stream(), "__anext__")
-
-
-@pytest.mark.parametrize("name", sorted(name for name in PUBLIC if inspect.isclass(getattr(micropie, name))))
-def test_public_class_has_a_docstring_and_the_module_micropie(name):
-    found = getattr(micropie, name)
-
-    assert found.__module__ == "micropie"
-    assert inspect.getdoc(found)
-
-
 def test_public_names_have_their_documented_kinds():
+    found = [getattr(micropie, name) for name in PUBLIC]
+    assert {one.__module__ for one in found if inspect.isclass(one)} == {"micropie"}
     assert issubclass(micropie.HTTPError, Exception)
     assert issubclass(micropie.ConnectionClosed, Exception)
     assert issubclass(micropie.WebSocketRequest, micropie.Request)
@@ -184,41 +145,25 @@ def test_public_names_have_their_documented_kinds():
     assert typing.get_origin(micropie.FromSession) is typing.Annotated
     assert typing.get_args(micropie.FromSession)[0] is typing.Any
     assert micropie.SESSION_TIMEOUT == 8 * 3600
+    assert hasattr(micropie.Request({"type": "http"}).stream(), "__anext__")
 
 
-@pytest.mark.parametrize(
-    ("name", "methods"),
-    [
-        ("HttpMiddleware", {"before_request", "after_request"}),
-        ("WebSocketMiddleware", {"before_websocket", "after_websocket"}),
-        ("SessionBackend", {"load", "save"}),
-    ],
-)
-def test_abstract_class_requires_these_methods(name, methods):
-    assert getattr(micropie, name).__abstractmethods__ == methods
+def test_abstract_classes_require_the_documented_methods():
+    assert micropie.HttpMiddleware.__abstractmethods__ == {"before_request", "after_request"}
+    assert micropie.WebSocketMiddleware.__abstractmethods__ == {"before_websocket", "after_websocket"}
+    assert micropie.SessionBackend.__abstractmethods__ == {"load", "save"}
 
 
-def test_exceptions_have_their_arguments_as_attributes():
-    error = micropie.HTTPError(418, {"a": 1}, [("x-a", "b")])
-    assert (error.status, error.body, error.headers) == (418, {"a": 1}, [("x-a", "b")])
+def test_exceptions_have_their_arguments_as_attributes_and_a_text():
+    error = micropie.HTTPError(404, {"a": 1}, [("x-a", "b")])
+    assert (error.status, error.body, error.headers) == (404, {"a": 1}, [("x-a", "b")])
     short = micropie.HTTPError(404)
     assert (short.status, short.body, short.headers) == (404, None, None)
+    assert (str(error), str(short), str(micropie.HTTPError(599))) == ("404 Not Found",) * 2 + ("599",)
+    assert str(micropie.HTTPError(404, "no such page")) == "no such page"
     closed = micropie.ConnectionClosed(4000, "why")
     assert (closed.code, closed.reason) == (4000, "why")
     assert (micropie.ConnectionClosed().code, micropie.ConnectionClosed().reason) == (1005, "")
-
-
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [
-        (micropie.HTTPError(404), "404 Not Found"),
-        (micropie.HTTPError(404, "no such page"), "no such page"),
-        (micropie.HTTPError(404, {"a": 1}), "404 Not Found"),
-        (micropie.HTTPError(599), "599"),
-    ],
-)
-def test_http_error_as_a_string_is_its_text_or_its_status(error, text):
-    assert str(error) == text
 
 
 # --- Extending the App ------------------------------------------------------------------------------------------------
@@ -294,62 +239,15 @@ async def test_app_works_if_its_helpers_have_any_other_underscore_names():
             assert await ws.receive() == "loaded"
 
 
-@pytest.mark.parametrize(
-    ("header", "cookies"),
-    [
-        ("", {}),
-        ("a=b", {"a": "b"}),
-        ("a=b; c=d;e=f", {"a": "b", "c": "d", "e": "f"}),
-        ("a=1; a=2", {"a": "1"}),
-        ('a="b c"', {"a": "b c"}),
-        ("a=b=c; d=", {"a": "b=c", "d": ""}),
-        ("nonsense; =x; a=b;;", {"a": "b"}),
-    ],
-)
-def test_parse_cookies_returns_the_first_value_of_each_name(header, cookies):
-    assert App()._parse_cookies(header) == cookies
-
-
-def reader_of(body):
-    """Return a stream that holds a body, to its end."""
+async def test_parse_multipart_returns_the_first_file_of_each_name():
     reader = asyncio.StreamReader()
-    reader.feed_data(body)
+    reader.feed_data(encode_multipart([("a", "b.txt", None, b"1"), ("a", "c.txt", None, b"2")]))
     reader.feed_eof()
-    return reader
 
+    fields, files = await App()._parse_multipart(reader, BOUNDARY.encode())
 
-async def test_parse_multipart_returns_fields_and_the_first_file_of_each_name():
-    body = encode_multipart(
-        [
-            ("a", "1"),
-            ("a", "2"),
-            ("picture", "p.png", "image/png", b"\x89PNG" * 100_000),
-            ("picture", "second.png", "image/png", b"2"),
-            ("note", "n.txt", None, b""),
-            ("last", "é"),
-        ]
-    )
-
-    fields, files = await App()._parse_multipart(reader_of(body), BOUNDARY.encode())
-
-    assert fields == {"a": ["1", "2"], "last": ["é"]}
-    assert list(files) == ["picture", "note"]
-    picture = files["picture"]
-    assert (picture["filename"], picture["content_type"]) == ("p.png", "image/png")
-    assert isinstance(picture["content"], asyncio.Queue)
-    content = b""
-    while chunk := await picture["content"].get():
-        content += chunk
-    assert content == b"\x89PNG" * 100_000
-    assert (files["note"]["filename"], await files["note"]["content"].get()) == ("n.txt", None)
-
-
-@pytest.mark.parametrize("body", [b"nonsense", b"", b"--" + BOUNDARY.encode() + b"\r\n"])
-async def test_parse_multipart_of_a_malformed_body_raises_400(body):
-    with pytest.raises(micropie.HTTPError) as error:
-        await App()._parse_multipart(reader_of(body), BOUNDARY.encode())
-
-    assert error.value.status == 400
+    assert (fields, list(files), files["a"]["filename"]) == ({}, ["a"], "b.txt")
+    assert (await files["a"]["content"].get(), await files["a"]["content"].get()) == (b"1", None)
 
 
 class Answering(App):
@@ -381,11 +279,13 @@ class Answering(App):
     ],
 )
 async def test_send_response_sends_status_type_body_and_extra_headers(answer, status, content_type, body):
-    response = await get(Answering(*answer), "/own")
-
-    assert (response.status, response.header("content-type"), response.body) == (status, content_type, body)
-    assert response.header("x-a") == ("b" if len(answer) == 3 else None)
-    assert (await get(Answering(*answer), "/")).body == b"index"
+    kept, app = copy.deepcopy(answer), Answering(*answer)
+    for _ in range(2):  # the extra headers are not changed
+        response = await get(app, "/own")
+        assert (response.status, response.header("content-type"), response.body) == (status, content_type, body)
+        assert response.headers_all("x-a") == ["b"] * (len(answer) == 3)
+        assert answer == kept
+    assert (await get(app, "/")).body == b"index"
 
 
 async def test_send_response_streams_an_async_generator_and_closes_it():
@@ -414,15 +314,6 @@ async def test_send_response_sends_no_body_if_the_current_request_is_head():
     assert (response.body, response.header("content-length")) == (b"", "4")
 
 
-async def test_send_response_does_not_change_the_list_of_extra_headers():
-    headers = [("x-a", "b")]
-    app = Answering(200, "x", headers)
-
-    for _ in range(2):
-        assert (await get(app, "/own")).headers_all("x-a") == ["b"]
-    assert headers == [("x-a", "b")]
-
-
 @pytest.mark.parametrize(
     ("code", "reason", "sent"), [(1008, "no", "no"), (4000, "é" * 100, "é" * 61), (1000, "", "")]
 )
@@ -433,10 +324,3 @@ async def test_send_websocket_close_sends_the_code_and_at_most_123_bytes_of_the_
 
     async with websocket(Closing()) as ws:
         assert (ws.rejected, ws.close_reason) == (code, sent)
-
-
-def test_redirect_returns_a_302_response_with_a_location():
-    status, body, headers = App()._redirect("/there")
-
-    assert (status, body) == (302, None)
-    assert dict(headers) == {"location": "/there"}

@@ -15,18 +15,16 @@ from types import ModuleType
 import pytest
 
 import micropie
+from tests.processes import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "tests" / "typing_sample.py"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def run(*command: str | Path, cwd: Path = ROOT) -> str:
-    """Run a command to its end and return what it printed; its failure is shown whole."""
-    result = subprocess.run(
-        [str(word) for word in command], cwd=cwd, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+def run(*command: str | Path, cwd: Path = ROOT, status: int = 0) -> str:
+    """Run a command to its end and return what it printed; another exit status is shown with all of it."""
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
+    assert result.returncode == status, f"{command}\n{result.stdout}\n{result.stderr}"
     return result.stdout + result.stderr
 
 
@@ -55,12 +53,8 @@ def test_version_is_stated_once():
 
 def test_sample_uses_every_public_name():
     tree = ast.parse(SAMPLE.read_text())
-    imported = {
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "micropie"
-        for alias in node.names
-    }
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "micropie"]
+    imported = {alias.name for node in imports for alias in node.names}
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
     assert imported == set(micropie.__all__)
@@ -88,14 +82,8 @@ def test_wheel_holds_the_module_twice_for_python_and_for_type_checkers(wheel):
     info = f"micropie-{micropie.__version__}.dist-info"
 
     with zipfile.ZipFile(wheel) as archive:
-        assert set(archive.namelist()) == {
-            "micropie.py",
-            "micropie-stubs/__init__.pyi",
-            f"{info}/METADATA",
-            f"{info}/RECORD",
-            f"{info}/WHEEL",
-            f"{info}/licenses/LICENSE",
-        }
+        of_info = {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")}
+        assert set(archive.namelist()) == {"micropie.py", "micropie-stubs/__init__.pyi", *of_info}
         module = (ROOT / "micropie.py").read_bytes()
         assert archive.read("micropie.py") == archive.read("micropie-stubs/__init__.pyi") == module
         metadata = archive.read(f"{info}/METADATA").decode()
@@ -121,10 +109,8 @@ def test_sdist_holds_what_the_repository_holds(built):
 def installed(wheel, tmp_path_factory) -> Path:
     """Install the wheel with all optional packages into a new environment; return the environment's Python."""
     environment = tmp_path_factory.mktemp("installed") / "environment"
-    python: Path = release_check.install(
-        environment, ROOT / "requirements" / "run.txt", f"micropie[all] @ {wheel.as_uri()}"
-    )
-    return python
+    package = f"micropie[all] @ {wheel.as_uri()}"
+    return Path(release_check.install(environment, ROOT / "requirements" / "run.txt", package))
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +127,7 @@ def bare(wheel, tmp_path_factory) -> Path:
 @pytest.fixture(params=["installed", "bare"])
 def checked(request) -> Path:
     """Return the Python of an environment with all optional packages, then of one without any."""
-    python: Path = request.getfixturevalue(request.param)
-    return python
+    return Path(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
@@ -154,27 +139,11 @@ def sample(tmp_path) -> Path:
 
 
 @pytest.mark.slow
-def test_extras_bring_what_they_promise(installed):
+def test_extras_bring_what_they_promise_and_the_sample_runs(installed, sample):
     code = "import jinja2, multipart, orjson, uvicorn, micropie; print(micropie.__file__)"
 
     assert "site-packages" in run(installed, "-c", code, cwd=installed.parent)
-
-
-@pytest.mark.slow
-def test_sample_runs_on_the_installed_wheel(installed, sample):
     assert "all answers are right" in run(installed, "-W", "error", sample, cwd=sample.parent)
-
-
-@pytest.mark.slow
-def test_mypy_sees_the_types_of_the_installed_module(checked, sample):
-    run(sys.executable, "-m", "mypy", "--strict", "--python-executable", checked, sample, cwd=sample.parent)
-
-
-@pytest.mark.slow
-def test_pyright_sees_the_types_of_the_installed_module(checked, sample):
-    (sample.parent / "pyrightconfig.json").write_text(json.dumps({"typeCheckingMode": "strict"}))
-
-    run(sys.executable, "-m", "pyright", "--pythonpath", checked, sample, cwd=sample.parent)
 
 
 WRONG = {
@@ -193,35 +162,26 @@ def wrong(tmp_path) -> Path:
     return path
 
 
-def complaints(*command: str | Path, cwd: Path) -> str:
-    """Run a type checker that has something to complain about; return what it printed."""
-    result = subprocess.run(
-        [str(word) for word in command], cwd=cwd, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert result.returncode == 1, result.stdout + result.stderr
-    return result.stdout
-
-
 @pytest.mark.slow
-def test_mypy_refuses_each_wrong_use(checked, wrong):
-    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", checked, wrong.name]
-    found = re.findall(r"wrong\.py:(\d+): error: .*\[([\w-]+)\]", complaints(*command, cwd=wrong.parent))
+def test_mypy_accepts_the_sample_and_refuses_each_wrong_use(checked, sample, wrong):
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", checked]
+    run(*command, sample, cwd=sample.parent)
+    output = run(*command, wrong.name, cwd=wrong.parent, status=1)
+    found = re.findall(r"wrong\.py:(\d+): error: .*\[([\w-]+)\]", output)
 
     assert found == [(str(number), mypy) for number, (mypy, _) in enumerate(WRONG.values(), 3)]
 
 
 @pytest.mark.slow
-def test_pyright_refuses_each_wrong_use(checked, wrong):
-    output = complaints(
-        sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", checked, wrong.name, cwd=wrong.parent
-    )
-    found = [
-        (each["range"]["start"]["line"] + 1, each["rule"])
-        for each in json.loads(output)["generalDiagnostics"]
-        if each["severity"] == "error"
-    ]
+def test_pyright_accepts_the_sample_and_refuses_each_wrong_use(checked, sample, wrong):
+    command = [sys.executable, "-m", "pyright", "--pythonpath", checked]
+    output = run(*command, "--outputjson", wrong.name, cwd=wrong.parent, status=1)
+    reports = [each for each in json.loads(output)["generalDiagnostics"] if each["severity"] == "error"]
+    found = [(each["range"]["start"]["line"] + 1, each["rule"]) for each in reports]
 
     assert found == [(number, pyright) for number, (_, pyright) in enumerate(WRONG.values(), 3)]
+    (sample.parent / "pyrightconfig.json").write_text(json.dumps({"typeCheckingMode": "strict"}))
+    run(*command, sample, cwd=sample.parent)
 
 
 # --- before a release -------------------------------------------------------------------------
@@ -322,12 +282,9 @@ def test_release_check_shows_the_output_of_a_command_that_fails():
 def test_release_check_rehearses_the_last_commit(tmp_path):
     shown = run(sys.executable, ".ci/release_check.py", "--rehearsal", "--out", tmp_path)
 
-    version = release_check.read_version(ROOT)
-    assert f"{version} is rehearsed" in shown
-    assert {path.name for path in tmp_path.iterdir()} == {
-        f"micropie-{version}-py3-none-any.whl",
-        f"micropie-{version}.tar.gz",
-    }
+    name = f"micropie-{release_check.read_version(ROOT)}"
+    assert f"{name.removeprefix('micropie-')} is rehearsed" in shown
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}-py3-none-any.whl", f"{name}.tar.gz"}
 
 
 def test_release_check_refuses_an_example_that_does_not_start(tmp_path):

@@ -1,6 +1,7 @@
 """The deployment page is true: its servers stop as it says, and its files make real proxies and services work."""
 
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -49,6 +50,9 @@ class More(Shop):
 
 app = More()
 """
+
+
+UNVERIFIED = ssl._create_unverified_context()
 
 
 def joined(name: str) -> str:
@@ -155,23 +159,28 @@ def certificates(tmp_path_factory) -> Path:
     return folder
 
 
+def replaced(text: str, changes: dict[str, str], count: int = -1) -> str:
+    """Return a text with changes, each of which must be possible."""
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new, count)
+    return text
+
+
 @contextlib.contextmanager
 def behind_nginx(folder: Path, certificates: Path, app_port: int, change=lambda site: site):
     """Run nginx with the page's file, and yield the ports of HTTPS and of HTTP."""
     if shutil.which("nginx") is None:
         pytest.skip("nginx is not installed")
     secure, plain = free_port(), free_port()
-    site = change((FILES / "nginx.conf").read_text())
-    for old, new in {
+    changes = {
         "listen 80;": f"listen 127.0.0.1:{plain};",
         "listen 443 ssl;": f"listen 127.0.0.1:{secure} ssl;",
         "127.0.0.1:8000": f"127.0.0.1:{app_port}",
         f"/etc/letsencrypt/live/{SITE}": str(certificates),
         "/srv/shop/static/": f"{folder}/static/",
-    }.items():
-        assert old in site
-        site = site.replace(old, new)
-    with nginx(folder, site, secure):
+    }
+    with nginx(folder, replaced(change((FILES / "nginx.conf").read_text()), changes), secure):
         yield secure, plain
 
 
@@ -210,63 +219,59 @@ def more(folder, tmp_path):
         yield port
 
 
-def websocket_user(port: int, cookie: str, **options: Any) -> str:
+def websocket_user(port: int, cookie: str) -> str:
     """Return the name of the user with a cookie, as a WebSocket of a page of the site is told it."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    options: dict[str, Any] = {"origin": Origin(f"https://{SITE}"), "additional_headers": {"cookie": cookie}}
     with (
         socket.create_connection(("127.0.0.1", port), timeout=60) as connection,
-        connect(
-            f"wss://{SITE}/user",
-            sock=connection,
-            ssl=context,
-            origin=Origin(f"https://{SITE}"),
-            additional_headers={"cookie": cookie},
-        ) as client,
+        connect(f"wss://{SITE}/user", sock=connection, ssl=UNVERIFIED, **options) as client,
     ):
         return str(client.recv(timeout=60))
 
 
-def test_nginx_carries_files_streams_bodies_sessions_and_websockets(more, certificates, tmp_path):
-    (tmp_path / "static").mkdir()
-    (tmp_path / "static" / "style.css").write_text("body {}")
-    with behind_nginx(tmp_path, certificates, more) as (port, plain), client_of(port) as client:
-        style = client.get("/static/style.css")
-        assert (style.text, style.headers["cache-control"]) == ("body {}", "max-age=3600")
+def make_style(folder: Path) -> None:
+    (folder / "static").mkdir()
+    (folder / "static" / "style.css").write_text("body {}")
 
-        with client.stream("GET", "/ticks", timeout=60) as response:  # buffered, the first one would take minutes
-            assert next(response.iter_lines()) == "data: 0"
+
+def check_file_stream_session_and_websocket(port: int, client: httpx.Client, **name: Any) -> None:
+    assert client.get("/static/style.css", **name).text == "body {}"
+    with client.stream("GET", "/ticks", timeout=60, **name) as response:  # buffered, the first one would take minutes
+        assert next(response.iter_lines()) == "data: 0"
+    cookie = client.get("/login", **name).headers["set-cookie"]
+    assert "Secure" in cookie
+    assert websocket_user(port, cookie.partition(";")[0]) == "ada"
+
+
+def test_nginx_carries_files_streams_bodies_sessions_and_websockets(more, certificates, tmp_path):
+    make_style(tmp_path)
+    with behind_nginx(tmp_path, certificates, more) as (port, plain), client_of(port) as client:
+        check_file_stream_session_and_websocket(port, client)
+        assert client.get("/static/style.css").headers["cache-control"] == "max-age=3600"
 
         assert client.post("/put", content=b"x" * 2**20).json() == {"bytes": 2**20}
         assert client.post("/put", content=b"x" * (17 * 2**20)).status_code == 413
-
-        cookie = client.get("/login").headers["set-cookie"]
-        assert "Secure" in cookie
-        assert websocket_user(port, cookie.partition(";")[0]) == "ada"
 
         moved = httpx.get(f"http://127.0.0.1:{plain}/a?b=c", headers={"host": SITE})
         assert (moved.status_code, moved.headers["location"]) == (308, f"https://{SITE}/a?b=c")
 
 
 def test_websocket_has_no_session_if_nginx_does_not_pass_the_host(more, certificates, tmp_path):
-    def without_host(site: str) -> str:
-        return re.sub(r".*proxy_set_header Host .*\n", "", site)
-
+    without_host = functools.partial(re.sub, r".*proxy_set_header Host .*\n", "")
     with behind_nginx(tmp_path, certificates, more, without_host) as (port, _), client_of(port) as client:
         cookie = client.get("/login").headers["set-cookie"].partition(";")[0]
         assert websocket_user(port, cookie) == "no user"
 
 
 def test_app_below_a_path_of_nginx_has_its_root_path_and_cookie_path(folder, certificates, tmp_path):
+    root = "    location / {"
     prefix = (FILES / "nginx-prefix.conf").read_text()
-
-    def with_prefix(site: str) -> str:
-        return site.replace("    location / {", f"{prefix}\n    location / {{")
-
     line = next(line for line in SERVES if "--root-path" in line).replace("app:app", "more:app")
     with (
         running(line, folder, tmp_path / "log") as (_, app_port),
-        behind_nginx(tmp_path, certificates, app_port, with_prefix) as (port, _),
+        behind_nginx(
+            tmp_path, certificates, app_port, lambda site: site.replace(root, f"{prefix}\n{root}")
+        ) as (port, _),
         client_of(port) as client,
     ):
         assert client.get("/shop/").json()["root_path"] == "/shop"
@@ -281,10 +286,7 @@ def test_nginx_serves_from_the_other_machine_when_one_is_down(folder, certificat
     ):
         upstream = (FILES / "nginx-upstream.conf").read_text()
         upstream = upstream.replace("10.0.0.11:8000", f"127.0.0.1:{first}").replace("10.0.0.12:8000", "127.0.0.1:8000")
-
-        def with_two(site: str) -> str:
-            return re.sub(r"upstream shop \{.*?\}", lambda _: upstream, site, flags=re.DOTALL)
-
+        with_two = functools.partial(re.sub, r"upstream shop \{.*?\}", lambda _: upstream, flags=re.DOTALL)
         with behind_nginx(tmp_path, certificates, second, with_two) as (port, _), client_of(port) as client:
             assert [client.get("/health").status_code for _ in range(4)] == [200] * 4
             stop(one)
@@ -297,46 +299,29 @@ def test_caddy_carries_files_streams_sessions_and_websockets(more, tmp_path):
     if shutil.which("caddy") is None:
         pytest.skip("caddy is not installed")
     port = free_port()
-    (tmp_path / "static").mkdir()
-    (tmp_path / "static" / "style.css").write_text("body {}")
-    site = (FILES / "Caddyfile").read_text()
-    for old, new in {
-        SITE: f"https://{SITE}:{port}",
-        "127.0.0.1:8000": f"127.0.0.1:{more}",
-        "/srv/shop/static": f"{tmp_path}/static",
-    }.items():
-        assert old in site
-        site = site.replace(old, new, 1)
+    make_style(tmp_path)
+    changes = {SITE: f"https://{SITE}:{port}", "127.0.0.1:8000": f"127.0.0.1:{more}"}
+    site = replaced((FILES / "Caddyfile").read_text(), {**changes, "/srv/shop/static": f"{tmp_path}/static"}, 1)
     own = "{\n\tadmin off\n\tskip_install_trust\n\tlocal_certs\n\tauto_https disable_redirects\n}\n"
     (tmp_path / "Caddyfile").write_text(own + site)
     environ = {**os.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
     with started(["caddy", "run", "--config", tmp_path / "Caddyfile"], port, tmp_path / "caddy.log", env=environ):
         wait_until(lambda: speaks_tls(port), what="Caddy's certificate, which it makes when it listens already")
-        check_caddy(port)
+        with client_of(port) as client:
+            name: dict[str, Any] = {"extensions": {"sni_hostname": SITE}}
+            seen = client.get("/", **name).json()
+            assert (seen["scheme"], seen["client"]) == ("https", "127.0.0.2")
+            check_file_stream_session_and_websocket(port, client, **name)
 
 
 def speaks_tls(port: int) -> bool:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
         contextlib.suppress(OSError),
         socket.create_connection(("127.0.0.1", port), timeout=60) as connection,
-        context.wrap_socket(connection, server_hostname=SITE),
+        UNVERIFIED.wrap_socket(connection, server_hostname=SITE),
     ):
         return True
     return False
-
-
-def check_caddy(port: int) -> None:
-    name: dict[str, Any] = {"extensions": {"sni_hostname": SITE}}
-    with client_of(port) as client:
-        seen = client.get("/", **name).json()
-        assert (seen["scheme"], seen["client"]) == ("https", "127.0.0.2")
-        assert client.get("/static/style.css", **name).text == "body {}"
-        with client.stream("GET", "/ticks", timeout=60, **name) as response:
-            assert next(response.iter_lines()) == "data: 0"
-        cookie = client.get("/login", **name).headers["set-cookie"].partition(";")[0]
-        assert websocket_user(port, cookie) == "ada"
 
 
 # --- the other files ---------------------------------------------------------------------------
@@ -348,36 +333,29 @@ def test_systemd_finds_no_fault_in_the_unit(tmp_path):
     unit = (FILES / "micropie.service").read_text()
     program = "/srv/shop/.venv/bin/uvicorn"
     assert program in unit
-    (tmp_path / "shop.service").write_text(unit.replace(program, "/bin/true"))
-
-    result = subprocess.run(
-        ["systemd-analyze", "verify", str(tmp_path / "shop.service")], capture_output=True, text=True, timeout=60
-    )
+    path = tmp_path / "shop.service"
+    path.write_text(unit.replace(program, "/bin/true"))
+    result = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, timeout=60)
 
     assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_command_of_the_unit_serves_the_app(folder):
     unit = joined("micropie.service")
-    line = re.search(r"^ExecStart=/srv/shop/\.venv/bin/(.*)$", unit, re.MULTILINE)
-    assert line is not None
+    line = re.search(r"^ExecStart=/srv/shop/\.venv/bin/(.*)$", unit, re.MULTILINE)[1]
     port = free_port()
 
-    with serving(line[1].replace("8000", str(port)), folder, port, {}):
+    with serving(line.replace("8000", str(port)), folder, port, {}):
         assert httpx.get(f"http://127.0.0.1:{port}/health").text == "ready\n"
 
 
 def test_supervisors_wait_longer_than_the_server_for_its_end():
-    unit, image = joined("micropie.service"), joined("Dockerfile")
-    compose = (FILES / "compose.yaml").read_text()
+    def seconds(name: str, pattern: str) -> int:
+        return int(re.search(pattern, joined(name))[1])
 
-    def seconds(pattern: str, text: str) -> int:
-        found = re.search(pattern, text)
-        assert found is not None
-        return int(found[1])
-
-    assert seconds(r"TimeoutStopSec=(\d+)", unit) > seconds(r"graceful-shutdown (\d+)", unit)
-    assert seconds(r"stop_grace_period: (\d+)s", compose) > seconds(r'graceful-shutdown", "(\d+)"', image)
+    unit, compose = "micropie.service", "compose.yaml"
+    assert seconds(unit, r"TimeoutStopSec=(\d+)") > seconds(unit, r"graceful-shutdown (\d+)")
+    assert seconds(compose, r"stop_grace_period: (\d+)s") > seconds("Dockerfile", r'graceful-shutdown", "(\d+)"')
 
 
 def test_commands_of_the_dockerfile_serve_and_check_the_app(folder, tmp_path):

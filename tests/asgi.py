@@ -56,33 +56,7 @@ from urllib.parse import quote, unquote, urlencode
 
 import pytest
 
-from tests.clock import VirtualLoop
-
-__all__ = [
-    "REMOVED",
-    "Browser",
-    "Exchange",
-    "LifespanFailed",
-    "ProtocolError",
-    "Response",
-    "WebSocketClosed",
-    "WebSocketSession",
-    "assert_logged_500",
-    "call",
-    "encode_multipart",
-    "exchange",
-    "get",
-    "lifespan",
-    "logged",
-    "piece",
-    "post",
-    "request",
-    "run",
-    "scripted",
-    "shown",
-    "thread_set",
-    "websocket",
-]
+from tests.clock import VirtualLoop, elapse
 
 T = TypeVar("T")
 Message = dict[str, Any]
@@ -199,13 +173,18 @@ def piece(content: bytes = b"", *, more: bool = False) -> Message:
     return {"type": "http.request", "body": content, "more_body": more}
 
 
-def scripted(*messages: Message | Exception) -> Receive:
-    """Make a `receive()` that delivers these messages, raises the exceptions among them, and then waits forever."""
+def scripted(*messages: Message | Exception, pause: float = 0) -> Receive:
+    """Make a `receive()` that delivers these messages, raises the exceptions among them, and then waits forever.
+
+    Before each of them it waits for `pause` seconds.
+    """
     left = list(messages)
 
     async def receive() -> Message:
         if not left:
             await asyncio.get_running_loop().create_future()
+        if pause:
+            await elapse(pause)
         message = left.pop(0)
         if isinstance(message, Exception):
             raise message
@@ -303,7 +282,10 @@ def _cookie_attribute_ok(key: str, has_value: bool, text: str) -> bool:
 class _Connection:
     """One call of the application: its task, what it may receive and what it sent."""
 
-    def __init__(self, app: ASGIApp, scope: Message, receive: Receive | None = None) -> None:
+    checks: dict[str, str] = {}
+    """The method that checks each kind of message that may be sent here."""
+
+    def __init__(self, app: ASGIApp, scope: Message, receive: Receive | None = None, timeout: float = 20.0) -> None:
         self.app = app
         self.scope = scope
         self.messages: list[Message] = []
@@ -316,6 +298,7 @@ class _Connection:
         self.left = False
         """Whether a disconnect was delivered."""
         self.leftover: list[str] = []
+        self.timeout = timeout
         self._sending = False
         self._custom_receive = receive
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
@@ -369,7 +352,10 @@ class _Connection:
             self._sending = False
 
     def check(self, message: Message) -> None:
-        raise NotImplementedError
+        kind = message.get("type")
+        if kind not in self.checks:
+            raise ProtocolError(f"no message of this connection: {message!r}")
+        getattr(self, self.checks[kind])(message)
 
     def check_end(self) -> None:
         raise NotImplementedError
@@ -397,11 +383,28 @@ class _Connection:
         self._cancelled = True
         self.task.cancel()
 
+    @contextlib.asynccontextmanager
+    async def cancelled_on_error(self) -> AsyncIterator[None]:
+        """Start the application, and cancel it if the block fails."""
+        self.start()
+        assert self.task is not None
+        try:
+            yield
+        except BaseException:
+            self.cancel()
+            await asyncio.wait([self.task], timeout=10)
+            raise
+
     @property
     def done(self) -> bool:
         """Whether the application has returned."""
         assert self.task is not None
         return self.task.done()
+
+    async def deliver(self, message: Message) -> None:
+        """Deliver a raw ASGI message."""
+        self._incoming.put_nowait(message)
+        await asyncio.sleep(0)
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -422,9 +425,10 @@ class _Connection:
             self.leftover = [repr(task) for task in owned if not task.done()]
             self._outgoing.put_nowait(None)
 
-    async def finish(self, timeout: float, expect_exception: type[BaseException] | None = None) -> None:
+    async def finish(self, timeout: float | None = None, expected: type[BaseException] | None = None) -> None:
         """Wait until the application returns, then raise what it did wrong."""
         assert self.task is not None
+        timeout = timeout or self.timeout
         done, _ = await asyncio.wait([self.task], timeout=timeout)
         if not done:
             self._cancelled = True
@@ -433,7 +437,7 @@ class _Connection:
             self.fail([f"the application did not return within {timeout} s", *self.violations])
         if self.task.cancelled():
             self.violate("a CancelledError left the callable")
-        self.check_exception(expect_exception)
+        self.check_exception(expected)
         if self.leftover:
             self.violate(f"tasks are left over: {self.leftover}")
         if not self._cancelled and not self.left and not self._broken and self.exception is None:
@@ -451,8 +455,8 @@ class _Connection:
         sent = "\n  ".join(_short(message) for message in self.messages) or "nothing"
         raise ProtocolError("; ".join(violations) + f"\nsent:\n  {sent}") from self.exception
 
-    async def _next(self, timeout: float) -> Message | None:
-        async with asyncio.timeout(timeout):
+    async def _next(self, timeout: float | None = None) -> Message | None:
+        async with asyncio.timeout(timeout or self.timeout):
             message = await self._outgoing.get()
         if message is None:
             self._outgoing.put_nowait(None)
@@ -510,9 +514,10 @@ class Response:
 class Exchange(_Connection):
     """One HTTP request, step by step. Made by `exchange()`."""
 
+    checks = {"http.response.start": "_check_start", "http.response.body": "_check_body"}
+
     def __init__(self, app: ASGIApp, scope: Message, receive: Receive | None = None, timeout: float = 20.0) -> None:
-        super().__init__(app, scope, receive)
-        self.timeout = timeout
+        super().__init__(app, scope, receive, timeout)
         self._started = False
         self._finished = False
         self._length: int | None = None
@@ -520,15 +525,6 @@ class Exchange(_Connection):
         self._status = 0
 
     # The protocol.
-
-    def check(self, message: Message) -> None:
-        kind = message.get("type")
-        if kind == "http.response.start":
-            self._check_start(message)
-        elif kind == "http.response.body":
-            self._check_body(message)
-        else:
-            raise ProtocolError(f"no message of an HTTP response: {message!r}")
 
     def _check_start(self, message: Message) -> None:
         if self._started:
@@ -579,17 +575,15 @@ class Exchange(_Connection):
 
     async def send_body(self, body: bytes = b"", more: bool = True) -> None:
         """Deliver one `http.request` message."""
-        self._incoming.put_nowait({"type": "http.request", "body": body, "more_body": more})
-        await asyncio.sleep(0)
+        await self.deliver(piece(body, more=more))
 
     async def disconnect(self) -> None:
         """The client leaves."""
-        self._incoming.put_nowait({"type": "http.disconnect"})
-        await asyncio.sleep(0)
+        await self.deliver({"type": "http.disconnect"})
 
     async def next_message(self, timeout: float | None = None) -> Message | None:
         """The next message that the application sends; `None` when it has returned."""
-        return await self._next(timeout or self.timeout)
+        return await self._next(timeout)
 
     async def next_chunk(self, timeout: float | None = None) -> bytes | None:
         """The next non-empty piece of the body; `None` at its end."""
@@ -600,7 +594,7 @@ class Exchange(_Connection):
 
     async def wait(self, timeout: float | None = None) -> Response:
         """Wait until the application returns; checks everything."""
-        await self.finish(timeout or self.timeout)
+        await self.finish(timeout)
         return self.response
 
     @property
@@ -644,29 +638,32 @@ def _scope(
     }
 
 
-def _http_scope(
+def _exchange(
+    app: ASGIApp,
     method: str,
     path: str,
-    raw_path: Any,
-    query: bytes | str,
-    headers: HeaderInput,
     body: bytes | Sequence[bytes] | None,
-    overrides: Mapping[str, Any] | None,
-) -> Message:
+    *,
+    query: bytes | str = b"",
+    headers: HeaderInput = (),
+    scope: Mapping[str, Any] | None = None,
+    receive: Receive | None = None,
+    raw_path: Any = _UNSET,
+    timeout: float = 20.0,
+) -> Exchange:
     pairs = _header_list(headers)
     announced = {name for name, _ in pairs} & {b"content-length", b"transfer-encoding"}
     if body is not None and not announced and (body or method not in ("GET", "HEAD")):
         length = len(body) if isinstance(body, bytes) else sum(map(len, body))
         pairs.append((b"content-length", str(length).encode()))
-    scope = _scope("http", path, raw_path, query, pairs, "http")
-    scope["method"] = method
-    return _merge(scope, overrides)
+    http_scope = {**_scope("http", path, raw_path, query, pairs, "http"), "method": method}
+    return Exchange(app, _merge(http_scope, scope), receive, timeout)
 
 
 def _body_messages(body: bytes | Sequence[bytes] | None) -> list[Message]:
     chunks = [body or b""] if body is None or isinstance(body, bytes) else list(body) or [b""]
     last = len(chunks) - 1
-    return [{"type": "http.request", "body": chunk, "more_body": at < last} for at, chunk in enumerate(chunks)]
+    return [piece(chunk, more=at < last) for at, chunk in enumerate(chunks)]
 
 
 async def request(
@@ -674,25 +671,20 @@ async def request(
     method: str = "GET",
     path: str = "/",
     *,
-    query: bytes | str = b"",
-    headers: HeaderInput = (),
     body: bytes | Sequence[bytes] | None = b"",
-    scope: Mapping[str, Any] | None = None,
-    receive: Receive | None = None,
-    raw_path: Any = _UNSET,
     disconnect_after: int | None = None,
-    timeout: float = 20.0,
     expect_exception: type[BaseException] | None = None,
+    **options: Any,
 ) -> Response:
     """Send one request and return the whole response; see the module's docstring for the options."""
-    connection = Exchange(app, _http_scope(method, path, raw_path, query, headers, body, scope), receive, timeout)
+    connection = _exchange(app, method, path, body, **options)
     for message in _body_messages(body)[:disconnect_after]:
         connection._incoming.put_nowait(message)
     if disconnect_after is not None:
         connection._incoming.put_nowait({"type": "http.disconnect"})
     connection.start()
-    await connection.finish(timeout, expect_exception)
-    return Response(connection.messages, connection.exception)
+    await connection.finish(expected=expect_exception)
+    return connection.response
 
 
 def _split(target: str) -> tuple[str, bytes, bytes]:
@@ -765,37 +757,25 @@ async def exchange(
     method: str = "GET",
     path: str = "/",
     *,
-    query: bytes | str = b"",
-    headers: HeaderInput = (),
     body: bytes | Sequence[bytes] | None = None,
-    scope: Mapping[str, Any] | None = None,
-    receive: Receive | None = None,
-    raw_path: Any = _UNSET,
-    timeout: float = 20.0,
+    **options: Any,
 ) -> AsyncIterator[Exchange]:
     """A request in steps.
 
     With a `body` (or on GET and HEAD without announced one) the whole body is delivered at once, otherwise the test
     calls `send_body`. On leaving the block, a client whose request still runs disconnects, and everything is checked.
     """
-    request_scope = _http_scope(method, path, raw_path, query, headers, body, scope)
-    connection = Exchange(app, request_scope, receive, timeout)
-    announced = {name for name, _ in request_scope.get("headers") or ()} & {b"content-length", b"transfer-encoding"}
+    connection = _exchange(app, method, path, body, **options)
+    announced = {name for name, _ in connection.scope.get("headers") or ()} & {b"content-length", b"transfer-encoding"}
     if body is not None or (method in ("GET", "HEAD") and not announced):
         for message in _body_messages(body):
             connection._incoming.put_nowait(message)
-    connection.start()
-    try:
+    async with connection.cancelled_on_error():
         yield connection
-    except BaseException:
-        assert connection.task is not None
-        connection.cancel()
-        await asyncio.wait([connection.task], timeout=10)
-        raise
     if not connection.done and not connection._finished:
         await connection.disconnect()
     connection.release()
-    await connection.finish(timeout)
+    await connection.finish()
 
 
 class Browser:
@@ -863,9 +843,10 @@ def _sendable(code: int) -> bool:
 class WebSocketSession(_Connection):
     """One WebSocket, seen from the client. Made by `websocket()`."""
 
+    checks = {f"websocket.{name}": f"_check_{name}" for name in ("accept", "send", "close")}
+
     def __init__(self, app: ASGIApp, scope: Message, receive: Receive | None = None, timeout: float = 20.0) -> None:
-        super().__init__(app, scope, receive)
-        self.timeout = timeout
+        super().__init__(app, scope, receive, timeout)
         self.accepted = False
         self.accept_headers: list[tuple[bytes, bytes]] = []
         self.subprotocol: str | None = None
@@ -878,17 +859,9 @@ class WebSocketSession(_Connection):
     # The protocol.
 
     def check(self, message: Message) -> None:
-        kind = message.get("type")
         if self._closed:
             raise ProtocolError(f"sent after the socket was closed: {_short(message)}")
-        if kind == "websocket.accept":
-            self._check_accept(message)
-        elif kind == "websocket.send":
-            self._check_send(message)
-        elif kind == "websocket.close":
-            self._check_close(message)
-        else:
-            raise ProtocolError(f"no message of a WebSocket: {message!r}")
+        super().check(message)
 
     def _check_accept(self, message: Message) -> None:
         if self.accepted:
@@ -935,7 +908,7 @@ class WebSocketSession(_Connection):
 
     async def opened(self) -> None:
         """Wait until the handshake is accepted or refused."""
-        await self._next(self.timeout)
+        await self._next()
 
     async def send_text(self, text: str) -> None:
         await self.deliver({"type": "websocket.receive", "text": text})
@@ -946,14 +919,9 @@ class WebSocketSession(_Connection):
     async def send_json(self, value: Any) -> None:
         await self.send_text(json_module.dumps(value))
 
-    async def deliver(self, message: Message) -> None:
-        """Deliver a raw ASGI message."""
-        self._incoming.put_nowait(message)
-        await asyncio.sleep(0)
-
     async def receive(self, timeout: float | None = None) -> Any:
         """The next message of the application: str or bytes; `WebSocketClosed` when it closed the socket."""
-        message = await self._next(timeout or self.timeout)
+        message = await self._next(timeout)
         if message is None or message["type"] == "websocket.close":
             raise WebSocketClosed(self.close_code, self.close_reason or "")
         text = message.get("text")
@@ -968,7 +936,7 @@ class WebSocketSession(_Connection):
 
     async def wait(self, timeout: float | None = None) -> None:
         """Wait until the application returns; checks everything."""
-        await self.finish(timeout or self.timeout)
+        await self.finish(timeout)
 
 
 @contextlib.asynccontextmanager
@@ -994,19 +962,13 @@ async def websocket(
     ws_scope["subprotocols"] = list(subprotocols)
     connection = WebSocketSession(app, _merge(ws_scope, scope), receive, timeout)
     connection._incoming.put_nowait({"type": "websocket.connect"})
-    connection.start()
-    try:
+    async with connection.cancelled_on_error():
         await connection.opened()
         yield connection
-    except BaseException:
-        assert connection.task is not None
-        connection.cancel()
-        await asyncio.wait([connection.task], timeout=10)
-        raise
     if not connection.done:
         await connection.close()
     connection.release()
-    await connection.finish(timeout)
+    await connection.finish()
 
 
 # --- Lifespan -------------------------------------------------------------------------------------------------------
@@ -1027,16 +989,16 @@ class Lifespan(_Connection):
         if not self.messages:
             self.violate("the application returned without an answer to lifespan.startup")
 
-    async def step(self, stage: str, timeout: float) -> None:
+    async def step(self, stage: str) -> None:
         """Deliver one event and wait for its answer."""
         self._incoming.put_nowait({"type": f"lifespan.{stage}"})
-        message = await self._next(timeout)
-        if message is not None and message["type"].endswith(".failed"):
-            await self.finish(timeout)
-            raise LifespanFailed(message.get("message", ""))
+        message = await self._next()
+        if message is None or message["type"].endswith(".failed"):
+            await self.finish()
         if message is None:
-            await self.finish(timeout)
             raise ProtocolError(f"the application returned without an answer to lifespan.{stage}")
+        if message["type"].endswith(".failed"):
+            raise LifespanFailed(message.get("message", ""))
 
 
 @contextlib.asynccontextmanager
@@ -1045,15 +1007,9 @@ async def lifespan(
 ) -> AsyncIterator[Lifespan]:
     """Run startup, the block, then shutdown."""
     life_scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
-    connection = Lifespan(app, _merge(life_scope, scope))
-    connection.start()
-    await connection.step("startup", timeout)
-    try:
+    connection = Lifespan(app, _merge(life_scope, scope), timeout=timeout)
+    async with connection.cancelled_on_error():
+        await connection.step("startup")
         yield connection
-    except BaseException:
-        assert connection.task is not None
-        connection.cancel()
-        await asyncio.wait([connection.task], timeout=10)
-        raise
-    await connection.step("shutdown", timeout)
-    await connection.finish(timeout)
+    await connection.step("shutdown")
+    await connection.finish()

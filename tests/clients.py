@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.asgi import BOUNDARY, piece
-from tests.clock import elapse
-
-__all__ = ["CHUNKED", "END", "MULTIPART", "Endless", "head", "sends", "silence"]
+from tests.asgi import BOUNDARY, Receive, piece, scripted
 
 CHUNKED = [("transfer-encoding", "chunked")]
 MULTIPART = [("content-type", f"multipart/form-data; boundary={BOUNDARY}"), *CHUNKED]
@@ -21,23 +17,14 @@ def head(disposition: str) -> bytes:
     return f"--{BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode()
 
 
-async def silence() -> dict[str, Any]:
-    """A client that sends nothing."""
-    return await asyncio.get_running_loop().create_future()
+silence = scripted()
+"""A client that sends nothing."""
 
 
-def sends(*pieces: bytes, last: bool = False, pause: float = 0) -> Callable[[], Awaitable[dict[str, Any]]]:
+def sends(*pieces: bytes, last: bool = False, pause: float = 0) -> Receive:
     """A client that sends these pieces, each after a pause, and then nothing; with `last` the body ends with them."""
-    left = list(pieces)
-
-    async def receive() -> dict[str, Any]:
-        if not left:
-            return await silence()
-        if pause:
-            await elapse(pause)
-        return piece(left.pop(0), more=bool(left) or not last)
-
-    return receive
+    messages = [piece(content, more=at < len(pieces) or not last) for at, content in enumerate(pieces, 1)]
+    return scripted(*messages, pause=pause)
 
 
 class Endless:

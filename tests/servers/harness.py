@@ -9,12 +9,11 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
-from tests.processes import ROOT, free_port, wait_until
+from tests.processes import environment, free_port, wait_until
 
 HOST = "127.0.0.1"
 
@@ -25,70 +24,51 @@ class Kind:
 
     name: str
     requires: str
-    command: tuple[str, ...]
+    command: str
     lifespan: bool = True
-    buffers_bodies: bool = False
-    """Reads a whole body before it calls the application (so: no early answer, no back-pressure, no 408)."""
-    continues_at_once: bool = False
-    """Answers `Expect: 100-continue` itself, before the application asks for the body."""
-    leaves_broken_streams_open: bool = False
-    """Does not close the connection when the application returns in the middle of a response."""
-    checks_forms: bool = False
-    """Parses forms too, before the application does: refuses a malformed one itself, and closes the connection."""
-    ends_streams: bool = True
-    """Lets an open stream run its `finally` when the server stops."""
-    accept_headers: bool = True
-    """Sends the headers of `websocket.accept`."""
-    empty_messages: bool = True
-    """Sends WebSocket messages that are empty."""
-    close_reasons: bool = True
-    """Sends the reason of `websocket.close`."""
-    protocol_codes: bool = True
-    """Sends close codes other than 1000 and 3000 to 4999. Where not, `send` raises, and 1011 is sent for it."""
-    client_codes: bool = True
-    """Hands the code of a client's WebSocket close to the application, in place of 1006."""
-    client_reasons: bool = False
-    """Hands the reason of a client's WebSocket close to the application."""
+    buffers_bodies: bool = False  # reads a whole body first: no early answer, no back-pressure, no 408
+    continues_at_once: bool = False  # answers `Expect: 100-continue` itself, before the application asks
+    leaves_broken_streams_open: bool = False  # when the application returns in the middle of a response
+    checks_forms: bool = False  # refuses a malformed form itself, and closes the connection
+    ends_streams: bool = True  # lets an open stream run its `finally` when the server stops
+    accept_headers: bool = True  # sends the headers of `websocket.accept`
+    empty_messages: bool = True  # sends WebSocket messages that are empty
+    close_reasons: bool = True  # sends the reason of `websocket.close`
+    protocol_codes: bool = True  # sends close codes other than 1000 and 3000 to 4999, and not 1011 for them
+    client_codes: bool = True  # hands the code of a client's WebSocket close over, in place of 1006
+    client_reasons: bool = False  # hands over the reason of a client's WebSocket close
 
 
-UVICORN = ("uvicorn", "{app}", "--host", HOST, "--port", "{port}", "--log-level", "warning", "--no-access-log")
-UVICORN_ENDS = ("--timeout-graceful-shutdown", "1")
-
+UVICORN = "uvicorn {app} --host 127.0.0.1 --port {port} --log-level warning --no-access-log"
+UVICORN += " --timeout-graceful-shutdown 1"
+GRANIAN = "granian {app} --interface asgi --host 127.0.0.1 --port {port} --no-access-log --log-level warning"
 KINDS = {
-    kind.name: kind
-    for kind in (
-        Kind("uvicorn-h11", "uvicorn", (*UVICORN, *UVICORN_ENDS, "--http", "h11"), client_reasons=True),
-        Kind("uvicorn-httptools", "httptools", (*UVICORN, *UVICORN_ENDS, "--http", "httptools"), client_reasons=True),
-        Kind(
-            "hypercorn",
-            "hypercorn",
-            ("hypercorn", "{app}", "--bind", f"{HOST}:{{port}}", "--graceful-timeout", "1"),
-            continues_at_once=True,
-            client_codes=False,
-        ),
-        Kind(
-            "daphne",
-            "daphne",
-            ("daphne", "{app}", "--bind", HOST, "--port", "{port}", "--verbosity", "0"),
-            lifespan=False,
-            buffers_bodies=True,
-            continues_at_once=True,
-            leaves_broken_streams_open=True,
-            checks_forms=True,
-            accept_headers=False,
-            empty_messages=False,
-            close_reasons=False,
-            protocol_codes=False,
-        ),
-        Kind(
-            "granian",
-            "granian",
-            ("granian", "{app}", "--interface", "asgi", "--host", HOST, "--port", "{port}", "--no-access-log")
-            + ("--log-level", "warning", "--workers-kill-timeout", "1"),
-            ends_streams=False,
-            accept_headers=False,
-        ),
-    )
+    "uvicorn-h11": Kind("uvicorn-h11", "uvicorn", f"{UVICORN} --http h11", client_reasons=True),
+    "uvicorn-httptools": Kind("uvicorn-httptools", "httptools", f"{UVICORN} --http httptools", client_reasons=True),
+    "hypercorn": Kind(
+        "hypercorn",
+        "hypercorn",
+        "hypercorn {app} --bind 127.0.0.1:{port} --graceful-timeout 1",
+        continues_at_once=True,
+        client_codes=False,
+    ),
+    "daphne": Kind(
+        "daphne",
+        "daphne",
+        "daphne {app} --bind 127.0.0.1 --port {port} --verbosity 0",
+        lifespan=False,
+        buffers_bodies=True,
+        continues_at_once=True,
+        leaves_broken_streams_open=True,
+        checks_forms=True,
+        accept_headers=False,
+        empty_messages=False,
+        close_reasons=False,
+        protocol_codes=False,
+    ),
+    "granian": Kind(
+        "granian", "granian", f"{GRANIAN} --workers-kill-timeout 1", ends_streams=False, accept_headers=False
+    ),
 }
 
 
@@ -103,7 +83,6 @@ class Server:
     kind: Kind
     folder: Path
     app: str = "tests.servers.app:app"
-    env: Mapping[str, str] = field(default_factory=dict)
     port: int = 0
 
     def __enter__(self) -> Server:
@@ -114,9 +93,7 @@ class Server:
             self.stop()
             raise
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     def spawn(self) -> None:
@@ -125,27 +102,18 @@ class Server:
         self.notes.mkdir(parents=True, exist_ok=True)
         self.log = self.folder / "log.txt"
         self.port = free_port()
-        command = [part.format(app=self.app, port=self.port) for part in self.kind.command]
-        environment = {
-            **os.environ,
-            "MICROPIE_TEST_NOTES": str(self.notes),
-            "PYTHONPATH": self._python_path(),
-            **self.env,
-        }
+        self.url, self.ws_url = f"http://{HOST}:{self.port}", f"ws://{HOST}:{self.port}"
+        command = self.kind.command.format(app=self.app, port=self.port).split()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *command],
                 cwd=self.folder,
-                env=environment,
+                env=environment({"MICROPIE_TEST_NOTES": str(self.notes)}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-
-    @staticmethod
-    def _python_path() -> str:
-        return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
 
     def ready(self) -> Server:
         """Wait until the application answers."""
@@ -181,14 +149,6 @@ class Server:
         """The process that runs the application: Granian starts one for it."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return int(children[-1]) if children else self.process.pid
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
-
-    @property
-    def ws_url(self) -> str:
-        return f"ws://{HOST}:{self.port}"
 
     def connect(self, timeout: float = 60.0) -> RawClient:
         return RawClient(self.port, timeout)
@@ -232,16 +192,14 @@ class RawResponse:
 class RawClient:
     """One connection to a server, written and read byte by byte."""
 
-    def __init__(self, port: int, timeout: float = 60.0) -> None:
+    def __init__(self, port: int, timeout: float) -> None:
         self.socket = socket.create_connection((HOST, port), timeout=timeout)
         self.reader = self.socket.makefile("rb")
 
     def __enter__(self) -> RawClient:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -267,8 +225,7 @@ class RawClient:
         """A whole request and its whole response."""
         length = [] if body is None else [("content-length", str(len(body)))]
         self.send_head(method, target, [*headers, *length])
-        if body:
-            self.send(body)
+        self.send(body or b"")
         return self.read(method)
 
     def read(self, method: str = "GET") -> RawResponse:
@@ -295,10 +252,7 @@ class RawClient:
             return self.reader.read(int(length))
         if (response.header("transfer-encoding") or "").lower() != "chunked":
             return self.reader.read()
-        body = b""
-        while chunk := self.read_chunk():
-            body += chunk
-        return body
+        return b"".join(iter(self.read_chunk, b""))
 
     def read_chunk(self) -> bytes:
         """One chunk of a chunked body; empty at the proper end, `ConnectionError` when it breaks off."""

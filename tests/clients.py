@@ -1,4 +1,4 @@
-"""Clients of one request, as `receive` callables: silent, slow and endless ones, and bodies of forms in pieces."""
+"""Clients of one request, as `receive` callables, bodies of forms in pieces, and streams that nothing reads."""
 
 from __future__ import annotations
 
@@ -40,3 +40,33 @@ class Endless:
         self.taken += len(self.piece)
         await asyncio.sleep(0)
         return piece(self.piece, more=self.left > 0)
+
+
+class UnreadStream:
+    """A stream of a response that is to be closed without being read; counts how often it was closed."""
+
+    closed = 0
+
+    def __aiter__(self) -> UnreadStream:
+        return self
+
+    async def __anext__(self) -> str:
+        raise AssertionError("it is not to be read")
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+class UnreadFile:
+    """The same as a plain iterator with a `close()`, as an open file is."""
+
+    closed = 0
+
+    def __iter__(self) -> UnreadFile:
+        return self
+
+    def __next__(self) -> bytes:
+        raise AssertionError("it is not to be read")
+
+    def close(self) -> None:
+        self.closed += 1

@@ -22,6 +22,7 @@ from micropie import (
     WebSocket,
 )
 from tests.asgi import REMOVED, Browser, Response, exchange, get, post, websocket
+from tests.clients import UnreadFile, UnreadStream
 from tests.clock import ManualClock
 
 Act = Callable[[Request], Awaitable[Any]]
@@ -701,17 +702,6 @@ async def test_the_timeout_slides_with_every_request_that_looks(target: str, ali
     assert ((await session_of(browser)).get("user") == "ann") is alive
 
 
-def test_a_backend_must_have_load_and_save() -> None:
-    class Half(SessionBackend):
-        async def load(self, session_id: str) -> dict[str, Any]:
-            return {}
-
-    incomplete: Any
-    for incomplete in (SessionBackend, Half):
-        with pytest.raises(TypeError, match="abstract"):
-            incomplete()
-
-
 def test_the_default_backend_is_in_memory_and_each_apps_own() -> None:
     first, second = Root(), Root()
     assert type(first.session_backend) is InMemorySessionBackend
@@ -897,36 +887,8 @@ async def test_a_backend_that_is_down_is_a_plain_logged_500(
     assert record.levelno == logging.ERROR and f"{broken} is down" in caplog.text
 
 
-class Stream:
-    """A stream or a file that must be closed without being read."""
-
-    closed = 0
-
-    def __aiter__(self) -> Stream:
-        return self
-
-    async def __anext__(self) -> str:
-        raise AssertionError("it is not to be read")
-
-    async def aclose(self) -> None:
-        self.closed += 1
-
-
-class File:
-    closed = 0
-
-    def __iter__(self) -> File:
-        return self
-
-    def __next__(self) -> bytes:
-        raise AssertionError("it is not to be read")
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-@pytest.mark.parametrize("make", [Stream, File])
-async def test_the_stream_of_a_session_that_cannot_be_saved_is_closed(make: type[Stream | File]) -> None:
+@pytest.mark.parametrize("make", [UnreadStream, UnreadFile])
+async def test_the_stream_of_a_session_that_cannot_be_saved_is_closed(make: type[UnreadStream | UnreadFile]) -> None:
     async def act(request: Request) -> Any:
         request.session["a"] = 1
         return stream

@@ -1007,13 +1007,3 @@ async def test_attribute_that_a_middleware_sets_reaches_the_handler() -> None:
 
     async with websocket(Members(before=user)) as ws:
         assert await ws.receive() == "ann"
-
-
-def test_a_middleware_must_have_both_methods() -> None:
-    class Half(WebSocketMiddleware):
-        async def before_websocket(self, request: WebSocketRequest) -> None:
-            return None
-
-    for incomplete in (WebSocketMiddleware, Half):
-        with pytest.raises(TypeError, match="abstract"):
-            incomplete()  # type: ignore[abstract]

@@ -140,14 +140,6 @@ async def test_a_required_parameter_without_a_value_is_400(options):
     assert await bound(handler, **options) == missing("name")
 
 
-async def test_the_error_of_a_missing_parameter_is_plain_text():
-    class Plain(App):
-        async def index(self, name):
-            return name
-
-    assert (await get(Plain(), "/")).header("content-type") == "text/plain; charset=utf-8"
-
-
 async def test_a_path_with_fewer_segments_leaves_the_rest_to_the_other_sources():
     def handler(self, a, b, c="c"):
         return [a, b, c]
@@ -335,14 +327,6 @@ async def test_a_query_or_form_has_at_most_1000_fields(count, status):
 async def test_empty_pairs_count_as_fields(empty):
     assert (await ask(Fields(), "/?" + empty))[0] == 413
     assert (await ask(Fields(), "/", body=empty.encode(), headers=FORM))[0] == 413
-
-
-@pytest.mark.parametrize(
-    ("texts", "files", "status"), [(1000, 0, 200), (1001, 0, 413), (500, 500, 200), (500, 501, 413), (0, 1001, 413)]
-)
-async def test_a_multipart_body_has_at_most_1000_parts_files_included(texts, files, status):
-    parts = [("a", "1")] * texts + [("f", "f.txt", "text/plain", b"")] * files
-    assert (await ask(Fields(), "/", multipart=parts))[0] == status
 
 
 async def test_a_websocket_with_too_many_query_fields_is_refused():
@@ -695,10 +679,6 @@ async def test_a_long_text_that_is_no_number_is_refused_without_backtracking(ann
 @pytest.mark.parametrize("annotation", [int, float, bool, UUID, date, Color, int | None])
 async def test_a_blank_path_segment_does_not_convert(annotation):
     assert await bound(annotated(annotation), "/handler//") == NOT_FOUND
-
-
-async def test_an_error_never_repeats_what_the_client_sent():
-    assert "script" not in (await bound(annotated(int), "/handler?x=<script>alert(1)</script>"))[1]
 
 
 GOOD_JSON: list[tuple[Any, Any, Any]] = [

@@ -192,9 +192,11 @@ async def test_ws_names_are_inherited_and_may_be_taken_away() -> None:
     class Child(Mixin, Echo):
         ws_index = None
 
-    for path, accepted in (("/mixed", True), ("/about_us", True), ("/", False)):
+    for path, accepted in (("/mixed", True), ("/about_us", True), ("/", False), ("/index", False)):
         async with websocket(Child(), path) as ws:
             assert ws.accepted is accepted, path
+    async with websocket(Child(), "/class") as ws:
+        assert await ws.receive_json() == ["Child"]
 
 
 async def test_the_request_of_a_websocket() -> None:
@@ -708,16 +710,19 @@ async def test_the_connection_closed_of_another_connection_is_an_error(
     assert "ConnectionClosed" in caplog.text and "of the upstream socket" in caplog.text
 
 
-async def test_an_error_after_the_client_left_is_logged_and_sends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("raises", [True, False])
+async def test_close_or_error_after_the_client_left_sends_nothing(raises, caplog):
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         async for _ in ws:
             pass
-        raise RuntimeError("in the end")
+        if raises:
+            raise RuntimeError("in the end")
+        await ws.close(4000)
 
     ws = await talked(talk)
     assert [message["type"] for message in ws.messages] == ["websocket.accept"]
-    assert "in the end" in caplog.text
+    assert ("in the end" in caplog.text) is raises
 
 
 @pytest.mark.parametrize("accepts", [True, False])
@@ -733,17 +738,6 @@ async def test_closing_twice_is_harmless(accepts: bool) -> None:
     ws = await talked(talk)
     assert (ws.accepted, ws.close_code, ws.close_reason) == (accepts, 4001, "first")
     assert again == [True]
-
-
-async def test_closing_after_the_client_left_sends_nothing() -> None:
-    async def talk(ws: WebSocket) -> None:
-        await ws.accept()
-        async for _ in ws:
-            pass
-        await ws.close(4000)
-
-    ws = await talked(talk)
-    assert [message["type"] for message in ws.messages] == ["websocket.accept"]
 
 
 @pytest.mark.parametrize(
@@ -893,13 +887,6 @@ class Noted(App):
         await ws.accept()
         raise RuntimeError("boom")
 
-    async def ws__private(self, ws: WebSocket, *rest: str) -> None:
-        await ws.accept()
-        await ws.send_json(rest)
-
-    async def page(self) -> str:
-        return "page"
-
 
 async def noted(app: Noted, path: str = "/") -> tuple[WebSocketSession, list[str]]:
     async with websocket(app, path) as ws:
@@ -975,25 +962,6 @@ async def test_after_runs_when_the_client_has_left() -> None:
 
     _, notes = await noted(Waits())
     assert notes == ALL
-
-
-async def test_a_middleware_chooses_the_handler_by_its_full_name() -> None:
-    def route(request: WebSocketRequest) -> None:
-        request.route_handler = "ws__private"
-        request.path_params = ["x", "y"]
-
-    async with websocket(Noted(before=route), "/nope/at/all") as ws:
-        assert await ws.receive_json() == ["x", "y"]
-
-
-@pytest.mark.parametrize("name", ["ws_nope", "nope", "page", "__init__", "", None])
-async def test_middleware_that_chooses_a_handler_that_does_not_exist_refuses(name: Any) -> None:
-    def route(request: WebSocketRequest) -> None:
-        request.route_handler = name
-        request.path_params = []
-
-    ws, _ = await noted(Noted(before=route))
-    assert ws.rejected is not None and not ws.accepted
 
 
 async def test_attribute_that_a_middleware_sets_reaches_the_handler() -> None:

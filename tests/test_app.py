@@ -187,10 +187,7 @@ class Callable_:
 async def test_handlers_run_one_after_the_other_async_or_plain() -> None:
     hooks, app = Hooks(), Root()
     app.startup_handlers += [
-        hooks.slow("a"),
-        hooks.plain("b"),
-        functools.partial(hooks.slow("c")),
-        Callable_(hooks),
+        hooks.slow("a"), hooks.plain("b"), functools.partial(hooks.slow("c")), Callable_(hooks),
     ]
     app.shutdown_handlers += [hooks.slow("d"), hooks.plain("e")]
     async with lifespan(app):
@@ -230,10 +227,8 @@ async def test_a_failing_startup_is_logged_and_reported(caplog: pytest.LogCaptur
 async def test_all_shutdown_handlers_run_even_if_one_fails(caplog: pytest.LogCaptureFixture) -> None:
     hooks, app = Hooks(), Root()
     app.shutdown_handlers += [
-        hooks.raises("a", OSError("first")),
-        hooks.plain("b"),
-        hooks.raises("c", ValueError("second")),
-        hooks.plain("d"),
+        hooks.raises("a", OSError("first")), hooks.plain("b"),
+        hooks.raises("c", ValueError("second")), hooks.plain("d"),
     ]
     with pytest.raises(LifespanFailed, match="(?s)first.*second"):
         async with lifespan(app):

@@ -103,23 +103,9 @@ BAD_RESPONSES = {
 }
 
 BAD_COOKIES = [
-    b"a",
-    b"=b",
-    b"a b=c",
-    b"a=b c",
-    b'a="b',
-    b"a=b,c",
-    b"a=b;Path=/",
-    b"a=b; Path=x",
-    b"a=b; Max-Age=soon",
-    b"a=b; SameSite=Perhaps",
-    b"a=b; SameSite=None",
-    b"a=b; Secure; Secure",
-    b"a=b; Secure=1",
-    b"a=b; Domain=",
-    b"a=b; Colour=red",
-    b"a=b; ",
-    "a=é".encode("latin-1"),
+    b"a", b"=b", b"a b=c", b"a=b c", b'a="b', b"a=b,c", b"a=b;Path=/", b"a=b; Path=x",
+    b"a=b; Max-Age=soon", b"a=b; SameSite=Perhaps", b"a=b; SameSite=None", b"a=b; Secure; Secure",
+    b"a=b; Secure=1", b"a=b; Domain=", b"a=b; Colour=red", b"a=b; ", "a=é".encode("latin-1"),
 ]
 
 

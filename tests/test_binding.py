@@ -1139,10 +1139,8 @@ async def test_a_handler_starts_before_the_end_of_a_form_only_if_a_file_is_the_l
 # --- The session alone ------------------------------------------------------------------------------------------------
 
 EVIL = [
-    {"target": "/handler?user_id=evil"},
-    {"form": {"user_id": "evil"}},
-    {"json": {"user_id": "evil"}},
-    {"multipart": [("user_id", "evil")]},
+    {"target": "/handler?user_id=evil"}, {"form": {"user_id": "evil"}},
+    {"json": {"user_id": "evil"}}, {"multipart": [("user_id", "evil")]},
     {"multipart": [a_file("user_id", "evil")]},
 ]
 
@@ -1294,16 +1292,8 @@ async def test_the_same_binder_serves_websocket_handlers(path, values):
 @pytest.mark.parametrize(
     "path",
     [
-        "/path/x",
-        "/path",
-        "/path?number=x",
-        "/path/1/2/3",
-        "/path/1?q=maybe",
-        "/colors?colors=green",
-        "/upload?file=x",
-        "/user?user_id=evil",
-        "/user/evil",
-        "/session",
+        "/path/x", "/path", "/path?number=x", "/path/1/2/3", "/path/1?q=maybe",
+        "/colors?colors=green", "/upload?file=x", "/user?user_id=evil", "/user/evil", "/session",
         "/wrapped/x",
     ],
 )

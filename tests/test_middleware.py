@@ -139,19 +139,10 @@ async def test_middleware_whose_before_raises_has_no_after(
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 200),
-        ("HEAD", "/", 200),
-        ("GET", "/nothing", 204),
-        ("GET", "/moves", 302),
-        ("GET", "/needs", 400),
-        ("GET", "/refuses", 403),
-        ("GET", "/nope", 404),
-        ("GET", "/__init__", 404),
-        ("GET", "/puts", 405),
-        ("OPTIONS", "/puts", 204),
-        ("GET", "/fails", 500),
-        ("GET", "/unsayable", 500),
-        ("GET", "/stream", 200),
+        ("GET", "/", 200), ("HEAD", "/", 200), ("GET", "/nothing", 204), ("GET", "/moves", 302),
+        ("GET", "/needs", 400), ("GET", "/refuses", 403), ("GET", "/nope", 404),
+        ("GET", "/__init__", 404), ("GET", "/puts", 405), ("OPTIONS", "/puts", 204),
+        ("GET", "/fails", 500), ("GET", "/unsayable", 500), ("GET", "/stream", 200),
         ("GET", "/events", 200),
     ],
 )
@@ -280,20 +271,9 @@ async def test_dict_that_before_returns_is_never_changed() -> None:
 
 
 MALFORMED = [
-    "x",
-    5,
-    True,
-    [],
-    (200, "x"),
-    {"status": 200},
-    {"status_code": "200"},
-    {"status_code": 99},
-    {"status_code": True},
-    {"body": object()},
-    {"body": "\ud800"},
-    {"headers": 5},
-    {"headers": "abc"},
-    {"headers": [("a", "b", "c")]},
+    "x", 5, True, [], (200, "x"), {"status": 200}, {"status_code": "200"}, {"status_code": 99},
+    {"status_code": True}, {"body": object()}, {"body": "\ud800"}, {"headers": 5},
+    {"headers": "abc"}, {"headers": [("a", "b", "c")]},
 ]
 
 

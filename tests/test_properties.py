@@ -553,19 +553,8 @@ def test_several_files_of_one_name_arrive_in_their_order(contents: list[bytes], 
 
 
 BAD_NAMES = [
-    "..",
-    ".",
-    "/",
-    "a/..",
-    "..\\..\\x",
-    "C:\\x",
-    "/etc/passwd",
-    "a\x00b",
-    "\x7f",
-    "\u202e.exe",
-    "x/.",
-    ". ",
-    "ü" * 300,
+    "..", ".", "/", "a/..", "..\\..\\x", "C:\\x", "/etc/passwd", "a\x00b", "\x7f", "\u202e.exe",
+    "x/.", ". ", "ü" * 300,
 ]
 
 
@@ -591,14 +580,8 @@ def test_a_file_name_is_always_one_safe_component(sent: str) -> None:
     disposition=st.lists(
         st.sampled_from(
             [
-                "form-data",
-                ";",
-                "; name=file",
-                '; name="file"',
-                '; filename="',
-                "; filename*=UTF-8''%2e%2e%2f%FF",
-                '"',
-                "\\",
+                "form-data", ";", "; name=file", '; name="file"', '; filename="',
+                "; filename*=UTF-8''%2e%2e%2f%FF", '"', "\\",
             ]
             + ["; filename*=utf-16''x", "; filename=..", "=", "x", "\x00", "é", "; name*=", "\t"]
         ),

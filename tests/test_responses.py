@@ -125,11 +125,8 @@ async def test_none_in_a_tuple_is_an_empty_body(status: int) -> None:
 @pytest.mark.parametrize(
     "headers",
     [
-        [("x-a", "1"), ("x-b", "2")],
-        (["x-a", "1"], ["x-b", "2"]),
-        {"x-a": "1", "x-b": "2"},
-        [(b"x-a", b"1"), ("x-b", b"2")],
-        {b"x-a": "1", "X-B": "2"},
+        [("x-a", "1"), ("x-b", "2")], (["x-a", "1"], ["x-b", "2"]), {"x-a": "1", "x-b": "2"},
+        [(b"x-a", b"1"), ("x-b", b"2")], {b"x-a": "1", "X-B": "2"},
     ],
 )
 async def test_headers_are_pairs_or_a_dict_of_str_or_bytes(headers: Any) -> None:
@@ -141,25 +138,10 @@ async def test_headers_are_pairs_or_a_dict_of_str_or_bytes(headers: Any) -> None
 @pytest.mark.parametrize(
     "malformed",
     [
-        (),
-        (200,),
-        (200, "x", [], "more"),
-        ("x", 200),
-        ("200", "x"),
-        (None, "x"),
-        (True, "x"),
-        (200.0, "x"),
-        (-1, "x"),
-        (99, "x"),
-        (1000, "x"),
-        (10**30, "x"),
-        (200, "x", 5),
-        (200, "x", "abc"),
-        (200, "x", ["abc"]),
-        (200, "x", [("a", "b", "c")]),
-        (200, "x", [5]),
-        (200, "\ud800"),
-        "\ud800",
+        (), (200,), (200, "x", [], "more"), ("x", 200), ("200", "x"), (None, "x"), (True, "x"),
+        (200.0, "x"), (-1, "x"), (99, "x"), (1000, "x"), (10**30, "x"), (200, "x", 5),
+        (200, "x", "abc"), (200, "x", ["abc"]), (200, "x", [("a", "b", "c")]), (200, "x", [5]),
+        (200, "\ud800"), "\ud800",
     ],
     ids=shown,
 )
@@ -225,14 +207,8 @@ async def test_header_names_go_out_in_lower_case_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("value", "sent"),
     [
-        ("  a b \t", b"a b"),
-        (b" \ta ", b"a"),
-        ("a\tb", b"a\tb"),
-        ("é", b"\xe9"),
-        (b"\xff", b"\xff"),
-        ("", b""),
-        ("  ", b""),
-        (5, b"5"),
+        ("  a b \t", b"a b"), (b" \ta ", b"a"), ("a\tb", b"a\tb"), ("é", b"\xe9"),
+        (b"\xff", b"\xff"), ("", b""), ("  ", b""), (5, b"5"),
     ],
 )
 async def test_header_values_are_stripped_and_latin_1(value: Any, sent: bytes) -> None:
@@ -492,10 +468,8 @@ def test_an_invalid_value_or_attribute_of_a_cookie_raises(options: dict[str, Any
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("__Secure-a", {"secure": False}),
-        ("__Host-a", {"secure": False}),
-        ("__Host-a", {"path": "/x"}),
-        ("__Host-a", {"domain": "example.com"}),
+        ("__Secure-a", {"secure": False}), ("__Host-a", {"secure": False}),
+        ("__Host-a", {"path": "/x"}), ("__Host-a", {"domain": "example.com"}),
     ],
 )
 def test_a_cookie_that_browsers_drop_without_a_word_raises(name: str, options: dict[str, Any]) -> None:

@@ -187,27 +187,9 @@ async def test_the_first_segment_names_the_handler_and_the_others_are_its_argume
 @pytest.mark.parametrize(
     "target",
     [
-        "/nothing",
-        "/Greet",
-        "/greet%20",
-        "/_private",
-        "/%5Fprivate",
-        "/-private",
-        "/.private",
-        "/ws_room",
-        "/ws-room",
-        "/ws.room",
-        "/room",
-        "/__init__",
-        "/--init--",
-        "/__class__",
-        "/..",
-        "/.",
-        "/-",
-        "/%00",
-        "/greet%00",
-        "/greet%0A",
-        "/greet%E2%80%8B",
+        "/nothing", "/Greet", "/greet%20", "/_private", "/%5Fprivate", "/-private", "/.private",
+        "/ws_room", "/ws-room", "/ws.room", "/room", "/__init__", "/--init--", "/__class__", "/..",
+        "/.", "/-", "/%00", "/greet%00", "/greet%0A", "/greet%E2%80%8B",
     ],
 )
 async def test_names_that_do_not_exist_or_are_private_are_404(target):
@@ -259,17 +241,8 @@ class Guarded(App):
 @pytest.mark.parametrize(
     "name",
     [
-        "data",
-        "nothing",
-        "callable_data",
-        "partial",
-        "method",
-        "Nested",
-        "secret",
-        "hook",
-        "connection",
-        "computed",
-        "cached",
+        "data", "nothing", "callable_data", "partial", "method", "Nested", "secret", "hook",
+        "connection", "computed", "cached",
     ],
 )
 async def test_attributes_properties_classes_and_data_are_not_reached(name):
@@ -401,14 +374,9 @@ class Catcher(App):
 @pytest.mark.parametrize(
     ("target", "text"),
     [
-        ("/x", '["x","-"]'),
-        ("/x/y", '["x","y"]'),
-        ("/about-me", '["about-me","-"]'),
-        ("/-private", '["-private","-"]'),
-        ("/ws-room", '["ws-room","-"]'),
-        ("/index/x", '["x","-"]'),
-        ("/greet", "greet"),
-        ("//x", '["","x"]'),
+        ("/x", '["x","-"]'), ("/x/y", '["x","y"]'), ("/about-me", '["about-me","-"]'),
+        ("/-private", '["-private","-"]'), ("/ws-room", '["ws-room","-"]'),
+        ("/index/x", '["x","-"]'), ("/greet", "greet"), ("//x", '["","x"]'),
     ],
 )
 async def test_on_a_miss_index_gets_all_segments_when_it_takes_path_parameters(target, text):

@@ -213,16 +213,10 @@ async def test_without_a_cookie_the_session_is_an_empty_dict() -> None:
 @pytest.mark.parametrize(
     ("cookies", "found"),
     [
-        (["session_id={}"], True),
-        (["a=b; session_id={}; c=d"], True),
-        (["a=b;session_id={};c=d"], True),
-        (["a=b", "session_id={}"], True),
-        (["session_id={}", "a=b"], True),
-        (["xsession_id={}"], False),
-        (["session_idx={}"], False),
-        (["SESSION_ID={}"], False),
-        (["a=session_id={}"], False),
-        (["session_id"], False),
+        (["session_id={}"], True), (["a=b; session_id={}; c=d"], True),
+        (["a=b;session_id={};c=d"], True), (["a=b", "session_id={}"], True),
+        (["session_id={}", "a=b"], True), (["xsession_id={}"], False), (["session_idx={}"], False),
+        (["SESSION_ID={}"], False), (["a=session_id={}"], False), (["session_id"], False),
     ],
 )
 async def test_the_session_is_found_by_the_cookie_of_exactly_its_name(cookies: list[str], found: bool) -> None:
@@ -603,15 +597,9 @@ async def test_the_cookie_ends_with_the_browser() -> None:
 @pytest.mark.parametrize(
     ("root_path", "option", "expected"),
     [
-        ("", None, "/"),
-        (None, None, "/"),
-        (REMOVED, None, "/"),
-        ("/shop", None, "/shop"),
-        ("/shop/", None, "/shop"),
-        ("/a/b", None, "/a/b"),
-        ("/a;b c\u00e9", None, "/a%3Bb%20c%C3%A9"),
-        ("/shop", "/", "/"),
-        ("", "/other", "/other"),
+        ("", None, "/"), (None, None, "/"), (REMOVED, None, "/"), ("/shop", None, "/shop"),
+        ("/shop/", None, "/shop"), ("/a/b", None, "/a/b"),
+        ("/a;b c\u00e9", None, "/a%3Bb%20c%C3%A9"), ("/shop", "/", "/"), ("", "/other", "/other"),
     ],
 )
 async def test_the_path_of_the_cookie(root_path: Any, option: str | None, expected: str) -> None:
@@ -643,15 +631,9 @@ async def test_the_cookie_is_secure_but_for_plain_http_to_loopback(host: str, sc
 @pytest.mark.parametrize(
     ("server", "secure"),
     [
-        (("127.0.0.1", 8000), False),
-        (("localhost", 8000), False),
-        (("::1", 8000), False),
-        (("192.168.1.1", 80), True),
-        (("::2", 80), True),
-        (("/run/app.sock", None), True),
-        ((None, None), True),
-        (None, True),
-        (REMOVED, True),
+        (("127.0.0.1", 8000), False), (("localhost", 8000), False), (("::1", 8000), False),
+        (("192.168.1.1", 80), True), (("::2", 80), True), (("/run/app.sock", None), True),
+        ((None, None), True), (None, True), (REMOVED, True),
     ],
 )
 async def test_without_a_host_header_secure_goes_by_the_server(server: Any, secure: bool) -> None:
@@ -859,11 +841,8 @@ class Counts(HttpMiddleware):
 @pytest.mark.parametrize(
     ("broken", "target", "after"),
     [
-        ("load", "/look", [500]),
-        ("save", "/put?a=1", [200]),
-        ("save", "/clear", [200]),
-        ("save", "/act", [200]),
-        ("touch", "/look", [200]),
+        ("load", "/look", [500]), ("save", "/put?a=1", [200]), ("save", "/clear", [200]),
+        ("save", "/act", [200]), ("touch", "/look", [200]),
     ],
 )
 async def test_a_backend_that_is_down_is_a_plain_logged_500(

@@ -290,9 +290,7 @@ async def test_accept_may_be_tried_again_after_a_time_out() -> None:
         asyncio.get_running_loop().call_later(seconds, queue.put_nowait, message)
     sent = await call(Talking(talk), queue.get, type="websocket")
     assert [message.get("text") or message["type"] for message in sent] == [
-        "websocket.accept",
-        "hello",
-        "websocket.close",
+        "websocket.accept", "hello", "websocket.close",
     ]
 
 
@@ -743,14 +741,8 @@ async def test_closing_twice_is_harmless(accepts: bool) -> None:
 @pytest.mark.parametrize(
     "reason, sent",
     [
-        (None, ""),
-        ("", ""),
-        ("bye", "bye"),
-        ("x" * 123, "x" * 123),
-        ("x" * 124, "x" * 123),
-        ("é" * 100, "é" * 61),
-        ("x" + "€" * 50, "x" + "€" * 40),
-        ("😀" * 40, "😀" * 30),
+        (None, ""), ("", ""), ("bye", "bye"), ("x" * 123, "x" * 123), ("x" * 124, "x" * 123),
+        ("é" * 100, "é" * 61), ("x" + "€" * 50, "x" + "€" * 40), ("😀" * 40, "😀" * 30),
     ],
 )
 @pytest.mark.parametrize("accepts", [True, False])
@@ -914,11 +906,8 @@ async def test_middlewares_run_for_unknown_paths_too() -> None:
 @pytest.mark.parametrize(
     "answer, code, reason",
     [
-        ({"code": 4001, "reason": "no"}, 4001, "no"),
-        ({"code": 4001}, 4001, ""),
-        ({"reason": "no"}, 1008, "no"),
-        ({"reason": None}, 1008, ""),
-        ({}, 1008, ""),
+        ({"code": 4001, "reason": "no"}, 4001, "no"), ({"code": 4001}, 4001, ""),
+        ({"reason": "no"}, 1008, "no"), ({"reason": None}, 1008, ""), ({}, 1008, ""),
         ({"reason": "é" * 100}, 1008, "é" * 61),
     ],
 )

@@ -61,9 +61,6 @@ class Basics(App):
     async def fails(self) -> None:
         raise RuntimeError("a secret")
 
-    async def tasks(self) -> int:
-        return len(asyncio.all_tasks())
-
 
 class Streams(App):
     async def steps(self, token: str) -> AsyncIterator[str]:

@@ -16,11 +16,12 @@ JSON = [("content-type", "application/json")]
 FORM = [("content-type", "application/x-www-form-urlencoded")]
 
 
-def test_get_is_answered_with_type_and_length(server: Server) -> None:
+def test_get_is_answered_with_type_and_length_by_coroutines_and_in_threads(server: Server) -> None:
     response = httpx.get(f"{server.url}/hello/Alice")
     assert (response.status_code, response.text) == (200, "Hello, Alice!")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.headers["content-length"] == "13"
+    assert httpx.get(f"{server.url}/thread").json() is False  # not the main thread
 
 
 def test_head_has_the_content_length_of_get_and_no_body(server: Server) -> None:
@@ -49,11 +50,6 @@ def test_path_segments(server: Server, target: str, segments: list[str]) -> None
     assert (response.status, json.loads(response.body)) == (200, segments)
 
 
-def test_path_that_is_not_utf8_is_400(server: Server) -> None:
-    with server.connect() as client:
-        assert client.ask("GET", "/segments/%FF").status == 400
-
-
 def test_query_is_converted_and_a_wrong_one_is_400(server: Server) -> None:
     response = httpx.get(f"{server.url}/query?number=7&text=%C3%A9+x%26&number=8")
     assert response.json() == {"number": 7, "text": "é x&"}
@@ -61,7 +57,9 @@ def test_query_is_converted_and_a_wrong_one_is_400(server: Server) -> None:
     assert httpx.get(f"{server.url}/query").text == "400 Bad Request: Missing required parameter 'number'"
 
 
-def test_unknown_path_wrong_method_and_exception_are_404_405_and_500(server: Server) -> None:
+def test_path_that_is_not_utf8_or_unknown_wrong_method_and_exception_are_400_404_405_and_500(server: Server) -> None:
+    with server.connect() as client:
+        assert client.ask("GET", "/segments/%FF").status == 400
     missing = httpx.get(f"{server.url}/nope")
     assert (missing.status_code, missing.text) == (404, "404 Not Found")
     wrong = httpx.get(f"{server.url}/only_post")
@@ -77,10 +75,6 @@ def test_none_is_204_without_body_and_length(server: Server) -> None:
         response = client.ask("POST", "/only_post", body=b"")
         assert (response.status, response.header("content-length")) == (204, None)
         assert client.ask("GET", "/ready").text == "ready"
-
-
-def test_plain_function_runs_in_a_thread(server: Server) -> None:
-    assert httpx.get(f"{server.url}/thread").json() is False
 
 
 def test_json_and_form_bodies_reach_the_parameters(server: Server) -> None:
@@ -106,17 +100,11 @@ def test_chunked_body_arrives_whole(server: Server) -> None:
             assert client.read("POST").body == answer
 
 
-def test_connection_is_kept_after_an_early_413(server: Server) -> None:
-    body = b"x" * (2**20 + 1)
+def test_connection_is_kept_after_the_413_of_a_body_with_its_length_or_in_chunks(server: Server) -> None:
     with server.connect() as client:
         for path in ("/raw", "/members"):
-            response = client.ask("POST", path, FORM, body)
-            assert response.status == 413
+            assert client.ask("POST", path, FORM, b"x" * (2**20 + 1)).status == 413
             assert client.ask("GET", "/ready").text == "ready"
-
-
-def test_too_large_chunked_body_is_413(server: Server) -> None:
-    with server.connect() as client:
         client.send_head("POST", "/raw", [("transfer-encoding", "chunked")])
         for _ in range(17):
             client.send_chunk(b"x" * 2**16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 
 import pytest
 
@@ -23,26 +24,20 @@ def test_first_chunk_arrives_before_the_second_is_made(server: Server) -> None:
         assert client.ask("GET", "/ready").text == "ready"
 
 
-@pytest.mark.parametrize("path", ["endless", "silent", "plain"])
-def test_client_that_leaves_ends_the_generator(server: Server, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "resets"), [("endless", False), ("silent", False), ("plain", False), ("endless", True)]
+)
+def test_client_that_leaves_or_resets_the_connection_ends_the_generator(
+    server: Server, path: str, resets: bool
+) -> None:
     token = server.token()
     with server.connect() as client:
         client.send_head("GET", f"/{path}?token={token}")
         assert client.read_head().status == 200
         assert client.read_chunk()
         assert server.noted(token) == []
-    server.wait_for(token, "finally")
-
-
-def test_client_that_resets_the_connection_ends_the_generator(server: Server) -> None:
-    token = server.token()
-    client = server.connect()
-    client.send_head("GET", f"/endless?token={token}")
-    assert client.read_head().status == 200
-    assert client.read_chunk()
-    # Linger zero: the kernel sends RST in place of FIN.
-    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-    client.close()
+        if resets:  # linger zero: the kernel sends RST in place of FIN
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     server.wait_for(token, "finally")
 
 

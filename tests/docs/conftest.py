@@ -3,6 +3,7 @@
 import pytest
 
 from tests.docs.site import Site, built
+from tests.examples.browsing import launched
 from tests.examples.services import all_services
 
 
@@ -10,6 +11,13 @@ from tests.examples.services import all_services
 def services():
     with all_services() as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser until the module's end: while it runs, no test can run an event loop of its own."""
+    with launched() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The .zip of each example and of each step of the tutorial: unpacked and started as it is, it answers."""
 
+import importlib
 import importlib.util
-import sys
 import zipfile
 
 import httpx
@@ -10,19 +10,8 @@ import pytest
 from tests.examples import harness
 from tests.processes import ROOT, free_port, serving
 
-
-def extension():
-    """Import the site's extension as Sphinx does."""
-    folder = str(ROOT / "docs" / "_ext")
-    sys.path.insert(0, folder)
-    try:
-        return importlib.import_module("micropie_examples")
-    finally:
-        sys.path.remove(folder)
-
-
-EXAMPLES = extension()
-ALL = EXAMPLES.all_examples() + EXAMPLES.all_steps()
+micropie_examples = importlib.import_module("docs._ext.micropie_examples")
+ALL = micropie_examples.all_examples() + micropie_examples.all_steps()
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
-import sys
 from xml.etree import ElementTree
 
 import pytest
@@ -16,10 +16,7 @@ from micropie import App
 from tests.processes import ROOT
 
 PAGES = ROOT / "docs" / "explanation"
-sys.path.insert(0, str(ROOT / "docs" / "_ext"))
-
-import micropie_benchmarks as bench  # noqa: E402 - found by the path above
-
+bench = importlib.import_module("docs._ext.micropie_benchmarks")
 SVG = "{http://www.w3.org/2000/svg}"
 TREE = ast.parse((ROOT / "micropie.py").read_text())
 REFERENCE = "".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from docs._ext.blocks import blocks
-from tests.examples.browsing import Browsing, launched
+from tests.examples.browsing import Browsing
 from tests.examples.harness import SERVE
 from tests.processes import ROOT, free_port, serving
 
@@ -18,15 +18,7 @@ def code(page, number=0, **wanted):
 
 def with_page(app, html):
     """Return the source of an app that has a page as well."""
-    return (
-        f"{app}\n\nclass WithPage(Root):\n    async def index(self):\n        return {html!r}\n\n\napp = WithPage()\n"
-    )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as opened:
-        yield opened
+    return f"{app}\nclass WithPage(Root):\n    async def index(self):\n        return {html!r}\n\napp = WithPage()\n"
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ import shutil
 import zipfile
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urljoin
 
 import axe_playwright_python
 import pytest
 from playwright.async_api import async_playwright
 
 from tests.docs.site import OWN_PAGES, Site, build, served
-from tests.examples.browsing import FLAGS, NARROW, PATIENCE, WIDE, Browsing, launched
+from tests.examples.browsing import FLAGS, NARROW, PATIENCE, WIDE, Browsing
 from tests.processes import ROOT
 
 Scheme = Literal["light", "dark"]
@@ -62,34 +63,18 @@ def test_every_page_is_reached_by_links_from_the_first_one(site):
     while waiting:
         page = site.pages[waiting.pop()]
         reached.add(page.path)
-        targets = {(Path("/") / page.path).parent / link.partition("#")[0] for link in page.links if link}
-        paths = {str(Path(*_resolved(target.parts[1:]))) for target in targets}
+        paths = {urljoin(f"/{page.path}", link.partition("#")[0]).removeprefix("/") for link in page.links}
         waiting |= (paths & set(site.pages)) - reached
 
     assert set(site.pages) - reached == {"404.html", "_modules/index.html"}
 
 
-def _resolved(parts):
-    kept = []
-    for part in parts:
-        if part == "..":
-            kept = kept[:-1]
-        else:
-            kept.append(part)
-    return kept
-
-
-def test_every_page_has_a_title_a_heading_and_an_opening(site):
+def test_every_page_has_a_title_a_heading_an_opening_and_a_social_card(site):
     for page in site.pages.values():
         assert page.title.strip(), page.path
         assert len(page.headings) == 1, page.path
         if page.path not in OWN_PAGES:
             assert len(page.opening.strip()) >= 40, f"{page.path} says nothing before its first section"
-
-
-def test_every_page_has_a_social_card(site):
-    for page in site.pages.values():
-        if page.path not in OWN_PAGES:
             assert (site.folder / page.meta["og:image"]).stat().st_size > 5_000, page.path
             assert page.meta["og:description"], page.path
 
@@ -195,23 +180,12 @@ def test_every_page_fits_and_is_accessible_on_a_light_phone_and_a_dark_desktop(s
     assert look_at(site, set(site.pages), (NARROW, "light"), (WIDE, "dark")) == []
 
 
-@pytest.fixture(scope="module")
-def url(site):
-    with served(site.folder) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as opened:
-        yield opened
-
-
 @pytest.fixture
-def browsing(browser, url):
-    session = Browsing(browser, url)
-    yield session
-    session.close()
+def browsing(browser, site):
+    with served(site.folder) as url:
+        session = Browsing(browser, url)
+        yield session
+        session.close()
 
 
 def test_search_for_session_finds_pages(browsing):
@@ -245,9 +219,9 @@ def background(page):
     return page.evaluate("getComputedStyle(document.body).backgroundColor")
 
 
-def test_copied_commands_have_no_prompt_and_no_output(browsing, url):
+def test_copied_commands_have_no_prompt_and_no_output(browsing):
     page = browsing.page()
-    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=url)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=browsing.url)
     page.goto("/index.html")
     block = page.locator(".highlight-console").first
     assert "$ " in block.inner_text()

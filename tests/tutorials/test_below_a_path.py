@@ -3,7 +3,6 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.examples.browsing import Browsing
 from tests.processes import wait_until
 from tests.tutorials import steps
 
@@ -28,13 +27,6 @@ def server(tmp_path_factory):
     (folder / "site_app.py").write_text(SITE)
     with steps.running(steps.SERVE.replace("app:app", "site_app:site"), folder) as started:
         yield started
-
-
-@pytest.fixture
-def browsing(browser, server):
-    session = Browsing(browser, server.url)
-    yield session
-    session.close()
 
 
 def test_vote_chat_and_picture_work_below_a_path(browsing):

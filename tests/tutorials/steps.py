@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw
+from playwright.sync_api import FilePayload, Page
 
 from tests.processes import ROOT, environment, free_port, serving
 
@@ -58,6 +59,14 @@ def run_tests(folder: Path, *more: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *more]
     result = subprocess.run(command, cwd=folder, env=environment({}), capture_output=True, text=True, timeout=120)
     return result.returncode, result.stdout
+
+
+def send_picture(page: Page, name: str, content: bytes) -> None:
+    """Send a picture with its form, in a browser."""
+    page.get_by_label("What is to be seen").fill(name)
+    file: FilePayload = {"name": "pie.png", "mimeType": "image/png", "buffer": content}
+    page.get_by_label("Picture", exact=True).set_input_files(file)
+    page.get_by_role("button", name="Send the picture").click()
 
 
 def pie(color: str, size: int = 400) -> bytes:

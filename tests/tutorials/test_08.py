@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.tutorials.steps import pie
+from tests.tutorials.steps import pie, send_picture
 
 
 def files_on_disk(server):
@@ -18,10 +18,7 @@ def test_pictures_are_shown_to_all(browsing, picture, visitor, vote):
         page.goto("/")
         page.locator("#state", has_text="counted live").wait_for()
     for name, color in (("Cherry pie with a lattice", "#a4161a"), ("Rhubarb pie", "#d96a8b")):
-        ada.get_by_label("What is to be seen").fill(name)
-        file = {"name": "pie.png", "mimeType": "image/png", "buffer": pie(color)}
-        ada.get_by_label("Picture", exact=True).set_input_files(file)
-        ada.get_by_role("button", name="Send the picture").click()
+        send_picture(ada, name, pie(color))
         for reader in (ada, bob):
             shown = reader.get_by_alt_text(name)
             expect(shown).to_be_visible()
@@ -47,10 +44,7 @@ def test_progress_is_shown_and_refusals_are_said(browsing):
               .observe(bar, { attributes: true, attributeFilter: ["value", "hidden"] });
         }"""
     )
-    page.get_by_label("What is to be seen").fill("No picture")
-    file = {"name": "pie.png", "mimeType": "image/png", "buffer": b"<html>" * 300_000}
-    page.get_by_label("Picture", exact=True).set_input_files(file)
-    page.get_by_role("button", name="Send the picture").click()
+    send_picture(page, "No picture", b"<html>" * 300_000)
     expect(page.get_by_text("Please choose a PNG, JPEG or GIF picture.")).to_be_visible()
     seen = page.evaluate("seen")
     assert [False, 1] in seen and seen[-1][0], seen

@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 
 from tests.processes import certificate, free_port, nginx, wait_until
 from tests.tutorials import steps
-from tests.tutorials.steps import pie, run_tests
+from tests.tutorials.steps import pie, run_tests, send_picture
 
 UNIT = (steps.TUTORIALS / "10-deployment" / "poll.service").read_text()
 WORKERS = re.search(r"^ExecStart=/srv/poll/.venv/bin/(.+)$", UNIT, re.M)[1].replace("--workers 4", "--workers 2")
@@ -136,10 +136,7 @@ def test_vote_chat_and_picture_work_over_https(browser, site, picture):
     ada.locator("#say input").fill("Live, over HTTPS!")
     ada.get_by_role("button", name="Send", exact=True).click()
     expect(ada.locator("#messages li").last).to_contain_text("Live, over HTTPS!")
-    ada.get_by_label("What is to be seen").fill("Pumpkin pie")
-    file = {"name": "pie.png", "mimeType": "image/png", "buffer": pie("#e07a1f")}
-    ada.get_by_label("Picture", exact=True).set_input_files(file)
-    ada.get_by_role("button", name="Send the picture").click()
+    send_picture(ada, "Pumpkin pie", pie("#e07a1f"))
     shown = ada.get_by_alt_text("Pumpkin pie")
     wait_until(lambda: shown.count() and shown.evaluate("image => image.naturalWidth") == 400)
     ada.get_by_role("button", name="Send the picture").blur()

@@ -39,10 +39,7 @@ def test_vote_chat_and_picture_work_below_a_path(browsing):
     page.locator("#say input").fill("Hello from below")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.locator("#messages li")).to_contain_text("Hello from below")
-    page.get_by_label("What is to be seen").fill("A cherry pie")
-    file = {"name": "pie.png", "mimeType": "image/png", "buffer": steps.pie("#a4161a")}
-    page.get_by_label("Picture", exact=True).set_input_files(file)
-    page.get_by_role("button", name="Send the picture").click()
+    steps.send_picture(page, "A cherry pie", steps.pie("#a4161a"))
     shown = page.get_by_alt_text("A cherry pie")
     expect(shown).to_be_visible()
     wait_until(lambda: shown.evaluate("image => image.naturalWidth") == 400)

@@ -13,9 +13,11 @@ from tests.processes import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def run(*command: str) -> str:
-    """Run a script of the repository, and return what it prints."""
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+def programs(*groups: str) -> set[str]:
+    """Return the packages with the programs of these groups."""
+    command = [".ci/system-packages", "--list", *groups]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    return set(listed.stdout.split())
 
 
 # --- what the hosts read ----------------------------------------------------------------------
@@ -115,10 +117,10 @@ def test_each_job_installs_the_programs_that_it_needs():
     for name, job in CI["jobs"].items():
         for step in job["steps"]:
             if groups := step.get("with", {}).get("programs"):
-                assert run(".ci/system-packages", "--list", *groups.split()), name
+                assert programs(*groups.split()), name
     of_jobs = {name: job["steps"][1].get("with", {}).get("programs") for name, job in CI["jobs"].items()}
     assert {name for name, groups in of_jobs.items() if groups} == {"framework", "examples", "site", "slow", "guard"}
-    assert {"valgrind", "gcc"} <= set(run(".ci/system-packages", "--list", of_jobs["guard"]).split())
+    assert {"valgrind", "gcc"} <= programs(of_jobs["guard"])
 
 
 def test_system_packages_refuses_an_unknown_group():
@@ -128,12 +130,8 @@ def test_system_packages_refuses_an_unknown_group():
 
 
 def test_pre_commit_runs_the_pinned_tools_of_the_project():
-    hooks = [
-        hook
-        for repository in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
-        for hook in repository["hooks"]
-        if repository["repo"] == "local"
-    ]
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = [hook for one in repositories if one["repo"] == "local" for hook in one["hooks"]]
 
     assert [hook["entry"].split()[0] for hook in hooks] == [".venv/dev/bin/ruff", ".venv/dev/bin/python"]
     assert ".ci/check_functions.py" in hooks[1]["entry"] and (ROOT / ".ci" / "check_functions.py").exists()
@@ -144,9 +142,8 @@ def test_development_container_has_the_programs_of_all_groups():
     recipe = (ROOT / ".devcontainer" / settings["build"]["dockerfile"]).read_text()
 
     assert "system-packages tests bench" in recipe
-    assert run(".ci/system-packages", "--list", "tests", "bench").count("\n") == run(
-        ".ci/system-packages", "--list", "tests", "framework", "examples", "site", "slow", "bench"
-    ).count("\n")
+    of_all = "tests", "framework", "examples", "site", "slow", "bench"
+    assert programs("tests", "bench") == programs(*of_all)
 
 
 # --- what is pinned ---------------------------------------------------------------------------

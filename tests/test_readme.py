@@ -60,21 +60,16 @@ def test_links_of_the_project_pages_lead_to_files():
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_picture_shows_the_code_and_the_output_of_the_readme():
+def test_picture_shows_the_ten_lines_of_the_readme_and_their_output():
     code = next(block.text for block in BLOCKS if block.comment == "file: app.py")
     picture = (ROOT / "docs" / "images" / "at-work.svg").read_text()
     shown = [re.sub(r"<[^>]+>", "", text) for text in re.findall(r"<text class=\"(?:code|page)\".*?</text>", picture)]
 
+    assert code.count("\n") == 10
     assert shown[:-2] == [line.strip() for line in code.split("\n") if line.strip()]
     assert shown[-2:] == ["Welcome to MicroPie.", '{"greetings":["Hello, Alice!"]}']
     for text in shown[-2:]:
         assert text in README.read_text()
-
-
-def test_app_of_the_readme_has_ten_lines():
-    code = next(block.text for block in BLOCKS if block.comment == "file: app.py")
-
-    assert code.count("\n") == 10
 
 
 # --- what takes longer ------------------------------------------------------------------------

@@ -248,55 +248,48 @@ BORDERS = st.lists(st.integers(0, 100_000), max_size=8)
 # --- Nothing escapes, nothing breaks the protocol ---------------------------------------------------------------------
 
 
+def path(segments: st.SearchStrategy[list[str]]) -> st.SearchStrategy[str]:
+    return segments.map(lambda segments: "/" + "/".join(segments))
+
+
 @cases(400)
 @given(
-    method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "get", "BREW"]),
-    segments=st.lists(SEGMENT, max_size=4),
-    query=st.binary(max_size=30),
-    headers=st.lists(HEADER, max_size=4),
-    body=BODY,
-    oddity=ODDITY,
-    leaves=st.none() | st.integers(0, 3),
+    options=st.fixed_dictionaries(
+        {
+            "method": st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "get", "BREW"]),
+            "path": path(st.lists(SEGMENT, max_size=4)),
+            "query": st.binary(max_size=30),
+            "headers": st.lists(HEADER, max_size=4),
+            "body": BODY,
+            "scope": ODDITY,
+            "disconnect_after": st.none() | st.integers(0, 3),
+        }
+    ),
     debug=st.booleans(),
 )
-def test_any_request_is_answered_and_never_with_500(
-    method: str,
-    segments: list[str],
-    query: bytes,
-    headers: list[tuple[bytes, bytes]],
-    body: list[bytes],
-    oddity: dict[str, Any],
-    leaves: int | None,
-    debug: bool,
-) -> None:
-    response = run(
-        request(
-            Root(debug=debug),
-            method,
-            "/" + "/".join(segments),
-            query=query,
-            headers=headers,
-            body=body,
-            scope=oddity,
-            disconnect_after=leaves,
-        )
-    )
+def test_any_request_is_answered_and_never_with_500(options: dict[str, Any], debug: bool) -> None:
+    response = run(request(Root(debug=debug), **options))
     # No handler here fails by itself, so that a 500 would be the framework's.
     assert response.status != 500, response
-    assert response.complete or leaves is not None
+    assert response.complete or options["disconnect_after"] is not None
+
+
+MESSAGE = {"type": st.just("websocket.receive")}
 
 
 @cases(150)
 @given(
-    segments=st.lists(SEGMENT | st.sampled_from(["echo", "texts", "json", "says"]), max_size=3),
-    query=st.binary(max_size=30),
-    headers=st.lists(HEADER, max_size=3),
-    oddity=ODDITY,
+    options=st.fixed_dictionaries(
+        {
+            "path": path(st.lists(SEGMENT | st.sampled_from(["echo", "texts", "json", "says"]), max_size=3)),
+            "query": st.binary(max_size=30),
+            "headers": st.lists(HEADER, max_size=3),
+            "scope": ODDITY,
+        }
+    ),
     messages=st.lists(
-        st.fixed_dictionaries({"type": st.just("websocket.receive"), "text": TEXT}, optional={"bytes": st.none()})
-        | st.fixed_dictionaries(
-            {"type": st.just("websocket.receive"), "bytes": st.binary(max_size=9)}, optional={"text": st.none()}
-        ),
+        st.fixed_dictionaries({**MESSAGE, "text": TEXT}, optional={"bytes": st.none()})
+        | st.fixed_dictionaries({**MESSAGE, "bytes": st.binary(max_size=9)}, optional={"text": st.none()}),
         max_size=4,
     ),
     leaving=st.fixed_dictionaries(
@@ -305,23 +298,16 @@ def test_any_request_is_answered_and_never_with_500(
     ),
 )
 def test_any_websocket_is_accepted_or_refused_with_1008(
-    segments: list[str],
-    query: bytes,
-    headers: list[tuple[bytes, bytes]],
-    oddity: dict[str, Any],
-    messages: list[dict[str, Any]],
-    leaving: dict[str, Any],
+    options: dict[str, Any], messages: list[dict[str, Any]], leaving: dict[str, Any]
 ) -> None:
     app = Root()
     app.answer = "bye"
 
     async def steps() -> None:
-        path = "/" + "/".join(segments)
-        async with websocket(app, path, query=query, headers=headers, scope=oddity) as ws:
+        async with websocket(app, **options) as ws:
             assert ws.accepted or ws.rejected == 1008
-            for message in messages:
+            for message in [*messages, leaving]:
                 await ws.deliver(message)
-            await ws.deliver(leaving)
             await ws.wait()
 
     run(steps())

@@ -77,8 +77,7 @@ def parsed(response: Response) -> Any:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"json": {"a": 1}}, [{"a": 1}, {"a": ["1"]}]),
-        ({"form": {"a": "1"}}, [{}, {"a": ["1"]}]),
+        ({"json": {"a": 1}}, [{"a": 1}, {"a": ["1"]}]), ({"form": {"a": "1"}}, [{}, {"a": ["1"]}]),
         ({"multipart": [("a", "1")]}, [{}, {"a": ["1"]}]),
     ],
     ids=["json", "form", "multipart"],
@@ -188,10 +187,8 @@ async def test_bodies_of_other_types_are_not_read_before_the_handler(headers: li
 # --- body() and stream() ----------------------------------------------------------------------------------------------
 
 RAW = [
-    pytest.param(JSON, b'{"a": 1}', id="json"),
-    pytest.param(FORM, b"a=1&b=%20", id="form"),
-    pytest.param(TEXT, b"any \xff bytes", id="text"),
-    pytest.param([], b"untyped", id="untyped"),
+    pytest.param(JSON, b'{"a": 1}', id="json"), pytest.param(FORM, b"a=1&b=%20", id="form"),
+    pytest.param(TEXT, b"any \xff bytes", id="text"), pytest.param([], b"untyped", id="untyped"),
     pytest.param(TEXT, b"", id="empty"),
 ]
 
@@ -602,15 +599,8 @@ async def test_malformed_multipart_is_400(body: bytes, chunk_size: int | None) -
 @pytest.mark.parametrize(
     "parameters",
     [
-        "",
-        ";",
-        "; boundary",
-        "; boundary=",
-        '; boundary=""',
-        "; xboundary=b",
-        "; charset=b",
-        f"; boundary={'b' * 1000}",
-        '; boundary="b\n"',
+        "", ";", "; boundary", "; boundary=", '; boundary=""', "; xboundary=b", "; charset=b",
+        f"; boundary={'b' * 1000}", '; boundary="b\n"',
     ],
 )
 async def test_missing_or_invalid_boundary_is_400(parameters: str) -> None:

@@ -100,10 +100,8 @@ TEXT = ("content-type", "text/plain")
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        pytest.param("/parsed", JSON, id="json"),
-        pytest.param("/parsed", FORM, id="form"),
-        pytest.param("/parsed", PARTS, id="multipart"),
-        pytest.param("/", TEXT, id="body()"),
+        pytest.param("/parsed", JSON, id="json"), pytest.param("/parsed", FORM, id="form"),
+        pytest.param("/parsed", PARTS, id="multipart"), pytest.param("/", TEXT, id="body()"),
         pytest.param("/streamed", TEXT, id="stream()"),
     ],
 )

@@ -453,15 +453,8 @@ async def test_a_handler_can_be_unit_tested_with_current_request() -> None:
 
 
 OPTIONAL_KEYS = [
-    "query_string",
-    "raw_path",
-    "root_path",
-    "client",
-    "server",
-    "scheme",
-    "http_version",
-    "headers",
-    "asgi",
+    "query_string", "raw_path", "root_path", "client", "server", "scheme", "http_version",
+    "headers", "asgi",
 ]
 
 

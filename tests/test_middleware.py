@@ -8,45 +8,15 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, Request, event_stream, methods
+from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, event_stream, methods
 from tests.asgi import assert_logged_500, exchange, get, logged, post, request, scripted, shown
-from tests.clients import UnreadFile, UnreadStream
+from tests.clients import UnreadFile, UnreadStream, silence
 from tests.clock import elapse
+from tests.noting import Note
 
 HTML = "text/html; charset=utf-8"
 PLAIN = "text/plain; charset=utf-8"
 JSON = "application/json"
-
-
-class Recorder(HttpMiddleware):
-    """Writes down what happens; `before` and `after` are what it returns, or raises if it is an exception.
-
-    It appends the headers that `appends` names.
-    """
-
-    def __init__(
-        self, events: list[Any], name: str = "m", before: Any = None, after: Any = None, appends: Any = ()
-    ) -> None:
-        self.events = events
-        self.name = name
-        self.before = before
-        self.after = after
-        self.appends = appends
-
-    async def before_request(self, request: Request) -> Any:
-        self.events.append(f"before {self.name}")
-        return outcome(self.before)
-
-    async def after_request(self, request: Request, status_code: int, response_body: Any, extra_headers: Any) -> Any:
-        self.events.append(f"after {self.name} {status_code}")
-        extra_headers.extend(self.appends)
-        return outcome(self.after)
-
-
-def outcome(wanted: Any) -> Any:
-    if isinstance(wanted, BaseException):
-        raise wanted
-    return wanted() if callable(wanted) else wanted
 
 
 class Root(App):
@@ -96,10 +66,18 @@ class Root(App):
         return event_stream(iter(["a"]))
 
 
-def wrapped(*middlewares: HttpMiddleware, **options: Any) -> Root:
-    app = Root(**options)
+def wrapped(*middlewares: HttpMiddleware, kind: type[App] = Root, **options: Any) -> App:
+    app = kind(**options)
     app.middlewares.extend(middlewares)
     return app
+
+
+def returns(answer: Any, *middlewares: HttpMiddleware) -> App:
+    class Returns(App):
+        async def index(self) -> Any:
+            return answer
+
+    return wrapped(*middlewares, kind=Returns)
 
 
 # --- Which of them run, and when --------------------------------------------------------------------------------------
@@ -107,7 +85,7 @@ def wrapped(*middlewares: HttpMiddleware, **options: Any) -> Root:
 
 async def test_before_runs_in_order_and_after_in_reverse() -> None:
     events: list[Any] = []
-    response = await get(wrapped(*(Recorder(events, name) for name in "abc")))
+    response = await get(wrapped(*(Note(events, name) for name in "abc")))
     assert response.text == "hello"
     assert events == ["before a", "before b", "before c", "after c 200", "after b 200", "after a 200"]
 
@@ -115,7 +93,7 @@ async def test_before_runs_in_order_and_after_in_reverse() -> None:
 async def test_after_runs_for_the_middleware_that_answers_and_those_before_it() -> None:
     events: list[Any] = []
     app = wrapped(
-        Recorder(events, "a"), Recorder(events, "b", before={"status_code": 418, "body": "tea"}), Recorder(events, "c")
+        Note(events, "a"), Note(events, "b", before={"status_code": 418, "body": "tea"}), Note(events, "c")
     )
     response = await get(app, "/fails")
     assert (response.status, response.text) == (418, "tea")
@@ -129,7 +107,7 @@ async def test_middleware_whose_before_raises_has_no_after(
     error: BaseException, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     events: list[Any] = []
-    app = wrapped(Recorder(events, "a"), Recorder(events, "b", before=error), Recorder(events, "c"))
+    app = wrapped(Note(events, "a"), Note(events, "b", before=error), Note(events, "c"))
     response = await get(app)
     assert response.status == status
     assert events == ["before a", "before b", f"after a {status}"]
@@ -148,36 +126,29 @@ async def test_middleware_whose_before_raises_has_no_after(
 )
 async def test_middlewares_run_on_every_response(method: str, path: str, status: int) -> None:
     events: list[Any] = []
-    app = wrapped(Recorder(events, "a"), Recorder(events, "b"))
+    app = wrapped(Note(events, "a"), Note(events, "b"))
     assert (await request(app, method, path)).status == status
     assert events == ["before a", "before b", f"after b {status}", f"after a {status}"]
 
 
+AS_JSON = {"content-type": "application/json"}
 BAD_REQUESTS: list[tuple[int, dict[str, Any]]] = [
     (400, {"path": "/a\ufffdb", "raw_path": b"/a%FFb"}),
-    (400, {"method": "POST", "headers": {"content-type": "application/json"}, "body": b"{"}),
+    (400, {"method": "POST", "headers": AS_JSON, "body": b"{"}),
     (400, {"method": "POST", "headers": {"content-length": "x"}, "body": b""}),
     (400, {"method": "POST", "headers": {"content-type": "multipart/form-data"}, "body": b"x"}),
-    (413, {"method": "POST", "headers": {"content-type": "application/json"}, "body": b"[" + b" " * 100 + b"]"}),
+    (413, {"method": "POST", "headers": AS_JSON, "body": b"[" + b" " * 100 + b"]"}),
     (413, {"query": "a=&" * 1001}),
+    (408, {"method": "POST", "headers": {"content-length": "5", **AS_JSON}, "receive": silence}),
 ]
 
 
 @pytest.mark.parametrize(("status", "options"), BAD_REQUESTS, ids=shown)
 async def test_every_after_and_no_before_runs_on_a_bad_request(status: int, options: dict[str, Any]) -> None:
     events: list[Any] = []
-    app = wrapped(Recorder(events, "a"), Recorder(events, "b"), max_body_size=100)
+    app = wrapped(Note(events, "a"), Note(events, "b"), max_body_size=100, body_timeout=5)
     assert (await request(app, **options)).status == status
     assert events == [f"after b {status}", f"after a {status}"]
-
-
-async def test_after_runs_on_a_body_that_does_not_come() -> None:
-    events: list[Any] = []
-    app = wrapped(Recorder(events, "a"), body_timeout=5)
-    headers = {"content-type": "application/json", "content-length": "5"}
-    async with exchange(app, "POST", headers=headers) as ex:
-        assert (await ex.wait()).status == 408
-    assert events == ["after a 408"]
 
 
 @pytest.mark.parametrize("kind", [HTML, JSON])
@@ -186,10 +157,7 @@ async def test_after_runs_on_a_body_that_does_not_come() -> None:
     [("/nope", 404), ("/fails", 500), ("/puts", 405), ("/needs", 400), ("/number?n=x", 400)],
 )
 async def test_a_middleware_makes_the_error_pages(path: str, status: int, kind: str) -> None:
-    class Pages(HttpMiddleware):
-        async def before_request(self, request: Request) -> None:
-            return None
-
+    class Pages(Note):
         async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
             if status_code < 400:
                 return None
@@ -198,16 +166,16 @@ async def test_a_middleware_makes_the_error_pages(path: str, status: int, kind: 
                 return {"body": {"error": status_code}}
             return {"body": f"<h1>{status_code}</h1>", "headers": [("content-type", HTML)]}
 
-    response = await get(wrapped(Pages()), path)
+    response = await get(wrapped(Pages([])), path)
     assert response.status == status
     assert response.text == (f'{{"error":{status}}}' if kind == JSON else f"<h1>{status}</h1>")
     assert (response.header("content-type"), response.header("content-length")) == (kind, str(len(response.body)))
-    assert (await get(wrapped(Pages()))).text == "hello"
+    assert (await get(wrapped(Pages([])))).text == "hello"
 
 
 async def test_a_client_that_goes_away_mid_body_gets_no_response_and_no_after() -> None:
     events: list[Any] = []
-    app = wrapped(Recorder(events, "a"))
+    app = wrapped(Note(events, "a"))
     body, headers = [b"{", b"}"], {"content-type": "application/json"}
     response = await request(app, "POST", body=body, headers=headers, disconnect_after=1)
     assert (response.status, events) == (None, [])
@@ -219,9 +187,7 @@ async def test_a_request_that_the_server_cancels_gets_no_response_and_no_after()
             await asyncio.Event().wait()
 
     events: list[Any] = []
-    app = Waits()
-    app.middlewares.append(Recorder(events))
-    async with exchange(app) as ex:
+    async with exchange(wrapped(Note(events), kind=Waits)) as ex:
         await elapse(1)
         ex.cancel()
         response = await ex.wait()
@@ -248,14 +214,14 @@ async def letters() -> AsyncIterator[str]:
         ({"body": "x", "headers": {"Content-Type": "text/x"}}, 200, b"x", "text/x"),
         ({"body": "x", "headers": [("content-type", "text/x")]}, 200, b"x", "text/x"),
         ({"body": "x", "headers": None}, 200, b"x", HTML),
-        (lambda: {"body": letters()}, 200, b"ab", HTML),
-        (lambda: {"body": iter(["a", b"b"]), "headers": {"content-type": "text/x"}}, 200, b"ab", "text/x"),
+        (lambda request: {"body": letters()}, 200, b"ab", HTML),
+        (lambda request: {"body": iter(["a", b"b"]), "headers": {"content-type": "text/x"}}, 200, b"ab", "text/x"),
     ],
 )
 async def test_dict_that_before_returns_is_like_a_handlers_result(
     result: Any, status: int, body: bytes, kind: str | None
 ) -> None:
-    response = await get(wrapped(Recorder([], before=result)), "/fails")
+    response = await get(wrapped(Note([], before=result)), "/fails")
     assert (response.status, response.body, response.header("content-type")) == (status, body, kind)
 
 
@@ -263,7 +229,7 @@ async def test_dict_that_before_returns_is_never_changed() -> None:
     headers = [("X-A", "1")]
     answer = {"status_code": 200, "body": "x", "headers": headers}
 
-    app = wrapped(Recorder([], before=answer, appends=[("x-b", "2")]))
+    app = wrapped(Note([], before=answer, appends=[("x-b", "2")]))
     for _ in range(2):
         response = await get(app)
         assert (response.headers_all("x-a"), response.headers_all("x-b")) == (["1"], ["2"])
@@ -280,12 +246,12 @@ MALFORMED = [
 @pytest.mark.parametrize("result", MALFORMED, ids=shown)
 async def test_a_malformed_result_of_before_is_a_logged_500(result: Any, caplog: pytest.LogCaptureFixture) -> None:
     events: list[Any] = []
-    assert_logged_500(await get(wrapped(Recorder(events, "a"), Recorder(events, "b", before=result))), caplog)
+    assert_logged_500(await get(wrapped(Note(events, "a"), Note(events, "b", before=result))), caplog)
     assert events[:2] == ["before a", "before b"] and events[-1] == "after a 500" or result == {"body": "\ud800"}
 
 
 async def test_before_sees_a_form_and_json_and_may_set_attributes() -> None:
-    class Checks(Recorder):
+    class Checks(Note):
         async def before_request(self, request: Any) -> Any:
             request.user = request.form("user") or request.json("user")
             return None if request.user else {"status_code": 403}
@@ -294,24 +260,13 @@ async def test_before_sees_a_form_and_json_and_may_set_attributes() -> None:
         async def index(self) -> str:
             return str(self.request.user)
 
-    app = Users()
-    app.middlewares.append(Checks([]))
+    app = wrapped(Checks([]), kind=Users)
     assert (await post(app, form={"user": "ann"})).text == "ann"
     assert (await post(app, json={"user": "bob"})).text == "bob"
     assert (await post(app, form={"who": "ann"})).status == 403
 
 
 # --- after_request ----------------------------------------------------------------------------------------------------
-
-
-class Seeing(Recorder):
-    """Keeps what `after_request` was given."""
-
-    seen: tuple[int, Any, list[tuple[str, str]]]
-
-    async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
-        self.seen = (status_code, response_body, list(extra_headers))
-        return outcome(self.after)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +280,7 @@ class Seeing(Recorder):
     ],
 )
 async def test_after_is_given_status_body_and_headers(path: str, seen: Any) -> None:
-    middleware = Seeing([])
+    middleware = Note([])
     await get(wrapped(middleware), path)
     assert middleware.seen == seen
 
@@ -333,15 +288,14 @@ async def test_after_is_given_status_body_and_headers(path: str, seen: Any) -> N
 @pytest.mark.parametrize("source", [letters, lambda: iter("ab")])
 async def test_after_is_given_iterators_as_they_were_returned(source: Any) -> None:
     body = source()
-
-    middleware = Seeing([])
+    middleware = Note([])
     assert (await get(returns(body, middleware))).body == b"ab"
     assert middleware.seen[1] is body
 
 
 @pytest.mark.parametrize("path", ["/", "/json", "/csv", "/nope", "/nothing", "/stream", "/fails"])
 async def test_headers_that_after_appends_are_sent_with_the_rest(path: str) -> None:
-    appends = wrapped(Recorder([], appends=[("X-B", "2"), (b"x-c", b"3")]))
+    appends = wrapped(Note([], appends=[("X-B", "2"), (b"x-c", b"3")]))
     bare, response = await get(wrapped(), path), await get(appends, path)
     assert (response.status, response.body) == (bare.status, bare.body)
     assert sorted(response.headers) == sorted([*bare.headers, (b"x-b", b"2"), (b"x-c", b"3")])
@@ -390,7 +344,7 @@ async def test_dict_that_after_returns_replaces_parts_of_the_response(
     path: str, changes: Any, status: int, body: bytes, kind: str | None
 ) -> None:
     given = dict(changes)
-    response = await get(wrapped(Recorder([], after=changes)), path)
+    response = await get(wrapped(Note([], after=changes)), path)
     assert (response.status, response.body) == (status, body)
     assert kind is None or response.headers_all("content-type") == [kind]
     if path in ("/", "/json", "/csv", "/nope") and status not in (204, 304):
@@ -399,19 +353,19 @@ async def test_dict_that_after_returns_replaces_parts_of_the_response(
 
 
 async def test_after_may_make_a_stream_of_a_text() -> None:
-    response = await get(wrapped(Recorder([], after=lambda: {"body": letters()})))
+    response = await get(wrapped(Note([], after=lambda request: {"body": letters()})))
     assert (response.body, response.header("content-length")) == (b"ab", None)
 
 
 async def test_headers_that_after_returns_replace_the_handlers() -> None:
-    both = Recorder([], after={"headers": {"x-new": "1"}}, appends=[("x-appended", "1")])
+    both = Note([], after={"headers": {"x-new": "1"}}, appends=[("x-appended", "1")])
     response = await get(wrapped(both), "/csv")
     assert dict(response.headers) == {b"content-type": b"text/csv", b"x-new": b"1", b"content-length": b"3"}
 
 
 @pytest.mark.parametrize("path", ["/", "/json", "/csv", "/nope"])
 async def test_a_content_type_that_after_appends_or_puts_in_place_wins(path: str) -> None:
-    class Types(Recorder):
+    class Types(Note):
         async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
             if self.name == "append":
                 extra_headers.append(("Content-Type", "text/x"))
@@ -426,7 +380,7 @@ async def test_a_content_type_that_after_appends_or_puts_in_place_wins(path: str
 
 
 async def test_the_outer_ones_see_what_the_inner_ones_made() -> None:
-    class Adds(Seeing):
+    class Adds(Note):
         async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
             await super().after_request(request, status_code, response_body, extra_headers)
             extra_headers.append(("x-by", self.name))
@@ -453,7 +407,7 @@ async def test_error_that_after_raises_replaces_the_response(
     error: BaseException, status: int, text: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     events: list[Any] = []
-    app = wrapped(Recorder(events, "a"), Recorder(events, "b", after=error), Recorder(events, "c"))
+    app = wrapped(Note(events, "a"), Note(events, "b", after=error), Note(events, "c"))
     response = await get(app, path)
     assert (response.status, response.text) == (status, text)
     assert response.header("x-a") == ("1" if text == "pay" else None)
@@ -464,23 +418,23 @@ async def test_error_that_after_raises_replaces_the_response(
 
 @pytest.mark.parametrize("result", MALFORMED, ids=shown)
 async def test_a_malformed_result_of_after_is_a_logged_500(result: Any, caplog: pytest.LogCaptureFixture) -> None:
-    assert_logged_500(await get(wrapped(Recorder([], after=result))), caplog)
+    assert_logged_500(await get(wrapped(Note([], after=result))), caplog)
 
 
 @pytest.mark.parametrize("entry", ["abc", ("a", "b", "c"), 5, ("a",)])
 async def test_a_malformed_header_that_after_appends_is_a_logged_500(entry, caplog):
-    assert_logged_500(await get(wrapped(Recorder([], appends=[entry]))), caplog)
+    assert_logged_500(await get(wrapped(Note([], appends=[entry]))), caplog)
 
 
 async def test_a_middleware_cannot_split_a_response(caplog: pytest.LogCaptureFixture) -> None:
-    response = await get(wrapped(Recorder([], appends=[("x-a", "1\r\nset-cookie: evil=1")])))
+    response = await get(wrapped(Note([], appends=[("x-a", "1\r\nset-cookie: evil=1")])))
     assert (response.text, response.header("x-a"), response.cookies) == ("hello", None, {})
     assert len(logged(caplog)) == 1
 
 
 CHANGES_OF_THE_LIST: dict[str, Callable[[Root, list[Any]], Any]] = {
-    "insert": lambda app, events: app.middlewares.insert(0, Recorder(events, "new")),
-    "append": lambda app, events: app.middlewares.append(Recorder(events, "new")),
+    "insert": lambda app, events: app.middlewares.insert(0, Note(events, "new")),
+    "append": lambda app, events: app.middlewares.append(Note(events, "new")),
     "pop": lambda app, events: app.middlewares.pop(0),
     "clear": lambda app, events: app.middlewares.clear(),
 }
@@ -491,20 +445,20 @@ CHANGES_OF_THE_LIST: dict[str, Callable[[Root, list[Any]], Any]] = {
 async def test_a_change_of_the_middlewares_is_for_the_next_request(where: str, change: str) -> None:
     events: list[Any] = []
 
-    def changes() -> None:
+    def changes(request: Any) -> None:
         CHANGES_OF_THE_LIST[change](app, events)
 
     class Changes(Root):
         async def index(self) -> str:
             if where == "handler":
-                changes()
+                changes(self.request)
             return "hi"
 
     app = Changes()
     app.middlewares += [
-        Recorder(events, "a"),
-        Recorder(events, "b", changes if where == "before" else None),
-        Recorder(events, "c", None, changes if where.startswith("after") else None),
+        Note(events, "a"),
+        Note(events, "b", changes if where == "before" else None),
+        Note(events, "c", None, changes if where.startswith("after") else None),
     ]
     if where == "after of a bad request":
         response = await post(app, headers=[("content-length", "x")], body=None, receive=scripted())
@@ -517,7 +471,7 @@ async def test_a_change_of_the_middlewares_is_for_the_next_request(where: str, c
 async def test_a_middleware_that_a_handler_appends_runs_on_the_next_request() -> None:
     class Installs(Root):
         async def index(self) -> str:
-            self.middlewares.append(Recorder(events, "new"))
+            self.middlewares.append(Note(events, "new"))
             return "hi"
 
     events: list[Any] = []
@@ -528,7 +482,7 @@ async def test_a_middleware_that_a_handler_appends_runs_on_the_next_request() ->
 
 
 async def test_debug_shows_the_traceback_of_a_middleware() -> None:
-    response = await get(wrapped(Recorder([], after=RuntimeError("in after")), debug=True))
+    response = await get(wrapped(Note([], after=RuntimeError("in after")), debug=True))
     assert response.status == 500 and "RuntimeError: in after" in response.text
     assert response.header("content-type") == PLAIN
 
@@ -536,7 +490,7 @@ async def test_debug_shows_the_traceback_of_a_middleware() -> None:
 # --- Streams ----------------------------------------------------------------------------------------------------------
 
 
-class Wraps(Recorder):
+class Wraps(Note):
     """Sends a stream on in capital letters, as a middleware that compresses or counts would."""
 
     async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
@@ -557,27 +511,17 @@ async def test_after_may_wrap_a_stream(path: str) -> None:
     assert (response.body, response.complete) == (b"AB", True)
 
 
-def returns(file: Any, *middlewares: HttpMiddleware) -> App:
-    class Opens(App):
-        async def index(self) -> Any:
-            return file
-
-    app = Opens()
-    app.middlewares.extend(middlewares)
-    return app
-
-
 @pytest.mark.parametrize("kind", [UnreadFile, UnreadStream])
 @pytest.mark.parametrize("after", [{"body": "x"}, RuntimeError("x"), HTTPError(400), {"body": object()}, 5])
 async def test_a_stream_that_is_replaced_is_closed(kind: Any, after: Any) -> None:
     file = kind()
-    await get(returns(file, Recorder([], after=after)))
+    await get(returns(file, Note([], after=after)))
     assert file.closed == 1
 
 
 @pytest.mark.parametrize("kind", [UnreadFile, UnreadStream])
 async def test_a_stream_is_closed_if_the_request_is_cancelled_in_a_middleware(kind: Any) -> None:
-    class Waits(Recorder):
+    class Waits(Note):
         async def after_request(self, *arguments: Any) -> None:
             await asyncio.Event().wait()
 
@@ -607,7 +551,6 @@ async def test_middlewares_that_run_when_the_session_backend_is_down(
     events: list[Any] = []
     backend = InMemorySessionBackend()
     setattr(backend, broken, raises)
-    app = Fills(backend)
-    app.middlewares.append(Recorder(events))
+    app = wrapped(Note(events), kind=Fills, session_backend=backend)
     assert_logged_500(await get(app, headers={"cookie": "session_id=x"}), caplog)
     assert events == expected

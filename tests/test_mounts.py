@@ -7,16 +7,9 @@ from typing import Any
 
 import pytest
 
-from micropie import (
-    App,
-    HttpMiddleware,
-    InMemorySessionBackend,
-    Request,
-    WebSocket,
-    WebSocketMiddleware,
-    WebSocketRequest,
-)
+from micropie import App, InMemorySessionBackend, Request, WebSocket, WebSocketRequest
 from tests.asgi import REMOVED, Browser, LifespanFailed, exchange, get, lifespan, post, request, websocket
+from tests.noting import Note
 
 
 class Other:
@@ -274,35 +267,10 @@ async def test_a_mounted_app_answers_websockets() -> None:
 # --- What of the parent runs ------------------------------------------------------------------------------------------
 
 
-class Note(HttpMiddleware, WebSocketMiddleware):
-    """Notes when it runs; answers, raises or calls what it is told."""
-
-    def __init__(self, notes: list[Any], name: str, answer: Any = None) -> None:
-        self.notes = notes
-        self.name = name
-        self.answer = answer
-
-    async def before_request(self, request: Request) -> Any:
-        self.notes.append(f"before {self.name}")
-        if isinstance(self.answer, BaseException):
-            raise self.answer
-        return self.answer(request) if callable(self.answer) else self.answer
-
-    async def after_request(self, request: Request, status_code: int, response_body: Any, extra_headers: Any) -> None:
-        self.notes.append(f"after {self.name} {status_code}")
-        extra_headers.append(("x-after", self.name))
-
-    async def before_websocket(self, request: WebSocketRequest) -> Any:
-        return await self.before_request(request)
-
-    async def after_websocket(self, request: WebSocketRequest) -> None:
-        self.notes.append(f"after {self.name}")
-
-
 async def test_before_request_runs_and_nothing_else_of_the_parent() -> None:
     notes: list[Any] = []
     root, other = mounted()
-    root.middlewares += [Note(notes, "a"), Note(notes, "b")]
+    root.middlewares += [Note(notes, name, appends=[("x-after", name)]) for name in "ab"]
     response = await get(root, "/static/a")
     assert notes == ["before a", "before b"]
     assert response.header("x-after") is None
@@ -312,8 +280,8 @@ async def test_before_request_runs_and_nothing_else_of_the_parent() -> None:
 async def test_the_middlewares_of_both_apps() -> None:
     notes: list[Any] = []
     root, child = mounted("/shop", Child())
-    root.middlewares.append(Note(notes, "parent"))
-    child.middlewares.append(Note(notes, "child"))
+    for app, name in ((root, "parent"), (child, "child")):
+        app.middlewares.append(Note(notes, name, appends=[("x-after", name)]))
     response = await get(root, "/shop/page")
     assert notes == ["before parent", "before child", "after child 200"]
     assert response.headers_all("x-after") == ["child"]
@@ -373,7 +341,7 @@ async def test_the_body_is_left_untouched(content_type: str, body: bytes) -> Non
 
 async def test_a_mounted_app_gets_the_body_that_a_middleware_has_read() -> None:
     class Signed(Note):
-        async def before_request(self, request: Request) -> Any:
+        async def before_request(self, request: Request) -> None:
             await request.body()
 
     root, _ = mounted("/shop", Child(body_timeout=0.5))

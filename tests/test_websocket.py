@@ -17,12 +17,12 @@ from micropie import (
     InMemorySessionBackend,
     Request,
     WebSocket,
-    WebSocketMiddleware,
     WebSocketRequest,
     current_request,
 )
 from tests.asgi import REMOVED, WebSocketClosed, WebSocketSession, call, scripted, websocket
 from tests.clock import elapse
+from tests.noting import Note
 
 Talk = Callable[[WebSocket], Awaitable[Any]]
 
@@ -838,29 +838,6 @@ async def test_a_stray_cancellation_is_an_error(caplog: pytest.LogCaptureFixture
 # --- Middlewares ------------------------------------------------------------------------------------------------------
 
 
-class Note(WebSocketMiddleware):
-    """Notes when it runs; returns or raises what it is told."""
-
-    def __init__(self, notes: list[str], name: str, before: Any = None, after: Any = None) -> None:
-        self.notes = notes
-        self.name = name
-        self.before = before
-        self.after = after
-
-    async def before_websocket(self, request: WebSocketRequest) -> Any:
-        assert type(request) is WebSocketRequest
-        self.notes.append(f"before {self.name}")
-        if isinstance(self.before, BaseException):
-            raise self.before
-        return self.before(request) if callable(self.before) else self.before
-
-    async def after_websocket(self, request: WebSocketRequest) -> Any:
-        assert request is current_request.get()
-        self.notes.append(f"after {self.name}")
-        if isinstance(self.after, BaseException):
-            raise self.after
-
-
 class Noted(App):
     """A handler that notes itself, and one that raises."""
 
@@ -953,14 +930,20 @@ async def test_after_runs_when_the_client_has_left() -> None:
     assert notes == ALL
 
 
-async def test_attribute_that_a_middleware_sets_reaches_the_handler() -> None:
+async def test_attribute_that_a_middleware_sets_reaches_the_handler_and_after_websocket() -> None:
     def user(request: WebSocketRequest) -> None:
+        assert type(request) is WebSocketRequest
         request.user = "ann"
+
+    def after(request: WebSocketRequest) -> None:
+        seen.append((request is current_request.get(), request.user))
 
     class Members(Noted):
         async def ws_index(self, ws: WebSocket) -> None:
             await ws.accept()
             await ws.send_text(self.request.user)
 
-    async with websocket(Members(before=user)) as ws:
+    seen: list[Any] = []
+    async with websocket(Members(before=user, after=after)) as ws:
         assert await ws.receive() == "ann"
+    assert seen == [(True, "ann")]

@@ -16,12 +16,12 @@ import pytest
 from micropie import (
     App,
     FromSession,
-    HttpMiddleware,
     InMemorySessionBackend,
     UploadedFile,
 )
 from tests.asgi import BOUNDARY, REMOVED, assert_logged_500, encode_multipart, exchange, get, post, websocket
 from tests.clock import elapse
+from tests.noting import Note
 
 if TYPE_CHECKING:
     from somewhere import Elsewhere  # type: ignore[import-not-found]
@@ -735,17 +735,11 @@ async def test_a_json_value_of_another_kind_is_400(annotation, value, type_name)
         assert type_name in body
 
 
-class FormReader(HttpMiddleware):
-    """Looks for a field in every body, as one against cross-site forms does."""
-
-    async def before_request(self, request):
+async def test_a_json_value_keeps_its_type_when_a_middleware_has_looked_at_the_form():
+    def looks(request):
+        """Look for a field in every body, as a middleware against cross-site forms does."""
         request.form("csrf_token")
 
-    async def after_request(self, request, status_code, response_body, extra_headers):
-        return None
-
-
-async def test_a_json_value_keeps_its_type_when_a_middleware_has_looked_at_the_form():
     class Login(App):
         async def index(self, x):
             return [x]
@@ -755,7 +749,7 @@ async def test_a_json_value_keeps_its_type_when_a_middleware_has_looked_at_the_f
 
     value: Any
     app = Login()
-    app.middlewares.append(FormReader())
+    app.middlewares.append(Note([], before=looks))
     for value in ("text", 1, None, ["a", "b"], {"a": [1]}):
         assert json.loads((await ask(app, "/", json={"x": value, "csrf_token": "t"}))[1]) == [value]
     for value in (1, None, ["a"], {"$ne": None}):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, event_stream, methods
+from micropie import App, HTTPError, HttpMiddleware, event_stream, methods
 from tests.asgi import assert_logged_500, exchange, get, logged, post, request, scripted, shown
 from tests.clients import UnreadFile, UnreadStream, silence
 from tests.clock import elapse
@@ -530,27 +530,3 @@ async def test_a_stream_is_closed_if_the_request_is_cancelled_in_a_middleware(ki
         await elapse(1)
         ex.cancel()
     assert file.closed == 1
-
-
-# --- Sessions ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("broken", "expected"), [("load", ["after m 500"]), ("save", ["before m", "after m 204"])])
-async def test_middlewares_that_run_when_the_session_backend_is_down(
-    broken: str, expected: list[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    """Nothing runs before a session that cannot be loaded; the rest of it is tested in `test_sessions.py`."""
-
-    async def raises(*arguments: Any) -> Any:
-        raise OSError("no connection")
-
-    class Fills(App):
-        async def index(self) -> None:
-            self.request.session["a"] = 1
-
-    events: list[Any] = []
-    backend = InMemorySessionBackend()
-    setattr(backend, broken, raises)
-    app = wrapped(Note(events), kind=Fills, session_backend=backend)
-    assert_logged_500(await get(app, headers={"cookie": "session_id=x"}), caplog)
-    assert events == expected

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 import micropie
-from micropie import App, HTTPError, HttpMiddleware, WebSocketMiddleware, current_request, methods
+from micropie import App, HTTPError, current_request, methods
 from tests.asgi import REMOVED, assert_logged_500, get, post, request, thread_set, websocket
+from tests.noting import Note
 
 MODULE = Path(micropie.__file__)
 
@@ -706,7 +707,7 @@ async def test_a_method_puts_no_line_and_no_escape_into_the_log(caplog):
 mark: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="unset")
 
 
-class MarkMiddleware(HttpMiddleware):
+class Mark(Note):
     async def before_request(self, request):
         mark.set("from middleware")
 
@@ -756,7 +757,7 @@ class Threads(App):
 
 
 threads = Threads()
-threads.middlewares.append(MarkMiddleware())
+threads.middlewares.append(Mark([]))
 
 
 async def test_async_handlers_run_on_the_loop_and_plain_ones_in_a_worker_thread():
@@ -859,32 +860,24 @@ async def test_any_other_error_of_a_plain_handler_is_a_logged_500(target, error,
 # --- Routing in middleware -------------------------------------------------------------------------------------------
 
 
-class Router(HttpMiddleware, WebSocketMiddleware):
-    """Chooses the handler that a test wants."""
+class Router(Note):
+    """Chooses the handler that a test wants, and keeps the choice it found."""
 
     def __init__(self, name: str | None, path_params: list[Any] | None = None) -> None:
-        self.name = name
+        super().__init__([], before=self.choose)
+        self.handler = name
         self.path_params = path_params
-        self.seen: list[Any] = []
+        self.found: list[Any] = []
 
-    async def before_request(self, request):
-        self.seen.append((request.route_handler, list(request.path_params)))
-        request.route_handler = self.name
+    def choose(self, request):
+        self.found.append((request.route_handler, list(request.path_params)))
+        request.route_handler = self.handler
         if self.path_params is not None:
             request.path_params = self.path_params
 
-    async def after_request(self, request, status_code, response_body, extra_headers):
-        return None
-
-    async def before_websocket(self, request):
-        await self.before_request(request)
-
-    async def after_websocket(self, request):
-        return None
-
 
 class Routed(App):
-    def __init__(self, *routers: Router) -> None:
+    def __init__(self, *routers: Note) -> None:
         super().__init__()
         self.middlewares += routers
         self.ws_middlewares += routers
@@ -947,29 +940,23 @@ async def test_the_handler_that_the_path_names_is_there_before_request():
     assert await answer(app, "/greet/Bob") == (200, "greet Bob")
     assert (await answer(app, "/nothing/x"))[0] == 404
     assert (await answer(app, "/_item/1"))[0] == 404
-    names = [name for name, _ in router.seen]
-    assert names == ["greet", None, None]
-    assert router.seen[0] == ("greet", ["Bob"])
+    assert [name for name, _ in router.found] == ["greet", None, None]
+    assert router.found[0] == ("greet", ["Bob"])
 
 
 async def test_before_request_sees_index_for_a_path_that_no_other_handler_takes():
-    class Watcher(Router):
-        async def before_request(self, request):
-            self.seen.append((request.route_handler, request.path_params))
-
-    watcher = Watcher(None)
+    seen: list[Any] = []
     app = Catcher()
-    app.middlewares.append(watcher)
+    app.middlewares.append(Note([], before=lambda request: seen.append((request.route_handler, request.path_params))))
     assert await answer(app, "/x/y") == (200, '["x","y"]')
-    assert watcher.seen == [("index", ["x", "y"])]
+    assert seen == [("index", ["x", "y"])]
 
 
 async def test_a_middleware_may_change_the_path_parameters_alone():
-    class Upper(Router):
-        async def before_request(self, request):
-            request.path_params = [text.upper() for text in request.path_params]
+    def upper(request):
+        request.path_params = [text.upper() for text in request.path_params]
 
-    assert await answer(Routed(Upper(None)), "/greet/bob") == (200, "greet BOB")
+    assert await answer(Routed(Note([], before=upper)), "/greet/bob") == (200, "greet BOB")
 
 
 async def test_of_two_routers_the_last_one_decides():
@@ -998,7 +985,7 @@ async def test_before_websocket_chooses_the_handler(name, path_params, outcome):
 async def test_the_handler_that_the_path_names_is_there_before_websocket():
     router = Router("ws_room", [])
     assert await handshake(Routed(router), "/room/x") == "room -"
-    assert router.seen == [("ws_room", ["x"])]
+    assert router.found == [("ws_room", ["x"])]
 
 
 async def test_a_chosen_handler_gets_the_body_too():

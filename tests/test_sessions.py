@@ -24,6 +24,7 @@ from micropie import (
 from tests.asgi import REMOVED, Browser, Response, exchange, get, post, websocket
 from tests.clients import UnreadFile, UnreadStream
 from tests.clock import ManualClock
+from tests.noting import Note
 
 Act = Callable[[Request], Awaitable[Any]]
 Talk = Callable[[App, WebSocket], Awaitable[Any]]
@@ -352,14 +353,12 @@ async def test_a_session_may_be_looked_at_and_then_replaced_or_changed_deep_insi
     assert await session_of(browser) == {"user": "ann", "cart": {"items": [1, 2]}}
 
 
-class Meanwhile(HttpMiddleware):
+class Meanwhile(Note):
     """Once, when the handler has changed the session and before it is saved, something else happens."""
 
     def __init__(self, action: Callable[[], Awaitable[Any]]) -> None:
+        super().__init__([])
         self.action: Callable[[], Awaitable[Any]] | None = action
-
-    async def before_request(self, request: Request) -> None:
-        return None
 
     async def after_request(self, request: Request, status_code: int, response_body: Any, extra_headers: Any) -> None:
         action, self.action = self.action, None
@@ -827,27 +826,15 @@ async def test_in_memory_frees_what_has_expired(visit: str) -> None:
 # --- A backend that is down -------------------------------------------------------------------------------------------
 
 
-class Counts(HttpMiddleware):
-    def __init__(self) -> None:
-        self.after: list[int] = []
-
-    async def before_request(self, request: Request) -> None:
-        return None
-
-    async def after_request(self, request: Request, status_code: int, response_body: Any, extra_headers: Any) -> None:
-        self.after.append(status_code)
-
-
 @pytest.mark.parametrize(
-    ("broken", "target", "after"),
+    ("broken", "target", "ran"),
     [
-        ("load", "/look", [500]), ("save", "/put?a=1", [200]), ("save", "/clear", [200]),
-        ("save", "/act", [200]), ("touch", "/look", [200]),
+        ("load", "/look", ["after m 500"]),
+        *[("save", target, ["before m", "after m 200"]) for target in ("/put?a=1", "/clear", "/act")],
+        ("touch", "/look", ["before m", "after m 200"]),
     ],
 )
-async def test_a_backend_that_is_down_is_a_plain_logged_500(
-    broken: str, target: str, after: list[int], caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_backend_that_is_down_is_a_plain_logged_500(broken, target, ran, caplog):
     async def act(request: Request) -> Any:
         request.session["a"] = 1
         return 200, "x", [("x-a", "1")]
@@ -855,13 +842,13 @@ async def test_a_backend_that_is_down_is_a_plain_logged_500(
     down = Down()
     app = Root(act, down)
     browser = await signed_in(app)
-    counts = Counts()
-    app.middlewares.append(counts)
+    notes: list[str] = []
+    app.middlewares.append(Note(notes))
     down.broken = broken
     response = await browser.get(target)
     assert (response.status, response.text, response.cookies) == (500, "500 Internal Server Error", {})
     assert response.header("x-a") is None
-    assert counts.after == after, "no middleware runs twice"
+    assert notes == ran, "no middleware runs twice, and none before a session that cannot be loaded"
     (record,) = caplog.records
     assert record.levelno == logging.ERROR and f"{broken} is down" in caplog.text
 

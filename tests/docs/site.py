@@ -38,13 +38,12 @@ def build(builder: str, target: Path, doctrees: Path, *pages: str) -> str:
         cwd=ROOT,
         env={**os.environ, **NO_NETWORK},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         text=True,
         timeout=600,
         check=False,
     )
-    return result.stdout if result.returncode else ""
+    return result.stdout + result.stderr if result.returncode else ""
 
 
 def built(base: Path) -> "Site":
@@ -60,25 +59,15 @@ def built(base: Path) -> "Site":
 
 @dataclass
 class Page(HTMLParser):
-    """What a page of the site has and where it leads.
-
-    Attributes:
-        path: Its path on the site.
-        title: What stands in its title.
-        headings: Its main headings.
-        opening: The text between its main heading and the next heading.
-        ids: Its anchors.
-        links: Where its links and pictures lead, as they are written.
-        meta: Its properties for other sites, such as `og:image`.
-    """
+    """What a page of the site has and where it leads."""
 
     path: str
     title: str = ""
-    headings: list[str] = field(default_factory=list)
-    opening: str = ""
+    headings: list[str] = field(default_factory=list)  # the main ones
+    opening: str = ""  # the text between its main heading and the next heading
     ids: set[str] = field(default_factory=set)
-    links: list[str] = field(default_factory=list)
-    meta: dict[str, str] = field(default_factory=dict)
+    links: list[str] = field(default_factory=list)  # where they and pictures lead, as they are written
+    meta: dict[str, str] = field(default_factory=dict)  # for other sites, such as `og:image`
     in_body: bool = False  # where pictures have titles too
 
     def __post_init__(self) -> None:
@@ -117,14 +106,7 @@ class Page(HTMLParser):
 
 
 class Site:
-    """The built site.
-
-    Attributes:
-        folder: Where it is.
-        doctrees: Where Sphinx keeps what it has read.
-        messages: What was printed, "" if all is well.
-        pages: Its pages by their paths.
-    """
+    """The built site: its folder, what Sphinx has read and printed ("" if all is well), and its pages by path."""
 
     def __init__(self, folder: Path, doctrees: Path, messages: str) -> None:
         self.folder = folder

@@ -89,11 +89,16 @@ def running(line: str, folder: Path, log: Path):
 # --- the servers -------------------------------------------------------------------------------
 
 
+# With the app that each of them serves behind a proxy.
+PROGRAMS = {"uvicorn": "app:app", "gunicorn": "app:app", "daphne": "--proxy-headers app:app"}
+PROGRAMS |= {"hypercorn": "behind_hypercorn:app", "granian": "behind_granian:app"}
+
+
 def test_page_has_a_command_for_each_of_five_servers():
-    assert {line.split()[0] for line in SERVES} == {"uvicorn", "hypercorn", "granian", "daphne", "gunicorn"}
+    assert {line.split()[0] for line in SERVES} == PROGRAMS.keys()
 
 
-@pytest.mark.parametrize("program", ["uvicorn", "hypercorn", "granian", "daphne", "gunicorn"])
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_websocket_echoes_under_each_server_of_the_page(program, folder, tmp_path):
     with (
         running(command(program), folder, tmp_path / "log") as (_, port),
@@ -190,18 +195,9 @@ def client_of(port: int, **headers: str) -> httpx.Client:
     return httpx.Client(transport=transport, base_url=f"https://127.0.0.1:{port}", headers={"host": SITE, **headers})
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        command("uvicorn"),
-        command("gunicorn"),
-        command("hypercorn").replace("app:app", "behind_hypercorn:app"),
-        command("granian").replace("app:app", "behind_granian:app"),
-        command("daphne").replace("app:app", "--proxy-headers app:app"),
-    ],
-    ids=lambda line: line.split()[0],
-)
-def test_server_believes_the_headers_of_the_proxy_and_not_those_of_the_client(line, folder, certificates, tmp_path):
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_server_believes_the_headers_of_the_proxy_and_not_those_of_the_client(program, folder, certificates, tmp_path):
+    line = command(program).replace("app:app", PROGRAMS[program])
     with (
         running(line, folder, tmp_path / "log") as (_, app_port),
         behind_nginx(tmp_path, certificates, app_port) as (port, _),

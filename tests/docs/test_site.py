@@ -207,16 +207,13 @@ def test_theme_switch_changes_the_colors_and_is_remembered(browsing):
     backgrounds = set()
     for _ in range(3):
         page.locator(".theme-toggle-content .theme-toggle").click()
-        backgrounds.add((page.evaluate("document.body.dataset.theme"), background(page)))
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        backgrounds.add((page.evaluate("document.body.dataset.theme"), background))
 
     assert {theme for theme, _ in backgrounds} == {"auto", "light", "dark"}
     assert len({color for _, color in backgrounds}) == 2
     page.reload()
     assert page.evaluate("document.body.dataset.theme") == page.evaluate("localStorage.getItem('theme')")
-
-
-def background(page):
-    return page.evaluate("getComputedStyle(document.body).backgroundColor")
 
 
 def test_copied_commands_have_no_prompt_and_no_output(browsing):

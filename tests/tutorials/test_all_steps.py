@@ -10,10 +10,6 @@ from tests.processes import free_port, serving
 from tests.tutorials import steps
 
 
-def test_ten_steps():
-    assert [name[:3] for name in steps.STEPS] == [f"{number:02}-" for number in range(1, 11)]
-
-
 def test_each_runs_as_a_program(tmp_path):
     """The other tests start them with uvicorn."""
     for name in steps.STEPS:
@@ -32,7 +28,7 @@ def test_files_are_tidy(name):
         assert not re.search(r"[ \t]+$", text, re.M), path
 
 
-def test_step_keeps_the_files_of_the_step_before():
-    """A step keeps the files of the step before."""
+def test_each_of_ten_steps_keeps_the_files_of_the_step_before():
+    assert [name[:3] for name in steps.STEPS] == [f"{number:02}-" for number in range(1, 11)]
     for before, after in zip(steps.STEPS, steps.STEPS[1:], strict=False):
         assert steps.files_of(before).keys() <= steps.files_of(after).keys()

@@ -1,6 +1,6 @@
 """The bounds of `make lint` on the length of functions and on the size of a module."""
 
-import importlib.util
+import runpy
 
 import pytest
 
@@ -9,11 +9,7 @@ from tests.processes import ROOT
 
 def check(*arguments):
     """Run .ci/check_functions.py, which is in no package; return the exit status."""
-    spec = importlib.util.spec_from_file_location("check_functions", ROOT / ".ci" / "check_functions.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main([str(argument) for argument in arguments])
+    return runpy.run_path(f"{ROOT}/.ci/check_functions.py")["main"]([str(argument) for argument in arguments])
 
 
 def function_of(lines, docstring_lines=0):

@@ -114,14 +114,11 @@ def test_all_lists_the_public_names_and_no_others():
     assert [name for name in PUBLIC if not hasattr(micropie, name)] == []
 
 
-def test_app_has_no_public_attributes_but_these_so_that_other_names_are_free_for_urls():
-    assert {name for name in dir(App()) if not name.startswith("_")} == ATTRIBUTES
+def test_app_has_no_names_but_the_documented_ones_so_that_others_are_free():
+    names = {name for name in dir(App()) if not name.startswith(("__", "_App__"))}
 
-
-def test_app_has_no_underscore_names_but_the_documented_ones():
-    names = {name for name in {*dir(App), *vars(App())} if name.startswith("_")}
-
-    assert {name for name in names if not name.startswith(("__", "_App__"))} == UNDERSCORES
+    assert {name for name in names if not name.startswith("_")} == ATTRIBUTES
+    assert {name for name in names if name.startswith("_")} == UNDERSCORES
 
 
 @pytest.mark.parametrize("path", sorted({*SIGNATURES, *CALLS}))

@@ -1,16 +1,16 @@
 """The package: the wheel, the sdist, the types that an installed MicroPie has, and the checks before a release."""
 
 import ast
-import importlib.util
 import json
 import re
+import runpy
 import subprocess
 import sys
 import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,16 +28,7 @@ def run(*command: str | Path, cwd: Path = ROOT, status: int = 0) -> str:
     return result.stdout + result.stderr
 
 
-def load_script(name: str) -> ModuleType:
-    """Import one of the scripts under .ci, which is not a package."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-release_check = load_script("release_check")
+release_check = SimpleNamespace(**runpy.run_path(f"{ROOT}/.ci/release_check.py"))  # a script, in no package
 in_checkout = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is not a git checkout")
 
 

@@ -28,14 +28,11 @@ def imports(text):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_each_sleep_of_a_test_has_its_reason_on_its_line(file):
-    assert [line for line in sleeps(FILES[file].read_text()) if "  # " not in line] == []
+def test_file_of_tests_has_a_reason_for_each_sleep_and_imports_no_test_module(file):
+    text = FILES[file].read_text()
+    assert [line for line in sleeps(text) if "  # " not in line] == []
+    assert [name for name in imports(text) if re.match(r"tests\b.*\.test_", name or "")] == []
 
 
 def test_all_tests_together_sleep_in_at_most_30_places():
     assert 0 < sum(len(sleeps(path.read_text())) for path in FILES.values()) <= 30
-
-
-@pytest.mark.parametrize("file", FILES)
-def test_no_file_of_tests_imports_a_test_module(file):
-    assert [name for name in imports(FILES[file].read_text()) if re.match(r"tests\b.*\.test_", name or "")] == []

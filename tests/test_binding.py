@@ -13,12 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from micropie import (
-    App,
-    FromSession,
-    InMemorySessionBackend,
-    UploadedFile,
-)
+from micropie import App, FromSession, InMemorySessionBackend, UploadedFile
 from tests.asgi import BOUNDARY, REMOVED, assert_logged_500, encode_multipart, exchange, get, post, websocket
 from tests.clock import elapse
 from tests.noting import Note

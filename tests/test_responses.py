@@ -280,10 +280,10 @@ async def test_the_body_of_an_http_error_is_the_text_of_its_status(
     assert not logged(caplog)
 
 
-async def test_an_http_error_may_have_a_status_without_a_name_or_of_a_success(caplog: pytest.LogCaptureFixture) -> None:
-    for error, text in ((HTTPError(599), "599"), (HTTPError(200, "odd, but as told"), "odd, but as told")):
-        response = await answered(lambda: fail(error))  # noqa: B023
-        assert (response.status, response.text) == (error.status, text)
+@pytest.mark.parametrize(("status", "body", "text"), [(599, None, "599"), (200, "as told", "as told")])
+async def test_an_http_error_may_have_a_status_without_a_name_or_of_a_success(status, body, text, caplog):
+    response = await answered(lambda: fail(HTTPError(status, body)))
+    assert (response.status, response.text) == (status, text)
     assert not logged(caplog)
 
 
@@ -448,7 +448,7 @@ def test_an_invalid_cookie_name_raises(make: Callable[..., Any], name: str) -> N
         make(name, "1")
 
 
-BAD_VALUES = ["a;b", "a b", " ", "a,b", 'a"b', '"', 'a"', "a\\b", "é", "☃", "a\r\nset-cookie: x=1", "a\n"]
+BAD_VALUES = ["a;b", "a b", " ", "a,b", 'a"b', '"', 'a"', "a\\b", "é", "☃", "a\r\nb: x=1", "a\n"]
 BAD_OPTIONS: list[dict[str, Any]] = [
     *[{"value": value} for value in (*BAD_VALUES, "\0", "\x7f", "\t")],
     *[{"path": path} for path in ("/; Domain=evil", "/\r\nx", "/é")],

@@ -38,6 +38,9 @@ def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     yield copy
 
 
+JSON = {"content-type": "application/json"}
+
+
 async def answered(module: Any, answer: Any) -> Response:
     class Root(module.App):
         async def index(self) -> Any:
@@ -218,53 +221,72 @@ async def test_a_value_that_is_encoded_is_not_changed(module: Any) -> None:
 
 
 BAD = [
-    b"{", b"nope", b"'a'", b"[1,]", b"NaN", b"[Infinity]", b"-Infinity", b"[1e999]", b'"\\ud800"',
-    b'{"\\uDFFF":1}', b"\xef\xbb\xbf{}", b'"\xff"', b'"\xed\xa0\x80"', '"é"'.encode("utf-16"),
-    b"[" * 100_000, b'{"a":' * 100_000, b"[" * 100_000 + b"]" * 100_000, b"{} {}", b'"\n"', b" ",
+    b"{", b'{"a":1}}', b'{"a":1,}', b"{'a':1}", b"'a'", b"[1,]", b"[01]", b"[+1]", b"[.5]", b"[1.]",
+    b"nope", b"nul", b"{} {}", b" ", b"\xc2\xa0{}", b'"\n"', b'"\\x41"', b"NaN", b"[NaN]", b"Infinity",
+    b"[Infinity]", b"-Infinity", b"[-Infinity]", b"1e400", b"[1e999]", b'{"a":-1e999}',
+    b"[" + b"9" * 400 + b".0]", b'"\\ud800"', b'{"\\uDC00":1}', b'{"\\uDFFF":1}', b'"\\ude00\\ud83d"',
+    b"\xef\xbb\xbf{}", b'"\xff"', b'"\xed\xa0\x80"', '"é"'.encode("utf-16"),
+    '{"a":1}'.encode("utf-16"), '{"a":1}'.encode("utf-16-le"), b"[" * 100_000, b'{"a":' * 100_000,
+    b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    # Deeper than it could be written again.
+    b"[" * 255 + b"]" * 255, b'{"a":' * 300 + b"1" + b"}" * 300,
 ]
+GOOD: list[Any] = [
+    {"a": [1, -2, 0.5, 1e300, True, False, None, "é€\U0001f600", ""]}, {"a": [{"b": None}]},
+    ["\\ud800", "\u2028", "\x7f", "a/b", 1e-7], {"": {"": []}}, {}, [1, 2], [], "text", "é☃🥧", "",
+    [2**53, 2**63 - 1, -(2**63), 2**64 - 1], 5, 0, 1.5, -1.5, True, False, None,
+    2**64, -(2**63) - 1, 10**30,
+]
+
+
+def taking(module: Any) -> Any:
+    """An application that answers with its JSON body, and keeps what it saw of each."""
+
+    class Root(module.App):
+        seen: list[Any] = []
+
+        async def index(self) -> Any:
+            self.seen.append((self.request.get_json, self.request.json()))
+            return [self.request.get_json, self.request.body_params]
+
+        async def text(self) -> Any:
+            return self.request.form("a")
+
+    return Root()
 
 
 @pytest.mark.parametrize("body", BAD, ids=[repr(body[:20]) for body in BAD])
 async def test_bad_json_is_400_with_and_without_orjson(
     module: Any, body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Root(module.App):
-        async def index(self) -> Any:
-            return "reached"
-
-    response = await post(Root(), body=body, headers={"content-type": "application/json"})
+    response = await post(app := taking(module), body=body, headers=JSON)
     assert response.status == 400 and response.text.startswith("400 Bad Request")
-    assert not caplog.records
+    assert (app.seen, caplog.records) == ([], [])
 
 
-@pytest.mark.parametrize("depth", [100, 400, 700, 900, 1000, 1020, 5000])
-@pytest.mark.parametrize("path", ["/echo", "/text"])
+@pytest.mark.parametrize("depth", [100, 199, 400, 700, 900, 1000, 1020, 5000])
+@pytest.mark.parametrize("path", ["/", "/text"])
 async def test_a_deeply_nested_body_is_400_or_can_be_answered(module: Any, path: str, depth: int) -> None:
     """If it is too deep for one of the encoders, MicroPie answers 400 from the start."""
-
-    class Root(module.App):
-        async def echo(self) -> Any:
-            return self.request.get_json
-
-        async def text(self) -> Any:
-            return self.request.form("a")
-
     body = b'{"a":' + b"[" * depth + b"]" * depth + b"}"
-    response = await post(Root(), path, body=body, headers={"content-type": "application/json"})
-    assert response.status == 400 or response.text.startswith("[[[" if path == "/text" else '{"a":[[[')
-    assert response.status == 200 or depth > 100
+    response = await post(taking(module), path, body=body, headers=JSON)
+    assert response.status == 400 or response.text.startswith("[[[" if path == "/text" else '[{"a":[[[')
+    assert response.status == 200 or depth > 199
 
 
-@pytest.mark.parametrize("value", [None, True, 0, -1.5, "é☃🥧", [], {}, {"a": [{"b": None}]}, [1e-7, 2**63 - 1]])
-async def test_good_json_is_taken_with_and_without_orjson(module: Any, value: Any) -> None:
-    class Root(module.App):
-        async def index(self) -> Any:
-            return [self.request.get_json]
+@pytest.mark.parametrize("value", GOOD, ids=repr)
+async def test_json_of_any_kind_is_parsed_with_and_without_orjson(module: Any, value: Any) -> None:
+    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False), f"\r\n\t {json.dumps(value)} \n"):
+        response = await post(app := taking(module), body=text.encode(), headers=JSON, chunk_size=7)
+        assert (response.status, response.json()[0]) == (200, value)
+        # Equal numbers are not enough: 1 == 1.0 == True.
+        assert repr(app.seen) == repr([(value, value)])
 
-    for ascii_only in (True, False):
-        body = json.dumps(value, ensure_ascii=ascii_only).encode()
-        response = await post(Root(), body=body, headers={"content-type": "application/json"})
-        assert (response.status, response.json()) == (200, [value])
+
+@pytest.mark.parametrize("body", [b"", [b""], [b"", b""]])
+@pytest.mark.parametrize("more", [{}, {"transfer-encoding": "chunked"}], ids=["length", "chunked"])
+async def test_empty_json_body_is_an_empty_object(module: Any, body: Any, more: dict[str, str]) -> None:
+    assert (await post(taking(module), headers={**JSON, **more}, body=body)).json() == [{}, {}]
 
 
 async def test_the_log_names_a_forgotten_await(caplog: pytest.LogCaptureFixture) -> None:

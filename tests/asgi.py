@@ -672,12 +672,13 @@ async def request(
     path: str = "/",
     *,
     body: bytes | Sequence[bytes] | None = b"",
+    receive: Receive | None = None,
     disconnect_after: int | None = None,
     expect_exception: type[BaseException] | None = None,
     **options: Any,
 ) -> Response:
     """Send one request and return the whole response; see the module's docstring for the options."""
-    connection = _exchange(app, method, path, body, **options)
+    connection = _exchange(app, method, path, body, receive=receive, **options)
     for message in _body_messages(body)[:disconnect_after]:
         connection._incoming.put_nowait(message)
     if disconnect_after is not None:

@@ -486,28 +486,22 @@ async def test_receiving_before_accept_is_a_runtime_error(name: str) -> None:
     assert await returned(talk)
 
 
+@pytest.mark.parametrize("closes", [True, False])
 @pytest.mark.parametrize("call", SENDS + RECEIVES, ids=lambda call: call[0])
-async def test_everything_is_over_after_a_received_disconnect(call: tuple[Any, ...]) -> None:
+async def test_everything_is_over_after_close_or_a_received_disconnect(call: tuple[Any, ...], closes: bool) -> None:
     async def talk(ws: WebSocket) -> Any:
         await ws.accept()
-        name, *arguments = call
-        return [await closed(ws.receive_text()), await closed(getattr(ws, name)(*arguments))]
-
-    assert await returned(talk, gone(4100, "bye")) == [(4100, "bye")] * 2
-
-
-@pytest.mark.parametrize("call", SENDS + RECEIVES, ids=lambda call: call[0])
-async def test_everything_is_over_after_close(call: tuple[Any, ...]) -> None:
-    async def talk(ws: WebSocket) -> None:
-        await ws.accept()
-        await ws.close(4200, "enough")
+        if closes:
+            await ws.close(4100, "bye")
+        else:
+            assert await closed(ws.receive_text()) == (4100, "bye")
         name, *arguments = call
         ends.append(await closed(getattr(ws, name)(*arguments)))
 
     ends: list[Any] = []
-    ws = await talked(talk)
-    assert (ws.close_code, ws.close_reason) == (4200, "enough")
-    assert ends == [(4200, "enough")]
+    ws = await talked(talk, *([] if closes else [gone(4100, "bye")]))
+    assert (ws.close_code, ws.close_reason) == ((4100, "bye") if closes else (None, None))
+    assert ends == [(4100, "bye")]
 
 
 @pytest.mark.parametrize("call", SENDS, ids=lambda call: call[0])

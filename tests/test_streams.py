@@ -19,14 +19,30 @@ from tests.asgi import REMOVED, Exchange, call, exchange, get, logged, post, req
 from tests.clock import elapse
 
 HTML = "text/html; charset=utf-8"
+Kind = Callable[[Callable[[], Iterator[Any]]], Callable[[], Any]]
 
 
-def streaming(answer: Callable[[], Any]) -> App:
+def streaming(answer: Callable[[], Any], **options: Any) -> App:
     class Root(App):
         async def index(self) -> Any:
             return answer()
 
-    return Root()
+    return Root(**options)
+
+
+def asynced(source: Callable[[], Iterator[Any]]) -> Callable[[], AsyncIterator[Any]]:
+    """Make an async generator that does the same as a plain one."""
+
+    async def agen() -> AsyncIterator[Any]:
+        with contextlib.closing(source()) as items:  # type: ignore[type-var]
+            for item in items:
+                yield item
+
+    return agen
+
+
+both = pytest.mark.parametrize("kind", [lambda source: source, asynced], ids=["plain", "async"])
+"""The two kinds of generator that `kind(source)` makes of a plain one."""
 
 
 # --- What is streamed -------------------------------------------------------------------------------------------------
@@ -39,9 +55,7 @@ def gen() -> Iterator[Any]:
     yield memoryview(b"dxd")[::2]
 
 
-async def agen() -> AsyncIterator[Any]:
-    for item in gen():
-        yield item
+agen = asynced(gen)
 
 
 class AsyncIterable:
@@ -77,14 +91,36 @@ class Steps:
         return next(self.left)
 
 
-@pytest.mark.parametrize("answer", [agen, gen, AsyncIterable, AsyncSteps, Steps, lambda: map(str.encode, "é")])
-async def test_iterators_and_generators_are_streamed(answer: Callable[[], Any]) -> None:
-    response = await get(streaming(answer))
+class File(Steps):
+    """As an open file is: an iterator that must be closed."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Chatty(AsyncSteps):
+    """As a WebSocket client or a database cursor: it has methods of its own, of any name."""
+
+    source = "of its own"
+
+    def ping(self) -> None:
+        raise AssertionError("not for the framework to call")
+
+
+@pytest.mark.parametrize(
+    "answer", [agen, gen, AsyncIterable, AsyncSteps, Chatty, Steps, File, lambda: map(str.encode, "é")]
+)
+async def test_iterators_and_generators_are_streamed_and_files_closed(answer: Callable[[], Any]) -> None:
+    made = answer()
+    response = await get(streaming(lambda: made))
     expected = b"\xc3\xa9" if answer.__name__ == "<lambda>" else b"\xc3\xa9\xffcdd"
     assert (response.status, response.body, response.complete) == (200, expected, True)
     assert (response.header("content-type"), response.header("content-length")) == (HTML, None)
     assert len([chunk for chunk in response.chunks if chunk]) == (1 if len(expected) == 2 else 4)
     assert (response.chunks[0], response.chunks[-1]) == (b"", b"")
+    assert getattr(made, "closed", True)
 
 
 class Handlers(App):
@@ -133,15 +169,6 @@ async def test_a_stream_without_a_body_is_not_run(status: int) -> None:
     assert (response.status, response.body, response.header("content-length"), ran) == (status, b"", None, [])
 
 
-class File(Steps):
-    """As an open file is: an iterator that must be closed."""
-
-    closed = False
-
-    def close(self) -> None:
-        self.closed = True
-
-
 @pytest.mark.parametrize("path", ["/agen", "/gen", "/returned", "/file"])
 async def test_head_runs_no_generator_and_sends_the_headers(path: str) -> None:
     ran: list[str] = []
@@ -174,31 +201,11 @@ async def test_an_empty_piece_does_not_end_a_stream() -> None:
     assert (await get(streaming(lambda: iter([])))).complete
 
 
-async def test_a_file_is_streamed_and_closed() -> None:
-    file = File()
-    assert (await get(streaming(lambda: file))).body == b"\xc3\xa9\xffcdd"
-    assert file.closed
-
-
-class Chatty(AsyncSteps):
-    """As a WebSocket client or a database cursor: it has methods of its own, of any name."""
-
-    def ping(self) -> None:
-        raise AssertionError("not for the framework to call")
-
-    source = "of its own"
-
-
-async def test_methods_and_attributes_of_an_iterator_that_are_its_own_do_not_matter() -> None:
-    assert (await get(streaming(Chatty))).body == b"\xc3\xa9\xffcdd"
-
-
 # --- When -------------------------------------------------------------------------------------------------------------
 
 
 async def test_the_headers_are_sent_before_the_first_step() -> None:
     """In an empty body message, since some servers keep the headers back until there is one."""
-
     go = asyncio.Event()
 
     async def source() -> AsyncIterator[str]:
@@ -215,20 +222,16 @@ async def test_the_headers_are_sent_before_the_first_step() -> None:
         await ex.wait()
 
 
-@pytest.mark.parametrize("plain", [False, True])
-async def test_a_slow_client_holds_the_generator_back(plain: bool) -> None:
+@both
+async def test_a_slow_client_holds_the_generator_back(kind: Kind) -> None:
     made: list[int] = []
 
-    def plain_source() -> Iterator[bytes]:
+    def source() -> Iterator[bytes]:
         for number in range(100):
             made.append(number)
             yield b"x" * 1000
 
-    async def source() -> AsyncIterator[bytes]:
-        for item in plain_source():
-            yield item
-
-    async with exchange(streaming(plain_source if plain else source)) as ex:
+    async with exchange(streaming(kind(source))) as ex:
         await ex.next_chunk()
         ex.hold()
         await elapse(1)
@@ -346,8 +349,9 @@ class Endless(App):
         self.ends: list[str] = []
         self.stepping, self.go = threading.Event(), threading.Event()
 
-    async def waits(self) -> AsyncIterator[str]:
+    async def waits(self, first: float = 0) -> AsyncIterator[str]:
         try:
+            await elapse(first)
             yield "tick"
             await asyncio.Event().wait()
         finally:
@@ -376,13 +380,16 @@ class Endless(App):
             self.ends.append("finally on the loop" if on_loop else "finally")
 
 
-@pytest.mark.parametrize("path", ["/waits", "/floods"])
+@pytest.mark.parametrize(("path", "reads"), [("/waits", True), ("/floods", True), ("/floods", False)])
 async def test_a_stream_ends_and_its_finally_runs_when_the_client_leaves(
-    path: str, caplog: pytest.LogCaptureFixture
+    path: str, reads: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     endless = Endless()
     async with exchange(endless, path=path) as ex:
         assert await ex.next_chunk()
+        if not reads:
+            ex.hold()
+            await elapse(1)
         await ex.disconnect()
         assert not (await ex.wait()).complete
         assert endless.ends == ["finally"]
@@ -399,17 +406,6 @@ async def test_a_plain_generator_ends_its_step_and_is_closed_in_a_thread() -> No
         endless.go.set()
         await ex.wait()
     assert endless.ends == ["step finished", "finally"]
-
-
-async def test_a_client_leaves_while_it_reads_nothing() -> None:
-    endless = Endless()
-    async with exchange(endless, path="/floods") as ex:
-        await ex.next_chunk()
-        ex.hold()
-        await elapse(1)
-        await ex.disconnect()
-        await ex.wait()
-    assert endless.ends == ["finally"]
 
 
 @pytest.mark.parametrize("path", ["/waits", "/floods", "/plain"])
@@ -439,7 +435,8 @@ async def test_a_client_that_left_before_the_stream_began() -> None:
     assert (response.body, response.complete, ran) == (b"", False, [])
 
 
-async def test_generator_that_swallows_the_cancellation_is_closed_and_sends_no_more() -> None:
+@pytest.mark.parametrize("goes_on", [False, True])
+async def test_generator_that_swallows_the_cancellation_is_closed_and_sends_no_more(goes_on: bool) -> None:
     ends: list[str] = []
 
     async def source() -> AsyncIterator[str]:
@@ -449,8 +446,9 @@ async def test_generator_that_swallows_the_cancellation_is_closed_and_sends_no_m
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
                 ends.append("swallowed")
-            yield "unseen"
-            ends.append("another step")
+            if goes_on:
+                yield "unseen"
+                ends.append("another step")
         finally:
             ends.append("finally")
 
@@ -458,22 +456,8 @@ async def test_generator_that_swallows_the_cancellation_is_closed_and_sends_no_m
         await ex.next_chunk()
         await ex.disconnect()
         assert (await ex.wait()).body == b"a"
-    assert ends == ["swallowed", "finally"]
-
-
-async def test_a_generator_that_returns_on_cancellation_ends_the_request() -> None:
-    async def source() -> AsyncIterator[str]:
-        yield "a"
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            return
-
-    async with exchange(streaming(source)) as ex:
-        await ex.next_chunk()
-        await ex.disconnect()
-        await ex.wait()
         assert ex.task is not None and ex.task.cancelling() == 0
+    assert ends == ["swallowed", "finally"]
 
 
 async def test_a_server_that_cancels_while_the_finally_runs(caplog: pytest.LogCaptureFixture) -> None:
@@ -503,23 +487,16 @@ async def test_a_server_that_cancels_while_the_finally_runs(caplog: pytest.LogCa
     assert not logged(caplog)
 
 
-@pytest.mark.parametrize("plain", [False, True])
-async def test_a_finally_that_fails_is_logged(plain: bool, caplog: pytest.LogCaptureFixture) -> None:
-    async def source() -> AsyncIterator[str]:
+@both
+async def test_a_finally_that_fails_is_logged(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
+    def source() -> Iterator[str]:
         try:
             while True:
                 yield "a"
         finally:
             raise RuntimeError("in finally")
 
-    def plain_source() -> Iterator[str]:
-        try:
-            while True:
-                yield "a"
-        finally:
-            raise RuntimeError("in finally")
-
-    async with exchange(streaming(plain_source if plain else source)) as ex:
+    async with exchange(streaming(kind(source))) as ex:
         await ex.next_chunk()
         await ex.disconnect()
         await ex.wait()
@@ -558,11 +535,8 @@ async def test_client_that_leaves_before_its_request_ended_ends_the_stream(event
         finally:
             ended.set()
 
-    class Root(App):
-        async def index(self) -> Any:
-            return event_stream(source()) if events else source()
-
-    async with exchange(Root(body_timeout=0.5), "POST", scope={"http_version": "2"}) as ex:
+    app = streaming(lambda: event_stream(source()) if events else source(), body_timeout=0.5)
+    async with exchange(app, "POST", scope={"http_version": "2"}) as ex:
         await ex.send_body(first)
         assert await ex.next_chunk()
         await ex.disconnect()
@@ -575,7 +549,6 @@ async def test_client_that_leaves_before_its_request_ended_ends_the_stream(event
 @pytest.mark.parametrize("path", ["/waits", "/floods", "/plain"])
 async def test_a_cancelled_request_runs_the_finally_of_its_stream(path: str, caplog: pytest.LogCaptureFixture) -> None:
     """As at a forced shutdown: the stream is in the task that the server cancels and waits for."""
-
     endless = Endless()
     async with exchange(endless, path=path) as ex:
         await ex.next_chunk()
@@ -593,7 +566,6 @@ async def test_a_cancelled_request_runs_the_finally_of_its_stream(path: str, cap
 @pytest.mark.parametrize("times", [2, 3, 5])
 async def test_a_request_that_is_cancelled_again_and_again_runs_the_finally_too(times: int, ping: float | None) -> None:
     """As a cancel scope of anyio does around it: in every round of the loop, until the task ends."""
-
     ends: list[str] = []
 
     async def source() -> AsyncIterator[str]:
@@ -617,35 +589,24 @@ async def test_a_request_that_is_cancelled_again_and_again_runs_the_finally_too(
 # --- A stream fails ---------------------------------------------------------------------------------------------------
 
 
-def broken(error: Any, *, plain: bool, after: int, ends: list[str]) -> Callable[[], Any]:
+def broken(error: Any, after: int, ends: list[str]) -> Callable[[], Iterator[Any]]:
     """A generator that yields `after` pieces and then raises, or yields, what it is given."""
-
-    def pieces() -> Iterator[Any]:
-        for _ in range(after):
-            yield "a"
-        if isinstance(error, BaseException):
-            raise error
-        yield error
 
     def source() -> Iterator[Any]:
         try:
-            yield from pieces()
+            for _ in range(after):
+                yield "a"
+            if isinstance(error, BaseException):
+                raise error
+            yield error
             ends.append("went on")
         finally:
             ends.append("finally")
 
-    async def asource() -> AsyncIterator[Any]:
-        try:
-            for piece in pieces():
-                yield piece
-            ends.append("went on")
-        finally:
-            ends.append("finally")
-
-    return source if plain else asource
+    return source
 
 
-@pytest.mark.parametrize("plain", [False, True])
+@both
 @pytest.mark.parametrize("after", [0, 2])
 @pytest.mark.parametrize(
     "error",
@@ -656,18 +617,18 @@ def broken(error: Any, *, plain: bool, after: int, ends: list[str]) -> Callable[
     ids=shown,
 )
 async def test_an_exception_in_a_stream_is_logged_and_leaves_it_incomplete(
-    error: Any, after: int, plain: bool, caplog: pytest.LogCaptureFixture
+    error: Any, after: int, kind: Kind, caplog: pytest.LogCaptureFixture
 ) -> None:
     ends: list[str] = []
-    response = await request(streaming(broken(error, plain=plain, after=after, ends=ends)))
+    response = await request(streaming(kind(broken(error, after, ends))))
     assert (response.status, response.body, response.complete) == (200, b"a" * after, False)
     assert ends == ["finally"]
     assert [entry.exc_info is not None for entry in logged(caplog)] == [True]
 
 
-@pytest.mark.parametrize("plain", [False, True])
-async def test_a_broken_stream_does_not_disturb_the_next_request(plain: bool) -> None:
-    app = streaming(broken(RuntimeError("x"), plain=plain, after=1, ends=[]))
+@both
+async def test_a_broken_stream_does_not_disturb_the_next_request(kind: Kind) -> None:
+    app = streaming(kind(broken(RuntimeError("x"), 1, [])))
     for _ in range(3):
         assert not (await request(app)).complete
 
@@ -810,19 +771,19 @@ async def slow() -> AsyncIterator[str]:
         yield "x"
 
 
-@pytest.mark.parametrize("again", [{"type": "http.request"}, {"type": "http.request", "body": None, "more_body": None}])
-async def test_a_server_that_does_not_tell_of_the_leaving_ends_no_stream(again: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "again",
+    [{"type": "http.request"}, {"type": "http.request", "body": None, "more_body": None}, RuntimeError("no more")],
+    ids=shown,
+)
+async def test_a_server_that_does_not_tell_of_the_leaving_ends_no_stream(again: Any) -> None:
     async def receive() -> dict[str, Any]:
         await asyncio.sleep(0)
-        return dict(again)
+        return next(first, None) or await scripted(again)()
 
+    first = iter([{"type": "http.request"}])
     response = await get(streaming(slow), receive=receive)
     assert (response.body, response.complete) == (b"xxx", True)
-
-
-async def test_a_receive_that_fails_ends_no_stream() -> None:
-    receive = scripted({"type": "http.request"}, RuntimeError("no more"))
-    assert (await get(streaming(slow), receive=receive)).body == b"xxx"
 
 
 async def test_a_server_that_leaves_optional_keys_out() -> None:
@@ -831,22 +792,13 @@ async def test_a_server_that_leaves_optional_keys_out() -> None:
 
 
 async def test_leaving_ends_a_stream_whose_first_piece_came_late_and_left_the_body_unread() -> None:
-    ended = asyncio.Event()
-
-    class Root(App):
-        async def index(self) -> AsyncIterator[str]:
-            try:
-                await elapse(1)  # the listener is there before the first piece
-                yield "first"
-                await asyncio.Event().wait()
-            finally:
-                ended.set()
-
-    async with exchange(Root(), "POST", headers=[("content-length", "3")]) as ex:
+    endless = Endless()
+    async with exchange(endless, "POST", "/waits/1", headers=[("content-length", "3")]) as ex:
         await ex.send_body(b"abc")
-        assert await ex.next_chunk() == b"first"
+        assert await ex.next_chunk() == b"tick"  # after the listener has begun
         await ex.disconnect()
-        await ended.wait()
+        await ex.wait()
+    assert endless.ends == ["finally"]
 
 
 async def test_leaving_ends_a_stream_whose_body_was_given_up_with_a_408() -> None:

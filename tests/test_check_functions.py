@@ -9,7 +9,8 @@ from tests.processes import ROOT
 
 def check(*arguments):
     """Run .ci/check_functions.py, which is in no package; return the exit status."""
-    return runpy.run_path(f"{ROOT}/.ci/check_functions.py")["main"]([str(argument) for argument in arguments])
+    script = runpy.run_path(f"{ROOT}/.ci/check_functions.py")
+    return script["main"]([str(argument) for argument in arguments])
 
 
 def function_of(lines, docstring_lines=0):

@@ -192,12 +192,14 @@ def test_app_without_handlers_prints_the_heading_alone(command, shop):
     assert table(out) == {}
 
 
-WRONG = dict.fromkeys(["", "routes", "serve shop:app", "routes shop:app more"], "python -m micropie routes")
-WRONG |= {f"routes shop:{name}": f"shop:{name}" for name in ("missing", "nothing", "Shop", "factory", "checked")}
+USAGE = "python -m micropie routes"
+WRONG = dict.fromkeys(["", "routes", "serve shop:app", "routes shop:app more"], USAGE)
+NO_APPS = ["missing", "nothing", "Shop", "factory", "checked"]
+WRONG |= {f"routes shop:{name}": f"shop:{name}" for name in NO_APPS}
 
 
 @pytest.mark.parametrize(("arguments", "error"), WRONG.items())
-def test_wrong_command_line_prints_the_usage_and_a_name_of_no_app_an_error(command, arguments, error):
+def test_wrong_command_line_prints_usage_and_a_name_of_no_app_an_error(command, arguments, error):
     code, out, err = command(*arguments.split())
     assert code != 0
     assert out == ""

@@ -6,10 +6,11 @@ import asyncio
 import json
 import resource
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
 
 import httpx
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 
 from tests.processes import wait_until
 from tests.servers.harness import HOST, KINDS, Server
@@ -18,6 +19,7 @@ MANY = 1000
 # Opening a thousand connections in one go would overflow the kernel's queue of half-open ones, which is not the point.
 AT_A_TIME = 100
 
+T = TypeVar("T")
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -49,11 +51,11 @@ def nothing_is_left_over(server: Server) -> Iterator[None]:
     assert server.log.read_text() == ""
 
 
-async def opened(open_one: Callable[[int], Awaitable[object]]) -> list[object]:
+async def opened(open_one: Callable[[int], Awaitable[T]]) -> list[T]:
     """Call `open_one(number)` for many numbers, some at a time."""
     gate = asyncio.Semaphore(AT_A_TIME)
 
-    async def one(number: int) -> object:
+    async def one(number: int) -> T:
         async with gate:
             return await open_one(number)
 
@@ -90,11 +92,9 @@ async def close(streams: list[Stream]) -> None:
 
 def test_1000_requests_at_once(server: Server) -> None:
     async def main() -> None:
-        async def send(number: int) -> Stream:
-            return await ask(server, f"/meet?name=requests&size={MANY}&number={number}")
-
+        target = f"/meet?name=requests&size={MANY}&number="
         # No answer comes before all of them are asked.
-        streams: list[Stream] = await opened(send)  # type: ignore[assignment]
+        streams = await opened(lambda number: ask(server, f"{target}{number}"))
         for number, (reader, _) in enumerate(streams):
             status, headers = await read_head(reader)
             body = await reader.readexactly(int(headers["content-length"]))
@@ -107,11 +107,8 @@ def test_1000_requests_at_once(server: Server) -> None:
 def test_1000_websockets_at_once(server: Server) -> None:
     async def main() -> None:
         target = f"{server.ws_url}/meet?name=sockets&size={MANY}"
-
-        async def open_one(number: int) -> ClientConnection:
-            return await connect(target, compression=None, ping_interval=None, open_timeout=60)
-
-        sockets: list[ClientConnection] = await opened(open_one)  # type: ignore[assignment]
+        options: dict[str, Any] = {"compression": None, "ping_interval": None, "open_timeout": 60}
+        sockets = await opened(lambda number: connect(target, **options))
 
         async def talk(number: int) -> list[str | bytes]:
             await sockets[number].send(f"{number} a")
@@ -127,10 +124,8 @@ def test_1000_websockets_at_once(server: Server) -> None:
 
 def test_1000_event_streams_at_once(server: Server) -> None:
     async def main() -> None:
-        async def send(number: int) -> Stream:
-            return await ask(server, f"/events?name=streams&size={MANY}&number={number}")
-
-        streams: list[Stream] = await opened(send)  # type: ignore[assignment]
+        target = f"/events?name=streams&size={MANY}&number="
+        streams = await opened(lambda number: ask(server, f"{target}{number}"))
         for number, (reader, _) in enumerate(streams):
             status, headers = await read_head(reader)
             assert status == 200

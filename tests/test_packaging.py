@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -22,13 +23,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def run(*command: str | Path, cwd: Path = ROOT, status: int = 0) -> str:
-    """Run a command to its end and return what it printed; another exit status is shown with all of it."""
-    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
+    """Run a command to its end and return what it printed, which another exit status shows."""
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
     assert result.returncode == status, f"{command}\n{result.stdout}\n{result.stderr}"
     return result.stdout + result.stderr
 
 
-release_check = SimpleNamespace(**runpy.run_path(f"{ROOT}/.ci/release_check.py"))  # a script, in no package
+release_check = SimpleNamespace(**runpy.run_path(f"{ROOT}/.ci/release_check.py"))
 in_checkout = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is not a git checkout")
 
 
@@ -44,8 +45,8 @@ def test_version_is_stated_once():
 
 def test_sample_uses_every_public_name():
     tree = ast.parse(SAMPLE.read_text())
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "micropie"]
-    imported = {alias.name for node in imports for alias in node.names}
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    imported = {alias.name for node in imports if node.module == "micropie" for alias in node.names}
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
     assert imported == set(micropie.__all__)
@@ -124,9 +125,7 @@ def checked(request) -> Path:
 @pytest.fixture
 def sample(tmp_path) -> Path:
     """Copy the sample app away from the checkout, so that it can only import what is installed."""
-    copy = tmp_path / "sample.py"
-    copy.write_text(SAMPLE.read_text())
-    return copy
+    return Path(shutil.copy(SAMPLE, tmp_path / "sample.py"))
 
 
 @pytest.mark.slow
@@ -167,8 +166,9 @@ def test_mypy_accepts_the_sample_and_refuses_each_wrong_use(checked, sample, wro
 def test_pyright_accepts_the_sample_and_refuses_each_wrong_use(checked, sample, wrong):
     command = [sys.executable, "-m", "pyright", "--pythonpath", checked]
     output = run(*command, "--outputjson", wrong.name, cwd=wrong.parent, status=1)
-    reports = [each for each in json.loads(output)["generalDiagnostics"] if each["severity"] == "error"]
-    found = [(each["range"]["start"]["line"] + 1, each["rule"]) for each in reports]
+    reports = json.loads(output)["generalDiagnostics"]
+    errors = [each for each in reports if each["severity"] == "error"]
+    found = [(each["range"]["start"]["line"] + 1, each["rule"]) for each in errors]
 
     assert found == [(number, pyright) for number, (_, pyright) in enumerate(WRONG.values(), 3)]
     (sample.parent / "pyrightconfig.json").write_text(json.dumps({"typeCheckingMode": "strict"}))
@@ -275,7 +275,8 @@ def test_release_check_rehearses_the_last_commit(tmp_path):
 
     name = f"micropie-{release_check.read_version(ROOT)}"
     assert f"{name.removeprefix('micropie-')} is rehearsed" in shown
-    assert {path.name for path in tmp_path.iterdir()} == {f"{name}-py3-none-any.whl", f"{name}.tar.gz"}
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {f"{name}-py3-none-any.whl", f"{name}.tar.gz"}
 
 
 def test_release_check_refuses_an_example_that_does_not_start(tmp_path):

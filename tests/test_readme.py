@@ -18,31 +18,20 @@ from tests.processes import ROOT, free_port, serving
 
 README = ROOT / "README.md"
 BLOCKS = blocks(README.read_text())
+STARTS = [command for block in BLOCKS if block.kind == "serves" for command in commands(block.text)]
 
 
-def make_folder(folder: Path, port: int) -> Path:
-    """Put the files that the README shows into a folder."""
-    for block in BLOCKS:
-        if block.kind == "file":
-            # `python app.py` has no option for the port.
-            text = block.text.replace("uvicorn.run(app,", f"uvicorn.run(app, port={port},")
-            (folder / block.detail).write_text(text)
-    return folder
-
-
-def servers() -> list[str]:
-    """Return each command of the README that starts a server."""
-    return [command.line for block in BLOCKS if block.kind == "serves" for command in commands(block.text)]
-
-
-@pytest.mark.parametrize("line", servers())
+@pytest.mark.parametrize("line", [command.line for command in STARTS])
 def test_console_blocks_print_what_they_show_with_each_server(line, tmp_path):
     port = free_port()
-    folder = make_folder(tmp_path, port)
+    for block in BLOCKS:
+        if block.kind == "file":  # `python app.py` has no option for the port
+            text = block.text.replace("uvicorn.run(app,", f"uvicorn.run(app, port={port},")
+            (tmp_path / block.detail).write_text(text)
     tried = [block.text for block in BLOCKS if block.language == "console" and not block.comment]
 
-    with serving(line, folder, port, {}):
-        try_blocks(tried, port, folder, {})
+    with serving(line, tmp_path, port, {}):
+        try_blocks(tried, port, tmp_path, {})
 
     assert tried
 

@@ -66,7 +66,7 @@ class Page(HTMLParser):
     headings: list[str] = field(default_factory=list)  # the main ones
     opening: str = ""  # the text between its main heading and the next heading
     ids: set[str] = field(default_factory=set)
-    links: list[str] = field(default_factory=list)  # where they and pictures lead, as they are written
+    links: list[str] = field(default_factory=list)  # and pictures, as they are written
     meta: dict[str, str] = field(default_factory=dict)  # for other sites, such as `og:image`
     in_body: bool = False  # where pictures have titles too
 
@@ -106,7 +106,7 @@ class Page(HTMLParser):
 
 
 class Site:
-    """The built site: its folder, what Sphinx has read and printed ("" if all is well), and its pages by path."""
+    """The built site: its folder, what Sphinx has read and printed, and its pages by path."""
 
     def __init__(self, folder: Path, doctrees: Path, messages: str) -> None:
         self.folder = folder

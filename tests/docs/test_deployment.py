@@ -196,7 +196,9 @@ def client_of(port: int, **headers: str) -> httpx.Client:
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_server_believes_the_headers_of_the_proxy_and_not_those_of_the_client(program, folder, certificates, tmp_path):
+def test_server_believes_headers_of_the_proxy_and_not_of_the_client(
+    program, folder, certificates, tmp_path
+):
     line = command(program).replace("app:app", PROGRAMS[program])
     with (
         running(line, folder, tmp_path / "log") as (_, app_port),
@@ -217,10 +219,11 @@ def more(folder, tmp_path):
 
 def websocket_user(port: int, cookie: str) -> str:
     """Return the name of the user with a cookie, as a WebSocket of a page of the site is told it."""
-    options: dict[str, Any] = {"origin": Origin(f"https://{SITE}"), "additional_headers": {"cookie": cookie}}
+    options: dict[str, Any] = {"additional_headers": {"cookie": cookie}, "ssl": UNVERIFIED}
+    options["origin"] = Origin(f"https://{SITE}")
     with (
         socket.create_connection(("127.0.0.1", port), timeout=60) as connection,
-        connect(f"wss://{SITE}/user", sock=connection, ssl=UNVERIFIED, **options) as client,
+        connect(f"wss://{SITE}/user", sock=connection, **options) as client,
     ):
         return str(client.recv(timeout=60))
 
@@ -232,7 +235,7 @@ def make_style(folder: Path) -> None:
 
 def check_file_stream_session_and_websocket(port: int, client: httpx.Client, **name: Any) -> None:
     assert client.get("/static/style.css", **name).text == "body {}"
-    with client.stream("GET", "/ticks", timeout=60, **name) as response:  # buffered, the first one would take minutes
+    with client.stream("GET", "/ticks", timeout=60, **name) as response:  # buffered, it takes minutes
         assert next(response.iter_lines()) == "data: 0"
     cookie = client.get("/login", **name).headers["set-cookie"]
     assert "Secure" in cookie
@@ -282,7 +285,7 @@ def test_nginx_serves_from_the_other_machine_when_one_is_down(folder, certificat
     ):
         upstream = (FILES / "nginx-upstream.conf").read_text()
         upstream = upstream.replace("10.0.0.11:8000", f"127.0.0.1:{first}").replace("10.0.0.12:8000", "127.0.0.1:8000")
-        with_two = functools.partial(re.sub, r"upstream shop \{.*?\}", lambda _: upstream, flags=re.DOTALL)
+        with_two = functools.partial(re.sub, r"upstream shop \{[^}]*\}", lambda _: upstream)
         with behind_nginx(tmp_path, certificates, second, with_two) as (port, _), client_of(port) as client:
             assert [client.get("/health").status_code for _ in range(4)] == [200] * 4
             stop(one)
@@ -297,7 +300,8 @@ def test_caddy_carries_files_streams_sessions_and_websockets(more, tmp_path):
     port = free_port()
     make_style(tmp_path)
     changes = {SITE: f"https://{SITE}:{port}", "127.0.0.1:8000": f"127.0.0.1:{more}"}
-    site = replaced((FILES / "Caddyfile").read_text(), {**changes, "/srv/shop/static": f"{tmp_path}/static"}, 1)
+    changes["/srv/shop/static"] = f"{tmp_path}/static"
+    site = replaced((FILES / "Caddyfile").read_text(), changes, 1)
     own = "{\n\tadmin off\n\tskip_install_trust\n\tlocal_certs\n\tauto_https disable_redirects\n}\n"
     (tmp_path / "Caddyfile").write_text(own + site)
     environ = {**os.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
@@ -331,7 +335,8 @@ def test_systemd_finds_no_fault_in_the_unit(tmp_path):
     assert program in unit
     path = tmp_path / "shop.service"
     path.write_text(unit.replace(program, "/bin/true"))
-    result = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, timeout=60)
+    command = ["systemd-analyze", "verify", path]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     assert (result.returncode, result.stderr) == (0, "")
 
@@ -349,9 +354,10 @@ def test_supervisors_wait_longer_than_the_server_for_its_end():
     def seconds(name: str, pattern: str) -> int:
         return int(re.search(pattern, joined(name))[1])
 
-    unit, compose = "micropie.service", "compose.yaml"
+    unit, image = "micropie.service", "Dockerfile"
     assert seconds(unit, r"TimeoutStopSec=(\d+)") > seconds(unit, r"graceful-shutdown (\d+)")
-    assert seconds(compose, r"stop_grace_period: (\d+)s") > seconds("Dockerfile", r'graceful-shutdown", "(\d+)"')
+    container = seconds("compose.yaml", r"stop_grace_period: (\d+)s")
+    assert container > seconds(image, r'graceful-shutdown", "(\d+)"')
 
 
 def test_commands_of_the_dockerfile_serve_and_check_the_app(folder, tmp_path):

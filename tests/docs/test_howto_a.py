@@ -18,7 +18,8 @@ def code(page, number=0, **wanted):
 
 def with_page(app, html):
     """Return the source of an app that has a page as well."""
-    return f"{app}\nclass WithPage(Root):\n    async def index(self):\n        return {html!r}\n\napp = WithPage()\n"
+    page = f"class WithPage(Root):\n    async def index(self):\n        return {html!r}\n"
+    return f"{app}\n{page}\napp = WithPage()\n"
 
 
 @pytest.fixture

@@ -51,8 +51,9 @@ def ask(app, framework):
     return send
 
 
-def test_path_and_query_become_arguments(ask):
-    assert ask("GET", "/hello/Ada").text == "Hello, Ada!"
+def test_path_and_query_become_arguments_and_a_hook_adds_a_header(ask):
+    answer = ask("GET", "/hello/Ada")
+    assert (answer.text, answer.headers["x-served-by"]) == ("Hello, Ada!", "the bakery")
     assert ask("GET", "/hello/Ada?times=2").text == "Hello, Ada! Hello, Ada!"
     assert ask("GET", "/hello/Ada?times=1000000").text.count("Ada") == 10
 
@@ -123,10 +124,6 @@ def test_stream_sends_three_lines_as_plain_text(ask):
 
     assert answer.text == "1\n2\n3\n"
     assert answer.headers["content-type"].startswith("text/plain")
-
-
-def test_hook_adds_a_header_to_each_response(ask):
-    assert ask("GET", "/hello/Ada").headers["x-served-by"] == "the bakery"
 
 
 @pytest.mark.parametrize("framework", ["microdot", "micropie"])

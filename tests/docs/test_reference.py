@@ -18,6 +18,7 @@ import pytest
 import micropie
 from micropie import App, FromSession, HTTPError, UploadedFile, WebSocket, event_stream, methods
 from tests import asgi
+from tests.clients import silence
 from tests.processes import ROOT
 from tests.servers.harness import KINDS
 
@@ -114,7 +115,8 @@ def test_every_setting_is_on_the_page_as_in_the_docstring():
     for name, text in settings().items():
         assert text in shown[name]
         annotation, default = re.match(r"`([^`]+)`, default `([^`]+)`", shown[name]).groups()
-        assert (annotation, measure(default)) == (parameters[name].annotation, parameters[name].default), name
+        assert annotation == parameters[name].annotation, name
+        assert measure(default) == parameters[name].default, name
         assert len(shown[name].rpartition(text)[2]) > 10, f"what happens past {name}?"
 
 
@@ -173,7 +175,7 @@ def test_every_log_message_is_explained_with_its_level():
 
 
 class Statuses(App):
-    """Has a handler for every status that the framework sends, and for every return value of the table."""
+    """Has a handler for every status that the framework sends, and for every return value."""
 
     returned: Callable[[App], Any]
 
@@ -206,9 +208,10 @@ class Statuses(App):
         raise RuntimeError("broken on purpose")
 
 
-FORM_TYPE = "multipart/form-data"
-FORM = {"content-type": f"{FORM_TYPE}; boundary=x"}
+NO_BOUNDARY = {"content-type": "multipart/form-data"}
+FORM = {"content-type": "multipart/form-data; boundary=x"}
 JSON = {"content-type": "application/json"}
+UNSENT = {**JSON, "content-length": "5"}
 FIELD = b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\n%s\r\n--x--\r\n'
 
 SENT: dict[tuple[str, str], tuple[str, str, dict[str, Any]]] = {
@@ -221,13 +224,13 @@ SENT: dict[tuple[str, str], tuple[str, str, dict[str, Any]]] = {
     ("400", "The path is not UTF-8"): ("GET", "/p\ufffdge", {"raw_path": b"/p%FFge"}),
     ("400", "Invalid JSON"): ("POST", "/limited", {"body": b"{", "headers": JSON}),
     ("400", "Invalid Content-Length"): ("POST", "/limited", {"headers": {"content-length": "ten"}}),
-    ("400", "Missing boundary"): ("POST", "/upload", {"body": b"x", "headers": {"content-type": FORM_TYPE}}),
+    ("400", "Missing boundary"): ("POST", "/upload", {"body": b"x", "headers": NO_BOUNDARY}),
     ("400", "Malformed multipart body"): ("POST", "/upload", {"body": b"--x\r\n", "headers": FORM}),
     ("400", "A form field is not UTF-8"): ("POST", "/upload", {"body": FIELD % b"\xff", "headers": FORM}),
     ("401", ""): ("GET", "/account", {"query": "user_id=1"}),
     ("404", ""): ("GET", "/nowhere", {}),
     ("405", ""): ("GET", "/limited", {}),
-    ("408", ""): ("POST", "/limited", {"headers": {**JSON, "content-length": "5"}, "receive": asgi.scripted()}),
+    ("408", ""): ("POST", "/limited", {"headers": UNSENT, "receive": silence}),
     ("413", ""): ("POST", "/limited", {"body": b"x" * 2000, "headers": JSON}),
     ("500", ""): ("GET", "/broken", {}),
 }
@@ -362,8 +365,8 @@ def test_values_of_the_table_convert_or_are_refused_as_it_says(row):
         assert accepts(TYPES[name], json={"value": json.loads(value)}), value
     for part in refused.split(","):
         for span in spans(part):
-            sent = {"json": {"value": json.loads(span)}} if "in JSON" in part else {"form": {"value": span}}
-            assert not accepts(TYPES[name], **sent), span
+            kind, value = ("json", json.loads(span)) if "in JSON" in part else ("form", span)
+            assert not accepts(TYPES[name], **{kind: {"value": value}}), span
     assert spans(texts) or name == "str"
 
 

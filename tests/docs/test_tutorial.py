@@ -1,7 +1,6 @@
 """A reader who types what the tutorial's pages show, in order, ends with the code of each step, byte for byte."""
 
 import re
-from dataclasses import dataclass
 
 import pytest
 from sphinx.config import Config
@@ -16,17 +15,8 @@ HUNK = re.compile(r"@@ -(?P<line>\d+)(?:,\d+)? \+\d+(?:,\d+)? @@")
 DOWNLOAD = re.compile(r"\{download\}`(?P<name>[^`<]+) <(?P<file>[^>]+)>`")
 
 
-@dataclass
-class Shown:
-    """A file, or the difference of one, as a page shows it."""
-
-    name: str
-    text: str
-    is_difference: bool
-
-
 def shown_on(page):
-    """Return what Sphinx puts in the place of each `literalinclude` of a page."""
+    """Yield the name of each file on a page, the text that is shown, and if it is a difference."""
     lines = page.read_text().split("\n")
     for block in blocks("\n".join(lines)):
         if block.directive == "literalinclude":
@@ -36,18 +26,18 @@ def shown_on(page):
             text, _ = LiteralIncludeReader(str((page.parent / block.file).resolve()), base, Config()).read()
             name = chosen["caption"].removesuffix(": what changes")
             assert ("what changes" in chosen["caption"]) == bool(base), chosen["caption"]
-            yield Shown(name, text, bool(base))
+            yield name, text, bool(base)
 
 
 def typed(page, files):
     """Return the files after a reader has done what a page says."""
     after = dict(files)
-    for shown in shown_on(page):
-        if shown.is_difference:
-            after[shown.name] = patched(after[shown.name], shown.text)
+    for name, text, is_difference in shown_on(page):
+        if is_difference:
+            after[name] = patched(after[name], text)
         else:
-            assert shown.name not in after, f"{page}: {shown.name} is there already: show the difference"
-            after[shown.name] = shown.text.encode()
+            assert name not in after, f"{page}: {name} is there already: show the difference"
+            after[name] = text.encode()
     for match in DOWNLOAD.finditer(page.read_text()):
         after[match["name"]] = (page.parent / match["file"]).read_bytes()
     return after

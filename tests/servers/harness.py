@@ -26,33 +26,34 @@ class Kind:
     requires: str
     command: str
     lifespan: bool = True
-    buffers_bodies: bool = False  # reads a whole body first: no early answer, no back-pressure, no 408
-    continues_at_once: bool = False  # answers `Expect: 100-continue` itself, before the application asks
-    leaves_broken_streams_open: bool = False  # when the application returns in the middle of a response
+    buffers_bodies: bool = False  # no early answer, no back-pressure, no 408
+    continues_at_once: bool = False  # answers `Expect: 100-continue` itself
+    leaves_broken_streams_open: bool = False  # if the application returns early
     checks_forms: bool = False  # refuses a malformed form itself, and closes the connection
     ends_streams: bool = True  # lets an open stream run its `finally` when the server stops
     accept_headers: bool = True  # sends the headers of `websocket.accept`
     empty_messages: bool = True  # sends WebSocket messages that are empty
     close_reasons: bool = True  # sends the reason of `websocket.close`
-    protocol_codes: bool = True  # sends close codes other than 1000 and 3000 to 4999, and not 1011 for them
+    protocol_codes: bool = True  # sends codes other than 1000 and 3000 to 4999
     client_codes: bool = True  # hands the code of a client's WebSocket close over, in place of 1006
     client_reasons: bool = False  # hands over the reason of a client's WebSocket close
 
 
 UVICORN = "uvicorn {app} --host 127.0.0.1 --port {port} --log-level warning --no-access-log"
-UVICORN += " --timeout-graceful-shutdown 1"
-GRANIAN = "granian {app} --interface asgi --host 127.0.0.1 --port {port} --no-access-log --log-level warning"
-KINDS = {
-    "uvicorn-h11": Kind("uvicorn-h11", "uvicorn", f"{UVICORN} --http h11", client_reasons=True),
-    "uvicorn-httptools": Kind("uvicorn-httptools", "httptools", f"{UVICORN} --http httptools", client_reasons=True),
-    "hypercorn": Kind(
+UVICORN += " --timeout-graceful-shutdown 1 --http"
+GRANIAN = "granian {app} --interface asgi --host 127.0.0.1 --port {port} --no-access-log"
+GRANIAN += " --log-level warning --workers-kill-timeout 1"
+OF_ALL = (
+    Kind("uvicorn-h11", "uvicorn", f"{UVICORN} h11", client_reasons=True),
+    Kind("uvicorn-httptools", "httptools", f"{UVICORN} httptools", client_reasons=True),
+    Kind(
         "hypercorn",
         "hypercorn",
         "hypercorn {app} --bind 127.0.0.1:{port} --graceful-timeout 1",
         continues_at_once=True,
         client_codes=False,
     ),
-    "daphne": Kind(
+    Kind(
         "daphne",
         "daphne",
         "daphne {app} --bind 127.0.0.1 --port {port} --verbosity 0",
@@ -66,10 +67,9 @@ KINDS = {
         close_reasons=False,
         protocol_codes=False,
     ),
-    "granian": Kind(
-        "granian", "granian", f"{GRANIAN} --workers-kill-timeout 1", ends_streams=False, accept_headers=False
-    ),
-}
+    Kind("granian", "granian", GRANIAN, ends_streams=False, accept_headers=False),
+)
+KINDS = {kind.name: kind for kind in OF_ALL}
 
 
 def installed(kind: Kind) -> bool:

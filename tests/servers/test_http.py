@@ -57,7 +57,7 @@ def test_query_is_converted_and_a_wrong_one_is_400(server: Server) -> None:
     assert httpx.get(f"{server.url}/query").text == "400 Bad Request: Missing required parameter 'number'"
 
 
-def test_path_that_is_not_utf8_or_unknown_wrong_method_and_exception_are_400_404_405_and_500(server: Server) -> None:
+def test_bad_or_unknown_path_wrong_method_and_exception_are_4xx_and_500(server: Server) -> None:
     with server.connect() as client:
         assert client.ask("GET", "/segments/%FF").status == 400
     missing = httpx.get(f"{server.url}/nope")
@@ -100,7 +100,7 @@ def test_chunked_body_arrives_whole(server: Server) -> None:
             assert client.read("POST").body == answer
 
 
-def test_connection_is_kept_after_the_413_of_a_body_with_its_length_or_in_chunks(server: Server) -> None:
+def test_connection_is_kept_after_a_413_with_content_length_or_chunks(server: Server) -> None:
     with server.connect() as client:
         for path in ("/raw", "/members"):
             assert client.ask("POST", path, FORM, b"x" * (2**20 + 1)).status == 413

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Request
-from tests.asgi import BOUNDARY, exchange, piece, post, request, run
+from tests.asgi import BOUNDARY, call, exchange, piece, post, request, run
 from tests.clients import CHUNKED, sends, silence
 from tests.clock import VirtualLoop, elapse
 
@@ -180,14 +180,9 @@ async def test_task_that_reads_on_after_the_response_gets_the_408() -> None:
             await elapse(LOOK)
             return b"early"
 
-    async def send(message: Any) -> None:
-        sent.append(message.get("body"))
-
-    sent: list[Any] = []
     tasks: list[asyncio.Future[bytes]] = []
-    headers = [(b"transfer-encoding", b"chunked")]
-    await Root()({"type": "http", "method": "POST", "path": "/", "headers": headers}, silence, send)
-    assert sent == [None, b"early"]
+    sent = await call(Root(), silence, method="POST", headers=[(b"transfer-encoding", b"chunked")])
+    assert [message.get("body") for message in sent] == [None, b"early"]
     (reading,) = tasks
     with pytest.raises(HTTPError) as raised:
         await asyncio.wait_for(reading, 2 * TIMEOUT)

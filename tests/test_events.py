@@ -104,35 +104,21 @@ async def test_the_fields_of_an_event() -> None:
     ]
 
 
-@pytest.mark.parametrize("field", ["event", "id"])
-@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\n\n", "\r\n\r\n", "\n\r"])
-async def test_no_newline_injection_through_a_field(field: str, end: str) -> None:
-    """The event is refused, or arrives as one event with nothing in it that was not meant."""
-    try:
-        options: Any = {field: f"x{end}data: evil{end}retry: 1{end}"}
-        event = ServerSentEvent("good", **options)
-    except ValueError:
-        return
-    seen = parsed((await sent(event)).text)
-    assert len(seen) <= 1
-    assert all(each["data"] == "good" and "retry" not in each and len(each) <= 2 for each in seen)
-
-
-async def test_a_null_character_does_not_make_browsers_ignore_an_id() -> None:
-    try:
-        event = ServerSentEvent("x", id="a\0b")
-    except ValueError:
-        return
-    assert "\0" not in (await sent(event)).text
-
-
-@pytest.mark.parametrize("retry", ["1\ndata: evil", "soon"])
-async def test_a_retry_that_is_not_a_number_is_not_sent(retry: Any) -> None:
-    try:
-        event = ServerSentEvent("good", retry=retry)
-    except (TypeError, ValueError):
-        return
-    assert "evil" not in (await sent(event)).text and "soon" not in (await sent(event)).text
+@pytest.mark.parametrize(
+    ("fields", "seen"),
+    [
+        *(
+            ({field: f"x{end}data: evil{end}retry: 1{end}"}, [{"data": "good", field: "x data: evil retry: 1 "}])
+            for field in ("event", "id")
+            for end in ("\n", "\r", "\r\n", "\n\n", "\r\n\r\n", "\n\r")
+        ),
+        ({"id": "a\0b"}, [{"data": "good", "id": "a b"}]),  # browsers ignore an id with a null character
+        ({"retry": "1\ndata: evil"}, []),
+        ({"retry": "soon"}, []),
+    ],
+)
+async def test_no_newline_injection_through_a_field(fields: Any, seen: list[dict[str, str]]) -> None:
+    assert parsed((await sent(ServerSentEvent("good", **fields))).text) == seen
 
 
 @pytest.mark.parametrize(

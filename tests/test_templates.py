@@ -83,13 +83,6 @@ async def test_templates_are_looked_up_beside_the_module_of_the_subclass(
     assert (await get(root)).text == "the subclass's"
 
 
-async def test_an_app_of_no_file_has_the_working_folder(site: Path) -> None:
-    """As one that was typed into an interactive interpreter."""
-    write(Path.cwd(), page__html="typed")
-    typed = type("Typed", (Root,), {"__module__": "nowhere"})
-    assert (await get(typed(), "/named")).text == "typed"
-
-
 async def test_a_template_may_extend_and_include_others(app: Any, site: Path) -> None:
     write(
         site,
@@ -101,17 +94,12 @@ async def test_a_template_may_extend_and_include_others(app: Any, site: Path) ->
 
 
 @pytest.mark.parametrize(
-    "page", ["page.html", "page.xml", "page.svg", "page.jinja", "page.html.j2", "page", "page.txt.html"]
+    "suffix", [".html", ".xml", ".svg", ".jinja", ".html.j2", "", ".txt.html", ".txt", ".html.txt"]
 )
-async def test_all_but_text_is_escaped(app: Any, site: Path, page: str) -> None:
-    write(site, **{page.replace(".", "__"): "{{ name }}"})
-    assert (await get(app, f"/index/{page}")).text == "&lt;Ann&gt;"
-
-
-@pytest.mark.parametrize("page", ["page.txt", "page.html.txt"])
-async def test_text_is_not_escaped(app: Any, site: Path, page: str) -> None:
-    write(site, **{page.replace(".", "__"): "{{ name }}"})
-    assert (await get(app, f"/index/{page}")).text == "<Ann>"
+async def test_all_but_text_is_escaped(app: Any, site: Path, suffix: str) -> None:
+    write(site, **{f"page{suffix}".replace(".", "__"): "{{ name }}"})
+    expected = "<Ann>" if suffix.endswith(".txt") else "&lt;Ann&gt;"
+    assert (await get(app, f"/index/page{suffix}")).text == expected
 
 
 class Root(App):
@@ -137,9 +125,11 @@ async def test_templates_may_await_and_those_from_text_are_escaped() -> None:
     assert (await get(Root(), "/awaits")).text == "x!ab&lt;"
 
 
-async def test_any_name_may_be_a_variable(site: Path) -> None:
+async def test_any_name_may_be_a_variable_also_of_an_app_of_no_file(site: Path) -> None:
+    """As one that was typed into an interactive interpreter."""
     write(Path.cwd(), page__html="{{ name }}{{ context }}{{ template }}")
-    assert (await get(Root(), "/named")).text == "abc"
+    for app in (Root, type("Typed", (Root,), {"__module__": "nowhere"})):
+        assert (await get(app(), "/named")).text == "abc"
 
 
 def test_env_is_the_jinja2_environment_made_once() -> None:
@@ -200,20 +190,12 @@ async def test_without_jinja2_everything_else_works(monkeypatch: pytest.MonkeyPa
 
 def test_jinja2_is_not_imported_before_its_first_use() -> None:
     code = """
-import asyncio, sys, micropie
+import sys
+from micropie import App
+from tests.asgi import get, run
 
-class Root(micropie.App):
-    async def index(self):
-        return "x"
-
-async def receive():
-    return {"type": "http.request"}
-
-async def send(message):
-    pass
-
-app = Root()
-asyncio.run(app({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send))
+app = type("Root", (App,), {"index": lambda self: "x"})()
+assert run(get(app)).text == "x"
 assert "jinja2" not in sys.modules
 assert app.env and "jinja2" in sys.modules
 """

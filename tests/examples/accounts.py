@@ -8,7 +8,28 @@ import httpx
 PASSWORD = "flour butter apples"
 PASSWORD_OF_SESSIONS = "analytical engine"
 UPLOAD_LIMIT = 2**20
+ARTICLE = """\
+There is a *right* way to let a sourdough rest, and there are the ways people find at two in the morning.
+
+## What you need
+
+1. 500 g of flour, the plain kind
+2. 350 g of water -- "lukewarm" means that you feel nothing
+3. Patience
+
+> Bread is not difficult. Waiting is.
+"""
 CHEAP = {"BLOG_PASSWORD_MEMORY": "8", "BLOG_PASSWORD_ROUNDS": "1"}
+#: Addresses of clients, and by which key a limit counts their requests.
+CLIENTS = [
+    (("203.0.113.9", 1), "203.0.113.9"),
+    (("2001:db8:1:2:3:4:5:6", 1), "2001:db8:1:2::/64"),
+    (("2001:db8:1:2:3::4", 1), "2001:db8:1:2::/64"),
+    (("::ffff:203.0.113.9", 1), "203.0.113.9"),
+    (("testclient", 1), "testclient"),
+    (("socket", 0), "socket"),
+    (None, "unknown"),
+]
 SETTINGS: Mapping[str, dict[str, str]] = {
     "blog": {**CHEAP, "BLOG_SIGN_UP": "open", "BLOG_LOGIN_TRIES": "10000"},
     "file_uploads": {"UPLOAD_LIMIT": str(UPLOAD_LIMIT)},
@@ -41,6 +62,11 @@ def sign_in_to_the_blog(client: httpx.Client, name: str = "ada") -> None:
     if response.status_code != 303:
         response = post(client, "sign_up", name=name, full_name="Ada Lovelace", password=PASSWORD)
     assert response.status_code == 303, response.text
+
+
+def account(name: str, full_name: str) -> dict[str, str]:
+    """Return the fields of a new account of the blog, by their labels."""
+    return {"What stands under your posts": full_name, "Name to log in with": name, "Password": PASSWORD}
 
 
 def sign_in_to_sessions(

@@ -2,11 +2,12 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
+import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Route, expect, sync_playwright
 
 FLAGS = [
     "--no-sandbox",
@@ -40,6 +41,71 @@ def launched() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         yield browser
         browser.close()
+
+
+def fill_in(page: Page, fields: Mapping[str, str], press: str = "", then: str = "", *, exact: bool = False) -> None:
+    """Fill in fields by their labels, press a button, and wait for a text.
+
+    Args:
+        page: Where the form is.
+        fields: The text for each label; a check box has none.
+        press: A part of the name of the button.
+        then: A part of the text.
+        exact: Whether the labels are whole.
+    """
+    for label, text in fields.items():
+        field = page.get_by_label(label, exact=exact)
+        if text:
+            field.fill(text)
+        else:
+            field.check()
+    if press:
+        page.get_by_role("button", name=press).click()
+    if then:
+        page.get_by_text(then).wait_for()
+
+
+def enter_chat(page: Page, name: str) -> None:
+    page.goto("/")
+    fill_in(page, {"Your name": name}, "Enter", "You are here.")
+
+
+def check_chat(browsing: "Browsing") -> None:
+    """Let two pages of a chat talk, one of them in markup."""
+    ada, eve = browsing.page(), browsing.page()
+    enter_chat(ada, "Ada")
+    enter_chat(eve, "<b>Eve")
+    ada.get_by_text("<b>Eve came in.").wait_for()
+    assert ada.locator("#members").inner_text() == "In lobby: <b>Eve, Ada"
+    eve.get_by_label("Say").fill("<img src=x onerror=alert(1)>")
+    eve.get_by_label("Say").press("Enter")
+    ada.get_by_text("<b>Eve: <img src=x onerror=alert(1)>").wait_for()
+    browsing.check_accessible(ada)
+    eve.close()
+    ada.get_by_text("<b>Eve left.").wait_for()
+    assert ada.locator("#members").inner_text() == "In lobby: Ada"
+
+
+def file_named(name: str, content: bytes, kind: str = "text/plain") -> FilePayload:
+    return {"name": name, "mimeType": kind, "buffer": content}
+
+
+def use_session_of(page: Page, client: httpx.Client) -> None:
+    """Let a page go on with the session of a client."""
+    value = client.cookies["session_id"]
+    page.context.add_cookies([{"name": "session_id", "value": value, "url": str(client.base_url)}])
+
+
+def contrast(first: str, second: str) -> float:
+    """Return the contrast of two colors, each six hexadecimal digits, as WCAG 2 defines it."""
+    darker, lighter = sorted(_luminance(color) for color in (first, second))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(color: str) -> float:
+    parts = [int(color[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 class Browsing:
@@ -83,17 +149,18 @@ class Browsing:
         if bad:
             self._errors.append(text)
 
-    def check_look(self, path: str) -> None:
-        """Open a page on a desktop and on a phone, in light and in dark, and look for what hinders people."""
-        page = self.page()
+    def check_look(self, *paths: str, like: Page | None = None) -> None:
+        """Open pages on a desktop and on a phone, in light and in dark, and look for what hinders people."""
+        page = self.page(like=like)
         looks: list[tuple[tuple[int, int], Literal["light", "dark"]]] = [(WIDE, "light"), (NARROW, "dark")]
         for size, scheme in looks:
             page.set_viewport_size({"width": size[0], "height": size[1]})
             page.emulate_media(color_scheme=scheme)
-            page.goto(path)
-            self.check_accessible(page)
-            width = page.evaluate("document.documentElement.scrollWidth")
-            assert width <= size[0], f"{path} is {width} pixels wide on a screen of {size[0]}"
+            for path in paths:
+                page.goto(path)
+                self.check_accessible(page)
+                width = page.evaluate("document.documentElement.scrollWidth")
+                assert width <= size[0], f"{path} is {width} pixels wide on a screen of {size[0]}"
         page.close()
 
     def check_accessible(self, page: Page) -> None:

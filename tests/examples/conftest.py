@@ -12,7 +12,6 @@ import inspect
 import os
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.examples import accounts, harness
@@ -135,8 +134,7 @@ def server(request, shared_servers):
 
 @pytest.fixture
 def client(server):
-    """A client that keeps cookies and follows no redirects."""
-    with httpx.Client(base_url=server.url, timeout=30, verify=harness.PLAIN) as opened:
+    with server.client() as opened:
         yield opened
 
 

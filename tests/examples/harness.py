@@ -6,10 +6,14 @@ With the environment variable `EXAMPLES="routing forms"`, pytest tests those alo
 import contextlib
 import http.client
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from tests.processes import ROOT, free_port, serving
 
@@ -62,6 +66,10 @@ class Server:
     def ws_url(self) -> str:
         return "ws" + self.url.removeprefix("http")
 
+    def client(self, **options: Any) -> httpx.Client:
+        """A visitor who keeps cookies and follows no redirects."""
+        return httpx.Client(base_url=self.url, timeout=60, verify=PLAIN, **options)
+
 
 def copied(name: str, folder: Path) -> Path:
     """Copy an example to a folder of its own, as people do; the gallery, with all that it shows beside it."""
@@ -88,7 +96,7 @@ def measured(folder: Path, name: str = "gallery") -> dict[str, str]:
 def with_port(folder: Path, port: int, app: str = "app") -> None:
     """Give `python app.py` its port, since it has no option for that, and perhaps another app."""
     path = folder / "app.py"
-    path.write_text(path.read_text().replace("uvicorn.run(app,", f"uvicorn.run({app}, port={port},"))
+    path.write_text(re.sub(r"uvicorn\.run\(app,( port=\d+,)?", f"uvicorn.run({app}, port={port},", path.read_text()))
 
 
 @contextlib.contextmanager

@@ -12,8 +12,9 @@ from micropie import current_request
 from tests import asgi
 from tests.clock import elapse
 from tests.examples import harness
-from tests.examples.loading import load, run
-from tests.processes import environment, free_port, serving, stop, wait_until
+from tests.examples.browsing import fill_in
+from tests.examples.loading import load
+from tests.processes import environment, stop, wait_until
 
 example = load("background_jobs")
 in_process = load("background_jobs", "in_process")
@@ -23,14 +24,14 @@ pytestmark = pytest.mark.usefixtures("measured")
 
 
 @pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 0), (2, 0), (3, 1), (30, 10), (1_000_000, 78498)])
-def test_count_primes_counts_the_primes_below_the_limit(limit, count):
-    assert run(primes.count_primes(limit)) == count
+async def test_count_primes_counts_the_primes_below_the_limit(limit, count):
+    assert await primes.count_primes(limit) == count
 
 
 @pytest.mark.parametrize("limit", [-1, primes.LARGEST + 1])
-def test_limit_out_of_range_raises_value_error(limit):
+async def test_limit_out_of_range_raises_value_error(limit):
     with pytest.raises(ValueError, match="between 0 and"):
-        run(primes.count_primes(limit))
+        await primes.count_primes(limit)
 
 
 # --- tasks of the process
@@ -104,10 +105,15 @@ def result_of(client, path):
     return wait_until(ended, 60, f"the end of {path}")
 
 
+def visitor(app):
+    """A client that lets tasks go on after a response, as servers do."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+
+
 async def test_too_many_jobs_are_refused():
     app = example.Root()
     app._jobs = in_process.Jobs(at_once=0, waiting=1, patience=0)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with visitor(app) as client:
         assert (await client.post("/jobs", json={"limit": 5})).status_code == 202
         refused = await client.post("/jobs", json={"limit": 5})
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
@@ -116,17 +122,14 @@ async def test_too_many_jobs_are_refused():
 
 async def test_shutdown_waits_for_the_jobs():
     app = example.Root()
-    transport = httpx.ASGITransport(app)
-    async with asgi.lifespan(app), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with asgi.lifespan(app), visitor(app) as client:
         location = (await client.post("/jobs", json={"limit": 3_000_000})).headers["location"]
     assert await app._jobs.status(location.rpartition("/")[2]) == {"state": "done", "result": 216816}
 
 
 def test_page_waits_for_the_result(page, browsing):
     page.goto("/")
-    page.get_by_label("Count the primes below").fill("3000000")
-    page.get_by_role("button").click()
-    page.get_by_text("216816 primes").wait_for()
+    fill_in(page, {"Count the primes below": "3000000"}, "Start", "216816 primes")
     browsing.check_accessible(page)
     browsing.check_look("/")
 
@@ -137,30 +140,21 @@ def test_page_waits_for_the_result(page, browsing):
 @contextlib.contextmanager
 def worker(folder, variables):
     """Run a worker, as the README says."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "taskiq", "worker", "task_queue:broker", "--workers", "1"],
-        cwd=folder,
-        env=environment(variables),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    command = [sys.executable, "-m", "taskiq", "worker", "task_queue:broker", "--workers", "1"]
+    silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=folder, env=environment(variables), start_new_session=True, **silent)
     try:
         yield
     finally:
         stop(process)
 
 
-def test_job_on_a_redis_queue_runs_in_the_worker(tmp_path, services, measure):
+def test_job_on_a_redis_queue_outlives_the_server_and_runs_in_the_worker(tmp_path, services, measure):
     folder = harness.copied("background_jobs", tmp_path)
     variables = {**measure, "JOB_QUEUE": services.environment("background_jobs")["REDIS_URL"]}
-    port = free_port()
-    with (
-        serving(harness.SERVE, folder, port, variables),
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
-    ):
-        early = client.post("/jobs", json={"limit": 1000}).headers["location"]
+    with harness.running(harness.SERVE, folder, variables) as server:
+        early = httpx.post(f"{server.url}/jobs", json={"limit": 1000}).headers["location"]
+    with harness.running(harness.SERVE, folder, variables) as server, server.client() as client:
         assert client.get(early).json() == {"state": "waiting"}
         assert client.get("/jobs/unknown").status_code == 404
         with worker(folder, variables):
@@ -169,33 +163,16 @@ def test_job_on_a_redis_queue_runs_in_the_worker(tmp_path, services, measure):
             assert result_of(client, late) == {"state": "done", "result": 25}
 
 
-def test_jobs_outlive_the_server(tmp_path, services, measure):
-    folder = harness.copied("background_jobs", tmp_path)
-    variables = {**measure, "JOB_QUEUE": services.environment("background_jobs")["REDIS_URL"]}
-    port = free_port()
-    with serving(harness.SERVE, folder, port, variables):
-        path = httpx.post(f"http://127.0.0.1:{port}/jobs", json={"limit": 50}).headers["location"]
-    with (
-        serving(harness.SERVE, folder, port, variables),
-        worker(folder, variables),
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
-    ):
-        assert result_of(client, path) == {"state": "done", "result": 15}
-
-
-def test_job_that_fails_on_the_queue(services, monkeypatch):
+@pytest.mark.real_time
+async def test_job_that_fails_on_the_queue(services, monkeypatch):
     monkeypatch.setenv("JOB_QUEUE", services.environment("background_jobs")["REDIS_URL"])
     task_queue = load("background_jobs", "task_queue")
-
-    async def main():
-        queue = task_queue.TaskQueue()
-        await queue.open()
-        job_id = await queue.submit(primes.count_primes, -1)
-        with pytest.raises(ValueError, match="between 0 and"):
-            await task_queue.count_primes_task(-1)
-        result = task_queue.TaskiqResult(is_err=True, log=None, return_value=None, execution_time=0)
-        await task_queue.broker.result_backend.set_result(job_id, result)
-        assert await queue.status(job_id) == {"state": "failed"}
-        await queue.finish()
-
-    run(main())
+    queue = task_queue.TaskQueue()
+    await queue.open()
+    job_id = await queue.submit(primes.count_primes, -1)
+    with pytest.raises(ValueError, match="between 0 and"):
+        await task_queue.count_primes_task(-1)
+    result = task_queue.TaskiqResult(is_err=True, log=None, return_value=None, execution_time=0)
+    await task_queue.broker.result_backend.set_result(job_id, result)
+    assert await queue.status(job_id) == {"state": "failed"}
+    await queue.finish()

@@ -6,27 +6,20 @@ import re
 import subprocess
 import sys
 
+import asyncpg
 import httpx
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
 from tests.examples import harness
-from tests.examples.accounts import PASSWORD, SETTINGS, csrf_token, post, sign_in_to_the_blog
-from tests.examples.loading import run
+from tests.examples.accounts import ARTICLE, SETTINGS, account, csrf_token, post, sign_in_to_the_blog
+from tests.examples.browsing import file_named, fill_in
+from tests.examples.browsing import use_session_of as as_ada
 from tests.processes import environment
 
-ARTICLE = """\
-There is a *right* way to let a sourdough rest, and there are the ways people find at two in the morning.
-
-## What you need
-
-1. 500 g of flour, the plain kind
-2. 350 g of water -- "lukewarm" means that you feel nothing
-3. Patience
-
-> Bread is not difficult. Waiting is.
-
+LONG_ARTICLE = f"""\
+{ARTICLE}
 | Hour | What happens |
 |------|--------------|
 | 0    | Mix          |
@@ -48,32 +41,10 @@ def ada(client):
     return client
 
 
-@pytest.fixture(scope="module")
-def own_database(services):
-    """A database of its own in PostgreSQL: the tests delete everything in it."""
-    import asyncpg
-
-    url = services.environment("blog")["POSTGRESQL_URL"]
-
-    async def create():
-        connection = await asyncpg.connect(url.replace("+asyncpg", ""))
-        await connection.execute("CREATE DATABASE blog_tests TEMPLATE template0")
-        await connection.close()
-
-    run(create())
-    return url.rpartition("/")[0] + "/blog_tests"
-
-
 def run_its_tests(folder, variables, *arguments):
-    result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
-        cwd=folder,
-        env=environment(variables),
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    tried = subprocess.run(command, cwd=folder, env=environment(variables), capture_output=True, text=True, timeout=180)
+    assert tried.returncode == 0, tried.stdout + tried.stderr
 
 
 def test_its_own_tests_pass_on_sqlite(tmp_path, measure):
@@ -81,7 +52,14 @@ def test_its_own_tests_pass_on_sqlite(tmp_path, measure):
     run_its_tests(harness.copied("blog", tmp_path), measure, "-k", "not made_in_time or body0")
 
 
-def test_its_own_tests_of_the_database_pass_with_postgresql_and_those_that_measure_a_time(tmp_path, own_database):
+@pytest.mark.real_time
+async def test_its_own_tests_of_the_database_pass_with_postgresql_and_those_that_measure_a_time(tmp_path, services):
+    """With a database of its own, since the tests delete everything in it."""
+    url = services.environment("blog")["POSTGRESQL_URL"]
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    await connection.execute("CREATE DATABASE blog_tests TEMPLATE template0")
+    await connection.close()
+    own_database = url.rpartition("/")[0] + "/blog_tests"
     folder = harness.copied("blog", tmp_path)
     of_the_database = "not markdown and not texts_are and not password_is_asked and not need_a_connection"
     files = ("tests/test_database.py", "tests/test_posts.py")
@@ -93,7 +71,7 @@ def test_login_holds_in_two_workers_that_started_together(tmp_path, measure):
     folder = harness.copied("blog", tmp_path)
     with (
         harness.running(f"{harness.SERVE} --workers 2", folder, {**measure, **SETTINGS["blog"]}) as server,
-        httpx.Client(base_url=server.url, timeout=60) as client,
+        server.client() as client,
     ):
         sign_in_to_the_blog(client)
         cookies = dict(client.cookies)
@@ -108,7 +86,7 @@ def test_editor_shows_preview_and_picture_and_publishes(page, browsing, ada):
     page.get_by_label("Title").fill("In the browser")
     text = page.get_by_label("Text", exact=True)
     text.fill("Some **bold** text.")
-    page.set_input_files("#picture", [{"name": "my_pie.png", "mimeType": "image/png", "buffer": picture()}])
+    page.set_input_files("#picture", file_named("my_pie.png", picture(), "image/png"))
     page.get_by_text("Say in the brackets").wait_for()
     assert re.search(r"\n\n!\[my pie\]\(/picture/[0-9a-f]{32}-64x48\.webp\)\n$", text.input_value())
     page.get_by_role("button", name="Preview").click()
@@ -119,10 +97,9 @@ def test_editor_shows_preview_and_picture_and_publishes(page, browsing, ada):
     page.get_by_role("button", name="Go on writing").click()
 
     browsing.expected = ["422"]
-    page.set_input_files("#picture", [{"name": "text.png", "mimeType": "image/png", "buffer": b"text"}])
+    page.set_input_files("#picture", file_named("text.png", b"text", "image/png"))
     page.get_by_text("That is no picture that can be read").wait_for()
-    page.get_by_role("button", name="Publish").click()
-    page.get_by_text("Your post is published.").wait_for()
+    fill_in(page, {}, "Publish", "Your post is published.")
     assert page.locator(".prose strong").inner_text() == "bold"
 
 
@@ -161,51 +138,33 @@ def test_account_picture_and_post_are_made_without_scripts(browser, server):
     with contextlib.closing(browser.new_context(java_script_enabled=False, base_url=server.url)) as context:
         page = context.new_page()
         page.goto("/sign_up")
-        page.get_by_label("What stands under your posts").fill("Grace Hopper")
-        page.get_by_label("Name to log in with").fill("grace")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign up").click()
-        page.get_by_text("Welcome, Grace Hopper.").wait_for()
+        fill_in(page, account("grace", "Grace Hopper"), "Sign up", "Welcome, Grace Hopper.")
         page.goto("/pictures")
-        page.set_input_files("input[type=file]", [{"name": "a.png", "mimeType": "image/png", "buffer": picture()}])
+        page.set_input_files("input[type=file]", file_named("a.png", picture(), "image/png"))
         page.get_by_role("button", name="Add the picture").click()
         line = page.get_by_label("Markdown of the picture").input_value()
         page.goto("/write")
-        page.get_by_label("Title").fill("By hand")
-        page.get_by_label("Text", exact=True).fill(line)
-        page.get_by_role("button", name="Publish").click()
-        page.get_by_text("Your post is published.").wait_for()
+        fill_in(page, {"Title": "By hand", "Text": line}, "Publish", "Your post is published.", exact=True)
         page.get_by_role("link", name="Edit this post").click()
         page.get_by_text("Delete this post").click()
-        page.get_by_role("button", name="Delete “By hand”").click()
-        page.get_by_text("“By hand” is deleted.").wait_for()
+        fill_in(page, {}, "Delete “By hand”", "“By hand” is deleted.")
 
 
 def test_pages_for_readers_are_accessible_and_fit_a_phone(browsing, ada):
     address = post(
-        ada, "write", title="The patience of a sourdough", body=ARTICLE, tags="bread, patience", action="publish"
+        ada, "write", title="The patience of a sourdough", body=LONG_ARTICLE, tags="bread, patience", action="publish"
     ).headers["location"]
-    for path in ("/", address, "/sign_up", "/nowhere"):
-        browsing.expected = ["404"]
-        browsing.check_look(path)
+    browsing.expected = ["404"]
+    browsing.check_look("/", address, "/sign_up", "/nowhere")
 
 
 def test_pages_for_authors_are_accessible_and_fit_a_phone(browsing, ada):
+    data = {"csrf_token": csrf_token(ada.get("/pictures").text)}
     upload = {"picture": ("a.png", picture(), "image/png")}
-    assert (
-        ada.post("/upload", data={"csrf_token": csrf_token(ada.get("/pictures").text)}, files=upload).status_code == 303
-    )
-    page = browsing.page((390, 844), dark=True)
+    assert ada.post("/upload", data=data, files=upload).status_code == 303
+    page = browsing.page()
     as_ada(page, ada)
-    for path in ("/write", "/my_posts", "/pictures", "/account"):
-        page.goto(path)
-        browsing.check_accessible(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
-
-
-def as_ada(page, client):
-    value = client.cookies["session_id"]
-    page.context.add_cookies([{"name": "session_id", "value": value, "url": str(client.base_url)}])
+    browsing.check_look("/write", "/my_posts", "/pictures", "/account", like=page)
 
 
 def picture():

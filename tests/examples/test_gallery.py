@@ -1,6 +1,7 @@
 """examples/gallery, and every example in it: below its name, beside all the others."""
 
 import asyncio
+import contextlib
 import html
 import os
 import re
@@ -16,10 +17,10 @@ import httpx
 import pytest
 
 from tests.examples import harness
-from tests.examples.browsing import NARROW, WIDE
+from tests.examples.browsing import NARROW, WIDE, contrast
 from tests.examples.crawler import Visit
 from tests.examples.harness import SECRET, raw_get
-from tests.examples.loading import load, run
+from tests.examples.loading import load
 from tests.processes import environment, free_port, wait_until
 
 catalog = load("gallery", "catalog")
@@ -125,29 +126,15 @@ def test_source_of_every_file(client, server, name):
         assert html.unescape(re.sub(r"<[^>]+>", "", shown)).rstrip("\n") == text.rstrip("\n"), file
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/source/nothing",
-        "/source/../forms/app.py",
-        "/source/forms/nothing.py",
-        "/source/forms/templates",
-        "/readme/nothing",
-    ],
-)
-def test_unknown_page_is_404(server, path):
-    assert raw_status(server, path) == 404
+@pytest.mark.parametrize("path", ["/source/nothing", "/source/forms/nothing.py", "/source/forms/templates"])
+def test_unknown_page_is_404(client, path):
+    assert client.get(path).status_code == client.get("/readme/nothing").status_code == 404
 
 
-def raw_status(server, path):
-    result = subprocess.run(
-        ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--path-as-is", server.url + path],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return int(result.stdout)
+def test_path_with_dots_is_404(server):
+    command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--path-as-is"]
+    path = f"{server.url}/source/../forms/app.py"
+    assert subprocess.run([*command, path], capture_output=True, timeout=60, check=True).stdout == b"404"
 
 
 @pytest.mark.parametrize("place", ["/source/forms/", "/source/", "/readme/", "/docs/", "/examples/"])
@@ -219,23 +206,15 @@ def test_pages_fit_a_phone(browsing):
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0], path
 
 
-def luminance(color):
-    parts = [int(color[at : at + 2], 16) / 255 for at in (0, 2, 4)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 @pytest.mark.parametrize("at", [0, 1])
 def test_colors_of_code_can_be_read(at):
     css = (GALLERY / "templates" / "style.css").read_text()
-    ground = luminance(re.search(r"--code: light-dark\(#(\w{6}), #(\w{6})\)", css)[at + 1])
+    ground = re.search(r"--code: light-dark\(#(\w{6}), #(\w{6})\)", css)[at + 1]
 
     colors = {style["color"] for _, style in (rendering.Light, rendering.Dark)[at] if style["color"]}
 
     assert len(colors) > 5
-    for color in colors:
-        bright, dim = sorted((luminance(color), ground), reverse=True)
-        assert (bright + 0.05) / (dim + 0.05) >= 4.5, color
+    assert [color for color in colors if contrast(color, ground) < 4.5] == []
 
 
 # --- the examples below their names
@@ -310,24 +289,29 @@ def test_nothing_is_written_beside_the_examples(server):
 
 
 class Process:
-    """The gallery as a process that a test ends by itself."""
+    """The gallery as a process that ends with a block, or when a test stops it."""
 
     def __init__(self, folder, more):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.process = subprocess.Popen(
-            ["uvicorn", "app:app", "--port", str(self.port), "--timeout-graceful-shutdown", "1"],
-            cwd=folder,
-            env=environment(more),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        command = ["uvicorn", "app:app", "--port", str(self.port), "--timeout-graceful-shutdown", "1"]
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        self.process = subprocess.Popen(command, cwd=folder, env=environment(more), **output)
         self.log = ""
         while "Uvicorn running" not in self.log:
             line = self.process.stdout.readline()
             assert line, self.log
             self.log += line
+
+    def get(self, path):
+        return httpx.get(self.url + path)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.stop()
 
     def stop(self):
         """End it as Ctrl-C does; return the seconds that it took."""
@@ -340,12 +324,8 @@ class Process:
 
 def listen(url, heard):
     """Read a stream of events until it breaks off."""
-    try:
-        with httpx.stream("GET", url, timeout=30) as response:
-            for line in response.iter_lines():
-                heard.append(line)
-    except httpx.HTTPError:
-        pass
+    with contextlib.suppress(httpx.HTTPError), httpx.stream("GET", url, timeout=30) as response:
+        heard.extend(response.iter_lines())
 
 
 def test_open_streams_and_jobs_end_when_the_gallery_stops(tmp_path, measure):
@@ -418,15 +398,12 @@ def toys(tmp_path):
 
 
 def test_foreign_and_broken_examples_are_shown(toys, measure):
-    gallery = Process(toys / "gallery", {**measure, "GALLERY_DATA": str(toys / "kept")})
-    try:
-        page = httpx.get(gallery.url + "/").text
-        answers = [httpx.get(f"{gallery.url}/examples/{name}/") for name in ("foreign", "hello_world", "broken")]
-        readme = httpx.get(f"{gallery.url}/readme/foreign").text
-        odd = httpx.get(f"{gallery.url}/source/foreign/data.nokind").text
-        link = httpx.get(f"{gallery.url}/source/foreign/link.py").status_code
-    finally:
-        gallery.stop()
+    with Process(toys / "gallery", {**measure, "GALLERY_DATA": str(toys / "kept")}) as gallery:
+        page = gallery.get("/").text
+        answers = [gallery.get(f"/examples/{name}/") for name in ("foreign", "hello_world", "broken")]
+        readme = gallery.get("/readme/foreign").text
+        odd = gallery.get("/source/foreign/data.nokind").text
+        link = gallery.get("/source/foreign/link.py").status_code
 
     assert re.findall("<h2[^>]*>(.+)</h2>", page) == ["Basics", "More"]
     assert re.findall("<h3>(.+)</h3>", page) == ["The hello_world", "The broken", "The foreign"]
@@ -450,12 +427,9 @@ def test_examples_with_blank_or_broken_readmes_are_shown(toys, measure):
         (toys / name).mkdir()
         (toys / name / "app.py").write_text(source)
         (toys / name / "README.md").write_bytes(readme)
-    gallery = Process(toys / "gallery", measure)
-    try:
-        page = httpx.get(gallery.url + "/").text
-        codes = [httpx.get(f"{gallery.url}/{path}").status_code for path in ("readme/blank", "readme/latin")]
-    finally:
-        gallery.stop()
+    with Process(toys / "gallery", measure) as gallery:
+        page = gallery.get("/").text
+        codes = [gallery.get(path).status_code for path in ("/readme/blank", "/readme/latin")]
 
     assert {"blank", "L\ufffdtin", "Quits"} < set(re.findall("<h3>(.+)</h3>", page))
     assert "It cannot be opened here: SystemExit: no settings" in page
@@ -463,29 +437,20 @@ def test_examples_with_blank_or_broken_readmes_are_shown(toys, measure):
 
 
 def test_docs_are_served_once_they_are_built(toys, tmp_path, measure):
-    gallery = Process(toys / "gallery", measure)
-    try:
-        before = httpx.get(f"{gallery.url}/docs/")
+    with Process(toys / "gallery", measure) as gallery:
+        before = gallery.get("/docs/")
         built = tmp_path / "all" / "docs" / "_build" / "html"
         (built / "how").mkdir(parents=True)
         for name in ("index.html", "how/index.html", "style.css"):
             (built / name).write_text(f"<p>{name}")
         (tmp_path / "all" / "docs" / "secret.txt").write_text(SECRET)
-        answers = {
-            path: httpx.get(f"{gallery.url}/docs{path}")
-            for path in ("", "/", "/how/", "/style.css", "/nothing", "/how")
-        }
+        answers = {path: gallery.get(f"/docs{path}") for path in ("", "/", "/how/", "/style.css", "/nothing", "/how")}
         outside = raw_get(gallery.port, "/docs/..%2f..%2fsecret.txt") + raw_get(gallery.port, "/docs/../../secret.txt")
-    finally:
-        gallery.stop()
 
     assert (before.status_code, "make docs" in before.text) == (200, True)
     assert answers[""].headers["location"] == "/docs/"
-    assert [answers[path].text for path in ("/", "/how/", "/style.css")] == [
-        "<p>index.html",
-        "<p>how/index.html",
-        "<p>style.css",
-    ]
+    for path, name in (("/", "index.html"), ("/how/", "how/index.html"), ("/style.css", "style.css")):
+        assert answers[path].text == f"<p>{name}"
     assert answers["/style.css"].headers["content-type"].startswith("text/css")
     assert answers["/nothing"].status_code == 404
     assert answers["/how"].headers["location"].endswith("/docs/how/")
@@ -561,7 +526,13 @@ def test_missing_module_is_a_plain_error(folders):
 # --- lifespan
 
 
-def test_failing_lifespan_raises_runtime_error(measured):
+async def start_and_stop(app):
+    one = lifespan.Lifespan(app)
+    await one.start()
+    await one.stop()
+
+
+async def test_failing_lifespan_raises_runtime_error(measured):
     async def app(scope, receive, send):
         kind = (await receive())["type"]
         if fails == "startup":
@@ -570,34 +541,24 @@ def test_failing_lifespan_raises_runtime_error(measured):
         kind = (await receive())["type"]
         await send({"type": f"{kind}.failed"})
 
-    async def main():
-        one = lifespan.Lifespan(app)
-        await one.start()
-        await one.stop()
-
     fails = "startup"
     with pytest.raises(RuntimeError, match="no oven"):
-        run(main())
+        await start_and_stop(app)
     fails = "shutdown"
     with pytest.raises(RuntimeError, match="shutdown failed"):
-        run(main())
+        await start_and_stop(app)
 
 
-def test_app_without_lifespan_starts_and_stops(measured):
+async def test_app_without_lifespan_starts_and_stops(measured):
     async def returns(scope, receive, send):
         return
 
     async def raises(scope, receive, send):
         assert scope["type"] == "http"
 
-    async def main():
-        await lifespan.Lifespan(returns).stop()
-        for app in (returns, raises):
-            one = lifespan.Lifespan(app)
-            await one.start()
-            await one.stop()
-
-    run(main())
+    await lifespan.Lifespan(returns).stop()
+    for app in (returns, raises):
+        await start_and_stop(app)
 
 
 async def test_startup_and_shutdown_run_in_one_task(measured):
@@ -608,8 +569,6 @@ async def test_startup_and_shutdown_run_in_one_task(measured):
             tasks.append(asyncio.current_task())
             await send({"type": (await receive())["type"] + ".complete"})
 
-    one = lifespan.Lifespan(app)
-    await one.start()
-    await one.stop()
+    await start_and_stop(app)
     assert len(tasks) == 2
     assert len(set(tasks)) == 1

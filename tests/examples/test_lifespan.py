@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from tests import asgi
-from tests.examples.loading import load, run
+from tests.examples.loading import load
 
 example = load("lifespan")
 pool = load("lifespan", "pool")
@@ -59,13 +59,10 @@ async def test_pool_is_open_while_the_app_serves(tmp_path):
     assert app._pool._free.empty()
 
 
-def test_app_does_not_start_without_its_database(tmp_path):
-    async def main():
+async def test_app_does_not_start_without_its_database(tmp_path):
+    with pytest.raises(asgi.LifespanFailed, match="unable to open database file"):
         async with asgi.lifespan(example.Root(str(tmp_path / "missing" / "books.sqlite3"))):
             raise AssertionError("it must not start")
-
-    with pytest.raises(asgi.LifespanFailed, match="unable to open database file"):
-        run(main())
 
 
 async def test_health_is_bad_while_no_connection_is_free(tmp_path):

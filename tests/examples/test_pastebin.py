@@ -21,24 +21,26 @@ from micropie import Request
 from tests import asgi
 from tests.clock import ManualClock, elapse
 from tests.examples import harness
-from tests.examples.loading import load, run
+from tests.examples.accounts import CLIENTS, post
+from tests.examples.browsing import contrast, fill_in, use_session_of
+from tests.examples.loading import load
 from tests.processes import until, wait_until
 
 highlight = load("pastebin", "highlight")
 site_base: Any = load("pastebin", "site_base")
 LIMIT = 256 * 1024
 HTML = {"accept": "text/html"}
+EXPIRES = "UPDATE pastes SET expires = ? WHERE id = ?"
 
 pytestmark = pytest.mark.usefixtures("measured")
 
 
 @pytest.fixture
-def write(client, csrf_token):
+def write(client):
     """Send the form; return the path of the page that it leads to."""
 
     def send(text, **values):
-        token = csrf_token(client.get("/").text)
-        answer = client.post("/create", data={"csrf_token": token, "text": text, **values})
+        answer = post(client, "/create", "/", text=text, **values)
         assert answer.status_code == 303, answer.text
         return answer.headers["location"]
 
@@ -90,9 +92,8 @@ def test_form_leads_to_the_paste(client, write):
         ("256 KiB at most", {"text": "x" * (LIMIT + 1)}),
     ],
 )
-def test_form_keeps_what_was_wrong(client, csrf_token, problem, values):
-    token = csrf_token(client.get("/").text)
-    answer = client.post("/create", data={"csrf_token": token, "title": "kept title", **values})
+def test_form_keeps_what_was_wrong(client, problem, values):
+    answer = post(client, "/create", "/", title="kept title", **values)
 
     assert answer.status_code in {413, 422}
     assert problem in re.search(r'role="alert">([^<]+)', answer.text)[1]
@@ -192,17 +193,6 @@ def test_colors_have_enough_contrast(style, card):
     assert f"#{card}" in (harness.EXAMPLES / "pastebin" / "static" / "style.css").read_text()
 
 
-def contrast(first, second):
-    darker, lighter = sorted(luminance(color) for color in (first, second))
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def luminance(color):
-    parts = [int(color[at : at + 2], 16) / 255 for at in (0, 2, 4)]
-    red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
 def test_markup_is_shown_and_not_obeyed(client, put):
     for name in ("a.html", "a.txt", "<script>alert(1)</script>"):
         page = client.get(put(b"<script>alert(1)</script>", quote(name, safe=""))).text
@@ -216,16 +206,12 @@ def test_very_many_lines_are_shown_plainly(client, put):
     assert "Python" not in page
 
 
-def test_very_much_markup_is_left_out(monkeypatch):
+@pytest.mark.real_time
+async def test_very_much_markup_is_left_out(monkeypatch):
     monkeypatch.setattr(highlight, "MOST_MARKUP", 100)
-
-    async def scenario():
-        highlighter = highlight.Highlighter(10)
-        answers = [await highlighter.highlight(text, "python", "") for text in ("1", "1 + 1 + 1")]
-        await highlighter.close()
-        return answers
-
-    few, many = run(scenario())
+    highlighter = highlight.Highlighter(10)
+    few, many = [await highlighter.highlight(text, "python", "") for text in ("1", "1 + 1 + 1")]
+    await highlighter.close()
     assert 'class="mi"' in few[1]
     assert many == ("python", highlight.plain("1 + 1 + 1"))
 
@@ -245,7 +231,7 @@ def test_looking_at_the_page_does_not_burn_the_paste(client, put):
     assert client.post(raw(path)).text == "the secret"
 
 
-def test_button_shows_the_paste_and_burns_it(client, put, csrf_token, server):
+def test_button_shows_the_paste_and_burns_it(client, put, server, csrf_token):
     path = put(b"the secret", expires="burn")
     token = csrf_token(client.get(path).text)
     page = client.post(path, data={"csrf_token": token}).text
@@ -259,11 +245,8 @@ def test_button_shows_the_paste_and_burns_it(client, put, csrf_token, server):
 def test_one_of_many_readers_gets_a_paste_that_burns(client, put):
     path = put(b"only once", expires="burn")
 
-    def ask(_):
-        return client.post(raw(path))
-
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(ask, range(16)))
+        answers = list(pool.map(client.post, [raw(path)] * 16))
     assert sorted(answer.status_code for answer in answers) == [200] + [404] * 15
 
 
@@ -275,22 +258,20 @@ def test_paste_that_can_be_read_again_does_not_burn(client, put):
     assert client.get(raw(path)).text == "lasting"
 
 
-def test_author_lists_and_deletes(server, client, write, csrf_token):
+def test_author_lists_and_deletes(server, client, write):
     path, sealed = write("mine", title="my own"), write("mine too", expires="burn")
-    listed = client.get("/mine").text
-    token = csrf_token(listed)
+    listed, delete = client.get("/mine").text, path.replace("/p/", "/delete/")
 
     assert "my own" in listed
     assert sealed in listed
     assert "works once" in client.get(sealed).text
-    with httpx.Client(base_url=server.url) as other:
+    with server.client() as other:
         assert "my own" not in other.get("/mine").text
         assert "Delete</button>" not in other.get(path).text
-        other_token = csrf_token(other.get("/").text)
-        assert other.post(path.replace("/p/", "/delete/"), data={"csrf_token": other_token}).status_code == 404
-    assert client.post(path.replace("/p/", "/delete/")).status_code == 403
+        assert post(other, delete, "/").status_code == 404
+    assert client.post(delete).status_code == 403
     assert client.get(path).status_code == 200
-    assert client.post(path.replace("/p/", "/delete/"), data={"csrf_token": token}).headers["location"] == "/mine"
+    assert post(client, delete, "/mine").headers["location"] == "/mine"
     assert client.get(path).status_code == 404
 
 
@@ -317,11 +298,9 @@ def test_paste_is_deleted_with_its_key(client):
 def test_expired_paste_is_invisible_at_once(server, client, write):
     path = write("gone soon", title="gone soon", expires="1d")
     for seconds, left in ((46_860, "13 hours"), (95, "2 minutes"), (65, "1 minute"), (40, "less than a minute")):
-        rows(server, "UPDATE pastes SET expires = ? WHERE id = ?", time.time() + seconds, path.rpartition("/")[2])
+        rows(server, EXPIRES, time.time() + seconds, path.rpartition("/")[2])
         assert f"Deleted in {left}<" in client.get(path).text
-    rows(server, "UPDATE pastes SET expires = ? WHERE id = ?", time.time() + 5, path.rpartition("/")[2])
-    assert "Deleted in less than a minute" in client.get(path).text
-    rows(server, "UPDATE pastes SET expires = ? WHERE id = ?", time.time() - 1, path.rpartition("/")[2])
+    rows(server, EXPIRES, time.time() - 1, path.rpartition("/")[2])
 
     assert client.get(path).status_code == client.get(raw(path)).status_code == 404
     assert "gone soon" not in client.get("/mine").text
@@ -336,7 +315,6 @@ def test_ids_cannot_be_guessed(put):
 
 def test_pages_run_no_script_of_theirs(client, write):
     path, sealed = write("x"), write("y", expires="burn")
-
     for page in ("/", "/mine", path, sealed, "/nowhere"):
         answer = client.get(page, headers=HTML)
         assert "script-src 'self'" in answer.headers["content-security-policy"]
@@ -403,47 +381,40 @@ def test_limits_and_cleaning(server, strict):
     page = httpx.get(strict.url + path).text
     assert '<span id="L-1">import os\n</span>' in page, "there was no time for colors"
 
-    rows(server, "UPDATE pastes SET expires = 1 WHERE id = ?", path.rpartition("/")[2])
-    wait_until(
-        lambda: not rows(server, "SELECT 1 FROM pastes WHERE id = ?", path.rpartition("/")[2]), what="the clean-up"
-    )
+    paste = path.rpartition("/")[2]
+    rows(server, EXPIRES, 1, paste)
+    wait_until(lambda: not rows(server, "SELECT 1 FROM pastes WHERE id = ?", paste), what="the clean-up")
     assert rows(server, "SELECT 1 FROM pastes WHERE expires IS NULL OR expires > ?", time.time())
 
 
-def test_processes_share_everything(strict, client, write, csrf_token):
+def test_processes_share_everything(strict, client, write):
     path = write("shared", title="shared by two")
-    cookies = {"session_id": client.cookies["session_id"]}
-    with httpx.Client(base_url=strict.url, cookies=cookies) as other:
-        listed = other.get("/mine").text
-        assert "shared by two" in listed
-        data = {"csrf_token": csrf_token(listed)}
-        assert other.post(path.replace("/p/", "/delete/"), data=data).status_code == 303
+    with strict.client(cookies={"session_id": client.cookies["session_id"]}) as other:
+        assert "shared by two" in other.get("/mine").text
+        assert post(other, path.replace("/p/", "/delete/"), "/mine").status_code == 303
     assert client.get(path).status_code == 404
 
 
-def test_slow_text_stays_plain_and_the_next_is_colored():
-    async def scenario():
-        highlighter = highlight.Highlighter(10)
-        colored = await highlighter.highlight("import os\n", "guess", "")
-        highlighter.seconds = 0
-        slow = await highlighter.highlight("import os\n", "python", "")
-        assert not highlighter._process
-        highlighter.seconds = 10
-        await highlighter.highlight("import os\n", "guess", "")
-        process = highlighter._process
-        highlighter.seconds = 0.05
-        async with highlighter._lock:  # as the slow text of another visitor does
-            waited = await highlighter.highlight("import os\n", "guess", "")
-        assert highlighter._process is process, "it is busy with another text, and goes on"
-        highlighter.seconds = 10
-        process.kill()
-        await process.wait()
-        died = await highlighter.highlight("import os\n", "python", "")
-        again = await highlighter.highlight("import os\n", "guess", "")
-        await highlighter.close()
-        return colored, slow, waited, died, again
-
-    colored, slow, waited, died, again = run(scenario())
+@pytest.mark.real_time
+async def test_slow_text_stays_plain_and_the_next_is_colored():
+    highlighter = highlight.Highlighter(10)
+    colored = await highlighter.highlight("import os\n", "guess", "")
+    highlighter.seconds = 0
+    slow = await highlighter.highlight("import os\n", "python", "")
+    assert not highlighter._process
+    highlighter.seconds = 10
+    await highlighter.highlight("import os\n", "guess", "")
+    process = highlighter._process
+    highlighter.seconds = 0.05
+    async with highlighter._lock:  # as the slow text of another visitor does
+        waited = await highlighter.highlight("import os\n", "guess", "")
+    assert highlighter._process is process, "it is busy with another text, and goes on"
+    highlighter.seconds = 10
+    process.kill()
+    await process.wait()
+    died = await highlighter.highlight("import os\n", "python", "")
+    again = await highlighter.highlight("import os\n", "guess", "")
+    await highlighter.close()
 
     assert colored == again
     assert colored[0] == "python"
@@ -462,22 +433,20 @@ def test_process_ends_by_itself_when_the_server_is_gone(server):
     assert b"Timeout" in ended.stderr
 
 
-def test_process_is_ended_when_its_time_is_over(monkeypatch, tmp_path):
+@pytest.mark.real_time
+async def test_process_is_ended_when_its_time_is_over(monkeypatch, tmp_path):
     slow = tmp_path / "slow.py"
     slow.write_text("import threading\nprint('half an', end='', flush=True)\nthreading.Event().wait()\n")
     monkeypatch.setattr(highlight, "__file__", str(slow))
 
-    async def scenario():
-        highlighter = highlight.Highlighter(0.5)
-        asking = asyncio.create_task(highlighter.highlight("x", "python", ""))
-        process = await until(lambda: highlighter._process)
-        language, _ = await asking
-        return language, process.returncode, highlighter._process
-
-    assert run(scenario()) == ("python", -9, None)
+    highlighter = highlight.Highlighter(0.5)
+    asking = asyncio.create_task(highlighter.highlight("x", "python", ""))
+    process = await until(lambda: highlighter._process)
+    language, _ = await asking
+    assert (language, process.returncode, highlighter._process) == ("python", -9, None)
 
 
-def test_jobs_go_on_after_a_failure(caplog, tmp_path):
+async def test_jobs_go_on_after_a_failure(caplog):
     done = []
 
     async def job():
@@ -488,22 +457,15 @@ def test_jobs_go_on_after_a_failure(caplog, tmp_path):
     def has_run(times):
         return len(done) >= times
 
-    class Small(site_base.Site):
-        async def index(self):
-            return "x"
-
-    async def scenario():
-        app = Small(None, rate=1, public_url=None)
-        app._repeat(job, 1)
-        app.shutdown_handlers.append(app._stop_repeating)
-        for count in (3, 5):  # the second time, it starts again
-            async with asgi.lifespan(app):
-                await until(functools.partial(has_run, count))
-        after = len(done)
-        await elapse(10)
-        return after
-
-    assert run(scenario(), virtual=True) == len(done) == 5
+    app = site_base.Site(None, rate=1, public_url=None)
+    app._repeat(job, 1)
+    app.shutdown_handlers.append(app._stop_repeating)
+    for count in (3, 5):  # the second time, it starts again
+        async with asgi.lifespan(app):
+            await until(functools.partial(has_run, count))
+    assert len(done) == 5
+    await elapse(10)
+    assert len(done) == 5
     assert [record.exc_info[0] for record in caplog.records] == [OSError]
 
 
@@ -520,16 +482,7 @@ def test_limiter_gives_back_and_forgets(monkeypatch):
     assert list(limiter._free_at) == ["b", "c"]
 
 
-@pytest.mark.parametrize(
-    ("client", "key"),
-    [
-        (("203.0.113.9", 1), "203.0.113.9"),
-        (("2001:db8:1:2:3::4", 1), "2001:db8:1:2::/64"),
-        (("::ffff:203.0.113.9", 1), "203.0.113.9"),
-        (("testclient", 1), "testclient"),
-        (None, "unknown"),
-    ],
-)
+@pytest.mark.parametrize(("client", "key"), CLIENTS)
 def test_clients_are_told_apart(client, key):
     assert site_base.client_of(Request({"type": "http", "client": client})) == key
 
@@ -552,21 +505,14 @@ def test_pages_look_good(browsing, page, client, write):
         '"""A long line, so that there is something to scroll."""  # ' + "x" * 200 + "\n\nclass A:\n", title="app.py"
     )
     write("x", title="a rather long name " * 5)
-    page.context.add_cookies([{"name": "session_id", "value": client.cookies["session_id"], "url": browsing.url}])
-
-    browsing.check_look(paste)
-    page.set_viewport_size({"width": 390, "height": 844})
-    for path in ("/", "/mine"):
-        page.goto(path)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+    use_session_of(page, client)
+    browsing.check_look(paste, "/", "/mine", like=page)
 
 
 def test_browser_writes_copies_and_deletes(browsing, page):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto("/")
-    page.get_by_label("Text").fill("def f():\n    return 1\n")
-    page.get_by_label("Name").fill("f.py")
-    page.get_by_role("button", name="Create").click()
+    fill_in(page, {"Text": "def f():\n    return 1\n", "Name": "f.py"}, "Create")
     page.get_by_role("heading", name="f.py").wait_for()
     page.get_by_role("button", name="Copy").click()
     page.get_by_role("button", name="Copied").wait_for()
@@ -574,8 +520,7 @@ def test_browser_writes_copies_and_deletes(browsing, page):
     assert page.evaluate("navigator.clipboard.readText()") == "def f():\n    return 1\n"
     page.get_by_role("link", name="Yours").click()
     browsing.check_accessible(page)
-    page.get_by_role("button", name="Delete f.py").click()
-    page.get_by_text("None yet.").wait_for()
+    fill_in(page, {}, "Delete f.py", "None yet.")
 
 
 def test_browser_burns(browsing, page):
@@ -586,8 +531,7 @@ def test_browser_burns(browsing, page):
     link = page.locator("#link").inner_text()
     reader = browsing.page()
     reader.goto(link)
-    reader.get_by_role("button", name="Show it").click()
-    reader.get_by_text("the secret").wait_for()
+    fill_in(reader, {}, "Show it", "the secret")
     browsing.check_accessible(reader)
     browsing.expected = ["404"]
     page.reload()

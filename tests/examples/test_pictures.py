@@ -20,8 +20,8 @@ from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Page, expect
 
 from tests.examples import harness
-from tests.examples.accounts import CHEAP
-from tests.examples.browsing import WIDE, Browsing
+from tests.examples.accounts import ARTICLE, CHEAP, account
+from tests.examples.browsing import WIDE, Browsing, file_named, fill_in
 
 PICTURES = harness.ROOT / "docs" / "images" / "examples"
 LARGEST = 60_000  # bytes: a page of the site shows one, its gallery shows all
@@ -96,17 +96,29 @@ def scene(zoom: float = 1.5) -> Callable[[Play], Play]:
 
 # --- What the pictures show --------------------------------------------------------------------
 
+PAGES = {  # that are only opened: the path, the zoom, and the description
+    "hello_world": ("greet/Alice", 5, "The browser shows one line, Hello, Alice!"),
+    "routing": ("", 1.1, "A table of URLs, and of the methods that answer them."),
+    "headers_and_cookies": (
+        "",
+        1.5,
+        "Buttons to choose a theme, and a table of the headers that the browser has sent.",
+    ),
+    "explicit_routing": ("", 1, "A table of HTTP methods, and of the URL patterns that they belong to."),
+    "gallery": ("", 1, "Cards of examples, each with buttons to open it, its README and its source."),
+}
 
-@scene(5)
-def hello_world(scene):
-    """The browser shows one line, Hello, Alice!"""
-    scene.open("greet/Alice")
+
+def only_opened(name: str, path: str, zoom: float, description: str) -> None:
+    def play(scene: Scene) -> None:
+        scene.open(path)
+
+    play.__name__, play.__doc__ = name, description
+    scene(zoom)(play)
 
 
-@scene(1.1)
-def routing(scene):
-    """A table of URLs, and of the methods that answer them."""
-    scene.open()
+for name, page in PAGES.items():
+    only_opened(name, *page)
 
 
 @scene(1)
@@ -137,19 +149,11 @@ def validation(scene):
 
 
 @scene()
-def headers_and_cookies(scene):
-    """Buttons to choose a theme, and a table of the headers that the browser has sent."""
-    scene.open()
-
-
-@scene()
 def templates(scene):
     """The pies of a shop on cards, and above them the message 2 × Plum pie in your basket."""
     scene.open()
     scene.page.get_by_role("link", name="Plum pie").click()
-    scene.page.get_by_label("How many?").fill("2")
-    scene.press("Into the basket")
-    scene.page.get_by_text("2 × Plum pie in your basket.").wait_for()
+    fill_in(scene.page, {"How many?": "2"}, "Into the basket", "2 × Plum pie in your basket.")
 
 
 @scene(1.25)
@@ -165,17 +169,15 @@ def file_uploads(scene):
     """A field to drop files into, the progress of an upload, and a list of two files that are there."""
     scene.open()
     for name, size in (("menu.txt", 1_300), ("plum tart.jpg", 184_000)):
-        scene.page.set_input_files(
-            "input[type=file]", [{"name": name, "mimeType": "text/plain", "buffer": b"x" * size}]
-        )
+        scene.page.set_input_files("input[type=file]", file_named(name, b"x" * size))
         scene.press("Upload")
         scene.page.get_by_role("link", name=name).wait_for()
     scene.page.locator("#sending").evaluate("list => list.replaceChildren()")
     slow = scene.page.context.new_cdp_session(scene.page)
     rates = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 1_000_000}
     slow.send("Network.emulateNetworkConditions", rates)
-    film = {"name": "in the oven.mp4", "mimeType": "video/mp4", "buffer": b"x" * 1_000_000}
-    scene.page.set_input_files("input[type=file]", [film])
+    film = file_named("in the oven.mp4", b"x" * 1_000_000, "video/mp4")
+    scene.page.set_input_files("input[type=file]", film)
     scene.press("Upload")
     scene.page.wait_for_function("document.querySelector('progress')?.value > 0.6")
 
@@ -279,29 +281,19 @@ def middleware(scene):
     scene.open("closed")
 
 
-@scene(1)
-def explicit_routing(scene):
-    """A table of HTTP methods, and of the URL patterns that they belong to."""
-    scene.open()
-
-
 @scene()
 def sub_apps(scene):
     """The notes of the mounted app, and a form to add another one."""
     scene.open("notes/")
     for note in ("Order flour", "Ask Bob for the large tin"):
-        scene.page.get_by_label("New note").fill(note)
-        scene.press("Add")
-        scene.page.get_by_text(note).wait_for()
+        fill_in(scene.page, {"New note": note}, "Add", note)
 
 
 @scene()
 def background_jobs(scene):
     """The result of the job, 78498 primes."""
     scene.open()
-    scene.page.get_by_label("Count the primes below").fill("1000000")
-    scene.press("Start")
-    scene.page.get_by_text("78498 primes").wait_for()
+    fill_in(scene.page, {"Count the primes below": "1000000"}, "Start", "78498 primes")
 
 
 PASTE = '''\
@@ -350,40 +342,15 @@ def url_shortener(scene):
     scene.page.locator("svg.chart").wait_for()
 
 
-ARTICLE = """\
-There is a *right* way to let a sourdough rest, and there are the ways people find at two in the morning.
-
-## What you need
-
-1. 500 g of flour, the plain kind
-2. 350 g of water -- "lukewarm" means that you feel nothing
-3. Patience
-
-> Bread is not difficult. Waiting is.
-"""
-
-
 @scene(1.25)
 def blog(scene):
     """An article with a list and a quotation."""
     scene.open("sign_up")
-    scene.page.get_by_label("What stands under your posts").fill("Ada Lovelace")
-    scene.page.get_by_label("Name to log in with").fill("ada")
-    scene.page.get_by_label("Password").fill("flour butter apples")
-    scene.press("Sign up")
-    scene.page.get_by_text("Welcome, Ada Lovelace.").wait_for()
+    fill_in(scene.page, account("ada", "Ada Lovelace"), "Sign up", "Welcome, Ada Lovelace.")
     scene.open("write")
-    scene.page.get_by_label("Title").fill("The patience of a sourdough")
-    scene.page.get_by_label("Text", exact=True).fill(ARTICLE)
-    scene.press("Publish")
-    scene.page.get_by_text("Your post is published.").wait_for()
+    fields = {"Title": "The patience of a sourdough", "Text": ARTICLE}
+    fill_in(scene.page, fields, "Publish", "Your post is published.", exact=True)
     scene.page.reload()
-
-
-@scene(1)
-def gallery(scene):
-    """Cards of examples, each with buttons to open it, its README and its source."""
-    scene.open()
 
 
 def pretty(scene):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.examples.browsing import Browsing
+from tests.examples.browsing import Browsing, fill_in
 from tests.examples.relay import relay_to
 
 
@@ -36,9 +36,7 @@ def read(client, until, last_id=None):
 
 
 def write_in(page, name, text):
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Message", exact=True).fill(text)
-    page.get_by_role("button", name="Send").click()
+    fill_in(page, {"Name": name, "Message": text}, "Send", exact=True)
 
 
 def test_two_windows_see_each_other(browsing):

@@ -7,13 +7,12 @@ import sqlite3
 import time
 from functools import partial
 
-import httpx
 import pytest
 
 from tests import asgi
 from tests.examples import harness
 from tests.examples.loading import load
-from tests.processes import free_port, serving, until
+from tests.processes import until
 
 sql_sessions = load("session_backends", "sql_sessions")
 redis_sessions = load("session_backends", "redis_sessions")
@@ -143,13 +142,9 @@ async def test_app_keeps_sessions_through_a_restart(url):
 
 def test_sessions_outlive_a_restart_of_the_server(tmp_path, measure):
     folder = harness.copied("session_backends", tmp_path)
-    port = free_port()
     cookies = {}
     for expected in ("1", "2"):
-        with (
-            serving(harness.SERVE, folder, port, measure),
-            httpx.Client(base_url=f"http://127.0.0.1:{port}", cookies=cookies) as client,
-        ):
+        with harness.running(harness.SERVE, folder, measure) as server, server.client(cookies=cookies) as client:
             assert f'"number">{expected}<' in client.get("/").text
             cookies = dict(client.cookies)
     rows = sqlite3.connect(folder / "sessions.sqlite3").execute("SELECT data FROM sessions").fetchall()

@@ -5,6 +5,7 @@ import re
 from tests.examples.accounts import PASSWORD_OF_SESSIONS as PASSWORD
 from tests.examples.accounts import csrf_token, session_ids
 from tests.examples.accounts import sign_in_to_sessions as sign_in
+from tests.examples.browsing import fill_in
 
 
 def token_of(client, path="login"):
@@ -52,9 +53,7 @@ def test_logout_deletes_the_session(client):
 def test_browser_logs_in_and_out(page, browsing):
     page.goto("/")
     page.get_by_role("link", name="Log in").click()
-    page.get_by_label("Name").fill("ada")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("main").get_by_role("button").click()
+    fill_in(page, {"Name": "ada", "Password": PASSWORD}, "Log in")
     page.wait_for_url("**/account")
     browsing.check_accessible(page)
     page.get_by_role("button", name="Log out").click()

@@ -6,7 +6,8 @@ import contextlib
 import pytest
 import socketio
 
-from tests.examples.loading import EXAMPLES
+from tests.examples.browsing import check_chat, fill_in
+from tests.examples.harness import EXAMPLES
 
 pytestmark = pytest.mark.real_time
 
@@ -88,25 +89,11 @@ def test_foreign_pages_are_refused(client):
 
 
 def test_two_browsers_talk(browsing):
-    ada, eve = browsing.page(), browsing.page()
-    for page, name in ((ada, "Ada"), (eve, "<b>Eve")):
-        page.goto("/")
-        page.get_by_label("Your name").fill(name)
-        page.get_by_role("button", name="Enter").click()
-        page.get_by_text("You are here.").wait_for()
-    ada.get_by_text("<b>Eve came in.").wait_for()
-    assert ada.locator("#members").inner_text() == "In lobby: <b>Eve, Ada"
-    eve.get_by_label("Say").fill("<img src=x onerror=alert(1)>")
-    eve.get_by_label("Say").press("Enter")
-    ada.get_by_text("<b>Eve: <img src=x onerror=alert(1)>").wait_for()
-    browsing.check_accessible(ada)
-    eve.close()
-    ada.get_by_text("<b>Eve left.").wait_for()
+    check_chat(browsing)
 
 
 def test_refusal_is_said_in_the_form(page, browsing):
     page.goto("/")
-    page.get_by_label("Your name").fill(" ")
-    page.get_by_role("button", name="Enter").click()
+    fill_in(page, {"Your name": " "}, "Enter")
     page.wait_for_function("document.getElementById('name').validationMessage.startsWith('a name has')")
     browsing.check_look("/")

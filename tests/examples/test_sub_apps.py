@@ -2,13 +2,12 @@
 
 import re
 
-import httpx
 import pytest
 
 from tests import asgi
 from tests.examples import harness
-from tests.examples.loading import load, measuring, run
-from tests.processes import free_port, serving
+from tests.examples.browsing import fill_in
+from tests.examples.loading import load
 
 
 def test_each_app_answers_below_its_prefix(client):
@@ -35,43 +34,26 @@ def test_other_hosts_are_refused_everywhere(client, path):
 
 
 def test_everything_moves_with_the_root_path(tmp_path, measure):
-    folder = harness.copied("sub_apps", tmp_path)
-    port = free_port()
-    with (
-        serving(f"{harness.SERVE} --root-path /site", folder, port, measure),
-        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
-    ):
+    line, folder = f"{harness.SERVE} --root-path /site", harness.copied("sub_apps", tmp_path)
+    with harness.running(line, folder, measure) as server, server.client() as client:
         home, notes = client.get("/").text, client.get("/notes/")
         hello = client.get("/api/hello/x").json()
 
-    assert re.findall(r'(?:href|action)="([^"]+)"', home + notes.text) == [
-        "/site/static/style.css",
-        "/site/notes/",
-        "/site/api/hello/World",
-        "/site/static/style.css",
-        "/site/static/style.css",
-        "/site/notes/add",
-        "/site/",
-    ]
+    style = "/site/static/style.css"
+    linked = re.findall(r'(?:href|action)="([^"]+)"', home + notes.text)
+    assert linked == [style, "/site/notes/", "/site/api/hello/World", style, style, "/site/notes/add", "/site/"]
     assert "Path=/site/notes;" in notes.headers["set-cookie"]
     assert hello["url"] == "/site/api/hello/x"
 
 
-def test_websocket_reaches_the_mounted_app(coverage_folder):
-    async def main():
-        async with asgi.websocket(load("sub_apps").Root(), "/api/shout") as ws:
-            await ws.send_text("hello")
-            assert await ws.receive() == "HELLO"
-
-    with measuring(coverage_folder, "sub_apps"):
-        run(main())
+async def test_websocket_reaches_the_mounted_app(measured):
+    async with asgi.websocket(load("sub_apps").Root(), "/api/shout") as ws:
+        await ws.send_text("hello")
+        assert await ws.receive() == "HELLO"
 
 
 def test_note_is_added_in_the_browser(page, browsing):
     page.goto("/")
     page.get_by_role("link", name="Notes").click()
-    page.get_by_label("New note").fill("remember")
-    page.get_by_role("button", name="Add").click()
-    page.get_by_text("remember").wait_for()
-    browsing.check_look("/")
-    browsing.check_look("/notes/")
+    fill_in(page, {"New note": "remember"}, "Add", "remember")
+    browsing.check_look("/", "/notes/")

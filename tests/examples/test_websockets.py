@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests import asgi
-from tests.examples.browsing import KEEP_SOCKETS
+from tests.examples.browsing import KEEP_SOCKETS, check_chat, enter_chat, fill_in
 from tests.examples.loading import load
 
 example = load("websockets")
@@ -110,31 +110,14 @@ async def test_slow_reader_is_closed_with_1013_and_delays_no_other(app):
 
 
 def test_two_browsers_talk(browsing):
-    ada, eve = browsing.page(), browsing.page()
-    for page, name in ((ada, "Ada"), (eve, "<b>Eve")):
-        page.goto("/")
-        page.get_by_label("Your name").fill(name)
-        page.get_by_role("button", name="Enter").click()
-        page.get_by_text("You are here.").wait_for()
-    ada.get_by_text("<b>Eve came in.").wait_for()
-    assert ada.locator("#members").inner_text() == "In lobby: <b>Eve, Ada"
-
-    eve.get_by_label("Say").fill("<img src=x onerror=alert(1)>")
-    eve.get_by_label("Say").press("Enter")
-    ada.get_by_text("<b>Eve: <img src=x onerror=alert(1)>").wait_for()
-    browsing.check_accessible(ada)
-    eve.close()
-    ada.get_by_text("<b>Eve left.").wait_for()
-    assert ada.locator("#members").inner_text() == "In lobby: Ada"
+    check_chat(browsing)
 
 
 def test_taken_name_is_said_in_the_form(browsing):
-    first, second = browsing.page(), browsing.page()
-    for page in (first, second):
+    for page in (browsing.page(), browsing.page()):
         page.goto("/")
-        page.get_by_label("Your name").fill("Max")
-        page.get_by_role("button", name="Enter").click()
-    second.wait_for_function("document.getElementById('name').validationMessage === 'this name is taken'")
+        fill_in(page, {"Your name": "Max"}, "Enter")
+    page.wait_for_function("document.getElementById('name').validationMessage === 'this name is taken'")
 
 
 def test_echo_in_the_browser(page, browsing):
@@ -147,9 +130,7 @@ def test_echo_in_the_browser(page, browsing):
 
 def test_nothing_is_sent_without_a_connection(page):
     page.add_init_script(KEEP_SOCKETS)
-    page.goto("/")
-    page.get_by_label("Your name").fill("Ada")
-    page.get_by_role("button", name="Enter").click()
+    enter_chat(page, "Ada")
     echo, say = page.locator("#echo button"), page.locator("#say button")
     for button in (echo, say):
         button.click(trial=True)  # waits until it can be pressed

@@ -56,6 +56,13 @@ def post(client: httpx.Client, path: str, page: str | None = None, **fields: str
     return client.post(path, data={"csrf_token": csrf_token(client.get(page or path).text), **fields})
 
 
+def assert_no_script(response: httpx.Response) -> None:
+    """The policy of a page forbids scripts and styles in it, and it has none."""
+    assert "script-src 'self'" in response.headers["content-security-policy"]
+    assert "unsafe-inline" not in response.headers["content-security-policy"]
+    assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=", response.text), response.url
+
+
 def sign_in_to_the_blog(client: httpx.Client, name: str = "ada") -> None:
     """Log in, with a new account if there is none of this name."""
     response = post(client, "login", name=name, password=PASSWORD)

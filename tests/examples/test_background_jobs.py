@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import subprocess
 import sys
+from typing import Any
 
 import httpx
 import pytest
@@ -141,7 +142,7 @@ def test_page_waits_for_the_result(page, browsing):
 def worker(folder, variables):
     """Run a worker, as the README says."""
     command = [sys.executable, "-m", "taskiq", "worker", "task_queue:broker", "--workers", "1"]
-    silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    silent: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     process = subprocess.Popen(command, cwd=folder, env=environment(variables), start_new_session=True, **silent)
     try:
         yield

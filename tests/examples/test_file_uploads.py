@@ -1,10 +1,12 @@
 """examples/file_uploads"""
 
+import contextlib
 import http.client
 
 import pytest
 
 from tests.examples.accounts import UPLOAD_LIMIT as LIMIT
+from tests.examples.browsing import file_named
 from tests.processes import wait_until
 
 WATCH_BARS = """() => {
@@ -35,9 +37,7 @@ def kept(server):
 
 def test_files_are_sent_with_a_bar_listed_and_deleted(page, server):
     page.goto("/")
-    files = [
-        {"name": name, "mimeType": "text/html", "buffer": b"x" * 300_000} for name in ("<b>one</b>.html", "zwei ü.txt")
-    ]
+    files = [file_named(name, b"x" * 300_000, "text/html") for name in ("<b>one</b>.html", "zwei ü.txt")]
     page.set_input_files("input[type=file]", files)
     page.evaluate(WATCH_BARS)
     page.get_by_role("button", name="Upload").click()
@@ -56,7 +56,7 @@ def test_files_are_sent_with_a_bar_listed_and_deleted(page, server):
 def test_too_large_a_file_shows_413_on_the_page(browsing, page, server):
     browsing.expected = ["413"]
     page.goto("/")
-    page.set_input_files("input[type=file]", [{"name": "large.bin", "mimeType": "", "buffer": b"x" * (LIMIT + 1)}])
+    page.set_input_files("input[type=file]", file_named("large.bin", b"x" * (LIMIT + 1), ""))
     page.get_by_role("button", name="Upload").click()
 
     assert page.locator(".problem").inner_text() == "413 Content Too Large"
@@ -64,17 +64,13 @@ def test_too_large_a_file_shows_413_on_the_page(browsing, page, server):
 
 
 def test_form_works_without_scripts(browser, server):
-    context = browser.new_context(java_script_enabled=False, base_url=server.url)
-    page = context.new_page()
-    page.goto("/")
-    files = [{"name": name, "mimeType": "", "buffer": b"x"} for name in ("first.txt", "second.txt")]
-    page.set_input_files("input[type=file]", files)
-    page.get_by_role("button", name="Upload").click()
+    with contextlib.closing(browser.new_context(java_script_enabled=False, base_url=server.url)) as context:
+        page = context.new_page()
+        page.goto("/")
+        page.set_input_files("input[type=file]", [file_named(name, b"x", "") for name in ("first.txt", "second.txt")])
+        page.get_by_role("button", name="Upload").click()
 
-    assert (
-        page.get_by_role("link", name="first.txt").count() == page.get_by_role("link", name="second.txt").count() == 1
-    )
-    context.close()
+        assert [page.get_by_role("link", name=name).count() for name in ("first.txt", "second.txt")] == [1, 1]
 
 
 @pytest.mark.parametrize("size", [0, 1, LIMIT])
@@ -107,18 +103,14 @@ def test_names_stay_in_the_folder(server, upload, name):
     assert not [path for folder in server.folder.parents[:3] for path in folder.glob("*evil*")]
 
 
-@pytest.mark.parametrize(
-    ("name", "safe"),
-    [
-        (".htaccess", "htaccess"),
-        ("archive.tar.gz", "archive.tar.gz"),
-        ("a;b|c`d.txt", "a_b_c_d.txt"),
-        ("x" * 300 + ".jpeg", "x" * 80 + ".jpeg"),
-        ("...", "file"),
-        ("Käse (2).txt", "Käse (2).txt"),
-        ("noending", "noending"),
-    ],
-)
+SAFE = {
+    **{name: name for name in ("archive.tar.gz", "Käse (2).txt", "noending")},
+    **{".htaccess": "htaccess", "a;b|c`d.txt": "a_b_c_d.txt", "...": "file"},
+    "x" * 300 + ".jpeg": "x" * 80 + ".jpeg",
+}
+
+
+@pytest.mark.parametrize(("name", "safe"), SAFE.items())
 def test_odd_names_are_made_safe(client, upload, name, safe):
     answer = upload(name).json()
 
@@ -126,17 +118,10 @@ def test_odd_names_are_made_safe(client, upload, name, safe):
     assert client.get(answer["url"]).content == b"content"
 
 
-@pytest.mark.parametrize(
-    "target", ["/files/x/a.txt", "/files/..%2F..%2Fapp.py/app.py", "/files/../app.py", "/files/" + "0" * 32 + "/a"]
-)
-def test_path_to_another_file_is_404(client, target):
-    assert client.get(target).status_code == 404
-
-
-def test_right_id_with_a_wrong_name_is_404(client, upload):
-    url = upload().json()["url"]
-
-    assert client.get(url.replace("a.txt", "b.txt")).status_code == 404
+def test_path_to_another_file_is_404(client, upload):
+    wrong_name = upload().json()["url"].replace("a.txt", "b.txt")
+    for target in ("x/a.txt", "..%2F..%2Fapp.py/app.py", "../app.py", "0" * 32 + "/a"):
+        assert client.get(f"/files/{target}").status_code == client.get(wrong_name).status_code == 404
 
 
 def test_upload_that_breaks_off_leaves_nothing(client, server, token):

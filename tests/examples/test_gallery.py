@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -189,8 +190,7 @@ def test_links_lead_from_card_to_readme_source_and_example(page):
     page.get_by_role("heading", name="Baking course").wait_for()
 
 
-@pytest.mark.parametrize("size", [WIDE, NARROW])
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(("size", "dark"), [(WIDE, False), (WIDE, True), (NARROW, False), (NARROW, True)])
 def test_pages_are_accessible(browsing, size, dark):
     page = browsing.page(size, dark=dark)
     for path in ("/", "/docs/", "/readme/middleware", "/source/forms/templates/form.html"):
@@ -295,7 +295,7 @@ class Process:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         command = ["uvicorn", "app:app", "--port", str(self.port), "--timeout-graceful-shutdown", "1"]
-        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        output: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         self.process = subprocess.Popen(command, cwd=folder, env=environment(more), **output)
         self.log = ""
         while "Uvicorn running" not in self.log:
@@ -347,9 +347,8 @@ def test_open_streams_and_jobs_end_when_the_gallery_stops(tmp_path, measure):
     assert job.status_code == 202
     assert {"lifespan", "session_backends", "streaming"} <= set(written)
     assert seconds < 8
-    assert "opened 5 connections" in gallery.log
-    assert "closed 5 connections" in gallery.log
-    assert "Application shutdown complete" in gallery.log
+    for line in ("opened 5 connections", "closed 5 connections", "Application shutdown complete"):
+        assert line in gallery.log
     assert "never" not in gallery.log, "a task or a coroutine was forgotten"
     assert list((tmp_path / "scratch").glob("gallery-*")) == []
 
@@ -500,18 +499,18 @@ def test_modules_of_the_same_name_are_apart(folders):
 
 def test_each_load_is_a_new_one(folders):
     first = isolation.load(folders / "one")
-    (folders / "one" / "helper.py").write_text("NAME = 'somebody else'\n")
+    (folders / "one" / "helper.py").write_text("NAME = 'another one'\n")
 
-    assert isolation.load(folders / "one").NAME == "somebody else"
+    assert isolation.load(folders / "one").NAME == "another one"
     assert first.NAME == "one"
 
 
-def test_environment_is_put_back(folders, monkeypatch):
+@pytest.mark.parametrize("before", [{}, {"GALLERY_TEST": "before"}])
+def test_environment_is_put_back(folders, monkeypatch, before):
+    for name, value in before.items():
+        monkeypatch.setenv(name, value)
     assert isolation.load(folders / "one", environment={"GALLERY_TEST": "here"}).SEEN == "here"
-    assert "GALLERY_TEST" not in os.environ
-    monkeypatch.setenv("GALLERY_TEST", "before")
-    assert isolation.load(folders / "one", environment={"GALLERY_TEST": "here"}).SEEN == "here"
-    assert os.environ["GALLERY_TEST"] == "before"
+    assert os.environ.get("GALLERY_TEST") == before.get("GALLERY_TEST")
 
 
 def test_missing_module_is_a_plain_error(folders):

@@ -64,7 +64,3 @@ def test_report_is_saved(page):
         page.get_by_text("A report to save").click()
 
     assert download.value.suggested_filename == "prices.csv"
-
-
-def test_page_looks_good(browsing):
-    browsing.check_look("/")

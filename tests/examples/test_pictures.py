@@ -96,14 +96,11 @@ def scene(zoom: float = 1.5) -> Callable[[Play], Play]:
 
 # --- What the pictures show --------------------------------------------------------------------
 
+BUTTONS = "Buttons to choose a theme, and a table of the headers that the browser has sent."
 PAGES = {  # that are only opened: the path, the zoom, and the description
     "hello_world": ("greet/Alice", 5, "The browser shows one line, Hello, Alice!"),
     "routing": ("", 1.1, "A table of URLs, and of the methods that answer them."),
-    "headers_and_cookies": (
-        "",
-        1.5,
-        "Buttons to choose a theme, and a table of the headers that the browser has sent.",
-    ),
+    "headers_and_cookies": ("", 1.5, BUTTONS),
     "explicit_routing": ("", 1, "A table of HTTP methods, and of the URL patterns that they belong to."),
     "gallery": ("", 1, "Cards of examples, each with buttons to open it, its README and its source."),
 }
@@ -218,9 +215,7 @@ def chat(scene):
     other = scene.browsing.page()
     for page, name in ((scene.page, "Ada"), (other, "Eve")):
         scene.open(page=page)
-        scene.fill(page, name=name)
-        scene.press("Enter", page=page)
-        page.get_by_text("You are here.").wait_for()
+        fill_in(page, {"Your name": name}, "Enter", "You are here.")
     for page, text in (
         (other, "Is there any pie left?"),
         (scene.page, "Two pieces, on the upper shelf."),

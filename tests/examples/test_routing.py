@@ -15,10 +15,6 @@ def test_links_on_the_page_lead_somewhere(page):
         page.go_back()
 
 
-def test_page_looks_good(browsing):
-    browsing.check_look("/")
-
-
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 def test_methods_are_told_apart(client, method):
     assert client.request(method, "/item/7").json() == {"method": method, "number": 7}

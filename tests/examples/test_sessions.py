@@ -59,8 +59,3 @@ def test_browser_logs_in_and_out(page, browsing):
     page.get_by_role("button", name="Log out").click()
     assert page.get_by_role("heading").inner_text() == "Hello, stranger"
     assert page.locator(".number").inner_text() == "1"
-
-
-def test_pages_look_good(browsing):
-    browsing.check_look("/")
-    browsing.check_look("/login")

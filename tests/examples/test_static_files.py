@@ -42,7 +42,3 @@ def test_static_file_and_icon_answer_conditions_and_ranges(client):
 
 def test_folders_are_not_listed(client):
     assert client.get("/static/").status_code == client.get("/static").status_code == 404
-
-
-def test_page_looks_good(browsing):
-    browsing.check_look("/")

@@ -2,6 +2,9 @@
 
 import pytest
 
+from tests.examples.accounts import post
+from tests.examples.browsing import fill_in
+
 
 def test_order_is_confirmed_once(page):
     page.goto("/")
@@ -9,8 +12,7 @@ def test_order_is_confirmed_once(page):
     page.wait_for_url("**/pie/*")
     assert page.title() == "Käsekuchen – Pie shop"
     assert "1,234.50 €, baked 2 days ago, the large one." in page.inner_text("main")
-    page.get_by_label("How many?").fill("2")
-    page.get_by_role("button").click()
+    fill_in(page, {"How many?": "2"}, "Into the basket")
     page.get_by_role("status").wait_for()
 
     assert page.get_by_role("status").all_inner_texts() == ["2 × Käsekuchen in your basket."]
@@ -21,10 +23,8 @@ def test_order_is_confirmed_once(page):
 
 
 @pytest.mark.parametrize("fields", [{"name": "<b>mud</b>"}, {"name": "apple", "count": "21"}])
-def test_unknown_pie_cannot_be_ordered(client, csrf_token, fields):
-    token = csrf_token(client.get("/pie/apple").text)
-
-    assert client.post("/order", data={"csrf_token": token, **fields}).status_code == 303
+def test_unknown_pie_cannot_be_ordered(client, fields):
+    assert post(client, "/order", "/pie/apple", **fields).status_code == 303
 
     shown = client.get("/").text
     assert "that we do not have." in shown
@@ -33,7 +33,7 @@ def test_unknown_pie_cannot_be_ordered(client, csrf_token, fields):
 
 
 def test_messages_of_two_posts_are_both_shown(client, csrf_token):
-    token = csrf_token(client.get("/pie/apple").text)
+    token = csrf_token(client.get("/pie/apple").text)  # each page shows, and forgets, the messages before it
     for name in ("apple", "cherry"):
         client.post("/order", data={"csrf_token": token, "name": name})
 
@@ -50,8 +50,3 @@ def test_unknown_pie_is_a_page_of_the_shop(client):
 
     assert missing.status_code == 404
     assert "These we have." in missing.text
-
-
-def test_pages_look_good(browsing):
-    browsing.check_look("/")
-    browsing.check_look("/pie/apple")

@@ -41,29 +41,22 @@ def test_mistakes_are_named(client, path, wrong, field):
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("body", ["[]", "null", "5", '"text"'])
-def test_other_json_is_refused(client, path, body):
-    assert client.post(path, content=body, headers={"content-type": "application/json"}).status_code == 422
+def test_other_and_malformed_json_is_refused(client, path):
+    for statuses, bodies in (
+        ({422}, [b"[]", b"null", b"5", b'"text"']),
+        ({400, 422}, [b"", b"{", b"[" * 100_000, b'{"customer": "\xff"}']),
+    ):
+        for body in bodies:
+            answer = client.post(path, content=body, headers={"content-type": "application/json"})
+            assert answer.status_code in statuses, body[:30]
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b'{"customer": "\xff"}'])
-def test_malformed_json_is_refused(client, path, body):
-    answer = client.post(path, content=body, headers={"content-type": "application/json"})
-
-    assert answer.status_code in {400, 422}
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_secrets_are_not_sent_back(client, path):
-    assert "hush" not in client.post(path, content=json.dumps({**ORDER, "items": "hush"})).text
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_other_types_are_refused(client, path):
+def test_other_types_are_refused_and_secrets_not_sent_back(client, path):
     headers = {"content-type": "text/plain; application/json"}
 
     assert client.post(path, content=json.dumps(ORDER), headers=headers).status_code == 415
+    assert "hush" not in client.post(path, content=json.dumps({**ORDER, "items": "hush"})).text
 
 
 def test_parameters_that_are_no_model_are_bound_as_usual(client):

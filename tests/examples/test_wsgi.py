@@ -30,7 +30,7 @@ def wsgi_server(request, tmp_path_factory, measure):
 
 @pytest.fixture
 def wsgi_client(wsgi_server):
-    with httpx.Client(base_url=wsgi_server.url, timeout=60) as opened:
+    with wsgi_server.client() as opened:
         yield opened
 
 
@@ -73,14 +73,8 @@ def test_app_that_cannot_start_is_not_served(tmp_path, measure):
     app = folder / "app.py"
     app.write_text(app.read_text().replace("self._opened = time.monotonic()", "raise OSError('no shop')"))
 
-    tried = subprocess.run(
-        [sys.executable, "-c", "import wsgi"],
-        cwd=folder,
-        env=environment(measure),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    command, variables = [sys.executable, "-c", "import wsgi"], environment(measure)
+    tried = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=60)
 
     assert tried.returncode != 0
     assert tried.stderr.endswith("OSError: no shop\n")

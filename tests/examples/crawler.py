@@ -10,15 +10,7 @@ from urllib.parse import urldefrag, urljoin
 import httpx
 
 LINKS = {"a": "href", "area": "href"}
-ASSETS = {
-    "link": "href",
-    "script": "src",
-    "img": "src",
-    "video": "src",
-    "audio": "src",
-    "source": "src",
-    "iframe": "src",
-}
+ASSETS = {"link": "href", **dict.fromkeys(("script", "img", "video", "audio", "source", "iframe"), "src")}
 READ = ("text/html", "application/xhtml", "image/svg", "text/xml", "application/xml")
 LARGEST = 2**20
 SECONDS = 1.0

@@ -66,11 +66,8 @@ def test_too_large_a_body_is_refused(client):
     assert (answer.status_code, answer.json()) == (413, {"status": 413, "title": "Content Too Large"})
 
 
-def test_wrong_method_on_one_note(client, note):
+def test_wrong_method_on_one_note_is_refused_and_head_is_like_get(client, note):
     assert client.post(f"/notes/{note['id']}").headers["allow"] == "DELETE, GET, PATCH, PUT"
-
-
-def test_head_is_like_get(client, note):
     head, whole = (client.request(method, f"/notes/{note['id']}") for method in ("HEAD", "GET"))
     assert head.headers["content-length"] == str(len(whole.content))
 

@@ -1,13 +1,13 @@
 """Headless Chromium, in which every error of a page counts."""
 
 import contextlib
-import shutil
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import httpx
-import pytest
 from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Route, expect, sync_playwright
+
+from tests.processes import chromium
 
 FLAGS = [
     "--no-sandbox",
@@ -34,11 +34,8 @@ expect.set_options(timeout=PATIENCE)
 
 @contextlib.contextmanager
 def launched() -> Iterator[Browser]:
-    executable = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-    if executable is None:
-        pytest.skip("no chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield browser
         browser.close()
 

@@ -79,16 +79,12 @@ def test_example_starts_and_answers_with_what_its_readme_installs(name, environm
     folder = tmp_path / name
     shutil.copytree(harness.EXAMPLES / name, folder, ignore=harness.NOT_COPIED)
     environment = environment_with(requirements_of(name))
-    variables = {
-        **services.environment(name),
-        "PATH": f"{environment}/bin{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": "",
-    }
+    path = f"{environment}/bin{os.pathsep}{os.environ['PATH']}"
+    variables = {**services.environment(name), "PATH": path, "PYTHONPATH": ""}
     port = free_port()
 
-    with serving(
-        f'test "$(command -v uvicorn)" = {environment}/bin/uvicorn && {harness.SERVE}', folder, port, variables
-    ):
+    line = f'test "$(command -v uvicorn)" = {environment}/bin/uvicorn && {harness.SERVE}'
+    with serving(line, folder, port, variables):
         response = httpx.get(f"http://127.0.0.1:{port}/")
 
     assert response.status_code < 400

@@ -24,9 +24,8 @@ def token(client, csrf_token):
 
 @pytest.fixture
 def upload(client, token):
-    def send(name="a.txt", content=b"content", **options):
-        files = {"file": (name, content)}
-        return client.post("/upload", data={"csrf_token": token}, files=files, **options)
+    def send(name="a.txt", content=b"content"):
+        return client.post("/upload", data={"csrf_token": token}, files={"file": (name, content)})
 
     return send
 

@@ -30,11 +30,8 @@ def test_mistakes_are_shown_and_nothing_is_lost(browsing, page):
     fill_in(page, {"Name": "Alice", "Age": "7", "Anything else?": "\nfirst line blank"}, "Sign up")
     page.wait_for_url("**/sign_up")
 
-    assert page.locator(".problem").all_inner_texts() == [
-        "That is no e-mail address.",
-        "The course is for people from 16 to 120.",
-        "Choose at least one of the topics.",
-    ]
+    email, age = "That is no e-mail address.", "The course is for people from 16 to 120."
+    assert page.locator(".problem").all_inner_texts() == [email, age, "Choose at least one of the topics."]
     for label, kept in (("Name", "Alice"), ("Age", "7"), ("Anything else?", "first line blank")):
         assert page.get_by_label(label).input_value() == kept
     browsing.check_accessible(page)

@@ -569,5 +569,4 @@ async def test_startup_and_shutdown_run_in_one_task(measured):
             await send({"type": (await receive())["type"] + ".complete"})
 
     await start_and_stop(app)
-    assert len(tasks) == 2
-    assert len(set(tasks)) == 1
+    assert (len(tasks), len(set(tasks))) == (2, 1)

@@ -8,5 +8,4 @@ def test_index_and_greeting(client):
 
 def test_page_has_no_errors(page):
     page.goto("/greet/Alice")
-
     assert page.inner_text("body") == "Hello, Alice!"

@@ -12,10 +12,7 @@ from tests.examples import harness
 
 READMES = {name: harness.EXAMPLES / name / "README.md" for name in harness.NAMES}
 BLOCKS = {name: blocks(readme.read_text()) for name, readme in READMES.items()}
-KINDS = {
-    "console": {"", "serves", "slow", "not run"},
-    "python": {"", "from", "not run"},
-}
+KINDS = {"console": {"", "serves", "slow", "not run"}, "python": {"", "from", "not run"}}
 EXECUTED = {"", "serves", "slow", "from"}
 MEASURED = {"testing"}  # its own tests run here alone; the other READMEs run nothing that no test of the example runs
 
@@ -39,12 +36,8 @@ def test_blocks_are_true(name, tmp_path, services, measure):
     found = BLOCKS[name]
 
     with harness.running(served_by(name)[0], folder, environment) as server:
-        try_blocks(
-            [block.text for block in found if block.language == "console" and not block.comment],
-            server.port,
-            folder,
-            environment,
-        )
+        console = [block.text for block in found if block.language == "console" and not block.comment]
+        try_blocks(console, server.port, folder, environment)
         for block in found:
             if block.language == "python" and not block.comment:
                 run_python(block.text, server.port, folder, environment)
@@ -95,9 +88,7 @@ def test_links_lead_somewhere(name):
 
 
 def test_nearly_every_block_is_executed():
-    found = [
-        (name, block) for name in harness.NAMES for block in BLOCKS[name] if block.language in {"console", "python"}
-    ]
+    found = [(name, block) for name in harness.NAMES for block in BLOCKS[name] if block.language in KINDS]
 
     for name, block in found:
         assert block.kind in KINDS[block.language], f"{name}: {block}"

@@ -10,12 +10,8 @@ from tests.examples.relay import relay_to
 
 @pytest.fixture
 def say(client, csrf_token):
-    token = csrf_token(client.get("/").text)
-
-    def send(text, name="Alice", **more):
-        return client.post("/say", data={"csrf_token": token, "name": name, "text": text, **more})
-
-    return send
+    data = {"csrf_token": csrf_token(client.get("/").text), "name": "Alice"}
+    return lambda text, **more: client.post("/say", data={**data, "text": text, **more})
 
 
 def read(client, until, last_id=None):

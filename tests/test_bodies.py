@@ -311,7 +311,8 @@ async def test_task_that_reads_on_after_the_response_gets_no_part_of_the_body(wa
         body, path, headers = head('name="file"; filename="f"') + body + END, "/form", MULTIPART
     at = body.index(b"23456789")
     pieces = [body[:at], body[at : at + 2], body[at + 2 : at + 4], body[at + 4 :]]
-    client = scripted(*[piece(content, more=content is not pieces[-1]) for content in pieces], *LEAVES, pause=0.005)
+    messages = [piece(content, more=content is not pieces[-1]) for content in pieces]
+    client = scripted(*messages, *LEAVES, pause=0.005)
     sent = await call(Late(), client, method="POST", path=path, headers=encoded(headers))
     assert sent[-1]["body"] == b"answered"
     (result,) = await asyncio.gather(*kept, return_exceptions=True)
@@ -509,7 +510,9 @@ async def test_body_limits_are_16_mib_by_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("announced", "taken"), [([("content-length", "1001"), *CONTINUE], 0), ([], 1200)], ids=["announced", "endless"]
+    ("announced", "taken"),
+    [([("content-length", "1001"), *CONTINUE], 0), ([], 1200)],
+    ids=["announced", "endless"],
 )
 @pytest.mark.parametrize(("path", "kind"), [("/parsed", JSON), ("/buffered", TEXT), ("/streamed", TEXT)])
 async def test_body_past_the_limit_is_413_at_its_length_or_at_the_first_piece_past_it(

@@ -108,17 +108,17 @@ async def test_the_fields_of_an_event() -> None:
     ("fields", "seen"),
     [
         *(
-            ({field: f"x{end}data: evil{end}retry: 1{end}"}, [{"data": "good", field: "x data: evil retry: 1 "}])
+            ({field: f"x{end}data: evil{end}retry: 1{end}"}, [{field: "x data: evil retry: 1 "}])
             for field in ("event", "id")
             for end in ("\n", "\r", "\r\n", "\n\n", "\r\n\r\n", "\n\r")
         ),
-        ({"id": "a\0b"}, [{"data": "good", "id": "a b"}]),  # browsers ignore an id with a null character
-        ({"retry": "1\ndata: evil"}, []),
-        ({"retry": "soon"}, []),
+        # Browsers ignore an id with a null character.
+        ({"id": "a\0b"}, [{"id": "a b"}]), ({"retry": "1\ndata: evil"}, []), ({"retry": "soon"}, []),
     ],
 )
-async def test_no_newline_injection_through_a_field(fields: Any, seen: list[dict[str, str]]) -> None:
-    assert parsed((await sent(ServerSentEvent("good", **fields))).text) == seen
+async def test_no_newline_injection_through_a_field(fields: Any, seen: list[Any]) -> None:
+    response = await sent(ServerSentEvent("good", **fields))
+    assert parsed(response.text) == [{"data": "good", **each} for each in seen]
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,8 @@ class Chatty(AsyncSteps):
 
 
 @pytest.mark.parametrize(
-    "answer", [agen, gen, AsyncIterable, AsyncSteps, Chatty, Steps, File, lambda: map(str.encode, "é")]
+    "answer",
+    [agen, gen, AsyncIterable, AsyncSteps, Chatty, Steps, File, lambda: map(str.encode, "é")],
 )
 async def test_iterators_and_generators_are_streamed_and_files_closed(answer: Callable[[], Any]) -> None:
     made = answer()
@@ -773,7 +774,10 @@ async def slow() -> AsyncIterator[str]:
 
 @pytest.mark.parametrize(
     "again",
-    [{"type": "http.request"}, {"type": "http.request", "body": None, "more_body": None}, RuntimeError("no more")],
+    [
+        {"type": "http.request"}, {"type": "http.request", "body": None, "more_body": None},
+        RuntimeError("no more"),
+    ],
     ids=shown,
 )
 async def test_a_server_that_does_not_tell_of_the_leaving_ends_no_stream(again: Any) -> None:

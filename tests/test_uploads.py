@@ -70,6 +70,8 @@ class Root(App):
 
 # --- What is a field, what is a file ----------------------------------------------------------------------------------
 
+P = "Content-Disposition: form-data; name=p"
+
 
 @pytest.mark.parametrize("chunk_size", [None, 1])
 async def test_form_gives_its_fields_and_files_in_any_order(chunk_size: int | None) -> None:
@@ -85,23 +87,21 @@ async def test_form_gives_its_fields_and_files_in_any_order(chunk_size: int | No
     [
         ('Content-Disposition: form-data; name="p"; filename="x"', "x", "application/octet-stream"),
         ('content-disposition: FORM-DATA; NAME="p"; FILENAME="x"', "x", "application/octet-stream"),
-        ("Content-Disposition: form-data; name=p; filename=x", "x", "application/octet-stream"),
-        ("Content-Disposition: form-data; name=p; filename=x\r\nContent-Type: text/plain", "x", "text/plain"),
-        ("Content-Disposition: form-data; name=p; filename=x\r\nContent-Type: image/png", "x", "image/png"),
-        ("Content-Disposition: form-data; name=p; filename*=UTF-8''na%C3%AFve.txt", "naïve.txt", None),
-        ("Content-Disposition: form-data; name=p; filename*=utf-8'en'x", "x", None),
-        ("Content-Disposition: form-data; name=p; FileName*=ISO-8859-1''caf%E9", "café", None),
-        ("Content-Disposition: form-data; name=p; filename=x; filename*=UTF-8''y", "y", None),
-        ("Content-Disposition: form-data; name=p; filename*=UTF-8''y; filename=x", "y", None),
+        (f"{P}; filename=x", "x", None), (f"{P}; filename*=utf-8'en'x", "x", None),
+        (f"{P}; filename=x\r\nContent-Type: text/plain", "x", "text/plain"),
+        (f"{P}; filename=x\r\nContent-Type: image/png", "x", "image/png"),
+        (f"{P}; filename*=UTF-8''na%C3%AFve.txt", "naïve.txt", None),
+        (f"{P}; FileName*=ISO-8859-1''caf%E9", "café", None),
+        (f'{P}; filename="é€.txt"', "é€.txt", None), (f'{P}; filename="a\\"b"', 'a"b', None),
+        (f"{P}; filename=x; filename*=UTF-8''y", "y", None),
+        (f"{P}; filename*=UTF-8''y; filename=x", "y", None),
         ("Content-Disposition: form-data; filename*=UTF-8''y; name=p", "y", None),
         # A quoted name is no place for parameters.
-        ("Content-Disposition: form-data; name=p; filename=\"x; filename*=UTF-8''y\"", "x; filename*=UTF-8''y", None),
-        ('Content-Disposition: form-data; name=p; filename="a\\"b"', 'a"b', None),
-        ('Content-Disposition: form-data; name=p; filename="é€.txt"', "é€.txt", None),
+        (f"{P}; filename=\"x; filename*=UTF-8''y\"", "x; filename*=UTF-8''y", None),
         # What is not text is a file, whatever its head says.
-        ("Content-Disposition: form-data; name=p\r\nContent-Type: application/json", "file", "application/json"),
-        ("Content-Disposition: form-data; name=p\r\nContent-Type: image/png", "file", "image/png"),
-        ("Content-Disposition: form-data; name=p\r\nContent-Type: textual/x", "file", "textual/x"),
+        (f"{P}\r\nContent-Type: application/json", "file", "application/json"),
+        (f"{P}\r\nContent-Type: image/png", "file", "image/png"),
+        (f"{P}\r\nContent-Type: textual/x", "file", "textual/x"),
     ],
 )
 async def test_part_with_a_filename_or_a_type_other_than_text_is_a_file(
@@ -114,13 +114,10 @@ async def test_part_with_a_filename_or_a_type_other_than_text_is_a_file(
 @pytest.mark.parametrize(
     "headers",
     [
-        'Content-Disposition: form-data; name="p"',
-        "Content-Disposition: form-data; name=p\r\nContent-Type: text/plain",
-        "Content-Disposition: form-data; name=p\r\nContent-Type: text/plain; charset=utf-8",
-        "Content-Disposition: form-data; name=p\r\nContent-Type: Text/Plain",
-        "Content-Disposition: form-data; name=p\r\nContent-Type: TEXT/HTML; charset=UTF-8",
-        "Content-Disposition: form-data; name=p\r\nContent-Type: text/csv",
-        "Content-Disposition: form-data; name=p\r\nX-Other: 1",
+        'Content-Disposition: form-data; name="p"', f"{P}\r\nX-Other: 1",
+        f"{P}\r\nContent-Type: text/plain", f"{P}\r\nContent-Type: text/plain; charset=utf-8",
+        f"{P}\r\nContent-Type: Text/Plain", f"{P}\r\nContent-Type: TEXT/HTML; charset=UTF-8",
+        f"{P}\r\nContent-Type: text/csv",
         "Content-Disposition: form-data; x=\"; filename*=UTF-8''y\"; name=p",
     ],
 )
@@ -158,7 +155,8 @@ async def test_request_files_has_the_first_file_of_a_name_and_a_list_parameter_a
     ("query", "options"),
     [
         ("", {"multipart": [("file", "text")]}), ("", {"multipart": [file(name="other")]}),
-        ("", {"multipart": []}), ("", {"form": {"file": "text"}}), ("?file=text", {"multipart": []}),
+        ("", {"multipart": []}), ("", {"form": {"file": "text"}}),
+        ("?file=text", {"multipart": []}),
     ],
     ids=["a field of that name", "another file", "an empty form", "urlencoded", "query"],
 )
@@ -944,14 +942,11 @@ async def test_no_handler_runs_on_a_form_that_is_cut_off(path: str) -> None:
     assert (response.status, app.started.is_set()) == (None, False)
 
 
-BROKEN = {
-    "cut off": (None, ConnectionClosed),
-    "no end": (b"", HTTPError),
-    "malformed": (f"\r\n--{BOUNDARY}x".encode(), HTTPError),
-}
-
-
-@pytest.mark.parametrize(("last", "error"), list(BROKEN.values()), ids=list(BROKEN))
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [(None, ConnectionClosed), (b"", HTTPError), (f"\r\n--{BOUNDARY}x".encode(), HTTPError)],
+    ids=["cut off", "no end", "malformed"],
+)
 async def test_broken_file_raises_again_at_each_further_read(last: bytes | None, error: type[Exception]) -> None:
     async def stubborn(upload: UploadedFile) -> None:
         assert await upload["content"].get() == b"half"
@@ -1155,7 +1150,10 @@ async def test_streamed_file_counts_against_max_upload_size_alone(
 @pytest.mark.parametrize(("limit", "status"), [(1000, 204), (999, 413), (None, 204)])
 @pytest.mark.parametrize(
     ("path", "after", "other"),
-    [(path, [], 500) for path in ("/optional", "/rest", "/many", "/nothing", "/plain")] + [("/reverse", [TITLE], 5000)],
+    [
+        ("/optional", [], 500), ("/rest", [], 500), ("/many", [], 500), ("/nothing", [], 500),
+        ("/plain", [], 500), ("/reverse", [TITLE], 5000),
+    ],
 )
 async def test_spooled_file_counts_against_max_body_size_alone(
     path: str, after: list[Part], other: int, limit: int | None, status: int, announced: bool

@@ -12,6 +12,9 @@ EXAMPLES_COVERAGE := $(CURDIR)/build/coverage-of-examples
 PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
 OF_DEV := --ignore=tests/docs --ignore=tests/examples --ignore=tests/tutorials
 
+# Compiled modules are kept: a test starts dozens of processes, and each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Where .venv/uv has one, every recipe and test finds it.
 export PATH := $(PATH):$(CURDIR)/.venv/uv/bin
 

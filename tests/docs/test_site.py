@@ -15,7 +15,7 @@ from playwright.async_api import async_playwright
 
 from tests.docs.site import OWN_PAGES, Site, build, served
 from tests.examples.browsing import FLAGS, NARROW, PATIENCE, WIDE, Browsing
-from tests.processes import ROOT
+from tests.processes import ROOT, chromium
 
 Scheme = Literal["light", "dark"]
 TABS = 3
@@ -131,7 +131,7 @@ def look_at(site: Site, paths: set[str], *looks: tuple[tuple[int, int], Scheme])
 
 
 async def _look_at(site, waiting, looks):
-    executable = shutil.which("chromium") or shutil.which("google-chrome") or pytest.skip("no chromium")
+    executable = chromium()
     wrong = []
     with served(site.folder) as url:
         async with async_playwright() as playwright:

@@ -71,8 +71,8 @@ class Example:
         """The paths of the example's handlers, each with the names of its parameters."""
         command = [sys.executable, "-m", "micropie", "routes", "app:app"]
         place = {"cwd": self.server.folder, "env": environment(self.server.environment)}
-        shown = subprocess.check_output(command, **place, text=True, timeout=60)
-        rows = [re.split(r"\s{2,}", line) for line in shown.splitlines()[1:]]
+        shown = subprocess.run(command, **place, capture_output=True, text=True, timeout=60)
+        rows = [re.split(r"\s{2,}", line) for line in shown.stdout.splitlines()[1:]]
         return {row[0].lstrip("/"): PARAMETERS.findall(row[2]) for row in rows if "HTTP" in row}
 
 

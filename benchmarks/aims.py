@@ -13,7 +13,7 @@ from benchmarks.servers import median_ratio
 from benchmarks.workloads import MIB
 
 Results = dict[str, Any]
-INSTRUCTION_AIMS = {"hello": 2.8, "json": 3.8, "path": 3.0, "query": 1.5, "form": 1.5}
+INSTRUCTION_AIMS = {"hello": 2.8, "json": 3.0, "path": 3.0, "query": 1.5, "form": 1.5}
 CPU_AIMS = {
     "websocket": ("WebSocket message", 1.6, "floor"),
     "stream": ("1,000-chunk stream", 1.1, "floor"),

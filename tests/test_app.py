@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import gc
 import logging
@@ -560,20 +561,35 @@ class ForgetfulMixin:
         self.mine = 1
 
 
-def test_a_forgotten_init_is_a_clear_error_as_soon_as_the_app_is_made() -> None:
-    class Forgets(App):
-        def __init__(self) -> None:
-            self.mine = 1
+class Forgets(App):
+    def __init__(self) -> None:
+        self.mine = 1
 
-    class Inherits(Forgets):
-        pass
+    async def index(self) -> str:
+        return "never"
 
-    class Mixed(ForgetfulMixin, App):
-        pass
 
-    for forgetful in (Forgets, Inherits, Mixed):
-        with pytest.raises(TypeError, match=rf"{forgetful.__name__}.__init__ must call super\(\).__init__\(\)"):
-            forgetful()
+class InheritsForgetting(Forgets):
+    pass
+
+
+class MixesForgettingIn(ForgetfulMixin, App):
+    pass
+
+
+@dataclasses.dataclass
+class Data(App):
+    mine: int = 1
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket", "lifespan"])
+@pytest.mark.parametrize("forgetful", [Forgets, InheritsForgetting, MixesForgettingIn, Data])
+async def test_a_forgotten_init_is_an_error_that_says_so_at_the_first_request_at_the_latest(
+    forgetful: type[App], kind: str
+) -> None:
+    error = rf"{forgetful.__name__}.__init__ must call super\(\).__init__\(\)"
+    with pytest.raises((AttributeError, TypeError), match=error):
+        await call(forgetful(), scripted({"type": f"{kind}.startup"}), type=kind)
 
 
 def test_an_init_that_calls_its_parents_first_or_last_is_fine() -> None:

@@ -1,15 +1,20 @@
-"""`python -m micropie routes app:app`: the URLs of an app, printed."""
+"""`routes(app)`: the URLs of an app; and `python -m micropie routes app:app`, which prints them."""
 
+import functools
+import inspect
 import re
 import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 import micropie
+from micropie import App, FromSession, Route, UploadedFile, methods, routes
 
 SHOP = """\
 from __future__ import annotations
@@ -94,15 +99,15 @@ def factory():
 EXPECTED = {
     ("HTTP", "/"): ("any", "()"),
     ("HTTP", "/about_us"): ("any", "()"),
-    ("HTTP", "/buy"): ("POST, PUT", "(item: UUID, *, count: int = 1)"),
+    ("HTTP", "/buy"): ("POST, PUT", "(item: uuid.UUID, count: int = 1)"),
     ("HTTP", "/decorated"): ("any", "(number: float)"),
     ("HTTP", "/kind"): ("any", "(name: str)"),
     ("HTTP", "/ping"): ("any", "()"),
-    ("HTTP", "/search"): ("GET, HEAD", "(text, /, page: int | None = None, *rest, **options)"),
+    ("HTTP", "/search"): ("GET, HEAD", "(text, page: int | None = None, *rest, **options)"),
     ("WebSocket", "/"): ("-", "()"),
-    ("WebSocket", "/room"): ("-", "(name: str, *, old: bool = False)"),
+    ("WebSocket", "/room"): ("-", "(name: str, old: bool = False)"),
 }
-ACCOUNT = ("HTTP", "/account")  # its annotations have no short spelling
+ACCOUNT = ("HTTP", "/account")  # some of its annotations have no short spelling
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -156,8 +161,8 @@ def test_routes_prints_each_url_once_with_its_methods_and_parameters(command):
         assert rows[key][:2] == expected
     methods, parameters, _ = rows[ACCOUNT]
     assert methods == "any"
-    assert "user_id" in parameters
-    assert "picture: UploadedFile" in parameters
+    assert parameters.startswith("(user_id: FromSession, picture: UploadedFile, friend: ")
+    assert parameters.endswith(" = None)")
     assert "object at 0x" not in parameters
 
 
@@ -176,7 +181,7 @@ def test_annotations_that_are_not_strings_are_printed_alike(command, shop):
     shop.write_text(SHOP.replace("from __future__ import annotations\n", ""))
     rows = table(command("routes", "shop:app")[1])
     assert rows["HTTP", "/search"][1] == EXPECTED["HTTP", "/search"][1]
-    assert rows["HTTP", "/buy"][1].endswith("*, count: int = 1)")
+    assert rows["HTTP", "/buy"][1] == EXPECTED["HTTP", "/buy"][1]
     assert "object at 0x" not in rows[ACCOUNT][1]
 
 
@@ -190,6 +195,26 @@ def test_app_without_handlers_prints_the_heading_alone(command, shop):
     code, out, _ = command("routes", "shop:app")
     assert code == 0
     assert table(out) == {}
+
+
+def test_routes_below_a_mount_are_printed_with_its_prefix(command, shop):
+    mounts = """
+def files(scope, receive, send): ...
+
+class Api(App):
+    async def items(self, page: int = 1): ...
+    async def ws_news(self, ws): ...
+
+app.mounts["/api"] = Api()
+app.mounts["/files"] = files
+"""
+    shop.write_text(SHOP + mounts)
+    code, out, _ = command("routes", "shop:app")
+    assert code == 0
+    lines = {tuple(re.split(r"\s{2,}", line)[:4]) for line in out.splitlines()}
+    assert ("/api/items", "any", "(page: int = 1)", "HTTP") in lines
+    assert ("/api/news", "-", "()", "WebSocket") in lines
+    assert ("/files/", "any", "()", "HTTP") in lines
 
 
 USAGE = "python -m micropie routes"
@@ -220,3 +245,157 @@ def test_command_works_in_a_process_of_its_own(shop):
     missing = call("routes", "no_such_module:app")
     assert missing.returncode != 0
     assert "no_such_module" in missing.stderr
+
+
+# --- routes(app) ----------------------------------------------------------------------------------
+
+EMPTY = inspect.Parameter.empty
+
+
+def passes_on(function):
+    @functools.wraps(function)
+    async def wrapper(self, *args, **kwargs):
+        return await function(self, *args, **kwargs)
+
+    return wrapper
+
+
+class Mixin:
+    async def ping(self): ...
+
+
+class Site(App, Mixin):
+    data = {"a": 1}
+
+    async def index(self, page: int = 1, *, tags: "list[str] | None" = None): ...
+
+    @methods("POST", "PUT")
+    def buy(self, item: UUID, *rest: int, **options): ...
+
+    @methods("GET")
+    @passes_on
+    async def show(
+        self,
+        ws: "Nowhere",  # type: ignore[name-defined]  # noqa: F821
+        user_id: FromSession,
+        file: UploadedFile,
+    ): ...
+
+    @staticmethod
+    async def fixed(number: float): ...
+
+    @classmethod
+    async def of_class(cls, number, /): ...
+
+    async def _private(self): ...
+
+    async def ws_index(self, ws): ...
+
+    async def ws_room(self, ws, name: str, old=False): ...
+
+    async def ws__private(self, ws): ...
+
+
+def listed(app: App) -> dict[tuple[str, str], Route]:
+    """Return the routes by protocol and path, each of which is there once."""
+    found = routes(app)
+    by_path = {(route.protocol, route.path): route for route in found}
+    assert len(found) == len(by_path)
+    return by_path
+
+
+def test_routes_are_sorted_by_path_http_before_websocket_and_index_is_there_once():
+    assert [(route.protocol, route.path, route.handler) for route in routes(Site())] == [
+        ("http", "/", "Site.index"),
+        ("http", "/buy", "Site.buy"),
+        ("http", "/fixed", "Site.fixed"),
+        ("http", "/of_class", "Site.of_class"),
+        ("http", "/ping", "Site.ping"),
+        ("http", "/show", "Site.show"),
+        ("websocket", "/", "Site.ws_index"),
+        ("websocket", "/room", "Site.ws_room"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "path", "allowed", "parameters"),
+    [
+        ("http", "/", None, (("page", int, 1), ("tags", list[str] | None, None))),
+        (
+            "http", "/buy", ("POST", "PUT"),
+            (("item", UUID, EMPTY), ("*rest", int, EMPTY), ("**options", EMPTY, EMPTY)),
+        ),
+        ("http", "/fixed", None, (("number", float, EMPTY),)),
+        ("http", "/of_class", None, (("number", EMPTY, EMPTY),)),
+        ("http", "/ping", None, ()),
+        # An annotation that cannot be resolved stays a string.
+        (
+            "http", "/show", ("GET", "HEAD"),
+            (
+                ("ws", "Nowhere", EMPTY),
+                ("user_id", FromSession, EMPTY),
+                ("file", UploadedFile, EMPTY),
+            ),
+        ),
+        ("websocket", "/", None, ()),
+        ("websocket", "/room", None, (("name", str, EMPTY), ("old", EMPTY, False))),
+    ],
+)
+def test_a_route_has_methods_and_parameters_with_annotations_and_defaults(
+    protocol: str, path: str, allowed: tuple[str, ...] | None, parameters: tuple[Any, ...]
+) -> None:
+    route = listed(Site())[protocol, path]
+    assert (route.methods, route.parameters) == (allowed, parameters)
+
+
+def test_the_source_of_a_route_is_the_file_and_line_of_its_handler():
+    lines = Path(__file__).read_text().splitlines()
+    for route in routes(Site()):
+        file, _, number = route.source.rpartition(":")
+        assert Path(file).resolve() == Path(__file__).resolve()
+        here = lines[int(number) - 1 : int(number) + 2]  # the first lines may be decorators
+        assert any(f"def {route.handler.removeprefix('Site.')}(" in line for line in here)
+
+
+def test_routes_of_mounts_come_last_with_their_prefixes_at_any_depth():
+    def files(scope, receive, send): ...
+
+    class Folder:
+        async def __call__(self, scope, receive, send): ...
+
+    class Api(App):
+        async def items(self, page: int = 1): ...
+        async def ws_news(self, ws): ...
+
+    site, api = Site(), Api()
+    api.mounts = {"/old": files}
+    site.mounts = {"/api/": api, "/files": files, "/folder": Folder()}
+    below = routes(site)[len(routes(Site())) :]
+    name = "test_routes_of_mounts_come_last_with_their_prefixes_at_any_depth.<locals>"
+    assert [(route.protocol, route.path, route.handler) for route in below] == [
+        ("http", "/api/items", "Api.items"),
+        ("websocket", "/api/news", "Api.ws_news"),
+        ("http", "/api/old/", f"{name}.files"),
+        ("http", "/files/", f"{name}.files"),
+        ("http", "/folder/", "Folder"),
+    ]
+    assert below[0].parameters == (("page", int, 1),)
+    assert below[3][2:] == (None, (), f"{name}.files", "")
+
+
+def test_an_app_without_handlers_has_no_routes():
+    assert routes(App()) == []
+
+
+def test_routes_of_apps_that_are_mounted_in_each_other_end_and_a_partial_has_no_source() -> None:
+    def wrapped(function: Any) -> Any:
+        partial = functools.partial(function)
+        return functools.wraps(partial)(lambda self: partial(self))
+
+    class Root(App):
+        page = wrapped(lambda self: "page")
+
+    first, second = Root(), Root()
+    first.mounts["/second"], second.mounts["/first"] = second, first
+    found = [(route.path, route.source) for route in routes(first)]
+    assert found == [("/page", ""), ("/second/page", "")]

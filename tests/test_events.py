@@ -89,9 +89,15 @@ def test_the_documented_signatures() -> None:
         (ServerSentEvent("x"), "data: x\n\n"),
         (ServerSentEvent({"a": 1}), 'data: {"a":1}\n\n'),
         (ServerSentEvent("a\nb"), "data: a\ndata: b\n\n"),
+        (b"data: x\n\n", "data: x\n\n"),
+        (b": a comment\n\n", ": a comment\n\n"),
+        (b"no event\r\n", "no event\r\n"),
+        (bytes(ServerSentEvent({"a": 1}, event="e")), 'event: e\ndata: {"a":1}\n\n'),
     ],
 )
-async def test_each_item_becomes_one_event_in_text_or_json(item: Any, wire: str) -> None:
+async def test_each_item_becomes_one_event_in_text_or_json_and_bytes_are_sent_as_they_are(
+    item: Any, wire: str
+) -> None:
     assert (await sent(item)).text == wire
 
 
@@ -123,8 +129,8 @@ async def test_no_newline_injection_through_a_field(fields: Any, seen: list[Any]
 
 @pytest.mark.parametrize(
     "item",
-    [object(), b"bytes", {1, 2}, "\ud800", ServerSentEvent(object())],
-    ids=["object", "bytes", "set", "surrogate", "event"],
+    [object(), {1, 2}, "\ud800", ServerSentEvent(object()), ServerSentEvent(b"bytes"), [b"bytes"]],
+    ids=["object", "set", "surrogate", "event", "bytes in an event", "bytes in a list"],
 )
 async def test_an_item_that_json_cannot_carry_breaks_the_stream_off(
     item: Any, caplog: pytest.LogCaptureFixture
@@ -132,6 +138,25 @@ async def test_an_item_that_json_cannot_carry_breaks_the_stream_off(
     response = await sent("first", item, "never")
     assert (response.text, response.complete) == ("data: first\n\n", False)
     assert len(logged(caplog)) == 1
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_bytes_are_sent_as_they_are_one_message_each(plain: bool) -> None:
+    items: list[Any] = [bytes(ServerSentEvent("a", id="1")), "b", b"", b"\xff"]
+
+    async def source() -> AsyncIterator[Any]:
+        for item in items:
+            yield item
+
+    response = await get(events(lambda: iter(items) if plain else source()))
+    assert response.chunks == [b"", b"id: 1\ndata: a\n\n", b"data: b\n\n", b"", b"\xff", b""]
+    assert response.complete
+
+
+async def test_an_event_encoded_once_goes_to_many_streams() -> None:
+    once = bytes(ServerSentEvent({"seats": 4}, event="sold"))
+    responses = await asyncio.gather(*(get(events(lambda: iter([once, once]))) for _ in range(20)))
+    assert {response.body for response in responses} == {once * 2}
 
 
 @pytest.mark.parametrize("source", [42, None, object()], ids=["number", "None", "object"])
@@ -212,14 +237,16 @@ X = "data: x\n\n"
 @pytest.mark.parametrize(
     ("options", "waits", "expected"),
     [
-        ({"ping": 1}, [0.9] * 10, [X] * 10),
-        ({"ping": 1}, [2.5, 0.9, 1.1], ["ping", "ping", X, X, "ping", X]),
+        ({"ping": 1}, [0.9] * 5, [X, *["ping", X] * 4]),
+        ({"ping": 1}, [0.3] * 5, [X, X, X, "ping", X, X]),
+        ({"ping": 1}, [2.5, 0.9, 1.1], ["ping", "ping", X, "ping", X, "ping", X]),
         ({"ping": None}, [19], [X]),
         ({}, [14.9], [X]),
         ({}, [15.1], ["ping", X]),
+        ({}, [10, 9], [X, "ping", X]),
     ],
 )
-async def test_a_stream_is_pinged_whenever_it_was_idle_for_so_long(
+async def test_a_stream_is_pinged_every_so_many_seconds_also_while_events_flow(
     options: Any, waits: list[float], expected: list[str]
 ) -> None:
     async def source() -> AsyncIterator[str]:
@@ -237,13 +264,13 @@ async def test_no_ping_while_a_send_is_under_way() -> None:
     async with exchange(events(source, ping=1)) as ex:
         queue.put_nowait("a")
         await ex.next_chunk()
-        ex.hold()
+        ex.hold()  # "a" is under way
         queue.put_nowait("b")
         await elapse(8.5)
         ex.release()
         await elapse(0.4)
         queue.put_nowait("")
-        assert wire(await ex.wait()) == ["data: a\n\n", "data: b\n\n"]
+        assert wire(await ex.wait()) == ["data: a\n\n", "ping", "data: b\n\n"]
 
 
 @pytest.mark.parametrize("items", ["ab", ""])
@@ -336,8 +363,13 @@ async def test_source_ends_and_no_ping_follows_when_the_client_leaves_or_the_ser
             ex.cancel()
         await ex.wait()
         assert watched.ends == ["finally"]
+        sent = wire(ex.response)
         await elapse(5)
-        assert wire(ex.response) == [X] + ["ping"] * pings
+        assert wire(ex.response) == sent
+    # The client of a server that stops is still there while the source tidies up for 5 seconds.
+    most = pings + 5 if ping and end == "the server stops" else pings
+    assert sent[0] == X and set(sent[1:]) <= {"ping"}
+    assert pings <= len(sent) - 1 <= most
 
 
 @pytest.mark.parametrize("order", ["just before the ping", "when the ping has begun"])

@@ -109,7 +109,7 @@ def mounted(prefix: str = "/static", child: Any = None, **options: Any) -> tuple
     [
         ("/static", True), ("/static/", True), ("/static/a.css", True), ("/static/a/b/c", True),
         ("/static//a", True), ("/static/../page", True), ("/static?a=1", True),
-        ("/%73tatic/a", True), ("/staticx", False), ("/static-x/a", False), ("/static%2Fa", False),
+        ("/%73tatic/a", True), ("/staticx", False), ("/static-x/a", False), ("/static%2Fa", True),
         ("/x/static/a", False), ("//static/a", False), ("/Static/a", False), ("/", False),
         ("/page", False), ("/stati", False),
     ],
@@ -246,7 +246,7 @@ async def test_mounts_in_mounts(root_path: str, path: str) -> None:
     "path, text",
     [
         ("/shop", "child index "), ("/shop/", "child index "), ("/shop/page", "root page"),
-        ("/shop/nope/x", "child index nope|x"), ("/shop/a%2Fb", "child index a/b"),
+        ("/shop/nope/x", "child index nope|x"), ("/shop/a%2Fb", "child index a|b"),
         ("/shop/shop", "child index shop"), ("/shop//x", "child index |x"), ("/page", "root page"),
     ],
 )

@@ -16,8 +16,9 @@ from tests.asgi import BOUNDARY, encode_multipart, get, lifespan, request, webso
 PUBLIC = {
     *("App", "ConnectionClosed", "FromSession", "HTTPError", "HttpMiddleware"),
     *("InMemorySessionBackend", "Request", "SESSION_TIMEOUT", "ServerSentEvent", "SessionBackend"),
-    *("UploadedFile", "WebSocket", "WebSocketMiddleware", "WebSocketRequest", "__version__"),
-    *("current_request", "delete_cookie", "event_stream", "methods", "set_cookie"),
+    *("Route", "UploadedFile", "WebSocket", "WebSocketMiddleware", "WebSocketRequest"),
+    *("__version__", "current_request", "delete_cookie", "event_stream", "methods", "routes"),
+    "set_cookie",
 }
 ATTRIBUTES = {
     *("env", "middlewares", "mounts", "request", "session_backend", "shutdown_handlers"),
@@ -52,6 +53,7 @@ SIGNATURES = {
     "Request.query": "(name, default=None)",
     "Request.regenerate_session": "()",
     "Request.stream": "()",
+    "Route": "(protocol, path, methods, parameters, handler, source)",
     "ServerSentEvent": "(data, event=None, id=None, retry=None)",
     "async SessionBackend.load": "(session_id)",
     "async SessionBackend.save": "(session_id, data, timeout)",
@@ -67,6 +69,7 @@ SIGNATURES = {
     "WebSocketRequest": "(scope)",
     "event_stream": "(source, ping=15.0)",
     "methods": "(*names)",
+    "routes": "(app)",
     "set_cookie": f"(name, value, *, {COOKIE})",
 }
 

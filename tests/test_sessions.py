@@ -22,7 +22,6 @@ from micropie import (
     WebSocket,
 )
 from tests.asgi import REMOVED, Browser, Response, exchange, get, post, websocket
-from tests.clients import UnreadFile, UnreadStream
 from tests.clock import ManualClock
 from tests.noting import Note
 
@@ -855,17 +854,6 @@ async def test_a_backend_that_is_down_is_a_plain_logged_500(broken, target, ran,
     assert record.levelno == logging.ERROR and f"{broken} is down" in caplog.text
 
 
-@pytest.mark.parametrize("make", [UnreadStream, UnreadFile])
-async def test_the_stream_of_a_session_that_cannot_be_saved_is_closed(make: type[UnreadStream | UnreadFile]) -> None:
-    async def act(request: Request) -> Any:
-        request.session["a"] = 1
-        return stream
-
-    stream = make()
-    assert (await get(Root(act, Down("save")), "/act")).status == 500
-    assert stream.closed == 1
-
-
 class Uncopyable:
     def __deepcopy__(self, memo: Any) -> Any:
         raise TypeError("not to be copied")
@@ -1018,15 +1006,6 @@ async def test_a_websocket_keeps_what_requests_saved_meanwhile(meanwhile: str, e
         ("id a=1", "user=ann renew accept", "new", "new a=1,user=ann"),
         ("id a=1", "renew accept later=1", "new", "new a=1,later=1"),
         ("", "user=ann,cart=full accept store::user=ann later=1", "new", "new user=ann,later=1"),
-        # With one: the client has it from the handshake, and would not find the session under another.
-        ("", "user=ann accept:chosen later=1", "chosen", "chosen user=ann,later=1"),
-        ("", "accept:chosen later=1", "chosen", "chosen later=1"),
-        ("", "user=ann accept:chosen store:chosen: later=1", "chosen", "chosen"),
-        ("", "store:chosen:user=ann accept:chosen later=1", "chosen", "chosen user=ann,later=1"),
-        ("id a=1", "b=2 accept:chosen", "chosen", "chosen a=1,b=2"),
-        ("id a=1", "look accept:chosen later=1", "chosen", "chosen a=1,later=1"),
-        ("id a=1", "accept:chosen later=1", "chosen", "chosen a=1,later=1"),
-        ("id a=1", "b=2 accept:id", "id", "id a=1,b=2"),
     ],
 )
 async def test_the_handshake_sends_the_id_of_the_session_and_later_changes_go_there(
@@ -1049,6 +1028,47 @@ async def test_the_handshake_sends_the_id_of_the_session_and_later_changes_go_th
     assert await spy.load(session_id if name == "new" else name) == dict_of(data)
     assert notes[0] == (session_id or (client if stored else None))
     assert caplog.records == []
+
+
+LOST = "a session filled or renewed after accept() has no cookie"
+
+
+@pytest.mark.parametrize(
+    ("before", "steps", "kept", "warned"),
+    [
+        ("", "accept:chosen", "", False),
+        ("", "store:chosen:user=ann accept:chosen", "chosen user=ann", False),
+        ("id a=1", "accept:chosen later=1", "id a=1,later=1", False),
+        ("id a=1", "look accept:chosen later=1", "id a=1,later=1", False),
+        ("id a=1", "b=2 accept:chosen", "id a=1,b=2", False),
+        ("id a=1", "accept:chosen clear", "", False),
+        ("id a=1", "b=2 accept:id", "id a=1,b=2", False),
+        ("", "accept:chosen later=1", "", True),
+        ("", "user=ann accept:chosen later=1", "", True),
+        ("", "store:chosen:user=ann accept:chosen later=1", "chosen user=ann", True),
+        ("id a=1", "renew accept:chosen later=1", "id a=1,later=1", True),
+    ],
+)
+async def test_an_id_given_to_accept_is_sent_and_the_session_stays_where_it_was(
+    before: str, steps: str, kept: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`before` is the client's id and its session; `kept` all that is stored in the end."""
+    client, _, stored = before.partition(" ")
+    notes: list[Any] = []
+    spy = await holding(client, **dict_of(stored))
+    (sent,) = await talked(Sockets(doing(steps, notes), spy), *([cookie(client)] if client else []))
+    given = steps.partition("accept:")[2].split()[0]
+    pair, *options = sent.split("; ")
+    assert (pair, set(options), notes[0]) == (f"session_id={given}", DEFAULTS, given)
+    owner, _, data = kept.partition(" ")
+    found = {name: await spy.load(name) for name in ("id", "chosen")}
+    assert {name: session for name, session in found.items() if session} == (
+        {owner: dict_of(data)} if kept else {}
+    )
+    assert spy.saved() == [] or client or "store" in steps, (
+        "no session gets an id that no client has"
+    )
+    assert [LOST in record.message for record in caplog.records] == [True] * warned
 
 
 async def test_the_cookie_of_a_handshake_is_live_at_once() -> None:

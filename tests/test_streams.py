@@ -284,7 +284,7 @@ async def test_an_async_generator_runs_in_the_requests_own_task(ping: float | No
         response = await ex.wait()
         assert tasks == {ex.task}
     assert (response.text.count("inside"), response.complete) == (3, True)
-    assert response.text.count(": ping") == (3 if ping else 0)
+    assert response.text.count(": ping") == (4 if ping else 0)
 
 
 async def test_a_plain_generator_runs_off_the_loop_in_one_copy_of_the_context() -> None:
@@ -426,14 +426,17 @@ async def test_a_server_may_say_by_oserror_that_the_client_left(
 
 
 async def test_a_client_that_left_before_the_stream_began() -> None:
-    ran: list[str] = []
+    ends: list[str] = []
 
     async def source() -> AsyncIterator[str]:
-        ran.append("ran")
-        yield "x"
+        try:
+            await elapse(1)
+            yield "x"
+        finally:
+            ends.append("finally")
 
     response = await get(streaming(source), disconnect_after=0)
-    assert (response.body, response.complete, ran) == (b"", False, [])
+    assert (response.body, response.complete, ends) == (b"", False, ["finally"])
 
 
 @pytest.mark.parametrize("goes_on", [False, True])
@@ -753,17 +756,153 @@ async def test_leaving_ends_a_stream_after_a_body_that_was_parsed_or_is_not_read
     assert (response.status, response.complete) == (200, False)
 
 
-async def test_a_body_that_is_read_after_the_first_piece_is_a_logged_error(caplog: pytest.LogCaptureFixture) -> None:
+class Late(App):
+    """Reads its body, after the first piece or after some seconds, in one of these ways."""
+
+    def __init__(self, events: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.events = events
+
+    async def piece_first(self, how: str) -> Any:
+        return self._answer(self._piece_first(how))
+
+    async def after(self, seconds: float, how: str) -> Any:
+        return self._answer(self._after(seconds, how))
+
+    def _answer(self, source: AsyncIterator[Any]) -> Any:
+        return event_stream(source, ping=None) if self.events else source
+
+    async def _piece_first(self, how: str) -> AsyncIterator[Any]:
+        yield b"first "
+        yield await self._read(how)
+
+    async def _after(self, seconds: float, how: str) -> AsyncIterator[Any]:
+        await elapse(seconds)
+        yield await self._read(how)
+
+    async def _read(self, how: str) -> bytes:
+        if how == "body":
+            return await self.request.body()
+        return b"".join([piece async for piece in self.request.stream()])
+
+
+TEXT = [("content-type", "text/plain")]
+late_ways = pytest.mark.parametrize("how", ["body", "stream"])
+late_kinds = pytest.mark.parametrize("events", [False, True], ids=["stream", "events"])
+DROPPED = "the body was dropped, since the response has begun"
+
+
+@late_ways
+@late_kinds
+@pytest.mark.parametrize(
+    "body", [b"abc", [b"a", b"b", b"c"], None], ids=["whole", "pieces", "still to come"]
+)
+async def test_a_body_that_is_first_read_after_the_first_piece_is_a_runtime_error(
+    body: Any, events: bool, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """It was dropped by then: silently short would be worse."""
+    options: dict[str, Any] = {"body": body}
+    if body is None:
+        options = {"body": b"", "receive": scripted()}
+    headers = [*TEXT, ("transfer-encoding", "chunked")]
+    response = await post(Late(events), f"/piece_first/{how}", headers=headers, **options)
+    assert (response.body, response.complete) == (b"first ", False)
+    assert [str(entry.exc_info[1]) for entry in logged(caplog) if entry.exc_info] == [DROPPED]
 
-    class Late(App):
-        async def index(self) -> AsyncIterator[Any]:
-            yield b"x"
-            yield await self.request.body()
 
-    response = await post(Late(), body=b"abc", headers={"content-type": "text/plain"})
-    assert (response.body, response.complete) in ((b"x", False), (b"xabc", True))
-    assert len(logged(caplog)) == (not response.complete)
+@late_ways
+@late_kinds
+@pytest.mark.parametrize(
+    ("seconds", "is_dropped"), [(0, False), (4.9, False), (5.1, True), (15, True)]
+)
+async def test_a_stream_may_begin_to_read_its_body_5_seconds_after_the_headers_and_no_later(
+    seconds: float, is_dropped: bool, events: bool, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with exchange(
+        Late(events, body_timeout=200), "POST", f"/after/{seconds}/{how}", headers=CHUNKED
+    ) as ex:
+        await elapse(16 if is_dropped else seconds + 0.05)
+        if not is_dropped:  # it may take its time once it has begun
+            await ex.send_body(b"ab")
+            await elapse(10)
+        await ex.send_body(b"c", more=False)
+        response = await ex.wait()
+    assert (response.body, response.complete) == ((b"", False) if is_dropped else (b"abc", True))
+    errors = [str(entry.exc_info[1]) for entry in logged(caplog) if entry.exc_info]
+    assert errors == [DROPPED] * is_dropped
+
+
+@pytest.mark.parametrize("seconds", [4.9, 5.1])
+async def test_the_5_seconds_begin_with_the_headers_and_not_with_the_handler(
+    seconds: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Slow(Late):
+        async def index(self) -> Any:
+            await elapse(10)
+            return self._after(seconds, "body")
+
+    response = await post(Slow(), headers=TEXT, body=b"abc")
+    assert response.body == (b"abc" if seconds < 5 else b"")
+    assert len(logged(caplog)) == (seconds > 5)
+
+
+async def test_a_reader_that_catches_the_error_of_a_dropped_body_gets_it_again_and_may_go_on() -> (
+    None
+):
+    class Catches(App):
+        async def index(self) -> AsyncIterator[str]:
+            yield "first "
+            for read in (self.request.body, self.request.body, self._stream):
+                with pytest.raises(RuntimeError, match=DROPPED):
+                    await read()
+            yield "last"
+
+        async def _stream(self) -> None:
+            async for _ in self.request.stream():
+                raise AssertionError("there is nothing left")
+
+    response = await post(Catches(), headers=TEXT, body=b"abc")
+    assert (response.body, response.complete) == (b"first last", True)
+
+
+@late_ways
+@pytest.mark.parametrize("path", ["/piece_first", "/after/10"])
+async def test_a_request_without_a_body_has_an_empty_one_at_any_time(path: str, how: str) -> None:
+    response = await get(Late(), f"{path}/{how}")
+    assert (response.body, response.complete) == (b"first " if "first" in path else b"", True)
+
+
+@late_ways
+async def test_a_body_that_was_read_before_the_stream_is_there_at_any_time(how: str) -> None:
+    class Early(Late):
+        async def index(self) -> Any:
+            await self.request.body()
+            return self._piece_first(how)
+
+    response = await post(Early(), headers=TEXT, body=[b"a", b"bc"])
+    assert (response.body, response.complete) == (b"first abc", True)
+
+
+@late_kinds
+async def test_leaving_ends_a_silent_stream_whose_body_is_unread_within_5_seconds(
+    events: bool,
+) -> None:
+    ended: list[float] = []
+
+    async def silent() -> AsyncIterator[str]:
+        try:
+            await asyncio.Event().wait()
+            yield "never"
+        finally:
+            ended.append(asyncio.get_running_loop().time())
+
+    app = streaming(lambda: event_stream(silent(), None) if events else silent())
+    async with exchange(app, "POST", headers=TEXT, body=[b"a", b"bc"]) as ex:
+        began = asyncio.get_running_loop().time()
+        await elapse(1)
+        await ex.disconnect()
+        await ex.wait()
+    assert ended and ended[0] - began < 5.1
 
 
 async def slow() -> AsyncIterator[str]:

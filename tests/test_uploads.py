@@ -18,7 +18,17 @@ from typing import Any
 import pytest
 
 from micropie import App, ConnectionClosed, HTTPError, HttpMiddleware, Request, UploadedFile
-from tests.asgi import BOUNDARY, Exchange, Part, Response, encode_multipart, exchange, post, scripted
+from tests.asgi import (
+    BOUNDARY,
+    Exchange,
+    Part,
+    Response,
+    assert_logged_500,
+    encode_multipart,
+    exchange,
+    post,
+    scripted,
+)
 from tests.clients import END, MULTIPART, UnreadStream, head, sends
 from tests.clock import VirtualLoop, elapse
 
@@ -87,24 +97,18 @@ async def test_form_gives_its_fields_and_files_in_any_order(chunk_size: int | No
     [
         ('Content-Disposition: form-data; name="p"; filename="x"', "x", "application/octet-stream"),
         ('content-disposition: FORM-DATA; NAME="p"; FILENAME="x"', "x", "application/octet-stream"),
-        (f"{P}; filename=x", "x", None), (f"{P}; filename*=utf-8'en'x", "x", None),
+        (f"{P}; filename=x", "x", None),
         (f"{P}; filename=x\r\nContent-Type: text/plain", "x", "text/plain"),
         (f"{P}; filename=x\r\nContent-Type: image/png", "x", "image/png"),
-        (f"{P}; filename*=UTF-8''na%C3%AFve.txt", "naïve.txt", None),
-        (f"{P}; FileName*=ISO-8859-1''caf%E9", "café", None),
         (f'{P}; filename="é€.txt"', "é€.txt", None), (f'{P}; filename="a\\"b"', 'a"b', None),
-        (f"{P}; filename=x; filename*=UTF-8''y", "y", None),
-        (f"{P}; filename*=UTF-8''y; filename=x", "y", None),
-        ("Content-Disposition: form-data; filename*=UTF-8''y; name=p", "y", None),
+        # RFC 7578 section 4.2 forbids `filename*` in forms.
+        (f"{P}; filename=x; filename*=UTF-8''y", "x", None),
+        (f"{P}; filename*=UTF-8''y; filename=x", "x", None),
         # A quoted name is no place for parameters.
         (f"{P}; filename=\"x; filename*=UTF-8''y\"", "x; filename*=UTF-8''y", None),
-        # What is not text is a file, whatever its head says.
-        (f"{P}\r\nContent-Type: application/json", "file", "application/json"),
-        (f"{P}\r\nContent-Type: image/png", "file", "image/png"),
-        (f"{P}\r\nContent-Type: textual/x", "file", "textual/x"),
     ],
 )
-async def test_part_with_a_filename_or_a_type_other_than_text_is_a_file(
+async def test_part_with_a_filename_is_a_file(
     headers: str, filename: str, content_type: str | None
 ) -> None:
     answer = (await send_raw(Root(), raw_part(headers))).json()
@@ -118,11 +122,65 @@ async def test_part_with_a_filename_or_a_type_other_than_text_is_a_file(
         f"{P}\r\nContent-Type: text/plain", f"{P}\r\nContent-Type: text/plain; charset=utf-8",
         f"{P}\r\nContent-Type: Text/Plain", f"{P}\r\nContent-Type: TEXT/HTML; charset=UTF-8",
         f"{P}\r\nContent-Type: text/csv",
-        "Content-Disposition: form-data; x=\"; filename*=UTF-8''y\"; name=p",
+        f"{P}\r\nContent-Type: application/json", f"{P}\r\nContent-Type: image/png",
+        f"{P}\r\nContent-Type: application/octet-stream",
+        "Content-Disposition: form-data; x=\"; filename=y\"; name=p",
+        f"{P}; filename*=UTF-8''y", "Content-Disposition: form-data; filename*=UTF-8''y; name=p",
     ],
 )
-async def test_part_without_a_filename_that_is_text_is_a_field(headers: str) -> None:
+async def test_part_without_a_filename_is_a_field_whatever_its_type(headers: str) -> None:
     assert (await send_raw(Root(), raw_part(headers))).json() == {"fields": {"p": ["content"]}, "files": {}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "text"),
+    [
+        ("text/plain", "é€".encode(), "é€"),
+        ("text/plain; charset=latin-1", b"caf\xe9", "café"),
+        ("text/plain; CHARSET=ISO-8859-1", b"caf\xe9", "café"),
+        ('text/plain; charset="windows-1252"', b"\x80", "€"),
+        ("text/plain; charset=utf-16", "é€".encode("utf-16"), "é€"),
+        ("application/json; charset=cp1252", b'"\x80"', '"€"'),
+        ("text/plain; charset=us-ascii", b"plain", "plain"),
+        ("text/plain; charset=latin-1", b"", ""),
+        ("text/plain; charset=", "é".encode(), "é"),
+    ],
+)
+async def test_field_is_decoded_by_the_charset_of_its_part(
+    kind: str, content: bytes, text: str
+) -> None:
+    other = head('name="other"') + "é".encode() + b"\r\n"
+    body = other + raw_part(f"{P}\r\nContent-Type: {kind}", content)
+    for chunk_size in (None, 1):
+        answer = (await send_raw(Root(), body, chunk_size=chunk_size)).json()
+        assert answer == {"fields": {"other": ["é"], "p": [text]}, "files": {}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("text/plain", b"caf\xe9"),
+        ("text/plain; charset=utf-8", b"caf\xe9"),
+        ("text/plain; charset=us-ascii", "é".encode()),
+        ("text/plain; charset=utf-16", b"odd"),
+        ("text/plain; charset=nope", b"x"),
+        ("text/plain; charset=a\0b", b"x"),
+        # Python has codecs that are no charsets. Some are for bytes, and some take minutes for a MiB.
+        *[(f"text/plain; charset={name}", b"x") for name in ("base64", "hex", "rot13", "zip")],
+        *[(f"text/plain; charset={name}", b"x") for name in ("undefined", "punycode", "idna")],
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/one"])
+async def test_field_with_an_unknown_charset_or_bytes_that_do_not_fit_it_is_400(
+    path: str, kind: str, content: bytes
+) -> None:
+    part = raw_part(f"{P}\r\nContent-Type: {kind}", content)
+    whole = encode_multipart([file()])[: -len(END) + 2] + part
+    response = await send_raw(Root(), whole, path)
+    assert (response.status, response.text) == (
+        400,
+        "400 Bad Request: A form field is not in its charset",
+    )
 
 
 @pytest.mark.parametrize("kind", [None, "application/octet-stream", "text/plain"])
@@ -180,12 +238,6 @@ FILENAMES = [
 ]
 
 
-def as_extended(filename: str) -> str:
-    """A Content-Disposition that can carry any file name (RFC 5987)."""
-    encoded = "".join(f"%{byte:02X}" for byte in filename.encode())
-    return f"Content-Disposition: form-data; name=file; filename*=UTF-8''{encoded}"
-
-
 class Names(App):
     def plain(self, file: UploadedFile) -> list[str]:
         return [file.filename, file.raw_filename]
@@ -196,10 +248,15 @@ class Names(App):
 
 @pytest.mark.parametrize(("sent", "filename"), FILENAMES)
 async def test_filename_is_the_last_component_of_the_raw_filename(sent: str, filename: str) -> None:
-    for path in ("/stream", "/plain"):
-        assert (await send_raw(Names(), raw_part(as_extended(sent)), path)).json() == [filename, sent]
     by_hand = UploadedFile(sent)
     assert (by_hand.filename, by_hand["filename"], by_hand.raw_filename) == (filename, filename, sent)
+    if sent.endswith("\\"):
+        return  # it would escape the quotation mark at the end
+    # The parser takes the folder off that old browsers send.
+    raw = filename if sent.startswith("C:\\") else sent
+    for path in ("/stream", "/plain"):
+        response = await send_raw(Names(), raw_part(f'{P[:-1]}file; filename="{sent}"'), path)
+        assert response.json() == [filename, raw]
 
 
 @pytest.mark.parametrize(
@@ -240,9 +297,8 @@ class Ways:
 
     @staticmethod
     async def step_by_step(upload: UploadedFile) -> bytes:
-        content = await anext(upload, b"")
         iterator = aiter(upload)
-        content += await anext(iterator, b"")
+        content = await anext(iterator, b"")
         return content + b"".join([chunk async for chunk in iterator])
 
     @staticmethod
@@ -310,30 +366,127 @@ async def test_every_way_to_read_a_file_gives_its_content(
 
 
 @both
-async def test_uploaded_file_is_a_dict_with_a_queue(kind: type[Streams]) -> None:
+async def test_uploaded_file_is_a_dict_whose_content_has_get(kind: type[Streams]) -> None:
     async def look(upload: UploadedFile) -> Any:
         assert isinstance(upload, UploadedFile) and isinstance(upload, dict)
-        assert isinstance(upload["content"], asyncio.Queue)
         assert set(upload) == {"filename", "content_type", "content"}
+        assert type(await upload["content"].get()) is bytes
         return [upload["filename"], upload["content_type"], upload.filename, upload.content_type]
 
     app = kind(look)
-    await post(app, multipart=[file(filename="x.png", kind="image/png")])
+    assert (await post(app, multipart=[file(filename="x.png", kind="image/png")])).status == 204
     assert app.result == ["x.png", "image/png"] * 2
 
 
 @both
-async def test_queue_of_a_file_gives_none_again_after_its_end(kind: type[Streams]) -> None:
+async def test_content_gives_none_again_after_its_end(kind: type[Streams]) -> None:
     async def drain(upload: UploadedFile) -> Any:
-        queue = upload["content"]
-        while await queue.get():
+        content = upload["content"]
+        while await content.get():
             pass
-        assert [await queue.get() for _ in range(3)] == [None] * 3
-        return [chunk async for chunk in upload], await upload.read()
+        assert [await content.get() for _ in range(3)] == [None] * 3
+        return [chunk async for chunk in upload]
 
     app = kind(drain)
     assert (await post(app, multipart=[file(b"x" * 100_000)])).status == 204
-    assert app.result == ([], b"")
+    assert app.result == []
+
+
+async def first_chunk(upload: UploadedFile) -> Any:
+    return await upload["content"].get()
+
+
+async def first_step(upload: UploadedFile) -> Any:
+    return await anext(aiter(upload))
+
+
+async def past_its_limit(upload: UploadedFile) -> None:
+    with pytest.raises(HTTPError):
+        await upload.read(limit=10)
+
+
+async def into_no_folder(upload: UploadedFile) -> None:
+    with pytest.raises(OSError):
+        await upload.save("no such folder/x")
+
+
+BEGINNINGS: list[Way] = [
+    Ways.queue,
+    Ways.iteration,
+    Ways.read,
+    Ways.save,
+    first_chunk,
+    first_step,
+    past_its_limit,
+]
+
+
+@pytest.mark.parametrize("begin", BEGINNINGS)
+@pytest.mark.parametrize("again", [Ways.read, Ways.save])
+@pytest.mark.parametrize("size", [100, 200_000])
+async def test_streamed_file_that_was_begun_raises_runtime_error_from_read_and_save(
+    size: int, again: Way, begin: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has passed by: half of it must not be taken for the whole."""
+
+    async def twice(upload: UploadedFile) -> Any:
+        await begin(upload)
+        (tmp_path / "x.bin").unlink(missing_ok=True)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="at least a part of it was read already"):
+                await again(upload)
+        return list(tmp_path.iterdir())
+
+    monkeypatch.chdir(tmp_path)
+    app = Streams(twice)
+    assert (await post(app, multipart=[file(b"x" * size)], chunk_size=50_000)).status == 204
+    assert app.result == []
+
+
+async def test_save_that_fails_before_it_reads_leaves_a_streamed_file_unread(
+    tmp_path: Path,
+) -> None:
+    async def twice(upload: UploadedFile) -> bytes:
+        await into_no_folder(upload)
+        return await upload.read()
+
+    app = Streams(twice)
+    assert (await post(app, multipart=[file(b"x" * 200_000)], chunk_size=50_000)).status == 204
+    assert app.result == b"x" * 200_000
+
+
+@pytest.mark.parametrize("begin", [*BEGINNINGS, into_no_folder])
+@pytest.mark.parametrize("again", [Ways.read, Ways.save])
+@pytest.mark.parametrize("size", [100, 2 * MIB])
+async def test_spooled_file_is_read_and_saved_as_often_as_it_is_asked(
+    size: int, again: Way, begin: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def twice(upload: UploadedFile) -> Any:
+        await begin(upload)
+        return [await again(upload) for _ in range(2)]
+
+    monkeypatch.chdir(tmp_path)
+    app = Spooled(twice)
+    content = os.urandom(size)
+    assert (await post(app, multipart=[file(content)], chunk_size=50_000)).status == 204
+    assert app.result == [content] * 2
+
+
+@pytest.mark.parametrize("reads", [1, 2])
+@both
+async def test_handler_that_breaks_out_of_a_loop_over_its_file_leaves_no_task(
+    kind: type[Streams], reads: int
+) -> None:
+    async def breaks(upload: UploadedFile) -> None:
+        left = reads
+        async for _ in upload:
+            left -= 1
+            if not left:
+                break
+
+    assert (
+        await post(kind(breaks), multipart=[file(b"x" * 300_000)], chunk_size=50_000)
+    ).status == 204
 
 
 @both
@@ -396,18 +549,24 @@ async def test_save_writes_beside_its_target_and_shows_it_when_it_is_whole(
     assert (tmp_path / "there" / "x").read_bytes() == b"half"
 
 
-async def test_two_tasks_that_read_a_file_share_its_content() -> None:
-    async def twice(upload: UploadedFile) -> Any:
-        return await asyncio.gather(upload.read(), upload.read())
+@pytest.mark.parametrize(
+    ("second", "error"),
+    [(Ways.read, "a part of it was read already"), (Ways.queue, "read by another task")],
+)
+async def test_second_task_that_reads_a_streamed_file_gets_a_runtime_error(
+    second: Way, error: str
+) -> None:
+    async def at_once(upload: UploadedFile) -> Any:
+        return await asyncio.gather(upload.read(), second(upload), return_exceptions=True)
 
-    app = Streams(twice)
+    app = Streams(at_once)
     async with half_sent(app) as ex:
-        for _ in range(10):
-            await settled()
-            await ex.send_body(b"x")
-        await ex.send_body(END, more=False)
+        await settled()
+        await ex.send_body(b"-half" + END, more=False)
         assert (await ex.wait()).status == 204
-    assert sum(map(len, app.result)) == 14
+    content, raised = app.result
+    assert isinstance(raised, RuntimeError) and error in str(raised)
+    assert content == b"half-half"
 
 
 @both
@@ -450,16 +609,6 @@ async def test_file_attribute_of_a_spooled_file_is_a_binary_file_that_can_be_rew
     await post(app, multipart=[file(b"content")])
     assert app.result == (b"con", b"content", True, 7)
     assert (tmp_path / "saved").read_bytes() == b"content"
-
-
-async def test_piece_that_the_handler_puts_back_into_the_queue_is_read_again() -> None:
-    async def put_back(upload: UploadedFile) -> bytes:
-        upload["content"].put_nowait(await upload["content"].get())
-        return await upload.read()
-
-    app = Streams(put_back)
-    await post(app, multipart=[file(b"0123456789")], chunk_size=120)
-    assert sorted(app.result) == list(b"0123456789")
 
 
 class Saves(App):
@@ -651,7 +800,11 @@ async def test_fields_and_files_after_a_streamed_file_are_there_at_its_end() -> 
 
 
 @pytest.mark.parametrize("cut", [1, 20, 70, 110, 150, 190, 230, 270])
-async def test_reader_that_times_out_while_the_rest_of_the_form_comes_gets_only_the_file(cut: int) -> None:
+async def test_reader_that_times_out_gets_its_file_and_the_form_or_a_runtime_error(
+    cut: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the file it can ask again. After the file a part of the form is lost, which is an error."""
+
     class Patient(App):
         async def index(self, file: UploadedFile) -> list[Any]:
             pieces: list[bytes] = []
@@ -668,7 +821,12 @@ async def test_reader_that_times_out_while_the_rest_of_the_form_comes_gets_only_
         await ex.send_body(form + rest[:cut])
         await elapse(0.1)
         await ex.send_body(rest[cut:], more=False)
-        assert (await ex.wait()).json() == ["hello", {"csrf": ["secret"]}, 2]
+        response = await ex.wait()
+    if cut <= 20:
+        assert response.json() == ["hello", {"csrf": ["secret"]}, 2]
+    else:
+        assert_logged_500(response, caplog)
+        assert "RuntimeError: the rest of the form was not read" in caplog.text
 
 
 class Impatient(App):
@@ -953,7 +1111,7 @@ async def test_broken_file_raises_again_at_each_further_read(last: bytes | None,
         for _ in range(3):
             with pytest.raises(error):
                 await upload["content"].get()
-        with pytest.raises(error):
+        with pytest.raises(RuntimeError):
             await upload.read()
         raise error(400) if error is HTTPError else error()
 
@@ -1019,21 +1177,13 @@ async def test_request_that_is_cancelled_twice_closes_its_temporary_files() -> N
             closing.set()
             await elapse(1)
 
-    class Replace(HttpMiddleware):
-        async def before_request(self, request: Request) -> None:
-            pass
-
-        async def after_request(self, *_: Any) -> Any:
-            return {"body": "other"}
-
     class Takes(App):
         async def index(self, file: UploadedFile, late: str = "") -> Any:
             kept.append(file.file)
             return SlowToClose()
 
-    app = Takes()
-    app.middlewares.append(Replace())
-    async with exchange(app, "POST", headers=MULTIPART, body=encode_multipart([file(b"x" * 2 * MIB)])) as ex:
+    form = encode_multipart([file(b"x" * 2 * MIB)])
+    async with exchange(Takes(), "POST", headers=MULTIPART, body=form) as ex:
         ex.hold()
         await ex.next_message()
         ex.cancel()
@@ -1147,22 +1297,58 @@ async def test_streamed_file_counts_against_max_upload_size_alone(
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
-@pytest.mark.parametrize(("limit", "status"), [(1000, 204), (999, 413), (None, 204)])
 @pytest.mark.parametrize(
-    ("path", "after", "other"),
+    ("body_limit", "upload_limit", "status"),
     [
-        ("/optional", [], 500), ("/rest", [], 500), ("/many", [], 500), ("/nothing", [], 500),
-        ("/plain", [], 500), ("/reverse", [TITLE], 5000),
+        (1000, 1000, 204), (999, 1000, 413), (1000, 999, 413), (None, 1000, 204), (None, 999, 413),
+        (1000, None, 204), (999, None, 413), (None, None, 204), (5000, 999, 413), (999, 5000, 413),
     ],
 )
-async def test_spooled_file_counts_against_max_body_size_alone(
-    path: str, after: list[Part], other: int, limit: int | None, status: int, announced: bool
+@pytest.mark.parametrize(
+    ("path", "after"),
+    [
+        ("/optional", []),
+        ("/rest", []),
+        ("/many", []),
+        ("/nothing", []),
+        ("/plain", []),
+        ("/reverse", [TITLE]),
+    ],
+)
+async def test_spooled_file_counts_against_the_smaller_of_max_body_size_and_max_upload_size(
+    path: str,
+    after: list[Part],
+    body_limit: int | None,
+    upload_limit: int | None,
+    status: int,
+    announced: bool,
 ) -> None:
-    app = Starts(max_body_size=limit, max_upload_size=other)
+    app = Starts(max_body_size=body_limit, max_upload_size=upload_limit)
     headers = MULTIPART if not announced else MULTIPART[:1]
     response = await post(app, path, multipart=framed(1000, after), headers=headers, chunk_size=100)
     assert response.status == status
     assert app.started.is_set() == (status == 204)
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
+@pytest.mark.parametrize("path", ["/nothing", "/optional", "/plain"])
+@pytest.mark.parametrize(("limit", "status"), [(1000, 204), (999, 413)])
+async def test_form_without_a_file_counts_against_max_upload_size_too(
+    limit: int, status: int, path: str, announced: bool
+) -> None:
+    class Fields(App):
+        async def nothing(self) -> None: ...
+
+        async def optional(self, file: UploadedFile | None = None) -> None: ...
+
+        def plain(self) -> None: ...
+
+    fields: list[Part] = [("a", "x" * (1000 - len(encode_multipart([("a", "")]))))]
+    headers = MULTIPART if not announced else MULTIPART[:1]
+    response = await post(
+        Fields(max_upload_size=limit), path, multipart=fields, headers=headers, chunk_size=100
+    )
+    assert response.status == status
 
 
 @pytest.mark.parametrize("order", ["before", "after"])
@@ -1272,7 +1458,10 @@ async def test_parse_multipart_gives_fields_and_files() -> None:
     form_data, files = await parse(encode_multipart(parts))
     assert form_data == {"a": ["1", "é"], "b": [""]}
     assert set(files) == {"file", "other"}
-    assert all(isinstance(each, dict) and isinstance(each["content"], asyncio.Queue) for each in files.values())
+    assert all(
+        isinstance(each, dict) and set(each) == {"filename", "content_type", "content"}
+        for each in files.values()
+    )
     assert [(each["filename"], each["content_type"]) for each in files.values()] == [
         ("x.txt", "text/plain"), ("x.bin", "application/octet-stream"),
     ]
@@ -1335,7 +1524,7 @@ async def test_parse_multipart_in_a_handler_parses_the_streamed_body() -> None:
     assert (await post(Own(), headers=headers, body=body)).json() == [{"a": ["1"]}, "x"]
 
 
-async def test_uploaded_file_made_by_hand_is_read_from_its_queue() -> None:
+async def test_uploaded_file_made_by_hand_is_read_from_any_queue() -> None:
     queue: asyncio.Queue[bytes | None] = asyncio.Queue()
     for piece in (b"a", b"b", None):
         queue.put_nowait(piece)

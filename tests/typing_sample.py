@@ -19,6 +19,7 @@ from micropie import (
     HttpMiddleware,
     InMemorySessionBackend,
     Request,
+    Route,
     ServerSentEvent,
     SessionBackend,
     UploadedFile,
@@ -30,6 +31,7 @@ from micropie import (
     delete_cookie,
     event_stream,
     methods,
+    routes,
     set_cookie,
 )
 
@@ -161,6 +163,13 @@ async def get(asgi: Asgi, path: str, method: str = "GET", query: bytes = b"") ->
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent[1:])
 
 
+def described(route: Route) -> str:
+    """Say in one line what a route takes, as a page for the admins of a site may."""
+    names: list[str] = [name for name, _annotation, _default in route.parameters]
+    methods_: tuple[str, ...] = route.methods or ("any",)
+    return f"{route.protocol} {'/'.join(methods_)} {route.path} ({', '.join(names)})"
+
+
 async def main() -> None:
     """Ask each handler that answers a request without a body."""
     status, headers, body = await get(app, "/")
@@ -174,6 +183,8 @@ async def main() -> None:
     assert (await get(app, "/item/1", query=b"refuse="))[0] == http.HTTPStatus.FORBIDDEN
     assert (await get(app, "/away"))[0] == http.HTTPStatus.FOUND
     assert b"event: greeting" in (await get(app, "/events"))[2]
+    listed: list[Route] = routes(app)
+    assert "http POST/PUT /login (name, remember)" in [described(route) for route in listed]
     print("typing sample: all answers are right")
 
 

@@ -79,8 +79,9 @@ def test_request_id_of_a_trusted_proxy_is_taken_over(sent, taken):
     assert (response.header("x-request-id") == sent) is taken
 
 
-def test_refused_path_is_timed_too():
-    response = answer(small(timing.Timing(), security_headers.SecurityHeaders()), "/\ufffd", raw_path=b"/%ff")
+def test_request_refused_before_the_middlewares_is_timed_too():
+    app = small(timing.Timing(), security_headers.SecurityHeaders())
+    response = answer(app, "/", "POST", headers={"content-length": "nonsense"})
 
     assert response.status == 400
     assert response.header("x-request-id")

@@ -945,24 +945,30 @@ async def test_body_in_messages_of_two_bytes_takes_a_few_times_its_size(
 ) -> None:
     """Hypercorn and Granian hand on each HTTP chunk as a message, and a chunk can be two bytes."""
     size = 20_000
-    pieces = iter([opening, *(b"%02d" % (number % 100) for number in range(size // 2)), ending])
     app = Lengths()
     headers = MULTIPART if opening else CHUNKED
 
-    async def receive() -> dict[str, Any]:
-        content = next(pieces, None)
-        return piece(content or b"", more=content is not None)
+    async def peak() -> int:
+        pieces = iter([opening, *(b"%02d" % (number % 100) for number in range(size // 2)), ending])
+
+        async def receive() -> dict[str, Any]:
+            content = next(pieces, None)
+            return piece(content or b"", more=content is not None)
+
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        sent = await call(app, receive, method="POST", path=path, headers=encoded(headers))
+        assert sent[-1]["body"] == b"%d" % size
+        return tracemalloc.get_traced_memory()[1] - before
 
     await post(app, path, body=[opening, b"12", ending], headers=headers)  # imports
     tracemalloc.start()
     try:
-        before = tracemalloc.get_traced_memory()[0]
-        sent = await call(app, receive, method="POST", path=path, headers=encoded(headers))
-        peak = tracemalloc.get_traced_memory()[1] - before
+        # Threads of earlier tests may still allocate; that adds to a peak, and to one of two.
+        peaks = await peak(), await peak()
     finally:
         tracemalloc.stop()
-    assert sent[-1]["body"] == b"%d" % size
-    assert peak < 8 * size
+    assert min(peaks) < 8 * size
 
 
 async def test_large_json_body_is_parsed_while_all_worker_threads_are_busy() -> None:

@@ -684,18 +684,16 @@ class _Body:
         try:
             message: _Message = await self._receive()
             return message
-        # As `asyncio.timeout` does: count the cancellations of the task before and after.
         except asyncio.CancelledError:
             # Only the clock's cancellation becomes a 408. If the task was also cancelled by its
-            # owner, that counts.
+            # owner, that one is passed on. `asyncio.timeout` compares the counts in the same way.
             if self._is_late and task is not None and task.cancelling() == self._cancellations + 1:
                 self._fail(functools.partial(_error, 408))
                 raise _error(408) from None
             raise
         finally:
-            if (
-                self._is_late and task is not None
-            ):  # the server may also have swallowed the cancellation
+            # The server may also have swallowed the cancellation.
+            if self._is_late and task is not None:
                 task.uncancel()
             self._is_waiting = self._is_late = False
             self._task = None
@@ -801,9 +799,8 @@ class _Body:
             return
         if self.failure is not None and getattr(self.failure(), "status", 0) == 408:
             return  # nothing more is to come
-        # From now on the size does not matter, since every byte is dropped.
         self.drop()
-        self.limit = None
+        self.limit = None  # the size does not matter, since every byte is dropped
         last, since = self.size + _DRAIN_SIZE, asyncio.get_running_loop().time()
         with contextlib.suppress(HTTPError, OSError):
             while not self.ended and self.size < last:
@@ -1039,7 +1036,7 @@ class _MultipartForm:
         self._stores: list[BinaryIO] = []
         self._is_on_disk = False
         self._streams = False  # the present part is a file that its handler reads
-        self._is_cut = False  # nobody will read the rest
+        self._is_cut = False  # the rest of the form was not read, and will not be
 
     async def _event(self) -> Any:
         """Return the head of the next part, or a piece of its content, or None at its end; ``b""`` after the last."""
@@ -1053,8 +1050,6 @@ class _MultipartForm:
                     return b""
                 self._events = self._parser.parse(piece)
         except self._errors.MultipartError as error:
-            # Limits are the client's doing and are 413; anything else that the parser refuses is
-            # 400.
             error.__traceback__ = None  # the parser keeps the error, and so would keep this form
             if isinstance(error, self._errors.ParserLimitReached):
                 raise _error(413) from None
@@ -1068,11 +1063,10 @@ class _MultipartForm:
             if segment.filename is None:
                 await self._take_field(segment)
                 continue
-            # A browser sends a part for a file input that was left empty, with no name and no
-            # content: that is no file.
             first = await self._event()
+            # A browser also sends a part, without a name and content, for a file input left empty.
             if segment.filename == "" and first is None:
-                continue  # a file input left empty
+                continue
             if first is not None:
                 self._events = itertools.chain([first], self._events)
             self._streams = streams(segment.name) and first is not None
@@ -1126,8 +1120,7 @@ class _MultipartForm:
     async def _stream(self) -> bytes | None:
         """Return the next piece of the file that streams; at its end take in the rest of the form."""
         # The reader of a streamed file reads the rest of the form too, in `run` below. If its task
-        # was cancelled there, the fields are incomplete, and nobody may take them for the whole
-        # form.
+        # was cancelled there, the fields are incomplete, and must not be taken for the whole form.
         if self._is_cut:
             raise RuntimeError(
                 "the rest of the form was not read: the task that read it was stopped"
@@ -1143,8 +1136,8 @@ class _MultipartForm:
 
     async def close(self) -> None:
         """Let go of everything, at the end of the request."""
-        # Temporary files are closed in a thread, since closing one deletes it from the disk.
         self.files = {}  # they lead back here, and would wait for the garbage collector
+        # Closing a temporary file deletes it from the disk, which may block.
         if self._is_on_disk:
             await _in_thread(self._close_stores)
         else:
@@ -1558,9 +1551,8 @@ class WebSocket:
         # Sending failed; the server may still tell with which code the client has left.
         self._is_lost = False
         self._connected = False  # websocket.connect was received
-        self._over: tuple[int, str] | None = (
-            None  # code and reason, once it is closed from either side
-        )
+        # Code and reason, once it is closed from either side.
+        self._over: tuple[int, str] | None = None
         self._on_accept: Callable[[str | None], Awaitable[list[tuple[bytes, bytes]]]] = (
             _accept_headers
         )
@@ -1694,10 +1686,8 @@ class WebSocket:
     def _check_disconnect(self, message: _Message) -> None:
         if message["type"] == "websocket.disconnect":
             code = message.get("code")
-            self._over, self._is_lost = (
-                (1005 if code is None else code, message.get("reason") or ""),
-                False,
-            )
+            self._over = (1005 if code is None else code, message.get("reason") or "")
+            self._is_lost = False
             self._check_not_over()
 
 
@@ -1713,9 +1703,8 @@ def _is_closed(error: BaseException) -> bool:
 
 
 def _close_message(code: int, reason: str | None) -> _Message:
-    cut = (
-        (reason or "").encode("utf-8", "replace")[:123].decode("utf-8", "ignore")
-    )  # RFC 6455 section 5.5
+    # RFC 6455 section 5.5
+    cut = (reason or "").encode("utf-8", "replace")[:123].decode("utf-8", "ignore")
     return {"type": "websocket.close", "code": code, "reason": cut}
 
 
@@ -1942,9 +1931,8 @@ class _Response(NamedTuple):
 
     status: int
     body: Any  # as a middleware sees it: strings and iterators as returned, JSON as bytes
-    headers: tuple[
-        tuple[str, str], ...
-    ]  # as a middleware sees them: lower-case names, the content type first
+    # As a middleware sees them, with lower-case names and the content type first.
+    headers: tuple[tuple[str, str], ...]
     raw_headers: tuple[tuple[bytes, bytes], ...]  # as they are sent
     payload: bytes | None  # the encoded body; None: it is streamed
 
@@ -2267,7 +2255,8 @@ class _Stream:
             await self._tell(start)
             del start  # a stream may be open for hours
             await self._tell({"type": "http.response.body", "body": b"", "more_body": True})
-            # When the event loop turns: a stream whose source never waits is sent without them.
+            # They start when the event loop turns, so a stream whose source never waits is sent
+            # without them.
             self._timer = asyncio.get_running_loop().call_soon(self._start_helpers)
             await self._send_chunks()
             await self._end_helpers()
@@ -2300,8 +2289,8 @@ class _Stream:
         async for item in self.chunks:
             if reader.gone:
                 break
-            # The first chunk never waits for the client: a body that no code has begun to read by
-            # now is dropped.
+            # The first chunk never waits for the client, so MicroPie drops a body that no code has
+            # begun to read by now.
             if not reader.started and reader.failure is None:
                 reader.drop()
             chunk = item if type(item) is bytes else encode(item)
@@ -2349,7 +2338,7 @@ class _Stream:
                     return self._leave()
 
     async def _send_in_turn(self, message: _Message) -> None:
-        # A ping must not cut an event in two: some servers write a message in several steps.
+        # A ping must not cut an event in two, and some servers write a message in several steps.
         async with self._lock:
             await self._send(message)
 
@@ -2474,9 +2463,8 @@ def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Convert
         made = value
         if type(value) is not annotation:
             made = make(value.lower() if annotation is bool else str(value))
-        if (
-            annotation.__name__ in ("float", "Decimal") and made - made != 0
-        ):  # NaN and the infinities
+        # NaN and the infinities
+        if annotation.__name__ in ("float", "Decimal") and made - made != 0:
             raise ValueError(value)
         return made
 
@@ -2539,8 +2527,8 @@ def _label(annotation: Any) -> str:
 
 def _is_from_session(annotation: Any, depth: int = 9) -> bool:
     """Whether FromSession stands anywhere in an annotation, behind an alias, a NewType or a forward reference too."""
-    # It fails closed: a name that cannot be resolved but says FromSession makes the parameter
-    # session-only.
+    # It fails closed. If a name cannot be resolved but says FromSession, only the session has the
+    # value.
     is_name = isinstance(annotation, (str, typing.ForwardRef))
     if annotation is _SESSION_MARK or (is_name and "FromSession" in str(annotation)):
         return True
@@ -2551,9 +2539,8 @@ def _is_from_session(annotation: Any, depth: int = 9) -> bool:
             for name in ("__supertype__", "__value__")
             if hasattr(annotation, name)
         ]
-    return depth > 0 and any(
-        _is_from_session(one, depth - 1) for one in inner
-    )  # such an alias may contain itself
+    # The depth has an end, since such an alias may contain itself.
+    return depth > 0 and any(_is_from_session(one, depth - 1) for one in inner)
 
 
 class _Parameter:
@@ -2575,18 +2562,16 @@ class _Parameter:
         self.is_file = _without_none(annotation) is UploadedFile
         self.convert = None if self.is_file else _converter(annotation)
         self.label = f"list[{_label(annotation)}]" if self.is_list else _label(annotation)
-        self.is_verbatim = not self.is_list and (
-            self.convert is None or annotation is str
-        )  # strings stay as they are
+        # Strings stay as they are.
+        self.is_verbatim = not self.is_list and (self.convert is None or annotation is str)
         self.takes_blank = self.convert is None or str in (annotation, *typing.get_args(annotation))
         is_keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
         self.in_path = not (self.is_secret or self.is_file or is_keyword)
 
     def from_path(self, segment: Any) -> Any:
         """Convert a path segment; one that does not convert names no page."""
-        if self.is_verbatim or not isinstance(
-            segment, str
-        ):  # or converted already, by a router in a middleware
+        # A router in a middleware may have converted it already.
+        if self.is_verbatim or not isinstance(segment, str):
             return segment
         try:
             value = self._from_strings([segment])
@@ -2630,7 +2615,9 @@ class _Parameter:
         if isinstance(body, dict):
             return self._from_json(body[name]) if name in body else _ABSENT
         values = None if request._form is None else request._form.get(name)
-        value = _ABSENT if values is None else self._from_strings(values)
+        value = _ABSENT
+        if values is not None:
+            value = values[0] if self.is_verbatim else self._from_strings(values)
         if value is _ABSENT and self.takes_file and name in request._files:
             return request._files[name][0]
         return value
@@ -2638,8 +2625,6 @@ class _Parameter:
     def _from_strings(self, values: list[str]) -> Any:
         """Convert the first string, or for a list all; `_ABSENT` if the first is, or all are, blank and no value."""
         convert = self.convert
-        if self.is_verbatim:
-            return values[0]
         try:
             items = [
                 item if convert is None else convert(item, False)
@@ -2708,11 +2693,11 @@ class _Binder:
                 self._positional.append(one)
         self._in_path = [one for one in self._positional if one.in_path]
         self.takes: float = float("inf") if self._star is not None else len(self._in_path)
-        # How many path segments are all the arguments, as they are; -1: the handler needs more than
-        # that.
-        self.verbatim = len(self._in_path) if all(one.is_verbatim for one in self._in_path) else -1
-        if self._star or self._rest or self._keywords or self._in_path != self._positional:
-            self.verbatim = -1
+        # The number of path segments that are all the arguments, as they are. It is -1 if the
+        # handler also takes other arguments or converts them.
+        takes_more = self._star or self._rest or self._keywords or self._in_path != self._positional
+        is_verbatim = not takes_more and all(one.is_verbatim for one in self._in_path)
+        self.verbatim = len(self._in_path) if is_verbatim else -1
         self.may_stream = not self._rest and any(
             one.takes_file for one in self._positional + self._keywords
         )
@@ -2760,10 +2745,8 @@ def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> A
     annotation: Any = parameter.annotation
     if isinstance(annotation, str):
         # A name that is imported for type checkers alone cannot be found, and must not spoil the
-        # other parameters.
-        with contextlib.suppress(
-            Exception
-        ):  # by itself: typing.get_type_hints fails for all if one fails
+        # other parameters. typing.get_type_hints fails for all if one fails.
+        with contextlib.suppress(Exception):
             return eval(annotation, getattr(inspect.unwrap(function), "__globals__", {}))
     return annotation
 
@@ -3144,14 +3127,13 @@ class App:
         # `before_request` completed.
         if self.middlewares:
             request._asked = tuple(self.middlewares)
-        handler = self.__routes.get(
-            scope["path"]
-        )  # a shortcut for handlers without path parameters
+        # A shortcut for handlers without path parameters.
+        handler = self.__routes.get(scope["path"])
         if handler is None or scope.get("root_path") or self.mounts:
             handler = self.__find_handler(request, self.__routes)
         if handler is not None:
             request._handler, request.route_handler = handler, handler.name
-        # The headers are not decoded here: most requests have none that MicroPie itself needs.
+        # The headers are not decoded here, since most requests have none that MicroPie itself needs.
         noted: list[tuple[bytes, bytes]] = []
         for pair in scope.get("headers") or ():
             if pair[0] in _NOTED_HEADERS:
@@ -3200,9 +3182,8 @@ class App:
             return None
         root = _root(scope)
         child = {**scope, "root_path": root + prefix.rstrip("/")}
-        if root and not _is_below(
-            scope["path"], root
-        ):  # in a scope the path includes it (ASGI HTTP)
+        # In a scope the path includes the root path (ASGI HTTP).
+        if root and not _is_below(scope["path"], root):
             child["path"] = root + scope["path"]
             if raw_path := scope.get("raw_path"):
                 child["raw_path"] = _quoted(root, "/").encode() + raw_path
@@ -3266,11 +3247,8 @@ class App:
 
     async def __call_with_form(self, request: Request, handler: _Handler, boundary: bytes) -> Any:
         """Take in a multipart form, as far as the handler needs before it can read a file as it comes, and call it."""
-        body, kept, streamed = (
-            request._body_reader(),
-            self.__settings.max_body_size,
-            self.__settings.max_upload_size,
-        )
+        body = request._body_reader()
+        kept, streamed = self.__settings.max_body_size, self.__settings.max_upload_size
         may_stream = handler.binder.may_stream and not handler.is_plain
         # A middleware may have read the body already, for example to check a signature.
         body.replay()
@@ -3315,8 +3293,8 @@ class App:
     ) -> _Response:
         """Save what this request changed in its session; return the response with the headers that this takes."""
         added = [("vary", "Cookie")]
-        # After a 5xx nothing is saved: a handler that failed half-way may have left half of its
-        # changes.
+        # After a 5xx nothing is saved, since a handler that failed half-way may have left half of
+        # its changes.
         if response.status < 500:
             try:
                 session_id = await session.commit(self.session_backend, self.__session_timeout)
@@ -3378,8 +3356,8 @@ class App:
     def __failed(self, request: Request, error: BaseException) -> _Response:
         """Return the response for what went wrong; let pass what is not an error of this request."""
         try:
-            # The client is gone, and there is nobody to answer. The ConnectionClosed of another
-            # connection is a mistake.
+            # If the client is gone, no response is sent. The ConnectionClosed of another connection
+            # is a mistake.
             if (
                 isinstance(error, ConnectionClosed)
                 and request._body is not None
@@ -3513,17 +3491,16 @@ class App:
         session, session_id = request._session, given
         if session is not None and session.blocked:
             return []
-        is_seen = session is not None and session.snapshot is not None
         if (
             session is not None
-            and is_seen
+            and session.snapshot is not None
             and given is None
             and session.data
             and (session.renew or not session.id)
         ):
             saved = _copied(session.data)
             session_id = await session.commit(self.session_backend, self.__session_timeout)
-            # What changes from now on is for the second commit, at the end of the handler.
+            # Later changes are for the second commit, at the end of the handler.
             session.snapshot = saved
         if not session_id:
             return []
@@ -3782,6 +3759,5 @@ def _main(arguments: Sequence[str]) -> int:
 if __name__ == "__main__":  # pragma: no cover
     from importlib import import_module
 
-    sys.exit(
-        import_module("micropie")._main(sys.argv[1:])
-    )  # the app to look at is an instance of that module's App
+    # The app to look at is an instance of that module's App.
+    sys.exit(import_module("micropie")._main(sys.argv[1:]))

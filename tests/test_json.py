@@ -1,4 +1,7 @@
-"""JSON with and without orjson: the same bytes for everyday data, equal when parsed for rich data."""
+"""JSON with and without orjson.
+
+Everyday data has the same bytes with both. Rich data is equal when it is parsed.
+"""
 
 from __future__ import annotations
 
@@ -248,7 +251,7 @@ EXTREME = [
     *[b"[" * depth + b"]" * depth for depth in (255, 700, 1000, 1020, 1024, 5000)],
     b'{"a":' * 300 + b"1" + b"}" * 300,
 ]
-"""What the JSON library in use takes or refuses."""
+"""The JSON library in use decides whether it takes or refuses these."""
 GOOD: list[Any] = [
     {"a": [1, -2, 0.5, 1e300, True, False, None, "é€\U0001f600", ""]}, {"a": [{"b": None}]},
     ["\\ud800", "\u2028", "\x7f", "a/b", 1e-7], {"": {"": []}}, {}, [1, 2], [], "text", "é☃🥧", "",

@@ -318,7 +318,7 @@ CHANGES = [
     ("/json", {"body": b'{"a": 1}'}, 200, b'{"a": 1}', JSON),
     ("/json", {"body": b"zipped", "headers": {"content-encoding": "gzip"}}, 200, b"zipped", JSON),
     ("/nope", {"body": b"zipped", "headers": {"content-encoding": "gzip"}}, 404, b"zipped", PLAIN),
-    # A type that the middleware names is the one that is sent, even where it is the old body's default.
+    # A type that the middleware names is the one that is sent, even if it is the old body's default.
     # But JSON that has taken the place of a text keeps no default type of the text.
     ("/json", {"body": '{"a": 1}', "headers": {"content-type": JSON}}, 200, b'{"a": 1}', JSON),
     ("/nope", {"body": "not here", "headers": {"content-type": PLAIN}}, 404, b"not here", PLAIN),

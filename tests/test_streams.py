@@ -92,7 +92,7 @@ class Steps:
 
 
 class File(Steps):
-    """As an open file is: an iterator that must be closed."""
+    """An iterator that must be closed, as an open file is."""
 
     closed = False
 
@@ -101,7 +101,7 @@ class File(Steps):
 
 
 class Chatty(AsyncSteps):
-    """As a WebSocket client or a database cursor: it has methods of its own, of any name."""
+    """It has other methods, of any name, as a WebSocket client or a database cursor has."""
 
     source = "of its own"
 

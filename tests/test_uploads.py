@@ -427,7 +427,7 @@ BEGINNINGS: list[Way] = [
 async def test_streamed_file_that_was_begun_raises_runtime_error_from_read_and_save(
     size: int, again: Way, begin: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has passed by: half of it must not be taken for the whole."""
+    """It has passed by, and half of it must not be taken for the whole."""
 
     async def twice(upload: UploadedFile) -> Any:
         await begin(upload)

@@ -15,7 +15,7 @@ def services():
 
 @pytest.fixture(scope="module")
 def browser():
-    """A browser until the module's end: while it runs, no test can run an event loop of its own."""
+    """A browser until the module's end. While it runs, no test can run another event loop."""
     with launched() as opened:
         yield opened
 

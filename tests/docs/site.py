@@ -59,7 +59,7 @@ def built(base: Path) -> "Site":
 
 @dataclass
 class Page(HTMLParser):
-    """What a page of the site has and where it leads."""
+    """The contents and the links of one page of the site."""
 
     path: str
     title: str = ""

@@ -2,10 +2,10 @@
 
 The fixture `server` is a running copy of an example (see `harness.SharedServers`): in a module `test_<name>.py` of
 `examples/<name>`, and in a test with a parameter `name`, of the example of that name. All tests of an example run
-one after the other, so that they share the server. What runs in the servers is measured: see test_coverage.py.
+one after the other, so that they share the server. The coverage of the servers is measured (see test_coverage.py).
 
-The synchronous interface of Playwright keeps an event loop running in the main thread, so that `async` tests run in a
-thread of their own.
+The synchronous interface of Playwright keeps an event loop running in the main thread, so that `async` tests run in
+another thread.
 """
 
 import inspect

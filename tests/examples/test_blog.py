@@ -54,7 +54,7 @@ def test_its_own_tests_pass_on_sqlite(tmp_path, measure):
 
 @pytest.mark.real_time
 async def test_its_own_tests_of_the_database_pass_with_postgresql_and_those_that_measure_a_time(tmp_path, services):
-    """With a database of its own, since the tests delete everything in it."""
+    """With its own database, since the tests delete everything in it."""
     url = services.environment("blog")["POSTGRESQL_URL"]
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
     await connection.execute("CREATE DATABASE blog_tests TEMPLATE template0")

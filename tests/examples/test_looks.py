@@ -1,4 +1,4 @@
-"""Pages of the examples as people see them: other pages are looked at in the tests of their examples."""
+"""Pages of the examples as people see them. The tests of some examples look at their own pages."""
 
 import pytest
 

@@ -197,7 +197,7 @@ async def test_limit_is_kept_for_each_client_and_comes_back(monkeypatch):
 
 @pytest.mark.real_time
 async def test_limit_in_redis_is_kept_for_each_client_and_comes_back(services):
-    """Redis has a clock of its own: in place of waiting, the test sets back what Redis keeps."""
+    """Redis has its own clock. Instead of waiting, the test sets back the numbers that Redis keeps."""
     async with Redis.from_url(services.environment("middleware")["REDIS_URL"]) as client:
         counter = rate_limit.RedisLimiter(client, 3, 3600, prefix="test:")
         assert [await counter.wait("a") for _ in range(3)] == [0, 0, 0]

@@ -64,6 +64,7 @@ test-%:
 
 lint: $(DEV)/.stamp  ## Check style, complexity and types
 	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check --quiet .
 	$(DEV)/bin/python .ci/check_functions.py micropie.py .ci benchmarks docs examples tutorials
 	$(DEV)/bin/python .ci/check_functions.py --max-tokens 20464 micropie.py
 	$(DEV)/bin/mypy micropie.py .ci benchmarks/*.py tests

@@ -25,18 +25,29 @@ def lines_of(node: ast.stmt) -> range:
 
 def is_docstring(node: ast.AST) -> TypeGuard[ast.Expr]:
     """Say whether a statement is a string that explains what is above it."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def count_tokens(source: str) -> int:
     """Count the tokens of a module that cost something."""
-    docstrings = {line for node in ast.walk(ast.parse(source)) if is_docstring(node) for line in lines_of(node)}
+    docstrings = {
+        line
+        for node in ast.walk(ast.parse(source))
+        if is_docstring(node)
+        for line in lines_of(node)
+    }
     count = depth = 0
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         name = tokenize.tok_name[token.type]
         depth -= name == "FSTRING_END"
         # Since Python 3.12 an f-string is many tokens. Here it is one on every version.
-        count += name not in FREE | {"FSTRING_END"} and not depth and token.start[0] not in docstrings
+        count += (
+            name not in FREE | {"FSTRING_END"} and not depth and token.start[0] not in docstrings
+        )
         depth += name == "FSTRING_START"
     return count
 
@@ -46,7 +57,9 @@ def complaints(path: Path, max_tokens: int | None) -> Iterator[str]:
     source = path.read_text(encoding="utf-8")
     for node in ast.walk(ast.parse(source, filename=str(path))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            lines = len(lines_of(node)) - (len(lines_of(node.body[0])) if is_docstring(node.body[0]) else 0)
+            lines = len(lines_of(node)) - (
+                len(lines_of(node.body[0])) if is_docstring(node.body[0]) else 0
+            )
             if lines > MAX_LINES:
                 yield f"{path}:{node.lineno}: {node.name} has {lines} lines (at most {MAX_LINES})"
     if max_tokens is not None and (tokens := count_tokens(source)) > max_tokens:
@@ -56,7 +69,9 @@ def complaints(path: Path, max_tokens: int | None) -> Iterator[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Check the files and folders named on the command line; return the exit status."""
     parser = argparse.ArgumentParser(description="Fail on functions longer than 60 lines.")
-    parser.add_argument("--max-tokens", type=int, metavar="N", help="fail on files with more tokens, too")
+    parser.add_argument(
+        "--max-tokens", type=int, metavar="N", help="fail on files with more tokens, too"
+    )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     options = parser.parse_args(arguments)
     found = False

@@ -33,7 +33,9 @@ class Refused(Exception):
 def run(*command: str | Path, cwd: Path = ROOT, environment: dict[str, str] | None = None) -> str:
     """Run a command, and return what it prints."""
     words = [str(word) for word in command]
-    result = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    result = subprocess.run(
+        words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
     if result.returncode != 0:
         raise Refused(f"{' '.join(words)} failed:\n{result.stdout}{result.stderr}")
     return result.stdout
@@ -44,7 +46,9 @@ def run(*command: str | Path, cwd: Path = ROOT, environment: dict[str, str] | No
 
 def read_version(root: Path) -> str:
     """Return the version that micropie.py states."""
-    found = re.search(r'^__version__ = "(.+)"$', (root / "micropie.py").read_text(encoding="utf-8"), flags=re.M)
+    found = re.search(
+        r'^__version__ = "(.+)"$', (root / "micropie.py").read_text(encoding="utf-8"), flags=re.M
+    )
     if found is None:
         raise Refused("micropie.py has no line that starts with __version__")
     return found[1]
@@ -122,7 +126,9 @@ def build(source: Path, out: Path) -> Path:
 def pins(requirements: Path) -> str:
     """Return the lines of a pinned file without hashes and extras, which no constraint can have."""
     lines = requirements.read_text(encoding="utf-8").splitlines()
-    return "".join(re.sub(r"\[.*?\]| *\\$", "", line) + "\n" for line in lines if re.match(r"\w", line))
+    return "".join(
+        re.sub(r"\[.*?\]| *\\$", "", line) + "\n" for line in lines if re.match(r"\w", line)
+    )
 
 
 def install(environment: Path, constraints: Path, *packages: str) -> Path:
@@ -142,10 +148,23 @@ def install(environment: Path, constraints: Path, *packages: str) -> Path:
 
 def ask_example(python: Path, folder: Path) -> str:
     """Serve an example with the environment's uvicorn, and return the page at `/`."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:  # the server inherits it: requests wait until it reads
+    with socket.create_server(
+        ("127.0.0.1", 0)
+    ) as listener:  # the server inherits it: requests wait until it reads
         port, descriptor = listener.getsockname()[1], listener.fileno()
-        variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        command = [str(python), "-m", "uvicorn", "app:app", "--fd", str(descriptor), "--log-level", "warning"]
+        variables = {
+            name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
+        }
+        command = [
+            str(python),
+            "-m",
+            "uvicorn",
+            "app:app",
+            "--fd",
+            str(descriptor),
+            "--log-level",
+            "warning",
+        ]
         server = subprocess.Popen(command, cwd=folder, env=variables, pass_fds=[descriptor])
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=120) as response:
@@ -160,7 +179,9 @@ def ask_example(python: Path, folder: Path) -> str:
 
 def try_wheel(wheel: Path, source: Path, version: str, environment: Path) -> None:
     """Install the wheel into an empty environment, compare its version, and ask an example that runs on it."""
-    python = install(environment, source / "requirements" / "run.txt", f"micropie[all] @ {wheel.as_uri()}")
+    python = install(
+        environment, source / "requirements" / "run.txt", f"micropie[all] @ {wheel.as_uri()}"
+    )
     code = "import importlib.metadata as m, micropie; print(micropie.__version__, m.version('micropie'))"
     stated = run(python, "-P", "-c", code, cwd=environment).split()
     if stated != [version, version]:
@@ -173,8 +194,12 @@ def try_wheel(wheel: Path, source: Path, version: str, environment: Path) -> Non
 def main(arguments: list[str]) -> int:
     """Check everything; return the exit status."""
     parser = argparse.ArgumentParser(description="Check that the last commit can be released.")
-    parser.add_argument("--rehearsal", action="store_true", help="allow what only a real release must have")
-    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="the folder for the packages (dist)")
+    parser.add_argument(
+        "--rehearsal", action="store_true", help="allow what only a real release must have"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "dist", help="the folder for the packages (dist)"
+    )
     options = parser.parse_args(arguments)
     try:
         if found := complaints(ROOT, rehearsal=options.rehearsal):
@@ -188,7 +213,9 @@ def main(arguments: list[str]) -> int:
     except Refused as refusal:
         print(f"release-check: {refusal}", file=sys.stderr)
         return 1
-    print(f"release-check: {version} {'is rehearsed' if options.rehearsal else 'can be released'}, see {options.out}")
+    print(
+        f"release-check: {version} {'is rehearsed' if options.rehearsal else 'can be released'}, see {options.out}"
+    )
     return 0
 
 

@@ -38,17 +38,27 @@ class Aim(NamedTuple):
     @property
     def measure(self) -> str:
         """What the value is to be seen against."""
-        return f"(wanted: {self.wanted})" + (f"; the barest app: {self.bound}" if self.bound else "")
+        return f"(wanted: {self.wanted})" + (
+            f"; the barest app: {self.bound}" if self.bound else ""
+        )
 
 
-def at_most(title: str, value: float, limit: float, unit: str = "", bound: float | None = None) -> Aim:
+def at_most(
+    title: str, value: float, limit: float, unit: str = "", bound: float | None = None
+) -> Aim:
     """Return the aim that a value stays within a limit."""
-    return Aim(title, f"{_near(value, limit)}{unit}", f"≤ {limit:g}{unit}", value <= limit, _number(bound))
+    return Aim(
+        title, f"{_near(value, limit)}{unit}", f"≤ {limit:g}{unit}", value <= limit, _number(bound)
+    )
 
 
-def at_least(title: str, value: float, limit: float, unit: str = "", bound: float | None = None) -> Aim:
+def at_least(
+    title: str, value: float, limit: float, unit: str = "", bound: float | None = None
+) -> Aim:
     """Return the aim that a value reaches a limit."""
-    return Aim(title, f"{_near(value, limit)}{unit}", f"≥ {limit:g}{unit}", value >= limit, _number(bound))
+    return Aim(
+        title, f"{_near(value, limit)}{unit}", f"≥ {limit:g}{unit}", value >= limit, _number(bound)
+    )
 
 
 def _near(value: float, limit: float) -> str:
@@ -81,7 +91,10 @@ def instruction_aims(results: Results) -> Iterator[Aim]:
             ratio = counts["micropie"] / counts["floor"]
             yield at_most(f"instructions, {name}, to the floor", ratio, limit, bound=bound)
             if len(counts) > 2:
-                yield _first(f"instructions, {name}, thousands, first of all", {k: v / 1e3 for k, v in counts.items()})
+                yield _first(
+                    f"instructions, {name}, thousands, first of all",
+                    {k: v / 1e3 for k, v in counts.items()},
+                )
 
 
 def cpu_aims(results: Results) -> Iterator[Aim]:
@@ -91,22 +104,38 @@ def cpu_aims(results: Results) -> Iterator[Aim]:
         if {base, "micropie"} <= rounds.keys():
             bare = results["bounds"].get("cpu", {}).get(name)
             bound = turn_ratio(bare, BARE, base) if bare else None
-            yield at_most(f"CPU, {title}, to {base}", turn_ratio(rounds, "micropie", base), limit, bound=bound)
+            yield at_most(
+                f"CPU, {title}, to {base}", turn_ratio(rounds, "micropie", base), limit, bound=bound
+            )
 
 
 def server_aims(results: Results) -> Iterator[Aim]:
     """Yield the aims under uvicorn."""
-    under_uvicorn = [(server, found) for server, found in results["servers"].items() if server.startswith("uvicorn")]
-    for server, name, found in ((server, name, per[name]) for server, per in under_uvicorn for name in per):
+    under_uvicorn = [
+        (server, found)
+        for server, found in results["servers"].items()
+        if server.startswith("uvicorn")
+    ]
+    for server, name, found in (
+        (server, name, per[name]) for server, per in under_uvicorn for name in per
+    ):
         if not {"floor", "micropie"} <= found.keys():
             continue
-        three = results["bounds"].get(server, {}).get(name)  # of these there are more rounds, and a bound
+        three = (
+            results["bounds"].get(server, {}).get(name)
+        )  # of these there are more rounds, and a bound
         base = three or found
-        bounds = {key: median_ratio(three, key, BARE, "floor") for key in found["floor"]} if three else {}
+        bounds = (
+            {key: median_ratio(three, key, BARE, "floor") for key in found["floor"]}
+            if three
+            else {}
+        )
         rate = median_ratio(base, key := "requests_per_second", "micropie", "floor")
         title = f"{server}, {name}, requests per second, to the floor"
         yield at_least(title, rate, 0.92, bound=bounds.get(key))
-        rates = {peer: statistics.median(values["requests_per_second"]) for peer, values in found.items()}
+        rates = {
+            peer: statistics.median(values["requests_per_second"]) for peer, values in found.items()
+        }
         if len(rates) > 2:
             inverse = {peer: 1e6 / value for peer, value in rates.items()}
             yield _first(f"{server}, {name}, µs of wall clock per request, first of all", inverse)
@@ -130,7 +159,10 @@ def memory_aims(results: Results) -> Iterator[Aim]:
         if {"floor", "micropie"} <= found.keys():
             title = "WebSocket" if what == "websocket" else "event stream"
             yield at_most(
-                f"memory per idle {title}, above the floor", (found["micropie"] - found["floor"]) / 1024, 2, " KiB"
+                f"memory per idle {title}, above the floor",
+                (found["micropie"] - found["floor"]) / 1024,
+                2,
+                " KiB",
             )
 
 
@@ -146,7 +178,12 @@ def scale_aims(results: Results) -> Iterator[Aim]:
         pause = sessions["longest_pause"] * 1e3
         yield at_most(f"longest request while {live} expire", pause, 5, " ms")
     if "micropie" in results["imports"]:
-        yield at_most("import over a bare interpreter", results["imports"]["micropie"] * 1e3, IMPORT_AIM * 1e3, " ms")
+        yield at_most(
+            "import over a bare interpreter",
+            results["imports"]["micropie"] * 1e3,
+            IMPORT_AIM * 1e3,
+            " ms",
+        )
 
 
 def all_aims(results: Results) -> list[Aim]:

@@ -48,7 +48,9 @@ def read_total(dump: Path) -> int:
     raise ValueError(f"no total in {dump}")
 
 
-def count_instructions(peer: str, workloads: list[str], counts: tuple[int, int], **check: Any) -> dict[str, float]:
+def count_instructions(
+    peer: str, workloads: list[str], counts: tuple[int, int], **check: Any
+) -> dict[str, float]:
     """Count the instructions that each unit of the workloads takes in one framework.
 
     Args:
@@ -61,7 +63,12 @@ def count_instructions(peer: str, workloads: list[str], counts: tuple[int, int],
     with tempfile.TemporaryDirectory(prefix="callgrind-") as name:
         folder = Path(name)
         library = build_library(folder)
-        valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/out"]
+        valgrind = [
+            "valgrind",
+            "--tool=callgrind",
+            "--instr-atstart=no",
+            f"--callgrind-out-file={folder}/out",
+        ]
         with Peer(peer, prefix=[*valgrind, f"--log-file={folder}/log"]) as worker:
             for workload in workloads:
                 if workload in worker.info["missing"]:
@@ -69,8 +76,12 @@ def count_instructions(peer: str, workloads: list[str], counts: tuple[int, int],
                 for old in folder.glob("out*"):
                     old.unlink()
                 worker.ask("check", workload=workload, **check)
-                worker.ask("instructions", workload=workload, counts=list(counts), library=str(library))
-                short, long = (read_total(dump) for dump in sorted(folder.glob("out.*"), key=_number)[:2])
+                worker.ask(
+                    "instructions", workload=workload, counts=list(counts), library=str(library)
+                )
+                short, long = (
+                    read_total(dump) for dump in sorted(folder.glob("out.*"), key=_number)[:2]
+                )
                 results[workload] = (long - short) / (counts[1] - counts[0])
     return results
 

@@ -21,7 +21,9 @@ def open_peers(stack: ExitStack, names: list[str], core: int | None = 0) -> dict
     return {name: stack.enter_context(Peer(name, core=core)) for name in names}
 
 
-def take_turns(peers: dict[str, Peer], workload: str, rounds: int, seconds: float, units: int = 1) -> Rounds:
+def take_turns(
+    peers: dict[str, Peer], workload: str, rounds: int, seconds: float, units: int = 1
+) -> Rounds:
     """Measure one workload, round by round.
 
     Args:
@@ -58,13 +60,17 @@ def turn_ratio(rounds: Rounds, name: str, base: str) -> float:
     return statistics.median(a / b for a, b in zip(rounds[name], rounds[base], strict=True))
 
 
-def measure_cpu(names: list[str], workloads: list[str], rounds: int, seconds: float, mib: int) -> dict[str, Rounds]:
+def measure_cpu(
+    names: list[str], workloads: list[str], rounds: int, seconds: float, mib: int
+) -> dict[str, Rounds]:
     """Measure workloads in turn; a framework that has no answer of its own for one is left out of it."""
     results: dict[str, Rounds] = {}
     with ExitStack() as stack:
         peers = open_peers(stack, names)
         for workload in workloads:
-            able = {name: peer for name, peer in peers.items() if workload not in peer.info["missing"]}
+            able = {
+                name: peer for name, peer in peers.items() if workload not in peer.info["missing"]
+            }
             units = mib if workload == "upload" else WORKLOADS[workload].units
             for peer in able.values():
                 peer.ask("check", workload=workload, units=units)
@@ -72,7 +78,9 @@ def measure_cpu(names: list[str], workloads: list[str], rounds: int, seconds: fl
     return results
 
 
-def measure_routes(names: list[str], counts: list[int], rounds: int, seconds: float) -> dict[str, Rounds]:
+def measure_routes(
+    names: list[str], counts: list[int], rounds: int, seconds: float
+) -> dict[str, Rounds]:
     """Measure the request for the middle one of so many routes."""
     results: dict[str, Rounds] = {}
     for count in counts:
@@ -84,7 +92,9 @@ def measure_routes(names: list[str], counts: list[int], rounds: int, seconds: fl
     return results
 
 
-def measure_sessions(few: int, many: int, rounds: int, seconds: float, timeout: float) -> dict[str, Any]:
+def measure_sessions(
+    few: int, many: int, rounds: int, seconds: float, timeout: float
+) -> dict[str, Any]:
     """Compare MicroPie with few and with many live sessions in memory, then watch the many expire all at once."""
     with ExitStack() as stack:
         peers: dict[str, Peer] = {}

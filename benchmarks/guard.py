@@ -25,14 +25,18 @@ def measure() -> dict[str, float]:
     """Return MicroPie's instructions per request in those of the floor, for each workload."""
     names = list(INSTRUCTION_AIMS)
     with ThreadPoolExecutor() as pool:
-        jobs = [pool.submit(count_instructions, peer, names, COUNTS) for peer in ("floor", "micropie")]
+        jobs = [
+            pool.submit(count_instructions, peer, names, COUNTS) for peer in ("floor", "micropie")
+        ]
         floor, ours = (job.result() for job in jobs)
     return {name: ours[name] / floor[name] for name in names}
 
 
 def main() -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.guard", description="Guard the instruction ratios.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.guard", description="Guard the instruction ratios."
+    )
     parser.add_argument("--record", action="store_true", help="write the present ratios down")
     options = parser.parse_args()
     if problem := missing_tool():
@@ -47,7 +51,9 @@ def main() -> int:
     for name, ratio in ratios.items():
         limit = min(recorded[name] * ROOM, INSTRUCTION_AIMS[name])
         worse = worse or ratio > limit
-        print(f"{'FAIL' if ratio > limit else 'ok  '}  {name}: {ratio:.3f} times the floor (at most {limit:.3f})")
+        print(
+            f"{'FAIL' if ratio > limit else 'ok  '}  {name}: {ratio:.3f} times the floor (at most {limit:.3f})"
+        )
     return 1 if worse else 0
 
 

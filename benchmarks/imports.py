@@ -48,14 +48,20 @@ def measure_imports(names: list[str], rounds: int) -> dict[str, float]:
 
 def main() -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.imports", description="Measure MicroPie's import.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.imports", description="Measure MicroPie's import."
+    )
     parser.add_argument("--check", action="store_true", help="exit 1 if it takes too long")
     options = parser.parse_args()
     bare, asyncio, ours = take_turns(["pass", "import asyncio", "import micropie"], ROUNDS)
     best, best_asyncio = min(ours) - min(bare), min(asyncio) - min(bare)
     limit = AIM * max(1, best_asyncio / ASYNCIO)
-    print(f"import micropie, over a bare interpreter: {best * 1000:.1f} ms (at most {limit * 1000:.1f} ms)")
-    print(f"median of {ROUNDS} rounds: {(statistics.median(ours) - statistics.median(bare)) * 1000:.1f} ms")
+    print(
+        f"import micropie, over a bare interpreter: {best * 1000:.1f} ms (at most {limit * 1000:.1f} ms)"
+    )
+    print(
+        f"median of {ROUNDS} rounds: {(statistics.median(ours) - statistics.median(bare)) * 1000:.1f} ms"
+    )
     print(f"asyncio alone: {best_asyncio * 1000:.1f} ms")
     return 1 if options.check and best > limit else 0
 

@@ -10,7 +10,10 @@ from typing import Any
 
 from benchmarks.workloads import EVENTS, FIRST_EVENT, WORKLOADS, Answer, Message, Workload
 
-App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+App = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[None],
+]
 Held = list[tuple["Exchange", asyncio.Task[None]]]
 _TIMEOUT = 60.0
 
@@ -68,7 +71,9 @@ class Socket(Exchange):
 
     __slots__ = ("stay",)
 
-    def __init__(self, messages: Iterator[Message], sent: Any = None, *, stay: bool = False) -> None:
+    def __init__(
+        self, messages: Iterator[Message], sent: Any = None, *, stay: bool = False
+    ) -> None:
         super().__init__(messages, sent)
         self.stay = stay
 
@@ -119,10 +124,14 @@ class Lifespan:
                 await asyncio.wait_for(self.task, 5.0)
 
 
-async def ask(app: App, workload: Workload, *, cookie: bytes | None = None, units: int | None = None) -> Answer:
+async def ask(
+    app: App, workload: Workload, *, cookie: bytes | None = None, units: int | None = None
+) -> Answer:
     """Ask once and check the answer."""
     exchange = (Socket if workload.method == "WEBSOCKET" else Exchange)(workload.messages(units))
-    await asyncio.wait_for(app(workload.scope(cookie=cookie), exchange.receive, exchange.send), _TIMEOUT)
+    await asyncio.wait_for(
+        app(workload.scope(cookie=cookie), exchange.receive, exchange.send), _TIMEOUT
+    )
     answer = Answer.of(exchange.sent)
     workload.check(answer)
     return answer

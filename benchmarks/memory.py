@@ -20,7 +20,9 @@ def measure_idle(names: list[str], rounds: int, count: int) -> dict[str, dict[st
             for name in names:
                 with Peer(name) as peer:
                     if what not in peer.info["missing"]:
-                        samples[name].append(peer.ask("idle", what=what, warm=count // 2, count=count)["bytes"])
+                        samples[name].append(
+                            peer.ask("idle", what=what, warm=count // 2, count=count)["bytes"]
+                        )
         results[what] = {name: statistics.median(found) for name, found in samples.items() if found}
     return results
 

@@ -38,7 +38,9 @@ def environment() -> dict[str, str]:
     """
     fixed = {"PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
     fixed |= {"MALLOC_MMAP_THRESHOLD_": str(64 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20)}
-    return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | fixed
+    return {
+        key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"
+    } | fixed
 
 
 class Peer:
@@ -50,7 +52,9 @@ class Peer:
         core: The core to pin it to; None leaves that to the system.
     """
 
-    def __init__(self, name: str, *, prefix: list[str] | None = None, core: int | None = None) -> None:
+    def __init__(
+        self, name: str, *, prefix: list[str] | None = None, core: int | None = None
+    ) -> None:
         self.name = name
         self.process = subprocess.Popen(
             [*(prefix or []), sys.executable, "-m", "benchmarks.worker", name],

@@ -83,13 +83,26 @@ def rows(tracer: Tracer) -> list[dict[str, Any]]:
         if count * 200 < total:
             break
         path = Path(code.co_filename)
-        where = path.relative_to(ROOT) if path.is_relative_to(ROOT) else Path(path.parent.name, path.name)
+        where = (
+            path.relative_to(ROOT)
+            if path.is_relative_to(ROOT)
+            else Path(path.parent.name, path.name)
+        )
         calls = [(n / tracer.count, name) for (of, name), n in tracer.calls.items() if of is code]
         calls = sorted(calls, reverse=True)[:12]
-        row = {"byte_codes": count / tracer.count, "entered": tracer.entries[code] / tracer.count, "calls": calls}
-        found.append({"where": f"{where}:{code.co_firstlineno}", "function": code.co_qualname, **row})
+        row = {
+            "byte_codes": count / tracer.count,
+            "entered": tracer.entries[code] / tracer.count,
+            "calls": calls,
+        }
+        found.append(
+            {"where": f"{where}:{code.co_firstlineno}", "function": code.co_qualname, **row}
+        )
     rest = total / tracer.count - sum(row["byte_codes"] for row in found)
-    return [*found, {"where": "", "function": "all others", "byte_codes": rest, "entered": None, "calls": []}]
+    return [
+        *found,
+        {"where": "", "function": "all others", "byte_codes": rest, "entered": None, "calls": []},
+    ]
 
 
 def report(found: list[dict[str, Any]]) -> list[str]:
@@ -97,10 +110,14 @@ def report(found: list[dict[str, Any]]) -> list[str]:
     total = sum(row["byte_codes"] for row in found)
     lines = [f"{'byte codes':>10} {'share':>6} {'entered':>8}  function (C functions it calls)"]
     for row in found:
-        names = ", ".join(name if round(n, 2) == 1 else f"{name} ×{n:g}" for n, name in row["calls"])
+        names = ", ".join(
+            name if round(n, 2) == 1 else f"{name} ×{n:g}" for n, name in row["calls"]
+        )
         entered = "" if row["entered"] is None else f"{row['entered']:.1f}"
         count = row["byte_codes"]
-        line = f"{count:>10.1f} {count / total:>6.1%} {entered:>8}  {row['where']} {row['function']}"
+        line = (
+            f"{count:>10.1f} {count / total:>6.1%} {entered:>8}  {row['where']} {row['function']}"
+        )
         lines.append(f"{line} ({names})" if names else line)
     lines.append(f"{total:>10.1f}   all  per request")
     return lines
@@ -108,7 +125,9 @@ def report(found: list[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description="Byte codes by Python function.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.profile", description="Byte codes by Python function."
+    )
     parser.add_argument("workload", choices=WORKLOADS)
     parser.add_argument("peer", nargs="?", choices=PEERS, default="micropie")
     parser.add_argument("--json", action="store_true", help="as JSON")

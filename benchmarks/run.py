@@ -54,7 +54,22 @@ class Settings:
     import_rounds: int
 
 
-FULL = Settings(False, (100, 400), 9, 0.2, 64, 7, 2, 15, (1, 10, 100, 1_000, 5_000), 3, 4_000, 1_000_000, 90.0, 15)
+FULL = Settings(
+    False,
+    (100, 400),
+    9,
+    0.2,
+    64,
+    7,
+    2,
+    15,
+    (1, 10, 100, 1_000, 5_000),
+    3,
+    4_000,
+    1_000_000,
+    90.0,
+    15,
+)
 QUICK = Settings(True, (40, 140), 3, 0.05, 64, 2, 1, 0, (10, 5_000), 1, 1_000, 100_000, 12.0, 5)
 
 
@@ -65,7 +80,11 @@ class Run:
         self.settings = settings
         self.names = names
         # A quick run compares all frameworks where that is cheap, and else the floor, MicroPie and one well-known peer.
-        self.few = [name for name in names if not settings.quick or name in ("floor", "micropie", "starlette")]
+        self.few = [
+            name
+            for name in names
+            if not settings.quick or name in ("floor", "micropie", "starlette")
+        ]
         self.results: Results = {
             "date": datetime.date.today().isoformat(),
             "machine": {
@@ -75,8 +94,21 @@ class Run:
             },
             "settings": asdict(settings),
             "peers": {},
-            **{key: {} for key in ("instructions", "route_instructions", "cpu", "routes", "servers", "uploads")},
-            **{key: {} for key in ("memory", "upload_peak", "sessions", "imports", "bounds", "profiles")},
+            **{
+                key: {}
+                for key in (
+                    "instructions",
+                    "route_instructions",
+                    "cpu",
+                    "routes",
+                    "servers",
+                    "uploads",
+                )
+            },
+            **{
+                key: {}
+                for key in ("memory", "upload_peak", "sessions", "imports", "bounds", "profiles")
+            },
         }
 
     def describe(self) -> None:
@@ -89,56 +121,84 @@ class Run:
         """Count instructions: each framework under valgrind, as many at a time as there are cores."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             jobs = {
-                name: pool.submit(callgrind.count_instructions, name, list(INSTRUCTION_AIMS), self.settings.counts)
+                name: pool.submit(
+                    callgrind.count_instructions, name, list(INSTRUCTION_AIMS), self.settings.counts
+                )
                 for name in self.names
             }
             routed = {
                 count: pool.submit(
-                    callgrind.count_instructions, "micropie", ["route"], self.settings.counts, routes=count
+                    callgrind.count_instructions,
+                    "micropie",
+                    ["route"],
+                    self.settings.counts,
+                    routes=count,
                 )
                 for count in (10, 5_000)
                 if "micropie" in self.names
             }
             for workload in INSTRUCTION_AIMS:
                 counts = {name: job.result() for name, job in jobs.items()}
-                self.results["instructions"][workload] = {n: found[workload] for n, found in counts.items()}
-            self.results["route_instructions"] = {str(n): job.result()["route"] for n, job in routed.items()}
+                self.results["instructions"][workload] = {
+                    n: found[workload] for n, found in counts.items()
+                }
+            self.results["route_instructions"] = {
+                str(n): job.result()["route"] for n, job in routed.items()
+            }
 
     def cpu(self) -> None:
         """Measure CPU time in process."""
         s = self.settings
-        self.results["cpu"] = measure_cpu(self.few, list(WORKLOADS), s.cpu_rounds, s.cpu_seconds, s.upload_mib)
+        self.results["cpu"] = measure_cpu(
+            self.few, list(WORKLOADS), s.cpu_rounds, s.cpu_seconds, s.upload_mib
+        )
 
     def servers(self) -> None:
         """Measure requests and uploads under real servers."""
         s = self.settings
         for server in ("uvicorn",) if s.quick else ("uvicorn", servers.PLAIN, "granian"):
-            names = [name for name in self.few if server != servers.PLAIN or name in ("floor", "micropie", "starlette")]
-            found = servers.measure_requests(server, names, ["hello", "json"], s.server_rounds, s.server_seconds)
+            names = [
+                name
+                for name in self.few
+                if server != servers.PLAIN or name in ("floor", "micropie", "starlette")
+            ]
+            found = servers.measure_requests(
+                server, names, ["hello", "json"], s.server_rounds, s.server_seconds
+            )
             self.results["servers"][server] = found
-        self.results["uploads"] = servers.measure_uploads(self.few, s.server_rounds + 1, s.upload_mib)
+        self.results["uploads"] = servers.measure_uploads(
+            self.few, s.server_rounds + 1, s.upload_mib
+        )
 
     def bounds(self) -> None:
         """Measure what the API costs with nothing behind it, beside MicroPie, and where MicroPie's byte codes go."""
         s, names = self.settings, ["floor", BARE, "micropie"]
-        cpu = measure_cpu(names, ["websocket", "stream", "upload"], s.cpu_rounds, s.cpu_seconds, s.upload_mib)
+        cpu = measure_cpu(
+            names, ["websocket", "stream", "upload"], s.cpu_rounds, s.cpu_seconds, s.upload_mib
+        )
         counted = callgrind.count_instructions(BARE, ["hello", "json"], s.counts)
         self.results["bounds"] = {"cpu": cpu, "instructions": counted}
         for server in ("uvicorn", servers.PLAIN) if s.bound_rounds else ():
             found = servers.measure_requests(server, names, ["hello", "json"], s.bound_rounds, 1)
             self.results["bounds"][server] = found
         for workload in ("hello", "websocket", "stream", "upload"):
-            self.results["profiles"][workload] = {name: _profile(workload, name) for name in ("floor", "micropie")}
+            self.results["profiles"][workload] = {
+                name: _profile(workload, name) for name in ("floor", "micropie")
+            }
 
     def routes(self) -> None:
         """Measure the cost of many routes."""
         s = self.settings
         names = [name for name in self.few if not s.quick or name != "starlette"]
-        self.results["routes"] = measure_routes(names, list(s.route_counts), s.cpu_rounds, s.cpu_seconds / 2)
+        self.results["routes"] = measure_routes(
+            names, list(s.route_counts), s.cpu_rounds, s.cpu_seconds / 2
+        )
 
     def memory(self) -> None:
         """Measure memory per idle connection, and during an upload."""
-        self.results["memory"] = measure_idle(self.few, self.settings.idle_rounds, self.settings.idle_count)
+        self.results["memory"] = measure_idle(
+            self.few, self.settings.idle_rounds, self.settings.idle_count
+        )
         self.results["upload_peak"] = measure_upload_peak(self.few, self.settings.upload_mib)
 
     def sessions(self) -> None:
@@ -156,7 +216,9 @@ class Run:
 
 def _profile(workload: str, name: str) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "benchmarks.profile", workload, name, "--json"]
-    run = subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True, timeout=300)
+    run = subprocess.run(
+        command, cwd=ROOT, env=environment(), check=True, capture_output=True, timeout=300
+    )
     rows: list[dict[str, Any]] = json.loads(run.stdout)
     return rows
 
@@ -183,15 +245,31 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         def parse(text: str) -> list[str]:
             unknown = set(text.split(",")) - set(choices)
             if unknown:
-                raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: choose from {', '.join(choices)}")
+                raise argparse.ArgumentTypeError(
+                    f"{', '.join(sorted(unknown))}: choose from {', '.join(choices)}"
+                )
             return [name for name in choices if name in text.split(",")]
 
         return parse
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description="MicroPie beside its peers.")
-    parser.add_argument("--quick", action="store_true", help="under two minutes: fewer rounds, mostly three frameworks")
-    parser.add_argument("--only", type=listed(WAYS), default=list(WAYS), metavar="WAY,...", help=", ".join(WAYS))
-    parser.add_argument("--peers", type=listed(PEERS), default=list(PEERS), metavar="NAME,...", help=", ".join(PEERS))
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.run", description="MicroPie beside its peers."
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="under two minutes: fewer rounds, mostly three frameworks",
+    )
+    parser.add_argument(
+        "--only", type=listed(WAYS), default=list(WAYS), metavar="WAY,...", help=", ".join(WAYS)
+    )
+    parser.add_argument(
+        "--peers",
+        type=listed(PEERS),
+        default=list(PEERS),
+        metavar="NAME,...",
+        help=", ".join(PEERS),
+    )
     parser.add_argument("--output", type=Path, help="folder for the results")
     parser.add_argument("--check", action="store_true", help="exit 1 when an aim is missed")
     return parser.parse_args(arguments)

@@ -39,7 +39,16 @@ def _command(server: str, target: str, port: int, lifespan: bool) -> list[str]:
     python = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m"]
     if server == "granian":
         interface = "asgi" if lifespan else "asginl"
-        options = ["--interface", interface, "--workers", "1", "--loop", "uvloop", "--log-level", "critical"]
+        options = [
+            "--interface",
+            interface,
+            "--workers",
+            "1",
+            "--loop",
+            "uvloop",
+            "--log-level",
+            "critical",
+        ]
         return [*python, "granian", *options, "--host", "127.0.0.1", "--port", str(port), target]
     loop, protocol = ("asyncio", "h11") if server == PLAIN else ("uvloop", "httptools")
     options = ["--loop", loop, "--http", protocol, "--log-level", "critical", "--no-access-log"]
@@ -60,7 +69,9 @@ class Server:
             self.port = free.getsockname()[1]
         target = f"benchmarks.apps.{peer}:{workload if peer == 'floor' else 'app'}"
         command = _command(server, target, self.port, peer not in ("floor", BARE))
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL
+        )
 
     def __enter__(self) -> Server:
         deadline = time.monotonic() + 60
@@ -86,7 +97,9 @@ class Server:
         """Return the server's processes: Granian serves from a child of the one that was started."""
         pids = [self.process.pid]
         for pid in pids:
-            pids += [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+            pids += [
+                int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            ]
         return pids
 
     def cpu_seconds(self) -> float:
@@ -116,9 +129,20 @@ class Server:
     def load(self, workload: str, seconds: int) -> dict[str, float]:
         """Have wrk ask as fast as it can; return requests per second and server CPU seconds per request."""
         url = f"http://127.0.0.1:{self.port}{WORKLOADS[workload].path}"
-        wrk = ["taskset", "-c", str(CLIENT_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", url]
+        wrk = [
+            "taskset",
+            "-c",
+            str(CLIENT_CORE),
+            "wrk",
+            "-t1",
+            f"-c{CONNECTIONS}",
+            f"-d{seconds}s",
+            url,
+        ]
         before = self.cpu_seconds()
-        output = subprocess.run(wrk, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
+        output = subprocess.run(
+            wrk, capture_output=True, text=True, check=True, timeout=seconds + 60
+        ).stdout
         spent = self.cpu_seconds() - before
         if "Non-2xx" in output or "Socket errors" in output:
             raise PeerError(f"{self.name}: {output}")
@@ -163,7 +187,9 @@ def _collect(samples: list[dict[str, float]]) -> dict[str, list[float]]:
     return {key: [sample[key] for sample in samples] for key in samples[0]}
 
 
-def measure_requests(server: str, names: list[str], workloads: list[str], rounds: int, seconds: int) -> dict[str, Any]:
+def measure_requests(
+    server: str, names: list[str], workloads: list[str], rounds: int, seconds: int
+) -> dict[str, Any]:
     """Return for each workload and framework what every round gave.
 
     Each round has servers of its own: where the memory of a process happens to lie makes it faster or slower by two or

@@ -24,7 +24,11 @@ def medians(rounds: dict[str, dict[str, list[float]]], scale: float = 1.0) -> Ce
 def server_cells(found: dict[str, Any], key: str, scale: float) -> Cells:
     """Return the medians of one thing that was measured under a server."""
     return medians(
-        {column: {name: values[key] for name, values in per.items()} for column, per in found.items()}, scale
+        {
+            column: {name: values[key] for name, values in per.items()}
+            for column, per in found.items()
+        },
+        scale,
     )
 
 
@@ -46,14 +50,25 @@ def cells(results: Results, way: str) -> Cells:
         return _scaled({"import": imports}, 1e3) if imports else {}
     what, _, key = way.partition("-")
     if what == "upload":
-        of_upload = {"rate": ("mib_per_second", 1), "cpu": ("cpu_per_mib", 1e6), "memory": ("memory", 1 / MIB)}
+        of_upload = {
+            "rate": ("mib_per_second", 1),
+            "cpu": ("cpu_per_mib", 1e6),
+            "memory": ("memory", 1 / MIB),
+        }
         return server_cells({"upload": results["uploads"]}, *of_upload[key])
     measured = results["servers"].get(PLAIN if what == "plain" else what, {})
-    return server_cells(measured, "cpu_per_request", 1e6) if key else server_cells(measured, "requests_per_second", 1)
+    return (
+        server_cells(measured, "cpu_per_request", 1e6)
+        if key
+        else server_cells(measured, "requests_per_second", 1)
+    )
 
 
 def _scaled(found: Cells, scale: float) -> Cells:
-    return {column: {name: value * scale for name, value in per.items()} for column, per in found.items()}
+    return {
+        column: {name: value * scale for name, value in per.items()}
+        for column, per in found.items()
+    }
 
 
 def _number(value: float) -> str:
@@ -68,7 +83,10 @@ def _cell(values: dict[str, float], name: str, ratios: bool) -> str:
     text = _number(values[name])
     if not ratios:
         return text
-    shown = [f"{values[name] / values[base]:.2f}" if values.get(base) else "-" for base in ("floor", "starlette")]
+    shown = [
+        f"{values[name] / values[base]:.2f}" if values.get(base) else "-"
+        for base in ("floor", "starlette")
+    ]
     return f"{text} ({' / '.join(shown)})"
 
 
@@ -76,7 +94,10 @@ def table(results: Results, cells: Cells, titles: dict[str, str], *, ratios: boo
     """Return the lines of one table: a row per framework, a column per workload or other thing with a title."""
     titles = {name: workload.title for name, workload in WORKLOADS.items()} | titles
     columns = [column for column in cells if cells[column]]
-    lines = [f"| | {' | '.join(titles[column] for column in columns)} |", "|---|" + "--:|" * len(columns)]
+    lines = [
+        f"| | {' | '.join(titles[column] for column in columns)} |",
+        "|---|" + "--:|" * len(columns),
+    ]
     for name, title in PEERS.items():
         if any(name in cells[column] for column in columns):
             version = results["peers"].get(name, {}).get("version", "")
@@ -94,7 +115,11 @@ def sections(results: Results) -> list[tuple[str, list[str]]]:
     """Return the heading and the table of everything that was measured."""
     routes = {count: f"{int(count):,} routes" for count in results["routes"]}
     idle = {"websocket": "idle WebSocket", "events": "idle event stream"}
-    upload = {"rate": "MiB per second", "cpu": "server CPU, µs per MiB", "memory": "growth in memory, MiB"}
+    upload = {
+        "rate": "MiB per second",
+        "cpu": "server CPU, µs per MiB",
+        "memory": "growth in memory, MiB",
+    }
     uploads = {what: cells(results, f"upload-{what}")["upload"] for what in upload}
     found = [
         ("Instructions per request, thousands", cells(results, "instructions"), {}, True),
@@ -103,13 +128,23 @@ def sections(results: Results) -> list[tuple[str, list[str]]]:
     for server in results["servers"]:
         found += [
             (f"Requests per second under {server}", cells(results, server), {}, True),
-            (f"Server CPU under {server}, µs per request", cells(results, f"{server}-cpu"), {}, True),
+            (
+                f"Server CPU under {server}, µs per request",
+                cells(results, f"{server}-cpu"),
+                {},
+                True,
+            ),
         ]
     found += [
         (f"{results['settings']['upload_mib']} MiB upload under uvicorn", uploads, upload, True),
         ("CPU time for the middle one of many routes, µs", cells(results, "routes"), routes, False),
         ("Memory per idle connection, KiB", cells(results, "memory"), idle, True),
-        ("Import, ms of CPU over a bare interpreter", cells(results, "imports"), {"import": "ms"}, False),
+        (
+            "Import, ms of CPU over a bare interpreter",
+            cells(results, "imports"),
+            {"import": "ms"},
+            False,
+        ),
     ]
     return [
         (heading, table(results, columns, titles, ratios=ratios))

@@ -69,7 +69,9 @@ class Worker:
             "notes": getattr(self.module, "NOTES", {}),
         }
 
-    async def check(self, workload: str, units: int | None = None, routes: int | None = None) -> dict[str, Any]:
+    async def check(
+        self, workload: str, units: int | None = None, routes: int | None = None
+    ) -> dict[str, Any]:
         """Ask once and check the answer; a session is started, many routes are set up."""
         if workload == "route":
             many = self.module.routes(routes)
@@ -81,7 +83,9 @@ class Worker:
         if workload == "session":
             self.cookie = await inprocess.start_session(await self.app(workload), asked)
         else:
-            await inprocess.ask(await self.app(workload), asked, units=3 if asked.method == "WEBSOCKET" else None)
+            await inprocess.ask(
+                await self.app(workload), asked, units=3 if asked.method == "WEBSOCKET" else None
+            )
         return {}
 
     async def _run(self, workload: str, count: int) -> None:

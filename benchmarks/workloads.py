@@ -18,11 +18,15 @@ CHUNK_COUNT = 1_000
 TITLE = "Fruit & vegetables"
 ITEMS = [{"name": f"Item <{number}>", "price": number * 1.25} for number in range(20)]
 ECHO = {
-    "people": [{"id": n, "name": f"Person {n}", "tags": ["a", "b"], "score": n * 1.5} for n in range(17)],
+    "people": [
+        {"id": n, "name": f"Person {n}", "tags": ["a", "b"], "score": n * 1.5} for n in range(17)
+    ],
     "page": 1,
 }
 FIRST_EVENT = "ready"
-UPLOAD_CHUNK = bytes(range(256)) * 256  # 64 KiB: what uvicorn hands over at a time when the client is fast
+UPLOAD_CHUNK = (
+    bytes(range(256)) * 256
+)  # 64 KiB: what uvicorn hands over at a time when the client is fast
 UPLOAD_SIZE = 64 * MIB
 
 _BOUNDARY = b"----benchmark7MA4YWxkTrZu0gW"
@@ -114,7 +118,8 @@ class Workload:
         units = self.units if units is None else units
         if self.method == "WEBSOCKET":
             return chain(
-                ({"type": "websocket.connect"},), repeat({"type": "websocket.receive", "text": GREETING}, units)
+                ({"type": "websocket.connect"},),
+                repeat({"type": "websocket.receive", "text": GREETING}, units),
             )
         if self.stream is None:
             return iter(({"type": "http.request", "body": self.body, "more_body": False},))
@@ -171,11 +176,17 @@ def _page(answer: Answer) -> None:
     assert answer.status == 200, f"status {answer.status}: {answer.body[:200]!r}"
     text = answer.body.decode()
     assert text.count("<h1>Fruit &amp; vegetables</h1>") == 1, text[:200]
-    assert text.count('<tr class="odd"><td>Item &lt;') == text.count('<tr class="even"><td>Item &lt;') == 10, text[:300]
+    assert (
+        text.count('<tr class="odd"><td>Item &lt;')
+        == text.count('<tr class="even"><td>Item &lt;')
+        == 10
+    ), text[:300]
 
 
 def _echoed(answer: Answer) -> None:
-    texts = [message.get("text") for message in answer.messages if message["type"] == "websocket.send"]
+    texts = [
+        message.get("text") for message in answer.messages if message["type"] == "websocket.send"
+    ]
     assert answer.messages[0]["type"] == "websocket.accept", answer.messages[0]
     assert texts, "no message came back"
     assert set(texts) == {GREETING}, f"{texts[:3]!r} instead of {GREETING!r}"
@@ -197,7 +208,10 @@ def _with_body(kind: bytes, body: bytes) -> dict[str, Any]:
 
 def upload(units: int = UPLOAD_SIZE // MIB) -> Workload:
     """Return the upload workload for a file of ``units`` MiB."""
-    headers = ((b"content-type", UPLOAD_TYPE), (b"content-length", str(upload_length(units)).encode()))
+    headers = (
+        (b"content-type", UPLOAD_TYPE),
+        (b"content-length", str(upload_length(units)).encode()),
+    )
     return Workload(
         "upload",
         f"{units} MiB upload",
@@ -223,7 +237,13 @@ WORKLOADS = {
         Workload("hello", "Hello", _text(GREETING)),
         Workload("json", "JSON", _json(DATA), path="/json"),
         Workload("path", "Path argument", _text("Hello, Alice!"), path="/greet/Alice"),
-        Workload("query", "Query", _text("frameworks page 2"), path="/search", query=b"q=frameworks&page=2"),
+        Workload(
+            "query",
+            "Query",
+            _text("frameworks page 2"),
+            path="/search",
+            query=b"q=frameworks&page=2",
+        ),
         Workload(
             "form",
             "Form",
@@ -231,7 +251,13 @@ WORKLOADS = {
             path="/form",
             **_with_body(b"application/x-www-form-urlencoded", _FORM_BODY),
         ),
-        Workload("echo", "1 KB JSON echo", _json(ECHO), path="/echo", **_with_body(b"application/json", _ECHO_BODY)),
+        Workload(
+            "echo",
+            "1 KB JSON echo",
+            _json(ECHO),
+            path="/echo",
+            **_with_body(b"application/json", _ECHO_BODY),
+        ),
         upload(),
         Workload("stream", "Stream of 1,000 chunks", _chunked, path="/stream"),
         Workload("session", "Session counter", _counted, path="/counter"),

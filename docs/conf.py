@@ -15,7 +15,9 @@ import blocks  # noqa: E402 - found by the path above
 
 import micropie  # noqa: E402
 
-gc.set_threshold(200_000, 20, 20)  # the trees of all pages are kept: looking for garbage in them takes a fifth longer
+gc.set_threshold(
+    200_000, 20, 20
+)  # the trees of all pages are kept: looking for garbage in them takes a fifth longer
 
 # --- The project -------------------------------------------------------------------------------
 
@@ -61,7 +63,9 @@ myst_enable_extensions = [
 ]
 myst_heading_anchors = 3
 # What pages say of the project: how many blocks of code the tests run, and how long the module is.
-myst_substitutions = {f"blocks_{what}": f"{number:,}" for what, number in blocks.count(ROOT).items()}
+myst_substitutions = {
+    f"blocks_{what}": f"{number:,}" for what, number in blocks.count(ROOT).items()
+}
 myst_substitutions["module_lines"] = f"{len(Path(micropie.__file__).read_text().splitlines()):,}"
 
 # --- What is taken from the module ------------------------------------------------------------
@@ -77,7 +81,9 @@ nitpick_ignore_regex = [
     ("py:.*", r"(micropie\.)?_.*"),  # private names in signatures
 ]
 # Names of the standard library, so that a build needs no network.
-intersphinx_mapping = {"python": ("https://docs.python.org/3/", (str(HERE / "_inventories" / "python.txt"), None))}
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3/", (str(HERE / "_inventories" / "python.txt"), None))
+}
 
 doctest_global_setup = "import asyncio, io, time\nimport micropie\nfrom micropie import *"
 doctest_test_doctest_blocks = "default"
@@ -122,8 +128,14 @@ html_theme_options = {
 # Each page has a link to edit it where it is known where the project is kept, and to its source where not.
 SOURCE = PROJECT["urls"]["Source"]
 REPOSITORY = os.environ.get("READTHEDOCS_GIT_CLONE_URL", SOURCE).removesuffix(".git")
-if not urlsplit(REPOSITORY).netloc.endswith(".invalid"):  # a placeholder until there is a public repository
-    html_theme_options |= {"source_repository": REPOSITORY, "source_branch": "main", "source_directory": "docs/"}
+if not urlsplit(REPOSITORY).netloc.endswith(
+    ".invalid"
+):  # a placeholder until there is a public repository
+    html_theme_options |= {
+        "source_repository": REPOSITORY,
+        "source_branch": "main",
+        "source_directory": "docs/",
+    }
 
 # What is copied is what is typed: the commands without their prompts, and no output.
 copybutton_prompt_text = r"\$ |>>> |\.\.\. |> "

@@ -50,7 +50,15 @@ import logging
 import re
 import threading
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
@@ -111,7 +119,9 @@ def run(coroutine: Coroutine[Any, Any, T], timeout: float = 30.0, *, real_time: 
 
     async def main() -> T:
         asyncio.get_running_loop().set_exception_handler(
-            lambda loop, context: complaints.append(f"{context.get('message')}: {context.get('exception')!r}")
+            lambda loop, context: complaints.append(
+                f"{context.get('message')}: {context.get('exception')!r}"
+            )
         )
         async with asyncio.timeout(timeout):
             return await coroutine
@@ -156,7 +166,11 @@ async def thread_set(event: threading.Event) -> None:
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     """The errors that MicroPie has logged."""
-    return [entry for entry in caplog.records if entry.name == "micropie" and entry.levelno >= logging.ERROR]
+    return [
+        entry
+        for entry in caplog.records
+        if entry.name == "micropie" and entry.levelno >= logging.ERROR
+    ]
 
 
 def assert_logged_500(response: Response, caplog: pytest.LogCaptureFixture) -> None:
@@ -228,15 +242,23 @@ def check_headers(headers: Any) -> list[tuple[bytes, bytes]]:
     if type(headers) is not list:
         raise ProtocolError(f"headers are no list: {headers!r}")
     for pair in headers:
-        if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(type(part) is bytes for part in pair):
+        if (
+            not isinstance(pair, tuple | list)
+            or len(pair) != 2
+            or not all(type(part) is bytes for part in pair)
+        ):
             raise ProtocolError(f"a header is no pair of bytes: {pair!r}")
         name, value = pair
         if (name, value) == _EDITED:
-            raise ProtocolError("a header list was sent twice: what outer middleware added came back")
+            raise ProtocolError(
+                "a header list was sent twice: what outer middleware added came back"
+            )
         if not _TOKEN.match(name):
             raise ProtocolError(f"a header name is no lower-case token: {name!r}")
         if not _VALUE.match(value) or value != value.strip(b" \t"):
-            raise ProtocolError(f"a header value has control characters or blanks around it: {name!r}: {value!r}")
+            raise ProtocolError(
+                f"a header value has control characters or blanks around it: {name!r}: {value!r}"
+            )
         if name == b"set-cookie":
             _check_set_cookie(value.decode("latin-1"))
     names = [name for name, _ in headers]
@@ -285,7 +307,9 @@ class _Connection:
     checks: dict[str, str] = {}
     """The method that checks each kind of message that may be sent here."""
 
-    def __init__(self, app: ASGIApp, scope: Message, receive: Receive | None = None, timeout: float = 20.0) -> None:
+    def __init__(
+        self, app: ASGIApp, scope: Message, receive: Receive | None = None, timeout: float = 20.0
+    ) -> None:
         self.app = app
         self.scope = scope
         self.messages: list[Message] = []
@@ -425,7 +449,9 @@ class _Connection:
             self.leftover = [repr(task) for task in owned if not task.done()]
             self._outgoing.put_nowait(None)
 
-    async def finish(self, timeout: float | None = None, expected: type[BaseException] | None = None) -> None:
+    async def finish(
+        self, timeout: float | None = None, expected: type[BaseException] | None = None
+    ) -> None:
         """Wait until the application returns, then raise what it did wrong."""
         assert self.task is not None
         timeout = timeout or self.timeout
@@ -447,7 +473,9 @@ class _Connection:
 
     def check_exception(self, expected: type[BaseException] | None) -> None:
         if expected is not None and not isinstance(self.exception, expected):
-            self.violate(f"{expected.__name__} was to leave the callable, but {self.exception!r} did")
+            self.violate(
+                f"{expected.__name__} was to leave the callable, but {self.exception!r} did"
+            )
         if expected is None and self.exception is not None:
             self.violate(f"an exception left the callable: {self.exception!r}")
 
@@ -485,7 +513,9 @@ class Response:
         self.exception = exception
 
     def __repr__(self) -> str:
-        return f"<Response {self.status} {self.body[:200]!r}{'' if self.complete else ' incomplete'}>"
+        return (
+            f"<Response {self.status} {self.body[:200]!r}{'' if self.complete else ' incomplete'}>"
+        )
 
     def headers_all(self, name: str) -> list[str]:
         """Every value of the header `name`, in order."""
@@ -516,7 +546,9 @@ class Exchange(_Connection):
 
     checks = {"http.response.start": "_check_start", "http.response.body": "_check_body"}
 
-    def __init__(self, app: ASGIApp, scope: Message, receive: Receive | None = None, timeout: float = 20.0) -> None:
+    def __init__(
+        self, app: ASGIApp, scope: Message, receive: Receive | None = None, timeout: float = 20.0
+    ) -> None:
         super().__init__(app, scope, receive, timeout)
         self._started = False
         self._finished = False
@@ -565,7 +597,9 @@ class Exchange(_Connection):
         if self._length is None or self.scope["method"] == "HEAD":
             return
         if self._sent > self._length or (self._finished and self._sent < self._length):
-            raise ProtocolError(f"content-length is {self._length}, but {self._sent} bytes were sent")
+            raise ProtocolError(
+                f"content-length is {self._length}, but {self._sent} bytes were sent"
+            )
 
     def check_end(self) -> None:
         if not self._started:
@@ -621,7 +655,12 @@ def _merge(scope: Message, overrides: Mapping[str, Any] | None) -> Message:
 
 
 def _scope(
-    kind: str, path: str, raw_path: Any, query: bytes | str, headers: list[tuple[bytes, bytes]], scheme: str
+    kind: str,
+    path: str,
+    raw_path: Any,
+    query: bytes | str,
+    headers: list[tuple[bytes, bytes]],
+    scheme: str,
 ) -> Message:
     return {
         "type": kind,
@@ -629,7 +668,9 @@ def _scope(
         "http_version": "1.1",
         "scheme": scheme,
         "path": path,
-        "raw_path": quote(path, safe="/:@!$&'()*+,;=~").encode() if raw_path is _UNSET else raw_path,
+        "raw_path": quote(path, safe="/:@!$&'()*+,;=~").encode()
+        if raw_path is _UNSET
+        else raw_path,
         "query_string": query.encode() if isinstance(query, str) else query,
         "root_path": "",
         "headers": headers,
@@ -708,7 +749,9 @@ def encode_multipart(parts: Iterable[Part], boundary: str = BOUNDARY) -> bytes:
     """
     out = bytearray()
     for part in parts:
-        name, filename, content_type, content = part if len(part) == 4 else (part[0], None, None, part[1])
+        name, filename, content_type, content = (
+            part if len(part) == 4 else (part[0], None, None, part[1])
+        )
         disposition = f'form-data; name="{_quoted(name)}"'
         if filename is not None:
             disposition += f'; filename="{_quoted(filename)}"'
@@ -739,11 +782,17 @@ async def post(
     """POST a form, a JSON value, a multipart form or raw bytes; `chunk_size` cuts the body into messages."""
     content_type = None
     if form is not None:
-        content_type, body = "application/x-www-form-urlencoded", urlencode(form, doseq=True).encode()
+        content_type, body = (
+            "application/x-www-form-urlencoded",
+            urlencode(form, doseq=True).encode(),
+        )
     elif json is not _UNSET:
         content_type, body = "application/json", json_module.dumps(json).encode()
     elif multipart is not None:
-        content_type, body = f"multipart/form-data; boundary={BOUNDARY}", encode_multipart(multipart)
+        content_type, body = (
+            f"multipart/form-data; boundary={BOUNDARY}",
+            encode_multipart(multipart),
+        )
     pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
     if content_type and not any(_encode(name).lower() == b"content-type" for name, _ in pairs):
         pairs.append(("content-type", content_type))
@@ -767,7 +816,10 @@ async def exchange(
     calls `send_body`. On leaving the block, a client whose request still runs disconnects, and everything is checked.
     """
     connection = _exchange(app, method, path, body, **options)
-    announced = {name for name, _ in connection.scope.get("headers") or ()} & {b"content-length", b"transfer-encoding"}
+    announced = {name for name, _ in connection.scope.get("headers") or ()} & {
+        b"content-length",
+        b"transfer-encoding",
+    }
     if body is not None or (method in ("GET", "HEAD") and not announced):
         for message in _body_messages(body):
             connection._incoming.put_nowait(message)
@@ -799,7 +851,9 @@ class Browser:
     async def post(self, target: str = "/", **options: Any) -> Response:
         return await self._send(post, target, options)
 
-    async def _send(self, verb: Callable[..., Awaitable[Response]], target: str, options: dict[str, Any]) -> Response:
+    async def _send(
+        self, verb: Callable[..., Awaitable[Response]], target: str, options: dict[str, Any]
+    ) -> Response:
         options["headers"] = self.with_cookies(target, options.get("headers", ()))
         response = await verb(self.app, target, **options)
         self.remember(response, target)
@@ -809,7 +863,9 @@ class Browser:
         """The browser's own headers, `headers` and the cookies that go to `target`."""
         pairs = self.headers + list(headers.items() if isinstance(headers, Mapping) else headers)
         path = target.partition("?")[0] or "/"
-        matching = [(at, name, value) for (name, at), value in self.jar.items() if _path_matches(path, at)]
+        matching = [
+            (at, name, value) for (name, at), value in self.jar.items() if _path_matches(path, at)
+        ]
         matching.sort(key=lambda entry: -len(entry[0]))
         if matching:
             pairs.append(("cookie", "; ".join(f"{name}={value}" for _, name, value in matching)))
@@ -820,7 +876,10 @@ class Browser:
         for cookie in response.headers_all("set-cookie"):
             pair, *attributes = cookie.split("; ")
             name, _, value = pair.partition("=")
-            options = {key.lower(): text for key, _, text in (attribute.partition("=") for attribute in attributes)}
+            options = {
+                key.lower(): text
+                for key, _, text in (attribute.partition("=") for attribute in attributes)
+            }
             default = target.partition("?")[0].rpartition("/")[0] or "/"
             key = (name, options.get("path") or default)
             if options.get("max-age", "1").startswith(("0", "-")):
@@ -846,7 +905,9 @@ class WebSocketSession(_Connection):
 
     checks = {f"websocket.{name}": f"_check_{name}" for name in ("accept", "send", "close")}
 
-    def __init__(self, app: ASGIApp, scope: Message, receive: Receive | None = None, timeout: float = 20.0) -> None:
+    def __init__(
+        self, app: ASGIApp, scope: Message, receive: Receive | None = None, timeout: float = 20.0
+    ) -> None:
         super().__init__(app, scope, receive, timeout)
         self.accepted = False
         self.accept_headers: list[tuple[bytes, bytes]] = []
@@ -869,7 +930,9 @@ class WebSocketSession(_Connection):
             raise ProtocolError("a second websocket.accept")
         self.accepted = True
         self.subprotocol = message.get("subprotocol")
-        if self.subprotocol is not None and self.subprotocol not in (self.scope.get("subprotocols") or ()):
+        if self.subprotocol is not None and self.subprotocol not in (
+            self.scope.get("subprotocols") or ()
+        ):
             raise ProtocolError(f"a subprotocol that was not offered: {self.subprotocol!r}")
         self.accept_headers = message["headers"] = check_headers(message.get("headers", []))
         if any(name.startswith(b"sec-websocket-") for name, _ in self.accept_headers):
@@ -881,7 +944,12 @@ class WebSocketSession(_Connection):
         text, data = message.get("text"), message.get("bytes")
         if (text is None) == (data is None):
             raise ProtocolError(f"exactly one of text and bytes must be there: {_short(message)}")
-        if text is not None and type(text) is not str or data is not None and type(data) is not bytes:
+        if (
+            text is not None
+            and type(text) is not str
+            or data is not None
+            and type(data) is not bytes
+        ):
             raise ProtocolError(f"text must be str and bytes bytes: {_short(message)}")
         if text is not None:
             try:
@@ -1007,7 +1075,11 @@ async def lifespan(
     app: ASGIApp, *, scope: Mapping[str, Any] | None = None, timeout: float = 20.0
 ) -> AsyncIterator[Lifespan]:
     """Run startup, the block, then shutdown."""
-    life_scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+    life_scope = {
+        "type": "lifespan",
+        "asgi": {"version": "3.0", "spec_version": "2.0"},
+        "state": {},
+    }
     connection = Lifespan(app, _merge(life_scope, scope), timeout=timeout)
     async with connection.cancelled_on_error():
         await connection.step("startup")

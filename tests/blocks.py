@@ -45,8 +45,13 @@ def commands(text: str) -> list[Command]:
 
 def _command(part: str) -> Command:
     lines = part.split("\n")
-    end = next((number for number, line in enumerate(lines[1:], 1) if not line.startswith("> ")), len(lines))
-    return Command("\n".join([lines[0], *(line[2:] for line in lines[1:end])]), "\n".join(lines[end:]))
+    end = next(
+        (number for number, line in enumerate(lines[1:], 1) if not line.startswith("> ")),
+        len(lines),
+    )
+    return Command(
+        "\n".join([lines[0], *(line[2:] for line in lines[1:end])]), "\n".join(lines[end:])
+    )
 
 
 def matches(pattern: str, output: str) -> bool:
@@ -55,7 +60,9 @@ def matches(pattern: str, output: str) -> bool:
         r"(?:.*\n)?" if line == "..." else ".*".join(map(re.escape, line.split("..."))) + r"\s*?\n"
         for line in pattern.strip().split("\n")
     )
-    return re.fullmatch(expected, output.replace("\r\n", "\n").strip() + "\n", flags=re.S) is not None
+    return (
+        re.fullmatch(expected, output.replace("\r\n", "\n").strip() + "\n", flags=re.S) is not None
+    )
 
 
 class Shell:
@@ -102,7 +109,9 @@ class Shell:
     def type(self, line: str) -> str:
         """Run a command, and return what it prints on standard output."""
         assert self._process.stdin
-        typed = f"{{ {line}\n}} </dev/null\nprintf '%s' '{MARK.decode()}'\n".replace(PUBLIC, self._own)
+        typed = f"{{ {line}\n}} </dev/null\nprintf '%s' '{MARK.decode()}'\n".replace(
+            PUBLIC, self._own
+        )
         self._process.stdin.write(typed.encode())
         self._process.stdin.flush()
         output = self._read(time.monotonic() + SECONDS)

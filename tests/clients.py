@@ -23,7 +23,9 @@ silence = scripted()
 
 def sends(*pieces: bytes, last: bool = False, pause: float = 0) -> Receive:
     """A client that sends these pieces, each after a pause, and then nothing; with `last` the body ends with them."""
-    messages = [piece(content, more=at < len(pieces) or not last) for at, content in enumerate(pieces, 1)]
+    messages = [
+        piece(content, more=at < len(pieces) or not last) for at, content in enumerate(pieces, 1)
+    ]
     return scripted(*messages, pause=pause)
 
 

@@ -73,7 +73,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         call = executor.submit(func, *args)
         self.threads += 1
         future = asyncio.wrap_future(call, loop=self)
-        call.add_done_callback(self._tell_done)  # after wrap_future's own callback, which hands over the result
+        call.add_done_callback(
+            self._tell_done
+        )  # after wrap_future's own callback, which hands over the result
         return future
 
     async def shutdown_default_executor(self, *timeout: float | None) -> None:
@@ -96,5 +98,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 async def elapse(seconds: float) -> None:
     """Let `seconds` of virtual time pass. All that is due before then happens first."""
     if not isinstance(asyncio.get_running_loop(), VirtualLoop):
-        raise RuntimeError("elapse() is for tests under tests.clock.VirtualLoop; wait for a condition instead")
+        raise RuntimeError(
+            "elapse() is for tests under tests.clock.VirtualLoop; wait for a condition instead"
+        )
     await asyncio.sleep(seconds)  # the one sleep of the framework's tests: it takes no time

@@ -27,7 +27,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     from tests.asgi import run  # not before its assertions are rewritten
 
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    run(pyfuncitem.obj(**arguments), real_time=pyfuncitem.get_closest_marker("real_time") is not None)
+    run(
+        pyfuncitem.obj(**arguments),
+        real_time=pyfuncitem.get_closest_marker("real_time") is not None,
+    )
     return True
 
 
@@ -50,7 +53,9 @@ def pytest_runtest_makereport(item, call):
     report = yield
     _refuse_skip(report)
     # What a test has logged on purpose may hold lone surrogates, which no worker of pytest-xdist can hand over.
-    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
+    ]
     return report
 
 

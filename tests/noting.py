@@ -16,7 +16,12 @@ class Note(HttpMiddleware, WebSocketMiddleware):
     seen: tuple[int, Any, list[Any]]
 
     def __init__(
-        self, notes: list[Any], name: str = "m", before: Any = None, after: Any = None, appends: Any = ()
+        self,
+        notes: list[Any],
+        name: str = "m",
+        before: Any = None,
+        after: Any = None,
+        appends: Any = (),
     ) -> None:
         self.notes = notes
         self.name = name
@@ -28,7 +33,9 @@ class Note(HttpMiddleware, WebSocketMiddleware):
         self.notes.append(f"before {self.name}")
         return outcome(self.before, request)
 
-    async def after_request(self, request: Request, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+    async def after_request(
+        self, request: Request, status_code: int, response_body: Any, extra_headers: Any
+    ) -> Any:
         self.notes.append(f"after {self.name} {status_code}")
         self.seen = (status_code, response_body, list(extra_headers))
         extra_headers.extend(self.appends)

@@ -55,14 +55,18 @@ def free_port() -> int:
 def environment(more: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a user who has installed MicroPie and activated the environment."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    own = {name: value for name, value in os.environ.items() if name != "CI"}  # pytest prints more if it is set
+    own = {
+        name: value for name, value in os.environ.items() if name != "CI"
+    }  # pytest prints more if it is set
     return {**own, "PATH": path, "PYTHONPATH": str(ROOT), **more}
 
 
 # --- Deadlines ---------------------------------------------------------------------------------
 
 
-def wait_until(condition: Callable[[], T], seconds: float = 30.0, what: str = "the condition to hold") -> T:
+def wait_until(
+    condition: Callable[[], T], seconds: float = 30.0, what: str = "the condition to hold"
+) -> T:
     """Call `condition` until it returns something true, and return that; fail when the seconds are over."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -72,7 +76,9 @@ def wait_until(condition: Callable[[], T], seconds: float = 30.0, what: str = "t
 
 
 async def until(
-    condition: Callable[[], T | Awaitable[T]], seconds: float = 30.0, what: str = "the condition to hold"
+    condition: Callable[[], T | Awaitable[T]],
+    seconds: float = 30.0,
+    what: str = "the condition to hold",
 ) -> T:
     """Do the same as `wait_until` while the event loop goes on; the condition can be a coroutine function."""
     deadline = time.monotonic() + seconds
@@ -113,11 +119,20 @@ def started(
     """
     with log.open("wb") as output:  # a pipe that no process reads would fill, and stop the program
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, **options
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            **options,
         )
         try:
-            wait_until(lambda: process.poll() is not None or accepts(port), seconds, f"{command} to listen")
-            assert process.poll() is None, f"{command} has ended:\n{log.read_text(errors='replace')}"
+            wait_until(
+                lambda: process.poll() is not None or accepts(port), seconds, f"{command} to listen"
+            )
+            assert process.poll() is None, (
+                f"{command} has ended:\n{log.read_text(errors='replace')}"
+            )
             yield process
         finally:
             stop(process)
@@ -125,7 +140,13 @@ def started(
 
 @contextlib.contextmanager
 def serving(
-    line: str, folder: Path, port: int, more: Mapping[str, str], seconds: float = 60.0, *, errors: bool = False
+    line: str,
+    folder: Path,
+    port: int,
+    more: Mapping[str, str],
+    seconds: float = 60.0,
+    *,
+    errors: bool = False,
 ) -> Iterator[None]:
     """Run a command that serves until it is stopped, and wait until it answers; `errors` may be logged or not."""
     with tempfile.TemporaryDirectory() as place:
@@ -162,7 +183,9 @@ def stop(process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
 
 def chromium() -> str:
     """Return the browser's path: if it can be, of the build without windows, which takes a third less time."""
-    found = filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome")))
+    found = filter(
+        None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))
+    )
     return next(found, None) or pytest.skip("no chromium")
 
 
@@ -170,8 +193,24 @@ def certificate(folder: Path, *names: str) -> tuple[Path, Path]:
     """Make a certificate that signs itself, for hosts of these names; return its file and the file of its key."""
     chain, key = folder / "fullchain.pem", folder / "privkey.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        + ["-subj", f"/CN={names[0]}", "-addext", "subjectAltName=" + ",".join(f"DNS:{name}" for name in names)]
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ]
+        + [
+            "-subj",
+            f"/CN={names[0]}",
+            "-addext",
+            "subjectAltName=" + ",".join(f"DNS:{name}" for name in names),
+        ]
         + ["-keyout", key, "-out", chain],
         check=True,
         capture_output=True,
@@ -207,7 +246,17 @@ def redis() -> Iterator[dict[str, str]]:
     """Start Redis; REDIS_URL leads to it."""
     with _folder() as folder:
         port = free_port()
-        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
+        command = [
+            "redis-server",
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--dir",
+            str(folder),
+            "--save",
+            "",
+        ]
         with started(command, port, folder / "log", cwd=folder):
             yield {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
 
@@ -215,24 +264,47 @@ def redis() -> Iterator[dict[str, str]]:
 @contextlib.contextmanager
 def postgresql() -> Iterator[dict[str, str]]:
     """Start PostgreSQL; POSTGRESQL_URL leads to it."""
-    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    programs = max(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
+    )
     user: dict[str, Any] = {}
     with _folder() as folder:
         if os.geteuid() == 0:  # it refuses to run as root
             shutil.chown(folder, "postgres", "postgres")
             user = {"user": "postgres", "group": "postgres", "extra_groups": []}
         data = folder / "data"
-        make: list[str | Path] = [programs / "initdb", "--pgdata", data, "--username", "tests", "--encoding", "UTF8"]
+        make: list[str | Path] = [
+            programs / "initdb",
+            "--pgdata",
+            data,
+            "--username",
+            "tests",
+            "--encoding",
+            "UTF8",
+        ]
         make += ["--auth", "trust", "--no-sync"]
         subprocess.run(make, check=True, capture_output=True, timeout=120, cwd=folder, **user)
         port = free_port()
-        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": str(folder), "fsync": "off"}
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(folder),
+            "fsync": "off",
+        }
         options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
         command: list[str | Path] = [programs / "postgres", "-D", data, "-p", str(port), *options]
         with started(command, port, folder / "log", cwd=folder, **user) as server:
-            ready: list[str | Path] = [programs / "pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(port)]
+            ready: list[str | Path] = [
+                programs / "pg_isready",
+                "--quiet",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+            ]
             wait_until(
-                lambda: subprocess.run(ready, check=False, timeout=30).returncode == 0, 60, "PostgreSQL to be ready"
+                lambda: subprocess.run(ready, check=False, timeout=30).returncode == 0,
+                60,
+                "PostgreSQL to be ready",
             )
             try:
                 yield {"POSTGRESQL_URL": f"postgresql+asyncpg://tests@127.0.0.1:{port}/postgres"}
@@ -243,7 +315,9 @@ def postgresql() -> Iterator[dict[str, str]]:
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="micropie-"))  # not below pytest's: no other user may look into that
+    folder = Path(
+        tempfile.mkdtemp(prefix="micropie-")
+    )  # not below pytest's: no other user may look into that
     try:
         yield folder
     finally:

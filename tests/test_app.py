@@ -85,7 +85,12 @@ class Root(App):
 
 def test_the_attributes_of_a_new_app() -> None:
     app = Root()
-    assert [app.middlewares, app.ws_middlewares, app.startup_handlers, app.shutdown_handlers] == [[], [], [], []]
+    assert [app.middlewares, app.ws_middlewares, app.startup_handlers, app.shutdown_handlers] == [
+        [],
+        [],
+        [],
+        [],
+    ]
     assert app.mounts == {}
     assert isinstance(app.session_backend, InMemorySessionBackend)
     assert app._started is False
@@ -93,7 +98,13 @@ def test_the_attributes_of_a_new_app() -> None:
 
 def test_apps_share_nothing() -> None:
     first, second = Root(), Root()
-    for name in ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers", "mounts"):
+    for name in (
+        "middlewares",
+        "ws_middlewares",
+        "startup_handlers",
+        "shutdown_handlers",
+        "mounts",
+    ):
         assert getattr(first, name) is not getattr(second, name), name
 
 
@@ -106,7 +117,11 @@ def test_options_but_the_backend_are_keywords() -> None:
 
 @pytest.mark.parametrize(
     "base, method",
-    [(HttpMiddleware, "before_request"), (WebSocketMiddleware, "before_websocket"), (SessionBackend, "load")],
+    [
+        (HttpMiddleware, "before_request"),
+        (WebSocketMiddleware, "before_websocket"),
+        (SessionBackend, "load"),
+    ],
 )
 def test_a_middleware_or_backend_that_lacks_a_method_cannot_be_made(base: Any, method: str) -> None:
     for incomplete in (base, type("Half", (base,), {method: lambda *arguments: None})):
@@ -142,8 +157,12 @@ async def test_outside_of_a_request_there_is_none() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/crashes", "/nope"])
-@pytest.mark.parametrize(("kind", "message"), [("http", "http.request"), ("websocket", "websocket.connect")])
-async def test_nothing_of_a_connection_stays_in_the_servers_context(kind: str, message: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "message"), [("http", "http.request"), ("websocket", "websocket.connect")]
+)
+async def test_nothing_of_a_connection_stays_in_the_servers_context(
+    kind: str, message: str, path: str
+) -> None:
     await call(Root(), scripted({"type": message}), type=kind, path=path)
     assert current_request.get(None) is None
 
@@ -188,7 +207,10 @@ class Callable_:
 async def test_handlers_run_one_after_the_other_async_or_plain() -> None:
     hooks, app = Hooks(), Root()
     app.startup_handlers += [
-        hooks.slow("a"), hooks.plain("b"), functools.partial(hooks.slow("c")), Callable_(hooks),
+        hooks.slow("a"),
+        hooks.plain("b"),
+        functools.partial(hooks.slow("c")),
+        Callable_(hooks),
     ]
     app.shutdown_handlers += [hooks.slow("d"), hooks.plain("e")]
     async with lifespan(app):
@@ -210,26 +232,39 @@ async def test_a_lifespan_without_handlers_and_an_app_without_a_lifespan() -> No
     assert (await get(app, "/")).status == 200
     async with lifespan(app, scope={"state": REMOVED}) as life:
         assert (await get(app, "/")).status == 200
-    assert life.messages == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.complete"}]
+    assert life.messages == [
+        {"type": "lifespan.startup.complete"},
+        {"type": "lifespan.shutdown.complete"},
+    ]
 
 
 async def test_a_failing_startup_is_logged_and_reported(caplog: pytest.LogCaptureFixture) -> None:
     hooks, app = Hooks(), Root()
-    app.startup_handlers += [hooks.plain("a"), hooks.raises("b", OSError("no database")), hooks.plain("c")]
+    app.startup_handlers += [
+        hooks.plain("a"),
+        hooks.raises("b", OSError("no database")),
+        hooks.plain("c"),
+    ]
     with pytest.raises(LifespanFailed, match="no database"):
         async with lifespan(app):
             raise AssertionError("not reached")
     assert hooks.done == ["a", "b"]
     assert app._started is False
-    assert [(record.name, record.levelno) for record in caplog.records] == [("micropie", logging.ERROR)]
+    assert [(record.name, record.levelno) for record in caplog.records] == [
+        ("micropie", logging.ERROR)
+    ]
     assert "Traceback" in caplog.text
 
 
-async def test_all_shutdown_handlers_run_even_if_one_fails(caplog: pytest.LogCaptureFixture) -> None:
+async def test_all_shutdown_handlers_run_even_if_one_fails(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     hooks, app = Hooks(), Root()
     app.shutdown_handlers += [
-        hooks.raises("a", OSError("first")), hooks.plain("b"),
-        hooks.raises("c", ValueError("second")), hooks.plain("d"),
+        hooks.raises("a", OSError("first")),
+        hooks.plain("b"),
+        hooks.raises("c", ValueError("second")),
+        hooks.plain("d"),
     ]
     with pytest.raises(LifespanFailed, match="(?s)first.*second"):
         async with lifespan(app):
@@ -255,14 +290,18 @@ async def test_a_plain_handler_and_a_stray_cancellation_fail_too(
 
 
 @pytest.mark.parametrize("stage", ["startup", "shutdown", "between"])
-async def test_a_lifespan_that_is_cancelled_ends(stage: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_lifespan_that_is_cancelled_ends(
+    stage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def waits() -> None:
         waiting.set()
         await asyncio.Event().wait()
 
     app, waiting = Root(), asyncio.Event()
     getattr(app, f"{stage}_handlers", []).append(waits)
-    events = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}][: 1 if stage == "between" else 2]
+    events = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}][
+        : 1 if stage == "between" else 2
+    ]
     sent: list[str] = []
 
     async def receive() -> Any:
@@ -321,7 +360,14 @@ async def test_errors_are_short_plain_text(target: str, status: int, text: str) 
 
 
 @pytest.mark.parametrize(
-    "target", ["/nope<script>", "/item/a/<script>", "/item/a?number=<script>", "/item?<script>=1", "/_<script>"]
+    "target",
+    [
+        "/nope<script>",
+        "/item/a/<script>",
+        "/item/a?number=<script>",
+        "/item?<script>=1",
+        "/_<script>",
+    ],
 )
 async def test_errors_do_not_repeat_what_the_client_sent(target: str) -> None:
     response = await get(Root(), target)
@@ -330,7 +376,9 @@ async def test_errors_do_not_repeat_what_the_client_sent(target: str) -> None:
 
 
 @pytest.mark.parametrize("debug", [False, True])
-async def test_errors_of_the_client_are_not_logged(debug: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_errors_of_the_client_are_not_logged(
+    debug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Root(debug=debug, max_body_size=10)
     for target in ("/nope", "/item", "400 body", "/only_post", "413"):
         assert "Traceback" not in (await broken(app, target)).text
@@ -343,7 +391,10 @@ async def test_errors_of_the_client_are_not_logged(debug: bool, caplog: pytest.L
         ("/crashes", "a secret"),
         ("/crashes_in_a_thread", "a secret"),
         # Something else ended, which the handler awaited or used: this request did not.
-        *[(target, "CancelledError") for target in ("/stray", "/stray_in_a_thread", "/awaits_a_cancelled_task")],
+        *[
+            (target, "CancelledError")
+            for target in ("/stray", "/stray_in_a_thread", "/awaits_a_cancelled_task")
+        ],
         ("/closed", "ConnectionClosed"),
     ],
 )
@@ -367,8 +418,12 @@ class Nasty(Exception):
 
 
 @pytest.mark.parametrize("debug", [False, True])
-@pytest.mark.parametrize("error", [Nasty(), RuntimeError("bad \ud800 text")], ids=["no text", "surrogate"])
-async def test_an_exception_whose_text_cannot_be_shown_is_still_a_500(error: Exception, debug: bool) -> None:
+@pytest.mark.parametrize(
+    "error", [Nasty(), RuntimeError("bad \ud800 text")], ids=["no text", "surrogate"]
+)
+async def test_an_exception_whose_text_cannot_be_shown_is_still_a_500(
+    error: Exception, debug: bool
+) -> None:
     class Raises(App):
         async def index(self) -> None:
             raise error
@@ -399,14 +454,20 @@ asyncio.run(Root()({"type": "http", "method": "GET", "path": "/"}, receive, send
     )
     root = str(Path(__file__).parent.parent)
     done = subprocess.run(
-        [sys.executable, str(program)], capture_output=True, text=True, timeout=20, env={"PYTHONPATH": root}
+        [sys.executable, str(program)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        env={"PYTHONPATH": root},
     )
     assert done.stdout.split() == ["http.response.start", "http.response.body"]
     assert "Traceback" in done.stderr and "RuntimeError: this went wrong" in done.stderr
 
 
 @pytest.mark.parametrize("path", ["/", "/streams"])
-async def test_a_cancellation_of_this_task_passes_through(path: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancellation_of_this_task_passes_through(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     class Waits(App):
         async def index(self) -> None:
             await self._wait()
@@ -435,7 +496,9 @@ async def test_a_cancellation_of_this_task_passes_through(path: str, caplog: pyt
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_a_cancelled_request_waits_for_its_thread(fails: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancelled_request_waits_for_its_thread(
+    fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     """A thread cannot be stopped: if the request ended first, a server could exit under it.
 
     An error in the thread of a cancelled request is not logged, neither by MicroPie nor by the event loop (the driver
@@ -513,7 +576,9 @@ def plain_method(self: Any) -> str:
 
 
 @pytest.mark.parametrize("name", RESERVED.split())
-@pytest.mark.parametrize("member", [method, plain_method, staticmethod(method), classmethod(method)])
+@pytest.mark.parametrize(
+    "member", [method, plain_method, staticmethod(method), classmethod(method)]
+)
 def test_a_handler_under_a_reserved_name_is_a_type_error(name: str, member: Any) -> None:
     with pytest.raises(TypeError, match=name):
         type("Child", (App,), {name: member})

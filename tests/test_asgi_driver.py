@@ -31,7 +31,11 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def start(status: Any = 200, headers: Any = ()) -> dict[str, Any]:
-    return {"type": "http.response.start", "status": status, "headers": [*headers] if headers != 0 else headers}
+    return {
+        "type": "http.response.start",
+        "status": status,
+        "headers": [*headers] if headers != 0 else headers,
+    }
 
 
 def body(content: Any = b"", more: Any = False) -> dict[str, Any]:
@@ -54,7 +58,11 @@ def sends(*messages: dict[str, Any], then: Callable[[], Any] | None = None) -> A
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Answers with the headers it was sent."""
     await send(start())
-    await send(body(json.dumps({name.decode(): value.decode() for name, value in scope["headers"]}).encode()))
+    await send(
+        body(
+            json.dumps({name.decode(): value.decode() for name, value in scope["headers"]}).encode()
+        )
+    )
 
 
 # --- Violations of an HTTP response ---------------------------------------------------------------------------------
@@ -71,12 +79,21 @@ BAD_RESPONSES = {
     "status bool": [start(True), body()],
     "status None": [start(None), body()],
     "status out of range": [start(42), body()],
-    "two content types": [start(200, [(b"content-type", b"a/b"), (b"content-type", b"c/d")]), body()],
-    "two content lengths": [start(200, [(b"content-length", b"1"), (b"content-length", b"1")]), body(b"x")],
+    "two content types": [
+        start(200, [(b"content-type", b"a/b"), (b"content-type", b"c/d")]),
+        body(),
+    ],
+    "two content lengths": [
+        start(200, [(b"content-length", b"1"), (b"content-length", b"1")]),
+        body(b"x"),
+    ],
     "content length no number": [start(200, [(b"content-length", b"-1")]), body()],
     "content length too long": [start(200, [(b"content-length", b"2")]), body(b"x")],
     "content length too short": [start(200, [(b"content-length", b"2")]), body(b"xyz")],
-    "content length passed by a chunk": [start(200, [(b"content-length", b"2")]), body(b"xyz", True)],
+    "content length passed by a chunk": [
+        start(200, [(b"content-length", b"2")]),
+        body(b"xyz", True),
+    ],
     "body of str": [start(), body("x")],
     "body of bytearray": [start(), body(bytearray(b"x"))],
     "body of memoryview": [start(), body(memoryview(b"x"))],
@@ -96,9 +113,23 @@ BAD_HEADERS = [
     *[(b"a", value) for value in (b"b\r\nset-cookie: c=d", b"b\n", b"b\0", b"b\x7f", b" b")],
 ]
 BAD_COOKIES = [
-    b"a", b"=b", b"a b=c", b"a=b c", b'a="b', b"a=b,c", b"a=b;Path=/", b"a=b; Path=x",
-    b"a=b; Max-Age=soon", b"a=b; SameSite=Perhaps", b"a=b; SameSite=None", b"a=b; Secure; Secure",
-    b"a=b; Secure=1", b"a=b; Domain=", b"a=b; Colour=red", b"a=b; ", "a=é".encode("latin-1"),
+    b"a",
+    b"=b",
+    b"a b=c",
+    b"a=b c",
+    b'a="b',
+    b"a=b,c",
+    b"a=b;Path=/",
+    b"a=b; Path=x",
+    b"a=b; Max-Age=soon",
+    b"a=b; SameSite=Perhaps",
+    b"a=b; SameSite=None",
+    b"a=b; Secure; Secure",
+    b"a=b; Secure=1",
+    b"a=b; Domain=",
+    b"a=b; Colour=red",
+    b"a=b; ",
+    "a=é".encode("latin-1"),
 ]
 
 
@@ -136,7 +167,9 @@ async def test_a_header_list_must_be_fresh_each_time() -> None:
 
 async def test_a_body_on_head_is_caught_and_its_content_length_is_not() -> None:
     headers = [(b"content-length", b"5")]
-    assert (await request(sends(start(200, headers), body()), "HEAD")).header("content-length") == "5"
+    assert (await request(sends(start(200, headers), body()), "HEAD")).header(
+        "content-length"
+    ) == "5"
     with pytest.raises(ProtocolError, match="a body on HEAD"):
         await request(sends(start(200, headers), body(b"hello")), "HEAD")
 
@@ -286,7 +319,9 @@ async def test_scope_overrides_and_removals() -> None:
     assert (seen["root_path"], seen["raw_path"], "client" in seen) == ("/app", None, False)
 
 
-async def test_the_browser_sends_the_cookies_of_a_path_and_of_those_above_it_longest_path_first() -> None:
+async def test_the_browser_sends_the_cookies_of_a_path_and_of_those_above_it_longest_path_first() -> (
+    None
+):
     browser = Browser(echo)
     browser.jar = {("sid", "/"): "1", ("deep", "/deep"): "2"}
     sent = [(await browser.get(target)).json()["cookie"] for target in ("/", "/deep/er", "/deeper")]
@@ -305,7 +340,11 @@ async def test_an_exchange_is_driven_step_by_step() -> None:
 
     async with exchange(app, "POST", headers={"transfer-encoding": "chunked"}) as ex:
         await ex.send_body(b"a")
-        assert await ex.next_message() == {"type": "http.response.start", "status": 200, "headers": []}
+        assert await ex.next_message() == {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [],
+        }
         assert await ex.next_chunk() == b"A"
         await elapse(1)
         assert ex.receiving and ex.received == 1 and not ex.done
@@ -388,11 +427,18 @@ BAD_SOCKETS = {
     "no answer": [],
     "no subprotocol of those offered": [{**ACCEPT, "subprotocol": "soap"}, ws_close()],
     "accept headers of str": [{**ACCEPT, "headers": [("a", "b")]}, ws_close()],
-    "accept headers of the server": [{**ACCEPT, "headers": [(b"sec-websocket-protocol", b"chat")]}, ws_close()],
+    "accept headers of the server": [
+        {**ACCEPT, "headers": [(b"sec-websocket-protocol", b"chat")]},
+        ws_close(),
+    ],
     "text and bytes": [ACCEPT, {"type": "websocket.send", "text": "x", "bytes": b"x"}, ws_close()],
     "neither text nor bytes": [ACCEPT, {"type": "websocket.send", "text": None}, ws_close()],
     "text of bytes": [ACCEPT, {"type": "websocket.send", "text": b"x"}, ws_close()],
-    "bytes of bytearray": [ACCEPT, {"type": "websocket.send", "bytes": bytearray(b"x")}, ws_close()],
+    "bytes of bytearray": [
+        ACCEPT,
+        {"type": "websocket.send", "bytes": bytearray(b"x")},
+        ws_close(),
+    ],
     "surrogates": [ACCEPT, {"type": "websocket.send", "text": "\ud800"}, ws_close()],
     "reason too long": [ACCEPT, ws_close(1000, "x" * 124)],
     "reason too long in UTF-8": [ACCEPT, ws_close(1000, "é" * 62)],
@@ -435,13 +481,25 @@ def lifespan_app(*answers: str) -> App:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         for answer in answers:
             await receive()
-            await send({"type": f"lifespan.{answer}", **({"message": "no disk"} if "failed" in answer else {})})
+            await send(
+                {
+                    "type": f"lifespan.{answer}",
+                    **({"message": "no disk"} if "failed" in answer else {}),
+                }
+            )
 
     return app
 
 
 @pytest.mark.parametrize(
-    "answers", [(), ("startup.complete",), ("shutdown.complete",), ("startup.complete", "startup.complete"), ("x",)]
+    "answers",
+    [
+        (),
+        ("startup.complete",),
+        ("shutdown.complete",),
+        ("startup.complete", "startup.complete"),
+        ("x",),
+    ],
 )
 async def test_a_wrong_lifespan_is_caught(answers: tuple[str, ...]) -> None:
     with pytest.raises(ProtocolError):

@@ -15,7 +15,16 @@ from uuid import UUID
 import pytest
 
 from micropie import App, FromSession, InMemorySessionBackend, UploadedFile
-from tests.asgi import BOUNDARY, REMOVED, assert_logged_500, encode_multipart, exchange, get, post, websocket
+from tests.asgi import (
+    BOUNDARY,
+    REMOVED,
+    assert_logged_500,
+    encode_multipart,
+    exchange,
+    get,
+    post,
+    websocket,
+)
 from tests.clock import elapse
 from tests.noting import Note
 
@@ -52,7 +61,11 @@ async def ask(app: App, target: str, **options: Any) -> tuple[int | None, str]:
 
 
 async def bound(
-    function: Any, target: str = "/handler", *, session: dict[str, Any] | None = None, **options: Any
+    function: Any,
+    target: str = "/handler",
+    *,
+    session: dict[str, Any] | None = None,
+    **options: Any,
 ) -> Any:
     """Return what `function` returns as the method `handler` of an app, or status and text if it is not called."""
     returned: list[Any] = []
@@ -184,8 +197,16 @@ async def test_double_star_takes_the_remaining_names_of_query_and_body():
         return a, b, rest
 
     assert await bound(handler, "/handler?a=1&b=2&c=3&d=&c=4") == ("1", "2", {"c": "3", "d": ""})
-    assert await bound(handler, "/handler?c=1", form={"b": "2", "d": "3"}) == ("a", "2", {"c": "1", "d": "3"})
-    assert await bound(handler, json={"a": 1, "c": [1], "d": None}) == (1, "b", {"c": [1], "d": None})
+    assert await bound(handler, "/handler?c=1", form={"b": "2", "d": "3"}) == (
+        "a",
+        "2",
+        {"c": "1", "d": "3"},
+    )
+    assert await bound(handler, json={"a": 1, "c": [1], "d": None}) == (
+        1,
+        "b",
+        {"c": [1], "d": None},
+    )
     assert await bound(handler, multipart=[("a", "1"), ("c", "2")]) == ("1", "b", {"c": "2"})
     assert await bound(handler, session={"a": "1", "c": "2"}) == ("1", "b", {})
     assert await bound(handler, "/handler/1?a=2&c=3") == ("1", "b", {"c": "3"})
@@ -207,7 +228,20 @@ async def test_uploaded_files_arrive_in_double_star():
     assert await bound(handler, multipart=[("y", "1"), *UPLOAD]) == {"y": "1", "x": "file.txt"}
 
 
-HOSTILE_NAMES = ["self", "cls", "app", "a", "ws", "request", "function", "handler", "args", "kwargs", "call", "context"]
+HOSTILE_NAMES = [
+    "self",
+    "cls",
+    "app",
+    "a",
+    "ws",
+    "request",
+    "function",
+    "handler",
+    "args",
+    "kwargs",
+    "call",
+    "context",
+]
 
 
 def passes_on(function):
@@ -251,7 +285,9 @@ class Hostile(App):
 @pytest.mark.parametrize(
     "name", [*HOSTILE_NAMES, "arguments", "keywords", "__class__", "", "a b", "é", "*"]
 )
-@pytest.mark.parametrize("handler", ["plain", "threaded", "static", "of_class", "decorated", "steps"])
+@pytest.mark.parametrize(
+    "handler", ["plain", "threaded", "static", "of_class", "decorated", "steps"]
+)
 async def test_no_name_that_a_client_sends_makes_a_handler_fail(handler, name):
     assert (await post(Hostile(), f"/{handler}", form={name: "evil"})).text == "ok"
     assert (await post(Hostile(), f"/{handler}", json={name: "evil"})).text == "ok"
@@ -477,7 +513,14 @@ async def test_any_ordinary_signature_works(target, text):
 
 @pytest.mark.parametrize(
     "target",
-    ["/wrapped/x", "/wrapped/1/2", "/wrapped_twice/x", "/injected/x", "/injected/1/2", "/returns_a_coroutine/x"],
+    [
+        "/wrapped/x",
+        "/wrapped/1/2",
+        "/wrapped_twice/x",
+        "/injected/x",
+        "/injected/1/2",
+        "/returns_a_coroutine/x",
+    ],
 )
 async def test_path_segments_that_do_not_fit_the_wrapped_signature_are_404(target):
     assert await ask(Signatures(), target) == NOT_FOUND
@@ -521,7 +564,9 @@ async def test_a_type_error_of_a_handler_or_its_call_is_a_logged_500(name, caplo
 # --- Without an annotation -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", ["text", "", 1, 1.5, True, None, [1, "2"], {"a": {"b": None}}, "1"])
+@pytest.mark.parametrize(
+    "value", ["text", "", 1, 1.5, True, None, [1, "2"], {"a": {"b": None}}, "1"]
+)
 async def test_a_parameter_without_annotation_gets_the_json_value_as_it_is(value):
     result = await bound(one, json={"x": value})
     assert result == value
@@ -664,14 +709,17 @@ async def test_a_text_that_does_not_convert_is_400_and_in_the_path_404(annotatio
 
 
 @pytest.mark.parametrize(
-    "text", ["1" * 200_000 + "z", "1" * 100_000 + "." + "1" * 100_000 + "z", "1." + "1" * 200_000 + "e"]
+    "text",
+    ["1" * 200_000 + "z", "1" * 100_000 + "." + "1" * 100_000 + "z", "1." + "1" * 200_000 + "e"],
 )
 @pytest.mark.parametrize("annotation", [float, Decimal])
 async def test_a_long_text_that_is_no_number_is_refused_without_backtracking(annotation, text):
     begun = time.process_time()
     for options in ({"target": f"/handler?x={text}"}, {"form": {"x": text}}):
         assert (await bound(annotated(annotation), **options))[0] == 400
-    assert time.process_time() - begun < 20, "milliseconds in one pass, and minutes if each digit is tried again"
+    assert time.process_time() - begun < 20, (
+        "milliseconds in one pass, and minutes if each digit is tried again"
+    )
 
 
 @pytest.mark.parametrize("annotation", [int, float, bool, UUID, date, Color, int | None])
@@ -774,7 +822,19 @@ async def test_a_json_value_keeps_its_type_when_a_middleware_has_looked_at_the_f
         assert (await ask(app, "/login", json={"password": value}))[0] == 400
 
 
-BLANK_IS_ABSENT = [int, float, bool, Decimal, UUID, date, datetime, Color, int | None, Optional[date], list[int]]  # noqa: UP045
+BLANK_IS_ABSENT = [
+    int,
+    float,
+    bool,
+    Decimal,
+    UUID,
+    date,
+    datetime,
+    Color,
+    int | None,
+    Optional[date],
+    list[int],
+]  # noqa: UP045
 
 
 @pytest.mark.parametrize("annotation", BLANK_IS_ABSENT)
@@ -832,7 +892,8 @@ async def test_a_list_gets_all_repeated_values(annotation, query, value):
 
 
 @pytest.mark.parametrize(
-    ("annotation", "value"), [(list[int], [1]), (list[str], ["1"]), (list, ["1"]), (list[int] | None, [1])]
+    ("annotation", "value"),
+    [(list[int], [1]), (list[str], ["1"]), (list, ["1"]), (list[int] | None, [1])],
 )
 async def test_a_list_gets_a_path_segment_as_its_only_item(annotation, value):
     assert await bound(annotated(annotation), "/handler/1?x=2") == [value]
@@ -1056,8 +1117,14 @@ async def test_an_uploaded_file_binds_by_name():
     async def handler(self, x: UploadedFile, title: str = "-"):
         return await names_of(x), title
 
-    assert await bound(handler, multipart=[a_file("x", "a.bin"), ("title", "T")]) == (("a.bin", b"content"), "T")
-    assert await bound(handler, multipart=[a_file("y", "b.bin"), a_file("x", "a.bin")]) == (("a.bin", b"content"), "-")
+    assert await bound(handler, multipart=[a_file("x", "a.bin"), ("title", "T")]) == (
+        ("a.bin", b"content"),
+        "T",
+    )
+    assert await bound(handler, multipart=[a_file("y", "b.bin"), a_file("x", "a.bin")]) == (
+        ("a.bin", b"content"),
+        "-",
+    )
 
 
 @pytest.mark.parametrize(
@@ -1089,7 +1156,9 @@ async def test_an_optional_file_that_is_absent_leaves_the_default(annotation):
     handler.__annotations__["x"] = annotation
     assert await bound(handler, multipart=[("y", "1")]) is None
     found = await bound(handler, multipart=[("y", "1"), a_file("x", "a.bin")])
-    assert found == (("a.bin", b"content") if annotation == UploadedFile | None else [("a.bin", b"content")])
+    assert found == (
+        ("a.bin", b"content") if annotation == UploadedFile | None else [("a.bin", b"content")]
+    )
 
 
 async def test_a_list_of_files_gets_all_of_that_name():
@@ -1104,7 +1173,10 @@ async def test_a_parameter_without_annotation_gets_the_first_file_of_its_name():
     async def handler(self, x):
         return await names_of(x)
 
-    assert await bound(handler, multipart=[a_file("x", "a", b"1"), a_file("x", "b", b"2")]) == ("a", b"1")
+    assert await bound(handler, multipart=[a_file("x", "a", b"1"), a_file("x", "b", b"2")]) == (
+        "a",
+        b"1",
+    )
 
 
 @pytest.mark.parametrize("annotation", [str, int, list[str], Color, str | None])
@@ -1117,7 +1189,10 @@ async def test_a_plain_handler_reads_the_file_object():
         def upload(self, x: UploadedFile, y: int):
             return [x.file.read().decode(), y]
 
-    assert await ask(Plain(), "/upload", multipart=[a_file("x", "a"), ("y", "2")]) == (200, '["content",2]')
+    assert await ask(Plain(), "/upload", multipart=[a_file("x", "a"), ("y", "2")]) == (
+        200,
+        '["content",2]',
+    )
 
 
 async def starts_early(function: Any, parts: list[Any], target: str = "/upload") -> bool:
@@ -1127,7 +1202,9 @@ async def starts_early(function: Any, parts: list[Any], target: str = "/upload")
     async def upload(self, *args, **kwargs):
         started.set()
 
-    app = type("Streaming", (App,), {"upload": functools.update_wrapper(upload, function)})(Sessions(user_id=7))
+    app = type("Streaming", (App,), {"upload": functools.update_wrapper(upload, function)})(
+        Sessions(user_id=7)
+    )
     app.upload.__func__.__name__ = "upload"
     body = encode_multipart(parts)
     head = body[: body.rindex(b"content") + 3]
@@ -1198,8 +1275,10 @@ async def test_a_handler_starts_before_the_end_of_a_form_only_if_a_file_is_the_l
 # --- The session alone ------------------------------------------------------------------------------------------------
 
 EVIL = [
-    {"target": "/handler?user_id=evil"}, {"form": {"user_id": "evil"}},
-    {"json": {"user_id": "evil"}}, {"multipart": [("user_id", "evil")]},
+    {"target": "/handler?user_id=evil"},
+    {"form": {"user_id": "evil"}},
+    {"json": {"user_id": "evil"}},
+    {"multipart": [("user_id", "evil")]},
     {"multipart": [a_file("user_id", "evil")]},
 ]
 
@@ -1277,7 +1356,10 @@ async def test_the_name_of_a_from_session_parameter_is_not_in_double_star():
     def handler(self, user_id: FromSession, **rest):
         return user_id, rest
 
-    assert await bound(handler, "/handler?user_id=evil&a=1", session={"user_id": 7}) == (7, {"a": "1"})
+    assert await bound(handler, "/handler?user_id=evil&a=1", session={"user_id": 7}) == (
+        7,
+        {"a": "1"},
+    )
 
 
 @pytest.mark.parametrize("value", [0, False, "", [], {"name": "Ann"}])
@@ -1352,8 +1434,16 @@ async def test_the_same_binder_serves_websocket_handlers(path, values):
 @pytest.mark.parametrize(
     "path",
     [
-        "/path/x", "/path", "/path?number=x", "/path/1/2/3", "/path/1?q=maybe",
-        "/colors?colors=green", "/upload?file=x", "/user?user_id=evil", "/user/evil", "/session",
+        "/path/x",
+        "/path",
+        "/path?number=x",
+        "/path/1/2/3",
+        "/path/1?q=maybe",
+        "/colors?colors=green",
+        "/upload?file=x",
+        "/user?user_id=evil",
+        "/user/evil",
+        "/session",
         "/wrapped/x",
     ],
 )

@@ -16,8 +16,28 @@ from typing import Any
 
 import pytest
 
-from micropie import App, ConnectionClosed, HTTPError, HttpMiddleware, Request, UploadedFile, event_stream
-from tests.asgi import BOUNDARY, Response, call, encode_multipart, exchange, get, logged, piece, post, request, scripted
+from micropie import (
+    App,
+    ConnectionClosed,
+    HTTPError,
+    HttpMiddleware,
+    Request,
+    UploadedFile,
+    event_stream,
+)
+from tests.asgi import (
+    BOUNDARY,
+    Response,
+    call,
+    encode_multipart,
+    exchange,
+    get,
+    logged,
+    piece,
+    post,
+    request,
+    scripted,
+)
 from tests.clients import CHUNKED, END, MULTIPART, Endless, UnreadFile, head, sends
 from tests.clock import elapse
 from tests.processes import wait_until
@@ -78,32 +98,50 @@ def parsed(response: Response) -> Any:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"json": {"a": 1}}, [{"a": 1}, {"a": ["1"]}]), ({"form": {"a": "1"}}, [{}, {"a": ["1"]}]),
+        ({"json": {"a": 1}}, [{"a": 1}, {"a": ["1"]}]),
+        ({"form": {"a": "1"}}, [{}, {"a": ["1"]}]),
         ({"multipart": [("a", "1")]}, [{}, {"a": ["1"]}]),
     ],
     ids=["json", "form", "multipart"],
 )
-async def test_json_and_forms_are_parsed_for_any_method(method: str, options: dict[str, Any], expected: Any) -> None:
+async def test_json_and_forms_are_parsed_for_any_method(
+    method: str, options: dict[str, Any], expected: Any
+) -> None:
     assert (await post(Root(), "/parsed", method=method, **options)).json() == expected
 
 
 @pytest.mark.parametrize(
     ("content_type", "kind"),
     [
-        ("application/json", "json"), ("APPLICATION/JSON", "json"), ("application/json;", "json"),
-        ("application/json;charset=utf-8", "json"), ("application/json ; charset=utf-8", "json"),
-        ("application/problem+json", "json"), ("Application/Vnd.API+JSON; version=1", "json"),
+        ("application/json", "json"),
+        ("APPLICATION/JSON", "json"),
+        ("application/json;", "json"),
+        ("application/json;charset=utf-8", "json"),
+        ("application/json ; charset=utf-8", "json"),
+        ("application/problem+json", "json"),
+        ("Application/Vnd.API+JSON; version=1", "json"),
         ("application/x-www-form-urlencoded", "form"),
         ("Application/X-WWW-Form-Urlencoded; charset=utf-8", "form"),
         # What a cross-site form may send must never be taken for JSON.
-        ("text/plain; application/json", None), ("text/plain;application/json", None),
-        ("text/plain, application/json", None), ("text/plain; x=application/json", None),
-        ("text/plain; charset=x+json", None), ("text/plain", None), ("application/jsonp", None),
-        ("application/json-seq", None), ("application/x-www-form-urlencoded2", None),
-        ("json", None), ("+json/x", None), ("", None), (";", None), (None, None),
+        ("text/plain; application/json", None),
+        ("text/plain;application/json", None),
+        ("text/plain, application/json", None),
+        ("text/plain; x=application/json", None),
+        ("text/plain; charset=x+json", None),
+        ("text/plain", None),
+        ("application/jsonp", None),
+        ("application/json-seq", None),
+        ("application/x-www-form-urlencoded2", None),
+        ("json", None),
+        ("+json/x", None),
+        ("", None),
+        (";", None),
+        (None, None),
     ],
 )
-async def test_body_is_parsed_by_its_exact_media_type(content_type: str | None, kind: str | None) -> None:
+async def test_body_is_parsed_by_its_exact_media_type(
+    content_type: str | None, kind: str | None
+) -> None:
     headers = [] if content_type is None else [("content-type", content_type)]
     body = b"a=1" if kind == "form" else b'{"a":1}'
     expected = {"json": [{"a": 1}, {"a": ["1"]}], "form": [{}, {"a": ["1"]}], None: [{}, {}]}[kind]
@@ -127,7 +165,9 @@ async def test_json_is_not_parsed_when_a_second_content_type_is_sent(kind: str, 
         ('multipart/form-data; boundary="a;b, c:d"', "a;b, c:d"),
     ],
 )
-async def test_multipart_content_type_is_recognized_in_any_spelling(content_type: str, boundary: str) -> None:
+async def test_multipart_content_type_is_recognized_in_any_spelling(
+    content_type: str, boundary: str
+) -> None:
     body = encode_multipart([("a", "1")], boundary=boundary)
     response = await post(Root(), "/parsed", headers=[("content-type", content_type)], body=body)
     assert response.json() == [{}, {"a": ["1"]}]
@@ -142,7 +182,11 @@ class Witness(HttpMiddleware):
 
     async def before_request(self, request: Request) -> dict[str, Any] | None:
         self.saw = self.receive.taken if self.receive else (request.get_json, request.form("csrf"))
-        return None if self.receive or request.form("csrf") == "good" else {"status_code": 403, "body": "no"}
+        return (
+            None
+            if self.receive or request.form("csrf") == "good"
+            else {"status_code": 403, "body": "no"}
+        )
 
     async def after_request(self, *_: Any) -> None:
         pass
@@ -150,7 +194,9 @@ class Witness(HttpMiddleware):
 
 @pytest.mark.parametrize(("csrf", "status"), [("good", 200), ("bad", 403)])
 @pytest.mark.parametrize("kind", ["form", "json"])
-async def test_before_request_sees_the_fields_of_json_and_urlencoded_forms(kind: str, csrf: str, status: int) -> None:
+async def test_before_request_sees_the_fields_of_json_and_urlencoded_forms(
+    kind: str, csrf: str, status: int
+) -> None:
     app = Root()
     app.middlewares.append(witness := Witness())
     form: dict[str, Any] = {kind: {"csrf": csrf}}
@@ -159,8 +205,12 @@ async def test_before_request_sees_the_fields_of_json_and_urlencoded_forms(kind:
     assert witness.saw == ({"csrf": csrf} if kind == "json" else {}, csrf)
 
 
-@pytest.mark.parametrize("headers", [TEXT, FORM_DATA, [("content-type", "application/octet-stream")], []])
-async def test_bodies_of_other_types_are_not_read_before_the_handler(headers: list[tuple[str, str]]) -> None:
+@pytest.mark.parametrize(
+    "headers", [TEXT, FORM_DATA, [("content-type", "application/octet-stream")], []]
+)
+async def test_bodies_of_other_types_are_not_read_before_the_handler(
+    headers: list[tuple[str, str]],
+) -> None:
     app = Root()
     receive = Endless(b"x", 3)
     app.middlewares.append(witness := Witness(receive))
@@ -171,8 +221,10 @@ async def test_bodies_of_other_types_are_not_read_before_the_handler(headers: li
 # --- body() and stream() ----------------------------------------------------------------------------------------------
 
 RAW = [
-    pytest.param(JSON, b'{"a": 1}', id="json"), pytest.param(FORM, b"a=1&b=%20", id="form"),
-    pytest.param(TEXT, b"any \xff bytes", id="text"), pytest.param([], b"untyped", id="untyped"),
+    pytest.param(JSON, b'{"a": 1}', id="json"),
+    pytest.param(FORM, b"a=1&b=%20", id="form"),
+    pytest.param(TEXT, b"any \xff bytes", id="text"),
+    pytest.param([], b"untyped", id="untyped"),
     pytest.param(TEXT, b"", id="empty"),
 ]
 
@@ -180,16 +232,22 @@ RAW = [
 @pytest.mark.parametrize("path", ["/buffered", "/streamed", "/repeated"])
 @pytest.mark.parametrize("chunk_size", [None, 1])
 @pytest.mark.parametrize(("headers", "body"), RAW)
-async def test_body_and_stream_give_the_raw_bytes(path: str, chunk_size: int | None, headers: Any, body: bytes) -> None:
-    assert (await post(Root(), path, headers=headers, body=body, chunk_size=chunk_size)).body == body
-
-
+async def test_body_and_stream_give_the_raw_bytes(
+    path: str, chunk_size: int | None, headers: Any, body: bytes
+) -> None:
+    assert (
+        await post(Root(), path, headers=headers, body=body, chunk_size=chunk_size)
+    ).body == body
 
 
 async def test_empty_messages_do_not_end_the_body() -> None:
     for path in ("/buffered", "/streamed"):
-        assert (await post(Root(), path, headers=TEXT, body=[b"", b"a", b"", b"b", b""])).body == b"ab"
-    assert parsed(await post(Root(), "/parsed", headers=JSON, body=[b"", b"[1", b"", b"]", b""]))[0] == [1]
+        assert (
+            await post(Root(), path, headers=TEXT, body=[b"", b"a", b"", b"b", b""])
+        ).body == b"ab"
+    assert parsed(await post(Root(), "/parsed", headers=JSON, body=[b"", b"[1", b"", b"]", b""]))[
+        0
+    ] == [1]
 
 
 @pytest.mark.parametrize("sent", [0, 1], ids=["nothing", "a piece"])
@@ -266,8 +324,12 @@ async def test_handler_that_streams_a_body_its_middleware_streamed_is_500() -> N
 @pytest.mark.parametrize(
     ("how", "share", "status"),
     [
-        ("gives up", 0, 200), ("gives up", 0.4, 500), ("gives up", 0.7, 500),
-        ("looks", 0, 500), ("looks", 0.4, 500), ("looks", 0.7, 500),
+        ("gives up", 0, 200),
+        ("gives up", 0.4, 500),
+        ("gives up", 0.7, 500),
+        ("looks", 0, 500),
+        ("looks", 0.4, 500),
+        ("looks", 0.7, 500),
     ],
 )
 async def test_handler_gets_the_whole_body_or_a_500_when_its_middleware_read_a_part(
@@ -288,7 +350,10 @@ async def test_handler_gets_the_whole_body_or_a_500_when_its_middleware_read_a_p
         await elapse(0.05)
         await ex.send_body(body[at:], more=False)
         response = await ex.wait()
-    assert (response.status, response.text) == (status, "1 2" if status == 200 else "500 Internal Server Error")
+    assert (response.status, response.text) == (
+        status,
+        "1 2" if status == 200 else "500 Internal Server Error",
+    )
 
 
 @pytest.mark.parametrize("way", ["body", "stream", "file"])
@@ -370,8 +435,24 @@ async def test_stream_receives_the_next_piece_only_when_the_handler_asks() -> No
 @pytest.mark.parametrize(
     "lengths",
     [
-        *[[one] for one in ("", "-1", "+5", "1_0", "0x5", "5.0", "five", "5 5", "5, 6", "\xb2", "9" * 30)],
-        ["5", "6"], ["5", "x"],
+        *[
+            [one]
+            for one in (
+                "",
+                "-1",
+                "+5",
+                "1_0",
+                "0x5",
+                "5.0",
+                "five",
+                "5 5",
+                "5, 6",
+                "\xb2",
+                "9" * 30,
+            )
+        ],
+        ["5", "6"],
+        ["5", "x"],
     ],
 )
 @pytest.mark.parametrize("path", ["/parsed", "/unread"])
@@ -419,7 +500,8 @@ BAD_MULTIPART = {
     "a header that is no UTF-8": b'--b\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n1\r\n--b--\r\n',
     "a field that is no UTF-8": PART.replace(b"1", b"\xff") + b"--b--\r\n",
     "a field that ends inside a character": PART.replace(b"1", b"\xc3") + b"--b--\r\n",
-    "a wrong part length": PART.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n") + b"--b--\r\n",
+    "a wrong part length": PART.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n")
+    + b"--b--\r\n",
 }
 
 
@@ -436,8 +518,15 @@ async def test_malformed_multipart_is_400(body: bytes, chunk_size: int | None) -
 @pytest.mark.parametrize(
     "parameters",
     [
-        "", ";", "; boundary", "; boundary=", '; boundary=""', "; xboundary=b", "; charset=b",
-        f"; boundary={'b' * 1000}", '; boundary="b\n"',
+        "",
+        ";",
+        "; boundary",
+        "; boundary=",
+        '; boundary=""',
+        "; xboundary=b",
+        "; charset=b",
+        f"; boundary={'b' * 1000}",
+        '; boundary="b\n"',
     ],
 )
 async def test_missing_or_invalid_boundary_is_400(parameters: str) -> None:
@@ -480,23 +569,39 @@ async def test_multipart_without_the_package_is_500_and_logs_what_to_install(
 
 # --- Limits: 413 ------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
 @pytest.mark.parametrize(("limit", "status"), [(100, 200), (99, 413), (0, 413), (None, 200)])
 @pytest.mark.parametrize(
     ("path", "headers", "body", "counts", "other"),
     [
-        pytest.param("/parsed", JSON, b'"' + b"x" * 98 + b'"', "max_body_size", "max_upload_size", id="json"),
-        pytest.param("/parsed", FORM, b"a=" + b"x" * 98, "max_body_size", "max_upload_size", id="form"),
+        pytest.param(
+            "/parsed", JSON, b'"' + b"x" * 98 + b'"', "max_body_size", "max_upload_size", id="json"
+        ),
+        pytest.param(
+            "/parsed", FORM, b"a=" + b"x" * 98, "max_body_size", "max_upload_size", id="form"
+        ),
         pytest.param(
             *("/parsed", FORM, b"a=" + b"x" * 98, "max_form_field_size", "max_upload_size"),
             id="form as a field",
         ),
-        pytest.param("/buffered", TEXT, b"x" * 100, "max_body_size", "max_upload_size", id="body()"),
-        pytest.param("/streamed", TEXT, b"x" * 100, "max_upload_size", "max_body_size", id="stream()"),
+        pytest.param(
+            "/buffered", TEXT, b"x" * 100, "max_body_size", "max_upload_size", id="body()"
+        ),
+        pytest.param(
+            "/streamed", TEXT, b"x" * 100, "max_upload_size", "max_body_size", id="stream()"
+        ),
     ],
 )
 async def test_body_counts_against_the_limit_of_its_kind_and_no_other(
-    path: str, headers: Any, body: bytes, counts: str, other: str, limit: int | None, status: int, announced: bool
+    path: str,
+    headers: Any,
+    body: bytes,
+    counts: str,
+    other: str,
+    limit: int | None,
+    status: int,
+    announced: bool,
 ) -> None:
     app = Root(**{counts: limit, other: 10})  # type: ignore[arg-type]
     headers = headers if announced else [*headers, *CHUNKED]
@@ -560,7 +665,9 @@ async def test_limits_do_not_apply_to_a_body_that_the_handler_does_not_read() ->
 
 @pytest.mark.parametrize(("cause", "sent"), [(413, 2), (408, 1)])
 @pytest.mark.parametrize("way", ["body", "stream"])
-async def test_second_read_after_413_or_408_fails_the_same_without_waiting(way: str, cause: int, sent: int) -> None:
+async def test_second_read_after_413_or_408_fails_the_same_without_waiting(
+    way: str, cause: int, sent: int
+) -> None:
     class Again(Root):
         async def index(self) -> list[int]:
             found = []
@@ -591,8 +698,11 @@ async def test_second_read_after_413_or_408_fails_the_same_without_waiting(way: 
 @pytest.mark.parametrize(
     ("path", "headers"),
     [
-        ("/parsed", JSON), ("/parsed", FORM), ("/parsed", FORM_DATA),
-        ("/reads/buffered", TEXT), ("/reads/streamed", TEXT),
+        ("/parsed", JSON),
+        ("/parsed", FORM),
+        ("/parsed", FORM_DATA),
+        ("/reads/buffered", TEXT),
+        ("/reads/streamed", TEXT),
     ],
     ids=["json", "form", "multipart", "body()", "stream()"],
 )
@@ -640,11 +750,15 @@ async def test_handler_that_catches_connection_closed_sends_no_response(
 
     unread = UnreadFile()
     client = scripted(*[piece(content, more=True) for content in sent], *LEAVES)
-    assert (await request(Stubborn(), method, headers=headers, body=None, receive=client)).status is None
+    assert (
+        await request(Stubborn(), method, headers=headers, body=None, receive=client)
+    ).status is None
     assert unread.closed == (answer == "stream")
 
 
-async def test_connection_closed_raised_while_the_client_is_there_is_500(caplog: pytest.LogCaptureFixture) -> None:
+async def test_connection_closed_raised_while_the_client_is_there_is_500(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     class Confused(App):
         async def index(self) -> None:
             raise ConnectionClosed
@@ -676,9 +790,15 @@ async def test_announced_body_is_read_and_dropped_before_the_response(
 
 @pytest.mark.parametrize(
     "headers",
-    [[], [("content-length", "3"), ("expect", "100-continue")], [("content-length", "3"), ("expect", "100-Continue")]],
+    [
+        [],
+        [("content-length", "3"), ("expect", "100-continue")],
+        [("content-length", "3"), ("expect", "100-Continue")],
+    ],
 )
-async def test_response_does_not_wait_for_a_body_that_is_unannounced_or_awaits_100_continue(headers: Any) -> None:
+async def test_response_does_not_wait_for_a_body_that_is_unannounced_or_awaits_100_continue(
+    headers: Any,
+) -> None:
     async with exchange(Root(), "POST", "/unread", headers=[*TEXT, *headers]) as ex:
         assert (await ex.wait()).text == "unread"
         assert ex.received == 0
@@ -687,7 +807,9 @@ async def test_response_does_not_wait_for_a_body_that_is_unannounced_or_awaits_1
 @pytest.mark.parametrize(("sent", "taken"), [(200, 64), (63, 63)])
 async def test_rest_of_the_body_is_dropped_up_to_64_mib(sent: int, taken: int) -> None:
     receive = Endless(b"x" * MIB, sent)
-    assert (await post(Root(), "/unread", headers=[*TEXT, *CHUNKED], receive=receive)).text == "unread"
+    assert (
+        await post(Root(), "/unread", headers=[*TEXT, *CHUNKED], receive=receive)
+    ).text == "unread"
     assert receive.taken == taken * MIB
 
 
@@ -719,7 +841,9 @@ def as_future(value: Any = None) -> Awaitable[Any]:
 
 @pytest.mark.parametrize("awaitable", [Odd, as_future])
 @pytest.mark.parametrize("path", ["parsed", "buffered", "streamed", "unread", "events"])
-async def test_receive_and_send_can_return_any_awaitable(path: str, awaitable: Callable[..., Awaitable[Any]]) -> None:
+async def test_receive_and_send_can_return_any_awaitable(
+    path: str, awaitable: Callable[..., Awaitable[Any]]
+) -> None:
     class Streaming(Root):
         async def events(self) -> AsyncIterator[bytes]:
             async for chunk in self.request.stream():
@@ -730,7 +854,9 @@ async def test_receive_and_send_can_return_any_awaitable(path: str, awaitable: C
 
     def receive() -> Awaitable[Any]:
         content = next(incoming, None)
-        return awaitable({"type": "http.disconnect"} if content is None else piece(content, more=content != b"]"))
+        return awaitable(
+            {"type": "http.disconnect"} if content is None else piece(content, more=content != b"]")
+        )
 
     def send(message: dict[str, Any]) -> Awaitable[Any]:
         sent.append(message)
@@ -771,9 +897,18 @@ async def test_body_is_read_when_the_app_runs_in_no_task_of_asyncio() -> None:
 @pytest.mark.parametrize("path", ["/parsed", "/buffered", "/streamed", "/unread"])
 @pytest.mark.parametrize(
     "last",
-    [{"body": None}, {"more_body": None}, {"body": None, "more_body": None}, {"body": b""}, {"more_body": False}, {}],
+    [
+        {"body": None},
+        {"more_body": None},
+        {"body": None, "more_body": None},
+        {"body": b""},
+        {"more_body": False},
+        {},
+    ],
 )
-async def test_messages_can_leave_out_optional_keys_or_send_none(path: str, last: dict[str, Any]) -> None:
+async def test_messages_can_leave_out_optional_keys_or_send_none(
+    path: str, last: dict[str, Any]
+) -> None:
     messages: list[dict[str, Any]] = [{"body": b"[1"}, {"body": None}, {}, {"body": b"]"}]
     more = [{"type": "http.request", "more_body": True, **message} for message in messages]
     client = scripted(*more, {"type": "http.request", **last})
@@ -799,7 +934,9 @@ async def test_request_without_a_body_calls_receive_never() -> None:
     assert (await get(Root(), "/parsed", receive=receive)).json() == [{}, {}]
 
 
-async def test_error_that_receive_raises_is_logged_and_500(caplog: pytest.LogCaptureFixture) -> None:
+async def test_error_that_receive_raises_is_logged_and_500(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     client = scripted(RuntimeError("the server is broken"))
     assert (await post(Root(), "/parsed", headers=JSON, body=None, receive=client)).status == 500
     assert "the server is broken" in caplog.text
@@ -853,7 +990,12 @@ class Keeps(App):
         pytest.param("/events", TEXT, [b"x"], id="events"),
         pytest.param("/", FORM, [b"a=%41", b"&b=1"], id="form"),
         pytest.param("/", FORM_DATA, [FIELD, b"x", b"nonsense"], id="multipart cut off"),
-        pytest.param("/", FORM_DATA, [FIELD, b"x\r\n--" + BOUNDARY.encode(), b"nonsense"], id="multipart malformed"),
+        pytest.param(
+            "/",
+            FORM_DATA,
+            [FIELD, b"x\r\n--" + BOUNDARY.encode(), b"nonsense"],
+            id="multipart malformed",
+        ),
         pytest.param("/", FORM_DATA, [FIELD, *[b"x" * 100] * 10], id="multipart too large"),
         pytest.param("/", FORM_DATA, [FIELD + b"x\r\n", FILE + b"y", LAST], id="streamed file"),
         pytest.param("/", FORM_DATA, [FILE, *[b"x" * 500] * 3], id="streamed file too large"),
@@ -888,7 +1030,9 @@ async def test_request_is_freed_without_the_garbage_collector(
         gc.enable()
 
 
-@pytest.mark.parametrize("content", [b"\n" + b"%" * 2**19, b"\n" + b"%41" * 2**17, b"%4" * 2**18, b"\n" * 2**19])
+@pytest.mark.parametrize(
+    "content", [b"\n" + b"%" * 2**19, b"\n" + b"%41" * 2**17, b"%4" * 2**18, b"\n" * 2**19]
+)
 def test_escapes_take_no_more_memory_than_the_form_limit_allows_for(content: bytes) -> None:
     """At most about 200 bytes for each that was sent; a form has at most 1 MiB."""
 
@@ -981,7 +1125,9 @@ async def test_large_json_body_is_parsed_while_all_worker_threads_are_busy() -> 
 
     app = Root()
     release = threading.Event()
-    blocked = [asyncio.ensure_future(get(app, "/block")) for _ in range(50)]  # more than there are threads
+    blocked = [
+        asyncio.ensure_future(get(app, "/block")) for _ in range(50)
+    ]  # more than there are threads
     try:
         await asyncio.sleep(0)
         assert (await post(app, json=["x" * 1000] * 400)).text == "400"

@@ -96,16 +96,22 @@ PARTS = ("content-type", f"multipart/form-data; boundary={BOUNDARY}")
 TEXT = ("content-type", "text/plain")
 
 
-@pytest.mark.parametrize("sent", [[], [b"a"], [b"a", b"", b""]], ids=["nothing", "a byte", "empty pieces"])
+@pytest.mark.parametrize(
+    "sent", [[], [b"a"], [b"a", b"", b""]], ids=["nothing", "a byte", "empty pieces"]
+)
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        pytest.param("/parsed", JSON, id="json"), pytest.param("/parsed", FORM, id="form"),
-        pytest.param("/parsed", PARTS, id="multipart"), pytest.param("/", TEXT, id="body()"),
+        pytest.param("/parsed", JSON, id="json"),
+        pytest.param("/parsed", FORM, id="form"),
+        pytest.param("/parsed", PARTS, id="multipart"),
+        pytest.param("/", TEXT, id="body()"),
         pytest.param("/streamed", TEXT, id="stream()"),
     ],
 )
-async def test_client_that_falls_silent_gets_408_and_is_asked_no_more(path: str, kind: Any, sent: list[bytes]) -> None:
+async def test_client_that_falls_silent_gets_408_and_is_asked_no_more(
+    path: str, kind: Any, sent: list[bytes]
+) -> None:
     asked = 0
     client = sends(*sent)
 
@@ -146,8 +152,12 @@ async def test_empty_pieces_do_not_extend_the_time_and_end_with_the_408() -> Non
     assert asked == seen > 0
 
 
-@pytest.mark.parametrize(("timeout", "pause"), [(TIMEOUT, TIMEOUT - LOOK), (None, 15)], ids=["steady", "no limit"])
-async def test_client_that_sends_in_time_is_read_to_the_end(timeout: float | None, pause: float) -> None:
+@pytest.mark.parametrize(
+    ("timeout", "pause"), [(TIMEOUT, TIMEOUT - LOOK), (None, 15)], ids=["steady", "no limit"]
+)
+async def test_client_that_sends_in_time_is_read_to_the_end(
+    timeout: float | None, pause: float
+) -> None:
     pieces = [b"x"] * (8 if timeout else 1)
     client = sends(*pieces, last=True, pause=pause)
     assert (await post(Reads(timeout), headers=CHUNKED, receive=client)).body == b"".join(pieces)
@@ -168,7 +178,9 @@ async def test_time_that_the_handler_takes_between_pieces_does_not_count() -> No
 @pytest.mark.parametrize("blocked", [0, 3 * TIMEOUT])
 async def test_body_that_came_while_the_loop_was_blocked_is_not_late(blocked: float) -> None:
     queue: asyncio.Queue[Any] = asyncio.Queue()
-    arrive = functools.partial(virtual_loop().call_soon_threadsafe, queue.put_nowait, piece(b"x", more=False))
+    arrive = functools.partial(
+        virtual_loop().call_soon_threadsafe, queue.put_nowait, piece(b"x", more=False)
+    )
     block_loop(TIMEOUT / 2 + LOOK / 2, blocked, arrive)
     assert (await post(Reads(), headers=CHUNKED, receive=queue.get)).status == 200
 
@@ -200,7 +212,9 @@ async def test_first_task_on_a_stream_gets_a_piece_or_408_and_others_a_runtime_e
     class Root(Reads):
         async def read(self) -> bytes:
             stream = self.request.stream()
-            return repr(await asyncio.gather(*(anext(stream) for _ in range(3)), return_exceptions=True)).encode()
+            return repr(
+                await asyncio.gather(*(anext(stream) for _ in range(3)), return_exceptions=True)
+            ).encode()
 
     client = sends(*sent, last=bool(sent), pause=LOOK)
     response = await post(Root(), headers=CHUNKED, receive=client)
@@ -261,7 +275,9 @@ async def test_no_timer_runs_while_the_handler_does_not_wait_for_the_client() ->
     assert response.text == f"[{TIMEOUT}]", "only the handler's own"
 
 
-@pytest.mark.parametrize("options", [{"json": {"a": 1}}, {"body": [b"a", b"b"]}], ids=["parsed", "dropped"])
+@pytest.mark.parametrize(
+    "options", [{"json": {"a": 1}}, {"body": [b"a", b"b"]}], ids=["parsed", "dropped"]
+)
 async def test_timer_keeps_no_finished_request_in_memory(options: dict[str, Any]) -> None:
     class Root(App):
         async def index(self) -> str:
@@ -269,7 +285,9 @@ async def test_timer_keeps_no_finished_request_in_memory(options: dict[str, Any]
             return "done"
 
     seen: list[Any] = []
-    earlier = asyncio.get_running_loop().call_later(60, print)  # cancelled timers stay until those before are over
+    earlier = asyncio.get_running_loop().call_later(
+        60, print
+    )  # cancelled timers stay until those before are over
     try:
         assert (await post(Root(), **options)).status == 200
         await asyncio.sleep(0)
@@ -323,7 +341,9 @@ def test_event_loop_that_moves_to_another_thread_leaves_the_next_loop_its_timer(
 
 # --- Cancellations ----------------------------------------------------------------------------------------------------
 
-DUE = pytest.mark.parametrize("due", [TIMEOUT - LOOK / 4, TIMEOUT + LOOK / 4], ids=["before", "after"])
+DUE = pytest.mark.parametrize(
+    "due", [TIMEOUT - LOOK / 4, TIMEOUT + LOOK / 4], ids=["before", "after"]
+)
 """When something else is due, in the very turn of the loop in which the client's time is up."""
 
 
@@ -357,7 +377,9 @@ async def test_request_cancelled_by_the_server_while_the_408_unwinds_ends_as_can
 
 
 @DUE
-async def test_shorter_timeout_of_the_handler_in_the_turn_of_the_408_stays_a_timeout_error(due: float) -> None:
+async def test_shorter_timeout_of_the_handler_in_the_turn_of_the_408_stays_a_timeout_error(
+    due: float,
+) -> None:
     class Root(Reads):
         async def read(self) -> bytes:
             async with asyncio.timeout(due):
@@ -370,7 +392,9 @@ async def test_shorter_timeout_of_the_handler_in_the_turn_of_the_408_stays_a_tim
 
 
 @pytest.mark.parametrize("answer", ["cancelled", "body", "error"])
-async def test_408_leaves_no_cancellation_in_the_task_however_the_server_takes_it(answer: str) -> None:
+async def test_408_leaves_no_cancellation_in_the_task_however_the_server_takes_it(
+    answer: str,
+) -> None:
     """A task group or a time-out that the task enters later would take it for its own."""
 
     class Root(Reads):
@@ -395,7 +419,12 @@ async def test_408_leaves_no_cancellation_in_the_task_however_the_server_takes_i
 
     left: list[Any] = []
     response = await post(Root(), headers=CHUNKED, receive=receive)
-    assert response.body == {"cancelled": b"408 Request Timeout", "body": b"late", "error": b"transport lost"}[answer]
+    assert (
+        response.body
+        == {"cancelled": b"408 Request Timeout", "body": b"late", "error": b"transport lost"}[
+            answer
+        ]
+    )
     assert left == [0]
 
 
@@ -428,13 +457,17 @@ class NextOnly:
 
 async def test_awaitable_of_receive_that_knows_only_next_is_given_up_too() -> None:
     headers = [("content-length", "3")]
-    assert (await request(Reads(), "POST", receive=NextOnly, body=b"", headers=headers)).status == 408  # type: ignore[arg-type]
+    assert (
+        await request(Reads(), "POST", receive=NextOnly, body=b"", headers=headers)
+    ).status == 408  # type: ignore[arg-type]
 
 
 # --- Dropping what is left --------------------------------------------------------------------------------------------
 
 
-async def test_dropping_the_rest_of_a_body_ends_after_body_timeout_however_steadily_it_comes() -> None:
+async def test_dropping_the_rest_of_a_body_ends_after_body_timeout_however_steadily_it_comes() -> (
+    None
+):
     class Root(App):
         async def index(self) -> str:
             return "unread"

@@ -20,9 +20,16 @@ def function_of(lines, docstring_lines=0):
 
 @pytest.mark.parametrize(
     ("source", "status"),
-    [(function_of(60), 0), (function_of(61), 1), (function_of(60, docstring_lines=30), 0), ("class C:\n  x = 1\n", 0)],
+    [
+        (function_of(60), 0),
+        (function_of(61), 1),
+        (function_of(60, docstring_lines=30), 0),
+        ("class C:\n  x = 1\n", 0),
+    ],
 )
-def test_function_fails_with_more_than_60_lines_without_its_docstring(tmp_path, source, status, capsys):
+def test_function_fails_with_more_than_60_lines_without_its_docstring(
+    tmp_path, source, status, capsys
+):
     (tmp_path / "module.py").write_text(source)
 
     assert check(tmp_path) == status
@@ -46,7 +53,9 @@ def test_path_that_does_not_exist_is_an_error(tmp_path, capsys):
         ('x = f"{y!r:>{z}} and {f(1)}" + "text"\n', 5),
     ],
 )
-def test_file_fails_with_more_tokens_without_comments_docstrings_and_layout(tmp_path, source, tokens, capsys):
+def test_file_fails_with_more_tokens_without_comments_docstrings_and_layout(
+    tmp_path, source, tokens, capsys
+):
     path = tmp_path / "module.py"
     path.write_text(source)
 

@@ -125,7 +125,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def command(shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def command(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
     """Return a function that runs `python -m micropie` in this process: exit status, standard output, errors."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
@@ -322,7 +324,9 @@ def test_routes_are_sorted_by_path_http_before_websocket_and_index_is_there_once
     [
         ("http", "/", None, (("page", int, 1), ("tags", list[str] | None, None))),
         (
-            "http", "/buy", ("POST", "PUT"),
+            "http",
+            "/buy",
+            ("POST", "PUT"),
             (("item", UUID, EMPTY), ("*rest", int, EMPTY), ("**options", EMPTY, EMPTY)),
         ),
         ("http", "/fixed", None, (("number", float, EMPTY),)),
@@ -330,7 +334,9 @@ def test_routes_are_sorted_by_path_http_before_websocket_and_index_is_there_once
         ("http", "/ping", None, ()),
         # An annotation that cannot be resolved stays a string.
         (
-            "http", "/show", ("GET", "HEAD"),
+            "http",
+            "/show",
+            ("GET", "HEAD"),
             (
                 ("ws", "Nowhere", EMPTY),
                 ("user_id", FromSession, EMPTY),

@@ -28,7 +28,9 @@ def test_timers_end_in_the_order_of_their_times_and_weeks_take_no_time() -> None
 
         loop = virtual_loop()
         loop.call_later(60, lambda: ended.append(("timer", loop.time())))
-        await asyncio.gather(wait("weeks", 1e6), wait("tick", 0.001), wait("second", 1), wait("none", 0))
+        await asyncio.gather(
+            wait("weeks", 1e6), wait("tick", 0.001), wait("second", 1), wait("none", 0)
+        )
 
     run(main(), timeout=1e7)
     assert ended == [("none", 0), ("tick", 0.001), ("second", 1), ("timer", 60), ("weeks", 1e6)]

@@ -35,7 +35,10 @@ async def sent(*items: Any) -> Response:
 def wire(response: Response) -> list[str]:
     """The pieces of a stream in order, each comment that a browser ignores as "ping"."""
     pieces = [chunk.decode() for chunk in response.chunks if chunk]
-    return ["ping" if text.startswith(":") and text.find("\n") == len(text) - 2 else text for text in pieces]
+    return [
+        "ping" if text.startswith(":") and text.find("\n") == len(text) - 2 else text
+        for text in pieces
+    ]
 
 
 def parsed(stream: str) -> list[dict[str, str]]:
@@ -63,12 +66,20 @@ async def test_the_headers_of_an_event_stream() -> None:
     response = await sent("a")
     assert response.status == 200
     assert response.headers_all("content-type")[0].split(";")[0] == "text/event-stream"
-    assert (response.header("cache-control"), response.header("x-accel-buffering")) == ("no-cache", "no")
+    assert (response.header("cache-control"), response.header("x-accel-buffering")) == (
+        "no-cache",
+        "no",
+    )
     assert response.header("content-length") is None and response.complete
 
 
 def test_the_documented_signatures() -> None:
-    assert [str(each) for each in inspect.signature(ServerSentEvent).parameters] == ["data", "event", "id", "retry"]
+    assert [str(each) for each in inspect.signature(ServerSentEvent).parameters] == [
+        "data",
+        "event",
+        "id",
+        "retry",
+    ]
     assert inspect.signature(event_stream).parameters["ping"].default == 15.0
 
 
@@ -102,7 +113,9 @@ async def test_each_item_becomes_one_event_in_text_or_json_and_bytes_are_sent_as
 
 
 async def test_the_fields_of_an_event() -> None:
-    response = await sent(ServerSentEvent("a\nb", event="tick", id="7", retry=250), ServerSentEvent("c", id="8"), "d")
+    response = await sent(
+        ServerSentEvent("a\nb", event="tick", id="7", retry=250), ServerSentEvent("c", id="8"), "d"
+    )
     assert parsed(response.text) == [
         {"data": "a\nb", "event": "tick", "id": "7", "retry": "250"},
         {"data": "c", "id": "8"},
@@ -119,7 +132,9 @@ async def test_the_fields_of_an_event() -> None:
             for end in ("\n", "\r", "\r\n", "\n\n", "\r\n\r\n", "\n\r")
         ),
         # Browsers ignore an id with a null character.
-        ({"id": "a\0b"}, [{"id": "a b"}]), ({"retry": "1\ndata: evil"}, []), ({"retry": "soon"}, []),
+        ({"id": "a\0b"}, [{"id": "a b"}]),
+        ({"retry": "1\ndata: evil"}, []),
+        ({"retry": "soon"}, []),
     ],
 )
 async def test_no_newline_injection_through_a_field(fields: Any, seen: list[Any]) -> None:
@@ -160,7 +175,9 @@ async def test_an_event_encoded_once_goes_to_many_streams() -> None:
 
 
 @pytest.mark.parametrize("source", [42, None, object()], ids=["number", "None", "object"])
-async def test_a_source_that_cannot_be_iterated_is_a_logged_500(source: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_source_that_cannot_be_iterated_is_a_logged_500(
+    source: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     response = await request(events(lambda: source))
     assert response.status == 500
     assert len(logged(caplog)) == 1
@@ -187,7 +204,10 @@ async def test_a_browser_that_reconnects_says_where_it_was() -> None:
     class Root(App):
         async def index(self) -> Any:
             start = int(self.request.headers["last-event-id"])
-            return event_stream(ServerSentEvent(str(number), id=str(number)) for number in range(start + 1, start + 3))
+            return event_stream(
+                ServerSentEvent(str(number), id=str(number))
+                for number in range(start + 1, start + 3)
+            )
 
     response = await get(Root(), headers={"Last-Event-ID": "41"})
     assert [each["id"] for each in parsed(response.text)] == ["42", "43"]
@@ -317,7 +337,9 @@ async def test_a_plain_source_is_pinged_while_it_blocks() -> None:
         assert await ex.next_chunk()
         go.set()
         response = await ex.wait()
-    sent = wire(response)  # a ping can follow the event too, since time is real while a thread is at work
+    sent = wire(
+        response
+    )  # a ping can follow the event too, since time is real while a thread is at work
     assert (sent[0], set(sent), sent.count(X), response.complete) == ("ping", {"ping", X}, 1, True)
 
 
@@ -402,13 +424,17 @@ async def test_a_ping_that_is_due_when_the_client_leaves_is_not_sent(order: str)
 
 
 @pytest.mark.parametrize("silent", [False, True])
-@pytest.mark.parametrize("headers", [{}, {"expect": "100-continue"}, {"transfer-encoding": "chunked"}], ids=shown)
+@pytest.mark.parametrize(
+    "headers", [{}, {"expect": "100-continue"}, {"transfer-encoding": "chunked"}], ids=shown
+)
 async def test_a_client_that_leaves_ends_the_source_though_its_body_is_not_read(
     headers: dict[str, str], silent: bool
 ) -> None:
     """Else one byte of a body that no handler wants would keep a stream open forever."""
     watched = Watched(None, silent=silent)
-    async with exchange(watched.app, "POST", headers={"content-type": "text/plain", **headers}, body=b"x") as ex:
+    async with exchange(
+        watched.app, "POST", headers={"content-type": "text/plain", **headers}, body=b"x"
+    ) as ex:
         await elapse(1)
         await ex.disconnect()
         await ex.wait()
@@ -416,7 +442,9 @@ async def test_a_client_that_leaves_ends_the_source_though_its_body_is_not_read(
 
 
 @pytest.mark.parametrize("first", ["only the ping fails", "the ping fails", "the client leaves"])
-async def test_a_ping_that_cannot_be_sent_ends_the_source(first: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_ping_that_cannot_be_sent_ends_the_source(
+    first: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Some servers tell of the leaving only by an `OSError` of `send()`, others in both ways."""
     watched = Watched(1)
     async with exchange(watched.app) as ex:
@@ -440,7 +468,9 @@ async def test_a_ping_that_cannot_be_sent_ends_the_source(first: str, caplog: py
     assert not logged(caplog)
 
 
-async def test_a_source_that_fails_is_logged_and_the_stream_incomplete(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_source_that_fails_is_logged_and_the_stream_incomplete(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def source() -> AsyncIterator[str]:
         yield "x"
         await elapse(2.5)

@@ -66,12 +66,16 @@ def test_each_command_of_the_workflows_is_a_make_target_or_a_script_of_the_repos
         else:
             [target] = make_targets(command)
             assert re.search(rf"^({re.escape(target)}|test-%):", MAKEFILE, flags=re.M), command
-            assert target.startswith("test-3.") or re.search(rf"^{re.escape(target)}:", MAKEFILE, flags=re.M), command
+            assert target.startswith("test-3.") or re.search(
+                rf"^{re.escape(target)}:", MAKEFILE, flags=re.M
+            ), command
 
 
 def test_hosted_ci_runs_what_ci_run_runs():
     wanted = make_targets((ROOT / ".ci" / "run").read_text())
-    parts = set(re.findall(r"\btest-\w+", re.search(r"^test:.*\n(?:\t.*\n)+", MAKEFILE, flags=re.M)[0]))
+    parts = set(
+        re.findall(r"\btest-\w+", re.search(r"^test:.*\n(?:\t.*\n)+", MAKEFILE, flags=re.M)[0])
+    )
     wanted = (wanted - {"test", "test-versions"}) | parts | {row["target"] for row in MATRIX}
 
     found = make_targets("\n".join(str(step.get("run", "")) for step in steps()))
@@ -79,12 +83,19 @@ def test_hosted_ci_runs_what_ci_run_runs():
 
 
 def test_one_list_of_python_versions():
-    versions = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", line)]
-    searched = re.findall(r"\bpython(3\.\d+)", (ROOT / ".ci" / "find-python").read_text().split("candidates=")[2])
+    versions = [
+        line.rpartition(" ")[2] for line in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", line)
+    ]
+    searched = re.findall(
+        r"\bpython(3\.\d+)", (ROOT / ".ci" / "find-python").read_text().split("candidates=")[2]
+    )
     others = re.search(r"^OTHER_PYTHONS := (.+)$", MAKEFILE, flags=re.M)[1].split()
 
     assert [row["python"] for row in MATRIX] == versions
-    assert [row["target"] for row in MATRIX] == ["test-framework", *(f"test-{version}" for version in others)]
+    assert [row["target"] for row in MATRIX] == [
+        "test-framework",
+        *(f"test-{version}" for version in others),
+    ]
     assert searched == versions
     assert PROJECT["requires-python"] == f">={versions[0]}"
     assert [versions[0], *others] == versions
@@ -94,7 +105,10 @@ def test_actions_are_pinned_by_commit():
     used = [str(step["uses"]) for step in steps() if "uses" in step]
 
     for action in used:
-        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) or action == "./.github/actions/prepare", action
+        assert (
+            re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action)
+            or action == "./.github/actions/prepare"
+        ), action
 
 
 def test_workflows_may_read_and_only_publishing_gets_a_token():
@@ -114,13 +128,23 @@ def test_each_job_installs_the_programs_that_it_needs():
         for step in job["steps"]:
             if groups := step.get("with", {}).get("programs"):
                 assert programs(*groups.split()), name
-    of_jobs = {name: job["steps"][1].get("with", {}).get("programs") for name, job in CI["jobs"].items()}
-    assert {name for name, groups in of_jobs.items() if groups} == {"framework", "examples", "site", "slow", "guard"}
+    of_jobs = {
+        name: job["steps"][1].get("with", {}).get("programs") for name, job in CI["jobs"].items()
+    }
+    assert {name for name, groups in of_jobs.items() if groups} == {
+        "framework",
+        "examples",
+        "site",
+        "slow",
+        "guard",
+    }
     assert {"valgrind", "gcc"} <= programs(of_jobs["guard"])
 
 
 def test_system_packages_refuses_an_unknown_group():
-    result = subprocess.run([ROOT / ".ci" / "system-packages", "tset"], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [ROOT / ".ci" / "system-packages", "tset"], capture_output=True, text=True, check=False
+    )
 
     assert result.returncode == 2 and "no group is named tset" in result.stderr
 
@@ -129,8 +153,14 @@ def test_pre_commit_runs_the_pinned_tools_of_the_project():
     repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     hooks = [hook for one in repositories if one["repo"] == "local" for hook in one["hooks"]]
 
-    assert [hook["entry"].split()[0] for hook in hooks] == [".venv/dev/bin/ruff", ".venv/dev/bin/python"]
-    assert ".ci/check_functions.py" in hooks[1]["entry"] and (ROOT / ".ci" / "check_functions.py").exists()
+    assert [hook["entry"].split()[0] for hook in hooks] == [
+        ".venv/dev/bin/ruff",
+        ".venv/dev/bin/python",
+    ]
+    assert (
+        ".ci/check_functions.py" in hooks[1]["entry"]
+        and (ROOT / ".ci" / "check_functions.py").exists()
+    )
 
 
 def test_development_container_has_the_programs_of_all_groups():
@@ -155,15 +185,25 @@ def test_pinned_packages_have_hashes_and_name_no_index(path):
     assert heading == f"# Pinned from {path.stem}.in by `make requirements`."
     for package in packages:
         assert re.fullmatch(
-            r"[\w.-]+(\[\w+\])?==[\w.]+( ; [^\\\n]+)? \\\n(    --hash=sha256:[0-9a-f]{64}( \\\n|$))+", package
+            r"[\w.-]+(\[\w+\])?==[\w.]+( ; [^\\\n]+)? \\\n(    --hash=sha256:[0-9a-f]{64}( \\\n|$))+",
+            package,
         ), package
 
 
 def test_each_list_of_requirements_is_pinned():
-    lists = {path.stem for path in (ROOT / "requirements").glob("*.in")} - {"examples"}  # a part of dev.in
+    lists = {path.stem for path in (ROOT / "requirements").glob("*.in")} - {
+        "examples"
+    }  # a part of dev.in
 
     assert {path.stem for path in PINNED} == lists
-    assert set(re.search(r"for name in (.+);", (ROOT / ".ci" / "pin-requirements").read_text())[1].split()) == lists
+    assert (
+        set(
+            re.search(r"for name in (.+);", (ROOT / ".ci" / "pin-requirements").read_text())[
+                1
+            ].split()
+        )
+        == lists
+    )
 
 
 # --- CONTRIBUTING.md --------------------------------------------------------------------------

@@ -89,7 +89,10 @@ EVERYDAY = [
     ({"é": "☃🥧", "": ""}, '{"é":"☃🥧","":""}'),
     (['"\\/</script>'], r'["\"\\/</script>"]'),
     (["\x00\b\t\n\f\r\x1f\x7f\u2028"], '["\\u0000\\b\\t\\n\\f\\r\\u001f\x7f\u2028"]'),
-    ([0, -1, -(2**63), 2**63 - 1, 2**64 - 1], "[0,-1,-9223372036854775808,9223372036854775807,18446744073709551615]"),
+    (
+        [0, -1, -(2**63), 2**63 - 1, 2**64 - 1],
+        "[0,-1,-9223372036854775808,9223372036854775807,18446744073709551615]",
+    ),
     (
         [0.1, -2.5, 100.0, 0.0, -0.0, 1e15, 123456.789, 0.0001],
         "[0.1,-2.5,100.0,0.0,-0.0,1000000000000000.0,123456.789,0.0001]",
@@ -106,7 +109,9 @@ EVERYDAY = [
 
 
 @pytest.mark.parametrize(("value", "text"), EVERYDAY, ids=[text for _, text in EVERYDAY])
-async def test_everyday_data_is_compact_utf8_byte_for_byte(module: Any, value: Any, text: str) -> None:
+async def test_everyday_data_is_compact_utf8_byte_for_byte(
+    module: Any, value: Any, text: str
+) -> None:
     response = await answered(module, value)
     assert (response.status, response.body) == (200, text.encode())
     assert response.header("content-type") == "application/json"
@@ -216,10 +221,29 @@ class Odd:
 @pytest.mark.parametrize(
     "value",
     [
-        object(), {1, 2}, {"a": object()}, [b"bytes"], {"a": [1j]}, Point, [Point], len, range(3),
-        {(1, 2): 3}, {b"a": 1}, {object(): 1}, {KEY: 1}, {NOON.date(): 1}, {Color.RED: 1},
-        "[\ud800]", ["\ud800"], {"\udfff": 1}, [2**70, "\ud800"],
-        Point(1, inner=object()), [Odd()], circle(), tower(),
+        object(),
+        {1, 2},
+        {"a": object()},
+        [b"bytes"],
+        {"a": [1j]},
+        Point,
+        [Point],
+        len,
+        range(3),
+        {(1, 2): 3},
+        {b"a": 1},
+        {object(): 1},
+        {KEY: 1},
+        {NOON.date(): 1},
+        {Color.RED: 1},
+        "[\ud800]",
+        ["\ud800"],
+        {"\udfff": 1},
+        [2**70, "\ud800"],
+        Point(1, inner=object()),
+        [Odd()],
+        circle(),
+        tower(),
     ],
     ids=lambda value: shown(value)[:30] if not isinstance(value, list) else "list",
 )
@@ -237,25 +261,74 @@ async def test_a_value_that_is_encoded_is_not_changed(module: Any) -> None:
 
 
 BAD = [
-    b"{", b'{"a":1}}', b'{"a":1,}', b"{'a':1}", b"'a'", b"[1,]", b"[01]", b"[+1]", b"[.5]", b"[1.]",
-    b"nope", b"nul", b"{} {}", b" ", b"\xc2\xa0{}", b'"\n"', b'"\\x41"', b"NaN", b"[NaN]",
-    b"Infinity", b"[Infinity]", b"-Infinity", b"[-Infinity]", b'"\xff"', b"\xef\xbb\xbf{}",
-    b'"\xed\xa0\x80"', '"é"'.encode("utf-16"),
-    '{"a":1}'.encode("utf-16"), '{"a":1}'.encode("utf-16-le"), b"[" * 100_000, b'{"a":' * 100_000,
-    b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    b"{",
+    b'{"a":1}}',
+    b'{"a":1,}',
+    b"{'a':1}",
+    b"'a'",
+    b"[1,]",
+    b"[01]",
+    b"[+1]",
+    b"[.5]",
+    b"[1.]",
+    b"nope",
+    b"nul",
+    b"{} {}",
+    b" ",
+    b"\xc2\xa0{}",
+    b'"\n"',
+    b'"\\x41"',
+    b"NaN",
+    b"[NaN]",
+    b"Infinity",
+    b"[Infinity]",
+    b"-Infinity",
+    b"[-Infinity]",
+    b'"\xff"',
+    b"\xef\xbb\xbf{}",
+    b'"\xed\xa0\x80"',
+    '"é"'.encode("utf-16"),
+    '{"a":1}'.encode("utf-16"),
+    '{"a":1}'.encode("utf-16-le"),
+    b"[" * 100_000,
+    b'{"a":' * 100_000,
+    b"[" * 100_000 + b"]" * 100_000,
+    b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
 ]
 EXTREME = [
-    b"1e400", b"[1e999]", b'{"a":-1e999}', b"[" + b"9" * 400 + b".0]",
-    b"18446744073709551616", b"9" * 5000, b"[-9223372036854775809]",
-    b'"\\ud800"', b'{"\\uDC00":1}', b'"\\ude00\\ud83d"',
+    b"1e400",
+    b"[1e999]",
+    b'{"a":-1e999}',
+    b"[" + b"9" * 400 + b".0]",
+    b"18446744073709551616",
+    b"9" * 5000,
+    b"[-9223372036854775809]",
+    b'"\\ud800"',
+    b'{"\\uDC00":1}',
+    b'"\\ude00\\ud83d"',
     *[b"[" * depth + b"]" * depth for depth in (255, 700, 1000, 1020, 1024, 5000)],
     b'{"a":' * 300 + b"1" + b"}" * 300,
 ]
 """The JSON library in use decides whether it takes or refuses these."""
 GOOD: list[Any] = [
-    {"a": [1, -2, 0.5, 1e300, True, False, None, "é€\U0001f600", ""]}, {"a": [{"b": None}]},
-    ["\\ud800", "\u2028", "\x7f", "a/b", 1e-7], {"": {"": []}}, {}, [1, 2], [], "text", "é☃🥧", "",
-    [2**53, 2**63 - 1, -(2**63), 2**64 - 1], 5, 0, 1.5, -1.5, True, False, None,
+    {"a": [1, -2, 0.5, 1e300, True, False, None, "é€\U0001f600", ""]},
+    {"a": [{"b": None}]},
+    ["\\ud800", "\u2028", "\x7f", "a/b", 1e-7],
+    {"": {"": []}},
+    {},
+    [1, 2],
+    [],
+    "text",
+    "é☃🥧",
+    "",
+    [2**53, 2**63 - 1, -(2**63), 2**64 - 1],
+    5,
+    0,
+    1.5,
+    -1.5,
+    True,
+    False,
+    None,
 ]
 
 
@@ -317,7 +390,9 @@ async def test_json_of_any_kind_is_parsed_with_and_without_orjson(module: Any, v
 
 @pytest.mark.parametrize("body", [b"", [b""], [b"", b""]])
 @pytest.mark.parametrize("more", [{}, {"transfer-encoding": "chunked"}], ids=["length", "chunked"])
-async def test_empty_json_body_is_an_empty_object(module: Any, body: Any, more: dict[str, str]) -> None:
+async def test_empty_json_body_is_an_empty_object(
+    module: Any, body: Any, more: dict[str, str]
+) -> None:
     assert (await post(taking(module), headers={**JSON, **more}, body=body)).json() == [{}, {}]
 
 

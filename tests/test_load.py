@@ -31,7 +31,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         pytest.skip(f"the system allows {hard} open files, {wanted} are needed")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
     try:
-        with Server(KINDS["uvicorn-h11"], tmp_path_factory.mktemp("load"), "tests.servers.load_app:app") as running:
+        with Server(
+            KINDS["uvicorn-h11"], tmp_path_factory.mktemp("load"), "tests.servers.load_app:app"
+        ) as running:
             yield running
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

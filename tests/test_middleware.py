@@ -87,13 +87,22 @@ async def test_before_runs_in_order_and_after_in_reverse() -> None:
     events: list[Any] = []
     response = await get(wrapped(*(Note(events, name) for name in "abc")))
     assert response.text == "hello"
-    assert events == ["before a", "before b", "before c", "after c 200", "after b 200", "after a 200"]
+    assert events == [
+        "before a",
+        "before b",
+        "before c",
+        "after c 200",
+        "after b 200",
+        "after a 200",
+    ]
 
 
 async def test_after_runs_for_the_middleware_that_answers_and_those_before_it() -> None:
     events: list[Any] = []
     app = wrapped(
-        Note(events, "a"), Note(events, "b", before={"status_code": 418, "body": "tea"}), Note(events, "c")
+        Note(events, "a"),
+        Note(events, "b", before={"status_code": 418, "body": "tea"}),
+        Note(events, "c"),
     )
     response = await get(app, "/fails")
     assert (response.status, response.text) == (418, "tea")
@@ -101,7 +110,8 @@ async def test_after_runs_for_the_middleware_that_answers_and_those_before_it() 
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(RuntimeError("x"), 500), (HTTPError(401), 401), (asyncio.CancelledError(), 500)]
+    ("error", "status"),
+    [(RuntimeError("x"), 500), (HTTPError(401), 401), (asyncio.CancelledError(), 500)],
 )
 async def test_middleware_whose_before_raises_has_no_after(
     error: BaseException, status: int, caplog: pytest.LogCaptureFixture
@@ -117,10 +127,19 @@ async def test_middleware_whose_before_raises_has_no_after(
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 200), ("HEAD", "/", 200), ("GET", "/nothing", 204), ("GET", "/moves", 302),
-        ("GET", "/needs", 400), ("GET", "/refuses", 403), ("GET", "/nope", 404),
-        ("GET", "/__init__", 404), ("GET", "/puts", 405), ("OPTIONS", "/puts", 204),
-        ("GET", "/fails", 500), ("GET", "/unsayable", 500), ("GET", "/stream", 200),
+        ("GET", "/", 200),
+        ("HEAD", "/", 200),
+        ("GET", "/nothing", 204),
+        ("GET", "/moves", 302),
+        ("GET", "/needs", 400),
+        ("GET", "/refuses", 403),
+        ("GET", "/nope", 404),
+        ("GET", "/__init__", 404),
+        ("GET", "/puts", 405),
+        ("OPTIONS", "/puts", 204),
+        ("GET", "/fails", 500),
+        ("GET", "/unsayable", 500),
+        ("GET", "/stream", 200),
         ("GET", "/events", 200),
     ],
 )
@@ -142,7 +161,9 @@ BAD_REQUESTS: list[tuple[int, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("status", "options"), BAD_REQUESTS, ids=shown)
-async def test_every_after_and_no_before_runs_on_a_bad_request(status: int, options: dict[str, Any]) -> None:
+async def test_every_after_and_no_before_runs_on_a_bad_request(
+    status: int, options: dict[str, Any]
+) -> None:
     events: list[Any] = []
     app = wrapped(Note(events, "a"), Note(events, "b"), max_body_size=100, body_timeout=5)
     assert (await request(app, **options)).status == status
@@ -156,7 +177,9 @@ async def test_every_after_and_no_before_runs_on_a_bad_request(status: int, opti
 )
 async def test_a_middleware_makes_the_error_pages(path: str, status: int, kind: str) -> None:
     class Pages(Note):
-        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        async def after_request(
+            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+        ) -> Any:
             if status_code < 400:
                 return None
             assert response_body.startswith(str(status_code))
@@ -167,7 +190,10 @@ async def test_a_middleware_makes_the_error_pages(path: str, status: int, kind: 
     response = await get(wrapped(Pages([])), path)
     assert response.status == status
     assert response.text == (f'{{"error":{status}}}' if kind == JSON else f"<h1>{status}</h1>")
-    assert (response.header("content-type"), response.header("content-length")) == (kind, str(len(response.body)))
+    assert (response.header("content-type"), response.header("content-length")) == (
+        kind,
+        str(len(response.body)),
+    )
     assert (await get(wrapped(Pages([])))).text == "hello"
 
 
@@ -213,7 +239,12 @@ async def letters() -> AsyncIterator[str]:
         ({"body": "x", "headers": [("content-type", "text/x")]}, 200, b"x", "text/x"),
         ({"body": "x", "headers": None}, 200, b"x", HTML),
         (lambda request: {"body": letters()}, 200, b"ab", HTML),
-        (lambda request: {"body": iter(["a", b"b"]), "headers": {"content-type": "text/x"}}, 200, b"ab", "text/x"),
+        (
+            lambda request: {"body": iter(["a", b"b"]), "headers": {"content-type": "text/x"}},
+            200,
+            b"ab",
+            "text/x",
+        ),
     ],
 )
 async def test_dict_that_before_returns_is_like_a_handlers_result(
@@ -231,21 +262,43 @@ async def test_dict_that_before_returns_is_never_changed() -> None:
     for _ in range(2):
         response = await get(app)
         assert (response.headers_all("x-a"), response.headers_all("x-b")) == (["1"], ["2"])
-    assert answer == {"status_code": 200, "body": "x", "headers": [("X-A", "1")]} and answer["headers"] is headers
+    assert (
+        answer == {"status_code": 200, "body": "x", "headers": [("X-A", "1")]}
+        and answer["headers"] is headers
+    )
 
 
 MALFORMED = [
-    "x", 5, True, [], (200, "x"), {"status": 200}, {"status_code": "200"}, {"status_code": 99},
-    {"status_code": True}, {"body": object()}, {"body": "\ud800"}, {"headers": 5},
-    {"headers": "abc"}, {"headers": [("a", "b", "c")]},
+    "x",
+    5,
+    True,
+    [],
+    (200, "x"),
+    {"status": 200},
+    {"status_code": "200"},
+    {"status_code": 99},
+    {"status_code": True},
+    {"body": object()},
+    {"body": "\ud800"},
+    {"headers": 5},
+    {"headers": "abc"},
+    {"headers": [("a", "b", "c")]},
 ]
 
 
 @pytest.mark.parametrize("result", MALFORMED, ids=shown)
-async def test_a_malformed_result_of_before_is_a_logged_500(result: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_result_of_before_is_a_logged_500(
+    result: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     events: list[Any] = []
-    assert_logged_500(await get(wrapped(Note(events, "a"), Note(events, "b", before=result))), caplog)
-    assert events[:2] == ["before a", "before b"] and events[-1] == "after a 500" or result == {"body": "\ud800"}
+    assert_logged_500(
+        await get(wrapped(Note(events, "a"), Note(events, "b", before=result))), caplog
+    )
+    assert (
+        events[:2] == ["before a", "before b"]
+        and events[-1] == "after a 500"
+        or result == {"body": "\ud800"}
+    )
 
 
 async def test_before_sees_a_form_and_json_and_may_set_attributes() -> None:
@@ -309,8 +362,13 @@ CHANGES = [
     ("/", {"headers": {"Content-Type": "text/x"}}, 200, b"hello", "text/x"),
     ("/", {"headers": [(b"content-type", b"text/x")]}, 200, b"hello", "text/x"),
     ("/", {"body": {"b": 2}}, 200, b'{"b":2}', JSON),
-    ("/nope", {"body": {"error": 404}, "headers": {"content-type": "application/problem+json"}}, 404, b'{"error":404}',
-     "application/problem+json"),
+    (
+        "/nope",
+        {"body": {"error": 404}, "headers": {"content-type": "application/problem+json"}},
+        404,
+        b'{"error":404}',
+        "application/problem+json",
+    ),
     ("/nope", {"status_code": 200, "body": {"b": 2}}, 200, b'{"b":2}', JSON),
     ("/json", {"headers": []}, 200, b'{"a":1}', JSON),
     ("/json", {"status_code": 500}, 500, b'{"a":1}', JSON),
@@ -336,10 +394,12 @@ CHANGES = [
     ("/plain_stream", {"body": "short"}, 200, b"short", HTML),
     ("/stream", {"status_code": 204}, 204, b"", None),
     ("/events", {"headers": [("x-new", "1")]}, 200, b"data: a\n\n", "text/event-stream"),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize(("path", "changes", "status", "body", "kind"), CHANGES, ids=[repr(row[:2]) for row in CHANGES])
+@pytest.mark.parametrize(
+    ("path", "changes", "status", "body", "kind"), CHANGES, ids=[repr(row[:2]) for row in CHANGES]
+)
 async def test_dict_that_after_returns_replaces_parts_of_the_response(
     path: str, changes: Any, status: int, body: bytes, kind: str | None
 ) -> None:
@@ -360,13 +420,19 @@ async def test_after_may_make_a_stream_of_a_text() -> None:
 async def test_headers_that_after_returns_replace_the_handlers() -> None:
     both = Note([], after={"headers": {"x-new": "1"}}, appends=[("x-appended", "1")])
     response = await get(wrapped(both), "/csv")
-    assert dict(response.headers) == {b"content-type": b"text/csv", b"x-new": b"1", b"content-length": b"3"}
+    assert dict(response.headers) == {
+        b"content-type": b"text/csv",
+        b"x-new": b"1",
+        b"content-length": b"3",
+    }
 
 
 @pytest.mark.parametrize("path", ["/", "/json", "/csv", "/nope"])
 async def test_a_content_type_that_after_appends_or_puts_in_place_wins(path: str) -> None:
     class Types(Note):
-        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        async def after_request(
+            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+        ) -> Any:
             if self.name == "append":
                 extra_headers.append(("Content-Type", "text/x"))
             else:
@@ -381,7 +447,9 @@ async def test_a_content_type_that_after_appends_or_puts_in_place_wins(path: str
 
 async def test_the_outer_ones_see_what_the_inner_ones_made() -> None:
     class Adds(Note):
-        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        async def after_request(
+            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+        ) -> Any:
             await super().after_request(request, status_code, response_body, extra_headers)
             extra_headers.append(("x-by", self.name))
             return {"status_code": status_code + 1, "body": response_body + self.name}
@@ -390,7 +458,11 @@ async def test_the_outer_ones_see_what_the_inner_ones_made() -> None:
     response = await get(wrapped(outer, inner))
     assert inner.seen == (200, "hello", [("content-type", HTML)])
     assert outer.seen == (201, "helloi", [("content-type", HTML), ("x-by", "i")])
-    assert (response.status, response.text, response.headers_all("x-by")) == (202, "helloio", ["i", "o"])
+    assert (response.status, response.text, response.headers_all("x-by")) == (
+        202,
+        "helloio",
+        ["i", "o"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -417,7 +489,9 @@ async def test_error_that_after_raises_replaces_the_response(
 
 
 @pytest.mark.parametrize("result", MALFORMED, ids=shown)
-async def test_a_malformed_result_of_after_is_a_logged_500(result: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_result_of_after_is_a_logged_500(
+    result: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     assert_logged_500(await get(wrapped(Note([], after=result))), caplog)
 
 
@@ -497,7 +571,14 @@ async def test_a_change_of_the_middlewares_is_for_the_next_request(where: str, c
         assert (response.status, events) == (400, ["after c 400", "after b 400", "after a 400"])
     else:
         assert (await get(app)).status == 200
-        assert events == ["before a", "before b", "before c", "after c 200", "after b 200", "after a 200"]
+        assert events == [
+            "before a",
+            "before b",
+            "before c",
+            "after c 200",
+            "after b 200",
+            "after a 200",
+        ]
 
 
 async def test_a_middleware_that_a_handler_appends_runs_on_the_next_request() -> None:
@@ -525,7 +606,9 @@ async def test_debug_shows_the_traceback_of_a_middleware() -> None:
 class Wraps(Note):
     """Sends a stream on in capital letters, as a middleware that compresses or counts would."""
 
-    async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+    async def after_request(
+        self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+    ) -> Any:
         async def upper() -> AsyncIterator[str]:
             if hasattr(response_body, "__aiter__"):
                 async for piece in response_body:

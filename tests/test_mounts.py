@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from micropie import App, InMemorySessionBackend, Request, WebSocket, WebSocketRequest
-from tests.asgi import REMOVED, Browser, LifespanFailed, exchange, get, lifespan, post, request, websocket
+from tests.asgi import (
+    REMOVED,
+    Browser,
+    LifespanFailed,
+    exchange,
+    get,
+    lifespan,
+    post,
+    request,
+    websocket,
+)
 from tests.noting import Note
 
 
@@ -34,7 +44,13 @@ class Other:
             self.received.append(message)
             if not message.get("more_body"):
                 break
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-by", self.name.encode())]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"x-by", self.name.encode())],
+            }
+        )
         await send({"type": "http.response.body", "body": self.name.encode()})
 
 
@@ -107,11 +123,23 @@ def mounted(prefix: str = "/static", child: Any = None, **options: Any) -> tuple
 @pytest.mark.parametrize(
     "path, goes",
     [
-        ("/static", True), ("/static/", True), ("/static/a.css", True), ("/static/a/b/c", True),
-        ("/static//a", True), ("/static/../page", True), ("/static?a=1", True),
-        ("/%73tatic/a", True), ("/staticx", False), ("/static-x/a", False), ("/static%2Fa", True),
-        ("/x/static/a", False), ("//static/a", False), ("/Static/a", False), ("/", False),
-        ("/page", False), ("/stati", False),
+        ("/static", True),
+        ("/static/", True),
+        ("/static/a.css", True),
+        ("/static/a/b/c", True),
+        ("/static//a", True),
+        ("/static/../page", True),
+        ("/static?a=1", True),
+        ("/%73tatic/a", True),
+        ("/staticx", False),
+        ("/static-x/a", False),
+        ("/static%2Fa", True),
+        ("/x/static/a", False),
+        ("//static/a", False),
+        ("/Static/a", False),
+        ("/", False),
+        ("/page", False),
+        ("/stati", False),
     ],
 )
 async def test_a_prefix_of_whole_segments(path: str, goes: bool) -> None:
@@ -130,7 +158,9 @@ async def test_a_prefix_of_whole_segments(path: str, goes: bool) -> None:
         ("/_assets", ["/_assets/a"]),
     ],
 )
-async def test_a_prefix_may_be_empty_or_private_to_an_app_or_end_in_a_slash(prefix: str, paths: list[str]) -> None:
+async def test_a_prefix_may_be_empty_or_private_to_an_app_or_end_in_a_slash(
+    prefix: str, paths: list[str]
+) -> None:
     root, other = mounted(prefix)
     for path in paths:
         assert (await get(root, path)).body == b"other"
@@ -146,13 +176,24 @@ async def test_a_prefix_without_a_slash_is_an_error(caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize(
     "path, name",
     [
-        ("/a", "a"), ("/a/x", "a"), ("/a/b", "ab"), ("/a/b/x", "ab"), ("/a/bx", "a"),
-        ("/a/b/c/d", "abc"), ("/b", "rest"), ("/", "rest"),
+        ("/a", "a"),
+        ("/a/x", "a"),
+        ("/a/b", "ab"),
+        ("/a/b/x", "ab"),
+        ("/a/bx", "a"),
+        ("/a/b/c/d", "abc"),
+        ("/b", "rest"),
+        ("/", "rest"),
     ],
 )
 async def test_the_longest_prefix_wins(path: str, name: str) -> None:
     root = Root()
-    root.mounts |= {"/a": Other("a"), "/a/b/c": Other("abc"), "/a/b": Other("ab"), "/": Other("rest")}
+    root.mounts |= {
+        "/a": Other("a"),
+        "/a/b/c": Other("abc"),
+        "/a/b": Other("ab"),
+        "/": Other("rest"),
+    }
     assert (await get(root, path)).text == name
     async with websocket(root, path) as ws:
         assert await ws.receive() == name
@@ -187,8 +228,18 @@ async def test_a_mount_may_come_and_go() -> None:
         ("", "/static/a", b"/static/a", ("/static", "/static/a", b"/static/a")),
         (REMOVED, "/static", b"/static", ("/static", "/static", b"/static")),
         (None, "/static/", None, ("/static", "/static/", None)),
-        ("/api", "/api/static/a", b"/api/static/a", ("/api/static", "/api/static/a", b"/api/static/a")),
-        ("/api/", "/api/static/a", b"/api/static/a", ("/api/static", "/api/static/a", b"/api/static/a")),
+        (
+            "/api",
+            "/api/static/a",
+            b"/api/static/a",
+            ("/api/static", "/api/static/a", b"/api/static/a"),
+        ),
+        (
+            "/api/",
+            "/api/static/a",
+            b"/api/static/a",
+            ("/api/static", "/api/static/a", b"/api/static/a"),
+        ),
         # A server that does not repeat the root path: the path of a scope includes it (ASGI HTTP 2.1).
         ("/api", "/static/a", b"/static/a", ("/api/static", "/api/static/a", b"/api/static/a")),
         ("/api", "/static/a", None, ("/api/static", "/api/static/a", None)),
@@ -198,7 +249,11 @@ async def test_a_mount_may_come_and_go() -> None:
 )
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 async def test_root_path_is_extended(
-    kind: str, root_path: Any, path: str, raw_path: bytes | None, expected: tuple[str, str, bytes | None]
+    kind: str,
+    root_path: Any,
+    path: str,
+    raw_path: bytes | None,
+    expected: tuple[str, str, bytes | None],
 ) -> None:
     root, other = mounted()
     if kind == "http":
@@ -224,30 +279,47 @@ async def test_the_rest_of_the_scope_is_handed_over_and_the_servers_own_is_not_c
             assert scope == before
 
     root, other = mounted()
-    await get(Server(root), "/static/a?b=c", headers={"x-a": "1"}, scope={"state": {"db": 1}, "extensions": {"x": {}}})
+    await get(
+        Server(root),
+        "/static/a?b=c",
+        headers={"x-a": "1"},
+        scope={"state": {"db": 1}, "extensions": {"x": {}}},
+    )
     (scope,) = other.scopes
-    assert (scope["query_string"], scope["state"], scope["extensions"]) == (b"b=c", {"db": 1}, {"x": {}})
+    assert (scope["query_string"], scope["state"], scope["extensions"]) == (
+        b"b=c",
+        {"db": 1},
+        {"x": {}},
+    )
     assert (b"x-a", b"1") in scope["headers"]
 
 
 @pytest.mark.parametrize(
-    "root_path, path", [("", "/a/b/where/x"), ("/api", "/api/a/b/where/x"), ("/api", "/a/b/where/x")]
+    "root_path, path",
+    [("", "/a/b/where/x"), ("/api", "/api/a/b/where/x"), ("/api", "/a/b/where/x")],
 )
 async def test_mounts_in_mounts(root_path: str, path: str) -> None:
     middle, _ = mounted("/b", Child())
     root, _ = mounted("/a", middle)
     response = await get(root, path, scope={"root_path": root_path})
     assert response.json() == {
-        "root_path": f"{root_path}/a/b", "path": f"{root_path}/a/b/where/x", "rest": ["x"],
+        "root_path": f"{root_path}/a/b",
+        "path": f"{root_path}/a/b/where/x",
+        "rest": ["x"],
     }
 
 
 @pytest.mark.parametrize(
     "path, text",
     [
-        ("/shop", "child index "), ("/shop/", "child index "), ("/shop/page", "root page"),
-        ("/shop/nope/x", "child index nope|x"), ("/shop/a%2Fb", "child index a|b"),
-        ("/shop/shop", "child index shop"), ("/shop//x", "child index |x"), ("/page", "root page"),
+        ("/shop", "child index "),
+        ("/shop/", "child index "),
+        ("/shop/page", "root page"),
+        ("/shop/nope/x", "child index nope|x"),
+        ("/shop/a%2Fb", "child index a|b"),
+        ("/shop/shop", "child index shop"),
+        ("/shop//x", "child index |x"),
+        ("/page", "root page"),
     ],
 )
 async def test_a_mounted_app_routes_what_is_left(path: str, text: str) -> None:
@@ -333,10 +405,14 @@ async def test_before_websocket_runs_and_may_refuse() -> None:
 async def test_the_body_is_left_untouched(content_type: str, body: bytes) -> None:
     root, other = mounted()
     root.middlewares.append(Note([], "a"))
-    response = await post(root, "/static/a", body=body, headers={"content-type": content_type}, chunk_size=3)
+    response = await post(
+        root, "/static/a", body=body, headers={"content-type": content_type}, chunk_size=3
+    )
     assert response.body == b"other"
     assert b"".join(message["body"] for message in other.received) == body
-    assert [len(message["body"]) for message in other.received][:-1] == [3] * (len(other.received) - 1)
+    assert [len(message["body"]) for message in other.received][:-1] == [3] * (
+        len(other.received) - 1
+    )
 
 
 async def test_a_mounted_app_gets_the_body_that_a_middleware_has_read() -> None:
@@ -356,7 +432,9 @@ async def test_a_mounted_app_has_the_limits_of_its_own() -> None:
     assert (await post(root, "/shop/echo", body=b"x" * 200)).status == 413
 
 
-async def test_an_error_of_a_mounted_app_is_its_own_matter(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_error_of_a_mounted_app_is_its_own_matter(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     root, child = mounted("/shop", Child(), debug=True)
     response = await get(root, "/shop/crashes")
     assert (response.status, response.text) == (500, "500 Internal Server Error")
@@ -466,7 +544,9 @@ async def test_the_parent_loads_its_session_for_its_middlewares() -> None:
     response = await browser.get("/static/a")
     assert response.body == b"other"
     assert seen == [{}, {}, {"user": "ann"}]
-    assert response.header("vary") is None and not response.cookies, "nothing of the parent's is in the response"
+    assert response.header("vary") is None and not response.cookies, (
+        "nothing of the parent's is in the response"
+    )
 
 
 async def test_the_parent_loads_its_session_for_its_websocket_middlewares() -> None:
@@ -478,7 +558,9 @@ async def test_the_parent_loads_its_session_for_its_websocket_middlewares() -> N
     root.ws_middlewares.append(Note([], "a", look))
     await root.session_backend.save("id", {"user": "ann"}, 60)
     for origin in ("http://testserver", "http://evil.example"):
-        async with websocket(root, "/static/a", headers=[("cookie", "session_id=id"), ("origin", origin)]) as ws:
+        async with websocket(
+            root, "/static/a", headers=[("cookie", "session_id=id"), ("origin", origin)]
+        ) as ws:
             assert await ws.receive() == "other"
     assert seen == [{"user": "ann"}, {}]
 
@@ -561,4 +643,6 @@ async def test_many_cookies_of_the_same_name_do_not_ask_the_backend_for_ever() -
 async def test_requests_below_a_mount_run_side_by_side() -> None:
     root, _ = mounted("/shop", Child())
     responses = await asyncio.gather(*(get(root, f"/shop/where/{number}") for number in range(20)))
-    assert [response.json()["rest"] for response in responses] == [[str(number)] for number in range(20)]
+    assert [response.json()["rest"] for response in responses] == [
+        [str(number)] for number in range(20)
+    ]

@@ -75,7 +75,10 @@ SIGNATURES = {
 
 # Of these the documentation gives calls, not the names of all parameters.
 CALLS: dict[str, list[tuple[tuple, dict]]] = {
-    "async App._render_template": [(("page.html",), {}), (("page.html",), {"title": "a", "name": "b"})],
+    "async App._render_template": [
+        (("page.html",), {}),
+        (("page.html",), {"title": "a", "name": "b"}),
+    ],
     "async App._send_websocket_close": [((None, 1000, "why"), {})],
     "ConnectionClosed": [((), {}), ((1000, "why"), {})],
     "InMemorySessionBackend": [((), {}), ((), {"clock": time.monotonic})],
@@ -88,7 +91,9 @@ CALLS: dict[str, list[tuple[tuple, dict]]] = {
 
 
 # What people who extend the App can call, override or read.
-UNDERSCORES = {name.partition("App.")[2] for name in (*SIGNATURES, *CALLS) if "App._" in name} - {"__call__"}
+UNDERSCORES = {name.partition("App.")[2] for name in (*SIGNATURES, *CALLS) if "App._" in name} - {
+    "__call__"
+}
 UNDERSCORES |= {"_started"}
 
 
@@ -105,8 +110,14 @@ def signature(path):
     parameters = list(inspect.signature(named(path)).parameters.values())
     if "." in path:
         del parameters[0]
-    public = [one for one in parameters if not one.name.startswith("_") or one.default is inspect.Parameter.empty]
-    return inspect.Signature([parameter.replace(annotation=inspect.Parameter.empty) for parameter in public])
+    public = [
+        one
+        for one in parameters
+        if not one.name.startswith("_") or one.default is inspect.Parameter.empty
+    ]
+    return inspect.Signature(
+        [parameter.replace(annotation=inspect.Parameter.empty) for parameter in public]
+    )
 
 
 # --- Names ------------------------------------------------------------------------------------------------------------
@@ -280,7 +291,9 @@ class Answering(App):
         ((200, "x", {"Content-Type": "text/plain", "x-a": "b"}), 200, "text/plain", b"x"),
     ],
 )
-async def test_send_response_sends_status_type_body_and_extra_headers(answer, status, content_type, body):
+async def test_send_response_sends_status_type_body_and_extra_headers(
+    answer, status, content_type, body
+):
     kept, app = copy.deepcopy(answer), Answering(*answer)
     for _ in range(2):  # the extra headers are not changed
         response = await get(app, "/own")
@@ -320,7 +333,9 @@ async def test_send_response_sends_no_body_if_the_current_request_is_head():
 @pytest.mark.parametrize(
     ("code", "reason", "sent"), [(1008, "no", "no"), (4000, "é" * 100, "é" * 61), (1000, "", "")]
 )
-async def test_send_websocket_close_sends_the_code_and_at_most_123_bytes_of_the_reason(code, reason, sent):
+async def test_send_websocket_close_sends_the_code_and_at_most_123_bytes_of_the_reason(
+    code, reason, sent
+):
     class Closing(App):
         async def _asgi_app_websocket(self, scope, receive, send):
             await self._send_websocket_close(send, code, reason)

@@ -39,7 +39,11 @@ in_checkout = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is n
 def test_version_is_stated_once():
     assert PROJECT["dynamic"] == ["version"]
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc|\.dev)\d+)?", micropie.__version__)
-    stated = [line for line in (ROOT / "micropie.py").read_text().split("\n") if micropie.__version__ in line]
+    stated = [
+        line
+        for line in (ROOT / "micropie.py").read_text().split("\n")
+        if micropie.__version__ in line
+    ]
     assert stated == [f'__version__ = "{micropie.__version__}"']
 
 
@@ -83,7 +87,9 @@ def test_wheel_holds_the_module_twice_for_python_and_for_type_checkers(wheel):
     assert "License-Expression: BSD-3-Clause\n" in metadata
     assert re.findall(r"Provides-Extra: (\w+)", metadata) == ["all", "standard"]
     required = set(re.findall(r"Requires-Dist: (.*)", metadata))
-    assert all("extra ==" in requirement for requirement in required), "the module alone needs nothing"
+    assert all("extra ==" in requirement for requirement in required), (
+        "the module alone needs nothing"
+    )
 
 
 @pytest.mark.slow
@@ -94,7 +100,9 @@ def test_sdist_holds_what_the_repository_holds(built):
     tracked = set(run("git", "ls-files").split())
 
     assert tracked - held == set()
-    assert [name for name in held if re.search(r"(^|/)(\.venv|__pycache__|_build)/|\.pyc$", name)] == []
+    assert [
+        name for name in held if re.search(r"(^|/)(\.venv|__pycache__|_build)/|\.pyc$", name)
+    ] == []
 
 
 @pytest.fixture(scope="module")
@@ -219,10 +227,30 @@ def test_release_check_accepts_a_commit_that_is_ready_with_its_tag_and_without(p
     [
         ("pyproject.toml", "example.org", "example.invalid", "pyproject.toml has a placeholder"),
         ("pyproject.toml", "urls", "others", "no [project.urls]"),
-        ("CODE_OF_CONDUCT.md", "example.org", "example.invalid", "CODE_OF_CONDUCT.md has a placeholder"),
-        (".github/ISSUE_TEMPLATE/config.yml", "example.org", "example.invalid", "config.yml has a placeholder"),
-        ("CHANGELOG.md", "[Unreleased]\n", "[Unreleased]\n\n- Newer.\n", "changes under Unreleased"),
-        ("CHANGELOG.md", f"[{VERSION}]", "[1.2.4]", "starts with 1.2.4, but micropie.py has version 1.2.3"),
+        (
+            "CODE_OF_CONDUCT.md",
+            "example.org",
+            "example.invalid",
+            "CODE_OF_CONDUCT.md has a placeholder",
+        ),
+        (
+            ".github/ISSUE_TEMPLATE/config.yml",
+            "example.org",
+            "example.invalid",
+            "config.yml has a placeholder",
+        ),
+        (
+            "CHANGELOG.md",
+            "[Unreleased]\n",
+            "[Unreleased]\n\n- Newer.\n",
+            "changes under Unreleased",
+        ),
+        (
+            "CHANGELOG.md",
+            f"[{VERSION}]",
+            "[1.2.4]",
+            "starts with 1.2.4, but micropie.py has version 1.2.3",
+        ),
         ("CHANGELOG.md", "## [", "### [", "starts with no version"),
         ("micropie.py", VERSION, "1.2.4", "starts with 1.2.3, but micropie.py has version 1.2.4"),
     ],

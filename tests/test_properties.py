@@ -20,7 +20,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from micropie import App, FromSession, Request, ServerSentEvent, UploadedFile, WebSocket, event_stream, set_cookie
+from micropie import (
+    App,
+    FromSession,
+    Request,
+    ServerSentEvent,
+    UploadedFile,
+    WebSocket,
+    event_stream,
+    set_cookie,
+)
 from tests.asgi import BOUNDARY, REMOVED, Part, encode_multipart, get, post, request, run, websocket
 
 MIB = 2**20
@@ -97,7 +106,9 @@ class Root(Forms):
         self.seen["segments"] = list(args)
         return list(args)
 
-    async def typed(self, number: int, flag: bool = False, ratio: float | None = None) -> dict[str, Any]:
+    async def typed(
+        self, number: int, flag: bool = False, ratio: float | None = None
+    ) -> dict[str, Any]:
         return {"number": number, "flag": flag, "ratio": ratio}
 
     async def anything(self, first: str = "", /, *rest: str, only: str = "", **others: Any) -> int:
@@ -191,20 +202,33 @@ CONTENT_TYPE = st.sampled_from(
 HEADER = st.one_of(
     st.tuples(st.just(b"content-type"), CONTENT_TYPE | st.binary(max_size=20)),
     st.tuples(
-        st.just(b"cookie"), st.sampled_from([b"session_id=x", b"a=b; a=c", b'a="b', b";=;"]) | st.binary(max_size=20)
+        st.just(b"cookie"),
+        st.sampled_from([b"session_id=x", b"a=b; a=c", b'a="b', b";=;"]) | st.binary(max_size=20),
     ),
-    st.tuples(st.just(b"content-length"), st.sampled_from([b"0", b"5", b"-1", b"+5", b"1_0", b"", b"9" * 30, b"5, 5"])),
     st.tuples(
-        st.sampled_from([b"host", b"origin", b"expect", b"transfer-encoding", b"accept", b"last-event-id", b"x"]),
+        st.just(b"content-length"),
+        st.sampled_from([b"0", b"5", b"-1", b"+5", b"1_0", b"", b"9" * 30, b"5, 5"]),
+    ),
+    st.tuples(
+        st.sampled_from(
+            [b"host", b"origin", b"expect", b"transfer-encoding", b"accept", b"last-event-id", b"x"]
+        ),
         st.sampled_from([b"", b"100-continue", b"chunked", b"null", b"http://testserver", b"[::1"])
         | st.binary(max_size=12),
     ),
 )
-SEGMENT = st.sampled_from([*HANDLERS, "__init__", "_redirect", "env", "mounts", "request", "..", "%2F", ""]) | TEXT
+SEGMENT = (
+    st.sampled_from(
+        [*HANDLERS, "__init__", "_redirect", "env", "mounts", "request", "..", "%2F", ""]
+    )
+    | TEXT
+)
 BODY = st.one_of(
     st.lists(st.binary(max_size=40), max_size=4),
     st.lists(
-        st.sampled_from([b"a=1", b"&", b"b=%FF", b'{"a":', b"1}", b"[[", b"\xef\xbb\xbf", b"NaN", b"\\ud800"]),
+        st.sampled_from(
+            [b"a=1", b"&", b"b=%FF", b'{"a":', b"1}", b"[[", b"\xef\xbb\xbf", b"NaN", b"\\ud800"]
+        ),
         max_size=5,
     ),
     st.lists(
@@ -261,7 +285,9 @@ def path(segments: st.SearchStrategy[list[str]]) -> st.SearchStrategy[str]:
 @given(
     options=st.fixed_dictionaries(
         {
-            "method": st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "get", "BREW"]),
+            "method": st.sampled_from(
+                ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "get", "BREW"]
+            ),
             "path": path(st.lists(SEGMENT, max_size=4)),
             "query": st.binary(max_size=30),
             "headers": st.lists(HEADER, max_size=4),
@@ -286,7 +312,9 @@ MESSAGE = {"type": st.just("websocket.receive")}
 @given(
     options=st.fixed_dictionaries(
         {
-            "path": path(st.lists(SEGMENT | st.sampled_from(["echo", "texts", "json", "says"]), max_size=3)),
+            "path": path(
+                st.lists(SEGMENT | st.sampled_from(["echo", "texts", "json", "says"]), max_size=3)
+            ),
             "query": st.binary(max_size=30),
             "headers": st.lists(HEADER, max_size=3),
             "scope": ODDITY,
@@ -294,12 +322,17 @@ MESSAGE = {"type": st.just("websocket.receive")}
     ),
     messages=st.lists(
         st.fixed_dictionaries({**MESSAGE, "text": TEXT}, optional={"bytes": st.none()})
-        | st.fixed_dictionaries({**MESSAGE, "bytes": st.binary(max_size=9)}, optional={"text": st.none()}),
+        | st.fixed_dictionaries(
+            {**MESSAGE, "bytes": st.binary(max_size=9)}, optional={"text": st.none()}
+        ),
         max_size=4,
     ),
     leaving=st.fixed_dictionaries(
         {"type": st.just("websocket.disconnect")},
-        optional={"code": st.sampled_from([None, 1000, 1005, 1006, 4000]), "reason": st.none() | TEXT},
+        optional={
+            "code": st.sampled_from([None, 1000, 1005, 1006, 4000]),
+            "reason": st.none() | TEXT,
+        },
     ),
 )
 def test_any_websocket_is_accepted_or_refused_with_1008(
@@ -356,7 +389,10 @@ def test_any_value_that_a_handler_returns_is_answered(answer: Any, method: str) 
 @cases(150)
 @given(
     headers=st.lists(
-        st.tuples(st.text(max_size=8) | st.binary(max_size=8) | TOKEN, st.text(max_size=12) | st.binary(max_size=12)),
+        st.tuples(
+            st.text(max_size=8) | st.binary(max_size=8) | TOKEN,
+            st.text(max_size=12) | st.binary(max_size=12),
+        ),
         max_size=4,
     )
 )
@@ -425,20 +461,28 @@ def grouped(pairs: list[tuple[str, Any]]) -> dict[str, list[Any]]:
 
 @cases(100)
 @given(pairs=st.lists(st.tuples(NAME, TEXT), max_size=8), borders=BORDERS)
-def test_an_urlencoded_body_arrives_however_it_is_cut(pairs: list[tuple[str, str]], borders: list[int]) -> None:
+def test_an_urlencoded_body_arrives_however_it_is_cut(
+    pairs: list[tuple[str, str]], borders: list[int]
+) -> None:
     app = Root()
     headers = {"content-type": "application/x-www-form-urlencoded"}
-    response = run(post(app, "/form", headers=headers, body=cut(urlencode(pairs).encode(), borders)))
+    response = run(
+        post(app, "/form", headers=headers, body=cut(urlencode(pairs).encode(), borders))
+    )
     assert (response.status, app.seen["form"]) == (204, grouped(pairs))
 
 
 @cases(150)
 @given(value=JSON, borders=BORDERS, ascii_only=st.booleans())
 @example(value=[2**64 - 1, -(2**63)], borders=[], ascii_only=True)
-def test_a_json_body_arrives_however_it_is_cut(value: Any, borders: list[int], ascii_only: bool) -> None:
+def test_a_json_body_arrives_however_it_is_cut(
+    value: Any, borders: list[int], ascii_only: bool
+) -> None:
     app = Root()
     text = json.dumps(value, ensure_ascii=ascii_only).encode()
-    response = run(post(app, "/json", headers={"content-type": "application/json"}, body=cut(text, borders)))
+    response = run(
+        post(app, "/json", headers={"content-type": "application/json"}, body=cut(text, borders))
+    )
     assert (response.status, app.seen["json"]) == (204, value)
 
 
@@ -465,21 +509,32 @@ def test_a_json_response_is_the_value_again(value: Any) -> None:
 def test_a_response_of_everyday_json_is_compact_utf8(value: Any) -> None:
     app = Root()
     app.answer = value
-    assert run(get(app, "/answers")).text == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    assert run(get(app, "/answers")).text == json.dumps(
+        value, ensure_ascii=False, separators=(",", ":")
+    )
 
 
 @cases(100)
 @given(
-    pairs=st.lists(st.tuples(TOKEN, st.text("abc019!#$%&'()*+-./:<=>?@[]^_`{|}~", max_size=9)), min_size=1, max_size=5)
+    pairs=st.lists(
+        st.tuples(TOKEN, st.text("abc019!#$%&'()*+-./:<=>?@[]^_`{|}~", max_size=9)),
+        min_size=1,
+        max_size=5,
+    )
 )
 def test_cookies_arrive_and_the_first_of_a_name_is_used(pairs: list[tuple[str, str]]) -> None:
     app = Root()
-    run(get(app, "/look", headers={"cookie": "; ".join(f"{name}={value}" for name, value in pairs)}))
+    run(
+        get(app, "/look", headers={"cookie": "; ".join(f"{name}={value}" for name, value in pairs)})
+    )
     assert app.seen["cookies"] == {name: values[0] for name, values in grouped(pairs).items()}
 
 
 @cases(150)
-@given(name=TOKEN | st.text(max_size=6), value=st.text('aZ09-_.~ ;,"\\\n=é', max_size=9) | st.text(max_size=9))
+@given(
+    name=TOKEN | st.text(max_size=6),
+    value=st.text('aZ09-_.~ ;,"\\\n=é', max_size=9) | st.text(max_size=9),
+)
 def test_a_cookie_that_is_set_comes_back_or_raises(name: str, value: str) -> None:
     app = Root()
     try:
@@ -488,18 +543,32 @@ def test_a_cookie_that_is_set_comes_back_or_raises(name: str, value: str) -> Non
         return
     app.answer = lambda: (200, "x", [pair])
     sent = run(get(app, "/answers")).cookies
-    run(get(app, "/look", headers={"cookie": "; ".join(f"{key}={text}" for key, text in sent.items())}))
+    run(
+        get(
+            app,
+            "/look",
+            headers={"cookie": "; ".join(f"{key}={text}" for key, text in sent.items())},
+        )
+    )
     # A pair of quotes around a value is read as syntax, as everywhere in Python.
-    assert app.seen["cookies"] == {name: value[1:-1] if value[:1] == value[-1:] == '"' and len(value) > 1 else value}
+    assert app.seen["cookies"] == {
+        name: value[1:-1] if value[:1] == value[-1:] == '"' and len(value) > 1 else value
+    }
 
 
 @cases(150)
-@given(location=st.text(max_size=20) | st.sampled_from(["/a%20b?c=%C3%A9&d=é", "//x", "http://x/é?é#é", "/\r\nx: y"]))
+@given(
+    location=st.text(max_size=20)
+    | st.sampled_from(["/a%20b?c=%C3%A9&d=é", "//x", "http://x/é?é#é", "/\r\nx: y"])
+)
 def test_any_redirect_has_an_ascii_location(location: str) -> None:
     app = Root()
     app.answer = location
     response = run(get(app, "/redirects"))
-    assert response.status in (302, 500 if "\ud800" <= max(location, default="") <= "\udfff" else 302)
+    assert response.status in (
+        302,
+        500 if "\ud800" <= max(location, default="") <= "\udfff" else 302,
+    )
     assert (response.header("location") or "").isascii()
 
 
@@ -510,7 +579,16 @@ CONTENT = st.one_of(
     st.binary(max_size=200),
     st.lists(
         st.sampled_from(
-            [b"\r\n", b"--", BOUNDARY[:-1].encode(), b"\r\n--" + BOUNDARY[:-1].encode(), b"\r", b"\n", b"x", b"-"]
+            [
+                b"\r\n",
+                b"--",
+                BOUNDARY[:-1].encode(),
+                b"\r\n--" + BOUNDARY[:-1].encode(),
+                b"\r",
+                b"\n",
+                b"x",
+                b"-",
+            ]
         ),
         max_size=12,
     ).map(b"".join),
@@ -529,12 +607,16 @@ def test_multipart_fields_and_files_arrive_however_they_are_cut(
     fields: list[tuple[str, str]], files: dict[str, bytes], order: Any, borders: list[int]
 ) -> None:
     app = Root()
-    parts: list[Part] = [(f"file {name}", "x.bin", "application/octet-stream", data) for name, data in files.items()]
+    parts: list[Part] = [
+        (f"file {name}", "x.bin", "application/octet-stream", data) for name, data in files.items()
+    ]
     places = sorted(order.randint(0, len(fields)) for _ in parts)
     mixed: list[Part] = list(fields)
     for place, part in zip(reversed(places), parts, strict=True):
         mixed.insert(place, part)
-    response = run(post(app, "/parts", headers=MULTIPART, body=cut(encode_multipart(mixed), borders)))
+    response = run(
+        post(app, "/parts", headers=MULTIPART, body=cut(encode_multipart(mixed), borders))
+    )
     assert response.status == 204, response
     assert app.seen["form"] == grouped(fields)
     assert app.seen["files"] == {f"file {name}": data for name, data in files.items()}
@@ -547,7 +629,9 @@ def test_an_upload_is_the_same_whatever_its_way(
 ) -> None:
     app = Root()
     parts: list[Part] = [("file", "a.txt", "text/plain; charset=x", content), ("after", "x")]
-    response = run(post(app, f"/{handler}", headers=MULTIPART, body=cut(encode_multipart(parts), borders)))
+    response = run(
+        post(app, f"/{handler}", headers=MULTIPART, body=cut(encode_multipart(parts), borders))
+    )
     assert response.status == 204, response
     assert app.seen["upload"] == ("a.txt", "text/plain; charset=x", content)
 
@@ -572,22 +656,41 @@ def test_large_uploads_are_the_same_whether_streamed_or_spilled(
 
 @cases(60)
 @given(contents=st.lists(CONTENT, min_size=1, max_size=4), borders=BORDERS)
-def test_several_files_of_one_name_arrive_in_their_order(contents: list[bytes], borders: list[int]) -> None:
+def test_several_files_of_one_name_arrive_in_their_order(
+    contents: list[bytes], borders: list[int]
+) -> None:
     app = Root()
-    parts: list[Part] = [("file", f"{number}.txt", "text/plain", data) for number, data in enumerate(contents)]
-    response = run(post(app, "/several", headers=MULTIPART, body=cut(encode_multipart(parts), borders)))
+    parts: list[Part] = [
+        ("file", f"{number}.txt", "text/plain", data) for number, data in enumerate(contents)
+    ]
+    response = run(
+        post(app, "/several", headers=MULTIPART, body=cut(encode_multipart(parts), borders))
+    )
     assert response.status == 204, response
     assert app.seen["several"] == [(f"{number}.txt", data) for number, data in enumerate(contents)]
 
 
 BAD_NAMES = [
-    "..", ".", "/", "a/..", "..\\..\\x", "C:\\x", "/etc/passwd", "a\x00b", "\x7f", "\u202e.exe",
-    "x/.", ". ", "ü" * 300,
+    "..",
+    ".",
+    "/",
+    "a/..",
+    "..\\..\\x",
+    "C:\\x",
+    "/etc/passwd",
+    "a\x00b",
+    "\x7f",
+    "\u202e.exe",
+    "x/.",
+    ". ",
+    "ü" * 300,
 ]
 
 
 @cases(250)
-@given(sent=st.text(st.characters(exclude_categories=["Cs"]), min_size=1) | st.sampled_from(BAD_NAMES))
+@given(
+    sent=st.text(st.characters(exclude_categories=["Cs"]), min_size=1) | st.sampled_from(BAD_NAMES)
+)
 def test_a_file_name_is_always_one_safe_component(sent: str) -> None:
     app = Root()
     response = run(post(app, "/upload", multipart=[("file", sent, "text/plain", b"x")]))
@@ -598,7 +701,9 @@ def test_a_file_name_is_always_one_safe_component(sent: str) -> None:
     name = app.seen["upload"][0]
     assert name and name not in (".", ".."), name
     assert not set(name) & {"/", "\\"}, name
-    assert not [character for character in name if ord(character) < 32 or 127 <= ord(character) < 160], name
+    assert not [
+        character for character in name if ord(character) < 32 or 127 <= ord(character) < 160
+    ], name
     with tempfile.TemporaryDirectory() as folder:
         assert (Path(folder) / name).resolve().parent == Path(folder).resolve()
 
@@ -608,8 +713,14 @@ def test_a_file_name_is_always_one_safe_component(sent: str) -> None:
     disposition=st.lists(
         st.sampled_from(
             [
-                "form-data", ";", "; name=file", '; name="file"', '; filename="',
-                "; filename*=UTF-8''%2e%2e%2f%FF", '"', "\\",
+                "form-data",
+                ";",
+                "; name=file",
+                '; name="file"',
+                '; filename="',
+                "; filename*=UTF-8''%2e%2e%2f%FF",
+                '"',
+                "\\",
             ]
             + ["; filename*=utf-16''x", "; filename=..", "=", "x", "\x00", "é", "; name*=", "\t"]
         ),
@@ -627,27 +738,40 @@ def test_any_content_disposition_is_read_or_400(disposition: str, handler: str) 
 @given(
     at=st.floats(0, 1),
     length=st.integers(0, 60),
-    instead=st.binary(max_size=8) | st.sampled_from([b"\r\n\r\n", b"--", b"\r\n--" + BOUNDARY.encode(), b"\xff"]),
+    instead=st.binary(max_size=8)
+    | st.sampled_from([b"\r\n\r\n", b"--", b"\r\n--" + BOUNDARY.encode(), b"\xff"]),
     borders=BORDERS,
-    handler=st.sampled_from(["upload", "first", "plain", "parts", "several", "drops", "raw", "streamed"]),
+    handler=st.sampled_from(
+        ["upload", "first", "plain", "parts", "several", "drops", "raw", "streamed"]
+    ),
     leaves=st.none() | st.integers(0, 5),
 )
 def test_damaged_forms_are_refused_or_read(
     at: float, length: int, instead: bytes, borders: list[int], handler: str, leaves: int | None
 ) -> None:
-    whole = encode_multipart([("text", "é"), ("file", "a.txt", "text/plain", b"content" * 9), ("after", "x")])
+    whole = encode_multipart(
+        [("text", "é"), ("file", "a.txt", "text/plain", b"content" * 9), ("after", "x")]
+    )
     place = int(at * len(whole))
     body = cut(whole[:place] + instead + whole[place + length :], borders)
-    response = run(post(Root(), f"/{handler}", headers=MULTIPART, body=body, disconnect_after=leaves))
+    response = run(
+        post(Root(), f"/{handler}", headers=MULTIPART, body=body, disconnect_after=leaves)
+    )
     allowed = {200, 204, 400, 413} if leaves is None else {None, 200, 204, 400, 413}
     assert response.status in allowed, response
 
 
 @cases(40)
-@given(limit=st.integers(0, 3000), fields=st.integers(0, 3), size=st.integers(0, 3000), borders=BORDERS)
-def test_limits_hold_whatever_the_borders(limit: int, fields: int, size: int, borders: list[int]) -> None:
+@given(
+    limit=st.integers(0, 3000), fields=st.integers(0, 3), size=st.integers(0, 3000), borders=BORDERS
+)
+def test_limits_hold_whatever_the_borders(
+    limit: int, fields: int, size: int, borders: list[int]
+) -> None:
     app = Root(max_upload_size=limit)
-    body = encode_multipart([*[("text", "y" * 100)] * fields, ("file", "a", "text/plain", b"x" * size)])
+    body = encode_multipart(
+        [*[("text", "y" * 100)] * fields, ("file", "a", "text/plain", b"x" * size)]
+    )
     for headers in (MULTIPART, {**MULTIPART, "transfer-encoding": "chunked"}):
         response = run(post(app, "/upload", headers=headers, body=cut(body, borders)))
         assert response.status == (413 if len(body) > limit else 204), (len(body), limit)
@@ -677,12 +801,17 @@ def parsed(stream: str) -> list[dict[str, str]]:
     return events
 
 
-LINES = st.text(st.sampled_from("ab: \n\r\0é\u2028\x0b\x85") | st.characters(exclude_categories=["Cs"]), max_size=12)
+LINES = st.text(
+    st.sampled_from("ab: \n\r\0é\u2028\x0b\x85") | st.characters(exclude_categories=["Cs"]),
+    max_size=12,
+)
 
 
 @cases(150)
 @given(events=st.lists(st.tuples(LINES, LINES, LINES), max_size=4))
-def test_events_arrive_as_they_were_sent_and_inject_nothing(events: list[tuple[str, str, str]]) -> None:
+def test_events_arrive_as_they_were_sent_and_inject_nothing(
+    events: list[tuple[str, str, str]],
+) -> None:
     built = []
     for data, event, id_ in events:
         try:
@@ -727,14 +856,37 @@ async def test_the_application_of_these_tests_works(handler: str) -> None:
     assert response.status not in (404, 500) if target != "/nope" else response.json() == ["nope"]
 
 
-PIECES = st.sampled_from([
-    b"%", b"=", b"&", b"+", b"a", b"4", b"F", b"_", b"\n", b"\r", b"\x01", b"\x02", b"\xc3", b"%41", b"%3D", b"%26",
-    b"%0a", b"%01", b"%02", b"%C3%ab", b"%zz",
-])  # fmt: skip
+PIECES = st.sampled_from(
+    [
+        b"%",
+        b"=",
+        b"&",
+        b"+",
+        b"a",
+        b"4",
+        b"F",
+        b"_",
+        b"\n",
+        b"\r",
+        b"\x01",
+        b"\x02",
+        b"\xc3",
+        b"%41",
+        b"%3D",
+        b"%26",
+        b"%0a",
+        b"%01",
+        b"%02",
+        b"%C3%ab",
+        b"%zz",
+    ]
+)
 
 
 @cases(500)
-@given(st.lists(PIECES | TEXT.map(lambda text: quote_plus(text).encode()), max_size=12).map(b"".join))
+@given(
+    st.lists(PIECES | TEXT.map(lambda text: quote_plus(text).encode()), max_size=12).map(b"".join)
+)
 def test_a_query_is_read_as_the_standard_library_reads_its_parts(query: bytes) -> None:
     expected: dict[str, list[str]] = {}
     for pair in query.split(b"&"):
@@ -749,10 +901,16 @@ ODD = [b"%", b"4", b"F", b"g", b"=", b"\n", b"\r", b"\1", b" ", b"_", b"\xff", b
 
 
 @cases(300)
-@given(st.lists(st.sampled_from(ODD)).map(b"".join), st.sampled_from([2**12, 2**14, 2**15, 2**16]), st.integers(0, 12))
+@given(
+    st.lists(st.sampled_from(ODD)).map(b"".join),
+    st.sampled_from([2**12, 2**14, 2**15, 2**16]),
+    st.integers(0, 12),
+)
 def test_long_values_with_odd_escapes_are_decoded_as_the_standard_library_does(
     odd: bytes, end: int, before: int
 ) -> None:
     value = b"\1".ljust(end - before, b"a") + odd
     expected = unquote_to_bytes(value).decode("utf-8", "replace")
-    assert Request({"type": "http", "query_string": b"x=" + value}).query_params == {"x": [expected]}
+    assert Request({"type": "http", "query_string": b"x=" + value}).query_params == {
+        "x": [expected]
+    }

@@ -52,7 +52,10 @@ def test_links_of_the_project_pages_lead_to_files():
 def test_picture_shows_the_ten_lines_of_the_readme_and_their_output():
     code = next(block.text for block in BLOCKS if block.comment == "file: app.py")
     picture = (ROOT / "docs" / "images" / "at-work.svg").read_text()
-    shown = [re.sub(r"<[^>]+>", "", text) for text in re.findall(r"<text class=\"(?:code|page)\".*?</text>", picture)]
+    shown = [
+        re.sub(r"<[^>]+>", "", text)
+        for text in re.findall(r"<text class=\"(?:code|page)\".*?</text>", picture)
+    ]
 
     assert code.count("\n") == 10
     assert shown[:-2] == [line.strip() for line in code.split("\n") if line.strip()]
@@ -86,11 +89,15 @@ def test_install_command_in_a_new_clone_installs_everything(clone, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "new"], check=True, timeout=120)
     path = f"{tmp_path}/new/bin{os.pathsep}{os.environ['PATH']}"
 
-    subprocess.run(["bash", "-c", line], cwd=clone, env={**os.environ, "PATH": path}, check=True, timeout=300)
+    subprocess.run(
+        ["bash", "-c", line], cwd=clone, env={**os.environ, "PATH": path}, check=True, timeout=300
+    )
 
     code = "import micropie, jinja2, multipart, orjson, uvicorn; print(micropie.__file__)"
     python = tmp_path / "new" / "bin" / "python"
-    shown = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    shown = subprocess.run(
+        [python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
     assert "site-packages" in shown.stdout
 
 
@@ -101,10 +108,14 @@ def test_make_run_in_a_new_clone_serves_the_gallery(clone):
 
     with serving(line, clone, port, {}, seconds=300):
         page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10).read().decode()
-        example = urllib.request.urlopen(f"http://127.0.0.1:{port}/examples/hello_world/", timeout=10).read()
+        example = urllib.request.urlopen(
+            f"http://127.0.0.1:{port}/examples/hello_world/", timeout=10
+        ).read()
 
     assert example == b"Welcome to MicroPie."
-    assert "cannot be opened here" not in page, "requirements/gallery.txt lacks what an example needs"
+    assert "cannot be opened here" not in page, (
+        "requirements/gallery.txt lacks what an example needs"
+    )
     assert (clone / ".venv" / "gallery" / ".stamp").exists()
 
 

@@ -54,7 +54,9 @@ async def test_scope_is_the_scope_of_the_server() -> None:
     assert await seen(lambda r: r.scope["client"]) == ("127.0.0.1", 50000)
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "REPORT"])
+@pytest.mark.parametrize(
+    "method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "REPORT"]
+)
 async def test_method_is_the_method_of_the_request(method: str) -> None:
     assert await seen(lambda r: r.method, method=method) == method
 
@@ -62,7 +64,9 @@ async def test_method_is_the_method_of_the_request(method: str) -> None:
 @pytest.mark.parametrize(
     ("target", "handler", "segments"),
     [
-        ("/", "index", []), ("/item", "item", []), ("/item/a/b", "item", ["a", "b"]),
+        ("/", "index", []),
+        ("/item", "item", []),
+        ("/item/a/b", "item", ["a", "b"]),
         ("/item/a%20b/%C3%A9", "item", ["a b", "é"]),
     ],
 )
@@ -100,7 +104,9 @@ async def test_query_params_are_decoded(query: str | bytes, expected: dict[str, 
 
 
 async def test_query_gives_the_first_value_or_the_default() -> None:
-    values = await seen(lambda r: (r.query("a"), r.query("b"), r.query("c"), r.query("c", "d")), "/?a=1&a=2&b=")
+    values = await seen(
+        lambda r: (r.query("a"), r.query("b"), r.query("c"), r.query("c", "d")), "/?a=1&a=2&b="
+    )
     assert values == ("1", "", None, "d")
 
 
@@ -121,7 +127,12 @@ async def test_body_params_of_a_json_object_are_its_members_as_text() -> None:
     body: Any = {"a": "x", "n": 1, "f": 1.5, "t": True, "z": None, "o": {"k": "é"}}
     body["many"] = ["x", 1, True]
     assert await seen_in_post(lambda r: r.body_params, json=body) == {
-        "a": ["x"], "n": ["1"], "f": ["1.5"], "t": ["true"], "z": ["null"], "o": ['{"k":"é"}'],
+        "a": ["x"],
+        "n": ["1"],
+        "f": ["1.5"],
+        "t": ["true"],
+        "z": ["null"],
+        "o": ['{"k":"é"}'],
         "many": ["x", "1", "true"],
     }
 
@@ -137,17 +148,29 @@ async def test_json_gives_one_member_of_an_object() -> None:
 @pytest.mark.parametrize("body", [[1], ["a"], "text", "a", 5, None, True])
 async def test_json_that_is_no_object_has_no_members(body: Any) -> None:
     def look(request: Request) -> Any:
-        return request.body_params, request.form("a", "d"), request.json("a"), request.json("a", "d")
+        return (
+            request.body_params,
+            request.form("a", "d"),
+            request.json("a"),
+            request.json("a", "d"),
+        )
 
     assert await seen_in_post(look, json=body) == ({}, "d", None, "d")
 
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"form": {"a": "1"}}, {"body": b'{"a":1}'}, {"body": b'{"a":1}', "headers": {"content-type": "text/plain"}}],
+    [
+        {},
+        {"form": {"a": "1"}},
+        {"body": b'{"a":1}'},
+        {"body": b'{"a":1}', "headers": {"content-type": "text/plain"}},
+    ],
 )
 async def test_get_json_is_an_empty_object_without_a_json_body(options: dict[str, Any]) -> None:
-    look = await seen_in_post(lambda r: (r.get_json, r.json(), r.json("a"), r.json("a", 1)), **options)
+    look = await seen_in_post(
+        lambda r: (r.get_json, r.json(), r.json("a"), r.json("a", 1)), **options
+    )
     assert look == ({}, {}, None, 1)
 
 
@@ -186,15 +209,25 @@ async def test_header_values_are_latin_1() -> None:
 
 
 COOKIES: list[tuple[str, dict[str, str]]] = [
-    ("", {}), ("a=1; b=2", {"a": "1", "b": "2"}), ("a=1; a=2", {"a": "1"}), ("a=; b", {"a": ""}),
-    ("a=1;b=2;\t c=3 ", {"a": "1", "b": "2", "c": "3"}), ("a=b=c==", {"a": "b=c=="}),
-    ('a="quoted value"', {"a": "quoted value"}), ('a="', {"a": '"'}), ("a=%20", {"a": "%20"}),
-    ("=1; ;; =; b=2", {"b": "2"}), ("A=1; a=2", {"A": "1", "a": "2"}), ("a=caf\xe9", {"a": "café"}),
+    ("", {}),
+    ("a=1; b=2", {"a": "1", "b": "2"}),
+    ("a=1; a=2", {"a": "1"}),
+    ("a=; b", {"a": ""}),
+    ("a=1;b=2;\t c=3 ", {"a": "1", "b": "2", "c": "3"}),
+    ("a=b=c==", {"a": "b=c=="}),
+    ('a="quoted value"', {"a": "quoted value"}),
+    ('a="', {"a": '"'}),
+    ("a=%20", {"a": "%20"}),
+    ("=1; ;; =; b=2", {"b": "2"}),
+    ("A=1; a=2", {"A": "1", "a": "2"}),
+    ("a=caf\xe9", {"a": "café"}),
 ]
 
 
 @pytest.mark.parametrize(("header", "expected"), COOKIES)
-async def test_cookies_are_the_pairs_of_the_cookie_header(header: str, expected: dict[str, str]) -> None:
+async def test_cookies_are_the_pairs_of_the_cookie_header(
+    header: str, expected: dict[str, str]
+) -> None:
     assert await seen(lambda r: r.cookies, headers=[("cookie", header)]) == expected
     assert App()._parse_cookies(header) == expected
 
@@ -213,7 +246,9 @@ async def test_middlewares_and_streams_share_the_request_and_its_attributes() ->
             assert current_request.get() is request
             request.user = "ada"
 
-        async def after_request(self, request: Request, status: int, body: Any, headers: Any) -> None:
+        async def after_request(
+            self, request: Request, status: int, body: Any, headers: Any
+        ) -> None:
             assert current_request.get() is request
             headers.append(("x-user", request.user))
 
@@ -241,13 +276,22 @@ async def socket_seen(look: Look, path: str = "/", **options: Any) -> Any:
 
 
 async def test_websocket_handler_has_a_websocket_request() -> None:
-    kinds = await socket_seen(lambda r: (type(r), isinstance(r, Request), current_request.get() is r))
+    kinds = await socket_seen(
+        lambda r: (type(r), isinstance(r, Request), current_request.get() is r)
+    )
     assert kinds == (WebSocketRequest, True, True)
 
 
 async def test_websocket_request_describes_the_handshake() -> None:
     look = await socket_seen(
-        lambda r: (r.query("a"), r.headers["X-One"], r.cookies, r.session, r.path_params, r.route_handler),
+        lambda r: (
+            r.query("a"),
+            r.headers["X-One"],
+            r.cookies,
+            r.session,
+            r.path_params,
+            r.route_handler,
+        ),
         "/?a=1",
         headers=[("x-one", "1"), ("cookie", "c=d")],
     )
@@ -255,7 +299,9 @@ async def test_websocket_request_describes_the_handshake() -> None:
 
 
 async def test_websocket_request_has_no_body() -> None:
-    look = await socket_seen(lambda r: (r.get_json, r.json("a", 1), r.body_params, r.form("a"), r.files))
+    look = await socket_seen(
+        lambda r: (r.get_json, r.json("a", 1), r.body_params, r.form("a"), r.files)
+    )
     assert look == ({}, 1, {}, None, {})
 
     class Asks(App):
@@ -279,7 +325,12 @@ async def test_a_request_can_be_built_from_a_minimal_scope() -> None:
     assert (request.path_params, request.route_handler) == ([], None)
     assert (request.query_params, request.body_params, request.get_json) == ({}, {}, {})
     assert (request.headers, request.cookies, request.files, request.session) == ({}, {}, {}, {})
-    assert (request.query("a", 1), request.form("a", 2), request.json("a", 3), request.json()) == (1, 2, 3, {})
+    assert (request.query("a", 1), request.form("a", 2), request.json("a", 3), request.json()) == (
+        1,
+        2,
+        3,
+        {},
+    )
     request.session["user"] = "ada"
     assert request.session == {"user": "ada"}
     request.regenerate_session()
@@ -316,8 +367,15 @@ async def test_a_handler_can_be_unit_tested_with_current_request() -> None:
 
 
 OPTIONAL_KEYS = [
-    "query_string", "raw_path", "root_path", "client", "server", "scheme", "http_version",
-    "headers", "asgi",
+    "query_string",
+    "raw_path",
+    "root_path",
+    "client",
+    "server",
+    "scheme",
+    "http_version",
+    "headers",
+    "asgi",
 ]
 
 
@@ -327,10 +385,17 @@ async def test_scope_can_leave_out_optional_keys_or_send_none(key: str, value: A
     def look(request: Request) -> Any:
         return request.query_params, request.cookies, request.session.setdefault("seen", True)
 
-    for found in (await seen(look, scope={key: value}), await socket_seen(look, scope={key: value})):
+    for found in (
+        await seen(look, scope={key: value}),
+        await socket_seen(look, scope={key: value}),
+    ):
         assert found == ({}, {}, True)
 
 
 async def test_scope_without_any_optional_key_is_enough() -> None:
     scope = dict.fromkeys(OPTIONAL_KEYS, REMOVED)
-    assert await seen(lambda r: (r.method, r.query_params, r.headers), scope=scope) == ("GET", {}, {})
+    assert await seen(lambda r: (r.method, r.query_params, r.headers), scope=scope) == (
+        "GET",
+        {},
+        {},
+    )

@@ -95,7 +95,9 @@ class Point:
         (Point(1), b'{"x":1,"y":2}', JSON),
     ],
 )
-async def test_the_type_of_what_is_returned_decides_the_body(value: Any, body: bytes, kind: str) -> None:
+async def test_the_type_of_what_is_returned_decides_the_body(
+    value: Any, body: bytes, kind: str
+) -> None:
     response = await answered(value)
     assert (response.status, response.body, response.header("content-type")) == (200, body, kind)
     assert response.header("content-length") == str(len(body))
@@ -125,8 +127,11 @@ async def test_none_in_a_tuple_is_an_empty_body(status: int) -> None:
 @pytest.mark.parametrize(
     "headers",
     [
-        [("x-a", "1"), ("x-b", "2")], (["x-a", "1"], ["x-b", "2"]), {"x-a": "1", "x-b": "2"},
-        [(b"x-a", b"1"), ("x-b", b"2")], {b"x-a": "1", "X-B": "2"},
+        [("x-a", "1"), ("x-b", "2")],
+        (["x-a", "1"], ["x-b", "2"]),
+        {"x-a": "1", "x-b": "2"},
+        [(b"x-a", b"1"), ("x-b", b"2")],
+        {b"x-a": "1", "X-B": "2"},
     ],
 )
 async def test_headers_are_pairs_or_a_dict_of_str_or_bytes(headers: Any) -> None:
@@ -138,14 +143,31 @@ async def test_headers_are_pairs_or_a_dict_of_str_or_bytes(headers: Any) -> None
 @pytest.mark.parametrize(
     "malformed",
     [
-        (), (200,), (200, "x", [], "more"), ("x", 200), ("200", "x"), (None, "x"), (True, "x"),
-        (200.0, "x"), (-1, "x"), (99, "x"), (1000, "x"), (10**30, "x"), (200, "x", 5),
-        (200, "x", "abc"), (200, "x", ["abc"]), (200, "x", [("a", "b", "c")]), (200, "x", [5]),
-        (200, "\ud800"), "\ud800",
+        (),
+        (200,),
+        (200, "x", [], "more"),
+        ("x", 200),
+        ("200", "x"),
+        (None, "x"),
+        (True, "x"),
+        (200.0, "x"),
+        (-1, "x"),
+        (99, "x"),
+        (1000, "x"),
+        (10**30, "x"),
+        (200, "x", 5),
+        (200, "x", "abc"),
+        (200, "x", ["abc"]),
+        (200, "x", [("a", "b", "c")]),
+        (200, "x", [5]),
+        (200, "\ud800"),
+        "\ud800",
     ],
     ids=shown,
 )
-async def test_a_malformed_tuple_is_a_logged_500(malformed: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_tuple_is_a_logged_500(
+    malformed: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     assert_logged_500(await answered(malformed), caplog)
 
 
@@ -209,8 +231,14 @@ async def test_header_names_go_out_in_lower_case_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("value", "sent"),
     [
-        ("  a b \t", b"a b"), (b" \ta ", b"a"), ("a\tb", b"a\tb"), ("é", b"\xe9"),
-        (b"\xff", b"\xff"), ("", b""), ("  ", b""), (5, b"5"),
+        ("  a b \t", b"a b"),
+        (b" \ta ", b"a"),
+        ("a\tb", b"a\tb"),
+        ("é", b"\xe9"),
+        (b"\xff", b"\xff"),
+        ("", b""),
+        ("  ", b""),
+        (5, b"5"),
     ],
 )
 async def test_header_values_are_stripped_and_latin_1(value: Any, sent: bytes) -> None:
@@ -220,9 +248,34 @@ async def test_header_values_are_stripped_and_latin_1(value: Any, sent: bytes) -
 BAD_HEADERS = [
     *[
         (name, "1")
-        for name in ("", " ", "x y", "x:", "x\r\nset-cookie", "x\n", "é", "☃", "x(", "\ud800", b"\xe9", b"x\0")
+        for name in (
+            "",
+            " ",
+            "x y",
+            "x:",
+            "x\r\nset-cookie",
+            "x\n",
+            "é",
+            "☃",
+            "x(",
+            "\ud800",
+            b"\xe9",
+            b"x\0",
+        )
     ],
-    *[("x", value) for value in ("a\r\nset-cookie: b=1", "a\nb", "a\0b", "a\x1fb", "\x7f", "a\x0bb", "☃", "\ud800")],
+    *[
+        ("x", value)
+        for value in (
+            "a\r\nset-cookie: b=1",
+            "a\nb",
+            "a\0b",
+            "a\x1fb",
+            "\x7f",
+            "a\x0bb",
+            "☃",
+            "\ud800",
+        )
+    ],
     *[("x", value) for value in (b"a\r\nb: c", b"\0", b"a\x7fb")],
 ]
 
@@ -284,10 +337,14 @@ async def test_a_content_type_of_the_handlers_own_is_the_only_one(name: Any, bod
 
 @pytest.mark.parametrize("body", ["four", b"four", 1234, None])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_content_length_is_the_frameworks_on_what_is_not_streamed(body: Any, method: str) -> None:
+async def test_content_length_is_the_frameworks_on_what_is_not_streamed(
+    body: Any, method: str
+) -> None:
     length = "0" if body is None else "4"
     for headers in ([("Content-Length", "999")], [(b"content-length", b"0")], []):
-        assert (await answered((200, body, headers), method=method)).headers_all("content-length") == [length]
+        assert (await answered((200, body, headers), method=method)).headers_all(
+            "content-length"
+        ) == [length]
 
 
 @pytest.mark.parametrize("status", [101, 103, 199, 204, 304])
@@ -298,11 +355,17 @@ async def test_1xx_204_and_304_have_no_body_and_no_length(status: int, body: Any
     assert (response.header("content-length"), response.header("etag")) == (None, '"e"')
 
 
-@pytest.mark.parametrize("answer", ["héllo", b"\xff", {"a": 1}, (404, "no"), None, (304, None), (200, None)])
+@pytest.mark.parametrize(
+    "answer", ["héllo", b"\xff", {"a": 1}, (404, "no"), None, (304, None), (200, None)]
+)
 async def test_head_has_the_headers_of_get_and_no_body(answer: Any) -> None:
     expected = await answered(answer)
     response = await answered(answer, method="HEAD")
-    assert (response.status, response.headers, response.body) == (expected.status, expected.headers, b"")
+    assert (response.status, response.headers, response.body) == (
+        expected.status,
+        expected.headers,
+        b"",
+    )
 
 
 # --- HTTPError --------------------------------------------------------------------------------------------------------
@@ -322,15 +385,20 @@ async def test_the_body_of_an_http_error_is_the_text_of_its_status(
     assert not logged(caplog)
 
 
-@pytest.mark.parametrize(("status", "body", "text"), [(599, None, "599"), (200, "as told", "as told")])
-async def test_an_http_error_may_have_a_status_without_a_name_or_of_a_success(status, body, text, caplog):
+@pytest.mark.parametrize(
+    ("status", "body", "text"), [(599, None, "599"), (200, "as told", "as told")]
+)
+async def test_an_http_error_may_have_a_status_without_a_name_or_of_a_success(
+    status, body, text, caplog
+):
     response = await answered(lambda: fail(HTTPError(status, body)))
     assert (response.status, response.text) == (status, text)
     assert not logged(caplog)
 
 
 @pytest.mark.parametrize(
-    ("body", "sent", "kind"), [("no <b>", b"no <b>", HTML), ({"a": 1}, b'{"a":1}', JSON), (b"", b"", HTML)]
+    ("body", "sent", "kind"),
+    [("no <b>", b"no <b>", HTML), ({"a": 1}, b'{"a":1}', JSON), (b"", b"", HTML)],
 )
 @pytest.mark.parametrize("headers", [[("X-A", "1")], {"X-A": "1"}])
 async def test_an_http_error_has_a_body_and_headers_as_a_handler_has(
@@ -345,25 +413,47 @@ async def test_an_http_error_has_a_body_and_headers_as_a_handler_has(
 
 async def test_an_http_error_may_choose_its_content_type_and_have_no_body() -> None:
     response = await answered(
-        lambda: fail(HTTPError(401, headers={"content-type": "text/x", "www-authenticate": "Basic"}))
+        lambda: fail(
+            HTTPError(401, headers={"content-type": "text/x", "www-authenticate": "Basic"})
+        )
     )
-    assert (response.headers_all("content-type"), response.header("www-authenticate")) == (["text/x"], "Basic")
+    assert (response.headers_all("content-type"), response.header("www-authenticate")) == (
+        ["text/x"],
+        "Basic",
+    )
     assert (await answered(lambda: fail(HTTPError(304)))).body == b""
 
 
 @pytest.mark.parametrize(
     "error",
-    [HTTPError(99), HTTPError("404"), HTTPError(404, object()), HTTPError(404, "x", 5), HTTPError(404, "\ud800")],  # type: ignore[arg-type]
+    [
+        HTTPError(99),
+        HTTPError("404"),
+        HTTPError(404, object()),
+        HTTPError(404, "x", 5),
+        HTTPError(404, "\ud800"),
+    ],  # type: ignore[arg-type]
     ids=shown,
 )
-async def test_a_malformed_http_error_is_a_logged_500(error: HTTPError, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_http_error_is_a_logged_500(
+    error: HTTPError, caplog: pytest.LogCaptureFixture
+) -> None:
     assert_logged_500(await answered(lambda: fail(error)), caplog)
-    assert "ValueError" in caplog.text or "TypeError" in caplog.text or "UnicodeEncodeError" in caplog.text
+    assert (
+        "ValueError" in caplog.text
+        or "TypeError" in caplog.text
+        or "UnicodeEncodeError" in caplog.text
+    )
 
 
 def test_the_string_of_an_http_error_is_its_body_or_the_text_of_its_status() -> None:
     error = HTTPError(404, headers={"x": "1"})
-    assert (error.status, error.body, error.headers, str(error)) == (404, None, {"x": "1"}, "404 Not Found")
+    assert (error.status, error.body, error.headers, str(error)) == (
+        404,
+        None,
+        {"x": "1"},
+        "404 Not Found",
+    )
     assert str(HTTPError(404, "gone fishing")) == "gone fishing"
 
 
@@ -379,7 +469,9 @@ async def test_a_redirect_is_a_302_without_a_body() -> None:
     assert (response.status, response.header("location"), response.body) == (302, "/login", b"")
 
 
-@pytest.mark.parametrize("headers", [[set_cookie("a", "1"), ("X-A", "1")], {"set-cookie": "a=1", "X-A": "1"}])
+@pytest.mark.parametrize(
+    "headers", [[set_cookie("a", "1"), ("X-A", "1")], {"set-cookie": "a=1", "X-A": "1"}]
+)
 async def test_a_redirect_takes_a_status_and_headers(headers: Any) -> None:
     kept = headers.copy()
     response = await redirected("/x", status=303, headers=headers)
@@ -400,14 +492,19 @@ async def test_a_redirect_takes_a_status_and_headers(headers: Any) -> None:
         ("/a%20b?c=%C3%A9&d=%2F%26", "/a%20b?c=%C3%A9&d=%2F%26"),
         ("/?next=%252F", "/?next=%252F"),
         ("/?a=1&b=2+3;c", "/?a=1&b=2+3;c"),
-        ("https://u:p@example.com:8443/a/b;c=1,2?x=(y)*'!$~#f", "https://u:p@example.com:8443/a/b;c=1,2?x=(y)*'!$~#f"),
+        (
+            "https://u:p@example.com:8443/a/b;c=1,2?x=(y)*'!$~#f",
+            "https://u:p@example.com:8443/a/b;c=1,2?x=(y)*'!$~#f",
+        ),
         ("http://[::1]:8000/", "http://[::1]:8000/"),
         ("?page=2", "?page=2"),
         ("../up", "../up"),
         ("", ""),
     ],
 )
-async def test_characters_that_must_not_stand_in_a_location_are_encoded_once(location: str, sent: str) -> None:
+async def test_characters_that_must_not_stand_in_a_location_are_encoded_once(
+    location: str, sent: str
+) -> None:
     response = await redirected(location)
     assert (response.status, response.headers_all("location")) == (302, [sent])
     assert "set-cookie" not in dict(response.headers)
@@ -510,11 +607,15 @@ def test_an_invalid_value_or_attribute_of_a_cookie_raises(options: dict[str, Any
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("__Secure-a", {"secure": False}), ("__Host-a", {"secure": False}),
-        ("__Host-a", {"path": "/x"}), ("__Host-a", {"domain": "example.com"}),
+        ("__Secure-a", {"secure": False}),
+        ("__Host-a", {"secure": False}),
+        ("__Host-a", {"path": "/x"}),
+        ("__Host-a", {"domain": "example.com"}),
     ],
 )
-def test_a_cookie_that_browsers_drop_without_a_word_raises(name: str, options: dict[str, Any]) -> None:
+def test_a_cookie_that_browsers_drop_without_a_word_raises(
+    name: str, options: dict[str, Any]
+) -> None:
     assert set_cookie(name, "1")
     with pytest.raises(ValueError):
         set_cookie(name, "1", **options)

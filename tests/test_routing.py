@@ -49,8 +49,19 @@ def python(code: str, *arguments: str, cwd: Path | None = None) -> str:
 
 
 def test_import_loads_no_optional_package_and_nothing_that_is_not_needed_yet():
-    unwanted = ["jinja2", "markupsafe", "multipart", "orjson", "uvicorn", "decimal", "uuid", "sqlite3"]
-    loaded = python(f"import sys, micropie; print([name for name in {unwanted} if name in sys.modules])")
+    unwanted = [
+        "jinja2",
+        "markupsafe",
+        "multipart",
+        "orjson",
+        "uvicorn",
+        "decimal",
+        "uuid",
+        "sqlite3",
+    ]
+    loaded = python(
+        f"import sys, micropie; print([name for name in {unwanted} if name in sys.modules])"
+    )
     assert loaded == "[]"
 
 
@@ -82,7 +93,9 @@ async def main():
 
 app = Root()
 """
-SERVED = "[(200, b'Welcome to MicroPie.'), (200, b'{\"n\":2}'), (200, b'ab'), (404, b'404 Not Found')]"
+SERVED = (
+    "[(200, b'Welcome to MicroPie.'), (200, b'{\"n\":2}'), (200, b'ab'), (404, b'404 Not Found')]"
+)
 
 
 def test_the_single_file_works_where_it_is_copied_to_with_the_standard_library_alone(tmp_path):
@@ -188,9 +201,27 @@ async def test_the_first_segment_names_the_handler_and_the_others_are_its_argume
 @pytest.mark.parametrize(
     "target",
     [
-        "/nothing", "/Greet", "/greet%20", "/_private", "/%5Fprivate", "/-private", "/.private",
-        "/ws_room", "/ws-room", "/ws.room", "/room", "/__init__", "/--init--", "/__class__", "/..",
-        "/.", "/-", "/%00", "/greet%00", "/greet%0A", "/greet%E2%80%8B",
+        "/nothing",
+        "/Greet",
+        "/greet%20",
+        "/_private",
+        "/%5Fprivate",
+        "/-private",
+        "/.private",
+        "/ws_room",
+        "/ws-room",
+        "/ws.room",
+        "/room",
+        "/__init__",
+        "/--init--",
+        "/__class__",
+        "/..",
+        "/.",
+        "/-",
+        "/%00",
+        "/greet%00",
+        "/greet%0A",
+        "/greet%E2%80%8B",
     ],
 )
 async def test_names_that_do_not_exist_or_are_private_are_404(target):
@@ -242,8 +273,17 @@ class Guarded(App):
 @pytest.mark.parametrize(
     "name",
     [
-        "data", "nothing", "callable_data", "partial", "method", "Nested", "secret", "hook",
-        "connection", "computed", "cached",
+        "data",
+        "nothing",
+        "callable_data",
+        "partial",
+        "method",
+        "Nested",
+        "secret",
+        "hook",
+        "connection",
+        "computed",
+        "cached",
     ],
 )
 async def test_attributes_properties_classes_and_data_are_not_reached(name):
@@ -375,16 +415,23 @@ class Catcher(App):
 @pytest.mark.parametrize(
     ("target", "text"),
     [
-        ("/x", '["x","-"]'), ("/x/y", '["x","y"]'), ("/about-me", '["about-me","-"]'),
-        ("/-private", '["-private","-"]'), ("/ws-room", '["ws-room","-"]'),
-        ("/index/x", '["x","-"]'), ("/greet", "greet"), ("//x", '["","x"]'),
+        ("/x", '["x","-"]'),
+        ("/x/y", '["x","y"]'),
+        ("/about-me", '["about-me","-"]'),
+        ("/-private", '["-private","-"]'),
+        ("/ws-room", '["ws-room","-"]'),
+        ("/index/x", '["x","-"]'),
+        ("/greet", "greet"),
+        ("//x", '["","x"]'),
     ],
 )
 async def test_on_a_miss_index_gets_all_segments_when_it_takes_path_parameters(target, text):
     assert await answer(Catcher(), target) == (200, text)
 
 
-@pytest.mark.parametrize("target", ["/x/y/z", "/greet/x", "/_private", "/_x", "/__init__/x", "/%5Fx"])
+@pytest.mark.parametrize(
+    "target", ["/x/y/z", "/greet/x", "/_private", "/_x", "/__init__/x", "/%5Fx"]
+)
 async def test_index_gets_no_private_name_and_no_segment_too_many(target):
     assert (await answer(Catcher(), target))[0] == 404
 
@@ -401,7 +448,13 @@ async def test_an_index_without_path_parameters_gets_no_unknown_names():
 
 @pytest.mark.parametrize(
     ("target", "status"),
-    [("/greet/a", 200), ("/greet/a/b", 404), ("/pair/a/b/c", 404), ("/index/x", 404), ("/about-us/x", 404)],
+    [
+        ("/greet/a", 200),
+        ("/greet/a/b", 404),
+        ("/pair/a/b/c", 404),
+        ("/index/x", 404),
+        ("/about-us/x", 404),
+    ],
 )
 async def test_more_segments_than_the_handler_takes_is_404(target, status):
     assert (await answer(pages, target))[0] == status
@@ -433,7 +486,16 @@ async def test_empty_segments_are_no_way_around_the_names(target):
 
 
 async def test_keys_that_a_server_may_leave_out_of_the_scope_are_not_needed():
-    optional = ["raw_path", "query_string", "root_path", "headers", "client", "server", "scheme", "http_version"]
+    optional = [
+        "raw_path",
+        "query_string",
+        "root_path",
+        "headers",
+        "client",
+        "server",
+        "scheme",
+        "http_version",
+    ]
     for value in (None, REMOVED):
         response = await request(pages, path="/greet/Bob", scope=dict.fromkeys(optional, value))
         assert (response.status, response.text) == (200, "greet Bob")
@@ -517,7 +579,9 @@ async def test_websocket_segments_are_those_of_the_decoded_path():
         ("/api", "/api/greet/Bob", None, 200, "greet Bob"),
     ],
 )
-async def test_root_path_is_honored_whether_or_not_path_repeats_it(root_path, path, raw_path, status, text):
+async def test_root_path_is_honored_whether_or_not_path_repeats_it(
+    root_path, path, raw_path, status, text
+):
     response = await request(pages, path=path, raw_path=raw_path, scope={"root_path": root_path})
     assert (response.status, response.text) == (status, text)
 
@@ -598,7 +662,12 @@ async def test_a_handler_takes_any_method_and_can_look_at_it(method):
         ("/write", "PUT", 200, None),
         ("/write", "GET", 405, {"POST", "PUT"}),
         ("/write", "HEAD", 405, {"POST", "PUT"}),
-        ("/write", "post", 405, {"POST", "PUT"}),  # methods are case-sensitive (RFC 9110 section 9.1)
+        (
+            "/write",
+            "post",
+            405,
+            {"POST", "PUT"},
+        ),  # methods are case-sensitive (RFC 9110 section 9.1)
         ("/read", "GET", 200, None),
         ("/read", "HEAD", 200, None),
         ("/read", "POST", 405, {"GET", "HEAD"}),
@@ -616,7 +685,9 @@ async def test_a_handler_takes_any_method_and_can_look_at_it(method):
         ("/decorated", "POST", 200, None),
     ],
 )
-async def test_methods_limits_a_handler_and_405_says_what_is_allowed(target, method, status, allowed):
+async def test_methods_limits_a_handler_and_405_says_what_is_allowed(
+    target, method, status, allowed
+):
     response = await get(verbs, target, method=method)
     assert response.status == status
     allow = response.header("allow")
@@ -682,7 +753,9 @@ async def test_a_method_puts_no_line_and_no_escape_into_the_log(caplog):
             raise ValueError("no")
 
     assert_logged_500(await request(Root(), "GET\x1b[2J\nFORGED", "/"), caplog)
-    assert all(character.isprintable() for record in caplog.records for character in record.getMessage())
+    assert all(
+        character.isprintable() for record in caplog.records for character in record.getMessage()
+    )
 
 
 # --- Threads and contexts --------------------------------------------------------------------------------------------
@@ -833,7 +906,9 @@ async def test_an_http_error_of_a_plain_handler_is_the_response(caplog):
     assert not caplog.records
 
 
-@pytest.mark.parametrize(("target", "error"), [("/fail", "ValueError: secret"), ("/stop", "StopIteration: ")])
+@pytest.mark.parametrize(
+    ("target", "error"), [("/fail", "ValueError: secret"), ("/stop", "StopIteration: ")]
+)
 async def test_any_other_error_of_a_plain_handler_is_a_logged_500(target, error, caplog):
     """A worker thread cannot hand a StopIteration to the loop, and the request would wait forever."""
     assert_logged_500(await get(threads, target), caplog)
@@ -929,7 +1004,9 @@ async def test_the_handler_that_the_path_names_is_there_before_request():
 async def test_before_request_sees_index_for_a_path_that_no_other_handler_takes():
     seen: list[Any] = []
     app = Catcher()
-    app.middlewares.append(Note([], before=lambda request: seen.append((request.route_handler, request.path_params))))
+    app.middlewares.append(
+        Note([], before=lambda request: seen.append((request.route_handler, request.path_params)))
+    )
     assert await answer(app, "/x/y") == (200, '["x","y"]')
     assert seen == [("index", ["x", "y"])]
 
@@ -942,7 +1019,10 @@ async def test_a_middleware_may_change_the_path_parameters_alone():
 
 
 async def test_of_two_routers_the_last_one_decides():
-    assert await answer(Routed(Router("greet", ["a"]), Router("_plain", ["b"])), "/") == (200, "plain b")
+    assert await answer(Routed(Router("greet", ["a"]), Router("_plain", ["b"])), "/") == (
+        200,
+        "plain b",
+    )
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,9 @@ async def nothing(request: Request) -> None:
 class Root(App):
     """Handlers that do one thing to the session; `act` does what the test says."""
 
-    def __init__(self, doing: Act = nothing, backend: SessionBackend | None = None, **options: Any) -> None:
+    def __init__(
+        self, doing: Act = nothing, backend: SessionBackend | None = None, **options: Any
+    ) -> None:
         super().__init__(backend, **options)
         self.doing = doing
 
@@ -154,7 +156,9 @@ class Root(App):
 
 def attributes(response: Response) -> set[str]:
     """The attributes of the one cookie of the session."""
-    (cookie,) = [cookie for cookie in response.headers_all("set-cookie") if cookie.startswith("session_id=")]
+    (cookie,) = [
+        cookie for cookie in response.headers_all("set-cookie") if cookie.startswith("session_id=")
+    ]
     return set(cookie.split("; ")[1:])
 
 
@@ -213,20 +217,32 @@ async def test_without_a_cookie_the_session_is_an_empty_dict() -> None:
 @pytest.mark.parametrize(
     ("cookies", "found"),
     [
-        (["session_id={}"], True), (["a=b; session_id={}; c=d"], True),
-        (["a=b;session_id={};c=d"], True), (["a=b", "session_id={}"], True),
-        (["session_id={}", "a=b"], True), (["xsession_id={}"], False), (["session_idx={}"], False),
-        (["SESSION_ID={}"], False), (["a=session_id={}"], False), (["session_id"], False),
+        (["session_id={}"], True),
+        (["a=b; session_id={}; c=d"], True),
+        (["a=b;session_id={};c=d"], True),
+        (["a=b", "session_id={}"], True),
+        (["session_id={}", "a=b"], True),
+        (["xsession_id={}"], False),
+        (["session_idx={}"], False),
+        (["SESSION_ID={}"], False),
+        (["a=session_id={}"], False),
+        (["session_id"], False),
     ],
 )
-async def test_the_session_is_found_by_the_cookie_of_exactly_its_name(cookies: list[str], found: bool) -> None:
+async def test_the_session_is_found_by_the_cookie_of_exactly_its_name(
+    cookies: list[str], found: bool
+) -> None:
     app = Root()
     session_id = (await signed_in(app)).cookies["session_id"]
-    response = await get(app, "/look", headers=[("cookie", cookie.format(session_id)) for cookie in cookies])
+    response = await get(
+        app, "/look", headers=[("cookie", cookie.format(session_id)) for cookie in cookies]
+    )
     assert response.json() == ({"user": "ann"} if found else {})
 
 
-@pytest.mark.parametrize("session_id", ["", "A" * 43, "é", "../../etc/passwd", "x" * 8000, '"', "%00"])
+@pytest.mark.parametrize(
+    "session_id", ["", "A" * 43, "é", "../../etc/passwd", "x" * 8000, '"', "%00"]
+)
 async def test_an_id_that_was_never_issued_is_an_empty_session(session_id: str) -> None:
     response = await get(Root(), "/look", headers={"cookie": f"session_id={session_id}"})
     assert (response.status, response.json()) == (200, {})
@@ -329,7 +345,12 @@ async def test_a_changed_session_is_saved() -> None:
     browser, spy, session_id = await watched(a="1", b="2", c="3")
     await browser.get("/put?b=4&d=5")
     assert spy.names == ["load", "load", "save"]
-    assert spy.calls[-1] == ("save", session_id, {"a": "1", "b": "4", "c": "3", "d": "5"}, SESSION_TIMEOUT)
+    assert spy.calls[-1] == (
+        "save",
+        session_id,
+        {"a": "1", "b": "4", "c": "3", "d": "5"},
+        SESSION_TIMEOUT,
+    )
     await browser.get("/drop/a/c")
     assert await session_of(browser) == {"b": "4", "d": "5"}
     await browser.get("/replace?z=1")
@@ -359,7 +380,9 @@ class Meanwhile(Note):
         super().__init__([])
         self.action: Callable[[], Awaitable[Any]] | None = action
 
-    async def after_request(self, request: Request, status_code: int, response_body: Any, extra_headers: Any) -> None:
+    async def after_request(
+        self, request: Request, status_code: int, response_body: Any, extra_headers: Any
+    ) -> None:
         action, self.action = self.action, None
         if action is not None:
             await action()
@@ -399,8 +422,12 @@ async def test_changes_are_merged_with_what_another_request_saved_meanwhile(
 
 
 @pytest.mark.parametrize("backend", [Spy, Plain])
-@pytest.mark.parametrize("target", ["/look", "/put?user=eve", "/put?more=1", "/drop/user", "/replace?x=1"])
-async def test_a_logout_in_another_request_is_final(backend: type[Spy | Plain], target: str) -> None:
+@pytest.mark.parametrize(
+    "target", ["/look", "/put?user=eve", "/put?more=1", "/drop/user", "/replace?x=1"]
+)
+async def test_a_logout_in_another_request_is_final(
+    backend: type[Spy | Plain], target: str
+) -> None:
     app = Root(backend=backend())
     browser = await signed_in(app, user="ann", more="0")
     other = second_tab(browser)
@@ -446,7 +473,9 @@ class Marks(HttpMiddleware):
         request.session["before"] = "1"
         return self.answer
 
-    async def after_request(self, request: Request, status_code: int, response_body: Any, extra_headers: Any) -> None:
+    async def after_request(
+        self, request: Request, status_code: int, response_body: Any, extra_headers: Any
+    ) -> None:
         request.session["after"] = str(status_code)
 
 
@@ -469,14 +498,20 @@ async def test_changes_by_middlewares_are_saved(
     spy = Spy()
     app = Root(backend=spy)
     app.middlewares.append(Marks(answer))
-    response = await post(app, target, body=body, headers={"content-type": "application/json"} if body else {})
+    response = await post(
+        app, target, body=body, headers={"content-type": "application/json"} if body else {}
+    )
     assert (response.status, spy.saved()) == (status, [saved])
     assert response.cookies["session_id"] == spy.calls[-1][1]
 
 
 @pytest.mark.parametrize("how", ["returned", "raised"])
-@pytest.mark.parametrize(("status", "saved"), [(400, True), (404, True), (499, True), (500, False), (503, False)])
-async def test_a_4xx_saves_the_session_and_a_5xx_does_not(how: str, status: int, saved: bool) -> None:
+@pytest.mark.parametrize(
+    ("status", "saved"), [(400, True), (404, True), (499, True), (500, False), (503, False)]
+)
+async def test_a_4xx_saves_the_session_and_a_5xx_does_not(
+    how: str, status: int, saved: bool
+) -> None:
     async def act(request: Request) -> Any:
         request.session["changed"] = "1"
         if how == "raised":
@@ -565,7 +600,9 @@ async def test_a_session_that_expired_gets_a_new_id() -> None:
 @pytest.mark.parametrize(
     ("target", "expected"), [("/renew", {"user": "ann"}), ("/renew?a=1", {"user": "ann", "a": "1"})]
 )
-async def test_regenerate_session_gives_a_new_id_and_deletes_the_old_one(target: str, expected: dict[str, str]) -> None:
+async def test_regenerate_session_gives_a_new_id_and_deletes_the_old_one(
+    target: str, expected: dict[str, str]
+) -> None:
     browser, spy, old = await watched()
     response = await browser.get(target)
     assert browser.cookies["session_id"] != old
@@ -595,9 +632,15 @@ async def test_the_cookie_ends_with_the_browser() -> None:
 @pytest.mark.parametrize(
     ("root_path", "option", "expected"),
     [
-        ("", None, "/"), (None, None, "/"), (REMOVED, None, "/"), ("/shop", None, "/shop"),
-        ("/shop/", None, "/shop"), ("/a/b", None, "/a/b"),
-        ("/a;b c\u00e9", None, "/a%3Bb%20c%C3%A9"), ("/shop", "/", "/"), ("", "/other", "/other"),
+        ("", None, "/"),
+        (None, None, "/"),
+        (REMOVED, None, "/"),
+        ("/shop", None, "/shop"),
+        ("/shop/", None, "/shop"),
+        ("/a/b", None, "/a/b"),
+        ("/a;b c\u00e9", None, "/a%3Bb%20c%C3%A9"),
+        ("/shop", "/", "/"),
+        ("", "/other", "/other"),
     ],
 )
 async def test_the_path_of_the_cookie(root_path: Any, option: str | None, expected: str) -> None:
@@ -611,15 +654,32 @@ async def test_the_path_of_the_cookie(root_path: Any, option: str | None, expect
 
 
 LOOPBACK = [
-    *["localhost", "localhost:8000", "LOCALHOST", "127.0.0.1", "127.0.0.1:8000", "127.8.9.1", "[::1]", "[::1]:8000"],
+    *[
+        "localhost",
+        "localhost:8000",
+        "LOCALHOST",
+        "127.0.0.1",
+        "127.0.0.1:8000",
+        "127.8.9.1",
+        "[::1]",
+        "[::1]:8000",
+    ],
 ]
 ELSEWHERE = [
-    *["example.com", "example.com:8000", "localhost.example.com", "127.0.0.1.example.com", "example.com:127.0.0.1"],
+    *[
+        "example.com",
+        "example.com:8000",
+        "localhost.example.com",
+        "127.0.0.1.example.com",
+        "example.com:127.0.0.1",
+    ],
     *["notlocalhost", "10.0.0.1", "[::2]", "[::1].example.com", "[fe80::1]:1", ""],
 ]
 
 
-@pytest.mark.parametrize("scheme", ["http", "https", REMOVED])  # a scope without a scheme is plain HTTP
+@pytest.mark.parametrize(
+    "scheme", ["http", "https", REMOVED]
+)  # a scope without a scheme is plain HTTP
 @pytest.mark.parametrize("host", LOOPBACK + ELSEWHERE)
 async def test_the_cookie_is_secure_but_for_plain_http_to_loopback(host: str, scheme: Any) -> None:
     response = await get(Root(), "/put?a=1", headers={"host": host}, scope={"scheme": scheme})
@@ -629,9 +689,15 @@ async def test_the_cookie_is_secure_but_for_plain_http_to_loopback(host: str, sc
 @pytest.mark.parametrize(
     ("server", "secure"),
     [
-        (("127.0.0.1", 8000), False), (("localhost", 8000), False), (("::1", 8000), False),
-        (("192.168.1.1", 80), True), (("::2", 80), True), (("/run/app.sock", None), True),
-        ((None, None), True), (None, True), (REMOVED, True),
+        (("127.0.0.1", 8000), False),
+        (("localhost", 8000), False),
+        (("::1", 8000), False),
+        (("192.168.1.1", 80), True),
+        (("::2", 80), True),
+        (("/run/app.sock", None), True),
+        ((None, None), True),
+        (None, True),
+        (REMOVED, True),
     ],
 )
 async def test_without_a_host_header_secure_goes_by_the_server(server: Any, secure: bool) -> None:
@@ -672,7 +738,9 @@ async def test_the_timeout_is_eight_hours_or_as_told(options: dict[str, Any], ti
     assert [call[-1] for call in spy.calls if call[0] in ("save", "touch")] == [timeout, timeout]
 
 
-@pytest.mark.parametrize(("target", "alive"), [("/look", True), ("/put?n={}", True), ("/blind", False)])
+@pytest.mark.parametrize(
+    ("target", "alive"), [("/look", True), ("/put?n={}", True), ("/blind", False)]
+)
 async def test_the_timeout_slides_with_every_request_that_looks(target: str, alive: bool) -> None:
     clock = ManualClock()
     browser = await signed_in(Root(backend=InMemorySessionBackend(clock=clock), session_timeout=80))
@@ -738,7 +806,11 @@ async def test_in_memory_expires() -> None:
     await backend.touch("touched", 60)
     await backend.touch("long", 30)
     clock.advance(29)
-    assert [await backend.load(name) for name in ("short", "long", "touched")] == [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert [await backend.load(name) for name in ("short", "long", "touched")] == [
+        {"n": 1},
+        {"n": 2},
+        {"n": 3},
+    ]
     clock.advance(1)
     assert [await backend.load(name) for name in ("short", "long", "touched")] == [{}, {}, {"n": 3}]
 
@@ -847,7 +919,11 @@ async def test_a_backend_that_is_down_is_a_plain_logged_500(broken, target, ran,
     app.middlewares.append(Note(notes))
     down.broken = broken
     response = await browser.get(target)
-    assert (response.status, response.text, response.cookies) == (500, "500 Internal Server Error", {})
+    assert (response.status, response.text, response.cookies) == (
+        500,
+        "500 Internal Server Error",
+        {},
+    )
     assert response.header("x-a") is None
     assert notes == ran, "no middleware runs twice, and none before a session that cannot be loaded"
     (record,) = caplog.records
@@ -867,7 +943,9 @@ async def test_saving_what_cannot_be_copied_raises_and_leaves_the_session_as_it_
     assert await backend.load("a") == {"n": 1}
 
 
-async def test_a_session_that_cannot_be_copied_is_a_logged_500(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_session_that_cannot_be_copied_is_a_logged_500(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def act(request: Request) -> None:
         request.session["a"] = Uncopyable()
 
@@ -924,7 +1002,9 @@ def doing(steps: str, notes: list[Any] | None = None) -> Talk:
         if verb == "accept":
             await ws.accept(session_id=argument or None)
             if notes is not None:
-                notes.extend([ws.session_id, await app.session_backend.load(ws.session_id or "none")])
+                notes.extend(
+                    [ws.session_id, await app.session_backend.load(ws.session_id or "none")]
+                )
         elif verb == "renew":
             app.request.regenerate_session()
         elif verb == "store":
@@ -961,7 +1041,9 @@ async def test_a_websocket_sees_the_session() -> None:
 
 
 @pytest.mark.parametrize(("steps", "last"), [("accept look", "touch"), ("accept", "load")])
-async def test_a_websocket_moves_the_expiry_if_it_looks_at_the_session(steps: str, last: str) -> None:
+async def test_a_websocket_moves_the_expiry_if_it_looks_at_the_session(
+    steps: str, last: str
+) -> None:
     spy = await holding(a="1")
     assert await talked(Sockets(doing(steps), spy), cookie("id")) == []
     assert (spy.names[-1], spy.saved()) == (last, [])
@@ -969,7 +1051,9 @@ async def test_a_websocket_moves_the_expiry_if_it_looks_at_the_session(steps: st
 
 @pytest.mark.parametrize("error", [None, RuntimeError("boom"), HTTPError(400)])
 @pytest.mark.parametrize("steps", ["accept b=2 del:a", "b=2 del:a"])
-async def test_a_websocket_saves_when_its_handler_ends_on_error_too(error: Exception | None, steps: str) -> None:
+async def test_a_websocket_saves_when_its_handler_ends_on_error_too(
+    error: Exception | None, steps: str
+) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         await doing(steps)(app, ws)
         assert spy.saved() == []
@@ -982,9 +1066,12 @@ async def test_a_websocket_saves_when_its_handler_ends_on_error_too(error: Excep
 
 
 @pytest.mark.parametrize(
-    ("meanwhile", "expected"), [("/put?theirs=2", {"user": "ann", "mine": "1", "theirs": "2"}), ("/clear", {})]
+    ("meanwhile", "expected"),
+    [("/put?theirs=2", {"user": "ann", "mine": "1", "theirs": "2"}), ("/clear", {})],
 )
-async def test_a_websocket_keeps_what_requests_saved_meanwhile(meanwhile: str, expected: dict[str, str]) -> None:
+async def test_a_websocket_keeps_what_requests_saved_meanwhile(
+    meanwhile: str, expected: dict[str, str]
+) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         await doing("accept mine=1")(app, ws)
         await browser.get(meanwhile)
@@ -1094,7 +1181,9 @@ async def test_a_session_that_changes_while_accept_saves_it_is_saved_at_the_end(
     ("host", "scheme", "secure"),
     [("localhost:8000", "ws", False), ("localhost", "wss", True), ("example.com", "ws", True)],
 )
-async def test_the_handshake_follows_the_rules_of_the_cookie(host: str, scheme: str, secure: bool) -> None:
+async def test_the_handshake_follows_the_rules_of_the_cookie(
+    host: str, scheme: str, secure: bool
+) -> None:
     scope = {"scheme": scheme, "root_path": "/shop", "path": "/shop/"}
     (sent,) = await talked(Sockets(doing("a=1 accept")), ("host", host), scope=scope)
     assert ("; Secure" in sent) is secure
@@ -1113,7 +1202,9 @@ async def test_accept_refuses_an_id_that_no_cookie_carries(bad: str) -> None:
     assert caught == [bad]
 
 
-async def test_a_session_filled_after_accept_is_lost_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_session_filled_after_accept_is_lost_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     spy = Spy()
     assert await talked(Sockets(doing("accept user=ann"), spy)) == []
     assert spy.calls == []
@@ -1184,7 +1275,9 @@ async def test_a_foreign_origin_gets_no_session(
     assert levels(caplog) == ([] if same else [logging.WARNING])
 
 
-async def test_a_foreign_origin_without_a_session_is_not_worth_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_foreign_origin_without_a_session_is_not_worth_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     await talked(Sockets(doing("accept")), ("origin", "https://evil.example"), ("cookie", "a=b"))
     assert caplog.records == []
 
@@ -1196,7 +1289,11 @@ def test_allowed_origins_is_no_single_string() -> None:
 
 @pytest.mark.parametrize(
     ("broken", "steps", "accepted"),
-    [("load", "look accept", False), ("save", "user=ann renew look accept", False), ("touch", "look accept", True)],
+    [
+        ("load", "look accept", False),
+        ("save", "user=ann renew look accept", False),
+        ("touch", "look accept", True),
+    ],
 )
 async def test_a_websocket_whose_backend_is_down_is_refused_or_closed_with_1011(
     broken: str, steps: str, accepted: bool, caplog: pytest.LogCaptureFixture

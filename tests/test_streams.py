@@ -15,7 +15,19 @@ from typing import Any
 import pytest
 
 from micropie import App, ConnectionClosed, HTTPError, current_request, event_stream
-from tests.asgi import REMOVED, Exchange, call, exchange, get, logged, post, request, scripted, shown, thread_set
+from tests.asgi import (
+    REMOVED,
+    Exchange,
+    call,
+    exchange,
+    get,
+    logged,
+    post,
+    request,
+    scripted,
+    shown,
+    thread_set,
+)
 from tests.clock import elapse
 
 HTML = "text/html; charset=utf-8"
@@ -113,7 +125,9 @@ class Chatty(AsyncSteps):
     "answer",
     [agen, gen, AsyncIterable, AsyncSteps, Chatty, Steps, File, lambda: map(str.encode, "é")],
 )
-async def test_iterators_and_generators_are_streamed_and_files_closed(answer: Callable[[], Any]) -> None:
+async def test_iterators_and_generators_are_streamed_and_files_closed(
+    answer: Callable[[], Any],
+) -> None:
     made = answer()
     response = await get(streaming(lambda: made))
     expected = b"\xc3\xa9" if answer.__name__ == "<lambda>" else b"\xc3\xa9\xffcdd"
@@ -154,7 +168,9 @@ async def test_a_stream_has_a_status_and_headers_in_a_tuple(source: Any) -> None
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_a_stream_keeps_a_content_length_of_the_handlers_own(method: str) -> None:
-    response = await get(streaming(lambda: (200, iter(["abc"]), {"Content-Length": "3"})), method=method)
+    response = await get(
+        streaming(lambda: (200, iter(["abc"]), {"Content-Length": "3"})), method=method
+    )
     assert response.headers_all("content-length") == ["3"]
 
 
@@ -167,7 +183,12 @@ async def test_a_stream_without_a_body_is_not_run(status: int) -> None:
         yield "x"
 
     response = await get(streaming(lambda: (status, source(), {"content-length": "1"})))
-    assert (response.status, response.body, response.header("content-length"), ran) == (status, b"", None, [])
+    assert (response.status, response.body, response.header("content-length"), ran) == (
+        status,
+        b"",
+        None,
+        [],
+    )
 
 
 @pytest.mark.parametrize("path", ["/agen", "/gen", "/returned", "/file"])
@@ -191,7 +212,12 @@ async def test_head_runs_no_generator_and_sends_the_headers(path: str) -> None:
             return file
 
     response = await get(Root(), path, method="HEAD")
-    assert (response.status, response.body, response.header("content-type"), ran) == (200, b"", HTML, [])
+    assert (response.status, response.body, response.header("content-type"), ran) == (
+        200,
+        b"",
+        HTML,
+        [],
+    )
     assert response.header("content-length") is None
     assert file.closed == (path == "/file")
 
@@ -280,7 +306,9 @@ async def test_an_async_generator_runs_in_the_requests_own_task(ping: float | No
                 await elapse(1.5)
         marker.reset(token)
 
-    async with exchange(streaming(lambda: source() if ping == 0 else event_stream(source(), ping))) as ex:
+    async with exchange(
+        streaming(lambda: source() if ping == 0 else event_stream(source(), ping))
+    ) as ex:
         response = await ex.wait()
         assert tasks == {ex.task}
     assert (response.text.count("inside"), response.complete) == (3, True)
@@ -307,7 +335,9 @@ async def test_a_plain_generator_runs_off_the_loop_in_one_copy_of_the_context() 
 
 
 @pytest.mark.parametrize("path", ["/gen", "/plain"])
-async def test_everything_runs_inline_on_a_system_without_threads(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_everything_runs_inline_on_a_system_without_threads(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "platform", "emscripten")
 
     class Root(App):
@@ -376,12 +406,16 @@ class Endless(App):
             yield "unseen"
             self.ends.append("another step")
         finally:
-            time.sleep(0.01)  # so that a request that did not wait for the thread would be over by now
+            time.sleep(
+                0.01
+            )  # so that a request that did not wait for the thread would be over by now
             on_loop = threading.current_thread() is threading.main_thread()
             self.ends.append("finally on the loop" if on_loop else "finally")
 
 
-@pytest.mark.parametrize(("path", "reads"), [("/waits", True), ("/floods", True), ("/floods", False)])
+@pytest.mark.parametrize(
+    ("path", "reads"), [("/waits", True), ("/floods", True), ("/floods", False)]
+)
 async def test_a_stream_ends_and_its_finally_runs_when_the_client_leaves(
     path: str, reads: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -418,7 +452,11 @@ async def test_a_server_may_say_by_oserror_that_the_client_left(
     endless, number = Endless(), itertools.count()
     endless.go.set()
     async with asyncio.timeout(20):
-        sent = await call(endless, path=path, refuse=lambda message: OSError("gone") if next(number) >= at else None)
+        sent = await call(
+            endless,
+            path=path,
+            refuse=lambda message: OSError("gone") if next(number) >= at else None,
+        )
     assert len(sent) == at
     # A generator that has not begun has no finally to run.
     assert endless.ends == [] or endless.ends[-1] == "finally"
@@ -440,7 +478,9 @@ async def test_a_client_that_left_before_the_stream_began() -> None:
 
 
 @pytest.mark.parametrize("goes_on", [False, True])
-async def test_generator_that_swallows_the_cancellation_is_closed_and_sends_no_more(goes_on: bool) -> None:
+async def test_generator_that_swallows_the_cancellation_is_closed_and_sends_no_more(
+    goes_on: bool,
+) -> None:
     ends: list[str] = []
 
     async def source() -> AsyncIterator[str]:
@@ -464,7 +504,9 @@ async def test_generator_that_swallows_the_cancellation_is_closed_and_sends_no_m
     assert ends == ["swallowed", "finally"]
 
 
-async def test_a_server_that_cancels_while_the_finally_runs(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_server_that_cancels_while_the_finally_runs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     ends: list[str] = []
 
     async def source() -> AsyncIterator[str]:
@@ -527,7 +569,9 @@ async def test_leaving_at_the_very_end_is_no_error(caplog: pytest.LogCaptureFixt
 
 @pytest.mark.parametrize("first", [b"", b"x"])
 @pytest.mark.parametrize("events", [False, True])
-async def test_client_that_leaves_before_its_request_ended_ends_the_stream(events: bool, first: bytes) -> None:
+async def test_client_that_leaves_before_its_request_ended_ends_the_stream(
+    events: bool, first: bytes
+) -> None:
     """In HTTP/2 a body needs no header that announces it."""
     ended = asyncio.Event()
 
@@ -551,7 +595,9 @@ async def test_client_that_leaves_before_its_request_ended_ends_the_stream(event
 
 
 @pytest.mark.parametrize("path", ["/waits", "/floods", "/plain"])
-async def test_a_cancelled_request_runs_the_finally_of_its_stream(path: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancelled_request_runs_the_finally_of_its_stream(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """As at a forced shutdown: the stream is in the task that the server cancels and waits for."""
     endless = Endless()
     async with exchange(endless, path=path) as ex:
@@ -568,7 +614,9 @@ async def test_a_cancelled_request_runs_the_finally_of_its_stream(path: str, cap
 
 @pytest.mark.parametrize("ping", [None, 0.5])
 @pytest.mark.parametrize("times", [2, 3, 5])
-async def test_a_request_that_is_cancelled_again_and_again_runs_the_finally_too(times: int, ping: float | None) -> None:
+async def test_a_request_that_is_cancelled_again_and_again_runs_the_finally_too(
+    times: int, ping: float | None
+) -> None:
     """As a cancel scope of anyio does around it: in every round of the loop, until the task ends."""
     ends: list[str] = []
 
@@ -579,7 +627,9 @@ async def test_a_request_that_is_cancelled_again_and_again_runs_the_finally_too(
         finally:
             ends.append("finally")
 
-    async with exchange(streaming(lambda: event_stream(source(), ping) if ping else source())) as ex:
+    async with exchange(
+        streaming(lambda: event_stream(source(), ping) if ping else source())
+    ) as ex:
         await ex.next_chunk()
         ex.hold()
         await elapse(1)
@@ -615,8 +665,15 @@ def broken(error: Any, after: int, ends: list[str]) -> Callable[[], Iterator[Any
 @pytest.mark.parametrize(
     "error",
     [
-        RuntimeError("x"), HTTPError(404), OSError("a file that cannot be read"),
-        asyncio.CancelledError("of something else"), 5, None, {"a": 1}, "\ud800", object(),
+        RuntimeError("x"),
+        HTTPError(404),
+        OSError("a file that cannot be read"),
+        asyncio.CancelledError("of something else"),
+        5,
+        None,
+        {"a": 1},
+        "\ud800",
+        object(),
     ],
     ids=shown,
 )
@@ -750,7 +807,9 @@ async def test_generator_that_swallows_the_disconnect_is_closed_and_sends_no_mor
     ],
     ids=["form", "json", "empty", "multipart", "not read"],
 )
-async def test_leaving_ends_a_stream_after_a_body_that_was_parsed_or_is_not_read(options: dict[str, Any]) -> None:
+async def test_leaving_ends_a_stream_after_a_body_that_was_parsed_or_is_not_read(
+    options: dict[str, Any],
+) -> None:
     """One byte of a body that no handler wants must not keep a stream open forever."""
     response = await post(Echo(), "/after", disconnect_after=1, **options)
     assert (response.status, response.complete) == (200, False)
@@ -914,7 +973,8 @@ async def slow() -> AsyncIterator[str]:
 @pytest.mark.parametrize(
     "again",
     [
-        {"type": "http.request"}, {"type": "http.request", "body": None, "more_body": None},
+        {"type": "http.request"},
+        {"type": "http.request", "body": None, "more_body": None},
         RuntimeError("no more"),
     ],
     ids=shown,
@@ -930,7 +990,13 @@ async def test_a_server_that_does_not_tell_of_the_leaving_ends_no_stream(again: 
 
 
 async def test_a_server_that_leaves_optional_keys_out() -> None:
-    scope = {"raw_path": REMOVED, "query_string": REMOVED, "root_path": None, "client": None, "server": None}
+    scope = {
+        "raw_path": REMOVED,
+        "query_string": REMOVED,
+        "root_path": None,
+        "client": None,
+        "server": None,
+    }
     assert (await get(Handlers(), "/agen", scope=scope)).body == b"01"
 
 

@@ -111,7 +111,9 @@ class Root(App):
             for row in "ab":
                 yield row
 
-        template = self.env.from_string("{{ fetch('x') }}{% for row in rows() %}{{ row }}{% endfor %}{{ '<' }}")
+        template = self.env.from_string(
+            "{{ fetch('x') }}{% for row in rows() %}{{ row }}{% endfor %}{{ '<' }}"
+        )
         return await template.render_async(fetch=fetch, rows=rows)
 
     async def named(self) -> str:
@@ -146,7 +148,9 @@ async def test_env_may_be_extended_or_replaced(app: Any, site: Path) -> None:
     write(site, page__html="{{ name | shout }}")
     app.env.filters["shout"] = str.upper
     assert (await get(app)).text == "&lt;ANN&gt;"
-    app.env = jinja2.Environment(loader=jinja2.DictLoader({"page.html": "replaced"}), enable_async=True)
+    app.env = jinja2.Environment(
+        loader=jinja2.DictLoader({"page.html": "replaced"}), enable_async=True
+    )
     assert (await get(app)).text == "replaced"
 
 
@@ -200,5 +204,7 @@ assert "jinja2" not in sys.modules
 assert app.env and "jinja2" in sys.modules
 """
     folder = Path(micropie.__file__).parent
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stderr) == (0, "")

@@ -36,7 +36,12 @@ MIB = 2**20
 HEAD = head('name="file"; filename="x.bin"')
 
 
-def file(content: bytes = b"content", name: str = "file", filename: str = "x.bin", kind: str | None = None) -> Part:
+def file(
+    content: bytes = b"content",
+    name: str = "file",
+    filename: str = "x.bin",
+    kind: str | None = None,
+) -> Part:
     return (name, filename, kind, content)
 
 
@@ -59,7 +64,10 @@ class Root(App):
 
     async def index(self) -> dict[str, Any]:
         """Everything there is."""
-        files = {name: described(upload, await upload.read()) for name, upload in self.request.files.items()}
+        files = {
+            name: described(upload, await upload.read())
+            for name, upload in self.request.files.items()
+        }
         return {"fields": self.request.body_params, "files": files}
 
     async def one(self, file: UploadedFile) -> list[str]:
@@ -85,10 +93,19 @@ P = "Content-Disposition: form-data; name=p"
 
 @pytest.mark.parametrize("chunk_size", [None, 1])
 async def test_form_gives_its_fields_and_files_in_any_order(chunk_size: int | None) -> None:
-    parts: list[Part] = [file(b"1"), ("a", "x"), file(b"2", "other", "y.txt", "text/plain"), ("b", "y"), ("a", "z")]
+    parts: list[Part] = [
+        file(b"1"),
+        ("a", "x"),
+        file(b"2", "other", "y.txt", "text/plain"),
+        ("b", "y"),
+        ("a", "z"),
+    ]
     assert (await post(Root(), multipart=parts, chunk_size=chunk_size)).json() == {
         "fields": {"a": ["x", "z"], "b": ["y"]},
-        "files": {"file": ["x.bin", "application/octet-stream", "1"], "other": ["y.txt", "text/plain", "2"]},
+        "files": {
+            "file": ["x.bin", "application/octet-stream", "1"],
+            "other": ["y.txt", "text/plain", "2"],
+        },
     }
 
 
@@ -100,7 +117,8 @@ async def test_form_gives_its_fields_and_files_in_any_order(chunk_size: int | No
         (f"{P}; filename=x", "x", None),
         (f"{P}; filename=x\r\nContent-Type: text/plain", "x", "text/plain"),
         (f"{P}; filename=x\r\nContent-Type: image/png", "x", "image/png"),
-        (f'{P}; filename="é€.txt"', "é€.txt", None), (f'{P}; filename="a\\"b"', 'a"b', None),
+        (f'{P}; filename="é€.txt"', "é€.txt", None),
+        (f'{P}; filename="a\\"b"', 'a"b', None),
         # RFC 7578 section 4.2 forbids `filename*` in forms.
         (f"{P}; filename=x; filename*=UTF-8''y", "x", None),
         (f"{P}; filename*=UTF-8''y; filename=x", "x", None),
@@ -112,24 +130,35 @@ async def test_part_with_a_filename_is_a_file(
     headers: str, filename: str, content_type: str | None
 ) -> None:
     answer = (await send_raw(Root(), raw_part(headers))).json()
-    assert answer == {"fields": {}, "files": {"p": [filename, content_type or "application/octet-stream", "content"]}}
+    assert answer == {
+        "fields": {},
+        "files": {"p": [filename, content_type or "application/octet-stream", "content"]},
+    }
 
 
 @pytest.mark.parametrize(
     "headers",
     [
-        'Content-Disposition: form-data; name="p"', f"{P}\r\nX-Other: 1",
-        f"{P}\r\nContent-Type: text/plain", f"{P}\r\nContent-Type: text/plain; charset=utf-8",
-        f"{P}\r\nContent-Type: Text/Plain", f"{P}\r\nContent-Type: TEXT/HTML; charset=UTF-8",
+        'Content-Disposition: form-data; name="p"',
+        f"{P}\r\nX-Other: 1",
+        f"{P}\r\nContent-Type: text/plain",
+        f"{P}\r\nContent-Type: text/plain; charset=utf-8",
+        f"{P}\r\nContent-Type: Text/Plain",
+        f"{P}\r\nContent-Type: TEXT/HTML; charset=UTF-8",
         f"{P}\r\nContent-Type: text/csv",
-        f"{P}\r\nContent-Type: application/json", f"{P}\r\nContent-Type: image/png",
+        f"{P}\r\nContent-Type: application/json",
+        f"{P}\r\nContent-Type: image/png",
         f"{P}\r\nContent-Type: application/octet-stream",
-        "Content-Disposition: form-data; x=\"; filename=y\"; name=p",
-        f"{P}; filename*=UTF-8''y", "Content-Disposition: form-data; filename*=UTF-8''y; name=p",
+        'Content-Disposition: form-data; x="; filename=y"; name=p',
+        f"{P}; filename*=UTF-8''y",
+        "Content-Disposition: form-data; filename*=UTF-8''y; name=p",
     ],
 )
 async def test_part_without_a_filename_is_a_field_whatever_its_type(headers: str) -> None:
-    assert (await send_raw(Root(), raw_part(headers))).json() == {"fields": {"p": ["content"]}, "files": {}}
+    assert (await send_raw(Root(), raw_part(headers))).json() == {
+        "fields": {"p": ["content"]},
+        "files": {},
+    }
 
 
 @pytest.mark.parametrize(
@@ -187,16 +216,26 @@ async def test_field_with_an_unknown_charset_or_bytes_that_do_not_fit_it_is_400(
 async def test_file_input_left_empty_is_no_file(kind: str | None) -> None:
     empty: Part = ("file", "", kind, b"")
     app = Root()
-    assert (await post(app, multipart=[empty, ("a", "x")])).json() == {"fields": {"a": ["x"]}, "files": {}}
+    assert (await post(app, multipart=[empty, ("a", "x")])).json() == {
+        "fields": {"a": ["x"]},
+        "files": {},
+    }
     assert (await post(app, "/optional", multipart=[empty])).text == "absent"
     assert (await post(app, "/several", multipart=[empty, file(), empty])).json()[0][0] == "x.bin"
     response = await post(app, "/one", multipart=[empty])
-    assert (response.status, response.text) == (400, "400 Bad Request: Missing required parameter 'file'")
+    assert (response.status, response.text) == (
+        400,
+        "400 Bad Request: Missing required parameter 'file'",
+    )
 
 
-@pytest.mark.parametrize(("filename", "content"), [("", b"x"), ("x.bin", b"")], ids=["no name", "no content"])
+@pytest.mark.parametrize(
+    ("filename", "content"), [("", b"x"), ("x.bin", b"")], ids=["no name", "no content"]
+)
 @pytest.mark.parametrize("path", ["/one", "/plain", "/untyped"])
-async def test_file_without_name_or_without_content_is_a_file(path: str, filename: str, content: bytes) -> None:
+async def test_file_without_name_or_without_content_is_a_file(
+    path: str, filename: str, content: bytes
+) -> None:
     response = await post(Root(), path, multipart=[file(content, filename=filename)])
     assert response.json() == [filename or "file", "application/octet-stream", content.decode()]
 
@@ -212,8 +251,10 @@ async def test_request_files_has_the_first_file_of_a_name_and_a_list_parameter_a
 @pytest.mark.parametrize(
     ("query", "options"),
     [
-        ("", {"multipart": [("file", "text")]}), ("", {"multipart": [file(name="other")]}),
-        ("", {"multipart": []}), ("", {"form": {"file": "text"}}),
+        ("", {"multipart": [("file", "text")]}),
+        ("", {"multipart": [file(name="other")]}),
+        ("", {"multipart": []}),
+        ("", {"form": {"file": "text"}}),
         ("?file=text", {"multipart": []}),
     ],
     ids=["a field of that name", "another file", "an empty form", "urlencoded", "query"],
@@ -226,14 +267,37 @@ async def test_file_parameter_without_its_file_is_400(path: str, query: str, opt
 # --- File names -------------------------------------------------------------------------------------------------------
 
 FILENAMES = [
-    ("x.txt", "x.txt"), ("../../etc/passwd", "passwd"), ("../a/b.txt", "b.txt"),
-    ("/etc/passwd", "passwd"), ("C:\\Users\\ada\\x.txt", "x.txt"), ("..\\..\\x.txt", "x.txt"),
-    ("a/b\\c", "c"), ("a\\b/c", "c"), ("C:x.txt", "x.txt"), ("C:D:x.txt", "x.txt"),
-    ("\x01C:x.txt", "x.txt"), (" C:x.txt", "x.txt"), ("C:..", "file"), ("C:", "file"),
-    ("naïve €.txt", "naïve €.txt"), (".profile", ".profile"), ("..x", "..x"), (".", "file"),
-    ("..", "file"), ("../..", "file"), ("folder/", "file"), ("folder\\", "file"), ("/", "file"),
-    (" ", "file"), ("\t", "file"), ("\x01\x02", "file"), ("a\x00b.txt", "ab.txt"),
-    ("a\x1fb\x7fc\x85d", "abcd"), (".\x01.", "file"), ("..\x00", "file"), (" ..", "file"),
+    ("x.txt", "x.txt"),
+    ("../../etc/passwd", "passwd"),
+    ("../a/b.txt", "b.txt"),
+    ("/etc/passwd", "passwd"),
+    ("C:\\Users\\ada\\x.txt", "x.txt"),
+    ("..\\..\\x.txt", "x.txt"),
+    ("a/b\\c", "c"),
+    ("a\\b/c", "c"),
+    ("C:x.txt", "x.txt"),
+    ("C:D:x.txt", "x.txt"),
+    ("\x01C:x.txt", "x.txt"),
+    (" C:x.txt", "x.txt"),
+    ("C:..", "file"),
+    ("C:", "file"),
+    ("naïve €.txt", "naïve €.txt"),
+    (".profile", ".profile"),
+    ("..x", "..x"),
+    (".", "file"),
+    ("..", "file"),
+    ("../..", "file"),
+    ("folder/", "file"),
+    ("folder\\", "file"),
+    ("/", "file"),
+    (" ", "file"),
+    ("\t", "file"),
+    ("\x01\x02", "file"),
+    ("a\x00b.txt", "ab.txt"),
+    ("a\x1fb\x7fc\x85d", "abcd"),
+    (".\x01.", "file"),
+    ("..\x00", "file"),
+    (" ..", "file"),
     ("\u200b..", "file"),
 ]
 
@@ -249,7 +313,11 @@ class Names(App):
 @pytest.mark.parametrize(("sent", "filename"), FILENAMES)
 async def test_filename_is_the_last_component_of_the_raw_filename(sent: str, filename: str) -> None:
     by_hand = UploadedFile(sent)
-    assert (by_hand.filename, by_hand["filename"], by_hand.raw_filename) == (filename, filename, sent)
+    assert (by_hand.filename, by_hand["filename"], by_hand.raw_filename) == (
+        filename,
+        filename,
+        sent,
+    )
     if sent.endswith("\\"):
         return  # it would escape the quotation mark at the end
     # The parser takes the folder off that old browsers send.
@@ -263,8 +331,15 @@ async def test_filename_is_the_last_component_of_the_raw_filename(sent: str, fil
     "sent",
     [sent for sent, _ in FILENAMES]
     + [
-        "é" * 300 + ".jpeg", "é" * 200, "x" * 300, "." + "x" * 300, "x." + "y" * 300, "." * 300,
-        "con\udcff", "a\r\nb", "a\u2028b",
+        "é" * 300 + ".jpeg",
+        "é" * 200,
+        "x" * 300,
+        "." + "x" * 300,
+        "x." + "y" * 300,
+        "." * 300,
+        "con\udcff",
+        "a\r\nb",
+        "a\u2028b",
     ],
 )
 def test_filename_joined_to_a_folder_stays_in_the_folder(tmp_path: Path, sent: str) -> None:
@@ -312,7 +387,9 @@ class Ways:
 
 
 Way = Callable[[UploadedFile], Any]
-ways = pytest.mark.parametrize("way", [Ways.queue, Ways.iteration, Ways.step_by_step, Ways.read, Ways.save])
+ways = pytest.mark.parametrize(
+    "way", [Ways.queue, Ways.iteration, Ways.step_by_step, Ways.read, Ways.save]
+)
 
 
 class Streams(App):
@@ -490,7 +567,9 @@ async def test_handler_that_breaks_out_of_a_loop_over_its_file_leaves_no_task(
 
 
 @both
-@pytest.mark.parametrize(("limit", "status"), [(None, 204), (101, 204), (100, 204), (99, 413), (0, 413)])
+@pytest.mark.parametrize(
+    ("limit", "status"), [(None, 204), (101, 204), (100, 204), (99, 413), (0, 413)]
+)
 @pytest.mark.parametrize("method", ["read", "save"])
 async def test_read_and_save_past_their_limit_are_413(
     kind: type[Streams], method: str, limit: int | None, status: int, tmp_path: Path
@@ -509,7 +588,9 @@ async def test_read_and_save_past_their_limit_are_413(
 
 @both
 @pytest.mark.parametrize(
-    ("target", "error"), [("missing/x", FileNotFoundError), ("folder", OSError)], ids=["no such folder", "a folder"]
+    ("target", "error"),
+    [("missing/x", FileNotFoundError), ("folder", OSError)],
+    ids=["no such folder", "a folder"],
 )
 async def test_save_that_fails_leaves_nothing_behind(
     kind: type[Streams], target: str, error: type[OSError], tmp_path: Path
@@ -522,7 +603,9 @@ async def test_save_that_fails_leaves_nothing_behind(
 
 
 @both
-async def test_save_replaces_an_existing_file_only_when_it_succeeds(kind: type[Streams], tmp_path: Path) -> None:
+async def test_save_replaces_an_existing_file_only_when_it_succeeds(
+    kind: type[Streams], tmp_path: Path
+) -> None:
     (tmp_path / "x").write_bytes(b"old")
     app = kind(lambda upload: upload.save(os.fspath(tmp_path / "x"), limit=5))
     assert (await post(app, multipart=[file(b"too long")])).status == 413
@@ -594,7 +677,9 @@ async def test_file_attribute_of_a_streamed_file_raises_runtime_error() -> None:
     assert (await post(Streams(look), multipart=[file()])).status == 204
 
 
-async def test_file_attribute_of_a_spooled_file_is_a_binary_file_that_can_be_rewound(tmp_path: Path) -> None:
+async def test_file_attribute_of_a_spooled_file_is_a_binary_file_that_can_be_rewound(
+    tmp_path: Path,
+) -> None:
     async def look(upload: UploadedFile) -> Any:
         first = upload.file.read(3)
         upload.file.seek(0)
@@ -644,7 +729,13 @@ class Saves(App):
 
 @pytest.mark.parametrize(
     ("path", "text"),
-    [("again", None), ("elsewhere", None), ("limited", None), ("missing", "5000"), ("kept", "5000")],
+    [
+        ("again", None),
+        ("elsewhere", None),
+        ("limited", None),
+        ("missing", "5000"),
+        ("kept", "5000"),
+    ],
 )
 async def test_second_read_after_a_failed_one_gives_the_whole_file_or_500(
     path: str, text: str | None, tmp_path: Path
@@ -654,7 +745,9 @@ async def test_second_read_after_a_failed_one_gives_the_whole_file_or_500(
     app = Saves()
     app.folder = tmp_path
     response = await post(app, f"/{path}", headers=MULTIPART, receive=client)
-    assert (response.status, response.text) == ((200, text) if text else (500, "500 Internal Server Error"))
+    assert (response.status, response.text) == (
+        (200, text) if text else (500, "500 Internal Server Error")
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -734,14 +827,23 @@ OTHER: Part = file(b"whole", "other")
 @pytest.mark.parametrize(
     ("target", "before", "saw"),
     [
-        ("/alone", [], ()), ("/alone", [("more", "x")], ()), ("/untyped", [], ()),
-        ("/keyword", [], ()), ("/title", [TITLE], ("7",)), ("/reverse", [TITLE], ("7",)),
-        ("/number", [TITLE], (7,)), ("/optional", [TITLE], ("7",)), ("/title/7", [], ("7",)),
-        ("/title?title=7", [], ("7",)), ("/reverse?title=", [], ("",)),
+        ("/alone", [], ()),
+        ("/alone", [("more", "x")], ()),
+        ("/untyped", [], ()),
+        ("/keyword", [], ()),
+        ("/title", [TITLE], ("7",)),
+        ("/reverse", [TITLE], ("7",)),
+        ("/number", [TITLE], (7,)),
+        ("/optional", [TITLE], ("7",)),
+        ("/title/7", [], ("7",)),
+        ("/title?title=7", [], ("7",)),
+        ("/reverse?title=", [], ("",)),
         ("/two", [OTHER], (b"whole",)),
     ],
 )
-async def test_handler_starts_when_only_its_last_file_is_missing(target: str, before: list[Part], saw: Any) -> None:
+async def test_handler_starts_when_only_its_last_file_is_missing(
+    target: str, before: list[Part], saw: Any
+) -> None:
     app = Starts()
     path, _, query = target.partition("?")
     async with half_sent(app, before, path, query=query) as ex:
@@ -791,12 +893,20 @@ async def test_fields_and_files_after_a_streamed_file_are_there_at_its_end() -> 
     class Whole(App):
         async def index(self, file: UploadedFile) -> list[Any]:
             content = await file.read()
-            others = {name: (await each.read()).decode() for name, each in self.request.files.items() if name != "file"}
+            others = {
+                name: (await each.read()).decode()
+                for name, each in self.request.files.items()
+                if name != "file"
+            }
             return [content.decode(), self.request.form("after"), others]
 
     parts = [file(b"1"), ("after", "x"), file(b"2", "other")]
     for chunk_size in (None, 1):
-        assert (await post(Whole(), multipart=parts, chunk_size=chunk_size)).json() == ["1", "x", {"other": "2"}]
+        assert (await post(Whole(), multipart=parts, chunk_size=chunk_size)).json() == [
+            "1",
+            "x",
+            {"other": "2"},
+        ]
 
 
 @pytest.mark.parametrize("cut", [1, 20, 70, 110, 150, 190, 230, 270])
@@ -812,11 +922,22 @@ async def test_reader_that_times_out_gets_its_file_and_the_form_or_a_runtime_err
                 with contextlib.suppress(TimeoutError):
                     piece = await asyncio.wait_for(file["content"].get(), 0.02)
                     if piece is None:
-                        return [b"".join(pieces).decode(), self.request.body_params, len(self.request.files)]
+                        return [
+                            b"".join(pieces).decode(),
+                            self.request.body_params,
+                            len(self.request.files),
+                        ]
                     pieces.append(piece)
 
     form = HEAD + b"hello"
-    rest = b"\r\n" + head('name="csrf"') + b"secret\r\n" + head('name="more"; filename="b"') + b"other" + END
+    rest = (
+        b"\r\n"
+        + head('name="csrf"')
+        + b"secret\r\n"
+        + head('name="more"; filename="b"')
+        + b"other"
+        + END
+    )
     async with exchange(Patient(), "POST", headers=MULTIPART) as ex:
         await ex.send_body(form + rest[:cut])
         await elapse(0.1)
@@ -850,7 +971,9 @@ class Impatient(App):
 
 @pytest.mark.parametrize("rest", ["good", "bad", "none", "left"])
 @pytest.mark.parametrize(("path", "status"), [("/answer", 200), ("/stream", 200), ("/fail", 500)])
-async def test_handler_that_gives_up_on_what_follows_its_file_is_answered(path: str, status: int, rest: str) -> None:
+async def test_handler_that_gives_up_on_what_follows_its_file_is_answered(
+    path: str, status: int, rest: str
+) -> None:
     """The driver sees to it that there are never two receive() at once, and no task is left over."""
     async with exchange(Impatient(body_timeout=0.3), "POST", path, headers=MULTIPART) as ex:
         await ex.send_body(HEAD + b"hello\r\n" + head('name="csrf"') + b"se")
@@ -908,7 +1031,9 @@ class Echo(App):
 
 @pytest.mark.parametrize("path", ["/alone", "/returned"])
 @pytest.mark.parametrize("leaves", [False, True])
-async def test_response_streams_a_streamed_file_until_its_end_or_the_client_leaves(path: str, leaves: bool) -> None:
+async def test_response_streams_a_streamed_file_until_its_end_or_the_client_leaves(
+    path: str, leaves: bool
+) -> None:
     app = Echo()
     async with half_sent(app, path=path) as ex:
         assert await ex.next_chunk() == b"HALF"
@@ -922,7 +1047,9 @@ async def test_response_streams_a_streamed_file_until_its_end_or_the_client_leav
 @pytest.mark.parametrize("size", [7, 2 * MIB])
 @pytest.mark.parametrize("path", ["/", "/plain"])
 async def test_response_can_stream_a_spooled_file(path: str, size: int) -> None:
-    assert (await post(Echo(), path, multipart=[file(b"x" * size), ("after", "x")])).body == b"x" * size
+    assert (
+        await post(Echo(), path, multipart=[file(b"x" * size), ("after", "x")])
+    ).body == b"x" * size
 
 
 @pytest.mark.parametrize("path", ["/", "/one", "/plain"])
@@ -1001,7 +1128,9 @@ async def test_upload_of_24_mib_takes_less_than_5_mib_of_memory(path: str, then:
     await post(app, f"/{path}", headers=MULTIPART, receive=endless_file(2 * MIB, then))
     tracemalloc.start()
     try:
-        response = await post(app, f"/{path}", headers=MULTIPART, receive=endless_file(24 * MIB, then))
+        response = await post(
+            app, f"/{path}", headers=MULTIPART, receive=endless_file(24 * MIB, then)
+        )
         assert response.json() == 24 * MIB
         assert tracemalloc.get_traced_memory()[1] < 5 * MIB
     finally:
@@ -1057,9 +1186,13 @@ async def test_files_are_closed_at_the_end_of_the_request(path: str, cut: bool) 
 # --- Handlers that do not read, clients that leave --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("error", "status"), [(None, 204), (HTTPError(403), 403), (RuntimeError("broken"), 500)])
+@pytest.mark.parametrize(
+    ("error", "status"), [(None, 204), (HTTPError(403), 403), (RuntimeError("broken"), 500)]
+)
 @pytest.mark.parametrize("reads", [0, 1])
-async def test_handler_that_leaves_its_file_unread_is_answered(error: Any, status: int, reads: int) -> None:
+async def test_handler_that_leaves_its_file_unread_is_answered(
+    error: Any, status: int, reads: int
+) -> None:
     async def early(upload: UploadedFile) -> None:
         for _ in range(reads):
             await upload["content"].get()
@@ -1075,7 +1208,12 @@ async def test_files_that_no_parameter_takes_do_not_block() -> None:
         async def index(self, after: str) -> str:
             return after
 
-    parts = [file(b"x" * 2 * MIB), file(b"y" * 300_000, "other"), file(b"z", "third"), ("after", "x")]
+    parts = [
+        file(b"x" * 2 * MIB),
+        file(b"y" * 300_000, "other"),
+        file(b"z", "third"),
+        ("after", "x"),
+    ]
     assert (await post(Ignores(), multipart=parts, chunk_size=100_000)).text == "x"
 
 
@@ -1096,7 +1234,9 @@ async def test_upload_that_is_cut_off_raises_connection_closed(
 @pytest.mark.parametrize("path", ["/nothing", "/plain", "/many"])
 async def test_no_handler_runs_on_a_form_that_is_cut_off(path: str) -> None:
     app = Starts()
-    response = await post(app, path, headers=MULTIPART, body=[HEAD + b"half", END], disconnect_after=1)
+    response = await post(
+        app, path, headers=MULTIPART, body=[HEAD + b"half", END], disconnect_after=1
+    )
     assert (response.status, app.started.is_set()) == (None, False)
 
 
@@ -1105,7 +1245,9 @@ async def test_no_handler_runs_on_a_form_that_is_cut_off(path: str) -> None:
     [(None, ConnectionClosed), (b"", HTTPError), (f"\r\n--{BOUNDARY}x".encode(), HTTPError)],
     ids=["cut off", "no end", "malformed"],
 )
-async def test_broken_file_raises_again_at_each_further_read(last: bytes | None, error: type[Exception]) -> None:
+async def test_broken_file_raises_again_at_each_further_read(
+    last: bytes | None, error: type[Exception]
+) -> None:
     async def stubborn(upload: UploadedFile) -> None:
         assert await upload["content"].get() == b"half"
         for _ in range(3):
@@ -1133,7 +1275,9 @@ async def test_broken_file_raises_again_at_each_further_read(last: bytes | None,
     ],
     ids=["no end", "bad boundary", "bad head", "no end of a later field"],
 )
-async def test_form_that_turns_out_malformed_in_or_after_a_streamed_file_is_400(last: bytes) -> None:
+async def test_form_that_turns_out_malformed_in_or_after_a_streamed_file_is_400(
+    last: bytes,
+) -> None:
     for pieces in ([HEAD + b"half", last], [HEAD + b"half" + last]):
         assert (await post(Root(), "/one", headers=MULTIPART, body=pieces)).status == 400
 
@@ -1159,7 +1303,9 @@ async def test_handler_that_reads_a_file_slowly_is_no_408() -> None:
 
 
 @both
-async def test_save_of_a_cancelled_request_leaves_nothing_behind(kind: type[Streams], tmp_path: Path) -> None:
+async def test_save_of_a_cancelled_request_leaves_nothing_behind(
+    kind: type[Streams], tmp_path: Path
+) -> None:
     """A forced shutdown in the middle of `save`."""
     async with half_sent(kind(lambda upload: upload.save(tmp_path / "x"))) as ex:
         await settled()
@@ -1226,7 +1372,9 @@ async def test_save_cancelled_around_any_call_of_a_thread_leaves_the_whole_file_
     while calls >= last:
         calls, last = 0, last + 1
         app = kind(lambda upload: upload.save(tmp_path / "x"))
-        async with exchange(app, "POST", headers=MULTIPART, body=encode_multipart([file(content)])) as ex:
+        async with exchange(
+            app, "POST", headers=MULTIPART, body=encode_multipart([file(content)])
+        ) as ex:
             response = await ex.wait()
         names = [entry.name for entry in tmp_path.iterdir()]
         assert names in ([], ["x"])
@@ -1300,8 +1448,16 @@ async def test_streamed_file_counts_against_max_upload_size_alone(
 @pytest.mark.parametrize(
     ("body_limit", "upload_limit", "status"),
     [
-        (1000, 1000, 204), (999, 1000, 413), (1000, 999, 413), (None, 1000, 204), (None, 999, 413),
-        (1000, None, 204), (999, None, 413), (None, None, 204), (5000, 999, 413), (999, 5000, 413),
+        (1000, 1000, 204),
+        (999, 1000, 413),
+        (1000, 999, 413),
+        (None, 1000, 204),
+        (None, 999, 413),
+        (1000, None, 204),
+        (999, None, 413),
+        (None, None, 204),
+        (5000, 999, 413),
+        (999, 5000, 413),
     ],
 )
 @pytest.mark.parametrize(
@@ -1353,12 +1509,16 @@ async def test_form_without_a_file_counts_against_max_upload_size_too(
 
 @pytest.mark.parametrize("order", ["before", "after"])
 @pytest.mark.parametrize("kind", ["field", "file"])
-async def test_parts_beside_a_streamed_file_count_against_max_body_size(kind: str, order: str) -> None:
+async def test_parts_beside_a_streamed_file_count_against_max_body_size(
+    kind: str, order: str
+) -> None:
     other: Part = ("more", "x" * 1000) if kind == "field" else file(b"x" * 1000, "other")
     parts = [other, file(b"y" * 3000)] if order == "before" else [file(b"y" * 3000), other]
     for limit, status in ((1500, 204), (900, 413)):
         app = Streams(Ways.read, max_body_size=limit, max_upload_size=10_000)
-        assert (await post(app, multipart=parts, headers=MULTIPART, chunk_size=100)).status == status
+        assert (
+            await post(app, multipart=parts, headers=MULTIPART, chunk_size=100)
+        ).status == status
 
 
 async def test_content_length_past_the_limit_of_a_form_is_413_before_anything_is_read() -> None:
@@ -1379,7 +1539,9 @@ async def test_text_field_has_at_most_1_mib_by_default(size: int, status: int) -
 @pytest.mark.parametrize(("limit", "status"), [(100, 200), (99, 413), (0, 413), (None, 200)])
 @pytest.mark.parametrize("order", ["before", "after"])
 @pytest.mark.parametrize("path", ["/", "/one"])
-async def test_field_past_max_form_field_size_is_413(path: str, order: str, limit: int | None, status: int) -> None:
+async def test_field_past_max_form_field_size_is_413(
+    path: str, order: str, limit: int | None, status: int
+) -> None:
     parts: list[Part] = [("a", "x" * 100), file(b"x" * 200)]
     app = Root(max_form_field_size=limit)
     ordered = parts if order == "before" else parts[::-1]
@@ -1389,12 +1551,16 @@ async def test_field_past_max_form_field_size_is_413(path: str, order: str, limi
 @pytest.mark.parametrize(("count", "status"), [(7, 200), (8, 413)])
 async def test_part_has_at_most_8_headers(count: int, status: int) -> None:
     lines = "".join(f"X-{number}: 1\r\n" for number in range(count))
-    assert (await send_raw(Root(), raw_part(f"{lines}Content-Disposition: form-data; name=p"))).status == status
+    assert (
+        await send_raw(Root(), raw_part(f"{lines}Content-Disposition: form-data; name=p"))
+    ).status == status
 
 
 @pytest.mark.parametrize("chunk_size", [None, 100])
 @pytest.mark.parametrize(("size", "status"), [(4000, 200), (4097, 413), (100_000, 413)])
-async def test_header_of_a_part_has_at_most_4_kib(size: int, status: int, chunk_size: int | None) -> None:
+async def test_header_of_a_part_has_at_most_4_kib(
+    size: int, status: int, chunk_size: int | None
+) -> None:
     body = raw_part(f"X-Long: {'x' * (size - 8)}\r\nContent-Disposition: form-data; name=p")
     assert (await send_raw(Root(), body, chunk_size=chunk_size)).status == status
 
@@ -1404,11 +1570,15 @@ async def test_header_of_a_part_has_at_most_4_kib(size: int, status: int, chunk_
     ['x="' + '\\"' * 1950 + end for end in ("", "\\")]
     + ['x="' + "\\" * 3900, "x=" + '"' * 3900, ";" * 3900, "filename*" * 400],
 )
-async def test_hostile_header_of_a_part_takes_no_more_time_than_a_hundred_plain_ones(parameter: str) -> None:
+async def test_hostile_header_of_a_part_takes_no_more_time_than_a_hundred_plain_ones(
+    parameter: str,
+) -> None:
     """A thousand parts with a hostile header each must not block the loop for minutes."""
 
     async def seconds(parameter: str) -> float:
-        parts = f"--{BOUNDARY}\r\nContent-Disposition: form-data; name=p; {parameter}\r\n\r\n\r\n" * 20
+        parts = (
+            f"--{BOUNDARY}\r\nContent-Disposition: form-data; name=p; {parameter}\r\n\r\n\r\n" * 20
+        )
         began = time.process_time()
         assert (await send_raw(Root(), f"{parts}--{BOUNDARY}--\r\n".encode())).status == 200
         return time.process_time() - began
@@ -1439,7 +1609,9 @@ EMPTY: list[Part] = [FIELD, file(b"", "b"), ("c", ""), ("d", "", None, b"")]
         pytest.param(EMPTY * 250 + [FIELD], 413, id="1001 parts, empty ones among them"),
     ],
 )
-async def test_form_has_at_most_1000_parts_files_and_empty_ones_included(parts: list[Part], status: int) -> None:
+async def test_form_has_at_most_1000_parts_files_and_empty_ones_included(
+    parts: list[Part], status: int
+) -> None:
     assert (await post(Root(), multipart=parts)).status == status
 
 
@@ -1454,7 +1626,13 @@ def parse(body: bytes, app: App | None = None) -> Any:
 
 
 async def test_parse_multipart_gives_fields_and_files() -> None:
-    parts = [("a", "1"), file(b"x", filename="../x.txt", kind="text/plain"), ("b", ""), ("a", "é"), file(b"y", "other")]
+    parts = [
+        ("a", "1"),
+        file(b"x", filename="../x.txt", kind="text/plain"),
+        ("b", ""),
+        ("a", "é"),
+        file(b"y", "other"),
+    ]
     form_data, files = await parse(encode_multipart(parts))
     assert form_data == {"a": ["1", "é"], "b": [""]}
     assert set(files) == {"file", "other"}
@@ -1463,7 +1641,8 @@ async def test_parse_multipart_gives_fields_and_files() -> None:
         for each in files.values()
     )
     assert [(each["filename"], each["content_type"]) for each in files.values()] == [
-        ("x.txt", "text/plain"), ("x.bin", "application/octet-stream"),
+        ("x.txt", "text/plain"),
+        ("x.bin", "application/octet-stream"),
     ]
     assert [await Ways.queue(each) for each in files.values()] == [b"x", b"y"]
     assert await parse(encode_multipart([])) == ({}, {})
@@ -1529,5 +1708,9 @@ async def test_uploaded_file_made_by_hand_is_read_from_any_queue() -> None:
     for piece in (b"a", b"b", None):
         queue.put_nowait(piece)
     upload = UploadedFile("x.txt", "text/plain", queue)
-    assert (upload.filename, upload.content_type, await upload.read()) == ("x.txt", "text/plain", b"ab")
+    assert (upload.filename, upload.content_type, await upload.read()) == (
+        "x.txt",
+        "text/plain",
+        b"ab",
+    )
     assert Request({"type": "http"}).files == {}

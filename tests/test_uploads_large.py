@@ -26,7 +26,9 @@ FORM = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 @pytest.fixture(scope="module", params=[name for name in KINDS if name.startswith("uvicorn")])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     kind = KINDS[request.param]
     if not installed(kind):
         pytest.skip(f"{kind.requires} is not installed")
@@ -96,7 +98,9 @@ def test_a_large_upload_takes_bounded_memory(server: Server, shape: str) -> None
 
 @pytest.mark.parametrize("path", ["unread", "nameless"])
 @pytest.mark.parametrize("parts", [[FILE], [FILE, ("after", "y")]], ids=["last", "first"])
-def test_a_large_upload_without_a_reader_takes_bounded_memory(server: Server, path: str, parts: list[Part]) -> None:
+def test_a_large_upload_without_a_reader_takes_bounded_memory(
+    server: Server, path: str, parts: list[Part]
+) -> None:
     wanted = {"unread": b"not read", "nameless": b"not asked for"}[path]
     assert send(server, f"/{path}", parts, 2 * MIB) == wanted
     grown, answer = growth(server, f"/{path}", parts, LARGE)

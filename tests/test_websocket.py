@@ -82,7 +82,9 @@ class Talking(App):
         await self.talk(ws)
 
 
-async def talked(talk: Talk, *incoming: Any, break_sends: bool = False, **options: Any) -> WebSocketSession:
+async def talked(
+    talk: Talk, *incoming: Any, break_sends: bool = False, **options: Any
+) -> WebSocketSession:
     """Run a handler to the end, with a client that sends these texts, bytes and ASGI messages, and leaves."""
     async with websocket(Talking(talk, **options)) as ws:
         if break_sends:
@@ -91,7 +93,9 @@ async def talked(talk: Talk, *incoming: Any, break_sends: bool = False, **option
             if isinstance(message, dict):
                 await ws.deliver(message)
             else:
-                await (ws.send_text(message) if isinstance(message, str) else ws.send_bytes(message))
+                await (
+                    ws.send_text(message) if isinstance(message, str) else ws.send_bytes(message)
+                )
         if not ws.done and ws.close_code is None:
             await ws.close()
         await ws.wait()
@@ -113,7 +117,9 @@ async def returned(talk: Talk, *incoming: Any, **options: Any) -> Any:
 def said(ws: WebSocketSession) -> list[str | bytes]:
     """The messages that the application has sent."""
     sent = [message for message in ws.messages if message["type"] == "websocket.send"]
-    return [message["bytes"] if message.get("text") is None else message["text"] for message in sent]
+    return [
+        message["bytes"] if message.get("text") is None else message["text"] for message in sent
+    ]
 
 
 async def closed(awaitable: Awaitable[Any]) -> tuple[int, str]:
@@ -170,16 +176,16 @@ async def test_the_first_segment_names_the_handler(path: str, expected: list[Any
         assert await ws.receive_json() == expected
 
 
-UNKNOWN = (
-    "/nope /page /private /_private /-private /ws_chat/x /_ws_hidden /_say /data /chat /chat/a/b /chat/a/5/c /index/x"
-)
+UNKNOWN = "/nope /page /private /_private /-private /ws_chat/x /_ws_hidden /_say /data /chat /chat/a/b /chat/a/5/c /index/x"
 
 
 @pytest.mark.parametrize("path", [*UNKNOWN.split(), "//", "/accept", "/\ufffd"])
 async def test_path_that_is_unknown_or_private_is_refused_with_1008(
     path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with websocket(Echo(), path, raw_path=b"/%ff" if "\ufffd" in path else path.encode()) as ws:
+    async with websocket(
+        Echo(), path, raw_path=b"/%ff" if "\ufffd" in path else path.encode()
+    ) as ws:
         assert (ws.accepted, ws.rejected) == (False, 1008)
     assert caplog.records == []
 
@@ -204,7 +210,15 @@ async def test_the_request_of_a_websocket() -> None:
         request = current_request.get()
         seen.append(type(request) is WebSocketRequest and isinstance(request, Request))
         seen.append(request is app.request)
-        seen.append((request.query("a"), request.headers["x-a"], request.cookies, request.path_params, request.session))
+        seen.append(
+            (
+                request.query("a"),
+                request.headers["x-a"],
+                request.cookies,
+                request.path_params,
+                request.session,
+            )
+        )
         await ws.accept()
 
     seen: list[Any] = []
@@ -248,7 +262,15 @@ OPTIONAL = "headers query_string raw_path root_path scheme subprotocols client s
 async def test_optional_keys_may_be_none_or_left_out(absent: Any) -> None:
     async def talk(ws: WebSocket) -> None:
         request = current_request.get()
-        seen.append((request.headers, request.query_params, request.cookies, request.session, ws.subprotocols))
+        seen.append(
+            (
+                request.headers,
+                request.query_params,
+                request.cookies,
+                request.session,
+                ws.subprotocols,
+            )
+        )
         request.session["a"] = 1
         await ws.accept("v2" if "v2" in ws.subprotocols else None)
 
@@ -290,7 +312,9 @@ async def test_accept_may_be_tried_again_after_a_time_out() -> None:
         asyncio.get_running_loop().call_later(seconds, queue.put_nowait, message)
     sent = await call(Talking(talk), queue.get, type="websocket")
     assert [message.get("text") or message["type"] for message in sent] == [
-        "websocket.accept", "hello", "websocket.close",
+        "websocket.accept",
+        "hello",
+        "websocket.close",
     ]
 
 
@@ -360,7 +384,9 @@ async def test_close_while_a_slow_session_backend_delays_accept_refuses_the_hand
 
     ends: list[Any] = []
     sent = await call(Talking(talk, session_backend=Slow()), scripted(CONNECT), type="websocket")
-    assert [(message["type"], message.get("code")) for message in sent] == [("websocket.close", 1008)]
+    assert [(message["type"], message.get("code")) for message in sent] == [
+        ("websocket.close", 1008)
+    ]
     assert ends == [(1008, "")]
 
 
@@ -389,7 +415,9 @@ async def test_empty_messages_are_messages(message: str | bytes) -> None:
 
 @pytest.mark.parametrize("other", [{}, {"bytes": None}])
 @pytest.mark.parametrize("content", [{"text": "a"}, {"bytes": b"a"}])
-async def test_the_other_kind_is_a_value_error(content: dict[str, Any], other: dict[str, Any]) -> None:
+async def test_the_other_kind_is_a_value_error(
+    content: dict[str, Any], other: dict[str, Any]
+) -> None:
     """The key of the kind that was not sent may be there, as None, or not."""
     absent = dict.fromkeys({"text", "bytes"} - set(content)) if other else {}
     message = {"type": "websocket.receive", **absent, **content}
@@ -411,7 +439,9 @@ async def test_json_may_come_as_bytes() -> None:
         await ws.accept()
         return await ws.receive_json()
 
-    assert await returned(talk, {"type": "websocket.receive", "text": None, "bytes": b'{"a": 1}'}) == {"a": 1}
+    assert await returned(
+        talk, {"type": "websocket.receive", "text": None, "bytes": b'{"a": 1}'}
+    ) == {"a": 1}
 
 
 @pytest.mark.parametrize("message", ["", "{", "NaN", "nul", "[" * 100_000, '"\\ud800"'])
@@ -445,7 +475,10 @@ async def test_iteration_yields_both_kinds_until_the_client_leaves() -> None:
         await ws.accept()
         return [message async for message in ws]
 
-    with_both_keys = [text("") | {"bytes": None}, {"type": "websocket.receive", "text": None, "bytes": b"c"}]
+    with_both_keys = [
+        text("") | {"bytes": None},
+        {"type": "websocket.receive", "text": None, "bytes": b"c"},
+    ]
     assert await returned(talk, "a", b"b", *with_both_keys, gone(1001)) == ["a", b"b", "", b"c"]
 
 
@@ -488,7 +521,9 @@ async def test_receiving_before_accept_is_a_runtime_error(name: str) -> None:
 
 @pytest.mark.parametrize("closes", [True, False])
 @pytest.mark.parametrize("call", SENDS + RECEIVES, ids=lambda call: call[0])
-async def test_everything_is_over_after_close_or_a_received_disconnect(call: tuple[Any, ...], closes: bool) -> None:
+async def test_everything_is_over_after_close_or_a_received_disconnect(
+    call: tuple[Any, ...], closes: bool
+) -> None:
     async def talk(ws: WebSocket) -> Any:
         await ws.accept()
         if closes:
@@ -522,7 +557,9 @@ async def test_a_server_that_raises_oserror_says_that_the_client_is_gone(
     assert caplog.records == []
 
 
-async def test_a_server_that_raises_oserror_at_accept_and_at_close(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_server_that_raises_oserror_at_accept_and_at_close(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def talk(ws: WebSocket) -> None:
         await closed(ws.accept())
         ended.append(ws.accepted)
@@ -536,7 +573,9 @@ async def test_a_server_that_raises_oserror_at_accept_and_at_close(caplog: pytes
 
     ended: list[bool] = []
     for handler in (talk, closes, returns):
-        await call(Talking(handler), scripted(CONNECT), lambda message: OSError("gone"), type="websocket")
+        await call(
+            Talking(handler), scripted(CONNECT), lambda message: OSError("gone"), type="websocket"
+        )
     assert ended == [False] * 3
     assert caplog.records == []
 
@@ -544,7 +583,12 @@ async def test_a_server_that_raises_oserror_at_accept_and_at_close(caplog: pytes
 async def test_the_code_of_the_client_is_there_after_a_failed_send() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
-        for attempt in (ws.send_text("too late"), ws.send_text("again"), ws.receive_text(), ws.receive_text()):
+        for attempt in (
+            ws.send_text("too late"),
+            ws.send_text("again"),
+            ws.receive_text(),
+            ws.receive_text(),
+        ):
             ends.append(await closed(attempt))
 
     ends: list[Any] = []
@@ -598,7 +642,11 @@ async def test_receive_and_send_may_return_any_awaitable() -> None:
     incoming = [CONNECT, text("hi")]
     sent: list[Any] = []
     await Talking(talk)({"type": "websocket", "path": "/"}, receive, send)
-    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
+    assert [message["type"] for message in sent] == [
+        "websocket.accept",
+        "websocket.send",
+        "websocket.close",
+    ]
     assert sent[1]["text"] == "hi"
 
 
@@ -614,7 +662,9 @@ async def test_a_websocket_can_be_made_by_hand() -> None:
     plain = WebSocket(scripted(CONNECT), send)
     await plain.accept()
     assert sent[0]["subprotocol"] == "chat"
-    assert [(name, value.split(b";")[0]) for name, value in sent[0]["headers"]] == [(b"set-cookie", b"session_id=abc")]
+    assert [(name, value.split(b";")[0]) for name, value in sent[0]["headers"]] == [
+        (b"set-cookie", b"session_id=abc")
+    ]
     assert sent[1]["text"] == "hi"
     assert not sent[2].get("headers")
 
@@ -643,7 +693,9 @@ async def test_a_handler_that_raises_closes_with_1011_and_no_text_and_logs_the_t
 
     ws = await talked(talk, debug=debug)
     assert (ws.close_code, ws.close_reason, said(ws)) == (1011, "", [])
-    assert [(record.name, record.levelno) for record in caplog.records] == [("micropie", logging.ERROR)]
+    assert [(record.name, record.levelno) for record in caplog.records] == [
+        ("micropie", logging.ERROR)
+    ]
     assert "Traceback" in caplog.text and "a secret" in caplog.text
 
 
@@ -664,7 +716,9 @@ async def test_its_own_connection_closed_is_a_normal_end(caplog: pytest.LogCaptu
     assert caplog.records == []
 
 
-async def test_a_task_group_ends_with_its_client_and_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_task_group_ends_with_its_client_and_nothing_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def talk(ws: WebSocket) -> None:
         async def echo() -> None:
             while True:
@@ -735,8 +789,14 @@ async def test_closing_twice_is_harmless(accepts: bool) -> None:
 @pytest.mark.parametrize(
     "reason, sent",
     [
-        (None, ""), ("", ""), ("bye", "bye"), ("x" * 123, "x" * 123), ("x" * 124, "x" * 123),
-        ("é" * 100, "é" * 61), ("x" + "€" * 50, "x" + "€" * 40), ("😀" * 40, "😀" * 30),
+        (None, ""),
+        ("", ""),
+        ("bye", "bye"),
+        ("x" * 123, "x" * 123),
+        ("x" * 124, "x" * 123),
+        ("é" * 100, "é" * 61),
+        ("x" + "€" * 50, "x" + "€" * 40),
+        ("😀" * 40, "😀" * 30),
     ],
 )
 @pytest.mark.parametrize("accepts", [True, False])
@@ -797,7 +857,9 @@ async def test_a_socket_whose_close_the_server_refused_is_closed(
     assert ("no such close code" in caplog.text) is not catches
 
 
-async def test_a_cancelled_websocket_passes_the_cancellation_through(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancelled_websocket_passes_the_cancellation_through(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def talk(ws: WebSocket) -> None:
         try:
             await ws.accept()
@@ -858,7 +920,9 @@ ALL = ["before a", "before b", "before c", "handler", "after c", "after b", "aft
 
 
 @pytest.mark.parametrize("path, code", [("/", 1000), ("/raises", 1011)])
-async def test_before_in_order_and_after_in_reverse_also_when_the_handler_raised(path: str, code: int) -> None:
+async def test_before_in_order_and_after_in_reverse_also_when_the_handler_raised(
+    path: str, code: int
+) -> None:
     app = Noted()
     async with websocket(app, path) as ws:
         await until_closed(ws)
@@ -874,8 +938,11 @@ async def test_middlewares_run_for_unknown_paths_too() -> None:
 @pytest.mark.parametrize(
     "answer, code, reason",
     [
-        ({"code": 4001, "reason": "no"}, 4001, "no"), ({"code": 4001}, 4001, ""),
-        ({"reason": "no"}, 1008, "no"), ({"reason": None}, 1008, ""), ({}, 1008, ""),
+        ({"code": 4001, "reason": "no"}, 4001, "no"),
+        ({"code": 4001}, 4001, ""),
+        ({"reason": "no"}, 1008, "no"),
+        ({"reason": None}, 1008, ""),
+        ({}, 1008, ""),
         ({"reason": "é" * 100}, 1008, "é" * 61),
     ],
 )
@@ -885,7 +952,9 @@ async def test_a_dict_refuses_the_handshake(answer: dict[str, Any], code: int, r
     assert notes == ["before a", "before b", "after b", "after a"]
 
 
-@pytest.mark.parametrize("error, code, logged", [(RuntimeError("boom"), 1011, True), (HTTPError(403), 1008, False)])
+@pytest.mark.parametrize(
+    "error, code, logged", [(RuntimeError("boom"), 1011, True), (HTTPError(403), 1008, False)]
+)
 async def test_middleware_that_raises_before_refuses_and_has_no_after(
     error: Exception, code: int, logged: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -895,15 +964,21 @@ async def test_middleware_that_raises_before_refuses_and_has_no_after(
     assert bool(caplog.records) is logged
 
 
-@pytest.mark.parametrize("answer", ["no", True, ["code", 4001], {"status_code": 403}, {"code": 1006}, {"code": "4001"}])
-async def test_a_malformed_result_is_a_logged_error(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "answer", ["no", True, ["code", 4001], {"status_code": 403}, {"code": 1006}, {"code": "4001"}]
+)
+async def test_a_malformed_result_is_a_logged_error(
+    answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     ws, notes = await noted(Noted(before=answer))
     assert (ws.accepted, ws.rejected) == (False, 1011)
     assert "handler" not in notes and notes[-1] == "after a"
     assert len(caplog.records) == 1
 
 
-async def test_middleware_that_raises_after_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
+async def test_middleware_that_raises_after_does_not_stop_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     ws, notes = await noted(Noted(after=RuntimeError("late")))
     assert notes == ALL
     assert ws.accepted

@@ -61,7 +61,11 @@ class Stamp(HttpMiddleware):
         return None
 
     async def after_request(
-        self, request: Request, status_code: int, response_body: Any, extra_headers: list[tuple[str, str]]
+        self,
+        request: Request,
+        status_code: int,
+        response_body: Any,
+        extra_headers: list[tuple[str, str]],
     ) -> dict[str, Any] | None:
         extra_headers.append(("x-version", __version__))
         return None
@@ -85,7 +89,9 @@ class Root(App):
         return f"{request.method} {self.request.headers.get('host', '')}"
 
     @methods("POST", "PUT")
-    async def login(self, name: str, remember: bool = False) -> tuple[int, str, list[tuple[str, str]]]:
+    async def login(
+        self, name: str, remember: bool = False
+    ) -> tuple[int, str, list[tuple[str, str]]]:
         self.request.session["user"] = name
         self.request.regenerate_session()
         return 200, "welcome", [set_cookie("name", name, max_age=60 if remember else None)]
@@ -131,10 +137,15 @@ app.middlewares.append(Stamp())
 app.ws_middlewares.append(Guard())
 
 Message = MutableMapping[str, Any]
-Asgi = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+Asgi = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[None],
+]
 
 
-async def get(asgi: Asgi, path: str, method: str = "GET", query: bytes = b"") -> tuple[int, dict[bytes, bytes], bytes]:
+async def get(
+    asgi: Asgi, path: str, method: str = "GET", query: bytes = b""
+) -> tuple[int, dict[bytes, bytes], bytes]:
     """Send one request; return the status, the headers and the body."""
     sent: list[Message] = []
     incoming: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
@@ -160,7 +171,11 @@ async def get(asgi: Asgi, path: str, method: str = "GET", query: bytes = b"") ->
         "headers": [(b"host", b"testserver")],
     }
     await asgi(scope, receive, send)
-    return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent[1:])
+    return (
+        sent[0]["status"],
+        dict(sent[0]["headers"]),
+        b"".join(message.get("body", b"") for message in sent[1:]),
+    )
 
 
 def described(route: Route) -> str:
@@ -178,7 +193,9 @@ async def main() -> None:
     status, headers, body = await get(app, "/login/Ann", "POST")
     assert (status, body) == (200, b"welcome") and b"set-cookie" in headers
     assert (await get(app, "/me"))[0] == http.HTTPStatus.UNAUTHORIZED
-    assert (await get(app, "/item/00000000-0000-0000-0000-000000000001", query=b"page=2"))[0] == http.HTTPStatus.OK
+    assert (await get(app, "/item/00000000-0000-0000-0000-000000000001", query=b"page=2"))[
+        0
+    ] == http.HTTPStatus.OK
     assert (await get(app, "/item/none"))[0] == http.HTTPStatus.NOT_FOUND
     assert (await get(app, "/item/1", query=b"refuse="))[0] == http.HTTPStatus.FORBIDDEN
     assert (await get(app, "/away"))[0] == http.HTTPStatus.FOUND

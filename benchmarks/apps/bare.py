@@ -58,7 +58,9 @@ class Socket:
 class File:
     def __init__(self, request: Request) -> None:
         self.receive = request.receive
-        self.parser = PushMultipartParser(parse_options_header(request.kind.decode())[1]["boundary"])
+        self.parser = PushMultipartParser(
+            parse_options_header(request.kind.decode())[1]["boundary"]
+        )
         self.events: Any = iter(())
 
     def __aiter__(self) -> File:
@@ -108,7 +110,9 @@ class Bare:
                 elif name == b"cookie":
                     request.cookie = value
             result = await self.ROUTES[scope["path"]](self)
-            body, kind = (result.encode(), TEXT) if type(result) is str else (orjson.dumps(result), JSON)
+            body, kind = (
+                (result.encode(), TEXT) if type(result) is str else (orjson.dumps(result), JSON)
+            )
             length = (b"content-length", b"%d" % len(body))
             await send({"type": "http.response.start", "status": 200, "headers": [kind, length]})
             await send({"type": "http.response.body", "body": body})

@@ -46,7 +46,9 @@ IMPORTS = "from blacksheep import Application, get"
 PACKAGE = "blacksheep"
 
 json_settings.use(loads=orjson.loads, dumps=lambda value: orjson.dumps(value).decode())
-html_settings.use(JinjaRenderer(FileSystemLoader(Path(__file__).parent / "templates"), enable_async=True))
+html_settings.use(
+    JinjaRenderer(FileSystemLoader(Path(__file__).parent / "templates"), enable_async=True)
+)
 router = Router()
 app = Application(router=router)
 session_router = Router()

@@ -38,7 +38,9 @@ class Greet:
 
 class Search:
     async def on_get(self, req: Request, resp: Response) -> None:
-        resp.text = f"{req.get_param('q', required=True)} page {req.get_param('page', required=True)}"
+        resp.text = (
+            f"{req.get_param('q', required=True)} page {req.get_param('page', required=True)}"
+        )
 
 
 class Form:

@@ -31,19 +31,31 @@ TEXT = (b"content-type", b"text/html; charset=utf-8")
 JSON = (b"content-type", b"application/json")
 SESSIONS: dict[str, dict[str, Any]] = {}
 TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, enable_async=True
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    enable_async=True,
 )
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [TEXT, (b"content-length", b"13")]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [TEXT, (b"content-length", b"13")],
+        }
+    )
     await send({"type": "http.response.body", "body": b"Hello, World!"})
 
 
 async def json(scope: Scope, receive: Receive, send: Send) -> None:
     body = orjson.dumps(DATA)
     await send(
-        {"type": "http.response.start", "status": 200, "headers": [JSON, (b"content-length", b"%d" % len(body))]}
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [JSON, (b"content-length", b"%d" % len(body))],
+        }
     )
     await send({"type": "http.response.body", "body": body})
 
@@ -51,7 +63,11 @@ async def json(scope: Scope, receive: Receive, send: Send) -> None:
 async def greet(scope: Scope, receive: Receive, send: Send) -> None:
     body = f"Hello, {scope['path'][7:]}!".encode()
     await send(
-        {"type": "http.response.start", "status": 200, "headers": [TEXT, (b"content-length", b"%d" % len(body))]}
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [TEXT, (b"content-length", b"%d" % len(body))],
+        }
     )
     await send({"type": "http.response.body", "body": body})
 
@@ -60,7 +76,11 @@ async def search(scope: Scope, receive: Receive, send: Send) -> None:
     query = dict(parse_qsl(scope["query_string"].decode(), keep_blank_values=True))
     body = f"{query['q']} page {query['page']}".encode()
     await send(
-        {"type": "http.response.start", "status": 200, "headers": [TEXT, (b"content-length", b"%d" % len(body))]}
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [TEXT, (b"content-length", b"%d" % len(body))],
+        }
     )
     await send({"type": "http.response.body", "body": body})
 
@@ -80,7 +100,11 @@ async def form(scope: Scope, receive: Receive, send: Send) -> None:
     fields = dict(parse_qsl((await read_body(receive)).decode(), keep_blank_values=True))
     body = f"{fields['name']} {fields['email']}".encode()
     await send(
-        {"type": "http.response.start", "status": 200, "headers": [TEXT, (b"content-length", b"%d" % len(body))]}
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [TEXT, (b"content-length", b"%d" % len(body))],
+        }
     )
     await send({"type": "http.response.body", "body": body})
 
@@ -88,7 +112,11 @@ async def form(scope: Scope, receive: Receive, send: Send) -> None:
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     body = orjson.dumps(orjson.loads(await read_body(receive)))
     await send(
-        {"type": "http.response.start", "status": 200, "headers": [JSON, (b"content-length", b"%d" % len(body))]}
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [JSON, (b"content-length", b"%d" % len(body))],
+        }
     )
     await send({"type": "http.response.body", "body": body})
 
@@ -114,7 +142,11 @@ async def upload(scope: Scope, receive: Receive, send: Send) -> None:
                     size += len(event)
     body = str(size).encode()
     await send(
-        {"type": "http.response.start", "status": 200, "headers": [TEXT, (b"content-length", b"%d" % len(body))]}
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [TEXT, (b"content-length", b"%d" % len(body))],
+        }
     )
     await send({"type": "http.response.body", "body": body})
 
@@ -133,12 +165,16 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def counter(scope: Scope, receive: Receive, send: Send) -> None:
     headers = [TEXT]
-    cookies = dict(pair.split("=", 1) for pair in header(scope, b"cookie").split("; ") if "=" in pair)
+    cookies = dict(
+        pair.split("=", 1) for pair in header(scope, b"cookie").split("; ") if "=" in pair
+    )
     session = SESSIONS.get(cookies.get("session_id", ""))
     if session is None:
         session_id = secrets.token_urlsafe(32)
         session = SESSIONS[session_id] = {}
-        headers.append((b"set-cookie", f"session_id={session_id}; Path=/; HttpOnly; SameSite=Lax".encode()))
+        headers.append(
+            (b"set-cookie", f"session_id={session_id}; Path=/; HttpOnly; SameSite=Lax".encode())
+        )
     session["visits"] = session.get("visits", 0) + 1
     body = str(session["visits"]).encode()
     headers.append((b"content-length", b"%d" % len(body)))
@@ -147,9 +183,15 @@ async def counter(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def page(scope: Scope, receive: Receive, send: Send) -> None:
-    body = (await TEMPLATES.get_template("page.html").render_async(title=TITLE, items=ITEMS)).encode()
+    body = (
+        await TEMPLATES.get_template("page.html").render_async(title=TITLE, items=ITEMS)
+    ).encode()
     await send(
-        {"type": "http.response.start", "status": 200, "headers": [TEXT, (b"content-length", b"%d" % len(body))]}
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [TEXT, (b"content-length", b"%d" % len(body))],
+        }
     )
     await send({"type": "http.response.body", "body": body})
 

@@ -20,11 +20,24 @@ from litestar.params import Body
 from litestar.response import ServerSentEvent, Stream, Template
 from litestar.template.config import TemplateConfig
 
-from benchmarks.workloads import CHUNK, CHUNK_COUNT, DATA, FIRST_EVENT, GREETING, ITEMS, TITLE, UPLOAD_CHUNK
+from benchmarks.workloads import (
+    CHUNK,
+    CHUNK_COUNT,
+    DATA,
+    FIRST_EVENT,
+    GREETING,
+    ITEMS,
+    TITLE,
+    UPLOAD_CHUNK,
+)
 
 IMPORTS = "from litestar import Litestar, get"
 PACKAGE = "litestar"
-PLAIN: dict[str, Any] = {"openapi_config": None, "logging_config": None, "request_max_body_size": None}
+PLAIN: dict[str, Any] = {
+    "openapi_config": None,
+    "logging_config": None,
+    "request_max_body_size": None,
+}
 
 
 @get("/", media_type=MediaType.TEXT)
@@ -64,7 +77,9 @@ async def echo(data: dict[str, Any]) -> dict[str, Any]:
 
 
 @post("/upload", media_type=MediaType.TEXT, status_code=200)
-async def upload(data: Annotated[dict[str, UploadFile], Body(media_type=RequestEncodingType.MULTI_PART)]) -> str:
+async def upload(
+    data: Annotated[dict[str, UploadFile], Body(media_type=RequestEncodingType.MULTI_PART)],
+) -> str:
     size = 0
     while chunk := await data["file"].read(len(UPLOAD_CHUNK)):
         size += len(chunk)
@@ -115,7 +130,9 @@ async def socket(socket: WebSocket) -> None:
 
 app = Litestar(
     [hello, data, greet, search, form, echo, upload, stream, page, events, socket],
-    template_config=TemplateConfig(directory=Path(__file__).parent / "templates", engine=JinjaTemplateEngine),
+    template_config=TemplateConfig(
+        directory=Path(__file__).parent / "templates", engine=JinjaTemplateEngine
+    ),
     **PLAIN,
 )
 session_app = Litestar([counter], middleware=[ServerSideSessionConfig().middleware], **PLAIN)

@@ -95,7 +95,9 @@ async def counter(request: Request, session: Any) -> str:
 
 @app.get("/page")
 async def page(request: Request) -> Any:
-    return await Template("page.html").render_async(title=TITLE, items=ITEMS), {"Content-Type": "text/html"}
+    return await Template("page.html").render_async(title=TITLE, items=ITEMS), {
+        "Content-Type": "text/html"
+    }
 
 
 @app.get("/events")

@@ -8,7 +8,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from benchmarks.workloads import CHUNK, CHUNK_COUNT, DATA, FIRST_EVENT, GREETING, ITEMS, TITLE, UPLOAD_SIZE
+from benchmarks.workloads import (
+    CHUNK,
+    CHUNK_COUNT,
+    DATA,
+    FIRST_EVENT,
+    GREETING,
+    ITEMS,
+    TITLE,
+    UPLOAD_SIZE,
+)
 from micropie import App, UploadedFile, WebSocket, event_stream
 
 IMPORTS = "from micropie import App"

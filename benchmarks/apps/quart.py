@@ -122,7 +122,9 @@ async def events() -> Any:
         while True:
             yield f"data: {await queue.get()}\n\n".encode()
 
-    response = await make_response(source(), {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+    response = await make_response(
+        source(), {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+    )
     response.timeout = None
     return response
 

@@ -19,7 +19,16 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.templating import Jinja2Templates
 from starlette.websockets import WebSocket
 
-from benchmarks.workloads import CHUNK, CHUNK_COUNT, DATA, FIRST_EVENT, GREETING, ITEMS, TITLE, UPLOAD_CHUNK
+from benchmarks.workloads import (
+    CHUNK,
+    CHUNK_COUNT,
+    DATA,
+    FIRST_EVENT,
+    GREETING,
+    ITEMS,
+    TITLE,
+    UPLOAD_CHUNK,
+)
 
 IMPORTS = (
     "from starlette.applications import Starlette; from starlette.responses import PlainTextResponse; "
@@ -132,4 +141,6 @@ def routes(count: int) -> Starlette:
 
         return answer
 
-    return Starlette(routes=[Route(f"/route_{number}", endpoint(number)) for number in range(count)])
+    return Starlette(
+        routes=[Route(f"/route_{number}", endpoint(number)) for number in range(count)]
+    )

@@ -20,10 +20,36 @@ COMMENT = re.compile(r"^\s*(?:% (?P<myst>.+?)|<!-- (?P<html>.+?) -->)\s*$")
 CODE = {"code-block", "code", "sourcecode"}
 OPAQUE = {"eval-rst", "raw", "math", "toctree", "glossary"}  # what they hold is no Markdown
 DOCTEST = {"doctest", "testcode", "testsetup", "testcleanup"}  # the doctest builder executes these
-LANGUAGES = {".py": "python", ".html": "html", ".js": "js", ".css": "css", ".sql": "sql", ".txt": "text"}
-TESTED = ("examples/", "tutorials/", "tests/", "benchmarks/", "docs/_ext/", "micropie.py", "README.md")
+LANGUAGES = {
+    ".py": "python",
+    ".html": "html",
+    ".js": "js",
+    ".css": "css",
+    ".sql": "sql",
+    ".txt": "text",
+}
+TESTED = (
+    "examples/",
+    "tutorials/",
+    "tests/",
+    "benchmarks/",
+    "docs/_ext/",
+    "micropie.py",
+    "README.md",
+)
 # What other sites call the languages that are counted here: under these names they would go unnoticed.
-ALIASES = {"py", "python3", "py3", "bash", "sh", "shell", "zsh", "shell-session", "ipython", "ipython3"}
+ALIASES = {
+    "py",
+    "python3",
+    "py3",
+    "bash",
+    "sh",
+    "shell",
+    "zsh",
+    "shell-session",
+    "ipython",
+    "ipython3",
+}
 
 
 @dataclass(frozen=True)
@@ -86,7 +112,9 @@ def orders(text: str, kinds: Iterable[str]) -> list[Comment]:
     found = []
     for number, line in enumerate(text.split("\n"), 1):
         match = COMMENT.match(line)
-        kind, colon, detail = (match["myst"] or match["html"]).partition(":") if match else ("", "", "")
+        kind, colon, detail = (
+            (match["myst"] or match["html"]).partition(":") if match else ("", "", "")
+        )
         if colon and kind in kinds and number not in inside:
             found.append(Comment(number, kind, detail.strip()))
     return found
@@ -104,7 +132,14 @@ def _blocks(text: str, lines: list[str], offset: int) -> Iterator[Block]:
         if token.type in {"fence", "colon_fence"} and token.map:
             yield from _fence(token, lines, offset)
         elif token.type == "code_block" and token.map:
-            yield Block(token.map[0] + offset + 1, token.map[1] + offset + 1, "", "", token.content, token.map[0] + 1)
+            yield Block(
+                token.map[0] + offset + 1,
+                token.map[1] + offset + 1,
+                "",
+                "",
+                token.content,
+                token.map[0] + 1,
+            )
 
 
 def _fence(token: Token, lines: list[str], offset: int) -> Iterator[Block]:
@@ -149,7 +184,11 @@ def options(content: str) -> tuple[dict[str, str], str, int]:
 
 def pages(root: Path) -> list[Path]:
     """Return all pages of the project whose code is executed: the site's, and the READMEs."""
-    site = [path for path in (root / "docs").rglob("*.md") if not {"_build", "examples"} & set(path.parts[:-1])]
+    site = [
+        path
+        for path in (root / "docs").rglob("*.md")
+        if not {"_build", "examples"} & set(path.parts[:-1])
+    ]
     readmes = [
         root / "README.md",
         root / "examples" / "README.md",
@@ -168,5 +207,10 @@ def state(block: Block) -> str:
 
 def count(root: Path) -> dict[str, int]:
     """Count the blocks of Python and of the console on all pages, by what becomes of them."""
-    states = [state(block) for page in pages(root) for block in blocks(page.read_text()) if block.counted]
-    return {"all": len(states), **{name: states.count(name) for name in ("executed", "included", "excused")}}
+    states = [
+        state(block) for page in pages(root) for block in blocks(page.read_text()) if block.counted
+    ]
+    return {
+        "all": len(states),
+        **{name: states.count(name) for name in ("executed", "included", "excused")},
+    }

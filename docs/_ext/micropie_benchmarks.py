@@ -33,9 +33,16 @@ from benchmarks.servers import PLAIN
 from benchmarks.workloads import WORKLOADS
 
 FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "results.json"
-TITLES = {name: workload.title for name, workload in WORKLOADS.items()} | {"upload": "Upload, per MiB"}
+TITLES = {name: workload.title for name, workload in WORKLOADS.items()} | {
+    "upload": "Upload, per MiB"
+}
 OTHER_TITLES = {
-    **{"websocket": "Idle WebSocket", "events": "Idle event stream", "import": "Import", "upload": "Upload"},
+    **{
+        "websocket": "Idle WebSocket",
+        "events": "Idle event stream",
+        "import": "Import",
+        "upload": "Upload",
+    },
     "growth": "The most routes, to a single one",
 }
 # How each kind of measurement is called on a page, and its unit. `plain` is uvicorn as pip installs it.
@@ -81,7 +88,11 @@ def cells(found: Results, way: str) -> tables.Cells:
     if way == "memory":
         return {k: {n: v / 1024 for n, v in per.items()} for k, per in found["memory"].items()}
     if way == "imports":
-        return {"import": {n: v * 1e3 for n, v in found["imports"].items() if n != "floor"}} if found["imports"] else {}
+        return (
+            {"import": {n: v * 1e3 for n, v in found["imports"].items() if n != "floor"}}
+            if found["imports"]
+            else {}
+        )
     if way.startswith("upload-"):
         key, scale = ("mib_per_second", 1) if way == "upload-rate" else ("cpu_per_mib", 1e6)
         return tables.server_cells({"upload": found["uploads"]}, key, scale)
@@ -120,7 +131,9 @@ def plot(found: Results, way: str, columns: list[str]) -> str:
             for name in sorted(values, key=lambda name: values[name], reverse=way in MORE_IS_BETTER)
         )
         caption = f"{escape(title(way, column))}<small>{escape(UNITS[way])}, {best}</small>"
-        shown.append(f'<table class="plot"><caption>{caption}</caption><tbody>{rows}</tbody></table>')
+        shown.append(
+            f'<table class="plot"><caption>{caption}</caption><tbody>{rows}</tbody></table>'
+        )
     return f'<div class="plots">{"".join(shown)}</div>' if shown else ""
 
 
@@ -142,12 +155,21 @@ def behind_lines(found: Results) -> Iterator[str]:
             ours = values.get("micropie")
             if ours is None:
                 continue
-            ahead = [n for n, value in values.items() if n != "floor" and sign * value < sign * ours]
-            names = ", ".join(f"{PEERS[n]} {number(values[n])}" for n in sorted(ahead, key=lambda n: sign * values[n]))
+            ahead = [
+                n for n, value in values.items() if n != "floor" and sign * value < sign * ours
+            ]
+            names = ", ".join(
+                f"{PEERS[n]} {number(values[n])}"
+                for n in sorted(ahead, key=lambda n: sign * values[n])
+            )
             if names:
                 what = f"{title(way, column)}, {UNITS[way]}"
                 rows.append(f"| {what} | {number(ours)} (place {len(ahead) + 1}) | {names} |")
-    yield from ["| measured | MicroPie | ahead of it |", "|---|--:|---|", *rows] if rows else ["In this run, nowhere."]
+    yield from (
+        ["| measured | MicroPie | ahead of it |", "|---|--:|---|", *rows]
+        if rows
+        else ["In this run, nowhere."]
+    )
 
 
 def version_lines(found: Results) -> Iterator[str]:
@@ -180,7 +202,10 @@ def fact(found: Results, words: list[str]) -> str:
     facts = {
         **{"date": found["date"], **found["machine"]},
         **{"rounds": settings["cpu_rounds"], "bound-rounds": settings["bound_rounds"]},
-        **{"sessions": f"{settings['live_sessions']:,}", "peers": len(found["peers"].keys() - {"floor", "micropie"})},
+        **{
+            "sessions": f"{settings['live_sessions']:,}",
+            "peers": len(found["peers"].keys() - {"floor", "micropie"}),
+        },
         **{"aims": len(met), "met": met.count(True), "missed": met.count(False)},
         "kind": "a quick run: few rounds, rough times" if settings["quick"] else "a full run",
     }
@@ -211,7 +236,12 @@ class BenchDirective(SphinxDirective):
         what, *more = self.arguments
         if what == "plot":
             return [nodes.raw("", plot(results(), more[0], more[1:]), format="html")]
-        makers = {"aims": aim_lines, "behind": behind_lines, "tables": table_lines, "versions": version_lines}
+        makers = {
+            "aims": aim_lines,
+            "behind": behind_lines,
+            "tables": table_lines,
+            "versions": version_lines,
+        }
         return self.parse_text_to_nodes("\n".join(makers[what](results(), *more)))
 
 

@@ -23,8 +23,21 @@ from sphinx.util.typing import ExtensionMetadata
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ("images/examples/", "images/tutorial/")
 SHOWN = {
-    **{".py": "python", ".html": "html+jinja", ".mako": "html+mako", ".js": "javascript", ".css": "css"},
-    **{".svg": "xml", ".ini": "ini", ".toml": "toml", ".sql": "sql", ".txt": "text", ".json": "json"},
+    **{
+        ".py": "python",
+        ".html": "html+jinja",
+        ".mako": "html+mako",
+        ".js": "javascript",
+        ".css": "css",
+    },
+    **{
+        ".svg": "xml",
+        ".ini": "ini",
+        ".toml": "toml",
+        ".sql": "sql",
+        ".txt": "text",
+        ".json": "json",
+    },
     **{".conf": "nginx", ".service": "systemd"},
 }
 LARGEST_SHOWN = 40_000  # bytes; a larger file, or one of another kind, is named only
@@ -35,7 +48,15 @@ NOT_SHOWN = {"README.md", "LICENSE"}
 
 # The gallery's order: what a reader needs first comes first. An example that is not named here is a whole app.
 GROUPS: dict[str, list[str]] = {
-    "First steps": ["hello_world", "routing", "json_api", "forms", "templates", "headers_and_cookies", "static_files"],
+    "First steps": [
+        "hello_world",
+        "routing",
+        "json_api",
+        "forms",
+        "templates",
+        "headers_and_cookies",
+        "static_files",
+    ],
     "Sessions and safety": ["sessions", "session_backends", "middleware", "validation"],
     "Live": ["streaming", "server_sent_events", "websockets", "socketio", "file_uploads"],
     "Structure": ["explicit_routing", "sub_apps", "lifespan", "background_jobs", "testing", "wsgi"],
@@ -100,7 +121,10 @@ class Example:
     def files(self) -> list[Path]:
         """Return its files, as they are in the project: app.py first, then the other modules, then the rest."""
         found = [path for path in self.folder.rglob("*") if path.is_file() and self._belongs(path)]
-        return sorted(found, key=lambda path: (path.name != "app.py", path.suffix != ".py", self.relative(path)))
+        return sorted(
+            found,
+            key=lambda path: (path.name != "app.py", path.suffix != ".py", self.relative(path)),
+        )
 
     def _belongs(self, path: Path) -> bool:
         parts = path.relative_to(self.folder).parts
@@ -113,8 +137,12 @@ class Example:
 
     def shown(self) -> tuple[list[Path], list[Path]]:
         """Return the files whose text a page shows, and those that it names only."""
-        files = [path for path in self.files() if path.name not in NOT_SHOWN and path.stat().st_size]
-        text = [path for path in files if path.suffix in SHOWN and path.stat().st_size <= LARGEST_SHOWN]
+        files = [
+            path for path in self.files() if path.name not in NOT_SHOWN and path.stat().st_size
+        ]
+        text = [
+            path for path in files if path.suffix in SHOWN and path.stat().st_size <= LARGEST_SHOWN
+        ]
         return text, [path for path in files if path not in text]
 
     def write_archive(self, target: Path) -> None:
@@ -132,7 +160,10 @@ def all_examples() -> list[Example]:
 
 def all_steps() -> list[Example]:
     """Return all steps of the tutorial, in order."""
-    return [Example(f"tutorials/{path.parent.name}") for path in sorted((ROOT / "tutorials").glob("*/app.py"))]
+    return [
+        Example(f"tutorials/{path.parent.name}")
+        for path in sorted((ROOT / "tutorials").glob("*/app.py"))
+    ]
 
 
 # --- The directive -----------------------------------------------------------------------------
@@ -150,15 +181,29 @@ class ExampleDirective(SphinxDirective):
             raise self.error(f"There is no example {example.path}.")
         for path in example.files():
             self.env.note_dependency(str(path))
-        lines = [*_picture(example), *_tabs(example), *_download(example, "../" * self.env.docname.count("/"))]
-        return [nodes.container("", *self.parse_text_to_nodes("\n".join(lines)), classes=["example"])]
+        lines = [
+            *_picture(example),
+            *_tabs(example),
+            *_download(example, "../" * self.env.docname.count("/")),
+        ]
+        return [
+            nodes.container("", *self.parse_text_to_nodes("\n".join(lines)), classes=["example"])
+        ]
 
 
 def _picture(example: Example) -> Iterator[str]:
     if example.picture:
-        with Image.open(ROOT / "docs" / example.picture) as picture:  # the test that takes it says in it what it shows
+        with Image.open(
+            ROOT / "docs" / example.picture
+        ) as picture:  # the test that takes it says in it what it shows
             alt = picture.info.get("Description", f"{example.name}, in a browser")
-        yield from (f"```{{image}} /{example.picture}", f":alt: {alt}", ":class: example-picture", "```", "")
+        yield from (
+            f"```{{image}} /{example.picture}",
+            f":alt: {alt}",
+            ":class: example-picture",
+            "```",
+            "",
+        )
 
 
 def _tabs(example: Example) -> Iterator[str]:
@@ -172,7 +217,12 @@ def _tabs(example: Example) -> Iterator[str]:
         yield from (f":::::{{tab-item}} {_escaped(label)}", "")
         for path in paths:
             source = f"/../{example.path}/{example.relative(path)}"
-            code = [f"```{{literalinclude}} {source}", f":language: {SHOWN[path.suffix]}", "```", ""]
+            code = [
+                f"```{{literalinclude}} {source}",
+                f":language: {SHOWN[path.suffix]}",
+                "```",
+                "",
+            ]
             folded = [f"::::{{dropdown}} {_escaped(example.relative(path))}", *code, "::::", ""]
             yield from code if len(paths) == 1 else folded
         yield from (":::::", "")
@@ -213,7 +263,9 @@ def write_pages(app: Sphinx, config: Config) -> None:
     """Write the pages of the gallery from the READMEs, where they have changed, before Sphinx looks for pages."""
     folder = Path(app.srcdir) / "examples"
     folder.mkdir(exist_ok=True)
-    pages = {f"{example.name}.md": _page(example) for example in all_examples()} | {"index.md": _gallery()}
+    pages = {f"{example.name}.md": _page(example) for example in all_examples()} | {
+        "index.md": _gallery()
+    }
     for stale in folder.glob("*.md"):
         if stale.name not in pages:
             stale.unlink()
@@ -239,7 +291,9 @@ def _page(example: Example) -> str:
 def _gallery() -> str:
     cards: dict[str, list[str]] = {group: [] for group in GROUPS}
     for example in all_examples():
-        group = next((group for group, names in GROUPS.items() if example.name in names), list(GROUPS)[-1])
+        group = next(
+            (group for group, names in GROUPS.items() if example.name in names), list(GROUPS)[-1]
+        )
         cards[group] += _card(example)
     names = [example.name for example in all_examples()]
     text = [GALLERY, "```{toctree}", ":hidden:", "", *names, "```"]
@@ -263,7 +317,9 @@ def size_pictures(app: Sphinx, doctree: nodes.document) -> None:
         if image["uri"].startswith(PICTURES):
             with Image.open(Path(app.srcdir) / image["uri"]) as picture:
                 image["width"], image["height"] = map(str, picture.size)
-            image["classes"].append("no-scaled-link")  # or Sphinx would put a link around it, inside of the card's
+            image["classes"].append(
+                "no-scaled-link"
+            )  # or Sphinx would put a link around it, inside of the card's
             if "sd-card-img-top" in image["classes"]:
                 image["loading"] = "lazy"
 

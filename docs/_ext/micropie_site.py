@@ -82,11 +82,15 @@ def shorten_differences(app: Sphinx, doctree: nodes.document) -> None:
             block += nodes.Text(block.rawsource)
 
 
-def mend_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+def mend_page(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
     """Mend the signatures of a page, the links of the page for unknown addresses, and edit links of the gallery."""
     if "body" in context:
         context["body"] = SIGNATURE.sub(_signature, context["body"])
-        if page == app.config.notfound_pagename:  # it is shown at every address, so its links are from the root
+        if (
+            page == app.config.notfound_pagename
+        ):  # it is shown at every address, so its links are from the root
             prefix = app.config.notfound_urls_prefix
             context["body"] = re.sub(r'href="(?![a-z]+:|[/#])', f'href="{prefix}', context["body"])
     repository = context.get("theme_source_repository")
@@ -124,7 +128,9 @@ def expanded(text: str, docs: Path, name: str, config: Config) -> str:
     return ORDER.sub("", text)
 
 
-def _included(block: Block, chosen: dict[str, str], docs: Path, name: str, config: Config) -> list[str]:
+def _included(
+    block: Block, chosen: dict[str, str], docs: Path, name: str, config: Config
+) -> list[str]:
     """Return what Sphinx includes for a block, as a fence."""
     known = {key: LiteralInclude.option_spec[key](value or None) for key, value in chosen.items()}
     folder = docs / name
@@ -148,8 +154,14 @@ def write_archive(app: Sphinx, exception: Exception | None) -> None:
     """Pack the whole site, to be read without a network."""
     if exception is None and app.builder.name == "html":
         site = Path(app.outdir)
-        names = {path.relative_to(site).as_posix(): path for path in site.rglob("*") if path.is_file()}
-        packed = {name: path for name, path in names.items() if not NOT_PACKED & set(path.relative_to(site).parts)}
+        names = {
+            path.relative_to(site).as_posix(): path for path in site.rglob("*") if path.is_file()
+        }
+        packed = {
+            name: path
+            for name, path in names.items()
+            if not NOT_PACKED & set(path.relative_to(site).parts)
+        }
         packed.pop(ARCHIVE, None)
         write_zip(site / ARCHIVE, "micropie-docs", packed)
 
@@ -159,7 +171,9 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_js_file("site.js", loading_method="defer")
     app.add_css_file("pictures.css")
     app.connect("doctree-read", shorten_differences)
-    app.connect("env-updated", lambda app, env: setattr(app, "_glossary_tips", None))  # a changed glossary is read anew
+    app.connect(
+        "env-updated", lambda app, env: setattr(app, "_glossary_tips", None)
+    )  # a changed glossary is read anew
     app.connect("doctree-resolved", add_tips)
     app.connect("html-page-context", mend_page)
     app.connect("build-finished", write_text, priority=400)  # before llms.txt is made of it

@@ -5,8 +5,9 @@ import os
 import secrets
 from typing import Any
 
-from in_process import Busy, Jobs
 from micropie import App, HTTPError, methods
+
+from in_process import Busy, Jobs
 from primes import LARGEST, count_primes
 
 PAGE = """<!doctype html>
@@ -72,7 +73,9 @@ class Root(App):
     async def index(self) -> str:
         """Show the form."""
         token = self.request.session.setdefault("csrf_token", secrets.token_urlsafe(32))
-        return PAGE.format(body=FORM.format(root=self._root(), token=token, largest=LARGEST))
+        return PAGE.format(
+            body=FORM.format(root=self._root(), token=token, largest=LARGEST)
+        )
 
     @methods("GET", "POST")
     async def jobs(self, job_id: str = "", limit: int = 0) -> Any:
@@ -84,26 +87,42 @@ class Root(App):
             raise HTTPError(404, {"error": "no such job"})
         if "text/html" not in self.request.headers.get("accept", ""):
             return 200, job, {"cache-control": "no-store"}
-        return PAGE.format(body=JOB.format(root=self._root(), job_id=html.escape(job_id), state=job["state"]))
+        return PAGE.format(
+            body=JOB.format(
+                root=self._root(), job_id=html.escape(job_id), state=job["state"]
+            )
+        )
 
     async def _start(self, limit: int) -> Any:
-        is_json = isinstance(self.request.json(default=""), dict)  # which no form of a foreign page can send
+        is_json = isinstance(
+            self.request.json(default=""), dict
+        )  # which no form of a foreign page can send
         if not is_json:
             self._check_token()
         if not 0 <= limit <= LARGEST:
-            raise HTTPError(400, {"error": f"the limit must be between 0 and {LARGEST}"})
+            raise HTTPError(
+                400, {"error": f"the limit must be between 0 and {LARGEST}"}
+            )
         try:
             job_id = await self._jobs.submit(count_primes, limit)
         except Busy:
-            raise HTTPError(503, {"error": "too many jobs are waiting"}, {"retry-after": "10"}) from None
+            raise HTTPError(
+                503, {"error": "too many jobs are waiting"}, {"retry-after": "10"}
+            ) from None
         location = f"{self._root()}/jobs/{job_id}"
-        return (202, {"job": location}, {"location": location}) if is_json else self._redirect(location, 303)
+        return (
+            (202, {"job": location}, {"location": location})
+            if is_json
+            else self._redirect(location, 303)
+        )
 
     def _check_token(self) -> None:
         expected = self.request.session.get("csrf_token", "")
         sent = self.request.form("csrf_token", "")
         if not expected or not secrets.compare_digest(sent.encode(), expected.encode()):
-            raise HTTPError(403, "This form has expired: go back, reload it and send it again.")
+            raise HTTPError(
+                403, "This form has expired: go back, reload it and send it again."
+            )
 
     def _root(self) -> str:
         return html.escape(self.request.scope.get("root_path", "").rstrip("/"))

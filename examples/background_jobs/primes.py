@@ -10,7 +10,9 @@ def _count(limit: int) -> int:
     sieve[:2] = bytes(min(limit, 2))
     for number in range(2, int(limit**0.5) + 1):
         if sieve[number]:
-            sieve[number * number :: number] = bytes(len(range(number * number, limit, number)))
+            sieve[number * number :: number] = bytes(
+                len(range(number * number, limit, number))
+            )
     return sum(sieve)
 
 

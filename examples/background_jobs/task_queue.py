@@ -37,7 +37,9 @@ class TaskQueue:
 
     async def submit(self, job: Any, *arguments: Any) -> str:
         """Put a job into the queue and return its id."""
-        task: AsyncTaskiqTask[Any] = await AsyncKicker(job.__name__, broker, {}).kiq(*arguments)
+        task: AsyncTaskiqTask[Any] = await AsyncKicker(job.__name__, broker, {}).kiq(
+            *arguments
+        )
         await self._redis.set(f"primes:job:{task.task_id}", 1, ex=KEEP)
         return task.task_id
 
@@ -48,7 +50,11 @@ class TaskQueue:
         if not await broker.result_backend.is_result_ready(job_id):
             return {"state": "waiting"}
         result: TaskiqResult[Any] = await broker.result_backend.get_result(job_id)
-        return {"state": "failed"} if result.is_err else {"state": "done", "result": result.return_value}
+        return (
+            {"state": "failed"}
+            if result.is_err
+            else {"state": "done", "result": result.return_value}
+        )
 
     async def finish(self) -> None:
         """Disconnect; the jobs stay in Redis: a shutdown handler."""

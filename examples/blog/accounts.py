@@ -5,11 +5,11 @@ import re
 import secrets
 from typing import Any
 
+from micropie import HTTPError, methods
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from database import Database
-from micropie import HTTPError, methods
 from models import NAME_LENGTH, User
 from passwords import Passwords, problem_of
 from settings import Settings
@@ -26,7 +26,9 @@ class AccountError(Exception):
     """An account cannot be made so; the text says why."""
 
 
-async def add_user(database: Database, passwords: Passwords, name: str, full_name: str, password: str) -> User:
+async def add_user(
+    database: Database, passwords: Passwords, name: str, full_name: str, password: str
+) -> User:
     """Add an account.
 
     Raises:
@@ -34,9 +36,13 @@ async def add_user(database: Database, passwords: Passwords, name: str, full_nam
     """
     name, full_name = name.strip().lower(), clean_line(full_name)
     if not NAME.fullmatch(name):
-        raise AccountError(f"A name has 2 to {NAME_LENGTH} letters a to z, digits, - or _.")
+        raise AccountError(
+            f"A name has 2 to {NAME_LENGTH} letters a to z, digits, - or _."
+        )
     if not 1 <= len(full_name) <= 100:
-        raise AccountError("Please say what stands under your posts, in at most 100 characters.")
+        raise AccountError(
+            "Please say what stands under your posts, in at most 100 characters."
+        )
     problem = problem_of(password, name, full_name)
     if problem:
         raise AccountError(problem)
@@ -50,7 +56,9 @@ async def add_user(database: Database, passwords: Passwords, name: str, full_nam
     return user
 
 
-async def set_password(database: Database, passwords: Passwords, user: User, password: str) -> User:
+async def set_password(
+    database: Database, passwords: Passwords, user: User, password: str
+) -> User:
     """Give an account another password, which ends all its sessions.
 
     Raises:
@@ -79,7 +87,11 @@ class Accounts(Site):
     async def login(self) -> Any:
         """Show the form, and take it."""
         request = self.request
-        back = request.form("next", "") if request.method == "POST" else request.query("next", "")
+        back = (
+            request.form("next", "")
+            if request.method == "POST"
+            else request.query("next", "")
+        )
         if request.method != "POST":
             first = await self._sign_up_is_open() and not await self._has_users()
             return await self._page("login.html", back=back, first=first)
@@ -87,11 +99,15 @@ class Accounts(Site):
         # By `form`, not as a parameter: those may come from the address, and addresses end up in logs.
         password = request.form("password", "")
         tries = self._settings.login_tries
-        noted = await self._throttle.begin({f"address {address_of(request)}": tries, f"name {name}": 5 * tries})
+        noted = await self._throttle.begin(
+            {f"address {address_of(request)}": tries, f"name {name}": 5 * tries}
+        )
         user = await self._find(name)
         kept = user.password_hash if user else None
         if not await self._passwords.verify(password, kept) or user is None:
-            return 403, await self._page("login.html", name=name, back=back, error="Wrong name or password.")
+            return 403, await self._page(
+                "login.html", name=name, back=back, error="Wrong name or password."
+            )
         await self._throttle.forget(noted)
         if self._passwords.is_outdated(user.password_hash):
             await self._rehash(user, password)
@@ -108,16 +124,29 @@ class Accounts(Site):
     async def sign_up(self) -> Any:
         """Show the form for an account, and take it."""
         if not await self._sign_up_is_open():
-            raise HTTPError(403, "Accounts are made by whoever runs this blog: python manage.py add-user")
+            raise HTTPError(
+                403,
+                "Accounts are made by whoever runs this blog: python manage.py add-user",
+            )
         request = self.request
         if request.method != "POST":
             return await self._page("sign_up.html", name="", full_name="")
-        await self._throttle.begin({f"sign-up {address_of(request)}": self._settings.login_tries})
+        await self._throttle.begin(
+            {f"sign-up {address_of(request)}": self._settings.login_tries}
+        )
         name, full_name = request.form("name", ""), request.form("full_name", "")
         try:
-            user = await add_user(self._database, self._passwords, name, full_name, request.form("password", ""))
+            user = await add_user(
+                self._database,
+                self._passwords,
+                name,
+                full_name,
+                request.form("password", ""),
+            )
         except AccountError as error:
-            return 422, await self._page("sign_up.html", name=name, full_name=full_name, error=str(error))
+            return 422, await self._page(
+                "sign_up.html", name=name, full_name=full_name, error=str(error)
+            )
         self._log_in(user)
         self._flash(f"Welcome, {user.full_name}. This is your first post.")
         self._go("write")
@@ -130,11 +159,17 @@ class Accounts(Site):
             return await self._page("account.html")
         tries = self._settings.login_tries
         noted = await self._throttle.begin({f"password of {user.name}": tries})
-        if not await self._passwords.verify(self.request.form("old_password", ""), user.password_hash):
-            return 422, await self._page("account.html", error="That is not your password.")
+        if not await self._passwords.verify(
+            self.request.form("old_password", ""), user.password_hash
+        ):
+            return 422, await self._page(
+                "account.html", error="That is not your password."
+            )
         await self._throttle.forget(noted)
         try:
-            user = await set_password(self._database, self._passwords, user, self.request.form("password", ""))
+            user = await set_password(
+                self._database, self._passwords, user, self.request.form("password", "")
+            )
         except AccountError as error:
             return 422, await self._page("account.html", error=str(error))
         self._log_in(user)
@@ -160,9 +195,14 @@ class Accounts(Site):
     async def _rehash(self, user: User, password: str) -> None:
         """Keep a password by today's settings, now that it is known."""
         password_hash = await self._passwords.hash(password)
-        same = (User.id == user.id, User.password_hash == user.password_hash)  # not changed meanwhile
+        same = (
+            User.id == user.id,
+            User.password_hash == user.password_hash,
+        )  # not changed meanwhile
         async with self._database.session.begin() as db:
-            await db.execute(update(User).where(*same).values(password_hash=password_hash))
+            await db.execute(
+                update(User).where(*same).values(password_hash=password_hash)
+            )
 
     async def _has_users(self) -> bool:
         async with self._database.session() as db:
@@ -170,16 +210,25 @@ class Accounts(Site):
 
     async def _sign_up_is_open(self) -> bool:
         setting = self._settings.sign_up
-        if setting == "first":  # nobody from outside shall be first, not even through a proxy on this machine
+        if (
+            setting == "first"
+        ):  # nobody from outside shall be first, not even through a proxy on this machine
             return self._is_local() and not await self._has_users()
         return setting == "open"
 
     def _is_local(self) -> bool:
-        client, headers = (self.request.scope.get("client") or ("",))[0], self.request.headers
+        client, headers = (
+            (self.request.scope.get("client") or ("",))[0],
+            self.request.headers,
+        )
         # The host too: the name in a page's address is what its scripts may read, and anybody's name can lead here.
         host = re.sub(r":\d+$", "", headers.get("host", "")).strip("[]")
         by_name = host == "localhost" or _is_loopback(host)
-        return by_name and _is_loopback(client) and not any(name in headers for name in FORWARDED)
+        return (
+            by_name
+            and _is_loopback(client)
+            and not any(name in headers for name in FORWARDED)
+        )
 
 
 def _is_loopback(address: str) -> bool:

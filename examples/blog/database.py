@@ -6,7 +6,12 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, event, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
 
 from models import Base
 
@@ -39,7 +44,9 @@ def make_migration_engine(url: str) -> AsyncEngine:
     Path(make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
     # Without this, Python's sqlite3 would commit before it changes a table. And foreign keys stay off: Alembic copies a
     # table to change it, and dropping the old one would delete all that refers to it.
-    engine = create_async_engine(url, connect_args={"timeout": BUSY, "isolation_level": None})
+    engine = create_async_engine(
+        url, connect_args={"timeout": BUSY, "isolation_level": None}
+    )
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
@@ -51,7 +58,9 @@ def make_migration_engine(url: str) -> AsyncEngine:
 def migrations(url: str) -> Config:
     """Return the configuration of Alembic, for `alembic.command`."""
     config = Config(HERE / "alembic.ini")
-    config.attributes.update(url=url, metadata=Base.metadata, make_engine=make_migration_engine)
+    config.attributes.update(
+        url=url, metadata=Base.metadata, make_engine=make_migration_engine
+    )
     return config
 
 
@@ -70,4 +79,6 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = make_engine(url)
-        self.session: async_sessionmaker[AsyncSession] = async_sessionmaker(self.engine, expire_on_commit=False)
+        self.session: async_sessionmaker[AsyncSession] = async_sessionmaker(
+            self.engine, expire_on_commit=False
+        )

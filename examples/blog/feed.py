@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from micropie import methods
 from sqlalchemy import select
 
-from micropie import methods
 from models import Post
 from posts import published
 from text import excerpt_of, html_of
@@ -22,7 +22,9 @@ SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def child(parent: ET.Element, name: str, text: str | None = None, **attributes: str) -> ET.Element:
+def child(
+    parent: ET.Element, name: str, text: str | None = None, **attributes: str
+) -> ET.Element:
     """Add an element; ElementTree escapes what is in it."""
     element = ET.SubElement(parent, name, attributes)
     element.text = text
@@ -50,7 +52,9 @@ class Feeds(Site):
         child(feed, "id", address)
         child(feed, "title", self._settings.title)
         child(feed, "subtitle", self._settings.description)
-        child(feed, "updated", stamp(max((post.updated for post in posts), default=NEVER)))
+        child(
+            feed, "updated", stamp(max((post.updated for post in posts), default=NEVER))
+        )
         child(feed, "link", rel="self", type="application/atom+xml", href=address)
         child(feed, "link", rel="alternate", type="text/html", href=self._absolute(""))
         child(feed, "icon", self._absolute("static", "icon.svg"))
@@ -62,7 +66,12 @@ class Feeds(Site):
     @methods("GET")
     async def sitemap_xml(self) -> Any:
         """List the addresses of all posts."""
-        query = select(Post.slug, Post.updated).where(Post.draft.is_(False)).order_by(Post.id.desc()).limit(URLS - 1)
+        query = (
+            select(Post.slug, Post.updated)
+            .where(Post.draft.is_(False))
+            .order_by(Post.id.desc())
+            .limit(URLS - 1)
+        )
         async with self._database.session() as db:
             posts = (await db.execute(query)).all()
         return await asyncio.to_thread(self._sitemap, posts)
@@ -79,15 +88,31 @@ class Feeds(Site):
     @methods("GET")
     async def robots_txt(self) -> tuple[int, str, dict[str, str]]:
         """Keep robots out of forms, and lead them to the sitemap; they look for this file at the root of a host."""
-        lines = [f"Disallow: {self._url(name)}" for name in ("login", "sign_up", "write")]
-        text = "\n".join(["User-agent: *", *lines, "", f"Sitemap: {self._absolute('sitemap.xml')}", ""])
+        lines = [
+            f"Disallow: {self._url(name)}" for name in ("login", "sign_up", "write")
+        ]
+        text = "\n".join(
+            [
+                "User-agent: *",
+                *lines,
+                "",
+                f"Sitemap: {self._absolute('sitemap.xml')}",
+                "",
+            ]
+        )
         return 200, text, {"content-type": "text/plain; charset=utf-8"}
 
     def _add_entry(self, feed: ET.Element, post: Post) -> None:
         entry = child(feed, "entry")
         child(entry, "id", post.uid.urn)  # stays when the blog moves
         child(entry, "title", post.title)
-        child(entry, "link", rel="alternate", type="text/html", href=self._absolute("post", post.slug))
+        child(
+            entry,
+            "link",
+            rel="alternate",
+            type="text/html",
+            href=self._absolute("post", post.slug),
+        )
         child(entry, "published", stamp(post.published or post.created))
         child(entry, "updated", stamp(post.updated))
         author = child(entry, "author")

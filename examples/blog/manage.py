@@ -21,15 +21,21 @@ def arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     add = commands.add_parser("add-user", help="add an account; asks for its password")
     add.add_argument("name", help="to log in with")
-    add.add_argument("--full-name", help="what stands under the posts; without it, the name")
-    change = commands.add_parser("set-password", help="give an account another password, and end its sessions")
+    add.add_argument(
+        "--full-name", help="what stands under the posts; without it, the name"
+    )
+    change = commands.add_parser(
+        "set-password", help="give an account another password, and end its sessions"
+    )
     change.add_argument("name")
     return parser.parse_args()
 
 
 def asked_password() -> str:
     """Ask for a password, or read it from standard input where nobody can be asked."""
-    return getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    return (
+        getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    )
 
 
 async def run(wanted: argparse.Namespace, settings: Settings) -> str:
@@ -42,7 +48,13 @@ async def run(wanted: argparse.Namespace, settings: Settings) -> str:
     passwords = Passwords(settings.password_memory, settings.password_rounds)
     try:
         if wanted.command == "add-user":
-            user = await add_user(base, passwords, wanted.name, wanted.full_name or wanted.name, asked_password())
+            user = await add_user(
+                base,
+                passwords,
+                wanted.name,
+                wanted.full_name or wanted.name,
+                asked_password(),
+            )
             return f"{user.name} can log in now."
         async with base.session() as db:
             found = await db.scalar(select(User).where(User.name == wanted.name))

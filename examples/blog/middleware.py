@@ -33,15 +33,21 @@ class SecurityHeaders(HttpMiddleware):
     async def before_request(self, request: Request) -> None:
         """Do nothing."""
 
-    async def after_request(self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+    async def after_request(
+        self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
+    ) -> None:
         """Add the headers that a handler has not set itself."""
         wanted = dict(HEADERS)
         if request.scope.get("scheme") == "https":
             wanted["strict-transport-security"] = "max-age=31536000"
         if getattr(request, "user", None) is not None:
-            wanted["cache-control"] = "no-store"  # after a logout, the back button shows nothing
+            wanted["cache-control"] = (
+                "no-store"  # after a logout, the back button shows nothing
+            )
         present = {name.lower() for name, _ in headers}
-        headers.extend((name, value) for name, value in wanted.items() if name not in present)
+        headers.extend(
+            (name, value) for name, value in wanted.items() if name not in present
+        )
 
 
 class ErrorPages(HttpMiddleware):
@@ -51,7 +57,9 @@ class ErrorPages(HttpMiddleware):
         render: Makes the page of a request, a status, a title and a detail.
     """
 
-    def __init__(self, render: Callable[[Request, int, str, str], Awaitable[str]]) -> None:
+    def __init__(
+        self, render: Callable[[Request, int, str, str], Awaitable[str]]
+    ) -> None:
         self._render = render
 
     async def before_request(self, request: Request) -> None:
@@ -62,13 +70,24 @@ class ErrorPages(HttpMiddleware):
     ) -> dict[str, Any] | None:
         """Replace the body, and keep the other headers: Allow, Retry-After."""
         is_line = isinstance(body, str) and not body.lstrip().startswith("<")
-        if status < 400 or not is_line or "text/html" not in request.headers.get("accept", ""):
+        if (
+            status < 400
+            or not is_line
+            or "text/html" not in request.headers.get("accept", "")
+        ):
             return None
         title = PHRASES.get(status) or HTTPStatus(status).phrase
-        detail = DETAILS.get(status) or body.removeprefix(f"{status} ").removeprefix(title).lstrip(": ")
-        kept = [(name, value) for name, value in headers if name.lower() != "content-type"]
+        detail = DETAILS.get(status) or body.removeprefix(f"{status} ").removeprefix(
+            title
+        ).lstrip(": ")
+        kept = [
+            (name, value) for name, value in headers if name.lower() != "content-type"
+        ]
         page = await self._render(request, status, title, detail)
-        return {"body": page, "headers": [*kept, ("content-type", "text/html; charset=utf-8")]}
+        return {
+            "body": page,
+            "headers": [*kept, ("content-type", "text/html; charset=utf-8")],
+        }
 
 
 def csrf_token(request: Request) -> str:
@@ -99,15 +118,28 @@ class CSRF(HttpMiddleware):
 
     async def before_request(self, request: Request) -> dict[str, Any] | None:
         """Let the request pass, or refuse it."""
-        if request.method in _SAFE or request.route_handler in self._uploads and _is_upload(request):
+        if (
+            request.method in _SAFE
+            or request.route_handler in self._uploads
+            and _is_upload(request)
+        ):
             return None
         if is_forged(request):
-            return {"status_code": 403, "body": REFUSED, "headers": {"content-type": "text/plain; charset=utf-8"}}
+            return {
+                "status_code": 403,
+                "body": REFUSED,
+                "headers": {"content-type": "text/plain; charset=utf-8"},
+            }
         return None
 
-    async def after_request(self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+    async def after_request(
+        self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
+    ) -> None:
         """Do nothing."""
 
 
 def _is_upload(request: Request) -> bool:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data"
+    return (
+        request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        == "multipart/form-data"
+    )

@@ -36,9 +36,15 @@ class Moment(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+    def process_result_value(
+        self, value: datetime | None, dialect: Any
+    ) -> datetime | None:
         """Return the time as it was given."""
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+        return (
+            value.replace(tzinfo=UTC)
+            if value is not None and value.tzinfo is None
+            else value
+        )
 
 
 class Base(DeclarativeBase):
@@ -82,7 +88,9 @@ class Post(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     uid: Mapped[uuid.UUID] = mapped_column(default=uuid.uuid4, unique=True)
-    author_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    author_id: Mapped[int] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), index=True
+    )
     title: Mapped[str] = mapped_column(String(TITLE_LENGTH))
     slug: Mapped[str] = mapped_column(String(SLUG_LENGTH), unique=True)
     body: Mapped[str] = mapped_column(Text)
@@ -96,7 +104,10 @@ class Post(Base):
 
     author: Mapped[User] = relationship(lazy="joined", innerjoin=True)
     tag_rows: Mapped[list["PostTag"]] = relationship(
-        lazy="selectin", cascade="all, delete-orphan", order_by="PostTag.tag", passive_deletes=True
+        lazy="selectin",
+        cascade="all, delete-orphan",
+        order_by="PostTag.tag",
+        passive_deletes=True,
     )
 
     @property
@@ -115,7 +126,9 @@ class PostTag(Base):
 
     __tablename__ = "post_tags"
 
-    post_id: Mapped[int] = mapped_column(ForeignKey("posts.id", ondelete="CASCADE"), primary_key=True)
+    post_id: Mapped[int] = mapped_column(
+        ForeignKey("posts.id", ondelete="CASCADE"), primary_key=True
+    )
     tag: Mapped[str] = mapped_column(String(TAG_LENGTH), primary_key=True, index=True)
 
 
@@ -125,7 +138,9 @@ class Picture(Base):
     __tablename__ = "pictures"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    owner_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    owner_id: Mapped[int] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), index=True
+    )
     name: Mapped[str] = mapped_column(String(60), unique=True)
     alt: Mapped[str] = mapped_column(String(TITLE_LENGTH))
     size: Mapped[int]

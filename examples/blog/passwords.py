@@ -20,7 +20,9 @@ class Passwords:
     """
 
     def __init__(self, memory: int, rounds: int) -> None:
-        self._hasher = PasswordHasher(time_cost=rounds, memory_cost=memory, parallelism=1 if memory < 32 else 4)
+        self._hasher = PasswordHasher(
+            time_cost=rounds, memory_cost=memory, parallelism=1 if memory < 32 else 4
+        )
         self._nobody = self._hasher.hash(secrets.token_hex())
         self._slots = asyncio.Semaphore(AT_ONCE)
 
@@ -52,6 +54,8 @@ def problem_of(password: str, *names: str) -> str:
     """
     if not SHORTEST <= len(password) <= LONGEST:
         return f"A password has {SHORTEST} to {LONGEST} characters. A few words are easy to remember."
-    if len(set(password)) < 5 or password.casefold() in {name.casefold() * times for name in names for times in (1, 2)}:
+    if len(set(password)) < 5 or password.casefold() in {
+        name.casefold() * times for name in names for times in (1, 2)
+    }:
         return "That is too easy to guess."
     return ""

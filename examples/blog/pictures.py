@@ -7,18 +7,25 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from micropie import HTTPError, UploadedFile, methods
 from PIL import ExifTags, Image, ImageCms
 from sqlalchemy import func, select
 
-from micropie import HTTPError, UploadedFile, methods
 from middleware import REFUSED, is_forged
 from models import TITLE_LENGTH, Picture, User
 from settings import Settings
 from text import PICTURE, clean_line
 from web import FOR_EVER, Site
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF")  # Pillow reads many more, and each is code that looks at what strangers send
-MOST_PIXELS = 40_000_000  # 160 MB while it is worked on: larger ones are bombs, or posters
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+)  # Pillow reads many more, and each is code that looks at what strangers send
+MOST_PIXELS = (
+    40_000_000  # 160 MB while it is worked on: larger ones are bombs, or posters
+)
 LONGEST_SIDE = 1600
 AT_ONCE = 2
 # What to do with a picture by its Exif orientation.
@@ -46,16 +53,24 @@ def remade(data: bytes) -> tuple[bytes, int, int]:
         PictureError: It cannot be read, or is too large.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # reads no more than the size yet
+        with Image.open(
+            io.BytesIO(data), formats=FORMATS
+        ) as image:  # reads no more than the size yet
             if image.width * image.height > MOST_PIXELS:
-                raise PictureError(f"A picture has at most {MOST_PIXELS // 1_000_000} million pixels.")
+                raise PictureError(
+                    f"A picture has at most {MOST_PIXELS // 1_000_000} million pixels."
+                )
             image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-            plain = _in_srgb(image).convert("RGBA" if image.has_transparency_data else "RGB")
+            plain = _in_srgb(image).convert(
+                "RGBA" if image.has_transparency_data else "RGB"
+            )
     except PictureError:
         raise
     except Exception as error:  # whatever Pillow stumbles over in a broken file
-        raise PictureError("That is no picture that can be read: send JPEG, PNG, WebP or GIF.") from error
+        raise PictureError(
+            "That is no picture that can be read: send JPEG, PNG, WebP or GIF."
+        ) from error
     if orientation in TURNS:
         plain = plain.transpose(TURNS[orientation])
     new = io.BytesIO()
@@ -70,7 +85,10 @@ def _in_srgb(image: Image.Image) -> Image.Image:
         return image
     try:
         own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB")) or image
+        return (
+            ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"))
+            or image
+        )
     except (OSError, ImageCms.PyCMSError):  # browsers leave a broken profile alone too
         return image
 
@@ -102,9 +120,15 @@ class Pictures(Site):
         """List an author's own pictures."""
         user = await self._author()
         async with self._database.session() as db:
-            query = select(Picture).where(Picture.owner_id == user.id).order_by(Picture.id.desc())
+            query = (
+                select(Picture)
+                .where(Picture.owner_id == user.id)
+                .order_by(Picture.id.desc())
+            )
             found = list(await db.scalars(query))
-        return await self._page("pictures.html", pictures=found, limit=self._settings.picture_limit)
+        return await self._page(
+            "pictures.html", pictures=found, limit=self._settings.picture_limit
+        )
 
     @methods("POST")
     async def upload(self, picture: UploadedFile) -> Any:
@@ -113,7 +137,9 @@ class Pictures(Site):
         if is_forged(self.request):  # the fields before the file are here already
             raise HTTPError(403, REFUSED)
         try:
-            kept = await self._keep(await picture.read(limit=self._settings.picture_limit), user)
+            kept = await self._keep(
+                await picture.read(limit=self._settings.picture_limit), user
+            )
         except PictureError as error:
             raise HTTPError(422, str(error)) from None
         if "application/json" in self.request.headers.get("accept", ""):
@@ -127,7 +153,11 @@ class Pictures(Site):
         path = self._pictures_folder / name
         if not PICTURE.fullmatch(f"/picture/{name}") or not path.exists():
             raise HTTPError(404)
-        headers = {"content-type": "image/webp", "cache-control": FOR_EVER, "content-security-policy": "sandbox"}
+        headers = {
+            "content-type": "image/webp",
+            "cache-control": FOR_EVER,
+            "content-security-policy": "sandbox",
+        }
         return 200, path.read_bytes(), headers
 
     @methods("POST")
@@ -135,7 +165,9 @@ class Pictures(Site):
         """Delete a picture; where a post shows it, its description stays."""
         user = await self._author()
         async with self._database.session.begin() as db:
-            found = await db.get(Picture, picture_id) if 0 < picture_id < 2**31 else None
+            found = (
+                await db.get(Picture, picture_id) if 0 < picture_id < 2**31 else None
+            )
             if found is None or found.owner_id != user.id:
                 raise HTTPError(404)
             await db.delete(found)
@@ -145,9 +177,16 @@ class Pictures(Site):
 
     async def _keep(self, data: bytes, user: User) -> Picture:
         async with self._database.session() as db:
-            used = await db.scalar(select(func.sum(Picture.size)).where(Picture.owner_id == user.id)) or 0
+            used = (
+                await db.scalar(
+                    select(func.sum(Picture.size)).where(Picture.owner_id == user.id)
+                )
+                or 0
+            )
         if used + len(data) > self._settings.picture_quota:
-            raise PictureError("Your pictures take all the room they may. Delete some first.")
+            raise PictureError(
+                "Your pictures take all the room they may. Delete some first."
+            )
         async with self._slots:
             name, size = await asyncio.to_thread(store, self._pictures_folder, data)
         alt = clean_line(self.request.form("alt", ""))[:TITLE_LENGTH]

@@ -4,14 +4,23 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+from micropie import HTTPError, Request, methods
 from sqlalchemy import Select, and_, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError, NoResultFound
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.exc import StaleDataError
 
-from micropie import HTTPError, Request, methods
 from models import TITLE_LENGTH, Post, PostTag, User, now
-from text import LONGEST, TAGS_AT_MOST, clean, clean_line, first_picture_of, is_slow, slug_of, tags_of
+from text import (
+    LONGEST,
+    TAGS_AT_MOST,
+    clean,
+    clean_line,
+    first_picture_of,
+    is_slow,
+    slug_of,
+    tags_of,
+)
 from web import Site
 
 LARGEST_PAGE = 10_000
@@ -42,14 +51,17 @@ class Draft:
             tags=tags_of(request.form("tags", "")),
             body=clean(request.form("body", "")),
             publish=request.form("action") == "publish",
-            version=int(version) if version.isascii() and version.isdigit() and len(version) < 9 else 0,
+            version=int(version)
+            if version.isascii() and version.isdigit() and len(version) < 9
+            else 0,
         )
 
     def problems(self) -> list[str]:
         """Return what is wrong."""
         wrong = {
             "A post needs a title.": not self.title,
-            f"A title has at most {TITLE_LENGTH} characters.": len(self.title) > TITLE_LENGTH,
+            f"A title has at most {TITLE_LENGTH} characters.": len(self.title)
+            > TITLE_LENGTH,
             f"A post has at most {TAGS_AT_MOST} tags.": len(self.tags) > TAGS_AT_MOST,
             f"A post has at most {LONGEST:,} characters.": len(self.body) > LONGEST,
             SLOW: is_slow(self.body),
@@ -60,7 +72,11 @@ class Draft:
 
 def published() -> Select[Post]:
     """Return a query for what everybody may read, the newest first."""
-    return select(Post).where(Post.draft.is_(False)).order_by(Post.published.desc(), Post.id.desc())
+    return (
+        select(Post)
+        .where(Post.draft.is_(False))
+        .order_by(Post.published.desc(), Post.id.desc())
+    )
 
 
 class Posts(Site):
@@ -72,7 +88,10 @@ class Posts(Site):
         words = clean_line(q)[:100]
         query = published()
         for word in words.split():
-            found_in = [column.icontains(word, autoescape=True) for column in (Post.title, Post.body)]
+            found_in = [
+                column.icontains(word, autoescape=True)
+                for column in (Post.title, Post.body)
+            ]
             query = query.where(or_(*found_in))
         return await self._list(query, page, q=words)
 
@@ -80,7 +99,9 @@ class Posts(Site):
     async def tag(self, name: str, *, page: int = 1) -> str:
         """List the posts with a tag."""
         query = published().where(Post.tag_rows.any(PostTag.tag == clean(name)))
-        return await self._list(query, page, heading=f"Posts about {name}", must_exist=True)
+        return await self._list(
+            query, page, heading=f"Posts about {name}", must_exist=True
+        )
 
     @methods("GET")
     async def by(self, name: str, *, page: int = 1) -> str:
@@ -89,14 +110,22 @@ class Posts(Site):
             author = await db.scalar(select(User).where(User.name == clean(name)))
         if author is None:
             raise HTTPError(404)
-        return await self._list(published().where(Post.author_id == author.id), page, heading=author.full_name)
+        return await self._list(
+            published().where(Post.author_id == author.id),
+            page,
+            heading=author.full_name,
+        )
 
     @methods("GET")
     async def tags(self) -> str:
         """List all tags."""
-        query = select(PostTag.tag, func.count()).join(Post).where(Post.draft.is_(False))
+        query = (
+            select(PostTag.tag, func.count()).join(Post).where(Post.draft.is_(False))
+        )
         async with self._database.session() as db:
-            found = (await db.execute(query.group_by(PostTag.tag).order_by(PostTag.tag))).all()
+            found = (
+                await db.execute(query.group_by(PostTag.tag).order_by(PostTag.tag))
+            ).all()
         return await self._page("tags.html", tags=found)
 
     @methods("GET")
@@ -124,7 +153,11 @@ class Posts(Site):
     async def my_posts(self, *, page: int = 1) -> str:
         """List an author's own posts, drafts first."""
         user = await self._author()
-        query = select(Post).where(Post.author_id == user.id).order_by(Post.draft.desc(), Post.updated.desc(), Post.id)
+        query = (
+            select(Post)
+            .where(Post.author_id == user.id)
+            .order_by(Post.draft.desc(), Post.updated.desc(), Post.id)
+        )
         posts, more = await self._slice(query, page)
         return await self._page("my_posts.html", posts=posts, number=page, more=more)
 
@@ -178,11 +211,15 @@ class Posts(Site):
 
     # Reading -----------------------------------------------------------------------------------------
 
-    async def _list(self, query: Select[Post], page: int, must_exist: bool = False, **context: Any) -> str:
+    async def _list(
+        self, query: Select[Post], page: int, must_exist: bool = False, **context: Any
+    ) -> str:
         posts, more = await self._slice(query, page)
         if not posts and (page > 1 or must_exist):
             raise HTTPError(404)
-        return await self._page("posts.html", posts=posts, number=page, more=more, **context)
+        return await self._page(
+            "posts.html", posts=posts, number=page, more=more, **context
+        )
 
     async def _slice(self, query: Select[Post], page: int) -> tuple[list[Post], bool]:
         """Return the posts of a page, and whether there are more."""
@@ -190,22 +227,38 @@ class Posts(Site):
             raise HTTPError(404)
         size = self._settings.posts_per_page
         async with self._database.session() as db:
-            found = list(await db.scalars(query.limit(size + 1).offset((page - 1) * size)))
+            found = list(
+                await db.scalars(query.limit(size + 1).offset((page - 1) * size))
+            )
         return found[:size], len(found) > size
 
-    async def _neighbours(self, db: AsyncSession, post: Post) -> tuple[Post | None, Post | None]:
+    async def _neighbours(
+        self, db: AsyncSession, post: Post
+    ) -> tuple[Post | None, Post | None]:
         """Return the posts that were published after and before one."""
         if post.draft:
             return None, None
         when, same = post.published, Post.published == post.published
-        newer = published().where(or_(Post.published > when, and_(same, Post.id > post.id))).order_by(None)
-        older = published().where(or_(Post.published < when, and_(same, Post.id < post.id)))
-        return await db.scalar(newer.order_by(Post.published, Post.id).limit(1)), await db.scalar(older.limit(1))
+        newer = (
+            published()
+            .where(or_(Post.published > when, and_(same, Post.id > post.id)))
+            .order_by(None)
+        )
+        older = published().where(
+            or_(Post.published < when, and_(same, Post.id < post.id))
+        )
+        return await db.scalar(
+            newer.order_by(Post.published, Post.id).limit(1)
+        ), await db.scalar(older.limit(1))
 
     # Writing -----------------------------------------------------------------------------------------
 
-    async def _editor(self, draft: Draft, post: Post | None = None, problems: list[str] | None = None) -> str:
-        return await self._page("editor.html", draft=draft, post=post, problems=problems or [])
+    async def _editor(
+        self, draft: Draft, post: Post | None = None, problems: list[str] | None = None
+    ) -> str:
+        return await self._page(
+            "editor.html", draft=draft, post=post, problems=problems or []
+        )
 
     async def _own(self, post_id: int, user: User) -> Post:
         """Return a post of somebody.
@@ -225,13 +278,20 @@ class Posts(Site):
             try:
                 async with self._database.session.begin() as db:
                     return await self._store(db, draft, post.id if post else None, user)
-            except IntegrityError:  # somebody has taken the slug between our look and our save
+            except (
+                IntegrityError
+            ):  # somebody has taken the slug between our look and our save
                 continue
-            except (StaleDataError, NoResultFound):  # or has saved or deleted the same post
+            except (
+                StaleDataError,
+                NoResultFound,
+            ):  # or has saved or deleted the same post
                 return None
         raise HTTPError(503, "Too many posts of that title are being saved. Try again.")
 
-    async def _store(self, db: AsyncSession, draft: Draft, post_id: int | None, user: User) -> Post | None:
+    async def _store(
+        self, db: AsyncSession, draft: Draft, post_id: int | None, user: User
+    ) -> Post | None:
         if post_id is None:
             post = Post(author_id=user.id, version=0)
             db.add(post)
@@ -243,19 +303,33 @@ class Posts(Site):
             if post.published is None and post.title != draft.title:
                 post.slug = await self._free_slug(db, slug_of(draft.title), post.slug)
             post.title, post.body, post.tags = draft.title, draft.body, draft.tags
-        post.draft, post.updated, post.version = not draft.publish, now(), post.version + 1
+        post.draft, post.updated, post.version = (
+            not draft.publish,
+            now(),
+            post.version + 1,
+        )
         if draft.publish and post.published is None:
             post.published = post.updated
         return post
 
-    async def _free_slug(self, db: AsyncSession, wanted: str, current: str | None) -> str:
+    async def _free_slug(
+        self, db: AsyncSession, wanted: str, current: str | None
+    ) -> str:
         """Return a slug that nobody has: the wanted one, or with a number."""
-        like = select(Post.slug).where(or_(Post.slug == wanted, Post.slug.startswith(wanted + "-", autoescape=True)))
+        like = select(Post.slug).where(
+            or_(
+                Post.slug == wanted, Post.slug.startswith(wanted + "-", autoescape=True)
+            )
+        )
         taken = set(await db.scalars(like)) - {current}
         numbered = [wanted, *(f"{wanted}-{number + 2}" for number in range(len(taken)))]
         return next(slug for slug in numbered if slug not in taken)
 
     def _saved(self, post: Post | None) -> None:
         assert post is not None
-        self._flash("Your draft is saved: nobody else sees it." if post.draft else "Your post is published.")
+        self._flash(
+            "Your draft is saved: nobody else sees it."
+            if post.draft
+            else "Your post is published."
+        )
         self._go("post", post.slug)

@@ -46,7 +46,9 @@ class Settings:
     picture_quota: int = 500 * 2**20
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+    def from_environment(
+        cls, environment: Mapping[str, str] = os.environ
+    ) -> "Settings":
         """Read the settings; what is not there keeps its default.
 
         Raises:
@@ -59,17 +61,28 @@ class Settings:
                 found[field.name] = _read(field.name, text, type(field.default))
         settings = cls(**found)
         if settings.sign_up not in {"open", "first", "closed"}:
-            raise ValueError(f"BLOG_SIGN_UP is open, first or closed, not {settings.sign_up!r}")
+            raise ValueError(
+                f"BLOG_SIGN_UP is open, first or closed, not {settings.sign_up!r}"
+            )
         return settings
 
     @property
     def database(self) -> str:
         """Return the URL of the database."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.data.absolute() / 'blog.sqlite3'}"
+        return (
+            self.database_url
+            or f"sqlite+aiosqlite:///{self.data.absolute() / 'blog.sqlite3'}"
+        )
 
 
 def _read(name: str, text: str, kind: Any) -> Any:
     try:
-        return {"1": True, "0": False}[text] if kind is bool else Path(text) if issubclass(kind, Path) else kind(text)
+        return (
+            {"1": True, "0": False}[text]
+            if kind is bool
+            else Path(text)
+            if issubclass(kind, Path)
+            else kind(text)
+        )
     except (KeyError, ValueError):
         raise ValueError(f"BLOG_{name.upper()} cannot be {text!r}") from None

@@ -4,11 +4,11 @@ import hashlib
 import time
 from typing import Any
 
+from micropie import SessionBackend
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from micropie import SessionBackend
 from models import WebSession
 
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -45,16 +45,24 @@ class SQLSessionBackend(SessionBackend):
         insert = self._insert(WebSession).values(id_hash=key, **row)
         statement = insert.on_conflict_do_update(index_elements=["id_hash"], set_=row)
         async with self._engine.begin() as connection:
-            await connection.execute(statement if data else delete(WebSession).where(WebSession.id_hash == key))
+            await connection.execute(
+                statement
+                if data
+                else delete(WebSession).where(WebSession.id_hash == key)
+            )
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire `timeout` seconds from now."""
         now = time.time()
-        statement = update(WebSession).where(WebSession.id_hash == _hashed(session_id), WebSession.expires > now)
+        statement = update(WebSession).where(
+            WebSession.id_hash == _hashed(session_id), WebSession.expires > now
+        )
         async with self._engine.begin() as connection:
             await connection.execute(statement.values(expires=now + timeout))
 
     async def delete_expired(self) -> None:
         """Delete the rows of sessions that have ended."""
         async with self._engine.begin() as connection:
-            await connection.execute(delete(WebSession).where(WebSession.expires <= time.time()))
+            await connection.execute(
+                delete(WebSession).where(WebSession.expires <= time.time())
+            )

@@ -12,15 +12,24 @@ from markdown_it.token import Token
 from models import SLUG_LENGTH, TAG_LENGTH
 
 LONGEST = 100_000  # characters of a post
-BRACKETS_AT_MOST = 10_000  # with more of them, or of straight quotes, the HTML takes seconds
+BRACKETS_AT_MOST = (
+    10_000  # with more of them, or of straight quotes, the HTML takes seconds
+)
 QUOTES_AT_MOST = 5_000
 TAGS_AT_MOST = 8
-PICTURE = re.compile(r"/picture/(?P<name>[0-9a-f]{32}-(?P<width>\d{1,5})x(?P<height>\d{1,5})\.webp)")
+PICTURE = re.compile(
+    r"/picture/(?P<name>[0-9a-f]{32}-(?P<width>\d{1,5})x(?P<height>\d{1,5})\.webp)"
+)
 
 # What XML cannot hold, and PostgreSQL's text cannot: a feed and a query must not break on it.
-_UNUSABLE = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
+_UNUSABLE = re.compile(
+    "[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]"
+)
 _BASE = "\ufdd0"  # stands for the address of the blog, and is in no text: `clean` takes it out
-_markdown = MarkdownIt("js-default", {"html": False, "linkify": False, "typographer": True, "maxNesting": 20})
+_markdown = MarkdownIt(
+    "js-default",
+    {"html": False, "linkify": False, "typographer": True, "maxNesting": 20},
+)
 
 
 def clean(text: str) -> str:
@@ -35,13 +44,20 @@ def clean_line(text: str) -> str:
 
 def slug_of(title: str) -> str:
     """Return what stands for a title in an address."""
-    ascii_only = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", ascii_only)[: SLUG_LENGTH - 10].strip("-") or "post"
+    ascii_only = (
+        unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    )
+    return (
+        re.sub(r"[^a-z0-9]+", "-", ascii_only)[: SLUG_LENGTH - 10].strip("-") or "post"
+    )
 
 
 def tags_of(text: str) -> list[str]:
     """Return the tags in a list with commas, each one once."""
-    words = (re.sub(r"[\W_]+", "-", word.casefold())[:TAG_LENGTH].strip("-") for word in clean_line(text).split(","))
+    words = (
+        re.sub(r"[\W_]+", "-", word.casefold())[:TAG_LENGTH].strip("-")
+        for word in clean_line(text).split(",")
+    )
     return list(dict.fromkeys(word for word in words if word))
 
 
@@ -52,7 +68,10 @@ def minutes_to_read(body: str) -> int:
 
 def is_slow(body: str) -> bool:
     """Tell whether a text has so many marks that nobody should wait for its HTML."""
-    return body.count("[") > BRACKETS_AT_MOST or body.count('"') + body.count("'") > QUOTES_AT_MOST
+    return (
+        body.count("[") > BRACKETS_AT_MOST
+        or body.count('"') + body.count("'") > QUOTES_AT_MOST
+    )
 
 
 def html_of(body: str, base: str) -> str:
@@ -71,13 +90,17 @@ def _rendered(body: str) -> str:
     tokens = _markdown.parse(body)
     for token in tokens:
         if token.type in {"heading_open", "heading_close"}:
-            token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"  # the title of the post is the h1
+            token.tag = (
+                f"h{min(int(token.tag[1]) + 1, 6)}"  # the title of the post is the h1
+            )
         for child in token.children or ():
             _adapt(child)
     text: str = _markdown.renderer.render(tokens, _markdown.options, {})
     # What is wider than a phone scrolls by itself, and can be reached with the keyboard to do so.
     text = text.replace("<pre><code", '<pre tabindex="0"><code')
-    return text.replace("<table>", '<div class="wide" tabindex="0"><table>').replace("</table>", "</table></div>")
+    return text.replace("<table>", '<div class="wide" tabindex="0"><table>').replace(
+        "</table>", "</table></div>"
+    )
 
 
 def _adapt(token: Token) -> None:
@@ -91,7 +114,12 @@ def _adapt(token: Token) -> None:
         picture = PICTURE.fullmatch(str(token.attrs["src"]))
         if picture:
             size = {name: picture[name] for name in ("width", "height")}
-            token.attrs |= {"src": _BASE + picture[0], **size, "loading": "lazy", "decoding": "async"}
+            token.attrs |= {
+                "src": _BASE + picture[0],
+                **size,
+                "loading": "lazy",
+                "decoding": "async",
+            }
         else:  # a picture on another site would tell that site who reads this
             token.type, token.tag, token.nesting = "text", "", 0
             token.content = f"[{token.content}]"
@@ -109,7 +137,11 @@ def excerpt_of(body: str, longest: int = 240) -> str:
         ).strip()
         if text:
             break
-    return text if len(text) <= longest else text[:longest].rsplit(" ", 1)[0].rstrip(",;:–- ") + " …"
+    return (
+        text
+        if len(text) <= longest
+        else text[:longest].rsplit(" ", 1)[0].rstrip(",;:–- ") + " …"
+    )
 
 
 def _paragraphs(tokens: list[Token]) -> Iterator[Token]:

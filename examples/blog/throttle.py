@@ -6,10 +6,10 @@ import math
 import time
 from collections.abc import Mapping
 
+from micropie import HTTPError, Request
 from sqlalchemy import delete, func, select
 
 from database import Database
-from micropie import HTTPError, Request
 from models import LoginAttempt
 
 WINDOW = 900.0  # seconds
@@ -38,7 +38,10 @@ class Throttle:
             HTTPError: 429 there were too many.
         """
         now = time.time()
-        keys = {hashlib.sha256(text.encode()).digest(): limit for text, limit in limits.items()}
+        keys = {
+            hashlib.sha256(text.encode()).digest(): limit
+            for text, limit in limits.items()
+        }
         attempts = [LoginAttempt(key=key, at=now) for key in keys]
         async with self._database.session.begin() as db:
             db.add_all(attempts)
@@ -49,9 +52,13 @@ class Throttle:
                 .where(LoginAttempt.key.in_(keys), LoginAttempt.at > now - WINDOW)
                 .group_by(LoginAttempt.key)
             )
-            waits = [first + WINDOW - now for key, count, first in rows if count > keys[key]]
+            waits = [
+                first + WINDOW - now for key, count, first in rows if count > keys[key]
+            ]
         if waits:
-            await self.forget(noted)  # who is refused is not counted: nobody can be locked out for ever
+            await self.forget(
+                noted
+            )  # who is refused is not counted: nobody can be locked out for ever
             text = "That was tried too often. Wait a quarter of an hour."
             raise HTTPError(429, text, {"retry-after": str(math.ceil(max(waits)))})
         return noted
@@ -64,7 +71,9 @@ class Throttle:
     async def delete_old(self) -> None:
         """Delete what does not count any more."""
         async with self._database.session.begin() as db:
-            await db.execute(delete(LoginAttempt).where(LoginAttempt.at <= time.time() - WINDOW))
+            await db.execute(
+                delete(LoginAttempt).where(LoginAttempt.at <= time.time() - WINDOW)
+            )
 
 
 def address_of(request: Request) -> str:
@@ -74,5 +83,11 @@ def address_of(request: Request) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         return str(host)
-    address = getattr(address, "ipv4_mapped", None) or address  # as which a socket for both kinds shows an IPv4 one
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+    address = (
+        getattr(address, "ipv4_mapped", None) or address
+    )  # as which a socket for both kinds shows an IPv4 one
+    return (
+        str(ipaddress.ip_network((address, 64), strict=False))
+        if address.version == 6
+        else str(address)
+    )

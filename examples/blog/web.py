@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
+from micropie import App, HTTPError, Request, methods
+
 import database
 from database import Database
-from micropie import App, HTTPError, Request, methods
 from middleware import CSRF, ErrorPages, SecurityHeaders, csrf_token
 from models import User
 from settings import Settings
@@ -46,13 +47,22 @@ class Site(App):
             self._backend,
             session_timeout=SESSION_TIMEOUT,
             max_body_size=2**20,
-            max_upload_size=settings.picture_limit + 2**16,  # a form needs a little beside its file
+            max_upload_size=settings.picture_limit
+            + 2**16,  # a form needs a little beside its file
         )
         self.startup_handlers.append(self._open)
         self.shutdown_handlers.append(self._close)
         # The first one is the outermost.
-        self.middlewares += [SecurityHeaders(), ErrorPages(self._error_page), CSRF(uploads={"upload"})]
-        self.env.filters |= {"date": date, "excerpt": excerpt_of, "minutes": minutes_to_read}
+        self.middlewares += [
+            SecurityHeaders(),
+            ErrorPages(self._error_page),
+            CSRF(uploads={"upload"}),
+        ]
+        self.env.filters |= {
+            "date": date,
+            "excerpt": excerpt_of,
+            "minutes": minutes_to_read,
+        }
         self.env.globals |= {
             "blog": settings,
             "url": self._url,
@@ -61,7 +71,10 @@ class Site(App):
             "csrf_token": lambda: csrf_token(self.request),
         }
         self._assets = {path.name: path.read_bytes() for path in STATIC.iterdir()}
-        self._versions = {name: hashlib.sha256(data).hexdigest()[:12] for name, data in self._assets.items()}
+        self._versions = {
+            name: hashlib.sha256(data).hexdigest()[:12]
+            for name, data in self._assets.items()
+        }
         self._cleaner: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
 
@@ -72,7 +85,11 @@ class Site(App):
             raise HTTPError(404)
         current = self.request.query("v") == self._versions[name]
         headers = {"content-type": TYPES[Path(name).suffix]}
-        return 200, self._assets[name], headers | {"cache-control": FOR_EVER if current else "public, max-age=60"}
+        return (
+            200,
+            self._assets[name],
+            headers | {"cache-control": FOR_EVER if current else "public, max-age=60"},
+        )
 
     @methods("GET")
     async def health(self) -> dict[str, str]:
@@ -146,11 +163,17 @@ class Site(App):
     async def _page(self, template: str, **context: Any) -> str:
         user = await self._user()
         flashes = self.request.session.pop("flashes", [])
-        return await self._render_template(template, user=user, flashes=flashes, **context)
+        return await self._render_template(
+            template, user=user, flashes=flashes, **context
+        )
 
-    async def _error_page(self, request: Request, status: int, title: str, detail: str) -> str:
+    async def _error_page(
+        self, request: Request, status: int, title: str, detail: str
+    ) -> str:
         # Not by `_page`, which asks the database: that may be what has failed.
-        return await self._render_template("error.html", status=status, title=title, detail=detail)
+        return await self._render_template(
+            "error.html", status=status, title=title, detail=detail
+        )
 
     def _flash(self, text: str) -> None:
         """Keep a message for the next page that is shown."""
@@ -165,7 +188,9 @@ class Site(App):
         """Return an address below it; a query is made of what is not empty."""
         path = "/".join(quote(str(item), safe="") for item in segments)
         given = {name: value for name, value in query.items() if value}
-        return f"{quote(self._root())}/{path}" + (f"?{urlencode(given)}" if given else "")
+        return f"{quote(self._root())}/{path}" + (
+            f"?{urlencode(given)}" if given else ""
+        )
 
     def _static_url(self, name: str) -> str:
         return self._url("static", name, v=self._versions[name])
@@ -186,7 +211,9 @@ class Site(App):
 
     def _absolute(self, *segments: str | int, **query: str | int) -> str:
         """Return a whole address: for feeds, and for what names a page once and for all."""
-        return self._base() + self._url(*segments, **query).removeprefix(quote(self._root()))
+        return self._base() + self._url(*segments, **query).removeprefix(
+            quote(self._root())
+        )
 
     def _html(self, body: str) -> str:
         return html_of(body, quote(self._root()))

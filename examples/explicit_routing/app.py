@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from micropie import HTTPError, WebSocket
+
 from routing import RoutedApp, delete, get, post, put, route, websocket
 
 PAGE = """<!doctype html>
@@ -52,7 +53,11 @@ class Root(RoutedApp):
         rows = ""
         for one in self._patterns:
             link = links.get(one.pattern) if "GET" in (one.methods or ()) else None
-            names = ", ".join(sorted(one.methods - {"HEAD"})) if one.methods else "WebSocket"
+            names = (
+                ", ".join(sorted(one.methods - {"HEAD"}))
+                if one.methods
+                else "WebSocket"
+            )
             pattern = f"<code>{html.escape(one.pattern)}</code>"
             shown = f'<a href="{html.escape(link)}">{pattern}</a>' if link else pattern
             rows += f"<tr><td>{names}</td><td>{shown}</td></tr>\n"

@@ -33,7 +33,14 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 from uuid import UUID
 
-from micropie import App, HttpMiddleware, Request, WebSocketMiddleware, WebSocketRequest, current_request
+from micropie import (
+    App,
+    HttpMiddleware,
+    Request,
+    WebSocketMiddleware,
+    WebSocketRequest,
+    current_request,
+)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -102,7 +109,9 @@ _PATH_RANK = 3
 def _rank(kinds: list[str], pattern: str) -> int:
     if "path" in kinds:
         if not _PARAMETER.fullmatch(pattern):
-            raise ValueError(f"{{name:path}} must be a segment of its own, not a part of {pattern!r}")
+            raise ValueError(
+                f"{{name:path}} must be a segment of its own, not a part of {pattern!r}"
+            )
         return _PATH_RANK
     return 0 if not kinds else 2 if "str" in kinds else 1
 
@@ -114,18 +123,31 @@ def _compiled(segment: str) -> tuple[re.Pattern[str], dict[str, str], int]:
     for found in _PARAMETER.finditer(segment):
         name, kind = found[1], found[2] or "str"
         if kind not in CONVERTERS:
-            raise ValueError(f"unknown kind {kind!r} in {segment!r}: there are {sorted(CONVERTERS)}")
+            raise ValueError(
+                f"unknown kind {kind!r} in {segment!r}: there are {sorted(CONVERTERS)}"
+            )
         if name in kinds:
             raise ValueError(f"{{{name}}} stands twice in {segment!r}")
         kinds[name] = kind
-        expression += re.escape(segment[end : found.start()]) + f"(?P<{name}>{CONVERTERS[kind][0]})"
+        expression += (
+            re.escape(segment[end : found.start()])
+            + f"(?P<{name}>{CONVERTERS[kind][0]})"
+        )
         end = found.end()
     if set(_PARAMETER.sub("", segment)) & set("{}"):
-        raise ValueError(f"a parameter is {{name}} or {{name:kind}}, not what {segment!r} has")
-    return re.compile(expression + re.escape(segment[end:]), re.DOTALL), kinds, _rank(list(kinds.values()), segment)
+        raise ValueError(
+            f"a parameter is {{name}} or {{name:kind}}, not what {segment!r} has"
+        )
+    return (
+        re.compile(expression + re.escape(segment[end:]), re.DOTALL),
+        kinds,
+        _rank(list(kinds.values()), segment),
+    )
 
 
-def _make_route(pattern: str, methods: Iterable[str] | None, function: Callable[..., Any]) -> Route:
+def _make_route(
+    pattern: str, methods: Iterable[str] | None, function: Callable[..., Any]
+) -> Route:
     """Compile a pattern, and see that the method can be called with what it finds.
 
     Raises:
@@ -134,23 +156,44 @@ def _make_route(pattern: str, methods: Iterable[str] | None, function: Callable[
     """
     handler = function.__name__
     if not handler.startswith("_") or handler.startswith("__"):
-        raise TypeError(f"{handler} must be called _{handler.strip('_')}: a public method also answers to its name")
+        raise TypeError(
+            f"{handler} must be called _{handler.strip('_')}: a public method also answers to its name"
+        )
     if not pattern.startswith("/"):
         raise ValueError(f"a pattern starts with a slash, unlike {pattern!r}")
     compiled = [_compiled(segment) for segment in _split(pattern)]
     kinds = {name: kind for _, names, _ in compiled for name, kind in names.items()}
     rank = tuple(rank for _, _, rank in compiled)
-    if len(kinds) < sum(len(names) for _, names, _ in compiled) or rank.count(_PATH_RANK) > 1:
+    if (
+        len(kinds) < sum(len(names) for _, names, _ in compiled)
+        or rank.count(_PATH_RANK) > 1
+    ):
         raise ValueError(f"{pattern!r} has a name twice, or {{name:path}} twice")
-    parameters = list(inspect.signature(function).parameters.values())[1 if methods is not None else 2 :]
-    takes = [one.name for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    parameters = list(inspect.signature(function).parameters.values())[
+        1 if methods is not None else 2 :
+    ]
+    takes = [
+        one.name
+        for one in parameters
+        if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
     names = takes[: len(kinds)]
     if set(names) != set(kinds):
-        raise TypeError(f"{pattern!r}: the first parameters of {handler} must be {', '.join(kinds)}, not {names}")
+        raise TypeError(
+            f"{pattern!r}: the first parameters of {handler} must be {', '.join(kinds)}, not {names}"
+        )
     allowed = None if methods is None else frozenset(name.upper() for name in methods)
     if allowed and "GET" in allowed:
         allowed |= {"HEAD"}
-    return Route(pattern, allowed, handler, tuple(names), kinds, tuple(one for one, _, _ in compiled), rank)
+    return Route(
+        pattern,
+        allowed,
+        handler,
+        tuple(names),
+        kinds,
+        tuple(one for one, _, _ in compiled),
+        rank,
+    )
 
 
 def route(pattern: str, methods: Iterable[str] = ("GET",)) -> Callable[[_F], _F]:
@@ -224,11 +267,15 @@ class RoutedApp(App):
         super().__init_subclass__(**kwargs)
         taken: dict[tuple[Any, ...], Route] = {}
         for one in _declared(cls):
-            shape = tuple(re.sub(r"\?P<\w+>", "", segment.pattern) for segment in one.segments)
+            shape = tuple(
+                re.sub(r"\?P<\w+>", "", segment.pattern) for segment in one.segments
+            )
             for method in one.methods or [None]:
                 other = taken.setdefault((method, one.rank, *shape), one)
                 if other is not one:
-                    raise ValueError(f"{other.handler} and {one.handler} have the same route: {one.pattern}")
+                    raise ValueError(
+                        f"{other.handler} and {one.handler} have the same route: {one.pattern}"
+                    )
         cls._patterns = tuple(sorted(_declared(cls), key=lambda one: one.rank))
 
     def _url_for(self, handler: str, /, **values: Any) -> str:
@@ -239,7 +286,9 @@ class RoutedApp(App):
         """
         for one in self._patterns:
             if one.handler == handler and set(one.names) == set(values):
-                path = _PARAMETER.sub(lambda found: _quoted(found, values[found[1]]), one.pattern)
+                path = _PARAMETER.sub(
+                    lambda found: _quoted(found, values[found[1]]), one.pattern
+                )
                 root: str = current_request.get().scope.get("root_path") or ""
                 return quote(root.rstrip("/")) + path
         raise LookupError(f"no route leads to {handler} with {sorted(values)}")
@@ -253,7 +302,11 @@ def _declared(cls: type) -> Iterator[Route]:
     """Yield the routes of a class in the order of declaration, those of its bases first."""
     names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
     for name in names:
-        yield from getattr(getattr(cls, name, None), "_routes", ()) if name.startswith("_") else ()
+        yield from (
+            getattr(getattr(cls, name, None), "_routes", ())
+            if name.startswith("_")
+            else ()
+        )
 
 
 class _Router(HttpMiddleware, WebSocketMiddleware):
@@ -276,7 +329,11 @@ class _Router(HttpMiddleware, WebSocketMiddleware):
         if request.method == "OPTIONS":
             return {"status_code": 204, "headers": headers}
         headers["content-type"] = "text/plain; charset=utf-8"
-        return {"status_code": 405, "body": "405 Method Not Allowed", "headers": headers}
+        return {
+            "status_code": 405,
+            "body": "405 Method Not Allowed",
+            "headers": headers,
+        }
 
     async def after_request(self, *response: Any) -> None:
         """Change nothing."""
@@ -294,7 +351,10 @@ class _Router(HttpMiddleware, WebSocketMiddleware):
     def _matching(self, request: Request) -> Iterator[tuple[Route, list[Any]]]:
         segments = _segments(request)
         path = "/" + "/".join(segments)
-        if any(path == prefix.rstrip("/") or path.startswith(prefix.rstrip("/") + "/") for prefix in self.app.mounts):
+        if any(
+            path == prefix.rstrip("/") or path.startswith(prefix.rstrip("/") + "/")
+            for prefix in self.app.mounts
+        ):
             return
         for one in self.app._patterns:
             arguments = one.match(segments)
@@ -313,8 +373,14 @@ def _split(path: str) -> list[str]:
 def _segments(request: Request) -> list[str]:
     """Return the segments of the path below the root path; an encoded slash stays inside its segment."""
     path: str = request.scope["path"]
-    raw: str = (request.scope.get("raw_path") or b"").partition(b"?")[0].decode("ascii", "replace")
+    raw: str = (
+        (request.scope.get("raw_path") or b"")
+        .partition(b"?")[0]
+        .decode("ascii", "replace")
+    )
     encoded = "%2f" in raw.lower() and unquote(raw) == path
-    segments = [unquote(segment) for segment in _split(raw)] if encoded else _split(path)
+    segments = (
+        [unquote(segment) for segment in _split(raw)] if encoded else _split(path)
+    )
     root = _split("/" + (request.scope.get("root_path") or "").strip("/"))
     return segments[len(root) :] if segments[: len(root)] == root else segments

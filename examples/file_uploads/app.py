@@ -52,7 +52,9 @@ def stored(upload_id: str) -> Stored:
         HTTPError: 404 nothing is.
     """
     if ID.fullmatch(upload_id):  # nothing else may become a part of a path
-        for path in (FOLDER / upload_id).glob("[!.]*"):  # while a file comes in, its name starts with a dot
+        for path in (FOLDER / upload_id).glob(
+            "[!.]*"
+        ):  # while a file comes in, its name starts with a dot
             status = path.stat()
             return Stored(upload_id, path.name, status.st_size, status.st_mtime)
     raise HTTPError(404, "There is no such file.")
@@ -102,7 +104,9 @@ class Uploads(App):
         return self._redirect(f"{self._base()}/", status=303)
 
     @methods("GET")
-    def files(self, upload_id: str, name: str) -> tuple[int, Iterator[bytes], dict[str, str]]:
+    def files(
+        self, upload_id: str, name: str
+    ) -> tuple[int, Iterator[bytes], dict[str, str]]:
         """Send a file back: to be saved, never to be shown as a page of this site."""
         item = stored(upload_id)
         if name != item.name:
@@ -148,7 +152,9 @@ class Uploads(App):
 
     def _check_csrf(self) -> None:
         """Refuse an upload that another site has started; the token comes before the files, or in a header."""
-        sent = self.request.headers.get("x-csrf-token") or self.request.form("csrf_token", "")
+        sent = self.request.headers.get("x-csrf-token") or self.request.form(
+            "csrf_token", ""
+        )
         known = self.request.session.get("csrf", "")
         if not known or not secrets.compare_digest(sent.encode(), known.encode()):
             raise HTTPError(403, "This page is too old. Please load it again.")

@@ -58,7 +58,14 @@ class Course(App):
     ) -> Any:
         """Check what was sent: show the form again with what is wrong, or go on."""
         self._check_csrf()
-        entry = Entry(name.strip(), email.strip(), age, tuple(topic or ()), newsletter, message.strip())
+        entry = Entry(
+            name.strip(),
+            email.strip(),
+            age,
+            tuple(topic or ()),
+            newsletter,
+            message.strip(),
+        )
         problems = entry.problems()
         if problems:
             return 422, await self._form(entry, problems)
@@ -72,11 +79,18 @@ class Course(App):
         entry = self.request.session.get("entry")
         if entry is None:
             return self._redirect(f"{self._base()}/")
-        return await self._render_template("thanks.html", base=self._base(), entry=entry)
+        return await self._render_template(
+            "thanks.html", base=self._base(), entry=entry
+        )
 
     async def _form(self, entry: Entry, problems: dict[str, str]) -> str:
         return await self._render_template(
-            "form.html", base=self._base(), entry=entry, problems=problems, topics=TOPICS, csrf_token=self._csrf_token()
+            "form.html",
+            base=self._base(),
+            entry=entry,
+            problems=problems,
+            topics=TOPICS,
+            csrf_token=self._csrf_token(),
         )
 
     def _base(self) -> str:

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from micropie import App, HTTPError
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
@@ -18,7 +19,6 @@ from starlette.staticfiles import StaticFiles
 from catalog import GROUPS, NOT_OPENED, OTHERS, REMARKS, Example, discover
 from isolation import load
 from lifespan import Lifespan
-from micropie import App, HTTPError
 from rendering import code_css, lead_html, readme_html, source_html
 
 HERE = Path(__file__).resolve().parent
@@ -36,12 +36,18 @@ class Documentation(App):
         super().__init__()
         self._folder = folder
         # Bare, StaticFiles would raise for a missing file what only a Starlette app around it makes a 404 of.
-        self._files = Starlette(routes=[Mount("/", StaticFiles(directory=folder, html=True, check_dir=False))])
+        self._files = Starlette(
+            routes=[
+                Mount("/", StaticFiles(directory=folder, html=True, check_dir=False))
+            ]
+        )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Look at each request whether there are files by now."""
         built = scope["type"] == "http" and (self._folder / "index.html").exists()
-        at_root = scope.get("path") == scope.get("root_path")  # without the slash that relative links need
+        at_root = scope.get("path") == scope.get(
+            "root_path"
+        )  # without the slash that relative links need
         app = self._files if built and not at_root else super().__call__
         await app(scope, receive, send)
 
@@ -63,13 +69,18 @@ class Gallery(App):
         temporary: Whether `data` is removed when the server stops: the first page says so.
     """
 
-    def __init__(self, folder: Path, data: Path, documentation: Path, *, temporary: bool = False) -> None:
+    def __init__(
+        self, folder: Path, data: Path, documentation: Path, *, temporary: bool = False
+    ) -> None:
         super().__init__()
         self._examples = discover(folder)
         self._notes = {**NOT_OPENED, **REMARKS}
         self._mount(data)
         self.mounts["/docs"] = Documentation(documentation)
-        self.env.globals |= {"temporary": temporary, "code_css": functools.cache(code_css)}
+        self.env.globals |= {
+            "temporary": temporary,
+            "code_css": functools.cache(code_css),
+        }
 
     def _mount(self, data: Path) -> None:
         """Mount each example; one that cannot be imported gets a note, and the others are there all the same."""
@@ -80,7 +91,9 @@ class Gallery(App):
                 app = load(example.folder, environment=example.settings(data)).app
             except (Exception, SystemExit) as error:
                 _log.warning("the example %s cannot be opened", name, exc_info=error)
-                self._notes[name] = f"It cannot be opened here: {type(error).__name__}: {error}"
+                self._notes[name] = (
+                    f"It cannot be opened here: {type(error).__name__}: {error}"
+                )
                 continue
             self.mounts[f"/examples/{name}"] = app
             if not isinstance(app, App):  # whose handlers run with those of this one
@@ -94,14 +107,26 @@ class Gallery(App):
         cards = [self._card(example) for example in self._examples.values()]
         for card in cards:
             card["found"] = all(word in card["text"] for word in words)
-        groups = {group: [card for card in cards if card["group"] == group] for group in (*GROUPS, OTHERS)}
-        return await self._page("index.html", q=q[:LONGEST_QUERY], groups=groups, count=sum(c["found"] for c in cards))
+        groups = {
+            group: [card for card in cards if card["group"] == group]
+            for group in (*GROUPS, OTHERS)
+        }
+        return await self._page(
+            "index.html",
+            q=q[:LONGEST_QUERY],
+            groups=groups,
+            count=sum(c["found"] for c in cards),
+        )
 
     async def readme(self, name: str) -> Any:
         """Show the README of an example."""
         example = self._example(name)
-        text = await asyncio.to_thread(readme_html, example.readme.partition("\n")[2], self._links(example))
-        return await self._page("readme.html", example=example, card=self._card(example), text=text)
+        text = await asyncio.to_thread(
+            readme_html, example.readme.partition("\n")[2], self._links(example)
+        )
+        return await self._page(
+            "readme.html", example=example, card=self._card(example), text=text
+        )
 
     async def source(self, name: str, *path: str) -> Any:
         """Show a file of an example: only those that its folder is known to hold."""
@@ -110,14 +135,25 @@ class Gallery(App):
         file = "/".join(path) or "app.py"
         if file not in files:
             raise HTTPError(404)
-        code = await asyncio.to_thread(_highlighted, files[file], file, files[file].stat().st_mtime_ns)
+        code = await asyncio.to_thread(
+            _highlighted, files[file], file, files[file].stat().st_mtime_ns
+        )
         return await self._page(
-            "source.html", example=example, card=self._card(example), files=files, file=file, code=code
+            "source.html",
+            example=example,
+            card=self._card(example),
+            files=files,
+            file=file,
+            code=code,
         )
 
     async def favicon_ico(self) -> tuple[int, bytes, dict[str, str]]:
         """Answer ``/favicon.ico``, which browsers ask for where a page names no icon: many examples have none."""
-        return 200, ICON, {"content-type": "image/svg+xml", "cache-control": "max-age=86400"}
+        return (
+            200,
+            ICON,
+            {"content-type": "image/svg+xml", "cache-control": "max-age=86400"},
+        )
 
     def _example(self, name: str) -> Example:
         try:
@@ -145,14 +181,24 @@ class Gallery(App):
         def link(href: str) -> str | None:
             if href.startswith(README_SERVER):
                 opens = f"/examples/{example.name}" in self.mounts
-                return f"{base}/examples/{example.name}{href.removeprefix(README_SERVER) or '/'}" if opens else None
+                return (
+                    f"{base}/examples/{example.name}{href.removeprefix(README_SERVER) or '/'}"
+                    if opens
+                    else None
+                )
             if ":" in href or href.startswith("#"):
                 return href
-            path = posixpath.normpath(posixpath.join(example.name, href.partition("#")[0]))
+            path = posixpath.normpath(
+                posixpath.join(example.name, href.partition("#")[0])
+            )
             name, _, file = path.partition("/")
             if name in self._examples and file in {"", "README.md"}:
                 return f"{base}/readme/{name}"
-            return f"{base}/source/{path}" if name == example.name and file in files else None
+            return (
+                f"{base}/source/{path}"
+                if name == example.name and file in files
+                else None
+            )
 
         return link
 
@@ -185,7 +231,9 @@ def make_app(data: str = os.environ.get("GALLERY_DATA", "")) -> Gallery:
         remove
     )  # where no server runs the handlers: `python -m micropie routes` does no more than import this
     app = Gallery(HERE.parent, folder, documentation, temporary=True)
-    app.shutdown_handlers.append(remove)  # the parent's run after those of the apps that are mounted
+    app.shutdown_handlers.append(
+        remove
+    )  # the parent's run after those of the apps that are mounted
     return app
 
 

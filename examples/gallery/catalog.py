@@ -20,7 +20,14 @@ GROUPS = {
     "Data in and out": ("file_uploads", "streaming", "server_sent_events"),
     "Real time": ("websockets", "socketio"),
     "State": ("sessions", "session_backends", "lifespan"),
-    "Shape": ("middleware", "explicit_routing", "sub_apps", "background_jobs", "testing", "wsgi"),
+    "Shape": (
+        "middleware",
+        "explicit_routing",
+        "sub_apps",
+        "background_jobs",
+        "testing",
+        "wsgi",
+    ),
     "Whole apps to start from": ("pastebin", "url_shortener", "blog"),
 }
 OTHERS = "More"
@@ -41,12 +48,16 @@ SETTINGS = {
     "file_uploads": {"UPLOAD_FOLDER": "{data}/uploads"},
     "lifespan": {"DATABASE": "{data}/books.sqlite3"},
     "pastebin": {"PASTEBIN_DATABASE": "sqlite+aiosqlite:///{data}/pastes.sqlite3"},
-    "session_backends": {"SESSION_STORE": "sqlite+aiosqlite:///{data}/sessions.sqlite3"},
+    "session_backends": {
+        "SESSION_STORE": "sqlite+aiosqlite:///{data}/sessions.sqlite3"
+    },
     "streaming": {"DATABASE": "{data}/orders.sqlite3"},
     "url_shortener": {"SHORTENER_DATABASE": "sqlite+aiosqlite:///{data}/links.sqlite3"},
 }
 # What is no part of an example: what it has written, and what tools have.
-LEFT_OUT = re.compile(r"\..*|__pycache__|node_modules|data|uploads|.*\.(sqlite3|db)(-\w+)?")
+LEFT_OUT = re.compile(
+    r"\..*|__pycache__|node_modules|data|uploads|.*\.(sqlite3|db)(-\w+)?"
+)
 COMMENTS = re.compile(r"^<!--.*?-->\n", re.M)
 
 
@@ -65,7 +76,10 @@ class Example:
     @cached_property
     def readme(self) -> str:
         """The README, without the comments that only its tests read."""
-        return COMMENTS.sub("", (self.folder / "README.md").read_text(encoding="utf-8", errors="replace"))
+        return COMMENTS.sub(
+            "",
+            (self.folder / "README.md").read_text(encoding="utf-8", errors="replace"),
+        )
 
     @property
     def title(self) -> str:
@@ -75,19 +89,33 @@ class Example:
     @property
     def lead(self) -> str:
         """The first paragraph of the README; what only introduces a table or a list is left out."""
-        paragraph = self.readme.partition("\n\n")[2].partition("\n\n")[0].replace("\n", " ")
+        paragraph = (
+            self.readme.partition("\n\n")[2].partition("\n\n")[0].replace("\n", " ")
+        )
         return re.sub(r" [^.]*:$", "", paragraph)
 
     def files(self) -> dict[str, Path]:
         """Return the text files by their names, the app first. Only what is in here can be looked at."""
-        found = {path.relative_to(self.folder).as_posix(): path for path in _files(self.folder) if _is_text(path)}
-        return dict(sorted(found.items(), key=lambda item: (item[0] != "app.py", item[0].count("/"), item[0])))
+        found = {
+            path.relative_to(self.folder).as_posix(): path
+            for path in _files(self.folder)
+            if _is_text(path)
+        }
+        return dict(
+            sorted(
+                found.items(),
+                key=lambda item: (item[0] != "app.py", item[0].count("/"), item[0]),
+            )
+        )
 
     def settings(self, data: Path) -> dict[str, str]:
         """Return the variables for this example, which may write in a folder of its own below `data`."""
         folder = data / self.name
         folder.mkdir(parents=True, exist_ok=True)
-        return {name: value.format(data=folder) for name, value in SETTINGS.get(self.name, {}).items()}
+        return {
+            name: value.format(data=folder)
+            for name, value in SETTINGS.get(self.name, {}).items()
+        }
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -110,7 +138,18 @@ def _is_text(path: Path) -> bool:
 def discover(folder: Path) -> dict[str, Example]:
     """Return the examples of a folder by their names, in the order of the groups; those of no group come last."""
     groups = {name: group for group, names in GROUPS.items() for name in names}
-    there = sorted(path.parent for path in folder.glob("*/app.py") if (path.parent / "README.md").exists())
+    there = sorted(
+        path.parent
+        for path in folder.glob("*/app.py")
+        if (path.parent / "README.md").exists()
+    )
     order = [*groups, *(path.name for path in there if path.name not in groups)]
-    found = [Example(path, groups.get(path.name, OTHERS)) for path in there if path != Path(__file__).parent]
-    return {example.name: example for example in sorted(found, key=lambda example: order.index(example.name))}
+    found = [
+        Example(path, groups.get(path.name, OTHERS))
+        for path in there
+        if path != Path(__file__).parent
+    ]
+    return {
+        example.name: example
+        for example in sorted(found, key=lambda example: order.index(example.name))
+    }

@@ -18,7 +18,9 @@ from types import ModuleType
 from typing import Any
 
 
-def load(folder: Path, name: str = "app", environment: Mapping[str, str] | None = None) -> ModuleType:
+def load(
+    folder: Path, name: str = "app", environment: Mapping[str, str] | None = None
+) -> ModuleType:
     """Import a module of a folder, and with it what it needs of its folder; each call imports anew.
 
     Args:
@@ -56,7 +58,10 @@ class _Finder(MetaPathFinder):
     """Finds modules of the folders, and hands them to a loader that gives them their own `__import__`."""
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         """Return what is known of a module, None where it is of no such folder."""
         if not fullname.startswith("example_") or path is None:
@@ -73,14 +78,18 @@ class _Loader(SourceFileLoader):
         package = module.__name__.partition(".")[0]
         [folder] = sys.modules[package].__path__
         names = _importable(Path(folder))
-        module.__dict__["__builtins__"] = {**vars(builtins), "__import__": _importer(package, names)}
+        module.__dict__["__builtins__"] = {
+            **vars(builtins),
+            "__import__": _importer(package, names),
+        }
         super().exec_module(module)
 
 
 def _importable(folder: Path) -> frozenset[str]:
     """Return the names of the modules and packages of a folder."""
     return frozenset(
-        [path.stem for path in folder.glob("*.py")] + [path.parent.name for path in folder.glob("*/__init__.py")]
+        [path.stem for path in folder.glob("*.py")]
+        + [path.parent.name for path in folder.glob("*/__init__.py")]
     )
 
 
@@ -97,7 +106,9 @@ def _importer(package: str, names: frozenset[str]) -> Callable[..., Any]:
         top = name.partition(".")[0]
         if level or top not in names:
             return builtins.__import__(name, globals, locals, fromlist or (), level)
-        module = builtins.__import__(f"{package}.{name}", globals, locals, fromlist or ("*",), 0)
+        module = builtins.__import__(
+            f"{package}.{name}", globals, locals, fromlist or ("*",), 0
+        )
         return module if fromlist else sys.modules[f"{package}.{top}"]
 
     return import_

@@ -38,7 +38,11 @@ class Lifespan:
             await asyncio.wait([self._task])
 
     async def _run(self) -> None:
-        await self._app({"type": "lifespan", "asgi": {"version": "3.0"}}, self._to_app.get, self._from_app.put)
+        await self._app(
+            {"type": "lifespan", "asgi": {"version": "3.0"}},
+            self._to_app.get,
+            self._from_app.put,
+        )
 
     async def _say(self, event: str, task: asyncio.Task[None]) -> None:
         await self._to_app.put({"type": f"lifespan.{event}"})

@@ -10,7 +10,16 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import TextLexer, get_lexer_by_name, get_lexer_for_filename
 from pygments.style import Style
-from pygments.token import Comment, Generic, Keyword, Literal, Name, Number, Operator, String
+from pygments.token import (
+    Comment,
+    Generic,
+    Keyword,
+    Literal,
+    Name,
+    Number,
+    Operator,
+    String,
+)
 from pygments.util import ClassNotFound
 
 # Returns where a link of a README leads to on these pages, None where that is nowhere.
@@ -64,7 +73,10 @@ class Dark(Style):
 
 def code_css() -> str:
     """Return the style sheet of code, for both color schemes."""
-    light, dark = ("\n".join(HtmlFormatter(style=style).get_token_style_defs(".code")) for style in (Light, Dark))
+    light, dark = (
+        "\n".join(HtmlFormatter(style=style).get_token_style_defs(".code"))
+        for style in (Light, Dark)
+    )
     return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
 
 
@@ -76,8 +88,13 @@ def source_html(name: str, text: str) -> str:
         lexer = TextLexer(stripnl=False)
     if name.endswith(".html"):
         lexer = get_lexer_by_name("html+jinja", stripnl=False)
-    lines = highlight(text, lexer, HtmlFormatter(nowrap=True)).splitlines()  # Pygments opens no element across lines
-    return "".join(f'<span class="line" id="line-{number}">{line}\n</span>' for number, line in enumerate(lines, 1))
+    lines = highlight(
+        text, lexer, HtmlFormatter(nowrap=True)
+    ).splitlines()  # Pygments opens no element across lines
+    return "".join(
+        f'<span class="line" id="line-{number}">{line}\n</span>'
+        for number, line in enumerate(lines, 1)
+    )
 
 
 def readme_html(text: str, link: Link) -> str:
@@ -109,7 +126,11 @@ def _redirected(tokens: Sequence[Token], link: Link) -> Iterator[Token]:
             token.attrs["href"] = target or ""
         if token.type == "code_inline" and before.endswith("example "):
             example = link(f"../{token.content}/README.md")
-            around = [Token("link_open", "a", 1, {"href": example or ""}), token, Token("link_close", "a", -1)]
+            around = [
+                Token("link_open", "a", 1, {"href": example or ""}),
+                token,
+                Token("link_close", "a", -1),
+            ]
             yield from around if example else [token]
         elif target is not None or token.type not in {"link_open", "link_close"}:
             yield token
@@ -129,11 +150,15 @@ class _Renderer(RendererHTML):
         code = highlight(token.content, lexer, HtmlFormatter(nowrap=True))
         return f'<pre {SCROLLS} aria-label="Code">{code}</pre>\n'
 
-    def table_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+    def table_open(
+        self, tokens: Sequence[Token], idx: int, options: Any, env: Any
+    ) -> str:
         """Begin the frame."""
         return '<div class="table" tabindex="0" role="region" aria-label="Table">\n<table>\n'
 
-    def table_close(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+    def table_close(
+        self, tokens: Sequence[Token], idx: int, options: Any, env: Any
+    ) -> str:
         """End the frame."""
         return "</table>\n</div>\n"
 

@@ -44,7 +44,13 @@ class Headers(App):
         else:
             # A choice of colours is no secret: it may travel over plain HTTP, and scripts may read it.
             cookie = set_cookie(
-                "theme", name, max_age=YEAR, path=self._base() or "/", secure=False, httponly=False, samesite="Lax"
+                "theme",
+                name,
+                max_age=YEAR,
+                path=self._base() or "/",
+                secure=False,
+                httponly=False,
+                samesite="Lax",
             )
         return self._redirect(f"{self._base()}/", status=303, headers=[cookie])
 
@@ -53,9 +59,12 @@ class Headers(App):
         request = self.request
         return {
             "address": request.scope["client"][0],
-            "agent": request.headers.get("User-Agent", ""),  # names are found in any letter case
+            "agent": request.headers.get(
+                "User-Agent", ""
+            ),  # names are found in any letter case
             "languages": [
-                item.partition(";")[0].strip() for item in request.headers.get("accept-language", "").split(",")
+                item.partition(";")[0].strip()
+                for item in request.headers.get("accept-language", "").split(",")
             ],
         }
 
@@ -88,9 +97,13 @@ class Headers(App):
         """Say whether the client's copy is this version; the date counts where no tag was sent."""
         tags = self.request.headers.get("if-none-match")
         if tags is not None:
-            return tags.strip() == "*" or tag in [item.strip().removeprefix("W/") for item in tags.split(",")]
+            return tags.strip() == "*" or tag in [
+                item.strip().removeprefix("W/") for item in tags.split(",")
+            ]
         try:
-            since = parsedate_to_datetime(self.request.headers.get("if-modified-since", ""))
+            since = parsedate_to_datetime(
+                self.request.headers.get("if-modified-since", "")
+            )
         except ValueError:
             return False
         return since.tzinfo is not None and since >= NEWS_CHANGED

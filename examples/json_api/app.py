@@ -33,7 +33,11 @@ class Problems(HttpMiddleware):
         """Let every request pass."""
 
     async def after_request(
-        self, request: Request, status_code: int, response_body: Any, extra_headers: list[tuple[str, str]]
+        self,
+        request: Request,
+        status_code: int,
+        response_body: Any,
+        extra_headers: list[tuple[str, str]],
     ) -> dict[str, Any] | None:
         """Replace the body of an error."""
         if status_code < 400:
@@ -45,7 +49,10 @@ class Problems(HttpMiddleware):
         elif ": " in response_body and status_code < 500:
             problem["detail"] = response_body.partition(": ")[2]
         kept = [pair for pair in extra_headers if pair[0].lower() != "content-type"]
-        return {"body": problem, "headers": [("content-type", "application/problem+json"), *kept]}
+        return {
+            "body": problem,
+            "headers": [("content-type", "application/problem+json"), *kept],
+        }
 
 
 class Api(App):
@@ -64,7 +71,10 @@ class Api(App):
     @methods("GET", "POST", "PUT", "PATCH", "DELETE")
     async def notes(self, note_id: int | None = None) -> Any:
         """Hand over to the method that does it."""
-        actions: dict[str, Callable[[], Any]] = {"GET": self._list, "POST": self._create}
+        actions: dict[str, Callable[[], Any]] = {
+            "GET": self._list,
+            "POST": self._create,
+        }
         if note_id is not None:
             note = self._note(note_id)
             actions = {
@@ -80,7 +90,10 @@ class Api(App):
 
     def _list(self) -> dict[str, Any]:
         """Return one page, the newest first."""
-        limit, offset = (self._number("limit", 20, 100), self._number("offset", 0, 10**9))
+        limit, offset = (
+            self._number("limit", 20, 100),
+            self._number("offset", 0, 10**9),
+        )
         newest = sorted(self._notes.values(), key=lambda note: -note.id)
         return {"total": len(newest), "notes": newest[offset : offset + limit]}
 
@@ -108,7 +121,12 @@ class Api(App):
         Raises:
             HTTPError: 415 the body is no JSON; 422 it is, but not what a note is made of.
         """
-        kind = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = (
+            self.request.headers.get("content-type", "")
+            .partition(";")[0]
+            .strip()
+            .lower()
+        )
         if kind != "application/json":
             raise HTTPError(415, {"detail": "Send application/json"})
         body = self.request.json()
@@ -121,12 +139,23 @@ class Api(App):
             if not isinstance(value, str) or len(value) > longest:
                 wrong[name] = f"must be a text of at most {longest} characters"
         if wrong:
-            raise HTTPError(422, {"detail": "The note is not right", "fields": dict(sorted(wrong.items()))})
+            raise HTTPError(
+                422,
+                {
+                    "detail": "The note is not right",
+                    "fields": dict(sorted(wrong.items())),
+                },
+            )
         return body
 
     def _number(self, name: str, default: int, most: int) -> int:
         text = self.request.query(name, str(default))
-        if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) > most:
+        if (
+            not text.isascii()
+            or not text.isdigit()
+            or len(text) > 10
+            or int(text) > most
+        ):
             raise HTTPError(400, {"detail": f"{name} must be a number up to {most}"})
         return int(text)
 

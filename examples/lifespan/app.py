@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from micropie import App, HTTPError, methods
+
 from pool import Pool, PoolError
 
 _log = logging.getLogger("uvicorn.error")
@@ -44,13 +45,18 @@ class Root(App):
     def index(self) -> list[dict[str, Any]]:
         """List the books."""
         with self._pool.connection() as connection:
-            return [dict(row) for row in connection.execute("SELECT * FROM books ORDER BY title")]
+            return [
+                dict(row)
+                for row in connection.execute("SELECT * FROM books ORDER BY title")
+            ]
 
     @methods("POST")
     def add(self, title: str, copies: int = 1) -> tuple[int, dict[str, Any]]:
         """Add copies of a book, a new one or one that is there."""
         if not 0 < len(title) <= 200 or not 0 < copies <= 1000:
-            raise HTTPError(400, {"error": "a title of 1 to 200 characters, and 1 to 1000 copies"})
+            raise HTTPError(
+                400, {"error": "a title of 1 to 200 characters, and 1 to 1000 copies"}
+            )
         with self._pool.transaction() as connection:
             [row] = connection.execute(
                 "INSERT INTO books (title, copies) VALUES (?, ?) "

@@ -33,9 +33,16 @@ class Pool:
         """
         for _ in range(self.size):
             # autocommit: a transaction begins where `transaction` says so, and nowhere else
-            connection = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(
+                self.path,
+                timeout=self.timeout,
+                isolation_level=None,
+                check_same_thread=False,
+            )
             connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for each other
+            connection.execute(
+                "PRAGMA journal_mode = WAL"
+            )  # readers and the writer do not wait for each other
             connection.execute("PRAGMA foreign_keys = ON")
             self._free.put(connection)
 
@@ -77,4 +84,6 @@ class Pool:
         try:
             return self._free.get(timeout=self.timeout)
         except queue.Empty:
-            raise PoolError(f"no connection was free for {self.timeout} seconds") from None
+            raise PoolError(
+                f"no connection was free for {self.timeout} seconds"
+            ) from None

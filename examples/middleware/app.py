@@ -4,12 +4,13 @@ import html
 import os
 from typing import Any
 
+from micropie import App, HTTPError, methods
+
 from basic_auth import BasicAuth
 from bearer_auth import BearerAuth, hash_token
 from cors import CORS
 from csrf import CSRF, csrf_token
 from error_pages import ErrorPages
-from micropie import App, HTTPError, methods
 from rate_limit import Limiter, MemoryLimiter, RateLimit, RedisLimiter
 from security_headers import SecurityHeaders
 from timing import Timing

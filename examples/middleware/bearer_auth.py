@@ -21,7 +21,9 @@ class BearerAuth(HttpMiddleware):
         realm: What the token is for.
     """
 
-    def __init__(self, users: Mapping[str, str], handlers: Collection[str], realm: str = "api") -> None:
+    def __init__(
+        self, users: Mapping[str, str], handlers: Collection[str], realm: str = "api"
+    ) -> None:
         self.users = users
         self.handlers = handlers
         self.realm = realm
@@ -31,7 +33,11 @@ class BearerAuth(HttpMiddleware):
         if request.route_handler not in self.handlers:
             return None
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        user = self.users.get(hash_token(token.strip())) if scheme.lower() == "bearer" else None
+        user = (
+            self.users.get(hash_token(token.strip()))
+            if scheme.lower() == "bearer"
+            else None
+        )
         if user is not None:
             request.user = user
             return None

@@ -51,14 +51,17 @@ LANGUAGES = {
 }
 GUESS = "guess"
 MOST_LINES = 10_000  # longer texts are shown without colours and numbers: nobody reads them in a browser
-MOST_MARKUP = 2**21  # characters: of a text that is nothing but short words, the markup is thirty times as long
+MOST_MARKUP = (
+    2**21
+)  # characters: of a text that is nothing but short words, the markup is thirty times as long
 _FORMATTER: HtmlFormatter[str] = HtmlFormatter(cssclass="code", linespans="L")
 
 
 def style_sheet() -> str:
     """Return the colours, for light and for dark; both styles have a contrast of 4.5 or more on the page's cards."""
     light, dark = (
-        HtmlFormatter(style=name, cssclass="code").get_style_defs(".code") for name in ("xcode", "lightbulb")
+        HtmlFormatter(style=name, cssclass="code").get_style_defs(".code")
+        for name in ("xcode", "lightbulb")
     )
     return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
 
@@ -68,7 +71,10 @@ def plain(text: str) -> str:
     lines = text.removesuffix("\n").split("\n")
     if len(lines) > MOST_LINES:
         return f'<div class="code"><pre><span>{html.escape(text)}</span></pre></div>'
-    spans = "".join(f'<span id="L-{at}">{html.escape(line)}\n</span>' for at, line in enumerate(lines, 1))
+    spans = "".join(
+        f'<span id="L-{at}">{html.escape(line)}\n</span>'
+        for at, line in enumerate(lines, 1)
+    )
     return f'<div class="code"><pre>{spans}</pre></div>'
 
 
@@ -82,7 +88,10 @@ def guess(text: str, title: str) -> str:
         if isinstance(json.loads(text), dict | list):
             return "json"
     start = text[:10_000]
-    rated = {language: find_lexer_class_by_name(language).analyse_text(start) for language in LANGUAGES}
+    rated = {
+        language: find_lexer_class_by_name(language).analyse_text(start)
+        for language in LANGUAGES
+    }
     best = max(rated, key=lambda language: rated[language])
     return best if rated[best] > 0.1 else "text"
 
@@ -133,7 +142,8 @@ class Highlighter:
                 *(sys.executable, __file__, str(2 * self.seconds + 1)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                limit=2**27,  # bytes of an answer: markup is many times as long as the text
+                limit=2
+                ** 27,  # bytes of an answer: markup is many times as long as the text
                 start_new_session=True,  # Ctrl-C in the server's terminal is not meant for it
             )
         process = self._process
@@ -142,7 +152,9 @@ class Highlighter:
             process.stdin.write(question + b"\n")
             await process.stdin.drain()
             return json.loads(await process.stdout.readline())
-        except BaseException:  # half an answer must not be taken for that to the next question
+        except (
+            BaseException
+        ):  # half an answer must not be taken for that to the next question
             self._process = None
             with contextlib.suppress(ProcessLookupError):
                 process.kill()

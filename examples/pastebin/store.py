@@ -29,7 +29,9 @@ pastes = Table(
     "pastes",
     metadata,
     Column("id", String(16), primary_key=True),
-    Column("owner", String(64), nullable=False, index=True),  # the hash of the key that may delete it
+    Column(
+        "owner", String(64), nullable=False, index=True
+    ),  # the hash of the key that may delete it
     Column("title", String(100), nullable=False),
     Column("language", String(20), nullable=False),
     Column("text", Text, nullable=False),
@@ -57,7 +59,19 @@ class Paste:
     html: str = ""
 
 
-HEAD = [pastes.c[name] for name in ("id", "owner", "title", "language", "burn", "size", "created", "expires")]
+HEAD = [
+    pastes.c[name]
+    for name in (
+        "id",
+        "owner",
+        "title",
+        "language",
+        "burn",
+        "size",
+        "created",
+        "expires",
+    )
+]
 
 
 def _alive() -> ColumnElement[bool]:
@@ -77,7 +91,12 @@ class PasteStore:
     async def add(self, **values: Any) -> str:
         """Keep a paste under a new id, which nobody can guess: 96 random bits."""
         paste_id = secrets.token_urlsafe(12)
-        row = {"id": paste_id, "created": time.time(), "size": len(values["text"].encode()), **values}
+        row = {
+            "id": paste_id,
+            "created": time.time(),
+            "size": len(values["text"].encode()),
+            **values,
+        }
         async with self.engine.begin() as connection:
             await connection.execute(insert(pastes).values(row))
         return paste_id
@@ -88,7 +107,9 @@ class PasteStore:
 
     async def read(self, paste_id: str) -> Paste | None:
         """Return a paste that may be read as often as one likes."""
-        return await self._one(select(pastes).where(pastes.c.id == paste_id, ~pastes.c.burn, _alive()))
+        return await self._one(
+            select(pastes).where(pastes.c.id == paste_id, ~pastes.c.burn, _alive())
+        )
 
     async def burn(self, paste_id: str) -> Paste | None:
         """Delete a paste that burns after reading, and return it: to one reader, however many ask at once."""
@@ -99,19 +120,25 @@ class PasteStore:
         """Return the newest pastes of somebody, without their texts."""
         query = select(*HEAD).where(pastes.c.owner == owner, _alive())
         async with self.engine.connect() as connection:
-            rows = await connection.execute(query.order_by(pastes.c.created.desc()).limit(most))
+            rows = await connection.execute(
+                query.order_by(pastes.c.created.desc()).limit(most)
+            )
             return [Paste(**row) for row in rows.mappings()]
 
     async def delete(self, paste_id: str, owner: str) -> bool:
         """Delete a paste of somebody; False where there is none of theirs."""
         async with self.engine.begin() as connection:
-            result = await connection.execute(delete(pastes).where(pastes.c.id == paste_id, pastes.c.owner == owner))
+            result = await connection.execute(
+                delete(pastes).where(pastes.c.id == paste_id, pastes.c.owner == owner)
+            )
         return result.rowcount > 0
 
     async def delete_expired(self) -> int:
         """Delete what nobody can read any more; return how many pastes that were."""
         async with self.engine.begin() as connection:
-            result = await connection.execute(delete(pastes).where(pastes.c.expires <= time.time()))
+            result = await connection.execute(
+                delete(pastes).where(pastes.c.expires <= time.time())
+            )
         return result.rowcount
 
     async def _one(self, statement: Any) -> Paste | None:

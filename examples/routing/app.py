@@ -25,7 +25,9 @@ class Routes(App):
         """Take one segment or two: ``/hello/Alice`` and ``/hello/Alice/Welcome``."""
         return {"text": f"{greeting}, {name}!"}
 
-    async def search(self, *, q: str = "", page: int = 1, tag: list[str] | None = None) -> dict[str, Any]:
+    async def search(
+        self, *, q: str = "", page: int = 1, tag: list[str] | None = None
+    ) -> dict[str, Any]:
         """Take nothing from the path: parameters after ``*`` come by their names only."""
         return {"q": q, "page": page, "tags": tag or []}
 
@@ -52,7 +54,11 @@ class Routes(App):
 
     async def robots_txt(self) -> tuple[int, str, dict[str, str]]:
         """Answer ``/robots.txt``."""
-        return 200, "User-agent: *\nDisallow: /echo\n", {"content-type": "text/plain; charset=utf-8"}
+        return (
+            200,
+            "User-agent: *\nDisallow: /echo\n",
+            {"content-type": "text/plain; charset=utf-8"},
+        )
 
     @methods("GET", "PUT", "DELETE")
     async def item(self, number: int) -> tuple[int, dict[str, Any]]:
@@ -61,7 +67,9 @@ class Routes(App):
 
     async def _page(self, name: str) -> str:
         """Render a page; a name that starts with ``_`` is no URL."""
-        return await self._render_template(name, base=self.request.scope.get("root_path", ""))
+        return await self._render_template(
+            name, base=self.request.scope.get("root_path", "")
+        )
 
 
 app = Routes()

@@ -30,7 +30,12 @@ class Room:
     def add(self, name: str, text: str) -> None:
         """Keep a message and wake all readers."""
         self._count += 1
-        self._messages.append((self._count, {"name": name, "text": text, "at": datetime.now(UTC).isoformat()}))
+        self._messages.append(
+            (
+                self._count,
+                {"name": name, "text": text, "at": datetime.now(UTC).isoformat()},
+            )
+        )
         self._news.set()
         self._news = asyncio.Event()
 
@@ -42,16 +47,25 @@ class Room:
         """
         seen = self._number(last_id)
         while True:
-            news = self._news  # before looking: what is added from here on sets this one
+            news = (
+                self._news
+            )  # before looking: what is added from here on sets this one
             for number, message in [item for item in self._messages if item[0] > seen]:
                 # `retry`: a browser that loses the connection comes back after a second.
-                yield ServerSentEvent(message, id=f"{self._started}-{number}", retry=1000)
+                yield ServerSentEvent(
+                    message, id=f"{self._started}-{number}", retry=1000
+                )
                 seen = number
             await news.wait()
 
     def _number(self, last_id: str) -> int:
         started, _, number = last_id.partition("-")
-        if started == self._started and number.isascii() and number.isdigit() and len(number) < 16:
+        if (
+            started == self._started
+            and number.isascii()
+            and number.isdigit()
+            and len(number) < 16
+        ):
             return int(number)
         return max(self._count - SHOWN, 0)
 
@@ -74,7 +88,9 @@ class Chat(App):
     async def index(self) -> str:
         """Show the clock and the chat."""
         base = self.request.scope.get("root_path", "")
-        return await self._render_template("index.html", base=base, longest=LONGEST, csrf_token=self._csrf_token())
+        return await self._render_template(
+            "index.html", base=base, longest=LONGEST, csrf_token=self._csrf_token()
+        )
 
     @methods("GET")
     async def clock(self) -> Any:
@@ -84,7 +100,9 @@ class Chat(App):
     @methods("GET")
     async def messages(self) -> Any:
         """Send the messages; a browser that comes back says by itself which was the last that it got."""
-        return event_stream(self._room.read(self.request.headers.get("last-event-id", "")))
+        return event_stream(
+            self._room.read(self.request.headers.get("last-event-id", ""))
+        )
 
     @methods("POST")
     async def say(self, name: str, text: str) -> None:

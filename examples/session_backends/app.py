@@ -10,9 +10,9 @@ import os
 import secrets
 from typing import Any
 
+from micropie import App, HTTPError, methods
 from redis.asyncio import Redis
 
-from micropie import App, HTTPError, methods
 from redis_sessions import RedisSessionBackend
 from sql_sessions import SQLSessionBackend, make_engine
 

@@ -4,9 +4,8 @@ import hashlib
 import json
 from typing import Any
 
-from redis.asyncio import Redis
-
 from micropie import SessionBackend
+from redis.asyncio import Redis
 
 
 class RedisSessionBackend(SessionBackend):

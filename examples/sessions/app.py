@@ -5,6 +5,7 @@ import secrets
 from typing import Any
 
 from micropie import App, FromSession, HTTPError, methods
+
 from passwords import hash_password, verify_password
 
 USERS = {7: "ada"}
@@ -32,9 +33,13 @@ class Root(App):
         # Names that do not exist cost the same time, so that they cannot be told from wrong passwords.
         kept = PASSWORDS.get(username, NOBODY)
         if not await asyncio.to_thread(verify_password, password, kept):
-            return 400, await self._page("login.html", username=username, error="Wrong name or password.")
+            return 400, await self._page(
+                "login.html", username=username, error="Wrong name or password."
+            )
         session = self.request.session
-        session["user_id"] = next(number for number, name in USERS.items() if name == username)
+        session["user_id"] = next(
+            number for number, name in USERS.items() if name == username
+        )
         session.pop("csrf_token")  # a new one for the new session
         self.request.regenerate_session()
         return self._redirect(self._root() + "/account", 303)
@@ -66,7 +71,9 @@ class Root(App):
         expected = self.request.session.get("csrf_token", "")
         sent = self.request.form("csrf_token", "")
         if not expected or not secrets.compare_digest(sent.encode(), expected.encode()):
-            raise HTTPError(403, "This form has expired: go back, reload it and send it again.")
+            raise HTTPError(
+                403, "This form has expired: go back, reload it and send it again."
+            )
 
     def _root(self) -> str:
         root: str = self.request.scope.get("root_path", "")

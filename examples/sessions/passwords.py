@@ -4,7 +4,12 @@ import hashlib
 import os
 import secrets
 
-_COST = {"n": 2**14, "r": 8, "p": 5, "dklen": 32}  # OWASP's parameters for 16 MiB of memory
+_COST = {
+    "n": 2**14,
+    "r": 8,
+    "p": 5,
+    "dklen": 32,
+}  # OWASP's parameters for 16 MiB of memory
 
 
 def hash_password(password: str) -> str:

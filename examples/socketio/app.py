@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import socketio
-
 from micropie import App
 
 HERE = Path(__file__).parent
@@ -22,7 +21,9 @@ async def connect(sid: str, environ: dict[str, Any], auth: Any = None) -> None:
     """Let in who has a name."""
     name = auth.get("name") if isinstance(auth, dict) else None
     if not isinstance(name, str) or not 0 < len(name.strip()) <= 30:
-        raise socketio.exceptions.ConnectionRefusedError("a name has 1 to 30 characters")
+        raise socketio.exceptions.ConnectionRefusedError(
+            "a name has 1 to 30 characters"
+        )
     await sio.save_session(sid, {"name": name.strip(), "room": None})
 
 

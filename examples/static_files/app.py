@@ -5,12 +5,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from micropie import App
 from servestatic import ServeStaticASGI
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
-
-from micropie import App
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -42,7 +41,9 @@ class VersionedFiles(StaticFiles):
         response = super().file_response(full_path, stat_result, scope, status_code)
         name = Path(full_path).relative_to(STATIC).as_posix()
         current = scope["query_string"] == b"v=" + version(name).encode()
-        response.headers["cache-control"] = FOR_EVER if current else "public, max-age=60"
+        response.headers["cache-control"] = (
+            FOR_EVER if current else "public, max-age=60"
+        )
         return response
 
 

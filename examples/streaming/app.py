@@ -30,7 +30,10 @@ def fill_database() -> None:
         )
         [(there,)] = database.execute("SELECT count(*) FROM orders")
         pies = ("apple", "cherry", "plum")
-        rows = ((n, f"Customer {n % 997}", pies[n % 3], 400 + n % 150) for n in range(there + 1, ROWS + 1))
+        rows = (
+            (n, f"Customer {n % 997}", pies[n % 3], 400 + n % 150)
+            for n in range(there + 1, ROWS + 1)
+        )
         database.executemany("INSERT INTO orders VALUES (?, ?, ?, ?)", rows)
 
 
@@ -41,8 +44,12 @@ def csv_lines() -> Iterator[bytes]:
     closes it, with the connection, when the client leaves.
     """
     # Two threads never use the connection at once, but each step may be another thread's.
-    with contextlib.closing(sqlite3.connect(DATABASE, check_same_thread=False)) as database:
-        cursor = database.execute("SELECT id, customer, pie, cents / 100.0 FROM orders ORDER BY id")
+    with contextlib.closing(
+        sqlite3.connect(DATABASE, check_same_thread=False)
+    ) as database:
+        cursor = database.execute(
+            "SELECT id, customer, pie, cents / 100.0 FROM orders ORDER BY id"
+        )
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(["id", "customer", "pie", "euros"])
@@ -73,7 +80,9 @@ def requested_range(header: str, size: int) -> tuple[int, int] | None:
     match = RANGE.fullmatch(header.replace(" ", ""))
     if match is None:
         return None
-    first, last, suffix = (None if group is None else int(group) for group in match.groups())
+    first, last, suffix = (
+        None if group is None else int(group) for group in match.groups()
+    )
     if first is None:
         start, end = max(size - (suffix or 0), 0), size - 1
     else:
@@ -94,19 +103,28 @@ class Streams(App):
 
     async def index(self) -> str:
         """Show all of them on one page."""
-        return await self._render_template("index.html", base=self.request.scope.get("root_path", ""))
+        return await self._render_template(
+            "index.html", base=self.request.scope.get("root_path", "")
+        )
 
     @methods("GET")
-    async def poem(self, pause: float = 0.2) -> tuple[int, AsyncIterator[str], dict[str, str]]:
+    async def poem(
+        self, pause: float = 0.2
+    ) -> tuple[int, AsyncIterator[str], dict[str, str]]:
         """Send a text line by line."""
         if not 0 <= pause <= 2:
             raise HTTPError(400, "A pause is from 0 to 2 seconds.")
         # Without nosniff, browsers wait for enough bytes to guess a type.
-        headers = {"content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff"}
+        headers = {
+            "content-type": "text/plain; charset=utf-8",
+            "x-content-type-options": "nosniff",
+        }
         return 200, self._lines(pause), headers
 
     async def _lines(self, pause: float) -> AsyncIterator[str]:
-        for line in (HERE / "poem.txt").read_text(encoding="utf-8").splitlines(keepends=True):
+        for line in (
+            (HERE / "poem.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+        ):
             yield line
             await asyncio.sleep(pause)
 
@@ -134,8 +152,12 @@ class Streams(App):
         if self.request.headers.get("if-none-match") == tag:
             return 304, None, headers
         wanted = None
-        if self.request.headers.get("if-range", tag) == tag:  # another version by now: all of it
-            wanted = requested_range(self.request.headers.get("range", ""), status.st_size)
+        if (
+            self.request.headers.get("if-range", tag) == tag
+        ):  # another version by now: all of it
+            wanted = requested_range(
+                self.request.headers.get("range", ""), status.st_size
+            )
         start, end = wanted or (0, status.st_size - 1)
         headers["content-length"] = str(end - start + 1)
         if wanted is None:

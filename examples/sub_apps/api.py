@@ -10,7 +10,9 @@ from starlette.websockets import WebSocket
 async def hello(request: Request) -> JSONResponse:
     """Greet, and tell the URL that Starlette makes for this route."""
     name = request.path_params["name"]
-    return JSONResponse({"hello": name, "url": request.url_for("hello", name=name).path})
+    return JSONResponse(
+        {"hello": name, "url": request.url_for("hello", name=name).path}
+    )
 
 
 async def shout(socket: WebSocket) -> None:
@@ -20,4 +22,9 @@ async def shout(socket: WebSocket) -> None:
     await socket.close()
 
 
-api = Starlette(routes=[Route("/hello/{name}", hello, name="hello"), WebSocketRoute("/shout", shout)])
+api = Starlette(
+    routes=[
+        Route("/hello/{name}", hello, name="hello"),
+        WebSocketRoute("/shout", shout),
+    ]
+)

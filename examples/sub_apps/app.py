@@ -6,12 +6,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from micropie import App, HttpMiddleware, Request
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from api import api
-from micropie import App, HttpMiddleware, Request
 from notes import Notes
 from page import page
 
@@ -29,7 +29,11 @@ class TrustedHosts(HttpMiddleware):
         """Let the request pass, or refuse it."""
         if request.headers.get("host", "").partition(":")[0].lower() in self.hosts:
             return None
-        return {"status_code": 421, "body": "421 Misdirected Request", "headers": {"content-type": "text/plain"}}
+        return {
+            "status_code": 421,
+            "body": "421 Misdirected Request",
+            "headers": {"content-type": "text/plain"},
+        }
 
     async def after_request(self, *response: Any) -> None:
         """Do nothing; for a mounted app's response it is not even called."""
@@ -44,18 +48,29 @@ class Root(App):
         self.mounts["/notes"] = Notes()
         self.mounts["/api"] = api
         # Bare, StaticFiles would raise for a missing file what only a Starlette app around it makes a 404 of.
-        self.mounts["/static"] = Starlette(routes=[Mount("/", StaticFiles(directory=HERE / "static"))])
+        self.mounts["/static"] = Starlette(
+            routes=[Mount("/", StaticFiles(directory=HERE / "static"))]
+        )
 
     async def index(self) -> str:
         """Show what is where."""
         root = self.request.scope.get("root_path", "").rstrip("/")
         cards = (
-            ("notes/", "Notes", "another App, with sessions and a startup handler of its own"),
+            (
+                "notes/",
+                "Notes",
+                "another App, with sessions and a startup handler of its own",
+            ),
             ("api/hello/World", "API", "a Starlette app, with its own routes and URLs"),
-            ("static/style.css", "Static files", "a folder, served by Starlette's StaticFiles"),
+            (
+                "static/style.css",
+                "Static files",
+                "a folder, served by Starlette's StaticFiles",
+            ),
         )
         items = "".join(
-            f'<li><a href="{html.escape(root)}/{path}">{name}</a><p>{text}</p></li>' for path, name, text in cards
+            f'<li><a href="{html.escape(root)}/{path}">{name}</a><p>{text}</p></li>'
+            for path, name, text in cards
         )
         return page("Apps inside of an app", f'<ul class="cards">{items}</ul>', root)
 

@@ -5,6 +5,7 @@ import secrets
 from typing import Any
 
 from micropie import App, HTTPError, methods
+
 from page import page
 
 
@@ -32,7 +33,11 @@ class Notes(App):
             "<button>Add</button></form>"
         )
         home = root.removesuffix("/notes")
-        return page("Notes", f'<ul>{items}</ul>{form}<p><a href="{html.escape(home)}/">Home</a></p>', home)
+        return page(
+            "Notes",
+            f'<ul>{items}</ul>{form}<p><a href="{html.escape(home)}/">Home</a></p>',
+            home,
+        )
 
     @methods("POST")
     async def add(self, text: str) -> Any:
@@ -40,8 +45,13 @@ class Notes(App):
         expected = self.request.session.get("csrf_token", "")
         sent = self.request.form("csrf_token", "")
         if not expected or not secrets.compare_digest(sent.encode(), expected.encode()):
-            raise HTTPError(403, "This form has expired: go back, reload it and send it again.")
-        self.request.session["notes"] = [*self.request.session.get("notes", [])[-19:], text[:200]]
+            raise HTTPError(
+                403, "This form has expired: go back, reload it and send it again."
+            )
+        self.request.session["notes"] = [
+            *self.request.session.get("notes", [])[-19:],
+            text[:200],
+        ]
         return self._redirect(self._path() + "/", 303)
 
     def _path(self) -> str:

@@ -8,10 +8,30 @@ from urllib.parse import quote
 from micropie import App, HTTPError, methods
 
 PIES: dict[str, dict[str, Any]] = {
-    "apple": {"name": "Apple pie", "price": 4.5, "baked": timedelta(minutes=20), "notes": "with < 50 g of sugar"},
-    "cherry": {"name": "Cherry pie", "price": 5, "baked": timedelta(hours=3), "notes": ""},
-    "plum": {"name": "Plum pie", "price": 4.75, "baked": timedelta(), "notes": "still hot"},
-    "käse": {"name": "Käsekuchen", "price": 1234.5, "baked": timedelta(days=2), "notes": "the large one"},
+    "apple": {
+        "name": "Apple pie",
+        "price": 4.5,
+        "baked": timedelta(minutes=20),
+        "notes": "with < 50 g of sugar",
+    },
+    "cherry": {
+        "name": "Cherry pie",
+        "price": 5,
+        "baked": timedelta(hours=3),
+        "notes": "",
+    },
+    "plum": {
+        "name": "Plum pie",
+        "price": 4.75,
+        "baked": timedelta(),
+        "notes": "still hot",
+    },
+    "käse": {
+        "name": "Käsekuchen",
+        "price": 1234.5,
+        "baked": timedelta(days=2),
+        "notes": "the large one",
+    },
 }
 
 
@@ -47,7 +67,12 @@ class Shop(App):
         """Show one pie."""
         if name not in PIES:
             return 404, await self._page("missing.html", wanted=name)
-        return await self._page("pie.html", name=name, pie=PIES[name], baked=self._opened - PIES[name]["baked"])
+        return await self._page(
+            "pie.html",
+            name=name,
+            pie=PIES[name],
+            baked=self._opened - PIES[name]["baked"],
+        )
 
     @methods("POST")
     async def order(self, name: str, count: int = 1) -> Any:
@@ -57,7 +82,10 @@ class Shop(App):
             self._flash("bad", f"{count} × {name}: that we do not have.")
         else:
             basket = self.request.session.get("basket", {})
-            self.request.session["basket"] = {**basket, name: basket.get(name, 0) + count}
+            self.request.session["basket"] = {
+                **basket,
+                name: basket.get(name, 0) + count,
+            }
             self._flash("good", f"{count} × {PIES[name]['name']} in your basket.")
         return self._redirect(self._url(), status=303)
 
@@ -72,17 +100,28 @@ class Shop(App):
         basket = sum(session.get("basket", {}).values())
         flashes = session.pop("flashes", [])
         return await self._render_template(
-            template, flashes=flashes, basket=basket, csrf_token=self._csrf_token(), **context
+            template,
+            flashes=flashes,
+            basket=basket,
+            csrf_token=self._csrf_token(),
+            **context,
         )
 
     def _flash(self, kind: str, text: str) -> None:
         """Keep a message for the next page that is shown."""
         # Assigned, not appended: a list that is changed in place by two requests at once would lose one.
-        self.request.session["flashes"] = [*self.request.session.get("flashes", []), {"kind": kind, "text": text}]
+        self.request.session["flashes"] = [
+            *self.request.session.get("flashes", []),
+            {"kind": kind, "text": text},
+        ]
 
     def _url(self, *segments: str) -> str:
         """Return a URL of this app, wherever it is mounted."""
-        return str(self.request.scope.get("root_path", "")) + "/" + "/".join(quote(item, safe="") for item in segments)
+        return (
+            str(self.request.scope.get("root_path", ""))
+            + "/"
+            + "/".join(quote(item, safe="") for item in segments)
+        )
 
     def _csrf_token(self) -> str:
         """Return the token of this visitor, made at the first form."""

@@ -5,7 +5,16 @@ import html
 from collections.abc import AsyncIterator
 from typing import Any
 
-from micropie import App, ConnectionClosed, FromSession, HTTPError, ServerSentEvent, WebSocket, event_stream, methods
+from micropie import (
+    App,
+    ConnectionClosed,
+    FromSession,
+    HTTPError,
+    ServerSentEvent,
+    WebSocket,
+    event_stream,
+    methods,
+)
 
 
 class GuestBook(App):
@@ -20,7 +29,8 @@ class GuestBook(App):
     async def index(self) -> str:
         """Show all entries."""
         items = "".join(
-            f"<li><b>{html.escape(item['name'])}</b> {html.escape(item['text'])}</li>" for item in self._book()
+            f"<li><b>{html.escape(item['name'])}</b> {html.escape(item['text'])}</li>"
+            for item in self._book()
         )
         return f'<!doctype html><html lang="en"><title>Guest book</title><h1>Guest book</h1><ul>{items}</ul></html>'
 
@@ -62,7 +72,13 @@ class GuestBook(App):
 
     def _want_json(self) -> None:
         """Refuse what a form of another site could send: it cannot send JSON."""
-        if self.request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        if (
+            self.request.headers.get("content-type", "")
+            .partition(";")[0]
+            .strip()
+            .lower()
+            != "application/json"
+        ):
             raise HTTPError(415, "Send application/json.")
 
     def _book(self) -> list[dict[str, str]]:

@@ -12,9 +12,9 @@ import httpx
 import pytest
 import pytest_asyncio
 import uvicorn
+from micropie import App
 
 from app import GuestBook
-from micropie import App
 
 
 @contextlib.asynccontextmanager

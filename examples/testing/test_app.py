@@ -5,9 +5,9 @@ import pytest
 import pytest_asyncio
 from httpx_ws import WebSocketDisconnect, aconnect_ws
 from httpx_ws.transport import ASGIWebSocketTransport
+from micropie import HTTPError, Request, current_request
 
 from app import GuestBook
-from micropie import HTTPError, Request, current_request
 
 pytestmark = pytest.mark.asyncio
 
@@ -26,7 +26,9 @@ async def test_handler_alone() -> None:
 async def test_handler_alone_with_a_request() -> None:
     """`current_request` gives it one."""
     app = GuestBook()
-    token = current_request.set(Request({"type": "http", "headers": [(b"content-type", b"text/plain")]}))
+    token = current_request.set(
+        Request({"type": "http", "headers": [(b"content-type", b"text/plain")]})
+    )
     try:
         with pytest.raises(HTTPError) as refused:
             await app.introduce("Alice")
@@ -75,7 +77,9 @@ async def test_introduction_changes_the_session_id(alice: httpx.AsyncClient) -> 
 
 async def test_app_that_was_not_started(app: GuestBook) -> None:
     """Without the fixture `client`, nobody runs the startup handlers."""
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url="http://localhost"
+    ) as client:
         assert (await client.get("/")).status_code == 503
 
 

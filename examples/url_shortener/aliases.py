@@ -35,7 +35,9 @@ def checked(alias: str, taken: frozenset[str]) -> str:
     """
     alias = alias.strip().lower()  # two links must not differ in capitals alone: who types one does not care about them
     if not 3 <= len(alias) <= 40 or not ALIAS.fullmatch(alias):
-        raise AliasError("A name has 3 to 40 letters a to z, digits, and hyphens between them.")
+        raise AliasError(
+            "A name has 3 to 40 letters a to z, digits, and hyphens between them."
+        )
     if alias in RESERVED.split() or alias in taken:
         raise AliasError(f"“{alias}” is reserved.")
     return alias

@@ -9,19 +9,23 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import segno
+from micropie import HTTPError, methods
 
 import aliases
 import targets
 from chart import chart
-from micropie import HTTPError, methods
 from site_base import Site, hashed
 from sql_sessions import SQLSessionBackend, make_engine
 from store import Link, LinkStore, TakenError
 
 HERE = Path(__file__).parent
-DATABASE = os.environ.get("SHORTENER_DATABASE", f"sqlite+aiosqlite:///{HERE / 'links.sqlite3'}")
+DATABASE = os.environ.get(
+    "SHORTENER_DATABASE", f"sqlite+aiosqlite:///{HERE / 'links.sqlite3'}"
+)
 PUBLIC_URL = os.environ.get("SHORTENER_URL")
-RATE = int(os.environ.get("SHORTENER_RATE", 30))  # new links in a minute from one address
+RATE = int(
+    os.environ.get("SHORTENER_RATE", 30)
+)  # new links in a minute from one address
 WRITE_EVERY = float(os.environ.get("SHORTENER_WRITE_EVERY", 2))  # seconds
 CLEAN_UP_EVERY = 600.0  # seconds
 DAY = 86_400.0
@@ -57,40 +61,66 @@ class Shortener(Site):
     def __init__(self) -> None:
         engine = make_engine(DATABASE)
         sessions = SQLSessionBackend(engine)
-        super().__init__(sessions, rate=RATE, public_url=PUBLIC_URL, session_timeout=30 * DAY, max_body_size=64 * 1024)
+        super().__init__(
+            sessions,
+            rate=RATE,
+            public_url=PUBLIC_URL,
+            session_timeout=30 * DAY,
+            max_body_size=64 * 1024,
+        )
         self._store = LinkStore(engine)
-        self._pages = frozenset(name.replace("_", "-") for name in vars(Shortener) | vars(Site) if name[0] != "_")
-        self.env.filters["day"] = lambda seconds: time.strftime("%d %B %Y", time.gmtime(seconds)).lstrip("0")
+        self._pages = frozenset(
+            name.replace("_", "-")
+            for name in vars(Shortener) | vars(Site)
+            if name[0] != "_"
+        )
+        self.env.filters["day"] = lambda seconds: time.strftime(
+            "%d %B %Y", time.gmtime(seconds)
+        ).lstrip("0")
         self.env.globals |= {"LIFETIMES": LIFETIMES, "full_url": self._full_url}
         self.startup_handlers += [sessions.create_table, self._store.create_tables]
         self._repeat(self._store.write_clicks, WRITE_EVERY)
         self._repeat(self._delete_expired, CLEAN_UP_EVERY)
         self._repeat(sessions.delete_expired, CLEAN_UP_EVERY)
-        self.shutdown_handlers += [self._stop_repeating, self._store.write_clicks, engine.dispose]
+        self.shutdown_handlers += [
+            self._stop_repeating,
+            self._store.write_clicks,
+            engine.dispose,
+        ]
 
     @methods("GET")
     async def index(self, alias: str = "") -> Any:
         """Follow a link; without one, show the form."""
         if not alias:
-            return await self._render_template("index.html", values={"expires": "never"})
+            return await self._render_template(
+                "index.html", values={"expires": "never"}
+            )
         link = self._existing(await self._store.find(alias.lower()))
         if link.expired:
             raise HTTPError(410, "This link has expired.")
-        if self.request.method == "GET" and "prefetch" not in self.request.headers.get("sec-purpose", ""):
+        if self.request.method == "GET" and "prefetch" not in self.request.headers.get(
+            "sec-purpose", ""
+        ):
             self._store.click(link)
         # 302, not 301: a browser keeps a 301 for ever. Its next clicks would not be counted, and a link that expires or
         # is deleted would still lead there.
-        return self._redirect(link.target, 302, {"cache-control": "no-store", "x-robots-tag": "noindex"})
+        return self._redirect(
+            link.target, 302, {"cache-control": "no-store", "x-robots-tag": "noindex"}
+        )
 
     @methods("POST")
-    async def shorten(self, *, url: str = "", alias: str = "", expires: str = "never") -> Any:
+    async def shorten(
+        self, *, url: str = "", alias: str = "", expires: str = "never"
+    ) -> Any:
         """Make a link of what the form sends, and go to its page."""
         self._check_csrf()
         try:
             link = await self._new(url, alias, expires, "")
         except Refused as refusal:
             values = {"url": url, "alias": alias, "expires": expires}
-            page = await self._render_template("index.html", values=values, problems={refusal.field: str(refusal)})
+            page = await self._render_template(
+                "index.html", values=values, problems={refusal.field: str(refusal)}
+            )
             return refusal.status, page
         return self._redirect(self._url("links", link.alias), 303)
 
@@ -99,10 +129,14 @@ class Shortener(Site):
         """List the links of this visitor, or show one: its clicks per day, and its QR code."""
         owner = self._owner()
         if not alias:
-            return await self._render_template("links.html", links=await self._store.owned(owner) if owner else [])
+            return await self._render_template(
+                "links.html", links=await self._store.owned(owner) if owner else []
+            )
         link = self._existing(await self._store.find(alias), owner)
         drawn = chart(await self._store.per_day(link, DAYS_SHOWN))
-        return await self._render_template("link.html", link=link, chart=drawn, total=await self._store.total(link))
+        return await self._render_template(
+            "link.html", link=link, chart=drawn, total=await self._store.total(link)
+        )
 
     @methods("POST")
     async def delete(self, alias: str) -> Any:
@@ -118,7 +152,9 @@ class Shortener(Site):
         link = self._existing(await self._store.find(alias))
         drawing = io.BytesIO()
         # Black on white in dark mode too, with a margin: not every scanner reads the opposite.
-        segno.make(self._full_url(link.alias), error="m", micro=False).save(drawing, kind="svg", light="#fff", scale=4)
+        segno.make(self._full_url(link.alias), error="m", micro=False).save(
+            drawing, kind="svg", light="#fff", scale=4
+        )
         return 200, drawing.getvalue(), {"content-type": "image/svg+xml"}
 
     @methods("GET", "POST")
@@ -129,10 +165,16 @@ class Shortener(Site):
             self._check_csrf()
             self._limit()
             new = secrets.token_urlsafe(32)
-            if not await self._store.add_token(hashed(new), self._become_owner(), new[:6], MOST_TOKENS):
-                raise HTTPError(409, f"You have {MOST_TOKENS} tokens: delete one first.")
+            if not await self._store.add_token(
+                hashed(new), self._become_owner(), new[:6], MOST_TOKENS
+            ):
+                raise HTTPError(
+                    409, f"You have {MOST_TOKENS} tokens: delete one first."
+                )
         known = await self._store.tokens(self._owner())
-        return 201 if new else 200, await self._render_template("tokens.html", tokens=known, new=new)
+        return 201 if new else 200, await self._render_template(
+            "tokens.html", tokens=known, new=new
+        )
 
     @methods("POST")
     async def delete_token(self, token: str) -> Any:
@@ -154,7 +196,11 @@ class Shortener(Site):
         if self.request.method == "POST":
             return await self._api_new(owner)
         if not alias:
-            return {"links": [self._as_json(link) for link in await self._store.owned(owner)]}
+            return {
+                "links": [
+                    self._as_json(link) for link in await self._store.owned(owner)
+                ]
+            }
         link = await self._store.find(alias)
         if link is None or link.owner != owner:
             raise HTTPError(404, {"error": "You have no link of this name."})
@@ -172,21 +218,46 @@ class Shortener(Site):
             if not isinstance(given.get(name, ""), str):
                 return 422, {"error": "Send a text.", "field": name}
         try:
-            link = await self._new(given.get("url", ""), given.get("alias", ""), given.get("expires", "never"), owner)
+            link = await self._new(
+                given.get("url", ""),
+                given.get("alias", ""),
+                given.get("expires", "never"),
+                owner,
+            )
         except Refused as refusal:
             return refusal.status, {"error": str(refusal), "field": refusal.field}
-        return 201, self._as_json(link), {"location": self._url("api", "links", link.alias)}
+        return (
+            201,
+            self._as_json(link),
+            {"location": self._url("api", "links", link.alias)},
+        )
 
     async def _token_owner(self) -> str:
         scheme, _, token = self.request.headers.get("authorization", "").partition(" ")
-        owner = await self._store.owner_of(hashed(token.strip())) if scheme.lower() == "bearer" else None
+        owner = (
+            await self._store.owner_of(hashed(token.strip()))
+            if scheme.lower() == "bearer"
+            else None
+        )
         if owner is None:
-            raise HTTPError(401, {"error": "Send a token that you have made here."}, {"www-authenticate": "Bearer"})
+            raise HTTPError(
+                401,
+                {"error": "Send a token that you have made here."},
+                {"www-authenticate": "Bearer"},
+            )
         return owner
 
     def _as_json(self, link: Link) -> dict[str, Any]:
-        shown = {"short": self._full_url(link.alias), "url": link.target, "alias": link.alias, "clicks": link.total}
-        return shown | {"expires": link.expires and time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(link.expires))}
+        shown = {
+            "short": self._full_url(link.alias),
+            "url": link.target,
+            "alias": link.alias,
+            "clicks": link.total,
+        }
+        return shown | {
+            "expires": link.expires
+            and time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(link.expires))
+        }
 
     async def _new(self, url: str, alias: str, expires: str, owner: str) -> Link:
         """Make a link for an owner, or for this visitor.
@@ -194,7 +265,10 @@ class Shortener(Site):
         Raises:
             Refused: It cannot be had.
         """
-        own_hosts = {self.request.headers.get("host", ""), urlsplit(PUBLIC_URL or "").netloc}
+        own_hosts = {
+            self.request.headers.get("host", ""),
+            urlsplit(PUBLIC_URL or "").netloc,
+        }
         try:
             target = targets.checked(url, own_hosts)
             wanted = aliases.checked(alias, self._pages) if alias.strip() else None
@@ -203,13 +277,20 @@ class Shortener(Site):
         except aliases.AliasError as error:
             raise Refused(422, "alias", str(error)) from None
         if expires not in LIFETIMES:
-            raise Refused(422, "expires", f"It expires in one of: {', '.join(LIFETIMES)}.")
+            raise Refused(
+                422, "expires", f"It expires in one of: {', '.join(LIFETIMES)}."
+            )
         self._limit()
         seconds = LIFETIMES[expires][1]
         until = None if seconds is None else time.time() + seconds
         while True:
             try:
-                return await self._store.add(wanted or aliases.drawn(), target, owner or self._become_owner(), until)
+                return await self._store.add(
+                    wanted or aliases.drawn(),
+                    target,
+                    owner or self._become_owner(),
+                    until,
+                )
             except TakenError:
                 if wanted:
                     raise Refused(409, "alias", f"“{wanted}” is taken.") from None

@@ -56,5 +56,14 @@ def chart(per_day: dict[date, int]) -> Chart:
     bars = []
     for at, (day, count) in enumerate(per_day.items()):
         height = round(HEIGHT * count / top, 2)
-        bars.append(Bar(day, count, round(at * slot + GAP / 2, 2), HEIGHT - height, round(slot - GAP, 2), height))
+        bars.append(
+            Bar(
+                day,
+                count,
+                round(at * slot + GAP / 2, 2),
+                HEIGHT - height,
+                round(slot - GAP, 2),
+                height,
+            )
+        )
     return Chart(bars, top)

@@ -51,16 +51,29 @@ class Site(App):
         options: What `App` takes.
     """
 
-    def __init__(self, session_backend: SessionBackend, *, rate: int, public_url: str | None, **options: Any) -> None:
+    def __init__(
+        self,
+        session_backend: SessionBackend,
+        *,
+        rate: int,
+        public_url: str | None,
+        **options: Any,
+    ) -> None:
         super().__init__(session_backend, **options)
         self._limiter = MemoryLimiter(rate, 60)
         self._public_url = public_url
-        self._details: dict[int, str] = {}  # what to say of a status in place of a shorter text
+        self._details: dict[
+            int, str
+        ] = {}  # what to say of a status in place of a shorter text
         self._assets = {path.name: path.read_bytes() for path in STATIC.iterdir()}
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
         self.middlewares += [SecurityHeaders(), ErrorPages(self)]
-        self.env.globals |= {"url": self._url, "asset": self._asset, "csrf_token": self._csrf_token}
+        self.env.globals |= {
+            "url": self._url,
+            "asset": self._asset,
+            "csrf_token": self._csrf_token,
+        }
 
     @methods("GET")
     async def static(self, name: str) -> tuple[int, bytes, dict[str, str]]:
@@ -68,9 +81,15 @@ class Site(App):
         if name not in self._assets:
             raise HTTPError(404)
         current = self.request.query("v") == self._version(name)
-        kept = "public, max-age=31536000, immutable" if current else "public, max-age=60"
+        kept = (
+            "public, max-age=31536000, immutable" if current else "public, max-age=60"
+        )
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        return 200, self._assets[name], {"content-type": f"{kind}; charset=utf-8", "cache-control": kept}
+        return (
+            200,
+            self._assets[name],
+            {"content-type": f"{kind}; charset=utf-8", "cache-control": kept},
+        )
 
     def _version(self, name: str) -> str:
         return _digest(self._assets[name])
@@ -81,13 +100,22 @@ class Site(App):
     def _url(self, *segments: str) -> str:
         """Return a URL of this app, wherever it is mounted."""
         root: str = self.request.scope.get("root_path", "")
-        return root.rstrip("/") + "/" + "/".join(quote(item, safe="") for item in segments)
+        return (
+            root.rstrip("/") + "/" + "/".join(quote(item, safe="") for item in segments)
+        )
 
     def _full_url(self, *segments: str) -> str:
         """Return a URL with its host, to be handed to others."""
         if self._public_url is not None:
-            return self._public_url.rstrip("/") + "/" + "/".join(quote(item, safe="") for item in segments)
-        scheme, host = self.request.scope.get("scheme", "http"), self.request.headers.get("host", "")
+            return (
+                self._public_url.rstrip("/")
+                + "/"
+                + "/".join(quote(item, safe="") for item in segments)
+            )
+        scheme, host = (
+            self.request.scope.get("scheme", "http"),
+            self.request.headers.get("host", ""),
+        )
         if not HOST.fullmatch(host):
             raise HTTPError(400, "The request names a host that cannot be one.")
         return f"{scheme}://{host}{self._url(*segments)}"
@@ -102,7 +130,10 @@ class Site(App):
         sent = self.request.form("csrf_token", "")
         known = self.request.session.get("csrf", "")
         if not known or not secrets.compare_digest(sent.encode(), known.encode()):
-            raise HTTPError(403, "This form is too old. Please go back, load the page again, and send it once more.")
+            raise HTTPError(
+                403,
+                "This form is too old. Please go back, load the page again, and send it once more.",
+            )
 
     def _limit(self) -> None:
         """Refuse a client that has done too much in the last minute."""
@@ -134,7 +165,9 @@ class Site(App):
 
         self.startup_handlers.append(start)
 
-    async def _for_ever(self, job: Callable[[], Awaitable[object]], seconds: float) -> None:
+    async def _for_ever(
+        self, job: Callable[[], Awaitable[object]], seconds: float
+    ) -> None:
         while not self._stopped.is_set():
             try:
                 await job()
@@ -166,10 +199,14 @@ class SecurityHeaders(HttpMiddleware):
     async def before_request(self, request: Request) -> None:
         """Do nothing."""
 
-    async def after_request(self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+    async def after_request(
+        self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
+    ) -> None:
         """Add the headers."""
         present = {name.lower() for name, _ in headers}
-        headers.extend((name, value) for name, value in HEADERS.items() if name not in present)
+        headers.extend(
+            (name, value) for name, value in HEADERS.items() if name not in present
+        )
 
 
 class ErrorPages(HttpMiddleware):
@@ -188,12 +225,18 @@ class ErrorPages(HttpMiddleware):
         if status < 400 or not isinstance(body, str) or body.lstrip().startswith("<"):
             return None
         title = PHRASES.get(status) or HTTPStatus(status).phrase
-        detail = self.site._details.get(status) or ("" if body.startswith(str(status)) else body)
-        wanted = ",".join(request.headers.get(name, "") for name in ("accept", "content-type"))
+        detail = self.site._details.get(status) or (
+            "" if body.startswith(str(status)) else body
+        )
+        wanted = ",".join(
+            request.headers.get(name, "") for name in ("accept", "content-type")
+        )
         new: Any
         if "text/html" in wanted:
             kind = "text/html; charset=utf-8"
-            new = await self.site._render_template("error.html", status=status, title=title, detail=detail)
+            new = await self.site._render_template(
+                "error.html", status=status, title=title, detail=detail
+            )
         elif "application/json" in wanted:
             kind, new = "application/json", {"error": detail or title}
         else:
@@ -215,7 +258,9 @@ class MemoryLimiter:
         self.interval = seconds / limit
         self.seconds = seconds
         self.clients = clients
-        self._free_at: dict[str, float] = {}  # when all that a client has used up is there again
+        self._free_at: dict[
+            str, float
+        ] = {}  # when all that a client has used up is there again
 
     def wait(self, key: str) -> float:
         """Return 0 for a request that may pass, or the seconds until one may."""
@@ -235,5 +280,11 @@ def client_of(request: Request) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         return str(host)
-    address = getattr(address, "ipv4_mapped", None) or address  # as which a socket for both kinds shows an IPv4 one
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+    address = (
+        getattr(address, "ipv4_mapped", None) or address
+    )  # as which a socket for both kinds shows an IPv4 one
+    return (
+        str(ipaddress.ip_network((address, 64), strict=False))
+        if address.version == 6
+        else str(address)
+    )

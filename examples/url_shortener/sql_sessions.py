@@ -7,6 +7,7 @@ import hashlib
 import time
 from typing import Any
 
+from micropie import SessionBackend
 from sqlalchemy import (
     JSON,
     Column,
@@ -22,8 +23,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from micropie import SessionBackend
-
 metadata = MetaData()
 sessions = Table(
     "sessions",
@@ -35,7 +34,10 @@ sessions = Table(
 
 
 # Of workers that start together, one creates tables and the others wait for it.
-_LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7629)"}
+_LOCKS = {
+    "sqlite": "BEGIN IMMEDIATE",
+    "postgresql": "SELECT pg_advisory_xact_lock(7629)",
+}
 
 
 def make_engine(url: str) -> AsyncEngine:

@@ -35,7 +35,9 @@ links = Table(
     "links",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("alias", String(40), nullable=False, unique=True),  # of two who want the same, the database lets one have it
+    Column(
+        "alias", String(40), nullable=False, unique=True
+    ),  # of two who want the same, the database lets one have it
     Column("target", Text, nullable=False),
     Column("owner", String(64), nullable=False, index=True),
     Column("created", Double, nullable=False),  # seconds since 1970, as is the next
@@ -102,16 +104,26 @@ class LinkStore:
         """Create the tables where they do not exist yet."""
         await create_tables(self.engine, metadata)
 
-    async def add(self, alias: str, target: str, owner: str, expires: float | None) -> Link:
+    async def add(
+        self, alias: str, target: str, owner: str, expires: float | None
+    ) -> Link:
         """Keep a new link.
 
         Raises:
             TakenError: There is one of that name; one that has expired counts, until it is deleted.
         """
-        row = {"alias": alias, "target": target, "owner": owner, "created": time.time(), "expires": expires}
+        row = {
+            "alias": alias,
+            "target": target,
+            "owner": owner,
+            "created": time.time(),
+            "expires": expires,
+        }
         try:
             async with self.engine.begin() as connection:
-                result = await connection.execute(insert(links).values(row).returning(*links.c))
+                result = await connection.execute(
+                    insert(links).values(row).returning(*links.c)
+                )
                 return Link(**result.mappings().one())
         except IntegrityError:
             raise TakenError(alias) from None
@@ -119,28 +131,44 @@ class LinkStore:
     async def find(self, alias: str) -> Link | None:
         """Return a link, an expired one too."""
         async with self.engine.connect() as connection:
-            row = (await connection.execute(select(links).where(links.c.alias == alias))).mappings().first()
+            row = (
+                (await connection.execute(select(links).where(links.c.alias == alias)))
+                .mappings()
+                .first()
+            )
         return Link(**row) if row else None
 
     async def total(self, link: Link) -> int:
         """Return how often a link has been followed since it was made."""
         await self.write_clicks()
-        query = select(func.coalesce(func.sum(clicks.c.count), 0)).where(clicks.c.link_id == link.id)
+        query = select(func.coalesce(func.sum(clicks.c.count), 0)).where(
+            clicks.c.link_id == link.id
+        )
         async with self.engine.connect() as connection:
             return await connection.scalar(query) or 0
 
     async def owned(self, owner: str, most: int = 200) -> list[Link]:
         """Return the newest links of somebody, with their clicks."""
         await self.write_clicks()
-        total = select(func.coalesce(func.sum(clicks.c.count), 0)).where(clicks.c.link_id == links.c.id)
-        query = select(links, total.scalar_subquery().label("total")).where(links.c.owner == owner)
+        total = select(func.coalesce(func.sum(clicks.c.count), 0)).where(
+            clicks.c.link_id == links.c.id
+        )
+        query = select(links, total.scalar_subquery().label("total")).where(
+            links.c.owner == owner
+        )
         async with self.engine.connect() as connection:
-            rows = await connection.execute(query.order_by(links.c.id.desc()).limit(most))
+            rows = await connection.execute(
+                query.order_by(links.c.id.desc()).limit(most)
+            )
             return [Link(**row) for row in rows.mappings()]
 
     async def delete(self, alias: str, owner: str) -> bool:
         """Delete a link of somebody, and its clicks; False where there is none of theirs."""
-        statement = delete(links).where(links.c.alias == alias, links.c.owner == owner).returning(links.c.id)
+        statement = (
+            delete(links)
+            .where(links.c.alias == alias, links.c.owner == owner)
+            .returning(links.c.id)
+        )
         async with self.engine.begin() as connection:
             link_id = await connection.scalar(statement)
             await connection.execute(delete(clicks).where(clicks.c.link_id == link_id))
@@ -149,8 +177,12 @@ class LinkStore:
     async def delete_expired(self, kept: float) -> None:
         """Delete links that expired `kept` seconds ago: until then, nobody else gets the name of a printed link."""
         async with self.engine.begin() as connection:
-            await connection.execute(delete(links).where(links.c.expires <= time.time() - kept))
-            await connection.execute(delete(clicks).where(clicks.c.link_id.not_in(select(links.c.id))))
+            await connection.execute(
+                delete(links).where(links.c.expires <= time.time() - kept)
+            )
+            await connection.execute(
+                delete(clicks).where(clicks.c.link_id.not_in(select(links.c.id)))
+            )
 
     def click(self, link: Link) -> None:
         """Count a click, without waiting for anything."""
@@ -168,11 +200,22 @@ class LinkStore:
                     raise
 
     async def _write(self, counted: Counter[tuple[int, date]]) -> None:
-        rows = [{"link": link_id, "on": day, "more": count} for (link_id, day), count in counted.items()]
-        values = (links.c.id, bindparam("on", type_=Date), bindparam("more", type_=Integer))
+        rows = [
+            {"link": link_id, "on": day, "more": count}
+            for (link_id, day), count in counted.items()
+        ]
+        values = (
+            links.c.id,
+            bindparam("on", type_=Date),
+            bindparam("more", type_=Integer),
+        )
         is_link = links.c.id == bindparam("link", type_=Integer)
-        new = sqlite.insert(clicks).from_select(["link_id", "day", "count"], select(*values).where(is_link))
-        statement = new.on_conflict_do_update(set_={"count": clicks.c.count + new.excluded.count})
+        new = sqlite.insert(clicks).from_select(
+            ["link_id", "day", "count"], select(*values).where(is_link)
+        )
+        statement = new.on_conflict_do_update(
+            set_={"count": clicks.c.count + new.excluded.count}
+        )
         async with self.engine.begin() as connection:
             await connection.execute(statement, rows)
 
@@ -180,16 +223,23 @@ class LinkStore:
         """Return how often a link was followed on each of the last days."""
         await self.write_clicks()
         first = today() - timedelta(days=days - 1)
-        query = select(clicks.c.day, clicks.c.count).where(clicks.c.link_id == link.id, clicks.c.day >= first)
+        query = select(clicks.c.day, clicks.c.count).where(
+            clicks.c.link_id == link.id, clicks.c.day >= first
+        )
         async with self.engine.connect() as connection:
             counted = {row[0]: row[1] for row in await connection.execute(query)}
-        return {day: counted.get(day, 0) for day in (first + timedelta(days=at) for at in range(days))}
+        return {
+            day: counted.get(day, 0)
+            for day in (first + timedelta(days=at) for at in range(days))
+        }
 
     async def add_token(self, token: str, owner: str, start: str, most: int) -> bool:
         """Keep the hash of an API token, unless its owner has too many already."""
         count = select(func.count()).where(tokens.c.owner == owner).scalar_subquery()
         row = (literal(token), literal(owner), literal(start), literal(time.time()))
-        statement = insert(tokens).from_select(["token", "owner", "start", "created"], select(*row).where(count < most))
+        statement = insert(tokens).from_select(
+            ["token", "owner", "start", "created"], select(*row).where(count < most)
+        )
         async with self.engine.begin() as connection:
             result = await connection.execute(statement)
         return result.rowcount > 0
@@ -197,7 +247,9 @@ class LinkStore:
     async def owner_of(self, token: str) -> str | None:
         """Return to whom the hash of an API token belongs."""
         async with self.engine.connect() as connection:
-            return await connection.scalar(select(tokens.c.owner).where(tokens.c.token == token))
+            return await connection.scalar(
+                select(tokens.c.owner).where(tokens.c.token == token)
+            )
 
     async def tokens(self, owner: str) -> list[Any]:
         """Return the tokens of somebody, as far as they are known."""
@@ -208,4 +260,6 @@ class LinkStore:
     async def delete_token(self, token: str, owner: str) -> None:
         """Delete a token of somebody."""
         async with self.engine.begin() as connection:
-            await connection.execute(delete(tokens).where(tokens.c.token == token, tokens.c.owner == owner))
+            await connection.execute(
+                delete(tokens).where(tokens.c.token == token, tokens.c.owner == owner)
+            )

@@ -8,7 +8,9 @@ LONGEST = 2048
 TOO_LONG = f"The URL is too long: it can have {LONGEST} characters, and one that is not ASCII counts as several."
 # Browsers drop some of these and turn a backslash into a slash: what is checked must be what they see.
 ODD = re.compile(r"[\x00-\x20\x7f-\xa0\\\u2028\u2029\ufffd]")
-HOST = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+HOST = re.compile(
+    r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+)
 # Names that mean something else in every network (RFC 6761, 6762, 7686, 8375 and 9476, and ICANN's for private use).
 PRIVATE = "localhost local internal lan home corp arpa test invalid example onion alt"
 
@@ -33,7 +35,9 @@ def checked(url: str, own_hosts: set[str]) -> str:
     if len(url) > LONGEST:
         raise TargetError(TOO_LONG)
     if ODD.search(url):
-        raise TargetError("The URL has blanks, control characters or backslashes in it.")
+        raise TargetError(
+            "The URL has blanks, control characters or backslashes in it."
+        )
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -42,15 +46,24 @@ def checked(url: str, own_hosts: set[str]) -> str:
     if parts.scheme not in ("http", "https"):
         raise TargetError("The URL must start with http:// or https://.")
     if "@" in parts.netloc:
-        raise TargetError("The URL has a user name or a password in it: a link would give it to everybody.")
+        raise TargetError(
+            "The URL has a user name or a password in it: a link would give it to everybody."
+        )
     host = _host(parts.hostname or "")
     usual = {"http": 80, "https": 443}[parts.scheme]
     netloc = host if port in (None, usual) else f"{host}:{port}"
-    if {netloc, host} & {name.lower().removesuffix(":80").removesuffix(":443") for name in own_hosts}:
+    if {netloc, host} & {
+        name.lower().removesuffix(":80").removesuffix(":443") for name in own_hosts
+    }:
         raise TargetError("This link is short already.")
     # A URL that is not ASCII is percent-encoded here, so that what is kept is what is sent as `Location`.
-    path, query, fragment = (part.encode().decode("latin-1") for part in (parts.path, parts.query, parts.fragment))
-    kept = urlunsplit((parts.scheme, netloc, *map(_quoted, (path or "/", query, fragment))))
+    path, query, fragment = (
+        part.encode().decode("latin-1")
+        for part in (parts.path, parts.query, parts.fragment)
+    )
+    kept = urlunsplit(
+        (parts.scheme, netloc, *map(_quoted, (path or "/", query, fragment)))
+    )
     if len(kept) > LONGEST:  # proxies refuse long headers, and this will be one
         raise TargetError(TOO_LONG)
     return kept
@@ -66,7 +79,9 @@ def _host(host: str) -> str:
         return f"[{_public(host)}]"
     name = _ascii(host.lower().removesuffix("."))
     last = name.rpartition(".")[2]
-    if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", last):  # browsers take the whole for an IPv4 address then, 127.1 too
+    if re.fullmatch(
+        r"[0-9]+|0x[0-9a-f]*", last
+    ):  # browsers take the whole for an IPv4 address then, 127.1 too
         return _public(name)
     if last in PRIVATE.split() or "." not in name:
         raise TargetError("This host is not on the public web.")
@@ -83,15 +98,23 @@ def _ascii(host: str) -> str:
     except UnicodeError:
         pass
     # Browsers follow a newer standard for some letters: better none than another host.
-    raise TargetError("Please write the name of the host as browsers do when they copy it: xn--...")
+    raise TargetError(
+        "Please write the name of the host as browsers do when they copy it: xn--..."
+    )
 
 
 def _public(host: str) -> str:
     try:
-        address = ipaddress.ip_address(host.replace("%", "?"))  # no zones: they are of one machine alone
+        address = ipaddress.ip_address(
+            host.replace("%", "?")
+        )  # no zones: they are of one machine alone
     except ValueError:
         raise TargetError("This is no address of a host.") from None
-    mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None) or address
+    mapped = (
+        getattr(address, "ipv4_mapped", None)
+        or getattr(address, "sixtofour", None)
+        or address
+    )
     if not (address.is_global and mapped.is_global) or address.is_multicast:
         raise TargetError("This host is not on the public web.")
     return str(address)

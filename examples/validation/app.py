@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 import pydantic
-
 from micropie import App, HTTPError, Request, current_request, methods
 
 Handler = Callable[..., Awaitable[Any]]
@@ -95,7 +94,9 @@ def _from_pydantic(model: type[pydantic.BaseModel], body: bytes) -> pydantic.Bas
             include_input=False,
             include_context=False,
         )
-        problems = [{"field": _path(one["loc"]), "problem": one["msg"]} for one in found]
+        problems = [
+            {"field": _path(one["loc"]), "problem": one["msg"]} for one in found
+        ]
         raise HTTPError(422, {"errors": problems}) from None
 
 
@@ -144,7 +145,11 @@ class Shop(App):
     async def fast_orders(self, body: FastOrder) -> tuple[int, dict[str, Any]]:
         """Take an order by msgspec, which is quicker and names the first mistake."""
         total = round(sum(item.price * item.count for item in body.items), 2)
-        return 201, {"customer": body.customer, "total": total, "delivery": body.delivery}
+        return 201, {
+            "customer": body.customer,
+            "total": total,
+            "delivery": body.delivery,
+        }
 
     async def schema(self) -> dict[str, Any]:
         """Publish what an order must look like, as JSON Schema."""

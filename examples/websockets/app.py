@@ -5,6 +5,7 @@ import html
 from pathlib import Path
 
 from micropie import App, WebSocket
+
 from rooms import Member, Room, Rooms
 
 PAGE = Path(__file__).with_name("index.html").read_text(encoding="utf-8")
@@ -20,7 +21,10 @@ class Root(App):
 
     async def index(self) -> str:
         """Show the page."""
-        return PAGE.replace("{{ root }}", html.escape(self.request.scope.get("root_path", "").rstrip("/")))
+        return PAGE.replace(
+            "{{ root }}",
+            html.escape(self.request.scope.get("root_path", "").rstrip("/")),
+        )
 
     async def ws_echo(self, ws: WebSocket) -> None:
         """Send back what comes, text as text and bytes as bytes."""
@@ -69,7 +73,9 @@ class Root(App):
 
     async def _tell(self, ws: WebSocket, member: Member) -> None:
         while True:
-            await ws.send_json(await member.queue.get())  # waits while the client does not read
+            await ws.send_json(
+                await member.queue.get()
+            )  # waits while the client does not read
 
 
 app = Root()

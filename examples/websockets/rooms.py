@@ -67,7 +67,13 @@ class Rooms:
         member = Member(name)
         room.tell_all({"type": "entered", "name": name})
         room.members[name] = member
-        member.tell({"type": "welcome", "members": sorted(room.members), "history": list(room.history)})
+        member.tell(
+            {
+                "type": "welcome",
+                "members": sorted(room.members),
+                "history": list(room.history),
+            }
+        )
         return room, member
 
     def leave(self, room_name: str, member: Member) -> None:

@@ -23,8 +23,16 @@ class Page(App):
         self.request.session["visits"] = visits
         # a2wsgi hands the WSGI environment on; an ASGI server has none, and uWSGI does not give its name.
         environ = self.request.scope.get("wsgi_environ")
-        software = "an ASGI server" if environ is None else environ.get("SERVER_SOFTWARE", "a WSGI server")
-        open_for = "closed" if self._opened is None else f"open for {time.monotonic() - self._opened:.0f} s"
+        software = (
+            "an ASGI server"
+            if environ is None
+            else environ.get("SERVER_SOFTWARE", "a WSGI server")
+        )
+        open_for = (
+            "closed"
+            if self._opened is None
+            else f"open for {time.monotonic() - self._opened:.0f} s"
+        )
         return f"Served by {html.escape(software)}, {open_for}, visit {visits}.\n"
 
     async def greet(self, name: str = "world") -> dict[str, str]:

@@ -22,12 +22,16 @@ class Lifespan:
     def start(self) -> None:
         """Start the app, and see to it that it is stopped when this process ends."""
         scope = {"type": "lifespan", "asgi": {"version": "3.0"}}
-        asyncio.run_coroutine_threadsafe(self._app(scope, self._to_app.get, self._from_app.put), self._loop)
+        asyncio.run_coroutine_threadsafe(
+            self._app(scope, self._to_app.get, self._from_app.put), self._loop
+        )
         self._say("startup")
         atexit.register(self._say, "shutdown")
 
     def _say(self, event: str) -> None:
-        answer = asyncio.run_coroutine_threadsafe(self._exchange(event), self._loop).result(timeout=30)
+        answer = asyncio.run_coroutine_threadsafe(
+            self._exchange(event), self._loop
+        ).result(timeout=30)
         if not answer["type"].endswith(".complete"):
             raise RuntimeError(answer.get("message"))
 

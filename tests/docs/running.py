@@ -86,18 +86,25 @@ class PageRun:
         for line in document.text.split("\n"):
             starts.append(starts[-1] + len(line) + 1)
         for comment in orders(document.text, {"server"}):
-            yield Region(starts[comment.line - 1], starts[comment.line] - 1, comment, self._start_server)
+            yield Region(
+                starts[comment.line - 1], starts[comment.line] - 1, comment, self._start_server
+            )
         for block in blocks(document.text):
             begin, end = starts[block.line - 1], min(starts[block.end - 1], len(document.text))
             if block.language == "pycon" and block.kind != "not run":
                 first = starts[block.code_line - 1]
                 for region in DocTestStringParser(DocTestEvaluator())(block.text, str(self.page)):
-                    region.start, region.end = min(first + region.start, end), min(first + region.end, end)
+                    region.start, region.end = (
+                        min(first + region.start, end),
+                        min(first + region.end, end),
+                    )
                     yield region
             elif evaluator := self._evaluator(block):
                 parsed: Block | Lexeme = block
                 if evaluator is self._python:
-                    parsed = Lexeme(self._rewritten(block.text), 0, block.code_line - 1 - block.line)
+                    parsed = Lexeme(
+                        self._rewritten(block.text), 0, block.code_line - 1 - block.line
+                    )
                 yield Region(begin, end, parsed, evaluator)
 
     def _evaluator(self, block: Block) -> Evaluator | None:
@@ -133,7 +140,11 @@ class PageRun:
         """See to it that a file of Python has run, or run it."""
         path = self._files.pop(name)
         imported = any((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))
-        if path.suffix == ".py" and not imported and not any(path.name in line for line in self._typed):
+        if (
+            path.suffix == ".py"
+            and not imported
+            and not any(path.name in line for line in self._typed)
+        ):
             code = "import runpy, sys; sys.path.insert(0, ''); "
             run_python(f"{code}runpy.run_path({name!r})", self.port, self.base, {})
 
@@ -144,14 +155,18 @@ class PageRun:
         if not name.endswith(".py"):
             folder = self._folder / str(example.line) / Path(name).name
             shutil.copytree(ROOT / name, folder, ignore=NOT_COPIED)
-            self._more |= self._services.environment(folder.name) if name.startswith("examples/") else {}
+            self._more |= (
+                self._services.environment(folder.name) if name.startswith("examples/") else {}
+            )
         app = f"{Path(name).stem}:app" if name.endswith(".py") else "app:app"
         self._change_folder(folder)
         self._serving(SERVE.replace("app:app", app), errors=comment.detail.endswith(WITH_ERRORS))
 
     def _serve(self, example: Example) -> None:
         [command] = commands(example.parsed.text)
-        assert command.output.strip() == "", f"what a server prints is not compared: {command.output}"
+        assert command.output.strip() == "", (
+            f"what a server prints is not compared: {command.output}"
+        )
         self._typed.append(command.line)
         for path in self.folder.glob("*.py"):  # `python app.py` has no option for the port
             text = path.read_text()
@@ -162,7 +177,9 @@ class PageRun:
 
     def _serving(self, line: str, *, errors: bool = False) -> None:
         self._server.close()
-        self._server.enter_context(serving(line, self.folder, self.port, COMPILED | self._more, errors=errors))
+        self._server.enter_context(
+            serving(line, self.folder, self.port, COMPILED | self._more, errors=errors)
+        )
 
     def _change_folder(self, folder: Path) -> None:
         if folder != self.folder:
@@ -174,7 +191,9 @@ class PageRun:
         text = example.parsed.text
         self._typed += [command.line for command in commands(text)]
         more = {**COMPILED, **self._more, "PORT": str(self.port)}
-        shell = self._shell = self._shell or self._shells.enter_context(Shell(self.folder, self.port, more))
+        shell = self._shell = self._shell or self._shells.enter_context(
+            Shell(self.folder, self.port, more)
+        )
         shell.try_block(text, f"{self.page}:{example.line}")
 
     def _close_shell(self) -> None:

@@ -17,8 +17,16 @@ from pathlib import Path
 from tests.processes import ROOT
 
 # Pages that Sphinx writes itself.
-OWN_PAGES = {"genindex.html", "py-modindex.html", "search.html", "_modules/index.html", "_modules/micropie.html"}
-NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+OWN_PAGES = {
+    "genindex.html",
+    "py-modindex.html",
+    "search.html",
+    "_modules/index.html",
+    "_modules/micropie.html",
+}
+NO_NETWORK = dict.fromkeys(
+    ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"
+)
 
 
 def build(builder: str, target: Path, doctrees: Path, *pages: str) -> str:
@@ -33,7 +41,13 @@ def build(builder: str, target: Path, doctrees: Path, *pages: str) -> str:
     result = subprocess.run(
         [
             *[sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-b", builder],
-            *["-d", str(doctrees), str(ROOT / "docs"), str(target), *(str(ROOT / "docs" / page) for page in pages)],
+            *[
+                "-d",
+                str(doctrees),
+                str(ROOT / "docs"),
+                str(target),
+                *(str(ROOT / "docs" / page) for page in pages),
+            ],
         ],
         cwd=ROOT,
         env={**os.environ, **NO_NETWORK},
@@ -80,7 +94,10 @@ class Page(HTMLParser):
         self.in_body = self.in_body or tag == "body"
         if "id" in values:
             self.ids.add(values["id"])
-        if tag in {"a", "img", "link", "script", "source", "video"} and values.get("rel") != "canonical":
+        if (
+            tag in {"a", "img", "link", "script", "source", "video"}
+            and values.get("rel") != "canonical"
+        ):
             self.links += [values[name] for name in ("href", "src") if name in values]
         if tag == "meta" and "property" in values:
             self.meta[values["property"]] = values.get("content", "")

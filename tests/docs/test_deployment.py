@@ -23,7 +23,17 @@ from websockets.typing import Origin
 
 from docs._ext.blocks import blocks
 from tests.blocks import commands
-from tests.processes import ROOT, certificate, environment, free_port, nginx, serving, started, stop, wait_until
+from tests.processes import (
+    ROOT,
+    certificate,
+    environment,
+    free_port,
+    nginx,
+    serving,
+    started,
+    stop,
+    wait_until,
+)
 
 PAGE = ROOT / "docs" / "howto" / "deployment.md"
 FILES = PAGE.parent / "files"
@@ -74,7 +84,9 @@ def folder(tmp_path: Path) -> Path:
 
 def quick(text: str) -> str:
     """Shorten the time that streams are waited for."""
-    return re.sub(r'(graceful-shutdown|graceful-timeout|kill-timeout|graceful_shutdown":) 5', r"\1 1", text)
+    return re.sub(
+        r'(graceful-shutdown|graceful-timeout|kill-timeout|graceful_shutdown":) 5', r"\1 1", text
+    )
 
 
 @contextlib.contextmanager
@@ -82,7 +94,9 @@ def running(line: str, folder: Path, log: Path):
     """Serve, and yield the process and its port."""
     port = free_port()
     variables = environment({"UVICORN_PORT": str(port), "PORT": str(port)})
-    with started(["bash", "-euo", "pipefail", "-c", f"exec {line}"], port, log, cwd=folder, env=variables) as server:
+    with started(
+        ["bash", "-euo", "pipefail", "-c", f"exec {line}"], port, log, cwd=folder, env=variables
+    ) as server:
         yield server, port
 
 
@@ -112,7 +126,10 @@ def promises() -> dict[str, tuple[bool, bool]]:
     """Read from the page's table, by server: whether a stream's finally and the shutdown handlers run."""
     lines = PAGE.read_text().split("## Stop without", 1)[1].split("\n\n")
     table = next(part for part in lines if part.startswith("| server"))
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().split("\n")[2:]]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in table.strip().split("\n")[2:]
+    ]
     return {row[0]: ("finally" in row[2], row[3] == "run") for row in rows}
 
 
@@ -132,7 +149,9 @@ def test_table_of_stops_has_a_row_for_each_server():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Hypercorn does not stop there while a connection is open")
+@pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="Hypercorn does not stop there while a connection is open"
+)
 @pytest.mark.parametrize("name", STOPPED)
 def test_server_that_is_stopped_during_a_stream_does_what_the_table_says(name, folder, tmp_path):
     (folder / "gunicorn.conf.py").write_text(quick(PAGE_FILES["gunicorn.conf.py"]))
@@ -192,7 +211,9 @@ def behind_nginx(folder: Path, certificates: Path, app_port: int, change=lambda 
 def client_of(port: int, **headers: str) -> httpx.Client:
     """Return a client at another address than the proxy's."""
     transport = httpx.HTTPTransport(verify=False, local_address="127.0.0.2")
-    return httpx.Client(transport=transport, base_url=f"https://127.0.0.1:{port}", headers={"host": SITE, **headers})
+    return httpx.Client(
+        transport=transport, base_url=f"https://127.0.0.1:{port}", headers={"host": SITE, **headers}
+    )
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -203,7 +224,9 @@ def test_server_believes_headers_of_the_proxy_and_not_of_the_client(
     with (
         running(line, folder, tmp_path / "log") as (_, app_port),
         behind_nginx(tmp_path, certificates, app_port) as (port, _),
-        client_of(port, **{"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "http"}) as client,
+        client_of(
+            port, **{"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "http"}
+        ) as client,
     ):
         seen = client.get("/").json()
 
@@ -235,7 +258,9 @@ def make_style(folder: Path) -> None:
 
 def check_file_stream_session_and_websocket(port: int, client: httpx.Client, **name: Any) -> None:
     assert client.get("/static/style.css", **name).text == "body {}"
-    with client.stream("GET", "/ticks", timeout=60, **name) as response:  # buffered, it takes minutes
+    with client.stream(
+        "GET", "/ticks", timeout=60, **name
+    ) as response:  # buffered, it takes minutes
         assert next(response.iter_lines()) == "data: 0"
     cookie = client.get("/login", **name).headers["set-cookie"]
     assert "Secure" in cookie
@@ -257,12 +282,17 @@ def test_nginx_carries_files_streams_bodies_sessions_and_websockets(more, certif
 
 def test_websocket_has_no_session_if_nginx_does_not_pass_the_host(more, certificates, tmp_path):
     without_host = functools.partial(re.sub, r".*proxy_set_header Host .*\n", "")
-    with behind_nginx(tmp_path, certificates, more, without_host) as (port, _), client_of(port) as client:
+    with (
+        behind_nginx(tmp_path, certificates, more, without_host) as (port, _),
+        client_of(port) as client,
+    ):
         cookie = client.get("/login").headers["set-cookie"].partition(";")[0]
         assert websocket_user(port, cookie) == "no user"
 
 
-def test_app_below_a_path_of_nginx_has_its_root_path_and_cookie_path(folder, certificates, tmp_path):
+def test_app_below_a_path_of_nginx_has_its_root_path_and_cookie_path(
+    folder, certificates, tmp_path
+):
     root = "    location / {"
     prefix = (FILES / "nginx-prefix.conf").read_text()
     line = next(line for line in SERVES if "--root-path" in line).replace("app:app", "more:app")
@@ -284,9 +314,14 @@ def test_nginx_serves_from_the_other_machine_when_one_is_down(folder, certificat
         running(line, folder, tmp_path / "two") as (_, second),
     ):
         upstream = (FILES / "nginx-upstream.conf").read_text()
-        upstream = upstream.replace("10.0.0.11:8000", f"127.0.0.1:{first}").replace("10.0.0.12:8000", "127.0.0.1:8000")
+        upstream = upstream.replace("10.0.0.11:8000", f"127.0.0.1:{first}").replace(
+            "10.0.0.12:8000", "127.0.0.1:8000"
+        )
         with_two = functools.partial(re.sub, r"upstream shop \{[^}]*\}", lambda _: upstream)
-        with behind_nginx(tmp_path, certificates, second, with_two) as (port, _), client_of(port) as client:
+        with (
+            behind_nginx(tmp_path, certificates, second, with_two) as (port, _),
+            client_of(port) as client,
+        ):
             assert [client.get("/health").status_code for _ in range(4)] == [200] * 4
             stop(one)
             assert [client.get("/health").status_code for _ in range(4)] == [200] * 4
@@ -304,9 +339,22 @@ def test_caddy_carries_files_streams_sessions_and_websockets(more, tmp_path):
     site = replaced((FILES / "Caddyfile").read_text(), changes, 1)
     own = "{\n\tadmin off\n\tskip_install_trust\n\tlocal_certs\n\tauto_https disable_redirects\n}\n"
     (tmp_path / "Caddyfile").write_text(own + site)
-    environ = {**os.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
-    with started(["caddy", "run", "--config", tmp_path / "Caddyfile"], port, tmp_path / "caddy.log", env=environ):
-        wait_until(lambda: speaks_tls(port), what="Caddy's certificate, which it makes when it listens already")
+    environ = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "XDG_DATA_HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path),
+    }
+    with started(
+        ["caddy", "run", "--config", tmp_path / "Caddyfile"],
+        port,
+        tmp_path / "caddy.log",
+        env=environ,
+    ):
+        wait_until(
+            lambda: speaks_tls(port),
+            what="Caddy's certificate, which it makes when it listens already",
+        )
         with client_of(port) as client:
             name: dict[str, Any] = {"extensions": {"sni_hostname": SITE}}
             seen = client.get("/", **name).json()
@@ -371,7 +419,10 @@ def test_commands_of_the_dockerfile_serve_and_check_the_app(folder, tmp_path):
         for name in copied.split():
             shutil.copy(folder / name, inside)
     starts, checks = re.findall(r"CMD (\[.*\])$", text, re.MULTILINE)[::-1]
-    start = [part.replace("0.0.0.0", "127.0.0.1").replace("8000", str(port)) for part in json.loads(starts)]
+    start = [
+        part.replace("0.0.0.0", "127.0.0.1").replace("8000", str(port))
+        for part in json.loads(starts)
+    ]
     check = [part.replace("8000", str(port)) for part in json.loads(checks)]
     environ = {key: value for key, value in environment({}).items() if key != "PYTHONPATH"}
     with started(start, port, tmp_path / "log", cwd=inside, env=environ):

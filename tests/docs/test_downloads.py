@@ -31,12 +31,16 @@ def test_archive_has_the_files_of_the_example_and_micropie(example, archive, tmp
 
     assert archive.read_bytes() == again.read_bytes()
     assert contents.pop(f"{example.name}/micropie.py") == (ROOT / "micropie.py").read_bytes()
-    assert contents == {f"{example.name}/{example.relative(path)}": path.read_bytes() for path in example.files()}
+    assert contents == {
+        f"{example.name}/{example.relative(path)}": path.read_bytes() for path in example.files()
+    }
     assert f"{example.name}/app.py" in contents
 
 
 def test_every_example_and_step_is_on_the_site():
-    folders = {path.parent for part in ("examples", "tutorials") for path in (ROOT / part).glob("*/app.py")}
+    folders = {
+        path.parent for part in ("examples", "tutorials") for path in (ROOT / part).glob("*/app.py")
+    }
 
     assert {example.folder for example in ALL} == folders
 
@@ -44,7 +48,9 @@ def test_every_example_and_step_is_on_the_site():
 @pytest.mark.slow
 @pytest.mark.parametrize("example", ALL, ids=lambda example: example.path)
 def test_unpacked_archive_serves_with_its_own_micropie(example, archive, tmp_path, services):
-    assert importlib.util.find_spec("micropie").origin == str(ROOT / "micropie.py"), "no other may be installed"
+    assert importlib.util.find_spec("micropie").origin == str(ROOT / "micropie.py"), (
+        "no other may be installed"
+    )
     with zipfile.ZipFile(archive) as packed:
         packed.extractall(tmp_path)
     folder = tmp_path / example.name

@@ -36,10 +36,18 @@ PICTURES = [ROOT / "docs" / "images" / f"{name}.svg" for name in ("request", "up
 def private_names():
     """Return the private names that the module defines: functions, methods, classes and values."""
     nodes = list(ast.walk(TREE))
-    names = {node.name for node in nodes if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)}
-    names |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    names = {
+        node.name
+        for node in nodes
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    names |= {
+        node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
     private = {name for name in names if name.startswith("_") and not name.endswith("__")}
-    return private - {name for name in vars(App) if re.search(rf"micropie\.App\.{name}\b", REFERENCE)}
+    return private - {
+        name for name in vars(App) if re.search(rf"micropie\.App\.{name}\b", REFERENCE)
+    }
 
 
 @pytest.mark.parametrize("path", [*PICTURES, *PAGES.glob("*.md")], ids=lambda path: path.name)
@@ -47,7 +55,9 @@ def test_explanations_and_pictures_name_no_private_name_of_the_module(path):
     assert set(re.findall(r"(?<![\w])_\w+", path.read_text())) & private_names() == set()
 
 
-@pytest.mark.parametrize("path", [ROOT / "docs" / "conf.py", *(ROOT / "docs" / "_ext").glob("*.py")], ids=str)
+@pytest.mark.parametrize(
+    "path", [ROOT / "docs" / "conf.py", *(ROOT / "docs" / "_ext").glob("*.py")], ids=str
+)
 def test_extensions_of_the_site_use_no_private_name_of_the_module(path):
     assert re.findall(r"micropie\._(?!_)\w+|from micropie import _\w+", path.read_text()) == []
 
@@ -59,7 +69,9 @@ def picture(request):
 
 def test_picture_has_a_title_and_a_description_and_is_on_the_page(picture):
     path, root = picture
-    label = {item.get("id"): item.text for item in root if item.tag in (f"{SVG}title", f"{SVG}desc")}
+    label = {
+        item.get("id"): item.text for item in root if item.tag in (f"{SVG}title", f"{SVG}desc")
+    }
 
     assert all(len(label[part]) > 15 for part in root.get("aria-labelledby").split())
     assert f":file: ../images/{path.name}\n" in (PAGES / "architecture.md").read_text()
@@ -72,7 +84,9 @@ def test_boxes_of_a_picture_stay_inside_its_frame(picture):
     boxes = list(root.iter(f"{SVG}rect"))
     assert len(boxes) > 5
     for box in boxes:
-        right, bottom = (float(box.get(a)) + float(box.get(b)) for a, b in (("x", "width"), ("y", "height")))
+        right, bottom = (
+            float(box.get(a)) + float(box.get(b)) for a, b in (("x", "width"), ("y", "height"))
+        )
         assert (0 <= right <= width, 0 <= bottom <= height) == (True, True)
 
 
@@ -101,7 +115,9 @@ def test_values_and_ratios_on_the_page_are_those_of_the_result_file(found):
     raw = json.loads(bench.FILE.read_text())
     hello = raw["instructions"]["hello"]
 
-    assert bench.fact(found, ["value", "instructions", "hello", "micropie"]) == bench.number(hello["micropie"] / 1000)
+    assert bench.fact(found, ["value", "instructions", "hello", "micropie"]) == bench.number(
+        hello["micropie"] / 1000
+    )
     expected = bench.number(hello["starlette"] / hello["floor"])
     assert bench.fact(found, ["ratio", "instructions", "hello", "starlette", "floor"]) == expected
 
@@ -139,7 +155,9 @@ def test_every_missed_aim_is_listed_with_its_number(found):
 
     for aim in missed:
         assert f"{aim.title[1:]}: **{aim.value}** (wanted: {aim.wanted})" in listed
-    assert int(bench.fact(found, ["missed"])) + int(bench.fact(found, ["met"])) == len(all_aims(found))
+    assert int(bench.fact(found, ["missed"])) + int(bench.fact(found, ["met"])) == len(
+        all_aims(found)
+    )
     assert len(listed.splitlines()) == len(missed)
 
 
@@ -154,7 +172,8 @@ def test_every_missed_aim_has_a_reason_on_the_page_and_no_other_aim_has(found):
 
 
 @pytest.mark.parametrize(
-    ("value", "shown", "passed"), [(0.9197, "0.9197", False), (0.92, "0.92", True), (0.92031, "0.9203", True)]
+    ("value", "shown", "passed"),
+    [(0.9197, "0.9197", False), (0.92, "0.92", True), (0.92031, "0.9203", True)],
 )
 def test_near_miss_is_shown_with_enough_digits_to_differ_from_its_limit(value, shown, passed):
     aim = at_least("requests per second", value, 0.92)
@@ -168,10 +187,22 @@ def test_every_framework_that_is_ahead_is_listed(found, way):
     for column, values in bench.cells(found, way).items():
         ours = values.pop("micropie")
         more_is_better = way in bench.MORE_IS_BETTER
-        ahead = [n for n, v in values.items() if n != "floor" and (v > ours if more_is_better else v < ours)]
-        mine = [row for row in rows if row.startswith(f"| {bench.title(way, column)}, {bench.UNITS[way]} |")]
+        ahead = [
+            n
+            for n, v in values.items()
+            if n != "floor" and (v > ours if more_is_better else v < ours)
+        ]
+        mine = [
+            row
+            for row in rows
+            if row.startswith(f"| {bench.title(way, column)}, {bench.UNITS[way]} |")
+        ]
         assert len(mine) == bool(ahead)
-        assert [name for name in ahead if f"{bench.PEERS[name]} {bench.number(values[name])}" not in mine[0]] == []
+        assert [
+            name
+            for name in ahead
+            if f"{bench.PEERS[name]} {bench.number(values[name])}" not in mine[0]
+        ] == []
 
 
 def test_page_on_performance_has_no_measured_number_in_its_text():
@@ -251,6 +282,8 @@ def test_numbers_in_the_text_are_the_constants_of_the_module():
 def test_every_function_of_the_module_is_shorter_than_the_page_says():
     text = (PAGES / "architecture.md").read_text()
     assert "under 60 lines" in text
-    functions = [node for node in ast.walk(TREE) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [
+        node for node in ast.walk(TREE) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
 
     assert [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 60] == []

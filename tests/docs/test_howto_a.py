@@ -13,7 +13,9 @@ from tests.processes import ROOT, free_port, serving
 def code(page, number=0, **wanted):
     """Return a block of a guide: the first, or another one, of those with these attributes."""
     found = blocks((ROOT / "docs/howto" / page).read_text())
-    return [one for one in found if all(getattr(one, name) == value for name, value in wanted.items())][number].text
+    return [
+        one for one in found if all(getattr(one, name) == value for name, value in wanted.items())
+    ][number].text
 
 
 def with_page(app, html):
@@ -34,7 +36,9 @@ def open_site(browser, tmp_path):
             session = Browsing(browser, f"http://127.0.0.1:{port}")
             stack.callback(session.close)
             page = session.page()
-            page.context.route("**/favicon.ico", lambda route: route.fulfill(status=204))  # the apps have no icon
+            page.context.route(
+                "**/favicon.ico", lambda route: route.fulfill(status=204)
+            )  # the apps have no icon
             return page
 
         yield start
@@ -51,11 +55,16 @@ def test_clock_of_the_guide_ticks_in_a_browser(open_site):
 
 def test_page_of_the_guide_receives_events_by_name(open_site):
     script = code("server-sent-events.md", language="html").replace('"events"', '"bake?minutes=2"')
-    html = "<script>console.log = (text) => (window.heard ??= []).push(text)</script>" + script.replace(
-        '"entered"', '"progress"'
+    html = (
+        "<script>console.log = (text) => (window.heard ??= []).push(text)</script>"
+        + script.replace('"entered"', '"progress"')
     )
     app = code("server-sent-events.md", 1, comment="file: app.py")
-    page = open_site(with_page(app, html + "<script>source.addEventListener('done', () => source.close())</script>"))
+    page = open_site(
+        with_page(
+            app, html + "<script>source.addEventListener('done', () => source.close())</script>"
+        )
+    )
     page.goto("/")
 
     page.wait_for_function("window.heard?.length === 2")
@@ -63,7 +72,9 @@ def test_page_of_the_guide_receives_events_by_name(open_site):
 
 
 def test_websocket_of_a_browser_gets_its_message_echoed(open_site):
-    page = open_site(with_page(code("websockets.md", comment="file: app.py"), "<title>Echo</title>"))
+    page = open_site(
+        with_page(code("websockets.md", comment="file: app.py"), "<title>Echo</title>")
+    )
     page.goto("/")
     heard = page.evaluate(
         """() => new Promise((heard, failed) => {

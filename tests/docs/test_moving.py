@@ -37,7 +37,9 @@ def ask(app, framework):
     def send(method: str, path: str, **options) -> httpx.Response:
         if transport is None:
             wsgi = httpx.WSGITransport(app=app)
-            with httpx.Client(transport=wsgi, base_url="http://localhost", cookies=cookies) as client:
+            with httpx.Client(
+                transport=wsgi, base_url="http://localhost", cookies=cookies
+            ) as client:
                 answer = client.request(method, path, **options)
         else:
             answer = asyncio.run(send_async(method, path, **options))
@@ -45,7 +47,9 @@ def ask(app, framework):
         return answer
 
     async def send_async(method: str, path: str, **options) -> httpx.Response:
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", cookies=cookies) as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://localhost", cookies=cookies
+        ) as client:
             return await client.request(method, path, **options)
 
     return send
@@ -62,13 +66,23 @@ def test_markup_from_a_visitor_is_escaped_or_plain_text(ask):
     answer = ask("GET", "/hello/%3Cb%3E")
     media_type = answer.headers["content-type"].partition(";")[0]
 
-    assert (media_type, answer.text) in [("text/html", "Hello, &lt;b&gt;!"), ("text/plain", "Hello, <b>!")]
+    assert (media_type, answer.text) in [
+        ("text/html", "Hello, &lt;b&gt;!"),
+        ("text/plain", "Hello, <b>!"),
+    ]
 
 
 def test_form_fields_become_json_and_get_is_refused(ask):
-    assert ask("POST", "/order", data={"pie": "apple", "count": "2"}).json() == {"pie": "apple", "count": 2}
+    assert ask("POST", "/order", data={"pie": "apple", "count": "2"}).json() == {
+        "pie": "apple",
+        "count": 2,
+    }
     assert ask("POST", "/order", data={"pie": "<b>"}).json() == {"pie": "<b>", "count": 1}
-    assert ask("POST", "/order", data={"pie": "<b>"}).headers["content-type"].startswith("application/json")
+    assert (
+        ask("POST", "/order", data={"pie": "<b>"})
+        .headers["content-type"]
+        .startswith("application/json")
+    )
     assert ask("GET", "/order").status_code == 405
 
 
@@ -94,7 +108,9 @@ def test_cookie_is_set_for_a_day(ask):
     answer = ask("GET", "/theme")
 
     assert answer.text == "Dark it is."
-    [cookie] = [one for one in answer.headers.get_list("set-cookie") if one.startswith("theme=dark; ")]
+    [cookie] = [
+        one for one in answer.headers.get_list("set-cookie") if one.startswith("theme=dark; ")
+    ]
     assert "max-age=86400" in cookie.lower()
 
 
@@ -112,7 +128,9 @@ def test_template_escapes_markup(ask):
     assert answer.headers["content-type"].lower().replace(" ", "") == "text/html;charset=utf-8"
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # CherryPy leaves its file open
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # CherryPy leaves its file open
 def test_upload_has_its_name_and_size(ask):
     answer = ask("POST", "/upload", files={"picture": ("pie.png", b"\x89PNG", "image/png")})
 

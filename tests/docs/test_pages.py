@@ -26,7 +26,9 @@ def name(page):
 
 def executable(page):
     text = page.read_text()
-    return any(block.counted and state(block) == "executed" for block in blocks(text)) or orders(text, {"server"})
+    return any(block.counted and state(block) == "executed" for block in blocks(text)) or orders(
+        text, {"server"}
+    )
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if executable(page)], ids=name)
@@ -42,7 +44,9 @@ def docstrings():
     tree = ast.parse((ROOT / "micropie.py").read_text())
     for node in ast.walk(tree):
         previous = None
-        for child in getattr(node, "body", []) if isinstance(getattr(node, "body", None), list) else []:
+        for child in (
+            getattr(node, "body", []) if isinstance(getattr(node, "body", None), list) else []
+        ):
             match child:
                 case ast.Expr(value=ast.Constant(value=str() as text)) if ">>>" in text:
                     owner = previous if isinstance(previous, ast.AnnAssign | ast.Assign) else node
@@ -85,8 +89,12 @@ def test_every_block_is_executed_included_or_excused_with_a_reason():
 def test_every_block_has_a_language_and_a_known_comment(page):
     for block in blocks(page.read_text()):
         where = f"{name(page)}:{block.line}"
-        assert block.language not in ALIASES, f"{where}: write python or console, which are executed"
-        assert block.language or block.directive or block.text.count("\n") < 1, f"{where}: a block needs its language"
+        assert block.language not in ALIASES, (
+            f"{where}: write python or console, which are executed"
+        )
+        assert block.language or block.directive or block.text.count("\n") < 1, (
+            f"{where}: a block needs its language"
+        )
         if block.counted:
             assert block.kind in KINDS, f"{where}: no test knows what {block.comment!r} means"
             assert block.detail or block.kind in {"", "serves"}, f"{where}: no reason is given"
@@ -101,4 +109,6 @@ def is_tested(page, block: Block) -> bool:
 
 def test_no_page_has_code_in_restructuredtext():
     for page in PAGES:
-        assert "code-block::" not in page.read_text(), f"{name(page)}: use a fence, or no test executes it"
+        assert "code-block::" not in page.read_text(), (
+            f"{name(page)}: use a fence, or no test executes it"
+        )

@@ -60,7 +60,9 @@ def test_reference_documents_every_public_name_once():
 
 def test_reference_documents_the_underscore_names_that_stay():
     stay = {name for name in {*dir(App), *vars(App())} if re.match(r"_(?!_|App__)", name)}
-    shown = {name.removeprefix("App.") for name in declared("automethod") + declared("py:attribute")}
+    shown = {
+        name.removeprefix("App.") for name in declared("automethod") + declared("py:attribute")
+    }
 
     assert shown == stay | {"__call__"}
 
@@ -103,7 +105,9 @@ def definitions(name: str) -> dict[str, str]:
 def settings() -> dict[str, str]:
     """Return what the docstring of App says of each of its arguments."""
     section = inspect.cleandoc(App.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
-    entries = [entry.partition(": ") for entry in re.split(r"^    (?=\w+: )", section, flags=re.M)[1:]]
+    entries = [
+        entry.partition(": ") for entry in re.split(r"^    (?=\w+: )", section, flags=re.M)[1:]
+    ]
     return {name: " ".join(text.split()).replace("``", "`") for name, _, text in entries}
 
 
@@ -160,7 +164,9 @@ def test_every_log_message_is_explained_with_its_level():
     logs = [call for call in calls if ast.unparse(call.func).startswith("_log.")]
     shown = definitions("logging")
 
-    assert len(re.findall(r"\b_log\b", SOURCE)) - 1 == len(logs)  # nothing else is done with the logger
+    assert len(re.findall(r"\b_log\b", SOURCE)) - 1 == len(
+        logs
+    )  # nothing else is done with the logger
     assert shown.keys() == {ast.literal_eval(call.args[0]) for call in logs}
     for call in logs:
         level = ast.unparse(call.func).removeprefix("_log.").upper()
@@ -217,7 +223,11 @@ FIELD = b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\n%s\r\n--x--\
 SENT: dict[tuple[str, str], tuple[str, str, dict[str, Any]]] = {
     ("200", ""): ("GET", "/page", {}),
     ("204", "a handler returned `None`"): ("GET", "/nothing", {}),
-    ("204", "`OPTIONS` for a handler with `@methods`; `allow` lists them"): ("OPTIONS", "/limited", {}),
+    ("204", "`OPTIONS` for a handler with `@methods`; `allow` lists them"): (
+        "OPTIONS",
+        "/limited",
+        {},
+    ),
     ("302", ""): ("GET", "/moved", {}),
     ("400", "Missing required parameter 'name'"): ("POST", "/limited", {}),
     ("400", "Parameter 'name' must be int"): ("GET", "/count", {"query": "name=two"}),
@@ -245,7 +255,9 @@ def status_rows() -> Iterator[Any]:
     for text, detail, when in rows:
         name = spans(detail)[0] if detail else when if texts.count(text) > 1 else ""
         body = f"{text}: {name}" if detail else text
-        yield pytest.param(text[:3], body if text[0] in "45" else "", name, id=f"{text[:3]}-{name or 'alone'}")
+        yield pytest.param(
+            text[:3], body if text[0] in "45" else "", name, id=f"{text[:3]}-{name or 'alone'}"
+        )
 
 
 @pytest.mark.parametrize("status, text, detail", list(status_rows()))
@@ -270,7 +282,9 @@ def errors_of_the_module() -> Iterator[tuple[int, str]]:
     """Yield the status and the detail of every error that the framework makes itself."""
     for node in ast.walk(ast.parse(SOURCE)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"_error", "HTTPError"}:
-            statuses = [child.value for child in ast.walk(node.args[0]) if isinstance(child, ast.Constant)]
+            statuses = [
+                child.value for child in ast.walk(node.args[0]) if isinstance(child, ast.Constant)
+            ]
             details = [ast.unparse(argument).strip("f\"'") for argument in node.args[1:]]
             for status in statuses:
                 if isinstance(status, int) and status >= 400:
@@ -282,10 +296,15 @@ def test_every_error_of_the_module_is_in_the_table():
     shown = [(int(text[:3]), spans(detail)[0] if detail else "") for text, detail, _ in rows]
 
     for status, detail in errors_of_the_module():
-        if "a stream has begun" in detail:  # raised in the middle of a stream: no client gets it as a status
+        if (
+            "a stream has begun" in detail
+        ):  # raised in the middle of a stream: no client gets it as a status
             continue
         pattern = re.sub(r"\\\{.+?\\\}", ".+", re.escape(detail))
-        assert any(status == one and re.fullmatch(pattern, text) for one, text in shown), (status, detail)
+        assert any(status == one and re.fullmatch(pattern, text) for one, text in shown), (
+            status,
+            detail,
+        )
     assert {status for status, _ in errors_of_the_module()} >= {400, 404, 405, 413}
 
 
@@ -320,13 +339,19 @@ async def test_websocket_closes_with_the_code_of_the_table(path):
 
 def test_every_close_code_is_in_the_table():
     shown = {int(re.match(r"\d+", code)[0]) for code, _ in table("statuses", "code")}
-    tree = next(node for node in ast.parse(SOURCE).body if isinstance(node, ast.ClassDef) and node.name == "App")
+    tree = next(
+        node
+        for node in ast.parse(SOURCE).body
+        if isinstance(node, ast.ClassDef) and node.name == "App"
+    )
     own = {
         node.value
         for method in tree.body
         if "socket" in getattr(method, "name", "")
         for node in ast.walk(method)
-        if isinstance(node, ast.Constant) and isinstance(node.value, int) and 1000 <= node.value <= 4999
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, int)
+        and 1000 <= node.value <= 4999
     }
 
     assert shown == own == set(CLOSED.values())
@@ -353,7 +378,9 @@ def accepts(annotation: Any, **sent: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in table("routing", "annotation") if spans(row[0])[:1]], ids=lambda row: row[0]
+    "row",
+    [row for row in table("routing", "annotation") if spans(row[0])[:1]],
+    ids=lambda row: row[0],
 )
 def test_values_of_the_table_convert_or_are_refused_as_it_says(row):
     name = spans(row[0])[0]
@@ -417,7 +444,9 @@ FACTS: dict[str, Callable[[Any], bool]] = {
     "{term}`lifespan`": lambda kind: kind.lifespan,
     "bodies are streamed": lambda kind: not kind.buffers_bodies,
     "`100 Continue`": lambda kind: not kind.continues_at_once,
-    "the client sees at once that a stream broke off": lambda kind: not kind.leaves_broken_streams_open,
+    "the client sees at once that a stream broke off": lambda kind: (
+        not kind.leaves_broken_streams_open
+    ),
     "an open stream runs its `finally`": lambda kind: kind.ends_streams,
     "a malformed form": lambda kind: not kind.checks_forms,
     "WebSocket: headers": lambda kind: kind.accept_headers,
@@ -431,24 +460,38 @@ FACTS: dict[str, Callable[[Any], bool]] = {
 
 def test_table_of_servers_agrees_with_the_tests_with_servers():
     """What the table says is what tests/servers relies on, and finds true, with the servers running."""
-    rows = [row for row in map(str.strip, page("servers").split("\n")) if re.search(r"\| (?:yes|no) \|$", row)]
+    rows = [
+        row
+        for row in map(str.strip, page("servers").split("\n"))
+        if re.search(r"\| (?:yes|no) \|$", row)
+    ]
 
     assert len(rows) == len(FACTS)
     for start, fact in FACTS.items():
         [row] = [row for row in rows if row.startswith(f"| {start}")]
         cells = [cell.strip() == "yes" for cell in row.split("|")[2:-1]]
-        assert cells == [fact(KINDS[name]) for name in ("uvicorn-h11", "hypercorn", "daphne", "granian")], start
+        assert cells == [
+            fact(KINDS[name]) for name in ("uvicorn-h11", "hypercorn", "daphne", "granian")
+        ], start
 
 
 def test_page_names_the_pinned_versions_of_the_servers():
-    pins = dict(re.findall(r"^(\w+)==(\d+\.\d+)", (ROOT / "requirements" / "test.txt").read_text(), flags=re.M))
+    pins = dict(
+        re.findall(
+            r"^(\w+)==(\d+\.\d+)", (ROOT / "requirements" / "test.txt").read_text(), flags=re.M
+        )
+    )
 
     for server in ("uvicorn", "Hypercorn", "Daphne", "Granian"):
-        assert re.search(rf"{server}\s{re.escape(pins[server.lower()])}[ ,.]", page("servers")), server
+        assert re.search(rf"{server}\s{re.escape(pins[server.lower()])}[ ,.]", page("servers")), (
+            server
+        )
 
 
 def test_page_names_the_optional_packages_of_the_extras():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
     named = dict(re.findall(r"^\| `(\w+)` ([\d.]+) or newer", page("environment"), flags=re.M))
     wanted = dict(re.findall(r"'(\w+)>=([\d.]+)'", str(extras["standard"] + extras["all"])))
 

@@ -25,14 +25,25 @@ RUN_AXE = """async () => (await axe.run(document, {resultTypes: ["violations"]})
     .map(found => `${found.id}: ${found.nodes.map(node => node.html).join("\\n    ")}`)"""
 # When it is over, the page's own listeners know the new size.
 NEXT_FRAME = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
-MAIN_PAGES = ["index.html", "tutorial/index.html", "howto/index.html", "explanation/index.html", "reference/index.html"]
+MAIN_PAGES = [
+    "index.html",
+    "tutorial/index.html",
+    "howto/index.html",
+    "explanation/index.html",
+    "reference/index.html",
+]
 # Some pages have tens of thousands of coloured pieces of code, which take axe many seconds.
 SIMPLIFY = """() => {
     document.querySelector(".sidebar-tree").remove();
     for (const code of document.querySelectorAll(".highlight pre")) code.textContent = code.textContent;
 }"""
 # The navigation, and the colours of code, are the same on all pages: axe looks at them on these.
-LOOKED_AT_WHOLE = {*MAIN_PAGES, "tutorial/03-templates.html", "examples/sessions.html", "examples/socketio.html"}
+LOOKED_AT_WHOLE = {
+    *MAIN_PAGES,
+    "tutorial/03-templates.html",
+    "examples/sessions.html",
+    "examples/socketio.html",
+}
 
 
 # --- What was built ----------------------------------------------------------------------------
@@ -70,7 +81,9 @@ def test_every_page_has_a_title_a_heading_an_opening_and_a_social_card(site):
         assert page.title.strip(), page.path
         assert len(page.headings) == 1, page.path
         if page.path not in OWN_PAGES:
-            assert len(page.opening.strip()) >= 40, f"{page.path} says nothing before its first section"
+            assert len(page.opening.strip()) >= 40, (
+                f"{page.path} says nothing before its first section"
+            )
             assert (site.folder / page.meta["og:image"]).stat().st_size > 5_000, page.path
             assert page.meta["og:description"], page.path
 
@@ -85,7 +98,10 @@ def test_page_for_unknown_addresses_works_at_any_depth(site):
 @pytest.mark.slow
 def test_edit_links_lead_to_the_repository_if_it_is_known(site, tmp_path, monkeypatch):
     monkeypatch.setenv("READTHEDOCS_GIT_CLONE_URL", "https://github.com/example/pie.git")
-    sources = {"reference/statuses": "docs/reference/statuses.md", "examples/forms": "examples/forms/README.md"}
+    sources = {
+        "reference/statuses": "docs/reference/statuses.md",
+        "examples/forms": "examples/forms/README.md",
+    }
     copy = shutil.copytree(site.folder, tmp_path / "copy")
     assert build("html", copy, site.doctrees, *(f"{page}.md" for page in sources)) == ""
 
@@ -96,7 +112,11 @@ def test_edit_links_lead_to_the_repository_if_it_is_known(site, tmp_path, monkey
 
 def test_page_of_the_source_holds_the_whole_module(site):
     text = (site.folder / "_modules" / "micropie.html").read_text()
-    code = re.sub(r'<a class="viewcode-back".*?</a>|<[^>]+>', "", text[text.index("<pre>") : text.index("</pre>")])
+    code = re.sub(
+        r'<a class="viewcode-back".*?</a>|<[^>]+>',
+        "",
+        text[text.index("<pre>") : text.index("</pre>")],
+    )
 
     assert html.unescape(code).split() == (ROOT / "micropie.py").read_text().split()
 
@@ -117,7 +137,11 @@ def test_offline_copy_has_every_file_of_the_site(site):
     with zipfile.ZipFile(archive) as packed:
         names = {name.removeprefix("micropie-docs/") for name in packed.namelist()}
 
-    built = {path.relative_to(site.folder).as_posix() for path in site.folder.rglob("*") if path.is_file()}
+    built = {
+        path.relative_to(site.folder).as_posix()
+        for path in site.folder.rglob("*")
+        if path.is_file()
+    }
     assert built - names == {".buildinfo", "_downloads/micropie-docs.zip"}
     assert "_downloads/micropie-docs.zip" in site.pages["index.html"].links
 
@@ -147,13 +171,23 @@ async def _tab(context, url, waiting, wrong, looks):
     page.set_default_timeout(PATIENCE)
     current = ""
     page.on("pageerror", lambda error: wrong.append(f"{current}: {error}"))
-    page.on("console", lambda message: message.type == "error" and wrong.append(f"{current}: {message.text}"))
-    page.on("request", lambda asked: asked.url.startswith((url, "data:")) or wrong.append(f"{current}: {asked.url}"))
+    page.on(
+        "console",
+        lambda message: message.type == "error" and wrong.append(f"{current}: {message.text}"),
+    )
+    page.on(
+        "request",
+        lambda asked: (
+            asked.url.startswith((url, "data:")) or wrong.append(f"{current}: {asked.url}")
+        ),
+    )
     while waiting:
         current = waiting.pop()
         await page.goto(f"{url}/{current}")
         await page.evaluate(AXE)
-        await page.add_style_tag(content="* { transition: none !important }")  # no colors between light and dark
+        await page.add_style_tag(
+            content="* { transition: none !important }"
+        )  # no colors between light and dark
         for number, (size, scheme) in enumerate(looks):
             await page.set_viewport_size({"width": size[0], "height": size[1]})
             await page.emulate_media(color_scheme=scheme)
@@ -163,7 +197,9 @@ async def _tab(context, url, waiting, wrong, looks):
                 wrong.append(f"{current} is {shown} pixels wide on a screen of {size[0]}")
             if number == 0 and current not in LOOKED_AT_WHOLE:
                 await page.evaluate(SIMPLIFY)
-            wrong += [f"{current}, {size}, {scheme}: {found}" for found in await page.evaluate(RUN_AXE)]
+            wrong += [
+                f"{current}, {size}, {scheme}: {found}" for found in await page.evaluate(RUN_AXE)
+            ]
     await page.close()
 
 
@@ -210,7 +246,9 @@ def test_theme_switch_changes_the_colors_and_is_remembered(browsing):
     assert {theme for theme, _ in backgrounds} == {"auto", "light", "dark"}
     assert len({color for _, color in backgrounds}) == 2
     page.reload()
-    assert page.evaluate("document.body.dataset.theme") == page.evaluate("localStorage.getItem('theme')")
+    assert page.evaluate("document.body.dataset.theme") == page.evaluate(
+        "localStorage.getItem('theme')"
+    )
 
 
 def test_copied_commands_have_no_prompt_and_no_output(browsing):
@@ -229,7 +267,9 @@ def test_copied_commands_have_no_prompt_and_no_output(browsing):
 
 
 def test_term_shows_its_tip_on_hover_and_on_focus(browsing, site):
-    with_terms = [path for path in site.pages if "term-with-tip" in (site.folder / path).read_text()]
+    with_terms = [
+        path for path in site.pages if "term-with-tip" in (site.folder / path).read_text()
+    ]
     assert len(with_terms) > 5
     page = browsing.page()
     page.goto(f"/{with_terms[0]}")

@@ -21,9 +21,15 @@ def shown_on(page):
     for block in blocks("\n".join(lines)):
         if block.directive == "literalinclude":
             chosen, _, _ = options("\n".join(lines[block.line : block.end - 2]))
-            assert chosen.keys() <= {"diff", "language", "caption"}, f"{page}: a part of a file cannot be typed"
-            base = {"diff": str((page.parent / chosen["diff"]).resolve())} if "diff" in chosen else {}
-            text, _ = LiteralIncludeReader(str((page.parent / block.file).resolve()), base, Config()).read()
+            assert chosen.keys() <= {"diff", "language", "caption"}, (
+                f"{page}: a part of a file cannot be typed"
+            )
+            base = (
+                {"diff": str((page.parent / chosen["diff"]).resolve())} if "diff" in chosen else {}
+            )
+            text, _ = LiteralIncludeReader(
+                str((page.parent / block.file).resolve()), base, Config()
+            ).read()
             name = chosen["caption"].removesuffix(": what changes")
             assert ("what changes" in chosen["caption"]) == bool(base), chosen["caption"]
             yield name, text, bool(base)

@@ -53,14 +53,18 @@ def session_ids(client: httpx.Client) -> set[str | None]:
 
 def post(client: httpx.Client, path: str, page: str | None = None, **fields: str) -> httpx.Response:
     """Send a form with the token of its page; paths are relative to the client's `base_url`."""
-    return client.post(path, data={"csrf_token": csrf_token(client.get(page or path).text), **fields})
+    return client.post(
+        path, data={"csrf_token": csrf_token(client.get(page or path).text), **fields}
+    )
 
 
 def assert_no_script(response: httpx.Response) -> None:
     """The policy of a page forbids scripts and styles in it, and it has none."""
     assert "script-src 'self'" in response.headers["content-security-policy"]
     assert "unsafe-inline" not in response.headers["content-security-policy"]
-    assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=", response.text), response.url
+    assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=", response.text), (
+        response.url
+    )
 
 
 def sign_in_to_the_blog(client: httpx.Client, name: str = "ada") -> None:
@@ -73,7 +77,11 @@ def sign_in_to_the_blog(client: httpx.Client, name: str = "ada") -> None:
 
 def account(name: str, full_name: str) -> dict[str, str]:
     """Return the fields of a new account of the blog, by their labels."""
-    return {"What stands under your posts": full_name, "Name to log in with": name, "Password": PASSWORD}
+    return {
+        "What stands under your posts": full_name,
+        "Name to log in with": name,
+        "Password": PASSWORD,
+    }
 
 
 def sign_in_to_sessions(

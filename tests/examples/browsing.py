@@ -5,7 +5,15 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import httpx
-from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Route, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    FilePayload,
+    Page,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 from tests.processes import chromium
 
@@ -40,7 +48,9 @@ def launched() -> Iterator[Browser]:
         browser.close()
 
 
-def fill_in(page: Page, fields: Mapping[str, str], press: str = "", then: str = "", *, exact: bool = False) -> None:
+def fill_in(
+    page: Page, fields: Mapping[str, str], press: str = "", then: str = "", *, exact: bool = False
+) -> None:
     """Fill in fields by their labels, press a button, and wait for a text.
 
     Args:
@@ -101,7 +111,9 @@ def contrast(first: str, second: str) -> float:
 
 def _luminance(color: str) -> float:
     parts = [int(color[at : at + 2], 16) / 255 for at in (0, 2, 4)]
-    red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    red, green, blue = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -119,10 +131,15 @@ class Browsing:
         self._errors: list[str] = []
         self._contexts: list[BrowserContext] = []
 
-    def page(self, size: tuple[int, int] = WIDE, *, dark: bool = False, like: Page | None = None) -> Page:
+    def page(
+        self, size: tuple[int, int] = WIDE, *, dark: bool = False, like: Page | None = None
+    ) -> Page:
         """Open a page: a new visitor's, or one that shares the cookies of another page."""
         page = (like.context if like else self._context(size, dark)).new_page()
-        page.on("console", lambda message: self._note(message.type == "error", f"console: {message.text}"))
+        page.on(
+            "console",
+            lambda message: self._note(message.type == "error", f"console: {message.text}"),
+        )
         page.on("pageerror", lambda error: self._note(True, f"page error: {error}"))
         return page
 
@@ -149,7 +166,10 @@ class Browsing:
     def check_look(self, *paths: str, like: Page | None = None) -> None:
         """Open pages on a desktop and on a phone, in light and in dark, and look for what hinders people."""
         page = self.page(like=like)
-        looks: list[tuple[tuple[int, int], Literal["light", "dark"]]] = [(WIDE, "light"), (NARROW, "dark")]
+        looks: list[tuple[tuple[int, int], Literal["light", "dark"]]] = [
+            (WIDE, "light"),
+            (NARROW, "dark"),
+        ]
         for size, scheme in looks:
             page.set_viewport_size({"width": size[0], "height": size[1]})
             page.emulate_media(color_scheme=scheme)
@@ -177,5 +197,7 @@ class Browsing:
         """Close all pages; fail on what went wrong in them."""
         for context in self._contexts:
             context.close()
-        unexpected = [error for error in self._errors if not any(text in error for text in self.expected)]
+        unexpected = [
+            error for error in self._errors if not any(text in error for text in self.expected)
+        ]
         assert unexpected == []

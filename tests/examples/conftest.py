@@ -60,7 +60,9 @@ def pytest_collection_modifyitems(config, items):
     if "EXAMPLES_COVERAGE" in os.environ:
         return
     left_out = {"test_alone.py", *collect_ignore}
-    everything = {item.path.name for item in ours} >= {path.name for path in harness.HERE.glob("test_*.py")} - left_out
+    everything = {item.path.name for item in ours} >= {
+        path.name for path in harness.HERE.glob("test_*.py")
+    } - left_out
     chosen = config.getoption("keyword") or any("::" in argument for argument in config.args)
     coverage = [item for item in ours if item.path.name == "test_coverage.py"]
     rest = [item for item in items if item not in coverage]
@@ -84,7 +86,11 @@ def pytest_pyfunc_call(pyfuncitem):
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item, nextitem):
     """Stop an example's server after the last of its tests, which fails if the server has logged a traceback."""
-    if servers in item.config.stash and nextitem is not None and example_of(item.nodeid) != example_of(nextitem.nodeid):
+    if (
+        servers in item.config.stash
+        and nextitem is not None
+        and example_of(item.nodeid) != example_of(nextitem.nodeid)
+    ):
         item.config.stash[servers].stop()
 
 
@@ -121,7 +127,9 @@ def shared_servers(request, tmp_path_factory, services, coverage_folder):
         measure = harness.measured(coverage_folder, name)
         return {**measure, **services.environment(name), **accounts.SETTINGS.get(name, {})}
 
-    started = request.config.stash[servers] = harness.SharedServers(tmp_path_factory.mktemp, settings)
+    started = request.config.stash[servers] = harness.SharedServers(
+        tmp_path_factory.mktemp, settings
+    )
     yield started
     started.stop()
 

@@ -10,7 +10,10 @@ from urllib.parse import urldefrag, urljoin
 import httpx
 
 LINKS = {"a": "href", "area": "href"}
-ASSETS = {"link": "href", **dict.fromkeys(("script", "img", "video", "audio", "source", "iframe"), "src")}
+ASSETS = {
+    "link": "href",
+    **dict.fromkeys(("script", "img", "video", "audio", "source", "iframe"), "src"),
+}
 READ = ("text/html", "application/xhtml", "image/svg", "text/xml", "application/xml")
 LARGEST = 2**20
 SECONDS = 1.0
@@ -41,7 +44,13 @@ class Form:
 
     def filled_in(self, text: str) -> tuple[dict[str, str], dict[str, tuple[str, bytes]]]:
         """Return values for all fields, the text wherever a person could write one, and files of that name."""
-        proper = {"email": "somebody@example.org", "number": "1", "date": "2026-01-02", "checkbox": "on", "range": "1"}
+        proper = {
+            "email": "somebody@example.org",
+            "number": "1",
+            "date": "2026-01-02",
+            "checkbox": "on",
+            "range": "1",
+        }
         values: dict[str, str] = {}
         files: dict[str, tuple[str, bytes]] = {}
         for item in self.fields:
@@ -50,7 +59,9 @@ class Form:
             elif item.kind in {"hidden", "select", "radio", "submit"}:
                 values.setdefault(item.name, item.value)
             else:
-                values[item.name] = proper.get(item.kind, item.value if item.kind == "url" and item.value else text)
+                values[item.name] = proper.get(
+                    item.kind, item.value if item.kind == "url" and item.value else text
+                )
         return values, files
 
 
@@ -71,7 +82,9 @@ class _Parser(html.parser.HTMLParser):
                 found.add(urldefrag(urljoin(self.url, values[table[tag]])).url)
         if tag == "form":
             action = urljoin(self.url, values.get("action") or self.url)
-            self.form = Form(self.url, action, values.get("method", "get").lower(), values.get("enctype", ""))
+            self.form = Form(
+                self.url, action, values.get("method", "get").lower(), values.get("enctype", "")
+            )
             self.forms.append(self.form)
         elif self.form is not None:
             self._field(self.form, tag, values)
@@ -152,12 +165,16 @@ class Visit:
             parser.assets.add(urljoin(url, response.headers["location"]))
         if text:
             parser.feed(text)
-        parser.assets |= {urljoin(url, form.action) for form in parser.forms if form.method == "get"}
+        parser.assets |= {
+            urljoin(url, form.action) for form in parser.forms if form.method == "get"
+        }
         origin = str(self.client.base_url.join("/"))
         for found in sorted(parser.links | parser.assets):
             if found.startswith(self.root) or found + "/" == self.root:
                 yield found
-            elif found in parser.assets and not found.startswith("data:") or found.startswith(origin):
+            elif (
+                found in parser.assets and not found.startswith("data:") or found.startswith(origin)
+            ):
                 self.outside.add(f"{found} on {url}")
         if parser.forms or "set-cookie" in response.headers:
             self.remembered.append(url)

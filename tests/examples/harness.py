@@ -20,7 +20,9 @@ from tests.processes import ROOT, free_port, serving
 HERE = Path(__file__).resolve().parent
 EXAMPLES = ROOT / "examples"
 ALL_NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/README.md"))
-NAMES = [name for name in ALL_NAMES if name in os.environ.get("EXAMPLES", " ".join(ALL_NAMES)).split()]
+NAMES = [
+    name for name in ALL_NAMES if name in os.environ.get("EXAMPLES", " ".join(ALL_NAMES)).split()
+]
 SERVE = "uvicorn app:app --timeout-graceful-shutdown 5"
 #: `verify` of a client for plain HTTP: reading all certificates takes it 20 ms of CPU time.
 PLAIN = False
@@ -96,7 +98,11 @@ def measured(folder: Path, name: str = "gallery") -> dict[str, str]:
 def with_port(folder: Path, port: int, app: str = "app") -> None:
     """Give `python app.py` its port, since it has no option for that, and perhaps another app."""
     path = folder / "app.py"
-    path.write_text(re.sub(r"uvicorn\.run\(app,( port=\d+,)?", f"uvicorn.run({app}, port={port},", path.read_text()))
+    path.write_text(
+        re.sub(
+            r"uvicorn\.run\(app,( port=\d+,)?", f"uvicorn.run({app}, port={port},", path.read_text()
+        )
+    )
 
 
 @contextlib.contextmanager
@@ -119,7 +125,9 @@ class SharedServers:
         settings: The environment variables of an example's server.
     """
 
-    def __init__(self, new_folder: Callable[[str], Path], settings: Callable[[str], Mapping[str, str]]) -> None:
+    def __init__(
+        self, new_folder: Callable[[str], Path], settings: Callable[[str], Mapping[str, str]]
+    ) -> None:
         self._new_folder = new_folder
         self._settings = settings
         self._running = contextlib.ExitStack()
@@ -134,7 +142,9 @@ class SharedServers:
             (folder / "below.py").write_text(BELOW)
             for place in (folder, folder.parent, folder.parent.parent):
                 (place / "secret.txt").write_text(SECRET)
-            started = running("python app.py", folder, self._settings(name), '__import__("below").both(app)')
+            started = running(
+                "python app.py", folder, self._settings(name), '__import__("below").both(app)'
+            )
             self._name, self._server = name, self._running.enter_context(started)
         return self._server
 

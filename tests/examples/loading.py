@@ -57,7 +57,9 @@ def measuring(folder: Path, example: str) -> Iterator[None]:
         config_file=False,
         messages=False,
     )
-    measure.set_option("run:disable_warnings", ["no-data-collected"])  # of one test that was chosen, perhaps
+    measure.set_option(
+        "run:disable_warnings", ["no-data-collected"]
+    )  # of one test that was chosen, perhaps
     micropie._pool.cache_clear()  # worker threads that are there already would not be measured
     measure.start()
     try:

@@ -18,7 +18,16 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(harness.ROOT)]
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(folder),
+        str(harness.ROOT),
+    ]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     [built] = folder.glob("*.whl")
     return built
@@ -29,7 +38,15 @@ def install(environment, *what):
     if shutil.which("uv"):
         command = ["uv", "pip", "install", "--python", environment / "bin" / "python"]
     else:
-        command = [sys.executable, "-m", "pip", "--python", environment, "--disable-pip-version-check", "install"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            environment,
+            "--disable-pip-version-check",
+            "install",
+        ]
         command.append("--no-compile")  # most modules of most packages are never imported here
     subprocess.run([*command, "--quiet", *what], check=True, timeout=600)
 
@@ -55,12 +72,16 @@ def environment_with(wheel, tmp_path_factory):
         if not requirements:
             return base
         environment = tmp_path_factory.mktemp("environment")
-        shutil.copytree(packages, new_environment(environment), copy_function=os.link, dirs_exist_ok=True)
+        shutil.copytree(
+            packages, new_environment(environment), copy_function=os.link, dirs_exist_ok=True
+        )
         for script in {path.name for path in (base / "bin").iterdir()} - {
             path.name for path in (environment / "bin").iterdir()
         }:
             copy = environment / "bin" / script
-            copy.write_text((base / "bin" / script).read_text().replace(str(base), str(environment)))
+            copy.write_text(
+                (base / "bin" / script).read_text().replace(str(base), str(environment))
+            )
             copy.chmod(0o755)
         install(environment, *requirements)
         return environment
@@ -75,7 +96,9 @@ def requirements_of(name):
 
 
 @pytest.mark.parametrize("name", harness.NAMES)
-def test_example_starts_and_answers_with_what_its_readme_installs(name, environment_with, tmp_path, services):
+def test_example_starts_and_answers_with_what_its_readme_installs(
+    name, environment_with, tmp_path, services
+):
     folder = tmp_path / name
     shutil.copytree(harness.EXAMPLES / name, folder, ignore=harness.NOT_COPIED)
     environment = environment_with(requirements_of(name))

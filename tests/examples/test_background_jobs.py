@@ -24,7 +24,9 @@ primes = load("background_jobs", "primes")
 pytestmark = pytest.mark.usefixtures("measured")
 
 
-@pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 0), (2, 0), (3, 1), (30, 10), (1_000_000, 78498)])
+@pytest.mark.parametrize(
+    ("limit", "count"), [(0, 0), (1, 0), (2, 0), (3, 1), (30, 10), (1_000_000, 78498)]
+)
 async def test_count_primes_counts_the_primes_below_the_limit(limit, count):
     assert await primes.count_primes(limit) == count
 
@@ -125,7 +127,10 @@ async def test_shutdown_waits_for_the_jobs():
     app = example.Root()
     async with asgi.lifespan(app), visitor(app) as client:
         location = (await client.post("/jobs", json={"limit": 3_000_000})).headers["location"]
-    assert await app._jobs.status(location.rpartition("/")[2]) == {"state": "done", "result": 216816}
+    assert await app._jobs.status(location.rpartition("/")[2]) == {
+        "state": "done",
+        "result": 216816,
+    }
 
 
 def test_page_waits_for_the_result(page, browsing):
@@ -143,14 +148,18 @@ def worker(folder, variables):
     """Run a worker, as the README says."""
     command = [sys.executable, "-m", "taskiq", "worker", "task_queue:broker", "--workers", "1"]
     silent: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    process = subprocess.Popen(command, cwd=folder, env=environment(variables), start_new_session=True, **silent)
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment(variables), start_new_session=True, **silent
+    )
     try:
         yield
     finally:
         stop(process)
 
 
-def test_job_on_a_redis_queue_outlives_the_server_and_runs_in_the_worker(tmp_path, services, measure):
+def test_job_on_a_redis_queue_outlives_the_server_and_runs_in_the_worker(
+    tmp_path, services, measure
+):
     folder = harness.copied("background_jobs", tmp_path)
     variables = {**measure, "JOB_QUEUE": services.environment("background_jobs")["REDIS_URL"]}
     with harness.running(harness.SERVE, folder, variables) as server:

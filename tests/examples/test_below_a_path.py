@@ -12,7 +12,9 @@ from tests.examples.harness import PREFIX
 
 def of(*names):
     """Run a test with examples, each below a path of an app that mounts it, and in the gallery."""
-    return pytest.mark.parametrize(("name", "place"), [(name, at) for name in names for at in ("parent", "gallery")])
+    return pytest.mark.parametrize(
+        ("name", "place"), [(name, at) for name in names for at in ("parent", "gallery")]
+    )
 
 
 @pytest.fixture
@@ -81,7 +83,11 @@ def test_uploaded_file_is_listed(below):
     page.set_input_files("input[type=file]", file_named("pie.txt", b"apple"))
     page.get_by_role("button", name="Upload").click()
     page.get_by_role("link", name="pie.txt").wait_for()
-    assert page.get_by_role("link", name="pie.txt").get_attribute("href").startswith(f"{prefix}/files/")
+    assert (
+        page.get_by_role("link", name="pie.txt")
+        .get_attribute("href")
+        .startswith(f"{prefix}/files/")
+    )
 
 
 @of("forms")
@@ -116,7 +122,9 @@ def test_short_link_is_made_redirects_and_is_deleted(below):
     page.wait_for_url(f"**{prefix}/links/here")
     short = page.locator("#short").inner_text()
     assert short.endswith(f"{prefix}/here")
-    assert page.request.get(short, max_redirects=0).headers["location"] == "https://example.com/there"
+    assert (
+        page.request.get(short, max_redirects=0).headers["location"] == "https://example.com/there"
+    )
     assert page.locator("img").evaluate("image => image.complete && image.naturalWidth > 0")
     fill_in(page, {}, "Delete", "None yet.")
 

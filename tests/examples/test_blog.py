@@ -13,7 +13,14 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.examples import harness
-from tests.examples.accounts import ARTICLE, SETTINGS, account, csrf_token, post, sign_in_to_the_blog
+from tests.examples.accounts import (
+    ARTICLE,
+    SETTINGS,
+    account,
+    csrf_token,
+    post,
+    sign_in_to_the_blog,
+)
 from tests.examples.browsing import file_named, fill_in
 from tests.examples.browsing import use_session_of as as_ada
 from tests.processes import environment
@@ -43,7 +50,9 @@ def ada(client):
 
 def run_its_tests(folder, variables, *arguments):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    tried = subprocess.run(command, cwd=folder, env=environment(variables), capture_output=True, text=True, timeout=180)
+    tried = subprocess.run(
+        command, cwd=folder, env=environment(variables), capture_output=True, text=True, timeout=180
+    )
     assert tried.returncode == 0, tried.stdout + tried.stderr
 
 
@@ -53,7 +62,9 @@ def test_its_own_tests_pass_on_sqlite(tmp_path, measure):
 
 
 @pytest.mark.real_time
-async def test_its_own_tests_of_the_database_pass_with_postgresql_and_those_that_measure_a_time(tmp_path, services):
+async def test_its_own_tests_of_the_database_pass_with_postgresql_and_those_that_measure_a_time(
+    tmp_path, services
+):
     """With its own database, since the tests delete everything in it."""
     url = services.environment("blog")["POSTGRESQL_URL"]
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
@@ -61,7 +72,9 @@ async def test_its_own_tests_of_the_database_pass_with_postgresql_and_those_that
     await connection.close()
     own_database = url.rpartition("/")[0] + "/blog_tests"
     folder = harness.copied("blog", tmp_path)
-    of_the_database = "not markdown and not texts_are and not password_is_asked and not need_a_connection"
+    of_the_database = (
+        "not markdown and not texts_are and not password_is_asked and not need_a_connection"
+    )
     files = ("tests/test_database.py", "tests/test_posts.py")
     run_its_tests(folder, {"BLOG_TEST_DATABASE_URL": own_database}, *files, "-k", of_the_database)
 
@@ -70,7 +83,9 @@ def test_login_holds_in_two_workers_that_started_together(tmp_path, measure):
     """They start at once, with no database there, and know of the same sessions."""
     folder = harness.copied("blog", tmp_path)
     with (
-        harness.running(f"{harness.SERVE} --workers 2", folder, {**measure, **SETTINGS["blog"]}) as server,
+        harness.running(
+            f"{harness.SERVE} --workers 2", folder, {**measure, **SETTINGS["blog"]}
+        ) as server,
         server.client() as client,
     ):
         sign_in_to_the_blog(client)
@@ -92,7 +107,12 @@ def test_editor_shows_preview_and_picture_and_publishes(page, browsing, ada):
     page.get_by_role("button", name="Preview").click()
     preview = page.get_by_role("region", name="Preview")
     assert preview.locator("strong").inner_text() == "bold"
-    assert preview.get_by_alt_text("my pie").evaluate("image => image.decode().then(() => image.naturalWidth)") == 64
+    assert (
+        preview.get_by_alt_text("my pie").evaluate(
+            "image => image.decode().then(() => image.naturalWidth)"
+        )
+        == 64
+    )
     browsing.check_accessible(page)
     page.get_by_role("button", name="Go on writing").click()
 
@@ -135,7 +155,9 @@ DELIVER = """([kind, bytes]) => {
 
 
 def test_account_picture_and_post_are_made_without_scripts(browser, server):
-    with contextlib.closing(browser.new_context(java_script_enabled=False, base_url=server.url)) as context:
+    with contextlib.closing(
+        browser.new_context(java_script_enabled=False, base_url=server.url)
+    ) as context:
         page = context.new_page()
         page.goto("/sign_up")
         fill_in(page, account("grace", "Grace Hopper"), "Sign up", "Welcome, Grace Hopper.")
@@ -144,7 +166,13 @@ def test_account_picture_and_post_are_made_without_scripts(browser, server):
         page.get_by_role("button", name="Add the picture").click()
         line = page.get_by_label("Markdown of the picture").input_value()
         page.goto("/write")
-        fill_in(page, {"Title": "By hand", "Text": line}, "Publish", "Your post is published.", exact=True)
+        fill_in(
+            page,
+            {"Title": "By hand", "Text": line},
+            "Publish",
+            "Your post is published.",
+            exact=True,
+        )
         page.get_by_role("link", name="Edit this post").click()
         page.get_by_text("Delete this post").click()
         fill_in(page, {}, "Delete “By hand”", "“By hand” is deleted.")
@@ -152,7 +180,12 @@ def test_account_picture_and_post_are_made_without_scripts(browser, server):
 
 def test_pages_for_readers_are_accessible_and_fit_a_phone(browsing, ada):
     address = post(
-        ada, "write", title="The patience of a sourdough", body=LONG_ARTICLE, tags="bread, patience", action="publish"
+        ada,
+        "write",
+        title="The patience of a sourdough",
+        body=LONG_ARTICLE,
+        tags="bread, patience",
+        action="publish",
     ).headers["location"]
     browsing.expected = ["404"]
     browsing.check_look("/", address, "/sign_up", "/nowhere")

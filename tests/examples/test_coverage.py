@@ -9,7 +9,9 @@ from tests.examples import harness
 @pytest.fixture(scope="module")
 def measured(coverage_folder, tmp_path_factory):
     whole = coverage.Coverage(
-        data_file=str(tmp_path_factory.mktemp("combined") / "data"), config_file=False, messages=False
+        data_file=str(tmp_path_factory.mktemp("combined") / "data"),
+        config_file=False,
+        messages=False,
     )
     whole.set_option("paths", {"examples": [str(harness.EXAMPLES), "*/copies"]})
     whole.combine([str(coverage_folder)], keep=True)
@@ -18,8 +20,12 @@ def measured(coverage_folder, tmp_path_factory):
 
 @pytest.mark.parametrize("name", harness.NAMES)
 def test_every_line_was_run(name, measured):
-    sources = [path for path in (harness.EXAMPLES / name).rglob("*.py") if "node_modules" not in path.parts]
+    sources = [
+        path for path in (harness.EXAMPLES / name).rglob("*.py") if "node_modules" not in path.parts
+    ]
 
-    missing = {str(path.relative_to(harness.ROOT)): measured.analysis2(str(path))[3] for path in sources}
+    missing = {
+        str(path.relative_to(harness.ROOT)): measured.analysis2(str(path))[3] for path in sources
+    }
 
     assert {path: lines for path, lines in missing.items() if lines} == {}

@@ -53,7 +53,11 @@ def test_path_finds_its_method_and_arguments(app, target, expected):
 
 
 def test_encoded_slash_stays_in_its_segment(app):
-    for raw, name in ((b"/users/a%2Fb", "a/b"), (b"/users/a%0Ab", "a\nb"), (b"/users/a%252Fb", "a%2Fb")):
+    for raw, name in (
+        (b"/users/a%2Fb", "a/b"),
+        (b"/users/a%0Ab", "a\nb"),
+        (b"/users/a%252Fb", "a%2Fb"),
+    ):
         assert answer(app, unquote(raw), raw_path=raw).json() == {"name": name}
     assert answer(app, "/files/a/b/c", raw_path=b"/files/a%2Fb/c").json() == {"path": "a/b/c"}
 
@@ -64,16 +68,24 @@ NO_ROUTE = """
 """
 
 
-@pytest.mark.parametrize("target", [*NO_ROUTE.split(), "/notes/" + "9" * 5000, "/celsius/" + "9" * 400])
+@pytest.mark.parametrize(
+    "target", [*NO_ROUTE.split(), "/notes/" + "9" * 5000, "/celsius/" + "9" * 400]
+)
 def test_path_without_a_route_is_404(app, target):
     assert answer(app, target).status == 404
 
 
 def test_each_route_has_methods_of_its_own(app):
-    added = answer(app, "/notes", "POST", body=b'{"text":"Sow"}', headers={"content-type": "application/json"})
+    added = answer(
+        app, "/notes", "POST", body=b'{"text":"Sow"}', headers={"content-type": "application/json"}
+    )
     assert (added.status, added.header("location")) == (201, "/notes/2")
     changed = answer(
-        app, "/notes/2", "PUT", body=b"text=Reap", headers={"content-type": "application/x-www-form-urlencoded"}
+        app,
+        "/notes/2",
+        "PUT",
+        body=b"text=Reap",
+        headers={"content-type": "application/x-www-form-urlencoded"},
     )
     assert changed.json() == {"id": 2, "text": "Reap"}
     assert answer(app, "/notes/2", "DELETE").status == 204
@@ -85,7 +97,11 @@ def test_wrong_method_is_405_and_names_the_right_ones(app):
     refused = answer(app, "/notes/1", "PATCH")
     assert (refused.status, refused.header("allow")) == (405, "DELETE, GET, HEAD, OPTIONS, PUT")
     asked = answer(app, "/notes", "OPTIONS")
-    assert (asked.status, asked.header("allow"), asked.body) == (204, "GET, HEAD, OPTIONS, POST", b"")
+    assert (asked.status, asked.header("allow"), asked.body) == (
+        204,
+        "GET, HEAD, OPTIONS, POST",
+        b"",
+    )
 
 
 def test_get_includes_head(app):

@@ -36,7 +36,9 @@ def kept(server):
 
 def test_files_are_sent_with_a_bar_listed_and_deleted(page, server):
     page.goto("/")
-    files = [file_named(name, b"x" * 300_000, "text/html") for name in ("<b>one</b>.html", "zwei ü.txt")]
+    files = [
+        file_named(name, b"x" * 300_000, "text/html") for name in ("<b>one</b>.html", "zwei ü.txt")
+    ]
     page.set_input_files("input[type=file]", files)
     page.evaluate(WATCH_BARS)
     page.get_by_role("button", name="Upload").click()
@@ -63,13 +65,19 @@ def test_too_large_a_file_shows_413_on_the_page(browsing, page, server):
 
 
 def test_form_works_without_scripts(browser, server):
-    with contextlib.closing(browser.new_context(java_script_enabled=False, base_url=server.url)) as context:
+    with contextlib.closing(
+        browser.new_context(java_script_enabled=False, base_url=server.url)
+    ) as context:
         page = context.new_page()
         page.goto("/")
-        page.set_input_files("input[type=file]", [file_named(name, b"x", "") for name in ("first.txt", "second.txt")])
+        page.set_input_files(
+            "input[type=file]", [file_named(name, b"x", "") for name in ("first.txt", "second.txt")]
+        )
         page.get_by_role("button", name="Upload").click()
 
-        assert [page.get_by_role("link", name=name).count() for name in ("first.txt", "second.txt")] == [1, 1]
+        assert [
+            page.get_by_role("link", name=name).count() for name in ("first.txt", "second.txt")
+        ] == [1, 1]
 
 
 @pytest.mark.parametrize("size", [0, 1, LIMIT])
@@ -120,7 +128,9 @@ def test_odd_names_are_made_safe(client, upload, name, safe):
 def test_path_to_another_file_is_404(client, upload):
     wrong_name = upload().json()["url"].replace("a.txt", "b.txt")
     for target in ("x/a.txt", "..%2F..%2Fapp.py/app.py", "../app.py", "0" * 32 + "/a"):
-        assert client.get(f"/files/{target}").status_code == client.get(wrong_name).status_code == 404
+        assert (
+            client.get(f"/files/{target}").status_code == client.get(wrong_name).status_code == 404
+        )
 
 
 def test_upload_that_breaks_off_leaves_nothing(client, server, token):
@@ -132,7 +142,9 @@ def test_upload_that_breaks_off_leaves_nothing(client, server, token):
     connection.putheader("cookie", f"session_id={client.cookies['session_id']}")
     connection.putheader("x-csrf-token", token)
     connection.endheaders(head + b"x" * 200_000)
-    partial = wait_until(lambda: list((server.folder / "uploads").glob("*/.*.part")), what="the first half")
+    partial = wait_until(
+        lambda: list((server.folder / "uploads").glob("*/.*.part")), what="the first half"
+    )
     assert client.get("/").status_code == 200
     assert client.get(f"/files/{partial[0].parent.name}/{partial[0].name}").status_code == 404
     connection.close()
@@ -142,6 +154,8 @@ def test_upload_that_breaks_off_leaves_nothing(client, server, token):
 
 
 def test_page_looks_good(browsing, upload):
-    upload("a rather long name of a file that somebody has found nice enough to keep for ever and ever.txt")
+    upload(
+        "a rather long name of a file that somebody has found nice enough to keep for ever and ever.txt"
+    )
 
     browsing.check_look("/")

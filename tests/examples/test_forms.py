@@ -14,12 +14,23 @@ def send(client, csrf_token):
 
 def test_form_is_filled_in_and_sent(page):
     page.goto("/")
-    fields = {"Name": "Zoë <b>", "E-mail": "zoe@example.org", "pies": "", "Send me the newsletter": ""}
+    fields = {
+        "Name": "Zoë <b>",
+        "E-mail": "zoe@example.org",
+        "pies": "",
+        "Send me the newsletter": "",
+    }
     fill_in(page, fields, "Sign up")
     page.wait_for_url("**/thanks")
 
     assert page.get_by_role("heading").inner_text() == "Thank you, Zoë <b>"
-    assert page.locator("td").all_inner_texts() == ["zoe@example.org", "not told", "pies", "yes", "none"]
+    assert page.locator("td").all_inner_texts() == [
+        "zoe@example.org",
+        "not told",
+        "pies",
+        "yes",
+        "none",
+    ]
     page.reload()
     assert page.url.endswith("/thanks")
 
@@ -31,7 +42,11 @@ def test_mistakes_are_shown_and_nothing_is_lost(browsing, page):
     page.wait_for_url("**/sign_up")
 
     email, age = "That is no e-mail address.", "The course is for people from 16 to 120."
-    assert page.locator(".problem").all_inner_texts() == [email, age, "Choose at least one of the topics."]
+    assert page.locator(".problem").all_inner_texts() == [
+        email,
+        age,
+        "Choose at least one of the topics.",
+    ]
     for label, kept in (("Name", "Alice"), ("Age", "7"), ("Anything else?", "first line blank")):
         assert page.get_by_label(label).input_value() == kept
     browsing.check_accessible(page)
@@ -46,12 +61,16 @@ WRONG: dict[str, list[str | list[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("field", "value"), [(field, value) for field in WRONG for value in WRONG[field]])
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field in WRONG for value in WRONG[field]]
+)
 def test_wrong_field_is_422(send, field, value):
     assert send(**{field: value}).status_code == 422
 
 
-@pytest.mark.parametrize("right", [{}, {"age": ""}, {"age": "16"}, {"message": "", "newsletter": "on"}])
+@pytest.mark.parametrize(
+    "right", [{}, {"age": ""}, {"age": "16"}, {"message": "", "newsletter": "on"}]
+)
 def test_right_fields_are_303(send, right):
     assert send(**right).status_code == 303
 

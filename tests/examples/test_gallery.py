@@ -32,7 +32,11 @@ rendering = load("gallery", "rendering")
 SHOWN = [name for name in harness.ALL_NAMES if name != "gallery"]
 OPENED = [name for name in SHOWN if name not in catalog.NOT_OPENED]
 GALLERY = harness.EXAMPLES / "gallery"
-SERVERS = {"asyncpg", "taskiq", "taskiq-redis"}  # what examples need for servers, which the gallery has none of
+SERVERS = {
+    "asyncpg",
+    "taskiq",
+    "taskiq-redis",
+}  # what examples need for servers, which the gallery has none of
 
 
 # --- the catalog
@@ -62,7 +66,9 @@ def test_what_the_examples_need_is_installed_for_make_run():
     for name in [*OPENED, "gallery"]:
         path = harness.EXAMPLES / name / "requirements.txt"
         lines = path.read_text().splitlines() if path.exists() else []
-        needed = {re.split(r"[<>=~! ]", line)[0] for line in lines if line and not line.startswith("#")}
+        needed = {
+            re.split(r"[<>=~! ]", line)[0] for line in lines if line and not line.startswith("#")
+        }
         assert needed - SERVERS - {"jinja2"} <= set(installed), name
 
 
@@ -99,8 +105,13 @@ def test_links_of_readmes_stay_here(client):
     page = client.get("/readme/middleware").text
     assert '<a href="/source/middleware/timing.py">timing.py</a>' in page
     assert "(the main README says how)" in page
-    assert '<a href="/readme/sessions"><code>sessions</code></a>' in client.get("/readme/lifespan").text
-    assert '<a href="/examples/forms/">http://127.0.0.1:8000</a>' in client.get("/readme/forms").text
+    assert (
+        '<a href="/readme/sessions"><code>sessions</code></a>'
+        in client.get("/readme/lifespan").text
+    )
+    assert (
+        '<a href="/examples/forms/">http://127.0.0.1:8000</a>' in client.get("/readme/forms").text
+    )
     assert '<a href="https://jinja.palletsprojects.com">' in client.get("/readme/templates").text
 
 
@@ -127,7 +138,9 @@ def test_source_of_every_file(client, server, name):
         assert html.unescape(re.sub(r"<[^>]+>", "", shown)).rstrip("\n") == text.rstrip("\n"), file
 
 
-@pytest.mark.parametrize("path", ["/source/nothing", "/source/forms/nothing.py", "/source/forms/templates"])
+@pytest.mark.parametrize(
+    "path", ["/source/nothing", "/source/forms/nothing.py", "/source/forms/templates"]
+)
 def test_unknown_page_is_404(client, path):
     assert client.get(path).status_code == client.get("/readme/nothing").status_code == 404
 
@@ -135,16 +148,37 @@ def test_unknown_page_is_404(client, path):
 def test_path_with_dots_is_404(server):
     command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--path-as-is"]
     path = f"{server.url}/source/../forms/app.py"
-    assert subprocess.run([*command, path], capture_output=True, timeout=60, check=True).stdout == b"404"
+    assert (
+        subprocess.run([*command, path], capture_output=True, timeout=60, check=True).stdout
+        == b"404"
+    )
 
 
-@pytest.mark.parametrize("place", ["/source/forms/", "/source/", "/readme/", "/docs/", "/examples/"])
+@pytest.mark.parametrize(
+    "place", ["/source/forms/", "/source/", "/readme/", "/docs/", "/examples/"]
+)
 def test_files_outside_cannot_be_read(server, place):
-    for folder in (server.folder, server.folder.parent / "forms", server.folder.parent, server.folder.parent.parent):
+    for folder in (
+        server.folder,
+        server.folder.parent / "forms",
+        server.folder.parent,
+        server.folder.parent.parent,
+    ):
         (folder / ".secret.txt").write_text(SECRET)
-    names = (".secret.txt", "templates/../.secret.txt", "../.secret.txt", "../../.secret.txt", "../../../.secret.txt")
+    names = (
+        ".secret.txt",
+        "templates/../.secret.txt",
+        "../.secret.txt",
+        "../../.secret.txt",
+        "../../../.secret.txt",
+    )
     for name in names:
-        for written in (name, name.replace("/", "%2f"), name.replace(".", "%2e"), name.replace("/", "%5c")):
+        for written in (
+            name,
+            name.replace("/", "%2f"),
+            name.replace(".", "%2e"),
+            name.replace("/", "%5c"),
+        ):
             assert SECRET not in raw_get(server.port, place + written)
     absolute = str(server.folder.parent / "forms" / ".secret.txt")
     assert SECRET not in raw_get(server.port, place + quote(absolute, safe=""))
@@ -190,7 +224,9 @@ def test_links_lead_from_card_to_readme_source_and_example(page):
     page.get_by_role("heading", name="Baking course").wait_for()
 
 
-@pytest.mark.parametrize(("size", "dark"), [(WIDE, False), (WIDE, True), (NARROW, False), (NARROW, True)])
+@pytest.mark.parametrize(
+    ("size", "dark"), [(WIDE, False), (WIDE, True), (NARROW, False), (NARROW, True)]
+)
 def test_pages_are_accessible(browsing, size, dark):
     page = browsing.page(size, dark=dark)
     for path in ("/", "/docs/", "/readme/middleware", "/source/forms/templates/form.html"):
@@ -211,7 +247,9 @@ def test_colors_of_code_can_be_read(at):
     css = (GALLERY / "templates" / "style.css").read_text()
     ground = re.search(r"--code: light-dark\(#(\w{6}), #(\w{6})\)", css)[at + 1]
 
-    colors = {style["color"] for _, style in (rendering.Light, rendering.Dark)[at] if style["color"]}
+    colors = {
+        style["color"] for _, style in (rendering.Light, rendering.Dark)[at] if style["color"]
+    }
 
     assert len(colors) > 5
     assert [color for color in colors if contrast(color, ground) < 4.5] == []
@@ -233,7 +271,9 @@ def test_example_works_below_its_name(server, name):
         if form.changes_state:
             refused, answer = sent_by_a_new_visitor(visit.root, form)
             assert refused.status_code == 403
-            assert answer.text != refused.text, f"the token of {form.action} is not found in the session"
+            assert answer.text != refused.text, (
+                f"the token of {form.action} is not found in the session"
+            )
             assert answer.status_code < 500
 
 
@@ -242,7 +282,11 @@ def sent_by_a_new_visitor(root, form):
     with httpx.Client(base_url=root, timeout=60) as client:
         visit = Visit(client)
         list(visit._page(form.page))
-        [same] = [one for one in visit.forms if one.action == form.action and len(one.fields) == len(form.fields)]
+        [same] = [
+            one
+            for one in visit.forms
+            if one.action == form.action and len(one.fields) == len(form.fields)
+        ]
         [token] = [item.name for item in same.fields if "csrf" in item.name]
         return visit.submit(same, "anything", **{token: "wrong"}), visit.submit(same, "anything")
 
@@ -250,7 +294,9 @@ def sent_by_a_new_visitor(root, form):
 @pytest.mark.parametrize("name", OPENED)
 def test_example_opens_without_errors(page, name):
     page.goto(f"/examples/{name}/")
-    page.evaluate("new Promise(idle => requestIdleCallback(idle, {timeout: 2000}))")  # its scripts run before
+    page.evaluate(
+        "new Promise(idle => requestIdleCallback(idle, {timeout: 2000}))"
+    )  # its scripts run before
 
 
 @pytest.mark.parametrize("name", ["sessions", "session_backends"])
@@ -259,7 +305,12 @@ def test_visits_are_counted_for_each_session(server, name):
         pages = [client.get("/").text for _ in range(3)]
         stranger = httpx.get(f"{server.url}/examples/{name}/").text
 
-    assert [re.search(r">\s*(\d+)\s*<", page)[1] for page in [*pages, stranger]] == ["1", "2", "3", "1"]
+    assert [re.search(r">\s*(\d+)\s*<", page)[1] for page in [*pages, stranger]] == [
+        "1",
+        "2",
+        "3",
+        "1",
+    ]
 
 
 def test_sessions_of_all_live_side_by_side(server):
@@ -279,8 +330,14 @@ def test_nothing_is_written_beside_the_examples(server):
     ignored = {".secret.txt", "secret.txt", "below.py"}
     folder = server.folder.parent
 
-    found = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.name not in ignored}
-    known = {path.relative_to(harness.EXAMPLES) for path in harness.EXAMPLES.rglob("*") if path.is_file()}
+    found = {
+        path.relative_to(folder)
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ignored
+    }
+    known = {
+        path.relative_to(harness.EXAMPLES) for path in harness.EXAMPLES.rglob("*") if path.is_file()
+    }
 
     assert {path for path in found - known if "__pycache__" not in path.parts} == set()
 
@@ -294,7 +351,14 @@ class Process:
     def __init__(self, folder, more):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        command = ["uvicorn", "app:app", "--port", str(self.port), "--timeout-graceful-shutdown", "1"]
+        command = [
+            "uvicorn",
+            "app:app",
+            "--port",
+            str(self.port),
+            "--timeout-graceful-shutdown",
+            "1",
+        ]
         output: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         self.process = subprocess.Popen(command, cwd=folder, env=environment(more), **output)
         self.log = ""
@@ -330,9 +394,13 @@ def listen(url, heard):
 
 def test_open_streams_and_jobs_end_when_the_gallery_stops(tmp_path, measure):
     (tmp_path / "scratch").mkdir()
-    gallery = Process(harness.copied("gallery", tmp_path), {**measure, "TMPDIR": str(tmp_path / "scratch")})
+    gallery = Process(
+        harness.copied("gallery", tmp_path), {**measure, "TMPDIR": str(tmp_path / "scratch")}
+    )
     heard = []
-    listener = threading.Thread(target=listen, args=(f"{gallery.url}/examples/server_sent_events/clock", heard))
+    listener = threading.Thread(
+        target=listen, args=(f"{gallery.url}/examples/server_sent_events/clock", heard)
+    )
     try:
         listener.start()
         job = httpx.post(f"{gallery.url}/examples/background_jobs/jobs", json={"limit": 5_000_000})
@@ -399,14 +467,19 @@ def toys(tmp_path):
 def test_foreign_and_broken_examples_are_shown(toys, measure):
     with Process(toys / "gallery", {**measure, "GALLERY_DATA": str(toys / "kept")}) as gallery:
         page = gallery.get("/").text
-        answers = [gallery.get(f"/examples/{name}/") for name in ("foreign", "hello_world", "broken")]
+        answers = [
+            gallery.get(f"/examples/{name}/") for name in ("foreign", "hello_world", "broken")
+        ]
         readme = gallery.get("/readme/foreign").text
         odd = gallery.get("/source/foreign/data.nokind").text
         link = gallery.get("/source/foreign/link.py").status_code
 
     assert re.findall("<h2[^>]*>(.+)</h2>", page) == ["Basics", "More"]
     assert re.findall("<h3>(.+)</h3>", page) == ["The hello_world", "The broken", "The foreign"]
-    assert "It cannot be opened here: ModuleNotFoundError: No module named &#39;a_package_that_nobody_has&#39;" in page
+    assert (
+        "It cannot be opened here: ModuleNotFoundError: No module named &#39;a_package_that_nobody_has&#39;"
+        in page
+    )
     assert [answer.text for answer in answers] == ["foreign", "hello", "404 Not Found"]
     assert '&lt;b&gt;one&lt;/b&gt; <a href="/source/foreign/app.py">file</a>, and no.' in readme
     assert "1 &lt; 2" in readme
@@ -443,12 +516,21 @@ def test_docs_are_served_once_they_are_built(toys, tmp_path, measure):
         for name in ("index.html", "how/index.html", "style.css"):
             (built / name).write_text(f"<p>{name}")
         (tmp_path / "all" / "docs" / "secret.txt").write_text(SECRET)
-        answers = {path: gallery.get(f"/docs{path}") for path in ("", "/", "/how/", "/style.css", "/nothing", "/how")}
-        outside = raw_get(gallery.port, "/docs/..%2f..%2fsecret.txt") + raw_get(gallery.port, "/docs/../../secret.txt")
+        answers = {
+            path: gallery.get(f"/docs{path}")
+            for path in ("", "/", "/how/", "/style.css", "/nothing", "/how")
+        }
+        outside = raw_get(gallery.port, "/docs/..%2f..%2fsecret.txt") + raw_get(
+            gallery.port, "/docs/../../secret.txt"
+        )
 
     assert (before.status_code, "make docs" in before.text) == (200, True)
     assert answers[""].headers["location"] == "/docs/"
-    for path, name in (("/", "index.html"), ("/how/", "how/index.html"), ("/style.css", "style.css")):
+    for path, name in (
+        ("/", "index.html"),
+        ("/how/", "how/index.html"),
+        ("/style.css", "style.css"),
+    ):
         assert answers[path].text == f"<p>{name}"
     assert answers["/style.css"].headers["content-type"].startswith("text/css")
     assert answers["/nothing"].status_code == 404

@@ -32,7 +32,10 @@ def test_unchanged_news_are_304_and_the_etag_is_used_before_the_date(client):
     etag, since = client.get("/news").headers["etag"], "Sun, 15 Mar 2026 00:00:00 GMT"
     unchanged = [{"if-none-match": tag} for tag in (etag, f"W/{etag}", f'"other", {etag}', "*")]
     changed = [{"if-modified-since": date} for date in ("Sat, 14 Mar 2026 15:09:26", "yesterday")]
-    changed += [{"if-none-match": '"other"'}, {"if-none-match": '"other"', "if-modified-since": since}]
+    changed += [
+        {"if-none-match": '"other"'},
+        {"if-none-match": '"other"', "if-modified-since": since},
+    ]
     for status, conditions in ((304, [*unchanged, {"if-modified-since": since}]), (200, changed)):
         for headers in conditions:
             again = client.get("/news", headers=headers)

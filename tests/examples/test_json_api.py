@@ -41,14 +41,20 @@ def test_pages_of_the_list(client, note):
     assert first["total"] >= 2
 
 
-@pytest.mark.parametrize("query", ["limit=101", "limit=-1", "offset=x", "limit=²", "offset=" + "9" * 5000])
+@pytest.mark.parametrize(
+    "query", ["limit=101", "limit=-1", "offset=x", "limit=²", "offset=" + "9" * 5000]
+)
 def test_page_out_of_range_is_refused(client, query):
     assert client.get(f"/notes?{query}").status_code == 400
 
 
-@pytest.mark.parametrize("body", [[], 5, "text", None, {"title": None}, {"title": "x" * 101}, {"title": "x", "id": 7}])
+@pytest.mark.parametrize(
+    "body", [[], 5, "text", None, {"title": None}, {"title": "x" * 101}, {"title": "x", "id": 7}]
+)
 def test_body_that_is_not_a_note_is_refused(client, body):
-    answer = client.post("/notes", content=json.dumps(body), headers={"content-type": "application/json"})
+    answer = client.post(
+        "/notes", content=json.dumps(body), headers={"content-type": "application/json"}
+    )
 
     assert (answer.status_code, answer.json()["title"]) == (422, "Unprocessable Content")
     assert answer.headers["content-type"] == "application/problem+json"
@@ -63,7 +69,10 @@ def test_text_plain_is_not_read_as_json(client):
 def test_too_large_a_body_is_refused(client):
     answer = client.post("/notes", json={"title": "x", "text": "x" * 70_000})
 
-    assert (answer.status_code, answer.json()) == (413, {"status": 413, "title": "Content Too Large"})
+    assert (answer.status_code, answer.json()) == (
+        413,
+        {"status": 413, "title": "Content Too Large"},
+    )
 
 
 def test_wrong_method_on_one_note_is_refused_and_head_is_like_get(client, note):

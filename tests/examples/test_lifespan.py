@@ -69,14 +69,22 @@ async def test_health_is_bad_while_no_connection_is_free(tmp_path):
     async with asgi.lifespan(app):
         with app._pool.connection():
             response = await asgi.get(app, "/health")
-        assert (response.status, response.json()) == (503, {"status": "no connection was free for 0.05 seconds"})
+        assert (response.status, response.json()) == (
+            503,
+            {"status": "no connection was free for 0.05 seconds"},
+        )
 
 
 def test_connection_comes_back_after_an_error(opened):
     for _ in range(3):
         with pytest.raises(ZeroDivisionError), opened.connection():
             raise ZeroDivisionError
-    with opened.connection(), opened.connection(), pytest.raises(pool.PoolError), opened.connection():
+    with (
+        opened.connection(),
+        opened.connection(),
+        pytest.raises(pool.PoolError),
+        opened.connection(),
+    ):
         pass
     with pytest.raises(pool.PoolError), opened.connection():
         opened.close()

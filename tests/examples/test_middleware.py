@@ -14,10 +14,16 @@ from tests.examples.accounts import CLIENTS
 from tests.examples.browsing import fill_in
 from tests.examples.loading import load, run
 
-example, timing, upload_limit = (load("middleware", name) for name in ("app", "timing", "upload_limit"))
-basic_auth, bearer_auth, csrf = (load("middleware", name) for name in ("basic_auth", "bearer_auth", "csrf"))
+example, timing, upload_limit = (
+    load("middleware", name) for name in ("app", "timing", "upload_limit")
+)
+basic_auth, bearer_auth, csrf = (
+    load("middleware", name) for name in ("basic_auth", "bearer_auth", "csrf")
+)
 cors, error_pages = (load("middleware", name) for name in ("cors", "error_pages"))
-rate_limit, security_headers = (load("middleware", name) for name in ("rate_limit", "security_headers"))
+rate_limit, security_headers = (
+    load("middleware", name) for name in ("rate_limit", "security_headers")
+)
 
 pytestmark = pytest.mark.usefixtures("measured")
 
@@ -36,7 +42,11 @@ class Small(App):
         return {"bytes": len(await self.request.body())}
 
     async def own(self):
-        return 200, "own", [("content-security-policy", "default-src 'self'"), ("referrer-policy", "no-referrer")]
+        return (
+            200,
+            "own",
+            [("content-security-policy", "default-src 'self'"), ("referrer-policy", "no-referrer")],
+        )
 
     async def odd(self):
         return 499, "gone"
@@ -71,7 +81,8 @@ def test_request_id_is_new_each_time_and_logged(caplog):
 
 
 @pytest.mark.parametrize(
-    ("sent", "taken"), [("abc-1234", True), ("short", False), ("x" * 65, False), ("a b c d e", False)]
+    ("sent", "taken"),
+    [("abc-1234", True), ("short", False), ("x" * 65, False), ("a b c d e", False)],
 )
 def test_request_id_of_a_trusted_proxy_is_taken_over(sent, taken):
     response = answer(small(timing.Timing(trust_id=True)), headers={"x-request-id": sent})
@@ -93,7 +104,11 @@ def test_request_refused_before_the_middlewares_is_timed_too():
 
 def test_security_headers_have_a_new_nonce_and_leave_alone_what_a_handler_sets():
     app = small(security_headers.SecurityHeaders())
-    index, again, own = answer(app, "/"), answer(app, "/"), answer(app, "/own", scope={"scheme": "https"})
+    index, again, own = (
+        answer(app, "/"),
+        answer(app, "/"),
+        answer(app, "/own", scope={"scheme": "https"}),
+    )
 
     assert index.header("x-content-type-options") == "nosniff"
     assert "frame-ancestors 'none'" in index.header("content-security-policy")
@@ -152,10 +167,15 @@ def preflight(app, origin, **headers):
 
 
 def test_preflight_is_answered_for_allowed_origins_only():
-    app = small(cors.CORS(["https://good.example"], credentials=True), basic_auth.BasicAuth({}, {"index"}))
+    app = small(
+        cors.CORS(["https://good.example"], credentials=True), basic_auth.BasicAuth({}, {"index"})
+    )
     good, bad = preflight(app, "https://good.example"), preflight(app, "https://good.example.evil")
 
-    assert (good.status, good.header("access-control-allow-origin")) == (204, "https://good.example")
+    assert (good.status, good.header("access-control-allow-origin")) == (
+        204,
+        "https://good.example",
+    )
     assert "PUT" in good.header("access-control-allow-methods")
     assert good.header("access-control-allow-credentials") == "true"
     assert (bad.status, bad.header("access-control-allow-origin")) == (204, None)
@@ -163,7 +183,11 @@ def test_preflight_is_answered_for_allowed_origins_only():
 
 def test_response_names_the_allowed_origin():
     app = small(cors.CORS(["https://good.example"]))
-    for origin, allowed in (("https://good.example", "https://good.example"), ("null", None), ("", None)):
+    for origin, allowed in (
+        ("https://good.example", "https://good.example"),
+        ("null", None),
+        ("", None),
+    ):
         response = answer(app, "/nothing", headers={"origin": origin})
         assert response.header("access-control-allow-origin") == allowed
         assert response.header("access-control-allow-credentials") is None
@@ -245,7 +269,10 @@ def test_body_over_the_limit_of_its_handler_is_413():
     app = small(upload_limit.UploadLimit({"put": 10}))
     assert answer(app, "/put", "PUT", body=b"x" * 10).json() == {"bytes": 10}
     assert answer(app, "/put", "PUT", body=b"x" * 11).status == 413
-    assert answer(app, "/put", "PUT", body=[b"x"], headers={"transfer-encoding": "chunked"}).status == 411
+    assert (
+        answer(app, "/put", "PUT", body=[b"x"], headers={"transfer-encoding": "chunked"}).status
+        == 411
+    )
     assert answer(app, "/", "POST", body=b"x" * 11).status == 200
 
 
@@ -305,7 +332,10 @@ async def test_form_needs_the_csrf_token_and_upload_its_header_or_the_same_origi
         (upload, {}, 403),
         (upload, {"origin": "http://testserver", "x-csrf-token": "wrong"}, 403),
     ):
-        assert (await browser.post("/named", **body, headers=headers)).status == status, (body, headers)
+        assert (await browser.post("/named", **body, headers=headers)).status == status, (
+            body,
+            headers,
+        )
     for method, headers in (("POST", {"x-csrf-token": ""}), ("DELETE", {})):  # with no session
         assert (await asgi.request(browser.app, method, "/named", headers=headers)).status == 403
 
@@ -353,7 +383,9 @@ async def test_limit_in_redis_is_shared_by_all_workers(services):
 
 def test_page_works_under_its_policy(page, browsing):
     page.goto("/")
-    assert re.fullmatch(r"The app took [\d.]+ ms for this page\.", page.locator("#time").inner_text())
+    assert re.fullmatch(
+        r"The app took [\d.]+ ms for this page\.", page.locator("#time").inner_text()
+    )
     fill_in(page, {"Your name": "<b>Ada</b>"}, "Greet", "Hello, <b>Ada</b>!")
     browsing.check_look("/")
 

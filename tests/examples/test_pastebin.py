@@ -65,7 +65,10 @@ def raw(path):
 
 
 def rows(server, statement, *values):
-    with closing(sqlite3.connect(server.folder / "pastes.sqlite3", timeout=60)) as connection, connection:
+    with (
+        closing(sqlite3.connect(server.folder / "pastes.sqlite3", timeout=60)) as connection,
+        connection,
+    ):
         return connection.execute(statement, values).fetchall()
 
 
@@ -123,7 +126,14 @@ def test_form_without_its_token_keeps_nothing(client, server):
 
 @pytest.mark.parametrize(
     "body",
-    [b"a=1&" * 2000, b"\r\nCRLF\r\n", "Größe €\n".encode(), b"nul \x00 byte", b"x" * LIMIT, b'{"no": "json'],
+    [
+        b"a=1&" * 2000,
+        b"\r\nCRLF\r\n",
+        "Größe €\n".encode(),
+        b"nul \x00 byte",
+        b"x" * LIMIT,
+        b'{"no": "json',
+    ],
     ids=["a form of 2000 fields", "line ends", "unicode", "nul", "the largest", "half of JSON"],
 )
 def test_bodies_are_kept_to_the_byte(client, body):
@@ -141,7 +151,11 @@ def test_larger_body_is_413_with_a_sentence(client, size):
 
 
 def test_bodies_hosts_and_origins_that_are_refused(client):
-    for status, content, params in ((415, b"\xff\xfe", {}), (422, b"", {}), (422, b"x", {"expires": "soon"})):
+    for status, content, params in (
+        (415, b"\xff\xfe", {}),
+        (422, b"", {}),
+        (422, b"x", {"expires": "soon"}),
+    ):
         assert client.post("/pastes", content=content, params=params).status_code == status
     for origin in ("https://evil.example", "null", "http://[half"):
         assert client.post("/pastes", content=b"x", headers={"origin": origin}).status_code == 403
@@ -179,7 +193,11 @@ def test_every_language_is_known_and_escapes(language):
 def test_colors_have_enough_contrast(style, card):
     from pygments.styles import get_style_by_name
 
-    shades = {(look["color"], look["bgcolor"] or card) for _, look in get_style_by_name(style) if look["color"]}
+    shades = {
+        (look["color"], look["bgcolor"] or card)
+        for _, look in get_style_by_name(style)
+        if look["color"]
+    }
 
     assert min(contrast(*pair) for pair in shades) >= 4.5
     assert f"#{card}" in (harness.EXAMPLES / "pastebin" / "static" / "style.css").read_text()
@@ -230,7 +248,11 @@ def test_button_shows_the_paste_and_burns_it(client, put, server, csrf_token):
 
     assert "the secret" in page
     assert "has been deleted now" in page
-    assert client.get(path).status_code == client.post(path, data={"csrf_token": token}).status_code == 404
+    assert (
+        client.get(path).status_code
+        == client.post(path, data={"csrf_token": token}).status_code
+        == 404
+    )
     assert rows(server, "SELECT 1 FROM pastes WHERE text = 'the secret'") == []
 
 
@@ -282,14 +304,25 @@ def test_paste_is_deleted_with_its_key(client):
     name, key = answer.headers["location"].rpartition("/")[2], answer.headers["x-delete-key"]
 
     for authorization in ("", "Bearer wrong", f"Basic {key}", "Bearer"):
-        assert client.delete(f"/pastes/{name}", headers={"authorization": authorization}).status_code == 404
-    assert client.delete(f"/pastes/{name}", headers={"authorization": f"Bearer {key}"}).status_code == 204
+        assert (
+            client.delete(f"/pastes/{name}", headers={"authorization": authorization}).status_code
+            == 404
+        )
+    assert (
+        client.delete(f"/pastes/{name}", headers={"authorization": f"Bearer {key}"}).status_code
+        == 204
+    )
     assert client.get(f"/p/{name}").status_code == 404
 
 
 def test_expired_paste_is_invisible_at_once(server, client, write):
     path = write("gone soon", title="gone soon", expires="1d")
-    for seconds, left in ((46_860, "13 hours"), (95, "2 minutes"), (65, "1 minute"), (40, "less than a minute")):
+    for seconds, left in (
+        (46_860, "13 hours"),
+        (95, "2 minutes"),
+        (65, "1 minute"),
+        (40, "less than a minute"),
+    ):
         rows(server, EXPIRES, time.time() + seconds, path.rpartition("/")[2])
         assert f"Deleted in {left}<" in client.get(path).text
     rows(server, EXPIRES, time.time() - 1, path.rpartition("/")[2])
@@ -351,13 +384,17 @@ def strict(shared_servers, tmp_path_factory, measure):
         "URL": "https://paste.example/x/",
     }
     more = {**measure, **{f"PASTEBIN_{name}": value for name, value in values.items()}}
-    with harness.running(harness.SERVE, harness.copied("pastebin", tmp_path_factory.mktemp("strict")), more) as started:
+    with harness.running(
+        harness.SERVE, harness.copied("pastebin", tmp_path_factory.mktemp("strict")), more
+    ) as started:
         yield started
 
 
 def test_limits_and_cleaning(server, strict):
     def send(address):
-        return httpx.put(strict.url + "/pastes/a.py", content=b"import os", headers={"x-forwarded-for": address})
+        return httpx.put(
+            strict.url + "/pastes/a.py", content=b"import os", headers={"x-forwarded-for": address}
+        )
 
     answers = [send("203.0.113.7") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
@@ -373,7 +410,9 @@ def test_limits_and_cleaning(server, strict):
 
     paste = path.rpartition("/")[2]
     rows(server, EXPIRES, 1, paste)
-    wait_until(lambda: not rows(server, "SELECT 1 FROM pastes WHERE id = ?", paste), what="the clean-up")
+    wait_until(
+        lambda: not rows(server, "SELECT 1 FROM pastes WHERE id = ?", paste), what="the clean-up"
+    )
     assert rows(server, "SELECT 1 FROM pastes WHERE expires IS NULL OR expires > ?", time.time())
 
 
@@ -417,7 +456,9 @@ async def test_slow_text_stays_plain_and_the_next_is_colored():
 def test_process_ends_by_itself_when_the_server_is_gone(server):
     endless = "import threading, highlight; highlight.answer = lambda _: threading.Event().wait(); highlight.main()"
     command = [sys.executable, "-c", endless, "0.2"]
-    ended = subprocess.run(command, cwd=server.folder, input=b"{}\n", stderr=subprocess.PIPE, timeout=30)
+    ended = subprocess.run(
+        command, cwd=server.folder, input=b"{}\n", stderr=subprocess.PIPE, timeout=30
+    )
 
     assert ended.returncode == 1
     assert b"Timeout" in ended.stderr
@@ -426,7 +467,9 @@ def test_process_ends_by_itself_when_the_server_is_gone(server):
 @pytest.mark.real_time
 async def test_process_is_ended_when_its_time_is_over(monkeypatch, tmp_path):
     slow = tmp_path / "slow.py"
-    slow.write_text("import threading\nprint('half an', end='', flush=True)\nthreading.Event().wait()\n")
+    slow.write_text(
+        "import threading\nprint('half an', end='', flush=True)\nthreading.Event().wait()\n"
+    )
     monkeypatch.setattr(highlight, "__file__", str(slow))
 
     highlighter = highlight.Highlighter(0.5)
@@ -490,7 +533,10 @@ def test_copied_files_equal_their_originals():
 
 def test_pages_look_good(browsing, page, client, write):
     paste = write(
-        '"""A long line, so that there is something to scroll."""  # ' + "x" * 200 + "\n\nclass A:\n", title="app.py"
+        '"""A long line, so that there is something to scroll."""  # '
+        + "x" * 200
+        + "\n\nclass A:\n",
+        title="app.py",
     )
     write("x", title="a rather long name " * 5)
     use_session_of(page, client)

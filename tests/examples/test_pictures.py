@@ -101,8 +101,16 @@ PAGES = {  # that are only opened: the path, the zoom, and the description
     "hello_world": ("greet/Alice", 5, "The browser shows one line, Hello, Alice!"),
     "routing": ("", 1.1, "A table of URLs, and of the methods that answer them."),
     "headers_and_cookies": ("", 1.5, BUTTONS),
-    "explicit_routing": ("", 1, "A table of HTTP methods, and of the URL patterns that they belong to."),
-    "gallery": ("", 1, "Cards of examples, each with buttons to open it, its README and its source."),
+    "explicit_routing": (
+        "",
+        1,
+        "A table of HTTP methods, and of the URL patterns that they belong to.",
+    ),
+    "gallery": (
+        "",
+        1,
+        "Cards of examples, each with buttons to open it, its README and its source.",
+    ),
 }
 
 
@@ -132,8 +140,17 @@ def forms(scene):
 @scene(2)
 def json_api(scene):
     """The list of notes as JSON, in the browser's own view of it."""
-    for title, text in (("Flour", "Two bags, the plain kind"), ("Plums", "Ripe ones"), ("Butter", "Half a pound")):
-        assert scene.page.request.post(f"{scene.base}/notes", data={"title": title, "text": text}).status == 201
+    for title, text in (
+        ("Flour", "Two bags, the plain kind"),
+        ("Plums", "Ripe ones"),
+        ("Butter", "Half a pound"),
+    ):
+        assert (
+            scene.page.request.post(
+                f"{scene.base}/notes", data={"title": title, "text": text}
+            ).status
+            == 201
+        )
     scene.open("notes")
     pretty(scene)
 
@@ -171,7 +188,12 @@ def file_uploads(scene):
         scene.page.get_by_role("link", name=name).wait_for()
     scene.page.locator("#sending").evaluate("list => list.replaceChildren()")
     slow = scene.page.context.new_cdp_session(scene.page)
-    rates = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 1_000_000}
+    rates = {
+        "offline": False,
+        "latency": 0,
+        "downloadThroughput": -1,
+        "uploadThroughput": 1_000_000,
+    }
     slow.send("Network.emulateNetworkConditions", rates)
     film = file_named("in the oven.mp4", b"x" * 1_000_000, "video/mp4")
     scene.page.set_input_files("input[type=file]", film)
@@ -263,8 +285,17 @@ def session_backends(scene):
 @scene(2)
 def lifespan(scene):
     """The list of books as JSON, in the browser's own view of it."""
-    for title, copies in (("Bread, and Waiting for It", 3), ("Plums", 2), ("The Art of the Pie", 5)):
-        assert scene.page.request.post(f"{scene.base}/add", data={"title": title, "copies": copies}).status == 201
+    for title, copies in (
+        ("Bread, and Waiting for It", 3),
+        ("Plums", 2),
+        ("The Art of the Pie", 5),
+    ):
+        assert (
+            scene.page.request.post(
+                f"{scene.base}/add", data={"title": title, "copies": copies}
+            ).status
+            == 201
+        )
     scene.open()
     pretty(scene)
 
@@ -330,9 +361,16 @@ def url_shortener(scene):
     scene.page.get_by_role("heading", name="summer-party").wait_for()
     today = datetime.now(UTC).date()
     followed = [(str(today - timedelta(days=29 - day)), (day * 7) % 11 + day) for day in range(30)]
-    with contextlib.closing(sqlite3.connect(scene.data / "url_shortener" / "links.sqlite3")) as database, database:
+    with (
+        contextlib.closing(
+            sqlite3.connect(scene.data / "url_shortener" / "links.sqlite3")
+        ) as database,
+        database,
+    ):
         [(link,)] = database.execute("SELECT id FROM links")
-        database.executemany(f"INSERT INTO clicks (link_id, day, count) VALUES ({link}, ?, ?)", followed)
+        database.executemany(
+            f"INSERT INTO clicks (link_id, day, count) VALUES ({link}, ?, ?)", followed
+        )
     scene.page.reload()
     scene.page.locator("svg.chart").wait_for()
 
@@ -361,7 +399,12 @@ def pretty(scene):
 def server(tmp_path_factory):
     """All examples, in one process."""
     folder = tmp_path_factory.mktemp("pictures")
-    more = {**CHEAP, "PYTHONPATH": str(harness.ROOT), "BLOG_SIGN_UP": "open", "GALLERY_DATA": str(folder / "data")}
+    more = {
+        **CHEAP,
+        "PYTHONPATH": str(harness.ROOT),
+        "BLOG_SIGN_UP": "open",
+        "GALLERY_DATA": str(folder / "data"),
+    }
     with harness.running("python app.py", harness.copied("gallery", folder), more) as started:
         yield started
 
@@ -384,7 +427,9 @@ def test_picture(browsing, server, name):
     with Image.open(path) as kept:
         assert kept.size == WIDE
         assert kept.info["Description"] == SCENES[name].__doc__
-        assert difference(kept, shot) <= DIFFERENCE, f"{name} looks otherwise by now: UPDATE_PICTURES=1 takes it anew"
+        assert difference(kept, shot) <= DIFFERENCE, (
+            f"{name} looks otherwise by now: UPDATE_PICTURES=1 takes it anew"
+        )
 
 
 def test_every_example_has_a_picture():

@@ -14,12 +14,19 @@ READMES = {name: harness.EXAMPLES / name / "README.md" for name in harness.NAMES
 BLOCKS = {name: blocks(readme.read_text()) for name, readme in READMES.items()}
 KINDS = {"console": {"", "serves", "slow", "not run"}, "python": {"", "from", "not run"}}
 EXECUTED = {"", "serves", "slow", "from"}
-MEASURED = {"testing"}  # its own tests run here alone; the other READMEs run nothing that no test of the example runs
+MEASURED = {
+    "testing"
+}  # its own tests run here alone; the other READMEs run nothing that no test of the example runs
 
 
 def served_by(name: str) -> list[str]:
     """Return the commands of a README that start a server."""
-    return [command.line for block in BLOCKS[name] if block.kind == "serves" for command in commands(block.text)]
+    return [
+        command.line
+        for block in BLOCKS[name]
+        if block.kind == "serves"
+        for command in commands(block.text)
+    ]
 
 
 def test_every_folder_is_an_example():
@@ -36,7 +43,9 @@ def test_blocks_are_true(name, tmp_path, services, measure):
     found = BLOCKS[name]
 
     with harness.running(served_by(name)[0], folder, environment) as server:
-        console = [block.text for block in found if block.language == "console" and not block.comment]
+        console = [
+            block.text for block in found if block.language == "console" and not block.comment
+        ]
         try_blocks(console, server.port, folder, environment)
         for block in found:
             if block.language == "python" and not block.comment:
@@ -61,9 +70,16 @@ def test_readme_is_whole(name):
     assert served_by(name)[0] == harness.SERVE
     assert "python app.py" in served_by(name), "tests/examples/test_*.py starts it so"
     assert (harness.HERE / f"test_{name}.py").exists()
-    slow = [command.line for block in BLOCKS[name] if block.kind == "slow" for command in commands(block.text)]
+    slow = [
+        command.line
+        for block in BLOCKS[name]
+        if block.kind == "slow"
+        for command in commands(block.text)
+    ]
     requirements = (harness.EXAMPLES / name / "requirements.txt").exists()
-    assert slow in ([], ["pip install -r requirements.txt"] * requirements), "what tests/examples/test_alone.py does"
+    assert slow in ([], ["pip install -r requirements.txt"] * requirements), (
+        "what tests/examples/test_alone.py does"
+    )
 
 
 @pytest.mark.parametrize("name", harness.NAMES)
@@ -78,7 +94,10 @@ def excerpts(source: str, wanted: str) -> list[str]:
     """Return the excerpts of a source that have as many lines as the wanted one, without their indentation."""
     lines = source.split("\n")
     height = len(wanted.strip().split("\n"))
-    return [textwrap.dedent("\n".join(lines[at : at + height])).strip() for at in range(len(lines) - height + 1)]
+    return [
+        textwrap.dedent("\n".join(lines[at : at + height])).strip()
+        for at in range(len(lines) - height + 1)
+    ]
 
 
 @pytest.mark.parametrize("name", harness.NAMES)
@@ -88,7 +107,9 @@ def test_links_lead_somewhere(name):
 
 
 def test_nearly_every_block_is_executed():
-    found = [(name, block) for name in harness.NAMES for block in BLOCKS[name] if block.language in KINDS]
+    found = [
+        (name, block) for name in harness.NAMES for block in BLOCKS[name] if block.language in KINDS
+    ]
 
     for name, block in found:
         assert block.kind in KINDS[block.language], f"{name}: {block}"
@@ -102,8 +123,14 @@ def test_requirements_are_installed_for_the_tests(name):
     """So the tests run with what people install, and `make requirements` pins it."""
     path = harness.EXAMPLES / name / "requirements.txt"
     lines = path.read_text().splitlines() if path.exists() else []
-    pinned = re.findall(r"^([\w.-]+)==", (harness.ROOT / "requirements" / "dev.txt").read_text(), flags=re.M)
+    pinned = re.findall(
+        r"^([\w.-]+)==", (harness.ROOT / "requirements" / "dev.txt").read_text(), flags=re.M
+    )
 
-    needed = {re.split(r"[\[<>=~! ]", line)[0].lower() for line in lines if line and not line.startswith("#")}
+    needed = {
+        re.split(r"[\[<>=~! ]", line)[0].lower()
+        for line in lines
+        if line and not line.startswith("#")
+    }
 
     assert needed <= set(pinned)

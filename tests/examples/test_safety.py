@@ -89,7 +89,12 @@ def test_pages_stay_below_their_path(example):
 
 
 def test_markup_in_addresses_and_headers_is_escaped(example):
-    headers = {"user-agent": MARKUP, "referer": MARKUP, "accept-language": MARKUP, "x-forwarded-for": MARKUP}
+    headers = {
+        "user-agent": MARKUP,
+        "referer": MARKUP,
+        "accept-language": MARKUP,
+        "x-forwarded-for": MARKUP,
+    }
     with example.visitor(headers=headers) as visit:
         for path, names in example.routes.items():
             query = {name.lstrip("*") or "x": MARKUP for name in names}
@@ -113,14 +118,22 @@ def test_markup_in_forms_is_escaped(example):
 
 
 def read_whole(response):
-    return response.text if response.headers.get("content-type", "text/html").startswith("text/html") else ""
+    return (
+        response.text
+        if response.headers.get("content-type", "text/html").startswith("text/html")
+        else ""
+    )
 
 
 def test_markup_in_bodies_is_escaped(example):
     with example.visitor() as visit:
         for path, names in example.routes.items():
             values = {name.lstrip("*") or "x": MARKUP for name in names}
-            for options in ({"data": values}, {"json": values}, {"files": {"x": (MARKUP, b"x", "text/html")}}):
+            for options in (
+                {"data": values},
+                {"json": values},
+                {"files": {"x": (MARKUP, b"x", "text/html")}},
+            ):
                 with visit.client.stream("POST", path, **options) as response:
                     assert_escaped(read(response), response.url)
 
@@ -132,8 +145,13 @@ def test_forms_refuse_a_missing_token(example):
             assert len(tokens) == 1, f"the form for {form.action} has no token"
             for wrong in (None, "", "wrong", "é"):
                 response = visit.submit(form, "anything", **{tokens[0]: wrong})
-                assert response.status_code in {400, 403}, f"{form.action} with {wrong!r}: {response.status_code}"
-                assert "set-cookie" not in response.headers or "session_id" not in response.headers["set-cookie"]
+                assert response.status_code in {400, 403}, (
+                    f"{form.action} with {wrong!r}: {response.status_code}"
+                )
+                assert (
+                    "set-cookie" not in response.headers
+                    or "session_id" not in response.headers["set-cookie"]
+                )
 
 
 def test_session_id_of_the_client_is_never_adopted(example):
@@ -145,13 +163,17 @@ def test_session_id_of_the_client_is_never_adopted(example):
                 visit.submit(form, "anything")
             issued.append({cookie.value for cookie in visit.client.cookies.jar if cookie.domain})
     stranger, attacked = issued
-    assert bool(stranger) == bool(attacked), "the id that was brought along is taken, or none is given any more"
+    assert bool(stranger) == bool(attacked), (
+        "the id that was brought along is taken, or none is given any more"
+    )
     assert FIXED not in attacked
     sign_in = SIGN_IN.get(example.name)
     if sign_in is not None:
         with example.visitor() as visit:
             visit.again(example.seen[0].remembered)
-            if not session_ids(visit.client):  # a stranger has no session here: this one is to be left at the next time
+            if not session_ids(
+                visit.client
+            ):  # a stranger has no session here: this one is to be left at the next time
                 sign_in(visit.client)
             before = session_ids(visit.client)
             sign_in(visit.client)
@@ -160,7 +182,9 @@ def test_session_id_of_the_client_is_never_adopted(example):
             assert not before & after, "signing in keeps the session id that was there before"
 
 
-@pytest.mark.parametrize("sent", ["../evil.txt", "..\\evil.txt", "/evil.txt", "../../../evil.txt", ".."])
+@pytest.mark.parametrize(
+    "sent", ["../evil.txt", "..\\evil.txt", "/evil.txt", "../../../evil.txt", ".."]
+)
 def test_uploads_stay_in_their_folder(example, sent):
     folder = example.server.folder
     for visit in example.visitors() if example.takes_files else ():

@@ -52,7 +52,9 @@ def test_two_windows_see_each_other(browsing):
 
 def test_clock_ticks(page):
     page.goto("/")
-    page.wait_for_function("/^\\d\\d:\\d\\d:\\d\\d$/.test(document.querySelector('#clock').textContent)")
+    page.wait_for_function(
+        "/^\\d\\d:\\d\\d:\\d\\d$/.test(document.querySelector('#clock').textContent)"
+    )
     first = page.inner_text("#clock")
 
     page.wait_for_function(f"document.querySelector('#clock').textContent !== '{first}'")
@@ -102,7 +104,9 @@ def test_new_readers_and_those_of_the_future_get_the_last_twenty(client, say):
     assert read(client, "number 24", future) == latest
 
 
-@pytest.mark.parametrize("wrong", [{"text": ""}, {"text": " "}, {"text": "x" * 501}, {"name": ""}, {"name": "x" * 41}])
+@pytest.mark.parametrize(
+    "wrong", [{"text": ""}, {"text": " "}, {"text": "x" * 501}, {"name": ""}, {"name": "x" * 41}]
+)
 def test_odd_messages_are_refused(say, wrong):
     assert say(**{"text": "x", **wrong}).status_code == 422
 

@@ -66,7 +66,9 @@ async def test_what_is_saved_is_loaded(url):
 async def test_session_ends_unless_it_is_touched(url):
     async with opened(url) as backend:
         seconds, taken = 0.25, 1.0
-        while taken >= seconds:  # again, if the machine was so slow that both had ended before the touch
+        while (
+            taken >= seconds
+        ):  # again, if the machine was so slow that both had ended before the touch
             began, seconds = time.monotonic(), 2 * seconds
             await backend.save("kept", {"a": 1}, seconds)
             await backend.save("left", {"a": 1}, seconds)
@@ -105,7 +107,9 @@ async def test_ids_are_kept_as_hashes(url):
             keys = [key.decode().removeprefix("session:") for key in await backend.client.keys()]
         else:
             async with backend.engine.connect() as connection:
-                keys = list(await connection.scalars(sql_sessions.select(sql_sessions.sessions.c.id_hash)))
+                keys = list(
+                    await connection.scalars(sql_sessions.select(sql_sessions.sessions.c.id_hash))
+                )
         assert [len(key) for key in keys] == [64, 64]
 
 
@@ -125,7 +129,11 @@ async def test_app_keeps_sessions_through_a_restart(url):
 
     async def visits(browser):
         page = await browser.get("/")
-        return re.search(r"number.>(\d+)<", page.text)[1], re.search(r'value="([^"]+)"', page.text)[1], page.text
+        return (
+            re.search(r"number.>(\d+)<", page.text)[1],
+            re.search(r'value="([^"]+)"', page.text)[1],
+            page.text,
+        )
 
     browser = asgi.Browser(None)
     for expected in ("1", "2"):
@@ -144,10 +152,15 @@ def test_sessions_outlive_a_restart_of_the_server(tmp_path, measure):
     folder = harness.copied("session_backends", tmp_path)
     cookies = {}
     for expected in ("1", "2"):
-        with harness.running(harness.SERVE, folder, measure) as server, server.client(cookies=cookies) as client:
+        with (
+            harness.running(harness.SERVE, folder, measure) as server,
+            server.client(cookies=cookies) as client,
+        ):
             assert f'"number">{expected}<' in client.get("/").text
             cookies = dict(client.cookies)
-    rows = sqlite3.connect(folder / "sessions.sqlite3").execute("SELECT data FROM sessions").fetchall()
+    rows = (
+        sqlite3.connect(folder / "sessions.sqlite3").execute("SELECT data FROM sessions").fetchall()
+    )
     assert '"visits": 2' in rows[0][0]
 
 

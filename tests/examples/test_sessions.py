@@ -13,7 +13,11 @@ def token_of(client, path="login"):
 
 
 def test_visits_are_counted_for_each_browser(client, server):
-    assert [re.search(r"number.>(\d+)", client.get("/").text)[1] for _ in range(3)] == ["1", "2", "3"]
+    assert [re.search(r"number.>(\d+)", client.get("/").text)[1] for _ in range(3)] == [
+        "1",
+        "2",
+        "3",
+    ]
     client.cookies.clear()
     assert '"number">1<' in client.get("/").text
 

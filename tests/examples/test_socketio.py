@@ -95,5 +95,7 @@ def test_two_browsers_talk(browsing):
 def test_refusal_is_said_in_the_form(page, browsing):
     page.goto("/")
     fill_in(page, {"Your name": " "}, "Enter")
-    page.wait_for_function("document.getElementById('name').validationMessage.startsWith('a name has')")
+    page.wait_for_function(
+        "document.getElementById('name').validationMessage.startsWith('a name has')"
+    )
     browsing.check_look("/")

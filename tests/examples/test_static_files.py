@@ -7,7 +7,9 @@ from tests.examples.harness import EXAMPLES
 
 def test_page_shows_how_its_files_are_kept(page):
     page.goto("/")
-    page.wait_for_function("document.querySelector('tr:last-child td:last-child').textContent !== '…'")
+    page.wait_for_function(
+        "document.querySelector('tr:last-child td:last-child').textContent !== '…'"
+    )
 
     versioned, hour = ["public, max-age=31536000, immutable"] * 2, ["max-age=3600, public"] * 2
     unversioned = ["public, max-age=60", "max-age=315360000, public, immutable"]
@@ -16,7 +18,10 @@ def test_page_shows_how_its_files_are_kept(page):
 
 
 def test_old_version_is_not_kept_for_ever(client):
-    assert client.get("/static/style.css?v=000000000000").headers["cache-control"] == "public, max-age=60"
+    assert (
+        client.get("/static/style.css?v=000000000000").headers["cache-control"]
+        == "public, max-age=60"
+    )
 
 
 def test_name_of_the_picture_is_made_of_its_content():

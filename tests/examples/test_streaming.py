@@ -19,7 +19,9 @@ def test_poem_comes_line_by_line(client):
     started = time.monotonic()
     with client.stream("GET", "/poem?pause=2") as response:
         first = next(response.iter_lines())
-    assert time.monotonic() - started < 2 * (lines - 1), "the first line came no sooner than the last one"
+    assert time.monotonic() - started < 2 * (lines - 1), (
+        "the first line came no sooner than the last one"
+    )
     assert first == POEM.splitlines()[0]
     assert client.get("/poem?pause=0.01").text == POEM
 
@@ -49,7 +51,10 @@ def test_export_is_whole(client):
 
 def test_export_ends_when_its_client_leaves(server, client):
     for _ in range(50):  # more than there are threads
-        with httpx.Client(base_url=server.url, verify=PLAIN) as leaving, leaving.stream("GET", "/export") as response:
+        with (
+            httpx.Client(base_url=server.url, verify=PLAIN) as leaving,
+            leaving.stream("GET", "/export") as response,
+        ):
             next(response.iter_raw())
 
     assert client.get("/export").text.count("\n") == 100_001
@@ -65,7 +70,12 @@ def test_export_is_saved(page):
 
 def test_video_plays_and_jumps(page):
     answers = []
-    page.on("response", lambda response: answers.append(response.status) if response.url.endswith("/video") else None)
+    page.on(
+        "response",
+        lambda response: (
+            answers.append(response.status) if response.url.endswith("/video") else None
+        ),
+    )
     page.goto("/")
     page.wait_for_function("document.querySelector('video').readyState >= 1")
     assert round(page.evaluate("document.querySelector('video').duration")) == 30
@@ -91,12 +101,21 @@ def test_ranges(client, wanted):
 
 
 def test_malformed_range_gets_the_whole_video_and_one_behind_the_end_416(client):
-    for wanted in ("bytes=5-4", "bytes=0-1,3-4", "bytes=-", "bytes=a-b", "lines=0-1", "bytes=" + "9" * 99):
+    for wanted in (
+        "bytes=5-4",
+        "bytes=0-1,3-4",
+        "bytes=-",
+        "bytes=a-b",
+        "lines=0-1",
+        "bytes=" + "9" * 99,
+    ):
         answer = client.get("/video", headers={"range": wanted})
         assert (answer.status_code, answer.content) == (200, VIDEO), wanted
     for wanted in (f"bytes={SIZE}-", "bytes=-0", "bytes=999999999999999999-"):
         answer = client.get("/video", headers={"range": wanted})
-        assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{SIZE}"), wanted
+        assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{SIZE}"), (
+            wanted
+        )
 
 
 def test_unchanged_video_is_304(client):
@@ -104,5 +123,8 @@ def test_unchanged_video_is_304(client):
 
     assert client.get("/video", headers={"if-none-match": tag}).status_code == 304
     assert client.get("/video", headers={"range": "bytes=0-1", "if-range": tag}).status_code == 206
-    assert client.get("/video", headers={"range": "bytes=0-1", "if-range": '"other"'}).status_code == 200
+    assert (
+        client.get("/video", headers={"range": "bytes=0-1", "if-range": '"other"'}).status_code
+        == 200
+    )
     assert client.head("/video").headers["content-length"] == str(SIZE)

@@ -41,7 +41,15 @@ def test_everything_moves_with_the_root_path(tmp_path, measure):
 
     style = "/site/static/style.css"
     linked = re.findall(r'(?:href|action)="([^"]+)"', home + notes.text)
-    assert linked == [style, "/site/notes/", "/site/api/hello/World", style, style, "/site/notes/add", "/site/"]
+    assert linked == [
+        style,
+        "/site/notes/",
+        "/site/api/hello/World",
+        style,
+        style,
+        "/site/notes/add",
+        "/site/",
+    ]
     assert "Path=/site/notes;" in notes.headers["set-cookie"]
     assert hello["url"] == "/site/api/hello/x"
 

@@ -54,7 +54,10 @@ def api(server, token):
 
 
 def rows(server, statement, *values):
-    with closing(sqlite3.connect(server.folder / "links.sqlite3", timeout=60)) as connection, connection:
+    with (
+        closing(sqlite3.connect(server.folder / "links.sqlite3", timeout=60)) as connection,
+        connection,
+    ):
         return connection.execute(statement, values).fetchall()
 
 
@@ -161,7 +164,9 @@ def test_targets_that_are_refused(url):
 
 def test_own_host_is_refused(api):
     for url in ("https://short.example.net/x", "http://short.example.net:8000/"):
-        answer = api.post("/api/links", json={"url": url}, headers={"host": "short.example.net:443"})
+        answer = api.post(
+            "/api/links", json={"url": url}, headers={"host": "short.example.net:443"}
+        )
         assert (answer.status_code, answer.json()["error"]) == (422, "This link is short already.")
     assert api.post("/api/links", json={"url": "https://short.example.net/x"}).status_code == 201
 
@@ -178,7 +183,9 @@ def test_names_of_pages_are_reserved(server, shorten):
     shown = httpx.get(server.url + "/nothing-of-that-name")
     assert shown.status_code == 404
     names = re.findall(r"async def ([a-z]\w*)\(self", (server.folder / "app.py").read_text())
-    names += re.findall(r"async def ([a-z]\w*)\(self, name", (server.folder / "site_base.py").read_text())
+    names += re.findall(
+        r"async def ([a-z]\w*)\(self, name", (server.folder / "site_base.py").read_text()
+    )
 
     assert {"index", "links", "delete_token", "static", "api"} <= set(names)
     for name in [*names, "admin", "LOGIN"]:
@@ -236,7 +243,12 @@ def test_clicks_reach_the_database_by_themselves(server, client, shorten):
 
 def test_shutdown_writes_the_last_clicks(tmp_path, measure):
     folder = harness.copied("url_shortener", tmp_path)
-    more = {**measure, "SHORTENER_WRITE_EVERY": "60", "SHORTENER_RATE": "2", "SHORTENER_URL": "https://s.example.net/"}
+    more = {
+        **measure,
+        "SHORTENER_WRITE_EVERY": "60",
+        "SHORTENER_RATE": "2",
+        "SHORTENER_URL": "https://s.example.net/",
+    }
     with harness.running(harness.SERVE, folder, more) as server, server.client() as client:
         made = post(client, "/shorten", "/", url=TARGET, alias="last")
         assert client.get("/last").status_code == 302
@@ -286,7 +298,9 @@ async def test_clicks_that_are_being_written_are_counted(tmp_path):
         link = await links.add("name", TARGET, "owner", None)
         links.click(link)
         write = asyncio.create_task(links.write_clicks())
-        await asyncio.sleep(0)  # one turn of the loop: the task has started and waits for the database
+        await asyncio.sleep(
+            0
+        )  # one turn of the loop: the task has started and waits for the database
         assert not links._unwritten
         assert not write.done()
         assert await links.total(link) == sum((await links.per_day(link, 1)).values()) == 1
@@ -313,14 +327,27 @@ async def test_counting_survives_a_broken_database(caplog):
 def test_limiter_remembers_so_many_clients():
     limiter = site_base.MemoryLimiter(1, 60, clients=2)
 
-    assert [limiter.wait(key) > 0 for key in "aabbcca"] == [False, True, False, True, False, True, False]
+    assert [limiter.wait(key) > 0 for key in "aabbcca"] == [
+        False,
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 @pytest.mark.real_time
 async def test_expired_names_are_kept_for_a_while(tmp_path):
     async with own_store(tmp_path) as links:
         now = time.time()
-        for name, expires in (("long-ago", now - 100), ("lately", now - 10), ("later", now + 10), ("never", None)):
+        for name, expires in (
+            ("long-ago", now - 100),
+            ("lately", now - 10),
+            ("later", now + 10),
+            ("never", None),
+        ):
             links.click(await links.add(name, TARGET, "owner", expires))
         await links.write_clicks()
         await links.delete_expired(60)
@@ -362,7 +389,11 @@ def test_qr_code_is_an_svg_of_the_short_link(client, shorten):
     answer = client.get("/qr/scanned")
 
     assert answer.headers["content-type"] == "image/svg+xml"
-    modules = segno.make(f"{client.base_url}/scanned", error="m", micro=False).svg_inline().split(' d="')[1]
+    modules = (
+        segno.make(f"{client.base_url}/scanned", error="m", micro=False)
+        .svg_inline()
+        .split(' d="')[1]
+    )
     assert modules.split('"')[0] in answer.text
     assert client.get("/qr/nothing").status_code == 404
 
@@ -418,7 +449,12 @@ def test_api_asks_for_a_token(server, token):
     for authorization in ("", "Bearer", "Bearer wrong", f"Basic {token}", token):
         answer = httpx.get(f"{server.url}/api/links", headers={"authorization": authorization})
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
-    assert httpx.get(f"{server.url}/api/links", headers={"authorization": f"bearer {token}"}).status_code == 200
+    assert (
+        httpx.get(
+            f"{server.url}/api/links", headers={"authorization": f"bearer {token}"}
+        ).status_code
+        == 200
+    )
 
 
 def test_tokens_are_kept_as_hashes_and_deleted(server, client, token):
@@ -460,7 +496,9 @@ def test_chart_has_a_bar_for_each_day(counts, top, summary):
 
 
 def test_pages_run_no_script_of_theirs(client, shorten):
-    made = shorten('https://example.com/"><script>alert(1)</script>', alias="odd-target").headers["location"]
+    made = shorten('https://example.com/"><script>alert(1)</script>', alias="odd-target").headers[
+        "location"
+    ]
     client.get("/odd-target")
 
     for path in ("/", "/links", "/tokens", made):
@@ -483,7 +521,12 @@ def test_browser_shortens_and_copies(browsing, page):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     browsing.expected = ["422"]
     page.goto("/")
-    fill_in(page, {"Long URL": "http://10.0.0.1/", "Name": "from-browser"}, "Shorten", "not on the public web")
+    fill_in(
+        page,
+        {"Long URL": "http://10.0.0.1/", "Name": "from-browser"},
+        "Shorten",
+        "not on the public web",
+    )
     browsing.check_accessible(page)
     fill_in(page, {"Long URL": TARGET}, "Shorten")
     page.get_by_role("heading", name="from-browser").wait_for()
@@ -502,7 +545,9 @@ def test_host_that_cannot_be_one(client, shorten):
 
 @pytest.mark.real_time
 async def test_workers_that_start_together_make_each_table_once(tmp_path):
-    engines = [sql_sessions.make_engine(f"sqlite+aiosqlite:///{tmp_path}/links.sqlite3") for _ in range(8)]
+    engines = [
+        sql_sessions.make_engine(f"sqlite+aiosqlite:///{tmp_path}/links.sqlite3") for _ in range(8)
+    ]
     async with engines[0].connect():  # so that the file is there before the others
         pass
     await asyncio.gather(*(store.LinkStore(engine).create_tables() for engine in engines))

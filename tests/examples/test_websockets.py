@@ -75,7 +75,10 @@ async def test_refusals_have_a_reason(app, name, code, reason):
 
 @pytest.mark.parametrize(
     ("limit", "room", "reason"),
-    [("MAX_ROOMS", "attic", "there are too many rooms"), ("MAX_MEMBERS", "lobby", "this room is full")],
+    [
+        ("MAX_ROOMS", "attic", "there are too many rooms"),
+        ("MAX_MEMBERS", "lobby", "this room is full"),
+    ],
 )
 async def test_too_many_rooms_or_members_are_refused(app, limit, room, reason, monkeypatch):
     monkeypatch.setattr(rooms, limit, 1)
@@ -117,7 +120,9 @@ def test_taken_name_is_said_in_the_form(browsing):
     for page in (browsing.page(), browsing.page()):
         page.goto("/")
         fill_in(page, {"Your name": "Max"}, "Enter")
-    page.wait_for_function("document.getElementById('name').validationMessage === 'this name is taken'")
+    page.wait_for_function(
+        "document.getElementById('name').validationMessage === 'this name is taken'"
+    )
 
 
 def test_echo_in_the_browser(page, browsing):

@@ -36,7 +36,8 @@ def wsgi_client(wsgi_server):
 
 def test_startup_handlers_have_run(wsgi_client):
     assert re.fullmatch(
-        r"Served by (gunicorn/.+|a WSGI server), open for \d+ s, visit \d+\.\n", wsgi_client.get("/").text
+        r"Served by (gunicorn/.+|a WSGI server), open for \d+ s, visit \d+\.\n",
+        wsgi_client.get("/").text,
     )
 
 
@@ -60,7 +61,9 @@ def test_streams_come_bit_by_bit(wsgi_client):
             assert [first, *lines] == ["1", "2", "3"]
             return time.monotonic() - came
 
-    assert any(pause() > 0.1 for _ in range(10)), "the app waits 0.2 seconds in between, and all came at once"
+    assert any(pause() > 0.1 for _ in range(10)), (
+        "the app waits 0.2 seconds in between, and all came at once"
+    )
 
 
 def test_requests_do_not_wait_for_each_other(wsgi_server, wsgi_client):
@@ -71,10 +74,14 @@ def test_requests_do_not_wait_for_each_other(wsgi_server, wsgi_client):
 def test_app_that_cannot_start_is_not_served(tmp_path, measure):
     folder = harness.copied("wsgi", tmp_path)
     app = folder / "app.py"
-    app.write_text(app.read_text().replace("self._opened = time.monotonic()", "raise OSError('no shop')"))
+    app.write_text(
+        app.read_text().replace("self._opened = time.monotonic()", "raise OSError('no shop')")
+    )
 
     command, variables = [sys.executable, "-c", "import wsgi"], environment(measure)
-    tried = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=60)
+    tried = subprocess.run(
+        command, cwd=folder, env=variables, capture_output=True, text=True, timeout=60
+    )
 
     assert tried.returncode != 0
     assert tried.stderr.endswith("OSError: no shop\n")

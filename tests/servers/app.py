@@ -15,7 +15,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-from micropie import App, ConnectionClosed, FromSession, ServerSentEvent, UploadedFile, WebSocket, event_stream, methods
+from micropie import (
+    App,
+    ConnectionClosed,
+    FromSession,
+    ServerSentEvent,
+    UploadedFile,
+    WebSocket,
+    event_stream,
+    methods,
+)
 from tests.processes import until
 
 IMPATIENT = 0.5  # seconds without a byte of a body, below /impatient
@@ -165,7 +174,9 @@ class Sessions(App):
     async def ws_login(self, ws: WebSocket, name: str) -> None:
         self.request.session["name"] = name
         await ws.accept()
-        await ws.receive_text()  # a client that gets the end together with the handshake might not see its headers
+        await (
+            ws.receive_text()
+        )  # a client that gets the end together with the handshake might not see its headers
 
     async def ws_whoami(self, ws: WebSocket) -> None:
         await ws.accept()
@@ -229,6 +240,8 @@ def stopped() -> None:
 
 app = Root(max_body_size=2**20, max_upload_size=128 * 2**20, body_timeout=60.0)
 # For clients that stall on purpose; any other client might stall because the machine is busy.
-app.mounts["/impatient"] = Root(max_body_size=2**20, max_upload_size=128 * 2**20, body_timeout=IMPATIENT)
+app.mounts["/impatient"] = Root(
+    max_body_size=2**20, max_upload_size=128 * 2**20, body_timeout=IMPATIENT
+)
 app.startup_handlers.append(started)
 app.shutdown_handlers.append(stopped)

@@ -20,7 +20,11 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
     """All servers, started at once and ended at once, since each is waited for much longer than it works."""
-    started = {name: Server(kind, tmp_path_factory.mktemp(name)) for name, kind in KINDS.items() if installed(kind)}
+    started = {
+        name: Server(kind, tmp_path_factory.mktemp(name))
+        for name, kind in KINDS.items()
+        if installed(kind)
+    }
     for server in started.values():
         server.spawn()
     yield started

@@ -119,7 +119,9 @@ class Server:
         """Wait until the application answers."""
 
         def answers() -> bool:
-            assert self.process.poll() is None, f"{self.kind.name} has ended:\n{self.log.read_text()}"
+            assert self.process.poll() is None, (
+                f"{self.kind.name} has ended:\n{self.log.read_text()}"
+            )
             try:
                 with self.connect() as client:
                     return client.ask("GET", "/ready").status == 200
@@ -147,7 +149,9 @@ class Server:
     @property
     def worker(self) -> int:
         """The process that runs the application: Granian starts one for it."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        children = (
+            Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        )
         return int(children[-1]) if children else self.process.pid
 
     def connect(self, timeout: float = 60.0) -> RawClient:
@@ -167,7 +171,9 @@ class Server:
 
     def wait_for(self, token: str, *lines: str) -> list[str]:
         """Wait until the application noted one of `lines`; returns all its notes."""
-        wait_until(lambda: set(lines) & set(self.noted(token)), 60, f"a note {lines} of {self.kind.name}")
+        wait_until(
+            lambda: set(lines) & set(self.noted(token)), 60, f"a note {lines} of {self.kind.name}"
+        )
         return self.noted(token)
 
     def go(self, token: str) -> None:
@@ -220,7 +226,11 @@ class RawClient:
         self.send(b"%x\r\n%b\r\n" % (len(data), data))
 
     def ask(
-        self, method: str, target: str, headers: Iterable[tuple[str, str]] = (), body: bytes | None = None
+        self,
+        method: str,
+        target: str,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes | None = None,
     ) -> RawResponse:
         """A whole request and its whole response."""
         length = [] if body is None else [("content-length", str(len(body)))]

@@ -12,7 +12,9 @@ class Root(App):
     async def ready(self) -> str:
         return "ready"
 
-    async def upload(self, file: UploadedFile, before: str = "", after: str = "") -> dict[str, int | str]:
+    async def upload(
+        self, file: UploadedFile, before: str = "", after: str = ""
+    ) -> dict[str, int | str]:
         """Gets its file when the form is read to its end, since `after` may follow."""
         return {"before": before, "after": after, **await self._read(file)}
 

@@ -55,7 +55,10 @@ def test_query_is_converted_and_a_wrong_one_is_400(server: Server) -> None:
     response = httpx.get(f"{server.url}/query?number=7&text=%C3%A9+x%26&number=8")
     assert response.json() == {"number": 7, "text": "é x&"}
     assert httpx.get(f"{server.url}/query?number=x").status_code == 400
-    assert httpx.get(f"{server.url}/query").text == "400 Bad Request: Missing required parameter 'number'"
+    assert (
+        httpx.get(f"{server.url}/query").text
+        == "400 Bad Request: Missing required parameter 'number'"
+    )
 
 
 def test_unknown_path_wrong_method_and_exception_are_4xx_and_500(server: Server) -> None:
@@ -78,7 +81,10 @@ def test_none_is_204_without_body_and_length(server: Server) -> None:
 
 def test_json_and_form_bodies_reach_the_parameters(server: Server) -> None:
     with server.connect() as client:
-        for headers, body in ((JSON, b'{"name": "\xc3\xa9", "age": 3}'), (FORM, b"name=%C3%A9&age=3")):
+        for headers, body in (
+            (JSON, b'{"name": "\xc3\xa9", "age": 3}'),
+            (FORM, b"name=%C3%A9&age=3"),
+        ):
             response = client.ask("POST", "/members", headers, body)
             assert (response.status, json.loads(response.body)) == (200, {"name": "é", "age": 3})
         assert client.ask("POST", "/members", JSON, b'{"name": ').status == 400
@@ -123,7 +129,9 @@ def test_expect_100_continue_is_answered_before_the_body_is_sent(server: Server)
 
 def test_too_large_body_is_refused_without_100_continue(server: Server) -> None:
     with server.connect() as client:
-        client.send_head("POST", "/raw", [("expect", "100-continue"), ("content-length", str(2**21))])
+        client.send_head(
+            "POST", "/raw", [("expect", "100-continue"), ("content-length", str(2**21))]
+        )
         status = client.read_head().status
         if server.kind.continues_at_once:
             # The server asks for the body before the application can refuse it.

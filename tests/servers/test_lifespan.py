@@ -34,7 +34,13 @@ def live(server: Server, *, stream: bool) -> Life:
             assert client.read_chunk()
         noted, begun = server.noted("lifespan"), time.monotonic()
         code = server.stop()
-        return Life(noted, server.noted("lifespan"), server.noted(token), code is not None, time.monotonic() - begun)
+        return Life(
+            noted,
+            server.noted("lifespan"),
+            server.noted(token),
+            code is not None,
+            time.monotonic() - begun,
+        )
 
 
 Lives = dict[tuple[str, bool], "Future[Life]"]
@@ -45,7 +51,9 @@ def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lives]:
     """The lives of all servers, with an open stream and without, all at once, since most of it is waiting."""
     with ThreadPoolExecutor(len(KINDS)) as pool:
         yield {
-            (name, stream): pool.submit(live, Server(kind, tmp_path_factory.mktemp(name)), stream=stream)
+            (name, stream): pool.submit(
+                live, Server(kind, tmp_path_factory.mktemp(name)), stream=stream
+            )
             for stream in (False, True)
             for name, kind in KINDS.items()
             if installed(kind)

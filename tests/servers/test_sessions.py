@@ -23,7 +23,12 @@ def test_session_is_saved_read_and_deleted(server: Server) -> None:
         login = client.get("/login?name=Ann")
         cookie = SimpleCookie(login.headers["set-cookie"])["session_id"]
         # Plain HTTP to a loopback host: no Secure, or the cookie would not come back.
-        assert (cookie["path"], cookie["httponly"], cookie["samesite"], cookie["secure"]) == ("/", True, "Lax", "")
+        assert (cookie["path"], cookie["httponly"], cookie["samesite"], cookie["secure"]) == (
+            "/",
+            True,
+            "Lax",
+            "",
+        )
         assert cookie["max-age"] == ""
         assert login.headers["cache-control"] == "no-store"
         seen = client.get("/whoami")
@@ -44,7 +49,11 @@ def test_websocket_reads_the_session_from_its_own_origin_only(server: Server) ->
     login = httpx.get(f"{server.url}/login?name=Ann")
     cookie = {"cookie": cookie_of(login.headers["set-cookie"])}
     target = f"{server.ws_url}/whoami"
-    for origin, session in ((None, {"name": "Ann"}), (server.url, {"name": "Ann"}), ("http://evil.example", {})):
+    for origin, session in (
+        (None, {"name": "Ann"}),
+        (server.url, {"name": "Ann"}),
+        ("http://evil.example", {}),
+    ):
         headers = {**cookie, **({"origin": origin} if origin else {})}
         with connect(target, additional_headers=headers) as ws:
             assert json.loads(ws.recv(timeout=60)) == session, origin

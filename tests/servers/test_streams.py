@@ -80,7 +80,12 @@ def test_events_and_pings_arrive_and_the_source_ends_with_its_client(server: Ser
         assert head.header("cache-control") == "no-cache"
         assert head.header("x-accel-buffering") == "no"
         first = read_until(client, b"\n\n").decode()
-        assert sorted(first.strip().split("\n")) == ["data: after 6", "data: second line", "event: hello", "id: 7"]
+        assert sorted(first.strip().split("\n")) == [
+            "data: after 6",
+            "data: second line",
+            "event: hello",
+            "id: 7",
+        ]
         # While the source is idle, comments keep the connection open.
         assert read_until(client, b"\n\n").startswith(b":")
         assert read_until(client, b"\n\n").startswith(b":")

@@ -18,7 +18,9 @@ MIB = 2**20
 
 def halves() -> tuple[bytes, bytes]:
     """What stands before and after the content of the file in a form."""
-    head, _, tail = encode_multipart([("file", "blob.bin", "application/octet-stream", b"@")]).rpartition(b"@")
+    head, _, tail = encode_multipart(
+        [("file", "blob.bin", "application/octet-stream", b"@")]
+    ).rpartition(b"@")
     return head, tail
 
 
@@ -38,7 +40,11 @@ def push(client: RawClient, block: bytes, total: int, patience: float) -> int:
 
 def test_form_with_a_file_reaches_the_handler(server: Server) -> None:
     body = encode_multipart(
-        [("text", "é"), ("file", "../../etc/päss.txt", "text/plain", b"\0\r\n--" * 1000), ("after", "x")]
+        [
+            ("text", "é"),
+            ("file", "../../etc/päss.txt", "text/plain", b"\0\r\n--" * 1000),
+            ("after", "x"),
+        ]
     )
     with server.connect() as client:
         answer = json.loads(client.ask("POST", "/upload", [MULTIPART], body).body)
@@ -48,7 +54,9 @@ def test_form_with_a_file_reaches_the_handler(server: Server) -> None:
 
 def test_64_mib_are_read_by_the_handler(server: Server) -> None:
     block = bytes(range(256)) * 256
-    blocks = 128 if server.kind.buffers_bodies else 1024  # nothing streams there, and much of it takes long
+    blocks = (
+        128 if server.kind.buffers_bodies else 1024
+    )  # nothing streams there, and much of it takes long
     head, tail = halves()
     with server.connect() as client:
         send_head(client, "/streamed_upload", len(head) + blocks * len(block) + len(tail))
@@ -57,7 +65,10 @@ def test_64_mib_are_read_by_the_handler(server: Server) -> None:
             client.send(block)
         client.send(tail)
         answer = json.loads(client.read("POST").body)
-    assert answer == {"size": blocks * len(block), "sha256": hashlib.sha256(block * blocks).hexdigest()}
+    assert answer == {
+        "size": blocks * len(block),
+        "sha256": hashlib.sha256(block * blocks).hexdigest(),
+    }
 
 
 def test_client_is_held_back_while_the_handler_does_not_read(server: Server) -> None:
@@ -74,7 +85,9 @@ def test_client_is_held_back_while_the_handler_does_not_read(server: Server) -> 
             assert server.noted(token) == []
         else:
             assert server.wait_for(token, "started") == ["started"]
-            sent += push(client, block, total - sent, 0.3)  # the pause before might have been the machine's
+            sent += push(
+                client, block, total - sent, 0.3
+            )  # the pause before might have been the machine's
             assert sent < total / 2
         server.go(token)
         for start in range(sent, total, len(block)):
@@ -124,7 +137,11 @@ def test_upload_over_the_limit_is_413_before_it_is_sent(server: Server) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"no boundary", f"--{BOUNDARY}\r\nContent-Disposition: form-data\r\n\r\nx\r\n--{BOUNDARY}--".encode()],
+    [
+        b"",
+        b"no boundary",
+        f"--{BOUNDARY}\r\nContent-Disposition: form-data\r\n\r\nx\r\n--{BOUNDARY}--".encode(),
+    ],
     ids=["empty", "no boundary", "no name"],
 )
 def test_malformed_form_is_400(server: Server, body: bytes) -> None:

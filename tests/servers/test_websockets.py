@@ -55,7 +55,10 @@ def closed_with(server: Server, path: str) -> tuple[int, str]:
 
 def test_client_sees_the_close_code_of_the_application(server: Server) -> None:
     assert closed_with(server, "chat") == (1000, "")
-    assert closed_with(server, "closes?code=4001&reason=bye") == (4001, "bye" if server.kind.close_reasons else "")
+    assert closed_with(server, "closes?code=4001&reason=bye") == (
+        4001,
+        "bye" if server.kind.close_reasons else "",
+    )
     if server.kind.protocol_codes:
         assert closed_with(server, "closes?code=1001&reason=") == (1001, "")
     code, reason = closed_with(server, "closes?code=4002&reason=" + "%C3%A9" * 100)

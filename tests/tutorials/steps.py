@@ -37,7 +37,11 @@ def step(number: str) -> str:
 def files_of(name: str) -> dict[str, bytes]:
     """Return what is in the folder of a step."""
     made = {"__pycache__", "data", ".pytest_cache", ".ruff_cache"}
-    found = (path for path in (TUTORIALS / name).rglob("*") if path.is_file() and not made & set(path.parts))
+    found = (
+        path
+        for path in (TUTORIALS / name).rglob("*")
+        if path.is_file() and not made & set(path.parts)
+    )
     return {path.relative_to(TUTORIALS / name).as_posix(): path.read_bytes() for path in found}
 
 
@@ -57,7 +61,9 @@ def running(line: str, folder: Path, more: Mapping[str, str] | None = None) -> I
 def run_tests(folder: Path, *more: str) -> tuple[int, str]:
     """Run the tests of a step as a reader does."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *more]
-    result = subprocess.run(command, cwd=folder, env=environment({}), capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        command, cwd=folder, env=environment({}), capture_output=True, text=True, timeout=120
+    )
     return result.returncode, result.stdout
 
 

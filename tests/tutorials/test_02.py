@@ -7,7 +7,9 @@ def test_votes_are_counted(client):
     assert client.get("/results").json() == {"Apple": 0, "Cherry": 0, "Pumpkin": 0, "Rhubarb": 0}
     for pie in ("Cherry", "Pumpkin", "Cherry"):
         client.post(f"/vote/{pie}").raise_for_status()
-    assert client.get("/results?at_least=2").json() == client.get("/results/2").json() == {"Cherry": 2}
+    assert (
+        client.get("/results?at_least=2").json() == client.get("/results/2").json() == {"Cherry": 2}
+    )
     assert "<li>Cherry: 2</li>" in client.get("/").text
 
 

@@ -9,7 +9,10 @@ def test_vote_by_form_is_counted_and_redirected(client):
 
 def test_unknown_or_missing_pie_is_400(client):
     assert client.post("/vote", data={"pie": "<script>"}).status_code == 400
-    assert client.post("/vote", data={"pie": "Cake"}).text == "400 Bad Request: Parameter 'pie' must be Pie"
+    assert (
+        client.post("/vote", data={"pie": "Cake"}).text
+        == "400 Bad Request: Parameter 'pie' must be Pie"
+    )
     assert client.post("/vote").status_code == 400
 
 

@@ -7,7 +7,12 @@ def test_votes_survive_a_restart(client, server, vote):
     vote(client, "Apple")
     vote(client, "Rhubarb")
     with steps.running(steps.SERVE, server.folder) as again:
-        assert client.get(f"{again.url}/results").json() == {"Apple": 0, "Cherry": 0, "Pumpkin": 0, "Rhubarb": 1}
+        assert client.get(f"{again.url}/results").json() == {
+            "Apple": 0,
+            "Cherry": 0,
+            "Pumpkin": 0,
+            "Rhubarb": 1,
+        }
 
 
 def test_text_is_no_sql(client, vote):

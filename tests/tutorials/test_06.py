@@ -6,7 +6,11 @@ import json
 def test_vote_is_sent_to_open_streams(client, visitor, vote):
     with client.stream("GET", "/events") as response:
         assert response.headers["content-type"].startswith("text/event-stream")
-        data = (json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line.startswith("data: "))
+        data = (
+            json.loads(line.removeprefix("data: "))
+            for line in response.iter_lines()
+            if line.startswith("data: ")
+        )
         before = next(data)["votes"]
         vote(visitor(), "Pumpkin")
         assert next(data)["votes"] == {**before, "Pumpkin": before["Pumpkin"] + 1}

@@ -61,17 +61,26 @@ def test_nothing_stays_of_what_is_refused(client, server, token, size, status):
 
 def test_only_the_page_sends_pictures(client, server):
     before = len(files_on_disk(server))
-    answer = client.post("/upload", data={"description": "A pie"}, files={"picture": ("pie.png", pie("red"))})
+    answer = client.post(
+        "/upload", data={"description": "A pie"}, files={"picture": ("pie.png", pie("red"))}
+    )
     assert answer.status_code == 403
     assert len(files_on_disk(server)) == before
 
 
-@pytest.mark.parametrize("name", ["..%2Fpoll.db", "%2Fetc%2Fpasswd", "0" * 32 + ".png", "." + "0" * 32])
+@pytest.mark.parametrize(
+    "name", ["..%2Fpoll.db", "%2Fetc%2Fpasswd", "0" * 32 + ".png", "." + "0" * 32]
+)
 def test_nothing_but_pictures_is_sent(client, name):
     assert client.get(f"/picture/{name}").status_code == 404
 
 
 def test_description_is_text(client, token):
     fields = {"csrf_token": token(client), "description": '"><script>alert(1)</script>'}
-    assert client.post("/upload", data=fields, files={"picture": ("x.png", pie("blue", 20))}).status_code == 303
+    assert (
+        client.post(
+            "/upload", data=fields, files={"picture": ("x.png", pie("blue", 20))}
+        ).status_code
+        == 303
+    )
     assert "<script>alert" not in client.get("/").text

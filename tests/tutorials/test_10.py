@@ -17,7 +17,9 @@ from tests.tutorials import steps
 from tests.tutorials.steps import pie, run_tests, send_picture
 
 UNIT = (steps.TUTORIALS / "10-deployment" / "poll.service").read_text()
-WORKERS = re.search(r"^ExecStart=/srv/poll/.venv/bin/(.+)$", UNIT, re.M)[1].replace("--workers 4", "--workers 2")
+WORKERS = re.search(r"^ExecStart=/srv/poll/.venv/bin/(.+)$", UNIT, re.M)[1].replace(
+    "--workers 4", "--workers 2"
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,11 @@ def other(server):
 
 
 def events(response):
-    return (json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line.startswith("data: "))
+    return (
+        json.loads(line.removeprefix("data: "))
+        for line in response.iter_lines()
+        if line.startswith("data: ")
+    )
 
 
 def test_its_own_tests_pass(server):
@@ -38,7 +44,10 @@ def test_its_own_tests_pass(server):
 
 
 def test_votes_and_sessions_go_from_process_to_process(client, other, token):
-    with httpx.Client(base_url=other.url, cookies=client.cookies) as there, there.stream("GET", "/events") as response:
+    with (
+        httpx.Client(base_url=other.url, cookies=client.cookies) as there,
+        there.stream("GET", "/events") as response,
+    ):
         data = events(response)
         assert next(data)["votes"]["Apple"] == 0
         client.post("/vote", data={"csrf_token": token(client), "pie": "Apple"})
@@ -52,7 +61,10 @@ def test_chat_goes_from_process_to_process(client, server, other):
     client.get("/")
     headers = {"Cookie": f"session_id={client.cookies['session_id']}"}
     here, there = (f"ws{url.removeprefix('http')}/chat" for url in (server.url, other.url))
-    with connect(here, additional_headers=headers) as one, connect(there, additional_headers=headers) as two:
+    with (
+        connect(here, additional_headers=headers) as one,
+        connect(there, additional_headers=headers) as two,
+    ):
         one.send("Can you hear me?")
         assert json.loads(two.recv(timeout=60))["text"] == "Can you hear me?"
 
@@ -78,21 +90,31 @@ def site(server, tmp_path_factory):
             assert old in text
             text = text.replace(old, new)
         with nginx(folder, text, secure):
-            location = httpx.get(f"http://127.0.0.1:{plain}/results?at_least=1", headers={"Host": "localhost"})
-            assert (location.status_code, location.headers["location"]) == (301, "https://localhost/results?at_least=1")
+            location = httpx.get(
+                f"http://127.0.0.1:{plain}/results?at_least=1", headers={"Host": "localhost"}
+            )
+            assert (location.status_code, location.headers["location"]) == (
+                301,
+                "https://localhost/results?at_least=1",
+            )
             yield f"https://localhost:{secure}"
 
 
 def test_cookie_behind_the_proxy_is_secure(site):
     answer = httpx.get(site, verify=False)
-    assert re.fullmatch(r"session_id=[\w-]+; Path=/; HttpOnly; Secure; SameSite=Lax", answer.headers["set-cookie"])
+    assert re.fullmatch(
+        r"session_id=[\w-]+; Path=/; HttpOnly; Secure; SameSite=Lax", answer.headers["set-cookie"]
+    )
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
     assert answer.headers["content-security-policy"] == "frame-ancestors 'none'"
 
 
 def test_events_and_messages_pass_the_proxy_at_once(site, token):
     context = ssl._create_unverified_context()
-    with httpx.Client(base_url=site, verify=context) as ada, ada.stream("GET", "/events") as response:
+    with (
+        httpx.Client(base_url=site, verify=context) as ada,
+        ada.stream("GET", "/events") as response,
+    ):
         data = events(response)
         before = next(data)["votes"]["Cherry"]
         started = time.monotonic()
@@ -108,7 +130,10 @@ def test_events_and_messages_pass_the_proxy_at_once(site, token):
 
 
 def test_proxy_refuses_large_bodies(site):
-    assert httpx.post(f"{site}/upload", content=b"x" * (6 * 2**20 + 1), verify=False).status_code == 413
+    assert (
+        httpx.post(f"{site}/upload", content=b"x" * (6 * 2**20 + 1), verify=False).status_code
+        == 413
+    )
 
 
 def test_caddyfile_is_valid(server):
@@ -122,7 +147,10 @@ def test_caddyfile_is_valid(server):
 def test_vote_chat_and_picture_work_over_https(browser, site, picture):
     errors = []
     context = browser.new_context(
-        ignore_https_errors=True, base_url=site, viewport={"width": 800, "height": 1460}, reduced_motion="reduce"
+        ignore_https_errors=True,
+        base_url=site,
+        viewport={"width": 800, "height": 1460},
+        reduced_motion="reduce",
     )
     ada = context.new_page()
     ada.on("console", lambda message: message.type == "error" and errors.append(message.text))

@@ -33,7 +33,9 @@ class Poll(App):
 
     async def index(self) -> str:
         """Show the question."""
-        return PAGE.format(items="".join(f"<li>{pie}: {votes[pie]}</li>" for pie in Pie))
+        return PAGE.format(
+            items="".join(f"<li>{pie}: {votes[pie]}</li>" for pie in Pie)
+        )
 
     @methods("GET")
     async def results(self, at_least: int = 0) -> dict[str, int]:

@@ -5,8 +5,9 @@ import secrets
 from enum import StrEnum
 from typing import Any
 
-import store
 from micropie import App, FromSession, HTTPError, methods
+
+import store
 
 
 class Pie(StrEnum):

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from enum import StrEnum
 from typing import Any
 
-import store
 from micropie import App, FromSession, HTTPError, event_stream, methods
+
+import store
 from news import News
 
 

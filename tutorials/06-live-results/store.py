@@ -22,7 +22,9 @@ def create_tables() -> None:
     DATA.mkdir(parents=True, exist_ok=True)
     with database() as db:
         db.execute("PRAGMA journal_mode = WAL")  # readers need not wait for writers
-        db.execute("CREATE TABLE IF NOT EXISTS votes (voter TEXT PRIMARY KEY, pie TEXT NOT NULL)")
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS votes (voter TEXT PRIMARY KEY, pie TEXT NOT NULL)"
+        )
 
 
 def count_votes() -> Counter[str]:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from enum import StrEnum
 from typing import Any
 
-import store
 from micropie import App, FromSession, HTTPError, WebSocket, event_stream, methods
+
+import store
 from news import News
 
 MAX_TEXT = 500  # characters of one message
@@ -78,16 +79,22 @@ class Poll(App):
             teller = tasks.create_task(self._tell(ws))
             async for text in ws:
                 if isinstance(text, str) and text.strip():
-                    await asyncio.to_thread(store.add_message, name, text.strip()[:MAX_TEXT])
+                    await asyncio.to_thread(
+                        store.add_message, name, text.strip()[:MAX_TEXT]
+                    )
                     self._news.tell()
-                await asyncio.sleep(0.5)  # nobody gets in more than two messages a second
+                await asyncio.sleep(
+                    0.5
+                )  # nobody gets in more than two messages a second
             teller.cancel()
 
     async def _tell(self, ws: WebSocket) -> None:
         seen = 0
         while True:
             coming = self._news.coming()
-            for number, name, text in await asyncio.to_thread(store.messages_after, seen):
+            for number, name, text in await asyncio.to_thread(
+                store.messages_after, seen
+            ):
                 await ws.send_json({"name": name, "text": text})
                 seen = number
             await coming.wait()

@@ -23,8 +23,12 @@ def create_tables() -> None:
     DATA.mkdir(parents=True, exist_ok=True)
     with database() as db:
         db.execute("PRAGMA journal_mode = WAL")  # readers need not wait for writers
-        db.execute("CREATE TABLE IF NOT EXISTS votes (voter TEXT PRIMARY KEY, pie TEXT NOT NULL)")
-        db.execute("CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, text TEXT)")
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS votes (voter TEXT PRIMARY KEY, pie TEXT NOT NULL)"
+        )
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, text TEXT)"
+        )
 
 
 def count_votes() -> Counter[str]:
@@ -50,10 +54,14 @@ def add_message(name: str, text: str) -> None:
     """Keep what somebody says, and forget what is too long ago."""
     with database() as db:
         db.execute("INSERT INTO messages (name, text) VALUES (?, ?)", (name, text))
-        db.execute("DELETE FROM messages WHERE id <= last_insert_rowid() - ?", (MESSAGES,))
+        db.execute(
+            "DELETE FROM messages WHERE id <= last_insert_rowid() - ?", (MESSAGES,)
+        )
 
 
 def messages_after(number: int) -> list[tuple[int, str, str]]:
     """Return the number, the name and the text of each message after that one."""
     with database() as db:
-        return db.execute("SELECT id, name, text FROM messages WHERE id > ? ORDER BY id", (number,)).fetchall()
+        return db.execute(
+            "SELECT id, name, text FROM messages WHERE id > ? ORDER BY id", (number,)
+        ).fetchall()

@@ -6,8 +6,9 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-import store
 from micropie import HTTPError, UploadedFile
+
+import store
 
 MAX_SIZE = 5 * 2**20  # bytes
 KINDS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}
@@ -28,7 +29,9 @@ async def keep(picture: UploadedFile) -> str:
         HTTPError: 413 it is too large; 422 it is no picture.
     """
     number = secrets.token_hex(16)
-    path = await asyncio.to_thread(folder) / f".{number}"  # nobody can ask for a name like this
+    path = (
+        await asyncio.to_thread(folder) / f".{number}"
+    )  # nobody can ask for a name like this
     await picture.save(path, limit=MAX_SIZE)
     return await asyncio.to_thread(checked, path, number)
 
@@ -46,7 +49,9 @@ def kind_of(path: Path) -> str | None:
     """Look into a file: what its name or the browser says about it may be wrong, or a lie."""
     with path.open("rb") as file:
         start = file.read(8)
-    return next((kind for first, kind in KINDS.items() if start.startswith(first)), None)
+    return next(
+        (kind for first, kind in KINDS.items() if start.startswith(first)), None
+    )
 
 
 def find(name: str) -> Path:
@@ -55,7 +60,9 @@ def find(name: str) -> Path:
     Raises:
         HTTPError: 404 there is none.
     """
-    path = folder() / name if NAME.fullmatch(name) else None  # nothing else may become a part of a path
+    path = (
+        folder() / name if NAME.fullmatch(name) else None
+    )  # nothing else may become a part of a path
     if path is None or not path.exists():
         raise HTTPError(404, "There is no such picture.")
     return path

@@ -14,14 +14,21 @@ async def test_everybody_has_one_vote(visitor):
     await ada.fill_in("/vote", pie="Cherry")
     await bob.fill_in("/vote", pie="Cherry")
 
-    assert (await bob.get("/results")).json() == {"Apple": 0, "Cherry": 2, "Pumpkin": 0, "Rhubarb": 0}
+    assert (await bob.get("/results")).json() == {
+        "Apple": 0,
+        "Cherry": 2,
+        "Pumpkin": 0,
+        "Rhubarb": 0,
+    }
 
 
 async def test_a_form_of_somebody_else_is_refused(visitor):
     ada = visitor()
     await ada.get("/")
 
-    assert (await ada.post("/vote", data={"pie": "Apple", "csrf_token": "a guess"})).status_code == 403
+    assert (
+        await ada.post("/vote", data={"pie": "Apple", "csrf_token": "a guess"})
+    ).status_code == 403
 
 
 @pytest.mark.parametrize("pie", ["", "Cake", "<script>"])
@@ -41,7 +48,10 @@ async def test_all_hear_what_one_says(visitor):
     async with visitor() as ada, visitor() as bob:
         await ada.get("/")  # this is how they get their sessions, and their names
         await bob.get("/")
-        async with aconnect_ws("http://localhost/chat", ada) as one, aconnect_ws("http://localhost/chat", bob) as other:
+        async with (
+            aconnect_ws("http://localhost/chat", ada) as one,
+            aconnect_ws("http://localhost/chat", bob) as other,
+        ):
             await one.send_text("Hello!")
             heard = await other.receive_json()
             assert heard["text"] == "Hello!"
@@ -50,7 +60,9 @@ async def test_all_hear_what_one_says(visitor):
 
 async def test_a_picture_comes_back_as_it_was(visitor):
     ada = visitor()
-    answer = await ada.fill_in("/upload", picture=PNG, description='A "pie" & <custard>')
+    answer = await ada.fill_in(
+        "/upload", picture=PNG, description='A "pie" & <custard>'
+    )
     assert answer.status_code == 303
     page = (await ada.get("/")).text
     assert "A &#34;pie&#34; &amp; &lt;custard&gt;" in page
@@ -60,9 +72,13 @@ async def test_a_picture_comes_back_as_it_was(visitor):
 
 
 @pytest.mark.parametrize(("content", "status"), [(b"<html>", 422), (PNG * 100, 413)])
-async def test_what_is_no_picture_or_too_large_is_not_kept(visitor, monkeypatch, content, status):
+async def test_what_is_no_picture_or_too_large_is_not_kept(
+    visitor, monkeypatch, content, status
+):
     monkeypatch.setattr(pictures, "MAX_SIZE", 1000)
-    assert (await visitor().fill_in("/upload", picture=content, description="A pie")).status_code == status
+    assert (
+        await visitor().fill_in("/upload", picture=content, description="A pie")
+    ).status_code == status
     assert list(pictures.folder().iterdir()) == []
 
 
@@ -71,4 +87,8 @@ async def test_old_pictures_make_room(visitor):
     for number in range(14):
         await ada.fill_in("/upload", picture=PNG, description=f"Picture {number}")
 
-    assert (await ada.get("/")).text.count("<img") == len(list(pictures.folder().iterdir())) == 12
+    assert (
+        (await ada.get("/")).text.count("<img")
+        == len(list(pictures.folder().iterdir()))
+        == 12
+    )

@@ -6,9 +6,18 @@ from collections.abc import AsyncIterator, Iterator
 from enum import StrEnum
 from typing import Any
 
+from micropie import (
+    App,
+    FromSession,
+    HTTPError,
+    UploadedFile,
+    WebSocket,
+    event_stream,
+    methods,
+)
+
 import pictures
 import store
-from micropie import App, FromSession, HTTPError, UploadedFile, WebSocket, event_stream, methods
 from news import News
 from sessions import SQLiteSessions
 
@@ -73,7 +82,10 @@ class Poll(App):
     async def _changes(self) -> AsyncIterator[dict[str, Any]]:
         while True:
             coming = self._news.coming()
-            yield {"votes": await self.results(), "pictures": await asyncio.to_thread(store.latest_pictures)}
+            yield {
+                "votes": await self.results(),
+                "pictures": await asyncio.to_thread(store.latest_pictures),
+            }
             await coming.wait()
             await asyncio.sleep(0.1)  # many votes in a moment are one piece of news
 
@@ -84,16 +96,22 @@ class Poll(App):
             teller = tasks.create_task(self._tell(ws))
             async for text in ws:
                 if isinstance(text, str) and text.strip():
-                    await asyncio.to_thread(store.add_message, name, text.strip()[:MAX_TEXT])
+                    await asyncio.to_thread(
+                        store.add_message, name, text.strip()[:MAX_TEXT]
+                    )
                     self._news.tell()
-                await asyncio.sleep(0.5)  # nobody gets in more than two messages a second
+                await asyncio.sleep(
+                    0.5
+                )  # nobody gets in more than two messages a second
             teller.cancel()
 
     async def _tell(self, ws: WebSocket) -> None:
         seen = 0
         while True:
             coming = self._news.coming()
-            for number, name, text in await asyncio.to_thread(store.messages_after, seen):
+            for number, name, text in await asyncio.to_thread(
+                store.messages_after, seen
+            ):
                 await ws.send_json({"name": name, "text": text})
                 seen = number
             await coming.wait()
@@ -103,7 +121,9 @@ class Poll(App):
         """Take a picture while it comes in: it is the last thing in the form."""
         self._check_token()
         name = await pictures.keep(picture)
-        dropped = await asyncio.to_thread(store.add_picture, name, description.strip()[:MAX_DESCRIPTION] or "A pie")
+        dropped = await asyncio.to_thread(
+            store.add_picture, name, description.strip()[:MAX_DESCRIPTION] or "A pie"
+        )
         await asyncio.to_thread(pictures.remove, dropped)
         self._news.tell()
         return self._redirect("./", 303)

@@ -17,15 +17,21 @@ class Visitor(httpx.AsyncClient):
     """Somebody with a browser: it keeps cookies, and calls the app in memory."""
 
     def __init__(self, app: Poll) -> None:
-        super().__init__(transport=ASGIWebSocketTransport(app=app), base_url="http://localhost")
+        super().__init__(
+            transport=ASGIWebSocketTransport(app=app), base_url="http://localhost"
+        )
 
-    async def fill_in(self, form: str, picture: bytes | None = None, **fields: str) -> httpx.Response:
+    async def fill_in(
+        self, form: str, picture: bytes | None = None, **fields: str
+    ) -> httpx.Response:
         """Load the page, and send one of its forms."""
         page = (await self.get("/")).text
         token = re.search('name="csrf_token" value="(.+?)"', page)
         assert token
         files: Any = {"picture": ("pie.png", picture)} if picture is not None else None
-        return await self.post(form, data={"csrf_token": token[1], **fields}, files=files)
+        return await self.post(
+            form, data={"csrf_token": token[1], **fields}, files=files
+        )
 
 
 @pytest.fixture

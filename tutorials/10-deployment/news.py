@@ -26,7 +26,9 @@ class News:
         with closing(sqlite3.connect(path)) as db:
             before = None
             while True:
-                version = db.execute("PRAGMA data_version").fetchone()  # takes some millionths of a second
+                version = db.execute(
+                    "PRAGMA data_version"
+                ).fetchone()  # takes some millionths of a second
                 if version != before:
                     self.tell()
                 before = version

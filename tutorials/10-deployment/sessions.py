@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from micropie import SessionBackend
+
 from store import database
 
 NAME = "sessions.db"  # a file of its own, so that sessions are no news to the poll
@@ -34,17 +35,28 @@ class SQLiteSessions(SessionBackend):
 
     def _load(self, key: str) -> dict[str, Any]:
         with database(NAME) as db:
-            found = db.execute("SELECT data FROM sessions WHERE id = ? AND ends > ?", (key, time.time()))
+            found = db.execute(
+                "SELECT data FROM sessions WHERE id = ? AND ends > ?",
+                (key, time.time()),
+            )
             row = found.fetchone()
             return json.loads(row[0]) if row else {}
 
     def _save(self, key: str, data: dict[str, Any], timeout: float) -> None:
         with database(NAME) as db:
-            db.execute("DELETE FROM sessions WHERE id = ? OR ends < ?", (key, time.time()))
+            db.execute(
+                "DELETE FROM sessions WHERE id = ? OR ends < ?", (key, time.time())
+            )
             if data:
-                db.execute("INSERT INTO sessions VALUES (?, ?, ?)", (key, json.dumps(data), time.time() + timeout))
+                db.execute(
+                    "INSERT INTO sessions VALUES (?, ?, ?)",
+                    (key, json.dumps(data), time.time() + timeout),
+                )
 
     def _touch(self, key: str, timeout: float) -> None:
         with database(NAME) as db:
             now = time.time()
-            db.execute("UPDATE sessions SET ends = ? WHERE id = ? AND ends > ?", (now + timeout, key, now))
+            db.execute(
+                "UPDATE sessions SET ends = ? WHERE id = ? AND ends > ?",
+                (now + timeout, key, now),
+            )

@@ -22,12 +22,22 @@ def database(name: str = "poll.db") -> Iterator[sqlite3.Connection]:
 def create_tables() -> None:
     """Make what is not there yet."""
     DATA.mkdir(parents=True, exist_ok=True)
-    with database("start.db") as start, database() as db, database("sessions.db") as sessions:
+    with (
+        database("start.db") as start,
+        database() as db,
+        database("sessions.db") as sessions,
+    ):
         start.execute("BEGIN EXCLUSIVE")  # one worker after the other
         db.execute("PRAGMA journal_mode = WAL")  # readers need not wait for writers
-        db.execute("CREATE TABLE IF NOT EXISTS votes (voter TEXT PRIMARY KEY, pie TEXT NOT NULL)")
-        db.execute("CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, text TEXT)")
-        db.execute("CREATE TABLE IF NOT EXISTS pictures (id INTEGER PRIMARY KEY, name TEXT, description TEXT)")
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS votes (voter TEXT PRIMARY KEY, pie TEXT NOT NULL)"
+        )
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, text TEXT)"
+        )
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS pictures (id INTEGER PRIMARY KEY, name TEXT, description TEXT)"
+        )
         sessions.execute("PRAGMA journal_mode = WAL")
         sessions.execute(
             "CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, data TEXT NOT NULL, ends REAL NOT NULL)"
@@ -58,26 +68,42 @@ def add_message(name: str, text: str) -> None:
     """Keep what somebody says, and forget what is too long ago."""
     with database() as db:
         db.execute("INSERT INTO messages (name, text) VALUES (?, ?)", (name, text))
-        db.execute("DELETE FROM messages WHERE id <= last_insert_rowid() - ?", (MESSAGES,))
+        db.execute(
+            "DELETE FROM messages WHERE id <= last_insert_rowid() - ?", (MESSAGES,)
+        )
 
 
 def messages_after(number: int) -> list[tuple[int, str, str]]:
     """Return the number, the name and the text of each message after that one."""
     with database() as db:
-        return db.execute("SELECT id, name, text FROM messages WHERE id > ? ORDER BY id", (number,)).fetchall()
+        return db.execute(
+            "SELECT id, name, text FROM messages WHERE id > ? ORDER BY id", (number,)
+        ).fetchall()
 
 
 def add_picture(name: str, description: str) -> list[str]:
     """Keep the name of a picture; return those of the pictures that there is no room for any more."""
     with database() as db:
-        db.execute("INSERT INTO pictures (name, description) VALUES (?, ?)", (name, description))
-        rows = db.execute("SELECT id, name FROM pictures ORDER BY id DESC LIMIT -1 OFFSET ?", (PICTURES,)).fetchall()
-        db.executemany("DELETE FROM pictures WHERE id = ?", [(number,) for number, _ in rows])
+        db.execute(
+            "INSERT INTO pictures (name, description) VALUES (?, ?)",
+            (name, description),
+        )
+        rows = db.execute(
+            "SELECT id, name FROM pictures ORDER BY id DESC LIMIT -1 OFFSET ?",
+            (PICTURES,),
+        ).fetchall()
+        db.executemany(
+            "DELETE FROM pictures WHERE id = ?", [(number,) for number, _ in rows]
+        )
         return [name for _, name in rows]
 
 
 def latest_pictures() -> list[dict[str, str]]:
     """Return the name and the description of each picture, the newest first."""
     with database() as db:
-        rows = db.execute("SELECT name, description FROM pictures ORDER BY id DESC").fetchall()
-        return [{"name": name, "description": description} for name, description in rows]
+        rows = db.execute(
+            "SELECT name, description FROM pictures ORDER BY id DESC"
+        ).fetchall()
+        return [
+            {"name": name, "description": description} for name, description in rows
+        ]

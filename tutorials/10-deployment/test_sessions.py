@@ -28,7 +28,9 @@ async def test_a_session_ends(app):
 async def test_no_id_is_kept(app):
     await SQLiteSessions().save("one", {"name": "Ada"}, 60)
     with database(NAME) as db:
-        assert db.execute("SELECT count(*) FROM sessions WHERE id = 'one'").fetchone() == (0,)
+        assert db.execute(
+            "SELECT count(*) FROM sessions WHERE id = 'one'"
+        ).fetchone() == (0,)
         assert db.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
 
 

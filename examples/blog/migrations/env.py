@@ -21,13 +21,19 @@ if "url" not in given:  # by the command: the app hands over its own, see databa
 
 def render(kind: str, item: Any, _: object) -> str | bool:
     """Write a column's type as the database has it: migrations must not change when the models do."""
-    return f"sa.{item.impl!r}" if kind == "type" and isinstance(item, TypeDecorator) else False
+    return (
+        f"sa.{item.impl!r}"
+        if kind == "type" and isinstance(item, TypeDecorator)
+        else False
+    )
 
 
 def run(connection: Connection) -> None:
     """Run them in the transaction of a connection."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})  # several workers start at once
+        connection.execute(
+            text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK}
+        )  # several workers start at once
     context.configure(
         connection=connection,
         target_metadata=given["metadata"],

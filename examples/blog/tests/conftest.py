@@ -22,7 +22,9 @@ from tests.helpers import Start, Visitor, add, started
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the URL of a database with all tables."""
     url = os.environ.get("BLOG_TEST_DATABASE_URL")
-    url = url or f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('database')}/blog.sqlite3"
+    url = (
+        url or f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('database')}/blog.sqlite3"
+    )
     database.migrate(url)
     return url
 
@@ -31,7 +33,12 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 def settings(database_url: str, tmp_path: Path) -> Settings:
     """Return the settings of the blog; a test may have others. Real passwords cost more, on purpose."""
     return Settings(
-        data=tmp_path, database_url=database_url, migrate=False, posts_per_page=3, password_memory=8, password_rounds=1
+        data=tmp_path,
+        database_url=database_url,
+        migrate=False,
+        posts_per_page=3,
+        password_memory=8,
+        password_rounds=1,
     )
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from micropie import HTTPError
 from sqlalchemy import delete, func, select
 
 from accounts import AccountError, add_user
 from app import Blog
-from micropie import HTTPError
 from models import LoginAttempt, User, WebSession
 from passwords import Passwords, problem_of
 from tests.helpers import PASSWORD, Start, Visitor, add
@@ -34,15 +34,28 @@ async def test_login_leads_back(visitor: Visitor) -> None:
     """To where somebody wanted to go, and never to another site."""
     response = await visitor.get("/edit/7")
     assert response.headers["location"] == "/login?next=edit%2F7"
-    assert 'name="next" value="edit/7"' in await visitor.text(response.headers["location"])
+    assert 'name="next" value="edit/7"' in await visitor.text(
+        response.headers["location"]
+    )
     assert (await visitor.log_in(next="edit/7")).headers["location"] == "/edit/7"
-    for elsewhere in ("//evil.example", "https://evil.example", "/\\evil.example", "a/b/c", "javascript:x"):
+    for elsewhere in (
+        "//evil.example",
+        "https://evil.example",
+        "/\\evil.example",
+        "a/b/c",
+        "javascript:x",
+    ):
         assert (await visitor.log_in(next=elsewhere)).headers["location"] == "/my_posts"
 
 
 async def test_wrong_ones_are_told_the_same(visitor: Visitor) -> None:
     """A name that does not exist looks like a wrong password."""
-    for name, password in (("ada", "wrong"), ("nobody", PASSWORD), ("", ""), ("<b>", "x" * 9999)):
+    for name, password in (
+        ("ada", "wrong"),
+        ("nobody", PASSWORD),
+        ("", ""),
+        ("<b>", "x" * 9999),
+    ):
         response = await visitor.log_in(name, password)
         assert response.status_code == 403
         assert "Wrong name or password." in response.text
@@ -83,12 +96,20 @@ async def test_too_many_failed_logins(start: Start) -> None:
         assert (await Visitor(blog, "192.0.2.1").log_in()).status_code == 303
 
         for number in range(4):
-            assert (await Visitor(blog, f"2001:db8:{number}::1").log_in("ada ", "wrong")).status_code < 500
-            assert (await Visitor(blog, f"2001:db8:{number}::2").log_in("ada", "wrong")).status_code < 500
+            assert (
+                await Visitor(blog, f"2001:db8:{number}::1").log_in("ada ", "wrong")
+            ).status_code < 500
+            assert (
+                await Visitor(blog, f"2001:db8:{number}::2").log_in("ada", "wrong")
+            ).status_code < 500
         assert (await Visitor(blog, "2001:db8:99::1").log_in()).status_code == 429
-        for at in range(3):  # as a socket for both kinds of addresses shows those of the older kind
+        for at in range(
+            3
+        ):  # as a socket for both kinds of addresses shows those of the older kind
             await Visitor(blog, "::ffff:192.0.2.7").log_in("grace", f"wrong {at}")
-        assert (await Visitor(blog, "::ffff:192.0.2.8").log_in("grace")).status_code == 403
+        assert (
+            await Visitor(blog, "::ffff:192.0.2.8").log_in("grace")
+        ).status_code == 403
         assert (await Visitor(blog, "192.0.2.7").log_in("grace")).status_code == 429
 
         async with blog._database.session.begin() as db:
@@ -105,8 +126,14 @@ async def test_many_guesses_at_once_count(start: Start) -> None:
     async with start(login_tries=3) as blog:
         await add(blog, "ada")
         visitor = Visitor(blog)
-        fields = {"csrf_token": await visitor.token("/login"), "name": "ada", "password": "wrong"}
-        answers = await asyncio.gather(*(visitor.client.post("/login", data=fields) for _ in range(12)))
+        fields = {
+            "csrf_token": await visitor.token("/login"),
+            "name": "ada",
+            "password": "wrong",
+        }
+        answers = await asyncio.gather(
+            *(visitor.client.post("/login", data=fields) for _ in range(12))
+        )
 
     assert sum(answer.status_code == 403 for answer in answers) <= 3
 
@@ -149,7 +176,9 @@ async def test_new_password_ends_other_sessions(ada: Visitor, visitor: Visitor) 
     assert (await visitor.log_in(password=new)).status_code == 303
 
 
-async def test_login_brings_an_old_hash_up_to_date(visitor: Visitor, blog: Blog) -> None:
+async def test_login_brings_an_old_hash_up_to_date(
+    visitor: Visitor, blog: Blog
+) -> None:
     """When the settings have become stricter."""
     blog._passwords = Passwords(16, 2)
     assert (await visitor.log_in()).status_code == 303
@@ -173,7 +202,12 @@ async def test_session_of_an_account_that_is_gone(ada: Visitor, blog: Blog) -> N
 
 def fields(**changed: str) -> dict[str, str]:
     """Return what somebody types who signs up."""
-    return {"name": "Alan", "full_name": " Alan  Turing ", "password": PASSWORD, **changed}
+    return {
+        "name": "Alan",
+        "full_name": " Alan  Turing ",
+        "password": PASSWORD,
+        **changed,
+    }
 
 
 async def test_first_account(start: Start) -> None:
@@ -195,11 +229,22 @@ async def test_first_account_is_not_for_others(start: Start) -> None:
         for address in ("192.0.2.1", "::ffff", "unix"):
             assert (await Visitor(blog, address).get("/sign_up")).status_code == 403
         for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
-            assert (await Visitor(blog).get("/sign_up", headers={name: "127.0.0.1"})).status_code == 403
-        for host in ("evil.example", "evil.example:80", "192.0.2.1", ""):  # by DNS, a name can be led to this machine
-            assert (await Visitor(blog).get("/sign_up", headers={"host": host})).status_code == 403
+            assert (
+                await Visitor(blog).get("/sign_up", headers={name: "127.0.0.1"})
+            ).status_code == 403
+        for host in (
+            "evil.example",
+            "evil.example:80",
+            "192.0.2.1",
+            "",
+        ):  # by DNS, a name can be led to this machine
+            assert (
+                await Visitor(blog).get("/sign_up", headers={"host": host})
+            ).status_code == 403
         for host in ("127.0.0.1:8000", "[::1]:8000", "[::1]"):
-            assert (await Visitor(blog, "::1").get("/sign_up", headers={"host": host})).status_code == 200
+            assert (
+                await Visitor(blog, "::1").get("/sign_up", headers={"host": host})
+            ).status_code == 200
 
 
 async def test_sign_up_by_setting(start: Start) -> None:
@@ -213,7 +258,9 @@ async def test_sign_up_by_setting(start: Start) -> None:
         assert again.status_code == 422
         assert "That name is taken." in again.text
     async with start(sign_up="open", login_tries=1) as blog:
-        assert (await Visitor(blog).post("/sign_up", **fields(name="x"))).status_code == 422
+        assert (
+            await Visitor(blog).post("/sign_up", **fields(name="x"))
+        ).status_code == 422
         assert (await Visitor(blog).post("/sign_up", **fields())).status_code == 429
     async with start(sign_up="closed") as blog:
         assert (await Visitor(blog).get("/sign_up")).status_code == 403
@@ -237,7 +284,10 @@ async def test_account_that_will_not_do(blog: Blog) -> None:
             await add_user(blog._database, blog._passwords, **fields(**changed))
 
 
-@pytest.mark.parametrize("password", ["x" * 11, "x" * 201, "abababababab", "ada.lovelace", "Ada.LovelaceAda.Lovelace"])
+@pytest.mark.parametrize(
+    "password",
+    ["x" * 11, "x" * 201, "abababababab", "ada.lovelace", "Ada.LovelaceAda.Lovelace"],
+)
 def test_weak_passwords(password: str) -> None:
     """Length counts, and that it is neither the name nor one sign again and again."""
     assert problem_of(password, "ada.lovelace")
@@ -247,7 +297,16 @@ def test_weak_passwords(password: str) -> None:
 # Forged requests, sessions -----------------------------------------------------------------------
 
 
-PATHS = ("/login", "/logout", "/sign_up", "/account", "/write", "/preview", "/upload", "/nowhere")
+PATHS = (
+    "/login",
+    "/logout",
+    "/sign_up",
+    "/account",
+    "/write",
+    "/preview",
+    "/upload",
+    "/nowhere",
+)
 
 
 async def test_forms_of_other_sites_are_refused(ada: Visitor) -> None:

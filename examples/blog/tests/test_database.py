@@ -59,7 +59,10 @@ def test_several_workers_migrate_at_once(config: Config, database_url: str) -> N
     command.downgrade(config, "base")
     line = [sys.executable, "-m", "alembic", "upgrade", "head"]
     environment = {**os.environ, "BLOG_DATABASE_URL": database_url}
-    started = [subprocess.Popen(line, cwd=HERE, env=environment, stderr=subprocess.PIPE) for _ in range(2)]
+    started = [
+        subprocess.Popen(line, cwd=HERE, env=environment, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
     logs = [process.communicate(timeout=60)[1] for process in started]
 
     assert [process.returncode for process in started] == [0, 0], logs
@@ -73,7 +76,9 @@ def test_migrations_need_a_connection(config: Config) -> None:
         command.upgrade(config, "head", sql=True)
 
 
-def test_new_migration_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_migration_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the types of the database, and for the database of the environment."""
     monkeypatch.setenv("BLOG_DATA", str(tmp_path))
     config = Config(HERE / "alembic.ini")
@@ -101,12 +106,16 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
     async def typed(*words: str, password: str = "") -> None:
         monkeypatch.setattr(sys, "argv", ["manage.py", *words])
         monkeypatch.setattr(sys, "stdin", io.StringIO(password + "\n"))
-        await asyncio.to_thread(runpy.run_path, str(HERE / "manage.py"), run_name="__main__")
+        await asyncio.to_thread(
+            runpy.run_path, str(HERE / "manage.py"), run_name="__main__"
+        )
 
     return typed
 
 
-async def test_accounts_by_command(start: Start, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_accounts_by_command(
+    start: Start, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The way to the first account of a blog that is on the network already."""
     async with start(sign_up="closed") as blog:
         await run("add-user", "ada", "--full-name", "Ada Lovelace", password=PASSWORD)

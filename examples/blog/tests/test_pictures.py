@@ -24,7 +24,9 @@ def kept(blog: Blog) -> list[Path]:
     return sorted((blog._settings.data / "pictures").iterdir())
 
 
-async def test_picture_is_made_anew_and_sent(ada: Visitor, visitor: Visitor, blog: Blog) -> None:
+async def test_picture_is_made_anew_and_sent(
+    ada: Visitor, visitor: Visitor, blog: Blog
+) -> None:
     """Under a random name, without what the camera has added, for ever."""
     exif = Image.Exif()
     exif[0x010E] = SECRET.decode()  # the description
@@ -35,18 +37,26 @@ async def test_picture_is_made_anew_and_sent(ada: Visitor, visitor: Visitor, blo
 
     assert response.status_code == 201
     markdown = response.json()["markdown"]
-    match = re.fullmatch(r"!\[A \\\[pie\\\]\]\((/picture/[0-9a-f]{32}-40x60\.webp)\)", markdown)
+    match = re.fullmatch(
+        r"!\[A \\\[pie\\\]\]\((/picture/[0-9a-f]{32}-40x60\.webp)\)", markdown
+    )
     assert match, markdown
     shown = await visitor.get(match[1])
     assert shown.headers["content-type"] == "image/webp"
     assert "immutable" in shown.headers["cache-control"]
-    assert (shown.headers["content-security-policy"], shown.headers["x-content-type-options"]) == ("sandbox", "nosniff")
+    assert (
+        shown.headers["content-security-policy"],
+        shown.headers["x-content-type-options"],
+    ) == ("sandbox", "nosniff")
     assert SECRET not in shown.content
     with Image.open(io.BytesIO(shown.content)) as image:
         assert image.size == (40, 60)
         assert not image.getexif()
     address = await ada.write("With a picture", markdown)
-    assert f'property="og:image" content="http://localhost{match[1]}"' in await visitor.text(address)
+    assert (
+        f'property="og:image" content="http://localhost{match[1]}"'
+        in await visitor.text(address)
+    )
     assert 'alt="A [pie]"' in await visitor.text(address)
 
 
@@ -57,7 +67,12 @@ async def test_form_leads_to_the_list(ada: Visitor, grace: Visitor, blog: Blog) 
     page = await ada.text("/pictures")
     match = re.search(r'action="(/delete_picture/\d+)"', page)
     assert match and "without a description" in page
-    for wrong in (match[1], "/delete_picture/999999", "/delete_picture/99999999999", f"/delete_picture/-{9**30}"):
+    for wrong in (
+        match[1],
+        "/delete_picture/999999",
+        "/delete_picture/99999999999",
+        f"/delete_picture/-{9**30}",
+    ):
         assert (await grace.post(wrong, "/pictures")).status_code == 404
     assert len(kept(blog)) == 1
     assert (await ada.post(match[1], "/pictures")).headers["location"] == "/pictures"
@@ -69,10 +84,16 @@ async def test_strangers_send_none(visitor: Visitor, ada: Visitor, blog: Blog) -
     """And nobody without the token."""
     files = {"picture": ("x.jpg", picture(), "image/jpeg")}
     token = await visitor.token("/login")
-    assert (await visitor.client.post("/upload", data={"csrf_token": token}, files=files)).status_code == 303
-    assert (await ada.client.post("/upload", data={"csrf_token": "wrong"}, files=files)).status_code == 403
+    assert (
+        await visitor.client.post("/upload", data={"csrf_token": token}, files=files)
+    ).status_code == 303
+    assert (
+        await ada.client.post("/upload", data={"csrf_token": "wrong"}, files=files)
+    ).status_code == 403
     by_header = {"X-CSRF-Token": await ada.token("/pictures"), **JSON}
-    assert (await ada.client.post("/upload", files=files, headers=by_header)).status_code == 201
+    assert (
+        await ada.client.post("/upload", files=files, headers=by_header)
+    ).status_code == 201
     assert (await ada.client.post("/upload", headers=by_header)).status_code == 400
     assert len(kept(blog)) == 1
 
@@ -81,10 +102,20 @@ def bomb(width: int, height: int) -> bytes:
     """Return a PNG that says it is large, and is not."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data))
+            + kind
+            + data
+            + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"x")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"x"))
+        + chunk(b"IEND", b"")
+    )
 
 
 NO_PICTURES = (
@@ -153,9 +184,14 @@ def colour(data: bytes) -> Any:
 def test_colours_stay_as_they_were_meant() -> None:
     """By their profile, which is not kept itself: there is room for anything in it."""
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    swapped = srgb.replace(b"rXYZ", b"....").replace(b"bXYZ", b"rXYZ").replace(b"....", b"bXYZ")
+    swapped = (
+        srgb.replace(b"rXYZ", b"....")
+        .replace(b"bXYZ", b"rXYZ")
+        .replace(b"....", b"bXYZ")
+    )
     plain, turned, broken = (
-        remade(picture(icc_profile=profile, comment=SECRET))[0] for profile in (b"", swapped + SECRET, SECRET)
+        remade(picture(icc_profile=profile, comment=SECRET))[0]
+        for profile in (b"", swapped + SECRET, SECRET)
     )
 
     assert SECRET not in plain + turned + broken

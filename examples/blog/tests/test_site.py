@@ -36,12 +36,17 @@ def assert_valid(feed: ET.Element) -> None:
             [only] = element.findall(ATOM + name)
             assert only.text
         assert MOMENT.fullmatch(element.findtext(f"{ATOM}updated", ""))
-        kinds = [(link.get("rel"), link.get("type")) for link in element.findall(f"{ATOM}link")]
+        kinds = [
+            (link.get("rel"), link.get("type"))
+            for link in element.findall(f"{ATOM}link")
+        ]
         assert kinds.count(("alternate", "text/html")) == 1
     for entry in entries:
         assert entry.findtext(f"{ATOM}author/{ATOM}name")
         assert MOMENT.fullmatch(entry.findtext(f"{ATOM}published", ""))
-        assert all(category.get("term") for category in entry.findall(f"{ATOM}category"))
+        assert all(
+            category.get("term") for category in entry.findall(f"{ATOM}category")
+        )
         assert entry.find(f"{ATOM}content").get("type") == "html"  # type: ignore[union-attr]
     assert len({entry.findtext(f"{ATOM}id") for entry in entries}) == len(entries)
     for address in addresses(feed):
@@ -60,7 +65,11 @@ def addresses(feed: ET.Element) -> Iterator[str]:
 async def test_feed_is_valid(ada: Visitor, visitor: Visitor) -> None:
     """With whatever people write in it; ids stay when a post changes."""
     assert_valid(ET.fromstring(await visitor.text("/feed.xml")))
-    await ada.write("Bits & <pieces>", f"See [this](/post/x).\n\n![p](/picture/{'0' * 32}-1x1.webp)", tags="a, b")
+    await ada.write(
+        "Bits & <pieces>",
+        f"See [this](/post/x).\n\n![p](/picture/{'0' * 32}-1x1.webp)",
+        tags="a, b",
+    )
     await ada.write("Odd signs \x0c\ufffe🥧", "]]> &amp; <b>")
     response = await visitor.get("/feed.xml")
     feed = ET.fromstring(response.text)
@@ -69,8 +78,13 @@ async def test_feed_is_valid(ada: Visitor, visitor: Visitor) -> None:
     assert "vary" not in response.headers
     assert_valid(feed)
     newest, first = feed.findall(f"{ATOM}entry")
-    assert (newest.findtext(f"{ATOM}title"), first.findtext(f"{ATOM}title")) == ("Odd signs 🥧", "Bits & <pieces>")
-    assert first.findtext(f"{ATOM}content", "").startswith('<p>See <a href="http://localhost/post/x">this</a>.</p>')
+    assert (newest.findtext(f"{ATOM}title"), first.findtext(f"{ATOM}title")) == (
+        "Odd signs 🥧",
+        "Bits & <pieces>",
+    )
+    assert first.findtext(f"{ATOM}content", "").startswith(
+        '<p>See <a href="http://localhost/post/x">this</a>.</p>'
+    )
     identity = first.findtext(f"{ATOM}id", "")
     assert identity == UUID(identity).urn
     edit = re.search(r'href="(/edit/\d+)"', await ada.text("/post/bits-pieces"))
@@ -80,7 +94,9 @@ async def test_feed_is_valid(ada: Visitor, visitor: Visitor) -> None:
     assert identity in await visitor.text("/feed.xml")
 
 
-async def test_feed_lets_others_pass(ada: Visitor, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_feed_lets_others_pass(
+    ada: Visitor, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Long posts take long to render, so a thread does it; and once, whatever a request calls its host."""
     await ada.write("Long", "Some *text*.")
     threads = []
@@ -108,7 +124,9 @@ async def test_feed_is_not_sent_twice(ada: Visitor, visitor: Visitor) -> None:
         response = await visitor.get("/feed.xml", headers={"if-none-match": known})
         assert (response.status_code, response.content) == (304, b"")
     await ada.write("News")
-    assert (await visitor.get("/feed.xml", headers={"if-none-match": etag})).status_code == 200
+    assert (
+        await visitor.get("/feed.xml", headers={"if-none-match": etag})
+    ).status_code == 200
 
 
 async def test_addresses_below_a_path(start: Start) -> None:
@@ -122,13 +140,21 @@ async def test_addresses_below_a_path(start: Start) -> None:
         assert 'href="/my-blog/post/y"' in page
         assert 'rel="canonical" href="http://localhost/my-blog/post/below"' in page
         feed = ET.fromstring(await below.text("/feed.xml"))
-        assert all(address.startswith("http://localhost/my-blog/") for address in addresses(feed))
+        assert all(
+            address.startswith("http://localhost/my-blog/")
+            for address in addresses(feed)
+        )
         assert "Disallow: /my-blog/login" in await below.text("/robots.txt")
         for host in ("evil.example/x", "a b", "<x>", ""):
-            assert (await below.get("/feed.xml", headers={"host": host})).status_code == 400
+            assert (
+                await below.get("/feed.xml", headers={"host": host})
+            ).status_code == 400
     async with start(url="https://example.org/blog/") as blog:
         text = await Visitor(blog, below="/b").text("/feed.xml")
-        assert "<id>https://example.org/blog/feed.xml</id>" in text and "localhost" not in text
+        assert (
+            "<id>https://example.org/blog/feed.xml</id>" in text
+            and "localhost" not in text
+        )
 
 
 async def test_sitemap(ada: Visitor, visitor: Visitor) -> None:
@@ -137,18 +163,28 @@ async def test_sitemap(ada: Visitor, visitor: Visitor) -> None:
     await ada.write("Not here", action="draft")
     sitemap = ET.fromstring(await visitor.text("/sitemap.xml"))
 
-    assert [loc.text for loc in sitemap.iter(f"{SITEMAP}loc")] == ["http://localhost/", "http://localhost/post/here"]
+    assert [loc.text for loc in sitemap.iter(f"{SITEMAP}loc")] == [
+        "http://localhost/",
+        "http://localhost/post/here",
+    ]
     assert "Sitemap: http://localhost/sitemap.xml" in await visitor.text("/robots.txt")
 
 
-async def test_error_pages(visitor: Visitor, blog: Blog, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_error_pages(
+    visitor: Visitor, blog: Blog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """People see a page, and programs a line; neither learns what went wrong inside."""
     html = {"accept": "text/html,*/*"}
     missing = await visitor.get("/nowhere", headers=html)
-    assert (missing.status_code, missing.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert (missing.status_code, missing.headers["content-type"]) == (
+        404,
+        "text/html; charset=utf-8",
+    )
     assert "There is no such page." in missing.text and "style.css" in missing.text
     assert (await visitor.get("/nowhere")).text == "404 Not Found"
-    assert (await visitor.get("/logout", headers=html)).headers["allow"] == "POST, OPTIONS"
+    assert (await visitor.get("/logout", headers=html)).headers[
+        "allow"
+    ] == "POST, OPTIONS"
     assert "needs" not in (await visitor.get("/%ff", headers=html)).text
     closed = await visitor.get("/edit/x", headers=html)
     assert closed.status_code == 404
@@ -158,16 +194,25 @@ async def test_error_pages(visitor: Visitor, blog: Blog, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(blog, "_user", broken)
     failed = await visitor.get("/", headers=html)
-    assert (failed.status_code, "it has been noted" in failed.text, "secret" in failed.text) == (500, True, False)
+    assert (
+        failed.status_code,
+        "it has been noted" in failed.text,
+        "secret" in failed.text,
+    ) == (500, True, False)
 
 
 async def test_headers(visitor: Visitor) -> None:
     """Every answer has them, and no page has a script or a style in it that they forbid."""
     for path in ("/", "/login", "/nowhere", "/static/style.css"):
         response = await visitor.get(path)
-        assert "script-src 'self'; style-src 'self'" in response.headers["content-security-policy"]
+        assert (
+            "script-src 'self'; style-src 'self'"
+            in response.headers["content-security-policy"]
+        )
         assert response.headers["x-content-type-options"] == "nosniff"
-        assert not re.search(r"<style|<script(?! type=\"module\" src=)|\son\w+=|style=", response.text)
+        assert not re.search(
+            r"<style|<script(?! type=\"module\" src=)|\son\w+=|style=", response.text
+        )
     assert "strict-transport-security" not in response.headers
     secure = await visitor.get("https://localhost/")
     assert "max-age" in secure.headers["strict-transport-security"]
@@ -175,7 +220,16 @@ async def test_headers(visitor: Visitor) -> None:
 
 async def test_head(ada: Visitor, visitor: Visitor) -> None:
     """Whoever asks for the headers alone gets those of the page."""
-    for path in ("/", "/login", "/write", "/account", "/my_posts", "/pictures", "/feed.xml", "/static/style.css"):
+    for path in (
+        "/",
+        "/login",
+        "/write",
+        "/account",
+        "/my_posts",
+        "/pictures",
+        "/feed.xml",
+        "/static/style.css",
+    ):
         for somebody in (ada, visitor):
             page, head = await somebody.get(path), await somebody.client.head(path)
             assert (head.status_code, head.content) == (page.status_code, b""), path
@@ -186,22 +240,32 @@ async def test_static_files(visitor: Visitor) -> None:
     """They are kept for ever by the address that pages have for them."""
     page = await visitor.text("/")
     [style] = re.findall(r'href="(/static/style\.css[^"]*)"', page)
-    for path, caching in ((style, web.FOR_EVER), ("/static/editor.js?v=old", "public, max-age=60")):
+    for path, caching in (
+        (style, web.FOR_EVER),
+        ("/static/editor.js?v=old", "public, max-age=60"),
+    ):
         assert (await visitor.get(path)).headers["cache-control"] == caching
     assert (await visitor.get("/static/app.py")).status_code == 404
 
 
-async def test_health(visitor: Visitor, blog: Blog, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_health(
+    visitor: Visitor, blog: Blog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It asks the database."""
     assert (await visitor.get("/health")).json() == {"status": "ok"}
     monkeypatch.setattr(blog._database, "session", None)
     assert (await visitor.get("/health")).status_code == 500
 
 
-async def test_clean_up_goes_on(start: Start, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+async def test_clean_up_goes_on(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
     """As long as the app runs, also when the database has been away, and not longer."""
     monkeypatch.setattr(web, "CLEAN_UP_EVERY", 0.01)
-    failing = [OperationalError("DELETE", {}, Exception("is away")), ConnectionRefusedError("as asyncpg says it")]
+    failing = [
+        OperationalError("DELETE", {}, Exception("is away")),
+        ConnectionRefusedError("as asyncpg says it"),
+    ]
     cleaned = asyncio.Event()
     async with start() as blog:
         delete = blog._throttle.delete_old
@@ -220,22 +284,43 @@ async def test_clean_up_goes_on(start: Start, monkeypatch: pytest.MonkeyPatch, c
     assert "no rows were cleaned up" in caplog.text
 
 
-async def test_database_is_made_at_the_start(settings: Settings, start: Start, tmp_path: Path) -> None:
+async def test_database_is_made_at_the_start(
+    settings: Settings, start: Start, tmp_path: Path
+) -> None:
     """Where nobody has made it before."""
-    fresh = replace(settings, database_url="", data=tmp_path / "new" / "folder", migrate=True)
-    async with start(**{name: getattr(fresh, name) for name in ("database_url", "data", "migrate")}) as blog:
+    fresh = replace(
+        settings, database_url="", data=tmp_path / "new" / "folder", migrate=True
+    )
+    async with start(
+        **{name: getattr(fresh, name) for name in ("database_url", "data", "migrate")}
+    ) as blog:
         assert (await Visitor(blog).get("/health")).status_code == 200
     assert (tmp_path / "new" / "folder" / "blog.sqlite3").exists()
 
 
 def test_settings_from_the_environment() -> None:
     """Each has a variable, and is what its default is."""
-    given = {"BLOG_TITLE": "Pies", "BLOG_MIGRATE": "0", "BLOG_LOGIN_TRIES": "3", "BLOG_DATA": "/tmp", "OTHER": "x"}
+    given = {
+        "BLOG_TITLE": "Pies",
+        "BLOG_MIGRATE": "0",
+        "BLOG_LOGIN_TRIES": "3",
+        "BLOG_DATA": "/tmp",
+        "OTHER": "x",
+    }
     settings = Settings.from_environment(given)
 
-    assert (settings.title, settings.migrate, settings.login_tries, settings.data) == ("Pies", False, 3, Path("/tmp"))
+    assert (settings.title, settings.migrate, settings.login_tries, settings.data) == (
+        "Pies",
+        False,
+        3,
+        Path("/tmp"),
+    )
     assert settings.database == "sqlite+aiosqlite:////tmp/blog.sqlite3"
-    for name, value in (("MIGRATE", "maybe"), ("LOGIN_TRIES", "many"), ("SIGN_UP", "sometimes")):
+    for name, value in (
+        ("MIGRATE", "maybe"),
+        ("LOGIN_TRIES", "many"),
+        ("SIGN_UP", "sometimes"),
+    ):
         with pytest.raises(ValueError, match=f"BLOG_{name}"):
             Settings.from_environment({f"BLOG_{name}": value})
 

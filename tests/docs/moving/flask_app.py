@@ -2,7 +2,17 @@
 
 import os
 
-from flask import Flask, abort, jsonify, make_response, redirect, render_template, request, session, url_for
+from flask import (
+    Flask,
+    abort,
+    jsonify,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
 from markupsafe import escape
 
 app = Flask(__name__)

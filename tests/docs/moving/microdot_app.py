@@ -8,7 +8,9 @@ from microdot.jinja import Template
 from microdot.multipart import with_form_data
 
 app = Microdot()
-Template.initialize(template_dir=str(pathlib.Path(__file__).parent / "templates"), enable_async=True)
+Template.initialize(
+    template_dir=str(pathlib.Path(__file__).parent / "templates"), enable_async=True
+)
 PIES = {1: "apple"}
 
 

@@ -16,7 +16,9 @@ def moment(name: str, nullable: bool = False) -> sa.Column:
 
 def owner(name: str, table: str) -> sa.ForeignKeyConstraint:
     """Return a foreign key to a user."""
-    return sa.ForeignKeyConstraint([name], ["users.id"], name=f"fk_{table}_{name}", ondelete="CASCADE")
+    return sa.ForeignKeyConstraint(
+        [name], ["users.id"], name=f"fk_{table}_{name}", ondelete="CASCADE"
+    )
 
 
 def upgrade() -> None:
@@ -63,7 +65,9 @@ def create_posts() -> None:
         "post_tags",
         sa.Column("post_id", sa.Integer(), nullable=False),
         sa.Column("tag", sa.String(40), nullable=False),
-        sa.ForeignKeyConstraint(["post_id"], ["posts.id"], name="fk_post_tags_post_id", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["post_id"], ["posts.id"], name="fk_post_tags_post_id", ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("post_id", "tag", name="pk_post_tags"),
     )
     op.create_index("ix_post_tags_tag", "post_tags", ["tag"])
@@ -108,5 +112,12 @@ def create_sessions() -> None:
 
 def downgrade() -> None:
     """Drop everything; indexes go with their tables."""
-    for table in ("login_attempts", "web_sessions", "pictures", "post_tags", "posts", "users"):
+    for table in (
+        "login_attempts",
+        "web_sessions",
+        "pictures",
+        "post_tags",
+        "posts",
+        "users",
+    ):
         op.drop_table(table)

@@ -96,7 +96,8 @@ class Accounts(Site):
             first = await self._sign_up_is_open() and not await self._has_users()
             return await self._page("login.html", back=back, first=first)
         name = request.form("name", "").strip().lower()
-        # By `form`, not as a parameter: those may come from the address, and addresses end up in logs.
+        # By `form`, not as a parameter: those may come from the address, and addresses
+        # end up in logs.
         password = request.form("password", "")
         tries = self._settings.login_tries
         noted = await self._throttle.begin(
@@ -126,7 +127,8 @@ class Accounts(Site):
         if not await self._sign_up_is_open():
             raise HTTPError(
                 403,
-                "Accounts are made by whoever runs this blog: python manage.py add-user",
+                "Accounts are made by whoever runs this blog: "
+                "python manage.py add-user",
             )
         request = self.request
         if request.method != "POST":
@@ -177,7 +179,7 @@ class Accounts(Site):
         self._go("account")
 
     def _log_in(self, user: User) -> None:
-        """Fill the session, under a new id: nobody who knew the one before gets in with it."""
+        """Fill the session, under a new id: the one before lets no stranger in."""
         session = self.request.session
         session.pop("csrf_token", None)
         session["user_id"] = user.id
@@ -195,10 +197,8 @@ class Accounts(Site):
     async def _rehash(self, user: User, password: str) -> None:
         """Keep a password by today's settings, now that it is known."""
         password_hash = await self._passwords.hash(password)
-        same = (
-            User.id == user.id,
-            User.password_hash == user.password_hash,
-        )  # not changed meanwhile
+        # Not changed meanwhile.
+        same = (User.id == user.id, User.password_hash == user.password_hash)
         async with self._database.session.begin() as db:
             await db.execute(
                 update(User).where(*same).values(password_hash=password_hash)
@@ -210,9 +210,8 @@ class Accounts(Site):
 
     async def _sign_up_is_open(self) -> bool:
         setting = self._settings.sign_up
-        if (
-            setting == "first"
-        ):  # nobody from outside shall be first, not even through a proxy on this machine
+        # No visitor from outside shall be first, not even through a proxy here.
+        if setting == "first":
             return self._is_local() and not await self._has_users()
         return setting == "open"
 
@@ -221,7 +220,8 @@ class Accounts(Site):
             (self.request.scope.get("client") or ("",))[0],
             self.request.headers,
         )
-        # The host too: the name in a page's address is what its scripts may read, and anybody's name can lead here.
+        # The host too: the name in a page's address is what its scripts may read, and
+        # anybody's name can lead here.
         host = re.sub(r":\d+$", "", headers.get("host", "")).strip("[]")
         by_name = host == "localhost" or _is_loopback(host)
         return (

@@ -87,7 +87,10 @@ class Feeds(Site):
 
     @methods("GET")
     async def robots_txt(self) -> tuple[int, str, dict[str, str]]:
-        """Keep robots out of forms, and lead them to the sitemap; they look for this file at the root of a host."""
+        """Keep robots out of forms, and lead them to the sitemap.
+
+        They look for this file at the root of a host.
+        """
         lines = [
             f"Disallow: {self._url(name)}" for name in ("login", "sign_up", "write")
         ]

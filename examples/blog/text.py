@@ -21,11 +21,13 @@ PICTURE = re.compile(
     r"/picture/(?P<name>[0-9a-f]{32}-(?P<width>\d{1,5})x(?P<height>\d{1,5})\.webp)"
 )
 
-# What XML cannot hold, and PostgreSQL's text cannot: a feed and a query must not break on it.
+# What XML cannot hold, and PostgreSQL's text cannot: a feed and a query must not break
+# on it.
 _UNUSABLE = re.compile(
     "[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]"
 )
-_BASE = "\ufdd0"  # stands for the address of the blog, and is in no text: `clean` takes it out
+# Stands for the address of the blog, and is in no text: `clean` takes it out.
+_BASE = "\ufdd0"
 _markdown = MarkdownIt(
     "js-default",
     {"html": False, "linkify": False, "typographer": True, "maxNesting": 20},
@@ -79,14 +81,16 @@ def html_of(body: str, base: str) -> str:
 
     Args:
         body: The Markdown.
-        base: What to put before the paths of this blog: where it is mounted, or in a feed its whole address.
+        base: What to put before the paths of this blog: where it is mounted, or in a
+            feed its whole address.
     """
     return _rendered(body).replace(_BASE, html.escape(base))
 
 
 @functools.lru_cache(64)
 def _rendered(body: str) -> str:
-    # One for all addresses: else each name that a request gives its host would cost the work again.
+    # One for all addresses: else each name that a request gives its host would cost the
+    # work again.
     tokens = _markdown.parse(body)
     for token in tokens:
         if token.type in {"heading_open", "heading_close"}:
@@ -96,7 +100,8 @@ def _rendered(body: str) -> str:
         for child in token.children or ():
             _adapt(child)
     text: str = _markdown.renderer.render(tokens, _markdown.options, {})
-    # What is wider than a phone scrolls by itself, and can be reached with the keyboard to do so.
+    # What is wider than a phone scrolls by itself, and can be reached with the keyboard
+    # to do so.
     text = text.replace("<pre><code", '<pre tabindex="0"><code')
     return text.replace("<table>", '<div class="wide" tabindex="0"><table>').replace(
         "</table>", "</table></div>"

@@ -69,8 +69,8 @@ async def create_tables(engine: AsyncEngine, tables: MetaData) -> None:
 
 
 def _hashed(session_id: str) -> str:
-    # Who reads the database finds no id to use; and a key has 64 characters, however long
-    # the cookie was.
+    # A reader of the database finds no id to use; and a key has 64 characters, however
+    # long the cookie was.
     return hashlib.sha256(session_id.encode()).hexdigest()
 
 

@@ -45,7 +45,7 @@ pastes = Table(
 
 @dataclass(frozen=True)
 class Paste:
-    """A paste with its text, or without: of one that burns after reading nobody gets the text by looking."""
+    """A paste; without its text where it burns after reading and is only looked at."""
 
     id: str
     owner: str
@@ -79,7 +79,7 @@ def _alive() -> ColumnElement[bool]:
 
 
 class PasteStore:
-    """Keeps pastes; each method is one statement, so that no two requests come between each other."""
+    """Keeps pastes; each method is one statement, so no request comes in between."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
@@ -112,7 +112,7 @@ class PasteStore:
         )
 
     async def burn(self, paste_id: str) -> Paste | None:
-        """Delete a paste that burns after reading, and return it: to one reader, however many ask at once."""
+        """Delete a paste that burns, and return it: to one reader, however many ask."""
         where = (pastes.c.id == paste_id, pastes.c.burn, _alive())
         return await self._one(delete(pastes).where(*where).returning(pastes))
 

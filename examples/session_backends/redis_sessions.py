@@ -21,8 +21,8 @@ class RedisSessionBackend(SessionBackend):
         self.prefix = prefix
 
     def _key(self, session_id: str) -> str:
-        # Who reads the database finds no id to use; and a key has 64 characters, however
-        # long the cookie was.
+        # Who reads the database finds no id to use; and a key has 64 characters,
+        # however long the cookie was.
         return self.prefix + hashlib.sha256(session_id.encode()).hexdigest()
 
     async def load(self, session_id: str) -> dict[str, Any]:

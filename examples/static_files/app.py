@@ -1,4 +1,4 @@
-"""Static files in two ways, each with caching: mounted in the app, and around the app."""
+"""Static files in two ways, both with caching: mounted in the app, and around it."""
 
 import functools
 import hashlib
@@ -66,10 +66,10 @@ class Site(App):
 
 
 class PublicFiles(ServeStaticASGI):
-    """Serves a folder before the app is asked, below the path where both are mounted."""
+    """Serves a folder before the app is asked, below the path of both."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Hand over the path without ``root_path``: ServeStatic compares whole paths."""
+        """Pass on the path without ``root_path``: ServeStatic compares whole paths."""
         if scope["type"] == "http":
             path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
             scope = {**scope, "path": path}

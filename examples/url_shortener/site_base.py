@@ -1,4 +1,4 @@
-"""What a whole site needs, whatever it is about: URLs, forms, error pages, headers, limits and tasks.
+"""The base of a whole site: URLs, forms, error pages, headers, limits and tasks.
 
 Copy this file beside your app, with ``templates/error.html``.
 """
@@ -29,7 +29,8 @@ PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 STATIC = Path(__file__).parent / "static"
 HOST = re.compile(r"([\w.-]{1,253}|\[[\da-fA-F:.]+\])(:\d+)?", re.ASCII)
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
@@ -77,7 +78,7 @@ class Site(App):
 
     @methods("GET")
     async def static(self, name: str) -> tuple[int, bytes, dict[str, str]]:
-        """Send a file of the folder ``static``, to be kept for ever where the URL has its version."""
+        """Send a file of ``static``, to be kept forever if the URL has its version."""
         if name not in self._assets:
             raise HTTPError(404)
         current = self.request.query("v") == self._version(name)
@@ -126,13 +127,14 @@ class Site(App):
         return token
 
     def _check_csrf(self) -> None:
-        """Refuse a post that comes from a page of somebody else, who cannot know the token."""
+        """Refuse a post from another site's page, which cannot know the token."""
         sent = self.request.form("csrf_token", "")
         known = self.request.session.get("csrf", "")
         if not known or not secrets.compare_digest(sent.encode(), known.encode()):
             raise HTTPError(
                 403,
-                "This form is too old. Please go back, load the page again, and send it once more.",
+                "This form is too old. Please go back, load the page again, "
+                "and send it once more.",
             )
 
     def _limit(self) -> None:
@@ -143,21 +145,22 @@ class Site(App):
             raise HTTPError(429, text, {"retry-after": str(math.ceil(wait))})
 
     def _owner(self) -> str:
-        """Return the hash that stands for this visitor in the database, ``""`` for one who owns nothing."""
+        """Return the hash of this visitor's key, ``""`` for one who owns nothing."""
         key = self.request.session.get("owner")
         return hashed(key) if key else ""
 
     def _become_owner(self) -> str:
-        """Return the hash that stands for this visitor, who owns something from now on."""
+        """Return the hash of this visitor's key, and make one where there is none."""
         session = self.request.session
         if "owner" not in session:
             session["owner"] = secrets.token_urlsafe(32)
             session.pop("csrf", None)
-            self.request.regenerate_session()  # who has seen the id from before does not own it too
+            # A stranger who has seen the id from before does not own it too.
+            self.request.regenerate_session()
         return self._owner()
 
     def _repeat(self, job: Callable[[], Awaitable[object]], seconds: float) -> None:
-        """Do a job again and again, from the start of the app until `_stop_repeating`."""
+        """Do a job again and again, from the app's start until `_stop_repeating`."""
 
         async def start() -> None:
             self._stopped.clear()
@@ -189,12 +192,15 @@ def _digest(data: bytes) -> str:
 
 
 def hashed(key: str) -> str:
-    """Return what to keep in place of a random key: who reads the database finds no key to use."""
+    """Return a random key's hash: a reader of the database finds no key to use."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 class SecurityHeaders(HttpMiddleware):
-    """Adds the headers that a handler has not chosen itself; the policy lets no script run but those in ``static``."""
+    """Adds the headers that a handler has not chosen itself.
+
+    The policy lets no script run but those in ``static``.
+    """
 
     async def before_request(self, request: Request) -> None:
         """Do nothing."""
@@ -210,7 +216,7 @@ class SecurityHeaders(HttpMiddleware):
 
 
 class ErrorPages(HttpMiddleware):
-    """Makes a page of an error that is a line of text, or JSON for programs that speak it."""
+    """Makes a page of an error that is a line of text, or JSON for programs."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -246,12 +252,15 @@ class ErrorPages(HttpMiddleware):
 
 
 class MemoryLimiter:
-    """Counts by the generic cell rate algorithm, in this process: with several workers, each one allows that much.
+    """Counts by the generic cell rate algorithm, in this process alone.
+
+    With several workers, each one allows that much.
 
     Args:
         limit: How many requests may come at once.
         seconds: In what time as many may come again.
-        clients: How many clients are remembered; then those that have been quiet longest are forgotten.
+        clients: How many clients are remembered; then those that have been quiet
+            longest are forgotten.
     """
 
     def __init__(self, limit: int, seconds: float, clients: int = 100_000) -> None:
@@ -274,15 +283,14 @@ class MemoryLimiter:
 
 
 def client_of(request: Request) -> str:
-    """Return the client's address; of an IPv6 one the network, since each customer has all of that."""
+    """Return the client's address, or its IPv6 network, which one client has whole."""
     host = (request.scope.get("client") or ("unknown",))[0]
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return str(host)
-    address = (
-        getattr(address, "ipv4_mapped", None) or address
-    )  # as which a socket for both kinds shows an IPv4 one
+    # A socket for both kinds shows an IPv4 address as one of these.
+    address = getattr(address, "ipv4_mapped", None) or address
     return (
         str(ipaddress.ip_network((address, 64), strict=False))
         if address.version == 6

@@ -46,9 +46,8 @@ class SecurityHeaders(HttpMiddleware):
         if request.scope.get("scheme") == "https":
             wanted["strict-transport-security"] = "max-age=31536000"
         if getattr(request, "user", None) is not None:
-            wanted["cache-control"] = (
-                "no-store"  # after a logout, the back button shows nothing
-            )
+            # After a logout, the back button shows nothing.
+            wanted["cache-control"] = "no-store"
         present = {name.lower() for name, _ in headers}
         headers.extend(
             (name, value) for name, value in wanted.items() if name not in present

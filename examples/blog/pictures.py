@@ -24,9 +24,8 @@ FORMATS = (
     "WEBP",
     "GIF",
 )
-MOST_PIXELS = (
-    40_000_000  # 160 MB while it is worked on: larger ones are bombs, or posters
-)
+# 160 MB while it is worked on: larger ones are bombs, or posters.
+MOST_PIXELS = 40_000_000
 LONGEST_SIDE = 1600
 AT_ONCE = 2
 # What to do with a picture by its Exif orientation.
@@ -55,9 +54,8 @@ def remade(data: bytes) -> tuple[bytes, int, int]:
         PictureError: It cannot be read, or is too large.
     """
     try:
-        with Image.open(
-            io.BytesIO(data), formats=FORMATS
-        ) as image:  # reads no more than the size yet
+        # Reads no more than the size yet.
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise PictureError(
                     f"A picture has at most {MOST_PIXELS // 1_000_000} million pixels."

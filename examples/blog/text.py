@@ -12,9 +12,8 @@ from markdown_it.token import Token
 from models import SLUG_LENGTH, TAG_LENGTH
 
 LONGEST = 100_000  # characters of a post
-BRACKETS_AT_MOST = (
-    10_000  # with more of them, or of straight quotes, the HTML takes seconds
-)
+# With more of them, or of straight quotes, the HTML takes seconds.
+BRACKETS_AT_MOST = 10_000
 QUOTES_AT_MOST = 5_000
 TAGS_AT_MOST = 8
 PICTURE = re.compile(
@@ -94,9 +93,8 @@ def _rendered(body: str) -> str:
     tokens = _markdown.parse(body)
     for token in tokens:
         if token.type in {"heading_open", "heading_close"}:
-            token.tag = (
-                f"h{min(int(token.tag[1]) + 1, 6)}"  # the title of the post is the h1
-            )
+            # The title of the post is the h1.
+            token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
         for child in token.children or ():
             _adapt(child)
     text: str = _markdown.renderer.render(tokens, _markdown.options, {})

@@ -29,9 +29,8 @@ pastes = Table(
     "pastes",
     metadata,
     Column("id", String(16), primary_key=True),
-    Column(
-        "owner", String(64), nullable=False, index=True
-    ),  # the hash of the key that may delete it
+    # The hash of the key that may delete it.
+    Column("owner", String(64), nullable=False, index=True),
     Column("title", String(100), nullable=False),
     Column("language", String(20), nullable=False),
     Column("text", Text, nullable=False),

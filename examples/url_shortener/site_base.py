@@ -63,9 +63,8 @@ class Site(App):
         super().__init__(session_backend, **options)
         self._limiter = MemoryLimiter(rate, 60)
         self._public_url = public_url
-        self._details: dict[
-            int, str
-        ] = {}  # what to say of a status in place of a shorter text
+        # What to say of a status in place of a shorter text.
+        self._details: dict[int, str] = {}
         self._assets = {path.name: path.read_bytes() for path in STATIC.iterdir()}
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
@@ -267,9 +266,8 @@ class MemoryLimiter:
         self.interval = seconds / limit
         self.seconds = seconds
         self.clients = clients
-        self._free_at: dict[
-            str, float
-        ] = {}  # when all that a client has used up is there again
+        # When all that a client has used up is there again.
+        self._free_at: dict[str, float] = {}
 
     def wait(self, key: str) -> float:
         """Return 0 for a request that may pass, or the seconds until one may."""

@@ -35,9 +35,8 @@ links = Table(
     "links",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column(
-        "alias", String(40), nullable=False, unique=True
-    ),  # of two who want the same, the database lets one have it
+    # Of two who want the same, the database lets one have it.
+    Column("alias", String(40), nullable=False, unique=True),
     Column("target", Text, nullable=False),
     Column("owner", String(64), nullable=False, index=True),
     Column("created", Double, nullable=False),  # seconds since 1970, as is the next

@@ -47,8 +47,8 @@ class Site(App):
             self._backend,
             session_timeout=SESSION_TIMEOUT,
             max_body_size=2**20,
-            max_upload_size=settings.picture_limit
-            + 2**16,  # a form needs a little beside its file
+            # A form needs a little beside its file.
+            max_upload_size=settings.picture_limit + 2**16,
         )
         self.startup_handlers.append(self._open)
         self.shutdown_handlers.append(self._close)

@@ -148,8 +148,8 @@ class Highlighter:
                 *(sys.executable, __file__, str(2 * self.seconds + 1)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                limit=2
-                ** 27,  # bytes of an answer: markup is many times as long as the text
+                # Bytes of an answer: markup is many times as long as the text.
+                limit=2**27,
                 # Ctrl-C in the server's terminal is not meant for it.
                 start_new_session=True,
             )

@@ -1,4 +1,4 @@
-"""The names and signatures that stay, and the underscore names that people who extend the App can use."""
+"""The names and signatures that stay, and the underscore names for users who extend the App."""
 
 import asyncio
 import contextvars
@@ -29,8 +29,10 @@ COOKIE = "max_age=None, path='/', domain=None, secure=True, httponly=True, sames
 
 # As documented, without annotations and `self`. Calls of names that begin with "async" are awaited.
 SIGNATURES = {
-    "App": "(session_backend=None, *, debug=False, session_timeout=28800, session_cookie_secure=None, "
-    "session_cookie_path=None, allowed_origins=(), max_body_size=16777216, max_upload_size=16777216, "
+    "App": "(session_backend=None, *, debug=False, session_timeout=28800, "
+    "session_cookie_secure=None, "
+    "session_cookie_path=None, allowed_origins=(), max_body_size=16777216, "
+    "max_upload_size=16777216, "
     "max_form_field_size=1048576, body_timeout=30.0)",
     "async App.__call__": "(scope, receive, send)",
     "async App._asgi_app_http": "(scope, receive, send)",
@@ -106,7 +108,7 @@ def named(path):
 
 
 def signature(path):
-    """Return the signature as a caller sees it, without annotations, `self` and private parameters."""
+    """Return the signature for a caller, without annotations, `self` and private parameters."""
     parameters = list(inspect.signature(named(path)).parameters.values())
     if "." in path:
         del parameters[0]
@@ -120,7 +122,7 @@ def signature(path):
     )
 
 
-# --- Names ------------------------------------------------------------------------------------------------------------
+# --- Names ----------------------------------------------------------------------------------------
 
 
 def test_all_lists_the_public_names_and_no_others():
@@ -179,7 +181,7 @@ def test_exceptions_have_their_arguments_as_attributes_and_a_text():
     assert (micropie.ConnectionClosed().code, micropie.ConnectionClosed().reason) == (1005, "")
 
 
-# --- Extending the App ------------------------------------------------------------------------------------------------
+# --- Extending the App ----------------------------------------------------------------------------
 
 
 class Overriding(App):

@@ -1,6 +1,6 @@
-"""The project's README is true: each of its blocks is executed, and its output compared (tests/blocks.py says how).
+"""The project's README is true: its blocks are executed, and their outputs compared.
 
-The READMEs of the examples are looked at in tests/examples.
+tests/blocks.py says how. The READMEs of the examples are looked at in tests/examples.
 """
 
 import os

@@ -1,4 +1,6 @@
-"""Explicit routing for MicroPie: decorators that give each method its URL. Copy this file beside your app.
+"""Explicit routing for MicroPie: decorators that give each method its URL.
+
+Copy this file beside your app.
 
     from routing import RoutedApp, get, put, websocket
 
@@ -17,12 +19,16 @@
 
 Public methods go on answering the URL of their name where no route matches. The rules:
 
-- ``{name}`` takes one segment, ``{name:int}``, ``{name:float}`` and ``{name:uuid}`` one that can be converted, and
-  ``{name:path}`` one or more, slashes included. It may be a part of a segment, as in ``/report-{year:int}.csv``.
-- Of several routes that match, literal text goes before converted parameters, these before ``{name}``, and
-  ``{name:path}`` comes last; then the order of declaration decides.
-- A path with routes for other methods only is 405 with ``Allow``; ``OPTIONS`` is answered; ``GET`` includes ``HEAD``.
-- A method with a route must be private, or it could be reached by its name, past the rules of its route.
+- ``{name}`` takes one segment, ``{name:int}``, ``{name:float}`` and ``{name:uuid}`` one
+  that can be converted, and ``{name:path}`` one or more, slashes included. It may be a
+  part of a segment, as in ``/report-{year:int}.csv``.
+- Of several routes that match, literal text goes before converted parameters, these
+  before ``{name}``, and ``{name:path}`` comes last; then the order of declaration
+  decides.
+- A path with routes for other methods only is 405 with ``Allow``; ``OPTIONS`` is
+  answered; ``GET`` includes ``HEAD``.
+- A method with a route must be private, or it could be reached by its name, past the
+  rules of its route.
 """
 
 import inspect
@@ -61,7 +67,7 @@ CONVERTERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "float": (r"-?[0-9]+(?:\.[0-9]+)?", _finite),
     "uuid": (r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}", UUID),
 }
-"""What a kind of parameter matches, and what makes its value; add your own. A ValueError is no match."""
+"""Each kind of parameter: its text, and what converts it (a ValueError is no match)."""
 
 
 class Route(NamedTuple):
@@ -83,7 +89,7 @@ class Route(NamedTuple):
     rank: tuple[int, ...]
 
     def match(self, segments: list[str]) -> list[Any] | None:
-        """Return the arguments that a path has for the method, None where it is not this route's."""
+        """Return the method's arguments from a path, None if it is not this route's."""
         extra = len(segments) - len(self.segments)
         if extra:
             if extra < 0 or _PATH_RANK not in self.rank:
@@ -117,7 +123,7 @@ def _rank(kinds: list[str], pattern: str) -> int:
 
 
 def _compiled(segment: str) -> tuple[re.Pattern[str], dict[str, str], int]:
-    """Return what a segment of a pattern matches, the kinds of its parameters, and its rank."""
+    """Return a segment's regular expression, its parameters' kinds, and its rank."""
     kinds: dict[str, str] = {}
     expression, end = "", 0
     for found in _PARAMETER.finditer(segment):
@@ -157,7 +163,8 @@ def _make_route(
     handler = function.__name__
     if not handler.startswith("_") or handler.startswith("__"):
         raise TypeError(
-            f"{handler} must be called _{handler.strip('_')}: a public method also answers to its name"
+            f"{handler} must be called _{handler.strip('_')}: "
+            "a public method also answers to its name"
         )
     if not pattern.startswith("/"):
         raise ValueError(f"a pattern starts with a slash, unlike {pattern!r}")
@@ -180,7 +187,8 @@ def _make_route(
     names = takes[: len(kinds)]
     if set(names) != set(kinds):
         raise TypeError(
-            f"{pattern!r}: the first parameters of {handler} must be {', '.join(kinds)}, not {names}"
+            f"{pattern!r}: the first parameters of {handler} must be "
+            f"{', '.join(kinds)}, not {names}"
         )
     allowed = None if methods is None else frozenset(name.upper() for name in methods)
     if allowed and "GET" in allowed:
@@ -200,7 +208,8 @@ def route(pattern: str, methods: Iterable[str] = ("GET",)) -> Callable[[_F], _F]
     """Give a method of a `RoutedApp` a URL; several of these may stand on one method.
 
     Args:
-        pattern: Such as ``/users/{user_id:int}``. The method's first parameters must have the names of its parameters.
+        pattern: Such as ``/users/{user_id:int}``. The method's first parameters must
+            have the names of its parameters.
         methods: The HTTP methods that it answers.
     """
     if isinstance(methods, str):
@@ -248,7 +257,10 @@ def _marker(pattern: str, methods: Iterable[str] | None) -> Callable[[_F], _F]:
 
 
 class RoutedApp(App):
-    """An `App` whose methods may have routes; subclasses and mixins inherit them, and may override the methods."""
+    """An `App` whose methods may have routes.
+
+    Subclasses and mixins inherit them, and may override the methods.
+    """
 
     _patterns: tuple[Route, ...] = ()
 
@@ -274,12 +286,13 @@ class RoutedApp(App):
                 other = taken.setdefault((method, one.rank, *shape), one)
                 if other is not one:
                     raise ValueError(
-                        f"{other.handler} and {one.handler} have the same route: {one.pattern}"
+                        f"{other.handler} and {one.handler} have the same route: "
+                        f"{one.pattern}"
                     )
         cls._patterns = tuple(sorted(_declared(cls), key=lambda one: one.rank))
 
     def _url_for(self, handler: str, /, **values: Any) -> str:
-        """Return the path, root path included, of the method of that name that takes these parameters.
+        """Return the path, root path included, of the method with these parameters.
 
         Raises:
             LookupError: There is none.
@@ -299,7 +312,7 @@ def _quoted(found: re.Match[str], value: object) -> str:
 
 
 def _declared(cls: type) -> Iterator[Route]:
-    """Yield the routes of a class in the order of declaration, those of its bases first."""
+    """Yield the routes of a class in their order, those of its bases first."""
     names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
     for name in names:
         yield from (
@@ -310,7 +323,7 @@ def _declared(cls: type) -> Iterator[Route]:
 
 
 class _Router(HttpMiddleware, WebSocketMiddleware):
-    """Finds the route of each request, and leaves alone what is a mounted app's or nobody's."""
+    """Finds the route of each request, and leaves alone a mounted app's requests."""
 
     def __init__(self, app: RoutedApp) -> None:
         self.app = app
@@ -371,7 +384,10 @@ def _split(path: str) -> list[str]:
 
 
 def _segments(request: Request) -> list[str]:
-    """Return the segments of the path below the root path; an encoded slash stays inside its segment."""
+    """Return the segments of the path below the root path.
+
+    An encoded slash stays inside its segment.
+    """
     path: str = request.scope["path"]
     raw: str = (
         (request.scope.get("raw_path") or b"")

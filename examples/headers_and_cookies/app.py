@@ -1,4 +1,4 @@
-"""Headers and cookies: what a request brings, what a response sends, and a cookie that remembers a choice."""
+"""Headers and cookies: of a request, of a response, and one that keeps a choice."""
 
 import hashlib
 import json
@@ -42,7 +42,8 @@ class Headers(App):
         if name == "system":
             cookie = delete_cookie("theme", path=self._base() or "/")
         else:
-            # A choice of colours is no secret: it may travel over plain HTTP, and scripts may read it.
+            # A choice of colours is no secret: it may travel over plain HTTP, and
+            # scripts may read it.
             cookie = set_cookie(
                 "theme",
                 name,
@@ -59,9 +60,8 @@ class Headers(App):
         request = self.request
         return {
             "address": request.scope["client"][0],
-            "agent": request.headers.get(
-                "User-Agent", ""
-            ),  # names are found in any letter case
+            # Names are found in any letter case.
+            "agent": request.headers.get("User-Agent", ""),
             "languages": [
                 item.partition(";")[0].strip()
                 for item in request.headers.get("accept-language", "").split(",")
@@ -94,7 +94,7 @@ class Headers(App):
         )
 
     def _has(self, tag: str) -> bool:
-        """Say whether the client's copy is this version; the date counts where no tag was sent."""
+        """Say whether the client's copy is current; without a tag the date counts."""
         tags = self.request.headers.get("if-none-match")
         if tags is not None:
             return tags.strip() == "*" or tag in [
@@ -113,7 +113,7 @@ class Headers(App):
         return str(self.request.session.setdefault("csrf", secrets.token_urlsafe(32)))
 
     def _check_csrf(self) -> None:
-        """Refuse a post that comes from a page of somebody else, who cannot know the token."""
+        """Refuse a post from another site's page, which cannot know the token."""
         sent = self.request.form("csrf_token", "")
         known = self.request.session.get("csrf", "")
         if not known or not secrets.compare_digest(sent.encode(), known.encode()):

@@ -88,8 +88,8 @@ async def test_a_template_may_extend_and_include_others(app: Any, site: Path) ->
         site,
         base__html="<{% block body %}{% endblock %}>",
         part__html="part of {{ name }}",
-        page__html="""{% extends "base.html" %}{% block body %}"""
-        """{% include "part.html" %}{% endblock %}""",
+        page__html='{% extends "base.html" %}{% block body %}'
+        '{% include "part.html" %}{% endblock %}',
     )
     assert (await get(app)).text == "<part of &lt;Ann&gt;>"
 

@@ -22,7 +22,7 @@ class News:
         self._next = asyncio.Event()
 
     async def watch(self, path: Path) -> None:
-        """Tell of changes by other processes, which change a number of SQLite's."""
+        """Tell of changes by other processes, which SQLite counts in data_version."""
         with closing(sqlite3.connect(path)) as db:
             before = None
             while True:

@@ -102,9 +102,8 @@ class Chat(App):
     @methods("GET")
     async def messages(self) -> Any:
         """Send the messages; a browser that comes back names the last that it got."""
-        return event_stream(
-            self._room.read(self.request.headers.get("last-event-id", ""))
-        )
+        last_id = self.request.headers.get("last-event-id", "")
+        return event_stream(self._room.read(last_id))
 
     @methods("POST")
     async def say(self, name: str, text: str) -> None:

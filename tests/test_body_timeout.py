@@ -456,10 +456,10 @@ class NextOnly:
 
 
 async def test_awaitable_of_receive_that_knows_only_next_is_given_up_too() -> None:
+    receive: Any = NextOnly
     headers = [("content-length", "3")]
-    assert (
-        await request(Reads(), "POST", receive=NextOnly, body=b"", headers=headers)
-    ).status == 408  # type: ignore[arg-type]
+    response = await request(Reads(), "POST", receive=receive, body=b"", headers=headers)
+    assert response.status == 408
 
 
 # --- Dropping what is left ------------------------------------------------------------------------

@@ -429,11 +429,11 @@ async def test_an_http_error_may_choose_its_content_type_and_have_no_body() -> N
     "error",
     [
         HTTPError(99),
-        HTTPError("404"),
+        HTTPError("404"),  # type: ignore[arg-type]
         HTTPError(404, object()),
-        HTTPError(404, "x", 5),
+        HTTPError(404, "x", 5),  # type: ignore[arg-type]
         HTTPError(404, "\ud800"),
-    ],  # type: ignore[arg-type]
+    ],
     ids=shown,
 )
 async def test_a_malformed_http_error_is_a_logged_500(

@@ -5,8 +5,7 @@ import os
 
 import pytest
 
-# All of them here: a folder's own conftest.py may come after another folder's test has imported a
-# module.
+# All of them here: a folder's own conftest.py may come after another folder's imports.
 pytest.register_assert_rewrite(
     "tests.asgi",
     "tests.processes",

@@ -194,8 +194,7 @@ async def test_field_is_decoded_by_the_charset_of_its_part(
         ("text/plain; charset=utf-16", b"odd"),
         ("text/plain; charset=nope", b"x"),
         ("text/plain; charset=a\0b", b"x"),
-        # Python has codecs that are no charsets. Some are for bytes, and some take minutes for a
-        # MiB.
+        # Python has codecs that are no charsets. Some are for bytes, some take minutes for a MiB.
         *[(f"text/plain; charset={name}", b"x") for name in ("base64", "hex", "rot13", "zip")],
         *[(f"text/plain; charset={name}", b"x") for name in ("undefined", "punycode", "idna")],
     ],

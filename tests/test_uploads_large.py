@@ -61,8 +61,7 @@ def send(server: Server, path: str, parts: list[Part], size: int) -> bytes:
                 client.send(BLOCK)
             client.send(tail)
         except (BrokenPipeError, ConnectionResetError):
-            # A response that is ready early ends the connection after a while; it is there to be
-            # read.
+            # A response that is ready early ends the connection after a while; it can be read.
             pass
         return client.read("POST").body
 

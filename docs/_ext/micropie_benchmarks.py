@@ -46,8 +46,7 @@ OTHER_TITLES = {
     },
     "growth": "The most routes, to a single one",
 }
-# How each kind of measurement is called on a page, and its unit. `plain` is uvicorn as pip installs
-# it.
+# A page's name for each kind of measurement, and its unit. `plain` is uvicorn as pip installs it.
 UNITS = {
     "instructions": "thousand instructions a request",
     "cpu": "µs of CPU",

@@ -66,8 +66,7 @@ class Gallery(App):
         folder: The folder of the examples.
         data: A folder in which those that keep something may write.
         documentation: The folder of the built documentation.
-        temporary: Whether `data` is removed when the server stops: the first page says
-            so.
+        temporary: Whether `data` goes when the server stops; the first page says so.
     """
 
     def __init__(

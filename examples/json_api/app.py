@@ -122,8 +122,7 @@ class Api(App):
         """Return the checked fields of the body.
 
         Raises:
-            HTTPError: 415 the body is no JSON; 422 it is, but not what a note is made
-                of.
+            HTTPError: 415 the body is no JSON; 422 it is, but makes no note.
         """
         kind = (
             self.request.headers.get("content-type", "")

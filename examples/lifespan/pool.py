@@ -36,8 +36,7 @@ class Pool:
             sqlite3.OperationalError: The file cannot be opened.
         """
         for _ in range(self.size):
-            # autocommit: a transaction begins where `transaction` says so, and nowhere
-            # else
+            # autocommit: a transaction begins only where `transaction` says so
             connection = sqlite3.connect(
                 self.path,
                 timeout=self.timeout,

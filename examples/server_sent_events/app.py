@@ -52,8 +52,7 @@ class Room:
             # Before looking: what is added from here on sets this one.
             news = self._news
             for number, message in [item for item in self._messages if item[0] > seen]:
-                # `retry`: a browser that loses the connection comes back after a
-                # second.
+                # `retry`: a browser that loses the connection waits for a second.
                 yield ServerSentEvent(
                     message, id=f"{self._started}-{number}", retry=1000
                 )

@@ -106,6 +106,7 @@ _Send = Callable[[_Message], Awaitable[None]]
 _ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 _Pair = tuple[str | bytes, str | bytes]
 _Headers = Mapping[str, str] | Iterable[_Pair]
+_RawHeaders = list[tuple[bytes, bytes]]
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
@@ -1532,30 +1533,12 @@ class WebSocket:
         HI
     """
 
-    __slots__ = (
-        "__dict__",
-        "_connected",
-        "_is_lost",
-        "_on_accept",
-        "_over",
-        "_receive",
-        "_send",
-        "accepted",
-        "session_id",
-        "subprotocols",
-    )
-
     def __init__(self, receive: _Receive, send: _Send) -> None:
         self._receive = receive
         self._send = send
-        # Sending failed; the server may still tell with which code the client has left.
-        self._is_lost = False
-        self._connected = False  # websocket.connect was received
-        # Code and reason, once it is closed from either side.
-        self._over: tuple[int, str] | None = None
-        self._on_accept: Callable[[str | None], Awaitable[list[tuple[bytes, bytes]]]] = (
-            _accept_headers
-        )
+        self._is_connected = False  # websocket.connect was received
+        self._over: tuple[int, str] | None = None  # code and reason, once it is closed
+        self._on_accept: Callable[[WebSocket, str | None], Awaitable[_RawHeaders]] = _accept_headers
         self.accepted = False
         self.session_id: str | None = None
         self.subprotocols: list[str] = []
@@ -1574,43 +1557,36 @@ class WebSocket:
         """
         if self.accepted:
             raise RuntimeError("this WebSocket was accepted already")
-        self._check_not_over()
-        # The ASGI server waits with `websocket.connect` until the app asks for it.
-        if not self._connected:
-            message = await self._receive()
-            self._connected = True
-            self._check_disconnect(message)
-        headers = await self._on_accept(session_id)
-        self._check_not_over()  # it may have been closed meanwhile
+        # The ASGI server waits with `websocket.connect` until the app asks for it. It comes only
+        # once, and `accept` may be called again after an error.
+        if not self._is_connected:
+            await self._next_message()
+            self._is_connected = True
+        headers = await self._on_accept(self, session_id)
+        # `_deliver` looks whether another task has closed the socket while the session was saved.
         await self._deliver(
             {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
         )
         self.accepted = True
 
     async def receive_text(self) -> str:
-        """Return the next message, a text; a ValueError where it is binary."""
-        message = await self._next_message()
-        text: str | None = message.get("text")
-        if text is None:
-            self._check_disconnect(message)
+        """Return the next message, a string; raise ValueError if it is binary."""
+        message = await self._receive_any()
+        if not isinstance(message, str):
             raise ValueError("expected a text message, got a binary one")
-        return text
+        return message
 
     async def receive_bytes(self) -> bytes:
-        """Return the next message, a binary one; a ValueError where it is text."""
-        message = await self._next_message()
-        data: bytes | None = message.get("bytes")
-        if data is None:
-            self._check_disconnect(message)
+        """Return the next message, a binary one; raise ValueError if it is text."""
+        message = await self._receive_any()
+        if isinstance(message, str):
             raise ValueError("expected a binary message, got a text")
-        return data
+        return message
 
     async def receive_json(self) -> Any:
-        """Return the next message, parsed as JSON; a ValueError where it is not JSON."""
-        message = await anext(self, None)
-        if message is None:
-            self._check_not_over()
-        return _load_json(message.encode() if isinstance(message, str) else message or b"")
+        """Return the next message, parsed as JSON; raise ValueError if it is not JSON."""
+        message = await self._receive_any()
+        return _load_json(message.encode() if isinstance(message, str) else message)
 
     def __aiter__(self) -> WebSocket:
         """Iterate over the messages, texts and binary ones."""
@@ -1619,29 +1595,26 @@ class WebSocket:
     async def __anext__(self) -> str | bytes:
         """Return the next message; the iteration ends when the socket is closed."""
         try:
-            message = await self._next_message()
-            text: str | None = message.get("text")
-            if text is not None:
-                return text
-            self._check_disconnect(message)
+            return await self._receive_any()
         except ConnectionClosed:
-            if self._over is None:  # another connection
+            # A server that is a client itself may let the exception of its own connection out. That
+            # is an error, not the end of this socket.
+            if self._over is None:
                 raise
             raise StopAsyncIteration from None
-        return message.get("bytes") or b""
 
     async def send_text(self, data: str) -> None:
         """Send a text message."""
-        self._check_open("send")
+        self._check_accepted()
         await self._deliver({"type": "websocket.send", "text": data})
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
-        self._check_open("send")
+        self._check_accepted()
         await self._deliver({"type": "websocket.send", "bytes": data})
 
     async def send_json(self, data: Any) -> None:
-        """Send anything that JSON can say, as a text message; a TypeError where it cannot."""
+        """Send a value as JSON, in a text message; raise TypeError if JSON has no form for it."""
         await self.send_text(_dump_json(data).decode())
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
@@ -1656,50 +1629,58 @@ class WebSocket:
         """
         if not (1000 <= code < 1015 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
             raise ValueError(f"{code} is no close code that may be sent")
-        # Closing twice is harmless, and so is closing after the client has left.
+        # Set before the message is sent: a task that sends or receives meanwhile sees it at once.
         if self._over is None:
             self._over = (code, reason or "")
             with contextlib.suppress(OSError):  # the client is gone
                 await self._send(_close_message(code, reason))
 
+    def _check_accepted(self) -> None:
+        if not self.accepted and self._over is None:
+            raise RuntimeError("call accept() before you send or receive")
+
+    async def _receive_any(self) -> str | bytes:
+        self._check_accepted()
+        message = await self._next_message()
+        # Servers may send both keys, one of them None; an empty string is a message.
+        text: str | None = message.get("text")
+        return message.get("bytes") or b"" if text is None else text
+
     async def _next_message(self) -> _Message:
-        if not self._is_lost:
-            self._check_open("receive")
-        return await self._receive()
-
-    async def _deliver(self, message: _Message) -> None:
-        try:
-            await self._send(message)
-        except OSError as error:  # so a server says that the client is gone
-            self._over, self._is_lost = (1006, ""), self.accepted
-            raise ConnectionClosed(*self._over) from error
-
-    def _check_open(self, verb: str) -> None:
-        self._check_not_over()
-        if not self.accepted:
-            raise RuntimeError(f"cannot {verb} before accept()")
-
-    def _check_not_over(self) -> None:
-        if self._over is not None:
+        """Receive one message; a disconnect ends the socket, with the code that the server reports."""
+        if self._over is not None and self._over is not _LOST:
             raise ConnectionClosed(*self._over)
-
-    def _check_disconnect(self, message: _Message) -> None:
+        message = await self._receive()
         if message["type"] == "websocket.disconnect":
             code = message.get("code")
             self._over = (1005 if code is None else code, message.get("reason") or "")
-            self._is_lost = False
-            self._check_not_over()
+            raise ConnectionClosed(*self._over)
+        return message
+
+    async def _deliver(self, message: _Message) -> None:
+        if self._over is not None:
+            raise ConnectionClosed(*self._over)
+        try:
+            await self._send(message)
+        except OSError as error:  # so a server says that the client has left
+            self._over = _LOST
+            raise ConnectionClosed(*_LOST) from error
 
 
-async def _accept_headers(session_id: str | None) -> list[tuple[bytes, bytes]]:
-    return [_raw_header(*set_cookie("session_id", session_id))] if session_id is not None else []
+# The end of a socket whose `send` has failed (RFC 6455 section 7.1.5). It is compared by identity,
+# since a server may also report 1006: after this one, the next `receive` may still bring the code
+# with which the client has left.
+_LOST: Final = (1006, "")
+
+
+async def _accept_headers(socket: WebSocket, session_id: str | None) -> _RawHeaders:
+    return [] if session_id is None else [_raw_header(*set_cookie("session_id", session_id))]
 
 
 def _is_closed(error: BaseException) -> bool:
-    """Whether an exception says that a connection is closed, and nothing else; a task group says it for its tasks."""
-    if isinstance(error, ExceptionGroup):
-        return cast("ExceptionGroup[Exception]", error).split(ConnectionClosed)[1] is None
-    return isinstance(error, ConnectionClosed)
+    """Whether an exception says that a connection is closed, and nothing else."""
+    # A task group wraps the exceptions of its tasks, and so on; `split` looks into all of them.
+    return BaseExceptionGroup("", [error]).split(ConnectionClosed)[1] is None
 
 
 def _close_message(code: int, reason: str | None) -> _Message:
@@ -1709,18 +1690,17 @@ def _close_message(code: int, reason: str | None) -> _Message:
 
 
 def _is_same_origin(headers: Mapping[str, str], allowed: frozenset[str]) -> bool:
-    """Whether a handshake comes from a page of this host, from an allowed one, or from no browser at all."""
+    """Whether a handshake comes from a page of this host, an allowed one, or no browser."""
     origin = headers.get("origin")
     if origin is None:
         return True
-    scheme, separator, authority = origin.strip().lower().partition("://")
-    if not separator:  # "null"
-        return False
+    scheme, _, authority = origin.strip().lower().partition("://")
     # The scheme is not compared: behind a proxy that ends TLS, the app sees http where the browser
-    # sees https.
+    # sees https. So both default ports are dropped.
     host = headers.get("host", "").strip().lower()
     theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in (authority, host)]
-    return (host != "" and theirs == ours) or f"{scheme}://{authority}" in allowed
+    # An origin without an authority, such as "null", never matches.
+    return theirs != "" and (theirs == ours or f"{scheme}://{authority}" in allowed)
 
 
 # --- Middleware -----------------------------------------------------------------------------------
@@ -3405,51 +3385,74 @@ class App:
         request = WebSocketRequest(scope, None, self.__settings)
         socket = WebSocket(receive, send)
         socket.subprotocols = list(scope.get("subprotocols") or ())
-        socket._on_accept = functools.partial(self.__handshake_headers, request, socket)
+        # The socket gives itself as an argument: bound to it, this would be a reference cycle.
+        socket._on_accept = functools.partial(self.__handshake_headers, request)
+        passed: list[WebSocketMiddleware] = []
         token = current_request.set(request)
+        attempt = functools.partial(self.__attempt, socket, request)
         try:
-            if not await self.__serve_socket(request, socket) and request._mount is not None:
+            code = await attempt(self.__converse, socket, passed)
+            if request._mount is not None and not code and socket._over is None:
                 mounted, mounted_scope = request._mount
-                await mounted(mounted_scope, receive, send)
+                return await mounted(mounted_scope, receive, send)
+            # Each step runs whatever went wrong before it. The close code is that of the last
+            # failure, and the socket is closed in any case.
+            for middleware in reversed(passed):
+                code = await attempt(middleware.after_websocket) or code
+            code = await attempt(self.__finish_socket_session) or code
+            await socket.close(code or 1000)
         finally:
             current_request.reset(token)
-            socket._on_accept = _accept_headers  # the other one leads back here
 
-    async def __serve_socket(self, request: WebSocketRequest, socket: WebSocket) -> bool:
-        """Run the handler and what belongs around it, and leave the socket closed; False: it is a mounted app's."""
-        passed: list[WebSocketMiddleware] = []
-        # The close code becomes that of the last thing that went wrong, and the socket is closed in
-        # any case.
-        code = 1000
+    async def __attempt(
+        self,
+        socket: WebSocket,
+        request: WebSocketRequest,
+        step: Callable[..., Awaitable[None]],
+        *arguments: Any,
+    ) -> int:
+        """Run one step in the life of a WebSocket; return the close code if it failed, otherwise 0."""
         try:
-            handler = self.__find_handler(request, self.__socket_routes)
-            if handler is not None:
-                request._handler, request.route_handler = handler, handler.name
-            await self.__load_socket_session(request, socket)
-            await self.__before_socket(request, socket, passed)
-            if socket._over is None:
-                if request._mount is not None:
-                    return False
-                await self.__conversation(request, socket)
+            await step(request, *arguments)
+        except HTTPError:
+            return 1011 if socket.accepted else 1008
         except BaseException as error:
-            code = self.__socket_failed(request, socket, error)
-        for middleware in reversed(passed):
-            try:
-                await middleware.after_websocket(request)
-            except BaseException as error:
-                code = self.__socket_failed(request, socket, error)
-        try:
-            await self.__finish_socket_session(request)
-        except BaseException as error:
-            code = self.__socket_failed(request, socket, error)
-        await socket.close(code)
-        return True
+            # A ConnectionClosed is a normal end only if this socket is closed: it may come from
+            # another one, to which the handler is a client.
+            if socket._over is not None and _is_closed(error):
+                return 0
+            if not _is_stray(error):
+                raise
+            _log.error("WebSocket %r failed", request.scope.get("path"), exc_info=error)
+            return 1011
+        return 0
+
+    async def __converse(
+        self, request: WebSocketRequest, socket: WebSocket, passed: list[WebSocketMiddleware]
+    ) -> None:
+        """Do what comes before the handler, and run it unless a mounted app takes over."""
+        handler = self.__find_handler(request, self.__socket_routes)
+        if handler is not None:
+            request._handler, request.route_handler = handler, handler.name
+        await self.__load_socket_session(request, socket)
+        for middleware in tuple(self.ws_middlewares):
+            result = await middleware.before_websocket(request)
+            passed.append(middleware)
+            refusal = _checked_dict(result, _REFUSAL_KEYS, middleware)
+            if refusal is not None:
+                return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
+        if request._mount is not None:
+            return
+        self.__choose_handler(request, self.__socket_handlers)
+        handler = request._handler
+        if handler is None:
+            return await socket.close(1008)
+        arguments, keywords = handler.binder.bind(request)
+        await handler.run(self, socket, *arguments, **keywords)
 
     async def __load_socket_session(self, request: WebSocketRequest, socket: WebSocket) -> None:
-        """Load the session, unless a foreign page has opened this socket with the cookies of its visitor."""
-        request._note_headers(
-            [pair for pair in request.scope.get("headers") or () if pair[0] == b"cookie"]
-        )
+        """Load the session, unless another origin's page has opened this socket."""
+        request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
         # Browsers send cookies with handshakes from any page, and apply no same-origin policy to
         # WebSockets.
         if not _is_same_origin(request.headers, self.__allowed_origins):
@@ -3464,40 +3467,15 @@ class App:
         if request._session is not None:
             socket.session_id = request._session.id
 
-    async def __before_socket(
-        self, request: WebSocketRequest, socket: WebSocket, passed: list[WebSocketMiddleware]
-    ) -> None:
-        for middleware in tuple(self.ws_middlewares):
-            result = await middleware.before_websocket(request)
-            passed.append(middleware)
-            refusal = _checked_dict(result, _REFUSAL_KEYS, middleware)
-            if refusal is not None:
-                await socket.close(refusal.get("code", 1008), refusal.get("reason"))
-                return
-
-    def __conversation(self, request: WebSocketRequest, socket: WebSocket) -> Awaitable[Any]:
-        """Bind the handler's arguments and call it: what it returns is to be awaited."""
-        self.__choose_handler(request, self.__socket_handlers)
-        handler = request._handler
-        if handler is None:
-            return socket.close(1008)
-        arguments, keywords = handler.binder.bind(request)
-        return handler.run(self, socket, *arguments, **keywords)
-
     async def __handshake_headers(
-        self, request: WebSocketRequest, socket: WebSocket, given: str | None
-    ) -> list[tuple[bytes, bytes]]:
-        """Return the headers that complete a handshake: a new session that is not empty gets its cookie here."""
-        session, session_id = request._session, given
+        self, request: WebSocketRequest, socket: WebSocket, session_id: str | None
+    ) -> _RawHeaders:
+        """Return the headers of an accepted handshake: a new session that is not empty gets its cookie."""
+        session = request._session
         if session is not None and session.blocked:
             return []
-        if (
-            session is not None
-            and session.snapshot is not None
-            and given is None
-            and session.data
-            and (session.renew or not session.id)
-        ):
+        is_new = session is not None and (session.renew or session.id is None)
+        if session is not None and is_new and session_id is None and session.data:
             saved = _copied(session.data)
             session_id = await session.commit(self.session_backend, self.__session_timeout)
             # Later changes are for the second commit, at the end of the handler.
@@ -3518,22 +3496,6 @@ class App:
             session.renew = False
         if session.id is not None:
             await session.commit(self.session_backend, self.__session_timeout)
-
-    def __socket_failed(
-        self, request: WebSocketRequest, socket: WebSocket, error: BaseException
-    ) -> int:
-        """Return the close code for what went wrong; let pass what is not an error of this connection."""
-        if isinstance(error, HTTPError):
-            return 1011 if socket.accepted else 1008
-        if socket._over is not None and _is_closed(error):
-            return 1000
-        try:
-            if not _is_stray(error):
-                raise error
-            _log.error("WebSocket %r failed", request.scope.get("path"), exc_info=error)
-            return 1011
-        finally:
-            del error  # as in __failed
 
     async def _send_websocket_close(
         self, send: _Send, code: int, reason: str | None = None

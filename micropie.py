@@ -2055,7 +2055,7 @@ def _changed(
 # --- Streams --------------------------------------------------------------------------------------
 
 
-class ServerSentEvent:
+class ServerSentEvent(NamedTuple):
     """One event of an event stream (WHATWG HTML section 9.2).
 
     Args:
@@ -2071,49 +2071,43 @@ class ServerSentEvent:
         data: {"seats":4}
     """
 
-    __slots__ = ("data", "event", "id", "retry")
-
-    def __init__(
-        self, data: Any, event: str | None = None, id: str | None = None, retry: int | None = None
-    ) -> None:
-        self.data = data
-        self.event = event
-        self.id = id
-        self.retry = retry
+    data: Any
+    event: str | None = None
+    id: str | None = None
+    retry: int | None = None
 
     def __bytes__(self) -> bytes:
         """Return the event as it is sent."""
         lines: list[str] = []
-        retry = None if self.retry is None else int(self.retry)
-        for field, value in (("event", self.event), ("id", self.id), ("retry", retry)):
-            if value is not None:  # without its line breaks: they would begin another field
-                lines.append(f"{field}: {re.sub(_LINE_BREAK, ' ', str(value))}")
+        for field, value in (("event", self.event), ("id", self.id), ("retry", self.retry)):
+            if value is not None:
+                # A line break would begin another field, and browsers ignore an id with a NUL.
+                lines.append(f"{field}: " + re.sub(r"[\r\n\0]+", " ", str(value)))
         text = self.data if isinstance(self.data, str) else _dump_json(self.data).decode()
-        lines += [f"data: {line}" for line in re.split(_LINE_END, text)]
+        # Not `splitlines`, which knows more line ends than an event stream has.
+        lines += [f"data: {line}" for line in re.split(r"\r\n|\r|\n", text)]
         return "\n".join([*lines, "", ""]).encode()
 
 
-_LINE_END: Final = r"\r\n|\r|\n"
-_LINE_BREAK: Final = r"[\r\n\0]+"
-
-
 class _EventStream:
-    """The body that `event_stream` returns: where the events come from, and how often an idle stream is pinged."""
-
-    __slots__ = ("ping", "source")
+    """The body that `event_stream` returns: it iterates over the encoded events, also in a test."""
 
     def __init__(self, source: Any, ping: float | None) -> None:
-        self.source = source
+        self._events = _chunks(source)
         self.ping = ping
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Iterate over the encoded events, as a test may."""
-        chunks = _chunks(self.source)
-        try:
-            async for item in chunks:
-                yield _event_bytes(item)
-        finally:
-            await _close(chunks)
+    def __aiter__(self) -> _EventStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        event = await anext(self._events)
+        # Bytes are an event already, so that a broadcast is encoded once for all its clients.
+        if isinstance(event, bytes):
+            return event
+        return bytes(event if isinstance(event, ServerSentEvent) else ServerSentEvent(event))
+
+    async def aclose(self) -> None:
+        await _close(self._events)
 
 
 def event_stream(
@@ -2151,12 +2145,6 @@ def event_stream(
         ("x-accel-buffering", "no"),
     ]
     return 200, _EventStream(source, ping), headers
-
-
-def _event_bytes(item: Any) -> bytes:
-    if type(item) is str and "\n" not in item and "\r" not in item:  # a shortcut: most events
-        return f"data: {item}\n\n".encode()
-    return bytes(item if isinstance(item, ServerSentEvent) else ServerSentEvent(item))
 
 
 def _chunk_bytes(item: Any) -> bytes:
@@ -2206,131 +2194,110 @@ async def _close(source: Any) -> None:
 
 
 class _Stream:
-    """Sends a stream in the request's own task, so that a cancelled request runs the `finally` of its source.
+    """Sends a stream in the request's own task, so that a cancelled request runs its `finally`.
 
-    Two helpers work beside it. The listener waits for the client to leave and then cancels this
-    task, once. The pinger sends a comment every `ping` seconds; a lock keeps it from sending while
-    an event is on its way.
+    Two helpers work beside it, in tasks of their own. The listener waits for the client to leave.
+    The pinger sends a comment every `ping` seconds. If one of them sees that the client has left,
+    it cancels the request's task, once, since the source may wait for something else for hours.
     """
 
     def __init__(self, send: _Send, reader: _Body, body: Any) -> None:
-        is_events = isinstance(body, _EventStream)
-        self.chunks = _chunks(body.source if is_events else body)
-        self._encode = _event_bytes if is_events else _chunk_bytes
-        self._ping: float | None = body.ping if is_events else None
+        self.chunks = _chunks(body)
+        self._ping: float | None = body.ping if isinstance(body, _EventStream) else None
         self._body = reader
         self._send = send
-        self._lock = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._has_left = False  # the listener has cancelled the task
+        self._has_left = False  # a helper has cancelled the task
         self._helpers: list[asyncio.Task[None]] = []
-        self._timer: asyncio.Handle | None = None
 
     async def run(self, start: _Message) -> None:
-        """Send the headers and every chunk, and the final message unless the stream breaks off."""
+        """Send the headers, every chunk, and the final message unless the stream breaks off."""
         reader = self._body
         # From here on a body that is not announced, as that of most requests, counts as ended.
         reader.is_listened = not (reader.announced or reader.started)
         try:
-            await self._tell(start)
-            del start  # a stream may be open for hours
-            await self._tell({"type": "http.response.body", "body": b"", "more_body": True})
-            # They start when the event loop turns, so a stream whose source never waits is sent
-            # without them.
-            self._timer = asyncio.get_running_loop().call_soon(self._start_helpers)
-            await self._send_chunks()
-            await self._end_helpers()
-            if not reader.gone:
-                await self._tell({"type": "http.response.body", "body": b"", "more_body": False})
-        # Three kinds of cancellation arrive here. The listener's is counted by `_has_left` and is a
-        # normal end. The server's, on top of it or alone, must pass. A stray one is a mistake of
-        # the source.
-        except asyncio.CancelledError as error:
-            if self._task.cancelling() > self._has_left:  # the server wants this request to end
+            try:
+                await self._tell(start)
+                del start  # a stream may be open for hours
+                await self._send_chunks()
+            finally:
+                # Before the final message: after it, servers report a disconnect that is none.
+                await self._end_helpers()
+            await self._tell({"type": "http.response.body", "body": b"", "more_body": False})
+        except BaseException as error:
+            # The helper's cancellation is taken back by now, so what is left of them is the
+            # server's, which must pass, or a stray one, which is a mistake of the source.
+            if not _is_stray(error):
                 raise
-            if not self._has_left:  # something that the source awaited was cancelled
-                _log.error("a stream broke off", exc_info=error)
-        except Exception as error:
-            if not (reader.gone and isinstance(error, ConnectionClosed)):
+            if not (reader.gone and isinstance(error, (ConnectionClosed, asyncio.CancelledError))):
                 _log.error("a stream broke off", exc_info=error)
         finally:
-            try:
-                await self._end_helpers()
-            finally:  # a request may be cancelled more than once
-                # The listener's cancellation has done its work; an outer time-out must not take it
-                # for its own.
-                if self._has_left:
-                    self._task.uncancel()
-                await _close(self.chunks)
+            await _close(self.chunks)
 
     async def _send_chunks(self) -> None:
-        reader, encode = self._body, self._encode
-        send = self._send_in_turn if self._ping else self._send
+        # Servers send the headers with the first body message. This one does not wait for a chunk.
+        await self._tell({"type": "http.response.body", "body": b"", "more_body": True})
+        self._start_helper(self._body.wait_gone)
+        if self._ping:
+            self._start_helper(self._keep_alive)
+        # Without pings no other task sends, and to take the turn costs more than all the rest here.
+        reader, send = self._body, self._tell if self._ping else self._send
         async for item in self.chunks:
-            if reader.gone:
+            if reader.gone:  # the source has swallowed what told it so
                 break
             # The first chunk never waits for the client, so MicroPie drops a body that no code has
             # begun to read by now.
-            if not reader.started and reader.failure is None:
+            if not reader.started:
                 reader.drop()
-            chunk = item if type(item) is bytes else encode(item)
+            chunk = item if type(item) is bytes else _chunk_bytes(item)
             try:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except OSError:  # so a server says that the client has left
                 reader.gone = True
+                break
 
     async def _tell(self, message: _Message) -> None:
-        try:
-            await self._send(message)
-        except OSError:
-            self._body.gone = True
-            raise ConnectionClosed from None
+        # A ping must not cut an event in two, and some servers write a message in several steps.
+        async with self._turn:
+            if self._body.gone:
+                raise ConnectionClosed
+            try:
+                await self._send(message)
+            except OSError:
+                self._body.gone = True
+                raise ConnectionClosed from None
 
-    def _start_helpers(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._helpers.append(loop.create_task(self._listen()))
-        if self._ping:
-            self._helpers.append(loop.create_task(self._keep_alive(self._ping)))
+    def _start_helper(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._helpers.append(asyncio.create_task(self._help(work)))
 
-    async def _listen(self) -> None:
-        with contextlib.suppress(Exception):  # a server that does not tell
-            await self._body.wait_gone()
-        if self._body.gone:
-            self._leave()
-
-    def _leave(self) -> None:
-        self._body.gone = True
-        if not self._has_left:
+    async def _help(self, work: Callable[[], Awaitable[None]]) -> None:
+        with contextlib.suppress(Exception):  # the client has left, or the server does not tell
+            await work()
+        if self._body.gone and not self._has_left:
             self._has_left = True
             self._task.cancel()
 
-    async def _keep_alive(self, seconds: float) -> None:
+    async def _keep_alive(self) -> None:
         while True:
-            await asyncio.sleep(seconds)
-            async with self._lock:
-                if self._body.gone or self._task.cancelling():
-                    return
-                try:
-                    await self._send(
-                        {"type": "http.response.body", "body": b": ping\n\n", "more_body": True}
-                    )
-                except Exception:  # so a server says that the client has left
-                    return self._leave()
-
-    async def _send_in_turn(self, message: _Message) -> None:
-        # A ping must not cut an event in two, and some servers write a message in several steps.
-        async with self._lock:
-            await self._send(message)
+            await asyncio.sleep(self._ping or 0)
+            await self._tell(
+                {"type": "http.response.body", "body": b": ping\n\n", "more_body": True}
+            )
 
     async def _end_helpers(self) -> None:
         """End the helpers: no task outlives its request."""
-        if self._timer is not None:
-            self._timer.cancel()
         for helper in self._helpers:
             helper.cancel()
-        if self._helpers:
-            await asyncio.wait(self._helpers)
-        self._helpers.clear()  # their tracebacks lead back here, too
+        try:
+            if self._helpers:
+                await asyncio.wait(self._helpers)
+        finally:  # a request may be cancelled more than once
+            # The helper's cancellation has done its work; a time-out around the request must not
+            # take it for its own.
+            if self._has_left:
+                self._task.uncancel()
+            self._helpers.clear()  # their tracebacks lead back here
 
 
 # --- Handlers and binding -------------------------------------------------------------------------

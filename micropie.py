@@ -1557,10 +1557,11 @@ class WebSocket:
         """
         if self.accepted:
             raise RuntimeError("this WebSocket was accepted already")
+        self._check_open()
         # The ASGI server waits with `websocket.connect` until the app asks for it. It comes only
         # once, and `accept` may be called again after an error.
         if not self._is_connected:
-            await self._next_message()
+            self._check_disconnect(await self._receive())
             self._is_connected = True
         headers = await self._on_accept(self, session_id)
         # `_deliver` looks whether another task has closed the socket while the session was saved.
@@ -1635,36 +1636,37 @@ class WebSocket:
             with contextlib.suppress(OSError):  # the client is gone
                 await self._send(_close_message(code, reason))
 
-    def _check_accepted(self) -> None:
-        if not self.accepted and self._over is None:
-            raise RuntimeError("call accept() before you send or receive")
-
     async def _receive_any(self) -> str | bytes:
         self._check_accepted()
-        message = await self._next_message()
+        if self._over is not _LOST:
+            self._check_open()
+        message = await self._receive()
+        self._check_disconnect(message)
         # Servers may send both keys, one of them None; an empty string is a message.
         text: str | None = message.get("text")
         return message.get("bytes") or b"" if text is None else text
 
-    async def _next_message(self) -> _Message:
-        """Receive one message; a disconnect ends the socket, with the code that the server reports."""
-        if self._over is not None and self._over is not _LOST:
-            raise ConnectionClosed(*self._over)
-        message = await self._receive()
-        if message["type"] == "websocket.disconnect":
-            code = message.get("code")
-            self._over = (1005 if code is None else code, message.get("reason") or "")
-            raise ConnectionClosed(*self._over)
-        return message
-
     async def _deliver(self, message: _Message) -> None:
-        if self._over is not None:
-            raise ConnectionClosed(*self._over)
+        self._check_open()
         try:
             await self._send(message)
         except OSError as error:  # so a server says that the client has left
             self._over = _LOST
             raise ConnectionClosed(*_LOST) from error
+
+    def _check_accepted(self) -> None:
+        if not self.accepted and self._over is None:
+            raise RuntimeError("call accept() before you send or receive")
+
+    def _check_open(self) -> None:
+        if self._over is not None:
+            raise ConnectionClosed(*self._over)
+
+    def _check_disconnect(self, message: _Message) -> None:
+        if message["type"] == "websocket.disconnect":
+            code = message.get("code")
+            self._over = (1005 if code is None else code, message.get("reason") or "")
+            self._check_open()
 
 
 # The end of a socket whose `send` has failed (RFC 6455 section 7.1.5). It is compared by identity,
@@ -1706,7 +1708,7 @@ def _is_same_origin(headers: Mapping[str, str], allowed: frozenset[str]) -> bool
 # --- Middleware -----------------------------------------------------------------------------------
 
 
-class HttpMiddleware(abc.ABC):
+class HttpMiddleware:
     """What runs around every HTTP request; an instance goes into ``app.middlewares``.
 
     Example:
@@ -1724,7 +1726,6 @@ class HttpMiddleware(abc.ABC):
         (404, True)
     """
 
-    @abc.abstractmethod
     async def before_request(self, request: Request) -> dict[str, Any] | None:
         """Run before the handler, in the order of ``app.middlewares``.
 
@@ -1732,8 +1733,8 @@ class HttpMiddleware(abc.ABC):
             None to go on. A dict with ``status_code`` (200), ``body`` and ``headers`` answers in
             the handler's place.
         """
+        return None
 
-    @abc.abstractmethod
     async def after_request(
         self,
         request: Request,
@@ -1753,9 +1754,10 @@ class HttpMiddleware(abc.ABC):
             None to go on. Of a dict, ``status_code``, ``body`` and ``headers`` replace what they
             name.
         """
+        return None
 
 
-class WebSocketMiddleware(abc.ABC):
+class WebSocketMiddleware:
     """What runs around every WebSocket; an instance goes into ``app.ws_middlewares``.
 
     Example:
@@ -1770,15 +1772,14 @@ class WebSocketMiddleware(abc.ABC):
         {'code': 1008, 'reason': 'log in first'}
     """
 
-    @abc.abstractmethod
     async def before_websocket(self, request: WebSocketRequest) -> dict[str, Any] | None:
         """Run before the handler, in the order of ``app.ws_middlewares``.
 
         Returns:
             None to go on. A dict, with ``code`` (1008) and ``reason``, refuses the handshake.
         """
+        return None
 
-    @abc.abstractmethod
     async def after_websocket(self, request: WebSocketRequest) -> None:
         """Run when the handler is done, in reverse order; also when it raised."""
 
@@ -1804,8 +1805,6 @@ _REFUSAL_KEYS = frozenset({"code", "reason"})
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CONTROL: Final = bytes({*range(32), 127} - {9})
 _COOKIE_VALUE: Final = r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"'  # RFC 6265 section 4.1.1
-_COOKIE_ATTRIBUTE: Final = r"[ -:<-~]*"
-_SAME_SITE = frozenset({"Strict", "Lax", "None"})
 _LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"  # what RFC 3986 lets stand, and the percent sign: nothing is encoded twice
 
 
@@ -1841,35 +1840,41 @@ def set_cookie(
         >>> set_cookie("theme", "dark", max_age=86400)
         ('set-cookie', 'theme=dark; Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax')
     """
+    if samesite is not None:
+        samesite = samesite.capitalize()
+    _check_cookie(name, value, path, domain, secure, samesite)
+    attributes = (
+        "" if max_age is None else f"Max-Age={int(max_age)}",
+        f"Domain={domain}" if domain else "",
+        f"Path={path}" if path else "",
+        "HttpOnly" if httponly else "",
+        "Secure" if secure else "",
+        f"SameSite={samesite}" if samesite else "",
+    )
+    return "set-cookie", "; ".join([f"{name}={value}", *filter(None, attributes)])
+
+
+def _check_cookie(
+    name: str,
+    value: str,
+    path: str | None,
+    domain: str | None,
+    secure: bool,
+    samesite: str | None,
+) -> None:
+    """Refuse what a browser would take for something else, or drop without a word."""
     if not name or name.encode("utf-8", "replace").strip(_TOKEN):
         raise ValueError(f"invalid cookie name {name!r}")
     if not re.fullmatch(_COOKIE_VALUE, value):
         rule = "printable ASCII without blanks, quotes, commas, semicolons and backslashes"
         raise ValueError(f"invalid value for cookie {name!r}: it must be {rule}")
-    if not all(re.fullmatch(_COOKIE_ATTRIBUTE, text or "") for text in (path, domain)):
+    # A semicolon would begin another attribute.
+    if not re.fullmatch(r"[ -:<-~]*", (path or "") + (domain or "")):
         raise ValueError(f"invalid path or domain for cookie {name!r}")
-    if samesite is not None and samesite.capitalize() not in _SAME_SITE:
-        raise ValueError(f"samesite must be one of {sorted(_SAME_SITE)} or None, not {samesite!r}")
-    _check_cookie_rules(name, path, domain, secure, samesite)
-    parts = [f"{name}={value}"]
-    if max_age is not None:
-        parts.append(f"Max-Age={int(max_age)}")
-    for key, text in (("Domain", domain), ("Path", path)):
-        if text:
-            parts.append(f"{key}={text}")
-    parts += [flag for flag, wanted in (("HttpOnly", httponly), ("Secure", secure)) if wanted]
-    if samesite is not None:
-        parts.append(f"SameSite={samesite.capitalize()}")
-    return "set-cookie", "; ".join(parts)
-
-
-def _check_cookie_rules(
-    name: str, path: str | None, domain: str | None, secure: bool, samesite: str | None
-) -> None:
-    """Refuse what browsers drop without a word (draft-ietf-httpbis-rfc6265bis section 5.6)."""
-    if not secure and (
-        name.startswith(("__Secure-", "__Host-")) or (samesite or "").capitalize() == "None"
-    ):
+    if samesite not in ("Strict", "Lax", "None", None):
+        raise ValueError(f'samesite must be "Strict", "Lax", "None" or None, not {samesite!r}')
+    # draft-ietf-httpbis-rfc6265bis section 5.6
+    if not secure and (name.startswith(("__Secure-", "__Host-")) or samesite == "None"):
         raise ValueError(f"cookie {name!r} must be secure")
     if name.startswith("__Host-") and (path != "/" or domain):
         raise ValueError(f"cookie {name!r} must have the path / and no domain")
@@ -1966,21 +1971,22 @@ def _response(
     if not isinstance(status, int) or isinstance(status, bool) or not 100 <= status <= 999:
         raise ValueError(f"a response status must be an int from 100 to 999, not {status!r}")
     body, payload, content_type = _encoded_body(body)
+    if default_type is None or (content_type == _JSON and default_type in (_HTML, _TEXT)):
+        default_type = content_type
+    is_bodiless = status < 200 or status in (204, 304)  # RFC 9110 section 6.4.1
+    if is_bodiless:
+        payload, default_type = b"", None
     pairs = _pairs(() if headers is None else headers)
-    is_empty = status < 200 or status in (204, 304)  # RFC 9110 section 6.4.1
-    chosen = [pair for pair in pairs if pair[0] == "content-type"][-1:]
-    if not chosen and content_type is not None and not is_empty:
-        if default_type is None or (content_type == _JSON and default_type in (_HTML, _TEXT)):
-            default_type = content_type
-        chosen = [("content-type", default_type)]
-    left_out = (
-        {"content-type"} if payload is None and not is_empty else {"content-type", "content-length"}
-    )
-    kept = (*chosen, *[pair for pair in pairs if pair[0] not in left_out])
+    types = [("content-type", default_type)] if default_type and content_type else []
+    types += [pair for pair in pairs if pair[0] == "content-type"]
+    # A length is MicroPie's to say, but that of a stream only the handler can know.
+    own = ("content-type",) if payload is None else ("content-type", "content-length")
+    # If there are several types, the last one wins: a middleware may append its own.
+    kept = (*types[-1:], *[pair for pair in pairs if pair[0] not in own])
     raw_headers = [_raw_header(name, value) for name, value in kept]
-    if payload is not None and not is_empty:
+    if payload is not None and not is_bodiless:
         raw_headers.append((b"content-length", b"%d" % len(payload)))
-    return _Response(int(status), body, kept, tuple(raw_headers), b"" if is_empty else payload)
+    return _Response(int(status), body, kept, tuple(raw_headers), payload)
 
 
 def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
@@ -1992,9 +1998,8 @@ def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
     if isinstance(body, (bytes, bytearray, memoryview)):
         payload = bytes(cast(bytearray, body))
         return payload, payload, _HTML
-    if not isinstance(body, (dict, list)) and (
-        hasattr(body, "__aiter__") or hasattr(body, "__next__")
-    ):
+    # A list has no `__next__`. An uploaded file is both a dict and an iterator.
+    if not isinstance(body, dict) and (hasattr(body, "__aiter__") or hasattr(body, "__next__")):
         return body, None, _HTML
     payload = _dump_json(body)
     return payload, payload, _JSON
@@ -2002,11 +2007,8 @@ def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
 
 def _pairs(headers: Any) -> list[tuple[str, str]]:
     """Return headers, pairs or a dict, as pairs of strings with lower-case names."""
-    items: Iterable[tuple[object, object]] = headers
-    if isinstance(headers, Mapping):
-        items = cast("Mapping[object, object]", headers).items()
     pairs: list[tuple[str, str]] = []
-    for name, value in items:
+    for name, value in headers.items() if hasattr(headers, "items") else headers:
         if not isinstance(name, (str, bytes)):
             raise TypeError(f"a header name must be a string, not {name!r}")
         pairs.append((_as_string(name).lower(), _as_string(value)))
@@ -2032,22 +2034,22 @@ def _raw_header(name: str, value: str) -> tuple[bytes, bytes]:
 def _changed(
     response: _Response, changes: dict[str, Any], headers: list[tuple[str, str]]
 ) -> _Response:
-    """Return the response with what an ``after_request`` returned, and with the header list that it may have changed.
+    """Return the response with what an ``after_request`` returned, or did to the header list.
 
     The content type stays if the middleware names none, unless it was a default one and the new
     body is JSON.
     """
     if not changes and tuple(headers) == response.headers:
         return response
-    pairs = _pairs(changes.get("headers", headers))
-    # A content type that nobody has chosen must not stay on a new body of another kind.
-    old_type = next((value for name, value in response.headers if name == "content-type"), None)
-    if "body" in changes and "headers" not in changes and old_type in (_HTML, _TEXT):
-        pairs = [pair for pair in pairs if pair != ("content-type", old_type)]
+    # The old type is left out here, so that `_response` can tell it from one that the middleware
+    # has named.
+    old_type = dict(response.headers).get("content-type")
+    if "headers" not in changes:
+        headers = [pair for pair in headers if pair != ("content-type", old_type)]
     return _response(
         changes.get("status_code", response.status),
         changes.get("body", response.body),
-        pairs,
+        changes.get("headers", headers),
         old_type,
     )
 
@@ -2091,6 +2093,8 @@ class ServerSentEvent(NamedTuple):
 
 class _EventStream:
     """The body that `event_stream` returns: it iterates over the encoded events, also in a test."""
+
+    __slots__ = ("_events", "ping")
 
     def __init__(self, source: Any, ping: float | None) -> None:
         self._events = _chunks(source)
@@ -3356,31 +3360,26 @@ class App:
         socket._on_accept = functools.partial(self.__handshake_headers, request)
         passed: list[WebSocketMiddleware] = []
         token = current_request.set(request)
-        attempt = functools.partial(self.__attempt, socket, request)
         try:
-            code = await attempt(self.__converse, socket, passed)
+            code = await self.__attempt(socket, self.__converse, request, socket, passed)
             if request._mount is not None and not code and socket._over is None:
                 mounted, mounted_scope = request._mount
                 return await mounted(mounted_scope, receive, send)
             # Each step runs whatever went wrong before it. The close code is that of the last
             # failure, and the socket is closed in any case.
             for middleware in reversed(passed):
-                code = await attempt(middleware.after_websocket) or code
-            code = await attempt(self.__finish_socket_session) or code
+                code = await self.__attempt(socket, middleware.after_websocket, request) or code
+            code = await self.__attempt(socket, self.__finish_socket_session, request) or code
             await socket.close(code or 1000)
         finally:
             current_request.reset(token)
 
     async def __attempt(
-        self,
-        socket: WebSocket,
-        request: WebSocketRequest,
-        step: Callable[..., Awaitable[None]],
-        *arguments: Any,
+        self, socket: WebSocket, step: Callable[..., Awaitable[None]], *arguments: Any
     ) -> int:
-        """Run one step in the life of a WebSocket; return the close code if it failed, otherwise 0."""
+        """Run one step in the life of a WebSocket; return a close code if it failed, otherwise 0."""
         try:
-            await step(request, *arguments)
+            await step(*arguments)
         except HTTPError:
             return 1011 if socket.accepted else 1008
         except BaseException as error:
@@ -3390,7 +3389,7 @@ class App:
                 return 0
             if not _is_stray(error):
                 raise
-            _log.error("WebSocket %r failed", request.scope.get("path"), exc_info=error)
+            _log.error("WebSocket %r failed", self.request.scope.get("path"), exc_info=error)
             return 1011
         return 0
 

@@ -1840,9 +1840,22 @@ def set_cookie(
         >>> set_cookie("theme", "dark", max_age=86400)
         ('set-cookie', 'theme=dark; Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax')
     """
-    if samesite is not None:
-        samesite = samesite.capitalize()
-    _check_cookie(name, value, path, domain, secure, samesite)
+    samesite = (samesite or "").capitalize()
+    if not name or name.encode("utf-8", "replace").strip(_TOKEN):
+        raise ValueError(f"invalid cookie name {name!r}")
+    if not re.fullmatch(_COOKIE_VALUE, value):
+        rule = "printable ASCII without blanks, quotes, commas, semicolons and backslashes"
+        raise ValueError(f"invalid value for cookie {name!r}: it must be {rule}")
+    # A semicolon would begin another attribute.
+    if not re.fullmatch(r"[ -:<-~]*", (path or "") + (domain or "")):
+        raise ValueError(f"invalid path or domain for cookie {name!r}")
+    if samesite not in ("Strict", "Lax", "None", ""):
+        raise ValueError(f"samesite must be Strict, Lax or None, not {samesite!r}")
+    # Browsers drop such cookies without a word (draft-ietf-httpbis-rfc6265bis section 5.6).
+    if not secure and (name.startswith(("__Secure-", "__Host-")) or samesite == "None"):
+        raise ValueError(f"cookie {name!r} must be secure")
+    if name.startswith("__Host-") and (path != "/" or domain):
+        raise ValueError(f"cookie {name!r} must have the path / and no domain")
     attributes = (
         "" if max_age is None else f"Max-Age={int(max_age)}",
         f"Domain={domain}" if domain else "",
@@ -1852,32 +1865,6 @@ def set_cookie(
         f"SameSite={samesite}" if samesite else "",
     )
     return "set-cookie", "; ".join([f"{name}={value}", *filter(None, attributes)])
-
-
-def _check_cookie(
-    name: str,
-    value: str,
-    path: str | None,
-    domain: str | None,
-    secure: bool,
-    samesite: str | None,
-) -> None:
-    """Refuse what a browser would take for something else, or drop without a word."""
-    if not name or name.encode("utf-8", "replace").strip(_TOKEN):
-        raise ValueError(f"invalid cookie name {name!r}")
-    if not re.fullmatch(_COOKIE_VALUE, value):
-        rule = "printable ASCII without blanks, quotes, commas, semicolons and backslashes"
-        raise ValueError(f"invalid value for cookie {name!r}: it must be {rule}")
-    # A semicolon would begin another attribute.
-    if not re.fullmatch(r"[ -:<-~]*", (path or "") + (domain or "")):
-        raise ValueError(f"invalid path or domain for cookie {name!r}")
-    if samesite not in ("Strict", "Lax", "None", None):
-        raise ValueError(f'samesite must be "Strict", "Lax", "None" or None, not {samesite!r}')
-    # draft-ietf-httpbis-rfc6265bis section 5.6
-    if not secure and (name.startswith(("__Secure-", "__Host-")) or samesite == "None"):
-        raise ValueError(f"cookie {name!r} must be secure")
-    if name.startswith("__Host-") and (path != "/" or domain):
-        raise ValueError(f"cookie {name!r} must have the path / and no domain")
 
 
 def delete_cookie(
@@ -1968,7 +1955,7 @@ def _response(
         TypeError: Something has a type that it must not have.
         ValueError: The status, or a header, is one that must not be sent.
     """
-    if not isinstance(status, int) or isinstance(status, bool) or not 100 <= status <= 999:
+    if not isinstance(status, int) or not 100 <= status <= 999:
         raise ValueError(f"a response status must be an int from 100 to 999, not {status!r}")
     body, payload, content_type = _encoded_body(body)
     if default_type is None or (content_type == _JSON and default_type in (_HTML, _TEXT)):
@@ -2207,7 +2194,7 @@ class _Stream:
 
     def __init__(self, send: _Send, reader: _Body, body: Any) -> None:
         self.chunks = _chunks(body)
-        self._ping: float | None = body.ping if isinstance(body, _EventStream) else None
+        self._ping: Any = body.ping if isinstance(body, _EventStream) else None
         self._body = reader
         self._send = send
         self._turn = asyncio.Lock()
@@ -2242,9 +2229,8 @@ class _Stream:
     async def _send_chunks(self) -> None:
         # Servers send the headers with the first body message. This one does not wait for a chunk.
         await self._tell({"type": "http.response.body", "body": b"", "more_body": True})
-        self._start_helper(self._body.wait_gone)
-        if self._ping:
-            self._start_helper(self._keep_alive)
+        works = (self._body.wait_gone, self._keep_alive) if self._ping else (self._body.wait_gone,)
+        self._helpers += [asyncio.create_task(self._help(work)) for work in works]
         # Without pings no other task sends, and to take the turn costs more than all the rest here.
         reader, send = self._body, self._tell if self._ping else self._send
         async for item in self.chunks:
@@ -2272,9 +2258,6 @@ class _Stream:
                 self._body.gone = True
                 raise ConnectionClosed from None
 
-    def _start_helper(self, work: Callable[[], Awaitable[None]]) -> None:
-        self._helpers.append(asyncio.create_task(self._help(work)))
-
     async def _help(self, work: Callable[[], Awaitable[None]]) -> None:
         with contextlib.suppress(Exception):  # the client has left, or the server does not tell
             await work()
@@ -2284,7 +2267,7 @@ class _Stream:
 
     async def _keep_alive(self) -> None:
         while True:
-            await asyncio.sleep(self._ping or 0)
+            await asyncio.sleep(self._ping)
             await self._tell(
                 {"type": "http.response.body", "body": b": ping\n\n", "more_body": True}
             )

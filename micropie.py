@@ -1510,8 +1510,9 @@ class WebSocket:
 
     Attributes:
         accepted (bool): Whether `accept` was called.
-        session_id (str | None): The id of the session that its cookie names; None where there is no such session.
-        subprotocols (list[str]): What the client offers.
+        session_id (str | None): The id of the session that the client's cookie names; None if there
+            is no such session.
+        subprotocols (list[str]): The subprotocols that the client offers.
 
     Example:
         >>> class Loud(App):
@@ -1547,13 +1548,13 @@ class WebSocket:
         """Complete the handshake.
 
         Args:
-            subprotocol: The one chosen of `subprotocols`.
-            session_id: The session id to give to the client; by default a new session that is not
-                empty gets its own.
+            subprotocol: The one of `subprotocols` that you choose.
+            session_id: The session id for the client's cookie. By default MicroPie sets the cookie
+                if there is a new session that is not empty.
 
         Raises:
-            RuntimeError: It was accepted already.
-            ConnectionClosed: The client is gone.
+            RuntimeError: The socket was accepted already.
+            ConnectionClosed: The client has left.
         """
         if self.accepted:
             raise RuntimeError("this WebSocket was accepted already")
@@ -1590,7 +1591,7 @@ class WebSocket:
         return _load_json(message.encode() if isinstance(message, str) else message)
 
     def __aiter__(self) -> WebSocket:
-        """Iterate over the messages, texts and binary ones."""
+        """Iterate over the messages, strings and bytes."""
         return self
 
     async def __anext__(self) -> str | bytes:
@@ -1709,7 +1710,9 @@ def _is_same_origin(headers: Mapping[str, str], allowed: frozenset[str]) -> bool
 
 
 class HttpMiddleware:
-    """What runs around every HTTP request; an instance goes into ``app.middlewares``.
+    """Code that runs around every HTTP request; an instance goes into ``app.middlewares``.
+
+    A method that a subclass does not override does nothing.
 
     Example:
         >>> class NoFrames(HttpMiddleware):
@@ -1747,18 +1750,20 @@ class HttpMiddleware:
         Args:
             request: The request.
             status_code: The status of the response.
-            response_body: Text and iterators as the handler returned them, JSON as bytes.
+            response_body: Strings and iterators as the handler returned them, JSON as bytes.
             extra_headers: The response's headers, the content type included; yours to append to.
 
         Returns:
-            None to go on. Of a dict, ``status_code``, ``body`` and ``headers`` replace what they
-            name.
+            None to go on. The ``status_code``, ``body`` and ``headers`` of a dict replace those of
+            the response.
         """
         return None
 
 
 class WebSocketMiddleware:
-    """What runs around every WebSocket; an instance goes into ``app.ws_middlewares``.
+    """Code that runs around every WebSocket; an instance goes into ``app.ws_middlewares``.
+
+    A method that a subclass does not override does nothing.
 
     Example:
         >>> class MembersOnly(WebSocketMiddleware):
@@ -1785,13 +1790,13 @@ class WebSocketMiddleware:
 
 
 def _checked_dict(result: object, allowed: frozenset[str], where: object) -> dict[str, Any] | None:
-    if result is None:
-        return None
-    if not isinstance(result, dict) or not allowed.issuperset(cast("dict[str, Any]", result)):
-        raise TypeError(
-            f"{type(where).__name__} must return None or a dict with {sorted(allowed)}, not {result!r}"
-        )
-    return cast("dict[str, Any]", result)
+    answer = cast("dict[str, Any] | None", result)
+    # A guard that returns False, or a dict with a misspelled key, wants to stop the request. To go
+    # on would let every visitor in.
+    if not isinstance(result, dict | None) or not allowed.issuperset(answer or ()):
+        name = type(where).__name__
+        raise TypeError(f"{name} must return None or a dict with {sorted(allowed)}, not {result!r}")
+    return answer
 
 
 _RESPONSE_KEYS = frozenset({"status_code", "body", "headers"})
@@ -1800,12 +1805,13 @@ _REFUSAL_KEYS = frozenset({"code", "reason"})
 
 # --- Responses ------------------------------------------------------------------------------------
 
-# Patterns stay texts here: to compile one costs more than most processes gain by it, and `re` keeps
-# those in use. RFC 9110 section 5.6.2
+# Patterns stay strings here: to compile one costs more than most processes gain by it, and `re`
+# keeps those in use. RFC 9110 section 5.6.2
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CONTROL: Final = bytes({*range(32), 127} - {9})
 _COOKIE_VALUE: Final = r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"'  # RFC 6265 section 4.1.1
-_LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"  # what RFC 3986 lets stand, and the percent sign: nothing is encoded twice
+# The characters that RFC 3986 allows, and the percent sign, so that nothing is encoded twice.
+_LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"
 
 
 def set_cookie(
@@ -1825,16 +1831,16 @@ def set_cookie(
         name: A token; ``__Secure-`` and ``__Host-`` names need what browsers ask of them.
         value: Printable ASCII without blanks, quotes, commas, semicolons and backslashes: encode
             anything else.
-        max_age: Seconds; None: until the browser is closed.
-        path: The part of the site that gets it.
-        domain: None: this host alone.
-        secure: Over HTTPS alone.
-        httponly: Out of reach of JavaScript.
+        max_age: Seconds; None keeps the cookie until the browser is closed.
+        path: The part of the site to which the browser sends the cookie.
+        domain: The host and its subdomains; None stands for this host alone.
+        secure: Whether the browser sends it over HTTPS alone.
+        httponly: Whether it is out of reach of JavaScript.
         samesite: ``"Strict"``, ``"Lax"``, ``"None"`` (which needs ``secure``), or None to leave it
             out.
 
     Raises:
-        ValueError: A browser would not take it, or would take it for something else.
+        ValueError: A browser would drop this cookie, or take it for another one.
 
     Example:
         >>> set_cookie("theme", "dark", max_age=86400)
@@ -1876,7 +1882,9 @@ def delete_cookie(
     httponly: bool = True,
     samesite: str | None = "Lax",
 ) -> tuple[str, str]:
-    """Return the header pair that deletes a cookie; the path and the domain must be those it was set with.
+    """Return the header pair that deletes a cookie.
+
+    The path and the domain must be those with which the cookie was set.
 
     Raises:
         ValueError: As `set_cookie` does.
@@ -1899,7 +1907,7 @@ def delete_cookie(
 
 
 class _Response(NamedTuple):
-    """One response, complete and checked, so that nothing can fail when it is sent. It is never changed."""
+    """One response, complete and checked, so that sending it cannot fail. It is never changed."""
 
     status: int
     body: Any  # as a middleware sees it: strings and iterators as returned, JSON as bytes
@@ -1928,14 +1936,13 @@ _PLAIN: Final[dict[type, tuple[Callable[[Any], bytes], tuple[bytes, bytes]]]] = 
 
 
 def _response_of(result: Any) -> _Response:
-    """Make a response of what a handler returned; TypeError or ValueError if that cannot be one."""
+    """Make a response of a handler's result; raise TypeError or ValueError if it cannot be one."""
     if type(result) is not tuple:  # a named tuple is data, and becomes JSON
         return _response(204 if result is None else 200, result)
     parts = cast(Any, result)
     if len(parts) not in (2, 3):
-        raise ValueError(
-            f"a handler must return (status, body) or (status, body, headers), not {len(parts)} items"
-        )
+        forms = "(status, body) or (status, body, headers)"
+        raise ValueError(f"a handler must return {forms}, not {len(parts)} items")
     return _response(*parts)
 
 
@@ -1948,12 +1955,12 @@ def _response(
         status: The HTTP status.
         body: Anything that a handler may return as a body.
         headers: Header pairs or a dict; None: no headers.
-        default_type: The content type if the headers have none; None: the one that goes with the
-            body. A body of JSON is never called HTML or plain text.
+        default_type: The content type if the headers have none; None stands for the one that goes
+            with the body. A body of JSON never becomes HTML or plain text by it.
 
     Raises:
-        TypeError: Something has a type that it must not have.
-        ValueError: The status, or a header, is one that must not be sent.
+        TypeError: The body or the headers have a type that MicroPie cannot send.
+        ValueError: The status, or a header, must not be sent.
     """
     if not isinstance(status, int) or not 100 <= status <= 999:
         raise ValueError(f"a response status must be an int from 100 to 999, not {status!r}")
@@ -1966,10 +1973,10 @@ def _response(
     pairs = _pairs(() if headers is None else headers)
     types = [("content-type", default_type)] if default_type and content_type else []
     types += [pair for pair in pairs if pair[0] == "content-type"]
-    # A length is MicroPie's to say, but that of a stream only the handler can know.
-    own = ("content-type",) if payload is None else ("content-type", "content-length")
-    # If there are several types, the last one wins: a middleware may append its own.
-    kept = (*types[-1:], *[pair for pair in pairs if pair[0] not in own])
+    # MicroPie sets the length itself. Only that of a stream must be the handler's.
+    replaced = ("content-type",) if payload is None else ("content-type", "content-length")
+    # If there are several types, the last one wins, since a middleware may have appended its own.
+    kept = (*types[-1:], *[pair for pair in pairs if pair[0] not in replaced])
     raw_headers = [_raw_header(name, value) for name, value in kept]
     if payload is not None and not is_bodiless:
         raw_headers.append((b"content-length", b"%d" % len(payload)))
@@ -1977,7 +1984,7 @@ def _response(
 
 
 def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
-    """Return a body as a middleware sees it, as it is sent (None: it is streamed), and its content type."""
+    """Return a body as a middleware sees it, its bytes (None: a stream), and its content type."""
     if isinstance(body, str):
         return body, body.encode(), _HTML
     if body is None:
@@ -2007,13 +2014,13 @@ def _as_string(value: object) -> str:
 
 
 def _raw_header(name: str, value: str) -> tuple[bytes, bytes]:
-    """Encode a header; a ValueError for one that would break the response (RFC 9110 section 5)."""
+    """Encode a header; raise ValueError if it would break the response (RFC 9110 section 5)."""
     try:
         raw_name, raw_value = name.encode("ascii"), value.encode("latin-1").strip(b" \t")
     except UnicodeEncodeError:
         raw_name = raw_value = b""
     if not raw_name or raw_name.strip(_TOKEN) or raw_value.translate(None, _CONTROL) != raw_value:
-        # Nothing is dropped in silence: without its content type, a text would become HTML.
+        # Nothing is dropped in silence. Without its content type, plain text would become HTML.
         raise ValueError(f"{name!r}: {value!r} is no response header that may be sent")
     return raw_name, raw_value
 
@@ -2048,9 +2055,9 @@ class ServerSentEvent(NamedTuple):
     """One event of an event stream (WHATWG HTML section 9.2).
 
     Args:
-        data: Text, or anything else as JSON.
-        event: The event's type; browsers take ``message`` where there is none.
-        id: What a browser that reconnects sends as ``Last-Event-ID``.
+        data: A string, or anything else as JSON.
+        event: The event's type; a browser takes ``message`` if there is none.
+        id: The value that a browser sends as ``Last-Event-ID`` when it reconnects.
         retry: Milliseconds that a browser waits before it reconnects.
 
     Example:
@@ -2107,9 +2114,10 @@ def event_stream(
     """Return the response that streams server-sent events.
 
     Args:
-        source: Yields `ServerSentEvent`, text, or dicts and lists (as JSON).
-        ping: Seconds after which an idle stream sends a comment, so that proxies keep it open;
-            None: never.
+        source: Yields `ServerSentEvent`, strings, dicts and lists (as JSON), or bytes, which are
+            sent as they are.
+        ping: Every so many seconds MicroPie sends a comment, so that proxies keep the stream open;
+            None turns that off.
 
     Raises:
         ValueError: ``ping`` is not above zero.
@@ -2147,16 +2155,18 @@ def _chunk_bytes(item: Any) -> bytes:
 
 
 class _Steps:
-    """A plain iterator whose every step, and its ``close()``, run in a worker thread, in one copy of the context."""
+    """A plain iterator whose steps, and its ``close()``, run in worker threads."""
 
     def __init__(self, iterator: Iterator[Any]) -> None:
         self._iterator = iterator
+        # One copy for all steps: a context variable that one step sets is there in the next.
         self._run = contextvars.copy_context().run
 
     def __aiter__(self) -> _Steps:
         return self
 
     async def __anext__(self) -> Any:
+        # A StopIteration cannot leave a thread: a future that holds one never ends.
         item = await _in_thread(self._run, next, self._iterator, _ABSENT)
         if item is _ABSENT:
             raise StopAsyncIteration
@@ -2173,7 +2183,7 @@ def _chunks(source: Any) -> AsyncIterator[Any]:
 
 
 async def _close(source: Any) -> None:
-    """Close an iterator that is not run to its end; what its ``finally`` raises is logged."""
+    """Close an iterator before its end; an exception of its ``finally`` is logged."""
     close = getattr(source, "aclose", None)
     try:
         if close is not None:
@@ -2217,8 +2227,8 @@ class _Stream:
                 await self._end_helpers()
             await self._tell({"type": "http.response.body", "body": b"", "more_body": False})
         except BaseException as error:
-            # The helper's cancellation is taken back by now, so what is left of them is the
-            # server's, which must pass, or a stray one, which is a mistake of the source.
+            # `_end_helpers` has taken back the helper's cancellation. So this one is the server's,
+            # which must pass, or a stray one, which is a mistake of the source.
             if not _is_stray(error):
                 raise
             if not (reader.gone and isinstance(error, (ConnectionClosed, asyncio.CancelledError))):
@@ -3345,6 +3355,7 @@ class App:
         token = current_request.set(request)
         try:
             code = await self.__attempt(socket, self.__converse, request, socket, passed)
+            # Once a mounted app has the socket, nothing else of this app runs.
             if request._mount is not None and not code and socket._over is None:
                 mounted, mounted_scope = request._mount
                 return await mounted(mounted_scope, receive, send)
@@ -3360,7 +3371,7 @@ class App:
     async def __attempt(
         self, socket: WebSocket, step: Callable[..., Awaitable[None]], *arguments: Any
     ) -> int:
-        """Run one step in the life of a WebSocket; return a close code if it failed, otherwise 0."""
+        """Run one step in the life of a WebSocket; return the close code if it failed, else 0."""
         try:
             await step(*arguments)
         except HTTPError:
@@ -3419,7 +3430,8 @@ class App:
     async def __handshake_headers(
         self, request: WebSocketRequest, socket: WebSocket, session_id: str | None
     ) -> _RawHeaders:
-        """Return the headers of an accepted handshake: a new session that is not empty gets its cookie."""
+        """Save a new session that is not empty; return the header that sets its cookie, if any."""
+        # The handshake is the only time at which a WebSocket can set a cookie.
         session = request._session
         if session is not None and session.blocked:
             return []

@@ -3354,7 +3354,9 @@ class App:
         passed: list[WebSocketMiddleware] = []
         token = current_request.set(request)
         try:
-            code = await self.__attempt(socket, self.__converse, request, socket, passed)
+            code = await self.__run_socket_step(
+                socket, self.__serve_socket, request, socket, passed
+            )
             # Once a mounted app has the socket, nothing else of this app runs.
             if request._mount is not None and not code and socket._over is None:
                 mounted, mounted_scope = request._mount
@@ -3362,13 +3364,18 @@ class App:
             # Each step runs whatever went wrong before it. The close code is that of the last
             # failure, and the socket is closed in any case.
             for middleware in reversed(passed):
-                code = await self.__attempt(socket, middleware.after_websocket, request) or code
-            code = await self.__attempt(socket, self.__finish_socket_session, request) or code
+                code = (
+                    await self.__run_socket_step(socket, middleware.after_websocket, request)
+                    or code
+                )
+            code = (
+                await self.__run_socket_step(socket, self.__finish_socket_session, request) or code
+            )
             await socket.close(code or 1000)
         finally:
             current_request.reset(token)
 
-    async def __attempt(
+    async def __run_socket_step(
         self, socket: WebSocket, step: Callable[..., Awaitable[None]], *arguments: Any
     ) -> int:
         """Run one step in the life of a WebSocket; return the close code if it failed, else 0."""
@@ -3387,7 +3394,7 @@ class App:
             return 1011
         return 0
 
-    async def __converse(
+    async def __serve_socket(
         self, request: WebSocketRequest, socket: WebSocket, passed: list[WebSocketMiddleware]
     ) -> None:
         """Do what comes before the handler, and run it unless a mounted app takes over."""

@@ -3363,14 +3363,9 @@ class App:
                 return await mounted(mounted_scope, receive, send)
             # Each step runs whatever went wrong before it. The close code is that of the last
             # failure, and the socket is closed in any case.
-            for middleware in reversed(passed):
-                code = (
-                    await self.__run_socket_step(socket, middleware.after_websocket, request)
-                    or code
-                )
-            code = (
-                await self.__run_socket_step(socket, self.__finish_socket_session, request) or code
-            )
+            after = [middleware.after_websocket for middleware in reversed(passed)]
+            for step in (*after, self.__finish_socket_session):
+                code = await self.__run_socket_step(socket, step, request) or code
             await socket.close(code or 1000)
         finally:
             current_request.reset(token)

@@ -106,6 +106,7 @@ _Send = Callable[[_Message], Awaitable[None]]
 _ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 _Pair = tuple[str | bytes, str | bytes]
 _Headers = Mapping[str, str] | Iterable[_Pair]
+_RawHeaders = list[tuple[bytes, bytes]]
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
@@ -1509,8 +1510,9 @@ class WebSocket:
 
     Attributes:
         accepted (bool): Whether `accept` was called.
-        session_id (str | None): The id of the session that its cookie names; None where there is no such session.
-        subprotocols (list[str]): What the client offers.
+        session_id (str | None): The id of the session that the client's cookie names; None if there
+            is no such session.
+        subprotocols (list[str]): The subprotocols that the client offers.
 
     Example:
         >>> class Loud(App):
@@ -1532,30 +1534,12 @@ class WebSocket:
         HI
     """
 
-    __slots__ = (
-        "__dict__",
-        "_connected",
-        "_is_lost",
-        "_on_accept",
-        "_over",
-        "_receive",
-        "_send",
-        "accepted",
-        "session_id",
-        "subprotocols",
-    )
-
     def __init__(self, receive: _Receive, send: _Send) -> None:
         self._receive = receive
         self._send = send
-        # Sending failed; the server may still tell with which code the client has left.
-        self._is_lost = False
-        self._connected = False  # websocket.connect was received
-        # Code and reason, once it is closed from either side.
-        self._over: tuple[int, str] | None = None
-        self._on_accept: Callable[[str | None], Awaitable[list[tuple[bytes, bytes]]]] = (
-            _accept_headers
-        )
+        self._is_connected = False  # websocket.connect was received
+        self._over: tuple[int, str] | None = None  # code and reason, once it is closed
+        self._on_accept: Callable[[WebSocket, str | None], Awaitable[_RawHeaders]] = _accept_headers
         self.accepted = False
         self.session_id: str | None = None
         self.subprotocols: list[str] = []
@@ -1564,84 +1548,75 @@ class WebSocket:
         """Complete the handshake.
 
         Args:
-            subprotocol: The one chosen of `subprotocols`.
-            session_id: The session id to give to the client; by default a new session that is not
-                empty gets its own.
+            subprotocol: The one of `subprotocols` that you choose.
+            session_id: The session id for the client's cookie. By default MicroPie sets the cookie
+                if there is a new session that is not empty.
 
         Raises:
-            RuntimeError: It was accepted already.
-            ConnectionClosed: The client is gone.
+            RuntimeError: The socket was accepted already.
+            ConnectionClosed: The client has left.
         """
         if self.accepted:
             raise RuntimeError("this WebSocket was accepted already")
-        self._check_not_over()
-        # The ASGI server waits with `websocket.connect` until the app asks for it.
-        if not self._connected:
-            message = await self._receive()
-            self._connected = True
-            self._check_disconnect(message)
-        headers = await self._on_accept(session_id)
-        self._check_not_over()  # it may have been closed meanwhile
+        self._check_open()
+        # The ASGI server waits with `websocket.connect` until the app asks for it. It comes only
+        # once, and `accept` may be called again after an error.
+        if not self._is_connected:
+            self._check_disconnect(await self._receive())
+            self._is_connected = True
+        headers = await self._on_accept(self, session_id)
+        # `_deliver` looks whether another task has closed the socket while the session was saved.
         await self._deliver(
             {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
         )
         self.accepted = True
 
     async def receive_text(self) -> str:
-        """Return the next message, a text; a ValueError where it is binary."""
-        message = await self._next_message()
-        text: str | None = message.get("text")
-        if text is None:
-            self._check_disconnect(message)
+        """Return the next message, a string; raise ValueError if it is binary."""
+        message = await self._receive_any()
+        if not isinstance(message, str):
             raise ValueError("expected a text message, got a binary one")
-        return text
+        return message
 
     async def receive_bytes(self) -> bytes:
-        """Return the next message, a binary one; a ValueError where it is text."""
-        message = await self._next_message()
-        data: bytes | None = message.get("bytes")
-        if data is None:
-            self._check_disconnect(message)
+        """Return the next message, a binary one; raise ValueError if it is text."""
+        message = await self._receive_any()
+        if isinstance(message, str):
             raise ValueError("expected a binary message, got a text")
-        return data
+        return message
 
     async def receive_json(self) -> Any:
-        """Return the next message, parsed as JSON; a ValueError where it is not JSON."""
-        message = await anext(self, None)
-        if message is None:
-            self._check_not_over()
-        return _load_json(message.encode() if isinstance(message, str) else message or b"")
+        """Return the next message, parsed as JSON; raise ValueError if it is not JSON."""
+        message = await self._receive_any()
+        return _load_json(message.encode() if isinstance(message, str) else message)
 
     def __aiter__(self) -> WebSocket:
-        """Iterate over the messages, texts and binary ones."""
+        """Iterate over the messages, strings and bytes."""
         return self
 
     async def __anext__(self) -> str | bytes:
         """Return the next message; the iteration ends when the socket is closed."""
         try:
-            message = await self._next_message()
-            text: str | None = message.get("text")
-            if text is not None:
-                return text
-            self._check_disconnect(message)
+            return await self._receive_any()
         except ConnectionClosed:
-            if self._over is None:  # another connection
+            # A server that is a client itself may let the exception of its own connection out. That
+            # is an error, not the end of this socket.
+            if self._over is None:
                 raise
             raise StopAsyncIteration from None
-        return message.get("bytes") or b""
 
     async def send_text(self, data: str) -> None:
         """Send a text message."""
-        self._check_open("send")
+        self._check_accepted()
         await self._deliver({"type": "websocket.send", "text": data})
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
-        self._check_open("send")
+        self._check_accepted()
         await self._deliver({"type": "websocket.send", "bytes": data})
 
     async def send_json(self, data: Any) -> None:
-        """Send anything that JSON can say, as a text message; a TypeError where it cannot."""
+        """Send a value as JSON, in a text message; raise TypeError if JSON has no form for it."""
         await self.send_text(_dump_json(data).decode())
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
@@ -1656,30 +1631,35 @@ class WebSocket:
         """
         if not (1000 <= code < 1015 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
             raise ValueError(f"{code} is no close code that may be sent")
-        # Closing twice is harmless, and so is closing after the client has left.
+        # Set before the message is sent: a task that sends or receives meanwhile sees it at once.
         if self._over is None:
             self._over = (code, reason or "")
             with contextlib.suppress(OSError):  # the client is gone
                 await self._send(_close_message(code, reason))
 
-    async def _next_message(self) -> _Message:
-        if not self._is_lost:
-            self._check_open("receive")
-        return await self._receive()
+    async def _receive_any(self) -> str | bytes:
+        self._check_accepted()
+        if self._over is not _LOST:
+            self._check_open()
+        message = await self._receive()
+        self._check_disconnect(message)
+        # Servers may send both keys, one of them None; an empty string is a message.
+        text: str | None = message.get("text")
+        return message.get("bytes") or b"" if text is None else text
 
     async def _deliver(self, message: _Message) -> None:
+        self._check_open()
         try:
             await self._send(message)
-        except OSError as error:  # so a server says that the client is gone
-            self._over, self._is_lost = (1006, ""), self.accepted
-            raise ConnectionClosed(*self._over) from error
+        except OSError as error:  # so a server says that the client has left
+            self._over = _LOST
+            raise ConnectionClosed(*_LOST) from error
 
-    def _check_open(self, verb: str) -> None:
-        self._check_not_over()
-        if not self.accepted:
-            raise RuntimeError(f"cannot {verb} before accept()")
+    def _check_accepted(self) -> None:
+        if not self.accepted and self._over is None:
+            raise RuntimeError("call accept() before you send or receive")
 
-    def _check_not_over(self) -> None:
+    def _check_open(self) -> None:
         if self._over is not None:
             raise ConnectionClosed(*self._over)
 
@@ -1687,19 +1667,23 @@ class WebSocket:
         if message["type"] == "websocket.disconnect":
             code = message.get("code")
             self._over = (1005 if code is None else code, message.get("reason") or "")
-            self._is_lost = False
-            self._check_not_over()
+            self._check_open()
 
 
-async def _accept_headers(session_id: str | None) -> list[tuple[bytes, bytes]]:
-    return [_raw_header(*set_cookie("session_id", session_id))] if session_id is not None else []
+# The end of a socket whose `send` has failed (RFC 6455 section 7.1.5). It is compared by identity,
+# since a server may also report 1006: after this one, the next `receive` may still bring the code
+# with which the client has left.
+_LOST: Final = (1006, "")
+
+
+async def _accept_headers(socket: WebSocket, session_id: str | None) -> _RawHeaders:
+    return [] if session_id is None else [_raw_header(*set_cookie("session_id", session_id))]
 
 
 def _is_closed(error: BaseException) -> bool:
-    """Whether an exception says that a connection is closed, and nothing else; a task group says it for its tasks."""
-    if isinstance(error, ExceptionGroup):
-        return cast("ExceptionGroup[Exception]", error).split(ConnectionClosed)[1] is None
-    return isinstance(error, ConnectionClosed)
+    """Whether an exception says that a connection is closed, and nothing else."""
+    # A task group wraps the exceptions of its tasks, and so on; `split` looks into all of them.
+    return BaseExceptionGroup("", [error]).split(ConnectionClosed)[1] is None
 
 
 def _close_message(code: int, reason: str | None) -> _Message:
@@ -1709,25 +1693,26 @@ def _close_message(code: int, reason: str | None) -> _Message:
 
 
 def _is_same_origin(headers: Mapping[str, str], allowed: frozenset[str]) -> bool:
-    """Whether a handshake comes from a page of this host, from an allowed one, or from no browser at all."""
+    """Whether a handshake comes from a page of this host, an allowed one, or no browser."""
     origin = headers.get("origin")
     if origin is None:
         return True
-    scheme, separator, authority = origin.strip().lower().partition("://")
-    if not separator:  # "null"
-        return False
+    scheme, _, authority = origin.strip().lower().partition("://")
     # The scheme is not compared: behind a proxy that ends TLS, the app sees http where the browser
-    # sees https.
+    # sees https. So both default ports are dropped.
     host = headers.get("host", "").strip().lower()
     theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in (authority, host)]
-    return (host != "" and theirs == ours) or f"{scheme}://{authority}" in allowed
+    # An origin without an authority, such as "null", never matches.
+    return theirs != "" and (theirs == ours or f"{scheme}://{authority}" in allowed)
 
 
 # --- Middleware -----------------------------------------------------------------------------------
 
 
-class HttpMiddleware(abc.ABC):
-    """What runs around every HTTP request; an instance goes into ``app.middlewares``.
+class HttpMiddleware:
+    """Code that runs around every HTTP request; an instance goes into ``app.middlewares``.
+
+    A method that a subclass does not override does nothing.
 
     Example:
         >>> class NoFrames(HttpMiddleware):
@@ -1744,7 +1729,6 @@ class HttpMiddleware(abc.ABC):
         (404, True)
     """
 
-    @abc.abstractmethod
     async def before_request(self, request: Request) -> dict[str, Any] | None:
         """Run before the handler, in the order of ``app.middlewares``.
 
@@ -1752,8 +1736,8 @@ class HttpMiddleware(abc.ABC):
             None to go on. A dict with ``status_code`` (200), ``body`` and ``headers`` answers in
             the handler's place.
         """
+        return None
 
-    @abc.abstractmethod
     async def after_request(
         self,
         request: Request,
@@ -1766,17 +1750,20 @@ class HttpMiddleware(abc.ABC):
         Args:
             request: The request.
             status_code: The status of the response.
-            response_body: Text and iterators as the handler returned them, JSON as bytes.
+            response_body: Strings and iterators as the handler returned them, JSON as bytes.
             extra_headers: The response's headers, the content type included; yours to append to.
 
         Returns:
-            None to go on. Of a dict, ``status_code``, ``body`` and ``headers`` replace what they
-            name.
+            None to go on. The ``status_code``, ``body`` and ``headers`` of a dict replace those of
+            the response.
         """
+        return None
 
 
-class WebSocketMiddleware(abc.ABC):
-    """What runs around every WebSocket; an instance goes into ``app.ws_middlewares``.
+class WebSocketMiddleware:
+    """Code that runs around every WebSocket; an instance goes into ``app.ws_middlewares``.
+
+    A method that a subclass does not override does nothing.
 
     Example:
         >>> class MembersOnly(WebSocketMiddleware):
@@ -1790,27 +1777,26 @@ class WebSocketMiddleware(abc.ABC):
         {'code': 1008, 'reason': 'log in first'}
     """
 
-    @abc.abstractmethod
     async def before_websocket(self, request: WebSocketRequest) -> dict[str, Any] | None:
         """Run before the handler, in the order of ``app.ws_middlewares``.
 
         Returns:
             None to go on. A dict, with ``code`` (1008) and ``reason``, refuses the handshake.
         """
+        return None
 
-    @abc.abstractmethod
     async def after_websocket(self, request: WebSocketRequest) -> None:
         """Run when the handler is done, in reverse order; also when it raised."""
 
 
 def _checked_dict(result: object, allowed: frozenset[str], where: object) -> dict[str, Any] | None:
-    if result is None:
-        return None
-    if not isinstance(result, dict) or not allowed.issuperset(cast("dict[str, Any]", result)):
-        raise TypeError(
-            f"{type(where).__name__} must return None or a dict with {sorted(allowed)}, not {result!r}"
-        )
-    return cast("dict[str, Any]", result)
+    answer = cast("dict[str, Any] | None", result)
+    # A guard that returns False, or a dict with a misspelled key, wants to stop the request. To go
+    # on would let every visitor in.
+    if not isinstance(result, dict | None) or not allowed.issuperset(answer or ()):
+        name = type(where).__name__
+        raise TypeError(f"{name} must return None or a dict with {sorted(allowed)}, not {result!r}")
+    return answer
 
 
 _RESPONSE_KEYS = frozenset({"status_code", "body", "headers"})
@@ -1819,14 +1805,13 @@ _REFUSAL_KEYS = frozenset({"code", "reason"})
 
 # --- Responses ------------------------------------------------------------------------------------
 
-# Patterns stay texts here: to compile one costs more than most processes gain by it, and `re` keeps
-# those in use. RFC 9110 section 5.6.2
+# Patterns stay strings here: to compile one costs more than most processes gain by it, and `re`
+# keeps those in use. RFC 9110 section 5.6.2
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CONTROL: Final = bytes({*range(32), 127} - {9})
 _COOKIE_VALUE: Final = r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"'  # RFC 6265 section 4.1.1
-_COOKIE_ATTRIBUTE: Final = r"[ -:<-~]*"
-_SAME_SITE = frozenset({"Strict", "Lax", "None"})
-_LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"  # what RFC 3986 lets stand, and the percent sign: nothing is encoded twice
+# The characters that RFC 3986 allows, and the percent sign, so that nothing is encoded twice.
+_LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"
 
 
 def set_cookie(
@@ -1846,53 +1831,46 @@ def set_cookie(
         name: A token; ``__Secure-`` and ``__Host-`` names need what browsers ask of them.
         value: Printable ASCII without blanks, quotes, commas, semicolons and backslashes: encode
             anything else.
-        max_age: Seconds; None: until the browser is closed.
-        path: The part of the site that gets it.
-        domain: None: this host alone.
-        secure: Over HTTPS alone.
-        httponly: Out of reach of JavaScript.
+        max_age: Seconds; None keeps the cookie until the browser is closed.
+        path: The part of the site to which the browser sends the cookie.
+        domain: The host and its subdomains; None stands for this host alone.
+        secure: Whether the browser sends it over HTTPS alone.
+        httponly: Whether it is out of reach of JavaScript.
         samesite: ``"Strict"``, ``"Lax"``, ``"None"`` (which needs ``secure``), or None to leave it
             out.
 
     Raises:
-        ValueError: A browser would not take it, or would take it for something else.
+        ValueError: A browser would drop this cookie, or take it for another one.
 
     Example:
         >>> set_cookie("theme", "dark", max_age=86400)
         ('set-cookie', 'theme=dark; Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax')
     """
+    samesite = (samesite or "").capitalize()
     if not name or name.encode("utf-8", "replace").strip(_TOKEN):
         raise ValueError(f"invalid cookie name {name!r}")
     if not re.fullmatch(_COOKIE_VALUE, value):
         rule = "printable ASCII without blanks, quotes, commas, semicolons and backslashes"
         raise ValueError(f"invalid value for cookie {name!r}: it must be {rule}")
-    if not all(re.fullmatch(_COOKIE_ATTRIBUTE, text or "") for text in (path, domain)):
+    # A semicolon would begin another attribute.
+    if not re.fullmatch(r"[ -:<-~]*", (path or "") + (domain or "")):
         raise ValueError(f"invalid path or domain for cookie {name!r}")
-    if samesite is not None and samesite.capitalize() not in _SAME_SITE:
-        raise ValueError(f"samesite must be one of {sorted(_SAME_SITE)} or None, not {samesite!r}")
-    _check_cookie_rules(name, path, domain, secure, samesite)
-    parts = [f"{name}={value}"]
-    if max_age is not None:
-        parts.append(f"Max-Age={int(max_age)}")
-    for key, text in (("Domain", domain), ("Path", path)):
-        if text:
-            parts.append(f"{key}={text}")
-    parts += [flag for flag, wanted in (("HttpOnly", httponly), ("Secure", secure)) if wanted]
-    if samesite is not None:
-        parts.append(f"SameSite={samesite.capitalize()}")
-    return "set-cookie", "; ".join(parts)
-
-
-def _check_cookie_rules(
-    name: str, path: str | None, domain: str | None, secure: bool, samesite: str | None
-) -> None:
-    """Refuse what browsers drop without a word (draft-ietf-httpbis-rfc6265bis section 5.6)."""
-    if not secure and (
-        name.startswith(("__Secure-", "__Host-")) or (samesite or "").capitalize() == "None"
-    ):
+    if samesite not in ("Strict", "Lax", "None", ""):
+        raise ValueError(f"samesite must be Strict, Lax or None, not {samesite!r}")
+    # Browsers drop such cookies without a word (draft-ietf-httpbis-rfc6265bis section 5.6).
+    if not secure and (name.startswith(("__Secure-", "__Host-")) or samesite == "None"):
         raise ValueError(f"cookie {name!r} must be secure")
     if name.startswith("__Host-") and (path != "/" or domain):
         raise ValueError(f"cookie {name!r} must have the path / and no domain")
+    attributes = (
+        "" if max_age is None else f"Max-Age={int(max_age)}",
+        f"Domain={domain}" if domain else "",
+        f"Path={path}" if path else "",
+        "HttpOnly" if httponly else "",
+        "Secure" if secure else "",
+        f"SameSite={samesite}" if samesite else "",
+    )
+    return "set-cookie", "; ".join([f"{name}={value}", *filter(None, attributes)])
 
 
 def delete_cookie(
@@ -1904,7 +1882,9 @@ def delete_cookie(
     httponly: bool = True,
     samesite: str | None = "Lax",
 ) -> tuple[str, str]:
-    """Return the header pair that deletes a cookie; the path and the domain must be those it was set with.
+    """Return the header pair that deletes a cookie.
+
+    The path and the domain must be those with which the cookie was set.
 
     Raises:
         ValueError: As `set_cookie` does.
@@ -1927,7 +1907,7 @@ def delete_cookie(
 
 
 class _Response(NamedTuple):
-    """One response, complete and checked, so that nothing can fail when it is sent. It is never changed."""
+    """One response, complete and checked, so that sending it cannot fail. It is never changed."""
 
     status: int
     body: Any  # as a middleware sees it: strings and iterators as returned, JSON as bytes
@@ -1956,14 +1936,13 @@ _PLAIN: Final[dict[type, tuple[Callable[[Any], bytes], tuple[bytes, bytes]]]] = 
 
 
 def _response_of(result: Any) -> _Response:
-    """Make a response of what a handler returned; TypeError or ValueError if that cannot be one."""
+    """Make a response of a handler's result; raise TypeError or ValueError if it cannot be one."""
     if type(result) is not tuple:  # a named tuple is data, and becomes JSON
         return _response(204 if result is None else 200, result)
     parts = cast(Any, result)
     if len(parts) not in (2, 3):
-        raise ValueError(
-            f"a handler must return (status, body) or (status, body, headers), not {len(parts)} items"
-        )
+        forms = "(status, body) or (status, body, headers)"
+        raise ValueError(f"a handler must return {forms}, not {len(parts)} items")
     return _response(*parts)
 
 
@@ -1976,35 +1955,36 @@ def _response(
         status: The HTTP status.
         body: Anything that a handler may return as a body.
         headers: Header pairs or a dict; None: no headers.
-        default_type: The content type if the headers have none; None: the one that goes with the
-            body. A body of JSON is never called HTML or plain text.
+        default_type: The content type if the headers have none; None stands for the one that goes
+            with the body. A body of JSON never becomes HTML or plain text by it.
 
     Raises:
-        TypeError: Something has a type that it must not have.
-        ValueError: The status, or a header, is one that must not be sent.
+        TypeError: The body or the headers have a type that MicroPie cannot send.
+        ValueError: The status, or a header, must not be sent.
     """
-    if not isinstance(status, int) or isinstance(status, bool) or not 100 <= status <= 999:
+    if not isinstance(status, int) or not 100 <= status <= 999:
         raise ValueError(f"a response status must be an int from 100 to 999, not {status!r}")
     body, payload, content_type = _encoded_body(body)
+    if default_type is None or (content_type == _JSON and default_type in (_HTML, _TEXT)):
+        default_type = content_type
+    is_bodiless = status < 200 or status in (204, 304)  # RFC 9110 section 6.4.1
+    if is_bodiless:
+        payload, default_type = b"", None
     pairs = _pairs(() if headers is None else headers)
-    is_empty = status < 200 or status in (204, 304)  # RFC 9110 section 6.4.1
-    chosen = [pair for pair in pairs if pair[0] == "content-type"][-1:]
-    if not chosen and content_type is not None and not is_empty:
-        if default_type is None or (content_type == _JSON and default_type in (_HTML, _TEXT)):
-            default_type = content_type
-        chosen = [("content-type", default_type)]
-    left_out = (
-        {"content-type"} if payload is None and not is_empty else {"content-type", "content-length"}
-    )
-    kept = (*chosen, *[pair for pair in pairs if pair[0] not in left_out])
+    types = [("content-type", default_type)] if default_type and content_type else []
+    types += [pair for pair in pairs if pair[0] == "content-type"]
+    # MicroPie sets the length itself. Only that of a stream must be the handler's.
+    replaced = ("content-type",) if payload is None else ("content-type", "content-length")
+    # If there are several types, the last one wins, since a middleware may have appended its own.
+    kept = (*types[-1:], *[pair for pair in pairs if pair[0] not in replaced])
     raw_headers = [_raw_header(name, value) for name, value in kept]
-    if payload is not None and not is_empty:
+    if payload is not None and not is_bodiless:
         raw_headers.append((b"content-length", b"%d" % len(payload)))
-    return _Response(int(status), body, kept, tuple(raw_headers), b"" if is_empty else payload)
+    return _Response(int(status), body, kept, tuple(raw_headers), payload)
 
 
 def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
-    """Return a body as a middleware sees it, as it is sent (None: it is streamed), and its content type."""
+    """Return a body as a middleware sees it, its bytes (None: a stream), and its content type."""
     if isinstance(body, str):
         return body, body.encode(), _HTML
     if body is None:
@@ -2012,9 +1992,8 @@ def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
     if isinstance(body, (bytes, bytearray, memoryview)):
         payload = bytes(cast(bytearray, body))
         return payload, payload, _HTML
-    if not isinstance(body, (dict, list)) and (
-        hasattr(body, "__aiter__") or hasattr(body, "__next__")
-    ):
+    # A list has no `__next__`. An uploaded file is both a dict and an iterator.
+    if not isinstance(body, dict) and (hasattr(body, "__aiter__") or hasattr(body, "__next__")):
         return body, None, _HTML
     payload = _dump_json(body)
     return payload, payload, _JSON
@@ -2022,11 +2001,8 @@ def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
 
 def _pairs(headers: Any) -> list[tuple[str, str]]:
     """Return headers, pairs or a dict, as pairs of strings with lower-case names."""
-    items: Iterable[tuple[object, object]] = headers
-    if isinstance(headers, Mapping):
-        items = cast("Mapping[object, object]", headers).items()
     pairs: list[tuple[str, str]] = []
-    for name, value in items:
+    for name, value in headers.items() if hasattr(headers, "items") else headers:
         if not isinstance(name, (str, bytes)):
             raise TypeError(f"a header name must be a string, not {name!r}")
         pairs.append((_as_string(name).lower(), _as_string(value)))
@@ -2038,13 +2014,13 @@ def _as_string(value: object) -> str:
 
 
 def _raw_header(name: str, value: str) -> tuple[bytes, bytes]:
-    """Encode a header; a ValueError for one that would break the response (RFC 9110 section 5)."""
+    """Encode a header; raise ValueError if it would break the response (RFC 9110 section 5)."""
     try:
         raw_name, raw_value = name.encode("ascii"), value.encode("latin-1").strip(b" \t")
     except UnicodeEncodeError:
         raw_name = raw_value = b""
     if not raw_name or raw_name.strip(_TOKEN) or raw_value.translate(None, _CONTROL) != raw_value:
-        # Nothing is dropped in silence: without its content type, a text would become HTML.
+        # Nothing is dropped in silence. Without its content type, plain text would become HTML.
         raise ValueError(f"{name!r}: {value!r} is no response header that may be sent")
     return raw_name, raw_value
 
@@ -2052,22 +2028,22 @@ def _raw_header(name: str, value: str) -> tuple[bytes, bytes]:
 def _changed(
     response: _Response, changes: dict[str, Any], headers: list[tuple[str, str]]
 ) -> _Response:
-    """Return the response with what an ``after_request`` returned, and with the header list that it may have changed.
+    """Return the response with what an ``after_request`` returned, or did to the header list.
 
     The content type stays if the middleware names none, unless it was a default one and the new
     body is JSON.
     """
     if not changes and tuple(headers) == response.headers:
         return response
-    pairs = _pairs(changes.get("headers", headers))
-    # A content type that nobody has chosen must not stay on a new body of another kind.
-    old_type = next((value for name, value in response.headers if name == "content-type"), None)
-    if "body" in changes and "headers" not in changes and old_type in (_HTML, _TEXT):
-        pairs = [pair for pair in pairs if pair != ("content-type", old_type)]
+    # The old type is left out here, so that `_response` can tell it from one that the middleware
+    # has named.
+    old_type = dict(response.headers).get("content-type")
+    if "headers" not in changes:
+        headers = [pair for pair in headers if pair != ("content-type", old_type)]
     return _response(
         changes.get("status_code", response.status),
         changes.get("body", response.body),
-        pairs,
+        changes.get("headers", headers),
         old_type,
     )
 
@@ -2075,13 +2051,13 @@ def _changed(
 # --- Streams --------------------------------------------------------------------------------------
 
 
-class ServerSentEvent:
+class ServerSentEvent(NamedTuple):
     """One event of an event stream (WHATWG HTML section 9.2).
 
     Args:
-        data: Text, or anything else as JSON.
-        event: The event's type; browsers take ``message`` where there is none.
-        id: What a browser that reconnects sends as ``Last-Event-ID``.
+        data: A string, or anything else as JSON.
+        event: The event's type; a browser takes ``message`` if there is none.
+        id: The value that a browser sends as ``Last-Event-ID`` when it reconnects.
         retry: Milliseconds that a browser waits before it reconnects.
 
     Example:
@@ -2091,49 +2067,45 @@ class ServerSentEvent:
         data: {"seats":4}
     """
 
-    __slots__ = ("data", "event", "id", "retry")
-
-    def __init__(
-        self, data: Any, event: str | None = None, id: str | None = None, retry: int | None = None
-    ) -> None:
-        self.data = data
-        self.event = event
-        self.id = id
-        self.retry = retry
+    data: Any
+    event: str | None = None
+    id: str | None = None
+    retry: int | None = None
 
     def __bytes__(self) -> bytes:
         """Return the event as it is sent."""
         lines: list[str] = []
-        retry = None if self.retry is None else int(self.retry)
-        for field, value in (("event", self.event), ("id", self.id), ("retry", retry)):
-            if value is not None:  # without its line breaks: they would begin another field
-                lines.append(f"{field}: {re.sub(_LINE_BREAK, ' ', str(value))}")
+        for field, value in (("event", self.event), ("id", self.id), ("retry", self.retry)):
+            if value is not None:
+                # A line break would begin another field, and browsers ignore an id with a NUL.
+                lines.append(f"{field}: " + re.sub(r"[\r\n\0]+", " ", str(value)))
         text = self.data if isinstance(self.data, str) else _dump_json(self.data).decode()
-        lines += [f"data: {line}" for line in re.split(_LINE_END, text)]
+        # Not `splitlines`, which knows more line ends than an event stream has.
+        lines += [f"data: {line}" for line in re.split(r"\r\n|\r|\n", text)]
         return "\n".join([*lines, "", ""]).encode()
 
 
-_LINE_END: Final = r"\r\n|\r|\n"
-_LINE_BREAK: Final = r"[\r\n\0]+"
-
-
 class _EventStream:
-    """The body that `event_stream` returns: where the events come from, and how often an idle stream is pinged."""
+    """The body that `event_stream` returns: it iterates over the encoded events, also in a test."""
 
-    __slots__ = ("ping", "source")
+    __slots__ = ("_events", "ping")
 
     def __init__(self, source: Any, ping: float | None) -> None:
-        self.source = source
+        self._events = _chunks(source)
         self.ping = ping
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Iterate over the encoded events, as a test may."""
-        chunks = _chunks(self.source)
-        try:
-            async for item in chunks:
-                yield _event_bytes(item)
-        finally:
-            await _close(chunks)
+    def __aiter__(self) -> _EventStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        event = await anext(self._events)
+        # Bytes are an event already, so that a broadcast is encoded once for all its clients.
+        if isinstance(event, bytes):
+            return event
+        return bytes(event if isinstance(event, ServerSentEvent) else ServerSentEvent(event))
+
+    async def aclose(self) -> None:
+        await _close(self._events)
 
 
 def event_stream(
@@ -2142,9 +2114,10 @@ def event_stream(
     """Return the response that streams server-sent events.
 
     Args:
-        source: Yields `ServerSentEvent`, text, or dicts and lists (as JSON).
-        ping: Seconds after which an idle stream sends a comment, so that proxies keep it open;
-            None: never.
+        source: Yields `ServerSentEvent`, strings, dicts and lists (as JSON), or bytes, which are
+            sent as they are.
+        ping: Every so many seconds MicroPie sends a comment, so that proxies keep the stream open;
+            None turns that off.
 
     Raises:
         ValueError: ``ping`` is not above zero.
@@ -2173,12 +2146,6 @@ def event_stream(
     return 200, _EventStream(source, ping), headers
 
 
-def _event_bytes(item: Any) -> bytes:
-    if type(item) is str and "\n" not in item and "\r" not in item:  # a shortcut: most events
-        return f"data: {item}\n\n".encode()
-    return bytes(item if isinstance(item, ServerSentEvent) else ServerSentEvent(item))
-
-
 def _chunk_bytes(item: Any) -> bytes:
     if isinstance(item, str):
         return item.encode()
@@ -2188,16 +2155,18 @@ def _chunk_bytes(item: Any) -> bytes:
 
 
 class _Steps:
-    """A plain iterator whose every step, and its ``close()``, run in a worker thread, in one copy of the context."""
+    """A plain iterator whose steps, and its ``close()``, run in worker threads."""
 
     def __init__(self, iterator: Iterator[Any]) -> None:
         self._iterator = iterator
+        # One copy for all steps: a context variable that one step sets is there in the next.
         self._run = contextvars.copy_context().run
 
     def __aiter__(self) -> _Steps:
         return self
 
     async def __anext__(self) -> Any:
+        # A StopIteration cannot leave a thread: a future that holds one never ends.
         item = await _in_thread(self._run, next, self._iterator, _ABSENT)
         if item is _ABSENT:
             raise StopAsyncIteration
@@ -2214,7 +2183,7 @@ def _chunks(source: Any) -> AsyncIterator[Any]:
 
 
 async def _close(source: Any) -> None:
-    """Close an iterator that is not run to its end; what its ``finally`` raises is logged."""
+    """Close an iterator before its end; an exception of its ``finally`` is logged."""
     close = getattr(source, "aclose", None)
     try:
         if close is not None:
@@ -2226,131 +2195,106 @@ async def _close(source: Any) -> None:
 
 
 class _Stream:
-    """Sends a stream in the request's own task, so that a cancelled request runs the `finally` of its source.
+    """Sends a stream in the request's own task, so that a cancelled request runs its `finally`.
 
-    Two helpers work beside it. The listener waits for the client to leave and then cancels this
-    task, once. The pinger sends a comment every `ping` seconds; a lock keeps it from sending while
-    an event is on its way.
+    Two helpers work beside it, in tasks of their own. The listener waits for the client to leave.
+    The pinger sends a comment every `ping` seconds. If one of them sees that the client has left,
+    it cancels the request's task, once, since the source may wait for something else for hours.
     """
 
     def __init__(self, send: _Send, reader: _Body, body: Any) -> None:
-        is_events = isinstance(body, _EventStream)
-        self.chunks = _chunks(body.source if is_events else body)
-        self._encode = _event_bytes if is_events else _chunk_bytes
-        self._ping: float | None = body.ping if is_events else None
+        self.chunks = _chunks(body)
+        self._ping: Any = body.ping if isinstance(body, _EventStream) else None
         self._body = reader
         self._send = send
-        self._lock = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._has_left = False  # the listener has cancelled the task
+        self._has_left = False  # a helper has cancelled the task
         self._helpers: list[asyncio.Task[None]] = []
-        self._timer: asyncio.Handle | None = None
 
     async def run(self, start: _Message) -> None:
-        """Send the headers and every chunk, and the final message unless the stream breaks off."""
+        """Send the headers, every chunk, and the final message unless the stream breaks off."""
         reader = self._body
         # From here on a body that is not announced, as that of most requests, counts as ended.
         reader.is_listened = not (reader.announced or reader.started)
         try:
-            await self._tell(start)
-            del start  # a stream may be open for hours
-            await self._tell({"type": "http.response.body", "body": b"", "more_body": True})
-            # They start when the event loop turns, so a stream whose source never waits is sent
-            # without them.
-            self._timer = asyncio.get_running_loop().call_soon(self._start_helpers)
-            await self._send_chunks()
-            await self._end_helpers()
-            if not reader.gone:
-                await self._tell({"type": "http.response.body", "body": b"", "more_body": False})
-        # Three kinds of cancellation arrive here. The listener's is counted by `_has_left` and is a
-        # normal end. The server's, on top of it or alone, must pass. A stray one is a mistake of
-        # the source.
-        except asyncio.CancelledError as error:
-            if self._task.cancelling() > self._has_left:  # the server wants this request to end
+            try:
+                await self._tell(start)
+                del start  # a stream may be open for hours
+                await self._send_chunks()
+            finally:
+                # Before the final message: after it, servers report a disconnect that is none.
+                await self._end_helpers()
+            await self._tell({"type": "http.response.body", "body": b"", "more_body": False})
+        except BaseException as error:
+            # `_end_helpers` has taken back the helper's cancellation. So this one is the server's,
+            # which must pass, or a stray one, which is a mistake of the source.
+            if not _is_stray(error):
                 raise
-            if not self._has_left:  # something that the source awaited was cancelled
-                _log.error("a stream broke off", exc_info=error)
-        except Exception as error:
-            if not (reader.gone and isinstance(error, ConnectionClosed)):
+            if not (reader.gone and isinstance(error, (ConnectionClosed, asyncio.CancelledError))):
                 _log.error("a stream broke off", exc_info=error)
         finally:
-            try:
-                await self._end_helpers()
-            finally:  # a request may be cancelled more than once
-                # The listener's cancellation has done its work; an outer time-out must not take it
-                # for its own.
-                if self._has_left:
-                    self._task.uncancel()
-                await _close(self.chunks)
+            await _close(self.chunks)
 
     async def _send_chunks(self) -> None:
-        reader, encode = self._body, self._encode
-        send = self._send_in_turn if self._ping else self._send
+        # Servers send the headers with the first body message. This one does not wait for a chunk.
+        await self._tell({"type": "http.response.body", "body": b"", "more_body": True})
+        works = (self._body.wait_gone, self._keep_alive) if self._ping else (self._body.wait_gone,)
+        self._helpers += [asyncio.create_task(self._help(work)) for work in works]
+        # Without pings no other task sends, and to take the turn costs more than all the rest here.
+        reader, send = self._body, self._tell if self._ping else self._send
         async for item in self.chunks:
-            if reader.gone:
+            if reader.gone:  # the source has swallowed what told it so
                 break
             # The first chunk never waits for the client, so MicroPie drops a body that no code has
             # begun to read by now.
-            if not reader.started and reader.failure is None:
+            if not reader.started:
                 reader.drop()
-            chunk = item if type(item) is bytes else encode(item)
+            chunk = item if type(item) is bytes else _chunk_bytes(item)
             try:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except OSError:  # so a server says that the client has left
                 reader.gone = True
+                break
 
     async def _tell(self, message: _Message) -> None:
-        try:
-            await self._send(message)
-        except OSError:
-            self._body.gone = True
-            raise ConnectionClosed from None
+        # A ping must not cut an event in two, and some servers write a message in several steps.
+        async with self._turn:
+            if self._body.gone:
+                raise ConnectionClosed
+            try:
+                await self._send(message)
+            except OSError:
+                self._body.gone = True
+                raise ConnectionClosed from None
 
-    def _start_helpers(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._helpers.append(loop.create_task(self._listen()))
-        if self._ping:
-            self._helpers.append(loop.create_task(self._keep_alive(self._ping)))
-
-    async def _listen(self) -> None:
-        with contextlib.suppress(Exception):  # a server that does not tell
-            await self._body.wait_gone()
-        if self._body.gone:
-            self._leave()
-
-    def _leave(self) -> None:
-        self._body.gone = True
-        if not self._has_left:
+    async def _help(self, work: Callable[[], Awaitable[None]]) -> None:
+        with contextlib.suppress(Exception):  # the client has left, or the server does not tell
+            await work()
+        if self._body.gone and not self._has_left:
             self._has_left = True
             self._task.cancel()
 
-    async def _keep_alive(self, seconds: float) -> None:
+    async def _keep_alive(self) -> None:
         while True:
-            await asyncio.sleep(seconds)
-            async with self._lock:
-                if self._body.gone or self._task.cancelling():
-                    return
-                try:
-                    await self._send(
-                        {"type": "http.response.body", "body": b": ping\n\n", "more_body": True}
-                    )
-                except Exception:  # so a server says that the client has left
-                    return self._leave()
-
-    async def _send_in_turn(self, message: _Message) -> None:
-        # A ping must not cut an event in two, and some servers write a message in several steps.
-        async with self._lock:
-            await self._send(message)
+            await asyncio.sleep(self._ping)
+            await self._tell(
+                {"type": "http.response.body", "body": b": ping\n\n", "more_body": True}
+            )
 
     async def _end_helpers(self) -> None:
         """End the helpers: no task outlives its request."""
-        if self._timer is not None:
-            self._timer.cancel()
         for helper in self._helpers:
             helper.cancel()
-        if self._helpers:
-            await asyncio.wait(self._helpers)
-        self._helpers.clear()  # their tracebacks lead back here, too
+        try:
+            if self._helpers:
+                await asyncio.wait(self._helpers)
+        finally:  # a request may be cancelled more than once
+            # The helper's cancellation has done its work; a time-out around the request must not
+            # take it for its own.
+            if self._has_left:
+                self._task.uncancel()
+            self._helpers.clear()  # their tracebacks lead back here
 
 
 # --- Handlers and binding -------------------------------------------------------------------------
@@ -3405,51 +3349,72 @@ class App:
         request = WebSocketRequest(scope, None, self.__settings)
         socket = WebSocket(receive, send)
         socket.subprotocols = list(scope.get("subprotocols") or ())
-        socket._on_accept = functools.partial(self.__handshake_headers, request, socket)
+        # The socket gives itself as an argument: bound to it, this would be a reference cycle.
+        socket._on_accept = functools.partial(self.__handshake_headers, request)
+        passed: list[WebSocketMiddleware] = []
         token = current_request.set(request)
         try:
-            if not await self.__serve_socket(request, socket) and request._mount is not None:
+            code = await self.__run_socket_step(
+                socket, self.__serve_socket, request, socket, passed
+            )
+            # Once a mounted app has the socket, nothing else of this app runs.
+            if request._mount is not None and not code and socket._over is None:
                 mounted, mounted_scope = request._mount
-                await mounted(mounted_scope, receive, send)
+                return await mounted(mounted_scope, receive, send)
+            # Each step runs whatever went wrong before it. The close code is that of the last
+            # failure, and the socket is closed in any case.
+            after = [middleware.after_websocket for middleware in reversed(passed)]
+            for step in (*after, self.__finish_socket_session):
+                code = await self.__run_socket_step(socket, step, request) or code
+            await socket.close(code or 1000)
         finally:
             current_request.reset(token)
-            socket._on_accept = _accept_headers  # the other one leads back here
 
-    async def __serve_socket(self, request: WebSocketRequest, socket: WebSocket) -> bool:
-        """Run the handler and what belongs around it, and leave the socket closed; False: it is a mounted app's."""
-        passed: list[WebSocketMiddleware] = []
-        # The close code becomes that of the last thing that went wrong, and the socket is closed in
-        # any case.
-        code = 1000
+    async def __run_socket_step(
+        self, socket: WebSocket, step: Callable[..., Awaitable[None]], *arguments: Any
+    ) -> int:
+        """Run one step in the life of a WebSocket; return the close code if it failed, else 0."""
         try:
-            handler = self.__find_handler(request, self.__socket_routes)
-            if handler is not None:
-                request._handler, request.route_handler = handler, handler.name
-            await self.__load_socket_session(request, socket)
-            await self.__before_socket(request, socket, passed)
-            if socket._over is None:
-                if request._mount is not None:
-                    return False
-                await self.__conversation(request, socket)
+            await step(*arguments)
+        except HTTPError:
+            return 1011 if socket.accepted else 1008
         except BaseException as error:
-            code = self.__socket_failed(request, socket, error)
-        for middleware in reversed(passed):
-            try:
-                await middleware.after_websocket(request)
-            except BaseException as error:
-                code = self.__socket_failed(request, socket, error)
-        try:
-            await self.__finish_socket_session(request)
-        except BaseException as error:
-            code = self.__socket_failed(request, socket, error)
-        await socket.close(code)
-        return True
+            # A ConnectionClosed is a normal end only if this socket is closed: it may come from
+            # another one, to which the handler is a client.
+            if socket._over is not None and _is_closed(error):
+                return 0
+            if not _is_stray(error):
+                raise
+            _log.error("WebSocket %r failed", self.request.scope.get("path"), exc_info=error)
+            return 1011
+        return 0
+
+    async def __serve_socket(
+        self, request: WebSocketRequest, socket: WebSocket, passed: list[WebSocketMiddleware]
+    ) -> None:
+        """Do what comes before the handler, and run it unless a mounted app takes over."""
+        handler = self.__find_handler(request, self.__socket_routes)
+        if handler is not None:
+            request._handler, request.route_handler = handler, handler.name
+        await self.__load_socket_session(request, socket)
+        for middleware in tuple(self.ws_middlewares):
+            result = await middleware.before_websocket(request)
+            passed.append(middleware)
+            refusal = _checked_dict(result, _REFUSAL_KEYS, middleware)
+            if refusal is not None:
+                return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
+        if request._mount is not None:
+            return
+        self.__choose_handler(request, self.__socket_handlers)
+        handler = request._handler
+        if handler is None:
+            return await socket.close(1008)
+        arguments, keywords = handler.binder.bind(request)
+        await handler.run(self, socket, *arguments, **keywords)
 
     async def __load_socket_session(self, request: WebSocketRequest, socket: WebSocket) -> None:
-        """Load the session, unless a foreign page has opened this socket with the cookies of its visitor."""
-        request._note_headers(
-            [pair for pair in request.scope.get("headers") or () if pair[0] == b"cookie"]
-        )
+        """Load the session, unless another origin's page has opened this socket."""
+        request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
         # Browsers send cookies with handshakes from any page, and apply no same-origin policy to
         # WebSockets.
         if not _is_same_origin(request.headers, self.__allowed_origins):
@@ -3464,40 +3429,16 @@ class App:
         if request._session is not None:
             socket.session_id = request._session.id
 
-    async def __before_socket(
-        self, request: WebSocketRequest, socket: WebSocket, passed: list[WebSocketMiddleware]
-    ) -> None:
-        for middleware in tuple(self.ws_middlewares):
-            result = await middleware.before_websocket(request)
-            passed.append(middleware)
-            refusal = _checked_dict(result, _REFUSAL_KEYS, middleware)
-            if refusal is not None:
-                await socket.close(refusal.get("code", 1008), refusal.get("reason"))
-                return
-
-    def __conversation(self, request: WebSocketRequest, socket: WebSocket) -> Awaitable[Any]:
-        """Bind the handler's arguments and call it: what it returns is to be awaited."""
-        self.__choose_handler(request, self.__socket_handlers)
-        handler = request._handler
-        if handler is None:
-            return socket.close(1008)
-        arguments, keywords = handler.binder.bind(request)
-        return handler.run(self, socket, *arguments, **keywords)
-
     async def __handshake_headers(
-        self, request: WebSocketRequest, socket: WebSocket, given: str | None
-    ) -> list[tuple[bytes, bytes]]:
-        """Return the headers that complete a handshake: a new session that is not empty gets its cookie here."""
-        session, session_id = request._session, given
+        self, request: WebSocketRequest, socket: WebSocket, session_id: str | None
+    ) -> _RawHeaders:
+        """Save a new session that is not empty; return the header that sets its cookie, if any."""
+        # The handshake is the only time at which a WebSocket can set a cookie.
+        session = request._session
         if session is not None and session.blocked:
             return []
-        if (
-            session is not None
-            and session.snapshot is not None
-            and given is None
-            and session.data
-            and (session.renew or not session.id)
-        ):
+        is_new = session is not None and (session.renew or session.id is None)
+        if session is not None and is_new and session_id is None and session.data:
             saved = _copied(session.data)
             session_id = await session.commit(self.session_backend, self.__session_timeout)
             # Later changes are for the second commit, at the end of the handler.
@@ -3518,22 +3459,6 @@ class App:
             session.renew = False
         if session.id is not None:
             await session.commit(self.session_backend, self.__session_timeout)
-
-    def __socket_failed(
-        self, request: WebSocketRequest, socket: WebSocket, error: BaseException
-    ) -> int:
-        """Return the close code for what went wrong; let pass what is not an error of this connection."""
-        if isinstance(error, HTTPError):
-            return 1011 if socket.accepted else 1008
-        if socket._over is not None and _is_closed(error):
-            return 1000
-        try:
-            if not _is_stray(error):
-                raise error
-            _log.error("WebSocket %r failed", request.scope.get("path"), exc_info=error)
-            return 1011
-        finally:
-            del error  # as in __failed
 
     async def _send_websocket_close(
         self, send: _Send, code: int, reason: str | None = None

@@ -160,11 +160,16 @@ def test_public_names_have_their_documented_kinds():
     assert hasattr(micropie.Request({"type": "http"}).stream(), "__anext__")
 
 
-def test_abstract_classes_require_the_documented_methods():
-    assert micropie.HttpMiddleware.__abstractmethods__ == {"before_request", "after_request"}
-    of_websockets = micropie.WebSocketMiddleware.__abstractmethods__
-    assert of_websockets == {"before_websocket", "after_websocket"}
+def test_a_session_backend_is_abstract():
     assert micropie.SessionBackend.__abstractmethods__ == {"load", "save"}
+
+
+async def test_methods_that_a_middleware_does_not_override_do_nothing():
+    http, sockets = micropie.HttpMiddleware(), micropie.WebSocketMiddleware()
+    assert await http.before_request(None) is None
+    assert await http.after_request(None, 200, "", []) is None
+    assert await sockets.before_websocket(None) is None
+    assert await sockets.after_websocket(None) is None
 
 
 def test_exceptions_have_their_arguments_as_attributes_and_a_text():

@@ -481,38 +481,46 @@ class _Session:
 
     async def commit(self, backend: SessionBackend, timeout: float) -> str | None:
         """Save what this request changed; return the id for a new cookie, ``""`` to expire it, None to leave it."""
-        data, before, old = self._data, self.snapshot, self.id
+        data, old = self._data, self.id
         # Most requests end here: they have not looked at the session, or have only read it.
-        if before is None or (data == before and not self.renew):
+        if self.snapshot is None or (data == self.snapshot and not self.renew):
             await self._touch(backend, timeout)
             return None
-        # Another request may have changed the session since this one loaded it. So this one applies
-        # its own changes, key by key, to what is stored now, and overwrites nothing else.
-        fresh: dict[str, Any] = await backend.load(old) if old is not None and data else {}
-        if old is None or fresh or self.renew:
-            for key in before.keys() - data.keys():
-                fresh.pop(key, None)
-            fresh.update(
-                (key, value)
-                for key, value in data.items()
-                if key not in before or before[key] != value
-            )
-        # If `fresh` is empty, this request has emptied the session, or another one has ended it (a
-        # logout), and then it stays ended. Session ids that the backend does not know are never
-        # adopted: an attacker may have planted them.
-        new = old
-        if new is None or self.renew:
-            import secrets
+        if not data:
+            if old is None:
+                return None
+            await backend.save(old, {}, timeout)
+            return ""
+        stored = {} if old is None else await backend.load(old)
+        # If it is gone, another request has ended the session (a logout), and it stays ended.
+        if old is not None and not stored and not self.renew:
+            return None
+        fresh = self._applied_to(stored)
+        if old is not None and not self.renew:
+            await backend.save(old, fresh, timeout)
+            return None
+        # Session ids that the backend does not know are never adopted: an attacker may have planted
+        # them. A new id keeps one that was planted before a login from being worth anything after it.
+        import secrets
 
-            new = secrets.token_urlsafe(32)
+        new = secrets.token_urlsafe(32)
         if fresh:
             await backend.save(new, fresh, timeout)
-        if old is not None and (new != old or not data):
+        if old is not None:
             await backend.save(old, {}, timeout)
-        if not fresh:
-            return "" if old is not None and not data else None
         self.id, self.renew = new, False
-        return new if new != old else None
+        return new if fresh else None
+
+    def _applied_to(self, stored: dict[str, Any]) -> dict[str, Any]:
+        """Return what is stored with the changes of this request, key by key."""
+        # Another request may have changed the session since this one loaded it. So this one
+        # overwrites only the keys that it has changed itself.
+        before, data = self.snapshot or {}, self._data
+        kept = {key: value for key, value in stored.items() if key in data or key not in before}
+        changed = {
+            key: value for key, value in data.items() if key not in before or before[key] != value
+        }
+        return kept | changed
 
     async def _touch(self, backend: SessionBackend, timeout: float) -> None:
         if self.id is None or self.snapshot is None:
@@ -550,7 +558,7 @@ def _smallest(*limits: int | None) -> int | None:
 
 
 class _Clock:
-    """Finds the bodies of an event loop that have waited too long, with one timer for all of them.
+    """Cancels the tasks of an event loop that have waited too long for a body, with one timer for all of them.
 
     `asyncio.timeout` would set and cancel a timer for each message, which takes longer than to read
     most bodies. This one looks every eighth of the time-out, so a wait may last an eighth longer.
@@ -560,10 +568,12 @@ class _Clock:
         self._loop = loop
         self._timeout = timeout
         self._is_set = False
-        self.waiting: set[_Body] = set()
+        # Since when a task has waited. The clock takes out a task when it cancels it, which is how
+        # the task knows that its cancellation means a 408.
+        self.waiting: dict[asyncio.Task[Any], float] = {}
 
-    def add(self, body: _Body) -> None:
-        self.waiting.add(body)
+    def add(self, task: asyncio.Task[Any], since: float) -> None:
+        self.waiting[task] = since
         if not self._is_set:
             self._is_set = True
             # Not in the context of this request, which the timer would keep.
@@ -571,25 +581,21 @@ class _Clock:
 
     def _look(self) -> None:
         self._is_set = bool(self.waiting)
-        for body in self.waiting:
-            if body._task is not None and self._loop.time() - body._since >= self._timeout:
+        for task, since in self.waiting.items():
+            if self._loop.time() - since >= self._timeout:
                 # If the loop was blocked, the message may be there: it is taken first.
-                self._loop.call_soon(body.give_up, body._task, body._since)
+                self._loop.call_soon(self._give_up, task, since)
         if self.waiting:
             self._loop.call_later(self._timeout / 8, self._look)
 
-
-class _Clocks(dict[tuple[asyncio.AbstractEventLoop, float], _Clock]):
-    """The clocks by event loop and time-out, made at first use, and kept until the event loop is closed."""
-
-    def __missing__(self, key: tuple[asyncio.AbstractEventLoop, float]) -> _Clock:
-        for old in [old for old in tuple(self) if old[0].is_closed()]:
-            self.pop(old, None)
-        clock = self[key] = _Clock(*key)
-        return clock
+    def _give_up(self, task: asyncio.Task[Any], since: float) -> None:
+        if self.waiting.get(task) == since:
+            del self.waiting[task]
+            task.cancel()
 
 
-_clocks: Final = _Clocks()
+# Another event loop or another time-out gets a new clock; the old one goes on until no task waits.
+_clock: Final = functools.lru_cache(maxsize=1)(_Clock)
 
 
 class _Body:
@@ -624,12 +630,7 @@ class _Body:
     failure: Callable[[], Exception] | None = None
     started = ended = gone = expects_continue = False
     is_listened = False  # from now on, `wait_gone` alone receives
-    _again = b""  # kept bytes that a form parser gets once more
-    _is_waiting = False  # in `receive`
-    _is_late = False  # the task that waits was cancelled by the clock, not by anything else
-    _since = 0.0  # when the present wait began, by the clock of the event loop
-    _task: asyncio.Task[Any] | None = None  # that waits
-    _cancellations = 0  # of that task, when it began to wait
+    _is_waiting = False  # a task is in `chunk`
     _free: asyncio.Event | None = None  # made by the listener; set when the app reads no more
 
     def __init__(
@@ -655,56 +656,45 @@ class _Body:
         # it is a mistake.
         if self._is_waiting:
             raise RuntimeError("the body is being read by another task")
-        piece, self._again = self._again, b""
-        since: float | None = None
-        while not piece:  # a server may send empty pieces again and again
-            if self.gone:
-                raise ConnectionClosed
-            if self.failure is not None:
-                raise self.failure()
-            if self.ended or self.is_listened:
-                break
-            self.started = True
-            piece = self._note(await self._receive_in_time(since))
-            since = self._since
+        piece, since = b"", asyncio.get_running_loop().time()
+        self._is_waiting = True
+        try:
+            while not piece:  # a server may send empty pieces again and again
+                if self.gone:
+                    raise ConnectionClosed
+                if self.failure is not None:
+                    raise self.failure()
+                if self.ended or self.is_listened:
+                    break
+                self.started = True
+                piece = self._note(await self._receive_in_time(since))
+        finally:
+            self._is_waiting = False
         return piece
 
-    async def _receive_in_time(self, since: float | None = None) -> _Message:
-        """Call `receive`, and give it up `body_timeout` seconds after `since`, by default from now."""
+    async def _receive_in_time(self, since: float) -> Any:
+        """Call `receive`, and give it up `body_timeout` seconds after `since`."""
         loop = asyncio.get_running_loop()
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
-        task = asyncio.current_task(loop)  # None: a server may do without
-        clock = None if task is None or self._timeout is None else _clocks[loop, self._timeout]
-        self._is_waiting = True
-        if clock is not None and task is not None:
-            self._since = loop.time() if since is None else since
-            self._task, self._cancellations = task, task.cancelling()
-            clock.add(self)
+        task = asyncio.current_task(loop)
+        if task is None or self._timeout is None:
+            return await self._receive()
+        clock, cancellations = _clock(loop, self._timeout), task.cancelling()
+        clock.add(task, since)
         try:
-            message: _Message = await self._receive()
-            return message
+            return await self._receive()
         except asyncio.CancelledError:
             # Only the clock's cancellation becomes a 408. If the task was also cancelled by its
             # owner, that one is passed on. `asyncio.timeout` compares the counts in the same way.
-            if self._is_late and task is not None and task.cancelling() == self._cancellations + 1:
+            if task not in clock.waiting and task.cancelling() == cancellations + 1:
                 self._fail(functools.partial(_error, 408))
                 raise _error(408) from None
             raise
         finally:
-            # The server may also have swallowed the cancellation.
-            if self._is_late and task is not None:
+            # The server may also have swallowed the clock's cancellation.
+            if clock.waiting.pop(task, None) is None:
                 task.uncancel()
-            self._is_waiting = self._is_late = False
-            self._task = None
-            if clock is not None:
-                clock.waiting.discard(self)
-
-    def give_up(self, task: asyncio.Task[Any], since: float) -> None:
-        """Cancel the task if it still waits for the same message."""
-        if self._task is task and self._since == since and not self._is_late:
-            self._is_late = True
-            task.cancel()
 
     def _note(self, message: _Message) -> bytes:
         """Take note of a message: the client has left, or the body has ended, or it is too large."""
@@ -743,25 +733,23 @@ class _Body:
         """Return the whole body, and keep it."""
         if self.kept is None:
             self._check_unread()
-            # Most bodies come in one message, and need no second buffer.
             body = await self.chunk()
             if not self.ended:
-                pieces = bytearray(body)
-                try:
-                    while piece := await self.chunk():
-                        pieces += piece
-                except BaseException:
-                    pieces.clear()  # the traceback leads here, and may be kept for long
-                    raise
-                body = bytes(pieces)
+                # Closed, since a traceback that leads here may be kept for long.
+                with io.BytesIO() as pieces:
+                    while body:
+                        pieces.write(body)
+                        body = await self.chunk()
+                    body = pieces.getvalue()
             self.kept = body
         return self.kept
 
-    def replay(self) -> None:
-        """Let a kept body be read once more, chunk by chunk; one that was streamed is gone."""
-        if self.kept is None:
-            self._check_unread()
-        self._again = self.kept or b""
+    def chunks(self) -> Callable[[], Awaitable[bytes | None]]:
+        """Return a function that returns the next chunk: of a kept body from its beginning, otherwise of the rest."""
+        if self.kept is not None:
+            return functools.partial(_read_store, io.BytesIO(self.kept))
+        self._check_unread()
+        return self.chunk
 
     def _check_unread(self) -> None:
         if self.size and not self.gone and self.failure is None:
@@ -781,15 +769,6 @@ class _Body:
             return kept.pop() if kept else await self._receive()
 
         return receive
-
-    def __aiter__(self) -> _Body:
-        return self
-
-    async def __anext__(self) -> bytes:
-        piece = await self.chunk()
-        if not piece:
-            raise StopAsyncIteration
-        return piece
 
     async def drain(self) -> None:
         """Read and drop what is left of an announced body: some clients look for the response only then."""
@@ -860,7 +839,7 @@ class _Content:
 
     async def __anext__(self) -> bytes:
         piece = await self.get()
-        if piece is None:
+        if not piece:
             raise StopAsyncIteration
         return piece
 
@@ -1012,7 +991,7 @@ class _MultipartForm:
     """Parses a multipart body (RFC 7578) into fields and files, part by part and only as far as it is asked to."""
 
     def __init__(
-        self, chunk: Callable[[], Awaitable[bytes]], boundary: bytes, settings: _Settings
+        self, chunk: Callable[[], Awaitable[bytes | None]], boundary: bytes, settings: _Settings
     ) -> None:
         try:
             import multipart
@@ -1402,12 +1381,7 @@ class Request:
             RuntimeError: It was streamed already, in part or whole: keep the iterator to go on with
                 it.
         """
-        reader = self._body_within(self._settings.max_upload_size)
-        if reader.kept is not None:  # each iterator has its own copy
-            kept, reader = reader.kept, _Body(None, None)
-            reader.kept = kept
-        reader.replay()
-        return reader
+        return _Content(self._body_within(self._settings.max_upload_size).chunks())
 
     def _body_reader(self) -> _Body:
         if self._body is None:
@@ -3251,9 +3225,9 @@ class App:
         kept, streamed = self.__settings.max_body_size, self.__settings.max_upload_size
         may_stream = handler.binder.may_stream and not handler.is_plain
         # A middleware may have read the body already, for example to check a signature.
-        body.replay()
+        chunks = body.chunks()
         body.expect(streamed if may_stream else _smallest(kept, streamed))
-        form = request._multipart = _MultipartForm(body.chunk, boundary, self.__settings)
+        form = request._multipart = _MultipartForm(chunks, boundary, self.__settings)
         request._form, request._files = form.fields, form.files
         if not await form.run(
             lambda name: may_stream and handler.binder.waits_for(request, form, name)

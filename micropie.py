@@ -118,24 +118,21 @@ Example:
     8.0
 """
 
-_MAX_FIELDS: Final = (
-    1000  # in a query, a form or a multipart body: more would block the loop for seconds
-)
+# In a query, a form or a multipart body. More would block the event loop for seconds.
+_MAX_FIELDS: Final = 1000
 _MAX_PART_HEADERS: Final = 8  # RFC 7578 needs three
 _MAX_PART_HEADER_SIZE: Final = 4096
 _SLOW_CODECS: Final = ("idna", "punycode", "undefined")  # no charsets of forms; quadratic time
 _SPOOL_SIZE: Final = 2**20  # a file larger than this goes to disk
 _CHUNK_SIZE: Final = 2**16
-_DRAIN_SIZE: Final = (
-    64 * 2**20
-)  # read and dropped of a body that nobody wanted, so that the client sees the answer
+# Some clients look for the response only when they have sent everything. So much of a body that no
+# code has read is received and dropped for their sake.
+_DRAIN_SIZE: Final = 64 * 2**20
 _THREADS: Final = 40
-_UNREAD_SECONDS: Final = (
-    5.0  # after the headers of a stream; then a body that no code reads is dropped
-)
-_EXPIRE_STEP: Final = (
-    100  # expired sessions that one call removes at most, so that none of them pauses the loop
-)
+# After the headers of a stream. Then the listener drops a body that no code has begun to read.
+_UNREAD_SECONDS: Final = 5.0
+# Expired sessions that one call removes at most, so that none of them pauses the event loop.
+_EXPIRE_STEP: Final = 100
 
 _ABSENT: Final[Any] = object()
 
@@ -226,9 +223,7 @@ def _is_stray(error: BaseException) -> bool:
     # A CancelledError is the server's wish only if this very task is being cancelled. Otherwise the
     # code awaited something that was cancelled, for example a task of its own, and that is a
     # mistake like any other.
-    if isinstance(
-        error, asyncio.CancelledError
-    ):  # of this task, or only of something that the code awaited
+    if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or not task.cancelling()
     return isinstance(error, Exception)
@@ -281,29 +276,19 @@ def _json_codec() -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
         ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_default
     ).encode
     decode = json.JSONDecoder(parse_constant=refuse).decode
-
-    def dumps(value: Any) -> bytes:
-        return encode(value).encode()
-
-    def loads(body: bytes) -> Any:
-        try:
-            return decode(body.decode())
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
-
     try:
         import orjson
     except ImportError:
-        return dumps, loads
+        return lambda value: encode(value).encode(), lambda body: decode(body.decode())
 
-    def fast_dumps(value: Any) -> bytes:
+    def dumps(value: Any) -> bytes:
         try:
             return orjson.dumps(value, _json_default, _ORJSON_OPTIONS)
         except orjson.JSONEncodeError:
             pass  # for example a large integer, or a key that is no string
-        return dumps(value)
+        return encode(value).encode()
 
-    return fast_dumps, orjson.loads
+    return dumps, orjson.loads
 
 
 def _dump_json(value: Any) -> bytes:
@@ -311,7 +296,11 @@ def _dump_json(value: Any) -> bytes:
 
 
 def _load_json(body: bytes) -> Any:
-    return _json_codec()[1](body)
+    try:
+        return _json_codec()[1](body)
+    # The standard library raises it for hostile nesting, which is an error of the client.
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 # --- Worker threads -------------------------------------------------------------------------------
@@ -333,9 +322,7 @@ def _shielded_call(call: Callable[..., _T], args: tuple[Any, ...]) -> _T:
         return call(*args)
     # A future cannot carry StopIteration: the request that waits for it would wait forever (Python
     # 3.11).
-    except (
-        StopIteration
-    ) as error:  # a future cannot carry it: the one who waits would wait for ever
+    except StopIteration as error:
         raise RuntimeError("a function in a worker thread raised StopIteration") from error
 
 
@@ -541,7 +528,6 @@ class _Settings(NamedTuple):
     max_body_size: int | None = 16 * 2**20
     max_upload_size: int | None = 16 * 2**20
     max_form_field_size: int | None = 2**20
-    max_form_size: int | None = 2**20  # of a urlencoded form
     body_timeout: float | None = 30.0
 
 
@@ -1046,11 +1032,10 @@ class _MultipartForm:
             # A browser also sends a part, without a name and content, for a file input left empty.
             if segment.filename == "" and first is None:
                 continue
-            if first is not None:
-                self._events = itertools.chain([first], self._events)
-            self._streams = streams(segment.name) and first is not None
+            self._events = itertools.chain([first], self._events)
+            self._streams = streams(segment.name)
             content = _Content(self._stream) if self._streams else None
-            store = None if self._streams else await self._spool(is_empty=first is None)
+            store = None if self._streams else await self._spool()
             content_type = segment.header("Content-Type") or "application/octet-stream"
             file = UploadedFile(segment.filename, content_type, content, file=store)
             self.files.setdefault(segment.name, []).append(file)
@@ -1076,11 +1061,11 @@ class _MultipartForm:
         except (LookupError, ValueError):  # unknown, or bytes that do not fit
             raise _error(400, "A form field is not in its charset") from None
 
-    async def _spool(self, *, is_empty: bool) -> BinaryIO:
+    async def _spool(self) -> BinaryIO:
         """Keep a file in memory as long as it is small, else in a temporary file."""
         store: BinaryIO = io.BytesIO()
         self._stores.append(store)
-        while not is_empty and (piece := await self._event()) is not None:
+        while (piece := await self._event()) is not None:
             self._keep(piece)
             if isinstance(store, io.BytesIO):
                 store.write(piece)
@@ -1395,10 +1380,11 @@ class Request:
 
     async def _read_and_parse(self) -> None:
         """Read and parse a body of JSON or of a urlencoded form; leave any other one on the wire."""
-        settings, media_type = self._settings, self._content_type
-        media_type = media_type.partition(b";")[0].strip().lower()
+        settings = self._settings
+        media_type = self._content_type.partition(b";")[0].strip().lower()
         if media_type == b"application/x-www-form-urlencoded":
-            self._form = _parse_pairs(await self._body_within(settings.max_form_size).read())
+            body = await self._body_within(settings.max_form_field_size).read()
+            self._form = _parse_pairs(body)
         elif media_type == b"application/json" or media_type.endswith(b"+json"):
             body = await self._body_within(settings.max_body_size).read()
             try:
@@ -1416,32 +1402,31 @@ class Request:
 
     def _note_headers(self, found: list[tuple[bytes, bytes]]) -> None:
         """Note the cookie, and the body that is announced: its length and its media type (RFC 9110 section 8.3.1)."""
-        reader: _Body | None = None
-        content_type = b""
+        cookies: list[bytes] = []
         for name, value in found:
             if name == b"cookie":
-                self._cookie_header = (
-                    self._cookie_header + b"; " + value if self._cookie_header else value
-                )
-                continue
-            if reader is None:
-                reader = self._body_reader()
-            if name == b"content-type":
-                content_type = b"," if content_type else value  # two are none
+                cookies.append(value)
+            elif name == b"content-type":
+                # A request with two types has none, since MicroPie and a proxy might choose
+                # differently.
+                self._content_type = b"," if self._content_type else value
             elif name == b"content-length":
-                # Two lengths that differ are an attack: a proxy in front may believe the other one
-                # (RFC 9112 section 6.3).
-                length = int(value) if value.isdigit() and len(value) < 19 else -1
-                if length < 0 or (reader.announced and reader.length not in (0, length)):
-                    raise _error(400, "Invalid Content-Length")
-                reader.length = length
-                reader.announced = reader.announced or length > 0
+                self._note_length(value)
             elif name == b"transfer-encoding":
-                reader.announced = True
+                self._body_reader().announced = True
             else:
-                reader.expects_continue = value.lower() == b"100-continue"
-        if content_type:
-            self._content_type = content_type
+                self._body_reader().expects_continue = value.lower() == b"100-continue"
+        self._cookie_header = b"; ".join(cookies)
+
+    def _note_length(self, value: bytes) -> None:
+        body = self._body_reader()
+        # Two lengths that differ are an attack: a proxy in front may believe the other one
+        # (RFC 9112 section 6.3).
+        length = int(value) if value.isdigit() and len(value) < 19 else -1
+        if length < 0 or (body.announced and body.length not in (0, length)):
+            raise _error(400, "Invalid Content-Length")
+        body.length = length
+        body.announced = body.announced or length > 0
 
 
 class WebSocketRequest(Request):
@@ -2975,7 +2960,7 @@ class App:
         self.__settings = _Settings(
             max_body_size,
             max_upload_size,
-            max_form_field_size,
+            # A field is a part of a body, and a urlencoded form falls under both limits as a whole.
             _smallest(max_body_size, max_form_field_size),
             body_timeout,
         )

@@ -9,13 +9,12 @@
     app = Root()          # uvicorn app:app
 
 The way of a request through this module: ``App.__call__`` makes a `Request`, opens it (path,
-    headers, session, body),
-asks the middlewares, binds the arguments of the handler that the first segment of the path names,
-calls it, and gives what it returns to the one response writer. Sections, in this order: errors,
-JSON, worker threads, sessions, uploads, request, WebSocket, middleware, responses, streams,
-handlers and binding, paths, App, command line.
+headers, session, body), asks the middlewares, binds the arguments of the handler that the first
+segment of the path names, calls it, and gives its result to the one response writer. The sections
+are errors, JSON, worker threads, sessions, uploads, request, WebSocket, middleware, responses,
+streams, handlers and binding, paths, App and command line.
 
-Only the standard library is needed; jinja2, multipart and orjson are used where they are installed.
+Only the standard library is needed; jinja2, multipart and orjson are used if they are installed.
 """
 # pyright: reportPrivateUsage=false, reportUnusedFunction=false
 # One module is one unit here: its classes may use each other's underscore names, and `_main` is for
@@ -168,7 +167,7 @@ class HTTPError(Exception):
         self._detail = ""  # what the framework adds to the short text of the status
 
     def __str__(self) -> str:
-        """Return the text for a log, and for the client where there is no body: the short text of the status."""
+        """Return the text for a log, and for the client if there is no body."""
         text = self.body if isinstance(self.body, str) else _status_text(self.status)
         return f"{text}: {self._detail}" if self._detail else text
 
@@ -210,7 +209,7 @@ def _status_text(status: int) -> str:
 
 
 def _error(status: int, detail: str = "") -> HTTPError:
-    """Return one of the framework's own errors: short plain text, which never repeats what the client sent."""
+    """Return an error of MicroPie itself; its text never repeats bytes that the client sent."""
     # No body and no content type here: an error page that a middleware makes may be JSON, and needs
     # its own.
     error = HTTPError(status)
@@ -219,7 +218,7 @@ def _error(status: int, detail: str = "") -> HTTPError:
 
 
 def _is_stray(error: BaseException) -> bool:
-    """Whether an exception is an error of the code that was called, and not a wish of the server that runs it."""
+    """Whether an exception is a mistake of the called code, and not the server's wish."""
     # A CancelledError is the server's wish only if this very task is being cancelled. Otherwise the
     # code awaited something that was cancelled, for example a task of its own, and that is a
     # mistake like any other.
@@ -237,7 +236,7 @@ _ORJSON_OPTIONS: Final = 512 | 2048
 
 
 def _json_default(value: Any) -> Any:
-    """Return a JSON value in place of one that JSON does not know, the same with and without orjson."""
+    """Return a JSON value for one that JSON does not know, the same with and without orjson."""
     import datetime
     from decimal import Decimal
     from uuid import UUID
@@ -260,7 +259,7 @@ def _json_default(value: Any) -> Any:
 
 @functools.cache
 def _json_codec() -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
-    """Return the functions that encode and decode JSON: those of orjson if it is installed, else those of `json`.
+    """Return the functions that encode and decode JSON, those of orjson if it is installed.
 
     The first raises TypeError or ValueError, the second ValueError. At the extremes (nesting,
     integers beyond 64 bits, lone surrogates) the library decides.
@@ -343,7 +342,8 @@ async def _in_thread(call: Callable[..., _T], *args: Any) -> _T:
             future.exception()  # marked as seen: asyncio would log it as never retrieved
         raise
     finally:
-        del future  # the traceback of its exception leads to this frame, and the cycle would keep the request
+        # The traceback of its exception leads to this frame, and the cycle would keep the request.
+        del future
 
 
 # --- Sessions -------------------------------------------------------------------------------------
@@ -352,7 +352,7 @@ _SCALAR_TYPES = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a deep copy of a session; one that holds only scalars, as most do, costs no `copy.deepcopy`."""
+    """Return a deep copy of a session. Most hold only scalars and need no `copy.deepcopy`."""
     for value in data.values():
         if type(value) not in _SCALAR_TYPES:
             import copy
@@ -416,7 +416,7 @@ class InMemorySessionBackend(SessionBackend):
         return _copied(self._live(session_id))
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
-        """Keep a copy of the data for ``timeout`` seconds from now; saving ``{}`` deletes the session."""
+        """Keep a copy of the data for ``timeout`` seconds; saving ``{}`` deletes the session."""
         self._store(session_id, _copied(data), timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
@@ -443,7 +443,7 @@ class InMemorySessionBackend(SessionBackend):
 
 
 class _Session:
-    """What one request knows of its session: what was loaded, what it saw first, and what it has made of it."""
+    """The session of one request: the stored data, a snapshot of it, and the changed data."""
 
     __slots__ = ("_data", "blocked", "id", "renew", "snapshot")
 
@@ -467,47 +467,46 @@ class _Session:
         self._data = value
 
     async def commit(self, backend: SessionBackend, timeout: float) -> str | None:
-        """Save what this request changed; return the id for a new cookie, ``""`` to expire it, None to leave it."""
+        """Save what this request changed, and return the id for a new cookie.
+
+        The id is ``""`` to expire the cookie, and None to leave it alone.
+        """
         data, old = self._data, self.id
         # Most requests end here: they have not looked at the session, or have only read it.
         if self.snapshot is None or (data == self.snapshot and not self.renew):
             await self._touch(backend, timeout)
             return None
-        if not data:
-            if old is None:
-                return None
-            await backend.save(old, {}, timeout)
-            return ""
-        stored = {} if old is None else await backend.load(old)
-        # If it is gone, another request has ended the session (a logout), and it stays ended.
-        if old is not None and not stored and not self.renew:
-            return None
-        fresh = self._applied_to(stored)
-        if old is not None and not self.renew:
-            await backend.save(old, fresh, timeout)
-            return None
+        stored = await backend.load(old) if old is not None and data else {}
+        fresh: dict[str, Any] = {}
+        # If an old session is gone, another request has ended it (a logout), and it stays ended.
+        if data and (old is None or stored or self.renew):
+            fresh = self._applied_to(stored)
         # Session ids that the backend does not know are never adopted: an attacker may have planted
-        # them. A new id keeps one that was planted before a login from being worth anything after it.
-        import secrets
+        # them. For the same reason a login renews the id, which an attacker may know.
+        new = old
+        if new is None or self.renew:
+            import secrets
 
-        new = secrets.token_urlsafe(32)
+            new = secrets.token_urlsafe(32)
         if fresh:
             await backend.save(new, fresh, timeout)
-        if old is not None:
+        if old is not None and (new != old or not fresh):
             await backend.save(old, {}, timeout)
+        if not fresh:
+            return None if old is None or data else ""
         self.id, self.renew = new, False
-        return new if fresh else None
+        return new if new != old else None
 
     def _applied_to(self, stored: dict[str, Any]) -> dict[str, Any]:
         """Return what is stored with the changes of this request, key by key."""
         # Another request may have changed the session since this one loaded it. So this one
         # overwrites only the keys that it has changed itself.
         before, data = self.snapshot or {}, self._data
-        kept = {key: value for key, value in stored.items() if key in data or key not in before}
-        changed = {
-            key: value for key, value in data.items() if key not in before or before[key] != value
-        }
-        return kept | changed
+        fresh = {key: value for key, value in stored.items() if key in data or key not in before}
+        for key, value in data.items():
+            if key not in before or before[key] != value:
+                fresh[key] = value
+        return fresh
 
     async def _touch(self, backend: SessionBackend, timeout: float) -> None:
         if self.id is None or self.snapshot is None:
@@ -544,7 +543,7 @@ def _smallest(*limits: int | None) -> int | None:
 
 
 class _Clock:
-    """Cancels the tasks of an event loop that have waited too long for a body, with one timer for all of them.
+    """Cancels tasks that have waited too long for a body, with one timer for a whole event loop.
 
     `asyncio.timeout` would set and cancel a timer for each message, which takes longer than to read
     most bodies. This one looks every eighth of the time-out, so a wait may last an eighth longer.
@@ -587,10 +586,10 @@ _clock: Final = functools.lru_cache(maxsize=1)(_Clock)
 class _Body:
     """The body of one request, and the only owner of ``receive()``.
 
-    It counts, limits and times what the client sends. Exactly one reader may wait in `receive` at any
-    time: the code of the app, through `chunk` or `read`; then `drain`, before a response that is not
-    streamed; or, beside a stream, the listener in `wait_gone`. A body goes through these states, from
-    the top to the bottom:
+    It counts, limits and times the bytes that the client sends. At any time at most one reader
+    waits in `receive`. First it is the code of the app, through `chunk` or `read`. Then it is
+    `drain`, before a response that is not streamed, or the listener in `wait_gone`, beside a
+    stream. A body goes through these states, from the top to the bottom:
 
     ======  =====================  ===============================================================
     state   is known by            a reader gets
@@ -615,20 +614,14 @@ class _Body:
     # was read.
     failure: Callable[[], Exception] | None = None
     started = ended = gone = expects_continue = False
+    announced = False  # RFC 9110 section 6.4: the client says that there is one
     is_listened = False  # from now on, `wait_gone` alone receives
     _is_waiting = False  # a task is in `chunk`
     _free: asyncio.Event | None = None  # made by the listener; set when the app reads no more
 
-    def __init__(
-        self,
-        receive: _Receive | None,
-        timeout: float | None,
-        *,
-        announced: bool = False,
-    ) -> None:
+    def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
         self._receive: Any = receive
         self._timeout = timeout  # seconds without a byte
-        self.announced = announced  # RFC 9110 section 6.4: the client says that there is one
         self.ended = receive is None
 
     def expect(self, limit: int | None) -> None:
@@ -637,7 +630,10 @@ class _Body:
         _check_size(max(self.length, self.size), limit)
 
     async def chunk(self) -> bytes:
-        """Return the next piece of the body, ``b""`` at its end; 413 past the limit, 408 if none came in time."""
+        """Return the next piece of the body, ``b""`` at its end.
+
+        Past the limit it raises 413, and 408 if no byte came in time.
+        """
         # Turns would be possible, but two tasks that read one stream get pieces in a random order:
         # it is a mistake.
         if self._is_waiting:
@@ -683,7 +679,7 @@ class _Body:
                 task.uncancel()
 
     def _note(self, message: _Message) -> bytes:
-        """Take note of a message: the client has left, or the body has ended, or it is too large."""
+        """Note that the client has left, or that the body has ended or is too large."""
         # A disconnect is never the end of a body: a handler must not run on half an upload.
         if message["type"] == "http.disconnect":
             self.gone = True
@@ -731,7 +727,7 @@ class _Body:
         return self.kept
 
     def chunks(self) -> Callable[[], Awaitable[bytes | None]]:
-        """Return a function that returns the next chunk: of a kept body from its beginning, otherwise of the rest."""
+        """Return a function that reads the body from its beginning, whether it was kept or not."""
         if self.kept is not None:
             return functools.partial(_read_store, io.BytesIO(self.kept))
         self._check_unread()
@@ -744,7 +740,7 @@ class _Body:
             )
 
     def receive_again(self) -> _Receive:
-        """Return a `receive` for a mounted app, which first gives it the body that a middleware has read."""
+        """Return a `receive` for a mounted app that starts with the body that was kept."""
         kept = (
             []
             if self.kept is None
@@ -757,7 +753,7 @@ class _Body:
         return receive
 
     async def drain(self) -> None:
-        """Read and drop what is left of an announced body: some clients look for the response only then."""
+        """Drop the rest of an announced body: some clients look for the response only after it."""
         # A client that sent `Expect: 100-continue` sends nothing until a server asks for it: there
         # is nothing to drain.
         if not self.announced or self._is_waiting or (self.expects_continue and not self.started):
@@ -803,7 +799,7 @@ class _Body:
 
 
 class _Content:
-    """The content of a file, as `UploadedFile` gives it out: chunk by chunk, and then None, as often as it is asked."""
+    """The chunks of a file or a body, and then None, as often as it is asked."""
 
     def __init__(self, read: Callable[[], Awaitable[bytes | None]]) -> None:
         self._read = read
@@ -818,7 +814,7 @@ class _Content:
         self.is_begun = True
         return await self._read()
 
-    # No asynchronous generator: one that is left before its end is closed later, by a task of asyncio.
+    # No asynchronous generator. If one is left before its end, asyncio closes it later in a task.
 
     def __aiter__(self) -> _Content:
         return self
@@ -831,7 +827,7 @@ class _Content:
 
 
 class UploadedFile(dict[str, Any]):
-    """One uploaded file: a dict with ``filename``, ``content_type`` and ``content``, and methods that use them.
+    """An uploaded file: a dict with ``filename``, ``content_type`` and ``content``, and methods.
 
     ``content`` is an object whose ``await get()`` returns the next chunk of ``bytes``, and None at
     the end. A file that streams into its handler is read from the client when the handler asks, by
@@ -869,7 +865,7 @@ class UploadedFile(dict[str, Any]):
 
     @property
     def filename(self) -> str:
-        """The last component of what the client sent; joined to a folder, it stays in the folder."""
+        """The last component of the client's name; joined to a folder, it stays in the folder."""
         return str(self["filename"])
 
     @property
@@ -911,7 +907,7 @@ class UploadedFile(dict[str, Any]):
         return bytes(content)
 
     async def save(self, path: str | os.PathLike[str], limit: int | None = None) -> None:
-        """Write the content to a file, which appears only when it is whole: a failure leaves nothing behind.
+        """Write the content to a file, which appears only when it is whole.
 
         Args:
             path: Where to; an existing file is replaced.
@@ -963,7 +959,7 @@ async def _read_store(store: BinaryIO) -> bytes | None:
 
 
 def _safe_filename(raw: str) -> str:
-    """Return the last component of a client's file name, without control characters; ``file`` if nothing is left."""
+    """Return the last component of a client's file name, ``file`` if nothing usable is left."""
     name = "".join(char for char in raw.replace("\\", "/").rpartition("/")[2] if char.isprintable())
     name = re.sub(r"^(?:\s*[A-Za-z]:)+", "", name).strip()  # a Windows drive leaves the folder too
     if len(name.encode()) > 255:  # the most that file systems take
@@ -974,7 +970,7 @@ def _safe_filename(raw: str) -> str:
 
 
 class _MultipartForm:
-    """Parses a multipart body (RFC 7578) into fields and files, part by part and only as far as it is asked to."""
+    """Parses a multipart body (RFC 7578), part by part and only as far as it is asked to."""
 
     def __init__(
         self, chunk: Callable[[], Awaitable[bytes | None]], boundary: bytes, settings: _Settings
@@ -1004,7 +1000,7 @@ class _MultipartForm:
         self._is_cut = False  # the rest of the form was not read, and will not be
 
     async def _event(self) -> Any:
-        """Return the head of the next part, or a piece of its content, or None at its end; ``b""`` after the last."""
+        """Return a part's head, a piece of it, or None at its end; ``b""`` after the last one."""
         try:
             while True:
                 for event in self._events:
@@ -1021,7 +1017,7 @@ class _MultipartForm:
             raise _error(400, "Malformed multipart body") from None
 
     async def run(self, streams: Callable[[str], bool] = lambda name: False) -> bool:
-        """Take in parts until the end, or (True) until a file begins of which `streams` says that it streams."""
+        """Take in parts until the end, or (True) until a file begins that is to stream."""
         while segment := await self._event():
             if not segment.name:
                 raise _error(400, "Malformed multipart body")
@@ -1082,7 +1078,7 @@ class _MultipartForm:
         return store
 
     async def _stream(self) -> bytes | None:
-        """Return the next piece of the file that streams; at its end take in the rest of the form."""
+        """Return the next piece of the file that streams; at its end read the rest of the form."""
         # The reader of a streamed file reads the rest of the form too, in `run` below. If its task
         # was cancelled there, the fields are incomplete, and must not be taken for the whole form.
         if self._is_cut:
@@ -1133,7 +1129,7 @@ class _HeaderDict(dict[str, str]):
 
 
 def _parse_cookies(header: str) -> dict[str, str]:
-    """Parse a Cookie header (RFC 6265 section 5.4); of cookies with the same name the first counts."""
+    """Parse a Cookie header (RFC 6265 section 5.4); of the same name, the first one is used."""
     cookies: dict[str, str] = {}
     for pair in header.split(";"):
         name, equals, value = pair.strip(" \t").partition("=")
@@ -1145,7 +1141,7 @@ def _parse_cookies(header: str) -> dict[str, str]:
 
 
 def _parse_pairs(data: bytes) -> dict[str, list[str]]:
-    """Parse a query string or a urlencoded form; bytes that are not UTF-8 become U+FFFD, blank values count."""
+    """Parse a query string or a urlencoded form; bytes that are not UTF-8 become U+FFFD."""
     # Before anything is split: the work stays linear in what was sent, and small.
     if data.count(b"&") >= _MAX_FIELDS:
         raise _error(413)
@@ -1187,7 +1183,7 @@ def _texts(value: object) -> list[str]:
 
 
 class Request:
-    """What a handler knows of its request: ``self.request``, or `current_request` outside of the App.
+    """The request that a handler answers: ``self.request``, or `current_request` elsewhere.
 
     Any other attribute may be set on it, as ``request.user = ...`` in a middleware.
 
@@ -1199,8 +1195,9 @@ class Request:
         scope (dict[str, Any]): The ASGI scope.
         method (str): ``"GET"``, ``"POST"``, and so on.
         path_params (list[str]): The segments of the path after the handler's.
-        route_handler (str | None): The handler's name, None if the path names none. A ``before_request`` may set it,
-            and `path_params`, to choose another handler, which may be a private one.
+        route_handler (str | None): The handler's name, None if the path names none. A
+            ``before_request`` can set it, and `path_params`, to choose another handler, also a
+            private one.
 
     Example:
         >>> request = Request({"type": "http", "query_string": b"q=tea&page=2&page=3"})
@@ -1213,6 +1210,7 @@ class Request:
         def __getattr__(self, name: str) -> Any: ...
         def __setattr__(self, name: str, value: Any) -> None: ...
 
+    # Slots are faster than a dict for the attributes that most requests use.
     __slots__ = (
         "__dict__",
         "__weakref__",
@@ -1231,7 +1229,8 @@ class Request:
         "scope",
     )
 
-    # What a plain request never needs stays on the class until it is set.
+    # A plain request never needs these. They stay on the class until they are set, and cost it
+    # nothing.
     _mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
@@ -1272,12 +1271,8 @@ class Request:
         if self._form is not None:
             return self._form
         if self._members is None:
-            body = self._json
-            self._members = (
-                {name: _texts(value) for name, value in body.items()}
-                if isinstance(body, dict)
-                else {}
-            )
+            members = self._json if isinstance(self._json, dict) else {}
+            self._members = {name: _texts(value) for name, value in members.items()}
         return self._members
 
     @property
@@ -1292,7 +1287,7 @@ class Request:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers, lower-case names, looked up in any letter case; repeated ones are joined by ``", "``."""
+        """The headers, looked up in any letter case; repeated ones are joined by ``", "``."""
         if self._headers is None:
             headers = _HeaderDict()
             # Headers are bytes without an encoding (RFC 9110 section 5.5); latin-1 keeps every
@@ -1323,20 +1318,18 @@ class Request:
         self._session.data = value
 
     def regenerate_session(self) -> None:
-        """Give the session a new id at the end of this request, and delete the old one. Call it at login."""
+        """Give the session a new id at the end of this request; call it at login."""
         self.session = self.session
         assert self._session is not None
         self._session.renew = True
 
     def query(self, name: str, default: Any = None) -> Any:
         """Return the first value of that name in the query string."""
-        values = self.query_params.get(name)
-        return values[0] if values else default
+        return (self.query_params.get(name) or [default])[0]
 
     def form(self, name: str, default: Any = None) -> Any:
         """Return the first value of that form field."""
-        values = self.body_params.get(name)
-        return values[0] if values else default
+        return (self.body_params.get(name) or [default])[0]
 
     def json(self, name: str | None = None, default: Any = None) -> Any:
         """Return the parsed JSON body, or one member of it where it is an object."""
@@ -1370,16 +1363,14 @@ class Request:
 
     def _body_reader(self) -> _Body:
         if self._body is None:
-            version = self.scope.get("http_version")
-            # HTTP/2 and HTTP/3 need no header for a body, so only the method tells that there may be one.
-            announced = (
-                version is not None and version >= "2" and self.method not in ("GET", "HEAD")
-            )
-            self._body = _Body(self._receive, self._settings.body_timeout, announced=announced)
+            body = self._body = _Body(self._receive, self._settings.body_timeout)
+            # HTTP/2 and HTTP/3 need no header for a body, so the method tells.
+            version = self.scope.get("http_version") or ""
+            body.announced = version >= "2" and self.method not in ("GET", "HEAD")
         return self._body
 
     async def _read_and_parse(self) -> None:
-        """Read and parse a body of JSON or of a urlencoded form; leave any other one on the wire."""
+        """Read and parse a body of JSON or of a urlencoded form; leave others on the wire."""
         settings = self._settings
         media_type = self._content_type.partition(b";")[0].strip().lower()
         if media_type == b"application/x-www-form-urlencoded":
@@ -1401,7 +1392,7 @@ class Request:
         return reader
 
     def _note_headers(self, found: list[tuple[bytes, bytes]]) -> None:
-        """Note the cookie, and the body that is announced: its length and its media type (RFC 9110 section 8.3.1)."""
+        """Note the cookies, the media type and the body that the headers announce."""
         cookies: list[bytes] = []
         for name, value in found:
             if name == b"cookie":
@@ -1410,6 +1401,7 @@ class Request:
                 # A request with two types has none, since MicroPie and a proxy might choose
                 # differently.
                 self._content_type = b"," if self._content_type else value
+                self._body_reader()  # HTTP/2 needs no other header to announce a body
             elif name == b"content-length":
                 self._note_length(value)
             elif name == b"transfer-encoding":

@@ -560,17 +560,16 @@ class _Clock:
     def add(self, task: asyncio.Task[Any], since: float) -> None:
         self.waiting[task] = since
         if not self._is_set:
-            self._is_set = True
             # Not in the context of this request, which the timer would keep.
-            self._loop.call_later(self._timeout / 8, self._look, context=contextvars.Context())
+            contextvars.Context().run(self._look)
 
     def _look(self) -> None:
-        self._is_set = bool(self.waiting)
         for task, since in self.waiting.items():
             if self._loop.time() - since >= self._timeout:
                 # If the loop was blocked, the message may be there: it is taken first.
                 self._loop.call_soon(self._give_up, task, since)
-        if self.waiting:
+        self._is_set = bool(self.waiting)
+        if self._is_set:
             self._loop.call_later(self._timeout / 8, self._look)
 
     def _give_up(self, task: asyncio.Task[Any], since: float) -> None:
@@ -670,8 +669,7 @@ class _Body:
             # Only the clock's cancellation becomes a 408. If the task was also cancelled by its
             # owner, that one is passed on. `asyncio.timeout` compares the counts in the same way.
             if task not in clock.waiting and task.cancelling() == cancellations + 1:
-                self._fail(functools.partial(_error, 408))
-                raise _error(408) from None
+                raise self._fail(functools.partial(_error, 408)) from None
             raise
         finally:
             # The server may also have swallowed the clock's cancellation.
@@ -692,14 +690,15 @@ class _Body:
                 self._free.set()
         # After the size is counted, so that one large message cannot slip through.
         if self.limit is not None and self.size > self.limit:
-            self._fail(functools.partial(_error, 413))
-            raise _error(413)
+            raise self._fail(functools.partial(_error, 413))
         return piece
 
-    def _fail(self, failure: Callable[[], Exception]) -> None:
+    def _fail(self, failure: Callable[[], Exception]) -> Exception:
+        """Return the exception that reading raises from now on, unless the body failed before."""
         self.failure = self.failure or failure
         if self._free is not None:
             self._free.set()
+        return failure()
 
     def drop(self) -> None:
         """Let reading fail from now on; what is left is for `drain` or for the listener."""
@@ -963,8 +962,7 @@ def _safe_filename(raw: str) -> str:
     name = "".join(char for char in raw.replace("\\", "/").rpartition("/")[2] if char.isprintable())
     name = re.sub(r"^(?:\s*[A-Za-z]:)+", "", name).strip()  # a Windows drive leaves the folder too
     if len(name.encode()) > 255:  # the most that file systems take
-        stem, dot, extension = name.rpartition(".")
-        suffix = (dot + extension).encode()[:32] if stem else b""
+        suffix = os.path.splitext(name)[1].encode()[:32]
         name = (name.encode()[: 255 - len(suffix)] + suffix).decode(errors="ignore")
     return name if name.strip(".") else "file"
 

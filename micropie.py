@@ -9,13 +9,12 @@
     app = Root()          # uvicorn app:app
 
 The way of a request through this module: ``App.__call__`` makes a `Request`, opens it (path,
-    headers, session, body),
-asks the middlewares, binds the arguments of the handler that the first segment of the path names,
-calls it, and gives what it returns to the one response writer. Sections, in this order: errors,
-JSON, worker threads, sessions, uploads, request, WebSocket, middleware, responses, streams,
-handlers and binding, paths, App, command line.
+headers, session, body), asks the middlewares, binds the arguments of the handler that the first
+segment of the path names, calls it, and gives its result to the one response writer. The sections
+are errors, JSON, worker threads, sessions, uploads, request, WebSocket, middleware, responses,
+streams, handlers and binding, paths, App and command line.
 
-Only the standard library is needed; jinja2, multipart and orjson are used where they are installed.
+Only the standard library is needed; jinja2, multipart and orjson are used if they are installed.
 """
 # pyright: reportPrivateUsage=false, reportUnusedFunction=false
 # One module is one unit here: its classes may use each other's underscore names, and `_main` is for
@@ -119,24 +118,21 @@ Example:
     8.0
 """
 
-_MAX_FIELDS: Final = (
-    1000  # in a query, a form or a multipart body: more would block the loop for seconds
-)
+# In a query, a form or a multipart body. More would block the event loop for seconds.
+_MAX_FIELDS: Final = 1000
 _MAX_PART_HEADERS: Final = 8  # RFC 7578 needs three
 _MAX_PART_HEADER_SIZE: Final = 4096
 _SLOW_CODECS: Final = ("idna", "punycode", "undefined")  # no charsets of forms; quadratic time
 _SPOOL_SIZE: Final = 2**20  # a file larger than this goes to disk
 _CHUNK_SIZE: Final = 2**16
-_DRAIN_SIZE: Final = (
-    64 * 2**20
-)  # read and dropped of a body that nobody wanted, so that the client sees the answer
+# Some clients look for the response only when they have sent everything. So much of a body that no
+# code has read is received and dropped for their sake.
+_DRAIN_SIZE: Final = 64 * 2**20
 _THREADS: Final = 40
-_UNREAD_SECONDS: Final = (
-    5.0  # after the headers of a stream; then a body that no code reads is dropped
-)
-_EXPIRE_STEP: Final = (
-    100  # expired sessions that one call removes at most, so that none of them pauses the loop
-)
+# After the headers of a stream. Then the listener drops a body that no code has begun to read.
+_UNREAD_SECONDS: Final = 5.0
+# Expired sessions that one call removes at most, so that none of them pauses the event loop.
+_EXPIRE_STEP: Final = 100
 
 _ABSENT: Final[Any] = object()
 
@@ -172,7 +168,7 @@ class HTTPError(Exception):
         self._detail = ""  # what the framework adds to the short text of the status
 
     def __str__(self) -> str:
-        """Return the text for a log, and for the client where there is no body: the short text of the status."""
+        """Return the text for a log, and for the client if there is no body."""
         text = self.body if isinstance(self.body, str) else _status_text(self.status)
         return f"{text}: {self._detail}" if self._detail else text
 
@@ -214,7 +210,7 @@ def _status_text(status: int) -> str:
 
 
 def _error(status: int, detail: str = "") -> HTTPError:
-    """Return one of the framework's own errors: short plain text, which never repeats what the client sent."""
+    """Return an error of MicroPie itself; its text never repeats bytes that the client sent."""
     # No body and no content type here: an error page that a middleware makes may be JSON, and needs
     # its own.
     error = HTTPError(status)
@@ -223,13 +219,11 @@ def _error(status: int, detail: str = "") -> HTTPError:
 
 
 def _is_stray(error: BaseException) -> bool:
-    """Whether an exception is an error of the code that was called, and not a wish of the server that runs it."""
+    """Whether an exception is a mistake of the called code, and not the server's wish."""
     # A CancelledError is the server's wish only if this very task is being cancelled. Otherwise the
     # code awaited something that was cancelled, for example a task of its own, and that is a
     # mistake like any other.
-    if isinstance(
-        error, asyncio.CancelledError
-    ):  # of this task, or only of something that the code awaited
+    if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or not task.cancelling()
     return isinstance(error, Exception)
@@ -243,7 +237,7 @@ _ORJSON_OPTIONS: Final = 512 | 2048
 
 
 def _json_default(value: Any) -> Any:
-    """Return a JSON value in place of one that JSON does not know, the same with and without orjson."""
+    """Return a JSON value for one that JSON does not know, the same with and without orjson."""
     import datetime
     from decimal import Decimal
     from uuid import UUID
@@ -266,7 +260,7 @@ def _json_default(value: Any) -> Any:
 
 @functools.cache
 def _json_codec() -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
-    """Return the functions that encode and decode JSON: those of orjson if it is installed, else those of `json`.
+    """Return the functions that encode and decode JSON, those of orjson if it is installed.
 
     The first raises TypeError or ValueError, the second ValueError. At the extremes (nesting,
     integers beyond 64 bits, lone surrogates) the library decides.
@@ -282,29 +276,19 @@ def _json_codec() -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
         ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_default
     ).encode
     decode = json.JSONDecoder(parse_constant=refuse).decode
-
-    def dumps(value: Any) -> bytes:
-        return encode(value).encode()
-
-    def loads(body: bytes) -> Any:
-        try:
-            return decode(body.decode())
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
-
     try:
         import orjson
     except ImportError:
-        return dumps, loads
+        return lambda value: encode(value).encode(), lambda body: decode(body.decode())
 
-    def fast_dumps(value: Any) -> bytes:
+    def dumps(value: Any) -> bytes:
         try:
             return orjson.dumps(value, _json_default, _ORJSON_OPTIONS)
         except orjson.JSONEncodeError:
             pass  # for example a large integer, or a key that is no string
-        return dumps(value)
+        return encode(value).encode()
 
-    return fast_dumps, orjson.loads
+    return dumps, orjson.loads
 
 
 def _dump_json(value: Any) -> bytes:
@@ -312,7 +296,11 @@ def _dump_json(value: Any) -> bytes:
 
 
 def _load_json(body: bytes) -> Any:
-    return _json_codec()[1](body)
+    try:
+        return _json_codec()[1](body)
+    # The standard library raises it for hostile nesting, which is an error of the client.
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 # --- Worker threads -------------------------------------------------------------------------------
@@ -334,9 +322,7 @@ def _shielded_call(call: Callable[..., _T], args: tuple[Any, ...]) -> _T:
         return call(*args)
     # A future cannot carry StopIteration: the request that waits for it would wait forever (Python
     # 3.11).
-    except (
-        StopIteration
-    ) as error:  # a future cannot carry it: the one who waits would wait for ever
+    except StopIteration as error:
         raise RuntimeError("a function in a worker thread raised StopIteration") from error
 
 
@@ -357,7 +343,8 @@ async def _in_thread(call: Callable[..., _T], *args: Any) -> _T:
             future.exception()  # marked as seen: asyncio would log it as never retrieved
         raise
     finally:
-        del future  # the traceback of its exception leads to this frame, and the cycle would keep the request
+        # The traceback of its exception leads to this frame, and the cycle would keep the request.
+        del future
 
 
 # --- Sessions -------------------------------------------------------------------------------------
@@ -366,7 +353,7 @@ _SCALAR_TYPES = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a deep copy of a session; one that holds only scalars, as most do, costs no `copy.deepcopy`."""
+    """Return a deep copy of a session. Most hold only scalars and need no `copy.deepcopy`."""
     for value in data.values():
         if type(value) not in _SCALAR_TYPES:
             import copy
@@ -430,7 +417,7 @@ class InMemorySessionBackend(SessionBackend):
         return _copied(self._live(session_id))
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
-        """Keep a copy of the data for ``timeout`` seconds from now; saving ``{}`` deletes the session."""
+        """Keep a copy of the data for ``timeout`` seconds; saving ``{}`` deletes the session."""
         self._store(session_id, _copied(data), timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
@@ -457,7 +444,7 @@ class InMemorySessionBackend(SessionBackend):
 
 
 class _Session:
-    """What one request knows of its session: what was loaded, what it saw first, and what it has made of it."""
+    """The session of one request: the stored data, a snapshot of it, and the changed data."""
 
     __slots__ = ("_data", "blocked", "id", "renew", "snapshot")
 
@@ -481,26 +468,22 @@ class _Session:
         self._data = value
 
     async def commit(self, backend: SessionBackend, timeout: float) -> str | None:
-        """Save what this request changed; return the id for a new cookie, ``""`` to expire it, None to leave it."""
-        data, before, old = self._data, self.snapshot, self.id
+        """Save what this request changed, and return the id for a new cookie.
+
+        The id is ``""`` to expire the cookie, and None to leave it alone.
+        """
+        data, old = self._data, self.id
         # Most requests end here: they have not looked at the session, or have only read it.
-        if before is None or (data == before and not self.renew):
+        if self.snapshot is None or (data == self.snapshot and not self.renew):
             await self._touch(backend, timeout)
             return None
-        # Another request may have changed the session since this one loaded it. So this one applies
-        # its own changes, key by key, to what is stored now, and overwrites nothing else.
-        fresh: dict[str, Any] = await backend.load(old) if old is not None and data else {}
-        if old is None or fresh or self.renew:
-            for key in before.keys() - data.keys():
-                fresh.pop(key, None)
-            fresh.update(
-                (key, value)
-                for key, value in data.items()
-                if key not in before or before[key] != value
-            )
-        # If `fresh` is empty, this request has emptied the session, or another one has ended it (a
-        # logout), and then it stays ended. Session ids that the backend does not know are never
-        # adopted: an attacker may have planted them.
+        stored = await backend.load(old) if old is not None and data else {}
+        fresh: dict[str, Any] = {}
+        # If an old session is gone, another request has ended it (a logout), and it stays ended.
+        if data and (old is None or stored or self.renew):
+            fresh = self._applied_to(stored)
+        # Session ids that the backend does not know are never adopted: an attacker may have planted
+        # them. For the same reason a login renews the id, which an attacker may know.
         new = old
         if new is None or self.renew:
             import secrets
@@ -508,12 +491,23 @@ class _Session:
             new = secrets.token_urlsafe(32)
         if fresh:
             await backend.save(new, fresh, timeout)
-        if old is not None and (new != old or not data):
+        if old is not None and (new != old or not fresh):
             await backend.save(old, {}, timeout)
         if not fresh:
-            return "" if old is not None and not data else None
+            return None if old is None or data else ""
         self.id, self.renew = new, False
         return new if new != old else None
+
+    def _applied_to(self, stored: dict[str, Any]) -> dict[str, Any]:
+        """Return what is stored with the changes of this request, key by key."""
+        # Another request may have changed the session since this one loaded it. So this one
+        # overwrites only the keys that it has changed itself.
+        before, data = self.snapshot or {}, self._data
+        fresh = {key: value for key, value in stored.items() if key in data or key not in before}
+        for key, value in data.items():
+            if key not in before or before[key] != value:
+                fresh[key] = value
+        return fresh
 
     async def _touch(self, backend: SessionBackend, timeout: float) -> None:
         if self.id is None or self.snapshot is None:
@@ -534,7 +528,6 @@ class _Settings(NamedTuple):
     max_body_size: int | None = 16 * 2**20
     max_upload_size: int | None = 16 * 2**20
     max_form_field_size: int | None = 2**20
-    max_form_size: int | None = 2**20  # of a urlencoded form
     body_timeout: float | None = 30.0
 
 
@@ -551,7 +544,7 @@ def _smallest(*limits: int | None) -> int | None:
 
 
 class _Clock:
-    """Finds the bodies of an event loop that have waited too long, with one timer for all of them.
+    """Cancels tasks that have waited too long for a body, with one timer for a whole event loop.
 
     `asyncio.timeout` would set and cancel a timer for each message, which takes longer than to read
     most bodies. This one looks every eighth of the time-out, so a wait may last an eighth longer.
@@ -561,45 +554,42 @@ class _Clock:
         self._loop = loop
         self._timeout = timeout
         self._is_set = False
-        self.waiting: set[_Body] = set()
+        # Since when a task has waited. The clock takes out a task when it cancels it, which is how
+        # the task knows that its cancellation means a 408.
+        self.waiting: dict[asyncio.Task[Any], float] = {}
 
-    def add(self, body: _Body) -> None:
-        self.waiting.add(body)
+    def add(self, task: asyncio.Task[Any], since: float) -> None:
+        self.waiting[task] = since
         if not self._is_set:
-            self._is_set = True
             # Not in the context of this request, which the timer would keep.
-            self._loop.call_later(self._timeout / 8, self._look, context=contextvars.Context())
+            contextvars.Context().run(self._look)
 
     def _look(self) -> None:
-        self._is_set = bool(self.waiting)
-        for body in self.waiting:
-            if body._task is not None and self._loop.time() - body._since >= self._timeout:
+        for task, since in self.waiting.items():
+            if self._loop.time() - since >= self._timeout:
                 # If the loop was blocked, the message may be there: it is taken first.
-                self._loop.call_soon(body.give_up, body._task, body._since)
-        if self.waiting:
+                self._loop.call_soon(self._give_up, task, since)
+        self._is_set = bool(self.waiting)
+        if self._is_set:
             self._loop.call_later(self._timeout / 8, self._look)
 
-
-class _Clocks(dict[tuple[asyncio.AbstractEventLoop, float], _Clock]):
-    """The clocks by event loop and time-out, made at first use, and kept until the event loop is closed."""
-
-    def __missing__(self, key: tuple[asyncio.AbstractEventLoop, float]) -> _Clock:
-        for old in [old for old in tuple(self) if old[0].is_closed()]:
-            self.pop(old, None)
-        clock = self[key] = _Clock(*key)
-        return clock
+    def _give_up(self, task: asyncio.Task[Any], since: float) -> None:
+        if self.waiting.get(task) == since:
+            del self.waiting[task]
+            task.cancel()
 
 
-_clocks: Final = _Clocks()
+# Another event loop or another time-out gets a new clock; the old one goes on until no task waits.
+_clock: Final = functools.lru_cache(maxsize=1)(_Clock)
 
 
 class _Body:
     """The body of one request, and the only owner of ``receive()``.
 
-    It counts, limits and times what the client sends. Exactly one reader may wait in `receive` at any
-    time: the code of the app, through `chunk` or `read`; then `drain`, before a response that is not
-    streamed; or, beside a stream, the listener in `wait_gone`. A body goes through these states, from
-    the top to the bottom:
+    It counts, limits and times the bytes that the client sends. At any time at most one reader
+    waits in `receive`. First it is the code of the app, through `chunk` or `read`. Then it is
+    `drain`, before a response that is not streamed, or the listener in `wait_gone`, beside a
+    stream. A body goes through these states, from the top to the bottom:
 
     ======  =====================  ===============================================================
     state   is known by            a reader gets
@@ -624,25 +614,14 @@ class _Body:
     # was read.
     failure: Callable[[], Exception] | None = None
     started = ended = gone = expects_continue = False
+    announced = False  # RFC 9110 section 6.4: the client says that there is one
     is_listened = False  # from now on, `wait_gone` alone receives
-    _again = b""  # kept bytes that a form parser gets once more
-    _is_waiting = False  # in `receive`
-    _is_late = False  # the task that waits was cancelled by the clock, not by anything else
-    _since = 0.0  # when the present wait began, by the clock of the event loop
-    _task: asyncio.Task[Any] | None = None  # that waits
-    _cancellations = 0  # of that task, when it began to wait
+    _is_waiting = False  # a task is in `chunk`
     _free: asyncio.Event | None = None  # made by the listener; set when the app reads no more
 
-    def __init__(
-        self,
-        receive: _Receive | None,
-        timeout: float | None,
-        *,
-        announced: bool = False,
-    ) -> None:
+    def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
         self._receive: Any = receive
         self._timeout = timeout  # seconds without a byte
-        self.announced = announced  # RFC 9110 section 6.4: the client says that there is one
         self.ended = receive is None
 
     def expect(self, limit: int | None) -> None:
@@ -651,64 +630,55 @@ class _Body:
         _check_size(max(self.length, self.size), limit)
 
     async def chunk(self) -> bytes:
-        """Return the next piece of the body, ``b""`` at its end; 413 past the limit, 408 if none came in time."""
+        """Return the next piece of the body, ``b""`` at its end.
+
+        Past the limit it raises 413, and 408 if no byte came in time.
+        """
         # Turns would be possible, but two tasks that read one stream get pieces in a random order:
         # it is a mistake.
         if self._is_waiting:
             raise RuntimeError("the body is being read by another task")
-        piece, self._again = self._again, b""
-        since: float | None = None
-        while not piece:  # a server may send empty pieces again and again
-            if self.gone:
-                raise ConnectionClosed
-            if self.failure is not None:
-                raise self.failure()
-            if self.ended or self.is_listened:
-                break
-            self.started = True
-            piece = self._note(await self._receive_in_time(since))
-            since = self._since
+        piece, since = b"", asyncio.get_running_loop().time()
+        self._is_waiting = True
+        try:
+            while not piece:  # a server may send empty pieces again and again
+                if self.gone:
+                    raise ConnectionClosed
+                if self.failure is not None:
+                    raise self.failure()
+                if self.ended or self.is_listened:
+                    break
+                self.started = True
+                piece = self._note(await self._receive_in_time(since))
+        finally:
+            self._is_waiting = False
         return piece
 
-    async def _receive_in_time(self, since: float | None = None) -> _Message:
-        """Call `receive`, and give it up `body_timeout` seconds after `since`, by default from now."""
+    async def _receive_in_time(self, since: float) -> Any:
+        """Call `receive`, and give it up `body_timeout` seconds after `since`."""
         loop = asyncio.get_running_loop()
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
-        task = asyncio.current_task(loop)  # None: a server may do without
-        clock = None if task is None or self._timeout is None else _clocks[loop, self._timeout]
-        self._is_waiting = True
-        if clock is not None and task is not None:
-            self._since = loop.time() if since is None else since
-            self._task, self._cancellations = task, task.cancelling()
-            clock.add(self)
+        task = asyncio.current_task(loop)
+        if task is None or self._timeout is None:
+            return await self._receive()
+        clock, cancellations = _clock(loop, self._timeout), task.cancelling()
+        clock.add(task, since)
         try:
-            message: _Message = await self._receive()
-            return message
+            return await self._receive()
         except asyncio.CancelledError:
             # Only the clock's cancellation becomes a 408. If the task was also cancelled by its
             # owner, that one is passed on. `asyncio.timeout` compares the counts in the same way.
-            if self._is_late and task is not None and task.cancelling() == self._cancellations + 1:
-                self._fail(functools.partial(_error, 408))
-                raise _error(408) from None
+            if task not in clock.waiting and task.cancelling() == cancellations + 1:
+                raise self._fail(functools.partial(_error, 408)) from None
             raise
         finally:
-            # The server may also have swallowed the cancellation.
-            if self._is_late and task is not None:
+            # The server may also have swallowed the clock's cancellation.
+            if clock.waiting.pop(task, None) is None:
                 task.uncancel()
-            self._is_waiting = self._is_late = False
-            self._task = None
-            if clock is not None:
-                clock.waiting.discard(self)
-
-    def give_up(self, task: asyncio.Task[Any], since: float) -> None:
-        """Cancel the task if it still waits for the same message."""
-        if self._task is task and self._since == since and not self._is_late:
-            self._is_late = True
-            task.cancel()
 
     def _note(self, message: _Message) -> bytes:
-        """Take note of a message: the client has left, or the body has ended, or it is too large."""
+        """Note that the client has left, or that the body has ended or is too large."""
         # A disconnect is never the end of a body: a handler must not run on half an upload.
         if message["type"] == "http.disconnect":
             self.gone = True
@@ -721,14 +691,15 @@ class _Body:
                 self._free.set()
         # After the size is counted, so that one large message cannot slip through.
         if self.limit is not None and self.size > self.limit:
-            self._fail(functools.partial(_error, 413))
-            raise _error(413)
+            raise self._fail(functools.partial(_error, 413))
         return piece
 
-    def _fail(self, failure: Callable[[], Exception]) -> None:
+    def _fail(self, failure: Callable[[], Exception]) -> Exception:
+        """Return the exception that reading raises from now on, unless the body failed before."""
         self.failure = self.failure or failure
         if self._free is not None:
             self._free.set()
+        return failure()
 
     def drop(self) -> None:
         """Let reading fail from now on; what is left is for `drain` or for the listener."""
@@ -744,25 +715,23 @@ class _Body:
         """Return the whole body, and keep it."""
         if self.kept is None:
             self._check_unread()
-            # Most bodies come in one message, and need no second buffer.
             body = await self.chunk()
             if not self.ended:
-                pieces = bytearray(body)
-                try:
-                    while piece := await self.chunk():
-                        pieces += piece
-                except BaseException:
-                    pieces.clear()  # the traceback leads here, and may be kept for long
-                    raise
-                body = bytes(pieces)
+                # Closed, since a traceback that leads here may be kept for long.
+                with io.BytesIO() as pieces:
+                    while body:
+                        pieces.write(body)
+                        body = await self.chunk()
+                    body = pieces.getvalue()
             self.kept = body
         return self.kept
 
-    def replay(self) -> None:
-        """Let a kept body be read once more, chunk by chunk; one that was streamed is gone."""
-        if self.kept is None:
-            self._check_unread()
-        self._again = self.kept or b""
+    def chunks(self) -> Callable[[], Awaitable[bytes | None]]:
+        """Return a function that reads the body from its beginning, whether it was kept or not."""
+        if self.kept is not None:
+            return functools.partial(_read_store, io.BytesIO(self.kept))
+        self._check_unread()
+        return self.chunk
 
     def _check_unread(self) -> None:
         if self.size and not self.gone and self.failure is None:
@@ -771,7 +740,7 @@ class _Body:
             )
 
     def receive_again(self) -> _Receive:
-        """Return a `receive` for a mounted app, which first gives it the body that a middleware has read."""
+        """Return a `receive` for a mounted app that starts with the body that was kept."""
         kept = (
             []
             if self.kept is None
@@ -783,17 +752,8 @@ class _Body:
 
         return receive
 
-    def __aiter__(self) -> _Body:
-        return self
-
-    async def __anext__(self) -> bytes:
-        piece = await self.chunk()
-        if not piece:
-            raise StopAsyncIteration
-        return piece
-
     async def drain(self) -> None:
-        """Read and drop what is left of an announced body: some clients look for the response only then."""
+        """Drop the rest of an announced body: some clients look for the response only after it."""
         # A client that sent `Expect: 100-continue` sends nothing until a server asks for it: there
         # is nothing to drain.
         if not self.announced or self._is_waiting or (self.expects_continue and not self.started):
@@ -839,7 +799,7 @@ class _Body:
 
 
 class _Content:
-    """The content of a file, as `UploadedFile` gives it out: chunk by chunk, and then None, as often as it is asked."""
+    """The chunks of a file or a body, and then None, as often as it is asked."""
 
     def __init__(self, read: Callable[[], Awaitable[bytes | None]]) -> None:
         self._read = read
@@ -854,20 +814,20 @@ class _Content:
         self.is_begun = True
         return await self._read()
 
-    # No asynchronous generator: one that is left before its end is closed later, by a task of asyncio.
+    # No asynchronous generator. If one is left before its end, asyncio closes it later in a task.
 
     def __aiter__(self) -> _Content:
         return self
 
     async def __anext__(self) -> bytes:
         piece = await self.get()
-        if piece is None:
+        if not piece:
             raise StopAsyncIteration
         return piece
 
 
 class UploadedFile(dict[str, Any]):
-    """One uploaded file: a dict with ``filename``, ``content_type`` and ``content``, and methods that use them.
+    """An uploaded file: a dict with ``filename``, ``content_type`` and ``content``, and methods.
 
     ``content`` is an object whose ``await get()`` returns the next chunk of ``bytes``, and None at
     the end. A file that streams into its handler is read from the client when the handler asks, by
@@ -905,7 +865,7 @@ class UploadedFile(dict[str, Any]):
 
     @property
     def filename(self) -> str:
-        """The last component of what the client sent; joined to a folder, it stays in the folder."""
+        """The last component of the client's name; joined to a folder, it stays in the folder."""
         return str(self["filename"])
 
     @property
@@ -947,7 +907,7 @@ class UploadedFile(dict[str, Any]):
         return bytes(content)
 
     async def save(self, path: str | os.PathLike[str], limit: int | None = None) -> None:
-        """Write the content to a file, which appears only when it is whole: a failure leaves nothing behind.
+        """Write the content to a file, which appears only when it is whole.
 
         Args:
             path: Where to; an existing file is replaced.
@@ -999,21 +959,20 @@ async def _read_store(store: BinaryIO) -> bytes | None:
 
 
 def _safe_filename(raw: str) -> str:
-    """Return the last component of a client's file name, without control characters; ``file`` if nothing is left."""
+    """Return the last component of a client's file name, ``file`` if nothing usable is left."""
     name = "".join(char for char in raw.replace("\\", "/").rpartition("/")[2] if char.isprintable())
     name = re.sub(r"^(?:\s*[A-Za-z]:)+", "", name).strip()  # a Windows drive leaves the folder too
     if len(name.encode()) > 255:  # the most that file systems take
-        stem, dot, extension = name.rpartition(".")
-        suffix = (dot + extension).encode()[:32] if stem else b""
+        suffix = os.path.splitext(name)[1].encode()[:32]
         name = (name.encode()[: 255 - len(suffix)] + suffix).decode(errors="ignore")
     return name if name.strip(".") else "file"
 
 
 class _MultipartForm:
-    """Parses a multipart body (RFC 7578) into fields and files, part by part and only as far as it is asked to."""
+    """Parses a multipart body (RFC 7578), part by part and only as far as it is asked to."""
 
     def __init__(
-        self, chunk: Callable[[], Awaitable[bytes]], boundary: bytes, settings: _Settings
+        self, chunk: Callable[[], Awaitable[bytes | None]], boundary: bytes, settings: _Settings
     ) -> None:
         try:
             import multipart
@@ -1040,7 +999,7 @@ class _MultipartForm:
         self._is_cut = False  # the rest of the form was not read, and will not be
 
     async def _event(self) -> Any:
-        """Return the head of the next part, or a piece of its content, or None at its end; ``b""`` after the last."""
+        """Return a part's head, a piece of it, or None at its end; ``b""`` after the last one."""
         try:
             while True:
                 for event in self._events:
@@ -1057,7 +1016,7 @@ class _MultipartForm:
             raise _error(400, "Malformed multipart body") from None
 
     async def run(self, streams: Callable[[str], bool] = lambda name: False) -> bool:
-        """Take in parts until the end, or (True) until a file begins of which `streams` says that it streams."""
+        """Take in parts until the end, or (True) until a file begins that is to stream."""
         while segment := await self._event():
             if not segment.name:
                 raise _error(400, "Malformed multipart body")
@@ -1068,11 +1027,10 @@ class _MultipartForm:
             # A browser also sends a part, without a name and content, for a file input left empty.
             if segment.filename == "" and first is None:
                 continue
-            if first is not None:
-                self._events = itertools.chain([first], self._events)
-            self._streams = streams(segment.name) and first is not None
+            self._events = itertools.chain([first], self._events)
+            self._streams = streams(segment.name)
             content = _Content(self._stream) if self._streams else None
-            store = None if self._streams else await self._spool(is_empty=first is None)
+            store = None if self._streams else await self._spool()
             content_type = segment.header("Content-Type") or "application/octet-stream"
             file = UploadedFile(segment.filename, content_type, content, file=store)
             self.files.setdefault(segment.name, []).append(file)
@@ -1098,11 +1056,11 @@ class _MultipartForm:
         except (LookupError, ValueError):  # unknown, or bytes that do not fit
             raise _error(400, "A form field is not in its charset") from None
 
-    async def _spool(self, *, is_empty: bool) -> BinaryIO:
+    async def _spool(self) -> BinaryIO:
         """Keep a file in memory as long as it is small, else in a temporary file."""
         store: BinaryIO = io.BytesIO()
         self._stores.append(store)
-        while not is_empty and (piece := await self._event()) is not None:
+        while (piece := await self._event()) is not None:
             self._keep(piece)
             if isinstance(store, io.BytesIO):
                 store.write(piece)
@@ -1119,7 +1077,7 @@ class _MultipartForm:
         return store
 
     async def _stream(self) -> bytes | None:
-        """Return the next piece of the file that streams; at its end take in the rest of the form."""
+        """Return the next piece of the file that streams; at its end read the rest of the form."""
         # The reader of a streamed file reads the rest of the form too, in `run` below. If its task
         # was cancelled there, the fields are incomplete, and must not be taken for the whole form.
         if self._is_cut:
@@ -1170,7 +1128,7 @@ class _HeaderDict(dict[str, str]):
 
 
 def _parse_cookies(header: str) -> dict[str, str]:
-    """Parse a Cookie header (RFC 6265 section 5.4); of cookies with the same name the first counts."""
+    """Parse a Cookie header (RFC 6265 section 5.4); of the same name, the first one is used."""
     cookies: dict[str, str] = {}
     for pair in header.split(";"):
         name, equals, value = pair.strip(" \t").partition("=")
@@ -1182,7 +1140,7 @@ def _parse_cookies(header: str) -> dict[str, str]:
 
 
 def _parse_pairs(data: bytes) -> dict[str, list[str]]:
-    """Parse a query string or a urlencoded form; bytes that are not UTF-8 become U+FFFD, blank values count."""
+    """Parse a query string or a urlencoded form; bytes that are not UTF-8 become U+FFFD."""
     # Before anything is split: the work stays linear in what was sent, and small.
     if data.count(b"&") >= _MAX_FIELDS:
         raise _error(413)
@@ -1224,7 +1182,7 @@ def _texts(value: object) -> list[str]:
 
 
 class Request:
-    """What a handler knows of its request: ``self.request``, or `current_request` outside of the App.
+    """The request that a handler answers: ``self.request``, or `current_request` elsewhere.
 
     Any other attribute may be set on it, as ``request.user = ...`` in a middleware.
 
@@ -1236,8 +1194,9 @@ class Request:
         scope (dict[str, Any]): The ASGI scope.
         method (str): ``"GET"``, ``"POST"``, and so on.
         path_params (list[str]): The segments of the path after the handler's.
-        route_handler (str | None): The handler's name, None if the path names none. A ``before_request`` may set it,
-            and `path_params`, to choose another handler, which may be a private one.
+        route_handler (str | None): The handler's name, None if the path names none. A
+            ``before_request`` can set it, and `path_params`, to choose another handler, also a
+            private one.
 
     Example:
         >>> request = Request({"type": "http", "query_string": b"q=tea&page=2&page=3"})
@@ -1250,6 +1209,7 @@ class Request:
         def __getattr__(self, name: str) -> Any: ...
         def __setattr__(self, name: str, value: Any) -> None: ...
 
+    # Slots are faster than a dict for the attributes that most requests use.
     __slots__ = (
         "__dict__",
         "__weakref__",
@@ -1268,7 +1228,8 @@ class Request:
         "scope",
     )
 
-    # What a plain request never needs stays on the class until it is set.
+    # A plain request never needs these. They stay on the class until they are set, and cost it
+    # nothing.
     _mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
@@ -1309,12 +1270,8 @@ class Request:
         if self._form is not None:
             return self._form
         if self._members is None:
-            body = self._json
-            self._members = (
-                {name: _texts(value) for name, value in body.items()}
-                if isinstance(body, dict)
-                else {}
-            )
+            members = self._json if isinstance(self._json, dict) else {}
+            self._members = {name: _texts(value) for name, value in members.items()}
         return self._members
 
     @property
@@ -1329,7 +1286,7 @@ class Request:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers, lower-case names, looked up in any letter case; repeated ones are joined by ``", "``."""
+        """The headers, looked up in any letter case; repeated ones are joined by ``", "``."""
         if self._headers is None:
             headers = _HeaderDict()
             # Headers are bytes without an encoding (RFC 9110 section 5.5); latin-1 keeps every
@@ -1360,20 +1317,18 @@ class Request:
         self._session.data = value
 
     def regenerate_session(self) -> None:
-        """Give the session a new id at the end of this request, and delete the old one. Call it at login."""
+        """Give the session a new id at the end of this request; call it at login."""
         self.session = self.session
         assert self._session is not None
         self._session.renew = True
 
     def query(self, name: str, default: Any = None) -> Any:
         """Return the first value of that name in the query string."""
-        values = self.query_params.get(name)
-        return values[0] if values else default
+        return (self.query_params.get(name) or [default])[0]
 
     def form(self, name: str, default: Any = None) -> Any:
         """Return the first value of that form field."""
-        values = self.body_params.get(name)
-        return values[0] if values else default
+        return (self.body_params.get(name) or [default])[0]
 
     def json(self, name: str | None = None, default: Any = None) -> Any:
         """Return the parsed JSON body, or one member of it where it is an object."""
@@ -1403,29 +1358,23 @@ class Request:
             RuntimeError: It was streamed already, in part or whole: keep the iterator to go on with
                 it.
         """
-        reader = self._body_within(self._settings.max_upload_size)
-        if reader.kept is not None:  # each iterator has its own copy
-            kept, reader = reader.kept, _Body(None, None)
-            reader.kept = kept
-        reader.replay()
-        return reader
+        return _Content(self._body_within(self._settings.max_upload_size).chunks())
 
     def _body_reader(self) -> _Body:
         if self._body is None:
-            version = self.scope.get("http_version")
-            # HTTP/2 and HTTP/3 need no header for a body, so only the method tells that there may be one.
-            announced = (
-                version is not None and version >= "2" and self.method not in ("GET", "HEAD")
-            )
-            self._body = _Body(self._receive, self._settings.body_timeout, announced=announced)
+            body = self._body = _Body(self._receive, self._settings.body_timeout)
+            # HTTP/2 and HTTP/3 need no header for a body, so the method tells.
+            version = self.scope.get("http_version") or ""
+            body.announced = version >= "2" and self.method not in ("GET", "HEAD")
         return self._body
 
     async def _read_and_parse(self) -> None:
-        """Read and parse a body of JSON or of a urlencoded form; leave any other one on the wire."""
-        settings, media_type = self._settings, self._content_type
-        media_type = media_type.partition(b";")[0].strip().lower()
+        """Read and parse a body of JSON or of a urlencoded form; leave others on the wire."""
+        settings = self._settings
+        media_type = self._content_type.partition(b";")[0].strip().lower()
         if media_type == b"application/x-www-form-urlencoded":
-            self._form = _parse_pairs(await self._body_within(settings.max_form_size).read())
+            body = await self._body_within(settings.max_form_field_size).read()
+            self._form = _parse_pairs(body)
         elif media_type == b"application/json" or media_type.endswith(b"+json"):
             body = await self._body_within(settings.max_body_size).read()
             try:
@@ -1442,33 +1391,33 @@ class Request:
         return reader
 
     def _note_headers(self, found: list[tuple[bytes, bytes]]) -> None:
-        """Note the cookie, and the body that is announced: its length and its media type (RFC 9110 section 8.3.1)."""
-        reader: _Body | None = None
-        content_type = b""
+        """Note the cookies, the media type and the body that the headers announce."""
+        cookies: list[bytes] = []
         for name, value in found:
             if name == b"cookie":
-                self._cookie_header = (
-                    self._cookie_header + b"; " + value if self._cookie_header else value
-                )
-                continue
-            if reader is None:
-                reader = self._body_reader()
-            if name == b"content-type":
-                content_type = b"," if content_type else value  # two are none
+                cookies.append(value)
+            elif name == b"content-type":
+                # A request with two types has none, since MicroPie and a proxy might choose
+                # differently.
+                self._content_type = b"," if self._content_type else value
+                self._body_reader()  # HTTP/2 needs no other header to announce a body
             elif name == b"content-length":
-                # Two lengths that differ are an attack: a proxy in front may believe the other one
-                # (RFC 9112 section 6.3).
-                length = int(value) if value.isdigit() and len(value) < 19 else -1
-                if length < 0 or (reader.announced and reader.length not in (0, length)):
-                    raise _error(400, "Invalid Content-Length")
-                reader.length = length
-                reader.announced = reader.announced or length > 0
+                self._note_length(value)
             elif name == b"transfer-encoding":
-                reader.announced = True
+                self._body_reader().announced = True
             else:
-                reader.expects_continue = value.lower() == b"100-continue"
-        if content_type:
-            self._content_type = content_type
+                self._body_reader().expects_continue = value.lower() == b"100-continue"
+        self._cookie_header = b"; ".join(cookies)
+
+    def _note_length(self, value: bytes) -> None:
+        body = self._body_reader()
+        # Two lengths that differ are an attack: a proxy in front may believe the other one
+        # (RFC 9112 section 6.3).
+        length = int(value) if value.isdigit() and len(value) < 19 else -1
+        if length < 0 or (body.announced and body.length not in (0, length)):
+            raise _error(400, "Invalid Content-Length")
+        body.length = length
+        body.announced = body.announced or length > 0
 
 
 class WebSocketRequest(Request):
@@ -2945,7 +2894,7 @@ class App:
         self.__settings = _Settings(
             max_body_size,
             max_upload_size,
-            max_form_field_size,
+            # A field is a part of a body, and a urlencoded form falls under both limits as a whole.
             _smallest(max_body_size, max_form_field_size),
             body_timeout,
         )
@@ -3195,9 +3144,9 @@ class App:
         kept, streamed = self.__settings.max_body_size, self.__settings.max_upload_size
         may_stream = handler.binder.may_stream and not handler.is_plain
         # A middleware may have read the body already, for example to check a signature.
-        body.replay()
+        chunks = body.chunks()
         body.expect(streamed if may_stream else _smallest(kept, streamed))
-        form = request._multipart = _MultipartForm(body.chunk, boundary, self.__settings)
+        form = request._multipart = _MultipartForm(chunks, boundary, self.__settings)
         request._form, request._files = form.fields, form.files
         if not await form.run(
             lambda name: may_stream and handler.binder.waits_for(request, form, name)

@@ -397,6 +397,7 @@ class Meanwhile(Note):
         ("/drop/a", "/put?new=1", {"b": "1", "c": "1", "new": "1"}),
         ("/drop/a", "/drop/b", {"c": "1"}),
         ("/drop/a", "/drop/a", {"b": "1", "c": "1"}),
+        ("/drop/a/b", "/drop/c", {}),
         ("/put?a=mine", "/put?a=theirs", {"a": "mine", "b": "1", "c": "1"}),
         ("/look", "/put?b=2", {"a": "1", "b": "2", "c": "1"}),
         ("/replace?a=2&b=1&c=1", "/put?new=1", {"a": "2", "b": "1", "c": "1", "new": "1"}),

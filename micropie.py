@@ -1255,7 +1255,6 @@ class Request:
         "_asked",
         "_content_type",
         "_form",
-        "_handler",
         "_query",
         "_body",
         "_receive",
@@ -1284,7 +1283,6 @@ class Request:
         self.method: str = scope.get("method") or "GET"
         self.path_params: list[str] = []
         self.route_handler: str | None = None
-        self._handler: _Handler | None = None
         self._body: _Body | None = None  # made where a body is announced or asked for
         self._session: _Session | None = None
         self._asked: Sequence[HttpMiddleware] = ()  # those whose after_request is to be called
@@ -2407,7 +2405,9 @@ def methods(*names: str) -> Callable[[_F], _F]:
         allowed.add("HEAD")
 
     def mark(function: _F) -> _F:
-        function._micropie_methods = frozenset(allowed)  # type: ignore[attr-defined]
+        # A static or a class method holds the function.
+        inner: Any = getattr(function, "__func__", function)
+        inner._micropie_methods = frozenset(allowed)
         return function
 
     return mark
@@ -2431,30 +2431,37 @@ _BOOLS: Final = {
     **dict.fromkeys(("false", "0", "no", "off"), False),
 }
 
-# Called with a value, and with True if it comes from JSON; raises an exception if the value doesn't
-# fit.
+# Called with a value, and with True if it comes from JSON. It raises an exception, of any type, if
+# the value doesn't fit; the parameter makes a 400 or a 404 of it.
 _Converter = Callable[[Any, bool], Any]
 
 
 def _converter(annotation: Any) -> _Converter | None:
-    """Return the converter of an annotation; None: it leaves values alone. A new type of annotation belongs here."""
+    """Return the converter of an annotation; None: it leaves values alone.
+
+    A new type of annotation gets its converter here, and can then stand in lists and unions too.
+    """
     annotation = _unwrapped(annotation)
     if _is_union(annotation):
         return _union_converter(typing.get_args(annotation))
+    if _is_list(annotation):
+        return _list_converter((*typing.get_args(annotation), Any)[0])
+    if annotation is UploadedFile:
+        return _refuse
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _enum_converter(annotation)
-    json_types = _JSON_TYPES.get(
-        f"{getattr(cast(object, annotation), '__module__', '')}.{_label(annotation)}"
-    )
+    name = getattr(annotation, "__name__", "")
+    json_types = _JSON_TYPES.get(f"{getattr(annotation, '__module__', '')}.{name}")
     return None if json_types is None else _scalar_converter(annotation, json_types)
 
 
+def _refuse(value: Any, is_json: bool) -> NoReturn:
+    """Convert to a file, which no string and no JSON value can become."""
+    raise TypeError(type(value).__name__)
+
+
 def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Converter:
-    make = (
-        _BOOLS.__getitem__
-        if annotation is bool
-        else getattr(annotation, "fromisoformat", annotation)
-    )
+    make = getattr(annotation, "fromisoformat", annotation)
 
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1.
@@ -2462,8 +2469,8 @@ def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Convert
             raise TypeError(type(value).__name__)
         made = value
         if type(value) is not annotation:
-            made = make(value.lower() if annotation is bool else str(value))
-        # NaN and the infinities
+            made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
+        # NaN and the infinities compare with no limit as a number does, so no handler gets them.
         if annotation.__name__ in ("float", "Decimal") and made - made != 0:
             raise ValueError(value)
         return made
@@ -2483,6 +2490,23 @@ def _enum_converter(annotation: type[enum.Enum]) -> _Converter:
         return member
 
     return convert
+
+
+def _list_converter(annotation: Any) -> _Converter:
+    convert, takes_blank = _converter(annotation), _takes_blank(annotation)
+
+    def convert_all(values: Any, is_json: bool) -> Any:
+        if not isinstance(values, list):
+            raise TypeError(type(values).__name__)
+        items = [
+            value if convert is None else convert(value, is_json)
+            for value in values
+            if value or takes_blank or is_json
+        ]
+        # Fields that are all blank are no list, but an empty JSON array is one.
+        return items if items or is_json else _ABSENT
+
+    return convert_all
 
 
 def _union_converter(annotations: tuple[Any, ...]) -> _Converter | None:
@@ -2512,6 +2536,16 @@ def _is_union(annotation: Any) -> bool:
     return typing.get_origin(annotation) in (typing.Union, types.UnionType)
 
 
+def _is_list(annotation: Any) -> bool:
+    return annotation is list or typing.get_origin(annotation) is list
+
+
+def _takes_blank(annotation: Any) -> bool:
+    """Whether ``""`` is a value; for most types it is none, since HTML forms send inputs left empty."""
+    members = (annotation, *typing.get_args(annotation))
+    return _converter(annotation) is None or any(_unwrapped(one) is str for one in members)
+
+
 def _without_none(annotation: Any) -> Any:
     """Return X of ``X | None``, and any other annotation as it is."""
     annotation = _unwrapped(annotation)
@@ -2519,14 +2553,8 @@ def _without_none(annotation: Any) -> Any:
     return _unwrapped(members[0]) if _is_union(annotation) and len(members) == 1 else annotation
 
 
-def _label(annotation: Any) -> str:
-    if _is_union(annotation):
-        return " or ".join(_label(member) for member in typing.get_args(annotation))
-    return str(getattr(annotation, "__name__", "any value"))
-
-
 def _is_from_session(annotation: Any, depth: int = 9) -> bool:
-    """Whether FromSession stands anywhere in an annotation, behind an alias, a NewType or a forward reference too."""
+    """Whether FromSession stands anywhere in an annotation, behind an alias or a NewType too."""
     # It fails closed. If a name cannot be resolved but says FromSession, only the session has the
     # value.
     is_name = isinstance(annotation, (str, typing.ForwardRef))
@@ -2534,39 +2562,34 @@ def _is_from_session(annotation: Any, depth: int = 9) -> bool:
         return True
     inner = list(typing.get_args(annotation))
     with contextlib.suppress(Exception):  # a name in an alias of Python 3.12 may not be there
-        inner += [
-            getattr(annotation, name)
-            for name in ("__supertype__", "__value__")
-            if hasattr(annotation, name)
-        ]
+        inner.append(getattr(annotation, "__supertype__", None) or annotation.__value__)
     # The depth has an end, since such an alias may contain itself.
     return depth > 0 and any(_is_from_session(one, depth - 1) for one in inner)
 
 
 class _Parameter:
-    """One parameter of a handler: where its value comes from, and how it is converted. Made once, not per request."""
+    """One parameter of a handler: where its value comes from, and how it is converted."""
 
     def __init__(self, parameter: inspect.Parameter, annotation: Any) -> None:
+        empty = inspect.Parameter.empty
         self.name = parameter.name
-        self.default = (
-            _ABSENT if parameter.default is inspect.Parameter.empty else parameter.default
-        )
-        # Worked out in this order: the session first, since it outranks the type; then None, list
-        # and file are taken off, and what is left is the type that converts.
-        self.is_secret = _is_from_session(annotation)  # the session alone has its value
-        self.is_optional = type(None) in typing.get_args(_unwrapped(annotation))
+        self.default = _ABSENT if parameter.default is empty else parameter.default
+        # All of this is worked out once, so that a request only looks. FromSession comes first: it
+        # outranks the type, and nothing but the session may have the value.
+        self.is_secret = _is_from_session(annotation)
+        self.convert = _converter(annotation)
+        self.takes_blank = _takes_blank(annotation)
         annotation = _without_none(annotation)
-        self.is_list = annotation is list or typing.get_origin(annotation) is list
-        if self.is_list:
-            annotation = _unwrapped((*typing.get_args(annotation), Any)[0])
-        self.is_file = _without_none(annotation) is UploadedFile
-        self.convert = None if self.is_file else _converter(annotation)
-        self.label = f"list[{_label(annotation)}]" if self.is_list else _label(annotation)
-        # Strings stay as they are.
-        self.is_verbatim = not self.is_list and (self.convert is None or annotation is str)
-        self.takes_blank = self.convert is None or str in (annotation, *typing.get_args(annotation))
-        is_keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
-        self.in_path = not (self.is_secret or self.is_file or is_keyword)
+        self.is_list = _is_list(annotation)
+        # Most parameters are strings, which stay as they are.
+        self.is_verbatim = self.convert is None or annotation is str
+        self.is_file = annotation is UploadedFile or UploadedFile in typing.get_args(annotation)
+        self.takes_file = not (self.is_list or self.is_secret) and (
+            self.is_file or self.convert is None
+        )
+        self.in_path = not (self.is_secret or self.is_file)
+        module = getattr(annotation, "__module__", None)  # a client need not know it
+        self.label = "a file" if self.is_file else inspect.formatannotation(annotation, module)
 
     def from_path(self, segment: Any) -> Any:
         """Convert a path segment; one that does not convert names no page."""
@@ -2582,141 +2605,95 @@ class _Parameter:
         return value
 
     def find(self, request: Request) -> Any:
-        """Look in the query, the body, the uploads and the session, in this order; else return the default."""
-        value = _ABSENT
-        if not self.is_secret:
-            query = request._query
-            # The query string comes first. It is parsed when the first parameter looks, and never
-            # for a handler without any.
-            values = (request.query_params if query is None else query).get(self.name)
-            if values is not None and not self.is_file:
-                value = values[0] if self.is_verbatim else self._from_strings(values)
-            if value is _ABSENT and request._body is not None:
-                value = self._find_in_body(request)
+        """Look in what was sent, and then in the session; else return the default."""
+        value = _ABSENT if self.is_secret else self._find_sent(request)
         if value is _ABSENT and not self.is_file:
             value = request.session.get(self.name, _ABSENT)
-            if value is None and self.is_secret:
+            if value is None and self.is_secret:  # as apps do that log a user out
                 value = _ABSENT
         if value is not _ABSENT:
             return value
         if self.default is not _ABSENT:
             return self.default
-        raise (
-            _error(401)
-            if self.is_secret
-            else _error(400, f"Missing required parameter '{self.name}'")
-        )
+        if self.is_secret:
+            raise _error(401)
+        raise _error(400, f"Missing required parameter '{self.name}'")
 
-    def _find_in_body(self, request: Request) -> Any:
-        name, body = self.name, request._json
-        if self.is_file:
-            files = request._files.get(name)
-            return _ABSENT if not files else list(files) if self.is_list else files[0]
-        if isinstance(body, dict):
-            return self._from_json(body[name]) if name in body else _ABSENT
-        values = None if request._form is None else request._form.get(name)
-        value = _ABSENT
-        if values is not None:
-            value = values[0] if self.is_verbatim else self._from_strings(values)
-        if value is _ABSENT and self.takes_file and name in request._files:
-            return request._files[name][0]
-        return value
+    def _find_sent(self, request: Request) -> Any:
+        """Look in the query, the body and the uploads, in this order."""
+        name = self.name
+        for sent in (request.query_params, request._form):
+            if sent and name in sent:
+                strings = sent[name]
+                value = strings[0] if self.is_verbatim else self._from_strings(strings)
+                if value is not _ABSENT:  # a blank leaves it to the next source
+                    return value
+        # Not body_params, which has all members as strings: {"a": 5} must not pass for a `str`.
+        body = request._json
+        if isinstance(body, dict) and name in body:
+            return self._converted(body[name], is_json=True)
+        files = request._files.get(name)
+        if files and self.takes_file:
+            return files[0]
+        return list(files) if files and self.is_file else _ABSENT
 
     def _from_strings(self, values: list[str]) -> Any:
-        """Convert the first string, or for a list all; `_ABSENT` if the first is, or all are, blank and no value."""
-        convert = self.convert
+        """Convert the first string, or for a list all; `_ABSENT` for a blank one that is no value."""
+        value = values if self.is_list else values[0]
+        return self._converted(value, is_json=False) if value or self.takes_blank else _ABSENT
+
+    def _converted(self, value: Any, *, is_json: bool) -> Any:
         try:
-            items = [
-                item if convert is None else convert(item, False)
-                for item in (values if self.is_list else values[:1])
-                if item or self.takes_blank
-            ]
+            return value if self.convert is None else self.convert(value, is_json)
         except Exception:  # an Enum's _missing_ may raise anything
-            raise self._misfit() from None
-        return (items if self.is_list else items[0]) if items else _ABSENT
-
-    def _from_json(self, value: Any) -> Any:
-        convert = self.convert
-        if value is None and self.is_optional:
-            return None
-        try:
-            if not self.is_list:
-                return value if convert is None else convert(value, True)
-            if not isinstance(value, list):
-                raise TypeError(type(value).__name__)
-            return [
-                item if convert is None else convert(item, True)
-                for item in cast("list[object]", value)
-            ]
-        except Exception:
-            raise self._misfit() from None
-
-    def _misfit(self) -> HTTPError:
-        return _error(400, f"Parameter '{self.name}' must be {self.label}")
-
-    @property
-    def takes_file(self) -> bool:
-        """Whether its value can be one uploaded file."""
-        return self.convert is None and not (self.is_list or self.is_secret)
+            raise _error(400, f"Parameter '{self.name}' must be {self.label}") from None
 
     def is_known(self, request: Request, form: _MultipartForm) -> bool:
         """Whether nothing that is still to come in a form can be its value."""
-        if self.is_secret or (self.name in form.files and not self.is_list):
-            return True
+        if self.is_secret or self.is_list:  # more values of a list may come
+            return self.is_secret
         values = request.query_params.get(self.name) or form.fields.get(self.name)
-        return not (self.is_file or self.is_list or values is None) and bool(
-            values[0] or self.takes_blank
-        )
+        return self.name in form.files or bool(values and (values[0] or self.takes_blank))
 
 
 class _Binder:
     """How a handler gets its arguments, worked out once: the ones that a client's values bind to."""
 
     def __init__(self, function: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:
-        self._positional: list[_Parameter] = []
-        self._keywords: list[_Parameter] = []
-        self._star: _Parameter | None = None
-        self._rest = False  # whether there are ``**kwargs``
-        self._names = frozenset(inspect.signature(function).parameters)
+        # The kinds of parameters are numbers, in the order in which a signature has them.
+        kinds: list[list[_Parameter]] = [[] for _ in range(5)]
         for parameter in parameters:
-            one = _Parameter(parameter, _annotation(parameter, function))
-            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-                if one.is_secret:
-                    raise TypeError(f"*{one.name} takes path segments: it cannot be FromSession")
-                self._star = one
-            elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                self._rest = True
-                self._names -= {one.name}
-            elif parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-                self._keywords.append(one)
-            else:
-                self._positional.append(one)
+            kinds[parameter.kind].append(_Parameter(parameter, _annotation(parameter, function)))
+        path_only, both, self._star, self._keywords, self._rest = kinds
+        for one in self._star:
+            if one.is_secret:
+                raise TypeError(f"*{one.name} takes path segments: it cannot be FromSession")
+        self._positional = path_only + both
         self._in_path = [one for one in self._positional if one.in_path]
-        self.takes: float = float("inf") if self._star is not None else len(self._in_path)
-        # The number of path segments that are all the arguments, as they are. It is -1 if the
-        # handler also takes other arguments or converts them.
-        takes_more = self._star or self._rest or self._keywords or self._in_path != self._positional
-        is_verbatim = not takes_more and all(one.is_verbatim for one in self._in_path)
-        self.verbatim = len(self._in_path) if is_verbatim else -1
-        self.may_stream = not self._rest and any(
-            one.takes_file for one in self._positional + self._keywords
-        )
+        self.takes: float = float("inf") if self._star else len(self._in_path)
+        self._all = self._positional + self._keywords
+        # The number of path segments that are all the arguments, as they are; -1: no number is.
+        is_verbatim = all(one.is_verbatim and one.in_path for one in self._all)
+        takes_more = self._star or self._keywords or self._rest
+        self.verbatim = len(self._in_path) if is_verbatim and not takes_more else -1
+        # ``**rest`` waits for the names that come after a file, too.
+        self.may_stream = not self._rest and any(one.takes_file for one in self._all)
+        # No value goes to ``**rest`` under the name of a parameter, which may be the framework's or
+        # a FromSession; its own name is free.
+        names = inspect.signature(function).parameters
+        self._names = names.keys() - {one.name for one in self._rest}
 
     def bind(self, request: Request) -> tuple[list[Any], dict[str, Any]]:
-        """Return the positional and the keyword arguments; 404 for too many segments or one that does not convert."""
-        segments = request.path_params
-        if len(segments) > self.takes:
+        """Return the positional and the keyword arguments; 404 if a path segment is too many or misfits."""
+        if len(request.path_params) > self.takes:
             raise _error(404)
+        segments = iter(request.path_params)
         arguments: list[Any] = []
-        used = 0
         for one in self._positional:
-            if used < len(segments) and one.in_path:
-                arguments.append(one.from_path(segments[used]))
-                used += 1
-            else:
-                arguments.append(one.find(request))
-        if self._star is not None:
-            arguments += map(self._star.from_path, segments[used:])
+            segment = next(segments, _ABSENT) if one.in_path else _ABSENT
+            arguments.append(one.find(request) if segment is _ABSENT else one.from_path(segment))
+        for one in self._star:
+            arguments += map(one.from_path, segments)
         keywords = self._remaining(request) if self._rest else {}
         for one in self._keywords:
             keywords[one.name] = one.find(request)
@@ -2727,15 +2704,15 @@ class _Binder:
         found: dict[str, Any] = dict(request.files)
         if isinstance(request._json, dict):
             found.update(request._json)
-        for values in (request._form or {}, request.query_params):
-            found.update({name: items[0] for name, items in values.items()})
+        for sent in (request._form or {}, request.query_params):
+            found.update((name, values[0]) for name, values in sent.items())
         return {name: value for name, value in found.items() if name not in self._names}
 
     def waits_for(self, request: Request, form: _MultipartForm, name: str) -> bool:
         """Whether the file of that name, which begins now, is the last value that the handler waits for."""
         # Parameters that take path segments have their values already.
         from_path = self._in_path[: len(request.path_params)]
-        parameters = [one for one in self._positional + self._keywords if one not in from_path]
+        parameters = [one for one in self._all if one not in from_path]
         missing = [one for one in parameters if not one.is_known(request, form)]
         return len(missing) == 1 and missing[0].name == name and missing[0].takes_file
 
@@ -2752,28 +2729,21 @@ def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> A
 
 
 class _Handler:
-    """One entry of the route table of the class `owner`: what stands in its body, or in a base's, under `name`."""
+    """One function that a class body defines under `name`, and how it is called."""
 
-    def __init__(self, name: str, member: Any, owner: type[App], *, is_socket: bool) -> None:
+    def __init__(self, name: str, member: Any, leading: int) -> None:
         function: Any = _function_of(member)
         self.name = name
         self.function: Callable[..., Any] = function
-        self.call: Callable[..., Any] = function  # called with the App first
-        if function is not member:  # a static or a class method
-            bound = member.__get__(None, owner)
-
-            def call(app: App, /, *arguments: Any, **keywords: Any) -> Any:
-                return bound(*arguments, **keywords)
-
-            self.call = call
-        marked = getattr(member, "_micropie_methods", None)
-        self.methods: frozenset[str] | None = marked or getattr(function, "_micropie_methods", None)
+        self.methods: frozenset[str] | None = getattr(function, "_micropie_methods", None)
         is_async = inspect.iscoroutinefunction(function)
         self.is_plain = not (is_async or inspect.isasyncgenfunction(function))
         # A coroutine function is called directly, which saves a coroutine for each request.
-        self.run: Callable[..., Awaitable[Any]] = self.call if is_async else self._run
-        self._leading = (not isinstance(member, staticmethod)) + is_socket
+        is_direct = is_async and function is member
+        self._call: Callable[..., Awaitable[Any]] = function if is_direct else self._call_any
         self._binder: _Binder | None = None
+        self._member = member  # the function, or the static or class method around it
+        self._leading = leading - isinstance(member, staticmethod)
 
     @property
     def binder(self) -> _Binder:
@@ -2785,29 +2755,32 @@ class _Handler:
     @property
     def parameters(self) -> list[inspect.Parameter]:
         """The parameters that bind: without the first ones, which MicroPie passes."""
-        found = list(inspect.signature(self.function).parameters.values())
-        passed = [
+        # The first ones are the App and the WebSocket, unless ``*args`` takes these, too.
+        return [
             one
-            for one in found[: self._leading]
-            if one.kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD
+            for number, one in enumerate(inspect.signature(self.function).parameters.values())
+            if number >= self._leading or one.kind > inspect.Parameter.POSITIONAL_OR_KEYWORD
         ]
-        return found[len(passed) :]
 
-    async def _run(self, /, *arguments: Any, **keywords: Any) -> Any:
-        """Call what is no coroutine function; a plain function runs in a worker thread, in a copy of the context."""
-        if not self.is_plain or inspect.isgeneratorfunction(self.function):
-            return self.call(*arguments, **keywords)
-        call = functools.partial(self.call, *arguments, **keywords)
-        # In a copy of the context, so that `self.request` works there and nothing leaks to the next
-        # call of the thread.
-        result = await _in_thread(contextvars.copy_context().run, call)
+    def run(self, app: App, request: Request, *leading: Any) -> Awaitable[Any]:
+        """Bind the arguments and call the function; return what is to be awaited."""
+        binder = self._binder or self.binder
+        if len(request.path_params) == binder.verbatim:  # a shortcut for bind()
+            return self._call(app, *leading, *request.path_params)
+        arguments, keywords = binder.bind(request)
+        return self._call(app, *leading, *arguments, **keywords)
+
+    async def _call_any(self, app: App, /, *arguments: Any, **keywords: Any) -> Any:
+        """Call any function; a plain one runs in a worker thread."""
+        method = self._member.__get__(app, type(app))
+        call = functools.partial(method, *arguments, **keywords)
+        if self.is_plain and not inspect.isgeneratorfunction(self.function):
+            # In a copy of the context, so that `self.request` works there and nothing leaks to the
+            # next call of the thread.
+            result = await _in_thread(contextvars.copy_context().run, call)
+        else:
+            result = call()
         return await result if inspect.isawaitable(result) else result
-
-
-def _wrong_method(method: str, allowed: frozenset[str]) -> HTTPError:
-    """Return what answers a method that a handler does not take, or OPTIONS (RFC 9110 section 15.5.6)."""
-    headers = [("allow", ", ".join([*sorted(allowed - {"OPTIONS"}), "OPTIONS"]))]
-    return HTTPError(204 if method == "OPTIONS" else 405, headers=headers)
 
 
 def _function_of(member: Any) -> types.FunctionType | None:
@@ -2817,28 +2790,28 @@ def _function_of(member: Any) -> types.FunctionType | None:
     return member if isinstance(member, types.FunctionType) else None
 
 
-def _handlers(
-    owner: type[App], *, is_socket: bool
-) -> tuple[dict[str, _Handler], dict[str, _Handler]]:
-    """Return the functions in the bodies of a class and of its bases by name, and those of them with a path by path.
+def _handlers(owner: type[App], prefix: str) -> tuple[dict[str, _Handler], dict[str, _Handler]]:
+    """Return the handlers of a class and of its bases by name, and those of them with a URL by path.
 
-    App itself defines no handler. Names of WebSocket handlers begin with ``ws_``, those of HTTP
-    handlers must not.
+    Args:
+        owner: The class.
+        prefix: ``ws_`` for WebSocket handlers, whose names begin with it; ``""`` for HTTP handlers,
+            whose names must not.
     """
     members: dict[str, Any] = {}
     for base in reversed(owner.__mro__):
-        if base not in (App, object):
+        if base not in (App, object):  # App itself defines no handler
             members.update(vars(base))
-    handlers: dict[str, _Handler] = {}
-    routes: dict[str, _Handler] = {}
-    for name, member in members.items():
-        is_ws = name.startswith("ws_")
-        if _function_of(member) is None or name.startswith("__") or (is_ws and not is_socket):
-            continue
-        handlers[name] = _Handler(name, member, owner, is_socket=is_socket)
-        path = name.removeprefix("ws_") if is_socket else name
-        if is_ws == is_socket and path[:1] not in ("", "_"):
-            routes["/" + path] = handlers[name]
+    # A middleware may choose any of them by name, private ones too.
+    handlers = {
+        name: _Handler(name, member, leading=2 if prefix else 1)
+        for name, member in members.items()
+        if _function_of(member) and not name.startswith("__" if prefix else ("__", "ws_"))
+    }
+    paths = {name.removeprefix(prefix): name for name in handlers if name.startswith(prefix)}
+    routes = {
+        "/" + path: handlers[name] for path, name in paths.items() if path[:1] not in ("", "_")
+    }
     if "/index" in routes:
         routes["/"] = routes["/index"]
     return handlers, routes
@@ -2856,12 +2829,6 @@ def _root(scope: _Scope) -> str:
 def _is_below(path: str, prefix: str) -> bool:
     """Whether a path begins with the segments of a prefix. Some servers repeat the root path in the path."""
     return path == prefix or path.startswith(prefix + "/")
-
-
-def _path_below_root(scope: _Scope) -> str:
-    path: str = scope["path"]
-    root = _root(scope)
-    return path[len(root) :] if root and _is_below(path, root) else path
 
 
 def _session_ids(cookie_header: bytes) -> list[str]:
@@ -3010,8 +2977,8 @@ class App:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Work out the route tables of a subclass."""
         super().__init_subclass__(**kwargs)
-        cls.__handlers, cls.__routes = _handlers(cls, is_socket=False)
-        cls.__socket_handlers, cls.__socket_routes = _handlers(cls, is_socket=True)
+        cls.__handlers, cls.__routes = _handlers(cls, "")
+        cls.__socket_handlers, cls.__socket_routes = _handlers(cls, "ws_")
         for name in _RESERVED & cls.__socket_handlers.keys():
             raise TypeError(
                 f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own"
@@ -3083,7 +3050,7 @@ class App:
             try:
                 result: object = await self.__answer(request)
                 encode_as, body = _PLAIN.get(type(result)), request._body
-                is_bodied = body is not None and (request._boundary is not None or not body.ended)
+                is_bodied = body is not None and not body.ended
                 if encode_as is None or request._session is not None or request._asked or is_bodied:
                     response = None if result is _MOUNTED else _response_of(result)
                 else:
@@ -3130,9 +3097,9 @@ class App:
         # A shortcut for handlers without path parameters.
         handler = self.__routes.get(scope["path"])
         if handler is None or scope.get("root_path") or self.mounts:
-            handler = self.__find_handler(request, self.__routes)
-        if handler is not None:
-            request._handler, request.route_handler = handler, handler.name
+            self.__find_handler(request, self.__routes)
+        else:
+            request.route_handler = handler.name
         # The headers are not decoded here, since most requests have none that MicroPie itself needs.
         noted: list[tuple[bytes, bytes]] = []
         for pair in scope.get("headers") or ():
@@ -3142,29 +3109,29 @@ class App:
             return self.__prepare_and_call(request, noted)
         return self.__call_handler(request)
 
-    def __find_handler(self, request: Request, routes: dict[str, _Handler]) -> _Handler | None:
-        """Find the handler that the first segment of the path names, or else the mounted app."""
+    def __find_handler(self, request: Request, routes: dict[str, _Handler]) -> None:
+        """Find the handler that the first segment of the path names, and the mounted app."""
         path: str = request.scope["path"]
-        if request.scope.get("root_path"):
-            path = _path_below_root(request.scope)
+        root = _root(request.scope)
+        if _is_below(path, root):  # some servers repeat the root path in the path
+            path = path[len(root) :]
         if self.mounts:
             request._mount = self.__mounted(request.scope, path)
         if path[:1] not in ("/", ""):  # for example that of OPTIONS *
-            return None
+            return
         segments = path.split("/")[1:]
         if segments and not segments[-1]:  # one trailing slash is ignored
             segments.pop()
         name = segments[0] if segments else "index"
-        handler = (
-            routes.get("/" + name) or routes.get("/" + name.replace("-", "_").replace(".", "_"))
-            if name
-            else None
-        )
+        handler = routes.get("/" + name) if name else None  # "" in //, and "/" is a route, too
+        if handler is None and name:
+            handler = routes.get("/" + name.replace("-", "_").replace(".", "_"))
         if handler is not None:
             request.path_params = segments[1:]
         elif (index := routes.get("/")) and index.binder.takes and not name.startswith("_"):
             handler, request.path_params = index, segments
-        return handler
+        if handler is not None:
+            request.route_handler = handler.name
 
     def __mounted(self, scope: _Scope, path: str) -> tuple[_ASGIApp, _Scope] | None:
         """Return the app of the longest prefix that the path begins with, and the scope it is called with.
@@ -3174,20 +3141,19 @@ class App:
         """
         # The longest prefix first, so that /api/v2 comes before /api.
         for prefix in sorted(self.mounts, key=len, reverse=True):
-            if prefix and not prefix.startswith("/"):
+            mount = prefix.rstrip("/")
+            if mount[:1] not in ("/", ""):
                 raise ValueError(f"the prefix of a mount begins with a slash: {prefix!r}")
-            if _is_below(path, prefix.rstrip("/")):
-                break
-        else:
-            return None
-        root = _root(scope)
-        child = {**scope, "root_path": root + prefix.rstrip("/")}
-        # In a scope the path includes the root path (ASGI HTTP).
-        if root and not _is_below(scope["path"], root):
-            child["path"] = root + scope["path"]
-            if raw_path := scope.get("raw_path"):
-                child["raw_path"] = _quoted(root, "/").encode() + raw_path
-        return self.mounts[prefix], child
+            if _is_below(path, mount):
+                root = _root(scope)
+                child = {**scope, "root_path": root + mount}
+                # In a scope the path includes the root path (ASGI HTTP).
+                if not _is_below(scope["path"], root):
+                    child["path"] = root + scope["path"]
+                    if raw_path := scope.get("raw_path"):
+                        child["raw_path"] = _quoted(root, "/").encode() + raw_path
+                return self.mounts[prefix], child
+        return None
 
     async def __prepare_and_call(self, request: Request, noted: list[tuple[bytes, bytes]]) -> Any:
         """Load the session and read the body, ask the middlewares, call the handler; return its result."""
@@ -3209,12 +3175,6 @@ class App:
                 request._session = _Session(session_id, data)
                 return
 
-    def __choose_handler(self, request: Request, functions: dict[str, _Handler]) -> None:
-        """Put the handler that a middleware has chosen in place of the one that the path names."""
-        handler, name = request._handler, request.route_handler
-        if name != (handler.name if handler is not None else None):
-            request._handler = functions.get(name or "")
-
     async def __ask_middlewares(self, request: Request) -> tuple[Any, ...] | None:
         """Ask the middlewares; return what is to be sent instead of the handler's result."""
         asked: list[HttpMiddleware] = []
@@ -3225,25 +3185,21 @@ class App:
             answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
             if answer is not None:
                 return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
-        self.__choose_handler(request, self.__handlers)
         return None if request._mount is None else _MOUNTED
 
     def __call_handler(self, request: Request) -> Awaitable[Any]:
         """Bind the handler's arguments and call it; return what is to be awaited."""
-        handler = request._handler
+        # The path names it, or a middleware that has set another name, of a private one perhaps.
+        handler = self.__handlers.get(request.route_handler or "")
         if handler is None:
             raise _error(404)
-        if handler.methods is not None and request.method not in handler.methods:
-            raise _wrong_method(request.method, handler.methods)
+        allowed = handler.methods
+        if allowed is not None and request.method not in allowed:  # RFC 9110 section 15.5.6
+            headers = [("allow", ", ".join([*sorted(allowed - {"OPTIONS"}), "OPTIONS"]))]
+            raise HTTPError(204 if request.method == "OPTIONS" else 405, headers=headers)
         if request._boundary is not None:
             return self.__call_with_form(request, handler, request._boundary)
-        binder = handler._binder or handler.binder
-        if len(request.path_params) == binder.verbatim:  # a shortcut for bind()
-            return handler.run(self, *request.path_params)
-        arguments, keywords = binder.bind(request)
-        return (
-            handler.run(self, *arguments, **keywords) if keywords else handler.run(self, *arguments)
-        )
+        return handler.run(self, request)
 
     async def __call_with_form(self, request: Request, handler: _Handler, boundary: bytes) -> Any:
         """Take in a multipart form, as far as the handler needs before it can read a file as it comes, and call it."""
@@ -3259,8 +3215,7 @@ class App:
             lambda name: may_stream and handler.binder.waits_for(request, form, name)
         ):
             _check_size(body.size, kept)
-        arguments, keywords = handler.binder.bind(request)
-        return await handler.run(self, *arguments, **keywords)
+        return await handler.run(self, request)
 
     async def __finish(self, request: Request, response: _Response | None, send: _Send) -> None:
         """Let the middlewares and the session change a response, and send it; None: the mounted app answers."""
@@ -3422,9 +3377,7 @@ class App:
         # any case.
         code = 1000
         try:
-            handler = self.__find_handler(request, self.__socket_routes)
-            if handler is not None:
-                request._handler, request.route_handler = handler, handler.name
+            self.__find_handler(request, self.__socket_routes)
             await self.__load_socket_session(request, socket)
             await self.__before_socket(request, socket, passed)
             if socket._over is None:
@@ -3477,12 +3430,8 @@ class App:
 
     def __conversation(self, request: WebSocketRequest, socket: WebSocket) -> Awaitable[Any]:
         """Bind the handler's arguments and call it: what it returns is to be awaited."""
-        self.__choose_handler(request, self.__socket_handlers)
-        handler = request._handler
-        if handler is None:
-            return socket.close(1008)
-        arguments, keywords = handler.binder.bind(request)
-        return handler.run(self, socket, *arguments, **keywords)
+        handler = self.__socket_handlers.get(request.route_handler or "")
+        return socket.close(1008) if handler is None else handler.run(self, request, socket)
 
     async def __handshake_headers(
         self, request: WebSocketRequest, socket: WebSocket, given: str | None

@@ -2833,17 +2833,15 @@ def _is_below(path: str, prefix: str) -> bool:
 
 def _session_ids(cookie_header: bytes) -> list[str]:
     """Return the session ids of a Cookie header: a mounted app's comes before its parent's; more are an attack."""
-    if b"session_id=" not in cookie_header:
-        return []
     pairs = [pair.strip().partition("=") for pair in cookie_header.decode("latin-1").split(";")]
     return [value.strip('"') for name, _, value in pairs if name == "session_id" and value][:4]
 
 
 def _boundary(content_type: bytes) -> bytes:
     """Return the boundary of a multipart body (RFC 2046 section 5.1.1)."""
-    found = re.search(rb';\s*boundary=(?:"([^"]+)"|([^\s;,"]+))', content_type, re.IGNORECASE)
+    found = re.search(rb';\s*boundary=(?:"([^"\n]+)"|([^\s;,"]+))', content_type, re.IGNORECASE)
     boundary = (found[1] or found[2]) if found is not None else b""
-    if not 0 < len(boundary) <= 200 or b"\n" in boundary:
+    if not 0 < len(boundary) <= 200:
         raise _error(400, "Missing boundary")
     return boundary
 
@@ -2910,7 +2908,7 @@ class App:
     Raises:
         TypeError: ``allowed_origins`` is one text. A subclass that names a handler like one of the
             attributes is a TypeError too, when the class is made.
-        ValueError: ``body_timeout`` is below zero.
+        ValueError: ``body_timeout`` is not above zero.
 
     Example:
         >>> class Root(App):
@@ -2930,7 +2928,6 @@ class App:
     # A dataclass, for example, has an `__init__` that does not call this one; say so.
     if not TYPE_CHECKING:  # pragma: no branch
         mounts = __settings = _Missing()
-    __debug = False
 
     def __init__(
         self,
@@ -2948,8 +2945,7 @@ class App:
     ) -> None:
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
-        body_timeout = None if body_timeout is None else float(body_timeout)
-        if body_timeout is not None and not body_timeout >= 0:
+        if body_timeout is not None and not body_timeout > 0:  # NaN is not above 0 either
             raise ValueError(f"body_timeout is a number of seconds, or None: {body_timeout!r}")
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
@@ -3012,11 +3008,9 @@ class App:
                 'templates need the package jinja2: pip install "micropie[standard]"'
             ) from error
         module = getattr(sys.modules.get(type(self).__module__), "__file__", None)
-        folders = (
-            [os.path.join(os.path.dirname(os.path.abspath(module)), "templates")] if module else []
-        )
+        beside = os.path.join(os.path.dirname(module or ""), "templates")
         return jinja2.Environment(
-            loader=jinja2.FileSystemLoader([*folders, "templates"]),
+            loader=jinja2.FileSystemLoader([beside, "templates"]),
             autoescape=lambda name: name is None or not name.endswith(".txt"),
             enable_async=True,
         )
@@ -3044,14 +3038,19 @@ class App:
         request = Request(scope, receive, self.__settings)
         token = current_request.set(request)
         response: _Response | None = None
-        start: Any = None
+        plain: _Message | None = None
         payload = b""
         try:
             try:
                 result: object = await self.__answer(request)
                 encode_as, body = _PLAIN.get(type(result)), request._body
-                is_bodied = body is not None and not body.ended
-                if encode_as is None or request._session is not None or request._asked or is_bodied:
+                is_read = body is None or body.ended
+                if (
+                    encode_as is None
+                    or request._session is not None
+                    or request._asked
+                    or not is_read
+                ):
                     response = None if result is _MOUNTED else _response_of(result)
                 else:
                     # A shortcut for most responses: a string, bytes or JSON, and no middleware,
@@ -3059,26 +3058,18 @@ class App:
                     # takes longer than all the rest.
                     encode, content_type = encode_as
                     payload = encode(result)
-                    length = (b"content-length", b"%d" % len(payload))
-                    start = {
-                        "type": "http.response.start",
-                        "status": 200,
-                        "headers": [content_type, length],
-                    }
+                    headers = [content_type, (b"content-length", b"%d" % len(payload))]
+                    plain = {"type": "http.response.start", "status": 200, "headers": headers}
             except BaseException as error:
                 response = self.__failed(request, error)
-            if start is None:
+            if plain is None:
                 await self.__finish(request, response, send)
             else:
-                await send(start)
-                await send(
-                    {
-                        "type": "http.response.body",
-                        "body": b"" if request.method == "HEAD" else payload,
-                    }
-                )
+                await send(plain)
+                payload = b"" if request.method == "HEAD" else payload
+                await send({"type": "http.response.body", "body": payload})
         except _GONE:
-            pass  # nobody is there to get a response
+            pass  # no response can reach the client
         finally:
             current_request.reset(token)
             if request._body is not None:
@@ -3178,8 +3169,8 @@ class App:
     async def __ask_middlewares(self, request: Request) -> tuple[Any, ...] | None:
         """Ask the middlewares; return what is to be sent instead of the handler's result."""
         asked: list[HttpMiddleware] = []
-        request._asked = asked
-        for middleware in tuple(self.middlewares):
+        middlewares, request._asked = request._asked, asked
+        for middleware in middlewares:
             result = await middleware.before_request(request)
             asked.append(middleware)
             answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
@@ -3310,21 +3301,18 @@ class App:
 
     def __failed(self, request: Request, error: BaseException) -> _Response:
         """Return the response for what went wrong; let pass what is not an error of this request."""
+        body, text = request._body, "500 Internal Server Error"
         try:
             # If the client is gone, no response is sent. The ConnectionClosed of another connection
             # is a mistake.
-            if (
-                isinstance(error, ConnectionClosed)
-                and request._body is not None
-                and request._body.gone
-            ):
+            if isinstance(error, ConnectionClosed) and body is not None and body.gone:
                 raise error
             if isinstance(error, HTTPError):
                 try:
-                    is_short = error.body is None
-                    body = str(error) if is_short else error.body
-                    return _response(error.status, body, error.headers, _TEXT if is_short else None)
-                except Exception as malformed:
+                    if error.body is None:
+                        return _response(error.status, str(error), error.headers, _TEXT)
+                    return _response(error.status, error.body, error.headers)
+                except Exception as malformed:  # its own status, body or headers cannot be sent
                     error = malformed
             if not _is_stray(error):
                 raise error
@@ -3332,11 +3320,11 @@ class App:
             if self.__debug:
                 import traceback
 
-                lines = "".join(traceback.format_exception(error)).encode("utf-8", "replace")
-                return _response(500, lines, None, _TEXT)
-            return _response(500, "500 Internal Server Error", None, _TEXT)
+                text = "".join(traceback.format_exception(error))
+            return _response(500, text.encode("utf-8", "replace").decode(), None, _TEXT)
         finally:
-            del error  # its traceback leads to this frame, and the cycle would keep the request and all that it read
+            # Its traceback leads to this frame: the cycle would keep the request and all it has read.
+            del error
 
     async def _send_response(
         self, send: _Send, status_code: int, body: Any, extra_headers: _Headers | None = None
@@ -3628,81 +3616,71 @@ def routes(app: App) -> list[Route]:
         >>> [(route.path, route.handler, route.parameters[1]) for route in routes(Root())]
         [('/greet', 'Root.greet', ('times', <class 'int'>, 1))]
     """
-    return _routes_below(app, ())
+    return list(_routes_below(app, "", ()))
 
 
-def _routes_below(app: App, parents: tuple[App, ...]) -> list[Route]:
-    found: list[Route] = []
+def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[Route]:
     for protocol, table in (("http", "_App__routes"), ("websocket", "_App__socket_routes")):
         handlers: dict[str, _Handler] = getattr(app, table)
         for path, handler in sorted(handlers.items()):
             if path != "/index":  # it is there as "/", too
-                found.append(_route(type(app).__name__, protocol, path, handler))
-    for prefix, mounted in app.mounts.items():
-        if isinstance(mounted, App):
-            # Apps may be mounted in each other; the paths below them would have no end.
-            known = (*parents, app)
-            below = [] if mounted in known else _routes_below(mounted, known)
-        else:
+                yield _route(
+                    protocol, prefix + path, handler, f"{type(app).__name__}.{handler.name}"
+                )
+    for mount, mounted in app.mounts.items():
+        below = prefix + mount.rstrip("/")
+        if not isinstance(mounted, App):
             name = getattr(mounted, "__qualname__", type(mounted).__name__)
-            below = [Route("http", "/", None, (), name, "")]
-        found += [route._replace(path=prefix.rstrip("/") + route.path) for route in below]
-    return found
+            yield Route("http", below + "/", None, (), name, "")
+        elif mounted not in (*parents, app):  # paths of apps mounted in each other have no end
+            yield from _routes_below(mounted, below, (*parents, app))
 
 
-def _route(owner: str, protocol: str, path: str, handler: _Handler) -> Route:
-    function = handler.function
+def _route(protocol: str, path: str, handler: _Handler, name: str) -> Route:
     parameters = tuple(
-        (
-            str(one).partition(":")[0].partition("=")[0].strip(),
-            _annotation(one, function),
-            one.default,
-        )
+        (re.split("[:=]", str(one))[0], _annotation(one, handler.function), one.default)
         for one in handler.parameters
     )
-    code = getattr(inspect.unwrap(function), "__code__", None)  # none: a partial, for example
+    code = getattr(
+        inspect.unwrap(handler.function), "__code__", None
+    )  # none: a partial, for example
     source = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
     allowed = None if handler.methods is None else tuple(sorted(handler.methods))
-    return Route(protocol, path, allowed, parameters, f"{owner}.{handler.name}", source)
+    return Route(protocol, path, allowed, parameters, name, source)
 
 
 def _described(name: str, annotation: Any, default: Any) -> str:
     """Return a parameter as it stands in a signature."""
     empty = inspect.Parameter.empty
     if annotation is FromSession:
-        annotation = "FromSession"
-    if annotation is not empty:
-        name += f": {annotation if isinstance(annotation, str) else inspect.formatannotation(annotation, __name__)}"
-    return (
-        name
-        if default is empty
-        else f"{name}{' = ' if annotation is not empty else '='}{default!r}"
-    )
+        name += ": FromSession"
+    elif annotation is not empty:
+        name += f": {inspect.formatannotation(annotation, __name__)}"
+    return name if default is empty else f"{name} = {default!r}"
 
 
-def _main(arguments: Sequence[str]) -> int:
-    """Run the command line: ``python -m micropie routes app:app``."""
+def _main(arguments: Sequence[str]) -> str | None:
+    """Run the command line: ``python -m micropie routes app:app``; return what is wrong with it."""
     if len(arguments) != 2 or arguments[0] != "routes":
-        sys.stderr.write("usage: python -m micropie routes MODULE:APP\n")
-        return 2
+        return "usage: python -m micropie routes MODULE:APP"
     import importlib
 
+    # As servers do, so that the app is found in the current folder.
     sys.path.insert(0, os.getcwd())
     module, _, attribute = arguments[1].partition(":")
     app = getattr(importlib.import_module(module), attribute or "app", None)
     if not isinstance(app, App):
-        sys.stderr.write(f"{arguments[1]} is no micropie.App\n")
-        return 2
+        return f"{arguments[1]} is no micropie.App"
     rows = [("PATH", "METHODS", "PARAMETERS", "PROTOCOL", "SOURCE")]
     for route in routes(app):
-        allowed = ", ".join(route.methods or ["any" if route.protocol == "http" else "-"])
+        protocol, any_method = ("HTTP", "any") if route.protocol == "http" else ("WebSocket", "-")
+        allowed = ", ".join(route.methods or [any_method])
         parameters = ", ".join(_described(*one) for one in route.parameters)
-        protocol = "HTTP" if route.protocol == "http" else "WebSocket"
         rows.append((route.path, allowed, f"({parameters})", protocol, route.source))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         sys.stdout.write("  ".join(map(str.ljust, row, widths)).rstrip() + "\n")
-    return 0
+    return None
 
 
 if __name__ == "__main__":  # pragma: no cover

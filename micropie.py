@@ -2354,14 +2354,7 @@ class _Stream:
 # --- Handlers and binding -------------------------------------------------------------------------
 
 
-class _SessionMark:
-    def __repr__(self) -> str:
-        return "FromSession"
-
-
-_SESSION_MARK: Final = _SessionMark()
-
-FromSession = Annotated[Any, _SESSION_MARK]
+FromSession = Annotated[Any, "FromSession"]
 """Annotation of a parameter that binds from the session alone, as one that names the user must; absent is 401.
 
 Example:
@@ -2431,6 +2424,8 @@ _BOOLS: Final = {
     **dict.fromkeys(("false", "0", "no", "off"), False),
 }
 
+_UNIONS: Final = (typing.Union, types.UnionType)
+
 # Called with a value, and with True if it comes from JSON. It raises an exception, of any type, if
 # the value doesn't fit; the parameter makes a 400 or a 404 of it.
 _Converter = Callable[[Any, bool], Any]
@@ -2442,9 +2437,10 @@ def _converter(annotation: Any) -> _Converter | None:
     A new type of annotation gets its converter here, and can then stand in lists and unions too.
     """
     annotation = _unwrapped(annotation)
-    if _is_union(annotation):
+    origin = typing.get_origin(annotation)
+    if origin in _UNIONS:
         return _union_converter(typing.get_args(annotation))
-    if _is_list(annotation):
+    if annotation is list or origin is list:
         return _list_converter((*typing.get_args(annotation), Any)[0])
     if annotation is UploadedFile:
         return _refuse
@@ -2527,17 +2523,7 @@ def _union_converter(annotations: tuple[Any, ...]) -> _Converter | None:
 
 def _unwrapped(annotation: Any) -> Any:
     """Return X of ``Annotated[X, ...]``."""
-    return (
-        typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
-    )
-
-
-def _is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
-
-
-def _is_list(annotation: Any) -> bool:
-    return annotation is list or typing.get_origin(annotation) is list
+    return annotation.__origin__ if typing.get_origin(annotation) is Annotated else annotation
 
 
 def _takes_blank(annotation: Any) -> bool:
@@ -2550,16 +2536,16 @@ def _without_none(annotation: Any) -> Any:
     """Return X of ``X | None``, and any other annotation as it is."""
     annotation = _unwrapped(annotation)
     members = [member for member in typing.get_args(annotation) if member is not type(None)]
-    return _unwrapped(members[0]) if _is_union(annotation) and len(members) == 1 else annotation
+    is_optional = typing.get_origin(annotation) in _UNIONS and len(members) == 1
+    return _unwrapped(members[0]) if is_optional else annotation
 
 
 def _is_from_session(annotation: Any, depth: int = 9) -> bool:
     """Whether FromSession stands anywhere in an annotation, behind an alias or a NewType too."""
     # It fails closed. If a name cannot be resolved but says FromSession, only the session has the
     # value.
-    is_name = isinstance(annotation, (str, typing.ForwardRef))
-    if annotation is _SESSION_MARK or (is_name and "FromSession" in str(annotation)):
-        return True
+    if isinstance(annotation, (str, typing.ForwardRef)):
+        return "FromSession" in str(annotation)
     inner = list(typing.get_args(annotation))
     with contextlib.suppress(Exception):  # a name in an alias of Python 3.12 may not be there
         inner.append(getattr(annotation, "__supertype__", None) or annotation.__value__)
@@ -2580,7 +2566,7 @@ class _Parameter:
         self.convert = _converter(annotation)
         self.takes_blank = _takes_blank(annotation)
         annotation = _without_none(annotation)
-        self.is_list = _is_list(annotation)
+        self.is_list = annotation is list or typing.get_origin(annotation) is list
         # Most parameters are strings, which stay as they are.
         self.is_verbatim = self.convert is None or annotation is str
         self.is_file = annotation is UploadedFile or UploadedFile in typing.get_args(annotation)
@@ -2607,7 +2593,9 @@ class _Parameter:
     def find(self, request: Request) -> Any:
         """Look in what was sent, and then in the session; else return the default."""
         value = _ABSENT if self.is_secret else self._find_sent(request)
-        if value is _ABSENT and not self.is_file:
+        if value is not _ABSENT:
+            return value
+        if not self.is_file:
             value = request.session.get(self.name, _ABSENT)
             if value is None and self.is_secret:  # as apps do that log a user out
                 value = _ABSENT
@@ -2648,22 +2636,23 @@ class _Parameter:
         except Exception:  # an Enum's _missing_ may raise anything
             raise _error(400, f"Parameter '{self.name}' must be {self.label}") from None
 
-    def is_known(self, request: Request, form: _MultipartForm) -> bool:
+    def is_known(self, request: Request) -> bool:
         """Whether nothing that is still to come in a form can be its value."""
         if self.is_secret or self.is_list:  # more values of a list may come
             return self.is_secret
-        values = request.query_params.get(self.name) or form.fields.get(self.name)
-        return self.name in form.files or bool(values and (values[0] or self.takes_blank))
+        values = request.query_params.get(self.name) or request.body_params.get(self.name)
+        return self.name in request._files or bool(values and (values[0] or self.takes_blank))
 
 
 class _Binder:
     """How a handler gets its arguments, worked out once: the ones that a client's values bind to."""
 
-    def __init__(self, function: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:
+    def __init__(self, handler: _Handler) -> None:
         # The kinds of parameters are numbers, in the order in which a signature has them.
         kinds: list[list[_Parameter]] = [[] for _ in range(5)]
-        for parameter in parameters:
-            kinds[parameter.kind].append(_Parameter(parameter, _annotation(parameter, function)))
+        for parameter in handler.parameters:
+            annotation = _annotation(parameter, handler.function)
+            kinds[parameter.kind].append(_Parameter(parameter, annotation))
         path_only, both, self._star, self._keywords, self._rest = kinds
         for one in self._star:
             if one.is_secret:
@@ -2680,7 +2669,7 @@ class _Binder:
         self.may_stream = not self._rest and any(one.takes_file for one in self._all)
         # No value goes to ``**rest`` under the name of a parameter, which may be the framework's or
         # a FromSession; its own name is free.
-        names = inspect.signature(function).parameters
+        names = inspect.signature(handler.function).parameters
         self._names = names.keys() - {one.name for one in self._rest}
 
     def bind(self, request: Request) -> tuple[list[Any], dict[str, Any]]:
@@ -2692,8 +2681,8 @@ class _Binder:
         for one in self._positional:
             segment = next(segments, _ABSENT) if one.in_path else _ABSENT
             arguments.append(one.find(request) if segment is _ABSENT else one.from_path(segment))
-        for one in self._star:
-            arguments += map(one.from_path, segments)
+        if self._star:
+            arguments += map(self._star[0].from_path, segments)
         keywords = self._remaining(request) if self._rest else {}
         for one in self._keywords:
             keywords[one.name] = one.find(request)
@@ -2708,12 +2697,12 @@ class _Binder:
             found.update((name, values[0]) for name, values in sent.items())
         return {name: value for name, value in found.items() if name not in self._names}
 
-    def waits_for(self, request: Request, form: _MultipartForm, name: str) -> bool:
+    def waits_for(self, request: Request, name: str) -> bool:
         """Whether the file of that name, which begins now, is the last value that the handler waits for."""
         # Parameters that take path segments have their values already.
         from_path = self._in_path[: len(request.path_params)]
         parameters = [one for one in self._all if one not in from_path]
-        missing = [one for one in parameters if not one.is_known(request, form)]
+        missing = [one for one in parameters if not one.is_known(request)]
         return len(missing) == 1 and missing[0].name == name and missing[0].takes_file
 
 
@@ -2749,7 +2738,7 @@ class _Handler:
     def binder(self) -> _Binder:
         """How it gets its arguments; made at first use, when the names in its annotations are all there."""
         if self._binder is None:
-            self._binder = _Binder(self.function, self.parameters)
+            self._binder = _Binder(self)
         return self._binder
 
     @property
@@ -2798,20 +2787,18 @@ def _handlers(owner: type[App], prefix: str) -> tuple[dict[str, _Handler], dict[
         prefix: ``ws_`` for WebSocket handlers, whose names begin with it; ``""`` for HTTP handlers,
             whose names must not.
     """
-    members: dict[str, Any] = {}
-    for base in reversed(owner.__mro__):
-        if base not in (App, object):  # App itself defines no handler
-            members.update(vars(base))
-    # A middleware may choose any of them by name, private ones too.
-    handlers = {
-        name: _Handler(name, member, leading=2 if prefix else 1)
-        for name, member in members.items()
-        if _function_of(member) and not name.startswith("__" if prefix else ("__", "ws_"))
-    }
-    paths = {name.removeprefix(prefix): name for name in handlers if name.startswith(prefix)}
-    routes = {
-        "/" + path: handlers[name] for path, name in paths.items() if path[:1] not in ("", "_")
-    }
+    # App itself defines no handler.
+    bases = [base for base in reversed(owner.__mro__) if base not in (App, object)]
+    members = {name: member for base in bases for name, member in vars(base).items()}
+    handlers: dict[str, _Handler] = {}
+    routes: dict[str, _Handler] = {}
+    for name, member in members.items():
+        if _function_of(member) and not name.startswith("__" if prefix else ("__", "ws_")):
+            # A middleware may choose any of them by name, private ones too.
+            handlers[name] = _Handler(name, member, leading=2 if prefix else 1)
+            path = name.removeprefix(prefix)
+            if name.startswith(prefix) and path[:1] not in ("", "_"):
+                routes["/" + path] = handlers[name]
     if "/index" in routes:
         routes["/"] = routes["/index"]
     return handlers, routes
@@ -2921,10 +2908,9 @@ class App:
         {"greetings":["Hello, Alice!"]}
     """
 
-    __handlers: dict[str, _Handler] = {}  # by name, private ones included
-    __routes: dict[str, _Handler] = {}  # by path
-    __socket_handlers: dict[str, _Handler] = {}
-    __socket_routes: dict[str, _Handler] = {}
+    # The tables of each subclass: its handlers by name, private ones too, and by path. App itself
+    # has none.
+    __handlers = __routes = __socket_handlers = __socket_routes = dict[str, _Handler]()
     # A dataclass, for example, has an `__init__` that does not call this one; say so.
     if not TYPE_CHECKING:  # pragma: no branch
         mounts = __settings = _Missing()
@@ -3108,21 +3094,21 @@ class App:
             path = path[len(root) :]
         if self.mounts:
             request._mount = self.__mounted(request.scope, path)
-        if path[:1] not in ("/", ""):  # for example that of OPTIONS *
+        before, *segments = path.split("/")
+        if before:  # no slash comes first, for example in OPTIONS *
             return
-        segments = path.split("/")[1:]
         if segments and not segments[-1]:  # one trailing slash is ignored
             segments.pop()
         name = segments[0] if segments else "index"
-        handler = routes.get("/" + name) if name else None  # "" in //, and "/" is a route, too
-        if handler is None and name:
+        handler = routes.get("/" + name)
+        if handler is None:
             handler = routes.get("/" + name.replace("-", "_").replace(".", "_"))
-        if handler is not None:
-            request.path_params = segments[1:]
-        elif (index := routes.get("/")) and index.binder.takes and not name.startswith("_"):
-            handler, request.path_params = index, segments
-        if handler is not None:
-            request.route_handler = handler.name
+        arguments = segments[1:]
+        if handler is None or not name:  # the name is empty in //, and must not find the route "/"
+            handler, arguments = routes.get("/"), segments
+            if handler is None or name.startswith("_") or not handler.binder.takes:
+                return
+        request.route_handler, request.path_params = handler.name, arguments
 
     def __mounted(self, scope: _Scope, path: str) -> tuple[_ASGIApp, _Scope] | None:
         """Return the app of the longest prefix that the path begins with, and the scope it is called with.
@@ -3154,29 +3140,20 @@ class App:
                 await self.__load_session(request)
             if request._content_type and request._mount is None:
                 await request._read_and_parse()
-        if request._asked or self.mounts:
-            answer = await self.__ask_middlewares(request)
+        middlewares, request._asked = request._asked, ()
+        for middleware in middlewares:
+            result = await middleware.before_request(request)
+            request._asked = (*request._asked, middleware)
+            answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
             if answer is not None:
-                return answer
-        return await self.__call_handler(request)
+                return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
+        return _MOUNTED if request._mount is not None else await self.__call_handler(request)
 
     async def __load_session(self, request: Request) -> None:
         for session_id in _session_ids(request._cookie_header):
             if data := await self.session_backend.load(session_id):
                 request._session = _Session(session_id, data)
                 return
-
-    async def __ask_middlewares(self, request: Request) -> tuple[Any, ...] | None:
-        """Ask the middlewares; return what is to be sent instead of the handler's result."""
-        asked: list[HttpMiddleware] = []
-        middlewares, request._asked = request._asked, asked
-        for middleware in middlewares:
-            result = await middleware.before_request(request)
-            asked.append(middleware)
-            answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
-            if answer is not None:
-                return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
-        return None if request._mount is None else _MOUNTED
 
     def __call_handler(self, request: Request) -> Awaitable[Any]:
         """Bind the handler's arguments and call it; return what is to be awaited."""
@@ -3202,9 +3179,7 @@ class App:
         body.expect(streamed if may_stream else _smallest(kept, streamed))
         form = request._multipart = _MultipartForm(body.chunk, boundary, self.__settings)
         request._form, request._files = form.fields, form.files
-        if not await form.run(
-            lambda name: may_stream and handler.binder.waits_for(request, form, name)
-        ):
+        if not await form.run(lambda name: may_stream and handler.binder.waits_for(request, name)):
             _check_size(body.size, kept)
         return await handler.run(self, request)
 
@@ -3301,7 +3276,8 @@ class App:
 
     def __failed(self, request: Request, error: BaseException) -> _Response:
         """Return the response for what went wrong; let pass what is not an error of this request."""
-        body, text = request._body, "500 Internal Server Error"
+        body = request._body
+        text: str | bytes = "500 Internal Server Error"
         try:
             # If the client is gone, no response is sent. The ConnectionClosed of another connection
             # is a mistake.
@@ -3320,8 +3296,9 @@ class App:
             if self.__debug:
                 import traceback
 
-                text = "".join(traceback.format_exception(error))
-            return _response(500, text.encode("utf-8", "replace").decode(), None, _TEXT)
+                # A string from the client, which an exception repeats, may hold lone surrogates.
+                text = "".join(traceback.format_exception(error)).encode("utf-8", "replace")
+            return _response(500, text, None, _TEXT)
         finally:
             # Its traceback leads to this frame: the cycle would keep the request and all it has read.
             del error
@@ -3672,11 +3649,13 @@ def _main(arguments: Sequence[str]) -> str | None:
     if not isinstance(app, App):
         return f"{arguments[1]} is no micropie.App"
     rows = [("PATH", "METHODS", "PARAMETERS", "PROTOCOL", "SOURCE")]
-    for route in routes(app):
-        protocol, any_method = ("HTTP", "any") if route.protocol == "http" else ("WebSocket", "-")
-        allowed = ", ".join(route.methods or [any_method])
-        parameters = ", ".join(_described(*one) for one in route.parameters)
-        rows.append((route.path, allowed, f"({parameters})", protocol, route.source))
+    for protocol, path, allowed, parameters, _, source in routes(app):
+        is_http = protocol == "http"
+        methods_text = ", ".join(allowed or ["any" if is_http else "-"])
+        signature = ", ".join(_described(*one) for one in parameters)
+        rows.append(
+            (path, methods_text, f"({signature})", "HTTP" if is_http else "WebSocket", source)
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         sys.stdout.write("  ".join(map(str.ljust, row, widths)).rstrip() + "\n")

@@ -2355,7 +2355,10 @@ class _Stream:
 
 
 FromSession = Annotated[Any, "FromSession"]
-"""Annotation of a parameter that binds from the session alone, as one that names the user must; absent is 401.
+"""Annotation of a parameter that binds from the session alone.
+
+A parameter that names the user must have it, since a URL or a form may say anything. If the session
+has no such value, MicroPie uses the default, or answers 401.
 
 Example:
     >>> class Shop(App):
@@ -2371,7 +2374,7 @@ Example:
 
 
 def methods(*names: str) -> Callable[[_F], _F]:
-    """Limit a handler to these HTTP methods: others get 405 with ``Allow``; the framework answers ``OPTIONS``.
+    """Limit a handler to these HTTP methods; MicroPie answers others with 405, and ``OPTIONS``.
 
     Args:
         names: Such as ``"POST"``; ``"GET"`` includes ``"HEAD"``.
@@ -2400,7 +2403,7 @@ def methods(*names: str) -> Callable[[_F], _F]:
     def mark(function: _F) -> _F:
         # A static or a class method holds the function.
         inner: Any = getattr(function, "__func__", function)
-        inner._micropie_methods = frozenset(allowed)
+        inner._micropie_methods = tuple(sorted(allowed))
         return function
 
     return mark
@@ -2527,7 +2530,7 @@ def _unwrapped(annotation: Any) -> Any:
 
 
 def _takes_blank(annotation: Any) -> bool:
-    """Whether ``""`` is a value; for most types it is none, since HTML forms send inputs left empty."""
+    """Whether ``""`` is a value: not for most types, since HTML forms send empty inputs too."""
     members = (annotation, *typing.get_args(annotation))
     return _converter(annotation) is None or any(_unwrapped(one) is str for one in members)
 
@@ -2626,7 +2629,7 @@ class _Parameter:
         return list(files) if files and self.is_file else _ABSENT
 
     def _from_strings(self, values: list[str]) -> Any:
-        """Convert the first string, or for a list all; `_ABSENT` for a blank one that is no value."""
+        """Convert the first string, or for a list all; `_ABSENT` if a blank is no value."""
         value = values if self.is_list else values[0]
         return self._converted(value, is_json=False) if value or self.takes_blank else _ABSENT
 
@@ -2645,7 +2648,7 @@ class _Parameter:
 
 
 class _Binder:
-    """How a handler gets its arguments, worked out once: the ones that a client's values bind to."""
+    """How a handler gets its arguments from what a client sends, worked out once."""
 
     def __init__(self, handler: _Handler) -> None:
         # The kinds of parameters are numbers, in the order in which a signature has them.
@@ -2673,7 +2676,7 @@ class _Binder:
         self._names = names.keys() - {one.name for one in self._rest}
 
     def bind(self, request: Request) -> tuple[list[Any], dict[str, Any]]:
-        """Return the positional and the keyword arguments; 404 if a path segment is too many or misfits."""
+        """Return the positional and the keyword arguments; 404 for a path that does not fit."""
         if len(request.path_params) > self.takes:
             raise _error(404)
         segments = iter(request.path_params)
@@ -2698,7 +2701,7 @@ class _Binder:
         return {name: value for name, value in found.items() if name not in self._names}
 
     def waits_for(self, request: Request, name: str) -> bool:
-        """Whether the file of that name, which begins now, is the last value that the handler waits for."""
+        """Whether the file that begins now is the last value that the handler waits for."""
         # Parameters that take path segments have their values already.
         from_path = self._in_path[: len(request.path_params)]
         parameters = [one for one in self._all if one not in from_path]
@@ -2724,7 +2727,7 @@ class _Handler:
         function: Any = _function_of(member)
         self.name = name
         self.function: Callable[..., Any] = function
-        self.methods: frozenset[str] | None = getattr(function, "_micropie_methods", None)
+        self.methods: tuple[str, ...] | None = getattr(function, "_micropie_methods", None)
         is_async = inspect.iscoroutinefunction(function)
         self.is_plain = not (is_async or inspect.isasyncgenfunction(function))
         # A coroutine function is called directly, which saves a coroutine for each request.
@@ -2736,7 +2739,8 @@ class _Handler:
 
     @property
     def binder(self) -> _Binder:
-        """How it gets its arguments; made at first use, when the names in its annotations are all there."""
+        """How it gets its arguments."""
+        # Made at first use: the names in its annotations may be defined after its class.
         if self._binder is None:
             self._binder = _Binder(self)
         return self._binder
@@ -2773,14 +2777,14 @@ class _Handler:
 
 
 def _function_of(member: Any) -> types.FunctionType | None:
-    """Return the function that a class body defines, as a static or a class method too; None: it is something else."""
+    """Return the function of what a class body defines; None: it is no function or method."""
     if isinstance(member, (staticmethod, classmethod)):
         member = cast(Any, member).__func__
     return member if isinstance(member, types.FunctionType) else None
 
 
 def _handlers(owner: type[App], prefix: str) -> tuple[dict[str, _Handler], dict[str, _Handler]]:
-    """Return the handlers of a class and of its bases by name, and those of them with a URL by path.
+    """Return the handlers of a class and of its bases by name, and those with a URL by path.
 
     Args:
         owner: The class.
@@ -2814,12 +2818,13 @@ def _root(scope: _Scope) -> str:
 
 
 def _is_below(path: str, prefix: str) -> bool:
-    """Whether a path begins with the segments of a prefix. Some servers repeat the root path in the path."""
+    """Whether a path begins with the segments of a prefix."""
     return path == prefix or path.startswith(prefix + "/")
 
 
 def _session_ids(cookie_header: bytes) -> list[str]:
-    """Return the session ids of a Cookie header: a mounted app's comes before its parent's; more are an attack."""
+    """Return the session ids of a Cookie header, at most 4."""
+    # A mounted app's comes before its parent's. More are an attack on the backend.
     pairs = [pair.strip().partition("=") for pair in cookie_header.decode("latin-1").split(";")]
     return [value.strip('"') for name, _, value in pairs if name == "session_id" and value][:4]
 
@@ -2982,7 +2987,9 @@ class App:
 
     @functools.cached_property
     def env(self) -> Any:
-        """The jinja2 environment, made at first use; it looks beside the App's module, then in ``./templates``.
+        """The jinja2 environment, made at first use.
+
+        It looks in ``templates/`` beside the App's module, and then in ``./templates``.
 
         Raises:
             RuntimeError: jinja2 is not installed.
@@ -3064,7 +3071,7 @@ class App:
                     await request._multipart.close()
 
     def __answer(self, request: Request) -> Awaitable[Any]:
-        """Find the handler and call it, at once if nothing is to be done before; return what is to be awaited."""
+        """Find the handler, and call it or what comes before it; return what is to be awaited."""
         scope = request.scope
         # `_asked` are the middlewares whose `after_request` will run. All of them are told of a
         # path or a body that is bad before any was asked; from then on, only those whose
@@ -3077,7 +3084,7 @@ class App:
             self.__find_handler(request, self.__routes)
         else:
             request.route_handler = handler.name
-        # The headers are not decoded here, since most requests have none that MicroPie itself needs.
+        # The headers are not decoded here: most requests have none that MicroPie itself needs.
         noted: list[tuple[bytes, bytes]] = []
         for pair in scope.get("headers") or ():
             if pair[0] in _NOTED_HEADERS:
@@ -3111,7 +3118,7 @@ class App:
         request.route_handler, request.path_params = handler.name, arguments
 
     def __mounted(self, scope: _Scope, path: str) -> tuple[_ASGIApp, _Scope] | None:
-        """Return the app of the longest prefix that the path begins with, and the scope it is called with.
+        """Return the app of the longest prefix that the path begins with, and its scope.
 
         Raises:
             ValueError: A prefix does not begin with a slash: no path would ever match it.
@@ -3133,7 +3140,7 @@ class App:
         return None
 
     async def __prepare_and_call(self, request: Request, noted: list[tuple[bytes, bytes]]) -> Any:
-        """Load the session and read the body, ask the middlewares, call the handler; return its result."""
+        """Load the session, read the body, ask the middlewares, call the handler."""
         if noted:
             request._note_headers(noted)
             if request._cookie_header:
@@ -3163,14 +3170,15 @@ class App:
             raise _error(404)
         allowed = handler.methods
         if allowed is not None and request.method not in allowed:  # RFC 9110 section 15.5.6
-            headers = [("allow", ", ".join([*sorted(allowed - {"OPTIONS"}), "OPTIONS"]))]
+            names = [name for name in allowed if name != "OPTIONS"] + ["OPTIONS"]
+            headers = [("allow", ", ".join(names))]
             raise HTTPError(204 if request.method == "OPTIONS" else 405, headers=headers)
         if request._boundary is not None:
             return self.__call_with_form(request, handler, request._boundary)
         return handler.run(self, request)
 
     async def __call_with_form(self, request: Request, handler: _Handler, boundary: bytes) -> Any:
-        """Take in a multipart form, as far as the handler needs before it can read a file as it comes, and call it."""
+        """Read a multipart form and call the handler, which may read the last file as it comes."""
         body = request._body_reader()
         kept, streamed = self.__settings.max_body_size, self.__settings.max_upload_size
         may_stream = handler.binder.may_stream and not handler.is_plain
@@ -3184,7 +3192,7 @@ class App:
         return await handler.run(self, request)
 
     async def __finish(self, request: Request, response: _Response | None, send: _Send) -> None:
-        """Let the middlewares and the session change a response, and send it; None: the mounted app answers."""
+        """Let middlewares and session change a response, and send it; None: a mount answers."""
         if response is None:
             mounted, scope = cast("tuple[_ASGIApp, _Scope]", request._mount)
             body = request._body
@@ -3212,7 +3220,7 @@ class App:
     async def __save_session(
         self, request: Request, session: _Session, response: _Response
     ) -> _Response:
-        """Save what this request changed in its session; return the response with the headers that this takes."""
+        """Save what this request changed in its session; return the response with its cookie."""
         added = [("vary", "Cookie")]
         # After a 5xx nothing is saved, since a handler that failed half-way may have left half of
         # its changes.
@@ -3230,7 +3238,7 @@ class App:
         )
 
     async def __send(self, request: Request, response: _Response, send: _Send) -> None:
-        """Write a response: the one place where that is done, but for the shortcut in `_asgi_app_http`."""
+        """Write a response: only the shortcut in `_asgi_app_http` does that elsewhere."""
         stream: _Stream | None = None
         if response.payload is None:
             try:
@@ -3275,7 +3283,7 @@ class App:
         return set_cookie("session_id", session_id, path=path, secure=secure)
 
     def __failed(self, request: Request, error: BaseException) -> _Response:
-        """Return the response for what went wrong; let pass what is not an error of this request."""
+        """Return the response for an error; let pass what is no error of this request."""
         body = request._body
         text: str | bytes = "500 Internal Server Error"
         try:
@@ -3300,7 +3308,7 @@ class App:
                 text = "".join(traceback.format_exception(error)).encode("utf-8", "replace")
             return _response(500, text, None, _TEXT)
         finally:
-            # Its traceback leads to this frame: the cycle would keep the request and all it has read.
+            # Its traceback leads to this frame, and the cycle would keep the request and its body.
             del error
 
     async def _send_response(
@@ -3436,7 +3444,7 @@ class App:
     def __socket_failed(
         self, request: WebSocketRequest, socket: WebSocket, error: BaseException
     ) -> int:
-        """Return the close code for what went wrong; let pass what is not an error of this connection."""
+        """Return the close code for an error; let pass what is no error of this connection."""
         if isinstance(error, HTTPError):
             return 1011 if socket.accepted else 1008
         if socket._over is not None and _is_closed(error):
@@ -3458,7 +3466,9 @@ class App:
     # Lifespan
 
     async def _asgi_app_lifespan(self, receive: _Receive, send: _Send) -> None:
-        """Run the startup handlers up to the first that fails; all shutdown handlers, the mounted apps' first."""
+        """Run the startup and the shutdown handlers, those of mounted apps included."""
+        # A startup ends at the first handler that fails. A shutdown runs all, in reverse order of apps:
+        # an app that is mounted may use what its parent has opened.
         kind, failures = "", list[str]()
         while kind != "shutdown" and not failures:
             kind = (await receive())["type"].rpartition(".")[2]
@@ -3585,7 +3595,9 @@ class Route(NamedTuple):
 
 
 def routes(app: App) -> list[Route]:
-    """Return what an app exposes, its mounts included: HTTP, then WebSocket, each sorted by path, then the mounts.
+    """Return what an app exposes, its mounts included.
+
+    HTTP comes first, then WebSocket, each sorted by path, and then the mounts.
 
     Example:
         >>> class Root(App):
@@ -3600,30 +3612,26 @@ def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[R
     for protocol, table in (("http", "_App__routes"), ("websocket", "_App__socket_routes")):
         handlers: dict[str, _Handler] = getattr(app, table)
         for path, handler in sorted(handlers.items()):
-            if path != "/index":  # it is there as "/", too
-                yield _route(
-                    protocol, prefix + path, handler, f"{type(app).__name__}.{handler.name}"
-                )
+            if path == "/index":  # it is there as "/", too
+                continue
+            function, name = handler.function, f"{type(app).__name__}.{handler.name}"
+            # Stars belong to the name, so that a reader of the tuple sees what they are.
+            parameters = tuple(
+                (re.split("[:=]", str(one))[0], _annotation(one, function), one.default)
+                for one in handler.parameters
+            )
+            # Around a partial, for example, a decorator leaves no code to name.
+            code = getattr(inspect.unwrap(function), "__code__", None)
+            source = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
+            yield Route(protocol, prefix + path, handler.methods, parameters, name, source)
     for mount, mounted in app.mounts.items():
         below = prefix + mount.rstrip("/")
         if not isinstance(mounted, App):
             name = getattr(mounted, "__qualname__", type(mounted).__name__)
             yield Route("http", below + "/", None, (), name, "")
-        elif mounted not in (*parents, app):  # paths of apps mounted in each other have no end
+        # Apps may be mounted in each other; the paths below them would have no end.
+        elif mounted not in (*parents, app):
             yield from _routes_below(mounted, below, (*parents, app))
-
-
-def _route(protocol: str, path: str, handler: _Handler, name: str) -> Route:
-    parameters = tuple(
-        (re.split("[:=]", str(one))[0], _annotation(one, handler.function), one.default)
-        for one in handler.parameters
-    )
-    code = getattr(
-        inspect.unwrap(handler.function), "__code__", None
-    )  # none: a partial, for example
-    source = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
-    allowed = None if handler.methods is None else tuple(sorted(handler.methods))
-    return Route(protocol, path, allowed, parameters, name, source)
 
 
 def _described(name: str, annotation: Any, default: Any) -> str:

@@ -2559,8 +2559,8 @@ def _is_from_session(annotation: Any, depth: int = 9) -> bool:
 class _Parameter:
     """One parameter of a handler: where its value comes from, and how it is converted."""
 
-    def __init__(self, parameter: inspect.Parameter, annotation: Any) -> None:
-        empty = inspect.Parameter.empty
+    def __init__(self, parameter: inspect.Parameter) -> None:
+        empty, annotation = inspect.Parameter.empty, parameter.annotation
         self.name = parameter.name
         self.default = _ABSENT if parameter.default is empty else parameter.default
         # All of this is worked out once, so that a request only looks. FromSession comes first: it
@@ -2599,11 +2599,9 @@ class _Parameter:
         if value is not _ABSENT:
             return value
         if not self.is_file:
-            value = request.session.get(self.name, _ABSENT)
-            if value is None and self.is_secret:  # as apps do that log a user out
-                value = _ABSENT
-        if value is not _ABSENT:
-            return value
+            value = request.session.get(self.name)
+            if value is not None:  # an app may log a user out by setting the user's id to None
+                return value
         if self.default is not _ABSENT:
             return self.default
         if self.is_secret:
@@ -2654,8 +2652,7 @@ class _Binder:
         # The kinds of parameters are numbers, in the order in which a signature has them.
         kinds: list[list[_Parameter]] = [[] for _ in range(5)]
         for parameter in handler.parameters:
-            annotation = _annotation(parameter, handler.function)
-            kinds[parameter.kind].append(_Parameter(parameter, annotation))
+            kinds[parameter.kind].append(_Parameter(parameter))
         path_only, both, self._star, self._keywords, self._rest = kinds
         for one in self._star:
             if one.is_secret:
@@ -2672,8 +2669,8 @@ class _Binder:
         self.may_stream = not self._rest and any(one.takes_file for one in self._all)
         # No value goes to ``**rest`` under the name of a parameter, which may be the framework's or
         # a FromSession; its own name is free.
-        names = inspect.signature(handler.function).parameters
-        self._names = names.keys() - {one.name for one in self._rest}
+        names = inspect.signature(handler.function).parameters.keys()
+        self._names = names - {one.name for one in self._rest}
 
     def bind(self, request: Request) -> tuple[list[Any], dict[str, Any]]:
         """Return the positional and the keyword arguments; 404 for a path that does not fit."""
@@ -2706,7 +2703,7 @@ class _Binder:
         from_path = self._in_path[: len(request.path_params)]
         parameters = [one for one in self._all if one not in from_path]
         missing = [one for one in parameters if not one.is_known(request)]
-        return len(missing) == 1 and missing[0].name == name and missing[0].takes_file
+        return [one.name for one in missing] == [name] and missing[0].takes_file
 
 
 def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
@@ -2750,7 +2747,7 @@ class _Handler:
         """The parameters that bind: without the first ones, which MicroPie passes."""
         # The first ones are the App and the WebSocket, unless ``*args`` takes these, too.
         return [
-            one
+            one.replace(annotation=_annotation(one, self.function))
             for number, one in enumerate(inspect.signature(self.function).parameters.values())
             if number >= self._leading or one.kind > inspect.Parameter.POSITIONAL_OR_KEYWORD
         ]
@@ -2832,7 +2829,7 @@ def _session_ids(cookie_header: bytes) -> list[str]:
 def _boundary(content_type: bytes) -> bytes:
     """Return the boundary of a multipart body (RFC 2046 section 5.1.1)."""
     found = re.search(rb';\s*boundary=(?:"([^"\n]+)"|([^\s;,"]+))', content_type, re.IGNORECASE)
-    boundary = (found[1] or found[2]) if found is not None else b""
+    boundary = (found[1] or found[2]) if found else b""
     if not 0 < len(boundary) <= 200:
         raise _error(400, "Missing boundary")
     return boundary
@@ -3107,9 +3104,7 @@ class App:
         if segments and not segments[-1]:  # one trailing slash is ignored
             segments.pop()
         name = segments[0] if segments else "index"
-        handler = routes.get("/" + name)
-        if handler is None:
-            handler = routes.get("/" + name.replace("-", "_").replace(".", "_"))
+        handler = routes.get("/" + name) or routes.get("/" + re.sub("[-.]", "_", name))
         arguments = segments[1:]
         if handler is None or not name:  # the name is empty in //, and must not find the route "/"
             handler, arguments = routes.get("/"), segments
@@ -3195,10 +3190,7 @@ class App:
         """Let middlewares and session change a response, and send it; None: a mount answers."""
         if response is None:
             mounted, scope = cast("tuple[_ASGIApp, _Scope]", request._mount)
-            body = request._body
-            return await mounted(
-                scope, request._receive if body is None else body.receive_again(), send
-            )
+            return await mounted(scope, request._body_reader().receive_again(), send)
         # Each `after_request` runs once, on the response that the ones inside it have made of the
         # first, errors included.
         for middleware in reversed(request._asked):
@@ -3250,16 +3242,15 @@ class App:
             "status": response.status,
             "headers": list(response.raw_headers),
         }
-        body, is_head = request._body, request.method == "HEAD"
-        is_over = body is not None and body.gone
+        body, is_head = request._body_reader(), request.method == "HEAD"
         if stream is not None:
-            if not (is_head or is_over):
+            if not (is_head or body.gone):
                 return await stream.run(start)
             await _close(stream.chunks)
-        if is_over:
+        if body.gone:
             return None
         # A client that is still sending may not look for a response before it has sent everything.
-        if body is not None and not body.ended:
+        if not body.ended:
             await body.drain()
         await send(start)
         payload = b"" if is_head else response.payload or b""
@@ -3467,8 +3458,8 @@ class App:
 
     async def _asgi_app_lifespan(self, receive: _Receive, send: _Send) -> None:
         """Run the startup and the shutdown handlers, those of mounted apps included."""
-        # A startup ends at the first handler that fails. A shutdown runs all, in reverse order of apps:
-        # an app that is mounted may use what its parent has opened.
+        # A startup ends at the first handler that fails. A shutdown runs all of them, the mounted
+        # apps' first, since a mounted app may use what its parent has opened.
         kind, failures = "", list[str]()
         while kind != "shutdown" and not failures:
             kind = (await receive())["type"].rpartition(".")[2]
@@ -3614,14 +3605,14 @@ def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[R
         for path, handler in sorted(handlers.items()):
             if path == "/index":  # it is there as "/", too
                 continue
-            function, name = handler.function, f"{type(app).__name__}.{handler.name}"
+            name = f"{type(app).__name__}.{handler.name}"
             # Stars belong to the name, so that a reader of the tuple sees what they are.
             parameters = tuple(
-                (re.split("[:=]", str(one))[0], _annotation(one, function), one.default)
+                (re.split("[:=]", str(one))[0], one.annotation, one.default)
                 for one in handler.parameters
             )
             # Around a partial, for example, a decorator leaves no code to name.
-            code = getattr(inspect.unwrap(function), "__code__", None)
+            code = getattr(inspect.unwrap(handler.function), "__code__", None)
             source = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
             yield Route(protocol, prefix + path, handler.methods, parameters, name, source)
     for mount, mounted in app.mounts.items():

@@ -1391,6 +1391,7 @@ async def test_an_ordinary_parameter_takes_a_session_value_too():
         return user_id, count
 
     assert await bound(handler, session={"user_id": "ann", "count": 5}) == ("ann", 5)
+    assert await bound(handler, session={"user_id": "ann", "count": None}) == ("ann", 0)
 
 
 # --- WebSocket --------------------------------------------------------------------------------------------------------

@@ -1216,7 +1216,6 @@ class Request:
         "_asked",
         "_content_type",
         "_form",
-        "_handler",
         "_query",
         "_body",
         "_receive",
@@ -1246,7 +1245,6 @@ class Request:
         self.method: str = scope.get("method") or "GET"
         self.path_params: list[str] = []
         self.route_handler: str | None = None
-        self._handler: _Handler | None = None
         self._body: _Body | None = None  # made where a body is announced or asked for
         self._session: _Session | None = None
         self._asked: Sequence[HttpMiddleware] = ()  # those whose after_request is to be called
@@ -2249,15 +2247,11 @@ class _Stream:
 # --- Handlers and binding -------------------------------------------------------------------------
 
 
-class _SessionMark:
-    def __repr__(self) -> str:
-        return "FromSession"
+FromSession = Annotated[Any, "FromSession"]
+"""Annotation of a parameter that binds from the session alone.
 
-
-_SESSION_MARK: Final = _SessionMark()
-
-FromSession = Annotated[Any, _SESSION_MARK]
-"""Annotation of a parameter that binds from the session alone, as one that names the user must; absent is 401.
+A parameter that names the user must have it, since a URL or a form may say anything. If the session
+has no such value, MicroPie uses the default, or answers 401.
 
 Example:
     >>> class Shop(App):
@@ -2273,7 +2267,7 @@ Example:
 
 
 def methods(*names: str) -> Callable[[_F], _F]:
-    """Limit a handler to these HTTP methods: others get 405 with ``Allow``; the framework answers ``OPTIONS``.
+    """Limit a handler to these HTTP methods; MicroPie answers others with 405, and ``OPTIONS``.
 
     Args:
         names: Such as ``"POST"``; ``"GET"`` includes ``"HEAD"``.
@@ -2300,7 +2294,9 @@ def methods(*names: str) -> Callable[[_F], _F]:
         allowed.add("HEAD")
 
     def mark(function: _F) -> _F:
-        function._micropie_methods = frozenset(allowed)  # type: ignore[attr-defined]
+        # A static or a class method holds the function.
+        inner: Any = getattr(function, "__func__", function)
+        inner._micropie_methods = tuple(sorted(allowed))
         return function
 
     return mark
@@ -2324,30 +2320,40 @@ _BOOLS: Final = {
     **dict.fromkeys(("false", "0", "no", "off"), False),
 }
 
-# Called with a value, and with True if it comes from JSON; raises an exception if the value doesn't
-# fit.
+_UNIONS: Final = (typing.Union, types.UnionType)
+
+# Called with a value, and with True if it comes from JSON. It raises an exception, of any type, if
+# the value doesn't fit; the parameter makes a 400 or a 404 of it.
 _Converter = Callable[[Any, bool], Any]
 
 
 def _converter(annotation: Any) -> _Converter | None:
-    """Return the converter of an annotation; None: it leaves values alone. A new type of annotation belongs here."""
+    """Return the converter of an annotation; None: it leaves values alone.
+
+    A new type of annotation gets its converter here, and can then stand in lists and unions too.
+    """
     annotation = _unwrapped(annotation)
-    if _is_union(annotation):
+    origin = typing.get_origin(annotation)
+    if origin in _UNIONS:
         return _union_converter(typing.get_args(annotation))
+    if annotation is list or origin is list:
+        return _list_converter((*typing.get_args(annotation), Any)[0])
+    if annotation is UploadedFile:
+        return _refuse
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _enum_converter(annotation)
-    json_types = _JSON_TYPES.get(
-        f"{getattr(cast(object, annotation), '__module__', '')}.{_label(annotation)}"
-    )
+    name = getattr(annotation, "__name__", "")
+    json_types = _JSON_TYPES.get(f"{getattr(annotation, '__module__', '')}.{name}")
     return None if json_types is None else _scalar_converter(annotation, json_types)
 
 
+def _refuse(value: Any, is_json: bool) -> NoReturn:
+    """Convert to a file, which no string and no JSON value can become."""
+    raise TypeError(type(value).__name__)
+
+
 def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Converter:
-    make = (
-        _BOOLS.__getitem__
-        if annotation is bool
-        else getattr(annotation, "fromisoformat", annotation)
-    )
+    make = getattr(annotation, "fromisoformat", annotation)
 
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1.
@@ -2355,8 +2361,8 @@ def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Convert
             raise TypeError(type(value).__name__)
         made = value
         if type(value) is not annotation:
-            made = make(value.lower() if annotation is bool else str(value))
-        # NaN and the infinities
+            made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
+        # NaN and the infinities compare with no limit as a number does, so no handler gets them.
         if annotation.__name__ in ("float", "Decimal") and made - made != 0:
             raise ValueError(value)
         return made
@@ -2378,6 +2384,23 @@ def _enum_converter(annotation: type[enum.Enum]) -> _Converter:
     return convert
 
 
+def _list_converter(annotation: Any) -> _Converter:
+    convert, takes_blank = _converter(annotation), _takes_blank(annotation)
+
+    def convert_all(values: Any, is_json: bool) -> Any:
+        if not isinstance(values, list):
+            raise TypeError(type(values).__name__)
+        items = [
+            value if convert is None else convert(value, is_json)
+            for value in values
+            if value or takes_blank or is_json
+        ]
+        # Fields that are all blank are no list, but an empty JSON array is one.
+        return items if items or is_json else _ABSENT
+
+    return convert_all
+
+
 def _union_converter(annotations: tuple[Any, ...]) -> _Converter | None:
     converters = [_converter(one) for one in annotations if one is not type(None)]
     if None in converters:  # one of them takes any value
@@ -2396,70 +2419,59 @@ def _union_converter(annotations: tuple[Any, ...]) -> _Converter | None:
 
 def _unwrapped(annotation: Any) -> Any:
     """Return X of ``Annotated[X, ...]``."""
-    return (
-        typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
-    )
+    return annotation.__origin__ if typing.get_origin(annotation) is Annotated else annotation
 
 
-def _is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+def _takes_blank(annotation: Any) -> bool:
+    """Whether ``""`` is a value: not for most types, since HTML forms send empty inputs too."""
+    members = (annotation, *typing.get_args(annotation))
+    return _converter(annotation) is None or any(_unwrapped(one) is str for one in members)
 
 
 def _without_none(annotation: Any) -> Any:
     """Return X of ``X | None``, and any other annotation as it is."""
     annotation = _unwrapped(annotation)
     members = [member for member in typing.get_args(annotation) if member is not type(None)]
-    return _unwrapped(members[0]) if _is_union(annotation) and len(members) == 1 else annotation
-
-
-def _label(annotation: Any) -> str:
-    if _is_union(annotation):
-        return " or ".join(_label(member) for member in typing.get_args(annotation))
-    return str(getattr(annotation, "__name__", "any value"))
+    is_optional = typing.get_origin(annotation) in _UNIONS and len(members) == 1
+    return _unwrapped(members[0]) if is_optional else annotation
 
 
 def _is_from_session(annotation: Any, depth: int = 9) -> bool:
-    """Whether FromSession stands anywhere in an annotation, behind an alias, a NewType or a forward reference too."""
+    """Whether FromSession stands anywhere in an annotation, behind an alias or a NewType too."""
     # It fails closed. If a name cannot be resolved but says FromSession, only the session has the
     # value.
-    is_name = isinstance(annotation, (str, typing.ForwardRef))
-    if annotation is _SESSION_MARK or (is_name and "FromSession" in str(annotation)):
-        return True
+    if isinstance(annotation, (str, typing.ForwardRef)):
+        return "FromSession" in str(annotation)
     inner = list(typing.get_args(annotation))
     with contextlib.suppress(Exception):  # a name in an alias of Python 3.12 may not be there
-        inner += [
-            getattr(annotation, name)
-            for name in ("__supertype__", "__value__")
-            if hasattr(annotation, name)
-        ]
+        inner.append(getattr(annotation, "__supertype__", None) or annotation.__value__)
     # The depth has an end, since such an alias may contain itself.
     return depth > 0 and any(_is_from_session(one, depth - 1) for one in inner)
 
 
 class _Parameter:
-    """One parameter of a handler: where its value comes from, and how it is converted. Made once, not per request."""
+    """One parameter of a handler: where its value comes from, and how it is converted."""
 
-    def __init__(self, parameter: inspect.Parameter, annotation: Any) -> None:
+    def __init__(self, parameter: inspect.Parameter) -> None:
+        empty, annotation = inspect.Parameter.empty, parameter.annotation
         self.name = parameter.name
-        self.default = (
-            _ABSENT if parameter.default is inspect.Parameter.empty else parameter.default
-        )
-        # Worked out in this order: the session first, since it outranks the type; then None, list
-        # and file are taken off, and what is left is the type that converts.
-        self.is_secret = _is_from_session(annotation)  # the session alone has its value
-        self.is_optional = type(None) in typing.get_args(_unwrapped(annotation))
+        self.default = _ABSENT if parameter.default is empty else parameter.default
+        # All of this is worked out once, so that a request only looks. FromSession comes first: it
+        # outranks the type, and nothing but the session may have the value.
+        self.is_secret = _is_from_session(annotation)
+        self.convert = _converter(annotation)
+        self.takes_blank = _takes_blank(annotation)
         annotation = _without_none(annotation)
         self.is_list = annotation is list or typing.get_origin(annotation) is list
-        if self.is_list:
-            annotation = _unwrapped((*typing.get_args(annotation), Any)[0])
-        self.is_file = _without_none(annotation) is UploadedFile
-        self.convert = None if self.is_file else _converter(annotation)
-        self.label = f"list[{_label(annotation)}]" if self.is_list else _label(annotation)
-        # Strings stay as they are.
-        self.is_verbatim = not self.is_list and (self.convert is None or annotation is str)
-        self.takes_blank = self.convert is None or str in (annotation, *typing.get_args(annotation))
-        is_keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
-        self.in_path = not (self.is_secret or self.is_file or is_keyword)
+        # Most parameters are strings, which stay as they are.
+        self.is_verbatim = self.convert is None or annotation is str
+        self.is_file = annotation is UploadedFile or UploadedFile in typing.get_args(annotation)
+        self.takes_file = not (self.is_list or self.is_secret) and (
+            self.is_file or self.convert is None
+        )
+        self.in_path = not (self.is_secret or self.is_file)
+        module = getattr(annotation, "__module__", None)  # a client need not know it
+        self.label = "a file" if self.is_file else inspect.formatannotation(annotation, module)
 
     def from_path(self, segment: Any) -> Any:
         """Convert a path segment; one that does not convert names no page."""
@@ -2475,141 +2487,95 @@ class _Parameter:
         return value
 
     def find(self, request: Request) -> Any:
-        """Look in the query, the body, the uploads and the session, in this order; else return the default."""
-        value = _ABSENT
-        if not self.is_secret:
-            query = request._query
-            # The query string comes first. It is parsed when the first parameter looks, and never
-            # for a handler without any.
-            values = (request.query_params if query is None else query).get(self.name)
-            if values is not None and not self.is_file:
-                value = values[0] if self.is_verbatim else self._from_strings(values)
-            if value is _ABSENT and request._body is not None:
-                value = self._find_in_body(request)
-        if value is _ABSENT and not self.is_file:
-            value = request.session.get(self.name, _ABSENT)
-            if value is None and self.is_secret:
-                value = _ABSENT
+        """Look in what was sent, and then in the session; else return the default."""
+        value = _ABSENT if self.is_secret else self._find_sent(request)
         if value is not _ABSENT:
             return value
+        if not self.is_file:
+            value = request.session.get(self.name)
+            if value is not None:  # an app may log a user out by setting the user's id to None
+                return value
         if self.default is not _ABSENT:
             return self.default
-        raise (
-            _error(401)
-            if self.is_secret
-            else _error(400, f"Missing required parameter '{self.name}'")
-        )
+        if self.is_secret:
+            raise _error(401)
+        raise _error(400, f"Missing required parameter '{self.name}'")
 
-    def _find_in_body(self, request: Request) -> Any:
-        name, body = self.name, request._json
-        if self.is_file:
-            files = request._files.get(name)
-            return _ABSENT if not files else list(files) if self.is_list else files[0]
-        if isinstance(body, dict):
-            return self._from_json(body[name]) if name in body else _ABSENT
-        values = None if request._form is None else request._form.get(name)
-        value = _ABSENT
-        if values is not None:
-            value = values[0] if self.is_verbatim else self._from_strings(values)
-        if value is _ABSENT and self.takes_file and name in request._files:
-            return request._files[name][0]
-        return value
+    def _find_sent(self, request: Request) -> Any:
+        """Look in the query, the body and the uploads, in this order."""
+        name = self.name
+        for sent in (request.query_params, request._form):
+            if sent and name in sent:
+                strings = sent[name]
+                value = strings[0] if self.is_verbatim else self._from_strings(strings)
+                if value is not _ABSENT:  # a blank leaves it to the next source
+                    return value
+        # Not body_params, which has all members as strings: {"a": 5} must not pass for a `str`.
+        body = request._json
+        if isinstance(body, dict) and name in body:
+            return self._converted(body[name], is_json=True)
+        files = request._files.get(name)
+        if files and self.takes_file:
+            return files[0]
+        return list(files) if files and self.is_file else _ABSENT
 
     def _from_strings(self, values: list[str]) -> Any:
-        """Convert the first string, or for a list all; `_ABSENT` if the first is, or all are, blank and no value."""
-        convert = self.convert
+        """Convert the first string, or for a list all; `_ABSENT` if a blank is no value."""
+        value = values if self.is_list else values[0]
+        return self._converted(value, is_json=False) if value or self.takes_blank else _ABSENT
+
+    def _converted(self, value: Any, *, is_json: bool) -> Any:
         try:
-            items = [
-                item if convert is None else convert(item, False)
-                for item in (values if self.is_list else values[:1])
-                if item or self.takes_blank
-            ]
+            return value if self.convert is None else self.convert(value, is_json)
         except Exception:  # an Enum's _missing_ may raise anything
-            raise self._misfit() from None
-        return (items if self.is_list else items[0]) if items else _ABSENT
+            raise _error(400, f"Parameter '{self.name}' must be {self.label}") from None
 
-    def _from_json(self, value: Any) -> Any:
-        convert = self.convert
-        if value is None and self.is_optional:
-            return None
-        try:
-            if not self.is_list:
-                return value if convert is None else convert(value, True)
-            if not isinstance(value, list):
-                raise TypeError(type(value).__name__)
-            return [
-                item if convert is None else convert(item, True)
-                for item in cast("list[object]", value)
-            ]
-        except Exception:
-            raise self._misfit() from None
-
-    def _misfit(self) -> HTTPError:
-        return _error(400, f"Parameter '{self.name}' must be {self.label}")
-
-    @property
-    def takes_file(self) -> bool:
-        """Whether its value can be one uploaded file."""
-        return self.convert is None and not (self.is_list or self.is_secret)
-
-    def is_known(self, request: Request, form: _MultipartForm) -> bool:
+    def is_known(self, request: Request) -> bool:
         """Whether nothing that is still to come in a form can be its value."""
-        if self.is_secret or (self.name in form.files and not self.is_list):
-            return True
-        values = request.query_params.get(self.name) or form.fields.get(self.name)
-        return not (self.is_file or self.is_list or values is None) and bool(
-            values[0] or self.takes_blank
-        )
+        if self.is_secret or self.is_list:  # more values of a list may come
+            return self.is_secret
+        values = request.query_params.get(self.name) or request.body_params.get(self.name)
+        return self.name in request._files or bool(values and (values[0] or self.takes_blank))
 
 
 class _Binder:
-    """How a handler gets its arguments, worked out once: the ones that a client's values bind to."""
+    """How a handler gets its arguments from what a client sends, worked out once."""
 
-    def __init__(self, function: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:
-        self._positional: list[_Parameter] = []
-        self._keywords: list[_Parameter] = []
-        self._star: _Parameter | None = None
-        self._rest = False  # whether there are ``**kwargs``
-        self._names = frozenset(inspect.signature(function).parameters)
-        for parameter in parameters:
-            one = _Parameter(parameter, _annotation(parameter, function))
-            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-                if one.is_secret:
-                    raise TypeError(f"*{one.name} takes path segments: it cannot be FromSession")
-                self._star = one
-            elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                self._rest = True
-                self._names -= {one.name}
-            elif parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-                self._keywords.append(one)
-            else:
-                self._positional.append(one)
+    def __init__(self, handler: _Handler) -> None:
+        # The kinds of parameters are numbers, in the order in which a signature has them.
+        kinds: list[list[_Parameter]] = [[] for _ in range(5)]
+        for parameter in handler.parameters:
+            kinds[parameter.kind].append(_Parameter(parameter))
+        path_only, both, self._star, self._keywords, self._rest = kinds
+        for one in self._star:
+            if one.is_secret:
+                raise TypeError(f"*{one.name} takes path segments: it cannot be FromSession")
+        self._positional = path_only + both
         self._in_path = [one for one in self._positional if one.in_path]
-        self.takes: float = float("inf") if self._star is not None else len(self._in_path)
-        # The number of path segments that are all the arguments, as they are. It is -1 if the
-        # handler also takes other arguments or converts them.
-        takes_more = self._star or self._rest or self._keywords or self._in_path != self._positional
-        is_verbatim = not takes_more and all(one.is_verbatim for one in self._in_path)
-        self.verbatim = len(self._in_path) if is_verbatim else -1
-        self.may_stream = not self._rest and any(
-            one.takes_file for one in self._positional + self._keywords
-        )
+        self.takes: float = float("inf") if self._star else len(self._in_path)
+        self._all = self._positional + self._keywords
+        # The number of path segments that are all the arguments, as they are; -1: no number is.
+        is_verbatim = all(one.is_verbatim and one.in_path for one in self._all)
+        takes_more = self._star or self._keywords or self._rest
+        self.verbatim = len(self._in_path) if is_verbatim and not takes_more else -1
+        # ``**rest`` waits for the names that come after a file, too.
+        self.may_stream = not self._rest and any(one.takes_file for one in self._all)
+        # No value goes to ``**rest`` under the name of a parameter, which may be the framework's or
+        # a FromSession; its own name is free.
+        names = inspect.signature(handler.function).parameters.keys()
+        self._names = names - {one.name for one in self._rest}
 
     def bind(self, request: Request) -> tuple[list[Any], dict[str, Any]]:
-        """Return the positional and the keyword arguments; 404 for too many segments or one that does not convert."""
-        segments = request.path_params
-        if len(segments) > self.takes:
+        """Return the positional and the keyword arguments; 404 for a path that does not fit."""
+        if len(request.path_params) > self.takes:
             raise _error(404)
+        segments = iter(request.path_params)
         arguments: list[Any] = []
-        used = 0
         for one in self._positional:
-            if used < len(segments) and one.in_path:
-                arguments.append(one.from_path(segments[used]))
-                used += 1
-            else:
-                arguments.append(one.find(request))
-        if self._star is not None:
-            arguments += map(self._star.from_path, segments[used:])
+            segment = next(segments, _ABSENT) if one.in_path else _ABSENT
+            arguments.append(one.find(request) if segment is _ABSENT else one.from_path(segment))
+        if self._star:
+            arguments += map(self._star[0].from_path, segments)
         keywords = self._remaining(request) if self._rest else {}
         for one in self._keywords:
             keywords[one.name] = one.find(request)
@@ -2620,17 +2586,17 @@ class _Binder:
         found: dict[str, Any] = dict(request.files)
         if isinstance(request._json, dict):
             found.update(request._json)
-        for values in (request._form or {}, request.query_params):
-            found.update({name: items[0] for name, items in values.items()})
+        for sent in (request._form or {}, request.query_params):
+            found.update((name, values[0]) for name, values in sent.items())
         return {name: value for name, value in found.items() if name not in self._names}
 
-    def waits_for(self, request: Request, form: _MultipartForm, name: str) -> bool:
-        """Whether the file of that name, which begins now, is the last value that the handler waits for."""
+    def waits_for(self, request: Request, name: str) -> bool:
+        """Whether the file that begins now is the last value that the handler waits for."""
         # Parameters that take path segments have their values already.
         from_path = self._in_path[: len(request.path_params)]
-        parameters = [one for one in self._positional + self._keywords if one not in from_path]
-        missing = [one for one in parameters if not one.is_known(request, form)]
-        return len(missing) == 1 and missing[0].name == name and missing[0].takes_file
+        parameters = [one for one in self._all if one not in from_path]
+        missing = [one for one in parameters if not one.is_known(request)]
+        return [one.name for one in missing] == [name] and missing[0].takes_file
 
 
 def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
@@ -2645,93 +2611,88 @@ def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> A
 
 
 class _Handler:
-    """One entry of the route table of the class `owner`: what stands in its body, or in a base's, under `name`."""
+    """One function that a class body defines under `name`, and how it is called."""
 
-    def __init__(self, name: str, member: Any, owner: type[App], *, is_socket: bool) -> None:
+    def __init__(self, name: str, member: Any, leading: int) -> None:
         function: Any = _function_of(member)
         self.name = name
         self.function: Callable[..., Any] = function
-        self.call: Callable[..., Any] = function  # called with the App first
-        if function is not member:  # a static or a class method
-            bound = member.__get__(None, owner)
-
-            def call(app: App, /, *arguments: Any, **keywords: Any) -> Any:
-                return bound(*arguments, **keywords)
-
-            self.call = call
-        marked = getattr(member, "_micropie_methods", None)
-        self.methods: frozenset[str] | None = marked or getattr(function, "_micropie_methods", None)
+        self.methods: tuple[str, ...] | None = getattr(function, "_micropie_methods", None)
         is_async = inspect.iscoroutinefunction(function)
         self.is_plain = not (is_async or inspect.isasyncgenfunction(function))
         # A coroutine function is called directly, which saves a coroutine for each request.
-        self.run: Callable[..., Awaitable[Any]] = self.call if is_async else self._run
-        self._leading = (not isinstance(member, staticmethod)) + is_socket
+        is_direct = is_async and function is member
+        self._call: Callable[..., Awaitable[Any]] = function if is_direct else self._call_any
         self._binder: _Binder | None = None
+        self._member = member  # the function, or the static or class method around it
+        self._leading = leading - isinstance(member, staticmethod)
 
     @property
     def binder(self) -> _Binder:
-        """How it gets its arguments; made at first use, when the names in its annotations are all there."""
+        """How it gets its arguments."""
+        # Made at first use: the names in its annotations may be defined after its class.
         if self._binder is None:
-            self._binder = _Binder(self.function, self.parameters)
+            self._binder = _Binder(self)
         return self._binder
 
     @property
     def parameters(self) -> list[inspect.Parameter]:
         """The parameters that bind: without the first ones, which MicroPie passes."""
-        found = list(inspect.signature(self.function).parameters.values())
-        passed = [
-            one
-            for one in found[: self._leading]
-            if one.kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD
+        # The first ones are the App and the WebSocket, unless ``*args`` takes these, too.
+        return [
+            one.replace(annotation=_annotation(one, self.function))
+            for number, one in enumerate(inspect.signature(self.function).parameters.values())
+            if number >= self._leading or one.kind > inspect.Parameter.POSITIONAL_OR_KEYWORD
         ]
-        return found[len(passed) :]
 
-    async def _run(self, /, *arguments: Any, **keywords: Any) -> Any:
-        """Call what is no coroutine function; a plain function runs in a worker thread, in a copy of the context."""
-        if not self.is_plain or inspect.isgeneratorfunction(self.function):
-            return self.call(*arguments, **keywords)
-        call = functools.partial(self.call, *arguments, **keywords)
-        # In a copy of the context, so that `self.request` works there and nothing leaks to the next
-        # call of the thread.
-        result = await _in_thread(contextvars.copy_context().run, call)
+    def run(self, app: App, request: Request, *leading: Any) -> Awaitable[Any]:
+        """Bind the arguments and call the function; return what is to be awaited."""
+        binder = self._binder or self.binder
+        if len(request.path_params) == binder.verbatim:  # a shortcut for bind()
+            return self._call(app, *leading, *request.path_params)
+        arguments, keywords = binder.bind(request)
+        return self._call(app, *leading, *arguments, **keywords)
+
+    async def _call_any(self, app: App, /, *arguments: Any, **keywords: Any) -> Any:
+        """Call any function; a plain one runs in a worker thread."""
+        method = self._member.__get__(app, type(app))
+        call = functools.partial(method, *arguments, **keywords)
+        if self.is_plain and not inspect.isgeneratorfunction(self.function):
+            # In a copy of the context, so that `self.request` works there and nothing leaks to the
+            # next call of the thread.
+            result = await _in_thread(contextvars.copy_context().run, call)
+        else:
+            result = call()
         return await result if inspect.isawaitable(result) else result
 
 
-def _wrong_method(method: str, allowed: frozenset[str]) -> HTTPError:
-    """Return what answers a method that a handler does not take, or OPTIONS (RFC 9110 section 15.5.6)."""
-    headers = [("allow", ", ".join([*sorted(allowed - {"OPTIONS"}), "OPTIONS"]))]
-    return HTTPError(204 if method == "OPTIONS" else 405, headers=headers)
-
-
 def _function_of(member: Any) -> types.FunctionType | None:
-    """Return the function that a class body defines, as a static or a class method too; None: it is something else."""
+    """Return the function of what a class body defines; None: it is no function or method."""
     if isinstance(member, (staticmethod, classmethod)):
         member = cast(Any, member).__func__
     return member if isinstance(member, types.FunctionType) else None
 
 
-def _handlers(
-    owner: type[App], *, is_socket: bool
-) -> tuple[dict[str, _Handler], dict[str, _Handler]]:
-    """Return the functions in the bodies of a class and of its bases by name, and those of them with a path by path.
+def _handlers(owner: type[App], prefix: str) -> tuple[dict[str, _Handler], dict[str, _Handler]]:
+    """Return the handlers of a class and of its bases by name, and those with a URL by path.
 
-    App itself defines no handler. Names of WebSocket handlers begin with ``ws_``, those of HTTP
-    handlers must not.
+    Args:
+        owner: The class.
+        prefix: ``ws_`` for WebSocket handlers, whose names begin with it; ``""`` for HTTP handlers,
+            whose names must not.
     """
-    members: dict[str, Any] = {}
-    for base in reversed(owner.__mro__):
-        if base not in (App, object):
-            members.update(vars(base))
+    # App itself defines no handler.
+    bases = [base for base in reversed(owner.__mro__) if base not in (App, object)]
+    members = {name: member for base in bases for name, member in vars(base).items()}
     handlers: dict[str, _Handler] = {}
     routes: dict[str, _Handler] = {}
     for name, member in members.items():
-        is_ws = name.startswith("ws_")
-        if _function_of(member) is None or name.startswith("__") or (is_ws and not is_socket):
-            continue
-        handlers[name] = _Handler(name, member, owner, is_socket=is_socket)
-        path = name.removeprefix("ws_") if is_socket else name
-        if is_ws == is_socket and path[:1] not in ("", "_"):
-            routes["/" + path] = handlers[name]
+        if _function_of(member) and not name.startswith("__" if prefix else ("__", "ws_")):
+            # A middleware may choose any of them by name, private ones too.
+            handlers[name] = _Handler(name, member, leading=2 if prefix else 1)
+            path = name.removeprefix(prefix)
+            if name.startswith(prefix) and path[:1] not in ("", "_"):
+                routes["/" + path] = handlers[name]
     if "/index" in routes:
         routes["/"] = routes["/index"]
     return handlers, routes
@@ -2747,29 +2708,22 @@ def _root(scope: _Scope) -> str:
 
 
 def _is_below(path: str, prefix: str) -> bool:
-    """Whether a path begins with the segments of a prefix. Some servers repeat the root path in the path."""
+    """Whether a path begins with the segments of a prefix."""
     return path == prefix or path.startswith(prefix + "/")
 
 
-def _path_below_root(scope: _Scope) -> str:
-    path: str = scope["path"]
-    root = _root(scope)
-    return path[len(root) :] if root and _is_below(path, root) else path
-
-
 def _session_ids(cookie_header: bytes) -> list[str]:
-    """Return the session ids of a Cookie header: a mounted app's comes before its parent's; more are an attack."""
-    if b"session_id=" not in cookie_header:
-        return []
+    """Return the session ids of a Cookie header, at most 4."""
+    # A mounted app's comes before its parent's. More are an attack on the backend.
     pairs = [pair.strip().partition("=") for pair in cookie_header.decode("latin-1").split(";")]
     return [value.strip('"') for name, _, value in pairs if name == "session_id" and value][:4]
 
 
 def _boundary(content_type: bytes) -> bytes:
     """Return the boundary of a multipart body (RFC 2046 section 5.1.1)."""
-    found = re.search(rb';\s*boundary=(?:"([^"]+)"|([^\s;,"]+))', content_type, re.IGNORECASE)
-    boundary = (found[1] or found[2]) if found is not None else b""
-    if not 0 < len(boundary) <= 200 or b"\n" in boundary:
+    found = re.search(rb';\s*boundary=(?:"([^"\n]+)"|([^\s;,"]+))', content_type, re.IGNORECASE)
+    boundary = (found[1] or found[2]) if found else b""
+    if not 0 < len(boundary) <= 200:
         raise _error(400, "Missing boundary")
     return boundary
 
@@ -2836,7 +2790,7 @@ class App:
     Raises:
         TypeError: ``allowed_origins`` is one text. A subclass that names a handler like one of the
             attributes is a TypeError too, when the class is made.
-        ValueError: ``body_timeout`` is below zero.
+        ValueError: ``body_timeout`` is not above zero.
 
     Example:
         >>> class Root(App):
@@ -2849,14 +2803,12 @@ class App:
         {"greetings":["Hello, Alice!"]}
     """
 
-    __handlers: dict[str, _Handler] = {}  # by name, private ones included
-    __routes: dict[str, _Handler] = {}  # by path
-    __socket_handlers: dict[str, _Handler] = {}
-    __socket_routes: dict[str, _Handler] = {}
+    # The tables of each subclass: its handlers by name, private ones too, and by path. App itself
+    # has none.
+    __handlers = __routes = __socket_handlers = __socket_routes = dict[str, _Handler]()
     # A dataclass, for example, has an `__init__` that does not call this one; say so.
     if not TYPE_CHECKING:  # pragma: no branch
         mounts = __settings = _Missing()
-    __debug = False
 
     def __init__(
         self,
@@ -2874,8 +2826,7 @@ class App:
     ) -> None:
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
-        body_timeout = None if body_timeout is None else float(body_timeout)
-        if body_timeout is not None and not body_timeout >= 0:
+        if body_timeout is not None and not body_timeout > 0:  # NaN is not above 0 either
             raise ValueError(f"body_timeout is a number of seconds, or None: {body_timeout!r}")
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
@@ -2903,8 +2854,8 @@ class App:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Work out the route tables of a subclass."""
         super().__init_subclass__(**kwargs)
-        cls.__handlers, cls.__routes = _handlers(cls, is_socket=False)
-        cls.__socket_handlers, cls.__socket_routes = _handlers(cls, is_socket=True)
+        cls.__handlers, cls.__routes = _handlers(cls, "")
+        cls.__socket_handlers, cls.__socket_routes = _handlers(cls, "ws_")
         for name in _RESERVED & cls.__socket_handlers.keys():
             raise TypeError(
                 f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own"
@@ -2926,7 +2877,9 @@ class App:
 
     @functools.cached_property
     def env(self) -> Any:
-        """The jinja2 environment, made at first use; it looks beside the App's module, then in ``./templates``.
+        """The jinja2 environment, made at first use.
+
+        It looks in ``templates/`` beside the App's module, and then in ``./templates``.
 
         Raises:
             RuntimeError: jinja2 is not installed.
@@ -2938,11 +2891,9 @@ class App:
                 'templates need the package jinja2: pip install "micropie[standard]"'
             ) from error
         module = getattr(sys.modules.get(type(self).__module__), "__file__", None)
-        folders = (
-            [os.path.join(os.path.dirname(os.path.abspath(module)), "templates")] if module else []
-        )
+        beside = os.path.join(os.path.dirname(module or ""), "templates")
         return jinja2.Environment(
-            loader=jinja2.FileSystemLoader([*folders, "templates"]),
+            loader=jinja2.FileSystemLoader([beside, "templates"]),
             autoescape=lambda name: name is None or not name.endswith(".txt"),
             enable_async=True,
         )
@@ -2970,14 +2921,19 @@ class App:
         request = Request(scope, receive, self.__settings)
         token = current_request.set(request)
         response: _Response | None = None
-        start: Any = None
+        plain: _Message | None = None
         payload = b""
         try:
             try:
                 result: object = await self.__answer(request)
                 encode_as, body = _PLAIN.get(type(result)), request._body
-                is_bodied = body is not None and (request._boundary is not None or not body.ended)
-                if encode_as is None or request._session is not None or request._asked or is_bodied:
+                is_read = body is None or body.ended
+                if (
+                    encode_as is None
+                    or request._session is not None
+                    or request._asked
+                    or not is_read
+                ):
                     response = None if result is _MOUNTED else _response_of(result)
                 else:
                     # A shortcut for most responses: a string, bytes or JSON, and no middleware,
@@ -2985,26 +2941,18 @@ class App:
                     # takes longer than all the rest.
                     encode, content_type = encode_as
                     payload = encode(result)
-                    length = (b"content-length", b"%d" % len(payload))
-                    start = {
-                        "type": "http.response.start",
-                        "status": 200,
-                        "headers": [content_type, length],
-                    }
+                    headers = [content_type, (b"content-length", b"%d" % len(payload))]
+                    plain = {"type": "http.response.start", "status": 200, "headers": headers}
             except BaseException as error:
                 response = self.__failed(request, error)
-            if start is None:
+            if plain is None:
                 await self.__finish(request, response, send)
             else:
-                await send(start)
-                await send(
-                    {
-                        "type": "http.response.body",
-                        "body": b"" if request.method == "HEAD" else payload,
-                    }
-                )
+                await send(plain)
+                payload = b"" if request.method == "HEAD" else payload
+                await send({"type": "http.response.body", "body": payload})
         except _GONE:
-            pass  # nobody is there to get a response
+            pass  # no response can reach the client
         finally:
             current_request.reset(token)
             if request._body is not None:
@@ -3013,7 +2961,7 @@ class App:
                     await request._multipart.close()
 
     def __answer(self, request: Request) -> Awaitable[Any]:
-        """Find the handler and call it, at once if nothing is to be done before; return what is to be awaited."""
+        """Find the handler, and call it or what comes before it; return what is to be awaited."""
         scope = request.scope
         # `_asked` are the middlewares whose `after_request` will run. All of them are told of a
         # path or a body that is bad before any was asked; from then on, only those whose
@@ -3023,10 +2971,10 @@ class App:
         # A shortcut for handlers without path parameters.
         handler = self.__routes.get(scope["path"])
         if handler is None or scope.get("root_path") or self.mounts:
-            handler = self.__find_handler(request, self.__routes)
-        if handler is not None:
-            request._handler, request.route_handler = handler, handler.name
-        # The headers are not decoded here, since most requests have none that MicroPie itself needs.
+            self.__find_handler(request, self.__routes)
+        else:
+            request.route_handler = handler.name
+        # The headers are not decoded here: most requests have none that MicroPie itself needs.
         noted: list[tuple[bytes, bytes]] = []
         for pair in scope.get("headers") or ():
             if pair[0] in _NOTED_HEADERS:
@@ -3035,66 +2983,66 @@ class App:
             return self.__prepare_and_call(request, noted)
         return self.__call_handler(request)
 
-    def __find_handler(self, request: Request, routes: dict[str, _Handler]) -> _Handler | None:
-        """Find the handler that the first segment of the path names, or else the mounted app."""
+    def __find_handler(self, request: Request, routes: dict[str, _Handler]) -> None:
+        """Find the handler that the first segment of the path names, and the mounted app."""
         path: str = request.scope["path"]
-        if request.scope.get("root_path"):
-            path = _path_below_root(request.scope)
+        root = _root(request.scope)
+        if _is_below(path, root):  # some servers repeat the root path in the path
+            path = path[len(root) :]
         if self.mounts:
             request._mount = self.__mounted(request.scope, path)
-        if path[:1] not in ("/", ""):  # for example that of OPTIONS *
-            return None
-        segments = path.split("/")[1:]
+        before, *segments = path.split("/")
+        if before:  # no slash comes first, for example in OPTIONS *
+            return
         if segments and not segments[-1]:  # one trailing slash is ignored
             segments.pop()
         name = segments[0] if segments else "index"
-        handler = (
-            routes.get("/" + name) or routes.get("/" + name.replace("-", "_").replace(".", "_"))
-            if name
-            else None
-        )
-        if handler is not None:
-            request.path_params = segments[1:]
-        elif (index := routes.get("/")) and index.binder.takes and not name.startswith("_"):
-            handler, request.path_params = index, segments
-        return handler
+        handler = routes.get("/" + name) or routes.get("/" + re.sub("[-.]", "_", name))
+        arguments = segments[1:]
+        if handler is None or not name:  # the name is empty in //, and must not find the route "/"
+            handler, arguments = routes.get("/"), segments
+            if handler is None or name.startswith("_") or not handler.binder.takes:
+                return
+        request.route_handler, request.path_params = handler.name, arguments
 
     def __mounted(self, scope: _Scope, path: str) -> tuple[_ASGIApp, _Scope] | None:
-        """Return the app of the longest prefix that the path begins with, and the scope it is called with.
+        """Return the app of the longest prefix that the path begins with, and its scope.
 
         Raises:
             ValueError: A prefix does not begin with a slash: no path would ever match it.
         """
         # The longest prefix first, so that /api/v2 comes before /api.
         for prefix in sorted(self.mounts, key=len, reverse=True):
-            if prefix and not prefix.startswith("/"):
+            mount = prefix.rstrip("/")
+            if mount[:1] not in ("/", ""):
                 raise ValueError(f"the prefix of a mount begins with a slash: {prefix!r}")
-            if _is_below(path, prefix.rstrip("/")):
-                break
-        else:
-            return None
-        root = _root(scope)
-        child = {**scope, "root_path": root + prefix.rstrip("/")}
-        # In a scope the path includes the root path (ASGI HTTP).
-        if root and not _is_below(scope["path"], root):
-            child["path"] = root + scope["path"]
-            if raw_path := scope.get("raw_path"):
-                child["raw_path"] = _quoted(root, "/").encode() + raw_path
-        return self.mounts[prefix], child
+            if _is_below(path, mount):
+                root = _root(scope)
+                child = {**scope, "root_path": root + mount}
+                # In a scope the path includes the root path (ASGI HTTP).
+                if not _is_below(scope["path"], root):
+                    child["path"] = root + scope["path"]
+                    if raw_path := scope.get("raw_path"):
+                        child["raw_path"] = _quoted(root, "/").encode() + raw_path
+                return self.mounts[prefix], child
+        return None
 
     async def __prepare_and_call(self, request: Request, noted: list[tuple[bytes, bytes]]) -> Any:
-        """Load the session and read the body, ask the middlewares, call the handler; return its result."""
+        """Load the session, read the body, ask the middlewares, call the handler."""
         if noted:
             request._note_headers(noted)
             if request._cookie_header:
                 await self.__load_session(request)
             if request._content_type and request._mount is None:
                 await request._read_and_parse()
-        if request._asked or self.mounts:
-            answer = await self.__ask_middlewares(request)
+        middlewares, request._asked = request._asked, ()
+        for middleware in middlewares:
+            result = await middleware.before_request(request)
+            request._asked = (*request._asked, middleware)
+            answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
             if answer is not None:
-                return answer
-        return await self.__call_handler(request)
+                return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
+        return _MOUNTED if request._mount is not None else await self.__call_handler(request)
 
     async def __load_session(self, request: Request) -> None:
         for session_id in _session_ids(request._cookie_header):
@@ -3102,44 +3050,23 @@ class App:
                 request._session = _Session(session_id, data)
                 return
 
-    def __choose_handler(self, request: Request, functions: dict[str, _Handler]) -> None:
-        """Put the handler that a middleware has chosen in place of the one that the path names."""
-        handler, name = request._handler, request.route_handler
-        if name != (handler.name if handler is not None else None):
-            request._handler = functions.get(name or "")
-
-    async def __ask_middlewares(self, request: Request) -> tuple[Any, ...] | None:
-        """Ask the middlewares; return what is to be sent instead of the handler's result."""
-        asked: list[HttpMiddleware] = []
-        request._asked = asked
-        for middleware in tuple(self.middlewares):
-            result = await middleware.before_request(request)
-            asked.append(middleware)
-            answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
-            if answer is not None:
-                return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
-        self.__choose_handler(request, self.__handlers)
-        return None if request._mount is None else _MOUNTED
-
     def __call_handler(self, request: Request) -> Awaitable[Any]:
         """Bind the handler's arguments and call it; return what is to be awaited."""
-        handler = request._handler
+        # The path names it, or a middleware that has set another name, of a private one perhaps.
+        handler = self.__handlers.get(request.route_handler or "")
         if handler is None:
             raise _error(404)
-        if handler.methods is not None and request.method not in handler.methods:
-            raise _wrong_method(request.method, handler.methods)
+        allowed = handler.methods
+        if allowed is not None and request.method not in allowed:  # RFC 9110 section 15.5.6
+            names = [name for name in allowed if name != "OPTIONS"] + ["OPTIONS"]
+            headers = [("allow", ", ".join(names))]
+            raise HTTPError(204 if request.method == "OPTIONS" else 405, headers=headers)
         if request._boundary is not None:
             return self.__call_with_form(request, handler, request._boundary)
-        binder = handler._binder or handler.binder
-        if len(request.path_params) == binder.verbatim:  # a shortcut for bind()
-            return handler.run(self, *request.path_params)
-        arguments, keywords = binder.bind(request)
-        return (
-            handler.run(self, *arguments, **keywords) if keywords else handler.run(self, *arguments)
-        )
+        return handler.run(self, request)
 
     async def __call_with_form(self, request: Request, handler: _Handler, boundary: bytes) -> Any:
-        """Take in a multipart form, as far as the handler needs before it can read a file as it comes, and call it."""
+        """Read a multipart form and call the handler, which may read the last file as it comes."""
         body = request._body_reader()
         kept, streamed = self.__settings.max_body_size, self.__settings.max_upload_size
         may_stream = handler.binder.may_stream and not handler.is_plain
@@ -3148,21 +3075,15 @@ class App:
         body.expect(streamed if may_stream else _smallest(kept, streamed))
         form = request._multipart = _MultipartForm(chunks, boundary, self.__settings)
         request._form, request._files = form.fields, form.files
-        if not await form.run(
-            lambda name: may_stream and handler.binder.waits_for(request, form, name)
-        ):
+        if not await form.run(lambda name: may_stream and handler.binder.waits_for(request, name)):
             _check_size(body.size, kept)
-        arguments, keywords = handler.binder.bind(request)
-        return await handler.run(self, *arguments, **keywords)
+        return await handler.run(self, request)
 
     async def __finish(self, request: Request, response: _Response | None, send: _Send) -> None:
-        """Let the middlewares and the session change a response, and send it; None: the mounted app answers."""
+        """Let middlewares and session change a response, and send it; None: a mount answers."""
         if response is None:
             mounted, scope = cast("tuple[_ASGIApp, _Scope]", request._mount)
-            body = request._body
-            return await mounted(
-                scope, request._receive if body is None else body.receive_again(), send
-            )
+            return await mounted(scope, request._body_reader().receive_again(), send)
         # Each `after_request` runs once, on the response that the ones inside it have made of the
         # first, errors included.
         for middleware in reversed(request._asked):
@@ -3184,7 +3105,7 @@ class App:
     async def __save_session(
         self, request: Request, session: _Session, response: _Response
     ) -> _Response:
-        """Save what this request changed in its session; return the response with the headers that this takes."""
+        """Save what this request changed in its session; return the response with its cookie."""
         added = [("vary", "Cookie")]
         # After a 5xx nothing is saved, since a handler that failed half-way may have left half of
         # its changes.
@@ -3202,7 +3123,7 @@ class App:
         )
 
     async def __send(self, request: Request, response: _Response, send: _Send) -> None:
-        """Write a response: the one place where that is done, but for the shortcut in `_asgi_app_http`."""
+        """Write a response: only the shortcut in `_asgi_app_http` does that elsewhere."""
         stream: _Stream | None = None
         if response.payload is None:
             try:
@@ -3214,16 +3135,15 @@ class App:
             "status": response.status,
             "headers": list(response.raw_headers),
         }
-        body, is_head = request._body, request.method == "HEAD"
-        is_over = body is not None and body.gone
+        body, is_head = request._body_reader(), request.method == "HEAD"
         if stream is not None:
-            if not (is_head or is_over):
+            if not (is_head or body.gone):
                 return await stream.run(start)
             await _close(stream.chunks)
-        if is_over:
+        if body.gone:
             return None
         # A client that is still sending may not look for a response before it has sent everything.
-        if body is not None and not body.ended:
+        if not body.ended:
             await body.drain()
         await send(start)
         payload = b"" if is_head else response.payload or b""
@@ -3247,22 +3167,20 @@ class App:
         return set_cookie("session_id", session_id, path=path, secure=secure)
 
     def __failed(self, request: Request, error: BaseException) -> _Response:
-        """Return the response for what went wrong; let pass what is not an error of this request."""
+        """Return the response for an error; let pass what is no error of this request."""
+        body = request._body
+        text: str | bytes = "500 Internal Server Error"
         try:
             # If the client is gone, no response is sent. The ConnectionClosed of another connection
             # is a mistake.
-            if (
-                isinstance(error, ConnectionClosed)
-                and request._body is not None
-                and request._body.gone
-            ):
+            if isinstance(error, ConnectionClosed) and body is not None and body.gone:
                 raise error
             if isinstance(error, HTTPError):
                 try:
-                    is_short = error.body is None
-                    body = str(error) if is_short else error.body
-                    return _response(error.status, body, error.headers, _TEXT if is_short else None)
-                except Exception as malformed:
+                    if error.body is None:
+                        return _response(error.status, str(error), error.headers, _TEXT)
+                    return _response(error.status, error.body, error.headers)
+                except Exception as malformed:  # its own status, body or headers cannot be sent
                     error = malformed
             if not _is_stray(error):
                 raise error
@@ -3270,11 +3188,12 @@ class App:
             if self.__debug:
                 import traceback
 
-                lines = "".join(traceback.format_exception(error)).encode("utf-8", "replace")
-                return _response(500, lines, None, _TEXT)
-            return _response(500, "500 Internal Server Error", None, _TEXT)
+                # A string from the client, which an exception repeats, may hold lone surrogates.
+                text = "".join(traceback.format_exception(error)).encode("utf-8", "replace")
+            return _response(500, text, None, _TEXT)
         finally:
-            del error  # its traceback leads to this frame, and the cycle would keep the request and all that it read
+            # Its traceback leads to this frame, and the cycle would keep the request and its body.
+            del error
 
     async def _send_response(
         self, send: _Send, status_code: int, body: Any, extra_headers: _Headers | None = None
@@ -3342,9 +3261,7 @@ class App:
         self, request: WebSocketRequest, socket: WebSocket, passed: list[WebSocketMiddleware]
     ) -> None:
         """Do what comes before the handler, and run it unless a mounted app takes over."""
-        handler = self.__find_handler(request, self.__socket_routes)
-        if handler is not None:
-            request._handler, request.route_handler = handler, handler.name
+        self.__find_handler(request, self.__socket_routes)
         await self.__load_socket_session(request, socket)
         for middleware in tuple(self.ws_middlewares):
             result = await middleware.before_websocket(request)
@@ -3354,12 +3271,10 @@ class App:
                 return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
         if request._mount is not None:
             return
-        self.__choose_handler(request, self.__socket_handlers)
-        handler = request._handler
+        handler = self.__socket_handlers.get(request.route_handler or "")
         if handler is None:
             return await socket.close(1008)
-        arguments, keywords = handler.binder.bind(request)
-        await handler.run(self, socket, *arguments, **keywords)
+        await handler.run(self, request, socket)
 
     async def __load_socket_session(self, request: WebSocketRequest, socket: WebSocket) -> None:
         """Load the session, unless another origin's page has opened this socket."""
@@ -3418,7 +3333,9 @@ class App:
     # Lifespan
 
     async def _asgi_app_lifespan(self, receive: _Receive, send: _Send) -> None:
-        """Run the startup handlers up to the first that fails; all shutdown handlers, the mounted apps' first."""
+        """Run the startup and the shutdown handlers, those of mounted apps included."""
+        # A startup ends at the first handler that fails. A shutdown runs all of them, the mounted
+        # apps' first, since a mounted app may use what its parent has opened.
         kind, failures = "", list[str]()
         while kind != "shutdown" and not failures:
             kind = (await receive())["type"].rpartition(".")[2]
@@ -3545,7 +3462,9 @@ class Route(NamedTuple):
 
 
 def routes(app: App) -> list[Route]:
-    """Return what an app exposes, its mounts included: HTTP, then WebSocket, each sorted by path, then the mounts.
+    """Return what an app exposes, its mounts included.
+
+    HTTP comes first, then WebSocket, each sorted by path, and then the mounts.
 
     Example:
         >>> class Root(App):
@@ -3553,81 +3472,69 @@ def routes(app: App) -> list[Route]:
         >>> [(route.path, route.handler, route.parameters[1]) for route in routes(Root())]
         [('/greet', 'Root.greet', ('times', <class 'int'>, 1))]
     """
-    return _routes_below(app, ())
+    return list(_routes_below(app, "", ()))
 
 
-def _routes_below(app: App, parents: tuple[App, ...]) -> list[Route]:
-    found: list[Route] = []
+def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[Route]:
     for protocol, table in (("http", "_App__routes"), ("websocket", "_App__socket_routes")):
         handlers: dict[str, _Handler] = getattr(app, table)
         for path, handler in sorted(handlers.items()):
-            if path != "/index":  # it is there as "/", too
-                found.append(_route(type(app).__name__, protocol, path, handler))
-    for prefix, mounted in app.mounts.items():
-        if isinstance(mounted, App):
-            # Apps may be mounted in each other; the paths below them would have no end.
-            known = (*parents, app)
-            below = [] if mounted in known else _routes_below(mounted, known)
-        else:
+            if path == "/index":  # it is there as "/", too
+                continue
+            name = f"{type(app).__name__}.{handler.name}"
+            # Stars belong to the name, so that a reader of the tuple sees what they are.
+            parameters = tuple(
+                (re.split("[:=]", str(one))[0], one.annotation, one.default)
+                for one in handler.parameters
+            )
+            # Around a partial, for example, a decorator leaves no code to name.
+            code = getattr(inspect.unwrap(handler.function), "__code__", None)
+            source = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
+            yield Route(protocol, prefix + path, handler.methods, parameters, name, source)
+    for mount, mounted in app.mounts.items():
+        below = prefix + mount.rstrip("/")
+        if not isinstance(mounted, App):
             name = getattr(mounted, "__qualname__", type(mounted).__name__)
-            below = [Route("http", "/", None, (), name, "")]
-        found += [route._replace(path=prefix.rstrip("/") + route.path) for route in below]
-    return found
-
-
-def _route(owner: str, protocol: str, path: str, handler: _Handler) -> Route:
-    function = handler.function
-    parameters = tuple(
-        (
-            str(one).partition(":")[0].partition("=")[0].strip(),
-            _annotation(one, function),
-            one.default,
-        )
-        for one in handler.parameters
-    )
-    code = getattr(inspect.unwrap(function), "__code__", None)  # none: a partial, for example
-    source = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
-    allowed = None if handler.methods is None else tuple(sorted(handler.methods))
-    return Route(protocol, path, allowed, parameters, f"{owner}.{handler.name}", source)
+            yield Route("http", below + "/", None, (), name, "")
+        # Apps may be mounted in each other; the paths below them would have no end.
+        elif mounted not in (*parents, app):
+            yield from _routes_below(mounted, below, (*parents, app))
 
 
 def _described(name: str, annotation: Any, default: Any) -> str:
     """Return a parameter as it stands in a signature."""
     empty = inspect.Parameter.empty
     if annotation is FromSession:
-        annotation = "FromSession"
-    if annotation is not empty:
-        name += f": {annotation if isinstance(annotation, str) else inspect.formatannotation(annotation, __name__)}"
-    return (
-        name
-        if default is empty
-        else f"{name}{' = ' if annotation is not empty else '='}{default!r}"
-    )
+        name += ": FromSession"
+    elif annotation is not empty:
+        name += f": {inspect.formatannotation(annotation, __name__)}"
+    return name if default is empty else f"{name} = {default!r}"
 
 
-def _main(arguments: Sequence[str]) -> int:
-    """Run the command line: ``python -m micropie routes app:app``."""
+def _main(arguments: Sequence[str]) -> str | None:
+    """Run the command line: ``python -m micropie routes app:app``; return what is wrong with it."""
     if len(arguments) != 2 or arguments[0] != "routes":
-        sys.stderr.write("usage: python -m micropie routes MODULE:APP\n")
-        return 2
+        return "usage: python -m micropie routes MODULE:APP"
     import importlib
 
+    # As servers do, so that the app is found in the current folder.
     sys.path.insert(0, os.getcwd())
     module, _, attribute = arguments[1].partition(":")
     app = getattr(importlib.import_module(module), attribute or "app", None)
     if not isinstance(app, App):
-        sys.stderr.write(f"{arguments[1]} is no micropie.App\n")
-        return 2
+        return f"{arguments[1]} is no micropie.App"
     rows = [("PATH", "METHODS", "PARAMETERS", "PROTOCOL", "SOURCE")]
-    for route in routes(app):
-        allowed = ", ".join(route.methods or ["any" if route.protocol == "http" else "-"])
-        parameters = ", ".join(_described(*one) for one in route.parameters)
-        protocol = "HTTP" if route.protocol == "http" else "WebSocket"
-        rows.append((route.path, allowed, f"({parameters})", protocol, route.source))
+    for protocol, path, allowed, parameters, _, source in routes(app):
+        is_http = protocol == "http"
+        methods_text = ", ".join(allowed or ["any" if is_http else "-"])
+        signature = ", ".join(_described(*one) for one in parameters)
+        rows.append(
+            (path, methods_text, f"({signature})", "HTTP" if is_http else "WebSocket", source)
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         sys.stdout.write("  ".join(map(str.ljust, row, widths)).rstrip() + "\n")
-    return 0
+    return None
 
 
 if __name__ == "__main__":  # pragma: no cover

@@ -1041,11 +1041,13 @@ async def test_a_json_value_that_no_member_of_a_union_accepts_is_400(annotation,
     assert "'x'" in body
 
 
-async def test_a_list_of_lists_is_a_list_of_values_left_alone():
+async def test_a_list_of_lists_comes_from_json_alone():
     handler = annotated(list[list[int]])
-    assert await bound(handler, "/handler?x=1&x=a") == [["1", "a"]]
-    assert await bound(handler, json={"x": [[1], "a", None]}) == [[[1], "a", None]]
-    assert (await bound(handler, json={"x": "a"}))[0] == 400
+    assert await bound(handler, json={"x": [[1], []]}) == [[[1], []]]
+    refused = (400, "400 Bad Request: Parameter 'x' must be list[list[int]]")
+    assert await bound(handler, "/handler?x=1&x=2") == refused
+    for value in ("a", [[1], "a"], [[1], None], [["a"]]):
+        assert await bound(handler, json={"x": value}) == refused
 
 
 async def test_one_annotation_that_cannot_be_resolved_does_not_disturb_the_others():
@@ -1133,20 +1135,34 @@ async def test_an_uploaded_file_binds_by_name():
     [
         {},
         {"multipart": []},
-        {"multipart": [("x", "text")]},
         {"multipart": [a_file("y", "a.bin")]},
         {"multipart": [("x", "", "application/octet-stream", b"")]},
+        {"multipart": [("x", "")]},
+        {"form": {"x": ""}},
+    ],
+)
+@pytest.mark.parametrize("annotation", [UploadedFile, list[UploadedFile], UploadedFile | None])
+async def test_a_file_parameter_without_a_file_is_missing(annotation, options):
+    handler = annotated(annotation)
+    assert await bound(handler, "/handler?x=", **options) == missing("x")
+    assert await bound(handler, "/handler", session={"x": "text"}, **options) == missing("x")
+    assert await bound(handler, "/handler/text", **options) == NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target": "/handler?x=text"},
+        {"multipart": [("x", "text")]},
         {"form": {"x": "text"}},
         {"json": {"x": "text"}},
         {"json": {"x": {"filename": "a", "content_type": "b", "content": "c"}}},
     ],
 )
 @pytest.mark.parametrize("annotation", [UploadedFile, list[UploadedFile], UploadedFile | None])
-async def test_nothing_but_an_uploaded_file_binds_to_a_file_parameter(annotation, options):
-    handler = annotated(annotation)
-    assert await bound(handler, "/handler?x=text", **options) == missing("x")
-    assert await bound(handler, "/handler", session={"x": "text"}, **options) == missing("x")
-    assert await bound(handler, "/handler/text", **options) == NOT_FOUND
+async def test_anything_but_a_file_for_a_file_parameter_is_400(annotation, options):
+    status, text = await bound(annotated(annotation), **options)
+    assert (status, text) == (400, "400 Bad Request: Parameter 'x' must be a file")
 
 
 @pytest.mark.parametrize("annotation", [UploadedFile | None, list[UploadedFile]])
@@ -1380,6 +1396,7 @@ async def test_an_ordinary_parameter_takes_a_session_value_too():
         return user_id, count
 
     assert await bound(handler, session={"user_id": "ann", "count": 5}) == ("ann", 5)
+    assert await bound(handler, session={"user_id": "ann", "count": None}) == ("ann", 0)
 
 
 # --- WebSocket ------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -224,15 +223,10 @@ async def test_first_task_on_a_stream_gets_a_piece_or_408_and_others_a_runtime_e
 # --- The setting ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan"), "soon"])
-def test_body_timeout_that_is_no_time_raises_value_error(timeout: Any) -> None:
-    with pytest.raises(ValueError, match="body_timeout|could not convert"):
+@pytest.mark.parametrize("timeout", [-1, 0, float("nan")])
+def test_body_timeout_that_is_no_time_raises_value_error(timeout: float) -> None:
+    with pytest.raises(ValueError, match="body_timeout"):
         App(body_timeout=timeout)
-
-
-@pytest.mark.parametrize("timeout", ["0.02", Decimal("0.02")])
-async def test_body_timeout_can_be_any_kind_of_number(timeout: Any) -> None:
-    assert (await post(Reads(timeout), headers=CHUNKED, receive=silence)).status == 408
 
 
 # --- The timer ------------------------------------------------------------------------------------

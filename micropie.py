@@ -446,8 +446,6 @@ class InMemorySessionBackend(SessionBackend):
 class _Session:
     """The session of one request: the stored data, a snapshot of it, and the changed data."""
 
-    __slots__ = ("_data", "blocked", "id", "renew", "snapshot")
-
     def __init__(self, session_id: str | None = None, data: dict[str, Any] | None = None) -> None:
         self.id = session_id  # None: not yet known to the backend
         self.snapshot: dict[str, Any] | None = None  # None: nobody has looked
@@ -962,9 +960,7 @@ def _safe_filename(raw: str) -> str:
     """Return the last component of a client's file name, ``file`` if nothing usable is left."""
     name = "".join(char for char in raw.replace("\\", "/").rpartition("/")[2] if char.isprintable())
     name = re.sub(r"^(?:\s*[A-Za-z]:)+", "", name).strip()  # a Windows drive leaves the folder too
-    if len(name.encode()) > 255:  # the most that file systems take
-        suffix = os.path.splitext(name)[1].encode()[:32]
-        name = (name.encode()[: 255 - len(suffix)] + suffix).decode(errors="ignore")
+    name = name.encode()[-255:].decode(errors="ignore")  # the most that file systems take
     return name if name.strip(".") else "file"
 
 
@@ -1486,6 +1482,7 @@ class WebSocket:
         self._send = send
         self._is_connected = False  # websocket.connect was received
         self._over: tuple[int, str] | None = None  # code and reason, once it is closed
+        self._is_open = False  # accepted and not over: one look for each message
         self._on_accept: Callable[[WebSocket, str | None], Awaitable[_RawHeaders]] = _accept_headers
         self.accepted = False
         self.session_id: str | None = None
@@ -1505,18 +1502,18 @@ class WebSocket:
         """
         if self.accepted:
             raise RuntimeError("this WebSocket was accepted already")
-        self._check_open()
+        self._check_not_over()
         # The ASGI server waits with `websocket.connect` until the app asks for it. It comes only
         # once, and `accept` may be called again after an error.
         if not self._is_connected:
-            self._check_disconnect(await self._receive())
+            self._content_of(await self._receive())
             self._is_connected = True
         headers = await self._on_accept(self, session_id)
-        # `_deliver` looks whether another task has closed the socket while the session was saved.
+        self._check_not_over()  # another task may have closed it while the session was saved
         await self._deliver(
             {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
         )
-        self.accepted = True
+        self.accepted = self._is_open = True
 
     async def receive_text(self) -> str:
         """Return the next message, a string; raise ValueError if it is binary."""
@@ -1554,12 +1551,14 @@ class WebSocket:
 
     async def send_text(self, data: str) -> None:
         """Send a text message."""
-        self._check_accepted()
+        if not self._is_open:
+            self._check_open()
         await self._deliver({"type": "websocket.send", "text": data})
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
-        self._check_accepted()
+        if not self._is_open:
+            self._check_open()
         await self._deliver({"type": "websocket.send", "bytes": data})
 
     async def send_json(self, data: Any) -> None:
@@ -1580,41 +1579,43 @@ class WebSocket:
             raise ValueError(f"{code} is no close code that may be sent")
         # Set before the message is sent: a task that sends or receives meanwhile sees it at once.
         if self._over is None:
-            self._over = (code, reason or "")
+            self._end((code, reason or ""))
             with contextlib.suppress(OSError):  # the client is gone
                 await self._send(_close_message(code, reason))
 
     async def _receive_any(self) -> str | bytes:
-        self._check_accepted()
-        if self._over is not _LOST:
+        if not self._is_open and self._over is not _LOST:
             self._check_open()
-        message = await self._receive()
-        self._check_disconnect(message)
+        return self._content_of(await self._receive())
+
+    def _content_of(self, message: _Message) -> str | bytes:
         # Servers may send both keys, one of them None; an empty string is a message.
         text: str | None = message.get("text")
-        return message.get("bytes") or b"" if text is None else text
+        if text is not None:
+            return text
+        if message["type"] == "websocket.disconnect":
+            code = message.get("code")
+            raise self._end((1005 if code is None else code, message.get("reason") or ""))
+        return message.get("bytes") or b""
 
     async def _deliver(self, message: _Message) -> None:
-        self._check_open()
         try:
             await self._send(message)
         except OSError as error:  # so a server says that the client has left
-            self._over = _LOST
-            raise ConnectionClosed(*_LOST) from error
+            raise self._end(_LOST) from error
 
-    def _check_accepted(self) -> None:
-        if not self.accepted and self._over is None:
-            raise RuntimeError("call accept() before you send or receive")
+    def _end(self, over: tuple[int, str]) -> ConnectionClosed:
+        self._over, self._is_open = over, False
+        return ConnectionClosed(*over)
 
     def _check_open(self) -> None:
+        self._check_not_over()
+        if not self.accepted:
+            raise RuntimeError("call accept() before you send or receive")
+
+    def _check_not_over(self) -> None:
         if self._over is not None:
             raise ConnectionClosed(*self._over)
-
-    def _check_disconnect(self, message: _Message) -> None:
-        if message["type"] == "websocket.disconnect":
-            code = message.get("code")
-            self._over = (1005 if code is None else code, message.get("reason") or "")
-            self._check_open()
 
 
 # The end of a socket whose `send` has failed (RFC 6455 section 7.1.5). It is compared by identity,
@@ -2035,8 +2036,6 @@ class ServerSentEvent(NamedTuple):
 class _EventStream:
     """The body that `event_stream` returns: it iterates over the encoded events, also in a test."""
 
-    __slots__ = ("_events", "ping")
-
     def __init__(self, source: Any, ping: float | None) -> None:
         self._events = _chunks(source)
         self.ping = ping
@@ -2049,6 +2048,8 @@ class _EventStream:
         # Bytes are an event already, so that a broadcast is encoded once for all its clients.
         if isinstance(event, bytes):
             return event
+        if isinstance(event, str) and "\n" not in event and "\r" not in event:
+            return f"data: {event}\n\n".encode()  # a shortcut: most events
         return bytes(event if isinstance(event, ServerSentEvent) else ServerSentEvent(event))
 
     async def aclose(self) -> None:
@@ -2154,7 +2155,8 @@ class _Stream:
         self._ping: Any = body.ping if isinstance(body, _EventStream) else None
         self._body = reader
         self._send = send
-        self._turn = asyncio.Lock()
+        self._turn = asyncio.Lock()  # the pinger's while it sends
+        self._is_sending = False
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._has_left = False  # a helper has cancelled the task
         self._helpers: list[asyncio.Task[None]] = []
@@ -2172,7 +2174,7 @@ class _Stream:
             finally:
                 # Before the final message: after it, servers report a disconnect that is none.
                 await self._end_helpers()
-            await self._tell({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._tell_chunk(b"", more=False)
         except BaseException as error:
             # `_end_helpers` has taken back the helper's cancellation. So this one is the server's,
             # which must pass, or a stray one, which is a mistake of the source.
@@ -2185,11 +2187,10 @@ class _Stream:
 
     async def _send_chunks(self) -> None:
         # Servers send the headers with the first body message. This one does not wait for a chunk.
-        await self._tell({"type": "http.response.body", "body": b"", "more_body": True})
+        await self._tell_chunk(b"")
         works = (self._body.wait_gone, self._keep_alive) if self._ping else (self._body.wait_gone,)
         self._helpers += [asyncio.create_task(self._help(work)) for work in works]
-        # Without pings no other task sends, and to take the turn costs more than all the rest here.
-        reader, send = self._body, self._tell if self._ping else self._send
+        reader, send = self._body, self._send
         async for item in self.chunks:
             if reader.gone:  # the source has swallowed what told it so
                 break
@@ -2198,22 +2199,28 @@ class _Stream:
             if not reader.started:
                 reader.drop()
             chunk = item if type(item) is bytes else _chunk_bytes(item)
+            if self._turn.locked():  # by a ping; to take the turn would cost more than all the rest
+                await self._turn.acquire()
+                self._turn.release()
+            self._is_sending = True
             try:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except OSError:  # so a server says that the client has left
                 reader.gone = True
                 break
+            self._is_sending = False
 
     async def _tell(self, message: _Message) -> None:
-        # A ping must not cut an event in two, and some servers write a message in several steps.
-        async with self._turn:
-            if self._body.gone:
-                raise ConnectionClosed
-            try:
-                await self._send(message)
-            except OSError:
-                self._body.gone = True
-                raise ConnectionClosed from None
+        if self._body.gone:
+            raise ConnectionClosed
+        try:
+            await self._send(message)
+        except OSError:
+            self._body.gone = True
+            raise ConnectionClosed from None
+
+    async def _tell_chunk(self, chunk: bytes, more: bool = True) -> None:
+        await self._tell({"type": "http.response.body", "body": chunk, "more_body": more})
 
     async def _help(self, work: Callable[[], Awaitable[None]]) -> None:
         with contextlib.suppress(Exception):  # the client has left, or the server does not tell
@@ -2225,9 +2232,11 @@ class _Stream:
     async def _keep_alive(self) -> None:
         while True:
             await asyncio.sleep(self._ping)
-            await self._tell(
-                {"type": "http.response.body", "body": b": ping\n\n", "more_body": True}
-            )
+            # A ping must not cut an event in two: some servers write a message in several steps.
+            # An event that is on its way keeps the connection open as well.
+            if not self._is_sending:
+                async with self._turn:
+                    await self._tell_chunk(b": ping\n\n")
 
     async def _end_helpers(self) -> None:
         """End the helpers: no task outlives its request."""
@@ -3318,7 +3327,7 @@ class App:
             return
         if session.renew or (session.id is None and session.data):
             _log.warning(
-                "a session filled or renewed after accept() has no cookie: the new session or id is lost"
+                "a session that is new after accept() has no cookie: it, or its new id, is lost"
             )
             session.renew = False
         if session.id is not None:
@@ -3387,9 +3396,7 @@ class App:
         text: str = await self.env.get_template(name).render_async(context)
         return text
 
-    def _parse_cookies(self, cookie_header: str) -> dict[str, str]:
-        """Parse a Cookie header; of cookies with the same name the first counts."""
-        return _parse_cookies(cookie_header)
+    _parse_cookies = staticmethod(_parse_cookies)
 
     async def _parse_multipart(
         self, reader: asyncio.StreamReader, boundary: bytes

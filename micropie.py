@@ -3035,6 +3035,8 @@ class App:
     def env(self) -> Any:
         """The jinja2 environment, made at first use; it looks beside the App's module, then in ``./templates``.
 
+        It is async, so that templates can await. You can set another one, which need not be async.
+
         Raises:
             RuntimeError: jinja2 is not installed.
         """
@@ -3593,7 +3595,10 @@ class App:
         Raises:
             RuntimeError: jinja2 is not installed.
         """
-        text: str = await self.env.get_template(name).render_async(context)
+        template = self.env.get_template(name)
+        # An app may have set an environment that is not async: it renders faster, but awaits nothing.
+        is_async = template.environment.is_async
+        text: str = await template.render_async(context) if is_async else template.render(context)
         return text
 
     def _parse_cookies(self, cookie_header: str) -> dict[str, str]:

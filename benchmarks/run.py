@@ -28,9 +28,20 @@ from benchmarks.imports import measure_imports
 from benchmarks.memory import measure_idle, measure_upload_peak
 from benchmarks.peers import BARE, PEERS, ROOT, Peer, environment
 from benchmarks.tables import markdown
+from benchmarks.tasks import measure_tasks
 from benchmarks.workloads import WORKLOADS
 
-WAYS = ("instructions", "cpu", "servers", "bounds", "routes", "memory", "sessions", "imports")
+WAYS = (
+    "instructions",
+    "cpu",
+    "tasks",
+    "servers",
+    "bounds",
+    "routes",
+    "memory",
+    "sessions",
+    "imports",
+)
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -43,6 +54,8 @@ class Settings:
     cpu_rounds: int
     cpu_seconds: float
     upload_mib: int
+    task_rounds: int
+    task_messages: int
     server_rounds: int
     server_seconds: int
     bound_rounds: int
@@ -60,6 +73,8 @@ FULL = Settings(
     9,
     0.2,
     64,
+    5,
+    100,
     7,
     2,
     15,
@@ -70,7 +85,9 @@ FULL = Settings(
     90.0,
     15,
 )
-QUICK = Settings(True, (40, 140), 3, 0.05, 64, 2, 1, 0, (10, 5_000), 1, 1_000, 100_000, 12.0, 5)
+QUICK = Settings(
+    True, (40, 140), 3, 0.05, 64, 1, 20, 2, 1, 0, (10, 5_000), 1, 1_000, 100_000, 12.0, 5
+)
 
 
 class Run:
@@ -100,6 +117,7 @@ class Run:
                     "instructions",
                     "route_instructions",
                     "cpu",
+                    "tasks",
                     "routes",
                     "servers",
                     "uploads",
@@ -151,6 +169,14 @@ class Run:
         s = self.settings
         self.results["cpu"] = measure_cpu(
             self.few, list(WORKLOADS), s.cpu_rounds, s.cpu_seconds, s.upload_mib
+        )
+
+    def tasks(self) -> None:
+        """Measure what small apps do all day, under uvicorn."""
+        s = self.settings
+        missing = {name: self.results["peers"][name]["missing"] for name in self.few}
+        self.results["tasks"] = measure_tasks(
+            missing, s.task_rounds, s.task_messages, s.server_seconds, s.upload_mib
         )
 
     def servers(self) -> None:

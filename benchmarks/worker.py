@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks import inprocess
 from benchmarks.inprocess import App, Lifespan
-from benchmarks.workloads import WORKLOADS, route, upload
+from benchmarks.workloads import TASKS, WORKLOADS, route, upload
 
 
 class Worker:
@@ -35,7 +35,7 @@ class Worker:
         self.apps: dict[str, App] = {}
         self.cookie: bytes | None = None
         self.crowd_gone = 0.0
-        self.workloads = dict(WORKLOADS)
+        self.workloads = WORKLOADS | TASKS
 
     async def app(self, workload: str) -> App:
         """Return the app that answers a workload, started up."""
@@ -44,8 +44,8 @@ class Worker:
             if apps is not None:  # the hand-written ones know nothing of a lifespan
                 self.apps[workload] = apps[workload]
             else:
-                app = getattr(self.module, "session_app", None) if workload == "session" else None
-                self.apps[workload] = await self._started(app or self.module.app)
+                app = getattr(self.module, f"{workload}_app", self.module.app)
+                self.apps[workload] = await self._started(app)
         return self.apps[workload]
 
     async def _started(self, app: App) -> App:
@@ -77,8 +77,8 @@ class Worker:
             many = self.module.routes(routes)
             self.apps["route"] = many if hasattr(self.module, "APPS") else await self._started(many)
             self.workloads["route"] = route((routes or 0) // 2)
-        if workload == "upload" and units:
-            self.workloads["upload"] = upload(units)
+        if workload in ("upload", "save") and units:
+            self.workloads[workload] = upload(units, workload)
         asked = self.workloads[workload]
         if workload == "session":
             self.cookie = await inprocess.start_session(await self.app(workload), asked)

@@ -15,8 +15,8 @@ from benchmarks.workloads import FIRST_EVENT, NEWS, TASKS
 
 _MARK, _LENGTH = NEWS[-1].encode(), len(NEWS)
 _TIMEOUT = 60.0
-# Seconds between two looks. Each write of the server wakes a client that waits for it, and the server pays for that. So a
-# slower app, beside which the clients fall asleep more often, would seem slower still.
+# Seconds between two looks. Each write of the server wakes a client that waits for it, and the server pays for that. So
+# a slower app, beside which the clients fall asleep more often, would seem slower still.
 _NAP = 0.002
 _HANDSHAKE = (
     f"GET {TASKS['room'].path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

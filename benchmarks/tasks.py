@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from benchmarks.fanout import FanOut
+from benchmarks.peers import PeerError
 from benchmarks.servers import CLIENT_CORE, Server, pinned
 from benchmarks.workloads import MIB, SAVED, TASKS
 
@@ -39,7 +40,10 @@ def measure_tasks(
         for _ in range(rounds):
             for name in names:
                 with Server("uvicorn", name, task) as server:
-                    found[name].append(_measure(server, task, messages, seconds, mib))
+                    try:
+                        found[name].append(_measure(server, task, messages, seconds, mib))
+                    except (AssertionError, OSError) as error:
+                        raise PeerError(f"{server.name}: {task}: {error}") from error
         results[task] = found
     return results
 

@@ -95,7 +95,9 @@ class FanOut:
             for key, _ in self.selector.select(0):
                 received = key.fileobj.recv(65536)  # type: ignore[union-attr]
                 if not received:
-                    raise ConnectionError(f"{self.task}: a client was sent away")
+                    raise ConnectionError(
+                        f"{self.task}: a client was sent away after {self.last[-200:]!r}"
+                    )
                 missing -= received.count(_MARK)
                 self.last = received
             if time.monotonic() > deadline:

@@ -104,6 +104,7 @@ class Run:
         ]
         self.results: Results = {
             "date": datetime.date.today().isoformat(),
+            "dates": {},  # of each way: with `--keep` they may differ
             "machine": {
                 "python": f"CPython {platform.python_version()}",
                 "processor": _processor(),
@@ -128,6 +129,11 @@ class Run:
                 for key in ("memory", "upload_peak", "sessions", "imports", "bounds", "profiles")
             },
         }
+
+    def keep(self, earlier: Results) -> None:
+        """Start from what an earlier run has measured; what is said of the run itself is this one's."""
+        said = ("date", "machine", "settings", "peers")
+        self.results |= {key: value for key, value in earlier.items() if key not in said}
 
     def describe(self) -> None:
         """Ask every framework for its version and for what it has no answer to."""
@@ -297,6 +303,9 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         help=", ".join(PEERS),
     )
     parser.add_argument("--output", type=Path, help="folder for the results")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep what the folder has of what is not measured now"
+    )
     parser.add_argument("--check", action="store_true", help="exit 1 when an aim is missed")
     return parser.parse_args(arguments)
 
@@ -307,14 +316,17 @@ def main(arguments: list[str] | None = None) -> int:
     if problem := _problem(options.only):
         print(f"Needed first: {problem}", file=sys.stderr)
         return 2
+    output = options.output or (RESULTS / "quick" if options.quick else RESULTS)
     run = Run(QUICK if options.quick else FULL, options.peers)
+    if options.keep and (output / "results.json").exists():
+        run.keep(json.loads((output / "results.json").read_text(encoding="utf-8")))
     run.describe()
     for way in options.only:
         started = time.monotonic()
         print(f"{way} ...", end=" ", file=sys.stderr, flush=True)
         getattr(run, way)()
+        run.results["dates"][way] = datetime.date.today().isoformat()
         print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
-    output = options.output or (RESULTS / "quick" if options.quick else RESULTS)
     output.mkdir(parents=True, exist_ok=True)
     (output / "results.json").write_text(json.dumps(run.results, indent=1) + "\n", encoding="utf-8")
     report = markdown(run.results)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 
 from benchmarks.fanout import FanOut
-from benchmarks.peers import PeerError
 from benchmarks.servers import CLIENT_CORE, Server, pinned
 from benchmarks.workloads import MIB, SAVED, TASKS
 
@@ -39,24 +38,24 @@ def measure_tasks(
         found: dict[str, list[float]] = {name: [] for name in names}
         for _ in range(rounds):
             for name in names:
-                with Server("uvicorn", name, task) as server:
-                    try:
-                        found[name].append(_measure(server, task, messages, seconds, mib))
-                    except (AssertionError, OSError) as error:
-                        raise PeerError(f"{server.name}: {task}: {error}") from error
+                try:
+                    found[name].append(_measure(name, task, messages, seconds, mib))
+                except ConnectionError:  # once in a thousand connections, on a busy machine
+                    found[name].append(_measure(name, task, messages, seconds, mib))
         results[task] = found
     return results
 
 
-def _measure(server: Server, task: str, messages: int, seconds: int, mib: int) -> float:
-    if task in ("room", "news"):
-        return _fan_out(server, task, messages)
-    if task == "save":
-        return _save(server, mib)
-    asked = TASKS[task]
-    cookie = server.check(asked)
-    server.load(asked, 1, cookie)
-    return server.load(asked, seconds, cookie)["cpu_per_request"]
+def _measure(name: str, task: str, messages: int, seconds: int, mib: int) -> float:
+    with Server("uvicorn", name, task) as server:
+        if task in ("room", "news"):
+            return _fan_out(server, task, messages)
+        if task == "save":
+            return _save(server, mib)
+        asked = TASKS[task]
+        cookie = server.check(asked)
+        server.load(asked, 1, cookie)
+        return server.load(asked, seconds, cookie)["cpu_per_request"]
 
 
 def _fan_out(server: Server, task: str, messages: int) -> float:

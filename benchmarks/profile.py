@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks import inprocess
 from benchmarks.peers import PEERS, ROOT
 from benchmarks.worker import Worker
-from benchmarks.workloads import TASKS, WORKLOADS
+from benchmarks.workloads import SAVED, TASKS, WORKLOADS
 
 REQUESTS, MESSAGES = 20, 1_000
 CHOICES = [*WORKLOADS, "order", "table", "save"]  # a fan-out needs a server
@@ -56,6 +56,7 @@ async def profile(peer: str, workload: str) -> Tracer:
     socket = (WORKLOADS | TASKS)[workload].method == "WEBSOCKET"
     tracer = Tracer(MESSAGES if socket else REQUESTS)
     async with AsyncExitStack() as stack:
+        stack.callback(Path(SAVED).unlink, missing_ok=True)
         worker = Worker(peer, stack)
         await worker.check(workload, units=1 if workload in ("upload", "save") else None)
         app, asked = await worker.app(workload), worker.workloads[workload]
@@ -64,7 +65,7 @@ async def profile(peer: str, workload: str) -> Tracer:
             if socket:
                 await inprocess.drive_socket(app, asked, tracer.count)
             else:
-                await inprocess.drive(app, asked, tracer.count, worker.cookie)
+                await inprocess.drive(app, asked, tracer.count, worker.cookies.get(workload))
 
         await run()
         for install in (sys.settrace, sys.setprofile):

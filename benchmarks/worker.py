@@ -19,11 +19,12 @@ import resource
 import sys
 import time
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 from benchmarks import inprocess
 from benchmarks.inprocess import App, Lifespan
-from benchmarks.workloads import TASKS, WORKLOADS, route, upload
+from benchmarks.workloads import SAVED, TASKS, WORKLOADS, route, upload
 
 
 class Worker:
@@ -33,7 +34,7 @@ class Worker:
         self.module = importlib.import_module(f"benchmarks.apps.{peer}")
         self.stack = stack
         self.apps: dict[str, App] = {}
-        self.cookie: bytes | None = None
+        self.cookies: dict[str, bytes | None] = {}  # by workload
         self.crowd_gone = 0.0
         self.workloads = WORKLOADS | TASKS
 
@@ -81,11 +82,12 @@ class Worker:
             self.workloads[workload] = upload(units, workload)
         asked = self.workloads[workload]
         if workload == "session":
-            self.cookie = await inprocess.start_session(await self.app(workload), asked)
+            self.cookies[workload] = await inprocess.start_session(await self.app(workload), asked)
         else:
-            await inprocess.ask(
+            answer = await inprocess.ask(
                 await self.app(workload), asked, units=3 if asked.method == "WEBSOCKET" else None
             )
+            self.cookies[workload] = inprocess.session_cookie(answer)
         return {}
 
     async def _run(self, workload: str, count: int) -> None:
@@ -93,8 +95,9 @@ class Worker:
         if asked.method == "WEBSOCKET":
             await inprocess.drive_socket(await self.app(workload), asked, count)
         else:
-            cookie = self.cookie if workload == "session" else None
-            await inprocess.drive(await self.app(workload), asked, count, cookie)
+            await inprocess.drive(
+                await self.app(workload), asked, count, self.cookies.get(workload)
+            )
 
     async def cpu(self, workload: str, count: int) -> dict[str, Any]:
         """Tell the CPU seconds that ``count`` requests (or messages of one WebSocket) take, system calls included."""
@@ -152,7 +155,7 @@ class Worker:
         app, asked, slowest = await self.app("session"), self.workloads["session"], 0.0
         for _ in range(count):
             started = time.process_time()
-            await inprocess.drive(app, asked, 1, self.cookie)
+            await inprocess.drive(app, asked, 1, self.cookies["session"])
             slowest = max(slowest, time.process_time() - started)
         return {"seconds": slowest}
 
@@ -168,6 +171,7 @@ def _resident_bytes(*, peak: bool = False) -> int:
 async def serve(peer: str) -> None:
     """Carry out orders until standard input ends."""
     async with AsyncExitStack() as stack:
+        stack.callback(Path(SAVED).unlink, missing_ok=True)
         worker = Worker(peer, stack)
         _say({"ready": peer})
         for line in sys.stdin:

@@ -104,7 +104,7 @@ class Run:
         ]
         self.results: Results = {
             "date": datetime.date.today().isoformat(),
-            "dates": {},  # of each way: with `--keep` they may differ
+            "measured": {},  # when and where, of each way: with `--keep` they may differ
             "machine": {
                 "python": f"CPython {platform.python_version()}",
                 "processor": _processor(),
@@ -131,9 +131,9 @@ class Run:
         }
 
     def keep(self, earlier: Results) -> None:
-        """Start from what an earlier run has measured; what is said of the run itself is this one's."""
-        said = ("date", "machine", "settings", "peers")
-        self.results |= {key: value for key, value in earlier.items() if key not in said}
+        """Start from an earlier run; `measured` tells of the ways that this one measures anew."""
+        settings = self.results["settings"] | earlier["settings"]
+        self.results |= earlier | {"settings": settings}
 
     def describe(self) -> None:
         """Ask every framework for its version and for what it has no answer to."""
@@ -182,7 +182,7 @@ class Run:
         s = self.settings
         missing = {name: self.results["peers"][name]["missing"] for name in self.few}
         self.results["tasks"] = measure_tasks(
-            missing, s.task_rounds, s.task_messages, s.server_seconds, s.upload_mib
+            missing, s.task_rounds, s.task_messages, 1, s.upload_mib
         )
 
     def servers(self) -> None:
@@ -325,7 +325,7 @@ def main(arguments: list[str] | None = None) -> int:
         started = time.monotonic()
         print(f"{way} ...", end=" ", file=sys.stderr, flush=True)
         getattr(run, way)()
-        run.results["dates"][way] = datetime.date.today().isoformat()
+        run.results["measured"][way] = f"{datetime.date.today().isoformat()} ({_processor()})"
         print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
     output.mkdir(parents=True, exist_ok=True)
     (output / "results.json").write_text(json.dumps(run.results, indent=1) + "\n", encoding="utf-8")

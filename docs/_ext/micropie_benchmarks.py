@@ -1,6 +1,7 @@
 """Numbers, tables and plots of the benchmark's own result file: nothing on the site is copied from it by hand.
 
 {bench}`date`                               what the file says of the run; also: python, processor, cores, peers
+{bench}`measured tasks`                     when and where one part was measured
 {bench}`missed`                             how many aims are missed; also: met, aims
 {bench}`ratio cpu websocket micropie floor` one cost in another's
 {bench}`value instructions form falcon`     one cost
@@ -202,6 +203,8 @@ def fact(found: Results, words: list[str]) -> str:
             return number(turn_ratio(found[way][column], name, other))
         values = cells(found, way)[column]
         return number(values[name] / values[other])
+    if words[0] == "measured":
+        return str(found["measured"][words[1]])
     met = [aim.passed for aim in all_aims(found)]
     settings = found["settings"]
     facts = {

@@ -78,7 +78,7 @@ docs-live: $(DOCS)/.stamp  ## Serve the documentation site, built anew on every 
 	$(DOCS)/bin/sphinx-autobuild docs docs/_build/html --port $(PORT) --ignore docs/examples \
 	    --watch micropie.py --watch examples --watch tutorials
 
-bench: $(BENCH)/.stamp  ## Compare with other frameworks: everything, about half an hour
+bench: $(BENCH)/.stamp  ## Compare with other frameworks: everything, about forty minutes
 	@.ci/system-packages bench
 	$(BENCH)/bin/python -m benchmarks.run
 

@@ -2890,6 +2890,8 @@ class App:
 
         It looks in ``templates/`` beside the App's module, and then in ``./templates``.
 
+        It is async, so that templates can await. You can set another one, which need not be async.
+
         Raises:
             RuntimeError: jinja2 is not installed.
         """
@@ -3393,7 +3395,10 @@ class App:
         Raises:
             RuntimeError: jinja2 is not installed.
         """
-        text: str = await self.env.get_template(name).render_async(context)
+        template = self.env.get_template(name)
+        # An app may have set an environment that is not async: it renders faster, but awaits nothing.
+        is_async = template.environment.is_async
+        text: str = await template.render_async(context) if is_async else template.render(context)
         return text
 
     _parse_cookies = staticmethod(_parse_cookies)

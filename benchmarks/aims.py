@@ -10,17 +10,18 @@ from benchmarks.cpu import turn_ratio
 from benchmarks.imports import AIM as IMPORT_AIM
 from benchmarks.peers import BARE
 from benchmarks.servers import median_ratio
-from benchmarks.workloads import MIB
+from benchmarks.workloads import MIB, TASKS
 
 Results = dict[str, Any]
 INSTRUCTION_AIMS = {"hello": 2.8, "json": 3.0, "path": 3.0, "query": 1.5, "form": 1.5}
 CPU_AIMS = {
-    "websocket": ("WebSocket message", 1.6, "floor"),
-    "stream": ("1,000-chunk stream", 1.1, "floor"),
+    "websocket": ("WebSocket message", 2.0, "floor"),
+    "stream": ("1,000-chunk stream", 1.2, "floor"),
     "page": ("Jinja page", 1.3, "floor"),
     "session": ("session counter", 0.3, "starlette"),
-    "upload": ("upload per MiB", 1.05, "floor"),
+    "upload": ("upload per MiB", 1.2, "floor"),
 }
+TASK_AIMS = {"room": 1.1, "news": 1.15, "order": 1.4, "table": 1.15, "save": 1.1}
 
 
 class Aim(NamedTuple):
@@ -109,6 +110,15 @@ def cpu_aims(results: Results) -> Iterator[Aim]:
             )
 
 
+def task_aims(results: Results) -> Iterator[Aim]:
+    """Yield the aims on what small apps do, in server CPU."""
+    for name, limit in TASK_AIMS.items():
+        rounds = results.get("tasks", {}).get(name, {})
+        if {"floor", "micropie"} <= rounds.keys():
+            title = f"server CPU, {TASKS[name].title}, to the floor"
+            yield at_most(title, turn_ratio(rounds, "micropie", "floor"), limit)
+
+
 def server_aims(results: Results) -> Iterator[Aim]:
     """Yield the aims under uvicorn."""
     under_uvicorn = [
@@ -188,5 +198,13 @@ def scale_aims(results: Results) -> Iterator[Aim]:
 
 def all_aims(results: Results) -> list[Aim]:
     """Return every aim for which the run has numbers."""
-    makers = (instruction_aims, cpu_aims, server_aims, upload_aims, memory_aims, scale_aims)
+    makers = (
+        instruction_aims,
+        cpu_aims,
+        task_aims,
+        server_aims,
+        upload_aims,
+        memory_aims,
+        scale_aims,
+    )
     return [aim for maker in makers for aim in maker(results)]

@@ -20,9 +20,10 @@ from typing import Any
 from benchmarks import inprocess
 from benchmarks.peers import PEERS, ROOT
 from benchmarks.worker import Worker
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import SAVED, TASKS, WORKLOADS
 
 REQUESTS, MESSAGES = 20, 1_000
+CHOICES = [*WORKLOADS, "order", "table", "save"]  # a fan-out needs a server
 
 
 class Tracer:
@@ -52,18 +53,19 @@ class Tracer:
 
 async def profile(peer: str, workload: str) -> Tracer:
     """Trace some requests to a warm app, each kind of event in a run of its own."""
-    socket = WORKLOADS[workload].method == "WEBSOCKET"
+    socket = (WORKLOADS | TASKS)[workload].method == "WEBSOCKET"
     tracer = Tracer(MESSAGES if socket else REQUESTS)
     async with AsyncExitStack() as stack:
+        stack.callback(Path(SAVED).unlink, missing_ok=True)
         worker = Worker(peer, stack)
-        await worker.check(workload, units=1 if workload == "upload" else None)
+        await worker.check(workload, units=1 if workload in ("upload", "save") else None)
         app, asked = await worker.app(workload), worker.workloads[workload]
 
         async def run() -> None:
             if socket:
                 await inprocess.drive_socket(app, asked, tracer.count)
             else:
-                await inprocess.drive(app, asked, tracer.count, worker.cookie)
+                await inprocess.drive(app, asked, tracer.count, worker.cookies.get(workload))
 
         await run()
         for install in (sys.settrace, sys.setprofile):
@@ -128,7 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.profile", description="Byte codes by Python function."
     )
-    parser.add_argument("workload", choices=WORKLOADS)
+    parser.add_argument("workload", choices=CHOICES)
     parser.add_argument("peer", nargs="?", choices=PEERS, default="micropie")
     parser.add_argument("--json", action="store_true", help="as JSON")
     options = parser.parse_args()

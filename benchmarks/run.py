@@ -28,9 +28,20 @@ from benchmarks.imports import measure_imports
 from benchmarks.memory import measure_idle, measure_upload_peak
 from benchmarks.peers import BARE, PEERS, ROOT, Peer, environment
 from benchmarks.tables import markdown
+from benchmarks.tasks import measure_tasks
 from benchmarks.workloads import WORKLOADS
 
-WAYS = ("instructions", "cpu", "servers", "bounds", "routes", "memory", "sessions", "imports")
+WAYS = (
+    "instructions",
+    "cpu",
+    "tasks",
+    "servers",
+    "bounds",
+    "routes",
+    "memory",
+    "sessions",
+    "imports",
+)
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -43,6 +54,8 @@ class Settings:
     cpu_rounds: int
     cpu_seconds: float
     upload_mib: int
+    task_rounds: int
+    task_messages: int
     server_rounds: int
     server_seconds: int
     bound_rounds: int
@@ -60,6 +73,8 @@ FULL = Settings(
     9,
     0.2,
     64,
+    5,
+    100,
     7,
     2,
     15,
@@ -70,7 +85,9 @@ FULL = Settings(
     90.0,
     15,
 )
-QUICK = Settings(True, (40, 140), 3, 0.05, 64, 2, 1, 0, (10, 5_000), 1, 1_000, 100_000, 12.0, 5)
+QUICK = Settings(
+    True, (40, 140), 3, 0.05, 64, 1, 20, 2, 1, 0, (10, 5_000), 1, 1_000, 100_000, 12.0, 5
+)
 
 
 class Run:
@@ -87,6 +104,7 @@ class Run:
         ]
         self.results: Results = {
             "date": datetime.date.today().isoformat(),
+            "measured": {},  # when and where, of each way: with `--keep` they may differ
             "machine": {
                 "python": f"CPython {platform.python_version()}",
                 "processor": _processor(),
@@ -100,6 +118,7 @@ class Run:
                     "instructions",
                     "route_instructions",
                     "cpu",
+                    "tasks",
                     "routes",
                     "servers",
                     "uploads",
@@ -110,6 +129,11 @@ class Run:
                 for key in ("memory", "upload_peak", "sessions", "imports", "bounds", "profiles")
             },
         }
+
+    def keep(self, earlier: Results) -> None:
+        """Start from an earlier run; `measured` tells of the ways that this one measures anew."""
+        settings = self.results["settings"] | earlier["settings"]
+        self.results |= earlier | {"settings": settings}
 
     def describe(self) -> None:
         """Ask every framework for its version and for what it has no answer to."""
@@ -151,6 +175,14 @@ class Run:
         s = self.settings
         self.results["cpu"] = measure_cpu(
             self.few, list(WORKLOADS), s.cpu_rounds, s.cpu_seconds, s.upload_mib
+        )
+
+    def tasks(self) -> None:
+        """Measure what small apps do all day, under uvicorn."""
+        s = self.settings
+        missing = {name: self.results["peers"][name]["missing"] for name in self.few}
+        self.results["tasks"] = measure_tasks(
+            missing, s.task_rounds, s.task_messages, 1, s.upload_mib
         )
 
     def servers(self) -> None:
@@ -271,6 +303,9 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         help=", ".join(PEERS),
     )
     parser.add_argument("--output", type=Path, help="folder for the results")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep what the folder has of what is not measured now"
+    )
     parser.add_argument("--check", action="store_true", help="exit 1 when an aim is missed")
     return parser.parse_args(arguments)
 
@@ -281,14 +316,17 @@ def main(arguments: list[str] | None = None) -> int:
     if problem := _problem(options.only):
         print(f"Needed first: {problem}", file=sys.stderr)
         return 2
+    output = options.output or (RESULTS / "quick" if options.quick else RESULTS)
     run = Run(QUICK if options.quick else FULL, options.peers)
+    if options.keep and (output / "results.json").exists():
+        run.keep(json.loads((output / "results.json").read_text(encoding="utf-8")))
     run.describe()
     for way in options.only:
         started = time.monotonic()
         print(f"{way} ...", end=" ", file=sys.stderr, flush=True)
         getattr(run, way)()
+        run.results["measured"][way] = f"{datetime.date.today().isoformat()} ({_processor()})"
         print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
-    output = options.output or (RESULTS / "quick" if options.quick else RESULTS)
     output.mkdir(parents=True, exist_ok=True)
     (output / "results.json").write_text(json.dumps(run.results, indent=1) + "\n", encoding="utf-8")
     report = markdown(run.results)

@@ -14,13 +14,23 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.inprocess import session_cookie
 from benchmarks.peers import BARE, ROOT, PeerError, environment
-from benchmarks.workloads import MIB, UPLOAD_TYPE, WORKLOADS, Answer, upload_body, upload_length
+from benchmarks.workloads import (
+    MIB,
+    UPLOAD_TYPE,
+    WORKLOADS,
+    Answer,
+    Workload,
+    upload_body,
+    upload_length,
+)
 
 SERVER_CORE, CLIENT_CORE = 0, 1
 CONNECTIONS = 32
@@ -67,7 +77,8 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        target = f"benchmarks.apps.{peer}:{workload if peer == 'floor' else 'app'}"
+        app = "table_app" if workload == "table" else "app"
+        target = f"benchmarks.apps.{peer}:{workload if peer == 'floor' else app}"
         command = _command(server, target, self.port, peer not in ("floor", BARE))
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL
@@ -116,19 +127,29 @@ class Server:
         """Let the peak of memory (``VmHWM``) start from what is in use now."""
         Path(f"/proc/{self._pids()[-1]}/clear_refs").write_text("5")
 
-    def check(self, workload: str) -> None:
-        """Ask once and check the answer."""
-        asked = WORKLOADS[workload]
+    def ask(self, asked: Workload, body: bytes | None = None) -> Answer:
+        """Ask once, with this body or the workload's own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("GET", asked.path)
+        connection.request(asked.method, _target(asked), body or asked.body, _headers(asked))
         response = connection.getresponse()
         headers = [(name.lower().encode(), value.encode()) for name, value in response.getheaders()]
-        asked.check(Answer(response.status, headers, response.read(), []))
+        answer = Answer(response.status, headers, response.read(), [])
         connection.close()
+        return answer
 
-    def load(self, workload: str, seconds: int) -> dict[str, float]:
+    def check(self, asked: Workload) -> bytes | None:
+        """Ask once and check the answer, and that what has to be refused is refused; return the session's cookie."""
+        answer = self.ask(asked)
+        asked.check(answer)
+        if asked.refused:
+            status = self.ask(asked, asked.refused).status
+            assert status in (400, 422), f"{self.name}: a wrong value was answered with {status}"
+        return session_cookie(answer)
+
+    def load(self, asked: Workload, seconds: int, cookie: bytes | None = None) -> dict[str, float]:
         """Have wrk ask as fast as it can; return requests per second and server CPU seconds per request."""
-        url = f"http://127.0.0.1:{self.port}{WORKLOADS[workload].path}"
+        url = f"http://127.0.0.1:{self.port}{_target(asked)}"
+        headers = _headers(asked) | ({"cookie": cookie.decode()} if cookie else {})
         wrk = [
             "taskset",
             "-c",
@@ -137,23 +158,31 @@ class Server:
             "-t1",
             f"-c{CONNECTIONS}",
             f"-d{seconds}s",
+            *(option for name in headers for option in ("-H", f"{name}: {headers[name]}")),
             url,
         ]
-        before = self.cpu_seconds()
-        output = subprocess.run(
-            wrk, capture_output=True, text=True, check=True, timeout=seconds + 60
-        ).stdout
-        spent = self.cpu_seconds() - before
+        with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+            if asked.body:
+                script.write(
+                    f"wrk.method = {asked.method!r}\nwrk.body = [==[{asked.body.decode()}]==]"
+                )
+                script.flush()
+                wrk += ["-s", script.name]
+            before = self.cpu_seconds()
+            output = subprocess.run(
+                wrk, capture_output=True, text=True, check=True, timeout=seconds + 60
+            ).stdout
+            spent = self.cpu_seconds() - before
         if "Non-2xx" in output or "Socket errors" in output:
             raise PeerError(f"{self.name}: {output}")
         requests = int(re.search(r"(\d+) requests in", output)[1])  # type: ignore[index]
         rate = float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1])  # type: ignore[index]
         return {"requests_per_second": rate, "cpu_per_request": spent / requests}
 
-    def upload(self, mib: int) -> dict[str, float]:
+    def upload(self, mib: int, path: str = "/upload") -> dict[str, float]:
         """Send one multipart upload; return MiB per second, server CPU seconds per MiB, and the growth in memory."""
         head = (
-            f"POST /upload HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n"
             f"Content-Type: {UPLOAD_TYPE.decode()}\r\nContent-Length: {upload_length(mib)}\r\n\r\n"
         )
         self.reset_peak()
@@ -173,8 +202,20 @@ class Server:
         }
 
 
+def _target(asked: Workload) -> str:
+    return f"{asked.path}?{asked.query.decode()}" if asked.query else asked.path
+
+
+def _headers(asked: Workload) -> dict[str, str]:
+    # The clients set the length themselves.
+    return {
+        name.decode(): value.decode() for name, value in asked.headers if name != b"content-length"
+    }
+
+
 @contextmanager
-def _pinned(core: int) -> Any:
+def pinned(core: int) -> Any:
+    """Keep this process, the client, on one core until the block ends."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -201,9 +242,9 @@ def measure_requests(
         for _ in range(rounds):
             for name in names:
                 with Server(server, name, workload) as running:
-                    running.check(workload)
-                    running.load(workload, 1)
-                    samples[name].append(running.load(workload, seconds))
+                    cookie = running.check(WORKLOADS[workload])
+                    running.load(WORKLOADS[workload], 1, cookie)
+                    samples[name].append(running.load(WORKLOADS[workload], seconds, cookie))
         results[workload] = {name: _collect(found) for name, found in samples.items()}
     return results
 
@@ -213,7 +254,7 @@ def measure_uploads(names: list[str], rounds: int, mib: int) -> dict[str, Any]:
     samples: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     with ExitStack() as stack:
         servers = {name: stack.enter_context(Server("uvicorn", name, "upload")) for name in names}
-        stack.enter_context(_pinned(CLIENT_CORE))
+        stack.enter_context(pinned(CLIENT_CORE))
         for running in servers.values():
             running.upload(1)
         for _ in range(rounds):

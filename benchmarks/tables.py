@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.aims import Results, all_aims
 from benchmarks.peers import PEERS
 from benchmarks.servers import PLAIN
-from benchmarks.workloads import MIB, WORKLOADS
+from benchmarks.workloads import MIB, TASKS, WORKLOADS
 
 Cells = dict[str, dict[str, float]]  # column, framework, value
 
@@ -35,14 +35,14 @@ def server_cells(found: dict[str, Any], key: str, scale: float) -> Cells:
 def cells(results: Results, way: str) -> Cells:
     """Return what was measured in one way, by column (a workload, a number of routes) and framework, in the unit shown.
 
-    A way is ``instructions``, ``cpu``, ``routes``, ``memory``, ``imports``, ``upload-rate``, ``upload-cpu``,
+    A way is ``instructions``, ``cpu``, ``tasks``, ``routes``, ``memory``, ``imports``, ``upload-rate``, ``upload-cpu``,
     ``upload-memory``, or a server for the requests per second, with ``-cpu`` for its CPU per request. ``plain`` is
     short for uvicorn as pip installs it.
     """
     if way == "instructions":
         return _scaled(results["instructions"], 1e-3)
-    if way in ("cpu", "routes"):
-        return medians(results[way], 1e6)
+    if way in ("cpu", "routes", "tasks"):
+        return medians(results.get(way, {}), 1e6)
     if way == "memory":
         return _scaled(results["memory"], 1 / 1024)
     if way == "imports":
@@ -92,7 +92,7 @@ def _cell(values: dict[str, float], name: str, ratios: bool) -> str:
 
 def table(results: Results, cells: Cells, titles: dict[str, str], *, ratios: bool) -> list[str]:
     """Return the lines of one table: a row per framework, a column per workload or other thing with a title."""
-    titles = {name: workload.title for name, workload in WORKLOADS.items()} | titles
+    titles = {name: workload.title for name, workload in (WORKLOADS | TASKS).items()} | titles
     columns = [column for column in cells if cells[column]]
     lines = [
         f"| | {' | '.join(titles[column] for column in columns)} |",
@@ -124,6 +124,12 @@ def sections(results: Results) -> list[tuple[str, list[str]]]:
     found = [
         ("Instructions per request, thousands", cells(results, "instructions"), {}, True),
         ("CPU time in process, µs", cells(results, "cpu"), {"upload": "Upload, per MiB"}, True),
+        (
+            "Server CPU of what small apps do, under uvicorn, µs",
+            cells(results, "tasks"),
+            {"save": "Upload saved to disk, per MiB"},
+            True,
+        ),
     ]
     for server in results["servers"]:
         found += [

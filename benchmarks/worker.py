@@ -19,11 +19,12 @@ import resource
 import sys
 import time
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 from benchmarks import inprocess
 from benchmarks.inprocess import App, Lifespan
-from benchmarks.workloads import WORKLOADS, route, upload
+from benchmarks.workloads import SAVED, TASKS, WORKLOADS, route, upload
 
 
 class Worker:
@@ -33,9 +34,9 @@ class Worker:
         self.module = importlib.import_module(f"benchmarks.apps.{peer}")
         self.stack = stack
         self.apps: dict[str, App] = {}
-        self.cookie: bytes | None = None
+        self.cookies: dict[str, bytes | None] = {}  # by workload
         self.crowd_gone = 0.0
-        self.workloads = dict(WORKLOADS)
+        self.workloads = WORKLOADS | TASKS
 
     async def app(self, workload: str) -> App:
         """Return the app that answers a workload, started up."""
@@ -44,8 +45,8 @@ class Worker:
             if apps is not None:  # the hand-written ones know nothing of a lifespan
                 self.apps[workload] = apps[workload]
             else:
-                app = getattr(self.module, "session_app", None) if workload == "session" else None
-                self.apps[workload] = await self._started(app or self.module.app)
+                app = getattr(self.module, f"{workload}_app", self.module.app)
+                self.apps[workload] = await self._started(app)
         return self.apps[workload]
 
     async def _started(self, app: App) -> App:
@@ -77,15 +78,16 @@ class Worker:
             many = self.module.routes(routes)
             self.apps["route"] = many if hasattr(self.module, "APPS") else await self._started(many)
             self.workloads["route"] = route((routes or 0) // 2)
-        if workload == "upload" and units:
-            self.workloads["upload"] = upload(units)
+        if workload in ("upload", "save") and units:
+            self.workloads[workload] = upload(units, workload)
         asked = self.workloads[workload]
         if workload == "session":
-            self.cookie = await inprocess.start_session(await self.app(workload), asked)
+            self.cookies[workload] = await inprocess.start_session(await self.app(workload), asked)
         else:
-            await inprocess.ask(
+            answer = await inprocess.ask(
                 await self.app(workload), asked, units=3 if asked.method == "WEBSOCKET" else None
             )
+            self.cookies[workload] = inprocess.session_cookie(answer)
         return {}
 
     async def _run(self, workload: str, count: int) -> None:
@@ -93,8 +95,9 @@ class Worker:
         if asked.method == "WEBSOCKET":
             await inprocess.drive_socket(await self.app(workload), asked, count)
         else:
-            cookie = self.cookie if workload == "session" else None
-            await inprocess.drive(await self.app(workload), asked, count, cookie)
+            await inprocess.drive(
+                await self.app(workload), asked, count, self.cookies.get(workload)
+            )
 
     async def cpu(self, workload: str, count: int) -> dict[str, Any]:
         """Tell the CPU seconds that ``count`` requests (or messages of one WebSocket) take, system calls included."""
@@ -152,7 +155,7 @@ class Worker:
         app, asked, slowest = await self.app("session"), self.workloads["session"], 0.0
         for _ in range(count):
             started = time.process_time()
-            await inprocess.drive(app, asked, 1, self.cookie)
+            await inprocess.drive(app, asked, 1, self.cookies["session"])
             slowest = max(slowest, time.process_time() - started)
         return {"seconds": slowest}
 
@@ -168,6 +171,7 @@ def _resident_bytes(*, peak: bool = False) -> int:
 async def serve(peer: str) -> None:
     """Carry out orders until standard input ends."""
     async with AsyncExitStack() as stack:
+        stack.callback(Path(SAVED).unlink, missing_ok=True)
         worker = Worker(peer, stack)
         _say({"ready": peer})
         for line in sys.stdin:

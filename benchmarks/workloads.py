@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, repeat
@@ -24,10 +27,19 @@ ECHO = {
     "page": 1,
 }
 FIRST_EVENT = "ready"
+ROWS = [{"name": f"Item <{number}>", "price": number * 1.25} for number in range(50)]
+ORDER = {"product": "Plum pie", "price": 4.75, "tags": ["sweet", "fresh"], "gift": True}
+ORDER_REPLY = {"number": 42, "page": 2} | ORDER
+# What is published to many: 100 bytes, of which the last one occurs nowhere else, so that a client can count.
+NEWS = "ping-pong-" * 9 + "and-again" + "!"
 UPLOAD_CHUNK = (
     bytes(range(256)) * 256
 )  # 64 KiB: what uvicorn hands over at a time when the client is fast
 UPLOAD_SIZE = 64 * MIB
+# Where the apps save an upload to; the processes that are started inherit it.
+SAVED = os.environ.setdefault(
+    "BENCHMARK_SAVED", os.path.join(tempfile.gettempdir(), f"benchmark-{os.getpid()}.bin")
+)
 
 _BOUNDARY = b"----benchmark7MA4YWxkTrZu0gW"
 _UPLOAD_HEAD = (
@@ -75,6 +87,7 @@ class Workload:
         headers: Headers beside those that every request has.
         body: The request's body, at once.
         stream: Makes the body's chunks for one request, where it is too large to be held.
+        refused: A body with a value of the wrong type, which every framework has to refuse.
         units: How many units (MiB) one request consists of; costs are given per unit.
     """
 
@@ -87,6 +100,7 @@ class Workload:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     body: bytes = b""
     stream: Callable[[int], Iterator[bytes]] | None = None
+    refused: bytes = b""
     units: int = 1
 
     def scope(self, *, cookie: bytes | None = None) -> Message:
@@ -197,6 +211,17 @@ def _counted(answer: Answer) -> None:
     assert answer.body.isdigit(), f"{answer.body[:200]!r} is no count"
 
 
+def _any(answer: Answer) -> None:
+    """Take whatever comes: who asks does the checking."""
+
+
+def _table(answer: Answer) -> None:
+    assert answer.status == 200, f"status {answer.status}: {answer.body[:200]!r}"
+    text = answer.body.decode()
+    assert re.search(r"<p>Visit \d+</p>", text), text[:200]
+    assert text.count("><td>Item &lt;") == len(ROWS), text[:300]
+
+
 _ECHO_BODY = json.dumps(ECHO, separators=(",", ":")).encode()
 _FORM_BODY = b"name=Zo%C3%AB+Miller&email=zoe%40example.org"
 
@@ -206,23 +231,21 @@ def _with_body(kind: bytes, body: bytes) -> dict[str, Any]:
     return {"method": "POST", "headers": headers, "body": body}
 
 
-def upload(units: int = UPLOAD_SIZE // MIB) -> Workload:
-    """Return the upload workload for a file of ``units`` MiB."""
+def upload(units: int = UPLOAD_SIZE // MIB, name: str = "upload") -> Workload:
+    """Return the upload workload for a file of ``units`` MiB, or the one that also saves it."""
     headers = (
         (b"content-type", UPLOAD_TYPE),
         (b"content-length", str(upload_length(units)).encode()),
     )
     return Workload(
-        "upload",
-        f"{units} MiB upload",
+        name,
+        f"{units} MiB upload" + (", saved" if name == "save" else ""),
         _text(str(units * MIB)),
         "POST",
-        "/upload",
-        b"",
-        headers,
-        b"",
-        upload_body,
-        units,
+        f"/{name}",
+        headers=headers,
+        stream=upload_body,
+        units=units,
     )
 
 
@@ -266,4 +289,24 @@ WORKLOADS = {
     )
 }
 
-EVENTS = Workload("events", "Event stream", lambda answer: None, path="/events")
+# What small apps do all day. It is measured under a server, where it shows which share of the whole a framework is.
+TASKS = {
+    workload.name: workload
+    for workload in (
+        Workload("room", "Message to 500 WebSockets, for each", _any, "WEBSOCKET", "/room"),
+        Workload("news", "Event to 500 event streams, for each", _any, path="/news"),
+        Workload(
+            "order",
+            "API call with a checked JSON body",
+            _json(ORDER_REPLY),
+            path="/order/42",
+            query=b"page=2",
+            refused=json.dumps(ORDER | {"price": "cheap"}).encode(),
+            **_with_body(b"application/json", json.dumps(ORDER, separators=(",", ":")).encode()),
+        ),
+        Workload("table", "Jinja page of 50 rows with a session", _table, path="/table"),
+        upload(name="save"),
+    )
+}
+
+EVENTS = Workload("events", "Event stream", _any, path="/events")

@@ -155,6 +155,19 @@ async def test_env_may_be_extended_or_replaced(app: Any, site: Path) -> None:
     assert (await get(app)).text == "replaced"
 
 
+async def test_an_env_that_is_not_async_is_rendered_without_awaiting(app: Any) -> None:
+    import jinja2
+
+    pages = {
+        "page.html": "{% include 'part.html' %}{% for x in fetched %}{{ x }}{% endfor %}",
+        "part.html": "<{{ name }}>",
+    }
+    app.env = jinja2.Environment(loader=jinja2.DictLoader(pages), autoescape=True)
+    app.env.globals["fetched"] = "ab"
+    assert not app.env.is_async
+    assert (await get(app)).text == "<&lt;Ann&gt;>ab"
+
+
 @pytest.mark.parametrize("page", ["{% if %}", "{{ 1 / 0 }}", "{{ name.a.b }}"])
 async def test_a_template_that_fails_is_a_logged_500(
     app: Any, site: Path, page: str, caplog: pytest.LogCaptureFixture

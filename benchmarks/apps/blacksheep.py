@@ -15,6 +15,7 @@ os.environ["APP_JINJA_EXTENSION"] = ".html"  # read when the package is imported
 import orjson  # noqa: E402
 from blacksheep import (  # noqa: E402
     Application,
+    FromJSON,
     Request,
     Response,
     Router,
@@ -25,12 +26,13 @@ from blacksheep import (  # noqa: E402
     text,
 )
 from blacksheep.server.rendering.jinja2 import JinjaRenderer  # noqa: E402
-from blacksheep.server.responses import view_async  # noqa: E402
+from blacksheep.server.responses import html, view_async  # noqa: E402
 from blacksheep.server.sse import ServerSentEventsResponse, TextServerSentEvent  # noqa: E402
 from blacksheep.sessions.memory import InMemorySessionStore  # noqa: E402
 from blacksheep.settings.html import html_settings  # noqa: E402
 from blacksheep.settings.json import json_settings  # noqa: E402
 from jinja2 import FileSystemLoader  # noqa: E402
+from pydantic import BaseModel  # noqa: E402
 
 from benchmarks.workloads import (  # noqa: E402
     CHUNK,
@@ -39,6 +41,8 @@ from benchmarks.workloads import (  # noqa: E402
     FIRST_EVENT,
     GREETING,
     ITEMS,
+    ROWS,
+    SAVED,
     TITLE,
 )
 
@@ -46,9 +50,12 @@ IMPORTS = "from blacksheep import Application, get"
 PACKAGE = "blacksheep"
 
 json_settings.use(loads=orjson.loads, dumps=lambda value: orjson.dumps(value).decode())
-html_settings.use(
-    JinjaRenderer(FileSystemLoader(Path(__file__).parent / "templates"), enable_async=True)
-)
+TEMPLATES = FileSystemLoader(Path(__file__).parent / "templates")
+PLAIN_RENDERER = JinjaRenderer(TEMPLATES)
+SOCKETS: set[WebSocket] = set()
+QUEUES: set[asyncio.Queue[str]] = set()
+
+html_settings.use(JinjaRenderer(TEMPLATES, enable_async=True))
 router = Router()
 app = Application(router=router)
 session_router = Router()
@@ -138,6 +145,76 @@ async def socket(websocket: WebSocket) -> None:
             await websocket.send_text(await websocket.receive_text())
     except WebSocketDisconnectError:
         pass
+
+
+@router.ws("/room")
+async def room(websocket: WebSocket) -> None:
+    await websocket.accept()
+    SOCKETS.add(websocket)
+    try:
+        while True:
+            message = await websocket.receive_text()
+            for other in list(SOCKETS):
+                await other.send_text(message)
+    except WebSocketDisconnectError:
+        pass
+    finally:
+        SOCKETS.discard(websocket)
+
+
+async def subscribe() -> AsyncIterator[TextServerSentEvent]:
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    QUEUES.add(queue)
+    try:
+        yield TextServerSentEvent(FIRST_EVENT)
+        while True:
+            yield TextServerSentEvent(await queue.get())
+    finally:
+        QUEUES.discard(queue)
+
+
+@router.get("/news")
+async def news(request: Request) -> Response:
+    return ServerSentEventsResponse(subscribe)
+
+
+@router.get("/publish")
+async def publish(text: str) -> Response:
+    for queue in QUEUES:
+        queue.put_nowait(text)
+    return Response(204)
+
+
+class Order(BaseModel):
+    product: str
+    price: float
+    tags: list[str]
+    gift: bool
+
+
+@router.post("/order/{number}")
+async def place(number: int, page: int, order: FromJSON[Order]) -> Response:
+    return json({"number": number, "page": page, **order.value.model_dump()})
+
+
+@session_router.get("/table")
+async def table(request: Request) -> Response:
+    visits = request.session.get("visits", 0) + 1
+    request.session["visits"] = visits
+    model = {"title": TITLE, "visits": visits, "rows": ROWS}
+    return html(PLAIN_RENDERER.render("table", model))
+
+
+@router.post("/save")
+async def save(request: Request) -> Response:
+    async for part in request.multipart_stream():
+        with open(SAVED, "wb") as out:  # `part.save_to` takes only files below the working folder
+            async for chunk in part.stream():
+                out.write(chunk)
+    return text(str(os.path.getsize(SAVED)))
+
+
+table_app = session_app
 
 
 def routes(count: int) -> Application:

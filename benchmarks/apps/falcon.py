@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,11 +14,18 @@ import falcon.asgi
 import orjson
 from falcon.asgi import Request, Response, SSEvent, WebSocket
 
-from benchmarks.workloads import CHUNK, CHUNK_COUNT, DATA, FIRST_EVENT, GREETING
+from benchmarks.workloads import CHUNK, CHUNK_COUNT, DATA, FIRST_EVENT, GREETING, SAVED
 
 IMPORTS = "import falcon.asgi"
 PACKAGE = "falcon"
-MISSING = {"session": "Falcon has no sessions", "page": "Falcon has no templates"}
+MISSING = {
+    "session": "Falcon has no sessions",
+    "page": "Falcon has no templates",
+    "table": "Falcon has no templates",
+    "order": "Falcon leaves the checking of JSON to the app or to a package",
+}
+SOCKETS: set[WebSocket] = set()
+QUEUES: set[asyncio.Queue[str]] = set()
 
 
 class Hello:
@@ -94,6 +102,53 @@ class Events:
         resp.sse = source()
 
 
+class Room:
+    async def on_websocket(self, req: Request, ws: WebSocket) -> None:
+        await ws.accept()
+        SOCKETS.add(ws)
+        try:
+            while True:
+                message = await ws.receive_text()
+                for other in list(SOCKETS):
+                    await other.send_text(message)
+        except falcon.WebSocketDisconnected:
+            pass
+        finally:
+            SOCKETS.discard(ws)
+
+
+async def subscribe() -> AsyncIterator[SSEvent]:
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    QUEUES.add(queue)
+    try:
+        yield SSEvent(text=FIRST_EVENT)
+        while True:
+            yield SSEvent(text=await queue.get())
+    finally:
+        QUEUES.discard(queue)
+
+
+class News:
+    async def on_get(self, req: Request, resp: Response) -> None:
+        resp.sse = subscribe()
+
+
+class Publish:
+    async def on_get(self, req: Request, resp: Response) -> None:
+        for queue in QUEUES:
+            queue.put_nowait(req.get_param("text", required=True))
+        resp.status = falcon.HTTP_204
+
+
+class Save:
+    async def on_post(self, req: Request, resp: Response) -> None:
+        with open(SAVED, "wb") as out:
+            async for part in await req.get_media():
+                async for chunk in part.stream:
+                    out.write(chunk)
+        resp.text = str(os.path.getsize(SAVED))
+
+
 class Numbered:
     def __init__(self, number: int) -> None:
         self.answer = str(number)
@@ -122,6 +177,10 @@ for path, resource in {
     "/upload": Upload(),
     "/stream": Stream(),
     "/events": Events(),
+    "/room": Room(),
+    "/news": News(),
+    "/publish": Publish(),
+    "/save": Save(),
 }.items():
     app.add_route(path, resource)
 

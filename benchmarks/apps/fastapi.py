@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterable, AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from fastapi import FastAPI, Form, Request, UploadFile, WebSocket, WebSocketDisc
 from fastapi.responses import HTMLResponse, PlainTextResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi.templating import Jinja2Templates
+from pydantic import BaseModel
 from starlette.middleware.sessions import SessionMiddleware
 
 from benchmarks.workloads import (
@@ -22,12 +24,16 @@ from benchmarks.workloads import (
     FIRST_EVENT,
     GREETING,
     ITEMS,
+    ROWS,
+    SAVED,
     TITLE,
     UPLOAD_CHUNK,
 )
 
 IMPORTS = "from fastapi import FastAPI"
 PACKAGE = "fastapi"
+SOCKETS: set[WebSocket] = set()
+QUEUES: set[asyncio.Queue[str]] = set()
 PLAIN: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}
 
 app = FastAPI(**PLAIN)
@@ -112,6 +118,70 @@ async def socket(websocket: WebSocket) -> None:
             await websocket.send_text(await websocket.receive_text())
     except WebSocketDisconnect:
         pass
+
+
+@app.websocket("/room")
+async def room(websocket: WebSocket) -> None:
+    await websocket.accept()
+    SOCKETS.add(websocket)
+    try:
+        while True:
+            message = await websocket.receive_text()
+            for other in list(SOCKETS):
+                await other.send_text(message)
+    except WebSocketDisconnect:
+        pass
+    finally:
+        SOCKETS.discard(websocket)
+
+
+@app.get("/news", response_class=EventSourceResponse)
+async def news() -> AsyncIterable[ServerSentEvent]:
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    QUEUES.add(queue)
+    try:
+        yield ServerSentEvent(raw_data=FIRST_EVENT)
+        while True:
+            yield ServerSentEvent(raw_data=await queue.get())
+    finally:
+        QUEUES.discard(queue)
+
+
+@app.get("/publish", status_code=204)
+async def publish(text: str) -> None:
+    for queue in QUEUES:
+        queue.put_nowait(text)
+
+
+class Order(BaseModel):
+    product: str
+    price: float
+    tags: list[str]
+    gift: bool
+
+
+@app.post("/order/{number}")
+async def place(number: int, page: int, order: Order) -> dict[str, Any]:
+    return {"number": number, "page": page, **order.model_dump()}
+
+
+@session_app.get("/table", response_class=HTMLResponse)
+async def table(request: Request) -> HTMLResponse:
+    visits = request.session.get("visits", 0) + 1
+    request.session["visits"] = visits
+    context = {"title": TITLE, "visits": visits, "rows": ROWS}
+    return templates.TemplateResponse(request, "table.html", context)
+
+
+@app.post("/save", response_class=PlainTextResponse)
+async def save(file: UploadFile) -> str:
+    with open(SAVED, "wb") as out:
+        while chunk := await file.read(len(UPLOAD_CHUNK)):
+            out.write(chunk)
+    return str(os.path.getsize(SAVED))
+
+
+table_app = session_app
 
 
 def routes(count: int) -> FastAPI:

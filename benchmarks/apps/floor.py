@@ -8,6 +8,7 @@ There is no routing, no error handling and no shared helper: no framework can be
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -18,7 +19,16 @@ import jinja2
 import orjson
 from multipart import MultipartSegment, PushMultipartParser, parse_options_header
 
-from benchmarks.workloads import CHUNK, CHUNK_COUNT, DATA, FIRST_EVENT, ITEMS, TITLE
+from benchmarks.workloads import (
+    CHUNK,
+    CHUNK_COUNT,
+    DATA,
+    FIRST_EVENT,
+    ITEMS,
+    ROWS,
+    SAVED,
+    TITLE,
+)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -35,6 +45,11 @@ TEMPLATES = jinja2.Environment(
     autoescape=True,
     enable_async=True,
 )
+
+
+PLAIN_TEMPLATES = jinja2.Environment(loader=TEMPLATES.loader, autoescape=True)
+SOCKETS: set[Send] = set()
+QUEUES: set[asyncio.Queue[bytes]] = set()
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
@@ -163,8 +178,7 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def counter(scope: Scope, receive: Receive, send: Send) -> None:
-    headers = [TEXT]
+def find_session(scope: Scope, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
     cookies = dict(
         pair.split("=", 1) for pair in header(scope, b"cookie").split("; ") if "=" in pair
     )
@@ -175,6 +189,12 @@ async def counter(scope: Scope, receive: Receive, send: Send) -> None:
         headers.append(
             (b"set-cookie", f"session_id={session_id}; Path=/; HttpOnly; SameSite=Lax".encode())
         )
+    return session
+
+
+async def counter(scope: Scope, receive: Receive, send: Send) -> None:
+    headers = [TEXT]
+    session = find_session(scope, headers)
     session["visits"] = session.get("visits", 0) + 1
     body = str(session["visits"]).encode()
     headers.append((b"content-length", b"%d" % len(body)))
@@ -227,6 +247,110 @@ async def websocket(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.send", "text": message["text"]})
 
 
+async def room(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    SOCKETS.add(send)
+    try:
+        while (message := await receive())["type"] == "websocket.receive":
+            for other in list(SOCKETS):
+                await other({"type": "websocket.send", "text": message["text"]})
+    finally:
+        SOCKETS.discard(send)
+
+
+async def news(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["path"] == "/publish":
+        event = f"data: {dict(parse_qsl(scope['query_string'].decode()))['text']}\n\n".encode()
+        for subscriber in QUEUES:
+            subscriber.put_nowait(event)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    queue: asyncio.Queue[bytes] = asyncio.Queue()
+    queue.put_nowait(f"data: {FIRST_EVENT}\n\n".encode())
+    QUEUES.add(queue)
+
+    async def listen() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        queue.put_nowait(b"")
+
+    listener = asyncio.create_task(listen())
+    try:
+        event_stream = (b"content-type", b"text/event-stream")
+        await send({"type": "http.response.start", "status": 200, "headers": [event_stream]})
+        while event := await queue.get():
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+    finally:
+        QUEUES.discard(queue)
+        listener.cancel()
+
+
+def is_order(order: Any) -> bool:
+    return (
+        type(order["product"]) is str
+        and type(order["price"]) in (int, float)
+        and type(order["tags"]) is list
+        and all(type(tag) is str for tag in order["tags"])
+        and type(order["gift"]) is bool
+    )
+
+
+async def order(scope: Scope, receive: Receive, send: Send) -> None:
+    status, body = 200, b""
+    try:
+        number = int(scope["path"][7:])
+        page = int(dict(parse_qsl(scope["query_string"].decode()))["page"])
+        asked = orjson.loads(await read_body(receive))
+        if not is_order(asked):
+            raise ValueError
+        body = orjson.dumps(
+            {
+                "number": number,
+                "page": page,
+                "product": asked["product"],
+                "price": asked["price"],
+                "tags": asked["tags"],
+                "gift": asked["gift"],
+            }
+        )
+    except (ValueError, KeyError, TypeError):
+        status = 400
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": status, "headers": [JSON, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def table(scope: Scope, receive: Receive, send: Send) -> None:
+    headers = [TEXT]
+    session = find_session(scope, headers)
+    session["visits"] = session.get("visits", 0) + 1
+    template = PLAIN_TEMPLATES.get_template("table.html")
+    body = template.render(title=TITLE, visits=session["visits"], rows=ROWS).encode()
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def save(scope: Scope, receive: Receive, send: Send) -> None:
+    _, options = parse_options_header(header(scope, b"content-type"))
+    more = True
+    with PushMultipartParser(options["boundary"]) as parser, open(SAVED, "wb") as file:
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionError
+            more = message.get("more_body", False)
+            for event in parser.parse(message.get("body", b"")):
+                if event and not isinstance(event, MultipartSegment):
+                    file.write(event)
+    body = str(os.path.getsize(SAVED)).encode()
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": 200, "headers": [TEXT, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
 APPS = {
     "hello": hello,
     "json": json,
@@ -240,6 +364,11 @@ APPS = {
     "page": page,
     "websocket": websocket,
     "events": events,
+    "room": room,
+    "news": news,
+    "order": order,
+    "table": table,
+    "save": save,
 }
 
 

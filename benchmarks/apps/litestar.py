@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from litestar import Litestar, MediaType, Request, WebSocket, get, post, websocket
 from litestar.contrib.jinja import JinjaTemplateEngine
 from litestar.datastructures import UploadFile
@@ -27,12 +29,16 @@ from benchmarks.workloads import (
     FIRST_EVENT,
     GREETING,
     ITEMS,
+    ROWS,
+    SAVED,
     TITLE,
     UPLOAD_CHUNK,
 )
 
 IMPORTS = "from litestar import Litestar, get"
 PACKAGE = "litestar"
+SOCKETS: set[WebSocket] = set()
+QUEUES: set[asyncio.Queue[str]] = set()
 PLAIN: dict[str, Any] = {
     "openapi_config": None,
     "logging_config": None,
@@ -128,14 +134,88 @@ async def socket(socket: WebSocket) -> None:
         pass
 
 
+@websocket("/room")
+async def room(socket: WebSocket) -> None:
+    await socket.accept()
+    SOCKETS.add(socket)
+    try:
+        while True:
+            message = await socket.receive_text()
+            for other in list(SOCKETS):
+                await other.send_text(message)
+    except WebSocketDisconnect:
+        pass
+    finally:
+        SOCKETS.discard(socket)
+
+
+@get("/news")
+async def news() -> ServerSentEvent:
+    async def source() -> AsyncIterator[str]:
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        QUEUES.add(queue)
+        try:
+            yield FIRST_EVENT
+            while True:
+                yield await queue.get()
+        finally:
+            QUEUES.discard(queue)
+
+    return ServerSentEvent(source())
+
+
+@get("/publish", status_code=204)
+async def publish(text: str) -> None:
+    for queue in QUEUES:
+        queue.put_nowait(text)
+
+
+class Order(msgspec.Struct):
+    product: str
+    price: float
+    tags: list[str]
+    gift: bool
+
+
+@post("/order/{number:int}", status_code=200)
+async def place(number: int, page: int, data: Order) -> dict[str, Any]:
+    return {"number": number, "page": page, **msgspec.structs.asdict(data)}
+
+
+@get("/table")
+async def table(request: Request) -> Template:
+    visits = request.session.get("visits", 0) + 1
+    request.session["visits"] = visits
+    return Template("table.html", context={"title": TITLE, "visits": visits, "rows": ROWS})
+
+
+@post("/save", media_type=MediaType.TEXT, status_code=200)
+async def save(
+    data: Annotated[dict[str, UploadFile], Body(media_type=RequestEncodingType.MULTI_PART)],
+) -> str:
+    with open(SAVED, "wb") as out:
+        while chunk := await data["file"].read(len(UPLOAD_CHUNK)):
+            out.write(chunk)
+    return str(os.path.getsize(SAVED))
+
+
+templates = TemplateConfig(
+    directory=Path(__file__).parent / "templates", engine=JinjaTemplateEngine
+)
 app = Litestar(
-    [hello, data, greet, search, form, echo, upload, stream, page, events, socket],
-    template_config=TemplateConfig(
-        directory=Path(__file__).parent / "templates", engine=JinjaTemplateEngine
-    ),
+    [
+        *(hello, data, greet, search, form, echo, upload, stream, page, events, socket),
+        *(room, news, publish, place, save),
+    ],
+    template_config=templates,
     **PLAIN,
 )
-session_app = Litestar([counter], middleware=[ServerSideSessionConfig().middleware], **PLAIN)
+session_app = table_app = Litestar(
+    [counter, table],
+    middleware=[ServerSideSessionConfig().middleware],
+    template_config=templates,
+    **PLAIN,
+)
 
 
 def routes(count: int) -> Litestar:

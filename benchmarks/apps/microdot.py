@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from benchmarks.workloads import (
     FIRST_EVENT,
     GREETING,
     ITEMS,
+    ROWS,
+    SAVED,
     TITLE,
     UPLOAD_CHUNK,
     UPLOAD_SIZE,
@@ -29,10 +32,20 @@ from benchmarks.workloads import (
 
 IMPORTS = "from microdot.asgi import Microdot"
 PACKAGE = "microdot"
+MISSING = {"order": "Microdot leaves the checking of JSON to the app or to a package"}
+SOCKETS: set[Any] = set()
+QUEUES: set[asyncio.Queue[str]] = set()
 
 Request.max_content_length = 2 * UPLOAD_SIZE
 FormDataIter.buffer_size = len(UPLOAD_CHUNK)
 Template.initialize(str(Path(__file__).parent / "templates"), enable_async=True)
+
+
+class PlainTemplate(Template):
+    pass
+
+
+PlainTemplate.initialize(str(Path(__file__).parent / "templates"))
 app = Microdot()
 Session(app, secret_key="a secret of thirty-two characters")
 
@@ -114,6 +127,59 @@ async def events(request: Request, sse: Any) -> None:
 async def socket(request: Request, ws: Any) -> None:
     while True:
         await ws.send(await ws.receive())
+
+
+@app.get("/room")
+@with_websocket
+async def room(request: Request, ws: Any) -> None:
+    SOCKETS.add(ws)
+    try:
+        while True:
+            message = await ws.receive()
+            for other in list(SOCKETS):
+                await other.send(message)
+    finally:
+        SOCKETS.discard(ws)
+
+
+@app.get("/news")
+@with_sse
+async def news(request: Request, sse: Any) -> None:
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    QUEUES.add(queue)
+    try:
+        await sse.send(FIRST_EVENT)
+        while True:
+            await sse.send(await queue.get())
+    finally:
+        QUEUES.discard(queue)
+
+
+@app.get("/publish")
+async def publish(request: Request) -> tuple[str, int]:
+    for queue in QUEUES:
+        queue.put_nowait(request.args["text"])
+    return "", 204
+
+
+@app.get("/table")
+@with_session
+async def table(request: Request, session: Any) -> Any:
+    session["visits"] = session.get("visits", 0) + 1
+    session.save()
+    template = PlainTemplate("table.html")
+    page = template.render(title=TITLE, visits=session["visits"], rows=ROWS)
+    return page, {"Content-Type": "text/html"}
+
+
+@app.post("/save")
+async def save(request: Request) -> str:
+    async for _, file in FormDataIter(request):
+        await file.save(SAVED)
+    return str(os.path.getsize(SAVED))
+
+
+table_app = app
 
 
 def routes(count: int) -> Microdot:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,6 +20,8 @@ from benchmarks.workloads import (
     FIRST_EVENT,
     GREETING,
     ITEMS,
+    ROWS,
+    SAVED,
     TITLE,
     UPLOAD_CHUNK,
     UPLOAD_SIZE,
@@ -26,6 +29,9 @@ from benchmarks.workloads import (
 
 IMPORTS = "from quart import Quart"
 PACKAGE = "quart"
+MISSING = {"order": "Quart leaves the checking of JSON to the app or to a package"}
+SOCKETS: set[Any] = set()
+QUEUES: set[asyncio.Queue[bytes]] = set()
 
 
 class OrjsonProvider(JSONProvider):
@@ -134,6 +140,63 @@ async def socket() -> None:
     await websocket.accept()
     while True:
         await websocket.send(await websocket.receive())
+
+
+@app.websocket("/room")
+async def room() -> None:
+    await websocket.accept()
+    mine = websocket._get_current_object()
+    SOCKETS.add(mine)
+    try:
+        while True:
+            message = await websocket.receive()
+            for other in list(SOCKETS):
+                await other.send(message)
+    finally:
+        SOCKETS.discard(mine)
+
+
+@app.get("/news")
+async def news() -> Any:
+    async def source() -> AsyncIterator[bytes]:
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        QUEUES.add(queue)
+        try:
+            yield f"data: {FIRST_EVENT}\n\n".encode()
+            while True:
+                yield await queue.get()
+        finally:
+            QUEUES.discard(queue)
+
+    response = await make_response(
+        source(), {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+    )
+    response.timeout = None
+    return response
+
+
+@app.get("/publish")
+async def publish() -> tuple[str, int]:
+    event = f"data: {request.args['text']}\n\n".encode()
+    for queue in QUEUES:
+        queue.put_nowait(event)
+    return "", 204
+
+
+@session_app.get("/table")
+async def table() -> str:
+    visits = session.get("visits", 0) + 1
+    session["visits"] = visits
+    return await render_template("table.html", title=TITLE, visits=visits, rows=ROWS)
+
+
+@app.post("/save")
+async def save() -> str:
+    await (await request.files)["file"].save(SAVED)
+    return str(os.path.getsize(SAVED))
+
+
+table_app = session_app
 
 
 def routes(count: int) -> Quart:

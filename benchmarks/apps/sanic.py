@@ -5,19 +5,32 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import orjson
 from sanic import HTTPResponse, Request, Sanic, Websocket, json, text
 
-from benchmarks.workloads import CHUNK, CHUNK_COUNT, DATA, FIRST_EVENT, GREETING, UPLOAD_SIZE
+from benchmarks.workloads import (
+    CHUNK,
+    CHUNK_COUNT,
+    DATA,
+    FIRST_EVENT,
+    GREETING,
+    SAVED,
+    UPLOAD_SIZE,
+)
 
 IMPORTS = "from sanic import Sanic"
 PACKAGE = "sanic"
 MISSING = {
     "session": "Sanic has no sessions",
     "page": "Sanic renders templates only with its extensions package",
+    "table": "Sanic renders templates only with its extensions package",
+    "order": "Sanic leaves the checking of JSON to the app or to a package",
 }
+SOCKETS: set[Websocket] = set()
+QUEUES: set[asyncio.Queue[str]] = set()
 
 
 def make_app(name: str) -> Sanic[Any, Any]:
@@ -86,6 +99,45 @@ async def events(request: Request) -> None:
 async def socket(request: Request, ws: Websocket) -> None:
     while (message := await ws.recv()) is not None:
         await ws.send(message)
+
+
+@app.websocket("/room")
+async def room(request: Request, ws: Websocket) -> None:
+    SOCKETS.add(ws)
+    try:
+        while (message := await ws.recv()) is not None:
+            for other in list(SOCKETS):
+                await other.send(message)
+    finally:
+        SOCKETS.discard(ws)
+
+
+@app.get("/news")
+async def news(request: Request) -> None:
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    response = await request.respond(content_type="text/event-stream")
+    await response.send(f"data: {FIRST_EVENT}\n\n")
+    QUEUES.add(queue)
+    try:
+        while True:
+            await response.send(await queue.get())
+    finally:
+        QUEUES.discard(queue)
+
+
+@app.get("/publish")
+async def publish(request: Request) -> HTTPResponse:
+    event = f"data: {request.args.get('text')}\n\n"
+    for queue in QUEUES:
+        queue.put_nowait(event)
+    return HTTPResponse(status=204)
+
+
+@app.post("/save")
+async def save(request: Request) -> HTTPResponse:
+    with open(SAVED, "wb") as out:
+        out.write(request.files.get("file").body)
+    return text(str(os.path.getsize(SAVED)))
 
 
 def routes(count: int) -> Sanic[Any, Any]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from benchmarks.workloads import (
     FIRST_EVENT,
     GREETING,
     ITEMS,
+    ROWS,
+    SAVED,
     TITLE,
     UPLOAD_CHUNK,
 )
@@ -35,6 +38,9 @@ IMPORTS = (
     "from starlette.routing import Route"
 )
 PACKAGE = "starlette"
+MISSING = {"order": "Starlette leaves the checking of JSON to the app or to a package"}
+SOCKETS: set[WebSocket] = set()
+QUEUES: set[asyncio.Queue[bytes]] = set()
 templates = Jinja2Templates(Path(__file__).parent / "templates")
 
 
@@ -113,6 +119,54 @@ async def socket(websocket: WebSocket) -> None:
         await websocket.send_text(message)
 
 
+async def room(websocket: WebSocket) -> None:
+    await websocket.accept()
+    SOCKETS.add(websocket)
+    try:
+        async for message in websocket.iter_text():
+            for other in list(SOCKETS):
+                await other.send_text(message)
+    finally:
+        SOCKETS.discard(websocket)
+
+
+async def subscribe() -> AsyncIterator[bytes]:
+    queue: asyncio.Queue[bytes] = asyncio.Queue()
+    QUEUES.add(queue)
+    try:
+        yield f"data: {FIRST_EVENT}\n\n".encode()
+        while True:
+            yield await queue.get()
+    finally:
+        QUEUES.discard(queue)
+
+
+async def news(request: Request) -> Response:
+    return StreamingResponse(subscribe(), media_type="text/event-stream")
+
+
+async def publish(request: Request) -> Response:
+    event = f"data: {request.query_params['text']}\n\n".encode()
+    for queue in QUEUES:
+        queue.put_nowait(event)
+    return Response(status_code=204)
+
+
+async def table(request: Request) -> Response:
+    visits = request.session.get("visits", 0) + 1
+    request.session["visits"] = visits
+    context = {"title": TITLE, "visits": visits, "rows": ROWS}
+    return templates.TemplateResponse(request, "table.html", context)
+
+
+async def save(request: Request) -> Response:
+    async with request.form() as fields:
+        with open(SAVED, "wb") as out:
+            while chunk := await fields["file"].read(len(UPLOAD_CHUNK)):
+                out.write(chunk)
+    return PlainTextResponse(str(os.path.getsize(SAVED)))
+
+
 app = Starlette(
     routes=[
         Route("/", hello),
@@ -126,12 +180,17 @@ app = Starlette(
         Route("/page", page),
         Route("/events", events),
         WebSocketRoute("/echo", socket),
+        WebSocketRoute("/room", room),
+        Route("/news", news),
+        Route("/publish", publish),
+        Route("/save", save, methods=["POST"]),
     ]
 )
 session_app = Starlette(
-    routes=[Route("/counter", counter)],
+    routes=[Route("/counter", counter), Route("/table", table)],
     middleware=[Middleware(SessionMiddleware, secret_key="a secret of thirty-two characters")],
 )
+table_app = session_app
 
 
 def routes(count: int) -> Starlette:

@@ -1,6 +1,7 @@
 """Numbers, tables and plots of the benchmark's own result file; the site copies nothing by hand.
 
 {bench}`date`                               of the run; also: python, processor, cores, peers
+{bench}`measured tasks`                     when and where one part was measured
 {bench}`missed`                             how many aims are missed; also: met, aims
 {bench}`ratio cpu websocket micropie floor` one cost in another's
 {bench}`value instructions form falcon`     one cost
@@ -31,11 +32,12 @@ from benchmarks.aims import Results, all_aims
 from benchmarks.cpu import turn_ratio
 from benchmarks.peers import PEERS
 from benchmarks.servers import PLAIN
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import TASKS, WORKLOADS
 
 FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "results.json"
-TITLES = {name: workload.title for name, workload in WORKLOADS.items()} | {
-    "upload": "Upload, per MiB"
+TITLES = {name: workload.title for name, workload in (WORKLOADS | TASKS).items()} | {
+    "upload": "Upload, per MiB",
+    "save": "Upload saved to disk, per MiB",
 }
 OTHER_TITLES = {
     **{
@@ -50,6 +52,7 @@ OTHER_TITLES = {
 UNITS = {
     "instructions": "thousand instructions a request",
     "cpu": "µs of CPU",
+    "tasks": "µs of server CPU, uvicorn",
     "routes": "µs of CPU a request",
     "growth": "times the CPU",
     "memory": "KiB for each idle connection",
@@ -81,8 +84,8 @@ def cells(found: Results, way: str) -> tables.Cells:
     """Return what was measured in one way, by workload and framework, in the unit shown."""
     if way == "instructions":
         return {k: {n: v / 1e3 for n, v in per.items()} for k, per in found["instructions"].items()}
-    if way in ("cpu", "routes"):
-        return tables.medians(found[way], 1e6)
+    if way in ("cpu", "routes", "tasks"):
+        return tables.medians(found.get(way, {}), 1e6)
     if way == "growth":
         one, *_, most = tables.medians(found["routes"]).values() if found["routes"] else ({}, {})
         return {"growth": {name: value / one[name] for name, value in most.items()}}
@@ -195,10 +198,15 @@ def fact(found: Results, words: list[str]) -> str:
         return number(cells(found, way)[column][name])
     if words[0] == "ratio":
         way, column, name, other = words[1:]
-        if way == "cpu":  # rounds that were taken in turns are compared in pairs, as the aims are
-            return number(turn_ratio(found["cpu"][column], name, other))
+        if way in (
+            "cpu",
+            "tasks",
+        ):  # rounds that were taken in turns are compared in pairs, as the aims are
+            return number(turn_ratio(found[way][column], name, other))
         values = cells(found, way)[column]
         return number(values[name] / values[other])
+    if words[0] == "measured":
+        return str(found["measured"][words[1]])
     met = [aim.passed for aim in all_aims(found)]
     settings = found["settings"]
     facts = {

@@ -10,6 +10,7 @@ from typing import Any
 from micropie import methods
 from sqlalchemy import select
 
+from conditions import precondition
 from models import Post
 from posts import published
 from text import excerpt_of, html_of
@@ -129,7 +130,7 @@ class Feeds(Site):
         body = ET.tostring(root, encoding="utf-8", xml_declaration=True)
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = {"etag": etag, "cache-control": "public, max-age=300"}
-        known = self.request.headers.get("if-none-match", "").replace("W/", "")
-        if etag in [text.strip() for text in known.split(",")]:
-            return 304, None, headers
+        status = precondition(self.request, etag)
+        if status is not None:
+            return status, None, headers
         return 200, body, headers | {"content-type": f"{kind}; charset=utf-8"}

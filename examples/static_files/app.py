@@ -45,6 +45,11 @@ def _digest(name: str, changed: int, size: int) -> str:
     return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
 
 
+def picture_name() -> str:
+    """Return the name of the picture in ``public/``, which has its version in it."""
+    return next((HERE / "public").glob("pie.*.svg")).name
+
+
 def without_conditions(scope: Any, tag: str, changed: datetime) -> list[Any]:
     """Return a request's headers without conditions, and without a range to ignore.
 
@@ -106,11 +111,10 @@ class Site(App):
     async def index(self) -> str:
         """Show the page."""
         base = self.request.scope.get("root_path", "")
-        picture = next((HERE / "public").glob("pie.*.svg")).name
         return await self._render_template(
             "index.html",
             base=base,
-            picture=f"{base}/{picture}",
+            picture=f"{base}/{picture_name()}",
             static=lambda name: f"{base}/static/{name}?v={version(name)}",
         )
 

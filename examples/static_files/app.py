@@ -5,7 +5,6 @@ import functools
 import hashlib
 import os
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,18 @@ from servestatic.asgi import FileServerASGI
 from servestatic.responders import StaticFile
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import FileResponse, Response
-from starlette.staticfiles import NotModifiedResponse, StaticFiles
-
-from conditions import parsed_date, precondition, range_applies
+from starlette.staticfiles import StaticFiles
 
 # Resolved, since StaticFiles resolves the path of each file: this folder can be reached
 # through a symbolic link, such as "current" for the newest release.
 HERE = Path(__file__).resolve().parent
-STATIC = HERE / "static"
+STATIC = (HERE / "static").resolve()
 FOR_EVER = "public, max-age=31536000, immutable"
-
-
+TAG = re.compile(r'(?:W/)?("[^"]*")')
+DATE = re.compile(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", re.ASCII)
 RANGE = re.compile(
     r"bytes=(?:(\d{1,18})-(\d{1,18})?|-0*[1-9]\d{0,17})", re.ASCII | re.I
 )
-CONDITIONS = {b"if-match", b"if-unmodified-since", b"if-none-match"}
-CONDITIONS |= {b"if-modified-since", b"if-range"}
 
 
 def version(name: str) -> str:
@@ -50,19 +45,26 @@ def picture_name() -> str:
     return next((HERE / "public").glob("pie.*.svg")).name
 
 
-def without_conditions(scope: Any, tag: str, changed: datetime) -> list[Any]:
-    """Return a request's headers without conditions, and without a range to ignore.
+def tidied(scope: Any, tag: str, modified: str) -> list[Any]:
+    """Return a request's headers with the conditions that RFC 9110 lets a server see.
 
-    Starlette and ServeStatic follow a ``Range`` that RFC 9110 tells a server to ignore,
-    for example that of a HEAD, or of another version of the file.
+    Left out are a date that is no HTTP date, and a range of a HEAD, of another version
+    of the file, or in another form. Starlette and ServeStatic would go by some of them.
+    And ServeStatic knows a tag only if it stands alone.
     """
-    request = Request(scope)
-    found = RANGE.fullmatch(request.headers.get("range", ""))
+    headers = Request(scope).headers
+    wanted = dict(headers)
+    tags = headers.get("if-none-match", "")
+    if tag in TAG.findall(tags) or tags.strip() == "*":
+        wanted["if-none-match"] = tag
+    if not DATE.fullmatch(headers.get("if-modified-since", "")):
+        wanted.pop("if-modified-since", None)
+    found = RANGE.fullmatch(headers.get("range", ""))
     backwards = found and found[2] and int(found[2]) < int(found[1])
-    left_out = set(CONDITIONS)
-    if found is None or backwards or not range_applies(request, tag, changed):
-        left_out.add(b"range")
-    return [pair for pair in scope["headers"] if pair[0].lower() not in left_out]
+    other = headers.get("if-range", tag) not in {tag, modified}
+    if found is None or backwards or other or scope["method"] != "GET":
+        wanted.pop("range", None)
+    return [(name.encode(), text.encode("latin-1")) for name, text in wanted.items()]
 
 
 class VersionedFiles(StaticFiles):
@@ -83,16 +85,10 @@ class VersionedFiles(StaticFiles):
         scope: Any,
         status_code: int = 200,
     ) -> Response:
-        """Answer the conditions of the request, and add the caching header."""
-        response: Response = FileResponse(full_path, stat_result=stat_result)
-        tag = response.headers["etag"]
-        changed = datetime.fromtimestamp(stat_result.st_mtime, UTC)
-        status = precondition(Request(scope), tag, changed)
-        scope["headers"] = without_conditions(scope, tag, changed)
-        if status == 304:
-            response = NotModifiedResponse(response.headers)
-        elif status is not None:
-            return Response(status_code=status)
+        """Tidy the conditions of the request, and add the caching header."""
+        sent = FileResponse(full_path, stat_result=stat_result).headers
+        scope["headers"] = tidied(scope, sent["etag"], sent["last-modified"])
+        response = super().file_response(full_path, stat_result, scope, status_code)
         name = Path(full_path).relative_to(STATIC).as_posix()
         current = scope["query_string"] == b"v=" + version(name).encode()
         response.headers["cache-control"] = (
@@ -132,15 +128,8 @@ class PublicFiles(ServeStaticASGI):
             await self.application(scope, receive, send)
             return
         modified = dict(file.alternatives[0][2])["Last-Modified"] or ""
-        changed = parsed_date(modified) or datetime.now(UTC)
-        status = precondition(Request(scope), file.etag, changed)
-        headers = without_conditions(scope, file.etag, changed)
-        if status == 304:
-            headers.append((b"if-none-match", file.etag.encode()))
-        handler: Any = FileServerASGI(file)
-        if status == 412:
-            handler = Response(status_code=412)
-        await handler({**scope, "headers": headers}, receive, send)
+        own = {**scope, "headers": tidied(scope, file.etag, modified)}
+        await FileServerASGI(file)(own, receive, send)
 
 
 def add_tag(headers: Any, path: str, url: str) -> None:

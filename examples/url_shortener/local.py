@@ -30,6 +30,17 @@ def is_local(request: Request) -> bool:
     )
 
 
+def is_own_host(request: Request) -> bool:
+    """Return whether ``Host`` can be believed, so that URLs can be made of it.
+
+    A client writes there whatever it likes. Believed are the names of this machine, if
+    the request is local, and the address at which the server was reached.
+    """
+    host = _name_of(request.headers.get("host", ""))
+    server = (request.scope.get("server") or ("",))[0]
+    return is_local(request) or (host == server and not _is_loopback(host))
+
+
 def _is_of_a_proxy(name: str) -> bool:
     known = ("forwarded", "x-real-ip", "via")
     return name in known or name.startswith("x-forwarded-")

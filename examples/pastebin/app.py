@@ -194,7 +194,7 @@ class Pastebin(Site):
         url = self._full_url("p", paste_id)
         headers = {
             "content-type": "text/plain; charset=utf-8",
-            "location": self._url("p", paste_id),
+            "location": url,
             "x-delete-key": key,
         }
         return 201, f"{url}\n", headers

@@ -537,10 +537,26 @@ def test_browser_shortens_and_copies(browsing, page):
     fill_in(page, {}, "Delete", "None yet.")
 
 
-def test_host_that_cannot_be_one(client, shorten):
+def test_host_of_a_stranger_is_in_no_link(client, shorten):
     alias = shorten().headers["location"].rpartition("/")[2]
-    for host in ("x" * 3000, "a'b", ""):
+    for host in ("x" * 3000, "a'b", "", "evil.example"):
         assert client.get(f"/qr/{alias}", headers={"host": host}).status_code == 400
+        page = client.get(f"/links/{alias}", headers={"host": host}).text
+        assert f'id="short">/{alias}<' in page
+        assert not host or host not in page
+
+
+def test_visits_store_nothing(server, shorten):
+    def rows():
+        with closing(sqlite3.connect(server.folder / "links.sqlite3")) as database:
+            return database.execute("SELECT count(*) FROM sessions").fetchone()[0]
+
+    before = rows()
+    for path in ("/", "/links", "/tokens", "/nothing", "/"):
+        assert "session_id" not in httpx.get(server.url + path).cookies
+    assert rows() == before
+    shorten()
+    assert rows() == before + 1
 
 
 @pytest.mark.real_time

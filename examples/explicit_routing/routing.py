@@ -33,7 +33,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 from micropie import (
@@ -463,7 +463,16 @@ def _split(path: str) -> list[str]:
 
 
 def _segments(request: Request) -> list[str]:
-    """Return the segments of the decoded path below the root path."""
-    segments = _split(request.scope["path"])
+    """Return the segments of the path below the root path; an encoded slash stays inside its segment."""
+    path: str = request.scope["path"]
+    raw: str = (
+        (request.scope.get("raw_path") or b"")
+        .partition(b"?")[0]
+        .decode("ascii", "replace")
+    )
+    encoded = "%2f" in raw.lower() and unquote(raw) == path
+    segments = (
+        [unquote(segment) for segment in _split(raw)] if encoded else _split(path)
+    )
     root = _split("/" + (request.scope.get("root_path") or "").strip("/"))
     return segments[len(root) :] if segments[: len(root)] == root else segments

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from redis.asyncio import Redis
 
-from micropie import App, HTTPError
+from micropie import App, HTTPError, Request
 from tests import asgi
 from tests.clock import ManualClock
 from tests.examples.accounts import CLIENTS

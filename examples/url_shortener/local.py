@@ -36,7 +36,9 @@ def is_own_host(request: Request) -> bool:
     A client writes there whatever it likes. Believed are the names of this machine, if
     the request is local, and the address at which the server was reached.
     """
-    host = _name_of(request.headers.get("host", ""))
+    if "host" not in request.headers:
+        return False
+    host = _name_of(request.headers["host"])
     server = (request.scope.get("server") or ("",))[0]
     return is_local(request) or (host == server and not _is_loopback(host))
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.examples import harness
+from tests.examples.copied import check_conditions
 from tests.examples.loading import load
 from tests.processes import environment, wait_until
 
@@ -85,6 +86,10 @@ def test_unchanged_news_are_304_and_the_etag_is_used_before_the_date(client):
         for headers in conditions:
             again = client.get("/news", headers=headers)
             assert (again.status_code, again.headers["etag"]) == (status, etag), headers
+
+
+def test_conditions():
+    check_conditions(load("headers_and_cookies", "conditions"))
 
 
 @pytest.mark.parametrize("more", [{"client": None}, {}, {"client": ("", 0)}])

@@ -23,12 +23,14 @@ from tests.clock import ManualClock, elapse
 from tests.examples import harness
 from tests.examples.accounts import CLIENTS, assert_no_script, post
 from tests.examples.browsing import contrast, fill_in, use_session_of
+from tests.examples.copied import check_local, check_updates
 from tests.examples.loading import load
 from tests.processes import until, wait_until
 
 highlight = load("pastebin", "highlight")
 site_base: Any = load("pastebin", "site_base")
 local: Any = load("pastebin", "local")
+sql_sessions: Any = load("pastebin", "sql_sessions")
 LIMIT = 256 * 1024
 HTML = {"accept": "text/html"}
 EXPIRES = "UPDATE pastes SET expires = ? WHERE id = ?"
@@ -189,25 +191,17 @@ def test_host_of_a_stranger_is_in_no_link(client, host):
     assert not host or host not in page
 
 
-@pytest.mark.parametrize(
-    ("believed", "more"),
-    [
-        (True, {}),
-        (True, {"headers": [(b"host", b"[::1]:80")], "server": None}),
-        (True, {"headers": [(b"host", b"192.0.2.7:80")], "client": ("192.0.2.9", 1)}),
-        (True, {"headers": [(b"host", b"[2001:db8::7]")], "server": ("2001:db8::7", 80)}),
-        (False, {"headers": [(b"host", b"192.0.2.8")], "client": ("192.0.2.9", 1)}),
-        (False, {"headers": []}),
-        (False, {"client": None}),
-        (False, {"http_version": "1.0"}),
-        (False, {"headers": [(b"host", b"localhost"), (b"x-forwarded-for", b"127.0.0.1")]}),
-        (False, {"headers": [(b"host", b"localhost@evil.example")]}),
-    ],
-)
-def test_host_that_is_believed(believed, more):
-    scope = {"type": "http", "method": "GET", "http_version": "1.1", "client": ("127.0.0.1", 1)}
-    scope |= {"headers": [(b"host", b"localhost:8000")], "server": ("192.0.2.7", 80)}
-    assert local.is_own_host(Request({**scope, **more})) == believed
+@pytest.mark.real_time
+async def test_sessions_are_changed_in_one_step(tmp_path):
+    engine = sql_sessions.make_engine(f"sqlite+aiosqlite:///{tmp_path}/sessions.sqlite3")
+    backend = sql_sessions.SQLSessionBackend(engine)
+    await backend.create_table()
+    await check_updates(backend)
+    await engine.dispose()
+
+
+def test_requests_from_this_machine():
+    check_local(local)
 
 
 def test_visits_store_nothing(client, server):

@@ -12,11 +12,12 @@ from datetime import UTC, date, datetime, timedelta
 import httpx
 import pytest
 
-from micropie import Request, current_request
+from micropie import HTTPError, InMemorySessionBackend, Request, current_request
 from tests import asgi
 from tests.examples import harness
-from tests.examples.accounts import assert_no_script, post
+from tests.examples.accounts import assert_no_script, csrf_token, post
 from tests.examples.browsing import fill_in, use_session_of
+from tests.examples.copied import check_local, check_updates
 from tests.examples.loading import load
 from tests.processes import until, wait_until
 
@@ -544,6 +545,53 @@ def test_host_of_a_stranger_is_in_no_link(client, shorten):
         page = client.get(f"/links/{alias}", headers={"host": host}).text
         assert f'id="short">/{alias}<' in page
         assert not host or host not in page
+
+
+@pytest.mark.real_time
+async def test_sessions_are_changed_in_one_step(tmp_path):
+    engine = sql_sessions.make_engine(f"sqlite+aiosqlite:///{tmp_path}/sessions.sqlite3")
+    backend = sql_sessions.SQLSessionBackend(engine)
+    await backend.create_table()
+    await check_updates(backend)
+    await engine.dispose()
+
+
+def test_requests_from_this_machine():
+    check_local(load("url_shortener", "local"))
+
+
+def test_forms_of_other_sites_are_refused(client, server):
+    token = csrf_token(client.get("/").text)
+    sent = {"csrf_token": token, "url": TARGET}
+    for headers in (
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://[half"},
+        {"origin": ""},
+        {"sec-fetch-site": "cross-site", "origin": server.url},
+    ):
+        assert client.post("/shorten", data=sent, headers=headers).status_code == 403, headers
+    own = {"origin": server.url, "sec-fetch-site": "same-origin"}
+    assert client.post("/shorten", data=sent, headers=own).status_code == 303
+
+
+def test_public_url_is_an_own_origin():
+    site = site_base.Site(
+        InMemorySessionBackend(), rate=9, public_url="https://Short.example:443/x"
+    )
+    for origin, fine in (
+        ("https://short.example", True),
+        ("http://short.example", False),
+        ("https://short.example.evil.example", False),
+    ):
+        headers = [(b"origin", origin.encode()), (b"host", b"127.0.0.1:8000")]
+        current = Request({"type": "http", "method": "POST", "headers": headers})
+        before = current_request.set(current)
+        try:
+            with contextlib.nullcontext() if fine else pytest.raises(HTTPError):
+                site._check_origin()
+        finally:
+            current_request.reset(before)
 
 
 def test_visits_store_nothing(server, shorten):

@@ -29,7 +29,6 @@ Public methods go on answering the URL of their name where no route matches. The
 """
 
 import inspect
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -50,18 +49,11 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([A-Za-z_][A-Za-z0-9_]*))?\}")
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("out of range")
-    return number
-
-
 CONVERTERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "str": (r".+", str),
     "path": (r".+", str),
     "int": (r"-?[0-9]{1,300}", int),
-    "float": (r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?", _finite),
+    "float": (r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?", float),
     "uuid": (r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}", UUID),
 }
 """What a kind of parameter matches, and what makes its value; add your own. A ValueError is no match.

@@ -1,11 +1,12 @@
 """Checks of the files that several examples have a copy of: each example runs them on its own copy."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from micropie import Request
+from micropie import HTTPError, InMemorySessionBackend, Request, current_request
 
 TAG = '"a"'
 CHANGED = datetime(2026, 3, 14, 15, 9, 26, 500_000, tzinfo=UTC)
@@ -149,3 +150,20 @@ async def check_updates(backend: Any) -> None:
     backend._locked = gone
     with pytest.raises(RuntimeError, match="10 times"):
         await backend.update("one", lambda stored: {"a": 1}, 60)
+
+
+def check_public_origin(site_base: Any) -> None:
+    """See that a proxy can hide the host from which a site's own forms come."""
+    backend, url = InMemorySessionBackend(), "https://Short.example:443/x"
+    site = site_base.Site(backend, rate=9, public_url=url)
+    for origin, fine in (
+        ("https://short.example", True),
+        ("http://short.example", False),
+        ("https://short.example.evil.example", False),
+    ):
+        before = current_request.set(requested("POST", {"origin": origin, "host": "127.0.0.1"}))
+        try:
+            with contextlib.nullcontext() if fine else pytest.raises(HTTPError):
+                site._check_origin()
+        finally:
+            current_request.reset(before)

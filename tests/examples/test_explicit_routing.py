@@ -313,6 +313,9 @@ def test_converter_of_your_own():
 
         assert answer(Hex(), "/ff").json() == 255
         assert answer(Hex(), "/fg").status == 404
+        # Not all that fits the pattern has a value.
+        routing.CONVERTERS["hex"] = ("[0-9a-f]+", lambda text: int(text, 10))
+        assert answer(Hex(), "/ff").status == 404
     finally:
         del routing.CONVERTERS["hex"]
 

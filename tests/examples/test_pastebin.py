@@ -23,7 +23,7 @@ from tests.clock import ManualClock, elapse
 from tests.examples import harness
 from tests.examples.accounts import CLIENTS, assert_no_script, post
 from tests.examples.browsing import contrast, fill_in, use_session_of
-from tests.examples.copied import check_local, check_updates
+from tests.examples.copied import check_local, check_public_origin, check_updates
 from tests.examples.loading import load
 from tests.processes import until, wait_until
 
@@ -198,6 +198,10 @@ async def test_sessions_are_changed_in_one_step(tmp_path):
     await backend.create_table()
     await check_updates(backend)
     await engine.dispose()
+
+
+def test_public_url_is_an_own_origin():
+    check_public_origin(site_base)
 
 
 def test_requests_from_this_machine():

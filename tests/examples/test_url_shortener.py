@@ -12,12 +12,12 @@ from datetime import UTC, date, datetime, timedelta
 import httpx
 import pytest
 
-from micropie import HTTPError, InMemorySessionBackend, Request, current_request
+from micropie import Request, current_request
 from tests import asgi
 from tests.examples import harness
 from tests.examples.accounts import assert_no_script, csrf_token, post
 from tests.examples.browsing import fill_in, use_session_of
-from tests.examples.copied import check_local, check_updates
+from tests.examples.copied import check_local, check_public_origin, check_updates
 from tests.examples.loading import load
 from tests.processes import until, wait_until
 
@@ -576,22 +576,7 @@ def test_forms_of_other_sites_are_refused(client, server):
 
 
 def test_public_url_is_an_own_origin():
-    site = site_base.Site(
-        InMemorySessionBackend(), rate=9, public_url="https://Short.example:443/x"
-    )
-    for origin, fine in (
-        ("https://short.example", True),
-        ("http://short.example", False),
-        ("https://short.example.evil.example", False),
-    ):
-        headers = [(b"origin", origin.encode()), (b"host", b"127.0.0.1:8000")]
-        current = Request({"type": "http", "method": "POST", "headers": headers})
-        before = current_request.set(current)
-        try:
-            with contextlib.nullcontext() if fine else pytest.raises(HTTPError):
-                site._check_origin()
-        finally:
-            current_request.reset(before)
+    check_public_origin(site_base)
 
 
 def test_visits_store_nothing(server, shorten):

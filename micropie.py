@@ -9,13 +9,12 @@
     app = Root()          # uvicorn app:app
 
 The way of a request through this module: ``App.__call__`` makes a `Request`, opens it (path,
-    headers, session, body),
-asks the middlewares, binds the arguments of the handler that the first segment of the path names,
-calls it, and gives what it returns to the one response writer. Sections, in this order: errors,
-JSON, worker threads, sessions, uploads, request, WebSocket, middleware, responses, streams,
-handlers and binding, paths, App, command line.
+headers, session, body), asks the middlewares, binds the arguments of the handler that the first
+segment of the path names, calls it, and gives its result to the one response writer. The sections
+are errors, JSON, worker threads, sessions, uploads, request, WebSocket, middleware, responses,
+streams, handlers and binding, paths, App and command line.
 
-Only the standard library is needed; jinja2, multipart and orjson are used where they are installed.
+Only the standard library is needed; jinja2, multipart and orjson are used if they are installed.
 """
 # pyright: reportPrivateUsage=false, reportUnusedFunction=false
 # One module is one unit here: its classes may use each other's underscore names, and `_main` is for
@@ -106,6 +105,7 @@ _Send = Callable[[_Message], Awaitable[None]]
 _ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 _Pair = tuple[str | bytes, str | bytes]
 _Headers = Mapping[str, str] | Iterable[_Pair]
+_RawHeaders = list[tuple[bytes, bytes]]
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
@@ -118,24 +118,21 @@ Example:
     8.0
 """
 
-_MAX_FIELDS: Final = (
-    1000  # in a query, a form or a multipart body: more would block the loop for seconds
-)
+# In a query, a form or a multipart body. More would block the event loop for seconds.
+_MAX_FIELDS: Final = 1000
 _MAX_PART_HEADERS: Final = 8  # RFC 7578 needs three
 _MAX_PART_HEADER_SIZE: Final = 4096
 _SLOW_CODECS: Final = ("idna", "punycode", "undefined")  # no charsets of forms; quadratic time
 _SPOOL_SIZE: Final = 2**20  # a file larger than this goes to disk
 _CHUNK_SIZE: Final = 2**16
-_DRAIN_SIZE: Final = (
-    64 * 2**20
-)  # read and dropped of a body that nobody wanted, so that the client sees the answer
+# Some clients look for the response only when they have sent everything. So much of a body that no
+# code has read is received and dropped for their sake.
+_DRAIN_SIZE: Final = 64 * 2**20
 _THREADS: Final = 40
-_UNREAD_SECONDS: Final = (
-    5.0  # after the headers of a stream; then a body that no code reads is dropped
-)
-_EXPIRE_STEP: Final = (
-    100  # expired sessions that one call removes at most, so that none of them pauses the loop
-)
+# After the headers of a stream. Then the listener drops a body that no code has begun to read.
+_UNREAD_SECONDS: Final = 5.0
+# Expired sessions that one call removes at most, so that none of them pauses the event loop.
+_EXPIRE_STEP: Final = 100
 
 _ABSENT: Final[Any] = object()
 
@@ -171,7 +168,7 @@ class HTTPError(Exception):
         self._detail = ""  # what the framework adds to the short text of the status
 
     def __str__(self) -> str:
-        """Return the text for a log, and for the client where there is no body: the short text of the status."""
+        """Return the text for a log, and for the client if there is no body."""
         text = self.body if isinstance(self.body, str) else _status_text(self.status)
         return f"{text}: {self._detail}" if self._detail else text
 
@@ -213,7 +210,7 @@ def _status_text(status: int) -> str:
 
 
 def _error(status: int, detail: str = "") -> HTTPError:
-    """Return one of the framework's own errors: short plain text, which never repeats what the client sent."""
+    """Return an error of MicroPie itself; its text never repeats bytes that the client sent."""
     # No body and no content type here: an error page that a middleware makes may be JSON, and needs
     # its own.
     error = HTTPError(status)
@@ -222,13 +219,11 @@ def _error(status: int, detail: str = "") -> HTTPError:
 
 
 def _is_stray(error: BaseException) -> bool:
-    """Whether an exception is an error of the code that was called, and not a wish of the server that runs it."""
+    """Whether an exception is a mistake of the called code, and not the server's wish."""
     # A CancelledError is the server's wish only if this very task is being cancelled. Otherwise the
     # code awaited something that was cancelled, for example a task of its own, and that is a
     # mistake like any other.
-    if isinstance(
-        error, asyncio.CancelledError
-    ):  # of this task, or only of something that the code awaited
+    if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or not task.cancelling()
     return isinstance(error, Exception)
@@ -242,7 +237,7 @@ _ORJSON_OPTIONS: Final = 512 | 2048
 
 
 def _json_default(value: Any) -> Any:
-    """Return a JSON value in place of one that JSON does not know, the same with and without orjson."""
+    """Return a JSON value for one that JSON does not know, the same with and without orjson."""
     import datetime
     from decimal import Decimal
     from uuid import UUID
@@ -265,7 +260,7 @@ def _json_default(value: Any) -> Any:
 
 @functools.cache
 def _json_codec() -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
-    """Return the functions that encode and decode JSON: those of orjson if it is installed, else those of `json`.
+    """Return the functions that encode and decode JSON, those of orjson if it is installed.
 
     The first raises TypeError or ValueError, the second ValueError. At the extremes (nesting,
     integers beyond 64 bits, lone surrogates) the library decides.
@@ -281,29 +276,19 @@ def _json_codec() -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
         ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_default
     ).encode
     decode = json.JSONDecoder(parse_constant=refuse).decode
-
-    def dumps(value: Any) -> bytes:
-        return encode(value).encode()
-
-    def loads(body: bytes) -> Any:
-        try:
-            return decode(body.decode())
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
-
     try:
         import orjson
     except ImportError:
-        return dumps, loads
+        return lambda value: encode(value).encode(), lambda body: decode(body.decode())
 
-    def fast_dumps(value: Any) -> bytes:
+    def dumps(value: Any) -> bytes:
         try:
             return orjson.dumps(value, _json_default, _ORJSON_OPTIONS)
         except orjson.JSONEncodeError:
             pass  # for example a large integer, or a key that is no string
-        return dumps(value)
+        return encode(value).encode()
 
-    return fast_dumps, orjson.loads
+    return dumps, orjson.loads
 
 
 def _dump_json(value: Any) -> bytes:
@@ -311,7 +296,11 @@ def _dump_json(value: Any) -> bytes:
 
 
 def _load_json(body: bytes) -> Any:
-    return _json_codec()[1](body)
+    try:
+        return _json_codec()[1](body)
+    # The standard library raises it for hostile nesting, which is an error of the client.
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 # --- Worker threads -------------------------------------------------------------------------------
@@ -333,9 +322,7 @@ def _shielded_call(call: Callable[..., _T], args: tuple[Any, ...]) -> _T:
         return call(*args)
     # A future cannot carry StopIteration: the request that waits for it would wait forever (Python
     # 3.11).
-    except (
-        StopIteration
-    ) as error:  # a future cannot carry it: the one who waits would wait for ever
+    except StopIteration as error:
         raise RuntimeError("a function in a worker thread raised StopIteration") from error
 
 
@@ -356,7 +343,8 @@ async def _in_thread(call: Callable[..., _T], *args: Any) -> _T:
             future.exception()  # marked as seen: asyncio would log it as never retrieved
         raise
     finally:
-        del future  # the traceback of its exception leads to this frame, and the cycle would keep the request
+        # The traceback of its exception leads to this frame, and the cycle would keep the request.
+        del future
 
 
 # --- Sessions -------------------------------------------------------------------------------------
@@ -365,7 +353,7 @@ _SCALAR_TYPES = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a deep copy of a session; one that holds only scalars, as most do, costs no `copy.deepcopy`."""
+    """Return a deep copy of a session. Most hold only scalars and need no `copy.deepcopy`."""
     for value in data.values():
         if type(value) not in _SCALAR_TYPES:
             import copy
@@ -429,7 +417,7 @@ class InMemorySessionBackend(SessionBackend):
         return _copied(self._live(session_id))
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
-        """Keep a copy of the data for ``timeout`` seconds from now; saving ``{}`` deletes the session."""
+        """Keep a copy of the data for ``timeout`` seconds; saving ``{}`` deletes the session."""
         self._store(session_id, _copied(data), timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
@@ -456,7 +444,7 @@ class InMemorySessionBackend(SessionBackend):
 
 
 class _Session:
-    """What one request knows of its session: what was loaded, what it saw first, and what it has made of it."""
+    """The session of one request: the stored data, a snapshot of it, and the changed data."""
 
     __slots__ = ("_data", "blocked", "id", "renew", "snapshot")
 
@@ -480,26 +468,22 @@ class _Session:
         self._data = value
 
     async def commit(self, backend: SessionBackend, timeout: float) -> str | None:
-        """Save what this request changed; return the id for a new cookie, ``""`` to expire it, None to leave it."""
-        data, before, old = self._data, self.snapshot, self.id
+        """Save what this request changed, and return the id for a new cookie.
+
+        The id is ``""`` to expire the cookie, and None to leave it alone.
+        """
+        data, old = self._data, self.id
         # Most requests end here: they have not looked at the session, or have only read it.
-        if before is None or (data == before and not self.renew):
+        if self.snapshot is None or (data == self.snapshot and not self.renew):
             await self._touch(backend, timeout)
             return None
-        # Another request may have changed the session since this one loaded it. So this one applies
-        # its own changes, key by key, to what is stored now, and overwrites nothing else.
-        fresh: dict[str, Any] = await backend.load(old) if old is not None and data else {}
-        if old is None or fresh or self.renew:
-            for key in before.keys() - data.keys():
-                fresh.pop(key, None)
-            fresh.update(
-                (key, value)
-                for key, value in data.items()
-                if key not in before or before[key] != value
-            )
-        # If `fresh` is empty, this request has emptied the session, or another one has ended it (a
-        # logout), and then it stays ended. Session ids that the backend does not know are never
-        # adopted: an attacker may have planted them.
+        stored = await backend.load(old) if old is not None and data else {}
+        fresh: dict[str, Any] = {}
+        # If an old session is gone, another request has ended it (a logout), and it stays ended.
+        if data and (old is None or stored or self.renew):
+            fresh = self._applied_to(stored)
+        # Session ids that the backend does not know are never adopted: an attacker may have planted
+        # them. For the same reason a login renews the id, which an attacker may know.
         new = old
         if new is None or self.renew:
             import secrets
@@ -507,12 +491,23 @@ class _Session:
             new = secrets.token_urlsafe(32)
         if fresh:
             await backend.save(new, fresh, timeout)
-        if old is not None and (new != old or not data):
+        if old is not None and (new != old or not fresh):
             await backend.save(old, {}, timeout)
         if not fresh:
-            return "" if old is not None and not data else None
+            return None if old is None or data else ""
         self.id, self.renew = new, False
         return new if new != old else None
+
+    def _applied_to(self, stored: dict[str, Any]) -> dict[str, Any]:
+        """Return what is stored with the changes of this request, key by key."""
+        # Another request may have changed the session since this one loaded it. So this one
+        # overwrites only the keys that it has changed itself.
+        before, data = self.snapshot or {}, self._data
+        fresh = {key: value for key, value in stored.items() if key in data or key not in before}
+        for key, value in data.items():
+            if key not in before or before[key] != value:
+                fresh[key] = value
+        return fresh
 
     async def _touch(self, backend: SessionBackend, timeout: float) -> None:
         if self.id is None or self.snapshot is None:
@@ -533,7 +528,6 @@ class _Settings(NamedTuple):
     max_body_size: int | None = 16 * 2**20
     max_upload_size: int | None = 16 * 2**20
     max_form_field_size: int | None = 2**20
-    max_form_size: int | None = 2**20  # of a urlencoded form
     body_timeout: float | None = 30.0
 
 
@@ -550,7 +544,7 @@ def _smallest(*limits: int | None) -> int | None:
 
 
 class _Clock:
-    """Finds the bodies of an event loop that have waited too long, with one timer for all of them.
+    """Cancels tasks that have waited too long for a body, with one timer for a whole event loop.
 
     `asyncio.timeout` would set and cancel a timer for each message, which takes longer than to read
     most bodies. This one looks every eighth of the time-out, so a wait may last an eighth longer.
@@ -560,45 +554,42 @@ class _Clock:
         self._loop = loop
         self._timeout = timeout
         self._is_set = False
-        self.waiting: set[_Body] = set()
+        # Since when a task has waited. The clock takes out a task when it cancels it, which is how
+        # the task knows that its cancellation means a 408.
+        self.waiting: dict[asyncio.Task[Any], float] = {}
 
-    def add(self, body: _Body) -> None:
-        self.waiting.add(body)
+    def add(self, task: asyncio.Task[Any], since: float) -> None:
+        self.waiting[task] = since
         if not self._is_set:
-            self._is_set = True
             # Not in the context of this request, which the timer would keep.
-            self._loop.call_later(self._timeout / 8, self._look, context=contextvars.Context())
+            contextvars.Context().run(self._look)
 
     def _look(self) -> None:
-        self._is_set = bool(self.waiting)
-        for body in self.waiting:
-            if body._task is not None and self._loop.time() - body._since >= self._timeout:
+        for task, since in self.waiting.items():
+            if self._loop.time() - since >= self._timeout:
                 # If the loop was blocked, the message may be there: it is taken first.
-                self._loop.call_soon(body.give_up, body._task, body._since)
-        if self.waiting:
+                self._loop.call_soon(self._give_up, task, since)
+        self._is_set = bool(self.waiting)
+        if self._is_set:
             self._loop.call_later(self._timeout / 8, self._look)
 
-
-class _Clocks(dict[tuple[asyncio.AbstractEventLoop, float], _Clock]):
-    """The clocks by event loop and time-out, made at first use, and kept until the event loop is closed."""
-
-    def __missing__(self, key: tuple[asyncio.AbstractEventLoop, float]) -> _Clock:
-        for old in [old for old in tuple(self) if old[0].is_closed()]:
-            self.pop(old, None)
-        clock = self[key] = _Clock(*key)
-        return clock
+    def _give_up(self, task: asyncio.Task[Any], since: float) -> None:
+        if self.waiting.get(task) == since:
+            del self.waiting[task]
+            task.cancel()
 
 
-_clocks: Final = _Clocks()
+# Another event loop or another time-out gets a new clock; the old one goes on until no task waits.
+_clock: Final = functools.lru_cache(maxsize=1)(_Clock)
 
 
 class _Body:
     """The body of one request, and the only owner of ``receive()``.
 
-    It counts, limits and times what the client sends. Exactly one reader may wait in `receive` at any
-    time: the code of the app, through `chunk` or `read`; then `drain`, before a response that is not
-    streamed; or, beside a stream, the listener in `wait_gone`. A body goes through these states, from
-    the top to the bottom:
+    It counts, limits and times the bytes that the client sends. At any time at most one reader
+    waits in `receive`. First it is the code of the app, through `chunk` or `read`. Then it is
+    `drain`, before a response that is not streamed, or the listener in `wait_gone`, beside a
+    stream. A body goes through these states, from the top to the bottom:
 
     ======  =====================  ===============================================================
     state   is known by            a reader gets
@@ -623,25 +614,14 @@ class _Body:
     # was read.
     failure: Callable[[], Exception] | None = None
     started = ended = gone = expects_continue = False
+    announced = False  # RFC 9110 section 6.4: the client says that there is one
     is_listened = False  # from now on, `wait_gone` alone receives
-    _again = b""  # kept bytes that a form parser gets once more
-    _is_waiting = False  # in `receive`
-    _is_late = False  # the task that waits was cancelled by the clock, not by anything else
-    _since = 0.0  # when the present wait began, by the clock of the event loop
-    _task: asyncio.Task[Any] | None = None  # that waits
-    _cancellations = 0  # of that task, when it began to wait
+    _is_waiting = False  # a task is in `chunk`
     _free: asyncio.Event | None = None  # made by the listener; set when the app reads no more
 
-    def __init__(
-        self,
-        receive: _Receive | None,
-        timeout: float | None,
-        *,
-        announced: bool = False,
-    ) -> None:
+    def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
         self._receive: Any = receive
         self._timeout = timeout  # seconds without a byte
-        self.announced = announced  # RFC 9110 section 6.4: the client says that there is one
         self.ended = receive is None
 
     def expect(self, limit: int | None) -> None:
@@ -650,64 +630,55 @@ class _Body:
         _check_size(max(self.length, self.size), limit)
 
     async def chunk(self) -> bytes:
-        """Return the next piece of the body, ``b""`` at its end; 413 past the limit, 408 if none came in time."""
+        """Return the next piece of the body, ``b""`` at its end.
+
+        Past the limit it raises 413, and 408 if no byte came in time.
+        """
         # Turns would be possible, but two tasks that read one stream get pieces in a random order:
         # it is a mistake.
         if self._is_waiting:
             raise RuntimeError("the body is being read by another task")
-        piece, self._again = self._again, b""
-        since: float | None = None
-        while not piece:  # a server may send empty pieces again and again
-            if self.gone:
-                raise ConnectionClosed
-            if self.failure is not None:
-                raise self.failure()
-            if self.ended or self.is_listened:
-                break
-            self.started = True
-            piece = self._note(await self._receive_in_time(since))
-            since = self._since
+        piece, since = b"", asyncio.get_running_loop().time()
+        self._is_waiting = True
+        try:
+            while not piece:  # a server may send empty pieces again and again
+                if self.gone:
+                    raise ConnectionClosed
+                if self.failure is not None:
+                    raise self.failure()
+                if self.ended or self.is_listened:
+                    break
+                self.started = True
+                piece = self._note(await self._receive_in_time(since))
+        finally:
+            self._is_waiting = False
         return piece
 
-    async def _receive_in_time(self, since: float | None = None) -> _Message:
-        """Call `receive`, and give it up `body_timeout` seconds after `since`, by default from now."""
+    async def _receive_in_time(self, since: float) -> Any:
+        """Call `receive`, and give it up `body_timeout` seconds after `since`."""
         loop = asyncio.get_running_loop()
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
-        task = asyncio.current_task(loop)  # None: a server may do without
-        clock = None if task is None or self._timeout is None else _clocks[loop, self._timeout]
-        self._is_waiting = True
-        if clock is not None and task is not None:
-            self._since = loop.time() if since is None else since
-            self._task, self._cancellations = task, task.cancelling()
-            clock.add(self)
+        task = asyncio.current_task(loop)
+        if task is None or self._timeout is None:
+            return await self._receive()
+        clock, cancellations = _clock(loop, self._timeout), task.cancelling()
+        clock.add(task, since)
         try:
-            message: _Message = await self._receive()
-            return message
+            return await self._receive()
         except asyncio.CancelledError:
             # Only the clock's cancellation becomes a 408. If the task was also cancelled by its
             # owner, that one is passed on. `asyncio.timeout` compares the counts in the same way.
-            if self._is_late and task is not None and task.cancelling() == self._cancellations + 1:
-                self._fail(functools.partial(_error, 408))
-                raise _error(408) from None
+            if task not in clock.waiting and task.cancelling() == cancellations + 1:
+                raise self._fail(functools.partial(_error, 408)) from None
             raise
         finally:
-            # The server may also have swallowed the cancellation.
-            if self._is_late and task is not None:
+            # The server may also have swallowed the clock's cancellation.
+            if clock.waiting.pop(task, None) is None:
                 task.uncancel()
-            self._is_waiting = self._is_late = False
-            self._task = None
-            if clock is not None:
-                clock.waiting.discard(self)
-
-    def give_up(self, task: asyncio.Task[Any], since: float) -> None:
-        """Cancel the task if it still waits for the same message."""
-        if self._task is task and self._since == since and not self._is_late:
-            self._is_late = True
-            task.cancel()
 
     def _note(self, message: _Message) -> bytes:
-        """Take note of a message: the client has left, or the body has ended, or it is too large."""
+        """Note that the client has left, or that the body has ended or is too large."""
         # A disconnect is never the end of a body: a handler must not run on half an upload.
         if message["type"] == "http.disconnect":
             self.gone = True
@@ -720,14 +691,15 @@ class _Body:
                 self._free.set()
         # After the size is counted, so that one large message cannot slip through.
         if self.limit is not None and self.size > self.limit:
-            self._fail(functools.partial(_error, 413))
-            raise _error(413)
+            raise self._fail(functools.partial(_error, 413))
         return piece
 
-    def _fail(self, failure: Callable[[], Exception]) -> None:
+    def _fail(self, failure: Callable[[], Exception]) -> Exception:
+        """Return the exception that reading raises from now on, unless the body failed before."""
         self.failure = self.failure or failure
         if self._free is not None:
             self._free.set()
+        return failure()
 
     def drop(self) -> None:
         """Let reading fail from now on; what is left is for `drain` or for the listener."""
@@ -743,25 +715,23 @@ class _Body:
         """Return the whole body, and keep it."""
         if self.kept is None:
             self._check_unread()
-            # Most bodies come in one message, and need no second buffer.
             body = await self.chunk()
             if not self.ended:
-                pieces = bytearray(body)
-                try:
-                    while piece := await self.chunk():
-                        pieces += piece
-                except BaseException:
-                    pieces.clear()  # the traceback leads here, and may be kept for long
-                    raise
-                body = bytes(pieces)
+                # Closed, since a traceback that leads here may be kept for long.
+                with io.BytesIO() as pieces:
+                    while body:
+                        pieces.write(body)
+                        body = await self.chunk()
+                    body = pieces.getvalue()
             self.kept = body
         return self.kept
 
-    def replay(self) -> None:
-        """Let a kept body be read once more, chunk by chunk; one that was streamed is gone."""
-        if self.kept is None:
-            self._check_unread()
-        self._again = self.kept or b""
+    def chunks(self) -> Callable[[], Awaitable[bytes | None]]:
+        """Return a function that reads the body from its beginning, whether it was kept or not."""
+        if self.kept is not None:
+            return functools.partial(_read_store, io.BytesIO(self.kept))
+        self._check_unread()
+        return self.chunk
 
     def _check_unread(self) -> None:
         if self.size and not self.gone and self.failure is None:
@@ -770,7 +740,7 @@ class _Body:
             )
 
     def receive_again(self) -> _Receive:
-        """Return a `receive` for a mounted app, which first gives it the body that a middleware has read."""
+        """Return a `receive` for a mounted app that starts with the body that was kept."""
         kept = (
             []
             if self.kept is None
@@ -782,17 +752,8 @@ class _Body:
 
         return receive
 
-    def __aiter__(self) -> _Body:
-        return self
-
-    async def __anext__(self) -> bytes:
-        piece = await self.chunk()
-        if not piece:
-            raise StopAsyncIteration
-        return piece
-
     async def drain(self) -> None:
-        """Read and drop what is left of an announced body: some clients look for the response only then."""
+        """Drop the rest of an announced body: some clients look for the response only after it."""
         # A client that sent `Expect: 100-continue` sends nothing until a server asks for it: there
         # is nothing to drain.
         if not self.announced or self._is_waiting or (self.expects_continue and not self.started):
@@ -838,7 +799,7 @@ class _Body:
 
 
 class _Content:
-    """The content of a file, as `UploadedFile` gives it out: chunk by chunk, and then None, as often as it is asked."""
+    """The chunks of a file or a body, and then None, as often as it is asked."""
 
     def __init__(self, read: Callable[[], Awaitable[bytes | None]]) -> None:
         self._read = read
@@ -853,20 +814,20 @@ class _Content:
         self.is_begun = True
         return await self._read()
 
-    # No asynchronous generator: one that is left before its end is closed later, by a task of asyncio.
+    # No asynchronous generator. If one is left before its end, asyncio closes it later in a task.
 
     def __aiter__(self) -> _Content:
         return self
 
     async def __anext__(self) -> bytes:
         piece = await self.get()
-        if piece is None:
+        if not piece:
             raise StopAsyncIteration
         return piece
 
 
 class UploadedFile(dict[str, Any]):
-    """One uploaded file: a dict with ``filename``, ``content_type`` and ``content``, and methods that use them.
+    """An uploaded file: a dict with ``filename``, ``content_type`` and ``content``, and methods.
 
     ``content`` is an object whose ``await get()`` returns the next chunk of ``bytes``, and None at
     the end. A file that streams into its handler is read from the client when the handler asks, by
@@ -904,7 +865,7 @@ class UploadedFile(dict[str, Any]):
 
     @property
     def filename(self) -> str:
-        """The last component of what the client sent; joined to a folder, it stays in the folder."""
+        """The last component of the client's name; joined to a folder, it stays in the folder."""
         return str(self["filename"])
 
     @property
@@ -946,7 +907,7 @@ class UploadedFile(dict[str, Any]):
         return bytes(content)
 
     async def save(self, path: str | os.PathLike[str], limit: int | None = None) -> None:
-        """Write the content to a file, which appears only when it is whole: a failure leaves nothing behind.
+        """Write the content to a file, which appears only when it is whole.
 
         Args:
             path: Where to; an existing file is replaced.
@@ -998,21 +959,20 @@ async def _read_store(store: BinaryIO) -> bytes | None:
 
 
 def _safe_filename(raw: str) -> str:
-    """Return the last component of a client's file name, without control characters; ``file`` if nothing is left."""
+    """Return the last component of a client's file name, ``file`` if nothing usable is left."""
     name = "".join(char for char in raw.replace("\\", "/").rpartition("/")[2] if char.isprintable())
     name = re.sub(r"^(?:\s*[A-Za-z]:)+", "", name).strip()  # a Windows drive leaves the folder too
     if len(name.encode()) > 255:  # the most that file systems take
-        stem, dot, extension = name.rpartition(".")
-        suffix = (dot + extension).encode()[:32] if stem else b""
+        suffix = os.path.splitext(name)[1].encode()[:32]
         name = (name.encode()[: 255 - len(suffix)] + suffix).decode(errors="ignore")
     return name if name.strip(".") else "file"
 
 
 class _MultipartForm:
-    """Parses a multipart body (RFC 7578) into fields and files, part by part and only as far as it is asked to."""
+    """Parses a multipart body (RFC 7578), part by part and only as far as it is asked to."""
 
     def __init__(
-        self, chunk: Callable[[], Awaitable[bytes]], boundary: bytes, settings: _Settings
+        self, chunk: Callable[[], Awaitable[bytes | None]], boundary: bytes, settings: _Settings
     ) -> None:
         try:
             import multipart
@@ -1039,7 +999,7 @@ class _MultipartForm:
         self._is_cut = False  # the rest of the form was not read, and will not be
 
     async def _event(self) -> Any:
-        """Return the head of the next part, or a piece of its content, or None at its end; ``b""`` after the last."""
+        """Return a part's head, a piece of it, or None at its end; ``b""`` after the last one."""
         try:
             while True:
                 for event in self._events:
@@ -1056,7 +1016,7 @@ class _MultipartForm:
             raise _error(400, "Malformed multipart body") from None
 
     async def run(self, streams: Callable[[str], bool] = lambda name: False) -> bool:
-        """Take in parts until the end, or (True) until a file begins of which `streams` says that it streams."""
+        """Take in parts until the end, or (True) until a file begins that is to stream."""
         while segment := await self._event():
             if not segment.name:
                 raise _error(400, "Malformed multipart body")
@@ -1067,11 +1027,10 @@ class _MultipartForm:
             # A browser also sends a part, without a name and content, for a file input left empty.
             if segment.filename == "" and first is None:
                 continue
-            if first is not None:
-                self._events = itertools.chain([first], self._events)
-            self._streams = streams(segment.name) and first is not None
+            self._events = itertools.chain([first], self._events)
+            self._streams = streams(segment.name)
             content = _Content(self._stream) if self._streams else None
-            store = None if self._streams else await self._spool(is_empty=first is None)
+            store = None if self._streams else await self._spool()
             content_type = segment.header("Content-Type") or "application/octet-stream"
             file = UploadedFile(segment.filename, content_type, content, file=store)
             self.files.setdefault(segment.name, []).append(file)
@@ -1097,11 +1056,11 @@ class _MultipartForm:
         except (LookupError, ValueError):  # unknown, or bytes that do not fit
             raise _error(400, "A form field is not in its charset") from None
 
-    async def _spool(self, *, is_empty: bool) -> BinaryIO:
+    async def _spool(self) -> BinaryIO:
         """Keep a file in memory as long as it is small, else in a temporary file."""
         store: BinaryIO = io.BytesIO()
         self._stores.append(store)
-        while not is_empty and (piece := await self._event()) is not None:
+        while (piece := await self._event()) is not None:
             self._keep(piece)
             if isinstance(store, io.BytesIO):
                 store.write(piece)
@@ -1118,7 +1077,7 @@ class _MultipartForm:
         return store
 
     async def _stream(self) -> bytes | None:
-        """Return the next piece of the file that streams; at its end take in the rest of the form."""
+        """Return the next piece of the file that streams; at its end read the rest of the form."""
         # The reader of a streamed file reads the rest of the form too, in `run` below. If its task
         # was cancelled there, the fields are incomplete, and must not be taken for the whole form.
         if self._is_cut:
@@ -1169,7 +1128,7 @@ class _HeaderDict(dict[str, str]):
 
 
 def _parse_cookies(header: str) -> dict[str, str]:
-    """Parse a Cookie header (RFC 6265 section 5.4); of cookies with the same name the first counts."""
+    """Parse a Cookie header (RFC 6265 section 5.4); of the same name, the first one is used."""
     cookies: dict[str, str] = {}
     for pair in header.split(";"):
         name, equals, value = pair.strip(" \t").partition("=")
@@ -1181,7 +1140,7 @@ def _parse_cookies(header: str) -> dict[str, str]:
 
 
 def _parse_pairs(data: bytes) -> dict[str, list[str]]:
-    """Parse a query string or a urlencoded form; bytes that are not UTF-8 become U+FFFD, blank values count."""
+    """Parse a query string or a urlencoded form; bytes that are not UTF-8 become U+FFFD."""
     # Before anything is split: the work stays linear in what was sent, and small.
     if data.count(b"&") >= _MAX_FIELDS:
         raise _error(413)
@@ -1223,7 +1182,7 @@ def _texts(value: object) -> list[str]:
 
 
 class Request:
-    """What a handler knows of its request: ``self.request``, or `current_request` outside of the App.
+    """The request that a handler answers: ``self.request``, or `current_request` elsewhere.
 
     Any other attribute may be set on it, as ``request.user = ...`` in a middleware.
 
@@ -1235,8 +1194,9 @@ class Request:
         scope (dict[str, Any]): The ASGI scope.
         method (str): ``"GET"``, ``"POST"``, and so on.
         path_params (list[str]): The segments of the path after the handler's.
-        route_handler (str | None): The handler's name, None if the path names none. A ``before_request`` may set it,
-            and `path_params`, to choose another handler, which may be a private one.
+        route_handler (str | None): The handler's name, None if the path names none. A
+            ``before_request`` can set it, and `path_params`, to choose another handler, also a
+            private one.
 
     Example:
         >>> request = Request({"type": "http", "query_string": b"q=tea&page=2&page=3"})
@@ -1249,13 +1209,13 @@ class Request:
         def __getattr__(self, name: str) -> Any: ...
         def __setattr__(self, name: str, value: Any) -> None: ...
 
+    # Slots are faster than a dict for the attributes that most requests use.
     __slots__ = (
         "__dict__",
         "__weakref__",
         "_asked",
         "_content_type",
         "_form",
-        "_handler",
         "_query",
         "_body",
         "_receive",
@@ -1267,7 +1227,8 @@ class Request:
         "scope",
     )
 
-    # What a plain request never needs stays on the class until it is set.
+    # A plain request never needs these. They stay on the class until they are set, and cost it
+    # nothing.
     _mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
@@ -1284,7 +1245,6 @@ class Request:
         self.method: str = scope.get("method") or "GET"
         self.path_params: list[str] = []
         self.route_handler: str | None = None
-        self._handler: _Handler | None = None
         self._body: _Body | None = None  # made where a body is announced or asked for
         self._session: _Session | None = None
         self._asked: Sequence[HttpMiddleware] = ()  # those whose after_request is to be called
@@ -1308,12 +1268,8 @@ class Request:
         if self._form is not None:
             return self._form
         if self._members is None:
-            body = self._json
-            self._members = (
-                {name: _texts(value) for name, value in body.items()}
-                if isinstance(body, dict)
-                else {}
-            )
+            members = self._json if isinstance(self._json, dict) else {}
+            self._members = {name: _texts(value) for name, value in members.items()}
         return self._members
 
     @property
@@ -1328,7 +1284,7 @@ class Request:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers, lower-case names, looked up in any letter case; repeated ones are joined by ``", "``."""
+        """The headers, looked up in any letter case; repeated ones are joined by ``", "``."""
         if self._headers is None:
             headers = _HeaderDict()
             # Headers are bytes without an encoding (RFC 9110 section 5.5); latin-1 keeps every
@@ -1359,20 +1315,18 @@ class Request:
         self._session.data = value
 
     def regenerate_session(self) -> None:
-        """Give the session a new id at the end of this request, and delete the old one. Call it at login."""
+        """Give the session a new id at the end of this request; call it at login."""
         self.session = self.session
         assert self._session is not None
         self._session.renew = True
 
     def query(self, name: str, default: Any = None) -> Any:
         """Return the first value of that name in the query string."""
-        values = self.query_params.get(name)
-        return values[0] if values else default
+        return (self.query_params.get(name) or [default])[0]
 
     def form(self, name: str, default: Any = None) -> Any:
         """Return the first value of that form field."""
-        values = self.body_params.get(name)
-        return values[0] if values else default
+        return (self.body_params.get(name) or [default])[0]
 
     def json(self, name: str | None = None, default: Any = None) -> Any:
         """Return the parsed JSON body, or one member of it where it is an object."""
@@ -1402,29 +1356,23 @@ class Request:
             RuntimeError: It was streamed already, in part or whole: keep the iterator to go on with
                 it.
         """
-        reader = self._body_within(self._settings.max_upload_size)
-        if reader.kept is not None:  # each iterator has its own copy
-            kept, reader = reader.kept, _Body(None, None)
-            reader.kept = kept
-        reader.replay()
-        return reader
+        return _Content(self._body_within(self._settings.max_upload_size).chunks())
 
     def _body_reader(self) -> _Body:
         if self._body is None:
-            version = self.scope.get("http_version")
-            # HTTP/2 and HTTP/3 need no header for a body, so only the method tells that there may be one.
-            announced = (
-                version is not None and version >= "2" and self.method not in ("GET", "HEAD")
-            )
-            self._body = _Body(self._receive, self._settings.body_timeout, announced=announced)
+            body = self._body = _Body(self._receive, self._settings.body_timeout)
+            # HTTP/2 and HTTP/3 need no header for a body, so the method tells.
+            version = self.scope.get("http_version") or ""
+            body.announced = version >= "2" and self.method not in ("GET", "HEAD")
         return self._body
 
     async def _read_and_parse(self) -> None:
-        """Read and parse a body of JSON or of a urlencoded form; leave any other one on the wire."""
-        settings, media_type = self._settings, self._content_type
-        media_type = media_type.partition(b";")[0].strip().lower()
+        """Read and parse a body of JSON or of a urlencoded form; leave others on the wire."""
+        settings = self._settings
+        media_type = self._content_type.partition(b";")[0].strip().lower()
         if media_type == b"application/x-www-form-urlencoded":
-            self._form = _parse_pairs(await self._body_within(settings.max_form_size).read())
+            body = await self._body_within(settings.max_form_field_size).read()
+            self._form = _parse_pairs(body)
         elif media_type == b"application/json" or media_type.endswith(b"+json"):
             body = await self._body_within(settings.max_body_size).read()
             try:
@@ -1441,33 +1389,33 @@ class Request:
         return reader
 
     def _note_headers(self, found: list[tuple[bytes, bytes]]) -> None:
-        """Note the cookie, and the body that is announced: its length and its media type (RFC 9110 section 8.3.1)."""
-        reader: _Body | None = None
-        content_type = b""
+        """Note the cookies, the media type and the body that the headers announce."""
+        cookies: list[bytes] = []
         for name, value in found:
             if name == b"cookie":
-                self._cookie_header = (
-                    self._cookie_header + b"; " + value if self._cookie_header else value
-                )
-                continue
-            if reader is None:
-                reader = self._body_reader()
-            if name == b"content-type":
-                content_type = b"," if content_type else value  # two are none
+                cookies.append(value)
+            elif name == b"content-type":
+                # A request with two types has none, since MicroPie and a proxy might choose
+                # differently.
+                self._content_type = b"," if self._content_type else value
+                self._body_reader()  # HTTP/2 needs no other header to announce a body
             elif name == b"content-length":
-                # Two lengths that differ are an attack: a proxy in front may believe the other one
-                # (RFC 9112 section 6.3).
-                length = int(value) if value.isdigit() and len(value) < 19 else -1
-                if length < 0 or (reader.announced and reader.length not in (0, length)):
-                    raise _error(400, "Invalid Content-Length")
-                reader.length = length
-                reader.announced = reader.announced or length > 0
+                self._note_length(value)
             elif name == b"transfer-encoding":
-                reader.announced = True
+                self._body_reader().announced = True
             else:
-                reader.expects_continue = value.lower() == b"100-continue"
-        if content_type:
-            self._content_type = content_type
+                self._body_reader().expects_continue = value.lower() == b"100-continue"
+        self._cookie_header = b"; ".join(cookies)
+
+    def _note_length(self, value: bytes) -> None:
+        body = self._body_reader()
+        # Two lengths that differ are an attack: a proxy in front may believe the other one
+        # (RFC 9112 section 6.3).
+        length = int(value) if value.isdigit() and len(value) < 19 else -1
+        if length < 0 or (body.announced and body.length not in (0, length)):
+            raise _error(400, "Invalid Content-Length")
+        body.length = length
+        body.announced = body.announced or length > 0
 
 
 class WebSocketRequest(Request):
@@ -1509,8 +1457,9 @@ class WebSocket:
 
     Attributes:
         accepted (bool): Whether `accept` was called.
-        session_id (str | None): The id of the session that its cookie names; None where there is no such session.
-        subprotocols (list[str]): What the client offers.
+        session_id (str | None): The id of the session that the client's cookie names; None if there
+            is no such session.
+        subprotocols (list[str]): The subprotocols that the client offers.
 
     Example:
         >>> class Loud(App):
@@ -1532,30 +1481,12 @@ class WebSocket:
         HI
     """
 
-    __slots__ = (
-        "__dict__",
-        "_connected",
-        "_is_lost",
-        "_on_accept",
-        "_over",
-        "_receive",
-        "_send",
-        "accepted",
-        "session_id",
-        "subprotocols",
-    )
-
     def __init__(self, receive: _Receive, send: _Send) -> None:
         self._receive = receive
         self._send = send
-        # Sending failed; the server may still tell with which code the client has left.
-        self._is_lost = False
-        self._connected = False  # websocket.connect was received
-        # Code and reason, once it is closed from either side.
-        self._over: tuple[int, str] | None = None
-        self._on_accept: Callable[[str | None], Awaitable[list[tuple[bytes, bytes]]]] = (
-            _accept_headers
-        )
+        self._is_connected = False  # websocket.connect was received
+        self._over: tuple[int, str] | None = None  # code and reason, once it is closed
+        self._on_accept: Callable[[WebSocket, str | None], Awaitable[_RawHeaders]] = _accept_headers
         self.accepted = False
         self.session_id: str | None = None
         self.subprotocols: list[str] = []
@@ -1564,84 +1495,75 @@ class WebSocket:
         """Complete the handshake.
 
         Args:
-            subprotocol: The one chosen of `subprotocols`.
-            session_id: The session id to give to the client; by default a new session that is not
-                empty gets its own.
+            subprotocol: The one of `subprotocols` that you choose.
+            session_id: The session id for the client's cookie. By default MicroPie sets the cookie
+                if there is a new session that is not empty.
 
         Raises:
-            RuntimeError: It was accepted already.
-            ConnectionClosed: The client is gone.
+            RuntimeError: The socket was accepted already.
+            ConnectionClosed: The client has left.
         """
         if self.accepted:
             raise RuntimeError("this WebSocket was accepted already")
-        self._check_not_over()
-        # The ASGI server waits with `websocket.connect` until the app asks for it.
-        if not self._connected:
-            message = await self._receive()
-            self._connected = True
-            self._check_disconnect(message)
-        headers = await self._on_accept(session_id)
-        self._check_not_over()  # it may have been closed meanwhile
+        self._check_open()
+        # The ASGI server waits with `websocket.connect` until the app asks for it. It comes only
+        # once, and `accept` may be called again after an error.
+        if not self._is_connected:
+            self._check_disconnect(await self._receive())
+            self._is_connected = True
+        headers = await self._on_accept(self, session_id)
+        # `_deliver` looks whether another task has closed the socket while the session was saved.
         await self._deliver(
             {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
         )
         self.accepted = True
 
     async def receive_text(self) -> str:
-        """Return the next message, a text; a ValueError where it is binary."""
-        message = await self._next_message()
-        text: str | None = message.get("text")
-        if text is None:
-            self._check_disconnect(message)
+        """Return the next message, a string; raise ValueError if it is binary."""
+        message = await self._receive_any()
+        if not isinstance(message, str):
             raise ValueError("expected a text message, got a binary one")
-        return text
+        return message
 
     async def receive_bytes(self) -> bytes:
-        """Return the next message, a binary one; a ValueError where it is text."""
-        message = await self._next_message()
-        data: bytes | None = message.get("bytes")
-        if data is None:
-            self._check_disconnect(message)
+        """Return the next message, a binary one; raise ValueError if it is text."""
+        message = await self._receive_any()
+        if isinstance(message, str):
             raise ValueError("expected a binary message, got a text")
-        return data
+        return message
 
     async def receive_json(self) -> Any:
-        """Return the next message, parsed as JSON; a ValueError where it is not JSON."""
-        message = await anext(self, None)
-        if message is None:
-            self._check_not_over()
-        return _load_json(message.encode() if isinstance(message, str) else message or b"")
+        """Return the next message, parsed as JSON; raise ValueError if it is not JSON."""
+        message = await self._receive_any()
+        return _load_json(message.encode() if isinstance(message, str) else message)
 
     def __aiter__(self) -> WebSocket:
-        """Iterate over the messages, texts and binary ones."""
+        """Iterate over the messages, strings and bytes."""
         return self
 
     async def __anext__(self) -> str | bytes:
         """Return the next message; the iteration ends when the socket is closed."""
         try:
-            message = await self._next_message()
-            text: str | None = message.get("text")
-            if text is not None:
-                return text
-            self._check_disconnect(message)
+            return await self._receive_any()
         except ConnectionClosed:
-            if self._over is None:  # another connection
+            # A server that is a client itself may let the exception of its own connection out. That
+            # is an error, not the end of this socket.
+            if self._over is None:
                 raise
             raise StopAsyncIteration from None
-        return message.get("bytes") or b""
 
     async def send_text(self, data: str) -> None:
         """Send a text message."""
-        self._check_open("send")
+        self._check_accepted()
         await self._deliver({"type": "websocket.send", "text": data})
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
-        self._check_open("send")
+        self._check_accepted()
         await self._deliver({"type": "websocket.send", "bytes": data})
 
     async def send_json(self, data: Any) -> None:
-        """Send anything that JSON can say, as a text message; a TypeError where it cannot."""
+        """Send a value as JSON, in a text message; raise TypeError if JSON has no form for it."""
         await self.send_text(_dump_json(data).decode())
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
@@ -1656,30 +1578,35 @@ class WebSocket:
         """
         if not (1000 <= code < 1015 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
             raise ValueError(f"{code} is no close code that may be sent")
-        # Closing twice is harmless, and so is closing after the client has left.
+        # Set before the message is sent: a task that sends or receives meanwhile sees it at once.
         if self._over is None:
             self._over = (code, reason or "")
             with contextlib.suppress(OSError):  # the client is gone
                 await self._send(_close_message(code, reason))
 
-    async def _next_message(self) -> _Message:
-        if not self._is_lost:
-            self._check_open("receive")
-        return await self._receive()
+    async def _receive_any(self) -> str | bytes:
+        self._check_accepted()
+        if self._over is not _LOST:
+            self._check_open()
+        message = await self._receive()
+        self._check_disconnect(message)
+        # Servers may send both keys, one of them None; an empty string is a message.
+        text: str | None = message.get("text")
+        return message.get("bytes") or b"" if text is None else text
 
     async def _deliver(self, message: _Message) -> None:
+        self._check_open()
         try:
             await self._send(message)
-        except OSError as error:  # so a server says that the client is gone
-            self._over, self._is_lost = (1006, ""), self.accepted
-            raise ConnectionClosed(*self._over) from error
+        except OSError as error:  # so a server says that the client has left
+            self._over = _LOST
+            raise ConnectionClosed(*_LOST) from error
 
-    def _check_open(self, verb: str) -> None:
-        self._check_not_over()
-        if not self.accepted:
-            raise RuntimeError(f"cannot {verb} before accept()")
+    def _check_accepted(self) -> None:
+        if not self.accepted and self._over is None:
+            raise RuntimeError("call accept() before you send or receive")
 
-    def _check_not_over(self) -> None:
+    def _check_open(self) -> None:
         if self._over is not None:
             raise ConnectionClosed(*self._over)
 
@@ -1687,19 +1614,23 @@ class WebSocket:
         if message["type"] == "websocket.disconnect":
             code = message.get("code")
             self._over = (1005 if code is None else code, message.get("reason") or "")
-            self._is_lost = False
-            self._check_not_over()
+            self._check_open()
 
 
-async def _accept_headers(session_id: str | None) -> list[tuple[bytes, bytes]]:
-    return [_raw_header(*set_cookie("session_id", session_id))] if session_id is not None else []
+# The end of a socket whose `send` has failed (RFC 6455 section 7.1.5). It is compared by identity,
+# since a server may also report 1006: after this one, the next `receive` may still bring the code
+# with which the client has left.
+_LOST: Final = (1006, "")
+
+
+async def _accept_headers(socket: WebSocket, session_id: str | None) -> _RawHeaders:
+    return [] if session_id is None else [_raw_header(*set_cookie("session_id", session_id))]
 
 
 def _is_closed(error: BaseException) -> bool:
-    """Whether an exception says that a connection is closed, and nothing else; a task group says it for its tasks."""
-    if isinstance(error, ExceptionGroup):
-        return cast("ExceptionGroup[Exception]", error).split(ConnectionClosed)[1] is None
-    return isinstance(error, ConnectionClosed)
+    """Whether an exception says that a connection is closed, and nothing else."""
+    # A task group wraps the exceptions of its tasks, and so on; `split` looks into all of them.
+    return BaseExceptionGroup("", [error]).split(ConnectionClosed)[1] is None
 
 
 def _close_message(code: int, reason: str | None) -> _Message:
@@ -1709,25 +1640,26 @@ def _close_message(code: int, reason: str | None) -> _Message:
 
 
 def _is_same_origin(headers: Mapping[str, str], allowed: frozenset[str]) -> bool:
-    """Whether a handshake comes from a page of this host, from an allowed one, or from no browser at all."""
+    """Whether a handshake comes from a page of this host, an allowed one, or no browser."""
     origin = headers.get("origin")
     if origin is None:
         return True
-    scheme, separator, authority = origin.strip().lower().partition("://")
-    if not separator:  # "null"
-        return False
+    scheme, _, authority = origin.strip().lower().partition("://")
     # The scheme is not compared: behind a proxy that ends TLS, the app sees http where the browser
-    # sees https.
+    # sees https. So both default ports are dropped.
     host = headers.get("host", "").strip().lower()
     theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in (authority, host)]
-    return (host != "" and theirs == ours) or f"{scheme}://{authority}" in allowed
+    # An origin without an authority, such as "null", never matches.
+    return theirs != "" and (theirs == ours or f"{scheme}://{authority}" in allowed)
 
 
 # --- Middleware -----------------------------------------------------------------------------------
 
 
-class HttpMiddleware(abc.ABC):
-    """What runs around every HTTP request; an instance goes into ``app.middlewares``.
+class HttpMiddleware:
+    """Code that runs around every HTTP request; an instance goes into ``app.middlewares``.
+
+    A method that a subclass does not override does nothing.
 
     Example:
         >>> class NoFrames(HttpMiddleware):
@@ -1744,7 +1676,6 @@ class HttpMiddleware(abc.ABC):
         (404, True)
     """
 
-    @abc.abstractmethod
     async def before_request(self, request: Request) -> dict[str, Any] | None:
         """Run before the handler, in the order of ``app.middlewares``.
 
@@ -1752,8 +1683,8 @@ class HttpMiddleware(abc.ABC):
             None to go on. A dict with ``status_code`` (200), ``body`` and ``headers`` answers in
             the handler's place.
         """
+        return None
 
-    @abc.abstractmethod
     async def after_request(
         self,
         request: Request,
@@ -1766,17 +1697,20 @@ class HttpMiddleware(abc.ABC):
         Args:
             request: The request.
             status_code: The status of the response.
-            response_body: Text and iterators as the handler returned them, JSON as bytes.
+            response_body: Strings and iterators as the handler returned them, JSON as bytes.
             extra_headers: The response's headers, the content type included; yours to append to.
 
         Returns:
-            None to go on. Of a dict, ``status_code``, ``body`` and ``headers`` replace what they
-            name.
+            None to go on. The ``status_code``, ``body`` and ``headers`` of a dict replace those of
+            the response.
         """
+        return None
 
 
-class WebSocketMiddleware(abc.ABC):
-    """What runs around every WebSocket; an instance goes into ``app.ws_middlewares``.
+class WebSocketMiddleware:
+    """Code that runs around every WebSocket; an instance goes into ``app.ws_middlewares``.
+
+    A method that a subclass does not override does nothing.
 
     Example:
         >>> class MembersOnly(WebSocketMiddleware):
@@ -1790,27 +1724,26 @@ class WebSocketMiddleware(abc.ABC):
         {'code': 1008, 'reason': 'log in first'}
     """
 
-    @abc.abstractmethod
     async def before_websocket(self, request: WebSocketRequest) -> dict[str, Any] | None:
         """Run before the handler, in the order of ``app.ws_middlewares``.
 
         Returns:
             None to go on. A dict, with ``code`` (1008) and ``reason``, refuses the handshake.
         """
+        return None
 
-    @abc.abstractmethod
     async def after_websocket(self, request: WebSocketRequest) -> None:
         """Run when the handler is done, in reverse order; also when it raised."""
 
 
 def _checked_dict(result: object, allowed: frozenset[str], where: object) -> dict[str, Any] | None:
-    if result is None:
-        return None
-    if not isinstance(result, dict) or not allowed.issuperset(cast("dict[str, Any]", result)):
-        raise TypeError(
-            f"{type(where).__name__} must return None or a dict with {sorted(allowed)}, not {result!r}"
-        )
-    return cast("dict[str, Any]", result)
+    answer = cast("dict[str, Any] | None", result)
+    # A guard that returns False, or a dict with a misspelled key, wants to stop the request. To go
+    # on would let every visitor in.
+    if not isinstance(result, dict | None) or not allowed.issuperset(answer or ()):
+        name = type(where).__name__
+        raise TypeError(f"{name} must return None or a dict with {sorted(allowed)}, not {result!r}")
+    return answer
 
 
 _RESPONSE_KEYS = frozenset({"status_code", "body", "headers"})
@@ -1819,14 +1752,13 @@ _REFUSAL_KEYS = frozenset({"code", "reason"})
 
 # --- Responses ------------------------------------------------------------------------------------
 
-# Patterns stay texts here: to compile one costs more than most processes gain by it, and `re` keeps
-# those in use. RFC 9110 section 5.6.2
+# Patterns stay strings here: to compile one costs more than most processes gain by it, and `re`
+# keeps those in use. RFC 9110 section 5.6.2
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CONTROL: Final = bytes({*range(32), 127} - {9})
 _COOKIE_VALUE: Final = r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"'  # RFC 6265 section 4.1.1
-_COOKIE_ATTRIBUTE: Final = r"[ -:<-~]*"
-_SAME_SITE = frozenset({"Strict", "Lax", "None"})
-_LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"  # what RFC 3986 lets stand, and the percent sign: nothing is encoded twice
+# The characters that RFC 3986 allows, and the percent sign, so that nothing is encoded twice.
+_LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"
 
 
 def set_cookie(
@@ -1846,53 +1778,46 @@ def set_cookie(
         name: A token; ``__Secure-`` and ``__Host-`` names need what browsers ask of them.
         value: Printable ASCII without blanks, quotes, commas, semicolons and backslashes: encode
             anything else.
-        max_age: Seconds; None: until the browser is closed.
-        path: The part of the site that gets it.
-        domain: None: this host alone.
-        secure: Over HTTPS alone.
-        httponly: Out of reach of JavaScript.
+        max_age: Seconds; None keeps the cookie until the browser is closed.
+        path: The part of the site to which the browser sends the cookie.
+        domain: The host and its subdomains; None stands for this host alone.
+        secure: Whether the browser sends it over HTTPS alone.
+        httponly: Whether it is out of reach of JavaScript.
         samesite: ``"Strict"``, ``"Lax"``, ``"None"`` (which needs ``secure``), or None to leave it
             out.
 
     Raises:
-        ValueError: A browser would not take it, or would take it for something else.
+        ValueError: A browser would drop this cookie, or take it for another one.
 
     Example:
         >>> set_cookie("theme", "dark", max_age=86400)
         ('set-cookie', 'theme=dark; Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax')
     """
+    samesite = (samesite or "").capitalize()
     if not name or name.encode("utf-8", "replace").strip(_TOKEN):
         raise ValueError(f"invalid cookie name {name!r}")
     if not re.fullmatch(_COOKIE_VALUE, value):
         rule = "printable ASCII without blanks, quotes, commas, semicolons and backslashes"
         raise ValueError(f"invalid value for cookie {name!r}: it must be {rule}")
-    if not all(re.fullmatch(_COOKIE_ATTRIBUTE, text or "") for text in (path, domain)):
+    # A semicolon would begin another attribute.
+    if not re.fullmatch(r"[ -:<-~]*", (path or "") + (domain or "")):
         raise ValueError(f"invalid path or domain for cookie {name!r}")
-    if samesite is not None and samesite.capitalize() not in _SAME_SITE:
-        raise ValueError(f"samesite must be one of {sorted(_SAME_SITE)} or None, not {samesite!r}")
-    _check_cookie_rules(name, path, domain, secure, samesite)
-    parts = [f"{name}={value}"]
-    if max_age is not None:
-        parts.append(f"Max-Age={int(max_age)}")
-    for key, text in (("Domain", domain), ("Path", path)):
-        if text:
-            parts.append(f"{key}={text}")
-    parts += [flag for flag, wanted in (("HttpOnly", httponly), ("Secure", secure)) if wanted]
-    if samesite is not None:
-        parts.append(f"SameSite={samesite.capitalize()}")
-    return "set-cookie", "; ".join(parts)
-
-
-def _check_cookie_rules(
-    name: str, path: str | None, domain: str | None, secure: bool, samesite: str | None
-) -> None:
-    """Refuse what browsers drop without a word (draft-ietf-httpbis-rfc6265bis section 5.6)."""
-    if not secure and (
-        name.startswith(("__Secure-", "__Host-")) or (samesite or "").capitalize() == "None"
-    ):
+    if samesite not in ("Strict", "Lax", "None", ""):
+        raise ValueError(f"samesite must be Strict, Lax or None, not {samesite!r}")
+    # Browsers drop such cookies without a word (draft-ietf-httpbis-rfc6265bis section 5.6).
+    if not secure and (name.startswith(("__Secure-", "__Host-")) or samesite == "None"):
         raise ValueError(f"cookie {name!r} must be secure")
     if name.startswith("__Host-") and (path != "/" or domain):
         raise ValueError(f"cookie {name!r} must have the path / and no domain")
+    attributes = (
+        "" if max_age is None else f"Max-Age={int(max_age)}",
+        f"Domain={domain}" if domain else "",
+        f"Path={path}" if path else "",
+        "HttpOnly" if httponly else "",
+        "Secure" if secure else "",
+        f"SameSite={samesite}" if samesite else "",
+    )
+    return "set-cookie", "; ".join([f"{name}={value}", *filter(None, attributes)])
 
 
 def delete_cookie(
@@ -1904,7 +1829,9 @@ def delete_cookie(
     httponly: bool = True,
     samesite: str | None = "Lax",
 ) -> tuple[str, str]:
-    """Return the header pair that deletes a cookie; the path and the domain must be those it was set with.
+    """Return the header pair that deletes a cookie.
+
+    The path and the domain must be those with which the cookie was set.
 
     Raises:
         ValueError: As `set_cookie` does.
@@ -1927,7 +1854,7 @@ def delete_cookie(
 
 
 class _Response(NamedTuple):
-    """One response, complete and checked, so that nothing can fail when it is sent. It is never changed."""
+    """One response, complete and checked, so that sending it cannot fail. It is never changed."""
 
     status: int
     body: Any  # as a middleware sees it: strings and iterators as returned, JSON as bytes
@@ -1956,14 +1883,13 @@ _PLAIN: Final[dict[type, tuple[Callable[[Any], bytes], tuple[bytes, bytes]]]] = 
 
 
 def _response_of(result: Any) -> _Response:
-    """Make a response of what a handler returned; TypeError or ValueError if that cannot be one."""
+    """Make a response of a handler's result; raise TypeError or ValueError if it cannot be one."""
     if type(result) is not tuple:  # a named tuple is data, and becomes JSON
         return _response(204 if result is None else 200, result)
     parts = cast(Any, result)
     if len(parts) not in (2, 3):
-        raise ValueError(
-            f"a handler must return (status, body) or (status, body, headers), not {len(parts)} items"
-        )
+        forms = "(status, body) or (status, body, headers)"
+        raise ValueError(f"a handler must return {forms}, not {len(parts)} items")
     return _response(*parts)
 
 
@@ -1976,35 +1902,36 @@ def _response(
         status: The HTTP status.
         body: Anything that a handler may return as a body.
         headers: Header pairs or a dict; None: no headers.
-        default_type: The content type if the headers have none; None: the one that goes with the
-            body. A body of JSON is never called HTML or plain text.
+        default_type: The content type if the headers have none; None stands for the one that goes
+            with the body. A body of JSON never becomes HTML or plain text by it.
 
     Raises:
-        TypeError: Something has a type that it must not have.
-        ValueError: The status, or a header, is one that must not be sent.
+        TypeError: The body or the headers have a type that MicroPie cannot send.
+        ValueError: The status, or a header, must not be sent.
     """
-    if not isinstance(status, int) or isinstance(status, bool) or not 100 <= status <= 999:
+    if not isinstance(status, int) or not 100 <= status <= 999:
         raise ValueError(f"a response status must be an int from 100 to 999, not {status!r}")
     body, payload, content_type = _encoded_body(body)
+    if default_type is None or (content_type == _JSON and default_type in (_HTML, _TEXT)):
+        default_type = content_type
+    is_bodiless = status < 200 or status in (204, 304)  # RFC 9110 section 6.4.1
+    if is_bodiless:
+        payload, default_type = b"", None
     pairs = _pairs(() if headers is None else headers)
-    is_empty = status < 200 or status in (204, 304)  # RFC 9110 section 6.4.1
-    chosen = [pair for pair in pairs if pair[0] == "content-type"][-1:]
-    if not chosen and content_type is not None and not is_empty:
-        if default_type is None or (content_type == _JSON and default_type in (_HTML, _TEXT)):
-            default_type = content_type
-        chosen = [("content-type", default_type)]
-    left_out = (
-        {"content-type"} if payload is None and not is_empty else {"content-type", "content-length"}
-    )
-    kept = (*chosen, *[pair for pair in pairs if pair[0] not in left_out])
+    types = [("content-type", default_type)] if default_type and content_type else []
+    types += [pair for pair in pairs if pair[0] == "content-type"]
+    # MicroPie sets the length itself. Only that of a stream must be the handler's.
+    replaced = ("content-type",) if payload is None else ("content-type", "content-length")
+    # If there are several types, the last one wins, since a middleware may have appended its own.
+    kept = (*types[-1:], *[pair for pair in pairs if pair[0] not in replaced])
     raw_headers = [_raw_header(name, value) for name, value in kept]
-    if payload is not None and not is_empty:
+    if payload is not None and not is_bodiless:
         raw_headers.append((b"content-length", b"%d" % len(payload)))
-    return _Response(int(status), body, kept, tuple(raw_headers), b"" if is_empty else payload)
+    return _Response(int(status), body, kept, tuple(raw_headers), payload)
 
 
 def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
-    """Return a body as a middleware sees it, as it is sent (None: it is streamed), and its content type."""
+    """Return a body as a middleware sees it, its bytes (None: a stream), and its content type."""
     if isinstance(body, str):
         return body, body.encode(), _HTML
     if body is None:
@@ -2012,9 +1939,8 @@ def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
     if isinstance(body, (bytes, bytearray, memoryview)):
         payload = bytes(cast(bytearray, body))
         return payload, payload, _HTML
-    if not isinstance(body, (dict, list)) and (
-        hasattr(body, "__aiter__") or hasattr(body, "__next__")
-    ):
+    # A list has no `__next__`. An uploaded file is both a dict and an iterator.
+    if not isinstance(body, dict) and (hasattr(body, "__aiter__") or hasattr(body, "__next__")):
         return body, None, _HTML
     payload = _dump_json(body)
     return payload, payload, _JSON
@@ -2022,11 +1948,8 @@ def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
 
 def _pairs(headers: Any) -> list[tuple[str, str]]:
     """Return headers, pairs or a dict, as pairs of strings with lower-case names."""
-    items: Iterable[tuple[object, object]] = headers
-    if isinstance(headers, Mapping):
-        items = cast("Mapping[object, object]", headers).items()
     pairs: list[tuple[str, str]] = []
-    for name, value in items:
+    for name, value in headers.items() if hasattr(headers, "items") else headers:
         if not isinstance(name, (str, bytes)):
             raise TypeError(f"a header name must be a string, not {name!r}")
         pairs.append((_as_string(name).lower(), _as_string(value)))
@@ -2038,13 +1961,13 @@ def _as_string(value: object) -> str:
 
 
 def _raw_header(name: str, value: str) -> tuple[bytes, bytes]:
-    """Encode a header; a ValueError for one that would break the response (RFC 9110 section 5)."""
+    """Encode a header; raise ValueError if it would break the response (RFC 9110 section 5)."""
     try:
         raw_name, raw_value = name.encode("ascii"), value.encode("latin-1").strip(b" \t")
     except UnicodeEncodeError:
         raw_name = raw_value = b""
     if not raw_name or raw_name.strip(_TOKEN) or raw_value.translate(None, _CONTROL) != raw_value:
-        # Nothing is dropped in silence: without its content type, a text would become HTML.
+        # Nothing is dropped in silence. Without its content type, plain text would become HTML.
         raise ValueError(f"{name!r}: {value!r} is no response header that may be sent")
     return raw_name, raw_value
 
@@ -2052,22 +1975,22 @@ def _raw_header(name: str, value: str) -> tuple[bytes, bytes]:
 def _changed(
     response: _Response, changes: dict[str, Any], headers: list[tuple[str, str]]
 ) -> _Response:
-    """Return the response with what an ``after_request`` returned, and with the header list that it may have changed.
+    """Return the response with what an ``after_request`` returned, or did to the header list.
 
     The content type stays if the middleware names none, unless it was a default one and the new
     body is JSON.
     """
     if not changes and tuple(headers) == response.headers:
         return response
-    pairs = _pairs(changes.get("headers", headers))
-    # A content type that nobody has chosen must not stay on a new body of another kind.
-    old_type = next((value for name, value in response.headers if name == "content-type"), None)
-    if "body" in changes and "headers" not in changes and old_type in (_HTML, _TEXT):
-        pairs = [pair for pair in pairs if pair != ("content-type", old_type)]
+    # The old type is left out here, so that `_response` can tell it from one that the middleware
+    # has named.
+    old_type = dict(response.headers).get("content-type")
+    if "headers" not in changes:
+        headers = [pair for pair in headers if pair != ("content-type", old_type)]
     return _response(
         changes.get("status_code", response.status),
         changes.get("body", response.body),
-        pairs,
+        changes.get("headers", headers),
         old_type,
     )
 
@@ -2075,13 +1998,13 @@ def _changed(
 # --- Streams --------------------------------------------------------------------------------------
 
 
-class ServerSentEvent:
+class ServerSentEvent(NamedTuple):
     """One event of an event stream (WHATWG HTML section 9.2).
 
     Args:
-        data: Text, or anything else as JSON.
-        event: The event's type; browsers take ``message`` where there is none.
-        id: What a browser that reconnects sends as ``Last-Event-ID``.
+        data: A string, or anything else as JSON.
+        event: The event's type; a browser takes ``message`` if there is none.
+        id: The value that a browser sends as ``Last-Event-ID`` when it reconnects.
         retry: Milliseconds that a browser waits before it reconnects.
 
     Example:
@@ -2091,49 +2014,45 @@ class ServerSentEvent:
         data: {"seats":4}
     """
 
-    __slots__ = ("data", "event", "id", "retry")
-
-    def __init__(
-        self, data: Any, event: str | None = None, id: str | None = None, retry: int | None = None
-    ) -> None:
-        self.data = data
-        self.event = event
-        self.id = id
-        self.retry = retry
+    data: Any
+    event: str | None = None
+    id: str | None = None
+    retry: int | None = None
 
     def __bytes__(self) -> bytes:
         """Return the event as it is sent."""
         lines: list[str] = []
-        retry = None if self.retry is None else int(self.retry)
-        for field, value in (("event", self.event), ("id", self.id), ("retry", retry)):
-            if value is not None:  # without its line breaks: they would begin another field
-                lines.append(f"{field}: {re.sub(_LINE_BREAK, ' ', str(value))}")
+        for field, value in (("event", self.event), ("id", self.id), ("retry", self.retry)):
+            if value is not None:
+                # A line break would begin another field, and browsers ignore an id with a NUL.
+                lines.append(f"{field}: " + re.sub(r"[\r\n\0]+", " ", str(value)))
         text = self.data if isinstance(self.data, str) else _dump_json(self.data).decode()
-        lines += [f"data: {line}" for line in re.split(_LINE_END, text)]
+        # Not `splitlines`, which knows more line ends than an event stream has.
+        lines += [f"data: {line}" for line in re.split(r"\r\n|\r|\n", text)]
         return "\n".join([*lines, "", ""]).encode()
 
 
-_LINE_END: Final = r"\r\n|\r|\n"
-_LINE_BREAK: Final = r"[\r\n\0]+"
-
-
 class _EventStream:
-    """The body that `event_stream` returns: where the events come from, and how often an idle stream is pinged."""
+    """The body that `event_stream` returns: it iterates over the encoded events, also in a test."""
 
-    __slots__ = ("ping", "source")
+    __slots__ = ("_events", "ping")
 
     def __init__(self, source: Any, ping: float | None) -> None:
-        self.source = source
+        self._events = _chunks(source)
         self.ping = ping
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Iterate over the encoded events, as a test may."""
-        chunks = _chunks(self.source)
-        try:
-            async for item in chunks:
-                yield _event_bytes(item)
-        finally:
-            await _close(chunks)
+    def __aiter__(self) -> _EventStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        event = await anext(self._events)
+        # Bytes are an event already, so that a broadcast is encoded once for all its clients.
+        if isinstance(event, bytes):
+            return event
+        return bytes(event if isinstance(event, ServerSentEvent) else ServerSentEvent(event))
+
+    async def aclose(self) -> None:
+        await _close(self._events)
 
 
 def event_stream(
@@ -2142,9 +2061,10 @@ def event_stream(
     """Return the response that streams server-sent events.
 
     Args:
-        source: Yields `ServerSentEvent`, text, or dicts and lists (as JSON).
-        ping: Seconds after which an idle stream sends a comment, so that proxies keep it open;
-            None: never.
+        source: Yields `ServerSentEvent`, strings, dicts and lists (as JSON), or bytes, which are
+            sent as they are.
+        ping: Every so many seconds MicroPie sends a comment, so that proxies keep the stream open;
+            None turns that off.
 
     Raises:
         ValueError: ``ping`` is not above zero.
@@ -2173,12 +2093,6 @@ def event_stream(
     return 200, _EventStream(source, ping), headers
 
 
-def _event_bytes(item: Any) -> bytes:
-    if type(item) is str and "\n" not in item and "\r" not in item:  # a shortcut: most events
-        return f"data: {item}\n\n".encode()
-    return bytes(item if isinstance(item, ServerSentEvent) else ServerSentEvent(item))
-
-
 def _chunk_bytes(item: Any) -> bytes:
     if isinstance(item, str):
         return item.encode()
@@ -2188,16 +2102,18 @@ def _chunk_bytes(item: Any) -> bytes:
 
 
 class _Steps:
-    """A plain iterator whose every step, and its ``close()``, run in a worker thread, in one copy of the context."""
+    """A plain iterator whose steps, and its ``close()``, run in worker threads."""
 
     def __init__(self, iterator: Iterator[Any]) -> None:
         self._iterator = iterator
+        # One copy for all steps: a context variable that one step sets is there in the next.
         self._run = contextvars.copy_context().run
 
     def __aiter__(self) -> _Steps:
         return self
 
     async def __anext__(self) -> Any:
+        # A StopIteration cannot leave a thread: a future that holds one never ends.
         item = await _in_thread(self._run, next, self._iterator, _ABSENT)
         if item is _ABSENT:
             raise StopAsyncIteration
@@ -2214,7 +2130,7 @@ def _chunks(source: Any) -> AsyncIterator[Any]:
 
 
 async def _close(source: Any) -> None:
-    """Close an iterator that is not run to its end; what its ``finally`` raises is logged."""
+    """Close an iterator before its end; an exception of its ``finally`` is logged."""
     close = getattr(source, "aclose", None)
     try:
         if close is not None:
@@ -2226,145 +2142,116 @@ async def _close(source: Any) -> None:
 
 
 class _Stream:
-    """Sends a stream in the request's own task, so that a cancelled request runs the `finally` of its source.
+    """Sends a stream in the request's own task, so that a cancelled request runs its `finally`.
 
-    Two helpers work beside it. The listener waits for the client to leave and then cancels this
-    task, once. The pinger sends a comment every `ping` seconds; a lock keeps it from sending while
-    an event is on its way.
+    Two helpers work beside it, in tasks of their own. The listener waits for the client to leave.
+    The pinger sends a comment every `ping` seconds. If one of them sees that the client has left,
+    it cancels the request's task, once, since the source may wait for something else for hours.
     """
 
     def __init__(self, send: _Send, reader: _Body, body: Any) -> None:
-        is_events = isinstance(body, _EventStream)
-        self.chunks = _chunks(body.source if is_events else body)
-        self._encode = _event_bytes if is_events else _chunk_bytes
-        self._ping: float | None = body.ping if is_events else None
+        self.chunks = _chunks(body)
+        self._ping: Any = body.ping if isinstance(body, _EventStream) else None
         self._body = reader
         self._send = send
-        self._lock = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._has_left = False  # the listener has cancelled the task
+        self._has_left = False  # a helper has cancelled the task
         self._helpers: list[asyncio.Task[None]] = []
-        self._timer: asyncio.Handle | None = None
 
     async def run(self, start: _Message) -> None:
-        """Send the headers and every chunk, and the final message unless the stream breaks off."""
+        """Send the headers, every chunk, and the final message unless the stream breaks off."""
         reader = self._body
         # From here on a body that is not announced, as that of most requests, counts as ended.
         reader.is_listened = not (reader.announced or reader.started)
         try:
-            await self._tell(start)
-            del start  # a stream may be open for hours
-            await self._tell({"type": "http.response.body", "body": b"", "more_body": True})
-            # They start when the event loop turns, so a stream whose source never waits is sent
-            # without them.
-            self._timer = asyncio.get_running_loop().call_soon(self._start_helpers)
-            await self._send_chunks()
-            await self._end_helpers()
-            if not reader.gone:
-                await self._tell({"type": "http.response.body", "body": b"", "more_body": False})
-        # Three kinds of cancellation arrive here. The listener's is counted by `_has_left` and is a
-        # normal end. The server's, on top of it or alone, must pass. A stray one is a mistake of
-        # the source.
-        except asyncio.CancelledError as error:
-            if self._task.cancelling() > self._has_left:  # the server wants this request to end
+            try:
+                await self._tell(start)
+                del start  # a stream may be open for hours
+                await self._send_chunks()
+            finally:
+                # Before the final message: after it, servers report a disconnect that is none.
+                await self._end_helpers()
+            await self._tell({"type": "http.response.body", "body": b"", "more_body": False})
+        except BaseException as error:
+            # `_end_helpers` has taken back the helper's cancellation. So this one is the server's,
+            # which must pass, or a stray one, which is a mistake of the source.
+            if not _is_stray(error):
                 raise
-            if not self._has_left:  # something that the source awaited was cancelled
-                _log.error("a stream broke off", exc_info=error)
-        except Exception as error:
-            if not (reader.gone and isinstance(error, ConnectionClosed)):
+            if not (reader.gone and isinstance(error, (ConnectionClosed, asyncio.CancelledError))):
                 _log.error("a stream broke off", exc_info=error)
         finally:
-            try:
-                await self._end_helpers()
-            finally:  # a request may be cancelled more than once
-                # The listener's cancellation has done its work; an outer time-out must not take it
-                # for its own.
-                if self._has_left:
-                    self._task.uncancel()
-                await _close(self.chunks)
+            await _close(self.chunks)
 
     async def _send_chunks(self) -> None:
-        reader, encode = self._body, self._encode
-        send = self._send_in_turn if self._ping else self._send
+        # Servers send the headers with the first body message. This one does not wait for a chunk.
+        await self._tell({"type": "http.response.body", "body": b"", "more_body": True})
+        works = (self._body.wait_gone, self._keep_alive) if self._ping else (self._body.wait_gone,)
+        self._helpers += [asyncio.create_task(self._help(work)) for work in works]
+        # Without pings no other task sends, and to take the turn costs more than all the rest here.
+        reader, send = self._body, self._tell if self._ping else self._send
         async for item in self.chunks:
-            if reader.gone:
+            if reader.gone:  # the source has swallowed what told it so
                 break
             # The first chunk never waits for the client, so MicroPie drops a body that no code has
             # begun to read by now.
-            if not reader.started and reader.failure is None:
+            if not reader.started:
                 reader.drop()
-            chunk = item if type(item) is bytes else encode(item)
+            chunk = item if type(item) is bytes else _chunk_bytes(item)
             try:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except OSError:  # so a server says that the client has left
                 reader.gone = True
+                break
 
     async def _tell(self, message: _Message) -> None:
-        try:
-            await self._send(message)
-        except OSError:
-            self._body.gone = True
-            raise ConnectionClosed from None
+        # A ping must not cut an event in two, and some servers write a message in several steps.
+        async with self._turn:
+            if self._body.gone:
+                raise ConnectionClosed
+            try:
+                await self._send(message)
+            except OSError:
+                self._body.gone = True
+                raise ConnectionClosed from None
 
-    def _start_helpers(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._helpers.append(loop.create_task(self._listen()))
-        if self._ping:
-            self._helpers.append(loop.create_task(self._keep_alive(self._ping)))
-
-    async def _listen(self) -> None:
-        with contextlib.suppress(Exception):  # a server that does not tell
-            await self._body.wait_gone()
-        if self._body.gone:
-            self._leave()
-
-    def _leave(self) -> None:
-        self._body.gone = True
-        if not self._has_left:
+    async def _help(self, work: Callable[[], Awaitable[None]]) -> None:
+        with contextlib.suppress(Exception):  # the client has left, or the server does not tell
+            await work()
+        if self._body.gone and not self._has_left:
             self._has_left = True
             self._task.cancel()
 
-    async def _keep_alive(self, seconds: float) -> None:
+    async def _keep_alive(self) -> None:
         while True:
-            await asyncio.sleep(seconds)
-            async with self._lock:
-                if self._body.gone or self._task.cancelling():
-                    return
-                try:
-                    await self._send(
-                        {"type": "http.response.body", "body": b": ping\n\n", "more_body": True}
-                    )
-                except Exception:  # so a server says that the client has left
-                    return self._leave()
-
-    async def _send_in_turn(self, message: _Message) -> None:
-        # A ping must not cut an event in two, and some servers write a message in several steps.
-        async with self._lock:
-            await self._send(message)
+            await asyncio.sleep(self._ping)
+            await self._tell(
+                {"type": "http.response.body", "body": b": ping\n\n", "more_body": True}
+            )
 
     async def _end_helpers(self) -> None:
         """End the helpers: no task outlives its request."""
-        if self._timer is not None:
-            self._timer.cancel()
         for helper in self._helpers:
             helper.cancel()
-        if self._helpers:
-            await asyncio.wait(self._helpers)
-        self._helpers.clear()  # their tracebacks lead back here, too
+        try:
+            if self._helpers:
+                await asyncio.wait(self._helpers)
+        finally:  # a request may be cancelled more than once
+            # The helper's cancellation has done its work; a time-out around the request must not
+            # take it for its own.
+            if self._has_left:
+                self._task.uncancel()
+            self._helpers.clear()  # their tracebacks lead back here
 
 
 # --- Handlers and binding -------------------------------------------------------------------------
 
 
-class _SessionMark:
-    def __repr__(self) -> str:
-        return "FromSession"
+FromSession = Annotated[Any, "FromSession"]
+"""Annotation of a parameter that binds from the session alone.
 
-
-_SESSION_MARK: Final = _SessionMark()
-
-FromSession = Annotated[Any, _SESSION_MARK]
-"""Annotation of a parameter that binds from the session alone, as one that names the user must; absent is 401.
+A parameter that names the user must have it, since a URL or a form may say anything. If the session
+has no such value, MicroPie uses the default, or answers 401.
 
 Example:
     >>> class Shop(App):
@@ -2380,7 +2267,7 @@ Example:
 
 
 def methods(*names: str) -> Callable[[_F], _F]:
-    """Limit a handler to these HTTP methods: others get 405 with ``Allow``; the framework answers ``OPTIONS``.
+    """Limit a handler to these HTTP methods; MicroPie answers others with 405, and ``OPTIONS``.
 
     Args:
         names: Such as ``"POST"``; ``"GET"`` includes ``"HEAD"``.
@@ -2407,7 +2294,9 @@ def methods(*names: str) -> Callable[[_F], _F]:
         allowed.add("HEAD")
 
     def mark(function: _F) -> _F:
-        function._micropie_methods = frozenset(allowed)  # type: ignore[attr-defined]
+        # A static or a class method holds the function.
+        inner: Any = getattr(function, "__func__", function)
+        inner._micropie_methods = tuple(sorted(allowed))
         return function
 
     return mark
@@ -2431,30 +2320,40 @@ _BOOLS: Final = {
     **dict.fromkeys(("false", "0", "no", "off"), False),
 }
 
-# Called with a value, and with True if it comes from JSON; raises an exception if the value doesn't
-# fit.
+_UNIONS: Final = (typing.Union, types.UnionType)
+
+# Called with a value, and with True if it comes from JSON. It raises an exception, of any type, if
+# the value doesn't fit; the parameter makes a 400 or a 404 of it.
 _Converter = Callable[[Any, bool], Any]
 
 
 def _converter(annotation: Any) -> _Converter | None:
-    """Return the converter of an annotation; None: it leaves values alone. A new type of annotation belongs here."""
+    """Return the converter of an annotation; None: it leaves values alone.
+
+    A new type of annotation gets its converter here, and can then stand in lists and unions too.
+    """
     annotation = _unwrapped(annotation)
-    if _is_union(annotation):
+    origin = typing.get_origin(annotation)
+    if origin in _UNIONS:
         return _union_converter(typing.get_args(annotation))
+    if annotation is list or origin is list:
+        return _list_converter((*typing.get_args(annotation), Any)[0])
+    if annotation is UploadedFile:
+        return _refuse
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _enum_converter(annotation)
-    json_types = _JSON_TYPES.get(
-        f"{getattr(cast(object, annotation), '__module__', '')}.{_label(annotation)}"
-    )
+    name = getattr(annotation, "__name__", "")
+    json_types = _JSON_TYPES.get(f"{getattr(annotation, '__module__', '')}.{name}")
     return None if json_types is None else _scalar_converter(annotation, json_types)
 
 
+def _refuse(value: Any, is_json: bool) -> NoReturn:
+    """Convert to a file, which no string and no JSON value can become."""
+    raise TypeError(type(value).__name__)
+
+
 def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Converter:
-    make = (
-        _BOOLS.__getitem__
-        if annotation is bool
-        else getattr(annotation, "fromisoformat", annotation)
-    )
+    make = getattr(annotation, "fromisoformat", annotation)
 
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1.
@@ -2462,8 +2361,8 @@ def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Convert
             raise TypeError(type(value).__name__)
         made = value
         if type(value) is not annotation:
-            made = make(value.lower() if annotation is bool else str(value))
-        # NaN and the infinities
+            made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
+        # NaN and the infinities compare with no limit as a number does, so no handler gets them.
         if annotation.__name__ in ("float", "Decimal") and made - made != 0:
             raise ValueError(value)
         return made
@@ -2485,6 +2384,23 @@ def _enum_converter(annotation: type[enum.Enum]) -> _Converter:
     return convert
 
 
+def _list_converter(annotation: Any) -> _Converter:
+    convert, takes_blank = _converter(annotation), _takes_blank(annotation)
+
+    def convert_all(values: Any, is_json: bool) -> Any:
+        if not isinstance(values, list):
+            raise TypeError(type(values).__name__)
+        items = [
+            value if convert is None else convert(value, is_json)
+            for value in values
+            if value or takes_blank or is_json
+        ]
+        # Fields that are all blank are no list, but an empty JSON array is one.
+        return items if items or is_json else _ABSENT
+
+    return convert_all
+
+
 def _union_converter(annotations: tuple[Any, ...]) -> _Converter | None:
     converters = [_converter(one) for one in annotations if one is not type(None)]
     if None in converters:  # one of them takes any value
@@ -2503,70 +2419,59 @@ def _union_converter(annotations: tuple[Any, ...]) -> _Converter | None:
 
 def _unwrapped(annotation: Any) -> Any:
     """Return X of ``Annotated[X, ...]``."""
-    return (
-        typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
-    )
+    return annotation.__origin__ if typing.get_origin(annotation) is Annotated else annotation
 
 
-def _is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+def _takes_blank(annotation: Any) -> bool:
+    """Whether ``""`` is a value: not for most types, since HTML forms send empty inputs too."""
+    members = (annotation, *typing.get_args(annotation))
+    return _converter(annotation) is None or any(_unwrapped(one) is str for one in members)
 
 
 def _without_none(annotation: Any) -> Any:
     """Return X of ``X | None``, and any other annotation as it is."""
     annotation = _unwrapped(annotation)
     members = [member for member in typing.get_args(annotation) if member is not type(None)]
-    return _unwrapped(members[0]) if _is_union(annotation) and len(members) == 1 else annotation
-
-
-def _label(annotation: Any) -> str:
-    if _is_union(annotation):
-        return " or ".join(_label(member) for member in typing.get_args(annotation))
-    return str(getattr(annotation, "__name__", "any value"))
+    is_optional = typing.get_origin(annotation) in _UNIONS and len(members) == 1
+    return _unwrapped(members[0]) if is_optional else annotation
 
 
 def _is_from_session(annotation: Any, depth: int = 9) -> bool:
-    """Whether FromSession stands anywhere in an annotation, behind an alias, a NewType or a forward reference too."""
+    """Whether FromSession stands anywhere in an annotation, behind an alias or a NewType too."""
     # It fails closed. If a name cannot be resolved but says FromSession, only the session has the
     # value.
-    is_name = isinstance(annotation, (str, typing.ForwardRef))
-    if annotation is _SESSION_MARK or (is_name and "FromSession" in str(annotation)):
-        return True
+    if isinstance(annotation, (str, typing.ForwardRef)):
+        return "FromSession" in str(annotation)
     inner = list(typing.get_args(annotation))
     with contextlib.suppress(Exception):  # a name in an alias of Python 3.12 may not be there
-        inner += [
-            getattr(annotation, name)
-            for name in ("__supertype__", "__value__")
-            if hasattr(annotation, name)
-        ]
+        inner.append(getattr(annotation, "__supertype__", None) or annotation.__value__)
     # The depth has an end, since such an alias may contain itself.
     return depth > 0 and any(_is_from_session(one, depth - 1) for one in inner)
 
 
 class _Parameter:
-    """One parameter of a handler: where its value comes from, and how it is converted. Made once, not per request."""
+    """One parameter of a handler: where its value comes from, and how it is converted."""
 
-    def __init__(self, parameter: inspect.Parameter, annotation: Any) -> None:
+    def __init__(self, parameter: inspect.Parameter) -> None:
+        empty, annotation = inspect.Parameter.empty, parameter.annotation
         self.name = parameter.name
-        self.default = (
-            _ABSENT if parameter.default is inspect.Parameter.empty else parameter.default
-        )
-        # Worked out in this order: the session first, since it outranks the type; then None, list
-        # and file are taken off, and what is left is the type that converts.
-        self.is_secret = _is_from_session(annotation)  # the session alone has its value
-        self.is_optional = type(None) in typing.get_args(_unwrapped(annotation))
+        self.default = _ABSENT if parameter.default is empty else parameter.default
+        # All of this is worked out once, so that a request only looks. FromSession comes first: it
+        # outranks the type, and nothing but the session may have the value.
+        self.is_secret = _is_from_session(annotation)
+        self.convert = _converter(annotation)
+        self.takes_blank = _takes_blank(annotation)
         annotation = _without_none(annotation)
         self.is_list = annotation is list or typing.get_origin(annotation) is list
-        if self.is_list:
-            annotation = _unwrapped((*typing.get_args(annotation), Any)[0])
-        self.is_file = _without_none(annotation) is UploadedFile
-        self.convert = None if self.is_file else _converter(annotation)
-        self.label = f"list[{_label(annotation)}]" if self.is_list else _label(annotation)
-        # Strings stay as they are.
-        self.is_verbatim = not self.is_list and (self.convert is None or annotation is str)
-        self.takes_blank = self.convert is None or str in (annotation, *typing.get_args(annotation))
-        is_keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
-        self.in_path = not (self.is_secret or self.is_file or is_keyword)
+        # Most parameters are strings, which stay as they are.
+        self.is_verbatim = self.convert is None or annotation is str
+        self.is_file = annotation is UploadedFile or UploadedFile in typing.get_args(annotation)
+        self.takes_file = not (self.is_list or self.is_secret) and (
+            self.is_file or self.convert is None
+        )
+        self.in_path = not (self.is_secret or self.is_file)
+        module = getattr(annotation, "__module__", None)  # a client need not know it
+        self.label = "a file" if self.is_file else inspect.formatannotation(annotation, module)
 
     def from_path(self, segment: Any) -> Any:
         """Convert a path segment; one that does not convert names no page."""
@@ -2582,141 +2487,95 @@ class _Parameter:
         return value
 
     def find(self, request: Request) -> Any:
-        """Look in the query, the body, the uploads and the session, in this order; else return the default."""
-        value = _ABSENT
-        if not self.is_secret:
-            query = request._query
-            # The query string comes first. It is parsed when the first parameter looks, and never
-            # for a handler without any.
-            values = (request.query_params if query is None else query).get(self.name)
-            if values is not None and not self.is_file:
-                value = values[0] if self.is_verbatim else self._from_strings(values)
-            if value is _ABSENT and request._body is not None:
-                value = self._find_in_body(request)
-        if value is _ABSENT and not self.is_file:
-            value = request.session.get(self.name, _ABSENT)
-            if value is None and self.is_secret:
-                value = _ABSENT
+        """Look in what was sent, and then in the session; else return the default."""
+        value = _ABSENT if self.is_secret else self._find_sent(request)
         if value is not _ABSENT:
             return value
+        if not self.is_file:
+            value = request.session.get(self.name)
+            if value is not None:  # an app may log a user out by setting the user's id to None
+                return value
         if self.default is not _ABSENT:
             return self.default
-        raise (
-            _error(401)
-            if self.is_secret
-            else _error(400, f"Missing required parameter '{self.name}'")
-        )
+        if self.is_secret:
+            raise _error(401)
+        raise _error(400, f"Missing required parameter '{self.name}'")
 
-    def _find_in_body(self, request: Request) -> Any:
-        name, body = self.name, request._json
-        if self.is_file:
-            files = request._files.get(name)
-            return _ABSENT if not files else list(files) if self.is_list else files[0]
-        if isinstance(body, dict):
-            return self._from_json(body[name]) if name in body else _ABSENT
-        values = None if request._form is None else request._form.get(name)
-        value = _ABSENT
-        if values is not None:
-            value = values[0] if self.is_verbatim else self._from_strings(values)
-        if value is _ABSENT and self.takes_file and name in request._files:
-            return request._files[name][0]
-        return value
+    def _find_sent(self, request: Request) -> Any:
+        """Look in the query, the body and the uploads, in this order."""
+        name = self.name
+        for sent in (request.query_params, request._form):
+            if sent and name in sent:
+                strings = sent[name]
+                value = strings[0] if self.is_verbatim else self._from_strings(strings)
+                if value is not _ABSENT:  # a blank leaves it to the next source
+                    return value
+        # Not body_params, which has all members as strings: {"a": 5} must not pass for a `str`.
+        body = request._json
+        if isinstance(body, dict) and name in body:
+            return self._converted(body[name], is_json=True)
+        files = request._files.get(name)
+        if files and self.takes_file:
+            return files[0]
+        return list(files) if files and self.is_file else _ABSENT
 
     def _from_strings(self, values: list[str]) -> Any:
-        """Convert the first string, or for a list all; `_ABSENT` if the first is, or all are, blank and no value."""
-        convert = self.convert
+        """Convert the first string, or for a list all; `_ABSENT` if a blank is no value."""
+        value = values if self.is_list else values[0]
+        return self._converted(value, is_json=False) if value or self.takes_blank else _ABSENT
+
+    def _converted(self, value: Any, *, is_json: bool) -> Any:
         try:
-            items = [
-                item if convert is None else convert(item, False)
-                for item in (values if self.is_list else values[:1])
-                if item or self.takes_blank
-            ]
+            return value if self.convert is None else self.convert(value, is_json)
         except Exception:  # an Enum's _missing_ may raise anything
-            raise self._misfit() from None
-        return (items if self.is_list else items[0]) if items else _ABSENT
+            raise _error(400, f"Parameter '{self.name}' must be {self.label}") from None
 
-    def _from_json(self, value: Any) -> Any:
-        convert = self.convert
-        if value is None and self.is_optional:
-            return None
-        try:
-            if not self.is_list:
-                return value if convert is None else convert(value, True)
-            if not isinstance(value, list):
-                raise TypeError(type(value).__name__)
-            return [
-                item if convert is None else convert(item, True)
-                for item in cast("list[object]", value)
-            ]
-        except Exception:
-            raise self._misfit() from None
-
-    def _misfit(self) -> HTTPError:
-        return _error(400, f"Parameter '{self.name}' must be {self.label}")
-
-    @property
-    def takes_file(self) -> bool:
-        """Whether its value can be one uploaded file."""
-        return self.convert is None and not (self.is_list or self.is_secret)
-
-    def is_known(self, request: Request, form: _MultipartForm) -> bool:
+    def is_known(self, request: Request) -> bool:
         """Whether nothing that is still to come in a form can be its value."""
-        if self.is_secret or (self.name in form.files and not self.is_list):
-            return True
-        values = request.query_params.get(self.name) or form.fields.get(self.name)
-        return not (self.is_file or self.is_list or values is None) and bool(
-            values[0] or self.takes_blank
-        )
+        if self.is_secret or self.is_list:  # more values of a list may come
+            return self.is_secret
+        values = request.query_params.get(self.name) or request.body_params.get(self.name)
+        return self.name in request._files or bool(values and (values[0] or self.takes_blank))
 
 
 class _Binder:
-    """How a handler gets its arguments, worked out once: the ones that a client's values bind to."""
+    """How a handler gets its arguments from what a client sends, worked out once."""
 
-    def __init__(self, function: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:
-        self._positional: list[_Parameter] = []
-        self._keywords: list[_Parameter] = []
-        self._star: _Parameter | None = None
-        self._rest = False  # whether there are ``**kwargs``
-        self._names = frozenset(inspect.signature(function).parameters)
-        for parameter in parameters:
-            one = _Parameter(parameter, _annotation(parameter, function))
-            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-                if one.is_secret:
-                    raise TypeError(f"*{one.name} takes path segments: it cannot be FromSession")
-                self._star = one
-            elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                self._rest = True
-                self._names -= {one.name}
-            elif parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-                self._keywords.append(one)
-            else:
-                self._positional.append(one)
+    def __init__(self, handler: _Handler) -> None:
+        # The kinds of parameters are numbers, in the order in which a signature has them.
+        kinds: list[list[_Parameter]] = [[] for _ in range(5)]
+        for parameter in handler.parameters:
+            kinds[parameter.kind].append(_Parameter(parameter))
+        path_only, both, self._star, self._keywords, self._rest = kinds
+        for one in self._star:
+            if one.is_secret:
+                raise TypeError(f"*{one.name} takes path segments: it cannot be FromSession")
+        self._positional = path_only + both
         self._in_path = [one for one in self._positional if one.in_path]
-        self.takes: float = float("inf") if self._star is not None else len(self._in_path)
-        # The number of path segments that are all the arguments, as they are. It is -1 if the
-        # handler also takes other arguments or converts them.
-        takes_more = self._star or self._rest or self._keywords or self._in_path != self._positional
-        is_verbatim = not takes_more and all(one.is_verbatim for one in self._in_path)
-        self.verbatim = len(self._in_path) if is_verbatim else -1
-        self.may_stream = not self._rest and any(
-            one.takes_file for one in self._positional + self._keywords
-        )
+        self.takes: float = float("inf") if self._star else len(self._in_path)
+        self._all = self._positional + self._keywords
+        # The number of path segments that are all the arguments, as they are; -1: no number is.
+        is_verbatim = all(one.is_verbatim and one.in_path for one in self._all)
+        takes_more = self._star or self._keywords or self._rest
+        self.verbatim = len(self._in_path) if is_verbatim and not takes_more else -1
+        # ``**rest`` waits for the names that come after a file, too.
+        self.may_stream = not self._rest and any(one.takes_file for one in self._all)
+        # No value goes to ``**rest`` under the name of a parameter, which may be the framework's or
+        # a FromSession; its own name is free.
+        names = inspect.signature(handler.function).parameters.keys()
+        self._names = names - {one.name for one in self._rest}
 
     def bind(self, request: Request) -> tuple[list[Any], dict[str, Any]]:
-        """Return the positional and the keyword arguments; 404 for too many segments or one that does not convert."""
-        segments = request.path_params
-        if len(segments) > self.takes:
+        """Return the positional and the keyword arguments; 404 for a path that does not fit."""
+        if len(request.path_params) > self.takes:
             raise _error(404)
+        segments = iter(request.path_params)
         arguments: list[Any] = []
-        used = 0
         for one in self._positional:
-            if used < len(segments) and one.in_path:
-                arguments.append(one.from_path(segments[used]))
-                used += 1
-            else:
-                arguments.append(one.find(request))
-        if self._star is not None:
-            arguments += map(self._star.from_path, segments[used:])
+            segment = next(segments, _ABSENT) if one.in_path else _ABSENT
+            arguments.append(one.find(request) if segment is _ABSENT else one.from_path(segment))
+        if self._star:
+            arguments += map(self._star[0].from_path, segments)
         keywords = self._remaining(request) if self._rest else {}
         for one in self._keywords:
             keywords[one.name] = one.find(request)
@@ -2727,17 +2586,17 @@ class _Binder:
         found: dict[str, Any] = dict(request.files)
         if isinstance(request._json, dict):
             found.update(request._json)
-        for values in (request._form or {}, request.query_params):
-            found.update({name: items[0] for name, items in values.items()})
+        for sent in (request._form or {}, request.query_params):
+            found.update((name, values[0]) for name, values in sent.items())
         return {name: value for name, value in found.items() if name not in self._names}
 
-    def waits_for(self, request: Request, form: _MultipartForm, name: str) -> bool:
-        """Whether the file of that name, which begins now, is the last value that the handler waits for."""
+    def waits_for(self, request: Request, name: str) -> bool:
+        """Whether the file that begins now is the last value that the handler waits for."""
         # Parameters that take path segments have their values already.
         from_path = self._in_path[: len(request.path_params)]
-        parameters = [one for one in self._positional + self._keywords if one not in from_path]
-        missing = [one for one in parameters if not one.is_known(request, form)]
-        return len(missing) == 1 and missing[0].name == name and missing[0].takes_file
+        parameters = [one for one in self._all if one not in from_path]
+        missing = [one for one in parameters if not one.is_known(request)]
+        return [one.name for one in missing] == [name] and missing[0].takes_file
 
 
 def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
@@ -2752,93 +2611,88 @@ def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> A
 
 
 class _Handler:
-    """One entry of the route table of the class `owner`: what stands in its body, or in a base's, under `name`."""
+    """One function that a class body defines under `name`, and how it is called."""
 
-    def __init__(self, name: str, member: Any, owner: type[App], *, is_socket: bool) -> None:
+    def __init__(self, name: str, member: Any, leading: int) -> None:
         function: Any = _function_of(member)
         self.name = name
         self.function: Callable[..., Any] = function
-        self.call: Callable[..., Any] = function  # called with the App first
-        if function is not member:  # a static or a class method
-            bound = member.__get__(None, owner)
-
-            def call(app: App, /, *arguments: Any, **keywords: Any) -> Any:
-                return bound(*arguments, **keywords)
-
-            self.call = call
-        marked = getattr(member, "_micropie_methods", None)
-        self.methods: frozenset[str] | None = marked or getattr(function, "_micropie_methods", None)
+        self.methods: tuple[str, ...] | None = getattr(function, "_micropie_methods", None)
         is_async = inspect.iscoroutinefunction(function)
         self.is_plain = not (is_async or inspect.isasyncgenfunction(function))
         # A coroutine function is called directly, which saves a coroutine for each request.
-        self.run: Callable[..., Awaitable[Any]] = self.call if is_async else self._run
-        self._leading = (not isinstance(member, staticmethod)) + is_socket
+        is_direct = is_async and function is member
+        self._call: Callable[..., Awaitable[Any]] = function if is_direct else self._call_any
         self._binder: _Binder | None = None
+        self._member = member  # the function, or the static or class method around it
+        self._leading = leading - isinstance(member, staticmethod)
 
     @property
     def binder(self) -> _Binder:
-        """How it gets its arguments; made at first use, when the names in its annotations are all there."""
+        """How it gets its arguments."""
+        # Made at first use: the names in its annotations may be defined after its class.
         if self._binder is None:
-            self._binder = _Binder(self.function, self.parameters)
+            self._binder = _Binder(self)
         return self._binder
 
     @property
     def parameters(self) -> list[inspect.Parameter]:
         """The parameters that bind: without the first ones, which MicroPie passes."""
-        found = list(inspect.signature(self.function).parameters.values())
-        passed = [
-            one
-            for one in found[: self._leading]
-            if one.kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD
+        # The first ones are the App and the WebSocket, unless ``*args`` takes these, too.
+        return [
+            one.replace(annotation=_annotation(one, self.function))
+            for number, one in enumerate(inspect.signature(self.function).parameters.values())
+            if number >= self._leading or one.kind > inspect.Parameter.POSITIONAL_OR_KEYWORD
         ]
-        return found[len(passed) :]
 
-    async def _run(self, /, *arguments: Any, **keywords: Any) -> Any:
-        """Call what is no coroutine function; a plain function runs in a worker thread, in a copy of the context."""
-        if not self.is_plain or inspect.isgeneratorfunction(self.function):
-            return self.call(*arguments, **keywords)
-        call = functools.partial(self.call, *arguments, **keywords)
-        # In a copy of the context, so that `self.request` works there and nothing leaks to the next
-        # call of the thread.
-        result = await _in_thread(contextvars.copy_context().run, call)
+    def run(self, app: App, request: Request, *leading: Any) -> Awaitable[Any]:
+        """Bind the arguments and call the function; return what is to be awaited."""
+        binder = self._binder or self.binder
+        if len(request.path_params) == binder.verbatim:  # a shortcut for bind()
+            return self._call(app, *leading, *request.path_params)
+        arguments, keywords = binder.bind(request)
+        return self._call(app, *leading, *arguments, **keywords)
+
+    async def _call_any(self, app: App, /, *arguments: Any, **keywords: Any) -> Any:
+        """Call any function; a plain one runs in a worker thread."""
+        method = self._member.__get__(app, type(app))
+        call = functools.partial(method, *arguments, **keywords)
+        if self.is_plain and not inspect.isgeneratorfunction(self.function):
+            # In a copy of the context, so that `self.request` works there and nothing leaks to the
+            # next call of the thread.
+            result = await _in_thread(contextvars.copy_context().run, call)
+        else:
+            result = call()
         return await result if inspect.isawaitable(result) else result
 
 
-def _wrong_method(method: str, allowed: frozenset[str]) -> HTTPError:
-    """Return what answers a method that a handler does not take, or OPTIONS (RFC 9110 section 15.5.6)."""
-    headers = [("allow", ", ".join([*sorted(allowed - {"OPTIONS"}), "OPTIONS"]))]
-    return HTTPError(204 if method == "OPTIONS" else 405, headers=headers)
-
-
 def _function_of(member: Any) -> types.FunctionType | None:
-    """Return the function that a class body defines, as a static or a class method too; None: it is something else."""
+    """Return the function of what a class body defines; None: it is no function or method."""
     if isinstance(member, (staticmethod, classmethod)):
         member = cast(Any, member).__func__
     return member if isinstance(member, types.FunctionType) else None
 
 
-def _handlers(
-    owner: type[App], *, is_socket: bool
-) -> tuple[dict[str, _Handler], dict[str, _Handler]]:
-    """Return the functions in the bodies of a class and of its bases by name, and those of them with a path by path.
+def _handlers(owner: type[App], prefix: str) -> tuple[dict[str, _Handler], dict[str, _Handler]]:
+    """Return the handlers of a class and of its bases by name, and those with a URL by path.
 
-    App itself defines no handler. Names of WebSocket handlers begin with ``ws_``, those of HTTP
-    handlers must not.
+    Args:
+        owner: The class.
+        prefix: ``ws_`` for WebSocket handlers, whose names begin with it; ``""`` for HTTP handlers,
+            whose names must not.
     """
-    members: dict[str, Any] = {}
-    for base in reversed(owner.__mro__):
-        if base not in (App, object):
-            members.update(vars(base))
+    # App itself defines no handler.
+    bases = [base for base in reversed(owner.__mro__) if base not in (App, object)]
+    members = {name: member for base in bases for name, member in vars(base).items()}
     handlers: dict[str, _Handler] = {}
     routes: dict[str, _Handler] = {}
     for name, member in members.items():
-        is_ws = name.startswith("ws_")
-        if _function_of(member) is None or name.startswith("__") or (is_ws and not is_socket):
-            continue
-        handlers[name] = _Handler(name, member, owner, is_socket=is_socket)
-        path = name.removeprefix("ws_") if is_socket else name
-        if is_ws == is_socket and path[:1] not in ("", "_"):
-            routes["/" + path] = handlers[name]
+        if _function_of(member) and not name.startswith("__" if prefix else ("__", "ws_")):
+            # A middleware may choose any of them by name, private ones too.
+            handlers[name] = _Handler(name, member, leading=2 if prefix else 1)
+            path = name.removeprefix(prefix)
+            if name.startswith(prefix) and path[:1] not in ("", "_"):
+                routes["/" + path] = handlers[name]
     if "/index" in routes:
         routes["/"] = routes["/index"]
     return handlers, routes
@@ -2854,29 +2708,22 @@ def _root(scope: _Scope) -> str:
 
 
 def _is_below(path: str, prefix: str) -> bool:
-    """Whether a path begins with the segments of a prefix. Some servers repeat the root path in the path."""
+    """Whether a path begins with the segments of a prefix."""
     return path == prefix or path.startswith(prefix + "/")
 
 
-def _path_below_root(scope: _Scope) -> str:
-    path: str = scope["path"]
-    root = _root(scope)
-    return path[len(root) :] if root and _is_below(path, root) else path
-
-
 def _session_ids(cookie_header: bytes) -> list[str]:
-    """Return the session ids of a Cookie header: a mounted app's comes before its parent's; more are an attack."""
-    if b"session_id=" not in cookie_header:
-        return []
+    """Return the session ids of a Cookie header, at most 4."""
+    # A mounted app's comes before its parent's. More are an attack on the backend.
     pairs = [pair.strip().partition("=") for pair in cookie_header.decode("latin-1").split(";")]
     return [value.strip('"') for name, _, value in pairs if name == "session_id" and value][:4]
 
 
 def _boundary(content_type: bytes) -> bytes:
     """Return the boundary of a multipart body (RFC 2046 section 5.1.1)."""
-    found = re.search(rb';\s*boundary=(?:"([^"]+)"|([^\s;,"]+))', content_type, re.IGNORECASE)
-    boundary = (found[1] or found[2]) if found is not None else b""
-    if not 0 < len(boundary) <= 200 or b"\n" in boundary:
+    found = re.search(rb';\s*boundary=(?:"([^"\n]+)"|([^\s;,"]+))', content_type, re.IGNORECASE)
+    boundary = (found[1] or found[2]) if found else b""
+    if not 0 < len(boundary) <= 200:
         raise _error(400, "Missing boundary")
     return boundary
 
@@ -2943,7 +2790,7 @@ class App:
     Raises:
         TypeError: ``allowed_origins`` is one text. A subclass that names a handler like one of the
             attributes is a TypeError too, when the class is made.
-        ValueError: ``body_timeout`` is below zero.
+        ValueError: ``body_timeout`` is not above zero.
 
     Example:
         >>> class Root(App):
@@ -2956,14 +2803,12 @@ class App:
         {"greetings":["Hello, Alice!"]}
     """
 
-    __handlers: dict[str, _Handler] = {}  # by name, private ones included
-    __routes: dict[str, _Handler] = {}  # by path
-    __socket_handlers: dict[str, _Handler] = {}
-    __socket_routes: dict[str, _Handler] = {}
+    # The tables of each subclass: its handlers by name, private ones too, and by path. App itself
+    # has none.
+    __handlers = __routes = __socket_handlers = __socket_routes = dict[str, _Handler]()
     # A dataclass, for example, has an `__init__` that does not call this one; say so.
     if not TYPE_CHECKING:  # pragma: no branch
         mounts = __settings = _Missing()
-    __debug = False
 
     def __init__(
         self,
@@ -2981,8 +2826,7 @@ class App:
     ) -> None:
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
-        body_timeout = None if body_timeout is None else float(body_timeout)
-        if body_timeout is not None and not body_timeout >= 0:
+        if body_timeout is not None and not body_timeout > 0:  # NaN is not above 0 either
             raise ValueError(f"body_timeout is a number of seconds, or None: {body_timeout!r}")
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
@@ -3001,7 +2845,7 @@ class App:
         self.__settings = _Settings(
             max_body_size,
             max_upload_size,
-            max_form_field_size,
+            # A field is a part of a body, and a urlencoded form falls under both limits as a whole.
             _smallest(max_body_size, max_form_field_size),
             body_timeout,
         )
@@ -3010,8 +2854,8 @@ class App:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Work out the route tables of a subclass."""
         super().__init_subclass__(**kwargs)
-        cls.__handlers, cls.__routes = _handlers(cls, is_socket=False)
-        cls.__socket_handlers, cls.__socket_routes = _handlers(cls, is_socket=True)
+        cls.__handlers, cls.__routes = _handlers(cls, "")
+        cls.__socket_handlers, cls.__socket_routes = _handlers(cls, "ws_")
         for name in _RESERVED & cls.__socket_handlers.keys():
             raise TypeError(
                 f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own"
@@ -3033,7 +2877,9 @@ class App:
 
     @functools.cached_property
     def env(self) -> Any:
-        """The jinja2 environment, made at first use; it looks beside the App's module, then in ``./templates``.
+        """The jinja2 environment, made at first use.
+
+        It looks in ``templates/`` beside the App's module, and then in ``./templates``.
 
         Raises:
             RuntimeError: jinja2 is not installed.
@@ -3045,11 +2891,9 @@ class App:
                 'templates need the package jinja2: pip install "micropie[standard]"'
             ) from error
         module = getattr(sys.modules.get(type(self).__module__), "__file__", None)
-        folders = (
-            [os.path.join(os.path.dirname(os.path.abspath(module)), "templates")] if module else []
-        )
+        beside = os.path.join(os.path.dirname(module or ""), "templates")
         return jinja2.Environment(
-            loader=jinja2.FileSystemLoader([*folders, "templates"]),
+            loader=jinja2.FileSystemLoader([beside, "templates"]),
             autoescape=lambda name: name is None or not name.endswith(".txt"),
             enable_async=True,
         )
@@ -3077,14 +2921,19 @@ class App:
         request = Request(scope, receive, self.__settings)
         token = current_request.set(request)
         response: _Response | None = None
-        start: Any = None
+        plain: _Message | None = None
         payload = b""
         try:
             try:
                 result: object = await self.__answer(request)
                 encode_as, body = _PLAIN.get(type(result)), request._body
-                is_bodied = body is not None and (request._boundary is not None or not body.ended)
-                if encode_as is None or request._session is not None or request._asked or is_bodied:
+                is_read = body is None or body.ended
+                if (
+                    encode_as is None
+                    or request._session is not None
+                    or request._asked
+                    or not is_read
+                ):
                     response = None if result is _MOUNTED else _response_of(result)
                 else:
                     # A shortcut for most responses: a string, bytes or JSON, and no middleware,
@@ -3092,26 +2941,18 @@ class App:
                     # takes longer than all the rest.
                     encode, content_type = encode_as
                     payload = encode(result)
-                    length = (b"content-length", b"%d" % len(payload))
-                    start = {
-                        "type": "http.response.start",
-                        "status": 200,
-                        "headers": [content_type, length],
-                    }
+                    headers = [content_type, (b"content-length", b"%d" % len(payload))]
+                    plain = {"type": "http.response.start", "status": 200, "headers": headers}
             except BaseException as error:
                 response = self.__failed(request, error)
-            if start is None:
+            if plain is None:
                 await self.__finish(request, response, send)
             else:
-                await send(start)
-                await send(
-                    {
-                        "type": "http.response.body",
-                        "body": b"" if request.method == "HEAD" else payload,
-                    }
-                )
+                await send(plain)
+                payload = b"" if request.method == "HEAD" else payload
+                await send({"type": "http.response.body", "body": payload})
         except _GONE:
-            pass  # nobody is there to get a response
+            pass  # no response can reach the client
         finally:
             current_request.reset(token)
             if request._body is not None:
@@ -3120,7 +2961,7 @@ class App:
                     await request._multipart.close()
 
     def __answer(self, request: Request) -> Awaitable[Any]:
-        """Find the handler and call it, at once if nothing is to be done before; return what is to be awaited."""
+        """Find the handler, and call it or what comes before it; return what is to be awaited."""
         scope = request.scope
         # `_asked` are the middlewares whose `after_request` will run. All of them are told of a
         # path or a body that is bad before any was asked; from then on, only those whose
@@ -3130,10 +2971,10 @@ class App:
         # A shortcut for handlers without path parameters.
         handler = self.__routes.get(scope["path"])
         if handler is None or scope.get("root_path") or self.mounts:
-            handler = self.__find_handler(request, self.__routes)
-        if handler is not None:
-            request._handler, request.route_handler = handler, handler.name
-        # The headers are not decoded here, since most requests have none that MicroPie itself needs.
+            self.__find_handler(request, self.__routes)
+        else:
+            request.route_handler = handler.name
+        # The headers are not decoded here: most requests have none that MicroPie itself needs.
         noted: list[tuple[bytes, bytes]] = []
         for pair in scope.get("headers") or ():
             if pair[0] in _NOTED_HEADERS:
@@ -3142,66 +2983,66 @@ class App:
             return self.__prepare_and_call(request, noted)
         return self.__call_handler(request)
 
-    def __find_handler(self, request: Request, routes: dict[str, _Handler]) -> _Handler | None:
-        """Find the handler that the first segment of the path names, or else the mounted app."""
+    def __find_handler(self, request: Request, routes: dict[str, _Handler]) -> None:
+        """Find the handler that the first segment of the path names, and the mounted app."""
         path: str = request.scope["path"]
-        if request.scope.get("root_path"):
-            path = _path_below_root(request.scope)
+        root = _root(request.scope)
+        if _is_below(path, root):  # some servers repeat the root path in the path
+            path = path[len(root) :]
         if self.mounts:
             request._mount = self.__mounted(request.scope, path)
-        if path[:1] not in ("/", ""):  # for example that of OPTIONS *
-            return None
-        segments = path.split("/")[1:]
+        before, *segments = path.split("/")
+        if before:  # no slash comes first, for example in OPTIONS *
+            return
         if segments and not segments[-1]:  # one trailing slash is ignored
             segments.pop()
         name = segments[0] if segments else "index"
-        handler = (
-            routes.get("/" + name) or routes.get("/" + name.replace("-", "_").replace(".", "_"))
-            if name
-            else None
-        )
-        if handler is not None:
-            request.path_params = segments[1:]
-        elif (index := routes.get("/")) and index.binder.takes and not name.startswith("_"):
-            handler, request.path_params = index, segments
-        return handler
+        handler = routes.get("/" + name) or routes.get("/" + re.sub("[-.]", "_", name))
+        arguments = segments[1:]
+        if handler is None or not name:  # the name is empty in //, and must not find the route "/"
+            handler, arguments = routes.get("/"), segments
+            if handler is None or name.startswith("_") or not handler.binder.takes:
+                return
+        request.route_handler, request.path_params = handler.name, arguments
 
     def __mounted(self, scope: _Scope, path: str) -> tuple[_ASGIApp, _Scope] | None:
-        """Return the app of the longest prefix that the path begins with, and the scope it is called with.
+        """Return the app of the longest prefix that the path begins with, and its scope.
 
         Raises:
             ValueError: A prefix does not begin with a slash: no path would ever match it.
         """
         # The longest prefix first, so that /api/v2 comes before /api.
         for prefix in sorted(self.mounts, key=len, reverse=True):
-            if prefix and not prefix.startswith("/"):
+            mount = prefix.rstrip("/")
+            if mount[:1] not in ("/", ""):
                 raise ValueError(f"the prefix of a mount begins with a slash: {prefix!r}")
-            if _is_below(path, prefix.rstrip("/")):
-                break
-        else:
-            return None
-        root = _root(scope)
-        child = {**scope, "root_path": root + prefix.rstrip("/")}
-        # In a scope the path includes the root path (ASGI HTTP).
-        if root and not _is_below(scope["path"], root):
-            child["path"] = root + scope["path"]
-            if raw_path := scope.get("raw_path"):
-                child["raw_path"] = _quoted(root, "/").encode() + raw_path
-        return self.mounts[prefix], child
+            if _is_below(path, mount):
+                root = _root(scope)
+                child = {**scope, "root_path": root + mount}
+                # In a scope the path includes the root path (ASGI HTTP).
+                if not _is_below(scope["path"], root):
+                    child["path"] = root + scope["path"]
+                    if raw_path := scope.get("raw_path"):
+                        child["raw_path"] = _quoted(root, "/").encode() + raw_path
+                return self.mounts[prefix], child
+        return None
 
     async def __prepare_and_call(self, request: Request, noted: list[tuple[bytes, bytes]]) -> Any:
-        """Load the session and read the body, ask the middlewares, call the handler; return its result."""
+        """Load the session, read the body, ask the middlewares, call the handler."""
         if noted:
             request._note_headers(noted)
             if request._cookie_header:
                 await self.__load_session(request)
             if request._content_type and request._mount is None:
                 await request._read_and_parse()
-        if request._asked or self.mounts:
-            answer = await self.__ask_middlewares(request)
+        middlewares, request._asked = request._asked, ()
+        for middleware in middlewares:
+            result = await middleware.before_request(request)
+            request._asked = (*request._asked, middleware)
+            answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
             if answer is not None:
-                return answer
-        return await self.__call_handler(request)
+                return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
+        return _MOUNTED if request._mount is not None else await self.__call_handler(request)
 
     async def __load_session(self, request: Request) -> None:
         for session_id in _session_ids(request._cookie_header):
@@ -3209,67 +3050,40 @@ class App:
                 request._session = _Session(session_id, data)
                 return
 
-    def __choose_handler(self, request: Request, functions: dict[str, _Handler]) -> None:
-        """Put the handler that a middleware has chosen in place of the one that the path names."""
-        handler, name = request._handler, request.route_handler
-        if name != (handler.name if handler is not None else None):
-            request._handler = functions.get(name or "")
-
-    async def __ask_middlewares(self, request: Request) -> tuple[Any, ...] | None:
-        """Ask the middlewares; return what is to be sent instead of the handler's result."""
-        asked: list[HttpMiddleware] = []
-        request._asked = asked
-        for middleware in tuple(self.middlewares):
-            result = await middleware.before_request(request)
-            asked.append(middleware)
-            answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
-            if answer is not None:
-                return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
-        self.__choose_handler(request, self.__handlers)
-        return None if request._mount is None else _MOUNTED
-
     def __call_handler(self, request: Request) -> Awaitable[Any]:
         """Bind the handler's arguments and call it; return what is to be awaited."""
-        handler = request._handler
+        # The path names it, or a middleware that has set another name, of a private one perhaps.
+        handler = self.__handlers.get(request.route_handler or "")
         if handler is None:
             raise _error(404)
-        if handler.methods is not None and request.method not in handler.methods:
-            raise _wrong_method(request.method, handler.methods)
+        allowed = handler.methods
+        if allowed is not None and request.method not in allowed:  # RFC 9110 section 15.5.6
+            names = [name for name in allowed if name != "OPTIONS"] + ["OPTIONS"]
+            headers = [("allow", ", ".join(names))]
+            raise HTTPError(204 if request.method == "OPTIONS" else 405, headers=headers)
         if request._boundary is not None:
             return self.__call_with_form(request, handler, request._boundary)
-        binder = handler._binder or handler.binder
-        if len(request.path_params) == binder.verbatim:  # a shortcut for bind()
-            return handler.run(self, *request.path_params)
-        arguments, keywords = binder.bind(request)
-        return (
-            handler.run(self, *arguments, **keywords) if keywords else handler.run(self, *arguments)
-        )
+        return handler.run(self, request)
 
     async def __call_with_form(self, request: Request, handler: _Handler, boundary: bytes) -> Any:
-        """Take in a multipart form, as far as the handler needs before it can read a file as it comes, and call it."""
+        """Read a multipart form and call the handler, which may read the last file as it comes."""
         body = request._body_reader()
         kept, streamed = self.__settings.max_body_size, self.__settings.max_upload_size
         may_stream = handler.binder.may_stream and not handler.is_plain
         # A middleware may have read the body already, for example to check a signature.
-        body.replay()
+        chunks = body.chunks()
         body.expect(streamed if may_stream else _smallest(kept, streamed))
-        form = request._multipart = _MultipartForm(body.chunk, boundary, self.__settings)
+        form = request._multipart = _MultipartForm(chunks, boundary, self.__settings)
         request._form, request._files = form.fields, form.files
-        if not await form.run(
-            lambda name: may_stream and handler.binder.waits_for(request, form, name)
-        ):
+        if not await form.run(lambda name: may_stream and handler.binder.waits_for(request, name)):
             _check_size(body.size, kept)
-        arguments, keywords = handler.binder.bind(request)
-        return await handler.run(self, *arguments, **keywords)
+        return await handler.run(self, request)
 
     async def __finish(self, request: Request, response: _Response | None, send: _Send) -> None:
-        """Let the middlewares and the session change a response, and send it; None: the mounted app answers."""
+        """Let middlewares and session change a response, and send it; None: a mount answers."""
         if response is None:
             mounted, scope = cast("tuple[_ASGIApp, _Scope]", request._mount)
-            body = request._body
-            return await mounted(
-                scope, request._receive if body is None else body.receive_again(), send
-            )
+            return await mounted(scope, request._body_reader().receive_again(), send)
         # Each `after_request` runs once, on the response that the ones inside it have made of the
         # first, errors included.
         for middleware in reversed(request._asked):
@@ -3291,7 +3105,7 @@ class App:
     async def __save_session(
         self, request: Request, session: _Session, response: _Response
     ) -> _Response:
-        """Save what this request changed in its session; return the response with the headers that this takes."""
+        """Save what this request changed in its session; return the response with its cookie."""
         added = [("vary", "Cookie")]
         # After a 5xx nothing is saved, since a handler that failed half-way may have left half of
         # its changes.
@@ -3309,7 +3123,7 @@ class App:
         )
 
     async def __send(self, request: Request, response: _Response, send: _Send) -> None:
-        """Write a response: the one place where that is done, but for the shortcut in `_asgi_app_http`."""
+        """Write a response: only the shortcut in `_asgi_app_http` does that elsewhere."""
         stream: _Stream | None = None
         if response.payload is None:
             try:
@@ -3321,16 +3135,15 @@ class App:
             "status": response.status,
             "headers": list(response.raw_headers),
         }
-        body, is_head = request._body, request.method == "HEAD"
-        is_over = body is not None and body.gone
+        body, is_head = request._body_reader(), request.method == "HEAD"
         if stream is not None:
-            if not (is_head or is_over):
+            if not (is_head or body.gone):
                 return await stream.run(start)
             await _close(stream.chunks)
-        if is_over:
+        if body.gone:
             return None
         # A client that is still sending may not look for a response before it has sent everything.
-        if body is not None and not body.ended:
+        if not body.ended:
             await body.drain()
         await send(start)
         payload = b"" if is_head else response.payload or b""
@@ -3354,22 +3167,20 @@ class App:
         return set_cookie("session_id", session_id, path=path, secure=secure)
 
     def __failed(self, request: Request, error: BaseException) -> _Response:
-        """Return the response for what went wrong; let pass what is not an error of this request."""
+        """Return the response for an error; let pass what is no error of this request."""
+        body = request._body
+        text: str | bytes = "500 Internal Server Error"
         try:
             # If the client is gone, no response is sent. The ConnectionClosed of another connection
             # is a mistake.
-            if (
-                isinstance(error, ConnectionClosed)
-                and request._body is not None
-                and request._body.gone
-            ):
+            if isinstance(error, ConnectionClosed) and body is not None and body.gone:
                 raise error
             if isinstance(error, HTTPError):
                 try:
-                    is_short = error.body is None
-                    body = str(error) if is_short else error.body
-                    return _response(error.status, body, error.headers, _TEXT if is_short else None)
-                except Exception as malformed:
+                    if error.body is None:
+                        return _response(error.status, str(error), error.headers, _TEXT)
+                    return _response(error.status, error.body, error.headers)
+                except Exception as malformed:  # its own status, body or headers cannot be sent
                     error = malformed
             if not _is_stray(error):
                 raise error
@@ -3377,11 +3188,12 @@ class App:
             if self.__debug:
                 import traceback
 
-                lines = "".join(traceback.format_exception(error)).encode("utf-8", "replace")
-                return _response(500, lines, None, _TEXT)
-            return _response(500, "500 Internal Server Error", None, _TEXT)
+                # A string from the client, which an exception repeats, may hold lone surrogates.
+                text = "".join(traceback.format_exception(error)).encode("utf-8", "replace")
+            return _response(500, text, None, _TEXT)
         finally:
-            del error  # its traceback leads to this frame, and the cycle would keep the request and all that it read
+            # Its traceback leads to this frame, and the cycle would keep the request and its body.
+            del error
 
     async def _send_response(
         self, send: _Send, status_code: int, body: Any, extra_headers: _Headers | None = None
@@ -3405,51 +3217,68 @@ class App:
         request = WebSocketRequest(scope, None, self.__settings)
         socket = WebSocket(receive, send)
         socket.subprotocols = list(scope.get("subprotocols") or ())
-        socket._on_accept = functools.partial(self.__handshake_headers, request, socket)
+        # The socket gives itself as an argument: bound to it, this would be a reference cycle.
+        socket._on_accept = functools.partial(self.__handshake_headers, request)
+        passed: list[WebSocketMiddleware] = []
         token = current_request.set(request)
         try:
-            if not await self.__serve_socket(request, socket) and request._mount is not None:
+            code = await self.__run_socket_step(
+                socket, self.__serve_socket, request, socket, passed
+            )
+            # Once a mounted app has the socket, nothing else of this app runs.
+            if request._mount is not None and not code and socket._over is None:
                 mounted, mounted_scope = request._mount
-                await mounted(mounted_scope, receive, send)
+                return await mounted(mounted_scope, receive, send)
+            # Each step runs whatever went wrong before it. The close code is that of the last
+            # failure, and the socket is closed in any case.
+            after = [middleware.after_websocket for middleware in reversed(passed)]
+            for step in (*after, self.__finish_socket_session):
+                code = await self.__run_socket_step(socket, step, request) or code
+            await socket.close(code or 1000)
         finally:
             current_request.reset(token)
-            socket._on_accept = _accept_headers  # the other one leads back here
 
-    async def __serve_socket(self, request: WebSocketRequest, socket: WebSocket) -> bool:
-        """Run the handler and what belongs around it, and leave the socket closed; False: it is a mounted app's."""
-        passed: list[WebSocketMiddleware] = []
-        # The close code becomes that of the last thing that went wrong, and the socket is closed in
-        # any case.
-        code = 1000
+    async def __run_socket_step(
+        self, socket: WebSocket, step: Callable[..., Awaitable[None]], *arguments: Any
+    ) -> int:
+        """Run one step in the life of a WebSocket; return the close code if it failed, else 0."""
         try:
-            handler = self.__find_handler(request, self.__socket_routes)
-            if handler is not None:
-                request._handler, request.route_handler = handler, handler.name
-            await self.__load_socket_session(request, socket)
-            await self.__before_socket(request, socket, passed)
-            if socket._over is None:
-                if request._mount is not None:
-                    return False
-                await self.__conversation(request, socket)
+            await step(*arguments)
+        except HTTPError:
+            return 1011 if socket.accepted else 1008
         except BaseException as error:
-            code = self.__socket_failed(request, socket, error)
-        for middleware in reversed(passed):
-            try:
-                await middleware.after_websocket(request)
-            except BaseException as error:
-                code = self.__socket_failed(request, socket, error)
-        try:
-            await self.__finish_socket_session(request)
-        except BaseException as error:
-            code = self.__socket_failed(request, socket, error)
-        await socket.close(code)
-        return True
+            # A ConnectionClosed is a normal end only if this socket is closed: it may come from
+            # another one, to which the handler is a client.
+            if socket._over is not None and _is_closed(error):
+                return 0
+            if not _is_stray(error):
+                raise
+            _log.error("WebSocket %r failed", self.request.scope.get("path"), exc_info=error)
+            return 1011
+        return 0
+
+    async def __serve_socket(
+        self, request: WebSocketRequest, socket: WebSocket, passed: list[WebSocketMiddleware]
+    ) -> None:
+        """Do what comes before the handler, and run it unless a mounted app takes over."""
+        self.__find_handler(request, self.__socket_routes)
+        await self.__load_socket_session(request, socket)
+        for middleware in tuple(self.ws_middlewares):
+            result = await middleware.before_websocket(request)
+            passed.append(middleware)
+            refusal = _checked_dict(result, _REFUSAL_KEYS, middleware)
+            if refusal is not None:
+                return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
+        if request._mount is not None:
+            return
+        handler = self.__socket_handlers.get(request.route_handler or "")
+        if handler is None:
+            return await socket.close(1008)
+        await handler.run(self, request, socket)
 
     async def __load_socket_session(self, request: WebSocketRequest, socket: WebSocket) -> None:
-        """Load the session, unless a foreign page has opened this socket with the cookies of its visitor."""
-        request._note_headers(
-            [pair for pair in request.scope.get("headers") or () if pair[0] == b"cookie"]
-        )
+        """Load the session, unless another origin's page has opened this socket."""
+        request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
         # Browsers send cookies with handshakes from any page, and apply no same-origin policy to
         # WebSockets.
         if not _is_same_origin(request.headers, self.__allowed_origins):
@@ -3464,40 +3293,16 @@ class App:
         if request._session is not None:
             socket.session_id = request._session.id
 
-    async def __before_socket(
-        self, request: WebSocketRequest, socket: WebSocket, passed: list[WebSocketMiddleware]
-    ) -> None:
-        for middleware in tuple(self.ws_middlewares):
-            result = await middleware.before_websocket(request)
-            passed.append(middleware)
-            refusal = _checked_dict(result, _REFUSAL_KEYS, middleware)
-            if refusal is not None:
-                await socket.close(refusal.get("code", 1008), refusal.get("reason"))
-                return
-
-    def __conversation(self, request: WebSocketRequest, socket: WebSocket) -> Awaitable[Any]:
-        """Bind the handler's arguments and call it: what it returns is to be awaited."""
-        self.__choose_handler(request, self.__socket_handlers)
-        handler = request._handler
-        if handler is None:
-            return socket.close(1008)
-        arguments, keywords = handler.binder.bind(request)
-        return handler.run(self, socket, *arguments, **keywords)
-
     async def __handshake_headers(
-        self, request: WebSocketRequest, socket: WebSocket, given: str | None
-    ) -> list[tuple[bytes, bytes]]:
-        """Return the headers that complete a handshake: a new session that is not empty gets its cookie here."""
-        session, session_id = request._session, given
+        self, request: WebSocketRequest, socket: WebSocket, session_id: str | None
+    ) -> _RawHeaders:
+        """Save a new session that is not empty; return the header that sets its cookie, if any."""
+        # The handshake is the only time at which a WebSocket can set a cookie.
+        session = request._session
         if session is not None and session.blocked:
             return []
-        if (
-            session is not None
-            and session.snapshot is not None
-            and given is None
-            and session.data
-            and (session.renew or not session.id)
-        ):
+        is_new = session is not None and (session.renew or session.id is None)
+        if session is not None and is_new and session_id is None and session.data:
             saved = _copied(session.data)
             session_id = await session.commit(self.session_backend, self.__session_timeout)
             # Later changes are for the second commit, at the end of the handler.
@@ -3519,22 +3324,6 @@ class App:
         if session.id is not None:
             await session.commit(self.session_backend, self.__session_timeout)
 
-    def __socket_failed(
-        self, request: WebSocketRequest, socket: WebSocket, error: BaseException
-    ) -> int:
-        """Return the close code for what went wrong; let pass what is not an error of this connection."""
-        if isinstance(error, HTTPError):
-            return 1011 if socket.accepted else 1008
-        if socket._over is not None and _is_closed(error):
-            return 1000
-        try:
-            if not _is_stray(error):
-                raise error
-            _log.error("WebSocket %r failed", request.scope.get("path"), exc_info=error)
-            return 1011
-        finally:
-            del error  # as in __failed
-
     async def _send_websocket_close(
         self, send: _Send, code: int, reason: str | None = None
     ) -> None:
@@ -3544,7 +3333,9 @@ class App:
     # Lifespan
 
     async def _asgi_app_lifespan(self, receive: _Receive, send: _Send) -> None:
-        """Run the startup handlers up to the first that fails; all shutdown handlers, the mounted apps' first."""
+        """Run the startup and the shutdown handlers, those of mounted apps included."""
+        # A startup ends at the first handler that fails. A shutdown runs all of them, the mounted
+        # apps' first, since a mounted app may use what its parent has opened.
         kind, failures = "", list[str]()
         while kind != "shutdown" and not failures:
             kind = (await receive())["type"].rpartition(".")[2]
@@ -3671,7 +3462,9 @@ class Route(NamedTuple):
 
 
 def routes(app: App) -> list[Route]:
-    """Return what an app exposes, its mounts included: HTTP, then WebSocket, each sorted by path, then the mounts.
+    """Return what an app exposes, its mounts included.
+
+    HTTP comes first, then WebSocket, each sorted by path, and then the mounts.
 
     Example:
         >>> class Root(App):
@@ -3679,81 +3472,69 @@ def routes(app: App) -> list[Route]:
         >>> [(route.path, route.handler, route.parameters[1]) for route in routes(Root())]
         [('/greet', 'Root.greet', ('times', <class 'int'>, 1))]
     """
-    return _routes_below(app, ())
+    return list(_routes_below(app, "", ()))
 
 
-def _routes_below(app: App, parents: tuple[App, ...]) -> list[Route]:
-    found: list[Route] = []
+def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[Route]:
     for protocol, table in (("http", "_App__routes"), ("websocket", "_App__socket_routes")):
         handlers: dict[str, _Handler] = getattr(app, table)
         for path, handler in sorted(handlers.items()):
-            if path != "/index":  # it is there as "/", too
-                found.append(_route(type(app).__name__, protocol, path, handler))
-    for prefix, mounted in app.mounts.items():
-        if isinstance(mounted, App):
-            # Apps may be mounted in each other; the paths below them would have no end.
-            known = (*parents, app)
-            below = [] if mounted in known else _routes_below(mounted, known)
-        else:
+            if path == "/index":  # it is there as "/", too
+                continue
+            name = f"{type(app).__name__}.{handler.name}"
+            # Stars belong to the name, so that a reader of the tuple sees what they are.
+            parameters = tuple(
+                (re.split("[:=]", str(one))[0], one.annotation, one.default)
+                for one in handler.parameters
+            )
+            # Around a partial, for example, a decorator leaves no code to name.
+            code = getattr(inspect.unwrap(handler.function), "__code__", None)
+            source = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
+            yield Route(protocol, prefix + path, handler.methods, parameters, name, source)
+    for mount, mounted in app.mounts.items():
+        below = prefix + mount.rstrip("/")
+        if not isinstance(mounted, App):
             name = getattr(mounted, "__qualname__", type(mounted).__name__)
-            below = [Route("http", "/", None, (), name, "")]
-        found += [route._replace(path=prefix.rstrip("/") + route.path) for route in below]
-    return found
-
-
-def _route(owner: str, protocol: str, path: str, handler: _Handler) -> Route:
-    function = handler.function
-    parameters = tuple(
-        (
-            str(one).partition(":")[0].partition("=")[0].strip(),
-            _annotation(one, function),
-            one.default,
-        )
-        for one in handler.parameters
-    )
-    code = getattr(inspect.unwrap(function), "__code__", None)  # none: a partial, for example
-    source = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
-    allowed = None if handler.methods is None else tuple(sorted(handler.methods))
-    return Route(protocol, path, allowed, parameters, f"{owner}.{handler.name}", source)
+            yield Route("http", below + "/", None, (), name, "")
+        # Apps may be mounted in each other; the paths below them would have no end.
+        elif mounted not in (*parents, app):
+            yield from _routes_below(mounted, below, (*parents, app))
 
 
 def _described(name: str, annotation: Any, default: Any) -> str:
     """Return a parameter as it stands in a signature."""
     empty = inspect.Parameter.empty
     if annotation is FromSession:
-        annotation = "FromSession"
-    if annotation is not empty:
-        name += f": {annotation if isinstance(annotation, str) else inspect.formatannotation(annotation, __name__)}"
-    return (
-        name
-        if default is empty
-        else f"{name}{' = ' if annotation is not empty else '='}{default!r}"
-    )
+        name += ": FromSession"
+    elif annotation is not empty:
+        name += f": {inspect.formatannotation(annotation, __name__)}"
+    return name if default is empty else f"{name} = {default!r}"
 
 
-def _main(arguments: Sequence[str]) -> int:
-    """Run the command line: ``python -m micropie routes app:app``."""
+def _main(arguments: Sequence[str]) -> str | None:
+    """Run the command line: ``python -m micropie routes app:app``; return what is wrong with it."""
     if len(arguments) != 2 or arguments[0] != "routes":
-        sys.stderr.write("usage: python -m micropie routes MODULE:APP\n")
-        return 2
+        return "usage: python -m micropie routes MODULE:APP"
     import importlib
 
+    # As servers do, so that the app is found in the current folder.
     sys.path.insert(0, os.getcwd())
     module, _, attribute = arguments[1].partition(":")
     app = getattr(importlib.import_module(module), attribute or "app", None)
     if not isinstance(app, App):
-        sys.stderr.write(f"{arguments[1]} is no micropie.App\n")
-        return 2
+        return f"{arguments[1]} is no micropie.App"
     rows = [("PATH", "METHODS", "PARAMETERS", "PROTOCOL", "SOURCE")]
-    for route in routes(app):
-        allowed = ", ".join(route.methods or ["any" if route.protocol == "http" else "-"])
-        parameters = ", ".join(_described(*one) for one in route.parameters)
-        protocol = "HTTP" if route.protocol == "http" else "WebSocket"
-        rows.append((route.path, allowed, f"({parameters})", protocol, route.source))
+    for protocol, path, allowed, parameters, _, source in routes(app):
+        is_http = protocol == "http"
+        methods_text = ", ".join(allowed or ["any" if is_http else "-"])
+        signature = ", ".join(_described(*one) for one in parameters)
+        rows.append(
+            (path, methods_text, f"({signature})", "HTTP" if is_http else "WebSocket", source)
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         sys.stdout.write("  ".join(map(str.ljust, row, widths)).rstrip() + "\n")
-    return 0
+    return None
 
 
 if __name__ == "__main__":  # pragma: no cover

@@ -1,8 +1,9 @@
 """Fail on any function longer than 60 lines: python .ci/check_functions.py [--max-tokens N] PATH...
 
-Ruff bounds complexity (C901) and statements (PLR0915) but not lines. Counted are the lines from ``def`` to the last one
-of the body, without the docstring: explaining costs nothing. ``--max-tokens`` also bounds the size of each file. It is
-counted in tokens, because lines can be made longer; comments, docstrings, line ends and indentation are free.
+Ruff bounds complexity (C901) and statements (PLR0915) but not lines. Counted are the lines from
+``def`` to the last one of the body, without the docstring: explaining costs nothing.
+``--max-tokens`` also bounds the size of each file. It is counted in tokens, because lines can be
+made longer; comments, docstrings, line ends and indentation are free.
 """
 
 import argparse

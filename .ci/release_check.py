@@ -1,10 +1,11 @@
 """Check that the last commit can be released, and leave the packages to publish in dist/.
 
     python .ci/release_check.py               everything
-    python .ci/release_check.py --rehearsal   placeholders, unreleased changes and uncommitted files are allowed
+    python .ci/release_check.py --rehearsal   the same, but allows placeholders, unreleased changes
+                                              and uncommitted files
 
-The sdist and the wheel are built from a copy of the committed files, and the wheel must run an example in
-an environment that holds nothing else than the wheel and its optional packages.
+The sdist and the wheel are built from a copy of the committed files, and the wheel must run an
+example in an environment that holds nothing else than the wheel and its optional packages.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACEHOLDER = "example.invalid"
-"""The host of each address that has to be filled in before a release (RFC 2606 reserves `.invalid`)."""
+"""The hosts of addresses to fill in before a release (RFC 2606 reserves `.invalid`)."""
 WITH_ADDRESSES = ("pyproject.toml", "CODE_OF_CONDUCT.md", ".github")
 
 
@@ -55,25 +56,28 @@ def read_version(root: Path) -> str:
 
 
 def changelog_sections(text: str) -> list[tuple[str, str]]:
-    """Return the title (a version, or Unreleased) and the text of each section of a changelog, newest first."""
+    """Return title (a version, or Unreleased) and text of a changelog's sections, newest first."""
     parts = re.split(r"^## \[?([^\]\s]+)\]?.*$", text, flags=re.M)
     return [(title, body.strip()) for title, body in zip(parts[1::2], parts[2::2], strict=True)]
 
 
 def check_changelog(root: Path, version: str) -> Iterator[str]:
-    """Complain about changes that are not released, and about a newest version that is not this one."""
+    """Complain about changes that are not released, and about a newest version unlike this one."""
     sections = changelog_sections((root / "CHANGELOG.md").read_text(encoding="utf-8"))
     if sections and sections[0][0].lower() == "unreleased":
         _, changes = sections.pop(0)
         if changes:
-            yield f"CHANGELOG.md has changes under Unreleased: move them under a heading for {version}"
+            yield (
+                "CHANGELOG.md has changes under Unreleased: "
+                f"move them under a heading for {version}"
+            )
     newest = sections[0][0] if sections else "no version"
     if newest != version:
         yield f"CHANGELOG.md starts with {newest}, but micropie.py has version {version}"
 
 
 def check_addresses(root: Path) -> Iterator[str]:
-    """Complain about addresses that are still placeholders, and about missing links of the project."""
+    """Complain about addresses that are still placeholders, and about missing project links."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     if not project.get("urls"):
         yield "pyproject.toml has no [project.urls]"
@@ -81,7 +85,10 @@ def check_addresses(root: Path) -> Iterator[str]:
         path = root / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and PLACEHOLDER in file.read_text(encoding="utf-8"):
-                yield f"{file.relative_to(root)} has a placeholder: replace the address with {PLACEHOLDER} in it"
+                yield (
+                    f"{file.relative_to(root)} has a placeholder: "
+                    f"replace the address with {PLACEHOLDER} in it"
+                )
 
 
 def check_tags(tags: list[str], version: str) -> Iterator[str]:
@@ -92,7 +99,7 @@ def check_tags(tags: list[str], version: str) -> Iterator[str]:
 
 
 def complaints(root: Path, *, rehearsal: bool) -> list[str]:
-    """Return what forbids a release before anything is built; a rehearsal looks at the tags alone."""
+    """Return reasons against a release before a build; a rehearsal looks at the tags alone."""
     version = read_version(root)
     found = list(check_tags(run("git", "tag", "--points-at", "HEAD", cwd=root).split(), version))
     if not rehearsal:
@@ -115,7 +122,7 @@ def copy_commit(root: Path, to: Path) -> None:
 
 
 def build(source: Path, out: Path) -> Path:
-    """Build the sdist, and the wheel from it, into an empty folder; check their metadata; return the wheel."""
+    """Build and check the sdist, and the wheel from it, in an empty folder; return the wheel."""
     shutil.rmtree(out, ignore_errors=True)
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, cwd=source)
     run(sys.executable, "-m", "twine", "check", "--strict", *sorted(out.iterdir()))
@@ -132,7 +139,7 @@ def pins(requirements: Path) -> str:
 
 
 def install(environment: Path, constraints: Path, *packages: str) -> Path:
-    """Install packages into a new environment, with uv if it is there; return the environment's Python."""
+    """Install packages into a new environment, with uv if possible; return its Python."""
     python = environment / "bin" / "python"
     limits = environment.with_suffix(".constraints")
     limits.write_text(pins(constraints), encoding="utf-8")
@@ -148,9 +155,8 @@ def install(environment: Path, constraints: Path, *packages: str) -> Path:
 
 def ask_example(python: Path, folder: Path) -> str:
     """Serve an example with the environment's uvicorn, and return the page at `/`."""
-    with socket.create_server(
-        ("127.0.0.1", 0)
-    ) as listener:  # the server inherits it: requests wait until it reads
+    # The server inherits it: requests wait until it reads.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         port, descriptor = listener.getsockname()[1], listener.fileno()
         variables = {
             name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
@@ -178,11 +184,14 @@ def ask_example(python: Path, folder: Path) -> str:
 
 
 def try_wheel(wheel: Path, source: Path, version: str, environment: Path) -> None:
-    """Install the wheel into an empty environment, compare its version, and ask an example that runs on it."""
+    """Install the wheel into an empty environment, compare versions, and ask an example there."""
     python = install(
         environment, source / "requirements" / "run.txt", f"micropie[all] @ {wheel.as_uri()}"
     )
-    code = "import importlib.metadata as m, micropie; print(micropie.__version__, m.version('micropie'))"
+    code = (
+        "import importlib.metadata as m, micropie; "
+        "print(micropie.__version__, m.version('micropie'))"
+    )
     stated = run(python, "-P", "-c", code, cwd=environment).split()
     if stated != [version, version]:
         raise Refused(f"the installed wheel has the versions {stated}, not {version}")
@@ -214,7 +223,8 @@ def main(arguments: list[str]) -> int:
         print(f"release-check: {refusal}", file=sys.stderr)
         return 1
     print(
-        f"release-check: {version} {'is rehearsed' if options.rehearsal else 'can be released'}, see {options.out}"
+        f"release-check: {version} {'is rehearsed' if options.rehearsal else 'can be released'}, "
+        f"see {options.out}"
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""How the documentation site is built: Sphinx, the furo theme, pages in MyST Markdown, nothing from the network."""
+"""The build of the site: Sphinx, furo, pages in MyST Markdown, nothing from the network."""
 
 import gc
 import os
@@ -15,9 +15,8 @@ import blocks  # noqa: E402 - found by the path above
 
 import micropie  # noqa: E402
 
-gc.set_threshold(
-    200_000, 20, 20
-)  # the trees of all pages are kept: looking for garbage in them takes a fifth longer
+# The trees of all pages are kept: looking for garbage in them takes a fifth longer.
+gc.set_threshold(200_000, 20, 20)
 
 # --- The project -------------------------------------------------------------------------------
 
@@ -125,12 +124,12 @@ html_theme_options = {
         "color-gone": "#ffa198",
     },
 }
-# Each page has a link to edit it where it is known where the project is kept, and to its source where not.
+# Each page has a link to edit it where it is known where the project is kept, and to its source
+# where not.
 SOURCE = PROJECT["urls"]["Source"]
 REPOSITORY = os.environ.get("READTHEDOCS_GIT_CLONE_URL", SOURCE).removesuffix(".git")
-if not urlsplit(REPOSITORY).netloc.endswith(
-    ".invalid"
-):  # a placeholder until there is a public repository
+# A placeholder until there is a public repository.
+if not urlsplit(REPOSITORY).netloc.endswith(".invalid"):
     html_theme_options |= {
         "source_repository": REPOSITORY,
         "source_branch": "main",

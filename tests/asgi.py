@@ -2,42 +2,51 @@
 
 Tests are `async def` and call one of these (others call `run(coroutine)`):
 
-* `await get(app, "/path?query", **options)`, `await post(app, target, form=… | json=… | multipart=… | body=…, …)` and
-  `await request(app, method, path, …)`: one request, answered with a `Response`.
+* `await get(app, "/path?query", **options)`, `await request(app, method, path, …)` and
+  `await post(app, target, form=… | json=… | multipart=… | body=…, …)`: one request, answered with a
+  `Response`.
 * `Browser(app)`: `await browser.get(target)`, `await browser.post(target, …)` with a cookie jar.
-* `async with exchange(app, …) as ex`: one request step by step (`send_body`, `next_message`, `next_chunk`,
-  `disconnect`, `hold`/`release` for back-pressure, `cancel` for a forced shutdown).
+* `async with exchange(app, …) as ex`: one request step by step (`send_body`, `next_message`,
+  `next_chunk`, `disconnect`, `hold`/`release` for back-pressure, `cancel` for a forced shutdown).
 * `async with websocket(app, path, …) as ws`: `ws.accepted`, `ws.rejected`, `await ws.send_text(…)`,
   `await ws.receive()`, `await ws.close()`, `ws.close_code`, `ws.close_reason`.
-* `async with lifespan(app) as life`: startup on entry, shutdown on exit; `LifespanFailed` when one of them fails.
-* `await call(app, receive, …)`: one call with nothing checked, for servers that misbehave; returns what was sent.
-* `scripted(message, …)`: a `receive()` that delivers these messages, then nothing; `piece(b"…", more=…)` makes one.
+* `async with lifespan(app) as life`: startup on entry, shutdown on exit; `LifespanFailed` when one
+  of them fails.
+* `await call(app, receive, …)`: one call with nothing checked, for servers that misbehave; returns
+  what was sent.
+* `scripted(message, …)`: a `receive()` that delivers these messages, then nothing;
+  `piece(b"…", more=…)` makes one.
 * `logged(caplog)`, `assert_logged_500(response, caplog)`: what MicroPie wrote to the log.
 * `await thread_set(event)`: wait for a `threading.Event` and leave the loop free.
 
-Options of a request: `headers` (pairs or a dict, str or bytes; `host: testserver` is added), `query` (bytes or str),
-`body` (bytes; a list of chunks, one message each; `None` announces no body), `raw_path` (left out: the quoted path),
-`scope` (merged into the scope; a value `REMOVED` takes the key out), `receive` (in place of the driver's),
-`disconnect_after=n` (the client leaves after n body messages; 0: before the first one), `timeout` in seconds,
-`expect_exception` (a type that is to escape the application; found at `Response.exception`).
-`content-length` is added for a body unless `headers` have it or `transfer-encoding`.
+Options of a request: `headers` (pairs or a dict, str or bytes; `host: testserver` is added),
+`query` (bytes or str), `body` (bytes; a list of chunks, one message each; `None` announces no
+body), `raw_path` (left out: the quoted path), `scope` (merged into the scope; a value `REMOVED`
+takes the key out), `receive` (in place of the driver's), `disconnect_after=n` (the client leaves
+after n body messages; 0: before the first one), `timeout` in seconds, `expect_exception` (a type
+that is to escape the application; found at `Response.exception`). `content-length` is added for a
+body unless `headers` have it or `transfer-encoding`.
 
-`Response`: `.status` (None: nothing was sent) `.headers` (byte pairs) `.header(name)` `.headers_all(name)` `.body`
-`.text` `.json()` `.chunks` (the body of each message) `.complete` (the final message was sent) `.cookies`.
+`Response`: `.status` (None: nothing was sent) `.headers` (byte pairs) `.header(name)`
+`.headers_all(name)` `.body` `.text` `.json()` `.chunks` (the body of each message) `.complete` (the
+final message was sent) `.cookies`.
 
-What is checked, always; a violation is a `ProtocolError` (an `AssertionError`) raised to the test, with every message:
+What is checked, always; a violation is a `ProtocolError` (an `AssertionError`) raised to the test,
+with every message:
 
-* HTTP: one start, before any body; status an int; headers a *fresh* list of byte pairs, names lower-case tokens, values
-  stripped and without control characters; bodies `bytes`; nothing after the last body; no body (and no
-  `content-length`) on 1xx, 204 and 304, no body on HEAD; `content-length` equal to what was sent; `set-cookie`
-  well-formed.
-* WebSocket: accept, send and close only in their states; an offered subprotocol; exactly one of text and bytes; close
-  codes that may be sent; reasons of at most 123 bytes; a socket that is closed when the application returns.
-* Both: nothing sent after a disconnect was delivered; no two `receive()` or two `send()` at once; no exception leaves
-  the callable; no task is left over when it returns; every request is answered unless the client left.
+* HTTP: one start, before any body; status an int; headers a *fresh* list of byte pairs, names
+  lower-case tokens, values stripped and without control characters; bodies `bytes`; nothing after
+  the last body; no body (and no `content-length`) on 1xx, 204 and 304, no body on HEAD;
+  `content-length` equal to what was sent; `set-cookie` well-formed.
+* WebSocket: accept, send and close only in their states; an offered subprotocol; exactly one of
+  text and bytes; close codes that may be sent; reasons of at most 123 bytes; a socket that is
+  closed when the application returns.
+* Both: nothing sent after a disconnect was delivered; no two `receive()` or two `send()` at once;
+  no exception leaves the callable; no task is left over when it returns; every request is answered
+  unless the client left.
 
-The header lists that come in are edited afterwards, as an outer ASGI middleware may do: an application that keeps
-and reuses a list is caught at its next response.
+The header lists that come in are edited afterwards, as an outer ASGI middleware may do: an
+application that keeps and reuses a list is caught at its next response.
 """
 
 from __future__ import annotations
@@ -103,17 +112,17 @@ class WebSocketClosed(Exception):
         self.reason = reason
 
 
-# --- Running a test ----------------------------------------------------------------------------------------------
+# --- Running a test -------------------------------------------------------------------------------
 
 
 def run(coroutine: Coroutine[Any, Any, T], timeout: float = 30.0, *, real_time: bool = False) -> T:
-    """Run `coroutine` in an event loop of its own; an error that the loop would only have logged fails the test.
+    """Run `coroutine` in an event loop of its own; an error that the loop only logs fails the test.
 
     Args:
         coroutine: What to run. Tests that are `async def` are run so by `tests/conftest.py`.
         timeout: Seconds, in the time of the loop.
-        real_time: Use an ordinary event loop in place of `tests.clock.VirtualLoop`: for tests with real sockets,
-            processes, and threads that the loop does not know.
+        real_time: Use an ordinary event loop in place of `tests.clock.VirtualLoop`: for tests with
+            real sockets, processes, and threads that the loop does not know.
     """
     complaints: list[str] = []
 
@@ -139,7 +148,10 @@ _owned: contextvars.ContextVar[weakref.WeakSet[asyncio.Task[Any]] | None] = cont
 
 
 def _watch_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Have the loop note every task under the request whose context made it, so that concurrent requests stay apart."""
+    """Have the loop note tasks under the request whose context made them.
+
+    So concurrent requests stay apart.
+    """
     if getattr(loop.get_task_factory(), "watches", False):
         return
 
@@ -155,7 +167,7 @@ def _watch_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def shown(value: object) -> str:
-    """`repr` without addresses in memory: an id of a parametrized test that is the same in each process."""
+    """`repr` without addresses in memory: an id of a parametrized test, the same everywhere."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
@@ -179,7 +191,7 @@ def assert_logged_500(response: Response, caplog: pytest.LogCaptureFixture) -> N
     assert [entry.exc_info is not None for entry in logged(caplog)] == [True]
 
 
-# --- A server that the test makes up --------------------------------------------------------------------------------
+# --- A server that the test makes up --------------------------------------------------------------
 
 
 def piece(content: bytes = b"", *, more: bool = False) -> Message:
@@ -188,7 +200,7 @@ def piece(content: bytes = b"", *, more: bool = False) -> Message:
 
 
 def scripted(*messages: Message | Exception, pause: float = 0) -> Receive:
-    """Make a `receive()` that delivers these messages, raises the exceptions among them, and then waits forever.
+    """Make a `receive()` that delivers these messages, raises exceptions among them, then waits.
 
     Before each of them it waits for `pause` seconds.
     """
@@ -213,13 +225,16 @@ async def call(
     refuse: Callable[[Message], Exception | None] | None = None,
     **scope: Any,
 ) -> list[Message]:
-    """Call the application with the least that a server may give it, check nothing, and return what it sent.
+    """Call the application with the least that a server may give it, unchecked.
 
     Args:
         app: The application.
-        receive: The server's `receive()`; left out: a request without a body, from a client that stays.
-        refuse: Called with each message; what it returns is raised by `send()`, and the message counts as not sent.
-        scope: Keys of the scope besides `type`, `method`, `path` and `headers`, or in place of them.
+        receive: The server's `receive()`; left out: a request without a body, from a client that
+            stays.
+        refuse: Called with each message; what it returns is raised by `send()`, and the message
+            counts as not sent.
+        scope: Keys of the scope besides `type`, `method`, `path` and `headers`, or in place of
+            them.
     """
     sent: list[Message] = []
 
@@ -234,11 +249,11 @@ async def call(
     return sent
 
 
-# --- Checks that are the same for all kinds of connection -----------------------------------------------------------
+# --- Checks that are the same for all kinds of connection -----------------------------------------
 
 
 def check_headers(headers: Any) -> list[tuple[bytes, bytes]]:
-    """Check a header list and return a copy of it; the list itself is edited, as outer middleware may do."""
+    """Check a header list and return a copy; the list itself is edited, as middleware may do."""
     if type(headers) is not list:
         raise ProtocolError(f"headers are no list: {headers!r}")
     for pair in headers:
@@ -398,7 +413,7 @@ class _Connection:
         self._gate.set()
 
     def break_sends(self) -> None:
-        """From now on `send()`, also the one that waits, raises `OSError`: the client is gone (ASGI 2.4)."""
+        """From now on `send()`, also one that waits, raises `OSError`: the client is gone."""
         self._broken = True
 
     def cancel(self) -> None:
@@ -496,7 +511,7 @@ def _short(message: Message) -> str:
     return text if len(text) <= 400 else text[:400] + "…"
 
 
-# --- HTTP -----------------------------------------------------------------------------------------------------------
+# --- HTTP -----------------------------------------------------------------------------------------
 
 
 class Response:
@@ -718,7 +733,7 @@ async def request(
     expect_exception: type[BaseException] | None = None,
     **options: Any,
 ) -> Response:
-    """Send one request and return the whole response; see the module's docstring for the options."""
+    """Send one request and return the response; the module's docstring has the options."""
     connection = _exchange(app, method, path, body, receive=receive, **options)
     for message in _body_messages(body)[:disconnect_after]:
         connection._incoming.put_nowait(message)
@@ -730,7 +745,7 @@ async def request(
 
 
 def _split(target: str) -> tuple[str, bytes, bytes]:
-    """The decoded path, the raw path and the query of a request target, as servers put them into the scope."""
+    """The decoded path, the raw path and the query of a target, as in a server's scope."""
     raw, _, query = target.partition("?")
     raw_path = quote(raw, safe="/:@!$&'()*+,;=~%")
     return unquote(raw_path), raw_path.encode(), quote(query, safe="/:@!$&'()*+,;=~%?[]").encode()
@@ -745,7 +760,8 @@ async def get(app: ASGIApp, target: str = "/", *, method: str = "GET", **options
 def encode_multipart(parts: Iterable[Part], boundary: str = BOUNDARY) -> bytes:
     """Encode `(name, value)` and `(name, filename, content_type, bytes)` as multipart/form-data.
 
-    A `filename` or `content_type` of None is left out. Names are written as they are, quotes escaped as browsers do.
+    A `filename` or `content_type` of None is left out. Names are written as they are, quotes
+    escaped as browsers do.
     """
     out = bytearray()
     for part in parts:
@@ -779,7 +795,7 @@ async def post(
     headers: HeaderInput = (),
     **options: Any,
 ) -> Response:
-    """POST a form, a JSON value, a multipart form or raw bytes; `chunk_size` cuts the body into messages."""
+    """POST a form, JSON, a multipart form or raw bytes; `chunk_size` cuts up the body."""
     content_type = None
     if form is not None:
         content_type, body = (
@@ -812,8 +828,9 @@ async def exchange(
 ) -> AsyncIterator[Exchange]:
     """A request in steps.
 
-    With a `body` (or on GET and HEAD without announced one) the whole body is delivered at once, otherwise the test
-    calls `send_body`. On leaving the block, a client whose request still runs disconnects, and everything is checked.
+    With a `body` (or on GET and HEAD without announced one) the whole body is delivered at once,
+    otherwise the test calls `send_body`. On leaving the block, a client whose request still runs
+    disconnects, and everything is checked.
     """
     connection = _exchange(app, method, path, body, **options)
     announced = {name for name, _ in connection.scope.get("headers") or ()} & {
@@ -832,7 +849,7 @@ async def exchange(
 
 
 class Browser:
-    """A client with a cookie jar that honours `Path` and `Max-Age=0`, and, `Secure` aside, sends cookies back."""
+    """A client with a cookie jar that honors `Path` and `Max-Age=0`, but not `Secure`."""
 
     def __init__(self, app: ASGIApp, headers: HeaderInput = ()) -> None:
         self.app = app
@@ -892,7 +909,7 @@ def _path_matches(path: str, cookie_path: str) -> bool:
     return path == cookie_path or path.startswith(cookie_path.rstrip("/") + "/")
 
 
-# --- WebSocket ------------------------------------------------------------------------------------------------------
+# --- WebSocket ------------------------------------------------------------------------------------
 
 
 def _sendable(code: int) -> bool:
@@ -989,7 +1006,7 @@ class WebSocketSession(_Connection):
         await self.send_text(json_module.dumps(value))
 
     async def receive(self, timeout: float | None = None) -> Any:
-        """The next message of the application: str or bytes; `WebSocketClosed` when it closed the socket."""
+        """The application's next message, str or bytes; `WebSocketClosed` if it has closed."""
         message = await self._next(timeout)
         if message is None or message["type"] == "websocket.close":
             raise WebSocketClosed(self.close_code, self.close_reason or "")
@@ -1023,7 +1040,8 @@ async def websocket(
 ) -> AsyncIterator[WebSocketSession]:
     """Open a WebSocket; on leaving the block the client goes (1000), and everything is checked.
 
-    `path` may carry a query after `?`. The handshake is over when the block begins: look at `ws.accepted`.
+    `path` may carry a query after `?`. The handshake is over when the block begins: look at
+    `ws.accepted`.
     """
     if "?" in path and not query:
         path, _, query = path.partition("?")
@@ -1040,7 +1058,7 @@ async def websocket(
     await connection.finish()
 
 
-# --- Lifespan -------------------------------------------------------------------------------------------------------
+# --- Lifespan -------------------------------------------------------------------------------------
 
 
 class Lifespan(_Connection):

@@ -1,6 +1,7 @@
-"""Runs blocks of code: console blocks in a shell, whose output is compared, and Python blocks as programs.
+"""Runs blocks of code: console blocks in a shell, Python blocks as programs.
 
-docs/_ext/blocks.py finds the blocks of a page. A comment before a block says what kind it is:
+The output of console blocks is compared. docs/_ext/blocks.py finds the blocks of a page. A comment
+before a block says what kind it is:
 
     <!-- serves -->           its one command starts the server that the other blocks talk to
     <!-- from: app.py -->     the block stands in that file, which is tested
@@ -8,9 +9,9 @@ docs/_ext/blocks.py finds the blocks of a page. A comment before a block says wh
     <!-- slow: what -->       executed by the slow tests, for the reason given
     <!-- not run: why -->     executed by no test, for the reason given
 
-A console block without a comment is typed into a terminal beside the server: all of a page go into one shell, so
-that variables and files stay. A command goes on in the lines that start with `> `. `...` stands for any output.
-Instead of `127.0.0.1:8000` all use the server's port.
+A console block without a comment is typed into a terminal beside the server: all of a page go into
+one shell, so that variables and files stay. A command goes on in the lines that start with `> `.
+`...` stands for any output. Instead of `127.0.0.1:8000` all use the server's port.
 """
 
 import contextlib
@@ -55,7 +56,7 @@ def _command(part: str) -> Command:
 
 
 def matches(pattern: str, output: str) -> bool:
-    """Compare, with any output for `...`, and any lines or none for a line of it; line ends do not count."""
+    """Compare, with any output for `...`, and any lines or none for a line of it."""
     expected = "".join(
         r"(?:.*\n)?" if line == "..." else ".*".join(map(re.escape, line.split("..."))) + r"\s*?\n"
         for line in pattern.strip().split("\n")
@@ -137,7 +138,7 @@ class Shell:
 
 
 def try_blocks(texts: Iterable[str], port: int, folder: Path, more: Mapping[str, str]) -> None:
-    """Type console blocks into one shell beside the server, and compare what each command prints."""
+    """Type console blocks into one shell beside the server, and compare each output."""
     with Shell(folder, port, more) as shell:
         for text in texts:
             shell.try_block(text)

@@ -1,4 +1,4 @@
-"""Clients of one request, as `receive` callables, bodies of forms in pieces, and streams that nothing reads."""
+"""Clients of one request, as `receive` callables; bodies in pieces; streams never read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ silence = scripted()
 
 
 def sends(*pieces: bytes, last: bool = False, pause: float = 0) -> Receive:
-    """A client that sends these pieces, each after a pause, and then nothing; with `last` the body ends with them."""
+    """A client that sends these pieces, each after a pause, and then nothing.
+
+    With `last` the body ends with them.
+    """
     messages = [
         piece(content, more=at < len(pieces) or not last) for at, content in enumerate(pieces, 1)
     ]
@@ -45,7 +48,7 @@ class Endless:
 
 
 class UnreadStream:
-    """A stream of a response that is to be closed without being read; counts how often it was closed."""
+    """A stream that is to be closed without being read; counts how often it was closed."""
 
     closed = 0
 

@@ -1,4 +1,4 @@
-"""Time that tests set: an event loop that never waits, and a clock for what reads the time by itself."""
+"""Time that tests set: an event loop that never waits, and a clock for other code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ __all__ = ["ManualClock", "VirtualLoop", "elapse"]
 
 
 class ManualClock:
-    """A clock that stands still until a test sets it forward, for example for `InMemorySessionBackend(clock=...)`."""
+    """A clock that stands still until a test sets it forward.
+
+    For example for `InMemorySessionBackend(clock=...)`.
+    """
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -47,9 +50,10 @@ class _SkippingSelector(selectors.DefaultSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time goes on only when nothing else is left to do, and then at once.
 
-    So `asyncio.sleep(3600)`, a time-out and `loop.call_later` take no time, and the order in which they end depends
-    on their numbers alone, never on the speed of the machine. While a worker thread is at work (`run_in_executor`,
-    `asyncio.to_thread`), the time of the loop is real time, since no loop can know when the thread will be done.
+    So `asyncio.sleep(3600)`, a time-out and `loop.call_later` take no time, and the order in which
+    they end depends on their numbers alone, never on the speed of the machine. While a worker
+    thread is at work (`run_in_executor`, `asyncio.to_thread`), the time of the loop is real time,
+    since no loop can know when the thread will be done.
     """
 
     def __init__(self) -> None:
@@ -73,13 +77,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         call = executor.submit(func, *args)
         self.threads += 1
         future = asyncio.wrap_future(call, loop=self)
-        call.add_done_callback(
-            self._tell_done
-        )  # after wrap_future's own callback, which hands over the result
+        # After wrap_future's own callback, which hands over the result.
+        call.add_done_callback(self._tell_done)
         return future
 
     async def shutdown_default_executor(self, *timeout: float | None) -> None:
-        """Let time be real here, too: asyncio waits for the threads in one more thread, with a time-out since 3.12."""
+        """Let time be real here, too.
+
+        asyncio waits for the threads in one more thread, with a time-out since 3.12.
+        """
         self.threads += 1
         try:
             await super().shutdown_default_executor(*timeout)

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-# All of them here: a folder's own conftest.py may come after another folder's test has imported a module.
+# All of them here: a folder's own conftest.py may come after another folder's imports.
 pytest.register_assert_rewrite(
     "tests.asgi",
     "tests.processes",
@@ -36,7 +36,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Put the tests of the examples last: they measure another coverage, and what runs once must be seen before."""
+    """Put the tests of the examples last: they measure another coverage, and need all runs."""
     items.sort(key=lambda item: "examples" in item.path.parts)
 
 
@@ -52,7 +52,8 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
 def pytest_runtest_makereport(item, call):
     report = yield
     _refuse_skip(report)
-    # What a test has logged on purpose may hold lone surrogates, which no worker of pytest-xdist can hand over.
+    # What a test has logged on purpose may hold lone surrogates, which no worker of pytest-xdist
+    # can hand over.
     report.sections = [
         (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
     ]

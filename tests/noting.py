@@ -8,7 +8,7 @@ from micropie import HttpMiddleware, Request, WebSocketMiddleware, WebSocketRequ
 
 
 class Note(HttpMiddleware, WebSocketMiddleware):
-    """Notes when it runs; returns `before` and `after`, raises them if they are exceptions, or calls them.
+    """Notes when it runs; returns, raises or calls `before` and `after`, by their kind.
 
     It appends the headers that `appends` names, and `seen` has what `after_request` was given.
     """

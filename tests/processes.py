@@ -1,16 +1,23 @@
-"""Servers and programs that tests start: ports, environments, deadlines, ends, certificates, nginx, Redis, PostgreSQL.
+"""Servers and programs that tests start: ports, environments, deadlines, ends, certificates.
+
+Among them are nginx, Redis and PostgreSQL.
 
 * `free_port()` reserves a port until the tests end, so that no start has to be tried twice.
 * `environment(more)`: the variables under which a user of MicroPie runs a program.
-* `started(command, port, log, ...)`: a program that listens on the port; `stop(process)` ends it and its children.
-* `serving(line, folder, port, more)`: a server started with a line of bash; a traceback in its log fails the test.
-* `wait_until(condition, seconds, what)` polls, and returns what the condition returned; `await until(condition, ...)`
-  is the same in a coroutine. No other helper sleeps. `accepts(port)` is a condition.
+* `started(command, port, log, ...)`: a program that listens on the port; `stop(process)` ends it
+  and its children.
+* `serving(line, folder, port, more)`: a server started with a line of bash; a traceback in its log
+  fails the test.
+* `wait_until(condition, seconds, what)` polls, and returns what the condition returned;
+  `await until(condition, ...)` is the same in a coroutine. No other helper sleeps. `accepts(port)`
+  is a condition.
 * `certificate(folder, *names)` makes a certificate and its key.
 * `nginx(folder, site, port)` serves a site of nginx's language.
-* `redis()` and `postgresql()` serve from temporary folders, and yield the variable that leads to them.
+* `redis()` and `postgresql()` serve from temporary folders, and yield the variable that leads to
+  them.
 
-Deadlines are generous, because they only say when a test gives up: none makes a passing test slower.
+Deadlines are generous, because they only say when a test gives up: none makes a passing test
+slower.
 """
 
 import asyncio
@@ -41,8 +48,9 @@ _reserved: list[socket.socket] = []
 def free_port() -> int:
     """Reserve a port of 127.0.0.1 for a server that the test starts.
 
-    The socket stays bound, without listening, until the tests end: the kernel gives its port to no other
-    socket that asks for any port, and a server that sets SO_REUSEADDR, as all of ours do, can listen on it.
+    The socket stays bound, without listening, until the tests end: the kernel gives its port to no
+    other socket that asks for any port, and a server that sets SO_REUSEADDR, as all of ours do, can
+    listen on it.
     """
     holder = socket.socket()
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -55,9 +63,8 @@ def free_port() -> int:
 def environment(more: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a user who has installed MicroPie and activated the environment."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    own = {
-        name: value for name, value in os.environ.items() if name != "CI"
-    }  # pytest prints more if it is set
+    # pytest prints more if it is set.
+    own = {name: value for name, value in os.environ.items() if name != "CI"}
     return {**own, "PATH": path, "PYTHONPATH": str(ROOT), **more}
 
 
@@ -67,7 +74,7 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
 def wait_until(
     condition: Callable[[], T], seconds: float = 30.0, what: str = "the condition to hold"
 ) -> T:
-    """Call `condition` until it returns something true, and return that; fail when the seconds are over."""
+    """Call `condition` until it returns something true, and return that; fail in the end."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"waited {seconds} seconds for {what}, got {found!r}"
@@ -80,7 +87,7 @@ async def until(
     seconds: float = 30.0,
     what: str = "the condition to hold",
 ) -> T:
-    """Do the same as `wait_until` while the event loop goes on; the condition can be a coroutine function."""
+    """Do as `wait_until` does while the event loop goes on; the condition may be a coroutine's."""
     deadline = time.monotonic() + seconds
     while not (found := await _result(condition())):
         assert time.monotonic() < deadline, f"waited {seconds} seconds for {what}, got {found!r}"
@@ -108,7 +115,7 @@ def accepts(port: int) -> bool:
 def started(
     command: Sequence[str | Path], port: int, log: Path, seconds: float = 60.0, **options: Any
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program that listens on a port, wait until it does, and end it with all that it has started.
+    """Run a program that listens on a port, wait until it does, and end it with its children.
 
     Args:
         command: The program and its arguments.
@@ -148,7 +155,7 @@ def serving(
     *,
     errors: bool = False,
 ) -> Iterator[None]:
-    """Run a command that serves until it is stopped, and wait until it answers; `errors` may be logged or not."""
+    """Run a command that serves, and wait until it answers; `errors` may be logged or not."""
     with tempfile.TemporaryDirectory() as place:
         log = Path(place) / "log"
         command = ["bash", "-euo", "pipefail", "-c", line.replace(PUBLIC, f"127.0.0.1:{port}")]
@@ -160,7 +167,7 @@ def serving(
 
 
 def stop(process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
-    """End a process and all that it has started, as a supervisor does: with SIGTERM first, and then with SIGKILL."""
+    """End a process and its children, as a supervisor does: with SIGTERM, then with SIGKILL."""
 
     def gone() -> bool:
         process.poll()
@@ -182,7 +189,7 @@ def stop(process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
 
 
 def chromium() -> str:
-    """Return the browser's path: if it can be, of the build without windows, which takes a third less time."""
+    """Return the browser's path: of the build without windows if possible, which is faster."""
     found = filter(
         None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))
     )
@@ -190,7 +197,7 @@ def chromium() -> str:
 
 
 def certificate(folder: Path, *names: str) -> tuple[Path, Path]:
-    """Make a certificate that signs itself, for hosts of these names; return its file and the file of its key."""
+    """Make a self-signed certificate for hosts of these names; return its file and its key's."""
     chain, key = folder / "fullchain.pem", folder / "privkey.pem"
     subprocess.run(
         [
@@ -221,7 +228,7 @@ def certificate(folder: Path, *names: str) -> tuple[Path, Path]:
 
 @contextlib.contextmanager
 def nginx(folder: Path, site: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run nginx with the text of a site that listens on a port; all that nginx writes is below the folder.
+    """Run nginx with a site's text on a port; all that nginx writes is below the folder.
 
     The site gets around it what Debian's own nginx.conf adds.
     """
@@ -315,9 +322,8 @@ def postgresql() -> Iterator[dict[str, str]]:
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    folder = Path(
-        tempfile.mkdtemp(prefix="micropie-")
-    )  # not below pytest's: no other user may look into that
+    # Not below pytest's: no other user may look into that.
+    folder = Path(tempfile.mkdtemp(prefix="micropie-"))
     try:
         yield folder
     finally:

@@ -1,4 +1,4 @@
-"""The checking client of `tests.asgi`: it catches every violation it promises to catch, and lets good apps pass."""
+"""The checking client of `tests.asgi` catches every violation, and lets good apps pass."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     )
 
 
-# --- Violations of an HTTP response ---------------------------------------------------------------------------------
+# --- Violations of an HTTP response ---------------------------------------------------------------
 
 BAD_RESPONSES = {
     "two starts": [start(), start(), body()],
@@ -180,7 +180,7 @@ async def test_a_response_without_an_end_passes_and_is_not_complete() -> None:
     assert (await get(sends(start(), body(b"he", True), body(b"llo")))).complete
 
 
-# --- Violations of any connection -----------------------------------------------------------------------------------
+# --- Violations of any connection -----------------------------------------------------------------
 
 
 async def test_an_escaping_exception_is_caught() -> None:
@@ -293,7 +293,7 @@ def test_error_that_the_loop_only_logs_fails_the_run() -> None:
         run(complains())
 
 
-# --- What the application is given ----------------------------------------------------------------------------------
+# --- What the application is given ----------------------------------------------------------------
 
 
 async def test_the_length_of_a_body_is_announced_unless_it_is_chunked() -> None:
@@ -319,16 +319,14 @@ async def test_scope_overrides_and_removals() -> None:
     assert (seen["root_path"], seen["raw_path"], "client" in seen) == ("/app", None, False)
 
 
-async def test_the_browser_sends_the_cookies_of_a_path_and_of_those_above_it_longest_path_first() -> (
-    None
-):
+async def test_the_browser_sends_cookies_of_a_path_and_those_above_it_longest_path_first() -> None:
     browser = Browser(echo)
     browser.jar = {("sid", "/"): "1", ("deep", "/deep"): "2"}
     sent = [(await browser.get(target)).json()["cookie"] for target in ("/", "/deep/er", "/deeper")]
     assert sent == ["sid=1", "deep=2; sid=1", "sid=1"]
 
 
-# --- Step by step ---------------------------------------------------------------------------------------------------
+# --- Step by step ---------------------------------------------------------------------------------
 
 
 async def test_an_exchange_is_driven_step_by_step() -> None:
@@ -390,7 +388,7 @@ async def test_sends_can_be_broken_before_they_begin_or_while_they_wait(waits: b
         await ex.wait()
 
 
-# --- What the tests share ---------------------------------------------------------------------------------------------
+# --- What the tests share -------------------------------------------------------------------------
 
 
 def test_logged_are_the_errors_of_micropie_alone(caplog: pytest.LogCaptureFixture) -> None:
@@ -408,7 +406,7 @@ def test_logged_are_the_errors_of_micropie_alone(caplog: pytest.LogCaptureFixtur
         assert_logged_500(Response([start(500), body(b"a secret")]), caplog)
 
 
-# --- WebSocket ------------------------------------------------------------------------------------------------------
+# --- WebSocket ------------------------------------------------------------------------------------
 
 ACCEPT = {"type": "websocket.accept"}
 
@@ -474,7 +472,7 @@ async def test_a_send_after_the_client_left_is_caught() -> None:
             pass
 
 
-# --- Lifespan -------------------------------------------------------------------------------------------------------
+# --- Lifespan -------------------------------------------------------------------------------------
 
 
 def lifespan_app(*answers: str) -> App:

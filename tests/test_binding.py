@@ -52,7 +52,8 @@ SIGNED_IN = {"cookie": f"session_id={SESSION_ID}", "origin": "http://testserver"
 async def ask(app: App, target: str, **options: Any) -> tuple[int | None, str]:
     """The status and the text of a GET, or of a POST if there is a body.
 
-    It asks twice: the first request to a handler works out its binder, and the next ones only use it.
+    It asks twice: the first request to a handler works out its binder, and the next ones only use
+    it.
     """
     verb = post if {"form", "json", "multipart", "body"} & options.keys() else get
     first, second = await verb(app, target, **options), await verb(app, target, **options)
@@ -67,7 +68,7 @@ async def bound(
     session: dict[str, Any] | None = None,
     **options: Any,
 ) -> Any:
-    """Return what `function` returns as the method `handler` of an app, or status and text if it is not called."""
+    """Return the value of `function` as an app's `handler`, or status and text without a call."""
     returned: list[Any] = []
 
     async def handler(self, *args, **kwargs):
@@ -94,7 +95,7 @@ def missing(name: str) -> tuple[int, str]:
 NOT_FOUND = (404, "404 Not Found")
 
 
-# --- Where a value comes from ----------------------------------------------------------------------------------------
+# --- Where a value comes from ---------------------------------------------------------------------
 
 
 def one(self, x="default"):
@@ -326,7 +327,7 @@ async def test_names_and_values_are_percent_decoded():
 
 @pytest.mark.parametrize("before", [0, 1, 2, 3])
 async def test_an_escape_at_the_end_of_a_slice_of_a_long_value_is_decoded_whole(before):
-    """A value that has something like an escape without being one is decoded in slices of 16 KiB."""
+    """A value with something like an escape, but none, is decoded in slices of 16 KiB."""
     start = "%zz".ljust(2**14 - before, "a")
     assert await bound(one, f"/handler?x={start}%41%42") == start + "AB"
     assert await bound(one, body=f"x={start}%41%42".encode(), headers=FORM) == start + "AB"
@@ -337,7 +338,7 @@ async def test_a_scope_without_a_query_leaves_the_default(query_string):
     assert await bound(one, scope={"query_string": query_string}) == "default"
 
 
-# --- At most 1,000 fields --------------------------------------------------------------------------------------------
+# --- At most 1,000 fields -------------------------------------------------------------------------
 
 
 class Fields(App):
@@ -389,7 +390,7 @@ async def test_a_websocket_with_too_many_query_fields_is_refused():
     assert opened == [True, False]
 
 
-# --- Signatures -------------------------------------------------------------------------------------------------------
+# --- Signatures -----------------------------------------------------------------------------------
 
 
 def injects(function):
@@ -561,7 +562,7 @@ async def test_a_type_error_of_a_handler_or_its_call_is_a_logged_500(name, caplo
         assert await ask(Broken(), f"/{name}") == missing("a")
 
 
-# --- Without an annotation -------------------------------------------------------------------------------------------
+# --- Without an annotation ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -579,7 +580,7 @@ async def test_a_parameter_without_annotation_gets_the_text_of_path_query_and_fo
     assert await bound(one, multipart=[("x", text)]) == text
 
 
-# --- Conversions ------------------------------------------------------------------------------------------------------
+# --- Conversions ----------------------------------------------------------------------------------
 
 
 class Color(Enum):
@@ -832,9 +833,9 @@ BLANK_IS_ABSENT = [
     datetime,
     Color,
     int | None,
-    Optional[date],
+    Optional[date],  # noqa: UP045
     list[int],
-]  # noqa: UP045
+]
 
 
 @pytest.mark.parametrize("annotation", BLANK_IS_ABSENT)
@@ -929,7 +930,7 @@ class Incomparable:
 
 
 class UnresolvableAlias:
-    """As `type Alias = Elsewhere` makes it in Python 3.12: it looks for the name only when asked."""
+    """As `type Alias = Elsewhere` makes it in Python 3.12: it looks for the name when asked."""
 
     @property
     def __value__(self):
@@ -1040,11 +1041,13 @@ async def test_a_json_value_that_no_member_of_a_union_accepts_is_400(annotation,
     assert "'x'" in body
 
 
-async def test_a_list_of_lists_is_a_list_of_values_left_alone():
+async def test_a_list_of_lists_comes_from_json_alone():
     handler = annotated(list[list[int]])
-    assert await bound(handler, "/handler?x=1&x=a") == [["1", "a"]]
-    assert await bound(handler, json={"x": [[1], "a", None]}) == [[[1], "a", None]]
-    assert (await bound(handler, json={"x": "a"}))[0] == 400
+    assert await bound(handler, json={"x": [[1], []]}) == [[[1], []]]
+    refused = (400, "400 Bad Request: Parameter 'x' must be list[list[int]]")
+    assert await bound(handler, "/handler?x=1&x=2") == refused
+    for value in ("a", [[1], "a"], [[1], None], [["a"]]):
+        assert await bound(handler, json={"x": value}) == refused
 
 
 async def test_one_annotation_that_cannot_be_resolved_does_not_disturb_the_others():
@@ -1100,7 +1103,7 @@ async def test_the_binder_is_worked_out_once_per_handler():
     assert resolved == ["int", "float"]
 
 
-# --- Files ------------------------------------------------------------------------------------------------------------
+# --- Files ----------------------------------------------------------------------------------------
 
 
 async def names_of(files: Any) -> Any:
@@ -1132,20 +1135,34 @@ async def test_an_uploaded_file_binds_by_name():
     [
         {},
         {"multipart": []},
-        {"multipart": [("x", "text")]},
         {"multipart": [a_file("y", "a.bin")]},
         {"multipart": [("x", "", "application/octet-stream", b"")]},
+        {"multipart": [("x", "")]},
+        {"form": {"x": ""}},
+    ],
+)
+@pytest.mark.parametrize("annotation", [UploadedFile, list[UploadedFile], UploadedFile | None])
+async def test_a_file_parameter_without_a_file_is_missing(annotation, options):
+    handler = annotated(annotation)
+    assert await bound(handler, "/handler?x=", **options) == missing("x")
+    assert await bound(handler, "/handler", session={"x": "text"}, **options) == missing("x")
+    assert await bound(handler, "/handler/text", **options) == NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target": "/handler?x=text"},
+        {"multipart": [("x", "text")]},
         {"form": {"x": "text"}},
         {"json": {"x": "text"}},
         {"json": {"x": {"filename": "a", "content_type": "b", "content": "c"}}},
     ],
 )
 @pytest.mark.parametrize("annotation", [UploadedFile, list[UploadedFile], UploadedFile | None])
-async def test_nothing_but_an_uploaded_file_binds_to_a_file_parameter(annotation, options):
-    handler = annotated(annotation)
-    assert await bound(handler, "/handler?x=text", **options) == missing("x")
-    assert await bound(handler, "/handler", session={"x": "text"}, **options) == missing("x")
-    assert await bound(handler, "/handler/text", **options) == NOT_FOUND
+async def test_anything_but_a_file_for_a_file_parameter_is_400(annotation, options):
+    status, text = await bound(annotated(annotation), **options)
+    assert (status, text) == (400, "400 Bad Request: Parameter 'x' must be a file")
 
 
 @pytest.mark.parametrize("annotation", [UploadedFile | None, list[UploadedFile]])
@@ -1196,7 +1213,10 @@ async def test_a_plain_handler_reads_the_file_object():
 
 
 async def starts_early(function: Any, parts: list[Any], target: str = "/upload") -> bool:
-    """Whether a handler with the signature of `function` starts when the last of `parts`, a file, has only begun."""
+    """Whether a handler with the signature of `function` starts early.
+
+    The last of `parts`, a file, has only begun by then.
+    """
     started = asyncio.Event()
 
     async def upload(self, *args, **kwargs):
@@ -1272,7 +1292,7 @@ async def test_a_handler_starts_before_the_end_of_a_form_only_if_a_file_is_the_l
     assert await starts_early(function, parts, target) is early
 
 
-# --- The session alone ------------------------------------------------------------------------------------------------
+# --- The session alone ----------------------------------------------------------------------------
 
 EVIL = [
     {"target": "/handler?user_id=evil"},
@@ -1313,7 +1333,8 @@ INSIDE = [
     Annotated["FromSession", "doc"],
     list[FromSession],
     NewType("UserId", FromSession),
-    # Linters move imports that only annotations need under `if TYPE_CHECKING:`, where they cannot be resolved.
+    # Linters move imports that only annotations need under `if TYPE_CHECKING:`, where they cannot
+    # be resolved.
     "Elsewhere.FromSession",
     "FromSession | Elsewhere",
 ]
@@ -1375,9 +1396,10 @@ async def test_an_ordinary_parameter_takes_a_session_value_too():
         return user_id, count
 
     assert await bound(handler, session={"user_id": "ann", "count": 5}) == ("ann", 5)
+    assert await bound(handler, session={"user_id": "ann", "count": None}) == ("ann", 0)
 
 
-# --- WebSocket --------------------------------------------------------------------------------------------------------
+# --- WebSocket ------------------------------------------------------------------------------------
 
 
 class Sockets(App):

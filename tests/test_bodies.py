@@ -1,4 +1,4 @@
-"""How bodies are read, parsed, limited, timed and dropped; hostile, slow and leaving clients among them."""
+"""How bodies are read, parsed, limited, timed and dropped, with hostile and slow clients."""
 
 from __future__ import annotations
 
@@ -87,11 +87,11 @@ class Root(App):
 
 
 def parsed(response: Response) -> Any:
-    """The JSON body and the form fields that the handler saw; the framework's answer if it never ran."""
+    """The handler's JSON body and form fields; the framework's answer if it never ran."""
     return response.json() if response.status == 200 else response.status
 
 
-# --- Which bodies are parsed ------------------------------------------------------------------------------------------
+# --- Which bodies are parsed ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"])
@@ -218,7 +218,7 @@ async def test_bodies_of_other_types_are_not_read_before_the_handler(
     assert witness.saw == 0
 
 
-# --- body() and stream() ----------------------------------------------------------------------------------------------
+# --- body() and stream() --------------------------------------------------------------------------
 
 RAW = [
     pytest.param(JSON, b'{"a": 1}', id="json"),
@@ -429,7 +429,7 @@ async def test_stream_receives_the_next_piece_only_when_the_handler_asks() -> No
         assert (await ex.wait()).status == 204
 
 
-# --- What is wrong with a body: 400 -----------------------------------------------------------------------------------
+# --- What is wrong with a body: 400 ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -497,7 +497,8 @@ BAD_MULTIPART = {
     "no colon": b"--b\r\nContent-Disposition\r\n\r\n1\r\n--b--\r\n",
     "bare line feeds": PART.replace(b"\r\n", b"\n") + b"--b--\n",
     "text after a boundary": PART + b"--bx\r\n",
-    "a header that is no UTF-8": b'--b\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n1\r\n--b--\r\n',
+    "a header that is no UTF-8": b"--b\r\nContent-Disposition: form-data; "
+    b'name="\xff"\r\n\r\n1\r\n--b--\r\n',
     "a field that is no UTF-8": PART.replace(b"1", b"\xff") + b"--b--\r\n",
     "a field that ends inside a character": PART.replace(b"1", b"\xc3") + b"--b--\r\n",
     "a wrong part length": PART.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n")
@@ -567,7 +568,7 @@ async def test_multipart_without_the_package_is_500_and_logs_what_to_install(
     assert "multipart" in caplog.text and "pip install" in caplog.text
 
 
-# --- Limits: 413 ------------------------------------------------------------------------------------------------------
+# --- Limits: 413 ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
@@ -691,7 +692,7 @@ async def test_second_read_after_413_or_408_fails_the_same_without_waiting(
     assert asked == 2
 
 
-# --- Clients that leave -----------------------------------------------------------------------------------------------
+# --- Clients that leave ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
@@ -767,7 +768,7 @@ async def test_connection_closed_raised_while_the_client_is_there_is_500(
     assert "ConnectionClosed" in caplog.text
 
 
-# --- What is left of a body when the response is ready ----------------------------------------------------------------
+# --- What is left of a body when the response is ready --------------------------------------------
 
 
 @pytest.mark.parametrize("headers", [CHUNKED, [("content-length", "3")]], ids=["chunked", "length"])
@@ -819,7 +820,7 @@ async def test_client_that_leaves_while_the_rest_is_dropped_gets_no_response() -
     assert (response.status, app.calls) == (None, 1)
 
 
-# --- Servers and their ways -------------------------------------------------------------------------------------------
+# --- Servers and their ways -----------------------------------------------------------------------
 
 
 class Odd:
@@ -943,7 +944,7 @@ async def test_error_that_receive_raises_is_logged_and_500(
     assert len(logged(caplog)) == 1
 
 
-# --- What a body costs ------------------------------------------------------------------------------------------------
+# --- What a body costs ----------------------------------------------------------------------------
 
 
 FIELD = head('name="a"')
@@ -1125,9 +1126,8 @@ async def test_large_json_body_is_parsed_while_all_worker_threads_are_busy() -> 
 
     app = Root()
     release = threading.Event()
-    blocked = [
-        asyncio.ensure_future(get(app, "/block")) for _ in range(50)
-    ]  # more than there are threads
+    # More than there are threads.
+    blocked = [asyncio.ensure_future(get(app, "/block")) for _ in range(50)]
     try:
         await asyncio.sleep(0)
         assert (await post(app, json=["x" * 1000] * 400)).text == "400"

@@ -10,7 +10,6 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -88,7 +87,7 @@ async def noted_timers() -> AsyncIterator[list[float]]:
         del loop.call_later
 
 
-# --- Which clients are given up ---------------------------------------------------------------------------------------
+# --- Which clients are given up -------------------------------------------------------------------
 
 JSON = ("content-type", "application/json")
 FORM = ("content-type", "application/x-www-form-urlencoded")
@@ -221,21 +220,16 @@ async def test_first_task_on_a_stream_gets_a_piece_or_408_and_others_a_runtime_e
     assert response.text == f"[{expected}, {busy}, {busy}]"
 
 
-# --- The setting ------------------------------------------------------------------------------------------------------
+# --- The setting ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan"), "soon"])
-def test_body_timeout_that_is_no_time_raises_value_error(timeout: Any) -> None:
-    with pytest.raises(ValueError, match="body_timeout|could not convert"):
+@pytest.mark.parametrize("timeout", [-1, 0, float("nan")])
+def test_body_timeout_that_is_no_time_raises_value_error(timeout: float) -> None:
+    with pytest.raises(ValueError, match="body_timeout"):
         App(body_timeout=timeout)
 
 
-@pytest.mark.parametrize("timeout", ["0.02", Decimal("0.02")])
-async def test_body_timeout_can_be_any_kind_of_number(timeout: Any) -> None:
-    assert (await post(Reads(timeout), headers=CHUNKED, receive=silence)).status == 408
-
-
-# --- The timer --------------------------------------------------------------------------------------------------------
+# --- The timer ------------------------------------------------------------------------------------
 
 
 async def test_all_waits_of_an_event_loop_share_one_timer() -> None:
@@ -243,7 +237,8 @@ async def test_all_waits_of_an_event_loop_share_one_timer() -> None:
     async with noted_timers() as delays:
         answers = [post(app, headers=CHUNKED, receive=silence) for _ in range(50)]
         assert [response.status for response in await asyncio.gather(*answers)] == [408] * 50
-    # Eight looks in a time-out, one more for those that began after the first; the driver of the tests has longer ones.
+    # Eight looks in a time-out, one more for those that began after the first; the driver of the
+    # tests has longer ones.
     assert 1 <= len([delay for delay in delays if delay <= TIMEOUT]) <= 10
 
 
@@ -285,9 +280,8 @@ async def test_timer_keeps_no_finished_request_in_memory(options: dict[str, Any]
             return "done"
 
     seen: list[Any] = []
-    earlier = asyncio.get_running_loop().call_later(
-        60, print
-    )  # cancelled timers stay until those before are over
+    # Cancelled timers stay until those before are over.
+    earlier = asyncio.get_running_loop().call_later(60, print)
     try:
         assert (await post(Root(), **options)).status == 200
         await asyncio.sleep(0)
@@ -297,7 +291,7 @@ async def test_timer_keeps_no_finished_request_in_memory(options: dict[str, Any]
         earlier.cancel()
 
 
-# --- Event loops ------------------------------------------------------------------------------------------------------
+# --- Event loops ----------------------------------------------------------------------------------
 
 
 def test_closed_event_loops_are_not_kept_in_memory() -> None:
@@ -339,7 +333,7 @@ def test_event_loop_that_moves_to_another_thread_leaves_the_next_loop_its_timer(
         moved.close()
 
 
-# --- Cancellations ----------------------------------------------------------------------------------------------------
+# --- Cancellations --------------------------------------------------------------------------------
 
 DUE = pytest.mark.parametrize(
     "due", [TIMEOUT - LOOK / 4, TIMEOUT + LOOK / 4], ids=["before", "after"]
@@ -348,7 +342,7 @@ DUE = pytest.mark.parametrize(
 
 
 def join_turns() -> None:
-    """Block the loop, so that all that is due around the end of the client's time is due in one turn."""
+    """Block the loop, so that all timers around the end of the client's time are due at once."""
     block_loop(TIMEOUT - LOOK / 2, 2 * LOOK)
 
 
@@ -456,13 +450,13 @@ class NextOnly:
 
 
 async def test_awaitable_of_receive_that_knows_only_next_is_given_up_too() -> None:
+    receive: Any = NextOnly
     headers = [("content-length", "3")]
-    assert (
-        await request(Reads(), "POST", receive=NextOnly, body=b"", headers=headers)
-    ).status == 408  # type: ignore[arg-type]
+    response = await request(Reads(), "POST", receive=receive, body=b"", headers=headers)
+    assert response.status == 408
 
 
-# --- Dropping what is left --------------------------------------------------------------------------------------------
+# --- Dropping what is left ------------------------------------------------------------------------
 
 
 async def test_dropping_the_rest_of_a_body_ends_after_body_timeout_however_steadily_it_comes() -> (

@@ -68,7 +68,9 @@ class Shop(App, Mixin):
     async def decorated(self, number: float):
         return "decorated"
 
-    async def account(self, user_id: FromSession, picture: UploadedFile, friend: FromSession | None = None):
+    async def account(
+        self, user_id: FromSession, picture: UploadedFile, friend: FromSession | None = None
+    ):
         return "account"
 
     async def _private(self):
@@ -128,7 +130,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def command(
     shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
-    """Return a function that runs `python -m micropie` in this process: exit status, standard output, errors."""
+    """Return a function that runs `python -m micropie` here: exit status, output, errors."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["micropie", *arguments])

@@ -1,4 +1,4 @@
-"""Virtual time: what is due happens in order and at once, and no time is skipped while a thread is at work."""
+"""Virtual time: things happen in order and at once; no time is skipped under a thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that hosts and tools read: workflows, hooks, the development container, and pinned requirements."""
+"""The files that hosts and tools read: workflows, hooks, containers, requirements."""
 
 import json
 import re
@@ -185,15 +185,15 @@ def test_pinned_packages_have_hashes_and_name_no_index(path):
     assert heading == f"# Pinned from {path.stem}.in by `make requirements`."
     for package in packages:
         assert re.fullmatch(
-            r"[\w.-]+(\[\w+\])?==[\w.]+( ; [^\\\n]+)? \\\n(    --hash=sha256:[0-9a-f]{64}( \\\n|$))+",
+            r"[\w.-]+(\[\w+\])?==[\w.]+( ; [^\\\n]+)? \\\n"
+            r"(    --hash=sha256:[0-9a-f]{64}( \\\n|$))+",
             package,
         ), package
 
 
 def test_each_list_of_requirements_is_pinned():
-    lists = {path.stem for path in (ROOT / "requirements").glob("*.in")} - {
-        "examples"
-    }  # a part of dev.in
+    # A part of dev.in.
+    lists = {path.stem for path in (ROOT / "requirements").glob("*.in")} - {"examples"}
 
     assert {path.stem for path in PINNED} == lists
     assert (

@@ -1,4 +1,4 @@
-"""A thousand of everything at once against one server process: all answered right, and nothing left over."""
+"""A thousand of everything at once on one server: all answers right, nothing left over."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.processes import wait_until
 from tests.servers.harness import HOST, KINDS, Server
 
 MANY = 1000
-# Opening a thousand connections in one go would overflow the kernel's queue of half-open ones, which is not the point.
+# Opening a thousand connections in one go would overflow the kernel's queue of half-open ones,
+# which is not the point.
 AT_A_TIME = 100
 
 T = TypeVar("T")

@@ -80,7 +80,7 @@ def returns(answer: Any, *middlewares: HttpMiddleware) -> App:
     return wrapped(*middlewares, kind=Returns)
 
 
-# --- Which of them run, and when --------------------------------------------------------------------------------------
+# --- Which of them run, and when ------------------------------------------------------------------
 
 
 async def test_before_runs_in_order_and_after_in_reverse() -> None:
@@ -218,7 +218,7 @@ async def test_a_request_that_the_server_cancels_gets_no_response_and_no_after()
     assert (response.status, events) == (None, ["before m"])
 
 
-# --- before_request ---------------------------------------------------------------------------------------------------
+# --- before_request -------------------------------------------------------------------------------
 
 
 async def letters() -> AsyncIterator[str]:
@@ -317,7 +317,7 @@ async def test_before_sees_a_form_and_json_and_may_set_attributes() -> None:
     assert (await post(app, form={"who": "ann"})).status == 403
 
 
-# --- after_request ----------------------------------------------------------------------------------------------------
+# --- after_request --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -376,8 +376,8 @@ CHANGES = [
     ("/json", {"body": b'{"a": 1}'}, 200, b'{"a": 1}', JSON),
     ("/json", {"body": b"zipped", "headers": {"content-encoding": "gzip"}}, 200, b"zipped", JSON),
     ("/nope", {"body": b"zipped", "headers": {"content-encoding": "gzip"}}, 404, b"zipped", PLAIN),
-    # A type that the middleware names is the one that is sent, even if it is the old body's default.
-    # But JSON that has taken the place of a text keeps no default type of the text.
+    # A type that the middleware names is the one that is sent, even if it is the old body's
+    # default. But JSON that has taken the place of a text keeps no default type of the text.
     ("/json", {"body": '{"a": 1}', "headers": {"content-type": JSON}}, 200, b'{"a": 1}', JSON),
     ("/nope", {"body": "not here", "headers": {"content-type": PLAIN}}, 404, b"not here", PLAIN),
     ("/", {"body": {"b": 2}, "headers": {"content-type": HTML}}, 200, b'{"b":2}', HTML),
@@ -600,7 +600,7 @@ async def test_debug_shows_the_traceback_of_a_middleware() -> None:
     assert response.header("content-type") == PLAIN
 
 
-# --- Streams ----------------------------------------------------------------------------------------------------------
+# --- Streams --------------------------------------------------------------------------------------
 
 
 class Wraps(Note):

@@ -1,4 +1,4 @@
-"""Mounts: which app gets a request, with what scope, what of the parent runs, lifespans and sessions."""
+"""Mounts: which app gets a request, its scope, the parent's part, lifespans and sessions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.noting import Note
 
 
 class Other:
-    """An ASGI app of another kind: it answers with its name and notes its scope and its messages."""
+    """An ASGI app of another kind: it answers with its name, and notes scope and messages."""
 
     def __init__(self, name: str = "other") -> None:
         self.name = name
@@ -117,7 +117,7 @@ def mounted(prefix: str = "/static", child: Any = None, **options: Any) -> tuple
     return root, child
 
 
-# --- Which requests go where ------------------------------------------------------------------------------------------
+# --- Which requests go where ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ async def test_a_mount_may_come_and_go() -> None:
     assert (await get(root, "/static/a")).text == "the parent's own static"
 
 
-# --- The scope --------------------------------------------------------------------------------------------------------
+# --- The scope ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,8 @@ async def test_a_mount_may_come_and_go() -> None:
             b"/api/static/a",
             ("/api/static", "/api/static/a", b"/api/static/a"),
         ),
-        # A server that does not repeat the root path: the path of a scope includes it (ASGI HTTP 2.1).
+        # A server that does not repeat the root path: the path of a scope includes it (ASGI HTTP
+        # 2.1).
         ("/api", "/static/a", b"/static/a", ("/api/static", "/api/static/a", b"/api/static/a")),
         ("/api", "/static/a", None, ("/api/static", "/api/static/a", None)),
         ("", "/static/a b", b"/static/a%20b", ("/static", "/static/a b", b"/static/a%20b")),
@@ -336,7 +337,7 @@ async def test_a_mounted_app_answers_websockets() -> None:
         assert ws.rejected == 1008
 
 
-# --- What of the parent runs ------------------------------------------------------------------------------------------
+# --- What of the parent runs ----------------------------------------------------------------------
 
 
 async def test_before_request_runs_and_nothing_else_of_the_parent() -> None:
@@ -473,7 +474,7 @@ async def test_a_choice_of_a_middleware_does_not_undo_the_mount() -> None:
     assert (await get(root, "/static/a")).body == b"other"
 
 
-# --- Lifespan ---------------------------------------------------------------------------------------------------------
+# --- Lifespan -------------------------------------------------------------------------------------
 
 
 def hooked(app: App, name: str, done: list[str]) -> App:
@@ -523,7 +524,7 @@ async def test_a_mounted_app_that_fails_to_start_or_stop_is_reported() -> None:
     assert "stop root" in done
 
 
-# --- Sessions ---------------------------------------------------------------------------------------------------------
+# --- Sessions -------------------------------------------------------------------------------------
 
 
 async def test_the_parent_loads_its_session_for_its_middlewares() -> None:

@@ -1,4 +1,4 @@
-"""The names and signatures that stay, and the underscore names that people who extend the App can use."""
+"""The names and signatures that stay, and the underscore names for users who extend the App."""
 
 import asyncio
 import contextvars
@@ -29,9 +29,10 @@ COOKIE = "max_age=None, path='/', domain=None, secure=True, httponly=True, sames
 
 # As documented, without annotations and `self`. Calls of names that begin with "async" are awaited.
 SIGNATURES = {
-    "App": "(session_backend=None, *, debug=False, session_timeout=28800, session_cookie_secure=None, "
-    "session_cookie_path=None, allowed_origins=(), max_body_size=16777216, max_upload_size=16777216, "
-    "max_form_field_size=1048576, body_timeout=30.0)",
+    "App": "(session_backend=None, *, debug=False, session_timeout=28800, "
+    "session_cookie_secure=None, session_cookie_path=None, allowed_origins=(), "
+    "max_body_size=16777216, max_upload_size=16777216, max_form_field_size=1048576, "
+    "body_timeout=30.0)",
     "async App.__call__": "(scope, receive, send)",
     "async App._asgi_app_http": "(scope, receive, send)",
     "async App._asgi_app_lifespan": "(receive, send)",
@@ -106,7 +107,7 @@ def named(path):
 
 
 def signature(path):
-    """Return the signature as a caller sees it, without annotations, `self` and private parameters."""
+    """Return the signature for a caller, without annotations, `self` and private parameters."""
     parameters = list(inspect.signature(named(path)).parameters.values())
     if "." in path:
         del parameters[0]
@@ -120,7 +121,7 @@ def signature(path):
     )
 
 
-# --- Names ------------------------------------------------------------------------------------------------------------
+# --- Names ----------------------------------------------------------------------------------------
 
 
 def test_all_lists_the_public_names_and_no_others():
@@ -159,11 +160,16 @@ def test_public_names_have_their_documented_kinds():
     assert hasattr(micropie.Request({"type": "http"}).stream(), "__anext__")
 
 
-def test_abstract_classes_require_the_documented_methods():
-    assert micropie.HttpMiddleware.__abstractmethods__ == {"before_request", "after_request"}
-    of_websockets = micropie.WebSocketMiddleware.__abstractmethods__
-    assert of_websockets == {"before_websocket", "after_websocket"}
+def test_a_session_backend_is_abstract():
     assert micropie.SessionBackend.__abstractmethods__ == {"load", "save"}
+
+
+async def test_methods_that_a_middleware_does_not_override_do_nothing():
+    http, sockets = micropie.HttpMiddleware(), micropie.WebSocketMiddleware()
+    assert await http.before_request(None) is None
+    assert await http.after_request(None, 200, "", []) is None
+    assert await sockets.before_websocket(None) is None
+    assert await sockets.after_websocket(None) is None
 
 
 def test_exceptions_have_their_arguments_as_attributes_and_a_text():
@@ -179,7 +185,7 @@ def test_exceptions_have_their_arguments_as_attributes_and_a_text():
     assert (micropie.ConnectionClosed().code, micropie.ConnectionClosed().reason) == (1005, "")
 
 
-# --- Extending the App ------------------------------------------------------------------------------------------------
+# --- Extending the App ----------------------------------------------------------------------------
 
 
 class Overriding(App):

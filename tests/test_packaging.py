@@ -1,4 +1,4 @@
-"""The package: the wheel, the sdist, the types that an installed MicroPie has, and the checks before a release."""
+"""The package: the wheel, the sdist, installed types, and the checks before a release."""
 
 import ast
 import json
@@ -107,7 +107,7 @@ def test_sdist_holds_what_the_repository_holds(built):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory) -> Path:
-    """Install the wheel with all optional packages into a new environment; return the environment's Python."""
+    """Install the wheel with all optional packages into a new environment; return its Python."""
     environment = tmp_path_factory.mktemp("installed") / "environment"
     package = f"micropie[all] @ {wheel.as_uri()}"
     return Path(release_check.install(environment, ROOT / "requirements" / "run.txt", package))
@@ -115,7 +115,7 @@ def installed(wheel, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def bare(wheel, tmp_path_factory) -> Path:
-    """Make an environment with the wheel and no optional package; return the environment's Python."""
+    """Make an environment with the wheel and no optional package; return its Python."""
     environment = tmp_path_factory.mktemp("bare")
     run(sys.executable, "-m", "venv", "--without-pip", environment)
     [packages] = environment.glob("lib/python*/site-packages")
@@ -188,7 +188,8 @@ def test_pyright_accepts_the_sample_and_refuses_each_wrong_use(checked, sample, 
 VERSION = "1.2.3"
 READY = {
     "micropie.py": f'__version__ = "{VERSION}"\n',
-    "CHANGELOG.md": f"# Changes\n\n## [Unreleased]\n\n## [{VERSION}] - 2030-01-02\n\n- New.\n\n## [1.2.2]\n\n- Old.\n",
+    "CHANGELOG.md": f"# Changes\n\n## [Unreleased]\n\n## [{VERSION}] - 2030-01-02\n\n- New.\n\n"
+    "## [1.2.2]\n\n- Old.\n",
     "CODE_OF_CONDUCT.md": "Write to conduct@example.org\n",
     "pyproject.toml": '[project]\nurls = { Homepage = "https://example.org" }\n',
     ".github/ISSUE_TEMPLATE/config.yml": "url: https://example.org\n",

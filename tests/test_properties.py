@@ -1,8 +1,9 @@
-"""Properties that hold for any input: nothing escapes, the protocol holds, and what was sent is what a handler gets.
+"""Properties that hold for any input: nothing escapes, and what is sent arrives at a handler.
 
-The client of `tests.asgi` checks the protocol on every message, so that a test which only sends already asserts a lot.
-The examples are the same in every run, and no branch of `micropie.py` depends on them for its coverage: the other tests
-drive each one on purpose. `EXPLORE=1 pytest tests/test_properties.py` looks for new ones.
+The client of `tests.asgi` checks the protocol on every message, so that a test which only sends
+already asserts a lot. The examples are the same in every run, and no branch of `micropie.py`
+depends on them for its coverage: the other tests drive each one on purpose.
+`EXPLORE=1 pytest tests/test_properties.py` looks for new ones.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def cases(count: int) -> settings:
     return settings(max_examples=count)
 
 
-# --- The application --------------------------------------------------------------------------------------------------
+# --- The application ------------------------------------------------------------------------------
 
 
 class Forms(App):
@@ -169,7 +170,7 @@ class Root(Forms):
 HANDLERS = [name for name in {**vars(Root), **vars(Forms)} if not name.startswith("_")]
 
 
-# --- What is sent -----------------------------------------------------------------------------------------------------
+# --- What is sent ---------------------------------------------------------------------------------
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NAME = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=10)
@@ -274,7 +275,7 @@ def cut(data: bytes, borders: list[int]) -> list[bytes]:
 BORDERS = st.lists(st.integers(0, 100_000), max_size=8)
 
 
-# --- Nothing escapes, nothing breaks the protocol ---------------------------------------------------------------------
+# --- Nothing escapes, nothing breaks the protocol -------------------------------------------------
 
 
 def path(segments: st.SearchStrategy[list[str]]) -> st.SearchStrategy[str]:
@@ -434,7 +435,7 @@ def may_be_sent(name: str | bytes, value: str | bytes) -> bool:
     return is_token and re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", raw_value) is None
 
 
-# --- What was sent is what the handler gets ---------------------------------------------------------------------------
+# --- What was sent is what the handler gets -------------------------------------------------------
 
 
 @cases(100)
@@ -572,7 +573,7 @@ def test_any_redirect_has_an_ascii_location(location: str) -> None:
     assert (response.header("location") or "").isascii()
 
 
-# --- Multipart --------------------------------------------------------------------------------------------------------
+# --- Multipart ------------------------------------------------------------------------------------
 
 FIELD_NAME = st.text("abcdefgé _-[]", min_size=1, max_size=6)
 CONTENT = st.one_of(
@@ -729,7 +730,8 @@ def test_a_file_name_is_always_one_safe_component(sent: str) -> None:
     handler=st.sampled_from(["upload", "drops", "parts"]),
 )
 def test_any_content_disposition_is_read_or_400(disposition: str, handler: str) -> None:
-    body = f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\n\r\nx\r\n--{BOUNDARY}--\r\n".encode()
+    head = f"Content-Disposition: {disposition}"
+    body = f"--{BOUNDARY}\r\n{head}\r\n\r\nx\r\n--{BOUNDARY}--\r\n".encode()
     response = run(post(Root(), f"/{handler}", headers=MULTIPART, body=body))
     assert response.status in (200, 204, 400), response
 
@@ -777,7 +779,7 @@ def test_limits_hold_whatever_the_borders(
         assert response.status == (413 if len(body) > limit else 204), (len(body), limit)
 
 
-# --- Event streams and sockets ----------------------------------------------------------------------------------------
+# --- Event streams and sockets --------------------------------------------------------------------
 
 
 def parsed(stream: str) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""What a handler sees of its request, and what it sees where the server or the client left things out."""
+"""A handler's view of its request, also where the server or the client left things out."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def seen_in_post(look: Look, target: str = "/", **options: Any) -> Any:
     return await seen(look, target, method="POST", **options)
 
 
-# --- The table --------------------------------------------------------------------------------------------------------
+# --- The table ------------------------------------------------------------------------------------
 
 
 async def test_scope_is_the_scope_of_the_server() -> None:
@@ -178,7 +178,7 @@ async def test_files_of_a_request_without_files_are_empty() -> None:
     assert await seen_in_post(lambda r: r.files, form={"a": "1"}) == {}
 
 
-# --- Headers and cookies ----------------------------------------------------------------------------------------------
+# --- Headers and cookies --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["x-one", "X-One", "X-ONE"])
@@ -237,7 +237,7 @@ async def test_first_cookie_of_a_name_is_used_across_several_cookie_headers() ->
     assert await seen(lambda r: r.cookies, headers=headers) == {"a": "1", "b": "2", "c": "4"}
 
 
-# --- Which request ----------------------------------------------------------------------------------------------------
+# --- Which request --------------------------------------------------------------------------------
 
 
 async def test_middlewares_and_streams_share_the_request_and_its_attributes() -> None:
@@ -264,7 +264,7 @@ async def test_middlewares_and_streams_share_the_request_and_its_attributes() ->
     assert (response.text, response.header("x-user")) == ("ada1", "ada")
 
 
-# --- WebSocket requests -----------------------------------------------------------------------------------------------
+# --- WebSocket requests ---------------------------------------------------------------------------
 
 
 async def socket_seen(look: Look, path: str = "/", **options: Any) -> Any:
@@ -315,7 +315,7 @@ async def test_websocket_request_has_no_body() -> None:
         assert await ws.receive_json() == ["", 0]
 
 
-# --- Minimal scopes ---------------------------------------------------------------------------------------------------
+# --- Minimal scopes -------------------------------------------------------------------------------
 
 
 async def test_a_request_can_be_built_from_a_minimal_scope() -> None:

@@ -1,4 +1,4 @@
-"""What a handler returns becomes a response: bodies, statuses, headers, errors, redirects, cookies."""
+"""Responses from a handler's return value: bodies, statuses, headers, redirects, cookies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def answered(answer: Any, **options: Any) -> Response:
     return await get(answering(answer), **options)
 
 
-# --- Bodies and statuses ----------------------------------------------------------------------------------------------
+# --- Bodies and statuses --------------------------------------------------------------------------
 
 
 class Text(str):
@@ -179,7 +179,7 @@ async def test_a_header_name_that_is_no_string_is_a_logged_500(
     assert repr(name) in caplog.text
 
 
-# --- Nothing is changed in place --------------------------------------------------------------------------------------
+# --- Nothing is changed in place ------------------------------------------------------------------
 
 
 async def test_the_value_that_a_handler_returns_is_never_changed() -> None:
@@ -195,7 +195,8 @@ async def test_the_value_that_a_handler_returns_is_never_changed() -> None:
     first = await get(app)
     assert first.cookies and first.header("x-a") == "1"
     assert (headers, body) == ([("X-A", " 1 "), ("Content-Length", "7")], {"b": [1]})
-    # The list of one answer does not carry one visitor's cookie to the next; the driver edits each list that it got.
+    # The list of one answer does not carry one visitor's cookie to the next; the driver edits each
+    # list that it got.
     second = await get(app)
     assert len(second.headers_all("set-cookie")) == 1
     assert second.cookies != first.cookies
@@ -215,7 +216,7 @@ async def test_a_bytearray_may_be_reused_at_once() -> None:
     assert response.body == b"one"
 
 
-# --- Headers ----------------------------------------------------------------------------------------------------------
+# --- Headers --------------------------------------------------------------------------------------
 
 
 async def test_header_names_go_out_in_lower_case_in_their_order() -> None:
@@ -368,7 +369,7 @@ async def test_head_has_the_headers_of_get_and_no_body(answer: Any) -> None:
     )
 
 
-# --- HTTPError --------------------------------------------------------------------------------------------------------
+# --- HTTPError ------------------------------------------------------------------------------------
 
 
 def fail(error: Exception) -> Any:
@@ -428,11 +429,11 @@ async def test_an_http_error_may_choose_its_content_type_and_have_no_body() -> N
     "error",
     [
         HTTPError(99),
-        HTTPError("404"),
+        HTTPError("404"),  # type: ignore[arg-type]
         HTTPError(404, object()),
-        HTTPError(404, "x", 5),
+        HTTPError(404, "x", 5),  # type: ignore[arg-type]
         HTTPError(404, "\ud800"),
-    ],  # type: ignore[arg-type]
+    ],
     ids=shown,
 )
 async def test_a_malformed_http_error_is_a_logged_500(
@@ -457,7 +458,7 @@ def test_the_string_of_an_http_error_is_its_body_or_the_text_of_its_status() -> 
     assert str(HTTPError(404, "gone fishing")) == "gone fishing"
 
 
-# --- Redirects --------------------------------------------------------------------------------------------------------
+# --- Redirects ------------------------------------------------------------------------------------
 
 
 async def redirected(location: str, *args: Any, **options: Any) -> Response:
@@ -516,7 +517,7 @@ def test_a_redirect_is_a_response_tuple() -> None:
     assert (status, body, dict(headers)) == (302, None, {"location": "/x", "a": "b"})
 
 
-# --- Cookies ----------------------------------------------------------------------------------------------------------
+# --- Cookies --------------------------------------------------------------------------------------
 
 
 def attributes(pair: tuple[str, str]) -> tuple[str, set[str]]:
@@ -631,7 +632,7 @@ def test_a_cookie_name_or_value_that_is_no_string_raises(name: Any, value: Any) 
         set_cookie(name, value)
 
 
-# --- For people who extend the App ------------------------------------------------------------------------------------
+# --- For people who extend the App ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

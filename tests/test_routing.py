@@ -37,7 +37,7 @@ async def handshake(app: App, path: str, **options: Any) -> str | int | None:
 
 
 def python(code: str, *arguments: str, cwd: Path | None = None) -> str:
-    """The output of a fresh interpreter that runs `code`, with micropie.py on its path unless it has a `cwd`."""
+    """The output of a fresh interpreter that runs `code`, beside micropie.py or in its `cwd`."""
     env = {**os.environ, "PYTHONPATH": str(MODULE.parent) if cwd is None else ""}
     command = [sys.executable, *arguments, "-c", code]
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=30)
@@ -45,7 +45,7 @@ def python(code: str, *arguments: str, cwd: Path | None = None) -> str:
     return done.stdout.strip()
 
 
-# --- The module by itself -------------------------------------------------------------------------------------------
+# --- The module by itself -------------------------------------------------------------------------
 
 
 def test_import_loads_no_optional_package_and_nothing_that_is_not_needed_yet():
@@ -85,7 +85,8 @@ async def ask(path):
         return body.pop() if body else await asyncio.sleep(60)
     async def send(message):
         sent.append(message)
-    await app({"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}, receive, send)
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}
+    await app(scope, receive, send)
     return sent[0]["status"], b"".join(message["body"] for message in sent[1:])
 
 async def main():
@@ -121,7 +122,7 @@ async def test_without_threads_plain_handlers_and_generators_run_inline(monkeypa
     assert await answer(Inline(), "/steps") == (200, "ab")
 
 
-# --- Names ----------------------------------------------------------------------------------------------------------
+# --- Names ----------------------------------------------------------------------------------------
 
 
 class Pages(App):
@@ -395,7 +396,7 @@ async def test_ws_index_is_at_the_root_and_takes_paths_that_no_other_handler_tak
     assert await handshake(Sockets(), "/_other") == 1008
 
 
-# --- A miss, too many segments, slashes ------------------------------------------------------------------------------
+# --- A miss, too many segments, slashes -----------------------------------------------------------
 
 
 class Catcher(App):
@@ -512,7 +513,7 @@ async def test_an_empty_path_is_index():
     assert (await request(pages, path="")).text == "index"
 
 
-# --- path, raw_path, root_path ---------------------------------------------------------------------------------------
+# --- path, raw_path, root_path --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -591,7 +592,7 @@ async def test_root_path_is_honored_for_websockets(path):
     assert await handshake(pages, path, scope={"root_path": "/api"}) == "Ann on -"
 
 
-# --- Methods --------------------------------------------------------------------------------------------------------
+# --- Methods --------------------------------------------------------------------------------------
 
 
 def loud(function):
@@ -758,7 +759,7 @@ async def test_a_method_puts_no_line_and_no_escape_into_the_log(caplog):
     )
 
 
-# --- Threads and contexts --------------------------------------------------------------------------------------------
+# --- Threads and contexts -------------------------------------------------------------------------
 
 mark: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="unset")
 
@@ -910,12 +911,12 @@ async def test_an_http_error_of_a_plain_handler_is_the_response(caplog):
     ("target", "error"), [("/fail", "ValueError: secret"), ("/stop", "StopIteration: ")]
 )
 async def test_any_other_error_of_a_plain_handler_is_a_logged_500(target, error, caplog):
-    """A worker thread cannot hand a StopIteration to the loop, and the request would wait forever."""
+    """A worker thread cannot give the loop a StopIteration: the request would wait forever."""
     assert_logged_500(await get(threads, target), caplog)
     assert error in caplog.text
 
 
-# --- Routing in middleware -------------------------------------------------------------------------------------------
+# --- Routing in middleware ------------------------------------------------------------------------
 
 
 class Router(Note):

@@ -1,4 +1,4 @@
-"""Sessions: when they are loaded and saved, their ids and cookies, backends, and the sessions of WebSockets."""
+"""Sessions: loading and saving, ids and cookies, backends, and sessions of WebSockets."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Plain(Noting, SessionBackend):
 
 
 class Down(InMemorySessionBackend):
-    """Fails in what `broken` names: "load", "save", "touch", or "fill" (to save what is not empty)."""
+    """Fails in `broken`: "load", "save", "touch", or "fill" (a save that is not empty)."""
 
     def __init__(self, broken: str = "") -> None:
         super().__init__()
@@ -201,7 +201,7 @@ def levels(caplog: pytest.LogCaptureFixture) -> list[int]:
     return [record.levelno for record in caplog.records]
 
 
-# --- Loading ----------------------------------------------------------------------------------------------------------
+# --- Loading --------------------------------------------------------------------------------------
 
 
 async def test_without_a_cookie_the_session_is_an_empty_dict() -> None:
@@ -266,7 +266,7 @@ async def test_the_first_id_that_is_not_empty_is_loaded(cookie: str, found: dict
     assert found or spy.calls == []
 
 
-# --- Whether the handler looks at the session -------------------------------------------------------------------------
+# --- Whether the handler looks at the session -----------------------------------------------------
 
 
 async def test_a_handler_that_looks_at_the_session_adds_vary_cookie() -> None:
@@ -310,7 +310,7 @@ async def test_a_visitor_without_a_session_costs_the_backend_nothing() -> None:
     assert spy.saved() == [{"a": "1"}]
 
 
-# --- The end of a request ---------------------------------------------------------------------------------------------
+# --- The end of a request -------------------------------------------------------------------------
 
 
 async def replaces_by_the_same(request: Request) -> None:
@@ -374,7 +374,7 @@ async def test_a_session_may_be_looked_at_and_then_replaced_or_changed_deep_insi
 
 
 class Meanwhile(Note):
-    """Once, when the handler has changed the session and before it is saved, something else happens."""
+    """Once, after the handler has changed the session and before the save, it does a thing."""
 
     def __init__(self, action: Callable[[], Awaitable[Any]]) -> None:
         super().__init__([])
@@ -397,11 +397,13 @@ class Meanwhile(Note):
         ("/drop/a", "/put?new=1", {"b": "1", "c": "1", "new": "1"}),
         ("/drop/a", "/drop/b", {"c": "1"}),
         ("/drop/a", "/drop/a", {"b": "1", "c": "1"}),
+        ("/drop/a/b", "/drop/c", {}),
         ("/put?a=mine", "/put?a=theirs", {"a": "mine", "b": "1", "c": "1"}),
         ("/look", "/put?b=2", {"a": "1", "b": "2", "c": "1"}),
         ("/replace?a=2&b=1&c=1", "/put?new=1", {"a": "2", "b": "1", "c": "1", "new": "1"}),
         ("/renew?a=2", "/put?b=2", {"a": "2", "b": "2", "c": "1"}),
-        # A logout deletes what the other request saved; a login is valid even if the old session has ended.
+        # A logout deletes what the other request saved; a login is valid even if the old session
+        # has ended.
         ("/clear", "/put?new=1", {}),
         ("/renew", "/clear", {}),
         ("/renew?user=ann", "/clear", {"user": "ann"}),
@@ -563,7 +565,7 @@ async def test_no_two_visitors_share_a_session() -> None:
     assert [response.json()["user"] for response in both] == ["ann", "bob"] * 5
 
 
-# --- Ids and renewal --------------------------------------------------------------------------------------------------
+# --- Ids and renewal ------------------------------------------------------------------------------
 
 
 async def test_ids_are_256_random_bits() -> None:
@@ -620,7 +622,7 @@ async def test_a_login_that_cannot_be_saved_leaves_the_old_session() -> None:
     assert await session_of(browser) == {"cart": "1"}
 
 
-# --- The cookie -------------------------------------------------------------------------------------------------------
+# --- The cookie -----------------------------------------------------------------------------------
 
 DEFAULTS = {"Path=/", "HttpOnly", "SameSite=Lax", "Secure"}
 
@@ -677,9 +679,8 @@ ELSEWHERE = [
 ]
 
 
-@pytest.mark.parametrize(
-    "scheme", ["http", "https", REMOVED]
-)  # a scope without a scheme is plain HTTP
+# A scope without a scheme is plain HTTP.
+@pytest.mark.parametrize("scheme", ["http", "https", REMOVED])
 @pytest.mark.parametrize("host", LOOPBACK + ELSEWHERE)
 async def test_the_cookie_is_secure_but_for_plain_http_to_loopback(host: str, scheme: Any) -> None:
     response = await get(Root(), "/put?a=1", headers={"host": host}, scope={"scheme": scheme})
@@ -726,7 +727,7 @@ async def test_a_response_with_the_cookie_is_not_stored() -> None:
     assert (await get(Root(cached), "/act")).headers_all("cache-control") == ["private, max-age=5"]
 
 
-# --- Backends ---------------------------------------------------------------------------------------------------------
+# --- Backends -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("options", "timeout"), [({}, 8 * 3600), ({"session_timeout": 60}, 60)])
@@ -894,7 +895,7 @@ async def test_in_memory_frees_what_has_expired(visit: str) -> None:
     assert len(Weighty.alive) == 1
 
 
-# --- A backend that is down -------------------------------------------------------------------------------------------
+# --- A backend that is down -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -966,7 +967,7 @@ async def test_a_cancelled_save_passes_through() -> None:
         assert await ex.next_message() is None
 
 
-# --- WebSocket --------------------------------------------------------------------------------------------------------
+# --- WebSocket ------------------------------------------------------------------------------------
 
 
 def cookie(session_id: str) -> tuple[str, str]:
@@ -992,10 +993,11 @@ async def talked(app: App, *headers: tuple[str, str], **options: Any) -> list[st
 
 
 def doing(steps: str, notes: list[Any] | None = None) -> Talk:
-    """A handler of these steps: accept, accept:ID, look, clear, renew, NAME=VALUE, del:NAME, and for the backend
-    store:ID:NAME=VALUE, where no ID is that of the WebSocket, and no NAME=VALUE ends the session.
+    """A handler of these steps: accept, accept:ID, look, clear, renew, NAME=VALUE, del:NAME.
 
-    It adds the id that the WebSocket has after each `accept` to `notes`, and the session that is stored then.
+    For the backend there is store:ID:NAME=VALUE, where no ID is that of the WebSocket, and no
+    NAME=VALUE ends the session. It adds the id that the WebSocket has after each `accept` to
+    `notes`, and the session that is stored then.
     """
 
     async def step(app: App, ws: WebSocket, verb: str, argument: str) -> None:
@@ -1098,7 +1100,7 @@ async def test_a_websocket_keeps_what_requests_saved_meanwhile(
 async def test_the_handshake_sends_the_id_of_the_session_and_later_changes_go_there(
     before: str, steps: str, sent: str | None, after: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """`before` is the client's id and its session, `sent` the id in the handshake, `after` an id and what it has."""
+    """`before` is the client's id and session, `sent` the id in the handshake, `after` both."""
     client, _, stored = before.partition(" ")
     notes: list[Any] = []
     spy = await holding(client, **dict_of(stored))

@@ -1,4 +1,4 @@
-"""Streams: what is sent when, who runs the generator where, and how it ends when the client or the server goes."""
+"""Streams: when things are sent, where the generator runs, and how it ends."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ both = pytest.mark.parametrize("kind", [lambda source: source, asynced], ids=["p
 """The two kinds of generator that `kind(source)` makes of a plain one."""
 
 
-# --- What is streamed -------------------------------------------------------------------------------------------------
+# --- What is streamed -----------------------------------------------------------------------------
 
 
 def gen() -> Iterator[Any]:
@@ -228,7 +228,7 @@ async def test_an_empty_piece_does_not_end_a_stream() -> None:
     assert (await get(streaming(lambda: iter([])))).complete
 
 
-# --- When -------------------------------------------------------------------------------------------------------------
+# --- When -----------------------------------------------------------------------------------------
 
 
 async def test_the_headers_are_sent_before_the_first_step() -> None:
@@ -287,7 +287,7 @@ async def test_other_requests_run_while_a_plain_generator_blocks() -> None:
         assert (await ex.wait()).body == b"slow"
 
 
-# --- Where ------------------------------------------------------------------------------------------------------------
+# --- Where ----------------------------------------------------------------------------------------
 
 marker: contextvars.ContextVar[str] = contextvars.ContextVar("marker", default="outside")
 
@@ -324,7 +324,8 @@ async def test_a_plain_generator_runs_off_the_loop_in_one_copy_of_the_context() 
             try:
                 for _ in range(3):
                     threads.add(threading.get_ident())
-                    yield f"{marker.get()} {current_request.get().method} {self.request.query('a')} "
+                    method = current_request.get().method
+                    yield f"{marker.get()} {method} {self.request.query('a')} "
             finally:
                 threads.add(threading.get_ident())
                 marker.reset(token)
@@ -369,7 +370,7 @@ async def test_streams_at_the_same_time_stay_apart() -> None:
     assert [response.text for response in responses] == [name[-2:] * 10 for name in names]
 
 
-# --- The client leaves ------------------------------------------------------------------------------------------------
+# --- The client leaves ----------------------------------------------------------------------------
 
 
 class Endless(App):
@@ -406,9 +407,8 @@ class Endless(App):
             yield "unseen"
             self.ends.append("another step")
         finally:
-            time.sleep(
-                0.01
-            )  # so that a request that did not wait for the thread would be over by now
+            # So that a request that did not wait for the thread would be over by now.
+            time.sleep(0.01)
             on_loop = threading.current_thread() is threading.main_thread()
             self.ends.append("finally on the loop" if on_loop else "finally")
 
@@ -448,7 +448,7 @@ async def test_a_plain_generator_ends_its_step_and_is_closed_in_a_thread() -> No
 async def test_a_server_may_say_by_oserror_that_the_client_left(
     path: str, at: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As ASGI 2.4 says: from the start of the response, its first body message or a later one on."""
+    """As ASGI 2.4 says: from the response's start, its first body message or a later one on."""
     endless, number = Endless(), itertools.count()
     endless.go.set()
     async with asyncio.timeout(20):
@@ -591,7 +591,7 @@ async def test_client_that_leaves_before_its_request_ended_ends_the_stream(
         await ended.wait()
 
 
-# --- The server stops -------------------------------------------------------------------------------------------------
+# --- The server stops -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/waits", "/floods", "/plain"])
@@ -617,7 +617,7 @@ async def test_a_cancelled_request_runs_the_finally_of_its_stream(
 async def test_a_request_that_is_cancelled_again_and_again_runs_the_finally_too(
     times: int, ping: float | None
 ) -> None:
-    """As a cancel scope of anyio does around it: in every round of the loop, until the task ends."""
+    """As a cancel scope of anyio does: in every round of the loop, until the task ends."""
     ends: list[str] = []
 
     async def source() -> AsyncIterator[str]:
@@ -640,7 +640,7 @@ async def test_a_request_that_is_cancelled_again_and_again_runs_the_finally_too(
     assert ends == ["finally"]
 
 
-# --- A stream fails ---------------------------------------------------------------------------------------------------
+# --- A stream fails -------------------------------------------------------------------------------
 
 
 def broken(error: Any, after: int, ends: list[str]) -> Callable[[], Iterator[Any]]:
@@ -713,7 +713,7 @@ async def test_error_of_what_only_looks_like_an_iterator_is_logged(
     assert len(logged(caplog)) == 1
 
 
-# --- The body of the request ------------------------------------------------------------------------------------------
+# --- The body of the request ----------------------------------------------------------------------
 
 
 class Echo(App):

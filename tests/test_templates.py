@@ -88,7 +88,8 @@ async def test_a_template_may_extend_and_include_others(app: Any, site: Path) ->
         site,
         base__html="<{% block body %}{% endblock %}>",
         part__html="part of {{ name }}",
-        page__html='{% extends "base.html" %}{% block body %}{% include "part.html" %}{% endblock %}',
+        page__html='{% extends "base.html" %}{% block body %}'
+        '{% include "part.html" %}{% endblock %}',
     )
     assert (await get(app)).text == "<part of &lt;Ann&gt;>"
 
@@ -171,7 +172,7 @@ async def test_no_template_is_found_outside_of_the_folders(
     assert_logged_500(await get(app, f"/?page={page}"), caplog)
 
 
-# --- Without jinja2 ---------------------------------------------------------------------------------------------------
+# --- Without jinja2 -------------------------------------------------------------------------------
 
 
 async def test_without_jinja2_the_log_says_what_to_install(

@@ -1,4 +1,4 @@
-"""How files are uploaded: what a part is, what a file offers, when it streams, what is limited, and who leaves when."""
+"""How files are uploaded: parts, files, streaming, limits, and clients that leave."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Root(App):
         return described(file, file.file.read())
 
 
-# --- What is a field, what is a file ----------------------------------------------------------------------------------
+# --- What is a field, what is a file --------------------------------------------------------------
 
 P = "Content-Disposition: form-data; name=p"
 
@@ -194,7 +194,7 @@ async def test_field_is_decoded_by_the_charset_of_its_part(
         ("text/plain; charset=utf-16", b"odd"),
         ("text/plain; charset=nope", b"x"),
         ("text/plain; charset=a\0b", b"x"),
-        # Python has codecs that are no charsets. Some are for bytes, and some take minutes for a MiB.
+        # Python has codecs that are no charsets. Some are for bytes, some take minutes for a MiB.
         *[(f"text/plain; charset={name}", b"x") for name in ("base64", "hex", "rot13", "zip")],
         *[(f"text/plain; charset={name}", b"x") for name in ("undefined", "punycode", "idna")],
     ],
@@ -264,7 +264,7 @@ async def test_file_parameter_without_its_file_is_400(path: str, query: str, opt
     assert (await post(Root(), path + query, **options)).status == 400
 
 
-# --- File names -------------------------------------------------------------------------------------------------------
+# --- File names -----------------------------------------------------------------------------------
 
 FILENAMES = [
     ("x.txt", "x.txt"),
@@ -352,7 +352,7 @@ def test_filename_joined_to_a_folder_stays_in_the_folder(tmp_path: Path, sent: s
     assert name.endswith("é.jpeg") or not sent.endswith("é.jpeg"), "a long name keeps its extension"
 
 
-# --- UploadedFile -----------------------------------------------------------------------------------------------------
+# --- UploadedFile ---------------------------------------------------------------------------------
 
 
 class Ways:
@@ -751,11 +751,11 @@ async def test_second_read_after_a_failed_one_gives_the_whole_file_or_500(
     assert list(tmp_path.iterdir()) == []
 
 
-# --- When a handler starts --------------------------------------------------------------------------------------------
+# --- When a handler starts ------------------------------------------------------------------------
 
 
 class Starts(App):
-    """Handlers whose parameters decide when they start; each notes that it did, then reads its file."""
+    """Handlers whose parameters decide when they start; each notes that, then reads its file."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -913,7 +913,7 @@ async def test_fields_and_files_after_a_streamed_file_are_there_at_its_end() -> 
 async def test_reader_that_times_out_gets_its_file_and_the_form_or_a_runtime_error(
     cut: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In the file it can ask again. After the file a part of the form is lost, which is an error."""
+    """In the file it can ask again; after it a part of the form is lost, which is an error."""
 
     class Patient(App):
         async def index(self, file: UploadedFile) -> list[Any]:
@@ -974,7 +974,7 @@ class Impatient(App):
 async def test_handler_that_gives_up_on_what_follows_its_file_is_answered(
     path: str, status: int, rest: str
 ) -> None:
-    """The driver sees to it that there are never two receive() at once, and no task is left over."""
+    """The driver checks that two receive() never run at once, and no task is left over."""
     async with exchange(Impatient(body_timeout=0.3), "POST", path, headers=MULTIPART) as ex:
         await ex.send_body(HEAD + b"hello\r\n" + head('name="csrf"') + b"se")
         await elapse(0.1)
@@ -1085,7 +1085,7 @@ BLOCK = b"x" * 2**16
 
 
 def endless_file(size: int, then: bytes = END) -> Callable[[], Any]:
-    """A client that sends a form with one file of `size` bytes, and keeps nothing of it in memory."""
+    """A client that sends a form with a file of `size` bytes, and keeps none of it in memory."""
 
     def messages() -> Iterator[bytes]:
         yield HEAD
@@ -1183,7 +1183,7 @@ async def test_files_are_closed_at_the_end_of_the_request(path: str, cut: bool) 
     assert open_files() == before
 
 
-# --- Handlers that do not read, clients that leave --------------------------------------------------------------------
+# --- Handlers that do not read, clients that leave ------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -1343,7 +1343,7 @@ async def test_request_that_is_cancelled_twice_closes_its_temporary_files() -> N
 async def test_save_cancelled_around_any_call_of_a_thread_leaves_the_whole_file_or_nothing(
     kind: type[Streams], moment: str, tmp_path: Path
 ) -> None:
-    """The request is cancelled at its first call of a worker thread, then at its second one, until it has no more."""
+    """Cancel the request at its first call of a worker thread, then at the second, and so on."""
     content = b"x" * (MIB + 1)
     loop: Any = asyncio.get_running_loop()
     in_thread = loop.run_in_executor
@@ -1424,7 +1424,7 @@ async def test_idle_upload_wakes_the_loop_fewer_than_ten_times_in_20_seconds() -
         assert (await ex.wait()).status == 204
 
 
-# --- Limits -----------------------------------------------------------------------------------------------------------
+# --- Limits ---------------------------------------------------------------------------------------
 
 
 def framed(size: int, after: Iterable[Part] = ()) -> list[Part]:
@@ -1615,7 +1615,7 @@ async def test_form_has_at_most_1000_parts_files_and_empty_ones_included(
     assert (await post(Root(), multipart=parts)).status == status
 
 
-# --- _parse_multipart -------------------------------------------------------------------------------------------------
+# --- _parse_multipart -----------------------------------------------------------------------------
 
 
 def parse(body: bytes, app: App | None = None) -> Any:

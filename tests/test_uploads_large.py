@@ -1,4 +1,4 @@
-"""Without limits, large uploads stream through in bounded memory, and an upload that idles uses no CPU."""
+"""Large uploads stream in bounded memory, and an upload that idles uses no CPU."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def forget_peak(server: Server) -> None:
 
 
 def send(server: Server, path: str, parts: list[Part], size: int) -> bytes:
-    """Upload a form whose file `FILE` has `size` bytes, out of one block that is sent again and again."""
+    """Upload a form whose file `FILE` has `size` bytes, out of one block sent repeatedly."""
     head, _, tail = encode_multipart(parts).partition(b"@")
     with server.connect(timeout=120.0) as client:
         length = len(head) + size + len(tail)
@@ -61,7 +61,7 @@ def send(server: Server, path: str, parts: list[Part], size: int) -> bytes:
                 client.send(BLOCK)
             client.send(tail)
         except (BrokenPipeError, ConnectionResetError):
-            # A response that is ready early ends the connection after a while; it is there to be read.
+            # A response that is ready early ends the connection after a while; it can be read.
             pass
         return client.read("POST").body
 
@@ -115,7 +115,7 @@ def test_the_measure_sees_what_a_handler_keeps(server: Server) -> None:
 
 
 def cpu_seconds(server: Server) -> float:
-    """Time on a processor that the server has used, to the nanosecond (Linux: Documentation/scheduler/sched-stats)."""
+    """The server's time on a processor, to the nanosecond (Linux: scheduler/sched-stats)."""
     tasks = Path(f"/proc/{server.worker}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
@@ -144,8 +144,8 @@ HALVES = {
 def test_an_upload_that_idles_uses_no_cpu(server: Server, unoccupied: float, shape: str) -> None:
     path, parts = HALVES[shape]
     head = encode_multipart(parts).partition(b"@")[0]
-    # uvicorn's own clock ticks ten times a second, with an upload or without; polling a thousand times a
-    # second would add many times as much.
+    # uvicorn's own clock ticks ten times a second, with an upload or without; polling a thousand
+    # times a second would add many times as much.
     limit = 2 * unoccupied + 0.01
     with server.connect() as client:
         client.send_head("POST", path, [("content-type", FORM), ("content-length", str(64 * MIB))])

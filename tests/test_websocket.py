@@ -85,7 +85,7 @@ class Talking(App):
 async def talked(
     talk: Talk, *incoming: Any, break_sends: bool = False, **options: Any
 ) -> WebSocketSession:
-    """Run a handler to the end, with a client that sends these texts, bytes and ASGI messages, and leaves."""
+    """Run a handler to the end, with a client that sends these messages, and leaves."""
     async with websocket(Talking(talk, **options)) as ws:
         if break_sends:
             ws.break_sends()
@@ -150,7 +150,7 @@ async def until_closed(ws: WebSocketSession) -> list[Any]:
         return messages
 
 
-# --- Routes -----------------------------------------------------------------------------------------------------------
+# --- Routes ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,10 @@ async def test_the_first_segment_names_the_handler(path: str, expected: list[Any
         assert await ws.receive_json() == expected
 
 
-UNKNOWN = "/nope /page /private /_private /-private /ws_chat/x /_ws_hidden /_say /data /chat /chat/a/b /chat/a/5/c /index/x"
+UNKNOWN = (
+    "/nope /page /private /_private /-private /ws_chat/x /_ws_hidden /_say /data "
+    "/chat /chat/a/b /chat/a/5/c /index/x"
+)
 
 
 @pytest.mark.parametrize("path", [*UNKNOWN.split(), "//", "/accept", "/\ufffd"])
@@ -228,7 +231,7 @@ async def test_the_request_of_a_websocket() -> None:
     assert seen == [True, True, ("1", "2", {"c": "3"}, [], {})]
 
 
-# --- The handshake ----------------------------------------------------------------------------------------------------
+# --- The handshake --------------------------------------------------------------------------------
 
 
 async def test_accept_completes_the_handshake() -> None:
@@ -390,7 +393,7 @@ async def test_close_while_a_slow_session_backend_delays_accept_refuses_the_hand
     assert ends == [(1008, "")]
 
 
-# --- Messages ---------------------------------------------------------------------------------------------------------
+# --- Messages -------------------------------------------------------------------------------------
 
 
 async def test_text_bytes_and_json_go_both_ways() -> None:
@@ -669,7 +672,7 @@ async def test_a_websocket_can_be_made_by_hand() -> None:
     assert not sent[2].get("headers")
 
 
-# --- How it ends ------------------------------------------------------------------------------------------------------
+# --- How it ends ----------------------------------------------------------------------------------
 
 
 async def test_a_handler_that_returns_leaves_it_closed_with_1000() -> None:
@@ -736,7 +739,7 @@ async def test_a_task_group_ends_with_its_client_and_nothing_is_logged(
 async def test_the_connection_closed_of_another_connection_is_an_error(
     iterates: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Also if it comes out of the `receive()` of this one, through a server that is a client itself."""
+    """Also out of the `receive()` of this one, through a server that is a client itself."""
 
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
@@ -888,7 +891,7 @@ async def test_a_stray_cancellation_is_an_error(caplog: pytest.LogCaptureFixture
     assert "CancelledError" in caplog.text
 
 
-# --- Middlewares ------------------------------------------------------------------------------------------------------
+# --- Middlewares ----------------------------------------------------------------------------------
 
 
 class Noted(App):

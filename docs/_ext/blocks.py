@@ -1,7 +1,10 @@
-"""Finds the blocks of code on a page written in Markdown, in directives and lists too, and says what becomes of each.
+"""Finds the blocks of code on a page in Markdown, and says what becomes of each.
 
-A comment on the line before a block says what kind it is, `% kind: detail` or `<!-- kind: detail -->`. The tests
-execute what this module finds, and the landing page says how much that is.
+Blocks in directives and in lists count too.
+
+A comment on the line before a block says what kind it is, `% kind: detail` or
+`<!-- kind: detail -->`. The tests execute what this module finds, and the landing page says how
+much that is.
 """
 
 import re
@@ -37,7 +40,8 @@ TESTED = (
     "micropie.py",
     "README.md",
 )
-# What other sites call the languages that are counted here: under these names they would go unnoticed.
+# What other sites call the languages that are counted here: under these names they would go
+# unnoticed.
 ALIASES = {
     "py",
     "python3",
@@ -107,7 +111,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def orders(text: str, kinds: Iterable[str]) -> list[Comment]:
-    """Return the comments of a page that are orders of these kinds, in order, those in blocks of code left out."""
+    """Return a page's comments that are orders of these kinds, except those in blocks of code."""
     inside = {line for block in blocks(text) for line in range(block.line, block.end)}
     found = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -164,7 +168,7 @@ def _fence(token: Token, lines: list[str], offset: int) -> Iterator[Block]:
 
 
 def options(content: str) -> tuple[dict[str, str], str, int]:
-    """Split what a directive holds into its options and the rest; say how many lines come before the rest."""
+    """Split a directive's content into options and rest, with the count of lines before that."""
     lines = content.split("\n")
     end = 0
     if lines[0].strip() == "---":

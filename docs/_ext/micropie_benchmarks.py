@@ -1,10 +1,11 @@
-"""Numbers, tables and plots of the benchmark's own result file: nothing on the site is copied from it by hand.
+"""Numbers, tables and plots of the benchmark's own result file; the site copies nothing by hand.
 
-{bench}`date`                               what the file says of the run; also: python, processor, cores, peers
+{bench}`date`                               of the run; also: python, processor, cores, peers
 {bench}`missed`                             how many aims are missed; also: met, aims
 {bench}`ratio cpu websocket micropie floor` one cost in another's
 {bench}`value instructions form falcon`     one cost
-```{bench} plot instructions hello json     bars for each framework; uvicorn, granian, memory, imports, growth too
+```{bench} plot instructions hello json     bars for each framework; also: uvicorn, granian, memory,
+                                            imports, growth
 ```{bench} tables                           every table of the run
 ```{bench} aims missed                      the aims that are missed; or met
 ```{bench} behind                           where another framework costs less
@@ -45,7 +46,7 @@ OTHER_TITLES = {
     },
     "growth": "The most routes, to a single one",
 }
-# How each kind of measurement is called on a page, and its unit. `plain` is uvicorn as pip installs it.
+# A page's name for each kind of measurement, and its unit. `plain` is uvicorn as pip installs it.
 UNITS = {
     "instructions": "thousand instructions a request",
     "cpu": "µs of CPU",
@@ -118,14 +119,15 @@ def title(way: str, column: str) -> str:
 
 
 def plot(found: Results, way: str, columns: list[str]) -> str:
-    """Return tables with a bar for each framework, the best on top; all columns if none is named."""
+    """Return tables with a bar for each framework, best first; all columns if none is named."""
     shown = []
     best = "more is better" if way in MORE_IS_BETTER else "less is better"
     for column, values in cells(found, way).items():
         if not values or (columns and column not in columns):
             continue
         rows = "".join(
-            f'<tr class="{name}"><th scope="row">{escape("hand-written" if name == "floor" else PEERS[name])}</th>'
+            f'<tr class="{name}"><th scope="row">'
+            f"{escape('hand-written' if name == 'floor' else PEERS[name])}</th>"
             f'<td><span style="width: {values[name] / max(values.values()) * 70:.1f}%"></span>'
             f"{number(values[name])}</td></tr>"
             for name in sorted(values, key=lambda name: values[name], reverse=way in MORE_IS_BETTER)
@@ -147,7 +149,7 @@ def aim_lines(found: Results, which: str) -> Iterator[str]:
 
 
 def behind_lines(found: Results) -> Iterator[str]:
-    """Yield every column in which another framework is ahead, the hand-written app apart, as a Markdown table."""
+    """Yield the columns in which another framework is ahead, hand-written apart, as a table."""
     rows = []
     for way in [way for way in UNITS if way != "growth"]:
         sign = -1 if way in MORE_IS_BETTER else 1

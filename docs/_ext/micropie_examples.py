@@ -1,10 +1,11 @@
-"""The examples on the site: the directive that puts one on a page, the pages of the gallery, and the downloads.
+"""The examples on the site: the directive that shows one, the gallery's pages, the downloads.
 
     ```{example} examples/sessions
     ```
 
-shows the files of that folder in tabs, a picture if there is one, and a .zip to download. A step of the tutorial is
-shown the same way (`tutorials/03-templates`). Nothing else on the site shows whole examples.
+shows the files of that folder in tabs, a picture if there is one, and a .zip to download. A step of
+the tutorial is shown the same way (`tutorials/03-templates`). Nothing else on the site shows whole
+examples.
 """
 
 import re
@@ -46,7 +47,8 @@ LEFT_OUT = {"__pycache__", "node_modules", "data", "uploads"}
 LEFT_OUT_SUFFIXES = {".db", ".sqlite3", ".pyc"}
 NOT_SHOWN = {"README.md", "LICENSE"}
 
-# The gallery's order: what a reader needs first comes first. An example that is not named here is a whole app.
+# The gallery's order: what a reader needs first comes first. An example that is not named here is a
+# whole app.
 GROUPS: dict[str, list[str]] = {
     "First steps": [
         "hello_world",
@@ -65,9 +67,9 @@ GROUPS: dict[str, list[str]] = {
 GALLERY = """\
 # Examples
 
-One folder for each thing that MicroPie does, to copy and to change. Every example is an app that runs as it
-is; the requests on its page, and what they print, are checked by the project's tests. Start with
-[the smallest one](hello_world.md).
+One folder for each thing that MicroPie does, to copy and to change. Every example is an app that
+runs as it is; the requests on its page, and what they print, are checked by the project's tests.
+Start with [the smallest one](hello_world.md).
 """
 
 
@@ -119,7 +121,7 @@ class Example:
         return title.removeprefix("# "), introduction.strip(), f"## {rest}"
 
     def files(self) -> list[Path]:
-        """Return its files, as they are in the project: app.py first, then the other modules, then the rest."""
+        """Return its files, as they are in the project: app.py, other modules, then the rest."""
         found = [path for path in self.folder.rglob("*") if path.is_file() and self._belongs(path)]
         return sorted(
             found,
@@ -146,7 +148,7 @@ class Example:
         return text, [path for path in files if path not in text]
 
     def write_archive(self, target: Path) -> None:
-        """Write its files, and MicroPie beside them, into a .zip that depends on nothing but them."""
+        """Write its files, and MicroPie beside them, into a .zip that depends on nothing else."""
         contents = {self.relative(path): path for path in self.files()}
         write_zip(target, self.name, contents | {"micropie.py": ROOT / "micropie.py"})
 
@@ -193,9 +195,8 @@ class ExampleDirective(SphinxDirective):
 
 def _picture(example: Example) -> Iterator[str]:
     if example.picture:
-        with Image.open(
-            ROOT / "docs" / example.picture
-        ) as picture:  # the test that takes it says in it what it shows
+        # The test that takes it says in it what it shows.
+        with Image.open(ROOT / "docs" / example.picture) as picture:
             alt = picture.info.get("Description", f"{example.name}, in a browser")
         yield from (
             f"```{{image}} /{example.picture}",
@@ -228,7 +229,8 @@ def _tabs(example: Example) -> Iterator[str]:
         yield from (":::::", "")
     yield from ("::::::", "")
     if named:
-        yield f"Also in the folder: {', '.join(f'`{example.relative(path)}` ({_size(path)})' for path in named)}."
+        rest = ", ".join(f"`{example.relative(path)}` ({_size(path)})" for path in named)
+        yield f"Also in the folder: {rest}."
         yield ""
 
 
@@ -260,7 +262,7 @@ def _size(path: Path) -> str:
 
 
 def write_pages(app: Sphinx, config: Config) -> None:
-    """Write the pages of the gallery from the READMEs, where they have changed, before Sphinx looks for pages."""
+    """Write the gallery's pages from changed READMEs, before Sphinx looks for pages."""
     folder = Path(app.srcdir) / "examples"
     folder.mkdir(exist_ok=True)
     pages = {f"{example.name}.md": _page(example) for example in all_examples()} | {
@@ -276,7 +278,7 @@ def write_pages(app: Sphinx, config: Config) -> None:
 
 
 def _page(example: Example) -> str:
-    """Return the page of an example: its README without the marks of the tests, its links leading to the site."""
+    """Return an example's page: its README without the tests' marks, with links to the site."""
     title, introduction, rest = example.readme()
     text = f"# {title}\n\n{introduction}\n\n```{{example}} {example.path}\n```\n\n{rest}"
     text = re.sub(r"^ *<!-- .*? -->\n", "", text, flags=re.M)
@@ -312,14 +314,13 @@ def _card(example: Example) -> Iterator[str]:
 
 
 def size_pictures(app: Sphinx, doctree: nodes.document) -> None:
-    """Tell browsers how large the pictures are, so that nothing moves, and to load those of cards late."""
+    """Give browsers the sizes of pictures, so that nothing moves; those of cards load late."""
     for image in doctree.findall(nodes.image):
         if image["uri"].startswith(PICTURES):
             with Image.open(Path(app.srcdir) / image["uri"]) as picture:
                 image["width"], image["height"] = map(str, picture.size)
-            image["classes"].append(
-                "no-scaled-link"
-            )  # or Sphinx would put a link around it, inside of the card's
+            # Or Sphinx would put a link around it, inside of the card's.
+            image["classes"].append("no-scaled-link")
             if "sd-card-img-top" in image["classes"]:
                 image["loading"] = "lazy"
 

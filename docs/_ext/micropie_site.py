@@ -1,4 +1,4 @@
-"""What this site adds to every page: tips for the terms of the glossary, accessible code, plain text, a .zip of all."""
+"""Additions to every page: tips for terms, accessible code, plain text, a .zip of the site."""
 
 import re
 from pathlib import Path
@@ -69,7 +69,7 @@ def add_tips(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
 
 def without_names(difference: str) -> str:
-    """Return a unified difference without the names of the files: its caption has them, these are this machine's."""
+    """Return a unified difference without names of files, which the caption has already."""
     return difference.split("\n", 2)[2] if difference.startswith("--- ") else difference
 
 
@@ -85,12 +85,11 @@ def shorten_differences(app: Sphinx, doctree: nodes.document) -> None:
 def mend_page(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Mend the signatures of a page, the links of the page for unknown addresses, and edit links of the gallery."""
+    """Mend a page's signatures, the links of the 404 page, and edit links of the gallery."""
     if "body" in context:
         context["body"] = SIGNATURE.sub(_signature, context["body"])
-        if (
-            page == app.config.notfound_pagename
-        ):  # it is shown at every address, so its links are from the root
+        # It is shown at every address, so its links are from the root.
+        if page == app.config.notfound_pagename:
             prefix = app.config.notfound_urls_prefix
             context["body"] = re.sub(r'href="(?![a-z]+:|[/#])', f'href="{prefix}', context["body"])
     repository = context.get("theme_source_repository")
@@ -99,7 +98,10 @@ def mend_page(
 
 
 def _signature(match: re.Match[str]) -> str:
-    """Write the parameters of a long signature, one a line, as text: a list without terms confuses screen readers."""
+    """Write the parameters of a long signature, one a line, as text.
+
+    A list without terms confuses screen readers.
+    """
     lines = match[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
     return f'<span class="sig-lines">{lines}</span>'
 
@@ -108,7 +110,10 @@ def _signature(match: re.Match[str]) -> str:
 
 
 def write_text(app: Sphinx, exception: Exception | None) -> None:
-    """Put what pages include into their copies in `_sources/`, which llms.txt lists and llms-full.txt consists of."""
+    """Put included text into the copies of pages in `_sources/`.
+
+    llms.txt lists them, and llms-full.txt consists of them.
+    """
     if exception is not None or app.builder.name != "html":
         return
     for name in app.env.found_docs:
@@ -171,9 +176,8 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_js_file("site.js", loading_method="defer")
     app.add_css_file("pictures.css")
     app.connect("doctree-read", shorten_differences)
-    app.connect(
-        "env-updated", lambda app, env: setattr(app, "_glossary_tips", None)
-    )  # a changed glossary is read anew
+    # A changed glossary is read anew.
+    app.connect("env-updated", lambda app, env: setattr(app, "_glossary_tips", None))
     app.connect("doctree-resolved", add_tips)
     app.connect("html-page-context", mend_page)
     app.connect("build-finished", write_text, priority=400)  # before llms.txt is made of it

@@ -1,4 +1,4 @@
-"""Background jobs: in this process, finished before it stops, or on taskiq where JOB_QUEUE names a Redis."""
+"""Background jobs: in this process, or on taskiq where JOB_QUEUE names a Redis."""
 
 import html
 import os
@@ -17,16 +17,22 @@ PAGE = """<!doctype html>
 <title>Background jobs</title>
 <style>
 :root {{ color-scheme: light dark; font: 1.05rem/1.6 system-ui, sans-serif; }}
-html {{ background: light-dark(#fdfdfb, #15181d); color: light-dark(#1d2127, #e6e8eb); }}
+html {{ background: light-dark(#fdfdfb, #15181d);
+  color: light-dark(#1d2127, #e6e8eb); }}
 body {{ max-width: 34rem; margin: 4rem auto; padding: 0 1.25rem; }}
-form {{ display: flex; flex-wrap: wrap; gap: .6rem; align-items: end; margin: 1.5rem 0; }}
+form {{ display: flex; flex-wrap: wrap; gap: .6rem; align-items: end;
+  margin: 1.5rem 0; }}
 label {{ display: block; font-weight: 600; }}
-input {{ box-sizing: border-box; width: 100%; padding: .45rem .7rem; font: inherit; color: inherit;
-  background: light-dark(#fff, #1d2229); border: 1px solid light-dark(#858d99, #717b8a); border-radius: .4rem; }}
-button {{ padding: .5rem 1.1rem; font: inherit; font-weight: 600; border: 0; border-radius: .4rem; cursor: pointer;
+input {{ box-sizing: border-box; width: 100%; padding: .45rem .7rem; font: inherit;
+  color: inherit;
+  background: light-dark(#fff, #1d2229);
+  border: 1px solid light-dark(#858d99, #717b8a); border-radius: .4rem; }}
+button {{ padding: .5rem 1.1rem; font: inherit; font-weight: 600; border: 0;
+  border-radius: .4rem; cursor: pointer;
   color: light-dark(#fff, #15181d); background: light-dark(#0b57a4, #8cc8ff); }}
 a {{ color: light-dark(#0b57a4, #8cc8ff); }}
-:focus-visible {{ outline: 3px solid light-dark(#e8a33d, #ffc46b); outline-offset: 2px; }}
+:focus-visible {{ outline: 3px solid light-dark(#e8a33d, #ffc46b);
+  outline-offset: 2px; }}
 [role=status] {{ font-size: 1.6rem; font-weight: 700; }}
 </style>
 <main>
@@ -35,11 +41,13 @@ a {{ color: light-dark(#0b57a4, #8cc8ff); }}
 </main>
 </html>
 """
-FORM = """<p>Counting primes takes a while. The answer to this form does not wait for it.</p>
+FORM = """<p>Counting primes takes a while.
+The answer to this form does not wait for it.</p>
 <form action="{root}/jobs" method="post">
 <input type="hidden" name="csrf_token" value="{token}">
 <div><label for="limit">Count the primes below</label>
-<input id="limit" name="limit" type="number" value="10000000" min="0" max="{largest}" required></div>
+<input id="limit" name="limit" type="number" value="10000000" min="0" max="{largest}"
+required></div>
 <button>Start</button>
 </form>"""
 JOB = """<p role="status" data-job="{root}/jobs/{job_id}">{state}</p>
@@ -94,9 +102,8 @@ class Root(App):
         )
 
     async def _start(self, limit: int) -> Any:
-        is_json = isinstance(
-            self.request.json(default=""), dict
-        )  # which no form of a foreign page can send
+        # Which no form of a foreign page can send.
+        is_json = isinstance(self.request.json(default=""), dict)
         if not is_json:
             self._check_token()
         if not 0 <= limit <= LARGEST:

@@ -21,7 +21,7 @@ class Busy(Exception):
 
 
 class Jobs:
-    """Runs a few jobs at a time, remembers their results, and finishes them at shutdown.
+    """Runs a few jobs at a time, keeps their results, and finishes them at shutdown.
 
     Args:
         at_once: How many run at the same time.

@@ -17,7 +17,7 @@ def _count(limit: int) -> int:
 
 
 async def count_primes(limit: int) -> int:
-    """Count the primes below a limit, in a thread: a coroutine that computes would stall the server.
+    """Count the primes below a limit, in a thread, or it would stall the server.
 
     Raises:
         ValueError: The limit is negative, or larger than `LARGEST`.

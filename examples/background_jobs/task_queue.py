@@ -1,4 +1,4 @@
-"""The same job on taskiq: it waits in Redis, and processes of their own run it: taskiq worker task_queue:broker."""
+"""The same job on taskiq, run by other processes: taskiq worker task_queue:broker."""
 
 import os
 from typing import Any
@@ -13,7 +13,8 @@ from primes import count_primes
 URL = os.environ.get("JOB_QUEUE", "redis://127.0.0.1:6379/0")
 KEEP = 3600  # seconds that results are kept
 
-# A list: workers of RedisStreamBroker, which gives a dead worker's job to another one, do not stop when told to.
+# A list: workers of RedisStreamBroker, which gives a dead worker's job to another one,
+# do not stop when told to.
 broker = ListQueueBroker(URL, queue_name="primes").with_result_backend(
     RedisAsyncResultBackend(URL, result_ex_time=KEEP, prefix_str="primes:result")
 )

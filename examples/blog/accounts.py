@@ -95,7 +95,8 @@ class Accounts(Site):
             first = await self._sign_up_is_open() and not await self._has_users()
             return await self._page("login.html", back=back, first=first)
         name = request.form("name", "").strip().lower()
-        # By `form`, not as a parameter: those may come from the address, and addresses end up in logs.
+        # By `form`, not as a parameter: those may come from the address, and addresses
+        # end up in logs.
         password = request.form("password", "")
         tries = self._settings.login_tries
         noted = await self._throttle.begin(
@@ -125,7 +126,8 @@ class Accounts(Site):
         if not await self._sign_up_is_open():
             raise HTTPError(
                 403,
-                "Accounts are made by whoever runs this blog: python manage.py add-user",
+                "Accounts are made by whoever runs this blog: "
+                "python manage.py add-user",
             )
         request = self.request
         if request.method != "POST":
@@ -176,7 +178,7 @@ class Accounts(Site):
         self._go("account")
 
     def _log_in(self, user: User) -> None:
-        """Fill the session, under a new id: nobody who knew the one before gets in with it."""
+        """Fill the session, under a new id: the one before lets no stranger in."""
         session = self.request.session
         session["user_id"] = user.id
         session["stamp"] = user.stamp
@@ -194,10 +196,8 @@ class Accounts(Site):
     async def _rehash(self, user: User, password: str) -> None:
         """Keep a password by today's settings, now that it is known."""
         password_hash = await self._passwords.hash(password)
-        same = (
-            User.id == user.id,
-            User.password_hash == user.password_hash,
-        )  # not changed meanwhile
+        # Not changed meanwhile.
+        same = (User.id == user.id, User.password_hash == user.password_hash)
         async with self._database.session.begin() as db:
             await db.execute(
                 update(User).where(*same).values(password_hash=password_hash)
@@ -209,8 +209,7 @@ class Accounts(Site):
 
     async def _sign_up_is_open(self) -> bool:
         setting = self._settings.sign_up
-        if (
-            setting == "first"
-        ):  # nobody from outside shall be first, not even through a proxy on this machine
+        # No visitor from outside shall be first, not even through a proxy here.
+        if setting == "first":
             return is_local(self.request) and not await self._has_users()
         return setting == "open"

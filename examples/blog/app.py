@@ -1,4 +1,4 @@
-"""A blog: accounts, posts in Markdown with pictures, a feed; in SQLite or PostgreSQL."""
+"""A blog: accounts, posts in Markdown with pictures, a feed; SQLite or PostgreSQL."""
 
 from accounts import Accounts
 from feed import Feeds

@@ -1,4 +1,4 @@
-"""The database: SQLite or PostgreSQL through SQLAlchemy's async engine, and its migrations."""
+"""The database, through SQLAlchemy's async engine, and its migrations."""
 
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,16 @@ def make_engine(url: str) -> AsyncEngine:
 
 
 def make_migration_engine(url: str) -> AsyncEngine:
-    """Return an engine for the migrations: all of them in one transaction, which one process at a time can have."""
+    """Return an engine for the migrations.
+
+    All of them run in one transaction, which one process at a time can have.
+    """
     if make_url(url).get_backend_name() != "sqlite":
         return create_async_engine(url)  # migrations/env.py takes a lock
     Path(make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
-    # Without this, Python's sqlite3 would commit before it changes a table. And foreign keys stay off: Alembic copies a
-    # table to change it, and dropping the old one would delete all that refers to it.
+    # Without this, Python's sqlite3 would commit before it changes a table. And foreign
+    # keys stay off: Alembic copies a table to change it, and dropping the old one would
+    # delete all that refers to it.
     engine = create_async_engine(
         url, connect_args={"timeout": BUSY, "isolation_level": None}
     )
@@ -65,7 +69,7 @@ def migrations(url: str) -> Config:
 
 
 def migrate(url: str) -> None:
-    """Bring the tables up to date. Call it in a thread: it runs an event loop of its own."""
+    """Bring the tables up to date; call it in a thread, for it runs an event loop."""
     command.upgrade(migrations(url), "head")
 
 
@@ -73,7 +77,8 @@ class Database:
     """An engine, and sessions on it.
 
     Attributes:
-        session: Makes a session: ``async with database.session() as db``, or ``session.begin()`` for a transaction.
+        session: Makes a session: ``async with database.session() as db``, or
+            ``session.begin()`` for a transaction.
     """
 
     def __init__(self, url: str) -> None:

@@ -91,7 +91,10 @@ class Feeds(Site):
 
     @methods("GET")
     async def robots_txt(self) -> tuple[int, str, dict[str, str]]:
-        """Keep robots out of forms, and lead them to the sitemap; they look for this file at the root of a host."""
+        """Keep robots out of forms, and lead them to the sitemap.
+
+        They look for this file at the root of a host.
+        """
         self._need_a_name()
         lines = [
             f"Disallow: {self._url(name)}" for name in ("login", "sign_up", "write")
@@ -108,7 +111,7 @@ class Feeds(Site):
         return 200, text, {"content-type": "text/plain; charset=utf-8"}
 
     def _need_a_name(self) -> None:
-        """Refuse a request for a whole address that would be made of any client's ``Host``.
+        """Refuse a whole address that would be made of any client's ``Host``.
 
         Raises:
             HTTPError: 400 the blog does not know its own name.

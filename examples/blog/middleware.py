@@ -1,4 +1,4 @@
-"""What happens around every request: headers, error pages, the token against forged posts."""
+"""Works around every request: headers, error pages, the token against forged posts."""
 
 import re
 import secrets
@@ -13,7 +13,8 @@ from local import is_local
 # As RFC 9110 has them, and Python from 3.13 on.
 PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
@@ -24,14 +25,18 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 DETAILS = {
-    404: "There is no such page. It may have been removed, or the address has a typing mistake.",
+    404: "There is no such page. It may have been removed, "
+    "or the address has a typing mistake.",
     500: "Something went wrong here, and it has been noted. Try again later.",
 }
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class SecurityHeaders(HttpMiddleware):
-    """Keeps a browser from doing what no page of this blog asks for: no script or style stands in a page."""
+    """Keeps a browser from doing things that no page of this blog asks for.
+
+    No script or style stands in a page.
+    """
 
     async def before_request(self, request: Request) -> None:
         """Do nothing."""
@@ -44,9 +49,8 @@ class SecurityHeaders(HttpMiddleware):
         if request.scope.get("scheme") == "https":
             wanted["strict-transport-security"] = "max-age=31536000"
         if getattr(request, "user", None) is not None:
-            wanted["cache-control"] = (
-                "no-store"  # after a logout, the back button shows nothing
-            )
+            # After a logout, the back button shows nothing.
+            wanted["cache-control"] = "no-store"
         present = {name.lower() for name, _ in headers}
         headers.extend(
             (name, value) for name, value in wanted.items() if name not in present
@@ -109,7 +113,7 @@ def csrf_token(request: Request) -> str:
 
 
 def is_forged(request: Request) -> bool:
-    """Return whether a request lacks the token: as a form field, or in a header from scripts."""
+    """Return whether a request lacks the token, as a form field or in a header."""
     sent = request.headers.get("x-csrf-token") or request.form("csrf_token", "")
     known = request.cookies.get(CSRF_COOKIE, "")
     same = secrets.compare_digest(sent.encode(), known.encode())
@@ -123,7 +127,8 @@ class CSRF(HttpMiddleware):
     """Refuses what may change something and does not have the token of this browser.
 
     Args:
-        uploads: The handlers that take an upload: its fields have not been read yet here, so they look themselves.
+        uploads: The handlers that take an upload: its fields have not been read yet
+            here, so they look themselves.
     """
 
     def __init__(self, uploads: Collection[str]) -> None:

@@ -1,4 +1,7 @@
-"""The tables. After a change here: `alembic revision --autogenerate -m "what has changed"`."""
+"""The tables.
+
+After a change here: `alembic revision --autogenerate -m "what has changed"`.
+"""
 
 import uuid
 from datetime import UTC, datetime
@@ -64,7 +67,8 @@ class Base(DeclarativeBase):
 class User(Base):
     """Somebody who writes.
 
-    The stamp changes with the password. A session holds a copy of it, and ends when the two are no longer the same.
+    The stamp changes with the password. A session holds a copy of it, and ends when the
+    two are no longer the same.
     """
 
     __tablename__ = "users"
@@ -80,7 +84,8 @@ class User(Base):
 class Post(Base):
     """A text: a draft, which its author alone sees, or a published one.
 
-    A post that was published once keeps its date and its slug, whatever becomes of it: links to it live on.
+    A post that was published once keeps its date and its slug, whatever becomes of it:
+    links to it live on.
     """
 
     __tablename__ = "posts"
@@ -99,7 +104,8 @@ class Post(Base):
     updated: Mapped[datetime] = mapped_column(default=now)
     published: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
-    # Of two who save at the same moment one gets a StaleDataError, on SQLite too, which locks no row that is read.
+    # Of two who save at the same moment one gets a StaleDataError, on SQLite too, which
+    # locks no row that is read.
     __mapper_args__ = {"version_id_col": version, "version_id_generator": False}
 
     author: Mapped[User] = relationship(lazy="joined", innerjoin=True)

@@ -32,7 +32,10 @@ class Passwords:
             return await asyncio.to_thread(self._hasher.hash, password)
 
     async def verify(self, password: str, kept: str | None) -> bool:
-        """Compare a password with what was kept; where nothing was, it takes the same time to say no."""
+        """Compare a password with the stored hash.
+
+        Without a hash, the method takes the same time to say no.
+        """
         async with self._slots:
             return await asyncio.to_thread(self._verify, password, kept or self._nobody)
 
@@ -50,10 +53,14 @@ class Passwords:
 def problem_of(password: str, *names: str) -> str:
     """Say why a password will not do, or nothing.
 
-    Length is what counts (NIST SP 800-63B-4); rules about digits and signs make passwords worse.
+    Length is what counts (NIST SP 800-63B-4); rules about digits and signs make
+    passwords worse.
     """
     if not SHORTEST <= len(password) <= LONGEST:
-        return f"A password has {SHORTEST} to {LONGEST} characters. A few words are easy to remember."
+        return (
+            f"A password has {SHORTEST} to {LONGEST} characters. "
+            "A few words are easy to remember."
+        )
     if len(set(password)) < 5 or password.casefold() in {
         name.casefold() * times for name in names for times in (1, 2)
     }:

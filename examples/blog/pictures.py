@@ -17,15 +17,15 @@ from settings import Settings
 from text import PICTURE, clean_line
 from web import FOR_EVER, Site
 
+# Pillow reads many more, and each is code that looks at what strangers send.
 FORMATS = (
     "JPEG",
     "PNG",
     "WEBP",
     "GIF",
-)  # Pillow reads many more, and each is code that looks at what strangers send
-MOST_PIXELS = (
-    40_000_000  # 160 MB while it is worked on: larger ones are bombs, or posters
 )
+# 160 MB while it is worked on: larger ones are bombs, or posters.
+MOST_PIXELS = 40_000_000
 LONGEST_SIDE = 1600
 AT_ONCE = 2
 # What to do with a picture by its Exif orientation.
@@ -47,15 +47,15 @@ class PictureError(Exception):
 def remade(data: bytes) -> tuple[bytes, int, int]:
     """Return a picture as WebP, with its width and height.
 
-    It is drawn anew: what a camera adds (place, time, a preview) and what somebody has hidden in it stay behind.
+    It is drawn anew: what a camera adds (place, time, a preview) and what a sender has
+    hidden in it stay behind.
 
     Raises:
         PictureError: It cannot be read, or is too large.
     """
     try:
-        with Image.open(
-            io.BytesIO(data), formats=FORMATS
-        ) as image:  # reads no more than the size yet
+        # Reads no more than the size yet.
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise PictureError(
                     f"A picture has at most {MOST_PIXELS // 1_000_000} million pixels."
@@ -79,7 +79,10 @@ def remade(data: bytes) -> tuple[bytes, int, int]:
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:
-    """Return a picture with its colours as the web has them: its own profile can hold anything, so it is not kept."""
+    """Return a picture with its colors as the web has them.
+
+    Its own profile can hold anything, so it is not kept.
+    """
     profile = image.info.get("icc_profile")
     if not profile or image.mode not in {"RGB", "RGBA"}:
         return image
@@ -132,7 +135,7 @@ class Pictures(Site):
 
     @methods("POST")
     async def upload(self, picture: UploadedFile) -> Any:
-        """Take a picture: the editor's script gets its Markdown, a form is led back to the list."""
+        """Take a picture; a script gets its Markdown, a form goes back to the list."""
         user = await self._author()
         if is_forged(self.request):  # the fields before the file are here already
             raise HTTPError(403, REFUSED)
@@ -149,7 +152,7 @@ class Pictures(Site):
 
     @methods("GET")
     def picture(self, name: str) -> tuple[int, bytes, dict[str, str]]:
-        """Send a picture; its name changes with its content, so it can be kept for ever."""
+        """Send a picture, to be kept forever: its name changes with its content."""
         path = self._pictures_folder / name
         if not PICTURE.fullmatch(f"/picture/{name}") or not path.exists():
             raise HTTPError(404)

@@ -187,7 +187,10 @@ class Posts(Site):
         saved = await self._save(draft, post, user)
         if saved is None:
             draft.version = (await self._own(post_id, user)).version
-            text = "This post has been changed elsewhere since you opened it. Save again to replace that."
+            text = (
+                "This post has been changed elsewhere since you opened it. "
+                "Save again to replace that."
+            )
             return 409, await self._editor(draft, post, [text])
         self._saved(saved)
 
@@ -202,14 +205,14 @@ class Posts(Site):
 
     @methods("POST")
     async def preview(self) -> str:
-        """Show what a text will look like; the editor's script puts it into its page."""
+        """Show a text as it will look; the editor's script puts it into its page."""
         await self._author()
         body = clean(self.request.form("body", ""))[:LONGEST]
         if is_slow(body):
             raise HTTPError(422, SLOW)
         return await asyncio.to_thread(self._html, body)
 
-    # Reading -----------------------------------------------------------------------------------------
+    # Reading --------------------------------------------------------------------------
 
     async def _list(
         self, query: Select[Post], page: int, must_exist: bool = False, **context: Any
@@ -251,7 +254,7 @@ class Posts(Site):
             newer.order_by(Post.published, Post.id).limit(1)
         ), await db.scalar(older.limit(1))
 
-    # Writing -----------------------------------------------------------------------------------------
+    # Writing --------------------------------------------------------------------------
 
     async def _editor(
         self, draft: Draft, post: Post | None = None, problems: list[str] | None = None
@@ -273,19 +276,16 @@ class Posts(Site):
         return post
 
     async def _save(self, draft: Draft, post: Post | None, user: User) -> Post | None:
-        """Save a post, a new one or a changed one; None when it was changed elsewhere meanwhile."""
+        """Save a post, new or changed; None when it was changed elsewhere meanwhile."""
         for _ in range(5):
             try:
                 async with self._database.session.begin() as db:
                     return await self._store(db, draft, post.id if post else None, user)
-            except (
-                IntegrityError
-            ):  # somebody has taken the slug between our look and our save
+            except IntegrityError:
+                # Another post has taken the slug between our look and our save.
                 continue
-            except (
-                StaleDataError,
-                NoResultFound,
-            ):  # or has saved or deleted the same post
+            except (StaleDataError, NoResultFound):
+                # Another request has saved or deleted the same post.
                 return None
         raise HTTPError(503, "Too many posts of that title are being saved. Try again.")
 

@@ -1,4 +1,4 @@
-"""What can be set from outside: each field is a variable in the environment, such as BLOG_TITLE."""
+"""The settings: each field is a variable in the environment, such as BLOG_TITLE."""
 
 import os
 from collections.abc import Mapping
@@ -16,16 +16,20 @@ class Settings:
     Attributes:
         title: The name of the blog.
         description: One sentence about it.
-        url: Its public address, such as ``https://example.org/blog``; without one, that of each request.
+        url: Its public address, such as ``https://example.org/blog``; without one, that
+            of each request.
         data: The folder for the pictures, and for the database where it is SQLite.
-        database_url: Such as ``postgresql+asyncpg://user:password@host/database``; without one, SQLite.
+        database_url: Such as ``postgresql+asyncpg://user:password@host/database``;
+            without one, SQLite.
         migrate: Whether the database is brought up to date when the app starts.
-        sign_up: Who may make an account: ``open``: everybody; ``first``: a visitor from this machine, while there is no
-            account yet; ``closed``: nobody but the command ``python manage.py add-user``.
+        sign_up: Who may make an account: ``open``: everybody; ``first``: a visitor from
+            this machine, while there is no account yet; ``closed``: nobody but the
+            command ``python manage.py add-user``.
         posts_per_page: How many posts a page lists.
-        login_tries: Failed logins, and sign-ups, from one address in a quarter of an hour; a name stands five times as
-            many.
-        password_memory: KiB of memory that hashing a password takes (argon2id); RFC 9106 recommends the default.
+        login_tries: Failed logins, and sign-ups, from one address in a quarter of an
+            hour; a name stands five times as many.
+        password_memory: KiB of memory that hashing a password takes (argon2id); RFC
+            9106 recommends the default.
         password_rounds: How often it goes over that memory.
         picture_limit: The most bytes of a picture that is sent.
         picture_quota: The most bytes that the pictures of one account may take.

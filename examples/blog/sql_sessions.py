@@ -1,4 +1,4 @@
-"""Sessions in the database of the blog, so that several workers share them and a restart keeps them."""
+"""Sessions in the blog's database: workers share them, and a restart keeps them."""
 
 import hashlib
 import time
@@ -17,7 +17,8 @@ _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.in
 
 
 def _hashed(session_id: str) -> str:
-    # Who reads the database finds no id to use; and a key has 64 characters, however long the cookie was.
+    # A reader of the database finds no id to use; and a key has 64 characters, however
+    # long the cookie was.
     return hashlib.sha256(session_id.encode()).hexdigest()
 
 
@@ -41,7 +42,7 @@ class SQLSessionBackend(SessionBackend):
             return await connection.scalar(query) or {}
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
-        """Keep the data for `timeout` seconds from now; saving ``{}`` deletes the session."""
+        """Keep the data for `timeout` seconds; saving ``{}`` deletes the session."""
         async with self._engine.begin() as connection:
             await self._store(connection, _hashed(session_id), data, timeout)
 
@@ -64,8 +65,8 @@ class SQLSessionBackend(SessionBackend):
 
         Args:
             session_id: The session.
-            change: Returns the new data; it can be called again. It gets ``{}`` if there
-                is no such session, and returns ``{}`` to delete it.
+            change: Returns the new data, and can be called again. It gets ``{}`` if
+                there is no such session, and returns ``{}`` to delete it.
             timeout: In seconds.
 
         Raises:

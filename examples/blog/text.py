@@ -12,22 +12,23 @@ from markdown_it.token import Token
 from models import SLUG_LENGTH, TAG_LENGTH
 
 LONGEST = 100_000  # characters of a post
-BRACKETS_AT_MOST = (
-    10_000  # with more of them, or of straight quotes, the HTML takes seconds
-)
+# With more of them, or of straight quotes, the HTML takes seconds.
+BRACKETS_AT_MOST = 10_000
 QUOTES_AT_MOST = 5_000
 TAGS_AT_MOST = 8
 PICTURE = re.compile(
     r"/picture/(?P<name>[0-9a-f]{32}-(?P<width>\d{1,5})x(?P<height>\d{1,5})\.webp)"
 )
-# A search for the whole of ``![alt](/picture/...)`` would go to the end of the text from each ``![``.
+# A search for a whole picture would go to the end of the text from each ``![``.
 _MARKS = re.compile(rf"\\.|!\[|\]\(({PICTURE.pattern})\)|\]", re.DOTALL)
 
-# What XML cannot hold, and PostgreSQL's text cannot: a feed and a query must not break on it.
+# What XML cannot hold, and PostgreSQL's text cannot: a feed and a query must not break
+# on it.
 _UNUSABLE = re.compile(
     "[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]"
 )
-_BASE = "\ufdd0"  # stands for the address of the blog, and is in no text: `clean` takes it out
+# Stands for the address of the blog, and is in no text: `clean` takes it out.
+_BASE = "\ufdd0"
 _markdown = MarkdownIt(
     "js-default",
     {"html": False, "linkify": False, "typographer": True, "maxNesting": 20},
@@ -81,24 +82,26 @@ def html_of(body: str, base: str) -> str:
 
     Args:
         body: The Markdown.
-        base: What to put before the paths of this blog: where it is mounted, or in a feed its whole address.
+        base: What to put before the paths of this blog: where it is mounted, or in a
+            feed its whole address.
     """
     return _rendered(body).replace(_BASE, html.escape(base))
 
 
 @functools.lru_cache(64)
 def _rendered(body: str) -> str:
-    # One for all addresses: else each name that a request gives its host would cost the work again.
+    # One for all addresses: else each name that a request gives its host would cost the
+    # work again.
     tokens = _markdown.parse(body)
     for token in tokens:
         if token.type in {"heading_open", "heading_close"}:
-            token.tag = (
-                f"h{min(int(token.tag[1]) + 1, 6)}"  # the title of the post is the h1
-            )
+            # The title of the post is the h1.
+            token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
         for child in token.children or ():
             _adapt(child)
     text: str = _markdown.renderer.render(tokens, _markdown.options, {})
-    # What is wider than a phone scrolls by itself, and can be reached with the keyboard to do so.
+    # What is wider than a phone scrolls by itself, and can be reached with the keyboard
+    # to do so.
     text = text.replace("<pre><code", '<pre tabindex="0"><code')
     return text.replace("<table>", '<div class="wide" tabindex="0"><table>').replace(
         "</table>", "</table></div>"

@@ -1,4 +1,4 @@
-"""Limits how often somebody can guess a password, for all workers together: failed logins are rows."""
+"""Limits guesses of passwords, for all workers together: failed logins are rows."""
 
 import hashlib
 import ipaddress
@@ -56,9 +56,8 @@ class Throttle:
                 first + WINDOW - now for key, count, first in rows if count > keys[key]
             ]
         if waits:
-            await self.forget(
-                noted
-            )  # who is refused is not counted: nobody can be locked out for ever
+            # Refused tries are not counted, or a user could be locked out forever.
+            await self.forget(noted)
             text = "That was tried too often. Wait a quarter of an hour."
             raise HTTPError(429, text, {"retry-after": str(math.ceil(max(waits)))})
         return noted
@@ -77,15 +76,14 @@ class Throttle:
 
 
 def address_of(request: Request) -> str:
-    """Return the client's address; of an IPv6 one the network, since each customer has all of that."""
+    """Return the client's address, or its IPv6 network, which one client has whole."""
     host = (request.scope.get("client") or ("unknown",))[0]
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return str(host)
-    address = (
-        getattr(address, "ipv4_mapped", None) or address
-    )  # as which a socket for both kinds shows an IPv4 one
+    # A socket for both kinds shows an IPv4 address as one of these.
+    address = getattr(address, "ipv4_mapped", None) or address
     return (
         str(ipaddress.ip_network((address, 64), strict=False))
         if address.version == 6

@@ -1,4 +1,4 @@
-"""What all parts of the blog share: the database, pages, addresses, and who is asking."""
+"""The base of the blog's parts: the database, pages, addresses, and the user."""
 
 import asyncio
 import contextlib
@@ -51,8 +51,8 @@ class Site(App):
             else [],
             session_timeout=SESSION_TIMEOUT,
             max_body_size=2**20,
-            max_upload_size=settings.picture_limit
-            + 2**16,  # a form needs a little beside its file
+            # A form needs a little beside its file.
+            max_upload_size=settings.picture_limit + 2**16,
         )
         self.startup_handlers.append(self._open)
         self.shutdown_handlers.append(self._close)
@@ -84,7 +84,10 @@ class Site(App):
 
     @methods("GET")
     async def static(self, name: str) -> tuple[int, bytes, dict[str, str]]:
-        """Send a file of the pages: for ever when the address names its version, for a minute when not."""
+        """Send a file of the pages, for caches to keep.
+
+        They keep it forever where the address names its version, a minute otherwise.
+        """
         if name not in self._assets:
             raise HTTPError(404)
         current = self.request.query("v") == self._versions[name]
@@ -102,7 +105,7 @@ class Site(App):
             await db.get(User, 0)
         return {"status": "ok"}
 
-    # Startup and shutdown ----------------------------------------------------------------------------
+    # Startup and shutdown -------------------------------------------------------------
 
     async def _open(self) -> None:
         self._pictures_folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +119,9 @@ class Site(App):
             try:
                 await self._backend.delete_expired()
                 await self._throttle.delete_old()
-            except Exception as error:  # the database is away (drivers have errors of their own), and will be back
+            except Exception as error:
+                # The database is away (drivers have errors of their own), and will be
+                # back.
                 _log.warning("no rows were cleaned up: %s", error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), CLEAN_UP_EVERY)
@@ -131,7 +136,7 @@ class Site(App):
     def _pictures_folder(self) -> Path:
         return self._settings.data / "pictures"
 
-    # Who is asking -----------------------------------------------------------------------------------
+    # Who is asking --------------------------------------------------------------------
 
     async def _user(self) -> User | None:
         """Return who is logged in."""
@@ -162,7 +167,7 @@ class Site(App):
         """Lead the browser on; it is asked for with GET, whatever this request was."""
         raise HTTPError(303, "", {"location": self._url(*segments, **query)})
 
-    # Pages and addresses -----------------------------------------------------------------------------
+    # Pages and addresses --------------------------------------------------------------
 
     async def _page(self, template: str, **context: Any) -> str:
         user = await self._user()
@@ -200,7 +205,7 @@ class Site(App):
         return self._url("static", name, v=self._versions[name])
 
     def _base(self) -> str:
-        """Return the whole address of the blog, or its path if the blog does not know its own name."""
+        """Return the address of the blog, or its path if it does not know its name."""
         if self._settings.url:
             return self._settings.url.rstrip("/")
         if not is_own_host(self.request):
@@ -209,7 +214,7 @@ class Site(App):
         return f"{scheme}://{self.request.headers['host']}{quote(self._root())}"
 
     def _absolute(self, *segments: str | int, **query: str | int) -> str:
-        """Return a whole address: for feeds, and for what names a page once and for all."""
+        """Return a whole address: for feeds, and for lasting names of a page."""
         return self._base() + self._url(*segments, **query).removeprefix(
             quote(self._root())
         )

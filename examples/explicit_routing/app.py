@@ -1,4 +1,4 @@
-"""Explicit routing: each method says its URL and its HTTP methods, and converters do the rest."""
+"""Explicit routing: each method says its URL, its HTTP methods and its converters."""
 
 import html
 from typing import Any
@@ -15,10 +15,12 @@ PAGE = """<!doctype html>
 <title>Explicit routing</title>
 <style>
 :root {{ color-scheme: light dark; font: 1.05rem/1.6 system-ui, sans-serif; }}
-:root {{ background: light-dark(#fdfdfb, #15181d); color: light-dark(#1d2127, #e6e8eb); }}
+:root {{ background: light-dark(#fdfdfb, #15181d);
+  color: light-dark(#1d2127, #e6e8eb); }}
 body {{ max-width: 46rem; margin: 3rem auto; padding: 0 1.25rem; }}
 table {{ width: 100%; border-collapse: collapse; }}
-th, td {{ padding: .45rem .8rem .45rem 0; border-bottom: 1px solid light-dark(#dcdfe3, #333a44); text-align: left; }}
+th, td {{ padding: .45rem .8rem .45rem 0; text-align: left;
+  border-bottom: 1px solid light-dark(#dcdfe3, #333a44); }}
 code {{ font-size: .87em; overflow-wrap: anywhere; }}
 a {{ color: light-dark(#0b57a4, #8cc8ff); }}
 </style>

@@ -1,4 +1,6 @@
-"""Explicit routing for MicroPie: decorators that give each method its URL. Copy this file beside your app.
+"""Explicit routing for MicroPie: decorators that give each method its URL.
+
+Copy this file beside your app.
 
     from routing import RoutedApp, get, put, websocket
 
@@ -17,15 +19,20 @@
 
 Public methods go on answering the URL of their name where no route matches. The rules:
 
-- ``{name}`` takes one segment, ``{name:int}``, ``{name:float}`` and ``{name:uuid}`` one that can be converted, and
-  ``{name:path}`` one or more, slashes included. It may be a part of a segment, as in ``/report-{year:int}.csv``.
-- If a segment has several, there is text between them, and the first ``{name}`` takes as much as it can: of
-  ``a-b-c.csv``, ``/{first}-{last}.csv`` makes ``a-b`` and ``c``. A converted one takes all that fits its kind.
+- ``{name}`` takes one segment, ``{name:int}``, ``{name:float}`` and ``{name:uuid}`` one
+  that can be converted, and ``{name:path}`` one or more, slashes included. It may be a
+  part of a segment, as in ``/report-{year:int}.csv``.
+- If a segment has several, there is text between them, and the first ``{name}`` takes
+  as much as it can: of ``a-b-c.csv``, ``/{first}-{last}.csv`` makes ``a-b`` and ``c``.
+  A converted one takes all that fits its kind.
 - Matching takes time in proportion to the length of the path, whatever a client sends.
-- Of several routes that match, literal text goes before converted parameters, these before ``{name}``, and
-  ``{name:path}`` comes last; then the order of declaration decides.
-- A path with routes for other methods only is 405 with ``Allow``; ``OPTIONS`` is answered; ``GET`` includes ``HEAD``.
-- A method with a route must be private, or it could be reached by its name, past the rules of its route.
+- Of several routes that match, literal text goes before converted parameters, these
+  before ``{name}``, and ``{name:path}`` comes last; then the order of declaration
+  decides.
+- A path with routes for other methods only is 405 with ``Allow``; ``OPTIONS`` is
+  answered; ``GET`` includes ``HEAD``.
+- A method with a route must be private, or it could be reached by its name, past the
+  rules of its route.
 """
 
 import inspect
@@ -56,23 +63,26 @@ CONVERTERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "float": (r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?", float),
     "uuid": (r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}", UUID),
 }
-"""What a kind of parameter matches, and what makes its value; add your own. A ValueError is no match.
+"""Each kind of parameter: its text, and what converts it (a ValueError is no match).
 
-A pattern of your own should have a limit of its length too, or a path can be made that takes long to match.
+A pattern of your own should have a limit of its length too, or a client can make a path
+that takes long to match.
 """
 
 
 class Segment(NamedTuple):
     """What one segment of a pattern matches.
 
-    One regular expression with two ``.+`` would try each place of the first with each place of the second. So the
-    segment is cut at each ``{name}``, and between them are chunks of text and converted parameters. Each chunk is
-    looked for once, the last one first, as far to the right as it can be. So the time grows with the length alone.
+    One regular expression with two ``.+`` would try each place of the first with each
+    place of the second. So the segment is cut at each ``{name}``, and between them are
+    chunks of text and converted parameters. Each chunk is looked for once, the last one
+    first, as far to the right as it can be. So the time grows with the length alone.
 
     Attributes:
         shape: The same for two segments that match the same.
         free: The names of the ``{name}`` between the chunks.
-        chunks: An expression for the first chunk, and one for each ``{name}`` that finds the chunk behind it.
+        chunks: An expression for the first chunk, and one for each ``{name}``, which
+            finds the chunk behind it.
     """
 
     shape: str
@@ -102,7 +112,10 @@ class Segment(NamedTuple):
 def _rightmost(
     chunk: re.Pattern[str], text: str, least: int, most: int
 ) -> re.Match[str] | None:
-    """Return the last place from `least` on at which a chunk stands that ends at `most` or before."""
+    """Return the last place of a chunk that starts at `least` and ends at `most`.
+
+    It can start later, and end before.
+    """
     found = None
     for one in chunk.finditer(text, least):
         if least <= one.start() and one.end(1) <= most:
@@ -129,7 +142,7 @@ class Route(NamedTuple):
     rank: tuple[int, ...]
 
     def match(self, segments: list[str]) -> list[Any] | None:
-        """Return the arguments that a path has for the method, None where it is not this route's."""
+        """Return the method's arguments from a path, None if it is not this route's."""
         extra = len(segments) - len(self.segments)
         if extra:
             if extra < 0 or _PATH_RANK not in self.rank:
@@ -163,7 +176,7 @@ def _rank(kinds: list[str], pattern: str) -> int:
 
 
 def _compiled(segment: str) -> tuple[Segment, dict[str, str], int]:
-    """Return what a segment of a pattern matches, the kinds of its parameters, and its rank."""
+    """Return what a segment matches, its parameters' kinds, and its rank."""
     kinds: dict[str, str] = {}
     shape, free, chunks, end = "", [], [""], 0
     for found in _PARAMETER.finditer(segment):
@@ -232,7 +245,8 @@ def _make_route(
     handler = function.__name__
     if not handler.startswith("_") or handler.startswith("__"):
         raise TypeError(
-            f"{handler} must be called _{handler.strip('_')}: a public method also answers to its name"
+            f"{handler} must be called _{handler.strip('_')}: "
+            "a public method also answers to its name"
         )
     if not pattern.startswith("/"):
         raise ValueError(f"a pattern starts with a slash, unlike {pattern!r}")
@@ -259,7 +273,8 @@ def _make_route(
     names = takes[: len(kinds)]
     if set(names) != set(kinds):
         raise TypeError(
-            f"{pattern!r}: the first parameters of {handler} must be {', '.join(kinds)}, not {names}"
+            f"{pattern!r}: the first parameters of {handler} must be "
+            f"{', '.join(kinds)}, not {names}"
         )
     allowed = None if methods is None else frozenset(name.upper() for name in methods)
     if allowed and "GET" in allowed:
@@ -279,7 +294,8 @@ def route(pattern: str, methods: Iterable[str] = ("GET",)) -> Callable[[_F], _F]
     """Give a method of a `RoutedApp` a URL; several of these may stand on one method.
 
     Args:
-        pattern: Such as ``/users/{user_id:int}``. The method's first parameters must have the names of its parameters.
+        pattern: Such as ``/users/{user_id:int}``. The method's first parameters must
+            have the names of its parameters.
         methods: The HTTP methods that it answers.
 
     Raises:
@@ -334,7 +350,10 @@ def _marker(pattern: str, methods: Iterable[str] | None) -> Callable[[_F], _F]:
 
 
 class RoutedApp(App):
-    """An `App` whose methods may have routes; subclasses and mixins inherit them, and may override the methods."""
+    """An `App` whose methods may have routes.
+
+    Subclasses and mixins inherit them, and may override the methods.
+    """
 
     _patterns: tuple[Route, ...] = ()
 
@@ -358,12 +377,13 @@ class RoutedApp(App):
                 other = taken.setdefault((method, one.rank, *shape), one)
                 if other is not one:
                     raise ValueError(
-                        f"{other.handler} and {one.handler} have the same route: {one.pattern}"
+                        f"{other.handler} and {one.handler} have the same route: "
+                        f"{one.pattern}"
                     )
         cls._patterns = tuple(sorted(_declared(cls), key=lambda one: one.rank))
 
     def _url_for(self, handler: str, /, **values: Any) -> str:
-        """Return the path, root path included, of the method of that name that takes these parameters.
+        """Return the path, root path included, of the method with these parameters.
 
         Raises:
             LookupError: There is none.
@@ -383,7 +403,7 @@ def _quoted(found: re.Match[str], value: object) -> str:
 
 
 def _declared(cls: type) -> Iterator[Route]:
-    """Yield the routes of a class in the order of declaration, those of its bases first."""
+    """Yield the routes of a class in their order, those of its bases first."""
     names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
     for name in names:
         yield from (
@@ -394,7 +414,7 @@ def _declared(cls: type) -> Iterator[Route]:
 
 
 class _Router(HttpMiddleware, WebSocketMiddleware):
-    """Finds the route of each request, and leaves alone what is a mounted app's or nobody's."""
+    """Finds the route of each request, and leaves alone a mounted app's requests."""
 
     def __init__(self, app: RoutedApp) -> None:
         self.app = app
@@ -455,7 +475,10 @@ def _split(path: str) -> list[str]:
 
 
 def _segments(request: Request) -> list[str]:
-    """Return the segments of the path below the root path; an encoded slash stays inside its segment."""
+    """Return the segments of the path below the root path.
+
+    An encoded slash stays inside its segment.
+    """
     path: str = request.scope["path"]
     raw: str = (
         (request.scope.get("raw_path") or b"")

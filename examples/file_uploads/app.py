@@ -1,4 +1,4 @@
-"""File uploads: streamed to disk, limited, under names that stay in their folder, with a progress bar."""
+"""File uploads: streamed to disk, limited, under safe names, with a progress bar."""
 
 import asyncio
 import os
@@ -38,7 +38,8 @@ class Stored:
 def safe_name(name: str) -> str:
     """Return a name that means nothing to a shell, a web server or an old file system.
 
-    The framework has cut folders off already: this is about hidden files, odd characters and length.
+    The framework has cut folders off already: this is about hidden files, odd
+    characters and length.
     """
     stem, dot, ending = re.sub(r"[^\w.() -]", "_", name).strip(". ").rpartition(".")
     short = (stem or ending)[:80].rstrip(". ") + (dot + ending[:20] if stem else "")
@@ -52,16 +53,15 @@ def stored(upload_id: str) -> Stored:
         HTTPError: 404 nothing is.
     """
     if ID.fullmatch(upload_id):  # nothing else may become a part of a path
-        for path in (FOLDER / upload_id).glob(
-            "[!.]*"
-        ):  # while a file comes in, its name starts with a dot
+        # While a file comes in, its name starts with a dot.
+        for path in (FOLDER / upload_id).glob("[!.]*"):
             status = path.stat()
             return Stored(upload_id, path.name, status.st_size, status.st_mtime)
     raise HTTPError(404, "There is no such file.")
 
 
 def everything() -> list[Stored]:
-    """Return all that is stored, the newest first; an upload that is still under way is not."""
+    """Return all stored files, the newest first, without uploads still under way."""
     found = []
     for folder in FOLDER.glob("*"):
         try:
@@ -90,7 +90,10 @@ class Uploads(App):
 
     @methods("POST")
     async def upload(self, file: UploadedFile) -> tuple[int, dict[str, Any]]:
-        """Take one file, while it comes in: ``file`` is the last that is missing, so nobody waits for its end."""
+        """Take one file, while it comes in.
+
+        ``file`` is the last argument to arrive, so the call need not wait for its end.
+        """
         self._check_csrf()
         kept = await self._keep(file)
         return 201, {"name": kept.name, "size": kept.size, "url": self._url_of(kept)}
@@ -113,7 +116,8 @@ class Uploads(App):
             raise HTTPError(404, "There is no such file.")
         headers = {
             "content-type": "application/octet-stream",
-            "content-disposition": f"attachment; filename*=UTF-8''{quote(item.name, safe='')}",
+            "content-disposition": "attachment; filename*=UTF-8''"
+            f"{quote(item.name, safe='')}",
             "content-length": str(item.size),
             "content-security-policy": "sandbox",
             "x-content-type-options": "nosniff",
@@ -129,7 +133,7 @@ class Uploads(App):
         return self._redirect(f"{self._base()}/", status=303)
 
     async def _keep(self, file: UploadedFile) -> Stored:
-        """Save a file in a new folder; nothing stays of one that is too large or breaks off."""
+        """Save a file in a new folder, with nothing left of one that breaks off."""
         folder = FOLDER / secrets.token_hex(16)
         folder.mkdir()
         try:
@@ -151,7 +155,10 @@ class Uploads(App):
         return str(self.request.session.setdefault("csrf", secrets.token_urlsafe(32)))
 
     def _check_csrf(self) -> None:
-        """Refuse an upload that another site has started; the token comes before the files, or in a header."""
+        """Refuse an upload that another site has started.
+
+        The token comes before the files, or in a header.
+        """
         sent = self.request.headers.get("x-csrf-token") or self.request.form(
             "csrf_token", ""
         )
@@ -161,7 +168,10 @@ class Uploads(App):
 
 
 def chunks(path: Path) -> Iterator[bytes]:
-    """Read a file piece by piece: a plain generator runs in a thread, so that the disk stops nobody."""
+    """Read a file piece by piece.
+
+    A plain generator runs in a thread, so that a slow disk blocks no other request.
+    """
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk

@@ -1,4 +1,4 @@
-"""A form with everything a form needs: checks, kept values, blank fields, and a token against forged posts."""
+"""A whole form: checks, kept values, blank fields, and a token against forged posts."""
 
 import re
 import secrets
@@ -70,7 +70,8 @@ class Course(App):
         if problems:
             return 422, await self._form(entry, problems)
         self.request.session["entry"] = asdict(entry)
-        # After a post, the browser is sent to a page of its own: reloading that one posts nothing again.
+        # After a post, the browser is sent to a page of its own: reloading that one
+        # posts nothing again.
         return self._redirect(f"{self._base()}/thanks", status=303)
 
     @methods("GET")
@@ -102,7 +103,7 @@ class Course(App):
         return str(self.request.session.setdefault("csrf", secrets.token_urlsafe(32)))
 
     def _check_csrf(self) -> None:
-        """Refuse a post that comes from a page of somebody else, who cannot know the token."""
+        """Refuse a post from another site's page, which cannot know the token."""
         sent = self.request.form("csrf_token", "")
         known = self.request.session.get("csrf", "")
         if not known or not secrets.compare_digest(sent.encode(), known.encode()):

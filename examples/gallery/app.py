@@ -1,4 +1,4 @@
-"""The gallery: every example that can live in one process, mounted here, with its source and its README."""
+"""The gallery: the examples in one process, mounted here, with source and README."""
 
 import asyncio
 import atexit
@@ -30,12 +30,13 @@ _log = logging.getLogger("uvicorn.error")
 
 
 class Documentation(App):
-    """The built documentation, or, as long as it is not built, a page that says how to build it."""
+    """The built documentation, or a page that says how to build it."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self._folder = folder
-        # Bare, StaticFiles would raise for a missing file what only a Starlette app around it makes a 404 of.
+        # Bare, StaticFiles would raise for a missing file what only a Starlette app
+        # around it makes a 404 of.
         self._files = Starlette(
             routes=[
                 Mount("/", StaticFiles(directory=folder, html=True, check_dir=False))
@@ -45,9 +46,8 @@ class Documentation(App):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Look at each request whether there are files by now."""
         built = scope["type"] == "http" and (self._folder / "index.html").exists()
-        at_root = scope.get("path") == scope.get(
-            "root_path"
-        )  # without the slash that relative links need
+        # Without the slash that relative links need.
+        at_root = scope.get("path") == scope.get("root_path")
         app = self._files if built and not at_root else super().__call__
         await app(scope, receive, send)
 
@@ -66,7 +66,7 @@ class Gallery(App):
         folder: The folder of the examples.
         data: A folder in which those that keep something may write.
         documentation: The folder of the built documentation.
-        temporary: Whether `data` is removed when the server stops: the first page says so.
+        temporary: Whether `data` goes when the server stops; the first page says so.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Gallery(App):
         }
 
     def _mount(self, data: Path) -> None:
-        """Mount each example; one that cannot be imported gets a note, and the others are there all the same."""
+        """Mount each example; one that cannot be imported gets a note in its place."""
         for name, example in self._examples.items():
             if name in NOT_OPENED:
                 continue
@@ -148,7 +148,7 @@ class Gallery(App):
         )
 
     async def favicon_ico(self) -> tuple[int, bytes, dict[str, str]]:
-        """Answer ``/favicon.ico``, which browsers ask for where a page names no icon: many examples have none."""
+        """Answer ``/favicon.ico``, which browsers ask for if a page names no icon."""
         return (
             200,
             ICON,
@@ -171,18 +171,21 @@ class Gallery(App):
             "lead": lead,
             "opens": f"/examples/{example.name}" in self.mounts,
             "note": self._notes.get(example.name, ""),
-            "text": f"{example.name} {example.title} {example.group} {example.lead}".lower(),
+            "text": " ".join(
+                (example.name, example.title, example.group, example.lead)
+            ).lower(),
         }
 
     def _links(self, example: Example) -> Any:
-        """Return a function that finds where a link of a README leads to on these pages, None where nowhere."""
+        """Return a function from a README link to its target here, or to None."""
         base, files = self._base(), example.files()
 
         def link(href: str) -> str | None:
             if href.startswith(README_SERVER):
                 opens = f"/examples/{example.name}" in self.mounts
                 return (
-                    f"{base}/examples/{example.name}{href.removeprefix(README_SERVER) or '/'}"
+                    f"{base}/examples/{example.name}"
+                    f"{href.removeprefix(README_SERVER) or '/'}"
                     if opens
                     else None
                 )
@@ -220,20 +223,20 @@ def make_app(data: str = os.environ.get("GALLERY_DATA", "")) -> Gallery:
     """Return the gallery of the folders beside this one.
 
     Args:
-        data: Where the examples keep what they are given; without one, in a folder that is removed at shutdown.
+        data: Where the examples keep what they are given; without one, in a folder that
+            is removed at shutdown.
     """
     documentation = HERE.parent.parent / "docs" / "_build" / "html"
     if data:
         return Gallery(HERE.parent, Path(data).resolve(), documentation)
     folder = Path(tempfile.mkdtemp(prefix="gallery-")).resolve()
     remove = functools.partial(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(
-        remove
-    )  # where no server runs the handlers: `python -m micropie routes` does no more than import this
+    # Where no server runs the handlers: `python -m micropie routes` does no more than
+    # import this.
+    atexit.register(remove)
     app = Gallery(HERE.parent, folder, documentation, temporary=True)
-    app.shutdown_handlers.append(
-        remove
-    )  # the parent's run after those of the apps that are mounted
+    # The parent's run after those of the apps that are mounted.
+    app.shutdown_handlers.append(remove)
     return app
 
 
@@ -242,5 +245,6 @@ app = make_app()
 if __name__ == "__main__":
     import uvicorn
 
-    # An open stream of events has no end: without the time limit, the server would wait for its readers for ever.
+    # An open stream of events has no end: without the time limit, the server would wait
+    # for its readers for ever.
     uvicorn.run(app, timeout_graceful_shutdown=5)

@@ -1,4 +1,4 @@
-"""What there is to show: the examples beside this folder, in groups, and the files of each."""
+"""The things to show: the examples beside this folder, in groups, and their files."""
 
 import re
 from collections.abc import Iterator
@@ -32,14 +32,18 @@ GROUPS = {
 }
 OTHERS = "More"
 NOT_OPENED = {
-    "testing": "There is nothing to see in a browser: it is about the tests beside the app.",
+    "testing": "There is nothing to see in a browser: "
+    "it is about the tests beside the app.",
     "wsgi": "It is about gunicorn and uWSGI, which are servers of their own.",
 }
 REMARKS = {
-    "hello_world": "It answers with a line of text. Its README says what else to ask it for.",
+    "hello_world": "It answers with a line of text. "
+    "Its README says what else to ask it for.",
     "json_api": "It speaks JSON. Its README says what to send it.",
-    "lifespan": "It speaks JSON: a list of books, and there are none yet. Its README says how to add some.",
-    "session_backends": "It opens with SQLite. Its README says how to start it with Redis and with PostgreSQL.",
+    "lifespan": "It speaks JSON: a list of books, and there are none yet. "
+    "Its README says how to add some.",
+    "session_backends": "It opens with SQLite. "
+    "Its README says how to start it with Redis and with PostgreSQL.",
     "validation": "It speaks JSON. Its README says what to send it.",
 }
 # The variables that say where an example writes; {data} is a folder of its own.
@@ -88,14 +92,14 @@ class Example:
 
     @property
     def lead(self) -> str:
-        """The first paragraph of the README; what only introduces a table or a list is left out."""
+        """The README's first paragraph, except one that introduces a table or list."""
         paragraph = (
             self.readme.partition("\n\n")[2].partition("\n\n")[0].replace("\n", " ")
         )
         return re.sub(r" [^.]*:$", "", paragraph)
 
     def files(self) -> dict[str, Path]:
-        """Return the text files by their names, the app first. Only what is in here can be looked at."""
+        """Return the text files by their names, the app first; no others are shown."""
         found = {
             path.relative_to(self.folder).as_posix(): path
             for path in _files(self.folder)
@@ -109,7 +113,10 @@ class Example:
         )
 
     def settings(self, data: Path) -> dict[str, str]:
-        """Return the variables for this example, which may write in a folder of its own below `data`."""
+        """Return the variables for this example.
+
+        It may write in a folder of its own below `data`.
+        """
         folder = data / self.name
         folder.mkdir(parents=True, exist_ok=True)
         return {
@@ -136,7 +143,10 @@ def _is_text(path: Path) -> bool:
 
 
 def discover(folder: Path) -> dict[str, Example]:
-    """Return the examples of a folder by their names, in the order of the groups; those of no group come last."""
+    """Return the examples of a folder by their names, in the order of the groups.
+
+    Those without a group come last.
+    """
     groups = {name: group for group, names in GROUPS.items() for name in names}
     there = sorted(
         path.parent

@@ -1,8 +1,9 @@
-"""Imports apps that are folders, not packages, so that each may have an `app.py` and a `models.py` of its own.
+"""Imports apps that are folders, not packages: each may have its own `models.py`.
 
-The modules of such a folder import one another by bare names, since they run where their folder is on `sys.path`. Here
-each of them gets an `__import__` of its own, which looks beside the module first. Nothing is put on `sys.path`, and in
-`sys.modules` the modules stand under the folder's name: `example_blog.models`.
+The modules of such a folder import one another by bare names, since they run where
+their folder is on `sys.path`. Here each of them gets an `__import__` of its own, which
+looks beside the module first. Nothing is put on `sys.path`, and in `sys.modules` the
+modules stand under the folder's name: `example_blog.models`.
 """
 
 import builtins
@@ -21,12 +22,13 @@ from typing import Any
 def load(
     folder: Path, name: str = "app", environment: Mapping[str, str] | None = None
 ) -> ModuleType:
-    """Import a module of a folder, and with it what it needs of its folder; each call imports anew.
+    """Import a module of a folder, and all that it needs there, anew at each call.
 
     Args:
         folder: Where the module is.
         name: Its name there.
-        environment: Variables that it finds in `os.environ` while it is imported, beside those that are there.
+        environment: Variables that it finds in `os.environ` while it is imported,
+            beside those that are there.
     """
     package = f"example_{folder.name}"
     for known in [known for known in sys.modules if known.partition(".")[0] == package]:
@@ -55,7 +57,7 @@ def _environment(more: Mapping[str, str]) -> Iterator[None]:
 
 
 class _Finder(MetaPathFinder):
-    """Finds modules of the folders, and hands them to a loader that gives them their own `__import__`."""
+    """Finds modules of the folders, for a loader that gives them their `__import__`."""
 
     def find_spec(
         self,
@@ -74,7 +76,7 @@ class _Finder(MetaPathFinder):
 
 class _Loader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
-        """Run a module: its import statements, now and later, ask the `__import__` among its builtins."""
+        """Run a module; its imports ask the `__import__` among its builtins."""
         package = module.__name__.partition(".")[0]
         [folder] = sys.modules[package].__path__
         names = _importable(Path(folder))

@@ -1,4 +1,7 @@
-"""Tells an ASGI app that the server starts and stops: mounted in an `App`, and none itself, it is told by nobody."""
+"""Tells an ASGI app that the server starts and stops.
+
+Mounted in an `App`, an app of another kind would not be told.
+"""
 
 import asyncio
 from typing import Any
@@ -8,7 +11,8 @@ class Lifespan:
     """The lifespan protocol from the server's side, for one app.
 
     Args:
-        app: Any ASGI app. One that does not know the protocol raises or returns at once, and that is all right.
+        app: Any ASGI app. One that does not know the protocol raises or returns at
+            once, and that is all right.
     """
 
     def __init__(self, app: Any) -> None:
@@ -23,7 +27,8 @@ class Lifespan:
         Raises:
             RuntimeError: It could not start.
         """
-        # One task from the start to the end, since an app may open something here that the same task has to close.
+        # One task from the start to the end, since an app may open something here that
+        # the same task has to close.
         self._task = asyncio.create_task(self._run())
         await self._say("startup", self._task)
 

@@ -24,7 +24,8 @@ from pygments.util import ClassNotFound
 
 # Returns where a link of a README leads to on these pages, None where that is nowhere.
 Link = Callable[[str], str | None]
-SCROLLS = 'class="code" tabindex="0" role="region"'  # what is too wide can be scrolled with the keyboard too
+# What is too wide can be scrolled with the keyboard too.
+SCROLLS = 'class="code" tabindex="0" role="region"'
 
 
 class Light(Style):
@@ -81,16 +82,18 @@ def code_css() -> str:
 
 
 def source_html(name: str, text: str) -> str:
-    """Return a file with colors, each line an element: the style sheet numbers them, and `#line-7` leads to one."""
+    """Return a file with colors, each line an element.
+
+    The style sheet numbers the lines, and `#line-7` leads to one.
+    """
     try:
         lexer = get_lexer_for_filename(name, text, stripnl=False)
     except ClassNotFound:
         lexer = TextLexer(stripnl=False)
     if name.endswith(".html"):
         lexer = get_lexer_by_name("html+jinja", stripnl=False)
-    lines = highlight(
-        text, lexer, HtmlFormatter(nowrap=True)
-    ).splitlines()  # Pygments opens no element across lines
+    # Pygments opens no element across lines.
+    lines = highlight(text, lexer, HtmlFormatter(nowrap=True)).splitlines()
     return "".join(
         f'<span class="line" id="line-{number}">{line}\n</span>'
         for number, line in enumerate(lines, 1)
@@ -118,7 +121,7 @@ def _redirect_links(tokens: Sequence[Token], link: Link) -> None:
 
 
 def _redirected(tokens: Sequence[Token], link: Link) -> Iterator[Token]:
-    """Yield the tokens of a line: with links led elsewhere or left out, and one to each "example `name`"."""
+    """Yield a line's tokens, with links led elsewhere and to each "example `name`"."""
     before, target = "", None
     for token in tokens:
         if token.type == "link_open":
@@ -154,7 +157,10 @@ class _Renderer(RendererHTML):
         self, tokens: Sequence[Token], idx: int, options: Any, env: Any
     ) -> str:
         """Begin the frame."""
-        return '<div class="table" tabindex="0" role="region" aria-label="Table">\n<table>\n'
+        return (
+            '<div class="table" tabindex="0" role="region" aria-label="Table">\n'
+            "<table>\n"
+        )
 
     def table_close(
         self, tokens: Sequence[Token], idx: int, options: Any, env: Any

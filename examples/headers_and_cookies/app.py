@@ -1,4 +1,4 @@
-"""Headers and cookies: what a request brings, what a response sends, and a cookie that remembers a choice."""
+"""Headers and cookies: of a request, of a response, and one that keeps a choice."""
 
 import hashlib
 import json
@@ -43,7 +43,8 @@ class Headers(App):
         if name == "system":
             cookie = delete_cookie("theme", path=self._base() or "/")
         else:
-            # A choice of colours is no secret: it may travel over plain HTTP, and scripts may read it.
+            # A choice of colours is no secret: it may travel over plain HTTP, and
+            # scripts may read it.
             cookie = set_cookie(
                 "theme",
                 name,
@@ -62,9 +63,8 @@ class Headers(App):
         address = (request.scope.get("client") or (None,))[0]
         return {
             "address": address,
-            "agent": request.headers.get(
-                "User-Agent", ""
-            ),  # names are found in any letter case
+            # Names are found in any letter case.
+            "agent": request.headers.get("User-Agent", ""),
             "languages": [
                 item.partition(";")[0].strip()
                 for item in request.headers.get("accept-language", "").split(",")
@@ -103,7 +103,7 @@ class Headers(App):
         return str(self.request.session.setdefault("csrf", secrets.token_urlsafe(32)))
 
     def _check_csrf(self) -> None:
-        """Refuse a post that comes from a page of somebody else, who cannot know the token."""
+        """Refuse a post from another site's page, which cannot know the token."""
         sent = self.request.form("csrf_token", "")
         known = self.request.session.get("csrf", "")
         if not known or not secrets.compare_digest(sent.encode(), known.encode()):

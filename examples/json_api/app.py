@@ -1,4 +1,4 @@
-"""A JSON API: create, read, change and delete notes, each with its proper status, and errors that are JSON too."""
+"""A JSON API: create, read, change and delete notes, with errors that are JSON too."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,10 @@ FIELDS = {"title": 100, "text": 10_000}
 
 
 class Problems(HttpMiddleware):
-    """Sends every error as ``application/problem+json`` (RFC 9457), the framework's own 404, 405 and 500 included."""
+    """Sends every error as ``application/problem+json`` (RFC 9457).
+
+    The framework's own 404, 405 and 500 are included.
+    """
 
     async def before_request(self, request: Request) -> None:
         """Let every request pass."""
@@ -119,7 +122,7 @@ class Api(App):
         """Return the checked fields of the body.
 
         Raises:
-            HTTPError: 415 the body is no JSON; 422 it is, but not what a note is made of.
+            HTTPError: 415 the body is no JSON; 422 it is, but makes no note.
         """
         kind = (
             self.request.headers.get("content-type", "")

@@ -1,4 +1,4 @@
-"""Startup and shutdown: a pool of database connections that is open as long as the app serves."""
+"""Startup and shutdown: a pool of database connections, open while the app serves."""
 
 import asyncio
 import logging
@@ -26,7 +26,8 @@ class Root(App):
     def __init__(self, path: str) -> None:
         super().__init__()
         self._pool = Pool(path)
-        # In this order; the app serves when all of them are done, and not at all when one fails.
+        # In this order; the app serves when all of them are done, and not at all when
+        # one fails.
         self.startup_handlers += [self._open_pool, self._create_tables]
         self.shutdown_handlers += [self._close_pool]
 
@@ -60,7 +61,8 @@ class Root(App):
         with self._pool.transaction() as connection:
             [row] = connection.execute(
                 "INSERT INTO books (title, copies) VALUES (?, ?) "
-                "ON CONFLICT (title) DO UPDATE SET copies = copies + excluded.copies RETURNING *",
+                "ON CONFLICT (title) DO UPDATE SET copies = copies + excluded.copies "
+                "RETURNING *",
                 (title, copies),
             ).fetchall()
         return 201, dict(row)
@@ -72,7 +74,8 @@ class Root(App):
             raise HTTPError(400, {"error": "at least 1 copy"})
         with self._pool.transaction() as connection:
             rows = connection.execute(
-                "UPDATE books SET copies = copies - ? WHERE id = ? AND copies >= ? RETURNING *",
+                "UPDATE books SET copies = copies - ? WHERE id = ? AND copies >= ? "
+                "RETURNING *",
                 (copies, book_id, copies),
             ).fetchall()
         if not rows:

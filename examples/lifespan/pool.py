@@ -1,4 +1,7 @@
-"""A pool of SQLite connections, with nothing but the standard library. Copy this file beside your app."""
+"""A pool of SQLite connections, with the standard library alone.
+
+Copy this file beside your app.
+"""
 
 import contextlib
 import queue
@@ -16,7 +19,8 @@ class Pool:
     Args:
         path: The database file.
         size: How many connections there are.
-        timeout: Seconds to wait for a free one, and for the database while another connection writes.
+        timeout: Seconds to wait for a free one, and for the database while another
+            connection writes.
     """
 
     def __init__(self, path: str, size: int = 5, timeout: float = 5.0) -> None:
@@ -32,7 +36,7 @@ class Pool:
             sqlite3.OperationalError: The file cannot be opened.
         """
         for _ in range(self.size):
-            # autocommit: a transaction begins where `transaction` says so, and nowhere else
+            # autocommit: a transaction begins only where `transaction` says so
             connection = sqlite3.connect(
                 self.path,
                 timeout=self.timeout,
@@ -40,9 +44,8 @@ class Pool:
                 check_same_thread=False,
             )
             connection.row_factory = sqlite3.Row
-            connection.execute(
-                "PRAGMA journal_mode = WAL"
-            )  # readers and the writer do not wait for each other
+            # Readers and the writer do not wait for each other.
+            connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
             self._free.put(connection)
 
@@ -70,7 +73,7 @@ class Pool:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection for a transaction: all of it is done, or after an exception nothing."""
+        """Lend a connection for a transaction; an exception undoes all of it."""
         with self.connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:

@@ -23,17 +23,20 @@ PAGE = """<!doctype html>
 <title>Middleware</title>
 <style nonce="{nonce}">
 :root {{ color-scheme: light dark; font: 1.05rem/1.6 system-ui, sans-serif; }}
-html {{ background: light-dark(#fdfdfb, #15181d); color: light-dark(#1d2127, #e6e8eb); }}
+html {{ background: light-dark(#fdfdfb, #15181d);
+  color: light-dark(#1d2127, #e6e8eb); }}
 body {{ max-width: 34rem; margin: 4rem auto; padding: 0 1.25rem; }}
 label {{ display: block; font-weight: 600; }}
-form {{ display: flex; flex-wrap: wrap; gap: .6rem; align-items: end; margin: 1.5rem 0; }}
+form {{ display: flex; flex-wrap: wrap; gap: .6rem; align-items: end;
+  margin: 1.5rem 0; }}
 input {{ padding: .45rem .7rem; font: inherit; color: inherit;
   background: light-dark(#fff, #1d2229);
   border: 1px solid light-dark(#858d99, #717b8a); border-radius: .4rem; }}
 button {{ padding: .5rem 1.1rem; font: inherit; font-weight: 600; cursor: pointer;
   border: 0; border-radius: .4rem;
   color: light-dark(#fff, #15181d); background: light-dark(#0b57a4, #8cc8ff); }}
-:focus-visible {{ outline: 3px solid light-dark(#e8a33d, #ffc46b); outline-offset: 2px; }}
+:focus-visible {{ outline: 3px solid light-dark(#e8a33d, #ffc46b);
+  outline-offset: 2px; }}
 </style>
 <main>
 <h1>Middleware</h1>

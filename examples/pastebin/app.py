@@ -1,4 +1,4 @@
-"""A pastebin: texts with a link that nobody can guess, for ten minutes, a day, for ever, or for one reader."""
+"""A pastebin: texts under secret links, for ten minutes, a day, ever, or one reader."""
 
 import os
 import time
@@ -17,9 +17,8 @@ DATABASE = os.environ.get(
     "PASTEBIN_DATABASE", f"sqlite+aiosqlite:///{HERE / 'pastes.sqlite3'}"
 )
 PUBLIC_URL = os.environ.get("PASTEBIN_URL")
-RATE = int(
-    os.environ.get("PASTEBIN_RATE", 30)
-)  # new pastes in a minute from one address
+# New pastes in a minute from one address.
+RATE = int(os.environ.get("PASTEBIN_RATE", 30))
 LIMIT = int(os.environ.get("PASTEBIN_LIMIT", 256 * 1024))  # bytes of one paste
 CLEAN_UP_EVERY = float(os.environ.get("PASTEBIN_CLEAN_UP_EVERY", 60))  # seconds
 HIGHLIGHT_SECONDS = float(os.environ.get("PASTEBIN_HIGHLIGHT_SECONDS", 5))
@@ -116,7 +115,7 @@ class Pastebin(Site):
 
     @methods("GET", "POST")
     async def p(self, paste_id: str) -> str:
-        """Show a paste; one that burns is shown once, and only to somebody who has asked for it by the button."""
+        """Show a paste; one that burns is shown once, after a press of the button."""
         if self.request.method == "POST":
             self._check_csrf()
             paste = self._found(await self._store.burn(paste_id))
@@ -168,7 +167,10 @@ class Pastebin(Site):
     async def pastes(
         self, name: str = "", *, language: str = GUESS, expires: str = "1d"
     ) -> Any:
-        """Keep the body as a paste, whose name may say its language; or delete a paste with its key."""
+        """Keep the body as a paste, or delete a paste with its key.
+
+        The paste's name may say its language.
+        """
         self._check_origin()
         if self.request.method == "DELETE":
             scheme, _, key = self.request.headers.get("authorization", "").partition(
@@ -235,12 +237,16 @@ class Pastebin(Site):
         if paste is None:
             raise HTTPError(
                 404,
-                "There is no such paste: it has expired, or it has been read or deleted.",
+                "There is no such paste: it has expired, "
+                "or it has been read or deleted.",
             )
         return paste
 
     async def _asgi_app_http(self, scope: Any, receive: Any, send: Any) -> None:
-        """Leave what comes to ``/pastes`` as it is: curl calls every body a form, and forms are taken apart."""
+        """Leave a body for ``/pastes`` as it is.
+
+        curl calls every body a form, and forms are taken apart.
+        """
         if scope["path"].removeprefix(scope.get("root_path", "")).startswith("/pastes"):
             scope = {
                 **scope,

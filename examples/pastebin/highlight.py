@@ -1,7 +1,8 @@
-"""Colours source code by Pygments, in a process of its own that is ended when it takes too long.
+"""Colors source code by Pygments, in a process that ends when it takes too long.
 
-Lexers are regular expressions, and a text can be written so that one of them runs for hours. No other thread of its
-process runs meanwhile: in the server's process, that would be the end of the site.
+Lexers are regular expressions, and a text can be written so that one of them runs for
+hours. No other thread of its process runs meanwhile: in the server's process, that
+would be the end of the site.
 """
 
 import asyncio
@@ -50,15 +51,19 @@ LANGUAGES = {
     "yaml": "YAML",
 }
 GUESS = "guess"
-MOST_LINES = 10_000  # longer texts are shown without colours and numbers: nobody reads them in a browser
-MOST_MARKUP = (
-    2**21
-)  # characters: of a text that is nothing but short words, the markup is thirty times as long
+# Longer texts are shown without colors and numbers: too much to read in a browser.
+MOST_LINES = 10_000
+# Characters: of a text that is nothing but short words, the markup is thirty times as
+# long.
+MOST_MARKUP = 2**21
 _FORMATTER: HtmlFormatter[str] = HtmlFormatter(cssclass="code", linespans="L")
 
 
 def style_sheet() -> str:
-    """Return the colours, for light and for dark; both styles have a contrast of 4.5 or more on the page's cards."""
+    """Return the colors, for light and for dark.
+
+    Both styles have a contrast of 4.5 or more on the page's cards.
+    """
     light, dark = (
         HtmlFormatter(style=name, cssclass="code").get_style_defs(".code")
         for name in ("xcode", "lightbulb")
@@ -79,7 +84,7 @@ def plain(text: str) -> str:
 
 
 def guess(text: str, title: str) -> str:
-    """Return the likeliest of the languages, by the file's name or by what the text looks like."""
+    """Return the likeliest of the languages, by the file's name or by the text."""
     by_name = find_lexer_class_for_filename(title) if title else None
     for language in LANGUAGES:
         if by_name is not None and language in by_name.aliases:
@@ -106,10 +111,11 @@ def answer(question: dict[str, str]) -> tuple[str, str]:
 
 
 class Highlighter:
-    """Asks a process that is started when it is first needed, and again when it had to be ended.
+    """Asks a process that starts when needed, and again after it had to be ended.
 
     Args:
-        seconds: How long a text may take, waiting for others included; then it is shown without colours.
+        seconds: How long a text may take, waiting for others included; then it is shown
+            without colours.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -118,7 +124,7 @@ class Highlighter:
         self._process: asyncio.subprocess.Process | None = None
 
     async def highlight(self, text: str, language: str, title: str) -> tuple[str, str]:
-        """Return the language of a text, a guessed one where that was asked for, and its markup."""
+        """Return the language of a text, a guessed one if asked for, and its markup."""
         without = "text" if language == GUESS else language
         if language != "text" and text.count("\n") < MOST_LINES:
             question = json.dumps({"text": text, "language": language, "title": title})
@@ -142,9 +148,10 @@ class Highlighter:
                 *(sys.executable, __file__, str(2 * self.seconds + 1)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                limit=2
-                ** 27,  # bytes of an answer: markup is many times as long as the text
-                start_new_session=True,  # Ctrl-C in the server's terminal is not meant for it
+                # Bytes of an answer: markup is many times as long as the text.
+                limit=2**27,
+                # Ctrl-C in the server's terminal is not meant for it.
+                start_new_session=True,
             )
         process = self._process
         assert process.stdin is not None and process.stdout is not None
@@ -152,9 +159,8 @@ class Highlighter:
             process.stdin.write(question + b"\n")
             await process.stdin.drain()
             return json.loads(await process.stdout.readline())
-        except (
-            BaseException
-        ):  # half an answer must not be taken for that to the next question
+        except BaseException:
+            # Half an answer must not be taken for that to the next question.
             self._process = None
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -163,7 +169,7 @@ class Highlighter:
 
 
 def main() -> None:
-    """Answer the questions that come in, a line of JSON each, until there are no more."""
+    """Answer the questions that come in, a line of JSON each, until the last."""
     for line in sys.stdin:
         # Should the server die, nobody else would end a text that takes hours.
         faulthandler.dump_traceback_later(float(sys.argv[1]), exit=True)

@@ -1,4 +1,4 @@
-"""What a whole site needs, whatever it is about: URLs, forms, error pages, headers, limits and tasks.
+"""The base of a whole site: URLs, forms, error pages, headers, limits and tasks.
 
 Copy this file beside your app, with ``templates/error.html``.
 """
@@ -40,7 +40,8 @@ STATIC = Path(__file__).parent / "static"
 CSRF_COOKIE = "csrf"
 TOKEN = re.compile(r"[\w-]{43}", re.ASCII)
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
@@ -76,9 +77,8 @@ class Site(App):
         super().__init__(session_backend, allowed_origins=origins, **options)
         self._limiter = MemoryLimiter(rate, 60)
         self._public_url = public_url
-        self._details: dict[
-            int, str
-        ] = {}  # what to say of a status in place of a shorter text
+        # What to say of a status in place of a shorter text.
+        self._details: dict[int, str] = {}
         self._assets = {path.name: path.read_bytes() for path in STATIC.iterdir()}
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
@@ -91,7 +91,7 @@ class Site(App):
 
     @methods("GET")
     async def static(self, name: str) -> tuple[int, bytes, dict[str, str]]:
-        """Send a file of the folder ``static``, to be kept for ever where the URL has its version."""
+        """Send a file of ``static``, to be kept forever if the URL has its version."""
         if name not in self._assets:
             raise HTTPError(404)
         current = self.request.query("v") == self._version(name)
@@ -144,7 +144,7 @@ class Site(App):
         return str(request.csrf)
 
     def _check_csrf(self) -> None:
-        """Refuse a form of another site, which knows no token."""
+        """Refuse a post from another site's page, which cannot know the token."""
         self._check_origin()
         sent = self.request.form("csrf_token", "")
         known = self.request.cookies.get(CSRF_COOKIE, "")
@@ -152,7 +152,8 @@ class Site(App):
         if not same or not TOKEN.fullmatch(known):
             raise HTTPError(
                 403,
-                "This form is too old. Please go back, load the page again, and send it once more.",
+                "This form is too old. Please go back, load the page again, "
+                "and send it once more.",
             )
 
     def _check_origin(self) -> None:
@@ -179,21 +180,22 @@ class Site(App):
             raise HTTPError(429, text, {"retry-after": str(math.ceil(wait))})
 
     def _owner(self) -> str:
-        """Return the hash that stands for this visitor in the database, ``""`` for one who owns nothing."""
+        """Return the hash of this visitor's key, ``""`` for one who owns nothing."""
         key = self.request.session.get("owner")
         return hashed(key) if key else ""
 
     def _become_owner(self) -> str:
-        """Return the hash that stands for this visitor, who owns something from now on."""
+        """Return the hash of this visitor's key, and make one where there is none."""
         session = self.request.session
         if "owner" not in session:
             session["owner"] = secrets.token_urlsafe(32)
             self.request.csrf = secrets.token_urlsafe(32)  # the cookie gets it
-            self.request.regenerate_session()  # who has seen the id from before does not own it too
+            # A stranger who has seen the id from before does not own it too.
+            self.request.regenerate_session()
         return self._owner()
 
     def _repeat(self, job: Callable[[], Awaitable[object]], seconds: float) -> None:
-        """Do a job again and again, from the start of the app until `_stop_repeating`."""
+        """Do a job again and again, from the app's start until `_stop_repeating`."""
 
         async def start() -> None:
             self._stopped.clear()
@@ -225,7 +227,7 @@ def _digest(data: bytes) -> str:
 
 
 def _origin_of(url: str) -> str:
-    """Return the origin of a URL without a default port; the empty string: it has none."""
+    """Return the origin of a URL, without a default port; ``""`` if it has none."""
     try:
         parts = urlsplit(url.lower())
     except ValueError:
@@ -235,12 +237,15 @@ def _origin_of(url: str) -> str:
 
 
 def hashed(key: str) -> str:
-    """Return what to keep in place of a random key: who reads the database finds no key to use."""
+    """Return a random key's hash: a reader of the database finds no key to use."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 class SecurityHeaders(HttpMiddleware):
-    """Adds the headers that a handler has not chosen itself; the policy lets no script run but those in ``static``."""
+    """Adds the headers that a handler has not chosen itself.
+
+    The policy lets no script run but those in ``static``.
+    """
 
     async def before_request(self, request: Request) -> None:
         """Do nothing."""
@@ -273,7 +278,7 @@ class CsrfCookie(HttpMiddleware):
 
 
 class ErrorPages(HttpMiddleware):
-    """Makes a page of an error that is a line of text, or JSON for programs that speak it."""
+    """Makes a page of an error that is a line of text, or JSON for programs."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -309,21 +314,23 @@ class ErrorPages(HttpMiddleware):
 
 
 class MemoryLimiter:
-    """Counts by the generic cell rate algorithm, in this process: with several workers, each one allows that much.
+    """Counts by the generic cell rate algorithm, in this process alone.
+
+    With several workers, each one allows that much.
 
     Args:
         limit: How many requests may come at once.
         seconds: In what time as many may come again.
-        clients: How many clients are remembered; then those that have been quiet longest are forgotten.
+        clients: How many clients are remembered; then those that have been quiet
+            longest are forgotten.
     """
 
     def __init__(self, limit: int, seconds: float, clients: int = 100_000) -> None:
         self.interval = seconds / limit
         self.seconds = seconds
         self.clients = clients
-        self._free_at: dict[
-            str, float
-        ] = {}  # when all that a client has used up is there again
+        # When all that a client has used up is there again.
+        self._free_at: dict[str, float] = {}
 
     def wait(self, key: str) -> float:
         """Return 0 for a request that may pass, or the seconds until one may."""
@@ -337,15 +344,14 @@ class MemoryLimiter:
 
 
 def client_of(request: Request) -> str:
-    """Return the client's address; of an IPv6 one the network, since each customer has all of that."""
+    """Return the client's address, or its IPv6 network, which one client has whole."""
     host = (request.scope.get("client") or ("unknown",))[0]
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return str(host)
-    address = (
-        getattr(address, "ipv4_mapped", None) or address
-    )  # as which a socket for both kinds shows an IPv4 one
+    # A socket for both kinds shows an IPv4 address as one of these.
+    address = getattr(address, "ipv4_mapped", None) or address
     return (
         str(ipaddress.ip_network((address, 64), strict=False))
         if address.version == 6

@@ -29,9 +29,8 @@ pastes = Table(
     "pastes",
     metadata,
     Column("id", String(16), primary_key=True),
-    Column(
-        "owner", String(64), nullable=False, index=True
-    ),  # the hash of the key that may delete it
+    # The hash of the key that may delete it.
+    Column("owner", String(64), nullable=False, index=True),
     Column("title", String(100), nullable=False),
     Column("language", String(20), nullable=False),
     Column("text", Text, nullable=False),
@@ -45,7 +44,7 @@ pastes = Table(
 
 @dataclass(frozen=True)
 class Paste:
-    """A paste with its text, or without: of one that burns after reading nobody gets the text by looking."""
+    """A paste; without its text where it burns after reading and is only looked at."""
 
     id: str
     owner: str
@@ -79,7 +78,7 @@ def _alive() -> ColumnElement[bool]:
 
 
 class PasteStore:
-    """Keeps pastes; each method is one statement, so that no two requests come between each other."""
+    """Keeps pastes; each method is one statement, so no request comes in between."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
@@ -112,7 +111,7 @@ class PasteStore:
         )
 
     async def burn(self, paste_id: str) -> Paste | None:
-        """Delete a paste that burns after reading, and return it: to one reader, however many ask at once."""
+        """Delete a paste that burns, and return it: to one reader, however many ask."""
         where = (pastes.c.id == paste_id, pastes.c.burn, _alive())
         return await self._one(delete(pastes).where(*where).returning(pastes))
 

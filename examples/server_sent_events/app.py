@@ -1,4 +1,4 @@
-"""Server-sent events: a clock, and a chat whose readers miss nothing when their connection breaks off."""
+"""Server-sent events: a clock, and a chat whose readers miss nothing in a break."""
 
 import asyncio
 import secrets
@@ -17,8 +17,9 @@ LONGEST = {"name": 40, "text": 500}
 class Room:
     """The last messages of a chat, and those who wait for the next.
 
-    Each message has a number. The id that readers see also holds when this process was started: after a restart the
-    numbers begin anew, and an old id must not be taken for one of them.
+    Each message has a number. The id that readers see also holds when this process was
+    started: after a restart the numbers begin anew, and an old id must not be taken for
+    one of them.
     """
 
     def __init__(self) -> None:
@@ -42,16 +43,16 @@ class Room:
     async def read(self, last_id: str) -> AsyncIterator[ServerSentEvent]:
         """Yield all messages after the one with that id, and then each new one.
 
-        A reader that is slow gets what has come meanwhile; one that has fallen back behind the first message that is
-        kept goes on with that one. So nothing piles up for anybody.
+        A reader that is slow gets what has come meanwhile; one that has fallen back
+        behind the first message that is kept goes on with that one. So nothing piles up
+        for anybody.
         """
         seen = self._number(last_id)
         while True:
-            news = (
-                self._news
-            )  # before looking: what is added from here on sets this one
+            # Before looking: what is added from here on sets this one.
+            news = self._news
             for number, message in [item for item in self._messages if item[0] > seen]:
-                # `retry`: a browser that loses the connection comes back after a second.
+                # `retry`: a browser that loses the connection waits for a second.
                 yield ServerSentEvent(
                     message, id=f"{self._started}-{number}", retry=1000
                 )
@@ -99,10 +100,9 @@ class Chat(App):
 
     @methods("GET")
     async def messages(self) -> Any:
-        """Send the messages; a browser that comes back says by itself which was the last that it got."""
-        return event_stream(
-            self._room.read(self.request.headers.get("last-event-id", ""))
-        )
+        """Send the messages; a browser that comes back names the last that it got."""
+        last_id = self.request.headers.get("last-event-id", "")
+        return event_stream(self._room.read(last_id))
 
     @methods("POST")
     async def say(self, name: str, text: str) -> None:
@@ -130,5 +130,6 @@ app = Chat()
 if __name__ == "__main__":
     import uvicorn
 
-    # A stream of events has no end: without the time limit, the server would wait for its readers for ever.
+    # A stream of events has no end: without the time limit, the server would wait for
+    # its readers for ever.
     uvicorn.run(app, timeout_graceful_shutdown=5)

@@ -27,13 +27,15 @@ PAGE = """<!doctype html>
 <title>Session backends</title>
 <style>
 :root {{ color-scheme: light dark; font: 1.05rem/1.6 system-ui, sans-serif; }}
-html {{ background: light-dark(#fdfdfb, #15181d); color: light-dark(#1d2127, #e6e8eb); }}
+html {{ background: light-dark(#fdfdfb, #15181d);
+  color: light-dark(#1d2127, #e6e8eb); }}
 body {{ max-width: 34rem; margin: 4rem auto; padding: 0 1.25rem; }}
 .number {{ font-size: 4rem; font-weight: 700; line-height: 1; margin: 0; }}
 button {{ padding: .5rem 1.1rem; font: inherit; font-weight: 600; cursor: pointer;
   border: 0; border-radius: .4rem;
   color: light-dark(#fff, #15181d); background: light-dark(#0b57a4, #8cc8ff); }}
-:focus-visible {{ outline: 3px solid light-dark(#e8a33d, #ffc46b); outline-offset: 2px; }}
+:focus-visible {{ outline: 3px solid light-dark(#e8a33d, #ffc46b);
+  outline-offset: 2px; }}
 </style>
 <main>
 <h1>Sessions in {store}</h1>

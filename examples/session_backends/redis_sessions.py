@@ -42,8 +42,8 @@ class RedisSessionBackend(SessionBackend):
         self._swap = client.register_script(_SWAP)
 
     def _key(self, session_id: str) -> str:
-        # Who reads the database finds no id to use; and a key has 64 characters, however
-        # long the cookie was.
+        # Who reads the database finds no id to use; and a key has 64 characters,
+        # however long the cookie was.
         return self.prefix + hashlib.sha256(session_id.encode()).hexdigest()
 
     async def load(self, session_id: str) -> dict[str, Any]:
@@ -76,8 +76,8 @@ class RedisSessionBackend(SessionBackend):
 
         Args:
             session_id: The session.
-            change: Returns the new data; it can be called again. It gets ``{}`` if there
-                is no such session, and returns ``{}`` to delete it.
+            change: Returns the new data, and can be called again. It gets ``{}`` if
+                there is no such session, and returns ``{}`` to delete it.
             timeout: In seconds.
 
         Raises:

@@ -30,7 +30,8 @@ class Root(App):
         self._check_token()
         username = self.request.form("username", "")
         password = self.request.form("password", "")
-        # Names that do not exist cost the same time, so that they cannot be told from wrong passwords.
+        # Names that do not exist cost the same time, so that they cannot be told from
+        # wrong passwords.
         kept = PASSWORDS.get(username, NOBODY)
         if not await asyncio.to_thread(verify_password, password, kept):
             return 400, await self._page(

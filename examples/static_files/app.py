@@ -1,4 +1,4 @@
-"""Static files in two ways, each with caching: mounted in the app, and around the app."""
+"""Static files in two ways, both with caching: mounted in the app, and around it."""
 
 import asyncio
 import functools
@@ -116,10 +116,10 @@ class Site(App):
 
 
 class PublicFiles(ServeStaticASGI):
-    """Serves a folder before the app is asked, below the path where both are mounted."""
+    """Serves a folder before the app is asked, below the path of both."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Look for a file under the path without ``root_path``, since it may be mounted."""
+        """Look for a file at the path without ``root_path``: the app may be mounted."""
         file = None
         if scope["type"] == "http":
             path = scope["path"].removeprefix(scope.get("root_path") or "") or "/"

@@ -1,4 +1,4 @@
-"""Streaming: text bit by bit, a CSV export in constant memory, and a video in the ranges that a browser asks for."""
+"""Streaming: text bit by bit, a CSV export in constant memory, a video in ranges."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,8 @@ def fill_database() -> None:
     """Make a table that nobody would want to have in memory as a whole."""
     with contextlib.closing(sqlite3.connect(DATABASE)) as database, database:
         database.execute(
-            "CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, customer TEXT, pie TEXT, cents INT)"
+            "CREATE TABLE IF NOT EXISTS orders "
+            "(id INTEGER PRIMARY KEY, customer TEXT, pie TEXT, cents INT)"
         )
         [(there,)] = database.execute("SELECT count(*) FROM orders")
         pies = ("apple", "cherry", "plum")
@@ -44,10 +45,11 @@ def fill_database() -> None:
 def csv_lines() -> Iterator[bytes]:
     """Yield the table as CSV, a thousand rows at a time.
 
-    A plain generator: the framework runs each of its steps in a thread, so that a slow database stops nobody, and
-    closes it, with the connection, when the client leaves.
+    A plain generator: the framework runs each of its steps in a thread, so that a slow
+    database stops nobody, and closes it, with the connection, when the client leaves.
     """
-    # Two threads never use the connection at once, but each step may be another thread's.
+    # Two threads never use the connection at once, but each step may be another
+    # thread's.
     with contextlib.closing(
         sqlite3.connect(DATABASE, check_same_thread=False)
     ) as database:
@@ -85,9 +87,10 @@ def file_chunks(path: Path, version: str, start: int, length: int) -> Iterator[b
 
 
 def requested_range(header: str, size: int) -> tuple[int, int] | None:
-    """Return the first and the last byte that a ``Range`` header asks for (RFC 9110 section 14.1.2).
+    """Return the first and last byte of a ``Range`` header (RFC 9110 section 14.1.2).
 
-    Several ranges, and what is no range of bytes, may be ignored: None stands for the whole.
+    Several ranges, and what is no range of bytes, may be ignored: None stands for the
+    whole.
 
     Raises:
         HTTPError: 416, nothing of it is there.
@@ -155,7 +158,7 @@ class Streams(App):
 
     @methods("GET")
     async def video(self) -> Any:
-        """Send the film, or the part of it that the browser asks for: so one can jump ahead."""
+        """Send the film, or the part that the browser asks for to jump ahead."""
         status = VIDEO.stat()
         size, tag = status.st_size, version_of(status)
         changed = datetime.fromtimestamp(status.st_mtime, UTC)

@@ -20,7 +20,10 @@ HOSTS = os.environ.get("ALLOWED_HOSTS", "127.0.0.1,localhost").split(",")
 
 
 class TrustedHosts(HttpMiddleware):
-    """Refuses requests for any other host. The parent's ``before_request`` runs for the mounted apps too."""
+    """Refuses requests for any other host.
+
+    The parent's ``before_request`` runs for the mounted apps too.
+    """
 
     def __init__(self, hosts: Collection[str]) -> None:
         self.hosts = frozenset(hosts)
@@ -47,7 +50,8 @@ class Root(App):
         self.middlewares.append(TrustedHosts(HOSTS))
         self.mounts["/notes"] = Notes()
         self.mounts["/api"] = api
-        # Bare, StaticFiles would raise for a missing file what only a Starlette app around it makes a 404 of.
+        # Bare, StaticFiles would raise for a missing file what only a Starlette app
+        # around it makes a 404 of.
         self.mounts["/static"] = Starlette(
             routes=[Mount("/", StaticFiles(directory=HERE / "static"))]
         )

@@ -29,7 +29,8 @@ class Notes(App):
         form = (
             f'<form action="{html.escape(root)}/add" method="post">'
             f'<input type="hidden" name="csrf_token" value="{token}">'
-            '<div><label for="text">New note</label><input id="text" name="text" maxlength="200" required></div>'
+            '<div><label for="text">New note</label>'
+            '<input id="text" name="text" maxlength="200" required></div>'
             "<button>Add</button></form>"
         )
         home = root.removesuffix("/notes")

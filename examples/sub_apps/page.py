@@ -1,4 +1,4 @@
-"""The frame of every page. `home` is the root path of the parent, where the style sheet is mounted."""
+"""The frame of every page; `home` is the parent's root path, with the style sheet."""
 
 import html
 

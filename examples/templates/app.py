@@ -1,4 +1,4 @@
-"""Jinja2 templates: inheritance, macros, filters of your own, and messages that are shown once."""
+"""Jinja2 templates: inheritance, macros, own filters, and messages shown once."""
 
 import secrets
 from datetime import UTC, datetime, timedelta
@@ -109,7 +109,8 @@ class Shop(App):
 
     def _flash(self, kind: str, text: str) -> None:
         """Keep a message for the next page that is shown."""
-        # Assigned, not appended: a list that is changed in place by two requests at once would lose one.
+        # Assigned, not appended: a list that is changed in place by two requests at
+        # once would lose one.
         self.request.session["flashes"] = [
             *self.request.session.get("flashes", []),
             {"kind": kind, "text": text},
@@ -128,7 +129,7 @@ class Shop(App):
         return str(self.request.session.setdefault("csrf", secrets.token_urlsafe(32)))
 
     def _check_csrf(self) -> None:
-        """Refuse a post that comes from a page of somebody else, who cannot know the token."""
+        """Refuse a post from another site's page, which cannot know the token."""
         sent = self.request.form("csrf_token", "")
         known = self.request.session.get("csrf", "")
         if not known or not secrets.compare_digest(sent.encode(), known.encode()):

@@ -32,7 +32,10 @@ class GuestBook(App):
             f"<li><b>{html.escape(item['name'])}</b> {html.escape(item['text'])}</li>"
             for item in self._book()
         )
-        return f'<!doctype html><html lang="en"><title>Guest book</title><h1>Guest book</h1><ul>{items}</ul></html>'
+        return (
+            '<!doctype html><html lang="en"><title>Guest book</title>'
+            f"<h1>Guest book</h1><ul>{items}</ul></html>"
+        )
 
     @methods("POST")
     async def introduce(self, name: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Fixtures to copy: a client in memory, a started and stopped app, and a real server."""
+"""Fixtures to copy: a client in memory, a started app, and a real server."""
 
 import asyncio
 import contextlib
@@ -67,7 +67,7 @@ class ThreadedServer(uvicorn.Server):
 
 @pytest.fixture
 def live_server(app: GuestBook) -> Iterator[str]:
-    """Yield the URL of a real server, for streams without an end and for the network."""
+    """Yield the URL of a real server, for endless streams and for the network."""
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
     with ThreadedServer(config).serving() as url:
         yield url

@@ -1,4 +1,4 @@
-"""Tests of the guest book: in memory where that is enough, over a real connection where it is not."""
+"""Tests of the guest book: in memory where that does, else over a real connection."""
 
 import httpx
 import pytest
@@ -12,11 +12,11 @@ from app import GuestBook
 pytestmark = pytest.mark.asyncio
 
 
-# A handler alone ---------------------------------------------------------------------------------
+# A handler alone ----------------------------------------------------------------------
 
 
 async def test_handler_alone() -> None:
-    """A handler is a method: it needs a request only where it looks at `self.request`."""
+    """A handler is a method: it needs a request only to look at `self.request`."""
     app = GuestBook()
     app.entries = [{"name": "Alice", "text": "<b>"}]
 
@@ -37,7 +37,7 @@ async def test_handler_alone_with_a_request() -> None:
         current_request.reset(token)
 
 
-# Over HTTP, in memory ----------------------------------------------------------------------------
+# Over HTTP, in memory -----------------------------------------------------------------
 
 
 @pytest_asyncio.fixture
@@ -83,7 +83,7 @@ async def test_app_that_was_not_started(app: GuestBook) -> None:
         assert (await client.get("/")).status_code == 503
 
 
-# WebSockets, in memory ---------------------------------------------------------------------------
+# WebSockets, in memory ----------------------------------------------------------------
 
 
 async def test_websocket(app: GuestBook) -> None:
@@ -100,7 +100,7 @@ async def test_websocket(app: GuestBook) -> None:
         assert (closed.value.code, closed.value.reason) == (4000, "as you wish")
 
 
-# Over a real connection --------------------------------------------------------------------------
+# Over a real connection ---------------------------------------------------------------
 
 
 async def test_stream_without_an_end(live_server: str) -> None:

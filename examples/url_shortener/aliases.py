@@ -3,13 +3,17 @@
 import re
 import secrets
 
-ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # nothing that looks like something else: no 0 and o, no 1, i and l
-LENGTH = 8  # 31 ** 8 are 850 thousand million: one that is taken already is drawn rarely, and none is found by trying
+# Nothing that looks like something else: no 0 and o, no 1, i and l.
+ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+# 31 ** 8 are 850 thousand million: one that is taken already is drawn rarely, and none
+# is found by trying.
+LENGTH = 8
 ALIAS = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # Beside the names of the app's own pages: what others would take for one.
 RESERVED = """
-    about account admin app assets blog contact css docs health help home imprint info js legal login logout manifest
-    me new privacy register root security settings sign-in sign-out sign-up signin signout signup status support system
+    about account admin app assets blog contact css docs health help home imprint info
+    js legal login logout manifest me new privacy register root security settings
+    sign-in sign-out sign-up signin signout signup status support system
     terms test user users webmail well-known www
 """
 
@@ -33,7 +37,8 @@ def checked(alias: str, taken: frozenset[str]) -> str:
     Raises:
         AliasError: It cannot be had.
     """
-    alias = alias.strip().lower()  # two links must not differ in capitals alone: who types one does not care about them
+    # Two links must not differ in capitals alone: people type them as they like.
+    alias = alias.strip().lower()
     if not 3 <= len(alias) <= 40 or not ALIAS.fullmatch(alias):
         raise AliasError(
             "A name has 3 to 40 letters a to z, digits, and hyphens between them."

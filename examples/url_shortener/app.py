@@ -1,4 +1,4 @@
-"""A URL shortener: names of one's own or random ones, clicks per day, QR codes, and an API with tokens."""
+"""A URL shortener: chosen or random names, clicks per day, QR codes, and an API."""
 
 import io
 import os
@@ -23,9 +23,8 @@ DATABASE = os.environ.get(
     "SHORTENER_DATABASE", f"sqlite+aiosqlite:///{HERE / 'links.sqlite3'}"
 )
 PUBLIC_URL = os.environ.get("SHORTENER_URL")
-RATE = int(
-    os.environ.get("SHORTENER_RATE", 30)
-)  # new links in a minute from one address
+# New links in a minute from one address.
+RATE = int(os.environ.get("SHORTENER_RATE", 30))
 WRITE_EVERY = float(os.environ.get("SHORTENER_WRITE_EVERY", 2))  # seconds
 CLEAN_UP_EVERY = 600.0  # seconds
 DAY = 86_400.0
@@ -56,7 +55,7 @@ class Refused(Exception):
 
 
 class Shortener(Site):
-    """Forms for people, ``/api/links`` for programs, and everything else is a short link."""
+    """Forms for people, ``/api/links`` for programs; the rest are short links."""
 
     def __init__(self) -> None:
         engine = make_engine(DATABASE)
@@ -102,8 +101,8 @@ class Shortener(Site):
             "sec-purpose", ""
         ):
             self._store.click(link)
-        # 302, not 301: a browser keeps a 301 for ever. Its next clicks would not be counted, and a link that expires or
-        # is deleted would still lead there.
+        # 302, not 301: a browser keeps a 301 for ever. Its next clicks would not be
+        # counted, and a link that expires or is deleted would still lead there.
         return self._redirect(
             link.target, 302, {"cache-control": "no-store", "x-robots-tag": "noindex"}
         )
@@ -126,7 +125,7 @@ class Shortener(Site):
 
     @methods("GET")
     async def links(self, alias: str = "") -> str:
-        """List the links of this visitor, or show one: its clicks per day, and its QR code."""
+        """List the links of this visitor, or show one with its clicks and QR code."""
         owner = self._owner()
         if not alias:
             return await self._render_template(
@@ -154,7 +153,8 @@ class Shortener(Site):
         if url.startswith("/"):
             raise HTTPError(400, "This site does not know its own name: set its URL.")
         drawing = io.BytesIO()
-        # Black on white in dark mode too, with a margin: not every scanner reads the opposite.
+        # Black on white in dark mode too, with a margin: not every scanner reads the
+        # opposite.
         segno.make(url, error="m", micro=False).save(
             drawing, kind="svg", light="#fff", scale=4
         )
@@ -162,7 +162,7 @@ class Shortener(Site):
 
     @methods("GET", "POST")
     async def tokens(self) -> Any:
-        """List the API tokens of this visitor, or make a new one: it is shown this once."""
+        """List the API tokens of this visitor, or make a new one, shown this once."""
         new = ""
         if self.request.method == "POST":
             self._check_csrf()
@@ -188,7 +188,10 @@ class Shortener(Site):
 
     @methods("GET", "POST", "DELETE")
     async def api(self, *path: str) -> Any:
-        """Make, list, show and delete links: ``/api/links`` and ``/api/links/<alias>``, with a bearer token."""
+        """Make, list, show and delete links, with a bearer token.
+
+        Their URLs are ``/api/links`` and ``/api/links/<alias>``.
+        """
         if path[:1] != ("links",) or len(path) > 2:
             raise HTTPError(404)
         alias = "".join(path[1:])

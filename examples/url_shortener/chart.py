@@ -1,4 +1,4 @@
-"""A bar chart as SVG: drawn on the server, readable without seeing it, and in the colours of the page."""
+"""A bar chart as SVG: drawn on the server, in the page's colors, with a text."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -36,7 +36,10 @@ class Chart:
             return f"No clicks in the last {len(self.bars)} days."
         best = max(self.bars, key=lambda bar: bar.count)
         clicks = f"{total} click{'s' * (total != 1)}"
-        return f"{clicks} in the last {len(self.bars)} days, at most {best.count}, on {best.day.day} {best.day:%B %Y}."
+        return (
+            f"{clicks} in the last {len(self.bars)} days, "
+            f"at most {best.count}, on {best.day.day} {best.day:%B %Y}."
+        )
 
 
 def round_top(most: int) -> int:

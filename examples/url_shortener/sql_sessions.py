@@ -73,8 +73,8 @@ async def create_tables(engine: AsyncEngine, tables: MetaData) -> None:
 
 
 def _hashed(session_id: str) -> str:
-    # Who reads the database finds no id to use; and a key has 64 characters, however long
-    # the cookie was.
+    # A reader of the database finds no id to use; and a key has 64 characters, however
+    # long the cookie was.
     return hashlib.sha256(session_id.encode()).hexdigest()
 
 
@@ -128,8 +128,8 @@ class SQLSessionBackend(SessionBackend):
 
         Args:
             session_id: The session.
-            change: Returns the new data; it can be called again. It gets ``{}`` if there
-                is no such session, and returns ``{}`` to delete it.
+            change: Returns the new data, and can be called again. It gets ``{}`` if
+                there is no such session, and returns ``{}`` to delete it.
             timeout: In seconds.
 
         Raises:

@@ -35,14 +35,14 @@ links = Table(
     "links",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column(
-        "alias", String(40), nullable=False, unique=True
-    ),  # of two who want the same, the database lets one have it
+    # Of two who want the same, the database lets one have it.
+    Column("alias", String(40), nullable=False, unique=True),
     Column("target", Text, nullable=False),
     Column("owner", String(64), nullable=False, index=True),
     Column("created", Double, nullable=False),  # seconds since 1970, as is the next
     Column("expires", Double, nullable=True, index=True),
-    sqlite_autoincrement=True,  # no number is used twice: a new link never gets the clicks of a deleted one
+    # No number is used twice: a new link never gets the clicks of a deleted one.
+    sqlite_autoincrement=True,
 )
 clicks = Table(
     "clicks",
@@ -89,10 +89,10 @@ def today() -> date:
 
 
 class LinkStore:
-    """Keeps links; clicks are counted in memory, and written together from time to time.
+    """Keeps links; clicks are counted in memory, and written from time to time.
 
-    So a redirect costs one read, and a thousand clicks in a second cost one write. A crash loses the clicks that have
-    not been written yet.
+    So a redirect costs one read, and a thousand clicks in a second cost one write. A
+    crash loses the clicks that have not been written yet.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -110,7 +110,8 @@ class LinkStore:
         """Keep a new link.
 
         Raises:
-            TakenError: There is one of that name; one that has expired counts, until it is deleted.
+            TakenError: There is one of that name; one that has expired counts, until it
+                is deleted.
         """
         row = {
             "alias": alias,
@@ -163,7 +164,7 @@ class LinkStore:
             return [Link(**row) for row in rows.mappings()]
 
     async def delete(self, alias: str, owner: str) -> bool:
-        """Delete a link of somebody, and its clicks; False where there is none of theirs."""
+        """Delete an owner's link, and its clicks; False where there is no such link."""
         statement = (
             delete(links)
             .where(links.c.alias == alias, links.c.owner == owner)
@@ -175,7 +176,10 @@ class LinkStore:
         return link_id is not None
 
     async def delete_expired(self, kept: float) -> None:
-        """Delete links that expired `kept` seconds ago: until then, nobody else gets the name of a printed link."""
+        """Delete links that expired `kept` seconds ago.
+
+        Until then, no other visitor gets the name of a printed link.
+        """
         async with self.engine.begin() as connection:
             await connection.execute(
                 delete(links).where(links.c.expires <= time.time() - kept)
@@ -189,8 +193,9 @@ class LinkStore:
         self._unwritten[link.id, today()] += 1
 
     async def write_clicks(self) -> None:
-        """Write the clicks that have been counted until now; those of deleted links are dropped."""
-        async with self._writing:  # who comes while others write goes on when those clicks are there to be read
+        """Write the clicks counted until now; those of deleted links are dropped."""
+        # A caller that comes while another writes can read those clicks afterwards.
+        async with self._writing:
             if self._unwritten:
                 written, self._unwritten = self._unwritten, Counter()
                 try:

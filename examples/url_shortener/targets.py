@@ -1,17 +1,22 @@
-"""Where a short link may lead: to a page of the public web, and to nothing that only looks like one."""
+"""Checks the target of a short link: it must be a page of the public web."""
 
 import ipaddress
 import re
 from urllib.parse import urlsplit, urlunsplit
 
 LONGEST = 2048
-TOO_LONG = f"The URL is too long: it can have {LONGEST} characters, and one that is not ASCII counts as several."
-# Browsers drop some of these and turn a backslash into a slash: what is checked must be what they see.
+TOO_LONG = (
+    f"The URL is too long: it can have {LONGEST} characters, "
+    "and one that is not ASCII counts as several."
+)
+# Browsers drop some of these and turn a backslash into a slash: what is checked must be
+# what they see.
 ODD = re.compile(r"[\x00-\x20\x7f-\xa0\\\u2028\u2029\ufffd]")
 HOST = re.compile(
     r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 )
-# Names that mean something else in every network (RFC 6761, 6762, 7686, 8375 and 9476, and ICANN's for private use).
+# Names that mean something else in every network (RFC 6761, 6762, 7686, 8375 and 9476,
+# and ICANN's for private use).
 PRIVATE = "localhost local internal lan home corp arpa test invalid example onion alt"
 
 
@@ -47,7 +52,8 @@ def checked(url: str, own_hosts: set[str]) -> str:
         raise TargetError("The URL must start with http:// or https://.")
     if "@" in parts.netloc:
         raise TargetError(
-            "The URL has a user name or a password in it: a link would give it to everybody."
+            "The URL has a user name or a password in it: "
+            "a link would give it to everybody."
         )
     host = _host(parts.hostname or "")
     usual = {"http": 80, "https": 443}[parts.scheme]
@@ -56,7 +62,8 @@ def checked(url: str, own_hosts: set[str]) -> str:
         name.lower().removesuffix(":80").removesuffix(":443") for name in own_hosts
     }:
         raise TargetError("This link is short already.")
-    # A URL that is not ASCII is percent-encoded here, so that what is kept is what is sent as `Location`.
+    # A URL that is not ASCII is percent-encoded here, so that what is kept is what is
+    # sent as `Location`.
     path, query, fragment = (
         part.encode().decode("latin-1")
         for part in (parts.path, parts.query, parts.fragment)
@@ -79,9 +86,8 @@ def _host(host: str) -> str:
         return f"[{_public(host)}]"
     name = _ascii(host.lower().removesuffix("."))
     last = name.rpartition(".")[2]
-    if re.fullmatch(
-        r"[0-9]+|0x[0-9a-f]*", last
-    ):  # browsers take the whole for an IPv4 address then, 127.1 too
+    # Browsers take the whole for an IPv4 address then, 127.1 too.
+    if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", last):
         return _public(name)
     if last in PRIVATE.split() or "." not in name:
         raise TargetError("This host is not on the public web.")
@@ -105,9 +111,8 @@ def _ascii(host: str) -> str:
 
 def _public(host: str) -> str:
     try:
-        address = ipaddress.ip_address(
-            host.replace("%", "?")
-        )  # no zones: they are of one machine alone
+        # No zones: they are of one machine alone.
+        address = ipaddress.ip_address(host.replace("%", "?"))
     except ValueError:
         raise TargetError("This is no address of a host.") from None
     mapped = (

@@ -1,4 +1,4 @@
-"""WebSockets: an echo, and a chat with rooms, presence, and no patience for slow readers."""
+"""WebSockets: an echo, and a chat with rooms, presence, no wait for slow readers."""
 
 import asyncio
 import html
@@ -36,7 +36,7 @@ class Root(App):
                 await ws.send_bytes(message)
 
     async def ws_chat(self, ws: WebSocket, room: str, name: str) -> None:
-        """Serve ``/chat/lobby?name=Ada``: send and receive JSON until somebody leaves."""
+        """Serve ``/chat/lobby?name=Ada``: exchange JSON until the member leaves."""
         await ws.accept()  # a refusal before that would reach a page without its reason
         name = " ".join(name.split())
         if not 0 < len(name) <= 30 or not 0 < len(room) <= 30:
@@ -53,7 +53,7 @@ class Root(App):
             await ws.close(1013, "you read too slowly")
 
     async def _serve(self, ws: WebSocket, room: Room, member: Member) -> None:
-        """Read and write at the same time, until one of both is over or the member is too slow."""
+        """Read and write at once, until one of them ends or the member is too slow."""
         tasks = [
             asyncio.create_task(self._hear(ws, room, member)),
             asyncio.create_task(self._tell(ws, member)),
@@ -73,9 +73,8 @@ class Root(App):
 
     async def _tell(self, ws: WebSocket, member: Member) -> None:
         while True:
-            await ws.send_json(
-                await member.queue.get()
-            )  # waits while the client does not read
+            # Waits while the client does not read.
+            await ws.send_json(await member.queue.get())
 
 
 app = Root()

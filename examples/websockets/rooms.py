@@ -1,4 +1,4 @@
-"""Chat rooms: who is there, what was said, and what to do with those who read too slowly. No WebSockets in here."""
+"""Chat rooms: members, messages, and an end for slow readers; no WebSockets here."""
 
 import asyncio
 from collections import deque
@@ -11,7 +11,7 @@ MAX_MEMBERS = 500  # in one room
 
 
 class Member:
-    """Somebody in a room; what is said there waits in `queue` until it can be sent to them."""
+    """One person in a room; `queue` holds the messages until they can be sent."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -19,7 +19,7 @@ class Member:
         self.too_slow = asyncio.Event()
 
     def tell(self, message: dict[str, Any]) -> None:
-        """Queue a message; never waits, or the slowest reader would set the pace of the room."""
+        """Queue a message; never wait, or the slowest reader would set the pace."""
         try:
             self.queue.put_nowait(message)
         except asyncio.QueueFull:

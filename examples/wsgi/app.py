@@ -1,4 +1,4 @@
-"""An app for hosts that only speak WSGI: wsgi.py carries it there, and nothing in here knows."""
+"""An app for hosts that only speak WSGI; wsgi.py carries it, unknown to the app."""
 
 import asyncio
 import html
@@ -21,7 +21,8 @@ class Page(App):
         """Show who serves this."""
         visits = self.request.session.get("visits", 0) + 1
         self.request.session["visits"] = visits
-        # a2wsgi hands the WSGI environment on; an ASGI server has none, and uWSGI does not give its name.
+        # a2wsgi hands the WSGI environment on; an ASGI server has none, and uWSGI does
+        # not give its name.
         environ = self.request.scope.get("wsgi_environ")
         software = (
             "an ASGI server"

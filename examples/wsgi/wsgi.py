@@ -1,4 +1,4 @@
-"""The app as ``application``, for servers that speak WSGI: ``gunicorn wsgi:application``."""
+"""The app as ``application``, for WSGI servers: ``gunicorn wsgi:application``."""
 
 import asyncio
 import atexit
@@ -11,7 +11,7 @@ from app import app
 
 
 class Lifespan:
-    """Runs startup and shutdown handlers on the loop that the app runs on: WSGI knows neither."""
+    """Runs startup and shutdown handlers, unknown to WSGI, on the app's own loop."""
 
     def __init__(self, app: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._app = app
@@ -40,7 +40,7 @@ class Lifespan:
         return await self._from_app.get()
 
 
-# One loop, in a thread, for all requests: what the app opens at its start belongs to it.
+# One loop, in a thread, for all requests: things that the app opens belong to it.
 loop = asyncio.new_event_loop()
 threading.Thread(target=loop.run_forever, name="asgi", daemon=True).start()
 Lifespan(app, loop).start()

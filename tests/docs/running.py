@@ -1,12 +1,13 @@
 """Executes the code of a page of the documentation from top to bottom, as a reader would.
 
-Sybil keeps the examples of a page in order and gives each its line. They share an empty folder, one namespace for the
-Python blocks, one shell for the console blocks (tests/blocks.py), and at most one server at a time. Comments that no
-reader of the page sees steer it, each on a line of its own:
+Sybil keeps the examples of a page in order and gives each its line. They share an empty folder, one
+namespace for the Python blocks, one shell for the console blocks (tests/blocks.py), and at most one
+server at a time. Comments that no reader of the page sees steer it, each on a line of its own:
 
     % file: app.py                    the block under it is the content of that file
     % server: app.py                  from here on uvicorn serves `app:app` of the page's folder
-    % server: examples/sessions       from here on uvicorn serves a copy of that folder, and the shell is in it
+    % server: examples/sessions       from here on uvicorn serves a copy of that folder, and the
+                                      shell is in it
     % server: app.py, with errors     the same, and what the server logs may hold tracebacks
     % serves                          the one command of the block under it starts the server
     % not run: why                    the block under it is executed by no test
@@ -203,7 +204,7 @@ class PageRun:
 
 @contextlib.contextmanager
 def _place(module: types.ModuleType, folder: Path) -> Iterator[None]:
-    """Make a folder the current one, from which modules are imported, and forget these at the end."""
+    """Make a folder the current one, with imports from it; forget its modules at the end."""
     known = dict(sys.modules)
     sys.modules[module.__name__] = module
     sys.path.insert(0, str(folder))

@@ -30,12 +30,13 @@ NO_NETWORK = dict.fromkeys(
 
 
 def build(builder: str, target: Path, doctrees: Path, *pages: str) -> str:
-    """Build the site as `make docs` does, cut off from the network; return what was printed, "" if all is well.
+    """Build the site as `make docs` does, cut off from the network; return its output if it fails.
 
     Args:
         builder: The builder's name.
         target: The folder that gets what is built.
-        doctrees: The folder that keeps what was read; with that of another build, nothing is read twice.
+        doctrees: The folder that keeps what was read; with that of another build, nothing is read
+            twice.
         pages: Sources of the pages to write, from docs/; all if none is named.
     """
     result = subprocess.run(
@@ -61,7 +62,7 @@ def build(builder: str, target: Path, doctrees: Path, *pages: str) -> str:
 
 
 def built(base: Path) -> "Site":
-    """Build the site once for all processes of a run, each of which has a folder for temporary files."""
+    """Build the site once for all processes of a run, each with its own temporary folder."""
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder, record = shared / "site", shared / "site.txt"
     with (shared / "site.lock").open("w") as lock:

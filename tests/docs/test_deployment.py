@@ -1,4 +1,4 @@
-"""The deployment page is true: its servers stop as it says, and its files make real proxies and services work."""
+"""The deployment page is true: servers stop as it says, and its files make real ones work."""
 
 import contextlib
 import functools
@@ -123,7 +123,7 @@ def test_websocket_echoes_under_each_server_of_the_page(program, folder, tmp_pat
 
 
 def promises() -> dict[str, tuple[bool, bool]]:
-    """Read from the page's table, by server: whether a stream's finally and the shutdown handlers run."""
+    """Read the page's table: by server, whether a stream's finally and the handlers run."""
     lines = PAGE.read_text().split("## Stop without", 1)[1].split("\n\n")
     table = next(part for part in lines if part.startswith("| server"))
     rows = [
@@ -139,7 +139,8 @@ STOPPED = {
     "Granian": command("granian"),
     "Daphne": command("daphne"),
     "gunicorn, the file above": command("gunicorn"),
-    "gunicorn alone": "gunicorn --config /dev/null --worker-class uvicorn_worker.UvicornWorker --graceful-timeout 5 "
+    "gunicorn alone": "gunicorn --config /dev/null "
+    "--worker-class uvicorn_worker.UvicornWorker --graceful-timeout 5 "
     "--bind 127.0.0.1:${PORT:-8000} app:app",
 }
 
@@ -241,7 +242,7 @@ def more(folder, tmp_path):
 
 
 def websocket_user(port: int, cookie: str) -> str:
-    """Return the name of the user with a cookie, as a WebSocket of a page of the site is told it."""
+    """Return the name of the user with a cookie, as a WebSocket of a page learns it."""
     options: dict[str, Any] = {"additional_headers": {"cookie": cookie}, "ssl": UNVERIFIED}
     options["origin"] = Origin(f"https://{SITE}")
     with (
@@ -258,9 +259,8 @@ def make_style(folder: Path) -> None:
 
 def check_file_stream_session_and_websocket(port: int, client: httpx.Client, **name: Any) -> None:
     assert client.get("/static/style.css", **name).text == "body {}"
-    with client.stream(
-        "GET", "/ticks", timeout=60, **name
-    ) as response:  # buffered, it takes minutes
+    # Buffered, it takes minutes.
+    with client.stream("GET", "/ticks", timeout=60, **name) as response:
         assert next(response.iter_lines()) == "data: 0"
     cookie = client.get("/login", **name).headers["set-cookie"]
     assert "Secure" in cookie
@@ -409,7 +409,7 @@ def test_supervisors_wait_longer_than_the_server_for_its_end():
 
 
 def test_commands_of_the_dockerfile_serve_and_check_the_app(folder, tmp_path):
-    """Docker is not needed to run what the Dockerfile says: its COPY, its CMD and its HEALTHCHECK."""
+    """The Dockerfile's COPY, CMD and HEALTHCHECK do what they say, without Docker."""
     text = joined("Dockerfile")
     inside, port = tmp_path / "image", free_port()
     inside.mkdir()

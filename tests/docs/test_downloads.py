@@ -1,4 +1,4 @@
-"""The .zip of each example and of each step of the tutorial: unpacked and started as it is, it answers."""
+"""The .zip of each example and of each step of the tutorial answers as it is."""
 
 import importlib
 import importlib.util

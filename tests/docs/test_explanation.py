@@ -1,4 +1,4 @@
-"""The pages that explain: pictures of public names, numbers of the result file, claims with sources."""
+"""The pages that explain: public names in pictures, measured numbers, claims with sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages that the how-to guides make, driven in a browser: no console block shows JavaScript and forms."""
+"""The pages of the how-to guides in a browser, with JavaScript and forms."""
 
 import contextlib
 
@@ -26,7 +26,7 @@ def with_page(app, html):
 
 @pytest.fixture
 def open_site(browser, tmp_path):
-    """Serve an app that stands on a page, and open the site in a browser in which every error counts."""
+    """Serve an app from a page, and open the site in a browser in which every error counts."""
     with contextlib.ExitStack() as stack:
 
         def start(app):
@@ -36,9 +36,8 @@ def open_site(browser, tmp_path):
             session = Browsing(browser, f"http://127.0.0.1:{port}")
             stack.callback(session.close)
             page = session.page()
-            page.context.route(
-                "**/favicon.ico", lambda route: route.fulfill(status=204)
-            )  # the apps have no icon
+            # The apps have no icon.
+            page.context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
             return page
 
         yield start

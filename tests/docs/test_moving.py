@@ -1,4 +1,4 @@
-"""Both sides of the page "Moving to MicroPie" are right: each app is asked the same, and gives the same answers."""
+"""Both sides of the page "Moving to MicroPie" give the same answers to the same requests."""
 
 import asyncio
 import importlib
@@ -128,9 +128,8 @@ def test_template_escapes_markup(ask):
     assert answer.headers["content-type"].lower().replace(" ", "") == "text/html;charset=utf-8"
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # CherryPy leaves its file open
+# CherryPy leaves its file open.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_upload_has_its_name_and_size(ask):
     answer = ask("POST", "/upload", files={"picture": ("pie.png", b"\x89PNG", "image/png")})
 

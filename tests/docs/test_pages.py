@@ -1,4 +1,4 @@
-"""The pages of the site are true: what is on them is executed from top to bottom, and what is printed is compared."""
+"""The pages of the site are true: their code is executed, and its output compared."""
 
 import ast
 
@@ -15,7 +15,8 @@ from tests.processes import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = [page for page in pages(ROOT) if page.is_relative_to(DOCS)]
-# README.md and those of the examples have their own tests: tests/test_readme.py, tests/examples/test_readmes.py.
+# README.md and those of the examples have their own tests: tests/test_readme.py,
+# tests/examples/test_readmes.py.
 OTHERS = [page for page in pages(ROOT) if page not in PAGES]
 KINDS = {"", "file", "server", "serves", "not run", "from", "slow"}
 
@@ -40,7 +41,7 @@ def test_code_of_a_page_does_what_the_page_shows(page, tmp_path, services):
 
 
 def docstrings():
-    """Yield the name and the text of everything in the module that is a string alone, and has an example."""
+    """Yield name and text of everything in the module that is a string with an example."""
     tree = ast.parse((ROOT / "micropie.py").read_text())
     for node in ast.walk(tree):
         previous = None

@@ -1,4 +1,4 @@
-"""The reference says neither less nor more than the module: names, settings, statuses, close codes, log messages."""
+"""The reference says what the module does: names, settings, statuses, close codes, logs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def spans(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-# --- names -----------------------------------------------------------------------------------------
+# --- names ----------------------------------------------------------------------------------------
 
 
 def declared(directive: str) -> list[str]:
@@ -92,7 +92,7 @@ def test_every_alias_in_a_signature_is_explained():
     assert shown <= used
 
 
-# --- settings and limits ---------------------------------------------------------------------------
+# --- settings and limits --------------------------------------------------------------------------
 
 
 def definitions(name: str) -> dict[str, str]:
@@ -156,7 +156,7 @@ def test_every_fixed_limit_is_in_the_table_with_its_number():
         assert measure(number) == getattr(micropie, name), name
 
 
-# --- log messages ----------------------------------------------------------------------------------
+# --- log messages ---------------------------------------------------------------------------------
 
 
 def test_every_log_message_is_explained_with_its_level():
@@ -164,9 +164,8 @@ def test_every_log_message_is_explained_with_its_level():
     logs = [call for call in calls if ast.unparse(call.func).startswith("_log.")]
     shown = definitions("logging")
 
-    assert len(re.findall(r"\b_log\b", SOURCE)) - 1 == len(
-        logs
-    )  # nothing else is done with the logger
+    # Nothing else is done with the logger.
+    assert len(re.findall(r"\b_log\b", SOURCE)) - 1 == len(logs)
     assert shown.keys() == {ast.literal_eval(call.args[0]) for call in logs}
     for call in logs:
         level = ast.unparse(call.func).removeprefix("_log.").upper()
@@ -177,7 +176,7 @@ def test_every_log_message_is_explained_with_its_level():
         assert len(text) - len(begin) > 20
 
 
-# --- statuses --------------------------------------------------------------------------------------
+# --- statuses -------------------------------------------------------------------------------------
 
 
 class Statuses(App):
@@ -296,9 +295,8 @@ def test_every_error_of_the_module_is_in_the_table():
     shown = [(int(text[:3]), spans(detail)[0] if detail else "") for text, detail, _ in rows]
 
     for status, detail in errors_of_the_module():
-        if (
-            "a stream has begun" in detail
-        ):  # raised in the middle of a stream: no client gets it as a status
+        # Raised in the middle of a stream: no client gets it as a status.
+        if "a stream has begun" in detail:
             continue
         pattern = re.sub(r"\\\{.+?\\\}", ".+", re.escape(detail))
         assert any(status == one and re.fullmatch(pattern, text) for one, text in shown), (
@@ -308,7 +306,7 @@ def test_every_error_of_the_module_is_in_the_table():
     assert {status for status, _ in errors_of_the_module()} >= {400, 404, 405, 413}
 
 
-# --- close codes -----------------------------------------------------------------------------------
+# --- close codes ----------------------------------------------------------------------------------
 
 
 class Sockets(App):
@@ -357,7 +355,7 @@ def test_every_close_code_is_in_the_table():
     assert shown == own == set(CLOSED.values())
 
 
-# --- conversions and return values -----------------------------------------------------------------
+# --- conversions and return values ----------------------------------------------------------------
 
 TYPES = {
     **{"str": str, "int": int, "float": float, "bool": bool, "Decimal": decimal.Decimal},
@@ -438,7 +436,7 @@ async def test_returned_value_is_sent_as_the_table_says(start):
         assert response.header("content-type") is None
 
 
-# --- servers and packages --------------------------------------------------------------------------
+# --- servers and packages -------------------------------------------------------------------------
 
 FACTS: dict[str, Callable[[Any], bool]] = {
     "{term}`lifespan`": lambda kind: kind.lifespan,
@@ -459,7 +457,7 @@ FACTS: dict[str, Callable[[Any], bool]] = {
 
 
 def test_table_of_servers_agrees_with_the_tests_with_servers():
-    """What the table says is what tests/servers relies on, and finds true, with the servers running."""
+    """The table agrees with tests/servers, which finds its facts with servers running."""
     rows = [
         row
         for row in map(str.strip, page("servers").split("\n"))
@@ -498,7 +496,7 @@ def test_page_names_the_optional_packages_of_the_extras():
     assert named == {name: version for name, version in wanted.items() if name != "uvicorn"}
 
 
-# --- the glossary ----------------------------------------------------------------------------------
+# --- the glossary ---------------------------------------------------------------------------------
 
 
 def entries() -> dict[str, str]:

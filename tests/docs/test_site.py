@@ -1,4 +1,4 @@
-"""The built site: it builds without a warning and a network, its links lead somewhere, Chromium finds no error."""
+"""The built site: no warning, no network, no dead link, and no error in Chromium."""
 
 import asyncio
 import html
@@ -24,7 +24,8 @@ RUN_AXE = """async () => (await axe.run(document, {resultTypes: ["violations"]})
     .filter(found => ["serious", "critical"].includes(found.impact))
     .map(found => `${found.id}: ${found.nodes.map(node => node.html).join("\\n    ")}`)"""
 # When it is over, the page's own listeners know the new size.
-NEXT_FRAME = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+NEXT_FRAME = """() => new Promise(done =>
+    requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"""
 MAIN_PAGES = [
     "index.html",
     "tutorial/index.html",
@@ -35,7 +36,8 @@ MAIN_PAGES = [
 # Some pages have tens of thousands of coloured pieces of code, which take axe many seconds.
 SIMPLIFY = """() => {
     document.querySelector(".sidebar-tree").remove();
-    for (const code of document.querySelectorAll(".highlight pre")) code.textContent = code.textContent;
+    for (const code of document.querySelectorAll(".highlight pre"))
+        code.textContent = code.textContent;
 }"""
 # The navigation, and the colours of code, are the same on all pages: axe looks at them on these.
 LOOKED_AT_WHOLE = {
@@ -185,9 +187,8 @@ async def _tab(context, url, waiting, wrong, looks):
         current = waiting.pop()
         await page.goto(f"{url}/{current}")
         await page.evaluate(AXE)
-        await page.add_style_tag(
-            content="* { transition: none !important }"
-        )  # no colors between light and dark
+        # No colors between light and dark.
+        await page.add_style_tag(content="* { transition: none !important }")
         for number, (size, scheme) in enumerate(looks):
             await page.set_viewport_size({"width": size[0], "height": size[1]})
             await page.emulate_media(color_scheme=scheme)

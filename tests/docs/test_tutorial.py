@@ -1,4 +1,4 @@
-"""A reader who types what the tutorial's pages show, in order, ends with the code of each step, byte for byte."""
+"""A reader who types the tutorial's pages, in order, ends with each step's code exactly."""
 
 import re
 

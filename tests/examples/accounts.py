@@ -1,4 +1,4 @@
-"""What the tests of the examples know of them: the settings of the servers, and how a visitor signs in."""
+"""Facts about the examples for their tests: settings of servers, and ways to sign in."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,7 +9,8 @@ PASSWORD = "flour butter apples"
 PASSWORD_OF_SESSIONS = "analytical engine"
 UPLOAD_LIMIT = 2**20
 ARTICLE = """\
-There is a *right* way to let a sourdough rest, and there are the ways people find at two in the morning.
+There is a *right* way to let a sourdough rest, and there are the ways people find at two
+in the morning.
 
 ## What you need
 

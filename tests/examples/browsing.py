@@ -164,7 +164,7 @@ class Browsing:
             self._errors.append(text)
 
     def check_look(self, *paths: str, like: Page | None = None) -> None:
-        """Open pages on a desktop and on a phone, in light and in dark, and look for what hinders people."""
+        """Open pages on a desktop and on a phone, in light and in dark, and look for hindrances."""
         page = self.page(like=like)
         looks: list[tuple[tuple[int, int], Literal["light", "dark"]]] = [
             (WIDE, "light"),

@@ -1,11 +1,12 @@
 """Fixtures for the tests of the examples.
 
-The fixture `server` is a running copy of an example (see `harness.SharedServers`): in a module `test_<name>.py` of
-`examples/<name>`, and in a test with a parameter `name`, of the example of that name. All tests of an example run
-one after the other, so that they share the server. The coverage of the servers is measured (see test_coverage.py).
+The fixture `server` is a running copy of an example (see `harness.SharedServers`): in a module
+`test_<name>.py` of `examples/<name>`, and in a test with a parameter `name`, of the example of that
+name. All tests of an example run one after the other, so that they share the server. The coverage
+of the servers is measured (see test_coverage.py).
 
-The synchronous interface of Playwright keeps an event loop running in the main thread, so that `async` tests run in
-another thread.
+The synchronous interface of Playwright keeps an event loop running in the main thread, so that
+`async` tests run in another thread.
 """
 
 import inspect
@@ -49,9 +50,10 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Sort the tests by example, and look at the coverage last, when all tests of the examples have been chosen.
+    """Sort the tests by example, and put the test of the coverage last, if all are chosen.
 
-    With several processes, the coverage has a run of its own, after the one that leaves it in EXAMPLES_COVERAGE.
+    With several processes, the coverage has a run of its own, after the one that leaves it in
+    EXAMPLES_COVERAGE.
     """
     ours = [item for item in items if item.path.parent == harness.HERE]
     others = [item for item in items if item.path.parent != harness.HERE]
@@ -85,7 +87,7 @@ def pytest_pyfunc_call(pyfuncitem):
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item, nextitem):
-    """Stop an example's server after the last of its tests, which fails if the server has logged a traceback."""
+    """Stop an example's server after its last test, which fails if it has logged a traceback."""
     if (
         servers in item.config.stash
         and nextitem is not None
@@ -116,7 +118,7 @@ def measure(coverage_folder):
 
 @pytest.fixture(scope="module")
 def measured(request, coverage_folder):
-    """The coverage of the example is measured while the module's tests run it in their own process."""
+    """Measure the coverage of the example while the module's tests run it in this process."""
     with measuring(coverage_folder, example_of(request.node.nodeid)):
         yield
 

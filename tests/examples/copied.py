@@ -1,4 +1,4 @@
-"""Checks of the files that several examples have a copy of: each example runs them on its own copy."""
+"""Checks of the files that several examples have a copy of, for each copy."""
 
 import contextlib
 from datetime import UTC, datetime, timedelta

@@ -43,7 +43,7 @@ class Form:
         return any(item.kind == "file" for item in self.fields)
 
     def filled_in(self, text: str) -> tuple[dict[str, str], dict[str, tuple[str, bytes]]]:
-        """Return values for all fields, the text wherever a person could write one, and files of that name."""
+        """Return values for all fields, with the text wherever it fits, and files of that name."""
         proper = {
             "email": "somebody@example.org",
             "number": "1",

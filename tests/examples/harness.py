@@ -1,6 +1,7 @@
 """Copies of the examples, and servers that run them.
 
-With the environment variable `EXAMPLES="routing forms"`, pytest tests those alone, their coverage included.
+With the environment variable `EXAMPLES="routing forms"`, pytest tests those alone, their coverage
+included.
 """
 
 import contextlib
@@ -74,19 +75,19 @@ class Server:
 
 
 def copied(name: str, folder: Path) -> Path:
-    """Copy an example to a folder of its own, as people do; the gallery, with all that it shows beside it."""
+    """Copy an example to a folder of its own; the gallery, with all examples beside it."""
     for one in ALL_NAMES if name == "gallery" else [name]:
         shutil.copytree(EXAMPLES / one, folder / "copies" / one, ignore=NOT_COPIED)
     return folder / "copies" / name
 
 
 def concurrency(name: str) -> list[str]:
-    """Return what coverage must look at in an example; greenlets make a tracer half as fast again."""
+    """Return the concurrency of an example for coverage; greenlets make a tracer slow."""
     return ["thread", "greenlet"] if name in {*OF_SQLALCHEMY, "gallery"} else ["thread"]
 
 
 def measured(folder: Path, name: str = "gallery") -> dict[str, str]:
-    """Return the variables under which each Python process of an example writes its coverage into a folder."""
+    """Return the variables under which an example's processes write coverage to a folder."""
     return {
         "EXAMPLES_CONCURRENCY": ",".join(concurrency(name)),
         "PYTHONPATH": f"{HERE / 'startup'}:{ROOT}",
@@ -117,8 +118,9 @@ def running(line: str, folder: Path, more: Mapping[str, str], app: str = "app") 
 class SharedServers:
     """Runs the example whose tests are under way, for all modules that test it.
 
-    Each is started with `python app.py`, and serves its app at the root and below `PREFIX`; in and above its folder
-    is a file with `SECRET` in it. The tests are sorted by example (see conftest.py), so that each is started once.
+    Each is started with `python app.py`, and serves its app at the root and below `PREFIX`; in and
+    above its folder is a file with `SECRET` in it. The tests are sorted by example (see
+    conftest.py), so that each is started once.
 
     Args:
         new_folder: Makes an empty folder for a name.

@@ -1,4 +1,4 @@
-"""Examples are folders, not packages: this imports their modules into the tests, each apart from the others."""
+"""Imports modules of the examples, which are folders, into the tests, each apart."""
 
 import contextlib
 import importlib
@@ -36,11 +36,12 @@ def load(example: str, name: str = "app") -> Any:
 
 
 def run(coroutine: Coroutine[Any, Any, T], *, virtual: bool = False) -> T:
-    """Run a coroutine in a thread of its own, since Playwright keeps a loop running in the tests' one.
+    """Run a coroutine in a thread, since Playwright keeps a loop running in the tests' one.
 
     Args:
         coroutine: What to run.
-        virtual: Whether its waits take no time (see tests/clock.py): for what has no sockets, files or processes.
+        virtual: Whether its waits take no time (see tests/clock.py): for what has no sockets, files
+            or processes.
     """
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asgi.run, coroutine, real_time=not virtual).result()
@@ -57,9 +58,8 @@ def measuring(folder: Path, example: str) -> Iterator[None]:
         config_file=False,
         messages=False,
     )
-    measure.set_option(
-        "run:disable_warnings", ["no-data-collected"]
-    )  # of one test that was chosen, perhaps
+    # Of one test that was chosen, perhaps.
+    measure.set_option("run:disable_warnings", ["no-data-collected"])
     micropie._pool.cache_clear()  # worker threads that are there already would not be measured
     measure.start()
     try:

@@ -1,11 +1,12 @@
-"""The real servers that some examples talk to, started by the tests on free ports in temporary folders."""
+"""The real servers for some examples, started by tests on free ports in new folders."""
 
 import contextlib
 from collections.abc import Callable, Iterator
 
 from tests.processes import postgresql, redis
 
-# A context manager that starts a server, and yields the environment variables that lead an example to it.
+# A context manager that starts a server, and yields the environment variables that lead an example
+# to it.
 Service = Callable[[], contextlib.AbstractContextManager[dict[str, str]]]
 
 # name of the example: what it needs

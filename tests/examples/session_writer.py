@@ -1,10 +1,11 @@
-"""A program that changes one session again and again: one of several processes that a test starts at once.
+"""A program that changes one session again and again: one of several that a test starts at once.
 
     python session_writer.py FOLDER URL NAME CHANGES
 
-FOLDER has the modules of a backend, and URL leads to its server. The program prints "ready", waits for a line, and
-counts its changes in the session under NAME. With CHANGES 0 it goes on until standard input ends. A session that has
-no "user" is one that has been logged out: no change may bring it back.
+FOLDER has the modules of a backend, and URL leads to its server. The program prints "ready", waits
+for a line, and counts its changes in the session under NAME. With CHANGES 0 it goes on until
+standard input ends. A session that has no "user" is one that has been logged out: no change may
+bring it back.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Each example works alone: its folder, its requirements and the wheel, in an environment that has nothing else."""
+"""Each example works alone, in an environment with its requirements and the wheel."""
 
 import functools
 import os
@@ -59,9 +59,10 @@ def new_environment(folder):
 
 @pytest.fixture(scope="module")
 def environment_with(wheel, tmp_path_factory):
-    """Return what makes an environment with the wheel and some requirements, once for all examples that need these.
+    """Return a maker of environments with the wheel and some requirements, made once for each.
 
-    The wheel with its extras, which all READMEs begin with, is installed once, and linked into the others.
+    The wheel with its extras, which all READMEs begin with, is installed once, and linked into the
+    others.
     """
     base = tmp_path_factory.mktemp("base")
     packages = new_environment(base)

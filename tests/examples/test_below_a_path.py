@@ -1,4 +1,4 @@
-"""Pages whose JavaScript talks to the server, each in an app that is mounted below a path, and in the gallery."""
+"""Pages whose JavaScript talks to the server, in apps below a path, and in the gallery."""
 
 import contextlib
 import re

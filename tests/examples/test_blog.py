@@ -36,10 +36,11 @@ LONG_ARTICLE = f"""\
 
 ```python
 def is_ready(dough: Dough) -> bool:
-    return dough.volume > 2 * dough.initial_volume and dough.springs_back and not dough.has_collapsed
+    return dough.volume > 2 * dough.initial_volume and not dough.has_collapsed
 ```
 
-More about flour is [on another page](https://example.org/flour), or `grep -r flour .` in the cupboard.
+More about flour is [on another page](https://example.org/flour), or `grep -r flour .` in
+the cupboard.
 
 """
 
@@ -65,7 +66,7 @@ def run_its_tests(folder, variables, *arguments):
 
 
 def test_its_own_tests_pass_on_sqlite(tmp_path, measure):
-    """All but those that take a time with a tracer, of which one is enough: the next test runs them all."""
+    """All but the slow ones with a tracer, of which one is enough; the next test runs all."""
     run_its_tests(harness.copied("blog", tmp_path), measure, "-k", "not made_in_time or body0")
 
 
@@ -103,7 +104,7 @@ def test_login_holds_in_two_workers_that_started_together(tmp_path, measure):
 
 
 def test_editor_shows_preview_and_picture_and_publishes(page, browsing, ada):
-    """A preview, a picture, and a warning about what is not saved; all under the policy of the pages."""
+    """A preview, a picture, and a warning about unsaved text; all under the pages' policy."""
     as_ada(page, ada)
     page.goto("/write")
     page.get_by_label("Title").fill("In the browser")
@@ -157,7 +158,8 @@ DELIVER = """([kind, bytes]) => {
   const files = new DataTransfer();
   files.items.add(new File([new Uint8Array(bytes)], `from_${kind}.png`, {type: "image/png"}));
   const more = kind === "drop" ? {dataTransfer: files} : {clipboardData: files};
-  const event = kind === "drop" ? new DragEvent(kind, {...more, cancelable: true}) : new ClipboardEvent(kind, more);
+  const event = kind === "drop"
+    ? new DragEvent(kind, {...more, cancelable: true}) : new ClipboardEvent(kind, more);
   document.querySelector("#body").dispatchEvent(event);
 }"""
 

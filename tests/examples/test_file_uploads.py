@@ -155,7 +155,8 @@ def test_upload_that_breaks_off_leaves_nothing(client, server, token):
 
 def test_page_looks_good(browsing, upload):
     upload(
-        "a rather long name of a file that somebody has found nice enough to keep for ever and ever.txt"
+        "a rather long name of a file that somebody has found nice enough to keep for "
+        "ever and ever.txt"
     )
 
     browsing.check_look("/")

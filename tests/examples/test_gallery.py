@@ -32,11 +32,12 @@ rendering = load("gallery", "rendering")
 SHOWN = [name for name in harness.ALL_NAMES if name != "gallery"]
 OPENED = [name for name in SHOWN if name not in catalog.NOT_OPENED]
 GALLERY = harness.EXAMPLES / "gallery"
+# What examples need for servers, which the gallery has none of.
 SERVERS = {
     "asyncpg",
     "taskiq",
     "taskiq-redis",
-}  # what examples need for servers, which the gallery has none of
+}
 
 
 # --- the catalog
@@ -278,7 +279,7 @@ def test_example_works_below_its_name(server, name):
 
 
 def sent_by_a_new_visitor(root, form):
-    """Open the page of a form and send it with a wrong and with its own token, in a session of its own."""
+    """Open a page with a form and send it with a wrong and its own token, in a new session."""
     with httpx.Client(base_url=root, timeout=60) as client:
         visit = Visit(client)
         list(visit._page(form.page))
@@ -294,9 +295,8 @@ def sent_by_a_new_visitor(root, form):
 @pytest.mark.parametrize("name", OPENED)
 def test_example_opens_without_errors(page, name):
     page.goto(f"/examples/{name}/")
-    page.evaluate(
-        "new Promise(idle => requestIdleCallback(idle, {timeout: 2000}))"
-    )  # its scripts run before
+    # Its scripts run before.
+    page.evaluate("new Promise(idle => requestIdleCallback(idle, {timeout: 2000}))")
 
 
 @pytest.mark.parametrize("name", ["sessions", "session_backends"])
@@ -445,7 +445,8 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"foreign"})
 ''',
     "broken": "import a_package_that_nobody_has\n",
-    "hello_world": "import micropie\nclass Root(micropie.App):\n    def index(self): return 'hello'\napp = Root()\n",
+    "hello_world": "import micropie\nclass Root(micropie.App):\n"
+    "    def index(self): return 'hello'\napp = Root()\n",
 }
 
 
@@ -477,8 +478,8 @@ def test_foreign_and_broken_examples_are_shown(toys, measure):
     assert re.findall("<h2[^>]*>(.+)</h2>", page) == ["Basics", "More"]
     assert re.findall("<h3>(.+)</h3>", page) == ["The hello_world", "The broken", "The foreign"]
     assert (
-        "It cannot be opened here: ModuleNotFoundError: No module named &#39;a_package_that_nobody_has&#39;"
-        in page
+        "It cannot be opened here: ModuleNotFoundError: "
+        "No module named &#39;a_package_that_nobody_has&#39;" in page
     )
     assert [answer.text for answer in answers] == ["foreign", "hello", "404 Not Found"]
     assert '&lt;b&gt;one&lt;/b&gt; <a href="/source/foreign/app.py">file</a>, and no.' in readme
@@ -548,7 +549,8 @@ def folders(tmp_path, measured):
         folder = tmp_path / name
         (folder / "parts" / "deep").mkdir(parents=True)
         (folder / "app.py").write_text(
-            "import os\nimport parts.deep.core\nimport email.message\nfrom helper import NAME\nfrom parts import deep\n"
+            "import os\nimport parts.deep.core\nimport email.message\n"
+            "from helper import NAME\nfrom parts import deep\n"
             "from parts.deep.core import upper\nSEEN = os.environ.get('GALLERY_TEST')\n"
             "CORE = parts.deep.core.upper()\n"
             "def later():\n    import late\n    return late.WHERE\n"
@@ -558,7 +560,8 @@ def folders(tmp_path, measured):
         (folder / "parts" / "__init__.py").write_text("")
         (folder / "parts" / "deep" / "__init__.py").write_text("")
         (folder / "parts" / "deep" / "core.py").write_text(
-            "from ...helper import NAME as near\nfrom helper import NAME\ndef upper(): return NAME.upper()\n"
+            "from ...helper import NAME as near\nfrom helper import NAME\n"
+            "def upper(): return NAME.upper()\n"
         )
     return tmp_path
 

@@ -221,7 +221,7 @@ async def test_limit_is_kept_for_each_client_and_comes_back(monkeypatch):
 
 @pytest.mark.real_time
 async def test_limit_in_redis_is_kept_for_each_client_and_comes_back(services):
-    """Redis has its own clock. Instead of waiting, the test sets back the numbers that Redis keeps."""
+    """Redis has its own clock; instead of waiting, the test sets its numbers back."""
     async with Redis.from_url(services.environment("middleware")["REDIS_URL"]) as client:
         counter = rate_limit.RedisLimiter(client, 3, 3600, prefix="test:")
         assert [await counter.wait("a") for _ in range(3)] == [0, 0, 0]
@@ -420,7 +420,8 @@ def test_policy_stops_a_script_without_the_nonce(page, browsing):
     page.goto("/")
     browsing.expected.append("Content Security Policy")
     page.evaluate(
-        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.hacked = true'}))"
+        "document.body.append(Object.assign(document.createElement('script'), "
+        "{textContent: 'window.hacked = true'}))"
     )
 
     assert page.evaluate("window.hacked") is None

@@ -1,4 +1,4 @@
-"""examples/pastebin: written, read, burnt once, expired and cleaned up, limited, and colored out of the way."""
+"""examples/pastebin: written, read, burnt once, expired, limited, and colored apart."""
 
 import asyncio
 import functools
@@ -532,7 +532,10 @@ async def test_slow_text_stays_plain_and_the_next_is_colored():
 
 
 def test_process_ends_by_itself_when_the_server_is_gone(server):
-    endless = "import threading, highlight; highlight.answer = lambda _: threading.Event().wait(); highlight.main()"
+    endless = (
+        "import threading, highlight; "
+        "highlight.answer = lambda _: threading.Event().wait(); highlight.main()"
+    )
     command = [sys.executable, "-c", endless, "0.2"]
     ended = subprocess.run(
         command, cwd=server.folder, input=b"{}\n", stderr=subprocess.PIPE, timeout=30

@@ -1,7 +1,8 @@
-"""The pictures of the examples on the site: each is a state that a browser brings the example's page to.
+"""The pictures of the examples on the site: each is a state of a page in a browser.
 
-All are taken in one gallery, which has the examples in one process. With the environment variable `UPDATE_PICTURES=1`,
-the pictures in `docs/images/examples` are taken anew; without it, they are compared with what the pages look like now.
+All are taken in one gallery, which has the examples in one process. With the environment variable
+`UPDATE_PICTURES=1`, the pictures in `docs/images/examples` are taken anew; without it, they are
+compared with what the pages look like now.
 """
 
 import contextlib
@@ -26,7 +27,8 @@ from tests.examples.browsing import WIDE, Browsing, file_named, fill_in
 PICTURES = harness.ROOT / "docs" / "images" / "examples"
 LARGEST = 60_000  # bytes: a page of the site shows one, its gallery shows all
 COARSE = (32, 20)
-DIFFERENCE = 2.0  # of 255, at most: letters differ by machine, and dates by day; an empty page is farther off
+# Of 255, at most: letters differ by machine, and dates by day; an empty page is farther off.
+DIFFERENCE = 2.0
 WITHOUT = {
     "testing": "is about tests: a browser shows nothing of it",
     "wsgi": "is about servers of another kind, which the gallery is not",
@@ -36,7 +38,8 @@ WITHOUT = {
 RENAME = """pairs => {
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode())
-    for (const [old, name] of pairs) texts.currentNode.data = texts.currentNode.data.replaceAll(old, name);
+    for (const [old, name] of pairs)
+      texts.currentNode.data = texts.currentNode.data.replaceAll(old, name);
 }"""
 
 STILL = """zoom => {
@@ -80,7 +83,7 @@ ZOOM: dict[str, float] = {}
 
 
 def scene(zoom: float = 1.5) -> Callable[[Play], Play]:
-    """Make a function the scene of the example that it is named after; its docstring is shown to who sees no picture.
+    """Make a function the scene of the example in its name; its docstring is the picture's text.
 
     Args:
         zoom: How far the page is magnified, for the picture is small on the site.
@@ -180,7 +183,7 @@ def static_files(scene):
 
 @scene(1.25)
 def file_uploads(scene):
-    """A field to drop files into, the progress of an upload, and a list of two files that are there."""
+    """A field to drop files into, the progress of an upload, and a list of two files."""
     scene.open()
     for name, size in (("menu.txt", 1_300), ("plum tart.jpg", 184_000)):
         scene.page.set_input_files("input[type=file]", file_named(name, b"x" * size))
@@ -445,7 +448,7 @@ def taken(page, zoom):
 
 
 def small(image, description):
-    """Return a picture as a PNG that says what it shows; with a palette, for pages have few colors."""
+    """Return a picture with its description as a PNG, with a palette: pages have few colors."""
     file = io.BytesIO()
     words = PngInfo()
     words.add_itxt("Description", description)

@@ -1,4 +1,4 @@
-"""The READMEs of the examples are true: their blocks are executed against the app, and what is printed is compared."""
+"""The READMEs of the examples are true: their blocks are run, and outputs compared."""
 
 import re
 import textwrap
@@ -14,9 +14,8 @@ READMES = {name: harness.EXAMPLES / name / "README.md" for name in harness.NAMES
 BLOCKS = {name: blocks(readme.read_text()) for name, readme in READMES.items()}
 KINDS = {"console": {"", "serves", "slow", "not run"}, "python": {"", "from", "not run"}}
 EXECUTED = {"", "serves", "slow", "from"}
-MEASURED = {
-    "testing"
-}  # its own tests run here alone; the other READMEs run nothing that no test of the example runs
+# Its own tests run here alone; the other READMEs run nothing that no test of the example runs.
+MEASURED = {"testing"}
 
 
 def served_by(name: str) -> list[str]:
@@ -91,7 +90,7 @@ def test_excerpts_stand_in_their_files(name):
 
 
 def excerpts(source: str, wanted: str) -> list[str]:
-    """Return the excerpts of a source that have as many lines as the wanted one, without their indentation."""
+    """Return a source's excerpts with as many lines as the wanted one, without indentation."""
     lines = source.split("\n")
     height = len(wanted.strip().split("\n"))
     return [

@@ -49,7 +49,7 @@ class Example:
 
     @functools.cached_property
     def seen(self):
-        """What a stranger sees of everything, and what a visitor who has signed in sees if that is possible."""
+        """What a stranger sees of everything, and a visitor who has signed in where one can."""
         visits = []
         for signed_in in (False, True)[: 1 + (self.name in SIGN_IN)]:
             with self.visitor(signed_in=signed_in) as visit:
@@ -171,9 +171,8 @@ def test_session_id_of_the_client_is_never_adopted(example):
     if sign_in is not None:
         with example.visitor() as visit:
             visit.again(example.seen[0].remembered)
-            if not session_ids(
-                visit.client
-            ):  # a stranger has no session here: this one is to be left at the next time
+            # A stranger has no session here: this one is to be left at the next time.
+            if not session_ids(visit.client):
                 sign_in(visit.client)
             before = session_ids(visit.client)
             sign_in(visit.client)

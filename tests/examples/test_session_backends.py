@@ -68,9 +68,8 @@ async def test_what_is_saved_is_loaded(url):
 async def test_session_ends_unless_it_is_touched(url):
     async with opened(url) as backend:
         seconds, taken = 0.25, 1.0
-        while (
-            taken >= seconds
-        ):  # again, if the machine was so slow that both had ended before the touch
+        # Again, if the machine was so slow that both had ended before the touch.
+        while taken >= seconds:
             began, seconds = time.monotonic(), 2 * seconds
             await backend.save("kept", {"a": 1}, seconds)
             await backend.save("left", {"a": 1}, seconds)

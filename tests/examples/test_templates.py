@@ -33,9 +33,8 @@ def test_unknown_pie_cannot_be_ordered(client, fields):
 
 
 def test_messages_of_two_posts_are_both_shown(client, csrf_token):
-    token = csrf_token(
-        client.get("/pie/apple").text
-    )  # each page shows, and forgets, the messages before it
+    # Each page shows, and forgets, the messages before it.
+    token = csrf_token(client.get("/pie/apple").text)
     for name in ("apple", "cherry"):
         client.post("/order", data={"csrf_token": token, "name": name})
 

@@ -1,4 +1,4 @@
-"""examples/url_shortener: where links may lead, what they may be called, races for a name, clicks, charts, tokens."""
+"""examples/url_shortener: targets, names, races for a name, clicks, charts, tokens."""
 
 import asyncio
 import contextlib
@@ -299,9 +299,8 @@ async def test_clicks_that_are_being_written_are_counted(tmp_path):
         link = await links.add("name", TARGET, "owner", None)
         links.click(link)
         write = asyncio.create_task(links.write_clicks())
-        await asyncio.sleep(
-            0
-        )  # one turn of the loop: the task has started and waits for the database
+        # One turn of the loop: the task has started and waits for the database.
+        await asyncio.sleep(0)
         assert not links._unwritten
         assert not write.done()
         assert await links.total(link) == sum((await links.per_day(link, 1)).values()) == 1

@@ -13,8 +13,8 @@ from tests.processes import environment
 
 GUNICORN = "gunicorn --bind 127.0.0.1:8000 --threads 8 wsgi:application"
 UWSGI = (
-    "uwsgi --http11-socket 127.0.0.1:8000 --module wsgi --master --lazy-apps --enable-threads --threads 8"
-    " --die-on-term --skip-atexit-teardown"
+    "uwsgi --http11-socket 127.0.0.1:8000 --module wsgi --master --lazy-apps "
+    "--enable-threads --threads 8 --die-on-term --skip-atexit-teardown"
 )
 
 

@@ -1,7 +1,7 @@
 """The application of the server matrix: one handler for each thing that a server could get wrong.
 
-What happens inside is written to files under `MICROPIE_TEST_NOTES`, one file for each test's token, so that a test
-in another process can wait for it; a file `<token>.go` lets a waiting handler go on.
+What happens inside is written to files under `MICROPIE_TEST_NOTES`, one file for each test's token,
+so that a test in another process can wait for it; a file `<token>.go` lets a waiting handler go on.
 """
 
 from __future__ import annotations
@@ -174,9 +174,8 @@ class Sessions(App):
     async def ws_login(self, ws: WebSocket, name: str) -> None:
         self.request.session["name"] = name
         await ws.accept()
-        await (
-            ws.receive_text()
-        )  # a client that gets the end together with the handshake might not see its headers
+        # A client that gets the end together with the handshake might not see its headers.
+        await ws.receive_text()
 
     async def ws_whoami(self, ws: WebSocket) -> None:
         await ws.accept()

@@ -1,4 +1,4 @@
-"""One running server of each kind for the whole matrix; with pytest-xdist, one of each in every process."""
+"""One running server of each kind for the whole matrix; with pytest-xdist, per process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
-    """All servers, started at once and ended at once, since each is waited for much longer than it works."""
+    """All servers, started and ended at once, since each is mostly waited for."""
     started = {
         name: Server(kind, tmp_path_factory.mktemp(name))
         for name, kind in KINDS.items()

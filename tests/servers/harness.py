@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Kind:
-    """One way to serve the application, and what is a fact of that server and not of the application."""
+    """One way to serve the application, with the facts of that server alone."""
 
     name: str
     requires: str
@@ -78,7 +78,7 @@ def installed(kind: Kind) -> bool:
 
 @dataclass
 class Server:
-    """A server process. What it logs is in `log`; what its application notes is in the files of `notes`."""
+    """A server process; `log` has its log, and the files of `notes` the application's notes."""
 
     kind: Kind
     folder: Path
@@ -265,7 +265,7 @@ class RawClient:
         return b"".join(iter(self.read_chunk, b""))
 
     def read_chunk(self) -> bytes:
-        """One chunk of a chunked body; empty at the proper end, `ConnectionError` when it breaks off."""
+        """One chunk of a chunked body, empty at the end; `ConnectionError` when it breaks off."""
         line = self.reader.readline()
         if not line:
             raise ConnectionError("the response broke off")

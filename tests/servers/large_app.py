@@ -1,4 +1,4 @@
-"""The application of the large uploads: no limits, and handlers that keep nothing of what they read."""
+"""The application of the large uploads: no limits, and handlers that keep nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application under load: each client waits until all are there, so that all are open at once."""
+"""The application under load: each client waits until all are there and open at once."""
 
 from __future__ import annotations
 

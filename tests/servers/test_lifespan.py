@@ -48,7 +48,7 @@ Lives = dict[tuple[str, bool], "Future[Life]"]
 
 @pytest.fixture(scope="session")
 def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lives]:
-    """The lives of all servers, with an open stream and without, all at once, since most of it is waiting."""
+    """The lives of all servers, with an open stream and without, at once, as most only wait."""
     with ThreadPoolExecutor(len(KINDS)) as pool:
         yield {
             (name, stream): pool.submit(
@@ -69,7 +69,8 @@ def test_startup_and_shutdown_handlers_run_once(kind: Kind, lives: Lives) -> Non
 def test_open_stream_ends_when_the_server_is_stopped(kind: Kind, lives: Lives) -> None:
     life = lives[kind.name, True].result()
     if kind.name == "hypercorn" and sys.version_info >= (3, 12):
-        # Whatever the app: since Python 3.12 `asyncio.Server.wait_closed` waits for open connections.
+        # Whatever the app: since Python 3.12 `asyncio.Server.wait_closed` waits for open
+        # connections.
         assert not life.ended_by_itself
         return
     assert life.ended_by_itself, "the server had to be killed"

@@ -29,7 +29,7 @@ def send_head(client: RawClient, target: str, length: int) -> None:
 
 
 def push(client: RawClient, block: bytes, total: int, patience: float) -> int:
-    """Send up to `total` bytes until the server takes none for so many seconds; returns how many it took."""
+    """Send up to `total` bytes until the server takes none for some seconds; return the count."""
     client.socket.setblocking(False)
     sent = 0
     while sent < total and select.select([], [client.socket], [], patience)[1]:
@@ -54,9 +54,8 @@ def test_form_with_a_file_reaches_the_handler(server: Server) -> None:
 
 def test_64_mib_are_read_by_the_handler(server: Server) -> None:
     block = bytes(range(256)) * 256
-    blocks = (
-        128 if server.kind.buffers_bodies else 1024
-    )  # nothing streams there, and much of it takes long
+    # Nothing streams there, and much of it takes long.
+    blocks = 128 if server.kind.buffers_bodies else 1024
     head, tail = halves()
     with server.connect() as client:
         send_head(client, "/streamed_upload", len(head) + blocks * len(block) + len(tail))
@@ -85,9 +84,8 @@ def test_client_is_held_back_while_the_handler_does_not_read(server: Server) -> 
             assert server.noted(token) == []
         else:
             assert server.wait_for(token, "started") == ["started"]
-            sent += push(
-                client, block, total - sent, 0.3
-            )  # the pause before might have been the machine's
+            # The pause before might have been the machine's.
+            sent += push(client, block, total - sent, 0.3)
             assert sent < total / 2
         server.go(token)
         for start in range(sent, total, len(block)):
@@ -131,7 +129,8 @@ def test_upload_over_the_limit_is_413_before_it_is_sent(server: Server) -> None:
             with pytest.raises(TimeoutError):
                 client.read("POST")
         else:
-            # The body is dropped for a while first, so that clients which send without reading see the answer.
+            # The body is dropped for a while first, so that clients which send without reading see
+            # the answer.
             assert client.read("POST").status == 413
 
 

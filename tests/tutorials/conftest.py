@@ -1,7 +1,8 @@
 """Fixtures for the tests of the tutorial's steps.
 
-A module `test_<nn>.py` tests the step `tutorials/<nn>-…`: its fixture `server` is a running copy of that step. With
-the environment variable `UPDATE_PICTURES=1`, the pictures on the tutorial's pages are taken anew.
+A module `test_<nn>.py` tests the step `tutorials/<nn>-…`: its fixture `server` is a running copy of
+that step. With the environment variable `UPDATE_PICTURES=1`, the pictures on the tutorial's pages
+are taken anew.
 """
 
 import contextlib
@@ -71,7 +72,7 @@ def vote(token):
 
 @pytest.fixture
 def picture(request):
-    """Compare what a page looks like with the picture in the tutorial: its size, for letters differ by machine."""
+    """Compare a page's look with the picture in the tutorial, by size: letters differ."""
     path = steps.PICTURES / f"{request.path.stem.removeprefix('test_')}.png"
 
     def compare(page):

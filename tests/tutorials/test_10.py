@@ -71,7 +71,7 @@ def test_chat_goes_from_process_to_process(client, server, other):
 
 @pytest.fixture(scope="module")
 def site(server, tmp_path_factory):
-    """The poll as its page says: two workers, and nginx with the file of the tutorial, but for ports and paths."""
+    """The poll as its page says: two workers, and nginx with the tutorial's file."""
     if shutil.which("nginx") is None:
         pytest.skip("no nginx")
     folder = tmp_path_factory.mktemp("nginx")

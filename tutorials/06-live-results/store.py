@@ -12,7 +12,7 @@ DATA = Path(os.environ.get("POLL_DATA", Path(__file__).parent / "data"))
 
 @contextmanager
 def database() -> Iterator[sqlite3.Connection]:
-    """Open the database; keep what was done in it at the end, and nothing of it after an error."""
+    """Open the database; keep the changes at the end, and none of them on an error."""
     with closing(sqlite3.connect(DATA / "poll.db")) as connection, connection:
         yield connection
 
@@ -23,7 +23,8 @@ def create_tables() -> None:
     with database() as db:
         db.execute("PRAGMA journal_mode = WAL")  # readers need not wait for writers
         db.execute(
-            "CREATE TABLE IF NOT EXISTS votes (voter TEXT PRIMARY KEY, pie TEXT NOT NULL)"
+            "CREATE TABLE IF NOT EXISTS votes "
+            "(voter TEXT PRIMARY KEY, pie TEXT NOT NULL)"
         )
 
 

@@ -73,7 +73,7 @@ class Poll(App):
             await asyncio.sleep(0.1)  # many votes in a moment are one piece of news
 
     async def ws_chat(self, ws: WebSocket, name: FromSession) -> None:
-        """Talk to a page for as long as it is open: take its messages, and tell it those of all."""
+        """Talk to an open page: take its messages, and tell it those of all."""
         await ws.accept()
         async with asyncio.TaskGroup() as tasks:
             teller = tasks.create_task(self._tell(ws))
@@ -83,9 +83,8 @@ class Poll(App):
                         store.add_message, name, text.strip()[:MAX_TEXT]
                     )
                     self._news.tell()
-                await asyncio.sleep(
-                    0.5
-                )  # nobody gets in more than two messages a second
+                # Nobody gets in more than two messages a second.
+                await asyncio.sleep(0.5)
             teller.cancel()
 
     async def _tell(self, ws: WebSocket) -> None:

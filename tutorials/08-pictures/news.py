@@ -4,13 +4,13 @@ import asyncio
 
 
 class News:
-    """An alarm clock: many may wait for it, and each time it rings once for all of them."""
+    """An alarm clock: many may wait for it, and each ring wakes all of them."""
 
     def __init__(self) -> None:
         self._next = asyncio.Event()
 
     def coming(self) -> asyncio.Event:
-        """Return what the next `tell` will set: ask for it before you look at what there is."""
+        """Return the event that the next `tell` sets; ask for it before you look."""
         return self._next
 
     def tell(self) -> None:

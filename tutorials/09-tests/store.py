@@ -14,7 +14,7 @@ DATA = Path(os.environ.get("POLL_DATA", Path(__file__).parent / "data"))
 
 @contextmanager
 def database() -> Iterator[sqlite3.Connection]:
-    """Open the database; keep what was done in it at the end, and nothing of it after an error."""
+    """Open the database; keep the changes at the end, and none of them on an error."""
     with closing(sqlite3.connect(DATA / "poll.db")) as connection, connection:
         yield connection
 
@@ -25,13 +25,16 @@ def create_tables() -> None:
     with database() as db:
         db.execute("PRAGMA journal_mode = WAL")  # readers need not wait for writers
         db.execute(
-            "CREATE TABLE IF NOT EXISTS votes (voter TEXT PRIMARY KEY, pie TEXT NOT NULL)"
+            "CREATE TABLE IF NOT EXISTS votes "
+            "(voter TEXT PRIMARY KEY, pie TEXT NOT NULL)"
         )
         db.execute(
-            "CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, text TEXT)"
+            "CREATE TABLE IF NOT EXISTS messages "
+            "(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, text TEXT)"
         )
         db.execute(
-            "CREATE TABLE IF NOT EXISTS pictures (id INTEGER PRIMARY KEY, name TEXT, description TEXT)"
+            "CREATE TABLE IF NOT EXISTS pictures "
+            "(id INTEGER PRIMARY KEY, name TEXT, description TEXT)"
         )
 
 
@@ -72,7 +75,7 @@ def messages_after(number: int) -> list[tuple[int, str, str]]:
 
 
 def add_picture(name: str, description: str) -> list[str]:
-    """Keep the name of a picture; return those of the pictures that there is no room for any more."""
+    """Keep the name of a picture; return the names of those that have no more room."""
     with database() as db:
         db.execute(
             "INSERT INTO pictures (name, description) VALUES (?, ?)",

@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 class News:
-    """An alarm clock: many may wait for it, and each time it rings once for all of them."""
+    """An alarm clock: many may wait for it, and each ring wakes all of them."""
 
     def __init__(self) -> None:
         self._next = asyncio.Event()
 
     def coming(self) -> asyncio.Event:
-        """Return what the next `tell` will set: ask for it before you look at what there is."""
+        """Return the event that the next `tell` sets; ask for it before you look."""
         return self._next
 
     def tell(self) -> None:
@@ -22,13 +22,12 @@ class News:
         self._next = asyncio.Event()
 
     async def watch(self, path: Path) -> None:
-        """Tell what other processes have done in a database, for which SQLite has a number that changes then."""
+        """Tell of changes by other processes, which SQLite counts in data_version."""
         with closing(sqlite3.connect(path)) as db:
             before = None
             while True:
-                version = db.execute(
-                    "PRAGMA data_version"
-                ).fetchone()  # takes some millionths of a second
+                # Takes some millionths of a second.
+                version = db.execute("PRAGMA data_version").fetchone()
                 if version != before:
                     self.tell()
                 before = version

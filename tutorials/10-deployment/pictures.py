@@ -23,15 +23,14 @@ def folder() -> Path:
 
 
 async def keep(picture: UploadedFile) -> str:
-    """Write a picture to the disk while it comes in, and return the name that it has there.
+    """Write a picture to the disk while it comes in, and return its name there.
 
     Raises:
         HTTPError: 413 it is too large; 422 it is no picture.
     """
     number = secrets.token_hex(16)
-    path = (
-        await asyncio.to_thread(folder) / f".{number}"
-    )  # nobody can ask for a name like this
+    # Nobody can ask for a name like this.
+    path = await asyncio.to_thread(folder) / f".{number}"
     await picture.save(path, limit=MAX_SIZE)
     return await asyncio.to_thread(checked, path, number)
 
@@ -46,7 +45,7 @@ def checked(path: Path, number: str) -> str:
 
 
 def kind_of(path: Path) -> str | None:
-    """Look into a file: what its name or the browser says about it may be wrong, or a lie."""
+    """Look into a file: its name or the browser's word may be wrong, or a lie."""
     with path.open("rb") as file:
         start = file.read(8)
     return next(
@@ -60,9 +59,8 @@ def find(name: str) -> Path:
     Raises:
         HTTPError: 404 there is none.
     """
-    path = (
-        folder() / name if NAME.fullmatch(name) else None
-    )  # nothing else may become a part of a path
+    # Nothing else may become a part of a path.
+    path = folder() / name if NAME.fullmatch(name) else None
     if path is None or not path.exists():
         raise HTTPError(404, "There is no such picture.")
     return path

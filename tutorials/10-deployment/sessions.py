@@ -14,7 +14,7 @@ NAME = "sessions.db"  # a file of its own, so that sessions are no news to the p
 
 
 def hidden(session_id: str) -> str:
-    """Return what is kept in place of an id: whoever reads the database finds none to come in with."""
+    """Return an id's stand-in: a reader of the database cannot come in with it."""
     return hashlib.sha256(session_id.encode()).hexdigest()
 
 

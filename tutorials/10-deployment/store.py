@@ -14,7 +14,7 @@ DATA = Path(os.environ.get("POLL_DATA", Path(__file__).parent / "data"))
 
 @contextmanager
 def database(name: str = "poll.db") -> Iterator[sqlite3.Connection]:
-    """Open a database; keep what was done in it at the end, and nothing of it after an error."""
+    """Open a database; keep the changes at the end, and none of them on an error."""
     with closing(sqlite3.connect(DATA / name)) as connection, connection:
         yield connection
 
@@ -30,17 +30,21 @@ def create_tables() -> None:
         start.execute("BEGIN EXCLUSIVE")  # one worker after the other
         db.execute("PRAGMA journal_mode = WAL")  # readers need not wait for writers
         db.execute(
-            "CREATE TABLE IF NOT EXISTS votes (voter TEXT PRIMARY KEY, pie TEXT NOT NULL)"
+            "CREATE TABLE IF NOT EXISTS votes "
+            "(voter TEXT PRIMARY KEY, pie TEXT NOT NULL)"
         )
         db.execute(
-            "CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, text TEXT)"
+            "CREATE TABLE IF NOT EXISTS messages "
+            "(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, text TEXT)"
         )
         db.execute(
-            "CREATE TABLE IF NOT EXISTS pictures (id INTEGER PRIMARY KEY, name TEXT, description TEXT)"
+            "CREATE TABLE IF NOT EXISTS pictures "
+            "(id INTEGER PRIMARY KEY, name TEXT, description TEXT)"
         )
         sessions.execute("PRAGMA journal_mode = WAL")
         sessions.execute(
-            "CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, data TEXT NOT NULL, ends REAL NOT NULL)"
+            "CREATE TABLE IF NOT EXISTS sessions "
+            "(id TEXT PRIMARY KEY, data TEXT NOT NULL, ends REAL NOT NULL)"
         )
         sessions.execute("CREATE INDEX IF NOT EXISTS session_ends ON sessions (ends)")
 
@@ -82,7 +86,7 @@ def messages_after(number: int) -> list[tuple[int, str, str]]:
 
 
 def add_picture(name: str, description: str) -> list[str]:
-    """Keep the name of a picture; return those of the pictures that there is no room for any more."""
+    """Keep the name of a picture; return the names of those that have no more room."""
     with database() as db:
         db.execute(
             "INSERT INTO pictures (name, description) VALUES (?, ?)",

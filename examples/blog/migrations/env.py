@@ -20,7 +20,10 @@ if "url" not in given:  # by the command: the app hands over its own, see databa
 
 
 def render(kind: str, item: Any, _: object) -> str | bool:
-    """Write a column's type as the database has it: migrations must not change when the models do."""
+    """Write a column's type as the database has it.
+
+    Migrations must not change when the models do.
+    """
     return (
         f"sa.{item.impl!r}"
         if kind == "type" and isinstance(item, TypeDecorator)
@@ -31,9 +34,8 @@ def render(kind: str, item: Any, _: object) -> str | bool:
 def run(connection: Connection) -> None:
     """Run them in the transaction of a connection."""
     if connection.dialect.name == "postgresql":
-        connection.execute(
-            text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK}
-        )  # several workers start at once
+        # Several workers start at once.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     context.configure(
         connection=connection,
         target_metadata=given["metadata"],

@@ -1,4 +1,7 @@
-"""A blog for each test, and visitors to it. BLOG_TEST_DATABASE_URL names another database than SQLite: an empty one."""
+"""A blog for each test, and visitors to it.
+
+BLOG_TEST_DATABASE_URL names another database than SQLite: an empty one.
+"""
 
 import contextlib
 import os
@@ -31,7 +34,7 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
-    """Return the settings of the blog; a test may have others. Real passwords cost more, on purpose."""
+    """Return settings, with changes; real hashes of passwords cost more, on purpose."""
     return Settings(
         data=tmp_path,
         database_url=database_url,

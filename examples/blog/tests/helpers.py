@@ -20,7 +20,7 @@ PASSWORD = "flour butter apples"
 
 @contextlib.asynccontextmanager
 async def started(app: Blog) -> AsyncIterator[Blog]:
-    """Run the startup handlers, and later the shutdown handlers, as a server does: httpx does not."""
+    """Run the startup handlers, and later the shutdown ones, which httpx does not."""
     to_app: asyncio.Queue[Any] = asyncio.Queue()
     from_app: asyncio.Queue[Any] = asyncio.Queue()
     lifespan = asyncio.create_task(
@@ -41,7 +41,7 @@ async def started(app: Blog) -> AsyncIterator[Blog]:
 
 
 class Visitor:
-    """A browser, as far as a test needs one: it keeps cookies, and sends the token with its forms."""
+    """A browser, in small: it keeps cookies, and sends the token with its forms."""
 
     def __init__(self, blog: Blog, address: str = "127.0.0.1", below: str = "") -> None:
         transport = httpx.ASGITransport(
@@ -73,7 +73,7 @@ class Visitor:
     async def post(
         self, path: str, page: str = "", files: Any = None, **fields: Any
     ) -> httpx.Response:
-        """Send a form of a page; without a name of one, the page is that of the form's own address."""
+        """Send a form of a page; without a page, of the one at the form's address."""
         token = await self.token(page or path)
         headers = fields.pop("headers", {})
         return await self.client.post(

@@ -117,7 +117,7 @@ async def test_unknown_names_take_as_long(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_too_many_failed_logins(start: Start) -> None:
-    """From one address, or for one name from many; the right password does not help then, and waiting does."""
+    """From one address, or for one name from many, until enough time has passed."""
     async with start(login_tries=2) as blog:
         await add(blog, "ada")
         visitor = Visitor(blog)
@@ -136,9 +136,8 @@ async def test_too_many_failed_logins(start: Start) -> None:
                 await Visitor(blog, f"2001:db8:{number}::2").log_in("ada", "wrong")
             ).status_code < 500
         assert (await Visitor(blog, "2001:db8:99::1").log_in()).status_code == 429
-        for at in range(
-            3
-        ):  # as a socket for both kinds of addresses shows those of the older kind
+        # A socket for both kinds of addresses shows those of the older kind like this.
+        for at in range(3):
             await Visitor(blog, "::ffff:192.0.2.7").log_in("grace", f"wrong {at}")
         assert (
             await Visitor(blog, "::ffff:192.0.2.8").log_in("grace")
@@ -230,7 +229,7 @@ async def test_session_of_an_account_that_is_gone(ada: Visitor, blog: Blog) -> N
     assert "Max-Age=0" in response.headers["set-cookie"]
 
 
-# Sign up -----------------------------------------------------------------------------------------
+# Sign up ------------------------------------------------------------------------------
 
 
 def fields(**changed: str) -> dict[str, str]:
@@ -289,12 +288,8 @@ async def test_first_account_is_not_for_others(start: Start) -> None:
         for more in ({"http_version": "1.0"}, {"scheme": "https"}, {"client": None}):
             through = Visitor(changed(blog, more))
             assert (await through.get("/sign_up")).status_code == 403, more
-        for host in (
-            "evil.example",
-            "evil.example:80",
-            "192.0.2.1",
-            "",
-        ):  # by DNS, a name can be led to this machine
+        # By DNS, a name can be led to this machine.
+        for host in ("evil.example", "evil.example:80", "192.0.2.1", ""):
             assert (
                 await Visitor(blog).get("/sign_up", headers={"host": host})
             ).status_code == 403
@@ -353,7 +348,7 @@ def test_weak_passwords(password: str) -> None:
     assert not problem_of("correct horse battery", "ada.lovelace")
 
 
-# Forged requests, sessions -----------------------------------------------------------------------
+# Forged requests, sessions ------------------------------------------------------------
 
 
 PATHS = (

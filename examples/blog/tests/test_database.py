@@ -90,7 +90,7 @@ def test_new_migration_is_written(
     assert "models." not in text
 
 
-# Commands ----------------------------------------------------------------------------------------
+# Commands -----------------------------------------------------------------------------
 
 
 Run = Callable[..., Awaitable[None]]
@@ -98,7 +98,7 @@ Run = Callable[..., Awaitable[None]]
 
 @pytest.fixture
 def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return what runs `python manage.py`, in a thread: it has an event loop of its own."""
+    """Return a runner of `python manage.py` in a thread: it has its own event loop."""
     monkeypatch.setenv("BLOG_DATABASE_URL", database_url)
     monkeypatch.setenv("BLOG_DATA", str(tmp_path))
     monkeypatch.setenv("BLOG_PASSWORD_MEMORY", "8")

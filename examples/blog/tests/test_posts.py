@@ -130,7 +130,7 @@ async def test_only_the_author_changes_a_post(
 async def test_edit_publish_withdraw(
     ada: Visitor, visitor: Visitor, blog: Blog
 ) -> None:
-    """The address follows the title until the first time it is public, and stays from then on."""
+    """The address follows the title until it is public, and stays from then on."""
     address = await ada.write("Working title", action="draft")
     edit = await edit_address(ada, address)
     assert (await save(ada, edit, title="Real title")).headers[
@@ -200,7 +200,7 @@ async def test_change_from_elsewhere_is_not_overwritten(ada: Visitor) -> None:
 
 
 async def test_of_two_at_the_same_moment_one_is_told(ada: Visitor) -> None:
-    """Not only of two that come one after the other; and a post that is gone meanwhile is not found."""
+    """Not only of two in turn; and a post that is gone meanwhile is not found."""
     edit = await edit_address(ada, await ada.write("Shared"))
     opened, token = await version(ada, edit), await ada.token(edit)
     sent = {
@@ -296,7 +296,7 @@ async def test_pages(ada: Visitor, visitor: Visitor) -> None:
 
 
 async def test_neighbours(ada: Visitor, visitor: Visitor, blog: Blog) -> None:
-    """A post leads to the one before and the one after, also to those of the same second."""
+    """A post leads to the one before and after, also to those of the same second."""
     for number in range(4):
         await ada.write(f"Number {number}")
     day = datetime(2026, 1, 1, tzinfo=UTC)
@@ -379,7 +379,7 @@ async def test_everything_is_escaped(ada: Visitor, visitor: Visitor) -> None:
         assert "javascript:" not in re.sub(r"(?s)<p>.*?</p>|content=\".*?\"", "", text)
 
 
-# Text --------------------------------------------------------------------------------------------
+# Text ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -406,12 +406,12 @@ async def test_everything_is_escaped(ada: Visitor, visitor: Visitor) -> None:
     ],
 )
 def test_markdown(body: str, html: str) -> None:
-    """Headings go below the title's; links of this blog stay in it; others carry nofollow; HTML is text."""
+    """Headings go below the title's, links to others carry nofollow, HTML is text."""
     assert html_of(body, "/base") == html
 
 
 def test_pictures_in_markdown() -> None:
-    """Only the blog's own are shown, with their size, so that nothing jumps while they load."""
+    """Only the blog's own, with their size, so that nothing jumps while they load."""
     html = html_of(f"![A *pie*]({PICTURE})", "/base")
 
     assert f'src="/base{PICTURE}"' in html and 'alt="A pie"' in html

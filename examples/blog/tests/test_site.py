@@ -97,7 +97,7 @@ async def test_feed_is_valid(ada: Visitor, visitor: Visitor) -> None:
 async def test_feed_lets_others_pass(
     ada: Visitor, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long posts take long to render, so a thread does it; and once, whatever a request calls its host."""
+    """A thread renders long posts, once, whatever a request calls its host."""
     await ada.write("Long", "Some *text*.")
     threads = []
 
@@ -205,7 +205,7 @@ async def test_error_pages(
 
 
 async def test_headers(visitor: Visitor) -> None:
-    """Every answer has them, and no page has a script or a style in it that they forbid."""
+    """Every answer has them, and no page has a script or style that they forbid."""
     for path in ("/", "/login", "/nowhere", "/static/style.css"):
         response = await visitor.get(path)
         assert (

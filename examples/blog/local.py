@@ -1,4 +1,4 @@
-"""Whether a request comes straight from this machine. Copy this file beside your app."""
+"""Whether a request comes straight from this machine. Copy it beside your app."""
 
 import ipaddress
 import re

@@ -1,6 +1,5 @@
 """Accounts: sign up, log in, log out, change the password."""
 
-import ipaddress
 import re
 import secrets
 from typing import Any
@@ -10,6 +9,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from database import Database
+from local import is_local
 from models import NAME_LENGTH, User
 from passwords import Passwords, problem_of
 from settings import Settings
@@ -19,7 +19,6 @@ from web import Site
 
 NAME = re.compile(rf"[a-z0-9][a-z0-9_-]{{1,{NAME_LENGTH - 1}}}")
 BACK = re.compile(r"[a-z_]+(/[\w-]+)?", re.ASCII)
-FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
 class AccountError(Exception):
@@ -181,10 +180,10 @@ class Accounts(Site):
     def _log_in(self, user: User) -> None:
         """Fill the session, under a new id: the one before lets no stranger in."""
         session = self.request.session
-        session.pop("csrf_token", None)
         session["user_id"] = user.id
         session["stamp"] = user.stamp
         self.request.user = user
+        self.request.csrf = secrets.token_urlsafe(32)  # the cookie gets it
         self.request.regenerate_session()
 
     async def _find(self, name: str) -> User | None:
@@ -212,27 +211,5 @@ class Accounts(Site):
         setting = self._settings.sign_up
         # No visitor from outside shall be first, not even through a proxy here.
         if setting == "first":
-            return self._is_local() and not await self._has_users()
+            return is_local(self.request) and not await self._has_users()
         return setting == "open"
-
-    def _is_local(self) -> bool:
-        client, headers = (
-            (self.request.scope.get("client") or ("",))[0],
-            self.request.headers,
-        )
-        # The host too: the name in a page's address is what its scripts may read, and
-        # anybody's name can lead here.
-        host = re.sub(r":\d+$", "", headers.get("host", "")).strip("[]")
-        by_name = host == "localhost" or _is_loopback(host)
-        return (
-            by_name
-            and _is_loopback(client)
-            and not any(name in headers for name in FORWARDED)
-        )
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from micropie import methods
+from micropie import HTTPError, methods
 from sqlalchemy import select
 
+from conditions import precondition
+from local import is_own_host
 from models import Post
 from posts import published
 from text import excerpt_of, html_of
@@ -42,6 +44,7 @@ class Feeds(Site):
     @methods("GET")
     async def feed_xml(self) -> Any:
         """Send the newest posts whole."""
+        self._need_a_name()
         async with self._database.session() as db:
             posts = list(await db.scalars(published().limit(ENTRIES)))
         return await asyncio.to_thread(self._feed, posts)  # long posts take seconds
@@ -66,6 +69,7 @@ class Feeds(Site):
     @methods("GET")
     async def sitemap_xml(self) -> Any:
         """List the addresses of all posts."""
+        self._need_a_name()
         query = (
             select(Post.slug, Post.updated)
             .where(Post.draft.is_(False))
@@ -91,6 +95,7 @@ class Feeds(Site):
 
         They look for this file at the root of a host.
         """
+        self._need_a_name()
         lines = [
             f"Disallow: {self._url(name)}" for name in ("login", "sign_up", "write")
         ]
@@ -104,6 +109,15 @@ class Feeds(Site):
             ]
         )
         return 200, text, {"content-type": "text/plain; charset=utf-8"}
+
+    def _need_a_name(self) -> None:
+        """Refuse a whole address that would be made of any client's ``Host``.
+
+        Raises:
+            HTTPError: 400 the blog does not know its own name.
+        """
+        if not self._settings.url and not is_own_host(self.request):
+            raise HTTPError(400, "This blog does not know its own name: set BLOG_URL.")
 
     def _add_entry(self, feed: ET.Element, post: Post) -> None:
         entry = child(feed, "entry")
@@ -132,7 +146,7 @@ class Feeds(Site):
         body = ET.tostring(root, encoding="utf-8", xml_declaration=True)
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = {"etag": etag, "cache-control": "public, max-age=300"}
-        known = self.request.headers.get("if-none-match", "").replace("W/", "")
-        if etag in [text.strip() for text in known.split(",")]:
-            return 304, None, headers
+        status = precondition(self.request, etag)
+        if status is not None:
+            return status, None, headers
         return 200, body, headers | {"content-type": f"{kind}; charset=utf-8"}

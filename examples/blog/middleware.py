@@ -1,11 +1,14 @@
 """Works around every request: headers, error pages, the token against forged posts."""
 
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
 from typing import Any
 
-from micropie import HttpMiddleware, Request
+from micropie import HttpMiddleware, Request, set_cookie
+
+from local import is_local
 
 # As RFC 9110 has them, and Python from 3.13 on.
 PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
@@ -94,24 +97,34 @@ class ErrorPages(HttpMiddleware):
         }
 
 
+CSRF_COOKIE = "csrf"
+TOKEN = re.compile(r"[\w-]{43}", re.ASCII)
+
+
 def csrf_token(request: Request) -> str:
-    """Return the token of this session, made at the first form."""
-    token: str = request.session.setdefault("csrf_token", secrets.token_urlsafe(32))
-    return token
+    """Return the token of this browser.
+
+    It is in a cookie, and not in the session: so a visit alone stores nothing here.
+    """
+    if not hasattr(request, "csrf"):
+        sent = request.cookies.get(CSRF_COOKIE, "")
+        request.csrf = sent if TOKEN.fullmatch(sent) else secrets.token_urlsafe(32)
+    return str(request.csrf)
 
 
 def is_forged(request: Request) -> bool:
     """Return whether a request lacks the token, as a form field or in a header."""
     sent = request.headers.get("x-csrf-token") or request.form("csrf_token", "")
-    expected = request.session.get("csrf_token", "")
-    return not expected or not secrets.compare_digest(sent.encode(), expected.encode())
+    known = request.cookies.get(CSRF_COOKIE, "")
+    same = secrets.compare_digest(sent.encode(), known.encode())
+    return not same or TOKEN.fullmatch(known) is None
 
 
 REFUSED = "This form has expired: go back, reload the page and send it again."
 
 
 class CSRF(HttpMiddleware):
-    """Refuses what may change something and does not have the token of this session.
+    """Refuses what may change something and does not have the token of this browser.
 
     Args:
         uploads: The handlers that take an upload: its fields have not been read yet
@@ -140,7 +153,12 @@ class CSRF(HttpMiddleware):
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
     ) -> None:
-        """Do nothing."""
+        """Send the token of a page's forms along, unless the browser has it."""
+        token = getattr(request, "csrf", "")
+        if token and token != request.cookies.get(CSRF_COOKIE):
+            path = request.scope.get("root_path") or "/"
+            secure = not is_local(request)
+            headers.append(set_cookie(CSRF_COOKIE, token, path=path, secure=secure))
 
 
 def _is_upload(request: Request) -> bool:

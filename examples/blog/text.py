@@ -19,6 +19,8 @@ TAGS_AT_MOST = 8
 PICTURE = re.compile(
     r"/picture/(?P<name>[0-9a-f]{32}-(?P<width>\d{1,5})x(?P<height>\d{1,5})\.webp)"
 )
+# A search for a whole picture would go to the end of the text from each ``![``.
+_MARKS = re.compile(rf"\\.|!\[|\]\(({PICTURE.pattern})\)|\]", re.DOTALL)
 
 # What XML cannot hold, and PostgreSQL's text cannot: a feed and a query must not break
 # on it.
@@ -155,5 +157,12 @@ def _paragraphs(tokens: list[Token]) -> Iterator[Token]:
 
 def first_picture_of(body: str) -> str | None:
     """Return the path of the first picture in a text."""
-    found = re.search(rf"!\[(?:\\.|[^\]\\])*\]\(({PICTURE.pattern})\)", body)
-    return found[1] if found else None
+    begun = False
+    for found in _MARKS.finditer(body):
+        if begun and found[1]:
+            return found[1]
+        if found[0] == "![":
+            begun = True
+        elif found[0].startswith("]"):
+            begun = False
+    return None

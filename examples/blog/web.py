@@ -4,16 +4,16 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from micropie import App, HTTPError, Request, methods
 
 import database
 from database import Database
+from local import is_own_host
 from middleware import CSRF, ErrorPages, SecurityHeaders, csrf_token
 from models import User
 from settings import Settings
@@ -32,7 +32,6 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml; charset=utf-8",
 }
-HOST = re.compile(r"[\w.-]+(:\d+)?|\[[\da-fA-F:.]+\](:\d+)?", re.ASCII)
 
 
 class Site(App):
@@ -43,8 +42,13 @@ class Site(App):
         self._database = Database(settings.database)
         self._backend = SQLSessionBackend(self._database.engine)
         self._throttle = Throttle(self._database)
+        origin = urlsplit(settings.url)
         super().__init__(
             self._backend,
+            # A proxy might hide the host that a browser has asked for.
+            allowed_origins=[f"{origin.scheme}://{origin.netloc}"]
+            if origin.netloc
+            else [],
             session_timeout=SESSION_TIMEOUT,
             max_body_size=2**20,
             # A form needs a little beside its file.
@@ -201,18 +205,13 @@ class Site(App):
         return self._url("static", name, v=self._versions[name])
 
     def _base(self) -> str:
-        """Return the whole address of the blog.
-
-        Raises:
-            HTTPError: 400 the request names a host that cannot be one.
-        """
+        """Return the address of the blog, or its path if it does not know its name."""
         if self._settings.url:
             return self._settings.url.rstrip("/")
-        scope = self.request.scope
-        host = self.request.headers.get("host", "")
-        if not HOST.fullmatch(host):
-            raise HTTPError(400, "400 Bad Request: Host")
-        return f"{scope.get('scheme', 'http')}://{host}{quote(self._root())}"
+        if not is_own_host(self.request):
+            return quote(self._root())
+        scheme = self.request.scope.get("scheme") or "http"
+        return f"{scheme}://{self.request.headers['host']}{quote(self._root())}"
 
     def _absolute(self, *segments: str | int, **query: str | int) -> str:
         """Return a whole address: for feeds, and for lasting names of a page."""

@@ -22,6 +22,10 @@ Public methods go on answering the URL of their name where no route matches. The
 - ``{name}`` takes one segment, ``{name:int}``, ``{name:float}`` and ``{name:uuid}`` one
   that can be converted, and ``{name:path}`` one or more, slashes included. It may be a
   part of a segment, as in ``/report-{year:int}.csv``.
+- If a segment has several, there is text between them, and the first ``{name}`` takes
+  as much as it can: of ``a-b-c.csv``, ``/{first}-{last}.csv`` makes ``a-b`` and ``c``.
+  A converted one takes all that fits its kind.
+- Matching takes time in proportion to the length of the path, whatever a client sends.
 - Of several routes that match, literal text goes before converted parameters, these
   before ``{name}``, and ``{name:path}`` comes last; then the order of declaration
   decides.
@@ -32,7 +36,6 @@ Public methods go on answering the URL of their name where no route matches. The
 """
 
 import inspect
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -53,21 +56,71 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([A-Za-z_][A-Za-z0-9_]*))?\}")
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("out of range")
-    return number
-
-
 CONVERTERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "str": (r".+", str),
     "path": (r".+", str),
-    "int": (r"-?[0-9]+", int),
-    "float": (r"-?[0-9]+(?:\.[0-9]+)?", _finite),
+    "int": (r"-?[0-9]{1,300}", int),
+    "float": (r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?", float),
     "uuid": (r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}", UUID),
 }
-"""Each kind of parameter: its text, and what converts it (a ValueError is no match)."""
+"""Each kind of parameter: its text, and what converts it (a ValueError is no match).
+
+A pattern of your own should have a limit of its length too, or a client can make a path
+that takes long to match.
+"""
+
+
+class Segment(NamedTuple):
+    """What one segment of a pattern matches.
+
+    One regular expression with two ``.+`` would try each place of the first with each
+    place of the second. So the segment is cut at each ``{name}``, and between them are
+    chunks of text and converted parameters. Each chunk is looked for once, the last one
+    first, as far to the right as it can be. So the time grows with the length alone.
+
+    Attributes:
+        shape: The same for two segments that match the same.
+        free: The names of the ``{name}`` between the chunks.
+        chunks: An expression for the first chunk, and one for each ``{name}``, which
+            finds the chunk behind it.
+    """
+
+    shape: str
+    free: tuple[str, ...]
+    chunks: tuple[re.Pattern[str], ...]
+
+    def match(self, text: str) -> dict[str, str] | None:
+        """Return the texts of the parameters, None if it does not match."""
+        first = self.chunks[0].match(text)
+        if first is None:
+            return None
+        found, places, most = first.groupdict(), [(0, first.end())], len(text)
+        for chunk in self.chunks[:0:-1]:
+            last = _rightmost(chunk, text, first.end() + 1, most)
+            if last is None:
+                return None
+            found |= last.groupdict()
+            places.insert(1, (last.start(), last.end(1)))
+            most = last.start() - 1  # a parameter has one character at least
+        for name, (_, start), (end, _) in zip(
+            self.free, places, places[1:], strict=False
+        ):
+            found[name] = text[start:end]
+        return found
+
+
+def _rightmost(
+    chunk: re.Pattern[str], text: str, least: int, most: int
+) -> re.Match[str] | None:
+    """Return the last place of a chunk that starts at `least` and ends at `most`.
+
+    It can start later, and end before.
+    """
+    found = None
+    for one in chunk.finditer(text, least):
+        if least <= one.start() and one.end(1) <= most:
+            found = one
+    return found
 
 
 class Route(NamedTuple):
@@ -85,7 +138,7 @@ class Route(NamedTuple):
     handler: str
     names: tuple[str, ...]
     kinds: dict[str, str]
-    segments: tuple[re.Pattern[str], ...]
+    segments: tuple[Segment, ...]
     rank: tuple[int, ...]
 
     def match(self, segments: list[str]) -> list[Any] | None:
@@ -99,10 +152,10 @@ class Route(NamedTuple):
             segments = [*segments[:first], rest, *segments[first + extra + 1 :]]
         found: dict[str, Any] = {}
         for pattern, segment in zip(self.segments, segments, strict=True):
-            matched = pattern.fullmatch(segment)
+            matched = pattern.match(segment)
             if matched is None:
                 return None
-            found.update(matched.groupdict())
+            found.update(matched)
         try:
             return [CONVERTERS[self.kinds[name]][1](found[name]) for name in self.names]
         except ValueError:
@@ -122,33 +175,62 @@ def _rank(kinds: list[str], pattern: str) -> int:
     return 0 if not kinds else 2 if "str" in kinds else 1
 
 
-def _compiled(segment: str) -> tuple[re.Pattern[str], dict[str, str], int]:
-    """Return a segment's regular expression, its parameters' kinds, and its rank."""
+def _compiled(segment: str) -> tuple[Segment, dict[str, str], int]:
+    """Return what a segment matches, its parameters' kinds, and its rank."""
     kinds: dict[str, str] = {}
-    expression, end = "", 0
+    shape, free, chunks, end = "", [], [""], 0
     for found in _PARAMETER.finditer(segment):
-        name, kind = found[1], found[2] or "str"
+        name, kind, before = found[1], found[2] or "str", segment[end : found.start()]
         if kind not in CONVERTERS:
             raise ValueError(
                 f"unknown kind {kind!r} in {segment!r}: there are {sorted(CONVERTERS)}"
             )
         if name in kinds:
             raise ValueError(f"{{{name}}} stands twice in {segment!r}")
+        _check_text_between(segment, list(kinds.values()), before)
         kinds[name] = kind
-        expression += (
-            re.escape(segment[end : found.start()])
-            + f"(?P<{name}>{CONVERTERS[kind][0]})"
-        )
+        shape += f"{before}{{{kind}}}"
+        chunks[-1] += re.escape(before)
+        if CONVERTERS[kind][0] == ".+":
+            free.append(name)
+            chunks.append("")
+        else:  # atomic: it never gives back what it has taken, to try with less
+            chunks[-1] += f"(?P<{name}>(?>{CONVERTERS[kind][0]}))"
         end = found.end()
     if set(_PARAMETER.sub("", segment)) & set("{}"):
         raise ValueError(
             f"a parameter is {{name}} or {{name:kind}}, not what {segment!r} has"
         )
-    return (
-        re.compile(expression + re.escape(segment[end:]), re.DOTALL),
-        kinds,
-        _rank(list(kinds.values()), segment),
+    if kinds and segment[end:]:
+        _check_text_between(segment, list(kinds.values()), segment[end:])
+    chunks[-1] += re.escape(segment[end:]) + r"\Z"
+    first, *rest = chunks
+    expressions = [first, *(f"(?=({chunk}))" for chunk in rest)]
+    made = Segment(
+        shape + segment[end:],
+        tuple(free),
+        tuple(re.compile(one, re.DOTALL) for one in expressions),
     )
+    return made, kinds, _rank(list(kinds.values()), segment)
+
+
+def _check_text_between(segment: str, kinds: list[str], text: str) -> None:
+    """See that a parameter can end before a text.
+
+    Args:
+        segment: The segment, for the message.
+        kinds: The kinds of the parameters so far.
+        text: The text after the last one of them.
+
+    Raises:
+        ValueError: Nothing says where the parameter ends, so that it could never match.
+    """
+    if kinds and not text:
+        raise ValueError(f"there must be text between two parameters of {segment!r}")
+    if kinds and kinds[-1] in {"int", "float"} and text[0] in "0123456789":
+        raise ValueError(
+            f"{{name:{kinds[-1]}}} in {segment!r} takes the digit after it too"
+        )
 
 
 def _make_route(
@@ -168,6 +250,10 @@ def _make_route(
         )
     if not pattern.startswith("/"):
         raise ValueError(f"a pattern starts with a slash, unlike {pattern!r}")
+    if set("?#") & set(pattern):
+        raise ValueError(
+            f"a pattern is a path alone, without query, unlike {pattern!r}"
+        )
     compiled = [_compiled(segment) for segment in _split(pattern)]
     kinds = {name: kind for _, names, _ in compiled for name, kind in names.items()}
     rank = tuple(rank for _, _, rank in compiled)
@@ -211,10 +297,17 @@ def route(pattern: str, methods: Iterable[str] = ("GET",)) -> Callable[[_F], _F]
         pattern: Such as ``/users/{user_id:int}``. The method's first parameters must
             have the names of its parameters.
         methods: The HTTP methods that it answers.
+
+    Raises:
+        TypeError: The methods are one string.
+        ValueError: There is no method, or something that cannot be one.
     """
     if isinstance(methods, str):
-        raise TypeError(f"methods is a list of methods, not one text: [{methods!r}]")
-    return _marker(pattern, methods)
+        raise TypeError(f"methods is a list of methods, not one string: [{methods!r}]")
+    names = list(methods)
+    if not names or not all(re.fullmatch(r"[A-Za-z-]+", name) for name in names):
+        raise ValueError(f"methods has to name one HTTP method or more, not {names}")
+    return _marker(pattern, names)
 
 
 def get(pattern: str) -> Callable[[_F], _F]:
@@ -279,9 +372,7 @@ class RoutedApp(App):
         super().__init_subclass__(**kwargs)
         taken: dict[tuple[Any, ...], Route] = {}
         for one in _declared(cls):
-            shape = tuple(
-                re.sub(r"\?P<\w+>", "", segment.pattern) for segment in one.segments
-            )
+            shape = tuple(segment.shape for segment in one.segments)
             for method in one.methods or [None]:
                 other = taken.setdefault((method, one.rank, *shape), one)
                 if other is not one:

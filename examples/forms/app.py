@@ -8,7 +8,7 @@ from typing import Any
 from micropie import App, HTTPError, methods
 
 TOPICS = ("bread", "cakes", "pies")
-EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
 
 
 @dataclass

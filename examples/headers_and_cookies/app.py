@@ -4,10 +4,11 @@ import hashlib
 import json
 import secrets
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 
 from micropie import App, HTTPError, delete_cookie, methods, set_cookie
+
+from conditions import http_date, precondition
 
 THEMES = ("system", "light", "dark")
 YEAR = 365 * 24 * 3600
@@ -58,8 +59,10 @@ class Headers(App):
     async def client(self) -> dict[str, Any]:
         """Say what the request told about its sender."""
         request = self.request
+        # Over a Unix socket there is no address.
+        address = (request.scope.get("client") or (None,))[0]
         return {
-            "address": request.scope["client"][0],
+            "address": address,
             # Names are found in any letter case.
             "agent": request.headers.get("User-Agent", ""),
             "languages": [
@@ -68,16 +71,18 @@ class Headers(App):
             ],
         }
 
+    @methods("GET")
     async def news(self) -> tuple[int, Any, dict[str, str]]:
-        """Answer 304 to those who have this version already (RFC 9110 section 13)."""
+        """Send 304 to a client that has this version already (RFC 9110 section 13)."""
         tag = '"' + hashlib.sha256(json.dumps(NEWS).encode()).hexdigest()[:16] + '"'
         headers = {
             "etag": tag,
-            "last-modified": format_datetime(NEWS_CHANGED, usegmt=True),
+            "last-modified": http_date(NEWS_CHANGED),
             "cache-control": "public, max-age=60",
         }
-        if self._has(tag):
-            return 304, None, headers
+        status = precondition(self.request, tag, NEWS_CHANGED)
+        if status is not None:
+            return status, None, headers
         return 200, NEWS, headers
 
     async def report(self) -> tuple[int, bytes, list[tuple[str, str]]]:
@@ -92,21 +97,6 @@ class Headers(App):
                 ("link", '</>; rel="index"'),
             ],
         )
-
-    def _has(self, tag: str) -> bool:
-        """Say whether the client's copy is current; without a tag the date counts."""
-        tags = self.request.headers.get("if-none-match")
-        if tags is not None:
-            return tags.strip() == "*" or tag in [
-                item.strip().removeprefix("W/") for item in tags.split(",")
-            ]
-        try:
-            since = parsedate_to_datetime(
-                self.request.headers.get("if-modified-since", "")
-            )
-        except ValueError:
-            return False
-        return since.tzinfo is not None and since >= NEWS_CHANGED
 
     def _csrf_token(self) -> str:
         """Return the token of this visitor, made at the first form."""

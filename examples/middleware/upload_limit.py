@@ -27,13 +27,28 @@ class UploadLimit(HttpMiddleware):
         if limit is None:
             return None
         headers = {"content-type": "text/plain; charset=utf-8"}
-        if "transfer-encoding" in request.headers:
+        length = request.headers.get("content-length", "")
+        if _hides_its_size(request, length):
             body = "411 Length Required"
             return {"status_code": 411, "body": body, "headers": headers}
-        if int(request.headers.get("content-length", "0")) > limit:
+        if int(length or 0) > limit:
             body = f"413 Content Too Large: at most {limit} bytes"
             return {"status_code": 413, "body": body, "headers": headers}
         return None
 
     async def after_request(self, *response: Any) -> None:
         """Do nothing."""
+
+
+def _hides_its_size(request: Request, length: str) -> bool:
+    """Return whether a body can come whose size no header says.
+
+    In HTTP/1.1 it has ``Transfer-Encoding``. From HTTP/2 on it needs no header at all,
+    so that each method but these two could bring one. Some bridges from WSGI send an
+    empty ``Content-Length``, which says nothing.
+    """
+    if "transfer-encoding" in request.headers:
+        return True
+    version = request.scope.get("http_version") or "1.1"
+    framed = not version.startswith(("0", "1"))
+    return framed and not length and request.method not in {"GET", "HEAD"}

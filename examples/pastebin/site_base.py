@@ -18,16 +18,27 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from micropie import App, HTTPError, HttpMiddleware, Request, SessionBackend, methods
+from micropie import (
+    App,
+    HTTPError,
+    HttpMiddleware,
+    Request,
+    SessionBackend,
+    methods,
+    set_cookie,
+)
+
+from local import is_local, is_own_host
 
 _log = logging.getLogger("uvicorn.error")
 
 # As RFC 9110 has them, and Python from 3.13 on.
 PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 STATIC = Path(__file__).parent / "static"
-HOST = re.compile(r"([\w.-]{1,253}|\[[\da-fA-F:.]+\])(:\d+)?", re.ASCII)
+CSRF_COOKIE = "csrf"
+TOKEN = re.compile(r"[\w-]{43}", re.ASCII)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "form-action 'self'; "
@@ -48,7 +59,8 @@ class Site(App):
     Args:
         session_backend: Where the sessions are kept.
         rate: How often in a minute one client may do what `_limit` counts.
-        public_url: The URL at which the site is reached; None: what the request says.
+        public_url: The URL at which people reach the site. None: the site is known by
+            the address of its server alone.
         options: What `App` takes.
     """
 
@@ -60,7 +72,9 @@ class Site(App):
         public_url: str | None,
         **options: Any,
     ) -> None:
-        super().__init__(session_backend, **options)
+        self._origin = _origin_of(public_url or "")
+        origins = [self._origin] if self._origin else []
+        super().__init__(session_backend, allowed_origins=origins, **options)
         self._limiter = MemoryLimiter(rate, 60)
         self._public_url = public_url
         # What to say of a status in place of a shorter text.
@@ -68,7 +82,7 @@ class Site(App):
         self._assets = {path.name: path.read_bytes() for path in STATIC.iterdir()}
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
-        self.middlewares += [SecurityHeaders(), ErrorPages(self)]
+        self.middlewares += [SecurityHeaders(), ErrorPages(self), CsrfCookie()]
         self.env.globals |= {
             "url": self._url,
             "asset": self._asset,
@@ -105,36 +119,58 @@ class Site(App):
         )
 
     def _full_url(self, *segments: str) -> str:
-        """Return a URL with its host, to be handed to others."""
+        """Return a URL with its host, to be handed to others.
+
+        If the site does not know its own name, this is the path alone. The ``Host`` of
+        any request would lead those others wherever its client likes.
+        """
         if self._public_url is not None:
-            return (
-                self._public_url.rstrip("/")
-                + "/"
-                + "/".join(quote(item, safe="") for item in segments)
-            )
-        scheme, host = (
-            self.request.scope.get("scheme", "http"),
-            self.request.headers.get("host", ""),
-        )
-        if not HOST.fullmatch(host):
-            raise HTTPError(400, "The request names a host that cannot be one.")
-        return f"{scheme}://{host}{self._url(*segments)}"
+            path = "/".join(quote(item, safe="") for item in segments)
+            return f"{self._public_url.rstrip('/')}/{path}"
+        if not is_own_host(self.request):
+            return self._url(*segments)
+        scheme = self.request.scope.get("scheme") or "http"
+        return f"{scheme}://{self.request.headers['host']}{self._url(*segments)}"
 
     def _csrf_token(self) -> str:
-        """Return the token of this visitor, made at the first form."""
-        token: str = self.request.session.setdefault("csrf", secrets.token_urlsafe(32))
-        return token
+        """Return the token of this browser.
+
+        It is in a cookie, and not in the session: so a visit alone stores nothing here.
+        """
+        request = self.request
+        if not hasattr(request, "csrf"):
+            sent = request.cookies.get(CSRF_COOKIE, "")
+            request.csrf = sent if TOKEN.fullmatch(sent) else secrets.token_urlsafe(32)
+        return str(request.csrf)
 
     def _check_csrf(self) -> None:
         """Refuse a post from another site's page, which cannot know the token."""
+        self._check_origin()
         sent = self.request.form("csrf_token", "")
-        known = self.request.session.get("csrf", "")
-        if not known or not secrets.compare_digest(sent.encode(), known.encode()):
+        known = self.request.cookies.get(CSRF_COOKIE, "")
+        same = secrets.compare_digest(sent.encode(), known.encode())
+        if not same or not TOKEN.fullmatch(known):
             raise HTTPError(
                 403,
                 "This form is too old. Please go back, load the page again, "
                 "and send it once more.",
             )
+
+    def _check_origin(self) -> None:
+        """Refuse a request that a page of another site has caused; programs pass."""
+        headers = self.request.headers
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if origin is not None and _origin_of(origin) == self._origin != "":
+            return
+        fine = True
+        if site is not None:
+            fine = site in {"same-origin", "none"}
+        elif origin is not None:
+            host = headers.get("host", "").lower()
+            name = _origin_of(origin).partition("://")[2]
+            fine = name != "" and name == re.sub(r":(80|443)$", "", host)
+        if not fine:
+            raise HTTPError(403, "This cannot be sent from another site.")
 
     def _limit(self) -> None:
         """Refuse a client that has done too much in the last minute."""
@@ -153,7 +189,7 @@ class Site(App):
         session = self.request.session
         if "owner" not in session:
             session["owner"] = secrets.token_urlsafe(32)
-            session.pop("csrf", None)
+            self.request.csrf = secrets.token_urlsafe(32)  # the cookie gets it
             # A stranger who has seen the id from before does not own it too.
             self.request.regenerate_session()
         return self._owner()
@@ -190,6 +226,16 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:12]
 
 
+def _origin_of(url: str) -> str:
+    """Return the origin of a URL, without a default port; ``""`` if it has none."""
+    try:
+        parts = urlsplit(url.lower())
+    except ValueError:
+        return ""
+    name = re.sub(r":(80|443)$", "", parts.netloc)
+    return f"{parts.scheme}://{name}" if name else ""
+
+
 def hashed(key: str) -> str:
     """Return a random key's hash: a reader of the database finds no key to use."""
     return hashlib.sha256(key.encode()).hexdigest()
@@ -212,6 +258,23 @@ class SecurityHeaders(HttpMiddleware):
         headers.extend(
             (name, value) for name, value in HEADERS.items() if name not in present
         )
+
+
+class CsrfCookie(HttpMiddleware):
+    """Sends the token of a page's forms along, unless the browser has it."""
+
+    async def before_request(self, request: Request) -> None:
+        """Do nothing."""
+
+    async def after_request(
+        self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
+    ) -> None:
+        """Add the cookie."""
+        token = getattr(request, "csrf", "")
+        if token and token != request.cookies.get(CSRF_COOKIE):
+            path = request.scope.get("root_path") or "/"
+            secure = not is_local(request)
+            headers.append(set_cookie(CSRF_COOKIE, token, path=path, secure=secure))
 
 
 class ErrorPages(HttpMiddleware):

@@ -8,18 +8,22 @@ import os
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from email.utils import formatdate
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from micropie import App, HTTPError, methods
+
+from conditions import http_date, precondition, range_applies
 
 HERE = Path(__file__).parent
 DATABASE = Path(os.environ.get("DATABASE", HERE / "orders.sqlite3"))
 ROWS = int(os.environ.get("ROWS", 100_000))
 VIDEO = HERE / "video.webm"
 CHUNK = 2**16
-RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))")
+RANGE = re.compile(
+    r"bytes=(?:(\d{1,4000})-(\d{1,4000})?|-(\d{1,4000}))", re.ASCII | re.I
+)
 
 
 def fill_database() -> None:
@@ -62,9 +66,20 @@ def csv_lines() -> Iterator[bytes]:
             text.truncate()
 
 
-def file_chunks(path: Path, start: int, length: int) -> Iterator[bytes]:
-    """Yield a part of a file."""
+def version_of(status: os.stat_result) -> str:
+    """Return an ``ETag`` that changes with a file."""
+    return f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+
+
+def file_chunks(path: Path, version: str, start: int, length: int) -> Iterator[bytes]:
+    """Yield a part of one version of a file.
+
+    Raises:
+        RuntimeError: The file has been replaced since its headers were made.
+    """
     with path.open("rb") as file:
+        if version_of(os.fstat(file.fileno())) != version:
+            raise RuntimeError(f"{path} has been replaced")
         file.seek(start)
         while length > 0 and (chunk := file.read(min(CHUNK, length))):
             length -= len(chunk)
@@ -145,27 +160,22 @@ class Streams(App):
     async def video(self) -> Any:
         """Send the film, or the part that the browser asks for to jump ahead."""
         status = VIDEO.stat()
-        tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-        headers = {
-            "accept-ranges": "bytes",
-            "content-type": "video/webm",
-            "etag": tag,
-            "last-modified": formatdate(status.st_mtime, usegmt=True),
-        }
-        if self.request.headers.get("if-none-match") == tag:
-            return 304, None, headers
+        size, tag = status.st_size, version_of(status)
+        changed = datetime.fromtimestamp(status.st_mtime, UTC)
+        headers = {"etag": tag, "last-modified": http_date(changed)}
+        refusal = precondition(self.request, tag, changed)
+        if refusal is not None:
+            return refusal, None, headers
+        headers |= {"accept-ranges": "bytes", "content-type": "video/webm"}
         wanted = None
-        # Another version by now: all of it.
-        if self.request.headers.get("if-range", tag) == tag:
-            wanted = requested_range(
-                self.request.headers.get("range", ""), status.st_size
-            )
-        start, end = wanted or (0, status.st_size - 1)
+        if range_applies(self.request, tag, changed):
+            wanted = requested_range(self.request.headers["range"], size)
+        start, end = wanted or (0, size - 1)
         headers["content-length"] = str(end - start + 1)
-        if wanted is None:
-            return 200, file_chunks(VIDEO, 0, status.st_size), headers
-        headers["content-range"] = f"bytes {start}-{end}/{status.st_size}"
-        return 206, file_chunks(VIDEO, start, end - start + 1), headers
+        if wanted is not None:
+            headers["content-range"] = f"bytes {start}-{end}/{size}"
+        chunks = file_chunks(VIDEO, tag, start, end - start + 1)
+        return 206 if wanted else 200, chunks, headers
 
 
 app = Streams()

@@ -149,10 +149,13 @@ class Shortener(Site):
     async def qr(self, alias: str) -> tuple[int, bytes, dict[str, str]]:
         """Draw the QR code of a link."""
         link = self._existing(await self._store.find(alias))
+        url = self._full_url(link.alias)
+        if url.startswith("/"):
+            raise HTTPError(400, "This site does not know its own name: set its URL.")
         drawing = io.BytesIO()
         # Black on white in dark mode too, with a margin: not every scanner reads the
         # opposite.
-        segno.make(self._full_url(link.alias), error="m", micro=False).save(
+        segno.make(url, error="m", micro=False).save(
             drawing, kind="svg", light="#fff", scale=4
         )
         return 200, drawing.getvalue(), {"content-type": "image/svg+xml"}

@@ -23,6 +23,8 @@ from tests.examples.accounts import (
 )
 from tests.examples.browsing import file_named, fill_in
 from tests.examples.browsing import use_session_of as as_ada
+from tests.examples.copied import check_conditions, check_local
+from tests.examples.loading import load
 from tests.processes import environment
 
 LONG_ARTICLE = f"""\
@@ -47,6 +49,12 @@ the cupboard.
 def ada(client):
     sign_in_to_the_blog(client)
     return client
+
+
+@pytest.mark.usefixtures("measured")
+def test_copied_files():
+    check_conditions(load("blog", "conditions"))
+    check_local(load("blog", "local"))
 
 
 def run_its_tests(folder, variables, *arguments):

@@ -1,11 +1,13 @@
 """The decorator router that people copy: patterns, converters, methods, WebSockets."""
 
 import re
+import time
 import uuid
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from hypothesis import given, strategies
 
 from micropie import App
 from tests import asgi
@@ -184,6 +186,86 @@ def test_more_exact_route_is_used_in_any_order_of_declaration():
     assert found == ["literal", "int", "name", "path"]
 
 
+MATCHES = {
+    ("/{first}-{last}.csv", "/a-b-c.csv"): ["a-b", "c"],
+    ("/{first}-{last}.csv", "/a--.csv"): ["a", "-"],
+    ("/{first}-{last}.csv", "/-b.csv"): None,
+    ("/{first}-{last}.csv", "/a-b.csv.txt"): None,
+    ("/{a}-{b}-{c}", "/1-2-3-4"): ["1-2", "3", "4"],
+    ("/{a}aa{b}", "/aaaa"): ["a", "a"],
+    ("/{a}aa{b}", "/aaa"): None,
+    ("/x{a}", "/x"): None,
+    ("/{a}x", "/x"): None,
+    ("/{name}-{year:int}.csv", "/a-b-2026.csv"): ["a-b", 2026],
+    ("/{name}-{year:int}.csv", "/a--5.csv"): ["a-", 5],
+    ("/{name}-{year:int}.csv", "/a-b.csv"): None,
+    ("/{number:int}-{name}", "/7-a-b"): [7, "a-b"],
+    ("/{number:int}-{id:uuid}", f"/-7-{USER}"): [-7, USER],
+    ("/{id:uuid}.{kind}", f"/{USER}.tar.gz"): [USER, "tar.gz"],
+    ("/{north:float},{east:float}", "/52.5,-13.25"): [52.5, -13.25],
+    ("/{north:float},{east:float}", "/52.5,-"): None,
+    ("/{a}.{b}/{rest:path}/{c:int}-{d}", "/x.y.z/1/2//3/4-5-6"): ["x.y", "z", "1/2//3", 4, "5-6"],
+    ("/{a}\n{b}", "/x\n\ny"): ["x\n", "y"],
+}
+
+
+@pytest.mark.parametrize(("pattern", "path"), MATCHES)
+def test_parameters_that_are_parts_of_a_segment(pattern, path):
+    names = re.findall(r"\{(\w+)", pattern)
+    space: dict[str, Any] = {}
+    exec(f"async def _show(self, {', '.join(names)}): ...", space)
+    made = routing._make_route(pattern, ["GET"], space["_show"])
+
+    assert made.match(routing._split(path)) == MATCHES[pattern, path]
+
+
+@given(data=strategies.data())
+def test_segments_match_what_a_plain_expression_does(data):
+    between = strategies.sampled_from(["-", "--", ".", "a", "-a"])
+    texts = data.draw(strategies.lists(between, min_size=1, max_size=4))
+    kinds = [data.draw(strategies.sampled_from(["str", "int"])) for _ in texts[1:]]
+    pattern, plain = texts[0], re.escape(texts[0])
+    for number, (kind, text) in enumerate(zip(kinds, texts[1:], strict=True)):
+        pattern += f"{{p{number}:{kind}}}{text}"
+        expression = routing.CONVERTERS[kind][0]
+        plain += f"(?P<p{number}>(?>{expression}))" if kind == "int" else f"(?P<p{number}>.+)"
+        plain += re.escape(text)
+    path = data.draw(strategies.text("-.a01", max_size=12))
+    expected = re.fullmatch(plain, path)
+
+    assert routing._compiled(pattern)[0].match(path) == (expected and expected.groupdict())
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "/{a}-{b}.csv",
+        "/{a}-{b}-{c}-{d}x",
+        "/{a}-{b:int}-{c}x",
+        "/{a}1{b:int}x",
+        "/{a:float},{b:float}x",
+        "/{a:path}/{b}-{c}x",
+    ],
+)
+@pytest.mark.parametrize("unit", ["-", "1", "-1", "1-", "-1-", "/", "/-", ","])
+def test_matching_is_linear_in_the_length_of_the_path(pattern, unit):
+    names = re.findall(r"\{(\w+)", pattern)
+    space: dict[str, Any] = {}
+    exec(f"async def _show(self, {', '.join(names)}): ...", space)
+    made = routing._make_route(pattern, ["GET"], space["_show"])
+
+    def least(length):
+        took = []
+        for _ in range(5):
+            began = time.process_time()
+            made.match(routing._split("/" + unit * (length // len(unit))))
+            took.append(time.process_time() - began)
+        return min(took)
+
+    # Eight times the length takes eight times as long; quadratic work would take 64 times.
+    assert least(32_000) <= 24 * max(least(4000), 0.0005)
+
+
 def test_mounted_app_keeps_its_paths():
     class Child(App):
         async def index(self):
@@ -231,6 +313,9 @@ def test_converter_of_your_own():
 
         assert answer(Hex(), "/ff").json() == 255
         assert answer(Hex(), "/fg").status == 404
+        # Not all that fits the pattern has a value.
+        routing.CONVERTERS["hex"] = ("[0-9a-f]+", lambda text: int(text, 10))
+        assert answer(Hex(), "/ff").status == 404
     finally:
         del routing.CONVERTERS["hex"]
 
@@ -250,6 +335,12 @@ async def _handler(self, a, b=None):
         ("/x{a:path}", "a segment of its own"),
         ("/{a b}", "a parameter is {name}"),
         ("/{a}/{", "a parameter is {name}"),
+        ("/{a}{b}", "text between two parameters of '{a}{b}'"),
+        ("/{a:int}{b:int}", "text between two parameters"),
+        ("/{a:int}0", "takes the digit after it too"),
+        ("/{a:float}5-{b}", "takes the digit after it too"),
+        ("/search?q={a}", "a path alone"),
+        ("/{a}#top", "a path alone"),
     ],
 )
 def test_malformed_pattern_is_refused_when_it_is_declared(pattern, message):
@@ -265,6 +356,9 @@ def test_public_method_and_methods_as_a_string_are_refused():
         routing.get("/show")(show)
     with pytest.raises(TypeError, match=r"\['GET'\]"):
         routing.route("/", methods="GET")
+    for wrong in ([], [""], ["GET, POST"], ["GÉT"]):
+        with pytest.raises(ValueError, match="name one HTTP method or more"):
+            routing.route("/", methods=wrong)
 
 
 def test_two_methods_with_one_route_are_refused():

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from redis.asyncio import Redis
 
-from micropie import App, HTTPError
+from micropie import App, HTTPError, Request
 from tests import asgi
 from tests.clock import ManualClock
 from tests.examples.accounts import CLIENTS
@@ -274,6 +274,32 @@ def test_body_over_the_limit_of_its_handler_is_413():
         == 411
     )
     assert answer(app, "/", "POST", body=b"x" * 11).status == 200
+
+
+@pytest.mark.parametrize(
+    ("version", "method", "length", "status"),
+    [
+        ("2", "PUT", None, 411),
+        ("2", "DELETE", None, 411),
+        ("3", "PUT", None, 411),
+        ("2", "PUT", "", 411),
+        ("2", "PUT", "10", None),
+        ("2", "PUT", "11", 413),
+        ("2", "GET", None, None),
+        ("1.1", "PUT", None, None),
+        ("1.0", "PUT", None, None),
+        ("1.1", "PUT", "", None),
+    ],
+)
+def test_body_needs_no_header_from_http_2_on(version, method, length, status):
+    headers = [] if length is None else [(b"content-length", length.encode())]
+    request = Request(
+        {"type": "http", "method": method, "http_version": version, "headers": headers}
+    )
+    request.route_handler = "put"
+    refusal = run(upload_limit.UploadLimit({"put": 10}).before_request(request))
+
+    assert (refusal and refusal["status_code"]) == status
 
 
 # --- authentication

@@ -23,11 +23,14 @@ from tests.clock import ManualClock, elapse
 from tests.examples import harness
 from tests.examples.accounts import CLIENTS, assert_no_script, post
 from tests.examples.browsing import contrast, fill_in, use_session_of
+from tests.examples.copied import check_local, check_public_origin, check_updates
 from tests.examples.loading import load
 from tests.processes import until, wait_until
 
 highlight = load("pastebin", "highlight")
 site_base: Any = load("pastebin", "site_base")
+local: Any = load("pastebin", "local")
+sql_sessions: Any = load("pastebin", "sql_sessions")
 LIMIT = 256 * 1024
 HTML = {"accept": "text/html"}
 EXPIRES = "UPDATE pastes SET expires = ? WHERE id = ?"
@@ -159,7 +162,81 @@ def test_bodies_hosts_and_origins_that_are_refused(client):
         assert client.post("/pastes", content=content, params=params).status_code == status
     for origin in ("https://evil.example", "null", "http://[half"):
         assert client.post("/pastes", content=b"x", headers={"origin": origin}).status_code == 403
-    assert client.post("/pastes", content=b"x", headers={"host": "a'b"}).status_code == 400
+    for site in ("cross-site", "same-site", "odd"):
+        headers = {"sec-fetch-site": site}
+        assert client.post("/pastes", content=b"x", headers=headers).status_code == 403
+
+
+def test_own_pages_and_programs_are_not_refused(client, server):
+    host = f"127.0.0.1:{server.port}"
+    for headers in (
+        {"origin": f"http://{host}"},
+        {"sec-fetch-site": "same-origin"},
+        {"sec-fetch-site": "none"},
+        {"origin": "http://paste.example:80", "host": "Paste.Example"},
+        {"origin": "https://paste.example", "host": "paste.example:443"},
+    ):
+        assert client.post("/pastes", content=b"x", headers=headers).status_code == 201, headers
+
+
+@pytest.mark.parametrize("host", ["evil.example", "a'b", "127.0.0.1.evil.example", "x" * 3000, ""])
+def test_host_of_a_stranger_is_in_no_link(client, host):
+    answer = client.post("/pastes", content=b"x", headers={"host": host})
+    page = client.get("/", headers={"host": host}).text
+
+    assert answer.status_code == 201
+    assert re.fullmatch(r"/p/[\w-]+", answer.headers["location"])
+    assert answer.text == answer.headers["location"] + "\n"
+    assert "@hello.py /pastes?" in page
+    assert not host or host not in page
+
+
+@pytest.mark.real_time
+async def test_sessions_are_changed_in_one_step(tmp_path):
+    engine = sql_sessions.make_engine(f"sqlite+aiosqlite:///{tmp_path}/sessions.sqlite3")
+    backend = sql_sessions.SQLSessionBackend(engine)
+    await backend.create_table()
+    await check_updates(backend)
+    await engine.dispose()
+
+
+def test_public_url_is_an_own_origin():
+    check_public_origin(site_base)
+
+
+def test_requests_from_this_machine():
+    check_local(local)
+
+
+def test_visits_store_nothing(client, server):
+    def rows():
+        with closing(sqlite3.connect(server.folder / "pastes.sqlite3")) as database:
+            return database.execute("SELECT count(*) FROM sessions").fetchone()[0]
+
+    before = rows()
+    for path in ("/", "/mine", "/p/nothing", "/"):
+        assert "session_id" not in httpx.get(server.url + path).cookies
+    assert rows() == before
+    post(client, "/create", "/", text="x")
+    assert rows() == before + 1
+
+
+def test_form_needs_the_token_of_its_browser(client, server):
+    cookie = client.get("/").headers["set-cookie"].lower()
+    assert "httponly; samesite=lax" in cookie
+    assert "; secure" not in cookie
+    elsewhere = httpx.get(server.url, headers={"host": "paste.example"}).headers["set-cookie"]
+    assert "; secure" in elsewhere.lower()
+    good = client.cookies["csrf"]
+    for token, known in ((good, None), ("", ""), ("x", "x"), (good, good[::-1])):
+        cookies = {} if known is None else {"csrf": known}
+        with server.client(cookies=cookies) as other:
+            sent = {"text": "x", "csrf_token": token}
+            assert other.post("/create", data=sent).status_code == 403
+    sent = {"text": "x", "csrf_token": good}
+    assert client.post("/create", data=sent, headers={"origin": "null"}).status_code == 403
+    assert client.post("/create", data=sent).status_code == 303
+    assert client.cookies["csrf"] != good, "another may have known the token from before"
 
 
 @pytest.mark.parametrize(
@@ -291,12 +368,13 @@ def test_author_lists_and_deletes(server, client, write):
 
 def test_first_paste_renews_the_session(client, write):
     client.get("/")
-    stranger = client.cookies["session_id"]
+    assert "session_id" not in client.cookies
+    client.cookies.set("session_id", "x" * 43, domain="127.0.0.1")
     write("x")
     owner = client.cookies["session_id"]
     write("y")
 
-    assert stranger != owner == client.cookies["session_id"]
+    assert owner == client.cookies["session_id"] != "x" * 43
 
 
 def test_paste_is_deleted_with_its_key(client):
@@ -527,6 +605,8 @@ def test_copied_files_equal_their_originals():
     for name, original, *copies in (
         ("sql_sessions.py", "session_backends", "pastebin", "url_shortener"),
         ("site_base.py", "pastebin", "url_shortener"),
+        ("local.py", "pastebin", "url_shortener", "blog"),
+        ("conditions.py", "streaming", "headers_and_cookies", "blog"),
         ("static/copy.js", "pastebin", "url_shortener"),
     ):
         for copy in copies:

@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import re
 import sqlite3
+import subprocess
+import sys
 import time
 from functools import partial
 
 import pytest
 
 from tests import asgi
-from tests.examples import harness
+from tests.examples import harness, session_writer
 from tests.examples.loading import load
-from tests.processes import until
+from tests.processes import environment, until
 
 sql_sessions = load("session_backends", "sql_sessions")
 redis_sessions = load("session_backends", "redis_sessions")
@@ -170,3 +172,184 @@ def test_page_counts_visits_and_forgets_them(page, browsing):
     page.get_by_role("button", name="Forget me").click()
     assert page.locator(".number").inner_text() == "1"
     browsing.check_look("/")
+
+
+# --- Changes in one step -----------------------------------------------------------------------
+
+
+def renamed(stored):
+    return {**stored, "name": "Zoë"}
+
+
+async def test_update_stores_what_the_change_returns(url):
+    seen = []
+
+    def changed(stored):
+        seen.append(dict(stored))
+        return {"a": [1], **stored, "b": "é"}
+
+    async with opened(url) as backend:
+        await backend.update("one", changed, 60)
+        await backend.update("one", changed, 60)
+        assert seen == [{}, {"a": [1], "b": "é"}]
+        assert await backend.load("one") == {"a": [1], "b": "é"}
+        await backend.update("one", lambda stored: {}, 60)
+        assert await backend.load("one") == {}
+        await backend.update("none", lambda stored: {}, 60)
+        assert await backend.load("none") == {}
+
+
+async def test_update_sees_no_session_that_has_ended(url):
+    async with opened(url) as backend:
+        await backend.save("old", {"a": 1}, 0.001)
+        await until(partial(ended, backend, "old"), what="the end of a session")
+        await backend.update("old", renamed, 60)
+        assert await backend.load("old") == {"name": "Zoë"}
+
+
+async def test_change_that_fails_leaves_the_session_as_it_was(url):
+    def failing(stored):
+        raise LookupError("no")
+
+    async with opened(url) as backend:
+        await backend.save("one", {"a": 1}, 60)
+        for wrong, error in ((failing, LookupError), (lambda stored: {"a": {1}}, Exception)):
+            for session_id in ("one", "new"):
+                with pytest.raises(error):
+                    await backend.update(session_id, wrong, 60)
+        began = time.monotonic()
+        await backend.update("one", renamed, 60)
+        assert await backend.load("one") == {"a": 1, "name": "Zoë"}
+        assert await backend.load("new") == {}
+        assert time.monotonic() - began < redis_sessions.LOCKED, "a lock was left behind"
+
+
+async def test_changes_of_many_requests_are_all_kept(url):
+    def added(key):
+        return lambda stored: {**stored, key: 1}
+
+    async with opened(url) as backend:
+        await asyncio.gather(
+            *(backend.update("one", added(f"{key}"), 60) for key in range(50)),
+            *(backend.touch("one", 60) for _ in range(10)),
+        )
+        assert await backend.load("one") == {f"{key}": 1 for key in range(50)}
+
+
+async def test_backend_that_loses_each_race_raises(url, monkeypatch):
+    tries = []
+    async with opened(url) as backend:
+        if url.startswith("redis"):
+            # A program that takes no lock: it writes while the change is made.
+            import redis
+
+            other = redis.Redis.from_url(url)
+
+            def outrun(stored):
+                tries.append(stored)
+                other.set(backend._key("one"), f'{{"n": {len(tries)}}}')
+                return {**stored, "lost": True}
+
+            with pytest.raises(RuntimeError, match="10 times"):
+                await backend.update("one", outrun, 60)
+            other.close()
+            assert tries == [{}, *({"n": number} for number in range(1, 10))]
+            assert await backend.load("one") == {"n": 10}
+        else:
+
+            async def gone(connection, key):
+                tries.append(key)
+
+            monkeypatch.setattr(backend, "_locked", gone)
+            with pytest.raises(RuntimeError, match="10 times"):
+                await backend.update("one", renamed, 60)
+            assert len(tries) == 10
+
+
+async def test_lock_of_a_process_that_has_died_ends(url, monkeypatch):
+    if not url.startswith("redis"):
+        return  # a database ends the transactions of its clients
+    monkeypatch.setattr(redis_sessions, "LOCKED", 0.2)
+    async with opened(url) as backend:
+        key = backend._key("one")
+        await backend._locked(key, f"lock:{{{key}}}", "of a process that has died")
+        await backend.update("one", renamed, 60)
+        assert await backend.load("one") == {"name": "Zoë"}
+
+
+@contextlib.contextmanager
+def writers(url, changes):
+    """Start four processes that change one session at once."""
+    program = [sys.executable, session_writer.__file__, harness.EXAMPLES / "session_backends", url]
+    started = [
+        subprocess.Popen(
+            [*program, f"process {number}", str(changes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment({}),
+        )
+        for number in range(4)
+    ]
+    try:
+        for one in started:
+            assert one.stdout.readline() == "ready\n"
+        for one in started:
+            one.stdin.write("go\n")
+            one.stdin.flush()
+        yield started
+    finally:
+        for one in started:
+            one.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                one.wait(60)
+            one.kill()
+            one.stdout.close()
+            one.wait()
+
+
+async def no_change_is_lost(url, changes):
+    async with opened(url) as backend:
+        await backend.save(session_writer.ONE, {"user": "ada"}, 3600)
+        with writers(url, changes) as started:
+            for one in started:
+                assert await asyncio.to_thread(one.wait, 600) == 0
+        counts = {f"process {number}": changes for number in range(4)}
+        assert await backend.load(session_writer.ONE) == {"user": "ada", **counts}
+
+
+async def no_logout_is_undone(url, times):
+    async with opened(url) as backend:
+        with writers(url, 0) as started:
+            for number in range(times):
+                await backend.update(session_writer.ONE, lambda stored: {"user": "ada"}, 3600)
+                await until(partial(marked, backend), what="a change by another process")
+                await backend.update(session_writer.ONE, lambda stored: {}, 3600)
+                for _ in range(3):
+                    assert await backend.load(session_writer.ONE) == {}, f"logout {number}"
+            for one in started:
+                one.stdin.close()
+                done = await asyncio.to_thread(one.stdout.read)
+                assert int(done) > 0
+
+
+async def marked(backend):
+    return len(await backend.load(session_writer.ONE)) > 1
+
+
+async def test_processes_lose_no_change_of_a_session(url):
+    await no_change_is_lost(url, 50)
+
+
+async def test_processes_undo_no_logout(url):
+    await no_logout_is_undone(url, 5)
+
+
+@pytest.mark.slow
+async def test_processes_lose_none_of_forty_thousand_changes(url):
+    await no_change_is_lost(url, 10_000)
+
+
+@pytest.mark.slow
+async def test_processes_undo_none_of_200_logouts(url):
+    await no_logout_is_undone(url, 200)

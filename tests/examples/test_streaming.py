@@ -7,7 +7,13 @@ import time
 import httpx
 import pytest
 
+from tests.examples.copied import check_conditions
 from tests.examples.harness import EXAMPLES, PLAIN
+from tests.examples.loading import load
+
+streaming = load("streaming")
+conditions = load("streaming", "conditions")
+pytestmark = pytest.mark.usefixtures("measured")
 
 VIDEO = (EXAMPLES / "streaming" / "video.webm").read_bytes()
 POEM = (EXAMPLES / "streaming" / "poem.txt").read_text()
@@ -128,3 +134,57 @@ def test_unchanged_video_is_304(client):
         == 200
     )
     assert client.head("/video").headers["content-length"] == str(SIZE)
+
+
+def test_conditions_of_the_video(client):
+    own = client.get("/video").headers
+    tag, date = own["etag"], own["last-modified"]
+    part = {"range": "bytes=0-1"}
+    for status, headers in (
+        (304, {"if-none-match": f"W/{tag}"}),
+        (304, {"if-none-match": f'"other", W/{tag}'}),
+        (304, {"if-none-match": "*"}),
+        (304, {"if-modified-since": date}),
+        (304, {"if-none-match": tag, **part}),
+        (200, {"if-none-match": '"other"', "if-modified-since": date}),
+        (200, {"if-modified-since": "Mon, 01 Jan 2001 00:00:00 GMT"}),
+        (412, {"if-match": '"other"', **part}),
+        (412, {"if-match": f"W/{tag}"}),
+        (206, {"if-match": tag, **part}),
+        (412, {"if-unmodified-since": "Mon, 01 Jan 2001 00:00:00 GMT"}),
+        (206, {"if-range": tag, **part}),
+        (206, {"if-range": date, **part}),
+        (200, {"if-range": f"W/{tag}", **part}),
+        (200, {"if-range": f"{tag}, {tag}", **part}),
+        (200, {"if-range": "Mon, 01 Jan 2035 00:00:00 GMT", **part}),
+        (200, {"if-range": "", **part}),
+        (200, {"if-range": '"other"', "range": f"bytes={SIZE}-"}),
+        (206, {"range": "Bytes=0-1"}),
+        (206, {"range": "bytes=0-" + "9" * 99}),
+        (416, {"range": "bytes=" + "9" * 99 + "-"}),
+    ):
+        answer = client.get("/video", headers=headers)
+        assert answer.status_code == status, headers
+        if status == 304:
+            assert (answer.headers["etag"], answer.headers["last-modified"]) == (tag, date)
+
+
+def test_head_ignores_a_range(client):
+    for wanted in ("bytes=0-1", f"bytes={SIZE}-"):
+        answer = client.head("/video", headers={"range": wanted})
+        assert (answer.status_code, answer.headers["content-length"]) == (200, str(SIZE))
+        assert "content-range" not in answer.headers
+
+
+def test_conditions():
+    check_conditions(conditions)
+
+
+def test_file_that_was_replaced_meanwhile_is_not_mixed(tmp_path):
+    path = tmp_path / "video"
+    path.write_bytes(b"first")
+    version = streaming.version_of(path.stat())
+    assert b"".join(streaming.file_chunks(path, version, 1, 3)) == b"irs"
+    path.write_bytes(b"the second")
+    with pytest.raises(RuntimeError, match="has been replaced"):
+        list(streaming.file_chunks(path, version, 1, 3))

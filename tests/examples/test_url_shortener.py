@@ -15,8 +15,9 @@ import pytest
 from micropie import Request, current_request
 from tests import asgi
 from tests.examples import harness
-from tests.examples.accounts import assert_no_script, post
+from tests.examples.accounts import assert_no_script, csrf_token, post
 from tests.examples.browsing import fill_in, use_session_of
+from tests.examples.copied import check_local, check_public_origin, check_updates
 from tests.examples.loading import load
 from tests.processes import until, wait_until
 
@@ -536,10 +537,58 @@ def test_browser_shortens_and_copies(browsing, page):
     fill_in(page, {}, "Delete", "None yet.")
 
 
-def test_host_that_cannot_be_one(client, shorten):
+def test_host_of_a_stranger_is_in_no_link(client, shorten):
     alias = shorten().headers["location"].rpartition("/")[2]
-    for host in ("x" * 3000, "a'b", ""):
+    for host in ("x" * 3000, "a'b", "", "evil.example"):
         assert client.get(f"/qr/{alias}", headers={"host": host}).status_code == 400
+        page = client.get(f"/links/{alias}", headers={"host": host}).text
+        assert f'id="short">/{alias}<' in page
+        assert not host or host not in page
+
+
+@pytest.mark.real_time
+async def test_sessions_are_changed_in_one_step(tmp_path):
+    engine = sql_sessions.make_engine(f"sqlite+aiosqlite:///{tmp_path}/sessions.sqlite3")
+    backend = sql_sessions.SQLSessionBackend(engine)
+    await backend.create_table()
+    await check_updates(backend)
+    await engine.dispose()
+
+
+def test_requests_from_this_machine():
+    check_local(load("url_shortener", "local"))
+
+
+def test_forms_of_other_sites_are_refused(client, server):
+    token = csrf_token(client.get("/").text)
+    sent = {"csrf_token": token, "url": TARGET}
+    for headers in (
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://[half"},
+        {"origin": ""},
+        {"sec-fetch-site": "cross-site", "origin": server.url},
+    ):
+        assert client.post("/shorten", data=sent, headers=headers).status_code == 403, headers
+    own = {"origin": server.url, "sec-fetch-site": "same-origin"}
+    assert client.post("/shorten", data=sent, headers=own).status_code == 303
+
+
+def test_public_url_is_an_own_origin():
+    check_public_origin(site_base)
+
+
+def test_visits_store_nothing(server, shorten):
+    def rows():
+        with closing(sqlite3.connect(server.folder / "links.sqlite3")) as database:
+            return database.execute("SELECT count(*) FROM sessions").fetchone()[0]
+
+    before = rows()
+    for path in ("/", "/links", "/tokens", "/nothing", "/"):
+        assert "session_id" not in httpx.get(server.url + path).cookies
+    assert rows() == before
+    shorten()
+    assert rows() == before + 1
 
 
 @pytest.mark.real_time

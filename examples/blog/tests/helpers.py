@@ -47,8 +47,14 @@ class Visitor:
         transport = httpx.ASGITransport(
             blog, raise_app_exceptions=False, client=(address, 1234), root_path=below
         )
+        # From elsewhere, people come over TLS: their cookies are Secure.
+        scheme = (
+            "http"
+            if address in {"127.0.0.1", "::1", "::ffff:127.0.0.1", "127.9.9.9"}
+            else "https"
+        )
         self.client = httpx.AsyncClient(
-            transport=transport, base_url=f"http://localhost{below}"
+            transport=transport, base_url=f"{scheme}://localhost{below}"
         )
         self.get = self.client.get
 

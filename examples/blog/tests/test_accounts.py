@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 from micropie import HTTPError
 from sqlalchemy import delete, func, select
@@ -21,13 +22,46 @@ from throttle import WINDOW
 async def test_login_renews_the_session(visitor: Visitor) -> None:
     """Who knew the id, or the token, from before does not get in with it."""
     token = await visitor.token("/login")
-    before = visitor.client.cookies["session_id"]
     response = await visitor.log_in()
-
     assert (response.status_code, response.headers["location"]) == (303, "/my_posts")
-    assert visitor.client.cookies["session_id"] != before
-    assert await visitor.token("/my_posts") != token
+    first = visitor.client.cookies["session_id"]
+    second_token = await visitor.token("/my_posts")
+    assert second_token != token
+    await visitor.post("/login", "/my_posts", name="ada", password=PASSWORD)
+    assert visitor.client.cookies["session_id"] != first
+    assert await visitor.token("/my_posts") not in {token, second_token}
     assert (await visitor.get("/my_posts")).headers["cache-control"] == "no-store"
+
+
+async def test_visit_alone_stores_nothing(blog: Blog) -> None:
+    """Robots keep no cookies, and each visit of one would be another row."""
+    for path in ("/", "/login", "/feed.xml", "/login"):
+        response = await Visitor(blog).get(path)
+        assert "session_id" not in response.cookies
+    async with blog._database.session() as db:
+        assert await db.scalar(select(func.count()).select_from(WebSession)) == 0
+
+
+async def test_token_is_that_of_the_browser(blog: Blog) -> None:
+    """Another's does not do, nor an empty one, and the cookie is marked well."""
+    page = await Visitor(blog).get("/login")
+    assert "httponly; samesite=lax" in page.headers["set-cookie"].lower()
+    for secure, address in ((False, "127.0.0.1"), (True, "192.0.2.1")):
+        sent = (await Visitor(blog, address).get("/login")).headers["set-cookie"]
+        assert ("; secure" in sent.lower()) == secure
+    stranger = await Visitor(blog).token("/login")
+    fields = {"name": "ada", "password": PASSWORD}
+    for token, cookie in (
+        (stranger, None),
+        ("", ""),
+        ("x", "x"),
+        (stranger, stranger[:-1]),
+    ):
+        visitor = Visitor(blog)
+        if cookie is not None:
+            visitor.client.cookies.set("csrf", cookie)
+        form = {"csrf_token": token, **fields}
+        assert (await visitor.client.post("/login", data=form)).status_code == 403
 
 
 async def test_login_leads_back(visitor: Visitor) -> None:
@@ -222,24 +256,56 @@ async def test_first_account(start: Start) -> None:
         assert "Make the first one" not in await Visitor(blog).text("/login")
 
 
+def changed(blog: Blog, more: dict[str, Any]) -> Any:
+    """Return the blog as behind a server that says something else of each request."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await blog({**scope, **more}, receive, send)
+
+    return app
+
+
 async def test_first_account_is_not_for_others(start: Start) -> None:
     """Who finds a new blog on the network must not own it."""
     async with start() as blog:
         for address in ("192.0.2.1", "::ffff", "unix"):
             assert (await Visitor(blog, address).get("/sign_up")).status_code == 403
-        for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
+        for name, value in (
+            ("X-Forwarded-For", "127.0.0.1"),
+            ("X-Forwarded-Proto", "http"),
+            ("Forwarded", "for=127.0.0.1"),
+            ("X-Real-IP", "127.0.0.1"),
+            ("Via", "1.1 proxy"),
+            ("Origin", "https://blog.example"),
+            ("Origin", "null"),
+            ("Referer", "https://localhost/"),
+            ("Referer", "http://localhost@evil.example/"),
+            ("Referer", "http://[half/"),
+        ):
             assert (
-                await Visitor(blog).get("/sign_up", headers={name: "127.0.0.1"})
-            ).status_code == 403
+                await Visitor(blog).get("/sign_up", headers={name: value})
+            ).status_code == 403, (name, value)
+        # As nginx passes it on, with the name of its upstream as Host, or over TLS.
+        for more in ({"http_version": "1.0"}, {"scheme": "https"}, {"client": None}):
+            through = Visitor(changed(blog, more))
+            assert (await through.get("/sign_up")).status_code == 403, more
         # By DNS, a name can be led to this machine.
         for host in ("evil.example", "evil.example:80", "192.0.2.1", ""):
             assert (
                 await Visitor(blog).get("/sign_up", headers={"host": host})
             ).status_code == 403
-        for host in ("127.0.0.1:8000", "[::1]:8000", "[::1]"):
-            assert (
-                await Visitor(blog, "::1").get("/sign_up", headers={"host": host})
-            ).status_code == 200
+        for host in ("127.0.0.1:8000", "[::1]:8000", "[::1]", "LOCALHOST"):
+            for address in ("::1", "::ffff:127.0.0.1", "127.9.9.9"):
+                headers = {"host": host, "origin": f"http://{host}"}
+                visitor = Visitor(blog, address)
+                response = await visitor.get("/sign_up", headers=headers)
+                assert response.status_code == 200, (host, address)
+
+
+def assert_taken(response: httpx.Response) -> None:
+    """See that a page says that there is an account of this name."""
+    assert response.status_code == 422
+    assert "That name is taken." in response.text
 
 
 async def test_sign_up_by_setting(start: Start) -> None:
@@ -249,9 +315,8 @@ async def test_sign_up_by_setting(start: Start) -> None:
         visitor = Visitor(blog, "192.0.2.1")
         assert "Sign up" in await visitor.text("/login")
         assert (await visitor.post("/sign_up", **fields())).status_code == 303
-        again = await Visitor(blog, "192.0.2.2").post("/sign_up", **fields(name="alan"))
-        assert again.status_code == 422
-        assert "That name is taken." in again.text
+        other = Visitor(blog, "192.0.2.2")
+        assert_taken(await other.post("/sign_up", **fields(name="alan")))
     async with start(sign_up="open", login_tries=1) as blog:
         assert (
             await Visitor(blog).post("/sign_up", **fields(name="x"))

@@ -148,3 +148,28 @@ def test_password_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(getpass, "getpass", lambda: "typed")
     assert manage.asked_password() == "typed"
+
+
+async def test_sessions_are_changed_in_one_step(
+    blog: Blog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that workers lose no change of each other, and no logout is undone."""
+    backend = blog._backend
+
+    def added(key: str) -> Callable[[dict[str, int]], dict[str, int]]:
+        return lambda stored: {**stored, key: 1}
+
+    await asyncio.gather(*(backend.update("one", added(str(n)), 60) for n in range(20)))
+    assert await backend.load("one") == {str(n): 1 for n in range(20)}
+    await backend.update("one", lambda stored: {}, 60)
+    assert await backend.load("one") == {}
+    await backend.save("ended", {"a": 1}, -1)
+    await backend.update("ended", added("b"), 60)
+    assert await backend.load("ended") == {"b": 1}
+
+    async def gone(connection: object, key: str) -> None:
+        """As if another had deleted the row each time."""
+
+    monkeypatch.setattr(backend, "_locked", gone)
+    with pytest.raises(RuntimeError, match="10 times"):
+        await backend.update("one", added("a"), 60)

@@ -417,6 +417,12 @@ def test_pictures_in_markdown() -> None:
     assert f'src="/base{PICTURE}"' in html and 'alt="A pie"' in html
     assert 'width="800" height="600" loading="lazy"' in html
     assert first_picture_of(f"text\n\n![A pie]({PICTURE}) ![b](x)") == PICTURE
+    assert first_picture_of(f"![a\\]b]({PICTURE})") == PICTURE
+    for other in (f"[A pie]({PICTURE})", f"![a] b]({PICTURE})", f"\\![a]({PICTURE})"):
+        assert first_picture_of(other) is None
+    began = time.process_time()
+    assert first_picture_of("![" * 500_000) is None
+    assert time.process_time() - began < 5, "it looked to the end of the text each time"
     assert first_picture_of("none") is None
     assert '<div class="wide" tabindex="0"><table>' in html_of("|a|\n|-|\n|b|", "")
 

@@ -1,0 +1,169 @@
+"""Checks of the files that several examples have a copy of, for each copy."""
+
+import contextlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from micropie import HTTPError, InMemorySessionBackend, Request, current_request
+
+TAG = '"a"'
+CHANGED = datetime(2026, 3, 14, 15, 9, 26, 500_000, tzinfo=UTC)
+DATE = "Sat, 14 Mar 2026 15:09:26 GMT"
+BEFORE = "Sat, 14 Mar 2026 15:09:25 GMT"
+SAME = (DATE, "Saturday, 14-Mar-26 15:09:26 GMT", "Sat Mar 14 15:09:26 2026")
+NO_DATES = ("", "garbage", "Mon, 01 Jan 2099 00:00:00 +0000", "Mon, 99 Jan 2099 00:00:00 GMT")
+STATUSES: list[tuple[int | None, dict[str, str]]] = [
+    (None, {}),
+    *((304, {"if-none-match": tags}) for tags in (TAG, f"W/{TAG}", f'"b,c", {TAG}', " * ")),
+    *((304, {"if-modified-since": date}) for date in SAME),
+    *((None, {"if-modified-since": date}) for date in (BEFORE, *NO_DATES)),
+    (None, {"if-none-match": '"b"', "if-modified-since": DATE}),
+    *((412, {"if-match": tags}) for tags in ('"b"', f"W/{TAG}", "")),
+    *((None, {"if-match": tags}) for tags in (TAG, "*", f'"b", {TAG}')),
+    (412, {"if-unmodified-since": BEFORE}),
+    (None, {"if-unmodified-since": DATE}),
+    (None, {"if-unmodified-since": "garbage"}),
+    (None, {"if-match": TAG, "if-unmodified-since": BEFORE}),
+    (304, {"if-match": TAG, "if-none-match": TAG}),
+]
+RANGES = [
+    (True, {}),
+    (True, {"if-range": TAG}),
+    (True, {"if-range": DATE}),
+    (False, {"if-range": f"W/{TAG}"}),
+    (False, {"if-range": '"b"'}),
+    (False, {"if-range": BEFORE}),
+    (False, {"if-range": ""}),
+]
+
+
+def requested(method: str = "GET", headers: dict[str, str] | None = None, **more: Any) -> Request:
+    raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    return Request({"type": "http", "method": method, "headers": raw, **more})
+
+
+def check_conditions(conditions: Any) -> None:
+    """See that a copy of conditions.py goes by RFC 9110."""
+    assert conditions.http_date(CHANGED) == DATE
+    for status, headers in STATUSES:
+        found = conditions.precondition(requested(headers=headers), TAG, CHANGED)
+        assert found == status, headers
+    for headers in ({"if-none-match": TAG}, {"if-modified-since": DATE}):
+        assert conditions.precondition(requested(headers=headers)) is None
+    weak = {"if-none-match": TAG}
+    assert conditions.precondition(requested(headers=weak), f"W/{TAG}") == 304
+    assert conditions.precondition(requested(headers={"if-match": TAG}), f"W/{TAG}") == 412
+    for applies, headers in RANGES:
+        wanted = {"range": "bytes=0-1", **headers}
+        assert conditions.range_applies(requested(headers=wanted), TAG, CHANGED) == applies
+        assert not conditions.range_applies(requested("HEAD", wanted), TAG, CHANGED)
+        assert not conditions.range_applies(requested(headers=headers), TAG, CHANGED)
+    now = datetime.now(UTC)
+    for seconds, applies in ((0, False), (5, True)):
+        changed = now - timedelta(seconds=seconds)
+        dated = {"range": "bytes=0-1", "if-range": conditions.http_date(changed)}
+        assert conditions.range_applies(requested(headers=dated), TAG, changed) == applies
+    assert not conditions.range_applies(requested(headers=dated))
+
+
+HERE: dict[str, Any] = {
+    "http_version": "1.1",
+    "client": ("127.0.0.1", 1),
+    "server": ("192.0.2.7", 80),
+    "headers": {"host": "localhost:8000"},
+}
+LOCAL: list[dict[str, Any]] = [
+    {},
+    {"client": ("::1", 1)},
+    {"client": ("::ffff:127.0.0.1", 1)},
+    *(
+        {"headers": {"host": host}}
+        for host in ("127.9.9.9", "[::1]:80", "LocalHost", "127.0.0.1:1")
+    ),
+    {"headers": {}, "server": ("127.0.0.1", 80)},
+    {"headers": {**HERE["headers"], "origin": "http://localhost:8000"}},
+    {"headers": {**HERE["headers"], "referer": "http://[::1]:8000/page?q"}},
+]
+NOT_LOCAL: list[dict[str, Any]] = [
+    *({"http_version": version} for version in ("1.0", "2", "3")),
+    {"scheme": "https"},
+    *({"client": client} for client in (None, ("", 0), ("192.0.2.9", 1), ("socket", 0))),
+    *(
+        {"headers": {"host": host}}
+        for host in ("", "blog.example", "127.0.0.1.blog.example", "192.0.2.7", "[half", "a:b:c")
+    ),
+    {"headers": {}},
+    {"headers": {}, "server": None},
+    *(
+        {"headers": {**HERE["headers"], name: value}}
+        for name, value in (
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-anything", ""),
+            ("x-real-ip", "127.0.0.1"),
+            ("forwarded", "for=127.0.0.1"),
+            ("via", "1.1 proxy"),
+            ("origin", ""),
+            ("origin", "null"),
+            ("origin", "https://localhost"),
+            ("origin", "http://blog.example"),
+            ("referer", "http://localhost@blog.example/"),
+            ("referer", "http://[half/"),
+        )
+    ),
+]
+
+
+def check_local(local: Any) -> None:
+    """See that a copy of local.py knows a request that comes straight from this machine."""
+    for expected, cases in ((True, LOCAL), (False, NOT_LOCAL)):
+        for more in cases:
+            assert local.is_local(requested(**{**HERE, **more})) == expected, more
+            if "host" in {**HERE, **more}["headers"] and expected:
+                assert local.is_own_host(requested(**{**HERE, **more}))
+    for host, believed in (
+        ("192.0.2.7:80", True),
+        ("192.0.2.8", False),
+        ("blog.example", False),
+        ("localhost", False),
+    ):
+        more = {"client": ("192.0.2.9", 1), "headers": {"host": host}}
+        assert local.is_own_host(requested(**{**HERE, **more})) == believed, host
+    here = {"client": ("192.0.2.9", 1), "server": ("127.0.0.1", 80)}
+    assert not local.is_own_host(requested(**{**HERE, **here}))
+    assert not local.is_own_host(requested(**{**HERE, "headers": {}}))
+
+
+async def check_updates(backend: Any) -> None:
+    """See that a backend of SQL changes a session in one step."""
+    await backend.update("one", lambda stored: {**stored, "a": 1}, 60)
+    await backend.update("one", lambda stored: {**stored, "b": 2}, 60)
+    assert await backend.load("one") == {"a": 1, "b": 2}
+    await backend.update("one", lambda stored: {}, 60)
+    assert await backend.load("one") == {}
+
+    async def gone(connection: Any, key: str) -> None:
+        """As if another had deleted the row each time."""
+
+    backend._locked = gone
+    with pytest.raises(RuntimeError, match="10 times"):
+        await backend.update("one", lambda stored: {"a": 1}, 60)
+
+
+def check_public_origin(site_base: Any) -> None:
+    """See that a proxy can hide the host from which a site's own forms come."""
+    backend, url = InMemorySessionBackend(), "https://Short.example:443/x"
+    site = site_base.Site(backend, rate=9, public_url=url)
+    for origin, fine in (
+        ("https://short.example", True),
+        ("http://short.example", False),
+        ("https://short.example.evil.example", False),
+    ):
+        before = current_request.set(requested("POST", {"origin": origin, "host": "127.0.0.1"}))
+        try:
+            with contextlib.nullcontext() if fine else pytest.raises(HTTPError):
+                site._check_origin()
+        finally:
+            current_request.reset(before)

@@ -523,13 +523,14 @@ class _Session:
 class _Settings(NamedTuple):
     """The limits of one App: bytes, and seconds of waiting; None: no limit."""
 
-    max_body_size: int | None = 16 * 2**20
-    max_upload_size: int | None = 16 * 2**20
-    max_form_field_size: int | None = 2**20
-    body_timeout: float | None = 30.0
+    max_body_size: int | None
+    max_upload_size: int | None
+    max_json_size: int | None
+    max_form_field_size: int | None
+    body_timeout: float | None
 
 
-_DEFAULTS: Final = _Settings()
+_DEFAULTS: Final = _Settings(16 * 2**20, 16 * 2**20, 2**20, 2**20, 30.0)
 
 
 def _check_size(size: int, limit: int | None) -> None:
@@ -2773,6 +2774,7 @@ class App:
         session_backend: Where sessions are kept; None: in the memory of this process.
         debug: Show tracebacks in the browser.
         session_timeout: Seconds after which a session ends if no request looks at it.
+        session_cookie_name: The name of the session cookie.
         session_cookie_secure: Whether the session cookie is sent over HTTPS alone; None: unless
             ``debug`` is on or the request is plain HTTP to a loopback host.
         session_cookie_path: The part of the site that gets the session cookie; None: the root path
@@ -2780,7 +2782,9 @@ class App:
         allowed_origins: Full origins, such as ``https://example.com``, whose pages may open
             WebSockets with a session.
         max_body_size: The most bytes of a body that is kept in memory or on disk; None: no limit.
-        max_upload_size: The most bytes of a body that streams into a handler; None: no limit.
+        max_upload_size: The most bytes of a body that streams into a handler, by default as many as
+            ``max_body_size``; None: no limit.
+        max_json_size: The most bytes of a JSON body; None: no limit.
         max_form_field_size: The most bytes of a text field of a multipart form; None: no limit.
         body_timeout: Seconds without a byte after which a client that sends a body is given up, an
             eighth later at most; None: never.
@@ -2799,7 +2803,7 @@ class App:
     Raises:
         TypeError: ``allowed_origins`` is one text. A subclass that names a handler like one of the
             attributes is a TypeError too, when the class is made.
-        ValueError: ``body_timeout`` is not above zero.
+        ValueError: A size is below zero, or a time is not above it.
 
     Example:
         >>> class Root(App):
@@ -2825,18 +2829,29 @@ class App:
         *,
         debug: bool = False,
         session_timeout: float = SESSION_TIMEOUT,
+        session_cookie_name: str = "session_id",
         session_cookie_secure: bool | None = None,
         session_cookie_path: str | None = None,
         allowed_origins: Iterable[str] = (),
         max_body_size: int | None = 16 * 2**20,
-        max_upload_size: int | None = 16 * 2**20,
+        max_upload_size: int | None | types.EllipsisType = ...,
+        max_json_size: int | None = 2**20,
         max_form_field_size: int | None = 2**20,
         body_timeout: float | None = 30.0,
     ) -> None:
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
-        if body_timeout is not None and not body_timeout > 0:  # NaN is not above 0 either
-            raise ValueError(f"body_timeout is a number of seconds, or None: {body_timeout!r}")
+        if isinstance(max_upload_size, types.EllipsisType):
+            max_upload_size = max_body_size
+        settings = _Settings(
+            max_body_size, max_upload_size, max_json_size, max_form_field_size, body_timeout
+        )
+        for name, value in settings._asdict().items():
+            # A size of 0 takes empty bodies. NaN is not above 0.
+            if value is not None and not (value > 0 or (value == 0 and name != "body_timeout")):
+                raise ValueError(f"{name} is above 0, or None for no limit: {value!r}")
+        if not session_timeout > 0:
+            raise ValueError(f"session_timeout is a number of seconds: {session_timeout!r}")
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[Callable[[], Any]] = []
@@ -2848,15 +2863,13 @@ class App:
         self._started = False
         self.__debug = debug
         self.__session_timeout = session_timeout
+        self.__session_cookie_name = session_cookie_name
         self.__session_cookie_secure = session_cookie_secure
         self.__session_cookie_path = session_cookie_path
         self.__allowed_origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
-        self.__settings = _Settings(
-            max_body_size,
-            max_upload_size,
-            # A field is a part of a body, and a urlencoded form falls under both limits as a whole.
-            _smallest(max_body_size, max_form_field_size),
-            body_timeout,
+        # A field is a part of a body, and a urlencoded form falls under both limits as a whole.
+        self.__settings = settings._replace(
+            max_form_field_size=_smallest(max_body_size, max_form_field_size)
         )
         self.__routes = type(self).__routes  # found faster here, at every request
 

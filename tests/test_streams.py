@@ -407,8 +407,7 @@ class Endless(App):
             yield "unseen"
             self.ends.append("another step")
         finally:
-            # So that a request that did not wait for the thread would be over by now.
-            time.sleep(0.01)
+            time.sleep(0.01)  # a request that did not wait for the thread would be over by now
             on_loop = threading.current_thread() is threading.main_thread()
             self.ends.append("finally on the loop" if on_loop else "finally")
 

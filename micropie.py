@@ -550,7 +550,7 @@ class _Clock:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
-        self._loop = loop
+        self.loop = loop
         self._timeout = timeout
         self._is_set = False
         # Since when a task has waited. The clock takes out a task when it cancels it, which is how
@@ -565,12 +565,12 @@ class _Clock:
 
     def _look(self) -> None:
         for task, since in self.waiting.items():
-            if self._loop.time() - since >= self._timeout:
+            if self.loop.time() - since >= self._timeout:
                 # If the loop was blocked, the message may be there: it is taken first.
-                self._loop.call_soon(self._give_up, task, since)
+                self.loop.call_soon(self._give_up, task, since)
         self._is_set = bool(self.waiting)
         if self._is_set:
-            self._loop.call_later(self._timeout / 8, self._look)
+            self.loop.call_later(self._timeout / 8, self._look)
 
     def _give_up(self, task: asyncio.Task[Any], since: float) -> None:
         if self.waiting.get(task) == since:
@@ -615,7 +615,9 @@ class _Body:
     started = ended = gone = expects_continue = False
     announced = False  # RFC 9110 section 6.4: the client says that there is one
     is_listened = False  # from now on, `wait_gone` alone receives
-    _is_waiting = False  # a task is in `chunk`
+    _is_waiting = False  # a task waits in `receive`
+    _clock: _Clock | None = None  # from the first wait on
+    _since: float | None = None  # when this wait for a byte began, by the event loop's clock
     _free: asyncio.Event | None = None  # made by the listener; set when the app reads no more
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
@@ -637,32 +639,38 @@ class _Body:
         # it is a mistake.
         if self._is_waiting:
             raise RuntimeError("the body is being read by another task")
-        piece, since = b"", asyncio.get_running_loop().time()
-        self._is_waiting = True
-        try:
-            while not piece:  # a server may send empty pieces again and again
-                if self.gone:
-                    raise ConnectionClosed
-                if self.failure is not None:
-                    raise self.failure()
-                if self.ended or self.is_listened:
-                    break
-                self.started = True
-                piece = self._note(await self._receive_in_time(since))
-        finally:
-            self._is_waiting = False
+        self._since, piece = None, b""
+        while not piece:  # a server may send empty pieces again and again
+            if self.gone:
+                raise ConnectionClosed
+            if self.failure is not None:
+                raise self.failure()
+            if self.ended or self.is_listened:
+                break
+            self.started = self._is_waiting = True
+            try:
+                message = await self._receive_in_time()
+            finally:
+                self._is_waiting = False
+            piece = self._note(message)
         return piece
 
-    async def _receive_in_time(self, since: float) -> Any:
-        """Call `receive`, and give it up `body_timeout` seconds after `since`."""
-        loop = asyncio.get_running_loop()
+    async def _receive_in_time(self) -> Any:
+        """Call `receive`, and give it up `body_timeout` seconds after the first of these calls."""
+        if self._timeout is None:
+            return await self._receive()
+        clock = self._clock
+        if clock is None:
+            clock = self._clock = _clock(asyncio.get_running_loop(), self._timeout)
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
-        task = asyncio.current_task(loop)
-        if task is None or self._timeout is None:
+        task = asyncio.current_task(clock.loop)
+        if task is None:
             return await self._receive()
-        clock, cancellations = _clock(loop, self._timeout), task.cancelling()
-        clock.add(task, since)
+        if self._since is None:
+            self._since = clock.loop.time()
+        cancellations = task.cancelling()
+        clock.add(task, self._since)
         try:
             return await self._receive()
         except asyncio.CancelledError:
@@ -761,10 +769,10 @@ class _Body:
             return  # nothing more is to come
         self.drop()
         self.limit = None  # the size does not matter, since every byte is dropped
-        last, since = self.size + _DRAIN_SIZE, asyncio.get_running_loop().time()
+        last, self._since = self.size + _DRAIN_SIZE, None
         with contextlib.suppress(HTTPError, OSError):
             while not self.ended and self.size < last:
-                self._note(await self._receive_in_time(since))
+                self._note(await self._receive_in_time())
 
     async def wait_gone(self) -> None:
         """Wait until the client leaves, as the listener beside a stream.
@@ -819,7 +827,8 @@ class _Content:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await self.get()
+        self.is_begun = True
+        piece = await self._read()
         if not piece:
             raise StopAsyncIteration
         return piece
@@ -3414,7 +3423,9 @@ class App:
         text: str = await template.render_async(context) if is_async else template.render(context)
         return text
 
-    _parse_cookies = staticmethod(_parse_cookies)
+    def _parse_cookies(self, cookie_header: str) -> dict[str, str]:
+        """Parse a Cookie header; of cookies with the same name the first counts."""
+        return _parse_cookies(cookie_header)
 
     async def _parse_multipart(
         self, reader: asyncio.StreamReader, boundary: bytes

@@ -8,9 +8,9 @@
 
     app = Root()          # uvicorn app:app
 
-To follow a request through this module, begin at ``App._asgi_app_http``. It makes a `Request`, finds
-the handler that the first segment of the path names, loads the session, reads the body and asks the
-middlewares. Then it binds the handler's arguments, calls it, and sends its result as a response.
+To follow a request through this module, begin at ``App._asgi_app_http``. It makes a `Request`,
+finds the handler that the first segment of the path names, loads the session, reads the body and
+asks the middlewares. Then it binds the handler's arguments, calls it, and sends its result as a response.
 
 The sections are errors, JSON, worker threads, sessions, uploads, request, WebSocket, middleware,
 responses, streams, handlers and binding, paths, App and command line.
@@ -127,8 +127,8 @@ _MAX_PART_HEADER_SIZE: Final = 4096
 _SLOW_CODECS: Final = ("idna", "punycode", "undefined")
 _SPOOL_SIZE: Final = 2**20  # a file larger than this goes to disk
 _CHUNK_SIZE: Final = 2**16
-# Some clients look for the response only when they have sent the whole body. So MicroPie receives up
-# to this many bytes that no code has read, and drops them.
+# Some clients look for the response only when they have sent the whole body. So MicroPie receives
+# up to this many bytes that no code has read, and drops them.
 _DRAIN_SIZE: Final = 64 * 2**20
 _THREADS: Final = 40
 # Seconds after the headers of a stream. Then MicroPie drops a body that no code has begun to read.
@@ -3421,7 +3421,7 @@ class App:
             RuntimeError: jinja2 is not installed.
         """
         template = self.env.get_template(name)
-        # An app may have set an environment that is not async: it renders faster, but awaits nothing.
+        # An app may have set an environment that is not async. It renders faster and awaits nothing.
         is_async = template.environment.is_async
         text: str = await template.render_async(context) if is_async else template.render(context)
         return text

@@ -8,11 +8,12 @@
 
     app = Root()          # uvicorn app:app
 
-The way of a request through this module: ``App.__call__`` makes a `Request`, opens it (path,
-headers, session, body), asks the middlewares, binds the arguments of the handler that the first
-segment of the path names, calls it, and gives its result to the one response writer. The sections
-are errors, JSON, worker threads, sessions, uploads, request, WebSocket, middleware, responses,
-streams, handlers and binding, paths, App and command line.
+To follow a request through this module, begin at ``App._asgi_app_http``. It makes a `Request`,
+finds the handler that the first segment of the path names, loads the session, reads the body and
+asks the middlewares. Then it binds the handler's arguments, calls it, and sends its result as a response.
+
+The sections are errors, JSON, worker threads, sessions, uploads, request, WebSocket, middleware,
+responses, streams, handlers and binding, paths, App and command line.
 
 Only the standard library is needed; jinja2, multipart and orjson are used if they are installed.
 """
@@ -110,7 +111,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
 SESSION_TIMEOUT: Final = 8 * 3600
-"""Seconds that a session lives after the last request that looked at it; they are 8 hours.
+"""Seconds that a session lives after the last request that looked at it: 8 hours.
 
 Example:
     >>> app = App(session_timeout=3 * SESSION_TIMEOUT)  # a day
@@ -122,7 +123,8 @@ Example:
 _MAX_FIELDS: Final = 1000
 _MAX_PART_HEADERS: Final = 8  # RFC 7578 needs three
 _MAX_PART_HEADER_SIZE: Final = 4096
-_SLOW_CODECS: Final = {"idna", "punycode", "undefined"}  # no charsets of forms; quadratic time
+# A form field in one of these charsets is refused: to decode it would take quadratic time.
+_SLOW_CODECS: Final = {"idna", "punycode", "undefined"}
 # By a word of what the multipart parser says.
 _PARSER_LIMITS: Final = {
     "segment count": f"{_MAX_FIELDS} fields",
@@ -131,11 +133,11 @@ _PARSER_LIMITS: Final = {
 }
 _SPOOL_SIZE: Final = 2**20  # a file larger than this goes to disk
 _CHUNK_SIZE: Final = 2**16
-# Some clients look for the response only when they have sent everything. So much of a body that no
-# code has read is received and dropped for their sake.
+# Some clients look for the response only when they have sent the whole body. So MicroPie receives
+# up to this many bytes that no code has read, and drops them.
 _DRAIN_SIZE: Final = 64 * 2**20
 _THREADS: Final = 40
-# After the headers of a stream. Then the listener drops a body that no code has begun to read.
+# Seconds after the headers of a stream. Then MicroPie drops a body that no code has begun to read.
 _UNREAD_SECONDS: Final = 5.0
 # Expired sessions that one call removes at most, so that none of them pauses the event loop.
 _EXPIRE_STEP: Final = 100
@@ -225,10 +227,10 @@ def _error(status: int, detail: str = "") -> HTTPError:
 
 
 def _is_stray(error: BaseException) -> bool:
-    """Whether an exception is a mistake of the called code, and not the server's wish."""
-    # A CancelledError is the server's wish only if this very task is being cancelled. Otherwise the
-    # code awaited something that was cancelled, for example a task of its own, and that is a
-    # mistake like any other.
+    """Whether an exception is an error of the called code, and not a cancellation by the server."""
+    # A CancelledError comes from the server only if this very task is being cancelled. Otherwise
+    # the code awaited something that was cancelled, for example its own task, and that is an error
+    # like any other.
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or not task.cancelling()
@@ -2470,9 +2472,10 @@ def methods(*names: str) -> Callable[[_F], _F]:
     return mark
 
 
-# The types that a JSON value must have for each annotation. A string is converted by
-# `fromisoformat` or by the class itself. Known by name, so that MicroPie imports none of them for
-# an app that does not use them.
+# The scalar types that MicroPie converts, with the types that a JSON value must have for each. To
+# support another class that is made from one string, add it here, and to `_json_default` to return
+# it as JSON. `fromisoformat` or the class itself converts a string. The types are known by name, so
+# that MicroPie imports none of them for an app that does not use them.
 _JSON_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "builtins.str": (str,),
     "builtins.int": (int,),
@@ -3577,7 +3580,7 @@ class App:
             RuntimeError: jinja2 is not installed.
         """
         template = self.env.get_template(name)
-        # An app may have set an environment that is not async: it renders faster, but awaits nothing.
+        # An app may have set an environment that is not async. It renders faster and awaits nothing.
         is_async = template.environment.is_async
         text: str = await template.render_async(context) if is_async else template.render(context)
         return text

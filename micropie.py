@@ -655,7 +655,7 @@ class _Body:
     """
 
     limit = _NO_LIMIT
-    length = 0  # what Content-Length says
+    length = -1  # what Content-Length says
     size = 0  # bytes received so far
     kept: bytes | None = None
     # Makes the exception. An exception itself would keep the frames that it passed, and so all that
@@ -678,7 +678,8 @@ class _Body:
     def expect(self, limit: _Limit) -> None:
         """Set the limit, and refuse at once a body that says that it is larger."""
         self.limit = limit
-        _check_size(max(self.length, self.size), limit)
+        if self.length > limit[0] or self.size > limit[0]:
+            raise _too_large(limit)
 
     async def chunk(self) -> bytes:
         """Return the next piece of the body, ``b""`` at its end.
@@ -1553,23 +1554,23 @@ class Request:
                 # A request with two types has none, since MicroPie and a proxy might choose
                 # differently.
                 self._content_type = b"," if self._content_type else value
-                self._body_reader()  # HTTP/2 needs no other header to announce a body
             elif name == b"content-length":
                 self._note_length(value)
             elif name == b"transfer-encoding":
                 self._body_reader().announced = True
             else:
                 self._body_reader().expects_continue = value.lower() == b"100-continue"
-        self._cookie_header = b"; ".join(cookies)
+        if cookies:
+            self._cookie_header = b"; ".join(cookies)
 
     def _note_length(self, value: bytes) -> None:
-        if not value:  # so WSGI bridges say that there is none
+        if not value.strip():  # so WSGI bridges say that there is none
             return
         body = self._body_reader()
         # Two lengths that differ are an attack: a proxy in front may believe the other one
         # (RFC 9112 section 6.3).
         length = int(value) if value.isdigit() and len(value) < 19 else -1
-        if length < 0 or (body.announced and body.length not in (0, length)):
+        if length < 0 or body.length not in (-1, length):
             raise _error(400, "Invalid Content-Length")
         body.length = length
         body.announced = body.announced or length > 0
@@ -2675,7 +2676,9 @@ class _Parameter:
     def _find_sent(self, request: Request) -> Any:
         """Look in the query, the body and the uploads, in this order."""
         name = self.name
-        for sent in (request.query_params, request._form):
+        if request._unparsed:
+            request._parse()
+        for sent in (request.query_params, request._fields):
             if sent and name in sent:
                 strings = sent[name]
                 value = strings[0] if self.is_verbatim else self._from_strings(strings)

@@ -3167,7 +3167,8 @@ class App:
                 if request._multipart is not None:
                     await request._multipart.close()
                 if ahead is not None:
-                    await asyncio.wait([ahead])
+                    # Its exception, if there is one, is nobody's any more.
+                    await asyncio.gather(ahead, return_exceptions=True)
 
     def __answer(self, request: Request) -> Awaitable[Any]:
         """Find the handler, and call it or what comes before it; return what is to be awaited."""

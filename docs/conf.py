@@ -2,6 +2,7 @@
 
 import gc
 import os
+import runpy
 import sys
 import tomllib
 from pathlib import Path
@@ -65,7 +66,10 @@ myst_heading_anchors = 3
 myst_substitutions = {
     f"blocks_{what}": f"{number:,}" for what, number in blocks.count(ROOT).items()
 }
-myst_substitutions["module_lines"] = f"{len(Path(micropie.__file__).read_text().splitlines()):,}"
+SOURCE = Path(micropie.__file__).read_text()
+count_tokens = runpy.run_path(str(ROOT / ".ci" / "check_functions.py"))["count_tokens"]
+myst_substitutions["module_lines"] = f"{len(SOURCE.splitlines()):,}"
+myst_substitutions["module_tokens"] = f"{count_tokens(SOURCE):,}"
 
 # --- What is taken from the module ------------------------------------------------------------
 

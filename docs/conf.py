@@ -16,7 +16,7 @@ import blocks  # noqa: E402 - found by the path above
 
 import micropie  # noqa: E402
 
-# The trees of all pages are kept: looking for garbage in them takes a fifth longer.
+# Sphinx keeps the trees of all pages, and looking for garbage in them takes a fifth longer.
 gc.set_threshold(200_000, 20, 20)
 
 # --- The project -------------------------------------------------------------------------------
@@ -129,8 +129,8 @@ html_theme_options = {
         "color-gone": "#ffa198",
     },
 }
-# Each page has a link to edit it where it is known where the project is kept, and to its source
-# where not.
+# If it is known where the project is kept, each page has a link to edit it, and otherwise one to
+# its source.
 SOURCE = PROJECT["urls"]["Source"]
 REPOSITORY = os.environ.get("READTHEDOCS_GIT_CLONE_URL", SOURCE).removesuffix(".git")
 # A placeholder until there is a public repository.

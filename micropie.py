@@ -3143,7 +3143,9 @@ class App:
         if allowed is not None and request.method not in allowed:  # RFC 9110 section 15.5.6
             names = [name for name in allowed if name != "OPTIONS"] + ["OPTIONS"]
             headers = [("allow", ", ".join(names))]
-            raise HTTPError(204 if request.method == "OPTIONS" else 405, headers=headers)
+            if request.method == "OPTIONS":  # no error, so `request.exception` stays None
+                return asyncio.sleep(0, (204, None, headers))
+            raise HTTPError(405, headers=headers)
         if request._boundary is not None:
             return self.__call_with_form(request, handler, request._boundary)
         return handler.run(self, request)

@@ -693,6 +693,7 @@ async def test_after_closes_the_stream_that_it_replaces() -> None:
         ("GET", "/fails", "RuntimeError: a secret"),
         ("GET", "/refuses", "HTTPError: no"),
         ("GET", "/nope", "HTTPError: 404 Not Found"),
+        ("OPTIONS", "/puts", None),
         ("POST", "/puts", "HTTPError: 405 Method Not Allowed"),
         ("GET", "/needs", "HTTPError: 400 Bad Request: Missing required parameter 'name'"),
         ("GET", "/number/x", "HTTPError: 404 Not Found"),

@@ -111,7 +111,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
 SESSION_TIMEOUT: Final = 8 * 3600
-"""Seconds that a session lives after the last request that looked at it: 8 hours.
+"""Seconds that a session lives after the last request that looked at it (8 hours).
 
 Example:
     >>> app = App(session_timeout=3 * SESSION_TIMEOUT)  # a day

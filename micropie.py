@@ -228,7 +228,26 @@ def _is_stray(error: BaseException) -> bool:
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or not task.cancelling()
-    return isinstance(error, Exception)
+    # SystemExit, KeyboardInterrupt and the panic of an extension module are mistakes too: on some
+    # servers they would end the process, and with it all other requests. GeneratorExit closes a
+    # coroutine that is not awaited to its end.
+    return not isinstance(error, GeneratorExit)
+
+
+def _forget(*errors: BaseException) -> None:
+    """Clear the tracebacks of exceptions and of all that led to them.
+
+    An app may keep one exception and raise it in each request. It would collect a traceback each
+    time, and with it the frames, the request and its body.
+    """
+    found = list(errors)
+    for error in found:  # grows on the way
+        # Not by assignment, which a frozen dataclass refuses.
+        BaseException.with_traceback(error, None)
+        group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        for one in (error.__cause__, error.__context__, *group):
+            if one is not None and one.__traceback__ is not None:
+                found.append(one)
 
 
 # --- JSON -----------------------------------------------------------------------------------------
@@ -1245,6 +1264,7 @@ class Request:
     _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
     _json: dict[str, Any] | list[Any] | str | float | None = _ABSENT
     _headers: dict[str, str] | None = None
+    _errors: tuple[BaseException, ...] = ()  # that led to the response, the last one to this one
 
     def __init__(
         self, scope: _Scope, _receive: _Receive | None = None, _settings: _Settings = _DEFAULTS
@@ -1261,6 +1281,21 @@ class Request:
         self._form: dict[str, list[str]] | None = None
         self._receive = _receive
         self._settings = _settings
+
+    def __refuse_subapp(self, app: object) -> NoReturn:
+        raise AttributeError("request._subapp does nothing here: put the app into app.mounts")
+
+    # The middleware of another package sets it. If MicroPie took no notice, each visitor would see
+    # the page of another app.
+    _subapp = property(None, __refuse_subapp)
+
+    @property
+    def exception(self) -> BaseException | None:
+        """In ``after_request``, the exception that led to the response; otherwise None.
+
+        It is an `HTTPError` for the responses that MicroPie itself makes, such as 404.
+        """
+        return self._errors[-1] if self._errors else None
 
     @property
     def query_params(self) -> dict[str, list[str]]:
@@ -1424,6 +1459,12 @@ class Request:
             raise _error(400, "Invalid Content-Length")
         body.length = length
         body.announced = body.announced or length > 0
+
+
+# The middleware of another package sets these. A guard of which MicroPie took no notice would let
+# every visitor in.
+if not TYPE_CHECKING:  # pragma: no branch
+    Request._route_handler = Request._ws_route_handler = Request.route_handler
 
 
 class WebSocketRequest(Request):
@@ -1591,9 +1632,10 @@ class WebSocket:
             raise ValueError(f"{code} is no close code that may be sent")
         # Set before the message is sent: a task that sends or receives meanwhile sees it at once.
         if self._over is None:
+            message = _close_message(code, reason)  # raises if the reason is no string
             self._end((code, reason or ""))
             with contextlib.suppress(OSError):  # the client is gone
-                await self._send(_close_message(code, reason))
+                await self._send(message)
 
     async def _receive_any(self) -> str | bytes:
         if not self._is_open and self._over is not _LOST:
@@ -1750,13 +1792,14 @@ class WebSocketMiddleware:
 
 
 def _checked_dict(result: object, allowed: frozenset[str], where: object) -> dict[str, Any] | None:
+    """Return what a middleware returned, None for an empty dict; raise TypeError if it may not."""
     answer = cast("dict[str, Any] | None", result)
     # A guard that returns False, or a dict with a misspelled key, wants to stop the request. To go
     # on would let every visitor in.
     if not isinstance(result, dict | None) or not allowed.issuperset(answer or ()):
         name = type(where).__name__
         raise TypeError(f"{name} must return None or a dict with {sorted(allowed)}, not {result!r}")
-    return answer
+    return answer or None
 
 
 _RESPONSE_KEYS = frozenset({"status_code", "body", "headers"})
@@ -1922,8 +1965,9 @@ def _response(
         TypeError: The body or the headers have a type that MicroPie cannot send.
         ValueError: The status, or a header, must not be sent.
     """
-    if not isinstance(status, int) or not 100 <= status <= 999:
-        raise ValueError(f"a response status must be an int from 100 to 999, not {status!r}")
+    # RFC 9110 section 15. Servers fail at others, when nothing can be sent in their place any more.
+    if not isinstance(status, int) or not 100 <= status <= 599:
+        raise ValueError(f"a response status must be an int from 100 to 599, not {status!r}")
     body, payload, content_type = _encoded_body(body)
     if default_type is None or (content_type == _JSON and default_type in (_HTML, _TEXT)):
         default_type = content_type
@@ -2833,7 +2877,8 @@ class App:
     __handlers = __routes = __socket_handlers = __socket_routes = dict[str, _Handler]()
     # A dataclass, for example, has an `__init__` that does not call this one; say so.
     if not TYPE_CHECKING:  # pragma: no branch
-        mounts = __settings = _Missing()
+        middlewares = ws_middlewares = startup_handlers = shutdown_handlers = _Missing()
+        mounts = session_backend = _started = __settings = _Missing()
 
     def __init__(
         self,
@@ -2991,6 +3036,8 @@ class App:
             pass  # no response can reach the client
         finally:
             current_request.reset(token)
+            if plain is None:  # errors have been logged, and no middleware can look any more
+                _forget(*request._errors)
             if request._body is not None:
                 request._body.close()  # what is read of its files from now on fails
                 if request._multipart is not None:
@@ -3096,7 +3143,9 @@ class App:
         if allowed is not None and request.method not in allowed:  # RFC 9110 section 15.5.6
             names = [name for name in allowed if name != "OPTIONS"] + ["OPTIONS"]
             headers = [("allow", ", ".join(names))]
-            raise HTTPError(204 if request.method == "OPTIONS" else 405, headers=headers)
+            if request.method == "OPTIONS":  # no error, so `request.exception` stays None
+                return asyncio.sleep(0, (204, None, headers))
+            raise HTTPError(405, headers=headers)
         if request._boundary is not None:
             return self.__call_with_form(request, handler, request._boundary)
         return handler.run(self, request)
@@ -3164,7 +3213,7 @@ class App:
         if response.payload is None:
             try:
                 stream = _Stream(send, request._body_reader(), response.body)
-            except Exception as error:  # the body only looks like an iterator
+            except BaseException as error:  # the body only looks like an iterator
                 response = self.__failed(request, error)
         start = {
             "type": "http.response.start",
@@ -3206,6 +3255,7 @@ class App:
         """Return the response for an error; let pass what is no error of this request."""
         body = request._body
         text: str | bytes = "500 Internal Server Error"
+        request._errors += (error,)
         try:
             # If the client is gone, no response is sent. The ConnectionClosed of another connection
             # is a mistake.
@@ -3213,11 +3263,14 @@ class App:
                 raise error
             if isinstance(error, HTTPError):
                 try:
+                    if error.status < 200:  # RFC 9110 section 15.2
+                        raise ValueError(f"the status {error.status} ends no request")
                     if error.body is None:
                         return _response(error.status, str(error), error.headers, _TEXT)
                     return _response(error.status, error.body, error.headers)
-                except Exception as malformed:  # its own status, body or headers cannot be sent
+                except BaseException as malformed:  # its own status, body or headers cannot be sent
                     error = malformed
+                    request._errors += (error,)
             if not _is_stray(error):
                 raise error
             _log.error("%r %r failed", request.method, request.scope.get("path"), exc_info=error)
@@ -3370,21 +3423,30 @@ class App:
 
     async def _asgi_app_lifespan(self, receive: _Receive, send: _Send) -> None:
         """Run the startup and the shutdown handlers, those of mounted apps included."""
-        # A startup ends at the first handler that fails. A shutdown runs all of them, the mounted
-        # apps' first, since a mounted app may use what its parent has opened.
         kind, failures = "", list[str]()
         while kind != "shutdown" and not failures:
             kind = (await receive())["type"].rpartition(".")[2]
-            starts = kind == "startup"
-            for app in self.__family() if starts else reversed(self.__family()):
-                for handler in app.startup_handlers if starts else app.shutdown_handlers:
-                    if not (starts and failures):
-                        failures += await _run_hook(handler)
-                app._started = starts and not failures
+            if asyncio._get_running_loop() is None:  # that of trio is none of asyncio's
+                failures = ["MicroPie needs asyncio: run it on a server that uses asyncio's loop"]
+            else:
+                failures = await self.__run_hooks(kind)
             if failures:
                 await send({"type": f"lifespan.{kind}.failed", "message": "; ".join(failures)})
             else:
                 await send({"type": f"lifespan.{kind}.complete"})
+
+    async def __run_hooks(self, kind: str) -> list[str]:
+        """Run the handlers of the startup or the shutdown; return what went wrong."""
+        # A startup ends at the first handler that fails, and the shutdown handlers close what the
+        # earlier ones have opened. A shutdown runs all of them, the mounted apps' first, since a
+        # mounted app may use what its parent has opened.
+        starts, failures = kind == "startup", list[str]()
+        for app in self.__family() if starts else reversed(self.__family()):
+            for handler in app.startup_handlers if starts else app.shutdown_handlers:
+                if not (starts and failures):
+                    failures += await _run_hook(handler)
+            app._started = starts and not failures
+        return failures + await self.__run_hooks("shutdown") if starts and failures else failures
 
     def __family(self) -> list[App]:
         """Return this app and the MicroPie apps mounted below it, each once."""
@@ -3464,9 +3526,13 @@ async def _run_hook(handler: Callable[[], Any]) -> list[str]:
     except BaseException as error:
         if not _is_stray(error):
             raise
+        import traceback
+
         name = getattr(handler, "__qualname__", repr(handler))
         _log.error("%s failed", name, exc_info=error)
-        return [f"{name}: {type(error).__name__}: {error}"]
+        _forget(error)
+        # `str(error)` may fail, too.
+        return [f"{name}: {traceback.format_exception_only(error)[-1].strip()}"]
     return []
 
 

@@ -1012,6 +1012,34 @@ async def test_before_request_sees_index_for_a_path_that_no_other_handler_takes(
     assert seen == [("index", ["x", "y"])]
 
 
+async def test_a_guard_of_another_package_chooses_the_handler(caplog):
+    def guard(request):
+        request._route_handler = "_item"
+        request.path_params = ["1"]
+
+    def guard_socket(request):
+        request._ws_route_handler = "ws__private"
+
+    app = Routed(Note([], before=guard))
+    app.ws_middlewares[:] = [Note([], before=guard_socket)]
+    assert await answer(app, "/greet") == (200, '{"number":1,"q":"-"}')
+    async with websocket(app, "/room/a") as ws:
+        assert await ws.receive() == "private a"
+    assert caplog.records == []
+
+
+async def test_a_subapp_of_another_package_is_a_logged_500_and_a_refusal(caplog):
+    def switch(request):
+        request._subapp = App()
+
+    app = Routed(Note([], before=switch))
+    assert (await answer(app, "/greet"))[0] == 500
+    async with websocket(app, "/room") as ws:
+        pass
+    assert ws.rejected == 1011
+    assert caplog.text.count("AttributeError: request._subapp does nothing here") == 2
+
+
 async def test_a_middleware_may_change_the_path_parameters_alone():
     def upper(request):
         request.path_params = [text.upper() for text in request.path_params]

@@ -78,6 +78,7 @@ napoleon_use_rtype = False
 python_maximum_signature_line_length = 72
 nitpick_ignore_regex = [
     ("py:.*", r"(micropie\.)?_.*"),  # private names in signatures
+    ("py:class", r"types\.EllipsisType"),  # a constant in Python's documentation
 ]
 # Names of the standard library, so that a build needs no network.
 intersphinx_mapping = {

@@ -373,7 +373,7 @@ def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _typed(value: Any) -> Any:
     """Return a value together with the types of all its parts: ``==`` then tells 1 from True."""
-    kind: type[Any] = type(value)
+    kind: Any = type(value)
     parts: Any = None
     if issubclass(kind, dict):
         parts = {_typed(key): _typed(item) for key, item in value.items()}
@@ -477,8 +477,8 @@ class InMemorySessionBackend(SessionBackend):
             timeout: The seconds for which the session lives on.
         """
         with self._lock:
-            data = change(_copied(self._live(session_id)))
-            self._store(session_id, _copied(data), timeout)
+            stored = _copied(self._live(session_id))
+            self._store(session_id, _copied(change(stored)), timeout)
 
     def _live(self, session_id: str) -> dict[str, Any]:
         now = self._clock()
@@ -540,7 +540,7 @@ class _Session:
         # Most requests end here: they have only read the session.
         if not (removed or changed or self.renew):
             if old is not None:
-                await self._store(backend, old, dict, timeout)
+                await _store(backend, old, dict, timeout)
             return None
         # Session ids that the backend does not know are never adopted: an attacker may have planted
         # them. For the same reason a login renews the id, which an attacker may know.
@@ -550,7 +550,7 @@ class _Session:
 
             new = secrets.token_urlsafe(32)
             # Before the old one is deleted: if this fails, the client still has that.
-            await self._store(backend, new, lambda _: data, timeout)
+            await _store(backend, new, lambda _: data, timeout)
         taken: dict[str, Any] = {}
 
         def change(stored: dict[str, Any]) -> dict[str, Any]:
@@ -560,31 +560,29 @@ class _Session:
             return taken if stored and data and new == old else {}
 
         if old is not None:
-            await self._store(backend, old, change, timeout)
+            await _store(backend, old, change, timeout)
             if not data:
                 return ""
             if new != old and not _is_same(taken, data):  # changed meanwhile
-                await self._store(backend, new, lambda _: taken, timeout)
+                await _store(backend, new, lambda _: taken, timeout)
                 data = taken
         if not data or new == old:
             return None
         self.id, self.renew = new, False
         return new
 
-    async def _store(self, backend: Any, session_id: str, change: _Change, timeout: float) -> None:
-        """Store what ``change`` makes of the stored data, in one step if the backend can.
 
-        If ``change`` is `dict`, which changes nothing, only the expiry moves.
-        """
-        if change is dict and hasattr(backend, "touch"):
-            await backend.touch(session_id, timeout)
-        elif hasattr(backend, "update"):
-            await backend.update(session_id, change, timeout)
-        else:
-            stored: dict[str, Any] = {}
-            if session_id == self.id:
-                stored = await backend.load(session_id)
-            await backend.save(session_id, change(stored), timeout)
+async def _store(backend: Any, session_id: str, change: _Change, timeout: float) -> None:
+    """Store what ``change`` makes of a session, in one step if the backend can.
+
+    If ``change`` is `dict`, which changes nothing, only the expiry moves.
+    """
+    if change is dict and hasattr(backend, "touch"):
+        await backend.touch(session_id, timeout)
+    elif hasattr(backend, "update"):
+        await backend.update(session_id, change, timeout)
+    else:
+        await backend.save(session_id, change(await backend.load(session_id)), timeout)
 
 
 # --- Uploads --------------------------------------------------------------------------------------
@@ -1731,7 +1729,7 @@ def _is_foreign(request: Request, allowed: frozenset[str]) -> bool:
     if scope["type"] == "http" and scope.get("method") in ("GET", "HEAD", "OPTIONS"):
         return False
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-    theirs = "" if origin is None else origin.strip().lower()
+    theirs = (origin or "").strip().lower()
     if theirs in allowed:
         return False
     # The browser's own word comes first: a proxy may have changed the host.
@@ -2983,15 +2981,19 @@ class App:
                 raise ValueError(f"{name} is above 0, or None for no limit: {value!r}")
         if not session_timeout > 0:
             raise ValueError(f"session_timeout is a number of seconds: {session_timeout!r}")
-        if session_cookie_path is not None and session_cookie_path[:1] != "/":
+        if (session_cookie_path or "/")[0] != "/":
             raise ValueError(f"session_cookie_path begins with a slash: {session_cookie_path!r}")
         # What browsers ask of these names is checked below; it holds for any letter case.
         if re.match(_SECURE_NAME, session_cookie_name) and session_cookie_secure is None:
             session_cookie_secure = True
-        if re.match(_HOST_NAME, session_cookie_name) and session_cookie_path is None:
+        if re.match(_HOST_NAME, session_cookie_name) and not session_cookie_path:
             session_cookie_path = "/"
-        secure = session_cookie_secure is not False
-        set_cookie(session_cookie_name, "", path=session_cookie_path, secure=secure)
+        set_cookie(
+            session_cookie_name,
+            "",
+            path=session_cookie_path,
+            secure=session_cookie_secure is not False,
+        )
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[Callable[[], Any]] = []
@@ -3227,9 +3229,10 @@ class App:
             request._session = _Session()
             request._session.blocked = True
             if ids:
-                origin = request.headers.get("origin")
                 _log.warning(
-                    "no session for a request from %r to %r", origin, request.scope["path"]
+                    "no session for a request from %r to %r",
+                    request.headers.get("origin"),
+                    request.scope["path"],
                 )
             return
         for session_id in ids:
@@ -3301,8 +3304,7 @@ class App:
         session = request._session
         if session is None or session.snapshot is None:
             # A stream may look at the session later, when its headers are gone.
-            is_stream = is_stream and _session_ids(request, self.__session_cookie_name) != []
-            return _VARY if is_stream else []
+            return _VARY if is_stream and _session_ids(request, self.__session_cookie_name) else []
         # After a 5xx nothing is saved, since a handler that failed half-way may have left half of
         # its changes.
         if status >= 500:
@@ -3344,12 +3346,11 @@ class App:
 
     def __session_cookie(self, request: Request, session_id: str) -> tuple[str, str]:
         """Return the header that sets the session cookie, or expires it if the id is ``""``."""
-        name, path = self.__session_cookie_name, self.__session_cookie_path
-        secure = self.__session_cookie_secure
+        name, secure = self.__session_cookie_name, self.__session_cookie_secure
         if secure is None:
             secure = not (self.__debug or _is_from_here(request))
-        if path is None:
-            path = _quoted(_root(request.scope), "/!$&'()*+,:=@~") or "/"
+        root = _quoted(_root(request.scope), "/!$&'()*+,:=@~")
+        path = self.__session_cookie_path or root or "/"
         if not session_id:
             return delete_cookie(name, path=path, secure=secure)
         return set_cookie(name, session_id, path=path, secure=secure)

@@ -27,6 +27,7 @@ from tests.noting import Note
 
 Act = Callable[[Request], Awaitable[Any]]
 Talk = Callable[[App, WebSocket], Awaitable[Any]]
+Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Noting:
@@ -41,7 +42,7 @@ class Noting:
         return [call[0] for call in self.calls]
 
     def saved(self) -> list[dict[str, Any]]:
-        return [call[2] for call in self.calls if call[0] == "save"]
+        return [call[2] for call in self.calls if call[0] in ("save", "update")]
 
 
 class Spy(Noting, InMemorySessionBackend):
@@ -59,9 +60,17 @@ class Spy(Noting, InMemorySessionBackend):
         self.calls.append(("touch", session_id, timeout))
         await super().touch(session_id, timeout)
 
+    async def update(self, session_id: str, change: Change, timeout: float) -> None:
+        def noted(data: dict[str, Any]) -> dict[str, Any]:
+            result = change(data)
+            self.calls.append(("update", session_id, dict(result), timeout))
+            return result
+
+        await super().update(session_id, noted, timeout)
+
 
 class Plain(Noting, SessionBackend):
-    """The least that a backend may be: without `touch`."""
+    """The least that a backend may be: without `touch` and `update`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +89,7 @@ class Plain(Noting, SessionBackend):
 
 
 class Down(InMemorySessionBackend):
-    """Fails in `broken`: "load", "save", "touch", or "fill" (a save that is not empty)."""
+    """Fails in `broken`: "load", "update", "touch", or "fill" (an update that leaves data)."""
 
     def __init__(self, broken: str = "") -> None:
         super().__init__()
@@ -94,11 +103,15 @@ class Down(InMemorySessionBackend):
         self._check("load")
         return await super().load(session_id)
 
-    async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
-        self._check("save")
-        if data:
-            self._check("fill")
-        await super().save(session_id, data, timeout)
+    async def update(self, session_id: str, change: Change, timeout: float) -> None:
+        def checked(data: dict[str, Any]) -> dict[str, Any]:
+            result = change(data)
+            if result:
+                self._check("fill")
+            return result
+
+        self._check("update")
+        await super().update(session_id, checked, timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         self._check("touch")
@@ -295,7 +308,7 @@ async def test_vary_is_added_to_the_handlers_own_and_to_errors() -> None:
 async def test_a_session_that_no_handler_looks_at_is_left_alone() -> None:
     browser, spy, _ = await watched()
     response = await browser.get("/blind")
-    assert {"save", "touch"}.isdisjoint(spy.names)
+    assert spy.names == ["load"]
     assert response.header("vary") is None and not response.cookies
 
 
@@ -344,9 +357,9 @@ async def test_without_touch_a_fresh_copy_is_saved() -> None:
 async def test_a_changed_session_is_saved() -> None:
     browser, spy, session_id = await watched(a="1", b="2", c="3")
     await browser.get("/put?b=4&d=5")
-    assert spy.names == ["load", "load", "save"]
+    assert spy.names == ["load", "update"]
     assert spy.calls[-1] == (
-        "save",
+        "update",
         session_id,
         {"a": "1", "b": "4", "c": "3", "d": "5"},
         SESSION_TIMEOUT,
@@ -460,7 +473,7 @@ async def test_an_emptied_session_is_deleted_and_its_cookie_expires(target: str)
     response = await browser.get(target)
     assert {"Max-Age=0", "Path=/"} <= attributes(response)
     assert response.cookies == {"session_id": ""}
-    assert spy.calls[-1][:3] == ("save", session_id, {})
+    assert spy.calls[-1][:3] == ("update", session_id, {})
     assert await spy.load(session_id) == {}
     assert browser.cookies == {}
 
@@ -736,7 +749,7 @@ async def test_the_timeout_is_eight_hours_or_as_told(options: dict[str, Any], ti
     spy = Spy()
     browser = await signed_in(Root(backend=spy, **options))
     await browser.get("/look")
-    assert [call[-1] for call in spy.calls if call[0] in ("save", "touch")] == [timeout, timeout]
+    assert [call[-1] for call in spy.calls if call[0] in ("update", "touch")] == [timeout, timeout]
 
 
 @pytest.mark.parametrize(
@@ -763,7 +776,7 @@ async def test_the_backend_may_be_exchanged() -> None:
     app, spy = Root(), Spy()
     app.session_backend = spy
     await signed_in(app)
-    assert spy.names == ["save"]
+    assert spy.names == ["update"]
 
 
 async def test_in_memory_keeps_loads_replaces_and_deletes() -> None:
@@ -902,9 +915,9 @@ async def test_in_memory_frees_what_has_expired(visit: str) -> None:
     ("broken", "target", "ran"),
     [
         ("load", "/look", ["after m 500"]),
-        ("save", "/put?a=1", ["before m", "after m 200"]),
-        ("save", "/clear", ["before m", "after m 200"]),
-        ("save", "/act", ["before m", "after m 200"]),
+        ("update", "/put?a=1", ["before m", "after m 200"]),
+        ("update", "/clear", ["before m", "after m 200"]),
+        ("update", "/act", ["before m", "after m 200"]),
         ("touch", "/look", ["before m", "after m 200"]),
     ],
 )
@@ -956,7 +969,7 @@ async def test_a_session_that_cannot_be_copied_is_a_logged_500(
 
 async def test_a_cancelled_save_passes_through() -> None:
     class Slow(InMemorySessionBackend):
-        async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+        async def update(self, session_id: str, change: Change, timeout: float) -> None:
             waiting.set()
             await asyncio.Event().wait()
 
@@ -1064,7 +1077,7 @@ async def test_a_websocket_saves_when_its_handler_ends_on_error_too(
 
     spy = await holding(a="1")
     assert await talked(Sockets(talk, spy), cookie("id")) == []
-    assert spy.calls[-1] == ("save", "id", {"b": "2"}, SESSION_TIMEOUT)
+    assert spy.calls[-1] == ("update", "id", {"b": "2"}, SESSION_TIMEOUT)
 
 
 @pytest.mark.parametrize(
@@ -1168,9 +1181,9 @@ async def test_the_cookie_of_a_handshake_is_live_at_once() -> None:
 
 async def test_a_session_that_changes_while_accept_saves_it_is_saved_at_the_end() -> None:
     class Meddling(InMemorySessionBackend):
-        async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
-            await super().save(session_id, data, timeout)
-            saved.append(dict(data))
+        async def update(self, session_id: str, change: Change, timeout: float) -> None:
+            await super().update(session_id, change, timeout)
+            saved.append(await self.load(session_id))
             app.request.session["b"] = "2"
 
     saved: list[dict[str, Any]] = []
@@ -1293,7 +1306,7 @@ def test_allowed_origins_is_no_single_string() -> None:
     ("broken", "steps", "accepted"),
     [
         ("load", "look accept", False),
-        ("save", "user=ann renew look accept", False),
+        ("update", "user=ann renew look accept", False),
         ("touch", "look accept", True),
     ],
 )

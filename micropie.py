@@ -373,7 +373,7 @@ def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _typed(value: Any) -> Any:
     """Return a value together with the types of all its parts: ``==`` then tells 1 from True."""
-    kind: Any = type(value)
+    kind = cast("type[object]", type(value))
     parts: Any = None
     if issubclass(kind, dict):
         parts = {_typed(key): _typed(item) for key, item in value.items()}

@@ -37,6 +37,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
 import types
 import typing
@@ -135,6 +136,11 @@ _THREADS: Final = 40
 _UNREAD_SECONDS: Final = 5.0
 # Expired sessions that one call removes at most, so that none of them pauses the event loop.
 _EXPIRE_STEP: Final = 100
+
+_SESSION_ID: Final = "[A-Za-z0-9_-]{1,128}"
+# Browsers ask more of cookies with these names.
+_HOST_NAME: Final = "(?i:__Host-)"
+_SECURE_NAME: Final = "(?i:__(?:Host|Secure)-)"
 
 _ABSENT: Final[Any] = object()
 
@@ -371,23 +377,52 @@ async def _in_thread(call: Callable[..., _T], *args: Any) -> _T:
 # --- Sessions -------------------------------------------------------------------------------------
 
 _SCALAR_TYPES = frozenset({str, int, float, bool, bytes, type(None)})
+_CONTAINER_TYPES = (dict, list, tuple, set, frozenset)
+_Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deep copy of a session. Most hold only scalars and need no `copy.deepcopy`."""
-    for value in data.values():
-        if type(value) not in _SCALAR_TYPES:
-            import copy
+    if _SCALAR_TYPES.issuperset(map(type, data.values())):
+        return dict(data)
+    import copy
 
-            return copy.deepcopy(dict(data))
-    return dict(data)
+    return copy.deepcopy(dict(data))
+
+
+def _typed(value: Any) -> Any:
+    """Return a value together with the types of all its parts: ``==`` then tells 1 from True."""
+    kind = cast("type[object]", type(value))
+    parts: Any = None
+    if issubclass(kind, dict):
+        parts = {_typed(key): _typed(item) for key, item in value.items()}
+    elif issubclass(kind, (list, tuple)):
+        parts = tuple(map(_typed, value))
+    elif issubclass(kind, (set, frozenset)):
+        parts = frozenset(map(_typed, value))
+    # A subclass may have more than its parts, and an `==` of its own.
+    return kind, parts, None if kind in _CONTAINER_TYPES else value
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two values of a session have the same type and are equal, at every depth."""
+    try:
+        return one is other or _typed(one) == _typed(other)
+    except Exception:  # for example the `==` of an array; to save too often does no harm
+        return False
 
 
 class SessionBackend(abc.ABC):
     """Where sessions are kept.
 
-    A backend may also have ``async touch(session_id, timeout)``, which only moves the expiry. What
-    a method raises is logged, and answered with a 500.
+    Two methods are optional. ``async touch(session_id, timeout)`` only moves the expiry of a
+    session that exists. ``async update(session_id, change, timeout)`` stores ``change(stored)`` in
+    one atomic step: ``change`` is a plain function from dict to dict that can be called again,
+    ``{}`` in means that there is no such session, and ``{}`` out deletes it. MicroPie then makes
+    every change with it, and no request undoes a logout, or what another one saved meanwhile.
+    Without it, MicroPie loads, applies the change and saves, and the moment between is unguarded.
+
+    What a method raises is logged, and answered with a 500.
 
     Example:
         >>> class DictBackend(SessionBackend):
@@ -412,7 +447,8 @@ class SessionBackend(abc.ABC):
 class InMemorySessionBackend(SessionBackend):
     """Sessions in the memory of this process: gone with it, and not shared with other workers.
 
-    It hands out and takes in copies, and each call removes a bounded number of expired sessions.
+    It hands out and takes in copies, several threads may use it, and each call removes a bounded
+    number of expired sessions.
 
     Example:
         >>> async def main(backend):
@@ -432,18 +468,36 @@ class InMemorySessionBackend(SessionBackend):
         # time-out, this is the order of expiry, too; with several, an expired session may wait
         # here, unseen, behind one that lives longer.
         self._sessions: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
+        self._lock = threading.RLock()
 
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return a copy of the data of a live session, ``{}`` where there is none."""
-        return _copied(self._live(session_id))
+        with self._lock:
+            data = self._live(session_id)
+        return _copied(data)  # what is stored is never changed
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         """Keep a copy of the data for ``timeout`` seconds; saving ``{}`` deletes the session."""
-        self._store(session_id, _copied(data), timeout)
+        with self._lock:
+            self._store(session_id, _copied(data), timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire ``timeout`` seconds from now."""
-        self._store(session_id, self._live(session_id), timeout)
+        with self._lock:
+            self._store(session_id, self._live(session_id), timeout)
+
+    async def update(self, session_id: str, change: _Change, timeout: float) -> None:
+        """Replace the data of a session by what ``change`` makes of it, in one step.
+
+        Args:
+            session_id: The id.
+            change: Gets a copy of the data, ``{}`` where there is no such session, and returns the
+                data to keep; ``{}`` deletes the session. It must not wait for anything.
+            timeout: The seconds for which the session lives on.
+        """
+        with self._lock:
+            stored = _copied(self._live(session_id))
+            self._store(session_id, _copied(change(stored)), timeout)
 
     def _live(self, session_id: str) -> dict[str, Any]:
         now = self._clock()
@@ -471,7 +525,7 @@ class _Session:
         self.id = session_id  # None: not yet known to the backend
         self.snapshot: dict[str, Any] | None = None  # None: nobody has looked
         self.renew = False
-        self.blocked = False  # True for a WebSocket from a foreign page: never saved
+        self.blocked = False  # another origin's page has caused the request: never saved
         self._data: dict[str, Any] = data or {}
 
     @property
@@ -491,51 +545,63 @@ class _Session:
 
         The id is ``""`` to expire the cookie, and None to leave it alone.
         """
-        data, old = self._data, self.id
-        # Most requests end here: they have not looked at the session, or have only read it.
-        if self.snapshot is None or (data == self.snapshot and not self.renew):
-            await self._touch(backend, timeout)
+        before, data, old = self.snapshot, dict(self._data), self.id
+        if before is None or self.blocked:
             return None
-        stored = await backend.load(old) if old is not None and data else {}
-        fresh: dict[str, Any] = {}
-        # If an old session is gone, another request has ended it (a logout), and it stays ended.
-        if data and (old is None or stored or self.renew):
-            fresh = self._applied_to(stored)
+        # Another request may have changed the session since this one loaded it. So this one
+        # overwrites only the keys that it has changed itself.
+        removed = before.keys() - data.keys()
+        changed = {
+            key: value
+            for key, value in data.items()
+            if key not in before or not _is_same(before[key], value)
+        }
+        # Most requests end here: they have only read the session.
+        if not (removed or changed or self.renew):
+            if old is not None:
+                await _store(backend, old, dict, timeout)
+            return None
         # Session ids that the backend does not know are never adopted: an attacker may have planted
         # them. For the same reason a login renews the id, which an attacker may know.
-        new = old
-        if new is None or self.renew:
+        new = old or ""
+        if data and (old is None or self.renew):
             import secrets
 
             new = secrets.token_urlsafe(32)
-        if fresh:
-            await backend.save(new, fresh, timeout)
-        if old is not None and (new != old or not fresh):
-            await backend.save(old, {}, timeout)
-        if not fresh:
-            return None if old is None or data else ""
+            # Before the old one is deleted: if this fails, the client still has that.
+            await _store(backend, new, lambda _: data, timeout)
+        taken: dict[str, Any] = {}
+
+        def change(stored: dict[str, Any]) -> dict[str, Any]:
+            nonlocal taken
+            taken = {key: stored[key] for key in stored if key not in removed} | changed
+            # If it is gone, another request has ended the session (a logout), and it stays ended.
+            return taken if stored and data and new == old else {}
+
+        if old is not None:
+            await _store(backend, old, change, timeout)
+            if not data:
+                return ""
+            if new != old and not _is_same(taken, data):  # changed meanwhile
+                await _store(backend, new, lambda _: taken, timeout)
+                data = taken
+        if not data or new == old:
+            return None
         self.id, self.renew = new, False
-        return new if new != old else None
+        return new
 
-    def _applied_to(self, stored: dict[str, Any]) -> dict[str, Any]:
-        """Return what is stored with the changes of this request, key by key."""
-        # Another request may have changed the session since this one loaded it. So this one
-        # overwrites only the keys that it has changed itself.
-        before, data = self.snapshot or {}, self._data
-        fresh = {key: value for key, value in stored.items() if key in data or key not in before}
-        for key, value in data.items():
-            if key not in before or before[key] != value:
-                fresh[key] = value
-        return fresh
 
-    async def _touch(self, backend: SessionBackend, timeout: float) -> None:
-        if self.id is None or self.snapshot is None:
-            return
-        touch = getattr(backend, "touch", None)
-        if touch is not None:
-            await touch(self.id, timeout)
-        elif fresh := await backend.load(self.id):
-            await backend.save(self.id, fresh, timeout)
+async def _store(backend: Any, session_id: str, change: _Change, timeout: float) -> None:
+    """Store what ``change`` makes of a session, in one step if the backend can.
+
+    If ``change`` is `dict`, which changes nothing, only the expiry moves.
+    """
+    if change is dict and hasattr(backend, "touch"):
+        await backend.touch(session_id, timeout)
+    elif hasattr(backend, "update"):
+        await backend.update(session_id, change, timeout)
+    else:
+        await backend.save(session_id, change(await backend.load(session_id)), timeout)
 
 
 # --- Uploads --------------------------------------------------------------------------------------
@@ -1256,7 +1322,8 @@ class Request:
 
     # A plain request never needs these. They stay on the class until they are set, and cost it
     # nothing.
-    _mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
+    _mount: Any = None  # the app that takes over, and its prefix
+    _added: _RawHeaders = []  # to the response of that app
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
     _boundary: bytes | None = None  # of a multipart body that is still on the wire
@@ -1552,7 +1619,10 @@ class WebSocket:
         Raises:
             RuntimeError: The socket was accepted already.
             ConnectionClosed: The client has left.
+            ValueError: ``session_id`` is not 1 to 128 letters, digits, ``_`` and ``-``.
         """
+        if session_id is not None and not re.fullmatch(_SESSION_ID, session_id):
+            raise ValueError(f"not the session id of a cookie: {session_id!r}")
         if self.accepted:
             raise RuntimeError("this WebSocket was accepted already")
         self._check_not_over()
@@ -1694,18 +1764,27 @@ def _close_message(code: int, reason: str | None) -> _Message:
     return {"type": "websocket.close", "code": code, "reason": cut}
 
 
-def _is_same_origin(headers: Mapping[str, str], allowed: frozenset[str]) -> bool:
-    """Whether a handshake comes from a page of this host, an allowed one, or no browser."""
-    origin = headers.get("origin")
-    if origin is None:
-        return True
-    scheme, _, authority = origin.strip().lower().partition("://")
+def _is_foreign(request: Request, allowed: frozenset[str]) -> bool:
+    """Whether a page of another origin has caused a request that may change something."""
+    scope, headers = request.scope, request.headers
+    # The method in the scope: a middleware may take another one from a form.
+    if scope["type"] == "http" and scope.get("method") in ("GET", "HEAD", "OPTIONS"):
+        return False
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    theirs = (origin or "").strip().lower()
+    if theirs in allowed:
+        return False
+    # The browser's own word comes first: a proxy may have changed the host.
+    if site is not None:
+        return site not in ("same-origin", "none")
+    if origin is None:  # no browser
+        return False
     # The scheme is not compared: behind a proxy that ends TLS, the app sees http where the browser
     # sees https. So both default ports are dropped.
-    host = headers.get("host", "").strip().lower()
-    theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in (authority, host)]
+    names = theirs.partition("://")[2], headers.get("host", "").strip().lower()
+    theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in names]
     # An origin without an authority, such as "null", never matches.
-    return theirs != "" and (theirs == ours or f"{scheme}://{authority}" in allowed)
+    return theirs == "" or theirs != ours
 
 
 # --- Middleware -----------------------------------------------------------------------------------
@@ -1861,9 +1940,9 @@ def set_cookie(
     if samesite not in ("Strict", "Lax", "None", ""):
         raise ValueError(f"samesite must be Strict, Lax or None, not {samesite!r}")
     # Browsers drop such cookies without a word (draft-ietf-httpbis-rfc6265bis section 5.6).
-    if not secure and (name.startswith(("__Secure-", "__Host-")) or samesite == "None"):
+    if not secure and (re.match(_SECURE_NAME, name) or samesite == "None"):
         raise ValueError(f"cookie {name!r} must be secure")
-    if name.startswith("__Host-") and (path != "/" or domain):
+    if re.match(_HOST_NAME, name) and (path != "/" or domain):
         raise ValueError(f"cookie {name!r} must have the path / and no domain")
     attributes = (
         "" if max_age is None else f"Max-Age={int(max_age)}",
@@ -1925,6 +2004,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
 
 
+_VARY: _RawHeaders = [(b"vary", b"Cookie")]
 # Stands for the response of a mounted app, which sends its own.
 _MOUNTED: Final = (0, None)
 # Exceptions that say that the client is gone: MicroPie's own, and that of a server's `send`.
@@ -2778,11 +2858,12 @@ def _is_below(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
 
 
-def _session_ids(cookie_header: bytes) -> list[str]:
-    """Return the session ids of a Cookie header, at most 4."""
-    # A mounted app's comes before its parent's. More are an attack on the backend.
-    pairs = [pair.strip().partition("=") for pair in cookie_header.decode("latin-1").split(";")]
-    return [value.strip('"') for name, _, value in pairs if name == "session_id" and value][:4]
+def _session_ids(request: Request, name: str) -> list[str]:
+    """Return the session ids in the cookies of that name, at most 4."""
+    # A mounted app's comes before its parent's. More are an attack on the backend, and so are ids
+    # that MicroPie would never have issued.
+    pair = rf"(?:^|;)[ \t]*{re.escape(name)}[ \t]*=[ \t]*({_SESSION_ID})[ \t]*(?=;|\Z)"
+    return re.findall(pair, request._cookie_header.decode("latin-1"))[:4]
 
 
 def _boundary(content_type: bytes) -> bytes:
@@ -2794,7 +2875,43 @@ def _boundary(content_type: bytes) -> bytes:
     return boundary
 
 
-_LOOPBACK: Final = r"(?i:(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?|::1)"
+_IPV4: Final = r"127(?:\.\d{1,3}){3}"
+_IPV6: Final = rf"::1|::ffff:(?:{_IPV4}|7f[\da-f]{{2}}:[\da-f]{{1,4}})"
+_FORWARDING: Final = r"(?:forwarded|x-real-ip|via)\Z|x-forwarded-"
+_LOOPBACK: Final = rf"(?i:(?:localhost|{_IPV4}|\[(?:{_IPV6})\])(?::\d*)?|{_IPV6})"
+
+
+def _is_from_here(request: Request) -> bool:
+    """Whether a request comes straight from this machine, over plain HTTP."""
+    scope, headers = request.scope, request.headers
+    # A proxy on this machine speaks plain HTTP from a loopback address as well, and may even pass
+    # one as the host. The rest gives it away: what it adds, its HTTP/1.0 (nginx), or a browser that
+    # came by HTTPS.
+    here = "http://localhost"
+    host, client = [(scope.get(key) or ("",))[0] or "" for key in ("server", "client")]
+    url = rf"(?is:http://{_LOOPBACK}(?:[/?#].*)?)"
+    return (
+        scope.get("scheme") not in ("https", "wss")
+        and scope.get("http_version", "1.1") == "1.1"
+        and all(re.fullmatch(_LOOPBACK, name) for name in (headers.get("host", host), client))
+        and all(re.fullmatch(url, headers.get(name, here)) for name in ("origin", "referer"))
+        and not any(re.match(_FORWARDING, name) for name in headers)
+    )
+
+
+def _adding(send: _Send, added: _RawHeaders) -> _Send:
+    """Return a ``send`` that adds headers to a response, or to the handshake of a WebSocket."""
+
+    async def send_more(message: _Message) -> None:
+        if message["type"].endswith(("response.start", ".accept")):
+            headers: _RawHeaders = list(message.get("headers") or ())
+            # A cache-control that the app has chosen stays.
+            names = {name.lower() for name, _ in headers} & {b"cache-control"}
+            headers += [pair for pair in added if pair[0] not in names]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return send_more if added else send
 
 
 # --- App ------------------------------------------------------------------------------------------
@@ -2909,6 +3026,19 @@ class App:
                 raise ValueError(f"{name} is above 0, or None for no limit: {value!r}")
         if not session_timeout > 0:
             raise ValueError(f"session_timeout is a number of seconds: {session_timeout!r}")
+        if (session_cookie_path or "/")[0] != "/":
+            raise ValueError(f"session_cookie_path begins with a slash: {session_cookie_path!r}")
+        # What browsers ask of these names is checked below; it holds for any letter case.
+        if re.match(_SECURE_NAME, session_cookie_name) and session_cookie_secure is None:
+            session_cookie_secure = True
+        if re.match(_HOST_NAME, session_cookie_name) and not session_cookie_path:
+            session_cookie_path = "/"
+        set_cookie(
+            session_cookie_name,
+            "",
+            path=session_cookie_path,
+            secure=session_cookie_secure is not False,
+        )
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[Callable[[], Any]] = []
@@ -2923,7 +3053,8 @@ class App:
         self.__session_cookie_name = session_cookie_name
         self.__session_cookie_secure = session_cookie_secure
         self.__session_cookie_path = session_cookie_path
-        self.__allowed_origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
+        origins = {origin.lower().rstrip("/") for origin in allowed_origins}
+        self.__allowed_origins = frozenset(origins - {"null", ""})
         # A field is a part of a body, and a urlencoded form falls under both limits as a whole.
         self.__settings = settings._replace(
             max_form_field_size=_smallest(max_body_size, max_form_field_size)
@@ -3073,7 +3204,7 @@ class App:
         if _is_below(path, root):  # some servers repeat the root path in the path
             path = path[len(root) :]
         if self.mounts:
-            request._mount = self.__mounted(request.scope, path)
+            request._mount = self.__mounted(path)
         before, *segments = path.split("/")
         if before:  # no slash comes first, for example in OPTIONS *
             return
@@ -3088,8 +3219,8 @@ class App:
                 return
         request.route_handler, request.path_params = handler.name, arguments
 
-    def __mounted(self, scope: _Scope, path: str) -> tuple[_ASGIApp, _Scope] | None:
-        """Return the app of the longest prefix that the path begins with, and its scope.
+    def __mounted(self, path: str) -> tuple[_ASGIApp, str] | None:
+        """Return the app of the longest prefix that the path begins with, and the prefix.
 
         Raises:
             ValueError: A prefix does not begin with a slash: no path would ever match it.
@@ -3100,15 +3231,21 @@ class App:
             if mount[:1] not in ("/", ""):
                 raise ValueError(f"the prefix of a mount begins with a slash: {prefix!r}")
             if _is_below(path, mount):
-                root = _root(scope)
-                child = {**scope, "root_path": root + mount}
-                # In a scope the path includes the root path (ASGI HTTP).
-                if not _is_below(scope["path"], root):
-                    child["path"] = root + scope["path"]
-                    if raw_path := scope.get("raw_path"):
-                        child["raw_path"] = _quoted(root, "/").encode() + raw_path
-                return self.mounts[prefix], child
+                return self.mounts[prefix], mount
         return None
+
+    def __hand_over(self, request: Request, receive: _Receive, send: _Send) -> Awaitable[None]:
+        """Call the mounted app, with the scope as the middlewares have left it."""
+        mount: tuple[_ASGIApp, str] = request._mount
+        scope = request.scope
+        root = _root(scope)
+        child = {**scope, "root_path": root + mount[1]}
+        # In a scope the path includes the root path (ASGI HTTP).
+        if not _is_below(scope["path"], root):
+            child["path"] = root + scope["path"]
+            if raw_path := scope.get("raw_path"):
+                child["raw_path"] = _quoted(root, "/").encode() + raw_path
+        return mount[0](child, receive, _adding(send, request._added))
 
     async def __prepare_and_call(self, request: Request, noted: list[tuple[bytes, bytes]]) -> Any:
         """Load the session, read the body, ask the middlewares, call the handler."""
@@ -3125,10 +3262,27 @@ class App:
             answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
             if answer is not None:
                 return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
-        return _MOUNTED if request._mount is not None else await self.__call_handler(request)
+        if request._mount is None:
+            return await self.__call_handler(request)
+        request._added = await self.__session_headers(request)
+        return _MOUNTED
 
     async def __load_session(self, request: Request) -> None:
-        for session_id in _session_ids(request._cookie_header):
+        """Load the session, unless another origin's page has caused the request."""
+        ids = _session_ids(request, self.__session_cookie_name)
+        # Browsers send cookies with requests from any page of the same site, and old ones with all;
+        # to WebSockets they apply no same-origin policy.
+        if _is_foreign(request, self.__allowed_origins):
+            request._session = _Session()
+            request._session.blocked = True
+            if ids:
+                _log.warning(
+                    "no session for a request from %r to %r",
+                    request.headers.get("origin"),
+                    request.scope["path"],
+                )
+            return
+        for session_id in ids:
             if data := await self.session_backend.load(session_id):
                 request._session = _Session(session_id, data)
                 return
@@ -3167,8 +3321,8 @@ class App:
     async def __finish(self, request: Request, response: _Response | None, send: _Send) -> None:
         """Let middlewares and session change a response, and send it; None: a mount answers."""
         if response is None:
-            mounted, scope = cast("tuple[_ASGIApp, _Scope]", request._mount)
-            return await mounted(scope, request._body_reader().receive_again(), send)
+            receive = request._body_reader().receive_again()
+            return await self.__hand_over(request, receive, send)
         # Each `after_request` runs once, on the response that the ones inside it have made of the
         # first, errors included.
         for middleware in reversed(request._asked):
@@ -3182,30 +3336,35 @@ class App:
                 )
             except BaseException as error:
                 response = self.__failed(request, error)
-        session = request._session
-        if session is not None and session.snapshot is not None:
-            response = await self.__save_session(request, session, response)
+        if request._session is not None or response.payload is None:
+            try:
+                added = await self.__session_headers(
+                    request, response.status, response.payload is None
+                )
+            except BaseException as error:
+                response, added = self.__failed(request, error), _VARY
+            send = _adding(send, added)
         await self.__send(request, response, send)
 
-    async def __save_session(
-        self, request: Request, session: _Session, response: _Response
-    ) -> _Response:
-        """Save what this request changed in its session; return the response with its cookie."""
-        added = [("vary", "Cookie")]
+    async def __session_headers(
+        self, request: Request, status: int = 200, is_stream: bool = False
+    ) -> _RawHeaders:
+        """Save what this request changed in its session; return the headers that this adds."""
+        session = request._session
+        if session is None or session.snapshot is None:
+            # A stream may look at the session later, when its headers are gone.
+            return _VARY if is_stream and _session_ids(request, self.__session_cookie_name) else []
         # After a 5xx nothing is saved, since a handler that failed half-way may have left half of
         # its changes.
-        if response.status < 500:
-            try:
-                session_id = await session.commit(self.session_backend, self.__session_timeout)
-                if session_id is not None:
-                    added.append(self.__session_cookie(request, session_id))
-                    if all(name != "cache-control" for name, _ in response.headers):
-                        added.append(("cache-control", "no-store"))
-            except BaseException as error:
-                response = self.__failed(request, error)
-        return response._replace(
-            raw_headers=(*response.raw_headers, *[_raw_header(*pair) for pair in added])
-        )
+        if status >= 500:
+            return _VARY
+        if session.id is None and _is_foreign(request, self.__allowed_origins):
+            session.blocked = True
+        session_id = await session.commit(self.session_backend, self.__session_timeout)
+        if session_id is None:
+            return _VARY
+        cookie = _raw_header(*self.__session_cookie(request, session_id))
+        return [*_VARY, cookie, (b"cache-control", b"no-store")]
 
     async def __send(self, request: Request, response: _Response, send: _Send) -> None:
         """Write a response: only the shortcut in `_asgi_app_http` does that elsewhere."""
@@ -3236,20 +3395,14 @@ class App:
 
     def __session_cookie(self, request: Request, session_id: str) -> tuple[str, str]:
         """Return the header that sets the session cookie, or expires it if the id is ``""``."""
-        scope = request.scope
-        secure = self.__session_cookie_secure
+        name, secure = self.__session_cookie_name, self.__session_cookie_secure
         if secure is None:
-            server = scope.get("server") or ("",)
-            is_local = re.fullmatch(_LOOPBACK, request.headers.get("host", server[0] or ""))
-            secure = not (
-                self.__debug or (is_local and scope.get("scheme") not in ("https", "wss"))
-            )
-        path = self.__session_cookie_path
-        if path is None:
-            path = _quoted(_root(scope), "/!$&'()*+,:=@~") or "/"
+            secure = not (self.__debug or _is_from_here(request))
+        root = _quoted(_root(request.scope), "/!$&'()*+,:=@~")
+        path = self.__session_cookie_path or root or "/"
         if not session_id:
-            return delete_cookie("session_id", path=path, secure=secure)
-        return set_cookie("session_id", session_id, path=path, secure=secure)
+            return delete_cookie(name, path=path, secure=secure)
+        return set_cookie(name, session_id, path=path, secure=secure)
 
     def __failed(self, request: Request, error: BaseException) -> _Response:
         """Return the response for an error; let pass what is no error of this request."""
@@ -3316,8 +3469,7 @@ class App:
             )
             # Once a mounted app has the socket, nothing else of this app runs.
             if request._mount is not None and not code and socket._over is None:
-                mounted, mounted_scope = request._mount
-                return await mounted(mounted_scope, receive, send)
+                return await self.__hand_over(request, receive, send)
             # Each step runs whatever went wrong before it. The close code is that of the last
             # failure, and the socket is closed in any case.
             after = [middleware.after_websocket for middleware in reversed(passed)]
@@ -3351,7 +3503,10 @@ class App:
     ) -> None:
         """Do what comes before the handler, and run it unless a mounted app takes over."""
         self.__find_handler(request, self.__socket_routes)
-        await self.__load_socket_session(request, socket)
+        request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
+        await self.__load_session(request)
+        if request._session is not None:
+            socket.session_id = request._session.id
         for middleware in tuple(self.ws_middlewares):
             result = await middleware.before_websocket(request)
             passed.append(middleware)
@@ -3359,28 +3514,12 @@ class App:
             if refusal is not None:
                 return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
         if request._mount is not None:
+            request._added = await self.__session_headers(request)
             return
         handler = self.__socket_handlers.get(request.route_handler or "")
         if handler is None:
             return await socket.close(1008)
         await handler.run(self, request, socket)
-
-    async def __load_socket_session(self, request: WebSocketRequest, socket: WebSocket) -> None:
-        """Load the session, unless another origin's page has opened this socket."""
-        request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
-        # Browsers send cookies with handshakes from any page, and apply no same-origin policy to
-        # WebSockets.
-        if not _is_same_origin(request.headers, self.__allowed_origins):
-            request._session = _Session()
-            request._session.blocked = True
-            if _session_ids(request._cookie_header):
-                _log.warning(
-                    "a WebSocket from the origin %r got no session", request.headers.get("origin")
-                )
-            return
-        await self.__load_session(request)
-        if request._session is not None:
-            socket.session_id = request._session.id
 
     async def __handshake_headers(
         self, request: WebSocketRequest, socket: WebSocket, session_id: str | None
@@ -3453,7 +3592,8 @@ class App:
         family: list[App] = [self]
         for app in family:  # grows on the way
             for child in app.mounts.values():
-                if isinstance(child, App) and child not in family:
+                # Two apps may be equal, as two dataclasses with the same fields are.
+                if isinstance(child, App) and id(child) not in map(id, family):
                     family.append(child)
         return family
 
@@ -3602,7 +3742,7 @@ def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[R
             name = getattr(mounted, "__qualname__", type(mounted).__name__)
             yield Route("http", below + "/", None, (), name, "")
         # Apps may be mounted in each other; the paths below them would have no end.
-        elif mounted not in (*parents, app):
+        elif id(mounted) not in map(id, (*parents, app)):
             yield from _routes_below(mounted, below, (*parents, app))
 
 

@@ -2343,7 +2343,6 @@ _JSON_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "decimal.Decimal": (str, int, float),
     "uuid.UUID": (str,),
     "builtins.dict": (dict,),
-    "builtins.NoneType": (type(None),),
 }
 _BOOLS: Final = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
@@ -2372,7 +2371,7 @@ def _converter(annotation: Any) -> _Converter | None:
     if any(annotation is one for one in _UNCHECKED):
         return _keep
     if _is_list(annotation):
-        return _list_converter(_item(annotation))
+        return _list_converter((*typing.get_args(annotation), Any)[0])
     if annotation is UploadedFile:
         return _refuse
     is_enum = isinstance(annotation, type) and issubclass(annotation, enum.Enum)
@@ -2394,8 +2393,7 @@ def _refuse(value: Any, is_json: bool) -> NoReturn:
 
 def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Converter:
     make = getattr(annotation, "fromisoformat", annotation)
-    is_decimal = annotation.__name__ == "Decimal"
-    is_real = is_decimal or annotation is float
+    name = annotation.__name__
 
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1.
@@ -2405,9 +2403,12 @@ def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Convert
         if type(value) is not annotation:
             made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
         # NaN and the infinities compare with no limit as a number does, so no handler gets them.
-        if is_real and made - made != 0:
+        if name in ("float", "Decimal") and made - made != 0:
             raise ValueError(value)
-        if is_decimal and max(len(made.as_tuple().digits), abs(made.adjusted())) > _MAX_DECIMAL:
+        if (
+            name == "Decimal"
+            and max(len(made.as_tuple().digits), abs(made.adjusted())) > _MAX_DECIMAL
+        ):
             raise ValueError(value)
         return made
 
@@ -2417,20 +2418,22 @@ def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Convert
 def _choice_converter(annotation: Any, is_enum: bool) -> _Converter:
     """Return the converter of an Enum or a Literal, whose members can be those of an Enum."""
     choices: Any = annotation if is_enum else typing.get_args(annotation)
-    raw = [one.value if isinstance(one, enum.Enum) else one for one in choices]
-    # By type, since 1 == True == 1.0. A list as the value of an Enum has no hash.
+    # By type, since 1 == True == 1.0. A list, as the value of an Enum, has no hash.
     found = {
-        (type(one), one): choice for one, choice in zip(raw, choices, strict=True) if one.__hash__
+        (type(value), value): choice
+        for choice in choices
+        if (value := getattr(choice, "_value_", choice)).__hash__
     }
     # A string is tried with the conversion of each type that the values have.
-    converters = [_converter(kind) or _refuse for kind in dict.fromkeys(map(type, raw))]
+    converters = [_converter(kind) or _refuse for kind in dict.fromkeys(kind for kind, _ in found)]
 
     def convert(value: Any, is_json: bool) -> Any:
         for one in (_keep,) if is_json else converters:
             with contextlib.suppress(Exception):
                 made = one(value, is_json)
-                if (type(made), made) in found:
-                    return found[type(made), made]
+                key = type(made), made
+                if key in found:
+                    return found[key]
                 choice = annotation._missing_(made)  # only an Enum has it
                 if type(choice.value) is type(made):
                     return choice
@@ -2455,14 +2458,18 @@ def _list_converter(annotation: Any) -> _Converter | None:
 
 
 def _union_converter(members: list[Any]) -> _Converter | None:
-    converters = [(_converter(one), _is_list(one)) for one in members]
-    if any(one is None for one, _ in converters):
+    takers: list[Any] = [
+        (_converter(one), _is_list(one)) for one in members if one is not type(None)
+    ]
+    if any(one is None for one, _ in takers):
         return None
 
     def convert(value: Any, is_json: bool) -> Any:
+        if value is None and type(None) in members:
+            return None
         # If a member is a list, the value is the list of all strings of that name.
         is_repeated = isinstance(value, list) and not is_json
-        for one, is_list in cast("list[tuple[_Converter, bool]]", converters):
+        for one, is_list in takers:
             with contextlib.suppress(Exception):
                 return one(value[0] if is_repeated and not is_list else value, is_json)
         raise ValueError(value)
@@ -2486,11 +2493,6 @@ def _members(annotation: Any) -> list[Any]:
 
 def _is_list(annotation: Any) -> bool:
     return annotation is list or typing.get_origin(annotation) is list
-
-
-def _item(annotation: Any) -> Any:
-    """Return X of ``list[X]``."""
-    return (*typing.get_args(annotation), Any)[0]
 
 
 def _is_model(annotation: Any) -> bool:
@@ -2544,7 +2546,7 @@ class _Parameter:
         # All of this is worked out once, so that a request only looks. FromSession comes first: it
         # outranks the type, and nothing but the session may have the value.
         parts = list(_parts(annotation))
-        self.is_secret = any(isinstance(one, str) and one == "FromSession" for one in parts)
+        self.is_secret = "FromSession" in map(str, parts)
         if self.is_secret:
             parts = [annotation := Any]
         members = _members(annotation)
@@ -2552,14 +2554,14 @@ class _Parameter:
         first = others[0]
         self.is_optional = len(others) < len(members)
         self.is_list = any(map(_is_list, others))
-        self.is_file = any(one is UploadedFile for one in (first, *typing.get_args(first)))
-        # A model, and also a file in a place where it cannot be.
+        # Models, and files, which can stand in a list too.
         alone = [one for one in parts if one is UploadedFile or _is_model(one)]
+        self.is_file = bool(alone) and UploadedFile in (first, *typing.get_args(first))
         self.model: Any = alone[0] if alone and not self.is_file else None
         self.in_path = not (self.is_secret or alone)
+        is_right = self.is_file or (first is self.model and handler.takes_body)
         if (
-            (alone and len(others) > 1)
-            or (self.model and not (first is self.model and handler.takes_body))
+            (alone and (others[1:] or not is_right))
             # `**files` can be files, but no path segment is one.
             or (not self.in_path and kind in ((0, 2) if self.is_file else (0, 2, 4)))
         ):
@@ -2574,21 +2576,24 @@ class _Parameter:
         # Most parameters are strings, which stay as they are.
         self.is_verbatim = not self.is_list and (is_kept or others == [str])
         self.takes_file = not self.is_list and (self.is_file or (is_kept and self.in_path))
-        names = [inspect.formatannotation(one, getattr(one, "__module__", None)) for one in others]
-        self.label = "a file" if self.is_file else " or ".join(names)  # a client needs no module
+        self.label = (
+            "a file"
+            if self.is_file
+            else " or ".join(
+                inspect.formatannotation(one, getattr(one, "__module__", None)) for one in others
+            )
+        )  # a client need not know the module
 
     def from_path(self, segment: Any) -> Any:
         """Convert a path segment; one that does not convert names no page."""
         # A router in a middleware may have converted it already.
         if self.is_verbatim or not isinstance(segment, str):
             return segment
-        try:
+        with contextlib.suppress(HTTPError):
             value = self._from_strings([segment])
-        except HTTPError:
-            value = _ABSENT
-        if value is _ABSENT:
-            raise _error(404)
-        return value
+            if value is not _ABSENT:
+                return value
+        raise _error(404)
 
     def find(self, request: Request) -> Any:
         """Look in what was sent, and then in the session; else return the default."""
@@ -2706,12 +2711,12 @@ class _Binder:
         """Return the query, the body and the uploads under the names that no parameter has."""
         body = request._json if isinstance(request._json, dict) else {}
         names = {**request._files, **body, **(request._form or {}), **request.query_params}
-        found = {
-            name: self._rest[0].find_sent(request, name)
+        return {
+            name: value
             for name in names
             if name not in self._names
+            and (value := self._rest[0].find_sent(request, name)) is not _ABSENT
         }
-        return {name: value for name, value in found.items() if value is not _ABSENT}
 
     def waits_for(self, request: Request, name: str) -> bool:
         """Whether the file that begins now is the last value that the handler waits for."""
@@ -2729,9 +2734,11 @@ def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> A
     alone = types.SimpleNamespace(__annotations__={"it": annotation})
     names = getattr(inspect.unwrap(function), "__globals__", {})
     try:
-        return typing.get_type_hints(alone, names, include_extras=True)["it"]
+        found = typing.get_type_hints(alone, names, include_extras=True)["it"]
+        list(_parts(found))  # looks at aliases of Python 3.12, whose names may not be there
+        return found
     except Exception:
-        return inspect.formatannotation(annotation)
+        return str(annotation)
 
 
 class _Handler:

@@ -2374,11 +2374,13 @@ def _converter(annotation: Any) -> _Converter | None:
         return _list_converter((*typing.get_args(annotation), Any)[0])
     if annotation is UploadedFile:
         return _refuse
-    is_enum = isinstance(annotation, type) and issubclass(annotation, enum.Enum)
-    if is_enum or typing.get_origin(annotation) is typing.Literal:
-        return _choice_converter(annotation, is_enum)
-    name = getattr(annotation, "__name__", "")
-    json_types = _JSON_TYPES.get(f"{getattr(annotation, '__module__', '')}.{name}")
+    if typing.get_origin(annotation) is typing.Literal:
+        return _choice_converter(annotation, typing.get_args(annotation))
+    if not isinstance(annotation, type):
+        return None
+    if issubclass(annotation, enum.Enum):
+        return _choice_converter(annotation, annotation)
+    json_types = _JSON_TYPES.get(f"{annotation.__module__}.{annotation.__name__}")
     return None if json_types is None else _scalar_converter(annotation, json_types)
 
 
@@ -2415,9 +2417,8 @@ def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Convert
     return convert
 
 
-def _choice_converter(annotation: Any, is_enum: bool) -> _Converter:
+def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
     """Return the converter of an Enum or a Literal, whose members can be those of an Enum."""
-    choices: Any = annotation if is_enum else typing.get_args(annotation)
     # By type, since 1 == True == 1.0. A list, as the value of an Enum, has no hash.
     found = {
         (type(value), value): choice
@@ -2501,7 +2502,8 @@ def _is_model(annotation: Any) -> bool:
 
 def _takes_blank(annotation: Any) -> bool:
     """Whether ``""`` is a value: not for most types, since HTML forms send empty inputs too."""
-    return any(one is str or _converter(one) in (None, _keep) for one in _members(annotation))
+    is_text = any(one is str for one in _members(annotation))
+    return is_text or _converter(annotation) in (None, _keep)
 
 
 def _parts(annotation: Any, depth: int = 9) -> Iterator[Any]:

@@ -646,7 +646,11 @@ class _Settings(NamedTuple):
 
 
 def _limit(size: int | None, name: str) -> _Limit:
-    return float("inf") if size is None else size, name
+    if size is None:
+        return float("inf"), name
+    if not size >= 0:
+        raise ValueError(f"{name} is a number of bytes, or None for no limit: {size!r}")
+    return size, name
 
 
 _NO_LIMIT: Final = _limit(None, "")
@@ -3228,6 +3232,21 @@ _RESERVED = frozenset(
 )
 
 
+def _session_cookie_rules(
+    name: str, secure: bool | None, path: str | None
+) -> tuple[bool | None, str | None]:
+    """Return whether the session cookie is Secure, and its path, as its name asks for."""
+    if (path or "/")[0] != "/":
+        raise ValueError(f"session_cookie_path begins with a slash: {path!r}")
+    # `set_cookie` below checks what browsers ask of these names, in any letter case.
+    if re.match(_SECURE_NAME, name) and secure is None:
+        secure = True
+    if re.match(_HOST_NAME, name) and not path:
+        path = "/"
+    set_cookie(name, "", path=path, secure=secure is not False)
+    return secure, path
+
+
 class _Missing:
     """Stands on the class for an attribute that ``App.__init__`` sets on each app."""
 
@@ -3310,33 +3329,11 @@ class App:
     ) -> None:
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
-        if isinstance(max_upload_size, types.EllipsisType):
-            max_upload_size = max_body_size
-        sizes = {
-            "max_body_size": max_body_size,
-            "max_upload_size": max_upload_size,
-            "max_json_size": max_json_size,
-            "max_form_field_size": max_form_field_size,
-        }
-        for name, value in {**sizes, "body_timeout": body_timeout}.items():
-            # A size of 0 takes empty bodies. NaN is not above 0.
-            if value is not None and not (value > 0 or (value == 0 and name != "body_timeout")):
-                raise ValueError(f"{name} is above 0, or None for no limit: {value!r}")
-        if not session_timeout > 0:
-            raise ValueError(f"session_timeout is a number of seconds: {session_timeout!r}")
-        if (session_cookie_path or "/")[0] != "/":
-            raise ValueError(f"session_cookie_path begins with a slash: {session_cookie_path!r}")
-        # What browsers ask of these names is checked below; it holds for any letter case.
-        if re.match(_SECURE_NAME, session_cookie_name) and session_cookie_secure is None:
-            session_cookie_secure = True
-        if re.match(_HOST_NAME, session_cookie_name) and not session_cookie_path:
-            session_cookie_path = "/"
-        set_cookie(
-            session_cookie_name,
-            "",
-            path=session_cookie_path,
-            secure=session_cookie_secure is not False,
-        )
+        for seconds in (session_timeout, body_timeout):
+            if seconds is not None and not seconds > 0:  # NaN is not above 0 either
+                raise ValueError(
+                    f"session_timeout and body_timeout are seconds above 0, not {seconds!r}"
+                )
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[Callable[[], Any]] = []
@@ -3349,13 +3346,23 @@ class App:
         self.__debug = debug
         self.__session_timeout = session_timeout
         self.__session_cookie_name = session_cookie_name
-        self.__session_cookie_secure = session_cookie_secure
-        self.__session_cookie_path = session_cookie_path
+        self.__session_cookie_secure, self.__session_cookie_path = _session_cookie_rules(
+            session_cookie_name, session_cookie_secure, session_cookie_path
+        )
         origins = {origin.lower().rstrip("/") for origin in allowed_origins}
         self.__allowed_origins = frozenset(origins - {"null", ""})
-        kept, streamed, json, field = [_limit(size, name) for name, size in sizes.items()]
+        kept = _limit(max_body_size, "max_body_size")
+        streamed = (
+            max_body_size if isinstance(max_upload_size, types.EllipsisType) else max_upload_size
+        )
         # JSON is kept as a body, and a field as a part of one, so both limits hold.
-        self.__settings = _Settings(kept, streamed, min(kept, json), min(kept, field), body_timeout)
+        self.__settings = _Settings(
+            kept,
+            _limit(streamed, "max_upload_size"),
+            min(kept, _limit(max_json_size, "max_json_size")),
+            min(kept, _limit(max_form_field_size, "max_form_field_size")),
+            body_timeout,
+        )
         self.__routes = type(self).__routes  # found faster here, at every request
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

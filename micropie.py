@@ -1586,20 +1586,20 @@ class WebSocket:
         """Iterate over the messages, strings and bytes."""
         return self
 
-    async def __anext__(self) -> str | bytes:
+    def __anext__(self) -> Awaitable[str | bytes]:
         """Return the next message; the iteration ends when the socket is closed."""
-        try:
-            return await self._receive_any()
-        except ConnectionClosed:
-            # A server that is a client itself may let the exception of its own connection out. That
-            # is an error, not the end of this socket.
-            if self._over is None:
-                raise
-            raise StopAsyncIteration from None
+        return self._receive_any(iterates=True)
 
     async def send_text(self, data: str) -> None:
         """Send a text message."""
-        await self._deliver({"type": "websocket.send", "text": data})
+        if not self._is_open:
+            self._check_open()
+        try:
+            await self._send({"type": "websocket.send", "text": data})
+        except OSError as error:
+            raise self._lost() from error
+        if _is_turn():  # a loop that only sends would let nothing else run
+            await asyncio.sleep(0)
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
@@ -1628,20 +1628,27 @@ class WebSocket:
             with contextlib.suppress(OSError):  # the client is gone
                 await self._send(_close_message(code, reason))
 
-    async def _receive_any(self) -> str | bytes:
-        if not (self._is_open or self._has_more):
-            self._check_open()
-        self._waits += 1
+    async def _receive_any(self, iterates: bool = False) -> str | bytes:
         try:
-            while self._watcher and not self._ahead:
-                await asyncio.wait([self._watcher])
-            message = self._ahead.popleft() if self._ahead else await self._receive()
-        finally:
-            self._waits -= 1
-            self._looks = -1  # the next look may come at once
-            if self._timer is None:
-                self._rest()
-        return self._content_of(message)
+            if not (self._is_open or self._has_more):
+                self._check_open()
+            self._waits += 1
+            try:
+                while self._watcher and not self._ahead:
+                    await asyncio.wait([self._watcher])
+                message = self._ahead.popleft() if self._ahead else await self._receive()
+            finally:
+                self._waits -= 1
+                self._looks = -1  # the next look may come at once
+                if self._timer is None:
+                    self._rest()
+            return self._content_of(message)
+        except ConnectionClosed:
+            # A server that is a client itself may let the exception of its own connection out. That
+            # is an error, not the end of this socket.
+            if self._over is None or not iterates:
+                raise
+            raise StopAsyncIteration from None
 
     def _content_of(self, message: _Message) -> str | bytes:
         # Servers may send both keys, one of them None; an empty string is a message.

@@ -8,11 +8,12 @@
 
     app = Root()          # uvicorn app:app
 
-The way of a request through this module: ``App.__call__`` makes a `Request`, opens it (path,
-headers, session, body), asks the middlewares, binds the arguments of the handler that the first
-segment of the path names, calls it, and gives its result to the one response writer. The sections
-are errors, JSON, worker threads, sessions, uploads, request, WebSocket, middleware, responses,
-streams, handlers and binding, paths, App and command line.
+To follow a request through this module, begin at ``App._asgi_app_http``. It makes a `Request`,
+finds the handler that the first segment of the path names, loads the session, reads the body and
+asks the middlewares. Then it binds the handler's arguments, calls it, and sends its result as a response.
+
+The sections are errors, JSON, worker threads, sessions, uploads, request, WebSocket, middleware,
+responses, streams, handlers and binding, paths, App and command line.
 
 Only the standard library is needed; jinja2, multipart and orjson are used if they are installed.
 """
@@ -110,7 +111,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
 SESSION_TIMEOUT: Final = 8 * 3600
-"""Seconds that a session lives after the last request that looked at it; they are 8 hours.
+"""Seconds that a session lives after the last request that looked at it (8 hours).
 
 Example:
     >>> app = App(session_timeout=3 * SESSION_TIMEOUT)  # a day
@@ -122,11 +123,12 @@ Example:
 _MAX_FIELDS: Final = 1000
 _MAX_PART_HEADERS: Final = 8  # RFC 7578 needs three
 _MAX_PART_HEADER_SIZE: Final = 4096
-_SLOW_CODECS: Final = ("idna", "punycode", "undefined")  # no charsets of forms; quadratic time
+# A form field in one of these charsets is refused: to decode it would take quadratic time.
+_SLOW_CODECS: Final = ("idna", "punycode", "undefined")
 _SPOOL_SIZE: Final = 2**20  # a file larger than this goes to disk
 _CHUNK_SIZE: Final = 2**16
-# Some clients look for the response only when they have sent everything. So much of a body that no
-# code has read is received and dropped for their sake.
+# Some clients look for the response only when they have sent the whole body. So MicroPie receives
+# up to this many bytes that no code has read, and drops them.
 _DRAIN_SIZE: Final = 64 * 2**20
 _THREADS: Final = 40
 _FILE_THREADS: Final = 4
@@ -135,7 +137,7 @@ _FILE_THREADS: Final = 4
 _LOOKS: Final = 20
 _LOOK_SECONDS: Final = 0.25
 _MESSAGES_AHEAD: Final = 16
-# After the headers of a stream. Then the listener drops a body that no code has begun to read.
+# Seconds after the headers of a stream. Then MicroPie drops a body that no code has begun to read.
 _UNREAD_SECONDS: Final = 5.0
 # Expired sessions that one call removes at most, so that none of them pauses the event loop.
 _EXPIRE_STEP: Final = 100
@@ -233,10 +235,10 @@ def _forget(error: BaseException | None) -> None:
 
 
 def _is_stray(error: BaseException) -> bool:
-    """Whether an exception is a mistake of the called code, and not the server's wish."""
-    # A CancelledError is the server's wish only if this very task is being cancelled. Otherwise the
-    # code awaited something that was cancelled, for example a task of its own, and that is a
-    # mistake like any other.
+    """Whether an exception is an error of the called code, and not a cancellation by the server."""
+    # A CancelledError comes from the server only if this very task is being cancelled. Otherwise
+    # the code awaited something that was cancelled, for example its own task, and that is an error
+    # like any other.
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or not task.cancelling()
@@ -583,7 +585,7 @@ class _Clock:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
-        self._loop = loop
+        self.loop = loop
         self._timeout = timeout
         self._is_set = False
         # Since when a task has waited. The clock takes out a task when it cancels it, which is how
@@ -598,12 +600,12 @@ class _Clock:
 
     def _look(self) -> None:
         for task, since in self.waiting.items():
-            if self._loop.time() - since >= self._timeout:
+            if self.loop.time() - since >= self._timeout:
                 # If the loop was blocked, the message may be there: it is taken first.
-                self._loop.call_soon(self._give_up, task, since)
+                self.loop.call_soon(self._give_up, task, since)
         self._is_set = bool(self.waiting)
         if self._is_set:
-            self._loop.call_later(self._timeout / 8, self._look)
+            self.loop.call_later(self._timeout / 8, self._look)
 
     def _give_up(self, task: asyncio.Task[Any], since: float) -> None:
         if self.waiting.get(task) == since:
@@ -648,7 +650,9 @@ class _Body:
     started = ended = gone = expects_continue = False
     announced = False  # RFC 9110 section 6.4: the client says that there is one
     is_listened = False  # from now on, `wait_gone` alone receives
-    _is_waiting = False  # a task is in `chunk`
+    _is_waiting = False  # a task waits in `receive`
+    _clock: _Clock | None = None  # from the first wait on
+    _since: float | None = None  # when this wait for a byte began, by the event loop's clock
     _free: asyncio.Event | None = None  # made by the listener; set when the app reads no more
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
@@ -670,32 +674,38 @@ class _Body:
         # it is a mistake.
         if self._is_waiting:
             raise RuntimeError("the body is being read by another task")
-        piece, since = b"", asyncio.get_running_loop().time()
-        self._is_waiting = True
-        try:
-            while not piece:  # a server may send empty pieces again and again
-                if self.gone:
-                    raise ConnectionClosed
-                if self.failure is not None:
-                    raise self.failure()
-                if self.ended or self.is_listened:
-                    break
-                self.started = True
-                piece = self._note(await self._receive_in_time(since))
-        finally:
-            self._is_waiting = False
+        self._since, piece = None, b""
+        while not piece:  # a server may send empty pieces again and again
+            if self.gone:
+                raise ConnectionClosed
+            if self.failure is not None:
+                raise self.failure()
+            if self.ended or self.is_listened:
+                break
+            self.started = self._is_waiting = True
+            try:
+                message = await self._receive_in_time()
+            finally:
+                self._is_waiting = False
+            piece = self._note(message)
         return piece
 
-    async def _receive_in_time(self, since: float) -> Any:
-        """Call `receive`, and give it up `body_timeout` seconds after `since`."""
-        loop = asyncio.get_running_loop()
+    async def _receive_in_time(self) -> Any:
+        """Call `receive`, and give it up `body_timeout` seconds after the first of these calls."""
+        if self._timeout is None:
+            return await self._receive()
+        clock = self._clock
+        if clock is None:
+            clock = self._clock = _clock(asyncio.get_running_loop(), self._timeout)
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
-        task = asyncio.current_task(loop)
-        if task is None or self._timeout is None:
+        task = asyncio.current_task(clock.loop)
+        if task is None:
             return await self._receive()
-        clock, cancellations = _clock(loop, self._timeout), task.cancelling()
-        clock.add(task, since)
+        if self._since is None:
+            self._since = clock.loop.time()
+        cancellations = task.cancelling()
+        clock.add(task, self._since)
         try:
             return await self._receive()
         except asyncio.CancelledError:
@@ -794,10 +804,10 @@ class _Body:
             return  # nothing more is to come
         self.drop()
         self.limit = None  # the size does not matter, since every byte is dropped
-        last, since = self.size + _DRAIN_SIZE, asyncio.get_running_loop().time()
+        last, self._since = self.size + _DRAIN_SIZE, None
         with contextlib.suppress(HTTPError, OSError):
             while not self.ended and self.size < last:
-                self._note(await self._receive_in_time(since))
+                self._note(await self._receive_in_time())
 
     async def wait_gone(self) -> None:
         """Wait until the client leaves, as the listener beside a stream.
@@ -852,7 +862,8 @@ class _Content:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await self.get()
+        self.is_begun = True
+        piece = await self._read()
         if not piece:
             raise StopAsyncIteration
         return piece
@@ -2479,9 +2490,10 @@ def methods(*names: str) -> Callable[[_F], _F]:
     return mark
 
 
-# The types that a JSON value must have for each annotation. A string is converted by
-# `fromisoformat` or by the class itself. Known by name, so that MicroPie imports none of them for
-# an app that does not use them.
+# The scalar types that MicroPie converts, with the types that a JSON value must have for each. To
+# support another class that is made from one string, add it here, and to `_json_default` to return
+# it as JSON. `fromisoformat` or the class itself converts a string. The types are known by name, so
+# that MicroPie imports none of them for an app that does not use them.
 _JSON_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "builtins.str": (str,),
     "builtins.int": (int,),
@@ -3618,12 +3630,14 @@ class App:
             RuntimeError: jinja2 is not installed.
         """
         template = self.env.get_template(name)
-        # An app may have set an environment that is not async: it renders faster, but awaits nothing.
+        # An app may have set an environment that is not async. It renders faster and awaits nothing.
         is_async = template.environment.is_async
         text: str = await template.render_async(context) if is_async else template.render(context)
         return text
 
-    _parse_cookies = staticmethod(_parse_cookies)
+    def _parse_cookies(self, cookie_header: str) -> dict[str, str]:
+        """Parse a Cookie header; of cookies with the same name the first counts."""
+        return _parse_cookies(cookie_header)
 
     async def _parse_multipart(
         self, reader: asyncio.StreamReader, boundary: bytes

@@ -1,1 +1,1 @@
-"""MicroPie beside its peers: instructions, CPU time, requests per second and memory, from one command."""
+"""Compares MicroPie with its peers by instructions, CPU time, requests per second and memory."""

@@ -63,7 +63,7 @@ def at_least(
 
 
 def _near(value: float, limit: float) -> str:
-    """Return a value in three digits; in more where it would look as if it were the limit, and is not."""
+    """Return a value in three digits; in more if it would look like the limit, and is not."""
     digits = 3
     while value != limit and float(f"{value:.{digits}g}") == limit:
         digits += 1

@@ -1,7 +1,10 @@
-"""Instructions per request, counted by valgrind's callgrind: they repeat to a fraction of a percent on any machine.
+"""Instructions per request, counted by valgrind's callgrind.
 
-A worker runs under valgrind with counting off until it is warm. Two runs of different length are then counted, and the
-difference is divided by the difference of their lengths, so that whatever is not a request cancels.
+They repeat to a fraction of a percent on any machine.
+
+A worker runs under valgrind with counting off until it is warm. Two runs of different length are
+then counted, and the difference is divided by the difference of their lengths, so that whatever is
+not a request cancels.
 """
 
 from __future__ import annotations

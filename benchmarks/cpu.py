@@ -1,7 +1,8 @@
 """CPU time per request, in process: no server, no network, no other process's share.
 
-Every framework has a process of its own; they take turns (A B C, A B C, ...), so that whatever else the machine does
-falls on all of them alike, and the medians and the ratios within a round are what counts.
+Every framework has a process of its own; they take turns (A B C, A B C, ...), so that whatever else
+the machine does falls on all of them alike, and the medians and the ratios within a round are what
+counts.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def turn_ratio(rounds: Rounds, name: str, base: str) -> float:
 def measure_cpu(
     names: list[str], workloads: list[str], rounds: int, seconds: float, mib: int
 ) -> dict[str, Rounds]:
-    """Measure workloads in turn; a framework that has no answer of its own for one is left out of it."""
+    """Measure workloads in turn; a framework that has no answer for one is left out of it."""
     results: dict[str, Rounds] = {}
     with ExitStack() as stack:
         peers = open_peers(stack, names)
@@ -95,7 +96,7 @@ def measure_routes(
 def measure_sessions(
     few: int, many: int, rounds: int, seconds: float, timeout: float
 ) -> dict[str, Any]:
-    """Compare MicroPie with few and with many live sessions in memory, then watch the many expire all at once."""
+    """Compare few with many live sessions in memory, then watch the many expire all at once."""
     with ExitStack() as stack:
         peers: dict[str, Peer] = {}
         for live in (few, many):

@@ -1,7 +1,8 @@
 """The clients of a fan-out: hundreds of connections that wait for what one of them publishes.
 
-They are plain sockets of this process. A message ends with a byte that occurs nowhere else in what a server sends after
-the handshake, so that counting it is enough, whatever the framework puts around the message.
+They are plain sockets of this process. A message ends with a byte that occurs nowhere else in what
+a server sends after the handshake, so that counting it is enough, whatever the framework puts
+around the message.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from benchmarks.workloads import FIRST_EVENT, NEWS, TASKS
 
 _MARK, _LENGTH = NEWS[-1].encode(), len(NEWS)
 _TIMEOUT = 60.0
-# Seconds between two looks. Each write of the server wakes a client that waits for it, and the server pays for that. So
-# a slower app, beside which the clients fall asleep more often, would seem slower still.
+# Seconds between two looks. Each write of the server wakes a client that waits for it, and the
+# server pays for that. So a slower app, beside which the clients fall asleep more often, would seem
+# slower still.
 _NAP = 0.002
 _HANDSHAKE = (
-    f"GET {TASKS['room'].path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    f"GET {TASKS['room'].path} HTTP/1.1\r\nHost: localhost\r\n"
+    "Connection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 ).encode()
 _SUBSCRIBE = f"GET {TASKS['news'].path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
@@ -70,7 +73,7 @@ class FanOut:
             client.close()
 
     def publish(self, times: int) -> None:
-        """Publish so often, each time waiting until it has come to every client, and check what came last."""
+        """Publish so often, wait each time until every client has it, and check what came last."""
         publish = self._speak if self.task == "room" else self._post
         for _ in range(times):
             publish()

@@ -1,8 +1,8 @@
 """Fail when MicroPie takes more instructions than it did: ``python -m benchmarks.guard``.
 
-The ratios to the hand-written floor repeat to a fraction of a percent, whatever else the machine does: three percent of
-room tell a regression from noise. ``--record`` writes down the present ratios as those to keep. The aims are held as
-well, however near to them a ratio is.
+The ratios to the hand-written floor repeat to a fraction of a percent, whatever else the machine
+does: three percent of room tell a regression from noise. ``--record`` writes down the present
+ratios as those to keep. The aims are held as well, however near to them a ratio is.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def main() -> int:
         limit = min(recorded[name] * ROOM, INSTRUCTION_AIMS[name])
         worse = worse or ratio > limit
         print(
-            f"{'FAIL' if ratio > limit else 'ok  '}  {name}: {ratio:.3f} times the floor (at most {limit:.3f})"
+            f"{'FAIL' if ratio > limit else 'ok  '}  {name}: {ratio:.3f} times the floor "
+            f"(at most {limit:.3f})"
         )
     return 1 if worse else 0
 

@@ -1,9 +1,12 @@
-"""What an import costs over a bare interpreter, in CPU time: ``python -m benchmarks.imports`` for MicroPie alone.
+"""The CPU time of an import over a bare interpreter.
 
-The interpreters take turns, so that a machine that slows down meets all of them alike. With ``--check`` it exits 1 if
-MicroPie's import takes too long. It goes by the best rounds, because other work on the machine can only add to them.
-Five sixths of the cost are asyncio, which every ASGI server imports: if that takes longer than on the machine that the
-aim was set on, so may the whole.
+``python -m benchmarks.imports`` measures MicroPie alone.
+
+The interpreters take turns, so that a machine that slows down meets all of them alike. With
+``--check`` it exits 1 if MicroPie's import takes too long. It goes by the best rounds, because
+other work on the machine can only add to them. Five sixths of the cost are asyncio, which every
+ASGI server imports: if that takes longer than on the machine that the aim was set on, so may the
+whole.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ def _cpu_seconds(code: str) -> float:
 
 
 def take_turns(codes: list[str], rounds: int) -> list[list[float]]:
-    """Return for each line of code the CPU seconds that new interpreters take for it, round by round."""
+    """Return the CPU seconds that new interpreters take for each line of code, by round."""
     for code in codes:
         _cpu_seconds(code)  # leaves the byte code behind
     every_round = [[_cpu_seconds(code) for code in codes] for _ in range(rounds)]
@@ -57,10 +60,12 @@ def main() -> int:
     best, best_asyncio = min(ours) - min(bare), min(asyncio) - min(bare)
     limit = AIM * max(1, best_asyncio / ASYNCIO)
     print(
-        f"import micropie, over a bare interpreter: {best * 1000:.1f} ms (at most {limit * 1000:.1f} ms)"
+        f"import micropie, over a bare interpreter: {best * 1000:.1f} ms "
+        f"(at most {limit * 1000:.1f} ms)"
     )
     print(
-        f"median of {ROUNDS} rounds: {(statistics.median(ours) - statistics.median(bare)) * 1000:.1f} ms"
+        f"median of {ROUNDS} rounds: "
+        f"{(statistics.median(ours) - statistics.median(bare)) * 1000:.1f} ms"
     )
     print(f"asyncio alone: {best_asyncio * 1000:.1f} ms")
     return 1 if options.check and best > limit else 0

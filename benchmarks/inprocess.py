@@ -21,7 +21,8 @@ _TIMEOUT = 60.0
 class Exchange:
     """One request as the app sees it: what it may receive, and what it sent.
 
-    Like uvicorn, ``receive`` waits once everything was received, until the response is complete or the client is gone.
+    Like uvicorn, ``receive`` waits once everything was received, until the response is complete or
+    the client is gone.
     """
 
     __slots__ = ("gone", "messages", "sent", "waiter")
@@ -67,7 +68,7 @@ class Exchange:
 
 
 class Socket(Exchange):
-    """A WebSocket of which the client leaves when it has sent everything, unless it is told to stay."""
+    """A WebSocket whose client leaves when it has sent everything, unless it is told to stay."""
 
     __slots__ = ("stay",)
 
@@ -146,7 +147,7 @@ def session_cookie(answer: Answer) -> bytes | None:
 
 
 async def start_session(app: App, workload: Workload) -> bytes:
-    """Count to three in one session and return its cookie; AssertionError where the app does not keep count."""
+    """Count to three in one session and return its cookie; AssertionError if the count is wrong."""
     cookie: bytes | None = None
     for count in (1, 2, 3):
         answer = await ask(app, workload, cookie=cookie)
@@ -159,7 +160,8 @@ async def start_session(app: App, workload: Workload) -> bytes:
 async def drive(app: App, workload: Workload, count: int, cookie: bytes | None = None) -> None:
     """Ask ``count`` times, one after the other, and check the last answer.
 
-    This is the loop that is measured: a fresh scope, what can be received and the list of what was sent; nothing else.
+    This is the loop that is measured: a fresh scope, what can be received and the list of what was
+    sent; nothing else.
     """
     template = workload.scope(cookie=cookie)
     headers = template["headers"]

@@ -1,7 +1,8 @@
 """Memory per idle connection, and how far an upload drives it up.
 
-What each connection adds is the growth of the process's resident memory from some open connections to many more,
-divided by their number: what an operator pays, whoever allocated it. No tracing, which would itself take memory.
+What each connection adds is the growth of the process's resident memory from some open connections
+to many more, divided by their number: what an operator pays, whoever allocated it. No tracing,
+which would itself take memory.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from benchmarks.peers import Peer
 
 
 def measure_idle(names: list[str], rounds: int, count: int) -> dict[str, dict[str, float]]:
-    """Return the bytes per idle WebSocket and per idle event stream: the median of a few processes each."""
+    """Return the bytes per idle WebSocket and event stream, the median of a few processes each."""
     results: dict[str, dict[str, float]] = {}
     for what in ("websocket", "events"):
         samples: dict[str, list[float]] = {name: [] for name in names}

@@ -32,9 +32,9 @@ class PeerError(RuntimeError):
 def environment() -> dict[str, str]:
     """Return the environment of every measured process.
 
-    The same hash seed for all, this tree's modules first, byte code kept (or imports would compile anew). glibc must
-    not give freed memory back to the kernel at once: whether it does depends on what happens to lie at the top of the
-    heap, and then decides what each chunk of an upload costs.
+    The same hash seed for all, this tree's modules first, byte code kept (or imports would compile
+    anew). glibc must not give freed memory back to the kernel at once: whether it does depends on
+    what happens to lie at the top of the heap, and then decides what each chunk of an upload costs.
     """
     fixed = {"PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
     fixed |= {"MALLOC_MMAP_THRESHOLD_": str(64 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20)}

@@ -1,7 +1,10 @@
-"""Where a request's instructions go, by Python function: ``python -m benchmarks.profile hello [micropie]``.
+"""Counts a request's instructions by Python function.
 
-Callgrind sees only the interpreter's C functions. What it cannot tell, the interpreter can: how many byte codes each
-Python function executes per request, how often it is entered, and which functions written in C it calls.
+    python -m benchmarks.profile hello [micropie]
+
+Callgrind sees only the interpreter's C functions. What it cannot tell, the interpreter can: how
+many byte codes each Python function executes per request, how often it is entered, and which
+functions written in C it calls.
 """
 
 from __future__ import annotations
@@ -78,7 +81,7 @@ async def profile(peer: str, workload: str) -> Tracer:
 
 
 def rows(tracer: Tracer) -> list[dict[str, Any]]:
-    """Return what each function takes per request, the costliest first; those below half a percent are left out."""
+    """Return what each function takes per request, the costliest first, down to half a percent."""
     total = sum(tracer.codes.values())
     found: list[dict[str, Any]] = []
     for code, count in tracer.codes.most_common():

@@ -1,8 +1,8 @@
 """Measure everything, and write it down: ``python -m benchmarks.run``.
 
-Prints the tables and how MicroPie stands to its aims; writes ``results.json`` and ``results.md`` into
-``benchmarks/results/``. A quick run takes under two minutes and writes into ``benchmarks/results/quick/``, which is not
-kept.
+Prints the tables and how MicroPie stands to its aims; writes ``results.json`` and ``results.md``
+into ``benchmarks/results/``. A quick run takes under two minutes and writes into
+``benchmarks/results/quick/``, which is not kept.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ class Run:
     def __init__(self, settings: Settings, names: list[str]) -> None:
         self.settings = settings
         self.names = names
-        # A quick run compares all frameworks where that is cheap, and else the floor, MicroPie and one well-known peer.
+        # A quick run compares all frameworks where that is cheap, and else the floor, MicroPie and
+        # one well-known peer.
         self.few = [
             name
             for name in names
@@ -142,7 +143,7 @@ class Run:
                 self.results["peers"][name] = peer.info
 
     def instructions(self) -> None:
-        """Count instructions: each framework under valgrind, as many at a time as there are cores."""
+        """Count instructions under valgrind, as many frameworks at a time as there are cores."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             jobs = {
                 name: pool.submit(
@@ -203,7 +204,7 @@ class Run:
         )
 
     def bounds(self) -> None:
-        """Measure what the API costs with nothing behind it, beside MicroPie, and where MicroPie's byte codes go."""
+        """Measure what the API alone costs, beside MicroPie, and where MicroPie's byte codes go."""
         s, names = self.settings, ["floor", BARE, "micropie"]
         cpu = measure_cpu(
             names, ["websocket", "stream", "upload"], s.cpu_rounds, s.cpu_seconds, s.upload_mib

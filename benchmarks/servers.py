@@ -1,7 +1,7 @@
 """Requests per second and server CPU under real servers: uvicorn and Granian, one process each.
 
-The server is pinned to one core and the client (wrk for requests, this process for uploads) to another. The frameworks
-take turns, so that a busy moment of the machine falls on all alike.
+The server is pinned to one core and the client (wrk for requests, this process for uploads) to
+another. The frameworks take turns, so that a busy moment of the machine falls on all alike.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def _command(server: str, target: str, port: int, lifespan: bool) -> list[str]:
 class Server:
     """One framework behind one server, on a free port, until the block ends.
 
-    The floor has an app, and so a server, for each workload. It knows nothing of a lifespan, nor does the barest app.
+    The floor has an app, and so a server, for each workload. It knows nothing of a lifespan, nor
+    does the barest app.
     """
 
     def __init__(self, server: str, peer: str, workload: str) -> None:
@@ -105,7 +106,7 @@ class Server:
             self.process.wait()
 
     def _pids(self) -> list[int]:
-        """Return the server's processes: Granian serves from a child of the one that was started."""
+        """Return the server's processes; Granian serves from a child of the one started here."""
         pids = [self.process.pid]
         for pid in pids:
             pids += [
@@ -138,7 +139,7 @@ class Server:
         return answer
 
     def check(self, asked: Workload) -> bytes | None:
-        """Ask once and check the answer, and that what has to be refused is refused; return the session's cookie."""
+        """Check one answer, and that bad requests are refused; return the session's cookie."""
         answer = self.ask(asked)
         asked.check(answer)
         if asked.refused:
@@ -147,7 +148,7 @@ class Server:
         return session_cookie(answer)
 
     def load(self, asked: Workload, seconds: int, cookie: bytes | None = None) -> dict[str, float]:
-        """Have wrk ask as fast as it can; return requests per second and server CPU seconds per request."""
+        """Let wrk ask as fast as it can; return requests per second and CPU seconds per request."""
         url = f"http://127.0.0.1:{self.port}{_target(asked)}"
         headers = _headers(asked) | ({"cookie": cookie.decode()} if cookie else {})
         wrk = [
@@ -180,7 +181,7 @@ class Server:
         return {"requests_per_second": rate, "cpu_per_request": spent / requests}
 
     def upload(self, mib: int, path: str = "/upload") -> dict[str, float]:
-        """Send one multipart upload; return MiB per second, server CPU seconds per MiB, and the growth in memory."""
+        """Send one upload; return MiB per second, CPU seconds per MiB and the growth in memory."""
         head = (
             f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n"
             f"Content-Type: {UPLOAD_TYPE.decode()}\r\nContent-Length: {upload_length(mib)}\r\n\r\n"
@@ -233,8 +234,8 @@ def measure_requests(
 ) -> dict[str, Any]:
     """Return for each workload and framework what every round gave.
 
-    Each round has servers of its own: where the memory of a process happens to lie makes it faster or slower by two or
-    three percent for as long as it lives.
+    Each round has servers of its own: where the memory of a process happens to lie makes it faster
+    or slower by two or three percent for as long as it lives.
     """
     results: dict[str, Any] = {}
     for workload in workloads:

@@ -33,11 +33,13 @@ def server_cells(found: dict[str, Any], key: str, scale: float) -> Cells:
 
 
 def cells(results: Results, way: str) -> Cells:
-    """Return what was measured in one way, by column (a workload, a number of routes) and framework, in the unit shown.
+    """Return what was measured in one way, by column and framework, in the unit shown.
 
-    A way is ``instructions``, ``cpu``, ``tasks``, ``routes``, ``memory``, ``imports``, ``upload-rate``, ``upload-cpu``,
-    ``upload-memory``, or a server for the requests per second, with ``-cpu`` for its CPU per request. ``plain`` is
-    short for uvicorn as pip installs it.
+    A column is a workload or a number of routes.
+
+    A way is ``instructions``, ``cpu``, ``tasks``, ``routes``, ``memory``, ``imports``,
+    ``upload-rate``, ``upload-cpu``, ``upload-memory``, or a server for the requests per second,
+    with ``-cpu`` for its CPU per request. ``plain`` is short for uvicorn as pip installs it.
     """
     if way == "instructions":
         return _scaled(results["instructions"], 1e-3)
@@ -91,7 +93,7 @@ def _cell(values: dict[str, float], name: str, ratios: bool) -> str:
 
 
 def table(results: Results, cells: Cells, titles: dict[str, str], *, ratios: bool) -> list[str]:
-    """Return the lines of one table: a row per framework, a column per workload or other thing with a title."""
+    """Return the lines of one table: a row per framework, a column per workload or the like."""
     titles = {name: workload.title for name, workload in (WORKLOADS | TASKS).items()} | titles
     columns = [column for column in cells if cells[column]]
     lines = [
@@ -165,7 +167,8 @@ def markdown(results: Results) -> str:
     lines = [
         "# Benchmark results",
         "",
-        f"{machine['python']} on {machine['processor']}, {machine['cores']} cores, {results['date']}"
+        f"{machine['python']} on {machine['processor']}, {machine['cores']} cores, "
+        f"{results['date']}"
         f"{', quick run: few rounds, rough times' if settings['quick'] else ''}.",
         "In brackets: the ratio to the hand-written floor / the ratio to Starlette.",
         "",

@@ -1,7 +1,8 @@
 """What small apps do all day, under uvicorn: how much CPU the server takes for it.
 
-Messages to many WebSockets and event streams, an API call whose body is checked, a page from a template with a session,
-an upload that is saved. Each task shows how much a framework adds to the whole. The frameworks take turns.
+Messages to many WebSockets and event streams, an API call whose body is checked, a page from a
+template with a session, an upload that is saved. Each task shows how much a framework adds to the
+whole. The frameworks take turns.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ def measure_tasks(
         mib: The size of the upload.
 
     Returns:
-        For each task and framework the CPU seconds of the server for each request, each message that a client gets, or
-        each MiB.
+        For each task and framework the CPU seconds of the server for each request, each message
+        that a client gets, or each MiB.
     """
     results: dict[str, dict[str, list[float]]] = {}
     for task in TASKS:

@@ -1,8 +1,9 @@
 """The process that is measured: one framework, one core, taking its orders as lines of JSON.
 
-``python -m benchmarks.worker PEER`` answers every line on standard input (``{"do": ..., ...}``) with one line on
-standard output. Each framework has a process of its own, so that none pays for what another one imported, and the
-caller takes turns among them, so that a busy moment of the machine hits all of them alike.
+``python -m benchmarks.worker PEER`` answers every line on standard input (``{"do": ..., ...}``)
+with one line on standard output. Each framework has a process of its own, so that none pays for
+what another one imported, and the caller takes turns among them, so that a busy moment of the
+machine hits all of them alike.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class Worker:
             )
 
     async def cpu(self, workload: str, count: int) -> dict[str, Any]:
-        """Tell the CPU seconds that ``count`` requests (or messages of one WebSocket) take, system calls included."""
+        """Tell the CPU seconds of ``count`` requests (or messages), system calls included."""
         gc.collect()
         gc.freeze()
         started = time.process_time()
@@ -123,7 +124,7 @@ class Worker:
         return {}
 
     async def idle(self, what: str, warm: int, count: int) -> dict[str, Any]:
-        """Tell the bytes that each idle connection adds: resident memory from ``warm`` of them to ``count`` more."""
+        """Tell the resident bytes per idle connection, from ``warm`` of them to ``count`` more."""
         app = await self.app(what)
         hold = inprocess.hold_streams if what == "events" else inprocess.hold_sockets
         first = await hold(app, warm)
@@ -142,7 +143,7 @@ class Worker:
         return {"bytes": _resident_bytes(peak=True) - before}
 
     async def crowd(self, live: int, timeout: float) -> dict[str, Any]:
-        """Fill the in-memory sessions with ``live`` visitors who do not come back (MicroPie alone)."""
+        """Fill the in-memory sessions with ``live`` visitors who do not come back (MicroPie)."""
         backend = self.module.app.session_backend
         for number in range(live):
             await backend.save(f"visitor-{number:0>35}", {"visits": number}, timeout)
@@ -150,7 +151,7 @@ class Worker:
         return {}
 
     async def pause(self, count: int) -> dict[str, Any]:
-        """Wait until the whole crowd's time is up, then tell the CPU seconds of the slowest of ``count`` requests."""
+        """Let all sessions expire; tell the CPU seconds of the slowest of ``count`` requests."""
         await asyncio.sleep(max(0.0, self.crowd_gone - time.monotonic()) + 0.1)
         app, asked, slowest = await self.app("session"), self.workloads["session"], 0.0
         for _ in range(count):

@@ -30,7 +30,8 @@ FIRST_EVENT = "ready"
 ROWS = [{"name": f"Item <{number}>", "price": number * 1.25} for number in range(50)]
 ORDER = {"product": "Plum pie", "price": 4.75, "tags": ["sweet", "fresh"], "gift": True}
 ORDER_REPLY = {"number": 42, "page": 2} | ORDER
-# What is published to many: 100 bytes, of which the last one occurs nowhere else, so that a client can count.
+# What is published to many: 100 bytes, of which the last one occurs nowhere else, so that a client
+# can count.
 NEWS = "ping-pong-" * 9 + "and-again" + "!"
 UPLOAD_CHUNK = (
     bytes(range(256)) * 256
@@ -128,7 +129,7 @@ class Workload:
         return scope
 
     def messages(self, units: int | None = None) -> Iterator[Message]:
-        """Make what the server would let the app receive, for one request (or one socket of so many messages)."""
+        """Make what the app receives for one request, or for one socket of so many messages."""
         units = self.units if units is None else units
         if self.method == "WEBSOCKET":
             return chain(
@@ -289,7 +290,8 @@ WORKLOADS = {
     )
 }
 
-# What small apps do all day. It is measured under a server, where it shows which share of the whole a framework is.
+# What small apps do all day. It is measured under a server, where it shows which share of the whole
+# a framework is.
 TASKS = {
     workload.name: workload
     for workload in (

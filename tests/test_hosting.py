@@ -155,12 +155,22 @@ def test_pre_commit_runs_the_pinned_tools_of_the_project():
 
     assert [hook["entry"].split()[0] for hook in hooks] == [
         ".venv/dev/bin/ruff",
+        ".venv/dev/bin/ruff",
         ".venv/dev/bin/python",
     ]
     assert (
-        ".ci/check_functions.py" in hooks[1]["entry"]
+        ".ci/check_functions.py" in hooks[2]["entry"]
         and (ROOT / ".ci" / "check_functions.py").exists()
     )
+
+
+def test_pre_commit_checks_the_style_as_make_lint_does():
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    recipe = MAKEFILE.partition("\nlint:")[2].partition("\n\n")[0]
+    checks = re.findall(r"\$\(DEV\)(/bin/ruff .+) \.$", recipe, flags=re.M)
+
+    assert len(checks) == 2
+    assert [check for check in checks if f"entry: .venv/dev{check}" not in hooks] == []
 
 
 def test_development_container_has_the_programs_of_all_groups():

@@ -30,9 +30,9 @@ COOKIE = "max_age=None, path='/', domain=None, secure=True, httponly=True, sames
 # As documented, without annotations and `self`. Calls of names that begin with "async" are awaited.
 SIGNATURES = {
     "App": "(session_backend=None, *, debug=False, session_timeout=28800, "
-    "session_cookie_secure=None, session_cookie_path=None, allowed_origins=(), "
-    "max_body_size=16777216, max_upload_size=16777216, max_form_field_size=1048576, "
-    "body_timeout=30.0)",
+    "session_cookie_name='session_id', session_cookie_secure=None, session_cookie_path=None, "
+    "allowed_origins=(), max_body_size=16777216, max_upload_size=Ellipsis, "
+    "max_json_size=1048576, max_form_field_size=1048576, body_timeout=30.0)",
     "async App.__call__": "(scope, receive, send)",
     "async App._asgi_app_http": "(scope, receive, send)",
     "async App._asgi_app_lifespan": "(receive, send)",

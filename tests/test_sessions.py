@@ -1119,7 +1119,7 @@ async def test_the_handshake_sends_the_id_of_the_session_and_later_changes_go_th
     assert caplog.records == []
 
 
-LOST = "a session filled or renewed after accept() has no cookie"
+LOST = "a session that is new after accept() has no cookie"
 
 
 @pytest.mark.parametrize(

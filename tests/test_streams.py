@@ -303,7 +303,7 @@ async def test_an_async_generator_runs_in_the_requests_own_task(ping: float | No
             for _ in range(3):
                 tasks.add(asyncio.current_task())
                 yield marker.get()
-                await elapse(1.5)
+                await elapse(1.4)
         marker.reset(token)
 
     async with exchange(

@@ -1,8 +1,11 @@
-"""The least that a framework with MicroPie's API must do for each request, without a check, a limit or an error page.
+"""The least that a framework with MicroPie's API must do for each request.
 
-No framework, and no peer: it shows which part of the distance to the floor is the API itself. A request object in a
-context variable, one pass over the headers, a handler found by its path and called, one response; a stream's chunks
-looked at once; a WebSocket and a file that are iterated over.
+It makes no check, and has no limit and no error page.
+
+No framework, and no peer: it shows which part of the distance to the floor is the API itself. A
+request object in a context variable, one pass over the headers, a handler found by its path and
+called, one response; a stream's chunks looked at once; a WebSocket and a file that are iterated
+over.
 """
 
 # ruff: noqa: D101, D102, D103, D105, D107 (every handler is named after what it answers)

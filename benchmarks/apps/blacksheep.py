@@ -1,4 +1,4 @@
-"""BlackSheep: handlers bound by the names and types of their parameters, orjson in its JSON settings."""
+"""BlackSheep: handlers bound by names and types of parameters, orjson in its JSON settings."""
 
 # ruff: noqa: D101, D102, D103 (every handler is named after what it answers)
 

@@ -1,4 +1,4 @@
-"""Falcon: resource classes, orjson in the media handlers, no receive queue for WebSockets that only echo."""
+"""Falcon: resource classes, orjson in the media handlers, no receive queue for WebSockets."""
 
 # ruff: noqa: D101, D102, D103 (every handler is named after what it answers)
 

@@ -1,4 +1,4 @@
-"""FastAPI: typed parameters; return annotations, so that pydantic writes the JSON; no documentation pages."""
+"""FastAPI: typed parameters, return annotations (pydantic writes the JSON), no API pages."""
 
 # ruff: noqa: D101, D102, D103 (every handler is named after what it answers)
 

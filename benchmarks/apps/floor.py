@@ -1,6 +1,7 @@
-"""The floor: each answer written by hand, straight on ASGI, as an app of its own that does nothing else.
+"""The floor: each answer written by hand, straight on ASGI, in its own app, which does only this.
 
-There is no routing, no error handling and no shared helper: no framework can be cheaper than this, only close.
+There is no routing, no error handling and no shared helper: no framework can be cheaper than this,
+only close.
 """
 
 # ruff: noqa: D101, D102, D103 (every handler is named after what it answers)

@@ -1,4 +1,4 @@
-"""Microdot: its ASGI application, limits lifted for the upload and the multipart buffer enlarged as it advises."""
+"""Microdot: its ASGI application, without limits, its multipart buffer as large as it advises."""
 
 # ruff: noqa: D101, D102, D103 (every handler is named after what it answers)
 

@@ -1,4 +1,4 @@
-"""Quart: Flask's decorators and globals, with the orjson provider that Flask's documentation describes."""
+"""Quart: Flask's decorators and globals, with the orjson provider of Flask's documentation."""
 
 # ruff: noqa: D101, D102, D103 (every handler is named after what it answers)
 

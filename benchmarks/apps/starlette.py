@@ -1,4 +1,4 @@
-"""Starlette: routes to functions of a request, with the orjson response class that its documentation shows."""
+"""Starlette: routes to functions of a request, with the orjson response of its documentation."""
 
 # ruff: noqa: D101, D102, D103 (every handler is named after what it answers)
 
@@ -34,7 +34,8 @@ from benchmarks.workloads import (
 )
 
 IMPORTS = (
-    "from starlette.applications import Starlette; from starlette.responses import PlainTextResponse; "
+    "from starlette.applications import Starlette; "
+    "from starlette.responses import PlainTextResponse; "
     "from starlette.routing import Route"
 )
 PACKAGE = "starlette"

@@ -104,7 +104,7 @@ TOKEN = re.compile(r"[\w-]{43}", re.ASCII)
 def csrf_token(request: Request) -> str:
     """Return the token of this browser.
 
-    It is in a cookie, and not in the session: so a visit alone stores nothing here.
+    It is in a cookie, and not in the session, so a visit alone stores nothing here.
     """
     if not hasattr(request, "csrf"):
         sent = request.cookies.get(CSRF_COOKIE, "")

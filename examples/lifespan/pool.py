@@ -36,7 +36,7 @@ class Pool:
             sqlite3.OperationalError: The file cannot be opened.
         """
         for _ in range(self.size):
-            # autocommit: a transaction begins only where `transaction` says so
+            # In this mode, a transaction starts only if `transaction` says so.
             connection = sqlite3.connect(
                 self.path,
                 timeout=self.timeout,

@@ -330,7 +330,7 @@ def _pool(work: str) -> Any:
     from concurrent.futures import ThreadPoolExecutor
 
     threads = _FILE_THREADS if work == "files" else _THREADS
-    return ThreadPoolExecutor(threads, thread_name_prefix=f"micropie-{work}")
+    return ThreadPoolExecutor(threads, thread_name_prefix=f"micropie_{work}")
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch
@@ -1699,13 +1699,13 @@ class WebSocket:
             self._timer.cancel()
             self._timer = None
 
-    def _rest(self) -> None:
+    def _rest(self, looks: int = 0) -> None:
         """Begin to look after the handler, since no task is in `receive_*`."""
         if self._task is not None:
             # Not in the context of this request, which the timer would keep.
             loop, context = asyncio.get_running_loop(), contextvars.Context()
             self._timer = loop.call_later(_LOOK_SECONDS, self._look, loop, context=context)
-            self._looks = 0
+            self._looks = looks
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Watch the handler if it has been in no `receive_*` for some seconds."""
@@ -1714,7 +1714,8 @@ class WebSocket:
         self._looks += 1
         if self._waits:
             return
-        if self._looks < _LOOKS:
+        # A handler that has taken one of the messages before the disconnect has begun anew.
+        if self._looks < (_LOOKS if self._over is None else 2 * _LOOKS):
             self._timer = loop.call_later(_LOOK_SECONDS, self._look, loop)
         elif self._over is not None:  # the watcher saw it, and no `send_*` or `receive_*` told so
             self._has_left = True
@@ -1736,7 +1737,7 @@ class WebSocket:
                 ahead.append(message)
                 if message["type"] == "websocket.disconnect" and self._over is None:
                     self._disconnected(message, has_more=True)
-                    self._rest()
+                    self._rest(_LOOKS)
         self._watcher = None
 
     async def _unwatch(self) -> None:
@@ -2268,9 +2269,11 @@ class _Steps:
         return item
 
     async def aclose(self) -> None:
-        close = getattr(self._iterator, "close", None)
-        if close is not None:
-            await _in_thread(self._run, close, work="steps")
+        iterator: Any = self._iterator
+        if inspect.isgenerator(iterator) and inspect.getgeneratorstate(iterator) == "GEN_CREATED":
+            iterator.close()  # its step never ran; and all threads may be busy
+        elif hasattr(iterator, "close"):
+            await _in_thread(self._run, iterator.close, work="steps")
 
 
 def _chunks(source: Any) -> AsyncIterator[Any]:
@@ -3482,9 +3485,10 @@ class App:
         else:
             offered = request.scope.get("extensions") or ()
             if socket._over is None and "websocket.http.response" in offered:
-                denial = lambda message: socket._send(
-                    {**message, "type": f"websocket.{message['type']}"}
-                )
+
+                def denial(message: _Message) -> Awaitable[None]:
+                    return socket._send({**message, "type": f"websocket.{message['type']}"})
+
                 socket._end(1008, "")
                 with contextlib.suppress(*_GONE):
                     await (await self.__send(request, response, denial))

@@ -3514,9 +3514,9 @@ class App:
         try:
             work = handler.run(self, request, socket)
         except HTTPError as error:
-            if error.status != 404:
+            if error.status == 401:  # FromSession: the client may log in
                 raise
-            return await socket.close(1008)  # the path does not fit
+            return await socket.close(1008)  # the path or the arguments do not fit
         socket._task = asyncio.current_task()
         try:
             await work

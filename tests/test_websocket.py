@@ -13,6 +13,7 @@ import pytest
 from micropie import (
     App,
     ConnectionClosed,
+    FromSession,
     HTTPError,
     InMemorySessionBackend,
     Request,
@@ -1259,7 +1260,9 @@ class Refusing(App):
     async def ws_streamed(self, ws: WebSocket) -> None:
         raise HTTPError(403, iter(["a", "b"]))
 
-    async def ws_needs(self, ws: WebSocket, name: str) -> None: ...
+    async def ws_needs(self, ws: WebSocket, name: FromSession) -> None: ...
+
+    async def ws_lacks(self, ws: WebSocket, name: str) -> None: ...
 
     async def ws_bad(self, ws: WebSocket) -> None:
         raise HTTPError(401, "x", {"x-bad": "два"})
@@ -1277,9 +1280,9 @@ class Refusing(App):
         ("/streamed", 403, b"text/html; charset=utf-8", b"ab"),
         (
             "/needs",
-            400,
+            401,
             b"text/plain; charset=utf-8",
-            b"400 Bad Request: Missing required parameter 'name'",
+            b"401 Unauthorized",
         ),
     ],
 )
@@ -1295,7 +1298,7 @@ async def test_a_refusal_carries_its_status_where_the_server_offers_that(
     assert [message["type"] for message in plain] == ["websocket.close"]
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/_private", "/plain/too/long", "/closed"])
+@pytest.mark.parametrize("path", ["/nothing", "/_private", "/plain/too/long", "/lacks", "/closed"])
 async def test_what_is_unknown_or_closed_is_refused_without_a_status(path: str) -> None:
     (message,) = await call(Refusing(), scripted(CONNECT), **OFFERED, path=path)
     assert (message["type"], message["code"]) == ("websocket.close", 1008)

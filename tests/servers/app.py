@@ -242,7 +242,7 @@ class Sockets:
         try:
             while True:
                 await ws.send_text("tick")
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.1)  # a ticker has a pace
         finally:
             note(token, "finally")
 

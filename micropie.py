@@ -10,7 +10,8 @@
 
 To follow a request through this module, begin at ``App._asgi_app_http``. It makes a `Request`,
 finds the handler that the first segment of the path names, loads the session, reads the body and
-asks the middlewares. Then it binds the handler's arguments, calls it, and sends its result as a response.
+asks the middlewares. Then it binds the handler's arguments, calls it, and sends its result as a
+response.
 
 The sections are errors, JSON, worker threads, sessions, uploads, request, WebSocket, middleware,
 responses, streams, handlers and binding, paths, App and command line.
@@ -25,9 +26,9 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import codecs
 import contextlib
 import contextvars
+import encodings
 import enum
 import functools
 import inspect
@@ -37,6 +38,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
 import types
 import typing
@@ -124,7 +126,13 @@ _MAX_FIELDS: Final = 1000
 _MAX_PART_HEADERS: Final = 8  # RFC 7578 needs three
 _MAX_PART_HEADER_SIZE: Final = 4096
 # A form field in one of these charsets is refused: to decode it would take quadratic time.
-_SLOW_CODECS: Final = ("idna", "punycode", "undefined")
+_SLOW_CODECS: Final = {"idna", "punycode", "undefined"}
+# By a word of what the multipart parser says.
+_PARSER_LIMITS: Final = {
+    "segment count": f"{_MAX_FIELDS} fields",
+    "header count": f"{_MAX_PART_HEADERS} headers per part",
+    "header length": f"{_MAX_PART_HEADER_SIZE} bytes per part header",
+}
 _SPOOL_SIZE: Final = 2**20  # a file larger than this goes to disk
 _CHUNK_SIZE: Final = 2**16
 # Some clients look for the response only when they have sent the whole body. So MicroPie receives
@@ -141,6 +149,11 @@ _MESSAGES_AHEAD: Final = 16
 _UNREAD_SECONDS: Final = 5.0
 # Expired sessions that one call removes at most, so that none of them pauses the event loop.
 _EXPIRE_STEP: Final = 100
+
+_SESSION_ID: Final = "[A-Za-z0-9_-]{1,128}"
+# Browsers ask more of cookies with these names.
+_HOST_NAME: Final = "(?i:__Host-)"
+_SECURE_NAME: Final = "(?i:__(?:Host|Secure)-)"
 
 _ABSENT: Final[Any] = object()
 
@@ -226,14 +239,6 @@ def _error(status: int, detail: str = "") -> HTTPError:
     return error
 
 
-def _forget(error: BaseException | None) -> None:
-    """Let an exception keep nothing of the connection it went through: it may be raised again."""
-    while error is not None and error.__traceback__ is not None:
-        error.__traceback__ = None
-        _forget(error.__cause__)
-        error = error.__context__
-
-
 def _is_stray(error: BaseException) -> bool:
     """Whether an exception is an error of the called code, and not a cancellation by the server."""
     # A CancelledError comes from the server only if this very task is being cancelled. Otherwise
@@ -242,8 +247,26 @@ def _is_stray(error: BaseException) -> bool:
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or not task.cancelling()
-    # SystemExit and KeyboardInterrupt too: no request can end the server.
-    return isinstance(error, (Exception, SystemExit, KeyboardInterrupt))
+    # SystemExit, KeyboardInterrupt and the panic of an extension module are mistakes too: on some
+    # servers they would end the process, and with it all other requests. GeneratorExit closes a
+    # coroutine that is not awaited to its end.
+    return not isinstance(error, GeneratorExit)
+
+
+def _forget(*errors: BaseException) -> None:
+    """Clear the tracebacks of exceptions and of all that led to them.
+
+    An app may keep one exception and raise it in each request. It would collect a traceback each
+    time, and with it the frames, the request and its body.
+    """
+    found = list(errors)
+    for error in found:  # grows on the way
+        # Not by assignment, which a frozen dataclass refuses.
+        BaseException.with_traceback(error, None)
+        group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        for one in (error.__cause__, error.__context__, *group):
+            if one is not None and one.__traceback__ is not None:
+                found.append(one)
 
 
 # --- JSON -----------------------------------------------------------------------------------------
@@ -267,10 +290,27 @@ def _json_default(value: Any) -> Any:
         return value.value
     if isinstance(value, tuple):  # a named one: orjson passes it to us
         return list(cast("tuple[object, ...]", value))
-    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
-        import dataclasses
+    return _data_of(value)
 
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+def _data_of(value: Any) -> Any:
+    """Return the data of a model or a dataclass, found by what it offers, as `_json_default`."""
+    fields = None
+    if not isinstance(value, type):  # the class of a model offers the same
+        if hasattr(value, "model_dump"):  # pydantic
+            try:
+                return value.model_dump(mode="json", fallback=_json_default)
+            except TypeError:  # before pydantic 2.11 there is no fallback
+                return value.model_dump(mode="json")
+        if hasattr(value, "__struct_fields__"):  # msgspec, which is imported if there is a Struct
+            return sys.modules["msgspec"].to_builtins(value, enc_hook=_json_default)
+        fields = getattr(value, "__attrs_attrs__", None)
+        if hasattr(value, "__dataclass_fields__"):
+            import dataclasses
+
+            fields = dataclasses.fields(value)
+    if fields is not None:
+        return {field.name: getattr(value, field.name) for field in fields}
     hint = ": is an await missing?" if inspect.isawaitable(value) else ""
     raise TypeError(f"{type(value).__name__} is not JSON serializable{hint}")
 
@@ -385,23 +425,52 @@ async def _in_thread(
 # --- Sessions -------------------------------------------------------------------------------------
 
 _SCALAR_TYPES = frozenset({str, int, float, bool, bytes, type(None)})
+_CONTAINER_TYPES = (dict, list, tuple, set, frozenset)
+_Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deep copy of a session. Most hold only scalars and need no `copy.deepcopy`."""
-    for value in data.values():
-        if type(value) not in _SCALAR_TYPES:
-            import copy
+    if _SCALAR_TYPES.issuperset(map(type, data.values())):
+        return dict(data)
+    import copy
 
-            return copy.deepcopy(dict(data))
-    return dict(data)
+    return copy.deepcopy(dict(data))
+
+
+def _typed(value: Any) -> Any:
+    """Return a value together with the types of all its parts: ``==`` then tells 1 from True."""
+    kind = cast("type[object]", type(value))
+    parts: Any = None
+    if issubclass(kind, dict):
+        parts = {_typed(key): _typed(item) for key, item in value.items()}
+    elif issubclass(kind, (list, tuple)):
+        parts = tuple(map(_typed, value))
+    elif issubclass(kind, (set, frozenset)):
+        parts = frozenset(map(_typed, value))
+    # A subclass may have more than its parts, and an `==` of its own.
+    return kind, parts, None if kind in _CONTAINER_TYPES else value
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two values of a session have the same type and are equal, at every depth."""
+    try:
+        return one is other or _typed(one) == _typed(other)
+    except Exception:  # for example the `==` of an array; to save too often does no harm
+        return False
 
 
 class SessionBackend(abc.ABC):
     """Where sessions are kept.
 
-    A backend may also have ``async touch(session_id, timeout)``, which only moves the expiry. What
-    a method raises is logged, and answered with a 500.
+    Two methods are optional. ``async touch(session_id, timeout)`` only moves the expiry of a
+    session that exists. ``async update(session_id, change, timeout)`` stores ``change(stored)`` in
+    one atomic step: ``change`` is a plain function from dict to dict that can be called again,
+    ``{}`` in means that there is no such session, and ``{}`` out deletes it. MicroPie then makes
+    every change with it, and no request undoes a logout, or what another one saved meanwhile.
+    Without it, MicroPie loads, applies the change and saves, and the moment between is unguarded.
+
+    What a method raises is logged, and answered with a 500.
 
     Example:
         >>> class DictBackend(SessionBackend):
@@ -426,7 +495,8 @@ class SessionBackend(abc.ABC):
 class InMemorySessionBackend(SessionBackend):
     """Sessions in the memory of this process: gone with it, and not shared with other workers.
 
-    It hands out and takes in copies, and each call removes a bounded number of expired sessions.
+    It hands out and takes in copies, several threads may use it, and each call removes a bounded
+    number of expired sessions.
 
     Example:
         >>> async def main(backend):
@@ -446,18 +516,36 @@ class InMemorySessionBackend(SessionBackend):
         # time-out, this is the order of expiry, too; with several, an expired session may wait
         # here, unseen, behind one that lives longer.
         self._sessions: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
+        self._lock = threading.RLock()
 
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return a copy of the data of a live session, ``{}`` where there is none."""
-        return _copied(self._live(session_id))
+        with self._lock:
+            data = self._live(session_id)
+        return _copied(data)  # what is stored is never changed
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         """Keep a copy of the data for ``timeout`` seconds; saving ``{}`` deletes the session."""
-        self._store(session_id, _copied(data), timeout)
+        with self._lock:
+            self._store(session_id, _copied(data), timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire ``timeout`` seconds from now."""
-        self._store(session_id, self._live(session_id), timeout)
+        with self._lock:
+            self._store(session_id, self._live(session_id), timeout)
+
+    async def update(self, session_id: str, change: _Change, timeout: float) -> None:
+        """Replace the data of a session by what ``change`` makes of it, in one step.
+
+        Args:
+            session_id: The id.
+            change: Gets a copy of the data, ``{}`` where there is no such session, and returns the
+                data to keep; ``{}`` deletes the session. It must not wait for anything.
+            timeout: The seconds for which the session lives on.
+        """
+        with self._lock:
+            stored = _copied(self._live(session_id))
+            self._store(session_id, _copied(change(stored)), timeout)
 
     def _live(self, session_id: str) -> dict[str, Any]:
         now = self._clock()
@@ -485,7 +573,7 @@ class _Session:
         self.id = session_id  # None: not yet known to the backend
         self.snapshot: dict[str, Any] | None = None  # None: nobody has looked
         self.renew = False
-        self.blocked = False  # True for a WebSocket from a foreign page: never saved
+        self.blocked = False  # another origin's page has caused the request: never saved
         self._data: dict[str, Any] = data or {}
 
     @property
@@ -505,76 +593,97 @@ class _Session:
 
         The id is ``""`` to expire the cookie, and None to leave it alone.
         """
-        data, old = self._data, self.id
-        # Most requests end here: they have not looked at the session, or have only read it.
-        if self.snapshot is None or (data == self.snapshot and not self.renew):
-            await self._touch(backend, timeout)
+        before, data, old = self.snapshot, dict(self._data), self.id
+        if before is None or self.blocked:
             return None
-        stored = await backend.load(old) if old is not None and data else {}
-        fresh: dict[str, Any] = {}
-        # If an old session is gone, another request has ended it (a logout), and it stays ended.
-        if data and (old is None or stored or self.renew):
-            fresh = self._applied_to(stored)
+        # Another request may have changed the session since this one loaded it. So this one
+        # overwrites only the keys that it has changed itself.
+        removed = before.keys() - data.keys()
+        changed = {
+            key: value
+            for key, value in data.items()
+            if key not in before or not _is_same(before[key], value)
+        }
+        # Most requests end here: they have only read the session.
+        if not (removed or changed or self.renew):
+            if old is not None:
+                await _store(backend, old, dict, timeout)
+            return None
         # Session ids that the backend does not know are never adopted: an attacker may have planted
         # them. For the same reason a login renews the id, which an attacker may know.
-        new = old
-        if new is None or self.renew:
+        new = old or ""
+        if data and (old is None or self.renew):
             import secrets
 
             new = secrets.token_urlsafe(32)
-        if fresh:
-            await backend.save(new, fresh, timeout)
-        if old is not None and (new != old or not fresh):
-            await backend.save(old, {}, timeout)
-        if not fresh:
-            return None if old is None or data else ""
+            # Before the old one is deleted: if this fails, the client still has that.
+            await _store(backend, new, lambda _: data, timeout)
+        taken: dict[str, Any] = {}
+
+        def change(stored: dict[str, Any]) -> dict[str, Any]:
+            nonlocal taken
+            taken = {key: stored[key] for key in stored if key not in removed} | changed
+            # If it is gone, another request has ended the session (a logout), and it stays ended.
+            return taken if stored and data and new == old else {}
+
+        if old is not None:
+            await _store(backend, old, change, timeout)
+            if not data:
+                return ""
+            if new != old and not _is_same(taken, data):  # changed meanwhile
+                await _store(backend, new, lambda _: taken, timeout)
+                data = taken
+        if not data or new == old:
+            return None
         self.id, self.renew = new, False
-        return new if new != old else None
+        return new
 
-    def _applied_to(self, stored: dict[str, Any]) -> dict[str, Any]:
-        """Return what is stored with the changes of this request, key by key."""
-        # Another request may have changed the session since this one loaded it. So this one
-        # overwrites only the keys that it has changed itself.
-        before, data = self.snapshot or {}, self._data
-        fresh = {key: value for key, value in stored.items() if key in data or key not in before}
-        for key, value in data.items():
-            if key not in before or before[key] != value:
-                fresh[key] = value
-        return fresh
 
-    async def _touch(self, backend: SessionBackend, timeout: float) -> None:
-        if self.id is None or self.snapshot is None:
-            return
-        touch = getattr(backend, "touch", None)
-        if touch is not None:
-            await touch(self.id, timeout)
-        elif fresh := await backend.load(self.id):
-            await backend.save(self.id, fresh, timeout)
+async def _store(backend: Any, session_id: str, change: _Change, timeout: float) -> None:
+    """Store what ``change`` makes of a session, in one step if the backend can.
+
+    If ``change`` is `dict`, which changes nothing, only the expiry moves.
+    """
+    if change is dict and hasattr(backend, "touch"):
+        await backend.touch(session_id, timeout)
+    elif hasattr(backend, "update"):
+        await backend.update(session_id, change, timeout)
+    else:
+        await backend.save(session_id, change(await backend.load(session_id)), timeout)
 
 
 # --- Uploads --------------------------------------------------------------------------------------
 
 
-class _Settings(NamedTuple):
-    """The limits of one App: bytes, and seconds of waiting; None: no limit."""
+# Bytes, and the name of the setting. Where several apply, `min` finds the one to name.
+_Limit = tuple[float, str]
 
-    max_body_size: int | None
-    max_upload_size: int | None
-    max_json_size: int | None
-    max_form_field_size: int | None
+
+class _Settings(NamedTuple):
+    """The limits of one App for what is sent to it."""
+
+    kept: _Limit  # a body in memory or on disk
+    streamed: _Limit
+    json: _Limit
+    field: _Limit  # a text field of a multipart form, or a urlencoded form as a whole
     body_timeout: float | None
 
 
-_DEFAULTS: Final = _Settings(16 * 2**20, 16 * 2**20, 2**20, 2**20, 30.0)
+def _limit(size: int | None, name: str) -> _Limit:
+    return float("inf") if size is None else size, name
 
 
-def _check_size(size: int, limit: int | None) -> None:
-    if limit is not None and size > limit:
-        raise _error(413)
+_NO_LIMIT: Final = _limit(None, "")
+_NO_LIMITS: Final = _Settings(_NO_LIMIT, _NO_LIMIT, _NO_LIMIT, _NO_LIMIT, None)
 
 
-def _smallest(*limits: int | None) -> int | None:
-    return min((limit for limit in limits if limit is not None), default=None)
+def _too_large(limit: _Limit) -> HTTPError:
+    return _error(413, f"{limit[1]} is {limit[0]} bytes")
+
+
+def _check_size(size: int, limit: _Limit) -> None:
+    if size > limit[0]:
+        raise _too_large(limit)
 
 
 class _Clock:
@@ -617,6 +726,38 @@ class _Clock:
 _clock: Final = functools.lru_cache(maxsize=1)(_Clock)
 
 
+class _Ahead:
+    """A `receive` whose next message can be looked at before it is taken."""
+
+    def __init__(self, receive: _Receive) -> None:
+        self._receive = receive
+        # It waits until a message comes: to cancel it might lose one.
+        self._next: asyncio.Future[_Message] | None = None
+
+    def _begun(self) -> asyncio.Future[_Message]:
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._receive())
+        return self._next
+
+    async def __call__(self) -> _Message:
+        message = await asyncio.shield(self._begun())
+        self._next = None
+        return message
+
+    async def look(self) -> _Message | None:
+        """Return the next message, and leave it there; None: it has not come yet."""
+        waiting = self._begun()
+        await asyncio.sleep(0)
+        return waiting.result() if waiting.done() else None
+
+    def cancel(self) -> asyncio.Future[_Message] | None:
+        """End the waiting; return it, since no task outlives its request."""
+        waiting, self._next = self._next, None
+        if waiting is not None:
+            waiting.cancel()
+        return waiting
+
+
 class _Body:
     """The body of one request, and the only owner of ``receive()``.
 
@@ -640,8 +781,8 @@ class _Body:
     handed out first, then the last state that holds decides.
     """
 
-    limit: int | None = None  # bytes
-    length = 0  # what Content-Length says
+    limit = _NO_LIMIT
+    length = -1  # what Content-Length says
     size = 0  # bytes received so far
     kept: bytes | None = None
     # Makes the exception. An exception itself would keep the frames that it passed, and so all that
@@ -650,6 +791,7 @@ class _Body:
     started = ended = gone = expects_continue = False
     announced = False  # RFC 9110 section 6.4: the client says that there is one
     is_listened = False  # from now on, `wait_gone` alone receives
+    ahead: _Ahead | None = None  # from the first look for a disconnect on
     _is_waiting = False  # a task waits in `receive`
     _clock: _Clock | None = None  # from the first wait on
     _since: float | None = None  # when this wait for a byte began, by the event loop's clock
@@ -660,10 +802,11 @@ class _Body:
         self._timeout = timeout  # seconds without a byte
         self.ended = receive is None
 
-    def expect(self, limit: int | None) -> None:
+    def expect(self, limit: _Limit) -> None:
         """Set the limit, and refuse at once a body that says that it is larger."""
         self.limit = limit
-        _check_size(max(self.length, self.size), limit)
+        if self.length > limit[0] or self.size > limit[0]:
+            raise _too_large(limit)
 
     async def chunk(self) -> bytes:
         """Return the next piece of the body, ``b""`` at its end.
@@ -732,8 +875,8 @@ class _Body:
             if self._free is not None:
                 self._free.set()
         # After the size is counted, so that one large message cannot slip through.
-        if self.limit is not None and self.size > self.limit:
-            raise self._fail(functools.partial(_error, 413))
+        if self.size > self.limit[0]:
+            raise self._fail(functools.partial(_too_large, self.limit))
         return piece
 
     def _fail(self, failure: Callable[[], Exception]) -> Exception:
@@ -749,9 +892,10 @@ class _Body:
             message = "the body was dropped, since the response has begun"
             self._fail(functools.partial(RuntimeError, message))
 
-    def close(self) -> None:
-        """Let reading fail from now on: the request is over."""
+    def close(self) -> asyncio.Future[Any] | None:
+        """Let reading fail from now on; return what has to end, too: the request is over."""
         self.gone = True
+        return self.ahead.cancel() if self.ahead is not None else None
 
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
@@ -781,6 +925,26 @@ class _Body:
                 "the body was read already: as a stream, as a multipart form, or in part"
             )
 
+    async def is_gone(self) -> bool:
+        """Look whether the client has left; what comes of a body stays for its reader."""
+        if self.ahead is None and self._receive is not None:
+            self.ahead = self._receive = _Ahead(self._receive)
+        # Another receiver, or the end of a body, which a reader finds, tells it too.
+        while not (self.gone or self._is_waiting or self.is_listened or self.ahead is None) and (
+            self.ended or not (self.announced or self.started)
+        ):
+            message = await self.ahead.look()
+            if message is None:
+                break
+            if message["type"] == "http.disconnect":
+                self.gone = True
+            elif self.ended or message.get("body") or message.get("more_body"):
+                break
+            else:
+                self.ended = True
+                await self.ahead()
+        return self.gone
+
     def receive_again(self) -> _Receive:
         """Return a `receive` for a mounted app that starts with the body that was kept."""
         kept = (
@@ -803,7 +967,7 @@ class _Body:
         if self.failure is not None and getattr(self.failure(), "status", 0) == 408:
             return  # nothing more is to come
         self.drop()
-        self.limit = None  # the size does not matter, since every byte is dropped
+        self.limit = _NO_LIMIT  # the size does not matter, since every byte is dropped
         last, self._since = self.size + _DRAIN_SIZE, None
         with contextlib.suppress(HTTPError, OSError):
             while not self.ended and self.size < last:
@@ -905,6 +1069,7 @@ class UploadedFile(dict[str, Any]):
         )
         self.raw_filename = filename
         self._file = file
+        self._turn = asyncio.Lock()  # all that read the whole of a file share its position
 
     @property
     def filename(self) -> str:
@@ -942,11 +1107,12 @@ class UploadedFile(dict[str, Any]):
             ConnectionClosed: The client left before the file was whole.
             RuntimeError: The file streams, and at least a part of it was read before.
         """
-        self._rewind()
         content = bytearray()
-        async for piece in self:
-            content += piece
-            _check_size(len(content), limit)
+        async with self._turn:
+            self._rewind()
+            async for piece in self:
+                content += piece
+                _check_size(len(content), _limit(limit, "limit"))
         return bytes(content)
 
     async def save(self, path: str | os.PathLike[str], limit: int | None = None) -> None:
@@ -962,26 +1128,30 @@ class UploadedFile(dict[str, Any]):
             OSError: The file system refused.
             RuntimeError: The file streams, and at least a part of it was read before.
         """
-        self._rewind()
-        target, size = os.fspath(path), 0
+        target = os.fspath(path)
         # In the same folder, since os.replace is atomic only within one file system.
         partial = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.part")
         try:
             with open(partial, "xb") as out:
-                batch = bytearray()  # a thread hop costs more than to write 64 KiB
-                async for piece in self:
-                    batch += piece
-                    size += len(piece)
-                    _check_size(size, limit)
-                    if len(batch) >= _SPOOL_SIZE:
-                        await _in_thread(out.write, batch)
-                        batch = bytearray()
-                await _in_thread(out.write, batch)
+                await self._write_to(out, _limit(limit, "limit"))
             await _in_thread(os.replace, partial, target)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial)
             raise
+
+    async def _write_to(self, out: BinaryIO, limit: _Limit) -> None:
+        size, batch = 0, bytearray()  # a thread hop costs more than to write 64 KiB
+        async with self._turn:
+            self._rewind()
+            async for piece in self:
+                batch += piece
+                size += len(piece)
+                _check_size(size, limit)
+                if len(batch) >= _SPOOL_SIZE:
+                    await _in_thread(out.write, batch)
+                    batch = bytearray()
+        await _in_thread(out.write, batch)
 
     def _rewind(self) -> None:
         # A received file is there as a whole. One that streams has passed by once it was read: a
@@ -1009,6 +1179,31 @@ def _safe_filename(raw: str) -> str:
     return name if name.strip(".") else "file"
 
 
+@functools.cache
+def _parser_type(multipart: Any) -> Any:
+    class Parser(multipart.PushMultipartParser):  # type: ignore[misc]
+        def _on_segment_headerline(self, line: bytes) -> None:
+            # It would let them pass or not, as the network has cut the body.
+            if b"\r" in line or b"\n" in line:
+                raise multipart.ParserError("a bare CR or LF in a header")
+            super()._on_segment_headerline(line)
+
+    return Parser
+
+
+@functools.cache
+def _charsets() -> frozenset[str]:
+    """Return the names of all charsets, since Python keeps each unknown name that it looks up."""
+    import pkgutil
+
+    modules = [module.name for module in pkgutil.iter_modules(encodings.__path__)]
+    return frozenset([*encodings.aliases.aliases, *modules]) - _SLOW_CODECS
+
+
+def _utf8(text: str) -> str:
+    return text.encode("latin-1").decode("utf-8", "replace")
+
+
 class _MultipartForm:
     """Parses a multipart body (RFC 7578), part by part and only as far as it is asked to."""
 
@@ -1022,8 +1217,10 @@ class _MultipartForm:
                 'uploads need the package multipart: pip install "micropie[standard]"'
             ) from error
         self._errors = multipart
-        self._parser: Any = multipart.PushMultipartParser(
+        # Headers are decoded as latin-1, which keeps every byte, and by `_utf8` afterwards.
+        self._parser: Any = _parser_type(multipart)(
             boundary,
+            header_charset="latin-1",
             max_header_size=_MAX_PART_HEADER_SIZE,
             max_header_count=_MAX_PART_HEADERS,
             max_segment_count=_MAX_FIELDS,
@@ -1053,47 +1250,50 @@ class _MultipartForm:
         except self._errors.MultipartError as error:
             error.__traceback__ = None  # the parser keeps the error, and so would keep this form
             if isinstance(error, self._errors.ParserLimitReached):
-                raise _error(413) from None
+                kind = next((kind for kind in _PARSER_LIMITS if kind in str(error)), "")
+                raise _error(413, f"more than {_PARSER_LIMITS.get(kind)}") from None
             raise _error(400, "Malformed multipart body") from None
 
     async def run(self, streams: Callable[[str], bool] = lambda name: False) -> bool:
         """Take in parts until the end, or (True) until a file begins that is to stream."""
         while segment := await self._event():
-            if not segment.name:
+            name = _utf8(segment.name)
+            if not name:
                 raise _error(400, "Malformed multipart body")
             if segment.filename is None:
-                await self._take_field(segment)
+                await self._take_field(name, segment.charset or "utf-8")
                 continue
             first = await self._event()
             # A browser also sends a part, without a name and content, for a file input left empty.
             if segment.filename == "" and first is None:
                 continue
             self._events = itertools.chain([first], self._events)
-            self._streams = streams(segment.name)
+            self._streams = streams(name)
             content = _Content(self._stream) if self._streams else None
             store = None if self._streams else await self._spool()
-            content_type = segment.header("Content-Type") or "application/octet-stream"
-            file = UploadedFile(segment.filename, content_type, content, file=store)
-            self.files.setdefault(segment.name, []).append(file)
+            content_type = _utf8(segment.header("Content-Type") or "application/octet-stream")
+            file = UploadedFile(_utf8(segment.filename), content_type, content, file=store)
+            self.files.setdefault(name, []).append(file)
             if self._streams:
                 return True
         return False
 
     def _keep(self, piece: bytes) -> None:
         self._kept += len(piece)
-        _check_size(self._kept, self._settings.max_body_size)
+        _check_size(self._kept, self._settings.kept)
 
-    async def _take_field(self, segment: Any) -> None:
+    async def _take_field(self, name: str, charset: str) -> None:
         content = bytearray()
         while (piece := await self._event()) is not None:
             content += piece
             self._keep(piece)
-            _check_size(len(content), self._settings.max_form_field_size)
-        charset = segment.charset or "utf-8"
+            _check_size(len(content), self._settings.field)
         try:
-            if codecs.lookup(charset).name in _SLOW_CODECS:
-                raise LookupError(charset)
-            self.fields.setdefault(segment.name, []).append(content.decode(charset))
+            if charset != "utf-8":
+                charset = encodings.normalize_encoding(charset).lower()
+                if charset not in _charsets():
+                    raise LookupError(charset)
+            self.fields.setdefault(name, []).append(content.decode(charset))
         except (LookupError, ValueError):  # unknown, or bytes that do not fit
             raise _error(400, "A form field is not in its charset") from None
 
@@ -1172,11 +1372,9 @@ def _parse_cookies(header: str) -> dict[str, str]:
     """Parse a Cookie header (RFC 6265 section 5.4); of the same name, the first one is used."""
     cookies: dict[str, str] = {}
     for pair in header.split(";"):
-        name, equals, value = pair.strip(" \t").partition("=")
-        if equals and name and name not in cookies:
-            cookies[name] = (
-                value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
-            )
+        name, equals, value = pair.partition("=")
+        if equals and (name := name.strip(" \t")):
+            cookies.setdefault(name, value.strip(" \t"))
     return cookies
 
 
@@ -1184,7 +1382,7 @@ def _parse_pairs(data: bytes) -> dict[str, list[str]]:
     """Parse a query string or a urlencoded form; bytes that are not UTF-8 become U+FFFD."""
     # Before anything is split: the work stays linear in what was sent, and small.
     if data.count(b"&") >= _MAX_FIELDS:
-        raise _error(413)
+        raise _error(413, f"more than {_MAX_FIELDS} fields")
     pairs: dict[str, list[str]] = {}
     # The escapes are decoded after the split, or `%26` would separate fields. Most values have
     # none, and cost nothing.
@@ -1256,7 +1454,8 @@ class Request:
         "__weakref__",
         "_asked",
         "_content_type",
-        "_form",
+        "_fields",
+        "_unparsed",
         "_query",
         "_body",
         "_receive",
@@ -1270,17 +1469,21 @@ class Request:
 
     # A plain request never needs these. They stay on the class until they are set, and cost it
     # nothing.
-    _mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
+    _mount: Any = None  # the app that takes over, and its prefix
+    _added: _RawHeaders = []  # to the response of that app
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
-    _boundary: bytes | None = None  # of a multipart body that is still on the wire
+    _value: Any = _ABSENT  # of a JSON body
+    _parse_error: tuple[int, str] | None = None  # of a body that cannot be parsed
+    _is_lenient = False  # such a body reads as empty
+    _is_multipart = False  # the body is a form that is still on the wire
     _members: dict[str, list[str]] | None = None  # of a JSON object, as text
     _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
-    _json: dict[str, Any] | list[Any] | str | float | None = _ABSENT
-    _headers: dict[str, str] | None = None
+    _headers: Mapping[str, str] | None = None
+    _errors: tuple[BaseException, ...] = ()  # that led to the response, the last one to this one
 
     def __init__(
-        self, scope: _Scope, _receive: _Receive | None = None, _settings: _Settings = _DEFAULTS
+        self, scope: _Scope, _receive: _Receive | None = None, _settings: _Settings = _NO_LIMITS
     ) -> None:
         self.scope = scope
         self.method: str = scope.get("method") or "GET"
@@ -1290,10 +1493,26 @@ class Request:
         self._session: _Session | None = None
         self._asked: Sequence[HttpMiddleware] = ()  # those whose after_request is to be called
         self._content_type = b""
+        self._unparsed = ""  # the kind of a body that was read, until it is parsed
+        self._fields: dict[str, list[str]] | None = None  # of a form
         self._query: dict[str, list[str]] | None = None
-        self._form: dict[str, list[str]] | None = None
         self._receive = _receive
         self._settings = _settings
+
+    def __refuse_subapp(self, app: object) -> NoReturn:
+        raise AttributeError("request._subapp does nothing here: put the app into app.mounts")
+
+    # The middleware of another package sets it. If MicroPie took no notice, each visitor would see
+    # the page of another app.
+    _subapp = property(None, __refuse_subapp)
+
+    @property
+    def exception(self) -> BaseException | None:
+        """In ``after_request``, the exception that led to the response; otherwise None.
+
+        It is an `HTTPError` for the responses that MicroPie itself makes, such as 404.
+        """
+        return self._errors[-1] if self._errors else None
 
     @property
     def query_params(self) -> dict[str, list[str]]:
@@ -1303,20 +1522,55 @@ class Request:
             self._query = _parse_pairs(query) if query else {}
         return self._query
 
+    # The two that the body is looked at through, also by the binder.
+
+    @property
+    def _form(self) -> dict[str, list[str]] | None:
+        if self._unparsed:
+            self._parse()
+        return self._fields
+
+    @property
+    def _json(self) -> Any:
+        if self._unparsed:
+            self._parse()
+        return self._value
+
+    def _parse(self) -> None:
+        """Parse the body at the first look, and raise what is wrong with it at every look."""
+        if self._parse_error is None:
+            assert self._body is not None
+            body = self._body.kept
+            try:
+                if not body:
+                    pass
+                elif self._unparsed == "form":
+                    self._fields = _parse_pairs(body)
+                else:
+                    self._value = _load_json(body)
+                self._unparsed = ""
+                return
+            except HTTPError as error:
+                self._parse_error = error.status, error._detail
+            except ValueError:
+                self._parse_error = 400, "Invalid JSON"
+        if not self._is_lenient:
+            raise _error(*self._parse_error)
+
     @property
     def body_params(self) -> dict[str, list[str]]:
         """All values of each form field; of a JSON object, its members as text."""
         if self._form is not None:
             return self._form
-        if self._members is None:
-            members = self._json if isinstance(self._json, dict) else {}
+        members = self._json
+        if self._members is None and isinstance(members, dict):
             self._members = {name: _texts(value) for name, value in members.items()}
-        return self._members
+        return self._members or {}
 
     @property
     def get_json(self) -> Any:
         """The parsed JSON body, any JSON value; ``{}`` where there is none."""
-        return {} if self._json is _ABSENT else self._json
+        return self.json()
 
     @property
     def files(self) -> dict[str, UploadedFile]:
@@ -1324,18 +1578,21 @@ class Request:
         return {name: files[0] for name, files in self._files.items()}
 
     @property
-    def headers(self) -> dict[str, str]:
+    def headers(self) -> Mapping[str, str]:
         """The headers, looked up in any letter case; repeated ones are joined by ``", "``."""
         if self._headers is None:
-            headers = _HeaderDict()
+            values: dict[str, list[str]] = {}
             # Headers are bytes without an encoding (RFC 9110 section 5.5); latin-1 keeps every
             # byte.
-            for raw_name, raw_value in self.scope.get("headers") or ():
-                name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-                if name in headers:  # cookies are joined as RFC 9113 section 8.2.3 says
-                    value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
-                headers[name] = value
-            self._headers = headers
+            for name, value in self.scope.get("headers") or ():
+                key = name.decode("latin-1").lower()
+                values.setdefault(key, []).append(value.decode("latin-1"))
+            # Cookies are joined as RFC 9113 section 8.2.3 says.
+            headers = {
+                name: ("; " if name == "cookie" else ", ").join(lines)
+                for name, lines in values.items()
+            }
+            self._headers = types.MappingProxyType(_HeaderDict(headers))
         return self._headers
 
     @property
@@ -1372,8 +1629,10 @@ class Request:
     def json(self, name: str | None = None, default: Any = None) -> Any:
         """Return the parsed JSON body, or one member of it where it is an object."""
         body = self._json
+        if name is None and body is _ABSENT:
+            return {} if default is None else default
         if name is None:
-            return default if body is _ABSENT and default is not None else self.get_json
+            return body
         return body.get(name, default) if isinstance(body, dict) else default
 
     async def body(self) -> bytes:
@@ -1385,7 +1644,7 @@ class Request:
             ConnectionClosed: The client left in the middle of the body.
             RuntimeError: The body was read as a stream or as a multipart form.
         """
-        return await self._body_within(self._settings.max_body_size).read()
+        return await self._body_within(self._settings.kept).read()
 
     def stream(self) -> AsyncIterator[bytes]:
         """Iterate over the raw body as it comes.
@@ -1397,7 +1656,11 @@ class Request:
             RuntimeError: It was streamed already, in part or whole: keep the iterator to go on with
                 it.
         """
-        return _Content(self._body_within(self._settings.max_upload_size).chunks())
+        return _Content(self._body_within(self._settings.streamed).chunks())
+
+    async def is_disconnected(self) -> bool:
+        """Return whether the client has left; False as long as an announced body is unread."""
+        return await self._body_reader().is_gone()
 
     def _body_reader(self) -> _Body:
         if self._body is None:
@@ -1407,23 +1670,19 @@ class Request:
             body.announced = version >= "2" and self.method not in ("GET", "HEAD")
         return self._body
 
-    async def _read_and_parse(self) -> None:
-        """Read and parse a body of JSON or of a urlencoded form; leave others on the wire."""
-        settings = self._settings
+    async def _read(self) -> None:
+        """Read a body of JSON or of a urlencoded form; leave others on the wire."""
         media_type = self._content_type.partition(b";")[0].strip().lower()
         if media_type == b"application/x-www-form-urlencoded":
-            body = await self._body_within(settings.max_form_field_size).read()
-            self._form = _parse_pairs(body)
+            await self._body_within(self._settings.field).read()
+            self._unparsed = "form"
         elif media_type == b"application/json" or media_type.endswith(b"+json"):
-            body = await self._body_within(settings.max_body_size).read()
-            try:
-                self._json = _load_json(body) if body else _ABSENT
-            except ValueError:
-                raise _error(400, "Invalid JSON") from None
+            await self._body_within(self._settings.json).read()
+            self._unparsed = "json"
         elif media_type == b"multipart/form-data":
-            self._boundary = _boundary(self._content_type)
+            self._is_multipart = True
 
-    def _body_within(self, limit: int | None) -> _Body:
+    def _body_within(self, limit: _Limit) -> _Body:
         reader = self._body_reader()
         if reader.kept is None:
             reader.expect(limit)
@@ -1439,24 +1698,32 @@ class Request:
                 # A request with two types has none, since MicroPie and a proxy might choose
                 # differently.
                 self._content_type = b"," if self._content_type else value
-                self._body_reader()  # HTTP/2 needs no other header to announce a body
             elif name == b"content-length":
                 self._note_length(value)
             elif name == b"transfer-encoding":
                 self._body_reader().announced = True
             else:
                 self._body_reader().expects_continue = value.lower() == b"100-continue"
-        self._cookie_header = b"; ".join(cookies)
+        if cookies:
+            self._cookie_header = b"; ".join(cookies)
 
     def _note_length(self, value: bytes) -> None:
+        if not value.strip():  # so WSGI bridges say that there is none
+            return
         body = self._body_reader()
         # Two lengths that differ are an attack: a proxy in front may believe the other one
         # (RFC 9112 section 6.3).
         length = int(value) if value.isdigit() and len(value) < 19 else -1
-        if length < 0 or (body.announced and body.length not in (0, length)):
+        if length < 0 or body.length not in (-1, length):
             raise _error(400, "Invalid Content-Length")
         body.length = length
         body.announced = body.announced or length > 0
+
+
+# The middleware of another package sets these. A guard of which MicroPie took no notice would let
+# every visitor in.
+if not TYPE_CHECKING:  # pragma: no branch
+    Request._route_handler = Request._ws_route_handler = Request.route_handler
 
 
 class WebSocketRequest(Request):
@@ -1554,7 +1821,10 @@ class WebSocket:
         Raises:
             RuntimeError: The socket was accepted already.
             ConnectionClosed: The client has left.
+            ValueError: ``session_id`` is not 1 to 128 letters, digits, ``_`` and ``-``.
         """
+        if session_id is not None and not re.fullmatch(_SESSION_ID, session_id):
+            raise ValueError(f"not the session id of a cookie: {session_id!r}")
         if self.accepted:
             raise RuntimeError("this WebSocket was accepted already")
         self._check_not_over()
@@ -1635,9 +1905,10 @@ class WebSocket:
         # Set before the message is sent: a task that sends or receives meanwhile sees it at once.
         self._has_more = False
         if self._over is None:
+            message = _close_message(code, reason)  # raises if the reason is no string
             self._end(code, reason or "")
             with contextlib.suppress(OSError):  # the client is gone
-                await self._send(_close_message(code, reason))
+                await self._send(message)
 
     async def _receive_any(self, iterates: bool = False) -> str | bytes:
         try:
@@ -1780,18 +2051,27 @@ def _close_message(code: int, reason: str | None) -> _Message:
     return {"type": "websocket.close", "code": code, "reason": cut}
 
 
-def _is_same_origin(headers: Mapping[str, str], allowed: frozenset[str]) -> bool:
-    """Whether a handshake comes from a page of this host, an allowed one, or no browser."""
-    origin = headers.get("origin")
-    if origin is None:
-        return True
-    scheme, _, authority = origin.strip().lower().partition("://")
+def _is_foreign(request: Request, allowed: frozenset[str]) -> bool:
+    """Whether a page of another origin has caused a request that may change something."""
+    scope, headers = request.scope, request.headers
+    # The method in the scope: a middleware may take another one from a form.
+    if scope["type"] == "http" and scope.get("method") in ("GET", "HEAD", "OPTIONS"):
+        return False
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    theirs = (origin or "").strip().lower()
+    if theirs in allowed:
+        return False
+    # The browser's own word comes first: a proxy may have changed the host.
+    if site is not None:
+        return site not in ("same-origin", "none")
+    if origin is None:  # no browser
+        return False
     # The scheme is not compared: behind a proxy that ends TLS, the app sees http where the browser
     # sees https. So both default ports are dropped.
-    host = headers.get("host", "").strip().lower()
-    theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in (authority, host)]
+    names = theirs.partition("://")[2], headers.get("host", "").strip().lower()
+    theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in names]
     # An origin without an authority, such as "null", never matches.
-    return theirs != "" and (theirs == ours or f"{scheme}://{authority}" in allowed)
+    return theirs == "" or theirs != ours
 
 
 # --- Middleware -----------------------------------------------------------------------------------
@@ -1878,13 +2158,14 @@ class WebSocketMiddleware:
 
 
 def _checked_dict(result: object, allowed: frozenset[str], where: object) -> dict[str, Any] | None:
+    """Return what a middleware returned, None for an empty dict; raise TypeError if it may not."""
     answer = cast("dict[str, Any] | None", result)
     # A guard that returns False, or a dict with a misspelled key, wants to stop the request. To go
     # on would let every visitor in.
     if not isinstance(result, dict | None) or not allowed.issuperset(answer or ()):
         name = type(where).__name__
         raise TypeError(f"{name} must return None or a dict with {sorted(allowed)}, not {result!r}")
-    return answer
+    return answer or None
 
 
 _RESPONSE_KEYS = frozenset({"status_code", "body", "headers"})
@@ -1946,9 +2227,9 @@ def set_cookie(
     if samesite not in ("Strict", "Lax", "None", ""):
         raise ValueError(f"samesite must be Strict, Lax or None, not {samesite!r}")
     # Browsers drop such cookies without a word (draft-ietf-httpbis-rfc6265bis section 5.6).
-    if not secure and (name.startswith(("__Secure-", "__Host-")) or samesite == "None"):
+    if not secure and (re.match(_SECURE_NAME, name) or samesite == "None"):
         raise ValueError(f"cookie {name!r} must be secure")
-    if name.startswith("__Host-") and (path != "/" or domain):
+    if re.match(_HOST_NAME, name) and (path != "/" or domain):
         raise ValueError(f"cookie {name!r} must have the path / and no domain")
     attributes = (
         "" if max_age is None else f"Max-Age={int(max_age)}",
@@ -2010,6 +2291,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
 
 
+_VARY: _RawHeaders = [(b"vary", b"Cookie")]
 # Stands for the response of a mounted app, which sends its own.
 _MOUNTED: Final = (0, None)
 # Exceptions that say that the client is gone: MicroPie's own, and that of a server's `send`.
@@ -2050,8 +2332,9 @@ def _response(
         TypeError: The body or the headers have a type that MicroPie cannot send.
         ValueError: The status, or a header, must not be sent.
     """
-    if not isinstance(status, int) or not 100 <= status <= 999:
-        raise ValueError(f"a response status must be an int from 100 to 999, not {status!r}")
+    # RFC 9110 section 15. Servers fail at others, when nothing can be sent in their place any more.
+    if not isinstance(status, int) or not 100 <= status <= 599:
+        raise ValueError(f"a response status must be an int from 100 to 599, not {status!r}")
     body, payload, content_type = _encoded_body(body)
     if default_type is None or (content_type == _JSON and default_type in (_HTML, _TEXT)):
         default_type = content_type
@@ -2072,6 +2355,8 @@ def _response(
 
 
 def _error_response(error: HTTPError) -> _Response:
+    if error.status < 200:  # RFC 9110 section 15.2
+        raise ValueError(f"the status {error.status} ends no request")
     if error.body is None:
         return _response(error.status, str(error), error.headers, _TEXT)
     return _response(error.status, error.body, error.headers)
@@ -2504,8 +2789,10 @@ _JSON_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "builtins.bool": (bool,),
     "datetime.date": (str,),
     "datetime.datetime": (str,),
+    "datetime.time": (str,),
     "decimal.Decimal": (str, int, float),
     "uuid.UUID": (str,),
+    "builtins.dict": (dict,),
 }
 _BOOLS: Final = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
@@ -2513,6 +2800,10 @@ _BOOLS: Final = {
 }
 
 _UNIONS: Final = (typing.Union, types.UnionType)
+_UNCHECKED: Final = (Any, object, inspect.Parameter.empty)
+# Digits, and the adjusted exponent. Ten characters can name a number with ten million digits.
+_MAX_DECIMAL: Final = 1000
+_MAX_ERRORS: Final = 20  # of a model, as lines of a 400
 
 # Called with a value, and with True if it comes from JSON. It raises an exception, of any type, if
 # the value doesn't fit; the parameter makes a 400 or a 404 of it.
@@ -2520,23 +2811,31 @@ _Converter = Callable[[Any, bool], Any]
 
 
 def _converter(annotation: Any) -> _Converter | None:
-    """Return the converter of an annotation; None: it leaves values alone.
+    """Return the converter of an annotation; None: MicroPie cannot convert to it.
 
     A new type of annotation gets its converter here, and can then stand in lists and unions too.
     """
-    annotation = _unwrapped(annotation)
-    origin = typing.get_origin(annotation)
-    if origin in _UNIONS:
-        return _union_converter(typing.get_args(annotation))
-    if annotation is list or origin is list:
+    annotation, *others = members = _members(annotation)
+    if others:
+        return _union_converter(members)
+    if any(annotation is one for one in _UNCHECKED):
+        return _keep
+    if _is_list(annotation):
         return _list_converter((*typing.get_args(annotation), Any)[0])
     if annotation is UploadedFile:
         return _refuse
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return _enum_converter(annotation)
-    name = getattr(annotation, "__name__", "")
-    json_types = _JSON_TYPES.get(f"{getattr(annotation, '__module__', '')}.{name}")
+    if typing.get_origin(annotation) is typing.Literal:
+        return _choice_converter(annotation, typing.get_args(annotation))
+    if not isinstance(annotation, type):
+        return None
+    if issubclass(annotation, enum.Enum):
+        return _choice_converter(annotation, annotation)
+    json_types = _JSON_TYPES.get(f"{annotation.__module__}.{annotation.__name__}")
     return None if json_types is None else _scalar_converter(annotation, json_types)
+
+
+def _keep(value: Any, is_json: bool) -> Any:
+    return value
 
 
 def _refuse(value: Any, is_json: bool) -> NoReturn:
@@ -2546,144 +2845,214 @@ def _refuse(value: Any, is_json: bool) -> NoReturn:
 
 def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Converter:
     make = getattr(annotation, "fromisoformat", annotation)
+    name = annotation.__name__
 
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1.
-        if is_json and type(value) not in json_types:  # by type, since `True` is an int, too
+        if (is_json or annotation is dict) and type(value) not in json_types:  # True is an int, too
             raise TypeError(type(value).__name__)
         made = value
         if type(value) is not annotation:
             made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
         # NaN and the infinities compare with no limit as a number does, so no handler gets them.
-        if annotation.__name__ in ("float", "Decimal") and made - made != 0:
+        if name in ("float", "Decimal") and made - made != 0:
+            raise ValueError(value)
+        if (
+            name == "Decimal"
+            and max(len(made.as_tuple().digits), abs(made.adjusted())) > _MAX_DECIMAL
+        ):
             raise ValueError(value)
         return made
 
     return convert
 
 
-def _enum_converter(annotation: type[enum.Enum]) -> _Converter:
-    by_string = {str(member.value): member for member in annotation}
+def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
+    """Return the converter of an Enum or a Literal, whose members can be those of an Enum."""
+    # By type, since 1 == True == 1.0. A list, as the value of an Enum, has no hash.
+    found = {
+        (type(value), value): choice
+        for choice in choices
+        if (value := getattr(choice, "_value_", choice)).__hash__
+    }
+    # A string is tried with the conversion of each type that the values have.
+    converters = [_converter(kind) or _refuse for kind in dict.fromkeys(kind for kind, _ in found)]
 
-    def convert(value: Any, is_json: bool) -> enum.Enum:
-        if not is_json and value in by_string:
-            return by_string[value]
-        member = annotation(value)
-        if type(member.value) is not type(value):  # 1 == True == 1.0
-            raise TypeError(type(value).__name__)
-        return member
+    def convert(value: Any, is_json: bool) -> Any:
+        for one in (_keep,) if is_json else converters:
+            with contextlib.suppress(Exception):
+                made = one(value, is_json)
+                key = type(made), made
+                if key in found:
+                    return found[key]
+                choice = annotation._missing_(made)  # only an Enum has it
+                if type(choice.value) is type(made):
+                    return choice
+        raise ValueError(value)
 
     return convert
 
 
-def _list_converter(annotation: Any) -> _Converter:
+def _list_converter(annotation: Any) -> _Converter | None:
     convert, takes_blank = _converter(annotation), _takes_blank(annotation)
+    if convert is None:
+        return None
 
     def convert_all(values: Any, is_json: bool) -> Any:
         if not isinstance(values, list):
             raise TypeError(type(values).__name__)
-        items = [
-            value if convert is None else convert(value, is_json)
-            for value in values
-            if value or takes_blank or is_json
-        ]
+        items = [convert(value, is_json) for value in values if value or takes_blank or is_json]
         # Fields that are all blank are no list, but an empty JSON array is one.
         return items if items or is_json else _ABSENT
 
     return convert_all
 
 
-def _union_converter(annotations: tuple[Any, ...]) -> _Converter | None:
-    converters = [_converter(one) for one in annotations if one is not type(None)]
-    if None in converters:  # one of them takes any value
+def _union_converter(members: list[Any]) -> _Converter | None:
+    takers: list[Any] = [
+        (_converter(one), _is_list(one)) for one in members if one is not type(None)
+    ]
+    if any(one is None for one, _ in takers):
         return None
 
     def convert(value: Any, is_json: bool) -> Any:
-        if value is None and type(None) in annotations:
+        if value is None and type(None) in members:
             return None
-        for one in cast("list[_Converter]", converters):
+        # If a member is a list, the value is the list of all strings of that name.
+        is_repeated = isinstance(value, list) and not is_json
+        for one, is_list in takers:
             with contextlib.suppress(Exception):
-                return one(value, is_json)
+                return one(value[0] if is_repeated and not is_list else value, is_json)
         raise ValueError(value)
 
     return convert
 
 
-def _unwrapped(annotation: Any) -> Any:
-    """Return X of ``Annotated[X, ...]``."""
-    return annotation.__origin__ if typing.get_origin(annotation) is Annotated else annotation
+def _target(annotation: Any) -> Any:
+    """Return X of a NewType, or of an alias that ``type`` makes (Python 3.12); None otherwise."""
+    return getattr(annotation, "__supertype__", None) or getattr(annotation, "__value__", None)
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Return the members of a union, and any other annotation alone; ``Annotated[X, ...]`` as X."""
+    origin = typing.get_origin(annotation)
+    if origin in _UNIONS:
+        return [member for one in typing.get_args(annotation) for member in _members(one)]
+    inner = annotation.__origin__ if origin is Annotated else _target(annotation)
+    return [annotation] if inner is None else _members(inner)
+
+
+def _is_list(annotation: Any) -> bool:
+    return annotation is list or typing.get_origin(annotation) is list
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and hasattr(annotation, "model_validate")
 
 
 def _takes_blank(annotation: Any) -> bool:
     """Whether ``""`` is a value: not for most types, since HTML forms send empty inputs too."""
-    members = (annotation, *typing.get_args(annotation))
-    return _converter(annotation) is None or any(_unwrapped(one) is str for one in members)
+    is_text = any(one is str for one in _members(annotation))
+    return is_text or _converter(annotation) in (None, _keep)
 
 
-def _without_none(annotation: Any) -> Any:
-    """Return X of ``X | None``, and any other annotation as it is."""
-    annotation = _unwrapped(annotation)
-    members = [member for member in typing.get_args(annotation) if member is not type(None)]
-    is_optional = typing.get_origin(annotation) in _UNIONS and len(members) == 1
-    return _unwrapped(members[0]) if is_optional else annotation
+def _parts(annotation: Any, depth: int = 9) -> Iterator[Any]:
+    """Yield an annotation and all that stands in it, behind an alias or a NewType too."""
+    yield annotation
+    # The depth has an end, since an alias may contain itself.
+    for one in (*typing.get_args(annotation), _target(annotation)) if depth else ():
+        yield from _parts(one, depth - 1)
 
 
-def _is_from_session(annotation: Any, depth: int = 9) -> bool:
-    """Whether FromSession stands anywhere in an annotation, behind an alias or a NewType too."""
-    # It fails closed. If a name cannot be resolved but says FromSession, only the session has the
-    # value.
-    if isinstance(annotation, (str, typing.ForwardRef)):
-        return "FromSession" in str(annotation)
-    inner = list(typing.get_args(annotation))
-    with contextlib.suppress(Exception):  # a name in an alias of Python 3.12 may not be there
-        inner.append(getattr(annotation, "__supertype__", None) or annotation.__value__)
-    # The depth has an end, since such an alias may contain itself.
-    return depth > 0 and any(_is_from_session(one, depth - 1) for one in inner)
+def _error_lines(error: Any, name: str) -> str:
+    """Return the errors of a model, a line for each, without the values that the client sent."""
+    errors = error.errors() if hasattr(error, "errors") else []
+    lines = [""]
+    for one in errors[:_MAX_ERRORS]:
+        text = f"{'.'.join(map(str, one['loc'])) or name}: {one['msg']}"
+        # Some messages repeat a value, those of an app's own checks for example.
+        for sent in (one.get("input"), one.get("ctx", {}).get("tag")):
+            if isinstance(sent, (str, int, float)) and len(str(sent)) > 2:
+                text = text.replace(str(sent), "...")
+        # A client can send names with line ends in them.
+        lines.append(re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", text)[:200])
+    if errors[_MAX_ERRORS:]:
+        lines.append(f"{len(errors) - _MAX_ERRORS} more")
+    return "\n".join(lines)
 
 
 class _Parameter:
-    """One parameter of a handler: where its value comes from, and how it is converted."""
+    """One parameter of a handler: where its value comes from, and how it is converted.
 
-    def __init__(self, parameter: inspect.Parameter) -> None:
-        empty, annotation = inspect.Parameter.empty, parameter.annotation
+    Raises:
+        TypeError: Its annotation cannot be resolved, or says what cannot be in that place.
+    """
+
+    def __init__(self, parameter: inspect.Parameter, handler: _Handler) -> None:
+        empty, kind, annotation = inspect.Parameter.empty, parameter.kind, parameter.annotation
         self.name = parameter.name
         self.default = _ABSENT if parameter.default is empty else parameter.default
+        where = f"{handler.function.__qualname__}: parameter '{self.name}'"
+        if isinstance(annotation, str):  # it might have been a check
+            raise TypeError(f"{where}: the annotation {annotation} cannot be resolved")
         # All of this is worked out once, so that a request only looks. FromSession comes first: it
         # outranks the type, and nothing but the session may have the value.
-        self.is_secret = _is_from_session(annotation)
-        self.convert = _converter(annotation)
+        parts = list(_parts(annotation))
+        self.is_secret = "FromSession" in map(str, parts)
+        if self.is_secret:
+            parts = [annotation := Any]
+        members = _members(annotation)
+        others = [one for one in members if one is not type(None)] or members
+        first = others[0]
+        self.is_optional = len(others) < len(members)
+        self.is_list = any(map(_is_list, others))
+        # Models, and files, which can stand in a list too.
+        alone = [one for one in parts if one is UploadedFile or _is_model(one)]
+        self.is_file = bool(alone) and UploadedFile in (first, *typing.get_args(first))
+        self.model: Any = alone[0] if alone and not self.is_file else None
+        self.in_path = not (self.is_secret or alone)
+        is_right = self.is_file or (first is self.model and handler.takes_body)
+        if (
+            (alone and (others[1:] or not is_right))
+            # `**files` can be files, but no path segment is one.
+            or (not self.in_path and kind in ((0, 2) if self.is_file else (0, 2, 4)))
+        ):
+            raise TypeError(f"{where}: FromSession, a model or UploadedFile cannot stand here")
+        self.is_sent = not self.is_secret and kind != parameter.POSITIONAL_ONLY
+        self.convert = _keep if self.model else _converter(annotation)
+        if self.convert is None:
+            shown = inspect.formatannotation(annotation)
+            _log.warning("%s: MicroPie cannot convert to %s, and checks nothing", where, shown)
+        is_kept = self.convert in (None, _keep)
         self.takes_blank = _takes_blank(annotation)
-        annotation = _without_none(annotation)
-        self.is_list = annotation is list or typing.get_origin(annotation) is list
         # Most parameters are strings, which stay as they are.
-        self.is_verbatim = self.convert is None or annotation is str
-        self.is_file = annotation is UploadedFile or UploadedFile in typing.get_args(annotation)
-        self.takes_file = not (self.is_list or self.is_secret) and (
-            self.is_file or self.convert is None
-        )
-        self.in_path = not (self.is_secret or self.is_file)
-        module = getattr(annotation, "__module__", None)  # a client need not know it
-        self.label = "a file" if self.is_file else inspect.formatannotation(annotation, module)
+        self.is_verbatim = not self.is_list and (is_kept or others == [str])
+        self.takes_file = not self.is_list and (self.is_file or (is_kept and self.in_path))
+        self.label = (
+            "a file"
+            if self.is_file
+            else " or ".join(
+                inspect.formatannotation(one, getattr(one, "__module__", None)) for one in others
+            )
+        )  # a client need not know the module
 
     def from_path(self, segment: Any) -> Any:
         """Convert a path segment; one that does not convert names no page."""
         # A router in a middleware may have converted it already.
         if self.is_verbatim or not isinstance(segment, str):
             return segment
-        try:
+        with contextlib.suppress(HTTPError):
             value = self._from_strings([segment])
-        except HTTPError:
-            value = _ABSENT
-        if value is _ABSENT:
-            raise _error(404)
-        return value
+            if value is not _ABSENT:
+                return value
+        raise _error(404)
 
     def find(self, request: Request) -> Any:
         """Look in what was sent, and then in the session; else return the default."""
-        value = _ABSENT if self.is_secret else self._find_sent(request)
+        value = self.find_sent(request, self.name) if self.is_sent else _ABSENT
         if value is not _ABSENT:
             return value
-        if not self.is_file:
+        if self.is_secret or (self.is_sent and self.in_path):
             value = request.session.get(self.name)
             if value is not None:  # an app may log a user out by setting the user's id to None
                 return value
@@ -2693,10 +3062,13 @@ class _Parameter:
             raise _error(401)
         raise _error(400, f"Missing required parameter '{self.name}'")
 
-    def _find_sent(self, request: Request) -> Any:
-        """Look in the query, the body and the uploads, in this order."""
-        name = self.name
-        for sent in (request.query_params, request._form):
+    def find_sent(self, request: Request, name: str) -> Any:
+        """Look for a name in the query, the body and the uploads, in this order."""
+        if self.model is not None:
+            return self._validated(request)
+        if request._unparsed:
+            request._parse()
+        for sent in (request.query_params, request._fields):
             if sent and name in sent:
                 strings = sent[name]
                 value = strings[0] if self.is_verbatim else self._from_strings(strings)
@@ -2711,6 +3083,25 @@ class _Parameter:
             return files[0]
         return list(files) if files and self.is_file else _ABSENT
 
+    def _validated(self, request: Request) -> Any:
+        """Return the model of the whole body; `_ABSENT` if there is none."""
+        # The look at the JSON refuses what is none, since some models take NaN.
+        body, model = request._json, self.model
+        try:
+            if body is _ABSENT:
+                if not request.body_params and request._multipart is None:
+                    return _ABSENT
+                fields = request.body_params.items()
+                body = {name: texts if texts[1:] else texts[0] for name, texts in fields}
+            elif body is None and self.is_optional:
+                return None
+            elif hasattr(model, "model_validate_json"):
+                return model.model_validate_json(cast(_Body, request._body).kept)
+            return model.model_validate(body)
+        except ValueError as error:
+            lines = _error_lines(error, self.name)
+            raise _error(400, f"Parameter '{self.name}' is not valid{lines}") from None
+
     def _from_strings(self, values: list[str]) -> Any:
         """Convert the first string, or for a list all; `_ABSENT` if a blank is no value."""
         value = values if self.is_list else values[0]
@@ -2724,8 +3115,8 @@ class _Parameter:
 
     def is_known(self, request: Request) -> bool:
         """Whether nothing that is still to come in a form can be its value."""
-        if self.is_secret or self.is_list:  # more values of a list may come
-            return self.is_secret
+        if not self.is_sent or self.is_list or self.model:  # more values of a list may come
+            return not self.is_sent
         values = request.query_params.get(self.name) or request.body_params.get(self.name)
         return self.name in request._files or bool(values and (values[0] or self.takes_blank))
 
@@ -2737,11 +3128,8 @@ class _Binder:
         # The kinds of parameters are numbers, in the order in which a signature has them.
         kinds: list[list[_Parameter]] = [[] for _ in range(5)]
         for parameter in handler.parameters:
-            kinds[parameter.kind].append(_Parameter(parameter))
+            kinds[parameter.kind].append(_Parameter(parameter, handler))
         path_only, both, self._star, self._keywords, self._rest = kinds
-        for one in self._star:
-            if one.is_secret:
-                raise TypeError(f"*{one.name} takes path segments: it cannot be FromSession")
         self._positional = path_only + both
         self._in_path = [one for one in self._positional if one.in_path]
         self.takes: float = float("inf") if self._star else len(self._in_path)
@@ -2775,12 +3163,14 @@ class _Binder:
 
     def _remaining(self, request: Request) -> dict[str, Any]:
         """Return the query, the body and the uploads under the names that no parameter has."""
-        found: dict[str, Any] = dict(request.files)
-        if isinstance(request._json, dict):
-            found.update(request._json)
-        for sent in (request._form or {}, request.query_params):
-            found.update((name, values[0]) for name, values in sent.items())
-        return {name: value for name, value in found.items() if name not in self._names}
+        body = request._json if isinstance(request._json, dict) else {}
+        names = {**request._files, **body, **(request._form or {}), **request.query_params}
+        return {
+            name: value
+            for name in names
+            if name not in self._names
+            and (value := self._rest[0].find_sent(request, name)) is not _ABSENT
+        }
 
     def waits_for(self, request: Request, name: str) -> bool:
         """Whether the file that begins now is the last value that the handler waits for."""
@@ -2792,14 +3182,17 @@ class _Binder:
 
 
 def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
-    """Return a parameter's annotation, a string evaluated if its names can be found."""
+    """Return a parameter's annotation with its strings evaluated, or a string if one cannot be."""
     annotation: Any = parameter.annotation
-    if isinstance(annotation, str):
-        # A name that is imported for type checkers alone cannot be found, and must not spoil the
-        # other parameters. typing.get_type_hints fails for all if one fails.
-        with contextlib.suppress(Exception):
-            return eval(annotation, getattr(inspect.unwrap(function), "__globals__", {}))
-    return annotation
+    # Each by itself: get_type_hints fails for all if it fails for one.
+    alone = types.SimpleNamespace(__annotations__={"it": annotation})
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    try:
+        found = typing.get_type_hints(alone, names, include_extras=True)["it"]
+        list(_parts(found))  # looks at aliases of Python 3.12, whose names may not be there
+        return found
+    except Exception:
+        return str(annotation)
 
 
 class _Handler:
@@ -2818,6 +3211,7 @@ class _Handler:
         self._binder: _Binder | None = None
         self._member = member  # the function, or the static or class method around it
         self._leading = leading - isinstance(member, staticmethod)
+        self.takes_body = leading == 1  # a WebSocket handler gets none
 
     @property
     def binder(self) -> _Binder:
@@ -2866,6 +3260,24 @@ def _function_of(member: Any) -> types.FunctionType | None:
     return member if isinstance(member, types.FunctionType) else None
 
 
+# In a class body: handlers and types; what makes a method and cannot be called itself.
+_NO_SURPRISES: Final = (types.FunctionType, type, typing.NewType)
+_WRAPPERS: Final = (functools.partialmethod, functools.singledispatchmethod)
+
+
+def _warn_of_others(owner: type[App]) -> None:
+    """Warn of what looks like a handler in the body of a new class or a mixin, and is none."""
+    # A base that is an App was looked at when it was made.
+    known = {one for base in owner.__bases__ if issubclass(base, App) for one in base.__mro__}
+    members = [item for base in owner.__mro__ if base not in known for item in vars(base).items()]
+    for name, member in members:
+        inner = getattr(member, "__func__", member)  # of a static or a class method
+        is_known = isinstance(inner, _NO_SURPRISES) or typing.get_origin(inner)
+        if name[0] != "_" and not is_known and (callable(inner) or isinstance(inner, _WRAPPERS)):
+            kind = type(inner).__name__
+            _log.warning("%s.%s (a %s) is no handler: call it in a def", owner.__name__, name, kind)
+
+
 def _handlers(owner: type[App], prefix: str) -> tuple[dict[str, _Handler], dict[str, _Handler]]:
     """Return the handlers of a class and of its bases by name, and those with a URL by path.
 
@@ -2905,11 +3317,12 @@ def _is_below(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
 
 
-def _session_ids(cookie_header: bytes) -> list[str]:
-    """Return the session ids of a Cookie header, at most 4."""
-    # A mounted app's comes before its parent's. More are an attack on the backend.
-    pairs = [pair.strip().partition("=") for pair in cookie_header.decode("latin-1").split(";")]
-    return [value.strip('"') for name, _, value in pairs if name == "session_id" and value][:4]
+def _session_ids(request: Request, name: str) -> list[str]:
+    """Return the session ids in the cookies of that name, at most 4."""
+    # A mounted app's comes before its parent's. More are an attack on the backend, and so are ids
+    # that MicroPie would never have issued.
+    pair = rf"(?:^|;)[ \t]*{re.escape(name)}[ \t]*=[ \t]*({_SESSION_ID})[ \t]*(?=;|\Z)"
+    return re.findall(pair, request._cookie_header.decode("latin-1"))[:4]
 
 
 def _boundary(content_type: bytes) -> bytes:
@@ -2921,7 +3334,43 @@ def _boundary(content_type: bytes) -> bytes:
     return boundary
 
 
-_LOOPBACK: Final = r"(?i:(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?|::1)"
+_IPV4: Final = r"127(?:\.\d{1,3}){3}"
+_IPV6: Final = rf"::1|::ffff:(?:{_IPV4}|7f[\da-f]{{2}}:[\da-f]{{1,4}})"
+_FORWARDING: Final = r"(?:forwarded|x-real-ip|via)\Z|x-forwarded-"
+_LOOPBACK: Final = rf"(?i:(?:localhost|{_IPV4}|\[(?:{_IPV6})\])(?::\d*)?|{_IPV6})"
+
+
+def _is_from_here(request: Request) -> bool:
+    """Whether a request comes straight from this machine, over plain HTTP."""
+    scope, headers = request.scope, request.headers
+    # A proxy on this machine speaks plain HTTP from a loopback address as well, and may even pass
+    # one as the host. The rest gives it away: what it adds, its HTTP/1.0 (nginx), or a browser that
+    # came by HTTPS.
+    here = "http://localhost"
+    host, client = [(scope.get(key) or ("",))[0] or "" for key in ("server", "client")]
+    url = rf"(?is:http://{_LOOPBACK}(?:[/?#].*)?)"
+    return (
+        scope.get("scheme") not in ("https", "wss")
+        and scope.get("http_version", "1.1") == "1.1"
+        and all(re.fullmatch(_LOOPBACK, name) for name in (headers.get("host", host), client))
+        and all(re.fullmatch(url, headers.get(name, here)) for name in ("origin", "referer"))
+        and not any(re.match(_FORWARDING, name) for name in headers)
+    )
+
+
+def _adding(send: _Send, added: _RawHeaders) -> _Send:
+    """Return a ``send`` that adds headers to a response, or to the handshake of a WebSocket."""
+
+    async def send_more(message: _Message) -> None:
+        if message["type"].endswith(("response.start", ".accept")):
+            headers: _RawHeaders = list(message.get("headers") or ())
+            # A cache-control that the app has chosen stays.
+            names = {name.lower() for name, _ in headers} & {b"cache-control"}
+            headers += [pair for pair in added if pair[0] not in names]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return send_more if added else send
 
 
 # --- App ------------------------------------------------------------------------------------------
@@ -3004,7 +3453,8 @@ class App:
     __handlers = __routes = __socket_handlers = __socket_routes = dict[str, _Handler]()
     # A dataclass, for example, has an `__init__` that does not call this one; say so.
     if not TYPE_CHECKING:  # pragma: no branch
-        mounts = __settings = _Missing()
+        middlewares = ws_middlewares = startup_handlers = shutdown_handlers = _Missing()
+        mounts = session_backend = _started = __settings = _Missing()
 
     def __init__(
         self,
@@ -3026,15 +3476,31 @@ class App:
             raise TypeError("allowed_origins is a list of origins, not one text")
         if isinstance(max_upload_size, types.EllipsisType):
             max_upload_size = max_body_size
-        settings = _Settings(
-            max_body_size, max_upload_size, max_json_size, max_form_field_size, body_timeout
-        )
-        for name, value in settings._asdict().items():
+        sizes = {
+            "max_body_size": max_body_size,
+            "max_upload_size": max_upload_size,
+            "max_json_size": max_json_size,
+            "max_form_field_size": max_form_field_size,
+        }
+        for name, value in {**sizes, "body_timeout": body_timeout}.items():
             # A size of 0 takes empty bodies. NaN is not above 0.
             if value is not None and not (value > 0 or (value == 0 and name != "body_timeout")):
                 raise ValueError(f"{name} is above 0, or None for no limit: {value!r}")
         if not session_timeout > 0:
             raise ValueError(f"session_timeout is a number of seconds: {session_timeout!r}")
+        if (session_cookie_path or "/")[0] != "/":
+            raise ValueError(f"session_cookie_path begins with a slash: {session_cookie_path!r}")
+        # What browsers ask of these names is checked below; it holds for any letter case.
+        if re.match(_SECURE_NAME, session_cookie_name) and session_cookie_secure is None:
+            session_cookie_secure = True
+        if re.match(_HOST_NAME, session_cookie_name) and not session_cookie_path:
+            session_cookie_path = "/"
+        set_cookie(
+            session_cookie_name,
+            "",
+            path=session_cookie_path,
+            secure=session_cookie_secure is not False,
+        )
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[Callable[[], Any]] = []
@@ -3049,11 +3515,11 @@ class App:
         self.__session_cookie_name = session_cookie_name
         self.__session_cookie_secure = session_cookie_secure
         self.__session_cookie_path = session_cookie_path
-        self.__allowed_origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
-        # A field is a part of a body, and a urlencoded form falls under both limits as a whole.
-        self.__settings = settings._replace(
-            max_form_field_size=_smallest(max_body_size, max_form_field_size)
-        )
+        origins = {origin.lower().rstrip("/") for origin in allowed_origins}
+        self.__allowed_origins = frozenset(origins - {"null", ""})
+        kept, streamed, json, field = [_limit(size, name) for name, size in sizes.items()]
+        # JSON is kept as a body, and a field as a part of one, so both limits hold.
+        self.__settings = _Settings(kept, streamed, min(kept, json), min(kept, field), body_timeout)
         self.__routes = type(self).__routes  # found faster here, at every request
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -3061,6 +3527,7 @@ class App:
         super().__init_subclass__(**kwargs)
         cls.__handlers, cls.__routes = _handlers(cls, "")
         cls.__socket_handlers, cls.__socket_routes = _handlers(cls, "ws_")
+        _warn_of_others(cls)
         for name in _RESERVED & cls.__socket_handlers.keys():
             raise TypeError(
                 f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own"
@@ -3134,7 +3601,9 @@ class App:
             try:
                 result: object = await self.__answer(request)
                 encode_as, body = _PLAIN.get(type(result)), request._body
-                is_read = body is None or body.ended
+                if body is None and request.method != "GET":
+                    body = request._body_reader()  # HTTP/2 announces one without a header
+                is_read = body is None or (body.ended and not body.gone)
                 if (
                     encode_as is None
                     or request._session is not None
@@ -3164,10 +3633,14 @@ class App:
             pass  # no response can reach the client
         finally:
             current_request.reset(token)
+            if plain is None:  # errors have been logged, and no middleware can look any more
+                _forget(*request._errors)
             if request._body is not None:
-                request._body.close()  # what is read of its files from now on fails
+                ahead = request._body.close()  # what is read of its files from now on fails
                 if request._multipart is not None:
                     await request._multipart.close()
+                if ahead is not None:
+                    await asyncio.wait([ahead])
 
     def __answer(self, request: Request) -> Awaitable[Any]:
         """Find the handler, and call it or what comes before it; return what is to be awaited."""
@@ -3199,7 +3672,7 @@ class App:
         if _is_below(path, root):  # some servers repeat the root path in the path
             path = path[len(root) :]
         if self.mounts:
-            request._mount = self.__mounted(request.scope, path)
+            request._mount = self.__mounted(path)
         before, *segments = path.split("/")
         if before:  # no slash comes first, for example in OPTIONS *
             return
@@ -3214,8 +3687,8 @@ class App:
                 return
         request.route_handler, request.path_params = handler.name, arguments
 
-    def __mounted(self, scope: _Scope, path: str) -> tuple[_ASGIApp, _Scope] | None:
-        """Return the app of the longest prefix that the path begins with, and its scope.
+    def __mounted(self, path: str) -> tuple[_ASGIApp, str] | None:
+        """Return the app of the longest prefix that the path begins with, and the prefix.
 
         Raises:
             ValueError: A prefix does not begin with a slash: no path would ever match it.
@@ -3226,15 +3699,21 @@ class App:
             if mount[:1] not in ("/", ""):
                 raise ValueError(f"the prefix of a mount begins with a slash: {prefix!r}")
             if _is_below(path, mount):
-                root = _root(scope)
-                child = {**scope, "root_path": root + mount}
-                # In a scope the path includes the root path (ASGI HTTP).
-                if not _is_below(scope["path"], root):
-                    child["path"] = root + scope["path"]
-                    if raw_path := scope.get("raw_path"):
-                        child["raw_path"] = _quoted(root, "/").encode() + raw_path
-                return self.mounts[prefix], child
+                return self.mounts[prefix], mount
         return None
+
+    def __hand_over(self, request: Request, receive: _Receive, send: _Send) -> Awaitable[None]:
+        """Call the mounted app, with the scope as the middlewares have left it."""
+        mount: tuple[_ASGIApp, str] = request._mount
+        scope = request.scope
+        root = _root(scope)
+        child = {**scope, "root_path": root + mount[1]}
+        # In a scope the path includes the root path (ASGI HTTP).
+        if not _is_below(scope["path"], root):
+            child["path"] = root + scope["path"]
+            if raw_path := scope.get("raw_path"):
+                child["raw_path"] = _quoted(root, "/").encode() + raw_path
+        return mount[0](child, receive, _adding(send, request._added))
 
     async def __prepare_and_call(self, request: Request, noted: list[tuple[bytes, bytes]]) -> Any:
         """Load the session, read the body, ask the middlewares, call the handler."""
@@ -3243,7 +3722,7 @@ class App:
             if request._cookie_header:
                 await self.__load_session(request)
             if request._content_type and request._mount is None:
-                await request._read_and_parse()
+                await request._read()
         middlewares, request._asked = request._asked, ()
         for middleware in middlewares:
             result = await middleware.before_request(request)
@@ -3251,10 +3730,27 @@ class App:
             answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
             if answer is not None:
                 return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
-        return _MOUNTED if request._mount is not None else await self.__call_handler(request)
+        if request._mount is None:
+            return await self.__call_handler(request)
+        request._added = await self.__session_headers(request)
+        return _MOUNTED
 
     async def __load_session(self, request: Request) -> None:
-        for session_id in _session_ids(request._cookie_header):
+        """Load the session, unless another origin's page has caused the request."""
+        ids = _session_ids(request, self.__session_cookie_name)
+        # Browsers send cookies with requests from any page of the same site, and old ones with all;
+        # to WebSockets they apply no same-origin policy.
+        if _is_foreign(request, self.__allowed_origins):
+            request._session = _Session()
+            request._session.blocked = True
+            if ids:
+                _log.warning(
+                    "no session for a request from %r to %r",
+                    request.headers.get("origin"),
+                    request.scope["path"],
+                )
+            return
+        for session_id in ids:
             if data := await self.session_backend.load(session_id):
                 request._session = _Session(session_id, data)
                 return
@@ -3269,21 +3765,24 @@ class App:
         if allowed is not None and request.method not in allowed:  # RFC 9110 section 15.5.6
             names = [name for name in allowed if name != "OPTIONS"] + ["OPTIONS"]
             headers = [("allow", ", ".join(names))]
-            raise HTTPError(204 if request.method == "OPTIONS" else 405, headers=headers)
-        if request._boundary is not None:
-            return self.__call_with_form(request, handler, request._boundary)
+            if request.method == "OPTIONS":  # no error, so `request.exception` stays None
+                return asyncio.sleep(0, (204, None, headers))
+            raise HTTPError(405, headers=headers)
+        if request._is_multipart:
+            return self.__call_with_form(request, handler)
         return handler.run(self, request)
 
-    async def __call_with_form(self, request: Request, handler: _Handler, boundary: bytes) -> Any:
+    async def __call_with_form(self, request: Request, handler: _Handler) -> Any:
         """Read a multipart form and call the handler, which may read the last file as it comes."""
         body = request._body_reader()
-        kept, streamed = self.__settings.max_body_size, self.__settings.max_upload_size
+        kept, streamed = self.__settings.kept, self.__settings.streamed
         may_stream = handler.binder.may_stream and not handler.is_plain
         # A middleware may have read the body already, for example to check a signature.
         chunks = body.chunks()
-        body.expect(streamed if may_stream else _smallest(kept, streamed))
-        form = request._multipart = _MultipartForm(chunks, boundary, self.__settings)
-        request._form, request._files = form.fields, form.files
+        body.expect(streamed if may_stream else min(kept, streamed))
+        form = _MultipartForm(chunks, _boundary(request._content_type), self.__settings)
+        request._multipart = form
+        request._fields, request._files = form.fields, form.files
         if not await form.run(lambda name: may_stream and handler.binder.waits_for(request, name)):
             _check_size(body.size, kept)
         return await handler.run(self, request)
@@ -3297,11 +3796,12 @@ class App:
             What sends the rest, a stream for example.
         """
         if response is None:
-            mounted, scope = cast("tuple[_ASGIApp, _Scope]", request._mount)
-            return mounted(scope, request._body_reader().receive_again(), send)
+            receive = request._body_reader().receive_again()
+            return self.__hand_over(request, receive, send)
         # Each `after_request` runs once, on the response that the ones inside it have made of the
         # first, errors included.
         for middleware in reversed(request._asked):
+            request._is_lenient = True
             try:
                 headers = list(response.headers)
                 result = await middleware.after_request(
@@ -3312,30 +3812,37 @@ class App:
                 )
             except BaseException as error:
                 response = self.__failed(request, error)
-        session = request._session
-        if session is not None and session.snapshot is not None:
-            response = await self.__save_session(request, session, response)
+        if request._asked:
+            request._is_lenient = False
+        if request._session is not None or response.payload is None:
+            try:
+                added = await self.__session_headers(
+                    request, response.status, response.payload is None
+                )
+            except BaseException as error:
+                response, added = self.__failed(request, error), _VARY
+            send = _adding(send, added)
         return await self.__send(request, response, send)
 
-    async def __save_session(
-        self, request: Request, session: _Session, response: _Response
-    ) -> _Response:
-        """Save what this request changed in its session; return the response with its cookie."""
-        added = [("vary", "Cookie")]
+    async def __session_headers(
+        self, request: Request, status: int = 200, is_stream: bool = False
+    ) -> _RawHeaders:
+        """Save what this request changed in its session; return the headers that this adds."""
+        session = request._session
+        if session is None or session.snapshot is None:
+            # A stream may look at the session later, when its headers are gone.
+            return _VARY if is_stream and _session_ids(request, self.__session_cookie_name) else []
         # After a 5xx nothing is saved, since a handler that failed half-way may have left half of
         # its changes.
-        if response.status < 500:
-            try:
-                session_id = await session.commit(self.session_backend, self.__session_timeout)
-                if session_id is not None:
-                    added.append(self.__session_cookie(request, session_id))
-                    if all(name != "cache-control" for name, _ in response.headers):
-                        added.append(("cache-control", "no-store"))
-            except BaseException as error:
-                response = self.__failed(request, error)
-        return response._replace(
-            raw_headers=(*response.raw_headers, *[_raw_header(*pair) for pair in added])
-        )
+        if status >= 500:
+            return _VARY
+        if session.id is None and _is_foreign(request, self.__allowed_origins):
+            session.blocked = True
+        session_id = await session.commit(self.session_backend, self.__session_timeout)
+        if session_id is None:
+            return _VARY
+        cookie = _raw_header(*self.__session_cookie(request, session_id))
+        return [*_VARY, cookie, (b"cache-control", b"no-store")]
 
     async def __send(self, request: Request, response: _Response, send: _Send) -> Awaitable[None]:
         """Write a response, and return what writes the rest; `_asgi_app_http` has a shortcut."""
@@ -3343,7 +3850,7 @@ class App:
         if response.payload is None:
             try:
                 stream = _Stream(send, request._body_reader(), response.body)
-            except Exception as error:  # the body only looks like an iterator
+            except BaseException as error:  # the body only looks like an iterator
                 response = self.__failed(request, error)
         start = {
             "type": "http.response.start",
@@ -3366,25 +3873,20 @@ class App:
 
     def __session_cookie(self, request: Request, session_id: str) -> tuple[str, str]:
         """Return the header that sets the session cookie, or expires it if the id is ``""``."""
-        scope = request.scope
-        secure = self.__session_cookie_secure
+        name, secure = self.__session_cookie_name, self.__session_cookie_secure
         if secure is None:
-            server = scope.get("server") or ("",)
-            is_local = re.fullmatch(_LOOPBACK, request.headers.get("host", server[0] or ""))
-            secure = not (
-                self.__debug or (is_local and scope.get("scheme") not in ("https", "wss"))
-            )
-        path = self.__session_cookie_path
-        if path is None:
-            path = _quoted(_root(scope), "/!$&'()*+,:=@~") or "/"
+            secure = not (self.__debug or _is_from_here(request))
+        root = _quoted(_root(request.scope), "/!$&'()*+,:=@~")
+        path = self.__session_cookie_path or root or "/"
         if not session_id:
-            return delete_cookie("session_id", path=path, secure=secure)
-        return set_cookie("session_id", session_id, path=path, secure=secure)
+            return delete_cookie(name, path=path, secure=secure)
+        return set_cookie(name, session_id, path=path, secure=secure)
 
     def __failed(self, request: Request, error: BaseException) -> _Response:
         """Return the response for an error; let pass what is no error of this request."""
         body = request._body
         text: str | bytes = "500 Internal Server Error"
+        request._errors += (error,)
         try:
             # If the client is gone, no response is sent. The ConnectionClosed of another connection
             # is a mistake.
@@ -3393,8 +3895,9 @@ class App:
             if isinstance(error, HTTPError):
                 try:
                     return _error_response(error)
-                except Exception as malformed:  # its own status, body or headers cannot be sent
+                except BaseException as malformed:  # its own status, body or headers cannot be sent
                     error = malformed
+                    request._errors += (error,)
             if not _is_stray(error):
                 raise error
             _log.error("%r %r failed", request.method, request.scope.get("path"), exc_info=error)
@@ -3441,8 +3944,7 @@ class App:
             )
             # Once a mounted app has the socket, nothing else of this app runs.
             if request._mount is not None and not code and socket._over is None:
-                mounted, mounted_scope = request._mount
-                return await mounted(mounted_scope, receive, send)
+                return await self.__hand_over(request, receive, send)
             # Each step runs whatever went wrong before it. The close code is that of the last
             # failure, and the socket is closed in any case.
             after = [middleware.after_websocket for middleware in reversed(passed)]
@@ -3482,6 +3984,7 @@ class App:
             response = _error_response(error)
         except Exception as malformed:  # a plain 403
             _log.error("WebSocket %r failed", request.scope.get("path"), exc_info=malformed)
+            _forget(malformed)
         else:
             offered = request.scope.get("extensions") or ()
             if socket._over is None and "websocket.http.response" in offered:
@@ -3499,7 +4002,10 @@ class App:
     ) -> None:
         """Do what comes before the handler, and run it unless a mounted app takes over."""
         self.__find_handler(request, self.__socket_routes)
-        await self.__load_socket_session(request, socket)
+        request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
+        await self.__load_session(request)
+        if request._session is not None:
+            socket.session_id = request._session.id
         for middleware in tuple(self.ws_middlewares):
             result = await middleware.before_websocket(request)
             passed.append(middleware)
@@ -3507,6 +4013,7 @@ class App:
             if refusal is not None:
                 return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
         if request._mount is not None:
+            request._added = await self.__session_headers(request)
             return
         handler = self.__socket_handlers.get(request.route_handler or "")
         if handler is None:
@@ -3522,25 +4029,6 @@ class App:
             await work
         finally:
             await socket._unwatch()
-
-    async def __load_socket_session(self, request: WebSocketRequest, socket: WebSocket) -> None:
-        """Load the session, unless another origin's page has opened this socket."""
-        request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
-        # Browsers send cookies with handshakes from any page, and apply no same-origin policy to
-        # WebSockets.
-        is_ours = _is_same_origin(request.headers, self.__allowed_origins)
-        request._headers = None  # a socket may be open for hours
-        if not is_ours:
-            request._session = _Session()
-            request._session.blocked = True
-            if _session_ids(request._cookie_header):
-                _log.warning(
-                    "a WebSocket from the origin %r got no session", request.headers.get("origin")
-                )
-            return
-        await self.__load_session(request)
-        if request._session is not None:
-            socket.session_id = request._session.id
 
     async def __handshake_headers(
         self, request: WebSocketRequest, socket: WebSocket, session_id: str | None
@@ -3583,28 +4071,38 @@ class App:
 
     async def _asgi_app_lifespan(self, receive: _Receive, send: _Send) -> None:
         """Run the startup and the shutdown handlers, those of mounted apps included."""
-        # A startup ends at the first handler that fails. A shutdown runs all of them, the mounted
-        # apps' first, since a mounted app may use what its parent has opened.
         kind, failures = "", list[str]()
         while kind != "shutdown" and not failures:
             kind = (await receive())["type"].rpartition(".")[2]
-            starts = kind == "startup"
-            for app in self.__family() if starts else reversed(self.__family()):
-                for handler in app.startup_handlers if starts else app.shutdown_handlers:
-                    if not (starts and failures):
-                        failures += await _run_hook(handler)
-                app._started = starts and not failures
+            if asyncio._get_running_loop() is None:  # that of trio is none of asyncio's
+                failures = ["MicroPie needs asyncio: run it on a server that uses asyncio's loop"]
+            else:
+                failures = await self.__run_hooks(kind)
             if failures:
                 await send({"type": f"lifespan.{kind}.failed", "message": "; ".join(failures)})
             else:
                 await send({"type": f"lifespan.{kind}.complete"})
+
+    async def __run_hooks(self, kind: str) -> list[str]:
+        """Run the handlers of the startup or the shutdown; return what went wrong."""
+        # A startup ends at the first handler that fails, and the shutdown handlers close what the
+        # earlier ones have opened. A shutdown runs all of them, the mounted apps' first, since a
+        # mounted app may use what its parent has opened.
+        starts, failures = kind == "startup", list[str]()
+        for app in self.__family() if starts else reversed(self.__family()):
+            for handler in app.startup_handlers if starts else app.shutdown_handlers:
+                if not (starts and failures):
+                    failures += await _run_hook(handler)
+            app._started = starts and not failures
+        return failures + await self.__run_hooks("shutdown") if starts and failures else failures
 
     def __family(self) -> list[App]:
         """Return this app and the MicroPie apps mounted below it, each once."""
         family: list[App] = [self]
         for app in family:  # grows on the way
             for child in app.mounts.values():
-                if isinstance(child, App) and child not in family:
+                # Two apps may be equal, as two dataclasses with the same fields are.
+                if isinstance(child, App) and id(child) not in map(id, family):
                     family.append(child)
         return family
 
@@ -3634,7 +4132,7 @@ class App:
             RuntimeError: jinja2 is not installed.
         """
         template = self.env.get_template(name)
-        # An app may have set an environment that is not async. It renders faster and awaits nothing.
+        # An app may have set an environment that is not async, which renders faster.
         is_async = template.environment.is_async
         text: str = await template.render_async(context) if is_async else template.render(context)
         return text
@@ -3677,9 +4175,13 @@ async def _run_hook(handler: Callable[[], Any]) -> list[str]:
     except BaseException as error:
         if not _is_stray(error):
             raise
+        import traceback
+
         name = getattr(handler, "__qualname__", repr(handler))
         _log.error("%s failed", name, exc_info=error)
-        return [f"{name}: {type(error).__name__}: {error}"]
+        _forget(error)
+        # `str(error)` may fail, too.
+        return [f"{name}: {traceback.format_exception_only(error)[-1].strip()}"]
     return []
 
 
@@ -3749,7 +4251,7 @@ def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[R
             name = getattr(mounted, "__qualname__", type(mounted).__name__)
             yield Route("http", below + "/", None, (), name, "")
         # Apps may be mounted in each other; the paths below them would have no end.
-        elif mounted not in (*parents, app):
+        elif id(mounted) not in map(id, (*parents, app)):
             yield from _routes_below(mounted, below, (*parents, app))
 
 

@@ -3050,7 +3050,7 @@ class _Parameter:
         self.label = (
             "a file"
             if self.is_file
-            else " or ".join(
+            else " | ".join(
                 inspect.formatannotation(one, getattr(one, "__module__", None)) for one in others
             )
         )  # a client need not know the module

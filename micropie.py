@@ -10,7 +10,8 @@
 
 To follow a request through this module, begin at ``App._asgi_app_http``. It makes a `Request`,
 finds the handler that the first segment of the path names, loads the session, reads the body and
-asks the middlewares. Then it binds the handler's arguments, calls it, and sends its result as a response.
+asks the middlewares. Then it binds the handler's arguments, calls it, and sends its result as a
+response.
 
 The sections are errors, JSON, worker threads, sessions, uploads, request, WebSocket, middleware,
 responses, streams, handlers and binding, paths, App and command line.
@@ -37,11 +38,12 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
 import types
 import typing
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -111,7 +113,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
 SESSION_TIMEOUT: Final = 8 * 3600
-"""Seconds that a session lives after the last request that looked at it: 8 hours.
+"""Seconds that a session lives after the last request that looked at it (8 hours).
 
 Example:
     >>> app = App(session_timeout=3 * SESSION_TIMEOUT)  # a day
@@ -137,10 +139,21 @@ _CHUNK_SIZE: Final = 2**16
 # up to this many bytes that no code has read, and drops them.
 _DRAIN_SIZE: Final = 64 * 2**20
 _THREADS: Final = 40
+_FILE_THREADS: Final = 4
+# Looks at a WebSocket handler, and seconds between them, until MicroPie watches one that has been
+# in no `receive_*`.
+_LOOKS: Final = 20
+_LOOK_SECONDS: Final = 0.25
+_MESSAGES_AHEAD: Final = 16
 # Seconds after the headers of a stream. Then MicroPie drops a body that no code has begun to read.
 _UNREAD_SECONDS: Final = 5.0
 # Expired sessions that one call removes at most, so that none of them pauses the event loop.
 _EXPIRE_STEP: Final = 100
+
+_SESSION_ID: Final = "[A-Za-z0-9_-]{1,128}"
+# Browsers ask more of cookies with these names.
+_HOST_NAME: Final = "(?i:__Host-)"
+_SECURE_NAME: Final = "(?i:__(?:Host|Secure)-)"
 
 _ABSENT: Final[Any] = object()
 
@@ -234,7 +247,26 @@ def _is_stray(error: BaseException) -> bool:
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or not task.cancelling()
-    return isinstance(error, Exception)
+    # SystemExit, KeyboardInterrupt and the panic of an extension module are mistakes too: on some
+    # servers they would end the process, and with it all other requests. GeneratorExit closes a
+    # coroutine that is not awaited to its end.
+    return not isinstance(error, GeneratorExit)
+
+
+def _forget(*errors: BaseException) -> None:
+    """Clear the tracebacks of exceptions and of all that led to them.
+
+    An app may keep one exception and raise it in each request. It would collect a traceback each
+    time, and with it the frames, the request and its body.
+    """
+    found = list(errors)
+    for error in found:  # grows on the way
+        # Not by assignment, which a frozen dataclass refuses.
+        BaseException.with_traceback(error, None)
+        group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        for one in (error.__cause__, error.__context__, *group):
+            if one is not None and one.__traceback__ is not None:
+                found.append(one)
 
 
 # --- JSON -----------------------------------------------------------------------------------------
@@ -258,10 +290,27 @@ def _json_default(value: Any) -> Any:
         return value.value
     if isinstance(value, tuple):  # a named one: orjson passes it to us
         return list(cast("tuple[object, ...]", value))
-    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
-        import dataclasses
+    return _data_of(value)
 
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+def _data_of(value: Any) -> Any:
+    """Return the data of a model or a dataclass, found by what it offers, as `_json_default`."""
+    fields = None
+    if not isinstance(value, type):  # the class of a model offers the same
+        if hasattr(value, "model_dump"):  # pydantic
+            try:
+                return value.model_dump(mode="json", fallback=_json_default)
+            except TypeError:  # before pydantic 2.11 there is no fallback
+                return value.model_dump(mode="json")
+        if hasattr(value, "__struct_fields__"):  # msgspec, which is imported if there is a Struct
+            return sys.modules["msgspec"].to_builtins(value, enc_hook=_json_default)
+        fields = getattr(value, "__attrs_attrs__", None)
+        if hasattr(value, "__dataclass_fields__"):
+            import dataclasses
+
+            fields = dataclasses.fields(value)
+    if fields is not None:
+        return {field.name: getattr(value, field.name) for field in fields}
     hint = ": is an await missing?" if inspect.isawaitable(value) else ""
     raise TypeError(f"{type(value).__name__} is not JSON serializable{hint}")
 
@@ -314,34 +363,52 @@ def _load_json(body: bytes) -> Any:
 # --- Worker threads -------------------------------------------------------------------------------
 
 
+# Three pools, so that none can starve another: "handlers", "steps" of plain generators, which may
+# keep their threads for as long as they like, and "files", MicroPie's own work.
 @functools.cache
-def _pool() -> Any:
+def _pool(work: str) -> Any:
     from concurrent.futures import ThreadPoolExecutor
 
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="micropie")
+    threads = _FILE_THREADS if work == "files" else _THREADS
+    return ThreadPoolExecutor(threads, thread_name_prefix=f"micropie_{work}")
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
-def _shielded_call(call: Callable[..., _T], args: tuple[Any, ...]) -> _T:
+def _run_call(calls: list[functools.partial[_T]]) -> _T:
     try:
-        return call(*args)
+        return calls.pop()()
     # A future cannot carry StopIteration: the request that waits for it would wait forever (Python
     # 3.11).
     except StopIteration as error:
         raise RuntimeError("a function in a worker thread raised StopIteration") from error
 
 
-async def _in_thread(call: Callable[..., _T], *args: Any) -> _T:
-    """Call a blocking function in a worker thread; a cancellation waits until the call is over."""
+async def _in_thread(
+    call: Callable[..., _T], *args: Any, work: str = "files", always: bool = True
+) -> _T:
+    """Call a blocking function in a worker thread; a cancellation waits until the call is over.
+
+    Args:
+        call: The function.
+        args: Its arguments.
+        work: The pool.
+        always: Call it even if the request is cancelled while it is queued.
+    """
+    calls = [functools.partial(call, *args)]
     if sys.platform == "emscripten":  # Pyodide has no threads
-        return _shielded_call(call, args)
-    future = asyncio.get_running_loop().run_in_executor(_pool(), _shielded_call, call, args)
+        return _run_call(calls)
+    future = asyncio.get_running_loop().run_in_executor(_pool(work), _run_call, calls)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
+        # The thread and this request may both want the call: the one that pops it has it.
+        with contextlib.suppress(IndexError):
+            if not always:
+                calls.pop()
+                future.cancel()
         # The thread cannot be stopped. If the request ended first, the function would go on with a
         # closed upload or a session that another request has in the meantime.
         while not future.done():  # it may be cancelled more than once
@@ -358,23 +425,52 @@ async def _in_thread(call: Callable[..., _T], *args: Any) -> _T:
 # --- Sessions -------------------------------------------------------------------------------------
 
 _SCALAR_TYPES = frozenset({str, int, float, bool, bytes, type(None)})
+_CONTAINER_TYPES = (dict, list, tuple, set, frozenset)
+_Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deep copy of a session. Most hold only scalars and need no `copy.deepcopy`."""
-    for value in data.values():
-        if type(value) not in _SCALAR_TYPES:
-            import copy
+    if _SCALAR_TYPES.issuperset(map(type, data.values())):
+        return dict(data)
+    import copy
 
-            return copy.deepcopy(dict(data))
-    return dict(data)
+    return copy.deepcopy(dict(data))
+
+
+def _typed(value: Any) -> Any:
+    """Return a value together with the types of all its parts: ``==`` then tells 1 from True."""
+    kind = cast("type[object]", type(value))
+    parts: Any = None
+    if issubclass(kind, dict):
+        parts = {_typed(key): _typed(item) for key, item in value.items()}
+    elif issubclass(kind, (list, tuple)):
+        parts = tuple(map(_typed, value))
+    elif issubclass(kind, (set, frozenset)):
+        parts = frozenset(map(_typed, value))
+    # A subclass may have more than its parts, and an `==` of its own.
+    return kind, parts, None if kind in _CONTAINER_TYPES else value
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two values of a session have the same type and are equal, at every depth."""
+    try:
+        return one is other or _typed(one) == _typed(other)
+    except Exception:  # for example the `==` of an array; to save too often does no harm
+        return False
 
 
 class SessionBackend(abc.ABC):
     """Where sessions are kept.
 
-    A backend may also have ``async touch(session_id, timeout)``, which only moves the expiry. What
-    a method raises is logged, and answered with a 500.
+    Two methods are optional. ``async touch(session_id, timeout)`` only moves the expiry of a
+    session that exists. ``async update(session_id, change, timeout)`` stores ``change(stored)`` in
+    one atomic step: ``change`` is a plain function from dict to dict that can be called again,
+    ``{}`` in means that there is no such session, and ``{}`` out deletes it. MicroPie then makes
+    every change with it, and no request undoes a logout, or what another one saved meanwhile.
+    Without it, MicroPie loads, applies the change and saves, and the moment between is unguarded.
+
+    What a method raises is logged, and answered with a 500.
 
     Example:
         >>> class DictBackend(SessionBackend):
@@ -399,7 +495,8 @@ class SessionBackend(abc.ABC):
 class InMemorySessionBackend(SessionBackend):
     """Sessions in the memory of this process: gone with it, and not shared with other workers.
 
-    It hands out and takes in copies, and each call removes a bounded number of expired sessions.
+    It hands out and takes in copies, several threads may use it, and each call removes a bounded
+    number of expired sessions.
 
     Example:
         >>> async def main(backend):
@@ -419,18 +516,36 @@ class InMemorySessionBackend(SessionBackend):
         # time-out, this is the order of expiry, too; with several, an expired session may wait
         # here, unseen, behind one that lives longer.
         self._sessions: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
+        self._lock = threading.RLock()
 
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return a copy of the data of a live session, ``{}`` where there is none."""
-        return _copied(self._live(session_id))
+        with self._lock:
+            data = self._live(session_id)
+        return _copied(data)  # what is stored is never changed
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         """Keep a copy of the data for ``timeout`` seconds; saving ``{}`` deletes the session."""
-        self._store(session_id, _copied(data), timeout)
+        with self._lock:
+            self._store(session_id, _copied(data), timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire ``timeout`` seconds from now."""
-        self._store(session_id, self._live(session_id), timeout)
+        with self._lock:
+            self._store(session_id, self._live(session_id), timeout)
+
+    async def update(self, session_id: str, change: _Change, timeout: float) -> None:
+        """Replace the data of a session by what ``change`` makes of it, in one step.
+
+        Args:
+            session_id: The id.
+            change: Gets a copy of the data, ``{}`` where there is no such session, and returns the
+                data to keep; ``{}`` deletes the session. It must not wait for anything.
+            timeout: The seconds for which the session lives on.
+        """
+        with self._lock:
+            stored = _copied(self._live(session_id))
+            self._store(session_id, _copied(change(stored)), timeout)
 
     def _live(self, session_id: str) -> dict[str, Any]:
         now = self._clock()
@@ -458,7 +573,7 @@ class _Session:
         self.id = session_id  # None: not yet known to the backend
         self.snapshot: dict[str, Any] | None = None  # None: nobody has looked
         self.renew = False
-        self.blocked = False  # True for a WebSocket from a foreign page: never saved
+        self.blocked = False  # another origin's page has caused the request: never saved
         self._data: dict[str, Any] = data or {}
 
     @property
@@ -478,51 +593,63 @@ class _Session:
 
         The id is ``""`` to expire the cookie, and None to leave it alone.
         """
-        data, old = self._data, self.id
-        # Most requests end here: they have not looked at the session, or have only read it.
-        if self.snapshot is None or (data == self.snapshot and not self.renew):
-            await self._touch(backend, timeout)
+        before, data, old = self.snapshot, dict(self._data), self.id
+        if before is None or self.blocked:
             return None
-        stored = await backend.load(old) if old is not None and data else {}
-        fresh: dict[str, Any] = {}
-        # If an old session is gone, another request has ended it (a logout), and it stays ended.
-        if data and (old is None or stored or self.renew):
-            fresh = self._applied_to(stored)
+        # Another request may have changed the session since this one loaded it. So this one
+        # overwrites only the keys that it has changed itself.
+        removed = before.keys() - data.keys()
+        changed = {
+            key: value
+            for key, value in data.items()
+            if key not in before or not _is_same(before[key], value)
+        }
+        # Most requests end here: they have only read the session.
+        if not (removed or changed or self.renew):
+            if old is not None:
+                await _store(backend, old, dict, timeout)
+            return None
         # Session ids that the backend does not know are never adopted: an attacker may have planted
         # them. For the same reason a login renews the id, which an attacker may know.
-        new = old
-        if new is None or self.renew:
+        new = old or ""
+        if data and (old is None or self.renew):
             import secrets
 
             new = secrets.token_urlsafe(32)
-        if fresh:
-            await backend.save(new, fresh, timeout)
-        if old is not None and (new != old or not fresh):
-            await backend.save(old, {}, timeout)
-        if not fresh:
-            return None if old is None or data else ""
+            # Before the old one is deleted: if this fails, the client still has that.
+            await _store(backend, new, lambda _: data, timeout)
+        taken: dict[str, Any] = {}
+
+        def change(stored: dict[str, Any]) -> dict[str, Any]:
+            nonlocal taken
+            taken = {key: stored[key] for key in stored if key not in removed} | changed
+            # If it is gone, another request has ended the session (a logout), and it stays ended.
+            return taken if stored and data and new == old else {}
+
+        if old is not None:
+            await _store(backend, old, change, timeout)
+            if not data:
+                return ""
+            if new != old and not _is_same(taken, data):  # changed meanwhile
+                await _store(backend, new, lambda _: taken, timeout)
+                data = taken
+        if not data or new == old:
+            return None
         self.id, self.renew = new, False
-        return new if new != old else None
+        return new
 
-    def _applied_to(self, stored: dict[str, Any]) -> dict[str, Any]:
-        """Return what is stored with the changes of this request, key by key."""
-        # Another request may have changed the session since this one loaded it. So this one
-        # overwrites only the keys that it has changed itself.
-        before, data = self.snapshot or {}, self._data
-        fresh = {key: value for key, value in stored.items() if key in data or key not in before}
-        for key, value in data.items():
-            if key not in before or before[key] != value:
-                fresh[key] = value
-        return fresh
 
-    async def _touch(self, backend: SessionBackend, timeout: float) -> None:
-        if self.id is None or self.snapshot is None:
-            return
-        touch = getattr(backend, "touch", None)
-        if touch is not None:
-            await touch(self.id, timeout)
-        elif fresh := await backend.load(self.id):
-            await backend.save(self.id, fresh, timeout)
+async def _store(backend: Any, session_id: str, change: _Change, timeout: float) -> None:
+    """Store what ``change`` makes of a session, in one step if the backend can.
+
+    If ``change`` is `dict`, which changes nothing, only the expiry moves.
+    """
+    if change is dict and hasattr(backend, "touch"):
+        await backend.touch(session_id, timeout)
+    elif hasattr(backend, "update"):
+        await backend.update(session_id, change, timeout)
+    else:
+        await backend.save(session_id, change(await backend.load(session_id)), timeout)
 
 
 # --- Uploads --------------------------------------------------------------------------------------
@@ -543,7 +670,11 @@ class _Settings(NamedTuple):
 
 
 def _limit(size: int | None, name: str) -> _Limit:
-    return float("inf") if size is None else size, name
+    if size is None:
+        return float("inf"), name
+    if not size >= 0:
+        raise ValueError(f"{name} is a number of bytes, or None for no limit: {size!r}")
+    return size, name
 
 
 _NO_LIMIT: Final = _limit(None, "")
@@ -1354,7 +1485,8 @@ class Request:
 
     # A plain request never needs these. They stay on the class until they are set, and cost it
     # nothing.
-    _mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
+    _mount: Any = None  # the app that takes over, and its prefix
+    _added: _RawHeaders = []  # to the response of that app
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
     _value: Any = _ABSENT  # of a JSON body
@@ -1364,6 +1496,7 @@ class Request:
     _members: dict[str, list[str]] | None = None  # of a JSON object, as text
     _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
     _headers: Mapping[str, str] | None = None
+    _errors: tuple[BaseException, ...] = ()  # that led to the response, the last one to this one
 
     def __init__(
         self, scope: _Scope, _receive: _Receive | None = None, _settings: _Settings = _NO_LIMITS
@@ -1381,6 +1514,21 @@ class Request:
         self._query: dict[str, list[str]] | None = None
         self._receive = _receive
         self._settings = _settings
+
+    def __refuse_subapp(self, app: object) -> NoReturn:
+        raise AttributeError("request._subapp does nothing here: put the app into app.mounts")
+
+    # The middleware of another package sets it. If MicroPie took no notice, each visitor would see
+    # the page of another app.
+    _subapp = property(None, __refuse_subapp)
+
+    @property
+    def exception(self) -> BaseException | None:
+        """In ``after_request``, the exception that led to the response; otherwise None.
+
+        It is an `HTTPError` for the responses that MicroPie itself makes, such as 404.
+        """
+        return self._errors[-1] if self._errors else None
 
     @property
     def query_params(self) -> dict[str, list[str]]:
@@ -1591,6 +1739,12 @@ class Request:
         body.announced = body.announced or length > 0
 
 
+# The middleware of another package sets these. A guard of which MicroPie took no notice would let
+# every visitor in.
+if not TYPE_CHECKING:  # pragma: no branch
+    Request._route_handler = Request._ws_route_handler = Request.route_handler
+
+
 class WebSocketRequest(Request):
     """The handshake of a WebSocket, as `Request` describes it.
 
@@ -1654,12 +1808,22 @@ class WebSocket:
         HI
     """
 
+    # What the watch needs, see `_look`. Most sockets never need the last four.
+    _task: Any = None  # the handler's; None: it is not watched
+    _timer: asyncio.TimerHandle | None = None
+    _watcher: asyncio.Task[None] | None = None
+    _ahead: Any = ()  # what the watcher has received
+    _has_more = False  # it is over, and `receive_*` may still bring what came before the end
+    _has_left = False  # the handler was cancelled, since its client has left
+
     def __init__(self, receive: _Receive, send: _Send) -> None:
         self._receive = receive
         self._send = send
         self._is_connected = False  # websocket.connect was received
         self._over: tuple[int, str] | None = None  # code and reason, once it is closed
         self._is_open = False  # accepted and not over: one look for each message
+        self._waits = 0  # tasks in `receive_*`
+        self._looks = 0  # at it, since one has left `receive_*`
         self._on_accept: Callable[[WebSocket, str | None], Awaitable[_RawHeaders]] = _accept_headers
         self.accepted = False
         self.session_id: str | None = None
@@ -1676,7 +1840,10 @@ class WebSocket:
         Raises:
             RuntimeError: The socket was accepted already.
             ConnectionClosed: The client has left.
+            ValueError: ``session_id`` is not 1 to 128 letters, digits, ``_`` and ``-``.
         """
+        if session_id is not None and not re.fullmatch(_SESSION_ID, session_id):
+            raise ValueError(f"not the session id of a cookie: {session_id!r}")
         if self.accepted:
             raise RuntimeError("this WebSocket was accepted already")
         self._check_not_over()
@@ -1687,10 +1854,14 @@ class WebSocket:
             self._is_connected = True
         headers = await self._on_accept(self, session_id)
         self._check_not_over()  # another task may have closed it while the session was saved
-        await self._deliver(
-            {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
-        )
+        try:
+            await self._send(
+                {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
+            )
+        except OSError as error:
+            raise self._lost() from error
         self.accepted = self._is_open = True
+        self._rest()
 
     async def receive_text(self) -> str:
         """Return the next message, a string; raise ValueError if it is binary."""
@@ -1715,27 +1886,23 @@ class WebSocket:
         """Iterate over the messages, strings and bytes."""
         return self
 
-    async def __anext__(self) -> str | bytes:
+    def __anext__(self) -> Awaitable[str | bytes]:
         """Return the next message; the iteration ends when the socket is closed."""
-        try:
-            return await self._receive_any()
-        except ConnectionClosed:
-            # A server that is a client itself may let the exception of its own connection out. That
-            # is an error, not the end of this socket.
-            if self._over is None:
-                raise
-            raise StopAsyncIteration from None
+        return self._receive_any(iterates=True)
 
     async def send_text(self, data: str) -> None:
         """Send a text message."""
         if not self._is_open:
             self._check_open()
-        await self._deliver({"type": "websocket.send", "text": data})
+        try:
+            await self._send({"type": "websocket.send", "text": data})
+        except OSError as error:
+            raise self._lost() from error
+        if _is_turn():  # a loop that only sends would let nothing else run
+            await asyncio.sleep(0)
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
-        if not self._is_open:
-            self._check_open()
         await self._deliver({"type": "websocket.send", "bytes": data})
 
     async def send_json(self, data: Any) -> None:
@@ -1755,15 +1922,34 @@ class WebSocket:
         if not (1000 <= code < 1015 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
             raise ValueError(f"{code} is no close code that may be sent")
         # Set before the message is sent: a task that sends or receives meanwhile sees it at once.
+        self._has_more = False
         if self._over is None:
-            self._end((code, reason or ""))
+            message = _close_message(code, reason)  # raises if the reason is no string
+            self._end(code, reason or "")
             with contextlib.suppress(OSError):  # the client is gone
-                await self._send(_close_message(code, reason))
+                await self._send(message)
 
-    async def _receive_any(self) -> str | bytes:
-        if not self._is_open and self._over is not _LOST:
-            self._check_open()
-        return self._content_of(await self._receive())
+    async def _receive_any(self, iterates: bool = False) -> str | bytes:
+        try:
+            if not (self._is_open or self._has_more):
+                self._check_open()
+            self._waits += 1
+            try:
+                while self._watcher and not self._ahead:
+                    await asyncio.wait([self._watcher])
+                message = self._ahead.popleft() if self._ahead else await self._receive()
+            finally:
+                self._waits -= 1
+                self._looks = -1  # the next look may come at once
+                if self._timer is None:
+                    self._rest()
+            return self._content_of(message)
+        except ConnectionClosed:
+            # A server that is a client itself may let the exception of its own connection out. That
+            # is an error, not the end of this socket.
+            if self._over is None or not iterates:
+                raise
+            raise StopAsyncIteration from None
 
     def _content_of(self, message: _Message) -> str | bytes:
         # Servers may send both keys, one of them None; an empty string is a message.
@@ -1771,19 +1957,88 @@ class WebSocket:
         if text is not None:
             return text
         if message["type"] == "websocket.disconnect":
-            code = message.get("code")
-            raise self._end((1005 if code is None else code, message.get("reason") or ""))
+            raise self._disconnected(message)
         return message.get("bytes") or b""
 
     async def _deliver(self, message: _Message) -> None:
+        if not self._is_open:
+            self._check_open()
         try:
             await self._send(message)
-        except OSError as error:  # so a server says that the client has left
-            raise self._end(_LOST) from error
+        except OSError as error:
+            raise self._lost() from error
+        if _is_turn():  # a loop that only sends would let nothing else run
+            await asyncio.sleep(0)
 
-    def _end(self, over: tuple[int, str]) -> ConnectionClosed:
-        self._over, self._is_open = over, False
-        return ConnectionClosed(*over)
+    def _lost(self) -> ConnectionClosed:
+        # So a server says that the client has left (RFC 6455 section 7.1.5). `receive_*` may still
+        # bring the code.
+        return self._end(1006, "", has_more=True)
+
+    def _disconnected(self, message: _Message, has_more: bool = False) -> ConnectionClosed:
+        code = message.get("code")
+        return self._end(1005 if code is None else code, message.get("reason") or "", has_more)
+
+    def _end(self, code: int, reason: str, has_more: bool = False) -> ConnectionClosed:
+        self._over, self._is_open, self._has_more = (code, reason), False, has_more
+        self._stop_timer()  # a handler that is told so needs no watch
+        return ConnectionClosed(code, reason)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _rest(self, looks: int = 0) -> None:
+        """Begin to look after the handler, since no task is in `receive_*`."""
+        if self._task is not None:
+            # Not in the context of this request, which the timer would keep.
+            loop, context = asyncio.get_running_loop(), contextvars.Context()
+            self._timer = loop.call_later(_LOOK_SECONDS, self._look, loop, context=context)
+            self._looks = looks
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Watch the handler if it has been in no `receive_*` for some seconds."""
+        # A timer that each message sets anew would cost as much as the message.
+        self._timer = None
+        self._looks += 1
+        if self._waits:
+            return
+        # A handler that has taken one of the messages before the disconnect has begun anew.
+        if self._looks < (_LOOKS if self._over is None else 2 * _LOOKS):
+            self._timer = loop.call_later(_LOOK_SECONDS, self._look, loop)
+        elif self._over is not None:  # the watcher saw it, and no `send_*` or `receive_*` told so
+            self._has_left = True
+            self._task.cancel()
+        elif self._watcher is None:
+            self._watcher = loop.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Receive ahead until a task waits, there are enough messages, or the client has left."""
+        ahead = self._ahead = self._ahead or deque()
+        with contextlib.suppress(Exception):  # the next `receive_*` gets it from the server, too
+            while not (
+                self._waits
+                or self._over
+                or len(ahead) >= _MESSAGES_AHEAD
+                or sum(len(self._content_of(one)) for one in ahead) >= 2**20
+            ):
+                message = await self._receive()
+                ahead.append(message)
+                if message["type"] == "websocket.disconnect" and self._over is None:
+                    self._disconnected(message, has_more=True)
+                    self._rest(_LOOKS)
+        self._watcher = None
+
+    async def _unwatch(self) -> None:
+        """End the watch: no task outlives its request."""
+        task, self._task = self._task, None
+        self._stop_timer()
+        if self._has_left:
+            task.uncancel()  # a time-out around the request must not take it for its own
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
 
     def _check_open(self) -> None:
         self._check_not_over()
@@ -1792,13 +2047,11 @@ class WebSocket:
 
     def _check_not_over(self) -> None:
         if self._over is not None:
-            raise ConnectionClosed(*self._over)
+            raise self._end(*self._over, self._has_more)
 
 
-# The end of a socket whose `send` has failed (RFC 6455 section 7.1.5). It is compared by identity,
-# since a server may also report 1006: after this one, the next `receive` may still bring the code
-# with which the client has left.
-_LOST: Final = (1006, "")
+# True for every 64th message of all WebSockets, so that sending to many counts as a loop, too.
+_is_turn = itertools.cycle([False] * 63 + [True]).__next__
 
 
 async def _accept_headers(socket: WebSocket, session_id: str | None) -> _RawHeaders:
@@ -1817,18 +2070,27 @@ def _close_message(code: int, reason: str | None) -> _Message:
     return {"type": "websocket.close", "code": code, "reason": cut}
 
 
-def _is_same_origin(headers: Mapping[str, str], allowed: frozenset[str]) -> bool:
-    """Whether a handshake comes from a page of this host, an allowed one, or no browser."""
-    origin = headers.get("origin")
-    if origin is None:
-        return True
-    scheme, _, authority = origin.strip().lower().partition("://")
+def _is_foreign(request: Request, allowed: frozenset[str]) -> bool:
+    """Whether a page of another origin has caused a request that may change something."""
+    scope, headers = request.scope, request.headers
+    # The method in the scope: a middleware may take another one from a form.
+    if scope["type"] == "http" and scope.get("method") in ("GET", "HEAD", "OPTIONS"):
+        return False
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    theirs = (origin or "").strip().lower()
+    if theirs in allowed:
+        return False
+    # The browser's own word comes first: a proxy may have changed the host.
+    if site is not None:
+        return site not in ("same-origin", "none")
+    if origin is None:  # no browser
+        return False
     # The scheme is not compared: behind a proxy that ends TLS, the app sees http where the browser
     # sees https. So both default ports are dropped.
-    host = headers.get("host", "").strip().lower()
-    theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in (authority, host)]
+    names = theirs.partition("://")[2], headers.get("host", "").strip().lower()
+    theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in names]
     # An origin without an authority, such as "null", never matches.
-    return theirs != "" and (theirs == ours or f"{scheme}://{authority}" in allowed)
+    return theirs == "" or theirs != ours
 
 
 # --- Middleware -----------------------------------------------------------------------------------
@@ -1915,13 +2177,14 @@ class WebSocketMiddleware:
 
 
 def _checked_dict(result: object, allowed: frozenset[str], where: object) -> dict[str, Any] | None:
+    """Return what a middleware returned, None for an empty dict; raise TypeError if it may not."""
     answer = cast("dict[str, Any] | None", result)
     # A guard that returns False, or a dict with a misspelled key, wants to stop the request. To go
     # on would let every visitor in.
     if not isinstance(result, dict | None) or not allowed.issuperset(answer or ()):
         name = type(where).__name__
         raise TypeError(f"{name} must return None or a dict with {sorted(allowed)}, not {result!r}")
-    return answer
+    return answer or None
 
 
 _RESPONSE_KEYS = frozenset({"status_code", "body", "headers"})
@@ -1983,9 +2246,9 @@ def set_cookie(
     if samesite not in ("Strict", "Lax", "None", ""):
         raise ValueError(f"samesite must be Strict, Lax or None, not {samesite!r}")
     # Browsers drop such cookies without a word (draft-ietf-httpbis-rfc6265bis section 5.6).
-    if not secure and (name.startswith(("__Secure-", "__Host-")) or samesite == "None"):
+    if not secure and (re.match(_SECURE_NAME, name) or samesite == "None"):
         raise ValueError(f"cookie {name!r} must be secure")
-    if name.startswith("__Host-") and (path != "/" or domain):
+    if re.match(_HOST_NAME, name) and (path != "/" or domain):
         raise ValueError(f"cookie {name!r} must have the path / and no domain")
     attributes = (
         "" if max_age is None else f"Max-Age={int(max_age)}",
@@ -2047,6 +2310,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
 
 
+_VARY: _RawHeaders = [(b"vary", b"Cookie")]
 # Stands for the response of a mounted app, which sends its own.
 _MOUNTED: Final = (0, None)
 # Exceptions that say that the client is gone: MicroPie's own, and that of a server's `send`.
@@ -2087,8 +2351,9 @@ def _response(
         TypeError: The body or the headers have a type that MicroPie cannot send.
         ValueError: The status, or a header, must not be sent.
     """
-    if not isinstance(status, int) or not 100 <= status <= 999:
-        raise ValueError(f"a response status must be an int from 100 to 999, not {status!r}")
+    # RFC 9110 section 15. Servers fail at others, when nothing can be sent in their place any more.
+    if not isinstance(status, int) or not 100 <= status <= 599:
+        raise ValueError(f"a response status must be an int from 100 to 599, not {status!r}")
     body, payload, content_type = _encoded_body(body)
     if default_type is None or (content_type == _JSON and default_type in (_HTML, _TEXT)):
         default_type = content_type
@@ -2106,6 +2371,14 @@ def _response(
     if payload is not None and not is_bodiless:
         raw_headers.append((b"content-length", b"%d" % len(payload)))
     return _Response(int(status), body, kept, tuple(raw_headers), payload)
+
+
+def _error_response(error: HTTPError) -> _Response:
+    if error.status < 200:  # RFC 9110 section 15.2
+        raise ValueError(f"the status {error.status} ends no request")
+    if error.body is None:
+        return _response(error.status, str(error), error.headers, _TEXT)
+    return _response(error.status, error.body, error.headers)
 
 
 def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
@@ -2292,15 +2565,19 @@ class _Steps:
 
     async def __anext__(self) -> Any:
         # A StopIteration cannot leave a thread: a future that holds one never ends.
-        item = await _in_thread(self._run, next, self._iterator, _ABSENT)
+        item = await _in_thread(
+            self._run, next, self._iterator, _ABSENT, work="steps", always=False
+        )
         if item is _ABSENT:
             raise StopAsyncIteration
         return item
 
     async def aclose(self) -> None:
-        close = getattr(self._iterator, "close", None)
-        if close is not None:
-            await _in_thread(self._run, close)
+        iterator: Any = self._iterator
+        if inspect.isgenerator(iterator) and inspect.getgeneratorstate(iterator) == "GEN_CREATED":
+            iterator.close()  # its step never ran; and all threads may be busy
+        elif hasattr(iterator, "close"):
+            await _in_thread(self._run, iterator.close, work="steps")
 
 
 def _chunks(source: Any) -> AsyncIterator[Any]:
@@ -2317,6 +2594,7 @@ async def _close(source: Any) -> None:
         if not _is_stray(error):
             raise
         _log.error("closing a stream failed", exc_info=error)
+        _forget(error)
 
 
 class _Stream:
@@ -2326,6 +2604,19 @@ class _Stream:
     The pinger sends a comment every `ping` seconds. If one of them sees that the client has left,
     it cancels the request's task, once, since the source may wait for something else for hours.
     """
+
+    __slots__ = (
+        "_body",
+        "_has_left",
+        "_helpers",
+        "_is_sending",
+        "_ping",
+        "_send",
+        "_task",
+        "_timer",
+        "_turn",
+        "chunks",
+    )
 
     def __init__(self, send: _Send, reader: _Body, body: Any) -> None:
         self.chunks = _chunks(body)
@@ -2337,6 +2628,7 @@ class _Stream:
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._has_left = False  # a helper has cancelled the task
         self._helpers: list[asyncio.Task[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, start: _Message) -> None:
         """Send the headers, every chunk, and the final message unless the stream breaks off."""
@@ -2359,33 +2651,49 @@ class _Stream:
                 raise
             if not (reader.gone and isinstance(error, (ConnectionClosed, asyncio.CancelledError))):
                 _log.error("a stream broke off", exc_info=error)
+            _forget(error)
         finally:
             await _close(self.chunks)
 
     async def _send_chunks(self) -> None:
         # Servers send the headers with the first body message. This one does not wait for a chunk.
         await self._tell_chunk(b"")
-        works = (self._body.wait_gone, self._keep_alive) if self._ping else (self._body.wait_gone,)
-        self._helpers += [asyncio.create_task(self._help(work)) for work in works]
-        reader, send = self._body, self._send
+        loop, reader, send = asyncio.get_running_loop(), self._body, self._send
+        self._helpers.append(loop.create_task(self._help(reader.wait_gone)))
+        pings, sent = self._ping is not None, 0
+        if pings:
+            self._set_timer(loop)
         async for item in self.chunks:
             if reader.gone:  # the source has swallowed what told it so
                 break
             # The first chunk never waits for the client, so MicroPie drops a body that no code has
             # begun to read by now.
-            if not reader.started:
+            if not (sent or reader.started):
                 reader.drop()
+            sent += 1
             chunk = item if type(item) is bytes else _chunk_bytes(item)
-            if self._turn.locked():  # by a ping; to take the turn would cost more than all the rest
-                await self._turn.acquire()
-                self._turn.release()
-            self._is_sending = True
+            if pings:
+                if self._turn.locked():  # to take the turn would cost more than all the rest
+                    await self._turn.acquire()
+                    self._turn.release()
+                self._is_sending = True
             try:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except OSError:  # so a server says that the client has left
                 reader.gone = True
                 break
             self._is_sending = False
+            if not sent % 64:  # a source that never waits would let nothing else run
+                await asyncio.sleep(0)
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Not in the context of this request, which the timer would keep.
+        context = contextvars.Context()
+        self._timer = loop.call_later(self._ping, self._start_ping, loop, context=context)
+
+    def _start_ping(self, loop: asyncio.AbstractEventLoop) -> None:
+        # A task that sleeps between the pings would take a KiB of each open stream.
+        self._helpers[1:] = [loop.create_task(self._help(self._send_ping))]
 
     async def _tell(self, message: _Message) -> None:
         if self._body.gone:
@@ -2406,17 +2714,18 @@ class _Stream:
             self._has_left = True
             self._task.cancel()
 
-    async def _keep_alive(self) -> None:
-        while True:
-            await asyncio.sleep(self._ping)
-            # A ping must not cut an event in two: some servers write a message in several steps.
-            # An event that is on its way keeps the connection open as well.
-            if not self._is_sending:
-                async with self._turn:
-                    await self._tell_chunk(b": ping\n\n")
+    async def _send_ping(self) -> None:
+        # A ping must not cut an event in two: some servers write a message in several steps. An
+        # event that is on its way keeps the connection open as well.
+        if not self._is_sending:
+            async with self._turn:
+                await self._tell_chunk(b": ping\n\n")
+        self._set_timer(asyncio.get_running_loop())
 
     async def _end_helpers(self) -> None:
         """End the helpers: no task outlives its request."""
+        if self._timer is not None:
+            self._timer.cancel()
         for helper in self._helpers:
             helper.cancel()
         try:
@@ -2499,8 +2808,10 @@ _JSON_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "builtins.bool": (bool,),
     "datetime.date": (str,),
     "datetime.datetime": (str,),
+    "datetime.time": (str,),
     "decimal.Decimal": (str, int, float),
     "uuid.UUID": (str,),
+    "builtins.dict": (dict,),
 }
 _BOOLS: Final = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
@@ -2508,6 +2819,10 @@ _BOOLS: Final = {
 }
 
 _UNIONS: Final = (typing.Union, types.UnionType)
+_UNCHECKED: Final = (Any, object, inspect.Parameter.empty)
+# Digits, and the adjusted exponent. Ten characters can name a number with ten million digits.
+_MAX_DECIMAL: Final = 1000
+_MAX_ERRORS: Final = 20  # of a model, as lines of a 400
 
 # Called with a value, and with True if it comes from JSON. It raises an exception, of any type, if
 # the value doesn't fit; the parameter makes a 400 or a 404 of it.
@@ -2515,23 +2830,31 @@ _Converter = Callable[[Any, bool], Any]
 
 
 def _converter(annotation: Any) -> _Converter | None:
-    """Return the converter of an annotation; None: it leaves values alone.
+    """Return the converter of an annotation; None: MicroPie cannot convert to it.
 
     A new type of annotation gets its converter here, and can then stand in lists and unions too.
     """
-    annotation = _unwrapped(annotation)
-    origin = typing.get_origin(annotation)
-    if origin in _UNIONS:
-        return _union_converter(typing.get_args(annotation))
-    if annotation is list or origin is list:
+    annotation, *others = members = _members(annotation)
+    if others:
+        return _union_converter(members)
+    if any(annotation is one for one in _UNCHECKED):
+        return _keep
+    if _is_list(annotation):
         return _list_converter((*typing.get_args(annotation), Any)[0])
     if annotation is UploadedFile:
         return _refuse
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return _enum_converter(annotation)
-    name = getattr(annotation, "__name__", "")
-    json_types = _JSON_TYPES.get(f"{getattr(annotation, '__module__', '')}.{name}")
+    if typing.get_origin(annotation) is typing.Literal:
+        return _choice_converter(annotation, typing.get_args(annotation))
+    if not isinstance(annotation, type):
+        return None
+    if issubclass(annotation, enum.Enum):
+        return _choice_converter(annotation, annotation)
+    json_types = _JSON_TYPES.get(f"{annotation.__module__}.{annotation.__name__}")
     return None if json_types is None else _scalar_converter(annotation, json_types)
+
+
+def _keep(value: Any, is_json: bool) -> Any:
+    return value
 
 
 def _refuse(value: Any, is_json: bool) -> NoReturn:
@@ -2541,144 +2864,214 @@ def _refuse(value: Any, is_json: bool) -> NoReturn:
 
 def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Converter:
     make = getattr(annotation, "fromisoformat", annotation)
+    name = annotation.__name__
 
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1.
-        if is_json and type(value) not in json_types:  # by type, since `True` is an int, too
+        if (is_json or annotation is dict) and type(value) not in json_types:  # True is an int, too
             raise TypeError(type(value).__name__)
         made = value
         if type(value) is not annotation:
             made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
         # NaN and the infinities compare with no limit as a number does, so no handler gets them.
-        if annotation.__name__ in ("float", "Decimal") and made - made != 0:
+        if name in ("float", "Decimal") and made - made != 0:
+            raise ValueError(value)
+        if (
+            name == "Decimal"
+            and max(len(made.as_tuple().digits), abs(made.adjusted())) > _MAX_DECIMAL
+        ):
             raise ValueError(value)
         return made
 
     return convert
 
 
-def _enum_converter(annotation: type[enum.Enum]) -> _Converter:
-    by_string = {str(member.value): member for member in annotation}
+def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
+    """Return the converter of an Enum or a Literal, whose members can be those of an Enum."""
+    # By type, since 1 == True == 1.0. A list, as the value of an Enum, has no hash.
+    found = {
+        (type(value), value): choice
+        for choice in choices
+        if (value := getattr(choice, "_value_", choice)).__hash__
+    }
+    # A string is tried with the conversion of each type that the values have.
+    converters = [_converter(kind) or _refuse for kind in dict.fromkeys(kind for kind, _ in found)]
 
-    def convert(value: Any, is_json: bool) -> enum.Enum:
-        if not is_json and value in by_string:
-            return by_string[value]
-        member = annotation(value)
-        if type(member.value) is not type(value):  # 1 == True == 1.0
-            raise TypeError(type(value).__name__)
-        return member
+    def convert(value: Any, is_json: bool) -> Any:
+        for one in (_keep,) if is_json else converters:
+            with contextlib.suppress(Exception):
+                made = one(value, is_json)
+                key = type(made), made
+                if key in found:
+                    return found[key]
+                choice = annotation._missing_(made)  # only an Enum has it
+                if type(choice.value) is type(made):
+                    return choice
+        raise ValueError(value)
 
     return convert
 
 
-def _list_converter(annotation: Any) -> _Converter:
+def _list_converter(annotation: Any) -> _Converter | None:
     convert, takes_blank = _converter(annotation), _takes_blank(annotation)
+    if convert is None:
+        return None
 
     def convert_all(values: Any, is_json: bool) -> Any:
         if not isinstance(values, list):
             raise TypeError(type(values).__name__)
-        items = [
-            value if convert is None else convert(value, is_json)
-            for value in values
-            if value or takes_blank or is_json
-        ]
+        items = [convert(value, is_json) for value in values if value or takes_blank or is_json]
         # Fields that are all blank are no list, but an empty JSON array is one.
         return items if items or is_json else _ABSENT
 
     return convert_all
 
 
-def _union_converter(annotations: tuple[Any, ...]) -> _Converter | None:
-    converters = [_converter(one) for one in annotations if one is not type(None)]
-    if None in converters:  # one of them takes any value
+def _union_converter(members: list[Any]) -> _Converter | None:
+    takers: list[Any] = [
+        (_converter(one), _is_list(one)) for one in members if one is not type(None)
+    ]
+    if any(one is None for one, _ in takers):
         return None
 
     def convert(value: Any, is_json: bool) -> Any:
-        if value is None and type(None) in annotations:
+        if value is None and type(None) in members:
             return None
-        for one in cast("list[_Converter]", converters):
+        # If a member is a list, the value is the list of all strings of that name.
+        is_repeated = isinstance(value, list) and not is_json
+        for one, is_list in takers:
             with contextlib.suppress(Exception):
-                return one(value, is_json)
+                return one(value[0] if is_repeated and not is_list else value, is_json)
         raise ValueError(value)
 
     return convert
 
 
-def _unwrapped(annotation: Any) -> Any:
-    """Return X of ``Annotated[X, ...]``."""
-    return annotation.__origin__ if typing.get_origin(annotation) is Annotated else annotation
+def _target(annotation: Any) -> Any:
+    """Return X of a NewType, or of an alias that ``type`` makes (Python 3.12); None otherwise."""
+    return getattr(annotation, "__supertype__", None) or getattr(annotation, "__value__", None)
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Return the members of a union, and any other annotation alone; ``Annotated[X, ...]`` as X."""
+    origin = typing.get_origin(annotation)
+    if origin in _UNIONS:
+        return [member for one in typing.get_args(annotation) for member in _members(one)]
+    inner = annotation.__origin__ if origin is Annotated else _target(annotation)
+    return [annotation] if inner is None else _members(inner)
+
+
+def _is_list(annotation: Any) -> bool:
+    return annotation is list or typing.get_origin(annotation) is list
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and hasattr(annotation, "model_validate")
 
 
 def _takes_blank(annotation: Any) -> bool:
     """Whether ``""`` is a value: not for most types, since HTML forms send empty inputs too."""
-    members = (annotation, *typing.get_args(annotation))
-    return _converter(annotation) is None or any(_unwrapped(one) is str for one in members)
+    is_text = any(one is str for one in _members(annotation))
+    return is_text or _converter(annotation) in (None, _keep)
 
 
-def _without_none(annotation: Any) -> Any:
-    """Return X of ``X | None``, and any other annotation as it is."""
-    annotation = _unwrapped(annotation)
-    members = [member for member in typing.get_args(annotation) if member is not type(None)]
-    is_optional = typing.get_origin(annotation) in _UNIONS and len(members) == 1
-    return _unwrapped(members[0]) if is_optional else annotation
+def _parts(annotation: Any, depth: int = 9) -> Iterator[Any]:
+    """Yield an annotation and all that stands in it, behind an alias or a NewType too."""
+    yield annotation
+    # The depth has an end, since an alias may contain itself.
+    for one in (*typing.get_args(annotation), _target(annotation)) if depth else ():
+        yield from _parts(one, depth - 1)
 
 
-def _is_from_session(annotation: Any, depth: int = 9) -> bool:
-    """Whether FromSession stands anywhere in an annotation, behind an alias or a NewType too."""
-    # It fails closed. If a name cannot be resolved but says FromSession, only the session has the
-    # value.
-    if isinstance(annotation, (str, typing.ForwardRef)):
-        return "FromSession" in str(annotation)
-    inner = list(typing.get_args(annotation))
-    with contextlib.suppress(Exception):  # a name in an alias of Python 3.12 may not be there
-        inner.append(getattr(annotation, "__supertype__", None) or annotation.__value__)
-    # The depth has an end, since such an alias may contain itself.
-    return depth > 0 and any(_is_from_session(one, depth - 1) for one in inner)
+def _error_lines(error: Any, name: str) -> str:
+    """Return the errors of a model, a line for each, without the values that the client sent."""
+    errors = error.errors() if hasattr(error, "errors") else []
+    lines = [""]
+    for one in errors[:_MAX_ERRORS]:
+        text = f"{'.'.join(map(str, one['loc'])) or name}: {one['msg']}"
+        # Some messages repeat a value, those of an app's own checks for example.
+        for sent in (one.get("input"), one.get("ctx", {}).get("tag")):
+            if isinstance(sent, (str, int, float)) and len(str(sent)) > 2:
+                text = text.replace(str(sent), "...")
+        # A client can send names with line ends in them.
+        lines.append(re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", text)[:200])
+    if errors[_MAX_ERRORS:]:
+        lines.append(f"{len(errors) - _MAX_ERRORS} more")
+    return "\n".join(lines)
 
 
 class _Parameter:
-    """One parameter of a handler: where its value comes from, and how it is converted."""
+    """One parameter of a handler: where its value comes from, and how it is converted.
 
-    def __init__(self, parameter: inspect.Parameter) -> None:
-        empty, annotation = inspect.Parameter.empty, parameter.annotation
+    Raises:
+        TypeError: Its annotation cannot be resolved, or says what cannot be in that place.
+    """
+
+    def __init__(self, parameter: inspect.Parameter, handler: _Handler) -> None:
+        empty, kind, annotation = inspect.Parameter.empty, parameter.kind, parameter.annotation
         self.name = parameter.name
         self.default = _ABSENT if parameter.default is empty else parameter.default
+        where = f"{handler.function.__qualname__}: parameter '{self.name}'"
+        if isinstance(annotation, str):  # it might have been a check
+            raise TypeError(f"{where}: the annotation {annotation} cannot be resolved")
         # All of this is worked out once, so that a request only looks. FromSession comes first: it
         # outranks the type, and nothing but the session may have the value.
-        self.is_secret = _is_from_session(annotation)
-        self.convert = _converter(annotation)
+        parts = list(_parts(annotation))
+        self.is_secret = "FromSession" in map(str, parts)
+        if self.is_secret:
+            parts = [annotation := Any]
+        members = _members(annotation)
+        others = [one for one in members if one is not type(None)] or members
+        first = others[0]
+        self.is_optional = len(others) < len(members)
+        self.is_list = any(map(_is_list, others))
+        # Models, and files, which can stand in a list too.
+        alone = [one for one in parts if one is UploadedFile or _is_model(one)]
+        self.is_file = bool(alone) and UploadedFile in (first, *typing.get_args(first))
+        self.model: Any = alone[0] if alone and not self.is_file else None
+        self.in_path = not (self.is_secret or alone)
+        is_right = self.is_file or (first is self.model and handler.takes_body)
+        if (
+            (alone and (others[1:] or not is_right))
+            # `**files` can be files, but no path segment is one.
+            or (not self.in_path and kind in ((0, 2) if self.is_file else (0, 2, 4)))
+        ):
+            raise TypeError(f"{where}: FromSession, a model or UploadedFile cannot stand here")
+        self.is_sent = not self.is_secret and kind != parameter.POSITIONAL_ONLY
+        self.convert = _keep if self.model else _converter(annotation)
+        if self.convert is None:
+            shown = inspect.formatannotation(annotation)
+            _log.warning("%s: MicroPie cannot convert to %s, and checks nothing", where, shown)
+        is_kept = self.convert in (None, _keep)
         self.takes_blank = _takes_blank(annotation)
-        annotation = _without_none(annotation)
-        self.is_list = annotation is list or typing.get_origin(annotation) is list
         # Most parameters are strings, which stay as they are.
-        self.is_verbatim = self.convert is None or annotation is str
-        self.is_file = annotation is UploadedFile or UploadedFile in typing.get_args(annotation)
-        self.takes_file = not (self.is_list or self.is_secret) and (
-            self.is_file or self.convert is None
-        )
-        self.in_path = not (self.is_secret or self.is_file)
-        module = getattr(annotation, "__module__", None)  # a client need not know it
-        self.label = "a file" if self.is_file else inspect.formatannotation(annotation, module)
+        self.is_verbatim = not self.is_list and (is_kept or others == [str])
+        self.takes_file = not self.is_list and (self.is_file or (is_kept and self.in_path))
+        self.label = (
+            "a file"
+            if self.is_file
+            else " | ".join(
+                inspect.formatannotation(one, getattr(one, "__module__", None)) for one in others
+            )
+        )  # a client need not know the module
 
     def from_path(self, segment: Any) -> Any:
         """Convert a path segment; one that does not convert names no page."""
         # A router in a middleware may have converted it already.
         if self.is_verbatim or not isinstance(segment, str):
             return segment
-        try:
+        with contextlib.suppress(HTTPError):
             value = self._from_strings([segment])
-        except HTTPError:
-            value = _ABSENT
-        if value is _ABSENT:
-            raise _error(404)
-        return value
+            if value is not _ABSENT:
+                return value
+        raise _error(404)
 
     def find(self, request: Request) -> Any:
         """Look in what was sent, and then in the session; else return the default."""
-        value = _ABSENT if self.is_secret else self._find_sent(request)
+        value = self.find_sent(request, self.name) if self.is_sent else _ABSENT
         if value is not _ABSENT:
             return value
-        if not self.is_file:
+        if self.is_secret or (self.is_sent and self.in_path):
             value = request.session.get(self.name)
             if value is not None:  # an app may log a user out by setting the user's id to None
                 return value
@@ -2688,9 +3081,10 @@ class _Parameter:
             raise _error(401)
         raise _error(400, f"Missing required parameter '{self.name}'")
 
-    def _find_sent(self, request: Request) -> Any:
-        """Look in the query, the body and the uploads, in this order."""
-        name = self.name
+    def find_sent(self, request: Request, name: str) -> Any:
+        """Look for a name in the query, the body and the uploads, in this order."""
+        if self.model is not None:
+            return self._validated(request)
         if request._unparsed:
             request._parse()
         for sent in (request.query_params, request._fields):
@@ -2708,6 +3102,25 @@ class _Parameter:
             return files[0]
         return list(files) if files and self.is_file else _ABSENT
 
+    def _validated(self, request: Request) -> Any:
+        """Return the model of the whole body; `_ABSENT` if there is none."""
+        # The look at the JSON refuses what is none, since some models take NaN.
+        body, model = request._json, self.model
+        try:
+            if body is _ABSENT:
+                if not request.body_params and request._multipart is None:
+                    return _ABSENT
+                fields = request.body_params.items()
+                body = {name: texts if texts[1:] else texts[0] for name, texts in fields}
+            elif body is None and self.is_optional:
+                return None
+            elif hasattr(model, "model_validate_json"):
+                return model.model_validate_json(cast(_Body, request._body).kept)
+            return model.model_validate(body)
+        except ValueError as error:
+            lines = _error_lines(error, self.name)
+            raise _error(400, f"Parameter '{self.name}' is not valid{lines}") from None
+
     def _from_strings(self, values: list[str]) -> Any:
         """Convert the first string, or for a list all; `_ABSENT` if a blank is no value."""
         value = values if self.is_list else values[0]
@@ -2721,8 +3134,8 @@ class _Parameter:
 
     def is_known(self, request: Request) -> bool:
         """Whether nothing that is still to come in a form can be its value."""
-        if self.is_secret or self.is_list:  # more values of a list may come
-            return self.is_secret
+        if not self.is_sent or self.is_list or self.model:  # more values of a list may come
+            return not self.is_sent
         values = request.query_params.get(self.name) or request.body_params.get(self.name)
         return self.name in request._files or bool(values and (values[0] or self.takes_blank))
 
@@ -2734,11 +3147,8 @@ class _Binder:
         # The kinds of parameters are numbers, in the order in which a signature has them.
         kinds: list[list[_Parameter]] = [[] for _ in range(5)]
         for parameter in handler.parameters:
-            kinds[parameter.kind].append(_Parameter(parameter))
+            kinds[parameter.kind].append(_Parameter(parameter, handler))
         path_only, both, self._star, self._keywords, self._rest = kinds
-        for one in self._star:
-            if one.is_secret:
-                raise TypeError(f"*{one.name} takes path segments: it cannot be FromSession")
         self._positional = path_only + both
         self._in_path = [one for one in self._positional if one.in_path]
         self.takes: float = float("inf") if self._star else len(self._in_path)
@@ -2772,12 +3182,14 @@ class _Binder:
 
     def _remaining(self, request: Request) -> dict[str, Any]:
         """Return the query, the body and the uploads under the names that no parameter has."""
-        found: dict[str, Any] = dict(request.files)
-        if isinstance(request._json, dict):
-            found.update(request._json)
-        for sent in (request._form or {}, request.query_params):
-            found.update((name, values[0]) for name, values in sent.items())
-        return {name: value for name, value in found.items() if name not in self._names}
+        body = request._json if isinstance(request._json, dict) else {}
+        names = {**request._files, **body, **(request._form or {}), **request.query_params}
+        return {
+            name: value
+            for name in names
+            if name not in self._names
+            and (value := self._rest[0].find_sent(request, name)) is not _ABSENT
+        }
 
     def waits_for(self, request: Request, name: str) -> bool:
         """Whether the file that begins now is the last value that the handler waits for."""
@@ -2789,14 +3201,17 @@ class _Binder:
 
 
 def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
-    """Return a parameter's annotation, a string evaluated if its names can be found."""
+    """Return a parameter's annotation with its strings evaluated, or a string if one cannot be."""
     annotation: Any = parameter.annotation
-    if isinstance(annotation, str):
-        # A name that is imported for type checkers alone cannot be found, and must not spoil the
-        # other parameters. typing.get_type_hints fails for all if one fails.
-        with contextlib.suppress(Exception):
-            return eval(annotation, getattr(inspect.unwrap(function), "__globals__", {}))
-    return annotation
+    # Each by itself: get_type_hints fails for all if it fails for one.
+    alone = types.SimpleNamespace(__annotations__={"it": annotation})
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    try:
+        found = typing.get_type_hints(alone, names, include_extras=True)["it"]
+        list(_parts(found))  # looks at aliases of Python 3.12, whose names may not be there
+        return found
+    except Exception:
+        return str(annotation)
 
 
 class _Handler:
@@ -2815,6 +3230,7 @@ class _Handler:
         self._binder: _Binder | None = None
         self._member = member  # the function, or the static or class method around it
         self._leading = leading - isinstance(member, staticmethod)
+        self.takes_body = leading == 1  # a WebSocket handler gets none
 
     @property
     def binder(self) -> _Binder:
@@ -2849,7 +3265,8 @@ class _Handler:
         if self.is_plain and not inspect.isgeneratorfunction(self.function):
             # In a copy of the context, so that `self.request` works there and nothing leaks to the
             # next call of the thread.
-            result = await _in_thread(contextvars.copy_context().run, call)
+            run = contextvars.copy_context().run
+            result = await _in_thread(run, call, work="handlers", always=False)
         else:
             result = call()
         return await result if inspect.isawaitable(result) else result
@@ -2860,6 +3277,24 @@ def _function_of(member: Any) -> types.FunctionType | None:
     if isinstance(member, (staticmethod, classmethod)):
         member = cast(Any, member).__func__
     return member if isinstance(member, types.FunctionType) else None
+
+
+# In a class body: handlers and types; what makes a method and cannot be called itself.
+_NO_SURPRISES: Final = (types.FunctionType, type, typing.NewType)
+_WRAPPERS: Final = (functools.partialmethod, functools.singledispatchmethod)
+
+
+def _warn_of_others(owner: type[App]) -> None:
+    """Warn of what looks like a handler in the body of a new class or a mixin, and is none."""
+    # A base that is an App was looked at when it was made.
+    known = {one for base in owner.__bases__ if issubclass(base, App) for one in base.__mro__}
+    members = [item for base in owner.__mro__ if base not in known for item in vars(base).items()]
+    for name, member in members:
+        inner = getattr(member, "__func__", member)  # of a static or a class method
+        is_known = isinstance(inner, _NO_SURPRISES) or typing.get_origin(inner)
+        if name[0] != "_" and not is_known and (callable(inner) or isinstance(inner, _WRAPPERS)):
+            kind = type(inner).__name__
+            _log.warning("%s.%s (a %s) is no handler: call it in a def", owner.__name__, name, kind)
 
 
 def _handlers(owner: type[App], prefix: str) -> tuple[dict[str, _Handler], dict[str, _Handler]]:
@@ -2901,11 +3336,12 @@ def _is_below(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
 
 
-def _session_ids(cookie_header: bytes) -> list[str]:
-    """Return the session ids of a Cookie header, at most 4."""
-    # A mounted app's comes before its parent's. More are an attack on the backend.
-    pairs = [pair.strip().partition("=") for pair in cookie_header.decode("latin-1").split(";")]
-    return [value.strip('"') for name, _, value in pairs if name == "session_id" and value][:4]
+def _session_ids(request: Request, name: str) -> list[str]:
+    """Return the session ids in the cookies of that name, at most 4."""
+    # A mounted app's comes before its parent's. More are an attack on the backend, and so are ids
+    # that MicroPie would never have issued.
+    pair = rf"(?:^|;)[ \t]*{re.escape(name)}[ \t]*=[ \t]*({_SESSION_ID})[ \t]*(?=;|\Z)"
+    return re.findall(pair, request._cookie_header.decode("latin-1"))[:4]
 
 
 def _boundary(content_type: bytes) -> bytes:
@@ -2917,7 +3353,43 @@ def _boundary(content_type: bytes) -> bytes:
     return boundary
 
 
-_LOOPBACK: Final = r"(?i:(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?|::1)"
+_IPV4: Final = r"127(?:\.\d{1,3}){3}"
+_IPV6: Final = rf"::1|::ffff:(?:{_IPV4}|7f[\da-f]{{2}}:[\da-f]{{1,4}})"
+_FORWARDING: Final = r"(?:forwarded|x-real-ip|via)\Z|x-forwarded-"
+_LOOPBACK: Final = rf"(?i:(?:localhost|{_IPV4}|\[(?:{_IPV6})\])(?::\d*)?|{_IPV6})"
+
+
+def _is_from_here(request: Request) -> bool:
+    """Whether a request comes straight from this machine, over plain HTTP."""
+    scope, headers = request.scope, request.headers
+    # A proxy on this machine speaks plain HTTP from a loopback address as well, and may even pass
+    # one as the host. The rest gives it away: what it adds, its HTTP/1.0 (nginx), or a browser that
+    # came by HTTPS.
+    here = "http://localhost"
+    host, client = [(scope.get(key) or ("",))[0] or "" for key in ("server", "client")]
+    url = rf"(?is:http://{_LOOPBACK}(?:[/?#].*)?)"
+    return (
+        scope.get("scheme") not in ("https", "wss")
+        and scope.get("http_version", "1.1") == "1.1"
+        and all(re.fullmatch(_LOOPBACK, name) for name in (headers.get("host", host), client))
+        and all(re.fullmatch(url, headers.get(name, here)) for name in ("origin", "referer"))
+        and not any(re.match(_FORWARDING, name) for name in headers)
+    )
+
+
+def _adding(send: _Send, added: _RawHeaders) -> _Send:
+    """Return a ``send`` that adds headers to a response, or to the handshake of a WebSocket."""
+
+    async def send_more(message: _Message) -> None:
+        if message["type"].endswith(("response.start", ".accept")):
+            headers: _RawHeaders = list(message.get("headers") or ())
+            # A cache-control that the app has chosen stays.
+            names = {name.lower() for name, _ in headers} & {b"cache-control"}
+            headers += [pair for pair in added if pair[0] not in names]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return send_more if added else send
 
 
 # --- App ------------------------------------------------------------------------------------------
@@ -2937,6 +3409,21 @@ _RESERVED = frozenset(
         "_started",
     }
 )
+
+
+def _session_cookie_rules(
+    name: str, secure: bool | None, path: str | None
+) -> tuple[bool | None, str | None]:
+    """Return whether the session cookie is Secure, and its path, as its name asks for."""
+    if (path or "/")[0] != "/":
+        raise ValueError(f"session_cookie_path begins with a slash: {path!r}")
+    # `set_cookie` below checks what browsers ask of these names, in any letter case.
+    if re.match(_SECURE_NAME, name) and secure is None:
+        secure = True
+    if re.match(_HOST_NAME, name) and not path:
+        path = "/"
+    set_cookie(name, "", path=path, secure=secure is not False)
+    return secure, path
 
 
 class _Missing:
@@ -3000,7 +3487,8 @@ class App:
     __handlers = __routes = __socket_handlers = __socket_routes = dict[str, _Handler]()
     # A dataclass, for example, has an `__init__` that does not call this one; say so.
     if not TYPE_CHECKING:  # pragma: no branch
-        mounts = __settings = _Missing()
+        middlewares = ws_middlewares = startup_handlers = shutdown_handlers = _Missing()
+        mounts = session_backend = _started = __settings = _Missing()
 
     def __init__(
         self,
@@ -3020,20 +3508,11 @@ class App:
     ) -> None:
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
-        if isinstance(max_upload_size, types.EllipsisType):
-            max_upload_size = max_body_size
-        sizes = {
-            "max_body_size": max_body_size,
-            "max_upload_size": max_upload_size,
-            "max_json_size": max_json_size,
-            "max_form_field_size": max_form_field_size,
-        }
-        for name, value in {**sizes, "body_timeout": body_timeout}.items():
-            # A size of 0 takes empty bodies. NaN is not above 0.
-            if value is not None and not (value > 0 or (value == 0 and name != "body_timeout")):
-                raise ValueError(f"{name} is above 0, or None for no limit: {value!r}")
-        if not session_timeout > 0:
-            raise ValueError(f"session_timeout is a number of seconds: {session_timeout!r}")
+        for seconds in (session_timeout, body_timeout):
+            if seconds is not None and not seconds > 0:  # NaN is not above 0 either
+                raise ValueError(
+                    f"session_timeout and body_timeout are seconds above 0, not {seconds!r}"
+                )
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[Callable[[], Any]] = []
@@ -3046,12 +3525,23 @@ class App:
         self.__debug = debug
         self.__session_timeout = session_timeout
         self.__session_cookie_name = session_cookie_name
-        self.__session_cookie_secure = session_cookie_secure
-        self.__session_cookie_path = session_cookie_path
-        self.__allowed_origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
-        kept, streamed, json, field = [_limit(size, name) for name, size in sizes.items()]
+        self.__session_cookie_secure, self.__session_cookie_path = _session_cookie_rules(
+            session_cookie_name, session_cookie_secure, session_cookie_path
+        )
+        origins = {origin.lower().rstrip("/") for origin in allowed_origins}
+        self.__allowed_origins = frozenset(origins - {"null", ""})
+        kept = _limit(max_body_size, "max_body_size")
+        streamed = (
+            max_body_size if isinstance(max_upload_size, types.EllipsisType) else max_upload_size
+        )
         # JSON is kept as a body, and a field as a part of one, so both limits hold.
-        self.__settings = _Settings(kept, streamed, min(kept, json), min(kept, field), body_timeout)
+        self.__settings = _Settings(
+            kept,
+            _limit(streamed, "max_upload_size"),
+            min(kept, _limit(max_json_size, "max_json_size")),
+            min(kept, _limit(max_form_field_size, "max_form_field_size")),
+            body_timeout,
+        )
         self.__routes = type(self).__routes  # found faster here, at every request
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -3059,6 +3549,7 @@ class App:
         super().__init_subclass__(**kwargs)
         cls.__handlers, cls.__routes = _handlers(cls, "")
         cls.__socket_handlers, cls.__socket_routes = _handlers(cls, "ws_")
+        _warn_of_others(cls)
         for name in _RESERVED & cls.__socket_handlers.keys():
             raise TypeError(
                 f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own"
@@ -3153,7 +3644,9 @@ class App:
             except BaseException as error:
                 response = self.__failed(request, error)
             if plain is None:
-                await self.__finish(request, response, send)
+                rest = await self.__finish(request, response, send)
+                result = response = None  # a stream may be open for hours
+                await rest
             else:
                 await send(plain)
                 payload = b"" if request.method == "HEAD" else payload
@@ -3162,6 +3655,8 @@ class App:
             pass  # no response can reach the client
         finally:
             current_request.reset(token)
+            if plain is None:  # errors have been logged, and no middleware can look any more
+                _forget(*request._errors)
             if request._body is not None:
                 ahead = request._body.close()  # what is read of its files from now on fails
                 if request._multipart is not None:
@@ -3200,7 +3695,7 @@ class App:
         if _is_below(path, root):  # some servers repeat the root path in the path
             path = path[len(root) :]
         if self.mounts:
-            request._mount = self.__mounted(request.scope, path)
+            request._mount = self.__mounted(path)
         before, *segments = path.split("/")
         if before:  # no slash comes first, for example in OPTIONS *
             return
@@ -3215,8 +3710,8 @@ class App:
                 return
         request.route_handler, request.path_params = handler.name, arguments
 
-    def __mounted(self, scope: _Scope, path: str) -> tuple[_ASGIApp, _Scope] | None:
-        """Return the app of the longest prefix that the path begins with, and its scope.
+    def __mounted(self, path: str) -> tuple[_ASGIApp, str] | None:
+        """Return the app of the longest prefix that the path begins with, and the prefix.
 
         Raises:
             ValueError: A prefix does not begin with a slash: no path would ever match it.
@@ -3227,15 +3722,21 @@ class App:
             if mount[:1] not in ("/", ""):
                 raise ValueError(f"the prefix of a mount begins with a slash: {prefix!r}")
             if _is_below(path, mount):
-                root = _root(scope)
-                child = {**scope, "root_path": root + mount}
-                # In a scope the path includes the root path (ASGI HTTP).
-                if not _is_below(scope["path"], root):
-                    child["path"] = root + scope["path"]
-                    if raw_path := scope.get("raw_path"):
-                        child["raw_path"] = _quoted(root, "/").encode() + raw_path
-                return self.mounts[prefix], child
+                return self.mounts[prefix], mount
         return None
+
+    def __hand_over(self, request: Request, receive: _Receive, send: _Send) -> Awaitable[None]:
+        """Call the mounted app, with the scope as the middlewares have left it."""
+        mount: tuple[_ASGIApp, str] = request._mount
+        scope = request.scope
+        root = _root(scope)
+        child = {**scope, "root_path": root + mount[1]}
+        # In a scope the path includes the root path (ASGI HTTP).
+        if not _is_below(scope["path"], root):
+            child["path"] = root + scope["path"]
+            if raw_path := scope.get("raw_path"):
+                child["raw_path"] = _quoted(root, "/").encode() + raw_path
+        return mount[0](child, receive, _adding(send, request._added))
 
     async def __prepare_and_call(self, request: Request, noted: list[tuple[bytes, bytes]]) -> Any:
         """Load the session, read the body, ask the middlewares, call the handler."""
@@ -3252,10 +3753,27 @@ class App:
             answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
             if answer is not None:
                 return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
-        return _MOUNTED if request._mount is not None else await self.__call_handler(request)
+        if request._mount is None:
+            return await self.__call_handler(request)
+        request._added = await self.__session_headers(request)
+        return _MOUNTED
 
     async def __load_session(self, request: Request) -> None:
-        for session_id in _session_ids(request._cookie_header):
+        """Load the session, unless another origin's page has caused the request."""
+        ids = _session_ids(request, self.__session_cookie_name)
+        # Browsers send cookies with requests from any page of the same site, and old ones with all;
+        # to WebSockets they apply no same-origin policy.
+        if _is_foreign(request, self.__allowed_origins):
+            request._session = _Session()
+            request._session.blocked = True
+            if ids:
+                _log.warning(
+                    "no session for a request from %r to %r",
+                    request.headers.get("origin"),
+                    request.scope["path"],
+                )
+            return
+        for session_id in ids:
             if data := await self.session_backend.load(session_id):
                 request._session = _Session(session_id, data)
                 return
@@ -3270,7 +3788,9 @@ class App:
         if allowed is not None and request.method not in allowed:  # RFC 9110 section 15.5.6
             names = [name for name in allowed if name != "OPTIONS"] + ["OPTIONS"]
             headers = [("allow", ", ".join(names))]
-            raise HTTPError(204 if request.method == "OPTIONS" else 405, headers=headers)
+            if request.method == "OPTIONS":  # no error, so `request.exception` stays None
+                return asyncio.sleep(0, (204, None, headers))
+            raise HTTPError(405, headers=headers)
         if request._is_multipart:
             return self.__call_with_form(request, handler)
         return handler.run(self, request)
@@ -3290,11 +3810,17 @@ class App:
             _check_size(body.size, kept)
         return await handler.run(self, request)
 
-    async def __finish(self, request: Request, response: _Response | None, send: _Send) -> None:
-        """Let middlewares and session change a response, and send it; None: a mount answers."""
+    async def __finish(
+        self, request: Request, response: _Response | None, send: _Send
+    ) -> Awaitable[None]:
+        """Let middlewares and session change a response, and send it; None: a mount answers.
+
+        Returns:
+            What sends the rest, a stream for example.
+        """
         if response is None:
-            mounted, scope = cast("tuple[_ASGIApp, _Scope]", request._mount)
-            return await mounted(scope, request._body_reader().receive_again(), send)
+            receive = request._body_reader().receive_again()
+            return self.__hand_over(request, receive, send)
         # Each `after_request` runs once, on the response that the ones inside it have made of the
         # first, errors included.
         for middleware in reversed(request._asked):
@@ -3311,38 +3837,43 @@ class App:
                 response = self.__failed(request, error)
         if request._asked:
             request._is_lenient = False
-        session = request._session
-        if session is not None and session.snapshot is not None:
-            response = await self.__save_session(request, session, response)
-        await self.__send(request, response, send)
+        if request._session is not None or response.payload is None:
+            try:
+                added = await self.__session_headers(
+                    request, response.status, response.payload is None
+                )
+            except BaseException as error:
+                response, added = self.__failed(request, error), _VARY
+            send = _adding(send, added)
+        return await self.__send(request, response, send)
 
-    async def __save_session(
-        self, request: Request, session: _Session, response: _Response
-    ) -> _Response:
-        """Save what this request changed in its session; return the response with its cookie."""
-        added = [("vary", "Cookie")]
+    async def __session_headers(
+        self, request: Request, status: int = 200, is_stream: bool = False
+    ) -> _RawHeaders:
+        """Save what this request changed in its session; return the headers that this adds."""
+        session = request._session
+        if session is None or session.snapshot is None:
+            # A stream may look at the session later, when its headers are gone.
+            return _VARY if is_stream and _session_ids(request, self.__session_cookie_name) else []
         # After a 5xx nothing is saved, since a handler that failed half-way may have left half of
         # its changes.
-        if response.status < 500:
-            try:
-                session_id = await session.commit(self.session_backend, self.__session_timeout)
-                if session_id is not None:
-                    added.append(self.__session_cookie(request, session_id))
-                    if all(name != "cache-control" for name, _ in response.headers):
-                        added.append(("cache-control", "no-store"))
-            except BaseException as error:
-                response = self.__failed(request, error)
-        return response._replace(
-            raw_headers=(*response.raw_headers, *[_raw_header(*pair) for pair in added])
-        )
+        if status >= 500:
+            return _VARY
+        if session.id is None and _is_foreign(request, self.__allowed_origins):
+            session.blocked = True
+        session_id = await session.commit(self.session_backend, self.__session_timeout)
+        if session_id is None:
+            return _VARY
+        cookie = _raw_header(*self.__session_cookie(request, session_id))
+        return [*_VARY, cookie, (b"cache-control", b"no-store")]
 
-    async def __send(self, request: Request, response: _Response, send: _Send) -> None:
-        """Write a response: only the shortcut in `_asgi_app_http` does that elsewhere."""
+    async def __send(self, request: Request, response: _Response, send: _Send) -> Awaitable[None]:
+        """Write a response, and return what writes the rest; `_asgi_app_http` has a shortcut."""
         stream: _Stream | None = None
         if response.payload is None:
             try:
                 stream = _Stream(send, request._body_reader(), response.body)
-            except Exception as error:  # the body only looks like an iterator
+            except BaseException as error:  # the body only looks like an iterator
                 response = self.__failed(request, error)
         start = {
             "type": "http.response.start",
@@ -3352,38 +3883,33 @@ class App:
         body, is_head = request._body_reader(), request.method == "HEAD"
         if stream is not None:
             if not (is_head or body.gone):
-                return await stream.run(start)
+                return stream.run(start)
             await _close(stream.chunks)
         if body.gone:
-            return None
+            raise ConnectionClosed
         # A client that is still sending may not look for a response before it has sent everything.
         if not body.ended:
             await body.drain()
         await send(start)
         payload = b"" if is_head else response.payload or b""
-        await send({"type": "http.response.body", "body": payload})
+        return send({"type": "http.response.body", "body": payload})
 
     def __session_cookie(self, request: Request, session_id: str) -> tuple[str, str]:
         """Return the header that sets the session cookie, or expires it if the id is ``""``."""
-        scope = request.scope
-        secure = self.__session_cookie_secure
+        name, secure = self.__session_cookie_name, self.__session_cookie_secure
         if secure is None:
-            server = scope.get("server") or ("",)
-            is_local = re.fullmatch(_LOOPBACK, request.headers.get("host", server[0] or ""))
-            secure = not (
-                self.__debug or (is_local and scope.get("scheme") not in ("https", "wss"))
-            )
-        path = self.__session_cookie_path
-        if path is None:
-            path = _quoted(_root(scope), "/!$&'()*+,:=@~") or "/"
+            secure = not (self.__debug or _is_from_here(request))
+        root = _quoted(_root(request.scope), "/!$&'()*+,:=@~")
+        path = self.__session_cookie_path or root or "/"
         if not session_id:
-            return delete_cookie("session_id", path=path, secure=secure)
-        return set_cookie("session_id", session_id, path=path, secure=secure)
+            return delete_cookie(name, path=path, secure=secure)
+        return set_cookie(name, session_id, path=path, secure=secure)
 
     def __failed(self, request: Request, error: BaseException) -> _Response:
         """Return the response for an error; let pass what is no error of this request."""
         body = request._body
         text: str | bytes = "500 Internal Server Error"
+        request._errors += (error,)
         try:
             # If the client is gone, no response is sent. The ConnectionClosed of another connection
             # is a mistake.
@@ -3391,11 +3917,10 @@ class App:
                 raise error
             if isinstance(error, HTTPError):
                 try:
-                    if error.body is None:
-                        return _response(error.status, str(error), error.headers, _TEXT)
-                    return _response(error.status, error.body, error.headers)
-                except Exception as malformed:  # its own status, body or headers cannot be sent
+                    return _error_response(error)
+                except BaseException as malformed:  # its own status, body or headers cannot be sent
                     error = malformed
+                    request._errors += (error,)
             if not _is_stray(error):
                 raise error
             _log.error("%r %r failed", request.method, request.scope.get("path"), exc_info=error)
@@ -3422,7 +3947,8 @@ class App:
         """
         request = current_request.get(None) or Request({"type": "http"})
         with contextlib.suppress(*_GONE):
-            await self.__send(request, _response(status_code, body, extra_headers), send)
+            response = _response(status_code, body, extra_headers)
+            await (await self.__send(request, response, send))
 
     # WebSocket, in the order in which things happen to a connection
 
@@ -3441,8 +3967,7 @@ class App:
             )
             # Once a mounted app has the socket, nothing else of this app runs.
             if request._mount is not None and not code and socket._over is None:
-                mounted, mounted_scope = request._mount
-                return await mounted(mounted_scope, receive, send)
+                return await self.__hand_over(request, receive, send)
             # Each step runs whatever went wrong before it. The close code is that of the last
             # failure, and the socket is closed in any case.
             after = [middleware.after_websocket for middleware in reversed(passed)]
@@ -3458,25 +3983,52 @@ class App:
         """Run one step in the life of a WebSocket; return the close code if it failed, else 0."""
         try:
             await step(*arguments)
-        except HTTPError:
-            return 1011 if socket.accepted else 1008
         except BaseException as error:
-            # A ConnectionClosed is a normal end only if this socket is closed: it may come from
-            # another one, to which the handler is a client.
-            if socket._over is not None and _is_closed(error):
-                return 0
-            if not _is_stray(error):
-                raise
-            _log.error("WebSocket %r failed", self.request.scope.get("path"), exc_info=error)
-            return 1011
+            try:
+                if isinstance(error, HTTPError):
+                    return 1011 if socket.accepted else await self.__refuse(socket, error)
+                if not _is_stray(error):
+                    raise
+                # A ConnectionClosed is a normal end only if this socket is closed: it may come from
+                # another one, to which the handler is a client. So is the end of an idle handler.
+                was_ended = socket._has_left and isinstance(error, asyncio.CancelledError)
+                if socket._over is not None and (was_ended or _is_closed(error)):
+                    return 0
+                _log.error("WebSocket %r failed", self.request.scope.get("path"), exc_info=error)
+                return 1011
+            finally:
+                _forget(error)
         return 0
+
+    async def __refuse(self, socket: WebSocket, error: HTTPError) -> int:
+        """Refuse a handshake with the status, the headers and the body of an error, if possible."""
+        request = self.request
+        try:
+            response = _error_response(error)
+        except Exception as malformed:  # a plain 403
+            _log.error("WebSocket %r failed", request.scope.get("path"), exc_info=malformed)
+            _forget(malformed)
+        else:
+            offered = request.scope.get("extensions") or ()
+            if socket._over is None and "websocket.http.response" in offered:
+
+                def denial(message: _Message) -> Awaitable[None]:
+                    return socket._send({**message, "type": f"websocket.{message['type']}"})
+
+                socket._end(1008, "")
+                with contextlib.suppress(*_GONE):
+                    await (await self.__send(request, response, denial))
+        return 1008
 
     async def __serve_socket(
         self, request: WebSocketRequest, socket: WebSocket, passed: list[WebSocketMiddleware]
     ) -> None:
         """Do what comes before the handler, and run it unless a mounted app takes over."""
         self.__find_handler(request, self.__socket_routes)
-        await self.__load_socket_session(request, socket)
+        request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
+        await self.__load_session(request)
+        if request._session is not None:
+            socket.session_id = request._session.id
         for middleware in tuple(self.ws_middlewares):
             result = await middleware.before_websocket(request)
             passed.append(middleware)
@@ -3484,28 +4036,22 @@ class App:
             if refusal is not None:
                 return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
         if request._mount is not None:
+            request._added = await self.__session_headers(request)
             return
         handler = self.__socket_handlers.get(request.route_handler or "")
         if handler is None:
             return await socket.close(1008)
-        await handler.run(self, request, socket)
-
-    async def __load_socket_session(self, request: WebSocketRequest, socket: WebSocket) -> None:
-        """Load the session, unless another origin's page has opened this socket."""
-        request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
-        # Browsers send cookies with handshakes from any page, and apply no same-origin policy to
-        # WebSockets.
-        if not _is_same_origin(request.headers, self.__allowed_origins):
-            request._session = _Session()
-            request._session.blocked = True
-            if _session_ids(request._cookie_header):
-                _log.warning(
-                    "a WebSocket from the origin %r got no session", request.headers.get("origin")
-                )
-            return
-        await self.__load_session(request)
-        if request._session is not None:
-            socket.session_id = request._session.id
+        try:
+            work = handler.run(self, request, socket)
+        except HTTPError as error:
+            if error.status == 401:  # FromSession: the client may log in
+                raise
+            return await socket.close(1008)  # the path or the arguments do not fit
+        socket._task = asyncio.current_task()
+        try:
+            await work
+        finally:
+            await socket._unwatch()
 
     async def __handshake_headers(
         self, request: WebSocketRequest, socket: WebSocket, session_id: str | None
@@ -3548,28 +4094,38 @@ class App:
 
     async def _asgi_app_lifespan(self, receive: _Receive, send: _Send) -> None:
         """Run the startup and the shutdown handlers, those of mounted apps included."""
-        # A startup ends at the first handler that fails. A shutdown runs all of them, the mounted
-        # apps' first, since a mounted app may use what its parent has opened.
         kind, failures = "", list[str]()
         while kind != "shutdown" and not failures:
             kind = (await receive())["type"].rpartition(".")[2]
-            starts = kind == "startup"
-            for app in self.__family() if starts else reversed(self.__family()):
-                for handler in app.startup_handlers if starts else app.shutdown_handlers:
-                    if not (starts and failures):
-                        failures += await _run_hook(handler)
-                app._started = starts and not failures
+            if asyncio._get_running_loop() is None:  # that of trio is none of asyncio's
+                failures = ["MicroPie needs asyncio: run it on a server that uses asyncio's loop"]
+            else:
+                failures = await self.__run_hooks(kind)
             if failures:
                 await send({"type": f"lifespan.{kind}.failed", "message": "; ".join(failures)})
             else:
                 await send({"type": f"lifespan.{kind}.complete"})
+
+    async def __run_hooks(self, kind: str) -> list[str]:
+        """Run the handlers of the startup or the shutdown; return what went wrong."""
+        # A startup ends at the first handler that fails, and the shutdown handlers close what the
+        # earlier ones have opened. A shutdown runs all of them, the mounted apps' first, since a
+        # mounted app may use what its parent has opened.
+        starts, failures = kind == "startup", list[str]()
+        for app in self.__family() if starts else reversed(self.__family()):
+            for handler in app.startup_handlers if starts else app.shutdown_handlers:
+                if not (starts and failures):
+                    failures += await _run_hook(handler)
+            app._started = starts and not failures
+        return failures + await self.__run_hooks("shutdown") if starts and failures else failures
 
     def __family(self) -> list[App]:
         """Return this app and the MicroPie apps mounted below it, each once."""
         family: list[App] = [self]
         for app in family:  # grows on the way
             for child in app.mounts.values():
-                if isinstance(child, App) and child not in family:
+                # Two apps may be equal, as two dataclasses with the same fields are.
+                if isinstance(child, App) and id(child) not in map(id, family):
                     family.append(child)
         return family
 
@@ -3599,7 +4155,7 @@ class App:
             RuntimeError: jinja2 is not installed.
         """
         template = self.env.get_template(name)
-        # An app may have set an environment that is not async. It renders faster and awaits nothing.
+        # An app may have set an environment that is not async, which renders faster.
         is_async = template.environment.is_async
         text: str = await template.render_async(context) if is_async else template.render(context)
         return text
@@ -3642,9 +4198,13 @@ async def _run_hook(handler: Callable[[], Any]) -> list[str]:
     except BaseException as error:
         if not _is_stray(error):
             raise
+        import traceback
+
         name = getattr(handler, "__qualname__", repr(handler))
         _log.error("%s failed", name, exc_info=error)
-        return [f"{name}: {type(error).__name__}: {error}"]
+        _forget(error)
+        # `str(error)` may fail, too.
+        return [f"{name}: {traceback.format_exception_only(error)[-1].strip()}"]
     return []
 
 
@@ -3714,7 +4274,7 @@ def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[R
             name = getattr(mounted, "__qualname__", type(mounted).__name__)
             yield Route("http", below + "/", None, (), name, "")
         # Apps may be mounted in each other; the paths below them would have no end.
-        elif mounted not in (*parents, app):
+        elif id(mounted) not in map(id, (*parents, app)):
             yield from _routes_below(mounted, below, (*parents, app))
 
 

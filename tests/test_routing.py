@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import os
@@ -10,14 +11,16 @@ import shutil
 import subprocess
 import sys
 import threading
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NewType, Optional
 
 import pytest
 
 import micropie
-from micropie import App, HTTPError, current_request, methods
-from tests.asgi import REMOVED, assert_logged_500, get, post, request, thread_set, websocket
+from micropie import App, HTTPError, UploadedFile, current_request, methods
+from tests.asgi import REMOVED, assert_logged_500, call, get, post, request, thread_set, websocket
+from tests.clock import elapse
 from tests.noting import Note
 
 MODULE = Path(micropie.__file__)
@@ -300,6 +303,85 @@ async def test_an_attribute_that_is_no_handler_is_treated_like_a_name_that_does_
     assert await answer(Fallback(), "/secret/1") == (200, '["secret","1"]')
     assert await answer(Fallback(), "/computed") == (200, '["computed"]')
     assert await answer(Fallback(), "/middlewares") == (200, '["middlewares"]')
+
+
+class Timed:
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *args):
+        return self.function(*args)
+
+
+class Report:
+    @Timed
+    async def mixed(self):
+        return "mixin"
+
+    @Timed
+    async def _private(self):
+        return "private"
+
+
+def test_a_callable_that_is_no_handler_is_warned_about_when_its_class_is_made(caplog):
+    class Root(Report, App):
+        @functools.lru_cache  # noqa: B019
+        def cached(self):
+            return "x"
+
+        @classmethod
+        @functools.lru_cache
+        def whole(cls):
+            return "x"
+
+        @functools.singledispatchmethod
+        def by_type(self, value):
+            return value
+
+        async def _show(self, kind):
+            return kind
+
+        ws_tea = functools.partialmethod(_show, "tea")
+        mug = functools.partial(print, "mug")
+        digest = sha256
+
+    names = ["cached", "whole", "by_type", "ws_tea", "mug", "digest", "mixed"]
+    messages = [entry.getMessage() for entry in caplog.records]
+    found = [message.split()[0] for message in messages]
+    assert sorted(found) == sorted(f"Root.{name}" for name in names)
+    assert all("def" in message for message in messages)
+    assert {entry.levelname for entry in caplog.records} == {"WARNING"}
+
+    caplog.clear()
+    type("Child", (Root,), {})  # its bases were looked at
+    assert not caplog.records
+
+
+def test_handlers_types_and_data_in_a_class_body_are_not_warned_about(caplog):
+    class Root(App):
+        kind = Timed
+        Numbers = list[int]
+        Either = int | str
+        Old = Optional[int]  # noqa: UP045
+        Names = Literal["a", "b"]
+        Id = NewType("Id", int)
+        Any = Any
+        name, data = "x", [1, 2]
+        env: Any = None
+        plain = lambda self: "x"  # noqa: E731
+        _hidden = Timed(print)
+        computed = property(lambda self: 1)
+        kept = functools.cached_property(lambda self: 1)
+
+        @staticmethod
+        async def static():
+            return "x"
+
+        @classmethod
+        async def of_class(cls):
+            return "x"
+
+    assert not caplog.records
 
 
 async def test_functions_given_to_a_class_or_an_instance_later_are_not_handlers():
@@ -1012,6 +1094,34 @@ async def test_before_request_sees_index_for_a_path_that_no_other_handler_takes(
     assert seen == [("index", ["x", "y"])]
 
 
+async def test_a_guard_of_another_package_chooses_the_handler(caplog):
+    def guard(request):
+        request._route_handler = "_item"
+        request.path_params = ["1"]
+
+    def guard_socket(request):
+        request._ws_route_handler = "ws__private"
+
+    app = Routed(Note([], before=guard))
+    app.ws_middlewares[:] = [Note([], before=guard_socket)]
+    assert await answer(app, "/greet") == (200, '{"number":1,"q":"-"}')
+    async with websocket(app, "/room/a") as ws:
+        assert await ws.receive() == "private a"
+    assert caplog.records == []
+
+
+async def test_a_subapp_of_another_package_is_a_logged_500_and_a_refusal(caplog):
+    def switch(request):
+        request._subapp = App()
+
+    app = Routed(Note([], before=switch))
+    assert (await answer(app, "/greet"))[0] == 500
+    async with websocket(app, "/room") as ws:
+        pass
+    assert ws.rejected == 1011
+    assert caplog.text.count("AttributeError: request._subapp does nothing here") == 2
+
+
 async def test_a_middleware_may_change_the_path_parameters_alone():
     def upper(request):
         request.path_params = [text.upper() for text in request.path_params]
@@ -1059,3 +1169,73 @@ async def test_a_chosen_handler_gets_the_body_too():
     app.middlewares.append(Router("_form", []))
     assert (await post(app, "/x", form={"name": "Ann"})).text == "Ann"
     assert (await post(app, "/x", multipart=[("name", "Ann")])).text == "Ann"
+
+
+# --- Worker threads -------------------------------------------------------------------------------
+
+
+class Threads(App):
+    """Calls that hold their threads until the test lets them go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.started, self.ran = threading.Event(), list[str](), list[str]()
+
+    def slow(self) -> str:
+        self.started.append("slow")
+        self.gate.wait(20)
+        return "slow"
+
+    def pay(self) -> str:
+        self.ran.append("paid")
+        return "paid"
+
+    def slow_rows(self):
+        yield "row"
+        self.started.append("row")
+        self.gate.wait(20)
+
+    def rows(self):
+        self.ran.append("row")
+        yield "row"
+
+    async def save(self, file: UploadedFile, text: str = "") -> int:
+        return len(await file.read())
+
+
+@contextlib.asynccontextmanager
+async def busy(app: Threads, path: str):
+    """Forty requests that hold all threads of a pool, and what they have answered at the end."""
+    tasks = [asyncio.create_task(get(app, path)) for _ in range(40)]
+    while len(app.started) < 40:
+        await elapse(0.01)
+    try:
+        yield
+    finally:
+        app.gate.set()
+        await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("path", ["/slow", "/slow_rows"])
+async def test_each_kind_of_work_has_threads_of_its_own(path):
+    app = Threads()
+    async with busy(app, path):
+        other = "/rows" if path == "/slow" else "/pay"
+        assert (await get(app, other)).status == 200
+        large = ("file", "a", None, bytes(3 * 2**20))
+        assert (await post(app, "/save", multipart=[large])).text == str(3 * 2**20)
+
+
+@pytest.mark.parametrize("path, pool", [("/pay", "/slow"), ("/rows", "/slow_rows")])
+async def test_a_queued_call_of_a_cancelled_request_never_runs(path, pool):
+    app = Threads()
+    async with busy(app, pool):
+        began = asyncio.get_running_loop().time()
+        task = asyncio.create_task(call(app, path=path))
+        await elapse(0.05)
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        assert task.cancelled()
+        assert asyncio.get_running_loop().time() - began < 4
+    assert (await get(app, path)).status == 200
+    assert len(app.ran) == 1

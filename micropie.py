@@ -1696,7 +1696,7 @@ class Request:
         else:
             self._is_multipart = media_type == b"multipart/form-data"
             return
-        reader = self._body_reader()
+        reader = self._body or self._body_reader()
         reader.expect(limit)
         await reader.read()
         self._unparsed = kind
@@ -1736,7 +1736,8 @@ class Request:
         if length < 0 or body.length not in (-1, length):
             raise _error(400, "Invalid Content-Length")
         body.length = length
-        body.announced = body.announced or length > 0
+        if length:
+            body.announced = True
 
 
 # The middleware of another package sets these. A guard of which MicroPie took no notice would let

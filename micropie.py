@@ -112,7 +112,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
 SESSION_TIMEOUT: Final = 8 * 3600
-"""Seconds that a session lives after the last request that looked at it: 8 hours.
+"""Seconds that a session lives after the last request that looked at it (8 hours).
 
 Example:
     >>> app = App(session_timeout=3 * SESSION_TIMEOUT)  # a day
@@ -234,7 +234,26 @@ def _is_stray(error: BaseException) -> bool:
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or not task.cancelling()
-    return isinstance(error, Exception)
+    # SystemExit, KeyboardInterrupt and the panic of an extension module are mistakes too: on some
+    # servers they would end the process, and with it all other requests. GeneratorExit closes a
+    # coroutine that is not awaited to its end.
+    return not isinstance(error, GeneratorExit)
+
+
+def _forget(*errors: BaseException) -> None:
+    """Clear the tracebacks of exceptions and of all that led to them.
+
+    An app may keep one exception and raise it in each request. It would collect a traceback each
+    time, and with it the frames, the request and its body.
+    """
+    found = list(errors)
+    for error in found:  # grows on the way
+        # Not by assignment, which a frozen dataclass refuses.
+        BaseException.with_traceback(error, None)
+        group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        for one in (error.__cause__, error.__context__, *group):
+            if one is not None and one.__traceback__ is not None:
+                found.append(one)
 
 
 # --- JSON -----------------------------------------------------------------------------------------
@@ -258,10 +277,27 @@ def _json_default(value: Any) -> Any:
         return value.value
     if isinstance(value, tuple):  # a named one: orjson passes it to us
         return list(cast("tuple[object, ...]", value))
-    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
-        import dataclasses
+    return _data_of(value)
 
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+def _data_of(value: Any) -> Any:
+    """Return the data of a model or a dataclass, found by what it offers, as `_json_default`."""
+    fields = None
+    if not isinstance(value, type):  # the class of a model offers the same
+        if hasattr(value, "model_dump"):  # pydantic
+            try:
+                return value.model_dump(mode="json", fallback=_json_default)
+            except TypeError:  # before pydantic 2.11 there is no fallback
+                return value.model_dump(mode="json")
+        if hasattr(value, "__struct_fields__"):  # msgspec, which is imported if there is a Struct
+            return sys.modules["msgspec"].to_builtins(value, enc_hook=_json_default)
+        fields = getattr(value, "__attrs_attrs__", None)
+        if hasattr(value, "__dataclass_fields__"):
+            import dataclasses
+
+            fields = dataclasses.fields(value)
+    if fields is not None:
+        return {field.name: getattr(value, field.name) for field in fields}
     hint = ": is an await missing?" if inspect.isawaitable(value) else ""
     raise TypeError(f"{type(value).__name__} is not JSON serializable{hint}")
 
@@ -1312,6 +1348,7 @@ class Request:
     _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
     _json: dict[str, Any] | list[Any] | str | float | None = _ABSENT
     _headers: dict[str, str] | None = None
+    _errors: tuple[BaseException, ...] = ()  # that led to the response, the last one to this one
 
     def __init__(
         self, scope: _Scope, _receive: _Receive | None = None, _settings: _Settings = _DEFAULTS
@@ -1328,6 +1365,21 @@ class Request:
         self._form: dict[str, list[str]] | None = None
         self._receive = _receive
         self._settings = _settings
+
+    def __refuse_subapp(self, app: object) -> NoReturn:
+        raise AttributeError("request._subapp does nothing here: put the app into app.mounts")
+
+    # The middleware of another package sets it. If MicroPie took no notice, each visitor would see
+    # the page of another app.
+    _subapp = property(None, __refuse_subapp)
+
+    @property
+    def exception(self) -> BaseException | None:
+        """In ``after_request``, the exception that led to the response; otherwise None.
+
+        It is an `HTTPError` for the responses that MicroPie itself makes, such as 404.
+        """
+        return self._errors[-1] if self._errors else None
 
     @property
     def query_params(self) -> dict[str, list[str]]:
@@ -1491,6 +1543,12 @@ class Request:
             raise _error(400, "Invalid Content-Length")
         body.length = length
         body.announced = body.announced or length > 0
+
+
+# The middleware of another package sets these. A guard of which MicroPie took no notice would let
+# every visitor in.
+if not TYPE_CHECKING:  # pragma: no branch
+    Request._route_handler = Request._ws_route_handler = Request.route_handler
 
 
 class WebSocketRequest(Request):
@@ -1661,9 +1719,10 @@ class WebSocket:
             raise ValueError(f"{code} is no close code that may be sent")
         # Set before the message is sent: a task that sends or receives meanwhile sees it at once.
         if self._over is None:
+            message = _close_message(code, reason)  # raises if the reason is no string
             self._end((code, reason or ""))
             with contextlib.suppress(OSError):  # the client is gone
-                await self._send(_close_message(code, reason))
+                await self._send(message)
 
     async def _receive_any(self) -> str | bytes:
         if not self._is_open and self._over is not _LOST:
@@ -1829,13 +1888,14 @@ class WebSocketMiddleware:
 
 
 def _checked_dict(result: object, allowed: frozenset[str], where: object) -> dict[str, Any] | None:
+    """Return what a middleware returned, None for an empty dict; raise TypeError if it may not."""
     answer = cast("dict[str, Any] | None", result)
     # A guard that returns False, or a dict with a misspelled key, wants to stop the request. To go
     # on would let every visitor in.
     if not isinstance(result, dict | None) or not allowed.issuperset(answer or ()):
         name = type(where).__name__
         raise TypeError(f"{name} must return None or a dict with {sorted(allowed)}, not {result!r}")
-    return answer
+    return answer or None
 
 
 _RESPONSE_KEYS = frozenset({"status_code", "body", "headers"})
@@ -2002,8 +2062,9 @@ def _response(
         TypeError: The body or the headers have a type that MicroPie cannot send.
         ValueError: The status, or a header, must not be sent.
     """
-    if not isinstance(status, int) or not 100 <= status <= 999:
-        raise ValueError(f"a response status must be an int from 100 to 999, not {status!r}")
+    # RFC 9110 section 15. Servers fail at others, when nothing can be sent in their place any more.
+    if not isinstance(status, int) or not 100 <= status <= 599:
+        raise ValueError(f"a response status must be an int from 100 to 599, not {status!r}")
     body, payload, content_type = _encoded_body(body)
     if default_type is None or (content_type == _JSON and default_type in (_HTML, _TEXT)):
         default_type = content_type
@@ -2414,8 +2475,10 @@ _JSON_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "builtins.bool": (bool,),
     "datetime.date": (str,),
     "datetime.datetime": (str,),
+    "datetime.time": (str,),
     "decimal.Decimal": (str, int, float),
     "uuid.UUID": (str,),
+    "builtins.dict": (dict,),
 }
 _BOOLS: Final = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
@@ -2423,6 +2486,10 @@ _BOOLS: Final = {
 }
 
 _UNIONS: Final = (typing.Union, types.UnionType)
+_UNCHECKED: Final = (Any, object, inspect.Parameter.empty)
+# Digits, and the adjusted exponent. Ten characters can name a number with ten million digits.
+_MAX_DECIMAL: Final = 1000
+_MAX_ERRORS: Final = 20  # of a model, as lines of a 400
 
 # Called with a value, and with True if it comes from JSON. It raises an exception, of any type, if
 # the value doesn't fit; the parameter makes a 400 or a 404 of it.
@@ -2430,23 +2497,31 @@ _Converter = Callable[[Any, bool], Any]
 
 
 def _converter(annotation: Any) -> _Converter | None:
-    """Return the converter of an annotation; None: it leaves values alone.
+    """Return the converter of an annotation; None: MicroPie cannot convert to it.
 
     A new type of annotation gets its converter here, and can then stand in lists and unions too.
     """
-    annotation = _unwrapped(annotation)
-    origin = typing.get_origin(annotation)
-    if origin in _UNIONS:
-        return _union_converter(typing.get_args(annotation))
-    if annotation is list or origin is list:
+    annotation, *others = members = _members(annotation)
+    if others:
+        return _union_converter(members)
+    if any(annotation is one for one in _UNCHECKED):
+        return _keep
+    if _is_list(annotation):
         return _list_converter((*typing.get_args(annotation), Any)[0])
     if annotation is UploadedFile:
         return _refuse
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return _enum_converter(annotation)
-    name = getattr(annotation, "__name__", "")
-    json_types = _JSON_TYPES.get(f"{getattr(annotation, '__module__', '')}.{name}")
+    if typing.get_origin(annotation) is typing.Literal:
+        return _choice_converter(annotation, typing.get_args(annotation))
+    if not isinstance(annotation, type):
+        return None
+    if issubclass(annotation, enum.Enum):
+        return _choice_converter(annotation, annotation)
+    json_types = _JSON_TYPES.get(f"{annotation.__module__}.{annotation.__name__}")
     return None if json_types is None else _scalar_converter(annotation, json_types)
+
+
+def _keep(value: Any, is_json: bool) -> Any:
+    return value
 
 
 def _refuse(value: Any, is_json: bool) -> NoReturn:
@@ -2456,144 +2531,214 @@ def _refuse(value: Any, is_json: bool) -> NoReturn:
 
 def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Converter:
     make = getattr(annotation, "fromisoformat", annotation)
+    name = annotation.__name__
 
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1.
-        if is_json and type(value) not in json_types:  # by type, since `True` is an int, too
+        if (is_json or annotation is dict) and type(value) not in json_types:  # True is an int, too
             raise TypeError(type(value).__name__)
         made = value
         if type(value) is not annotation:
             made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
         # NaN and the infinities compare with no limit as a number does, so no handler gets them.
-        if annotation.__name__ in ("float", "Decimal") and made - made != 0:
+        if name in ("float", "Decimal") and made - made != 0:
+            raise ValueError(value)
+        if (
+            name == "Decimal"
+            and max(len(made.as_tuple().digits), abs(made.adjusted())) > _MAX_DECIMAL
+        ):
             raise ValueError(value)
         return made
 
     return convert
 
 
-def _enum_converter(annotation: type[enum.Enum]) -> _Converter:
-    by_string = {str(member.value): member for member in annotation}
+def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
+    """Return the converter of an Enum or a Literal, whose members can be those of an Enum."""
+    # By type, since 1 == True == 1.0. A list, as the value of an Enum, has no hash.
+    found = {
+        (type(value), value): choice
+        for choice in choices
+        if (value := getattr(choice, "_value_", choice)).__hash__
+    }
+    # A string is tried with the conversion of each type that the values have.
+    converters = [_converter(kind) or _refuse for kind in dict.fromkeys(kind for kind, _ in found)]
 
-    def convert(value: Any, is_json: bool) -> enum.Enum:
-        if not is_json and value in by_string:
-            return by_string[value]
-        member = annotation(value)
-        if type(member.value) is not type(value):  # 1 == True == 1.0
-            raise TypeError(type(value).__name__)
-        return member
+    def convert(value: Any, is_json: bool) -> Any:
+        for one in (_keep,) if is_json else converters:
+            with contextlib.suppress(Exception):
+                made = one(value, is_json)
+                key = type(made), made
+                if key in found:
+                    return found[key]
+                choice = annotation._missing_(made)  # only an Enum has it
+                if type(choice.value) is type(made):
+                    return choice
+        raise ValueError(value)
 
     return convert
 
 
-def _list_converter(annotation: Any) -> _Converter:
+def _list_converter(annotation: Any) -> _Converter | None:
     convert, takes_blank = _converter(annotation), _takes_blank(annotation)
+    if convert is None:
+        return None
 
     def convert_all(values: Any, is_json: bool) -> Any:
         if not isinstance(values, list):
             raise TypeError(type(values).__name__)
-        items = [
-            value if convert is None else convert(value, is_json)
-            for value in values
-            if value or takes_blank or is_json
-        ]
+        items = [convert(value, is_json) for value in values if value or takes_blank or is_json]
         # Fields that are all blank are no list, but an empty JSON array is one.
         return items if items or is_json else _ABSENT
 
     return convert_all
 
 
-def _union_converter(annotations: tuple[Any, ...]) -> _Converter | None:
-    converters = [_converter(one) for one in annotations if one is not type(None)]
-    if None in converters:  # one of them takes any value
+def _union_converter(members: list[Any]) -> _Converter | None:
+    takers: list[Any] = [
+        (_converter(one), _is_list(one)) for one in members if one is not type(None)
+    ]
+    if any(one is None for one, _ in takers):
         return None
 
     def convert(value: Any, is_json: bool) -> Any:
-        if value is None and type(None) in annotations:
+        if value is None and type(None) in members:
             return None
-        for one in cast("list[_Converter]", converters):
+        # If a member is a list, the value is the list of all strings of that name.
+        is_repeated = isinstance(value, list) and not is_json
+        for one, is_list in takers:
             with contextlib.suppress(Exception):
-                return one(value, is_json)
+                return one(value[0] if is_repeated and not is_list else value, is_json)
         raise ValueError(value)
 
     return convert
 
 
-def _unwrapped(annotation: Any) -> Any:
-    """Return X of ``Annotated[X, ...]``."""
-    return annotation.__origin__ if typing.get_origin(annotation) is Annotated else annotation
+def _target(annotation: Any) -> Any:
+    """Return X of a NewType, or of an alias that ``type`` makes (Python 3.12); None otherwise."""
+    return getattr(annotation, "__supertype__", None) or getattr(annotation, "__value__", None)
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Return the members of a union, and any other annotation alone; ``Annotated[X, ...]`` as X."""
+    origin = typing.get_origin(annotation)
+    if origin in _UNIONS:
+        return [member for one in typing.get_args(annotation) for member in _members(one)]
+    inner = annotation.__origin__ if origin is Annotated else _target(annotation)
+    return [annotation] if inner is None else _members(inner)
+
+
+def _is_list(annotation: Any) -> bool:
+    return annotation is list or typing.get_origin(annotation) is list
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and hasattr(annotation, "model_validate")
 
 
 def _takes_blank(annotation: Any) -> bool:
     """Whether ``""`` is a value: not for most types, since HTML forms send empty inputs too."""
-    members = (annotation, *typing.get_args(annotation))
-    return _converter(annotation) is None or any(_unwrapped(one) is str for one in members)
+    is_text = any(one is str for one in _members(annotation))
+    return is_text or _converter(annotation) in (None, _keep)
 
 
-def _without_none(annotation: Any) -> Any:
-    """Return X of ``X | None``, and any other annotation as it is."""
-    annotation = _unwrapped(annotation)
-    members = [member for member in typing.get_args(annotation) if member is not type(None)]
-    is_optional = typing.get_origin(annotation) in _UNIONS and len(members) == 1
-    return _unwrapped(members[0]) if is_optional else annotation
+def _parts(annotation: Any, depth: int = 9) -> Iterator[Any]:
+    """Yield an annotation and all that stands in it, behind an alias or a NewType too."""
+    yield annotation
+    # The depth has an end, since an alias may contain itself.
+    for one in (*typing.get_args(annotation), _target(annotation)) if depth else ():
+        yield from _parts(one, depth - 1)
 
 
-def _is_from_session(annotation: Any, depth: int = 9) -> bool:
-    """Whether FromSession stands anywhere in an annotation, behind an alias or a NewType too."""
-    # It fails closed. If a name cannot be resolved but says FromSession, only the session has the
-    # value.
-    if isinstance(annotation, (str, typing.ForwardRef)):
-        return "FromSession" in str(annotation)
-    inner = list(typing.get_args(annotation))
-    with contextlib.suppress(Exception):  # a name in an alias of Python 3.12 may not be there
-        inner.append(getattr(annotation, "__supertype__", None) or annotation.__value__)
-    # The depth has an end, since such an alias may contain itself.
-    return depth > 0 and any(_is_from_session(one, depth - 1) for one in inner)
+def _error_lines(error: Any, name: str) -> str:
+    """Return the errors of a model, a line for each, without the values that the client sent."""
+    errors = error.errors() if hasattr(error, "errors") else []
+    lines = [""]
+    for one in errors[:_MAX_ERRORS]:
+        text = f"{'.'.join(map(str, one['loc'])) or name}: {one['msg']}"
+        # Some messages repeat a value, those of an app's own checks for example.
+        for sent in (one.get("input"), one.get("ctx", {}).get("tag")):
+            if isinstance(sent, (str, int, float)) and len(str(sent)) > 2:
+                text = text.replace(str(sent), "...")
+        # A client can send names with line ends in them.
+        lines.append(re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", text)[:200])
+    if errors[_MAX_ERRORS:]:
+        lines.append(f"{len(errors) - _MAX_ERRORS} more")
+    return "\n".join(lines)
 
 
 class _Parameter:
-    """One parameter of a handler: where its value comes from, and how it is converted."""
+    """One parameter of a handler: where its value comes from, and how it is converted.
 
-    def __init__(self, parameter: inspect.Parameter) -> None:
-        empty, annotation = inspect.Parameter.empty, parameter.annotation
+    Raises:
+        TypeError: Its annotation cannot be resolved, or says what cannot be in that place.
+    """
+
+    def __init__(self, parameter: inspect.Parameter, handler: _Handler) -> None:
+        empty, kind, annotation = inspect.Parameter.empty, parameter.kind, parameter.annotation
         self.name = parameter.name
         self.default = _ABSENT if parameter.default is empty else parameter.default
+        where = f"{handler.function.__qualname__}: parameter '{self.name}'"
+        if isinstance(annotation, str):  # it might have been a check
+            raise TypeError(f"{where}: the annotation {annotation} cannot be resolved")
         # All of this is worked out once, so that a request only looks. FromSession comes first: it
         # outranks the type, and nothing but the session may have the value.
-        self.is_secret = _is_from_session(annotation)
-        self.convert = _converter(annotation)
+        parts = list(_parts(annotation))
+        self.is_secret = "FromSession" in map(str, parts)
+        if self.is_secret:
+            parts = [annotation := Any]
+        members = _members(annotation)
+        others = [one for one in members if one is not type(None)] or members
+        first = others[0]
+        self.is_optional = len(others) < len(members)
+        self.is_list = any(map(_is_list, others))
+        # Models, and files, which can stand in a list too.
+        alone = [one for one in parts if one is UploadedFile or _is_model(one)]
+        self.is_file = bool(alone) and UploadedFile in (first, *typing.get_args(first))
+        self.model: Any = alone[0] if alone and not self.is_file else None
+        self.in_path = not (self.is_secret or alone)
+        is_right = self.is_file or (first is self.model and handler.takes_body)
+        if (
+            (alone and (others[1:] or not is_right))
+            # `**files` can be files, but no path segment is one.
+            or (not self.in_path and kind in ((0, 2) if self.is_file else (0, 2, 4)))
+        ):
+            raise TypeError(f"{where}: FromSession, a model or UploadedFile cannot stand here")
+        self.is_sent = not self.is_secret and kind != parameter.POSITIONAL_ONLY
+        self.convert = _keep if self.model else _converter(annotation)
+        if self.convert is None:
+            shown = inspect.formatannotation(annotation)
+            _log.warning("%s: MicroPie cannot convert to %s, and checks nothing", where, shown)
+        is_kept = self.convert in (None, _keep)
         self.takes_blank = _takes_blank(annotation)
-        annotation = _without_none(annotation)
-        self.is_list = annotation is list or typing.get_origin(annotation) is list
         # Most parameters are strings, which stay as they are.
-        self.is_verbatim = self.convert is None or annotation is str
-        self.is_file = annotation is UploadedFile or UploadedFile in typing.get_args(annotation)
-        self.takes_file = not (self.is_list or self.is_secret) and (
-            self.is_file or self.convert is None
-        )
-        self.in_path = not (self.is_secret or self.is_file)
-        module = getattr(annotation, "__module__", None)  # a client need not know it
-        self.label = "a file" if self.is_file else inspect.formatannotation(annotation, module)
+        self.is_verbatim = not self.is_list and (is_kept or others == [str])
+        self.takes_file = not self.is_list and (self.is_file or (is_kept and self.in_path))
+        self.label = (
+            "a file"
+            if self.is_file
+            else " or ".join(
+                inspect.formatannotation(one, getattr(one, "__module__", None)) for one in others
+            )
+        )  # a client need not know the module
 
     def from_path(self, segment: Any) -> Any:
         """Convert a path segment; one that does not convert names no page."""
         # A router in a middleware may have converted it already.
         if self.is_verbatim or not isinstance(segment, str):
             return segment
-        try:
+        with contextlib.suppress(HTTPError):
             value = self._from_strings([segment])
-        except HTTPError:
-            value = _ABSENT
-        if value is _ABSENT:
-            raise _error(404)
-        return value
+            if value is not _ABSENT:
+                return value
+        raise _error(404)
 
     def find(self, request: Request) -> Any:
         """Look in what was sent, and then in the session; else return the default."""
-        value = _ABSENT if self.is_secret else self._find_sent(request)
+        value = self.find_sent(request, self.name) if self.is_sent else _ABSENT
         if value is not _ABSENT:
             return value
-        if not self.is_file:
+        if self.is_secret or (self.is_sent and self.in_path):
             value = request.session.get(self.name)
             if value is not None:  # an app may log a user out by setting the user's id to None
                 return value
@@ -2603,9 +2748,10 @@ class _Parameter:
             raise _error(401)
         raise _error(400, f"Missing required parameter '{self.name}'")
 
-    def _find_sent(self, request: Request) -> Any:
-        """Look in the query, the body and the uploads, in this order."""
-        name = self.name
+    def find_sent(self, request: Request, name: str) -> Any:
+        """Look for a name in the query, the body and the uploads, in this order."""
+        if self.model is not None:
+            return self._validated(request)
         for sent in (request.query_params, request._form):
             if sent and name in sent:
                 strings = sent[name]
@@ -2621,6 +2767,25 @@ class _Parameter:
             return files[0]
         return list(files) if files and self.is_file else _ABSENT
 
+    def _validated(self, request: Request) -> Any:
+        """Return the model of the whole body; `_ABSENT` if there is none."""
+        # The look at the JSON refuses what is none, since some models take NaN.
+        body, model = request._json, self.model
+        try:
+            if body is _ABSENT:
+                if not request.body_params and request._multipart is None:
+                    return _ABSENT
+                fields = request.body_params.items()
+                body = {name: texts if texts[1:] else texts[0] for name, texts in fields}
+            elif body is None and self.is_optional:
+                return None
+            elif hasattr(model, "model_validate_json"):
+                return model.model_validate_json(cast(_Body, request._body).kept)
+            return model.model_validate(body)
+        except ValueError as error:
+            lines = _error_lines(error, self.name)
+            raise _error(400, f"Parameter '{self.name}' is not valid{lines}") from None
+
     def _from_strings(self, values: list[str]) -> Any:
         """Convert the first string, or for a list all; `_ABSENT` if a blank is no value."""
         value = values if self.is_list else values[0]
@@ -2634,8 +2799,8 @@ class _Parameter:
 
     def is_known(self, request: Request) -> bool:
         """Whether nothing that is still to come in a form can be its value."""
-        if self.is_secret or self.is_list:  # more values of a list may come
-            return self.is_secret
+        if not self.is_sent or self.is_list or self.model:  # more values of a list may come
+            return not self.is_sent
         values = request.query_params.get(self.name) or request.body_params.get(self.name)
         return self.name in request._files or bool(values and (values[0] or self.takes_blank))
 
@@ -2647,11 +2812,8 @@ class _Binder:
         # The kinds of parameters are numbers, in the order in which a signature has them.
         kinds: list[list[_Parameter]] = [[] for _ in range(5)]
         for parameter in handler.parameters:
-            kinds[parameter.kind].append(_Parameter(parameter))
+            kinds[parameter.kind].append(_Parameter(parameter, handler))
         path_only, both, self._star, self._keywords, self._rest = kinds
-        for one in self._star:
-            if one.is_secret:
-                raise TypeError(f"*{one.name} takes path segments: it cannot be FromSession")
         self._positional = path_only + both
         self._in_path = [one for one in self._positional if one.in_path]
         self.takes: float = float("inf") if self._star else len(self._in_path)
@@ -2685,12 +2847,14 @@ class _Binder:
 
     def _remaining(self, request: Request) -> dict[str, Any]:
         """Return the query, the body and the uploads under the names that no parameter has."""
-        found: dict[str, Any] = dict(request.files)
-        if isinstance(request._json, dict):
-            found.update(request._json)
-        for sent in (request._form or {}, request.query_params):
-            found.update((name, values[0]) for name, values in sent.items())
-        return {name: value for name, value in found.items() if name not in self._names}
+        body = request._json if isinstance(request._json, dict) else {}
+        names = {**request._files, **body, **(request._form or {}), **request.query_params}
+        return {
+            name: value
+            for name in names
+            if name not in self._names
+            and (value := self._rest[0].find_sent(request, name)) is not _ABSENT
+        }
 
     def waits_for(self, request: Request, name: str) -> bool:
         """Whether the file that begins now is the last value that the handler waits for."""
@@ -2702,14 +2866,17 @@ class _Binder:
 
 
 def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
-    """Return a parameter's annotation, a string evaluated if its names can be found."""
+    """Return a parameter's annotation with its strings evaluated, or a string if one cannot be."""
     annotation: Any = parameter.annotation
-    if isinstance(annotation, str):
-        # A name that is imported for type checkers alone cannot be found, and must not spoil the
-        # other parameters. typing.get_type_hints fails for all if one fails.
-        with contextlib.suppress(Exception):
-            return eval(annotation, getattr(inspect.unwrap(function), "__globals__", {}))
-    return annotation
+    # Each by itself: get_type_hints fails for all if it fails for one.
+    alone = types.SimpleNamespace(__annotations__={"it": annotation})
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    try:
+        found = typing.get_type_hints(alone, names, include_extras=True)["it"]
+        list(_parts(found))  # looks at aliases of Python 3.12, whose names may not be there
+        return found
+    except Exception:
+        return str(annotation)
 
 
 class _Handler:
@@ -2728,6 +2895,7 @@ class _Handler:
         self._binder: _Binder | None = None
         self._member = member  # the function, or the static or class method around it
         self._leading = leading - isinstance(member, staticmethod)
+        self.takes_body = leading == 1  # a WebSocket handler gets none
 
     @property
     def binder(self) -> _Binder:
@@ -2773,6 +2941,24 @@ def _function_of(member: Any) -> types.FunctionType | None:
     if isinstance(member, (staticmethod, classmethod)):
         member = cast(Any, member).__func__
     return member if isinstance(member, types.FunctionType) else None
+
+
+# In a class body: handlers and types; what makes a method and cannot be called itself.
+_NO_SURPRISES: Final = (types.FunctionType, type, typing.NewType)
+_WRAPPERS: Final = (functools.partialmethod, functools.singledispatchmethod)
+
+
+def _warn_of_others(owner: type[App]) -> None:
+    """Warn of what looks like a handler in the body of a new class or a mixin, and is none."""
+    # A base that is an App was looked at when it was made.
+    known = {one for base in owner.__bases__ if issubclass(base, App) for one in base.__mro__}
+    members = [item for base in owner.__mro__ if base not in known for item in vars(base).items()]
+    for name, member in members:
+        inner = getattr(member, "__func__", member)  # of a static or a class method
+        is_known = isinstance(inner, _NO_SURPRISES) or typing.get_origin(inner)
+        if name[0] != "_" and not is_known and (callable(inner) or isinstance(inner, _WRAPPERS)):
+            kind = type(inner).__name__
+            _log.warning("%s.%s (a %s) is no handler: call it in a def", owner.__name__, name, kind)
 
 
 def _handlers(owner: type[App], prefix: str) -> tuple[dict[str, _Handler], dict[str, _Handler]]:
@@ -2952,7 +3138,8 @@ class App:
     __handlers = __routes = __socket_handlers = __socket_routes = dict[str, _Handler]()
     # A dataclass, for example, has an `__init__` that does not call this one; say so.
     if not TYPE_CHECKING:  # pragma: no branch
-        mounts = __settings = _Missing()
+        middlewares = ws_middlewares = startup_handlers = shutdown_handlers = _Missing()
+        mounts = session_backend = _started = __settings = _Missing()
 
     def __init__(
         self,
@@ -3023,6 +3210,7 @@ class App:
         super().__init_subclass__(**kwargs)
         cls.__handlers, cls.__routes = _handlers(cls, "")
         cls.__socket_handlers, cls.__socket_routes = _handlers(cls, "ws_")
+        _warn_of_others(cls)
         for name in _RESERVED & cls.__socket_handlers.keys():
             raise TypeError(
                 f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own"
@@ -3124,6 +3312,8 @@ class App:
             pass  # no response can reach the client
         finally:
             current_request.reset(token)
+            if plain is None:  # errors have been logged, and no middleware can look any more
+                _forget(*request._errors)
             if request._body is not None:
                 request._body.close()  # what is read of its files from now on fails
                 if request._multipart is not None:
@@ -3252,7 +3442,9 @@ class App:
         if allowed is not None and request.method not in allowed:  # RFC 9110 section 15.5.6
             names = [name for name in allowed if name != "OPTIONS"] + ["OPTIONS"]
             headers = [("allow", ", ".join(names))]
-            raise HTTPError(204 if request.method == "OPTIONS" else 405, headers=headers)
+            if request.method == "OPTIONS":  # no error, so `request.exception` stays None
+                return asyncio.sleep(0, (204, None, headers))
+            raise HTTPError(405, headers=headers)
         if request._boundary is not None:
             return self.__call_with_form(request, handler, request._boundary)
         return handler.run(self, request)
@@ -3325,7 +3517,7 @@ class App:
         if response.payload is None:
             try:
                 stream = _Stream(send, request._body_reader(), response.body)
-            except Exception as error:  # the body only looks like an iterator
+            except BaseException as error:  # the body only looks like an iterator
                 response = self.__failed(request, error)
         start = {
             "type": "http.response.start",
@@ -3361,6 +3553,7 @@ class App:
         """Return the response for an error; let pass what is no error of this request."""
         body = request._body
         text: str | bytes = "500 Internal Server Error"
+        request._errors += (error,)
         try:
             # If the client is gone, no response is sent. The ConnectionClosed of another connection
             # is a mistake.
@@ -3368,11 +3561,14 @@ class App:
                 raise error
             if isinstance(error, HTTPError):
                 try:
+                    if error.status < 200:  # RFC 9110 section 15.2
+                        raise ValueError(f"the status {error.status} ends no request")
                     if error.body is None:
                         return _response(error.status, str(error), error.headers, _TEXT)
                     return _response(error.status, error.body, error.headers)
-                except Exception as malformed:  # its own status, body or headers cannot be sent
+                except BaseException as malformed:  # its own status, body or headers cannot be sent
                     error = malformed
+                    request._errors += (error,)
             if not _is_stray(error):
                 raise error
             _log.error("%r %r failed", request.method, request.scope.get("path"), exc_info=error)
@@ -3511,21 +3707,30 @@ class App:
 
     async def _asgi_app_lifespan(self, receive: _Receive, send: _Send) -> None:
         """Run the startup and the shutdown handlers, those of mounted apps included."""
-        # A startup ends at the first handler that fails. A shutdown runs all of them, the mounted
-        # apps' first, since a mounted app may use what its parent has opened.
         kind, failures = "", list[str]()
         while kind != "shutdown" and not failures:
             kind = (await receive())["type"].rpartition(".")[2]
-            starts = kind == "startup"
-            for app in self.__family() if starts else reversed(self.__family()):
-                for handler in app.startup_handlers if starts else app.shutdown_handlers:
-                    if not (starts and failures):
-                        failures += await _run_hook(handler)
-                app._started = starts and not failures
+            if asyncio._get_running_loop() is None:  # that of trio is none of asyncio's
+                failures = ["MicroPie needs asyncio: run it on a server that uses asyncio's loop"]
+            else:
+                failures = await self.__run_hooks(kind)
             if failures:
                 await send({"type": f"lifespan.{kind}.failed", "message": "; ".join(failures)})
             else:
                 await send({"type": f"lifespan.{kind}.complete"})
+
+    async def __run_hooks(self, kind: str) -> list[str]:
+        """Run the handlers of the startup or the shutdown; return what went wrong."""
+        # A startup ends at the first handler that fails, and the shutdown handlers close what the
+        # earlier ones have opened. A shutdown runs all of them, the mounted apps' first, since a
+        # mounted app may use what its parent has opened.
+        starts, failures = kind == "startup", list[str]()
+        for app in self.__family() if starts else reversed(self.__family()):
+            for handler in app.startup_handlers if starts else app.shutdown_handlers:
+                if not (starts and failures):
+                    failures += await _run_hook(handler)
+            app._started = starts and not failures
+        return failures + await self.__run_hooks("shutdown") if starts and failures else failures
 
     def __family(self) -> list[App]:
         """Return this app and the MicroPie apps mounted below it, each once."""
@@ -3606,9 +3811,13 @@ async def _run_hook(handler: Callable[[], Any]) -> list[str]:
     except BaseException as error:
         if not _is_stray(error):
             raise
+        import traceback
+
         name = getattr(handler, "__qualname__", repr(handler))
         _log.error("%s failed", name, exc_info=error)
-        return [f"{name}: {type(error).__name__}: {error}"]
+        _forget(error)
+        # `str(error)` may fail, too.
+        return [f"{name}: {traceback.format_exception_only(error)[-1].strip()}"]
     return []
 
 

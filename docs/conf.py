@@ -2,6 +2,7 @@
 
 import gc
 import os
+import runpy
 import sys
 import tomllib
 from pathlib import Path
@@ -15,7 +16,7 @@ import blocks  # noqa: E402 - found by the path above
 
 import micropie  # noqa: E402
 
-# The trees of all pages are kept: looking for garbage in them takes a fifth longer.
+# Sphinx keeps the trees of all pages, and looking for garbage in them takes a fifth longer.
 gc.set_threshold(200_000, 20, 20)
 
 # --- The project -------------------------------------------------------------------------------
@@ -65,7 +66,10 @@ myst_heading_anchors = 3
 myst_substitutions = {
     f"blocks_{what}": f"{number:,}" for what, number in blocks.count(ROOT).items()
 }
-myst_substitutions["module_lines"] = f"{len(Path(micropie.__file__).read_text().splitlines()):,}"
+SOURCE = Path(micropie.__file__).read_text()
+count_tokens = runpy.run_path(str(ROOT / ".ci" / "check_functions.py"))["count_tokens"]
+myst_substitutions["module_lines"] = f"{len(SOURCE.splitlines()):,}"
+myst_substitutions["module_tokens"] = f"{count_tokens(SOURCE):,}"
 
 # --- What is taken from the module ------------------------------------------------------------
 
@@ -125,8 +129,8 @@ html_theme_options = {
         "color-gone": "#ffa198",
     },
 }
-# Each page has a link to edit it where it is known where the project is kept, and to its source
-# where not.
+# If it is known where the project is kept, each page has a link to edit it, and otherwise one to
+# its source.
 SOURCE = PROJECT["urls"]["Source"]
 REPOSITORY = os.environ.get("READTHEDOCS_GIT_CLONE_URL", SOURCE).removesuffix(".git")
 # A placeholder until there is a public repository.

@@ -76,6 +76,25 @@ async def test_route_handler_names_the_handler_and_path_params_are_the_segments_
     assert await seen(lambda r: (r.route_handler, r.path_params), target) == (handler, segments)
 
 
+@pytest.mark.parametrize("kind", [Request, WebSocketRequest])
+@pytest.mark.parametrize("name", ["_route_handler", "_ws_route_handler"])
+def test_names_of_another_package_are_the_route_handler(kind: type[Request], name: str) -> None:
+    request = kind({"type": "http"})
+    assert getattr(request, name) is None
+    setattr(request, name, "_login")
+    assert request.route_handler == "_login"
+    request.route_handler = "page"
+    assert getattr(request, name) == "page"
+
+
+@pytest.mark.parametrize("kind", [Request, WebSocketRequest])
+def test_setting_the_subapp_of_another_package_points_to_the_mounts(kind: type[Request]) -> None:
+    request = kind({"type": "http"})
+    with pytest.raises(AttributeError, match=r"app\.mounts"):
+        request._subapp = object()
+    assert not hasattr(request, "_subapp")
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [

@@ -10,8 +10,9 @@ import shutil
 import subprocess
 import sys
 import threading
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NewType, Optional
 
 import pytest
 
@@ -300,6 +301,85 @@ async def test_an_attribute_that_is_no_handler_is_treated_like_a_name_that_does_
     assert await answer(Fallback(), "/secret/1") == (200, '["secret","1"]')
     assert await answer(Fallback(), "/computed") == (200, '["computed"]')
     assert await answer(Fallback(), "/middlewares") == (200, '["middlewares"]')
+
+
+class Timed:
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *args):
+        return self.function(*args)
+
+
+class Report:
+    @Timed
+    async def mixed(self):
+        return "mixin"
+
+    @Timed
+    async def _private(self):
+        return "private"
+
+
+def test_a_callable_that_is_no_handler_is_warned_about_when_its_class_is_made(caplog):
+    class Root(Report, App):
+        @functools.lru_cache  # noqa: B019
+        def cached(self):
+            return "x"
+
+        @classmethod
+        @functools.lru_cache
+        def whole(cls):
+            return "x"
+
+        @functools.singledispatchmethod
+        def by_type(self, value):
+            return value
+
+        async def _show(self, kind):
+            return kind
+
+        ws_tea = functools.partialmethod(_show, "tea")
+        mug = functools.partial(print, "mug")
+        digest = sha256
+
+    names = ["cached", "whole", "by_type", "ws_tea", "mug", "digest", "mixed"]
+    messages = [entry.getMessage() for entry in caplog.records]
+    found = [message.split()[0] for message in messages]
+    assert sorted(found) == sorted(f"Root.{name}" for name in names)
+    assert all("def" in message for message in messages)
+    assert {entry.levelname for entry in caplog.records} == {"WARNING"}
+
+    caplog.clear()
+    type("Child", (Root,), {})  # its bases were looked at
+    assert not caplog.records
+
+
+def test_handlers_types_and_data_in_a_class_body_are_not_warned_about(caplog):
+    class Root(App):
+        kind = Timed
+        Numbers = list[int]
+        Either = int | str
+        Old = Optional[int]  # noqa: UP045
+        Names = Literal["a", "b"]
+        Id = NewType("Id", int)
+        Any = Any
+        name, data = "x", [1, 2]
+        env: Any = None
+        plain = lambda self: "x"  # noqa: E731
+        _hidden = Timed(print)
+        computed = property(lambda self: 1)
+        kept = functools.cached_property(lambda self: 1)
+
+        @staticmethod
+        async def static():
+            return "x"
+
+        @classmethod
+        async def of_class(cls):
+            return "x"
+
+    assert not caplog.records
 
 
 async def test_functions_given_to_a_class_or_an_instance_later_are_not_handlers():
@@ -1010,6 +1090,34 @@ async def test_before_request_sees_index_for_a_path_that_no_other_handler_takes(
     )
     assert await answer(app, "/x/y") == (200, '["x","y"]')
     assert seen == [("index", ["x", "y"])]
+
+
+async def test_a_guard_of_another_package_chooses_the_handler(caplog):
+    def guard(request):
+        request._route_handler = "_item"
+        request.path_params = ["1"]
+
+    def guard_socket(request):
+        request._ws_route_handler = "ws__private"
+
+    app = Routed(Note([], before=guard))
+    app.ws_middlewares[:] = [Note([], before=guard_socket)]
+    assert await answer(app, "/greet") == (200, '{"number":1,"q":"-"}')
+    async with websocket(app, "/room/a") as ws:
+        assert await ws.receive() == "private a"
+    assert caplog.records == []
+
+
+async def test_a_subapp_of_another_package_is_a_logged_500_and_a_refusal(caplog):
+    def switch(request):
+        request._subapp = App()
+
+    app = Routed(Note([], before=switch))
+    assert (await answer(app, "/greet"))[0] == 500
+    async with websocket(app, "/room") as ws:
+        pass
+    assert ws.rejected == 1011
+    assert caplog.text.count("AttributeError: request._subapp does nothing here") == 2
 
 
 async def test_a_middleware_may_change_the_path_parameters_alone():

@@ -945,7 +945,6 @@ async def test_middlewares_run_for_unknown_paths_too() -> None:
         ({"code": 4001}, 4001, ""),
         ({"reason": "no"}, 1008, "no"),
         ({"reason": None}, 1008, ""),
-        ({}, 1008, ""),
         ({"reason": "é" * 100}, 1008, "é" * 61),
     ],
 )
@@ -953,6 +952,12 @@ async def test_a_dict_refuses_the_handshake(answer: dict[str, Any], code: int, r
     ws, notes = await noted(Noted(before=answer))
     assert (ws.accepted, ws.rejected, ws.close_reason) == (False, code, reason)
     assert notes == ["before a", "before b", "after b", "after a"]
+
+
+@pytest.mark.parametrize("answer", [None, {}])
+async def test_none_and_an_empty_dict_go_on(answer: Any) -> None:
+    ws, notes = await noted(Noted(before=answer))
+    assert (ws.accepted, notes) == (True, ALL)
 
 
 @pytest.mark.parametrize(
@@ -968,7 +973,20 @@ async def test_middleware_that_raises_before_refuses_and_has_no_after(
 
 
 @pytest.mark.parametrize(
-    "answer", ["no", True, ["code", 4001], {"status_code": 403}, {"code": 1006}, {"code": "4001"}]
+    "answer",
+    [
+        "no",
+        "",
+        True,
+        False,
+        0,
+        [],
+        ["code", 4001],
+        {"status_code": 403},
+        {"code": 1006},
+        {"code": "4001"},
+        {"reason": 5},
+    ],
 )
 async def test_a_malformed_result_is_a_logged_error(
     answer: Any, caplog: pytest.LogCaptureFixture

@@ -40,8 +40,8 @@ TESTED = (
     "micropie.py",
     "README.md",
 )
-# What other sites call the languages that are counted here: under these names they would go
-# unnoticed.
+# Names that other sites give to the languages that are counted here. Under these names the blocks
+# would go unnoticed.
 ALIASES = {
     "py",
     "python3",

@@ -1,4 +1,4 @@
-"""The examples on the site: the directive that shows one, the gallery's pages, the downloads.
+"""Puts the examples on the site, by a directive, by the gallery's pages and by downloads.
 
     ```{example} examples/sessions
     ```
@@ -47,8 +47,8 @@ LEFT_OUT = {"__pycache__", "node_modules", "data", "uploads"}
 LEFT_OUT_SUFFIXES = {".db", ".sqlite3", ".pyc"}
 NOT_SHOWN = {"README.md", "LICENSE"}
 
-# The gallery's order: what a reader needs first comes first. An example that is not named here is a
-# whole app.
+# The gallery's order, with the easiest examples first. An example that is not named here is a whole
+# app.
 GROUPS: dict[str, list[str]] = {
     "First steps": [
         "hello_world",

@@ -95,8 +95,7 @@ class Accounts(Site):
             first = await self._sign_up_is_open() and not await self._has_users()
             return await self._page("login.html", back=back, first=first)
         name = request.form("name", "").strip().lower()
-        # By `form`, not as a parameter: those may come from the address, and addresses
-        # end up in logs.
+        # By `form`, since a parameter can come from the URL, and URLs end up in logs.
         password = request.form("password", "")
         tries = self._settings.login_tries
         noted = await self._throttle.begin(
@@ -178,7 +177,7 @@ class Accounts(Site):
         self._go("account")
 
     def _log_in(self, user: User) -> None:
-        """Fill the session, under a new id: the one before lets no stranger in."""
+        """Fill the session, under a new id, since a stranger may know the old one."""
         session = self.request.session
         session["user_id"] = user.id
         session["stamp"] = user.stamp

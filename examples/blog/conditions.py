@@ -51,7 +51,7 @@ def precondition(
         changed: Its ``Last-Modified``.
 
     Returns:
-        304: the client has it. 412: it is not the version that the client goes on with.
+        304 if the client has it, and 412 if it is not the version that it expects.
     """
     headers = request.headers
     changed = changed and changed.replace(microsecond=0)

@@ -38,9 +38,6 @@ class SecurityHeaders(HttpMiddleware):
     No script or style stands in a page.
     """
 
-    async def before_request(self, request: Request) -> None:
-        """Do nothing."""
-
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
     ) -> None:
@@ -68,9 +65,6 @@ class ErrorPages(HttpMiddleware):
         self, render: Callable[[Request, int, str, str], Awaitable[str]]
     ) -> None:
         self._render = render
-
-    async def before_request(self, request: Request) -> None:
-        """Do nothing."""
 
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
@@ -104,7 +98,7 @@ TOKEN = re.compile(r"[\w-]{43}", re.ASCII)
 def csrf_token(request: Request) -> str:
     """Return the token of this browser.
 
-    It is in a cookie, and not in the session: so a visit alone stores nothing here.
+    It is in a cookie, and not in the session, so a visit alone stores nothing here.
     """
     if not hasattr(request, "csrf"):
         sent = request.cookies.get(CSRF_COOKIE, "")

@@ -84,8 +84,8 @@ class User(Base):
 class Post(Base):
     """A text: a draft, which its author alone sees, or a published one.
 
-    A post that was published once keeps its date and its slug, whatever becomes of it:
-    links to it live on.
+    A post that was published once keeps its date and its slug in any case, since links
+    to it live on.
     """
 
     __tablename__ = "posts"

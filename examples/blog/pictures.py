@@ -47,8 +47,8 @@ class PictureError(Exception):
 def remade(data: bytes) -> tuple[bytes, int, int]:
     """Return a picture as WebP, with its width and height.
 
-    It is drawn anew: what a camera adds (place, time, a preview) and what a sender has
-    hidden in it stay behind.
+    It is drawn anew. Things that a camera adds (place, time, a preview), or that a
+    sender has hidden in it, stay behind.
 
     Raises:
         PictureError: It cannot be read, or is too large.
@@ -152,7 +152,7 @@ class Pictures(Site):
 
     @methods("GET")
     def picture(self, name: str) -> tuple[int, bytes, dict[str, str]]:
-        """Send a picture, to be kept forever: its name changes with its content."""
+        """Send a picture, to be kept forever. Its name changes with its content."""
         path = self._pictures_folder / name
         if not PICTURE.fullmatch(f"/picture/{name}") or not path.exists():
             raise HTTPError(404)

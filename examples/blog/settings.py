@@ -1,4 +1,4 @@
-"""The settings: each field is a variable in the environment, such as BLOG_TITLE."""
+"""The settings. Each is a variable in the environment, for example BLOG_TITLE."""
 
 import os
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ class Settings:
         description: One sentence about it.
         url: Its public address, such as ``https://example.org/blog``; without one, that
             of each request.
-        data: The folder for the pictures, and for the database where it is SQLite.
+        data: The folder for the pictures, and for the database if it is SQLite.
         database_url: Such as ``postgresql+asyncpg://user:password@host/database``;
             without one, SQLite.
         migrate: Whether the database is brought up to date when the app starts.
-        sign_up: Who may make an account: ``open``: everybody; ``first``: a visitor from
-            this machine, while there is no account yet; ``closed``: nobody but the
-            command ``python manage.py add-user``.
+        sign_up: Who can make an account. With ``open`` all visitors can, with ``first``
+            a visitor from this machine while there is no account yet, and with
+            ``closed`` only the command ``python manage.py add-user``.
         posts_per_page: How many posts a page lists.
         login_tries: Failed logins, and sign-ups, from one address in a quarter of an
             hour; a name stands five times as many.

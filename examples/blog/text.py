@@ -22,8 +22,7 @@ PICTURE = re.compile(
 # A search for a whole picture would go to the end of the text from each ``![``.
 _MARKS = re.compile(rf"\\.|!\[|\]\(({PICTURE.pattern})\)|\]", re.DOTALL)
 
-# What XML cannot hold, and PostgreSQL's text cannot: a feed and a query must not break
-# on it.
+# XML and PostgreSQL cannot hold these, and a feed and a query must not break on them.
 _UNUSABLE = re.compile(
     "[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]"
 )
@@ -90,8 +89,8 @@ def html_of(body: str, base: str) -> str:
 
 @functools.lru_cache(64)
 def _rendered(body: str) -> str:
-    # One for all addresses: else each name that a request gives its host would cost the
-    # work again.
+    # One for all addresses. Otherwise each name that a request gives its host would
+    # cost the work again.
     tokens = _markdown.parse(body)
     for token in tokens:
         if token.type in {"heading_open", "heading_close"}:
@@ -100,8 +99,8 @@ def _rendered(body: str) -> str:
         for child in token.children or ():
             _adapt(child)
     text: str = _markdown.renderer.render(tokens, _markdown.options, {})
-    # What is wider than a phone scrolls by itself, and can be reached with the keyboard
-    # to do so.
+    # An element that is wider than a phone scrolls by itself, and the keyboard can
+    # reach it to do so.
     text = text.replace("<pre><code", '<pre tabindex="0"><code')
     return text.replace("<table>", '<div class="wide" tabindex="0"><table>').replace(
         "</table>", "</table></div>"

@@ -120,7 +120,7 @@ class Site(App):
                 await self._backend.delete_expired()
                 await self._throttle.delete_old()
             except Exception as error:
-                # The database is away (drivers have errors of their own), and will be
+                # The database is away (drivers have their own errors), and will be
                 # back.
                 _log.warning("no rows were cleaned up: %s", error)
             with contextlib.suppress(TimeoutError):
@@ -136,7 +136,7 @@ class Site(App):
     def _pictures_folder(self) -> Path:
         return self._settings.data / "pictures"
 
-    # Who is asking --------------------------------------------------------------------
+    # The visitor ----------------------------------------------------------------------
 
     async def _user(self) -> User | None:
         """Return who is logged in."""

@@ -1,4 +1,4 @@
-"""Explicit routing: each method says its URL, its HTTP methods and its converters."""
+"""Explicit routing, with a URL, HTTP methods and converters for each method."""
 
 import html
 from typing import Any

@@ -1,4 +1,4 @@
-"""Explicit routing for MicroPie: decorators that give each method its URL.
+"""Explicit routing for MicroPie, by decorators that give each method its URL.
 
 Copy this file beside your app.
 
@@ -25,7 +25,7 @@ Public methods go on answering the URL of their name where no route matches. The
 - If a segment has several, there is text between them, and the first ``{name}`` takes
   as much as it can: of ``a-b-c.csv``, ``/{first}-{last}.csv`` makes ``a-b`` and ``c``.
   A converted one takes all that fits its kind.
-- Matching takes time in proportion to the length of the path, whatever a client sends.
+- Matching takes time in proportion to the length of the path, for any path.
 - Of several routes that match, literal text goes before converted parameters, these
   before ``{name}``, and ``{name:path}`` comes last; then the order of declaration
   decides.
@@ -65,13 +65,13 @@ CONVERTERS: dict[str, tuple[str, Callable[[str], Any]]] = {
 }
 """Each kind of parameter: its text, and what converts it (a ValueError is no match).
 
-A pattern of your own should have a limit of its length too, or a client can make a path
-that takes long to match.
+Your own patterns should limit their length, too, or a client can make a path that takes
+long to match.
 """
 
 
 class Segment(NamedTuple):
-    """What one segment of a pattern matches.
+    """One segment of a pattern.
 
     One regular expression with two ``.+`` would try each place of the first with each
     place of the second. So the segment is cut at each ``{name}``, and between them are
@@ -439,18 +439,12 @@ class _Router(HttpMiddleware, WebSocketMiddleware):
             "headers": headers,
         }
 
-    async def after_request(self, *response: Any) -> None:
-        """Change nothing."""
-
     async def before_websocket(self, request: WebSocketRequest) -> None:
         """Choose the handler."""
         for one, arguments in self._matching(request):
             if one.methods is None:
                 request.route_handler, request.path_params = one.handler, arguments
                 return
-
-    async def after_websocket(self, request: WebSocketRequest) -> None:
-        """Change nothing."""
 
     def _matching(self, request: Request) -> Iterator[tuple[Route, list[Any]]]:
         segments = _segments(request)

@@ -38,8 +38,8 @@ class Stored:
 def safe_name(name: str) -> str:
     """Return a name that means nothing to a shell, a web server or an old file system.
 
-    The framework has cut folders off already: this is about hidden files, odd
-    characters and length.
+    MicroPie has cut off folders already. This is about hidden files, odd characters and
+    length.
     """
     stem, dot, ending = re.sub(r"[^\w.() -]", "_", name).strip(". ").rpartition(".")
     short = (stem or ending)[:80].rstrip(". ") + (dot + ending[:20] if stem else "")

@@ -70,8 +70,8 @@ class Course(App):
         if problems:
             return 422, await self._form(entry, problems)
         self.request.session["entry"] = asdict(entry)
-        # After a post, the browser is sent to a page of its own: reloading that one
-        # posts nothing again.
+        # After a post, the browser goes to another page. Reloading that one posts
+        # nothing again.
         return self._redirect(f"{self._base()}/thanks", status=303)
 
     @methods("GET")

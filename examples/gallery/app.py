@@ -1,4 +1,4 @@
-"""The gallery: the examples in one process, mounted here, with source and README."""
+"""The gallery. It mounts the examples, and shows their sources and READMEs."""
 
 import asyncio
 import atexit
@@ -231,8 +231,8 @@ def make_app(data: str = os.environ.get("GALLERY_DATA", "")) -> Gallery:
         return Gallery(HERE.parent, Path(data).resolve(), documentation)
     folder = Path(tempfile.mkdtemp(prefix="gallery-")).resolve()
     remove = functools.partial(shutil.rmtree, folder, ignore_errors=True)
-    # Where no server runs the handlers: `python -m micropie routes` does no more than
-    # import this.
+    # For `python -m micropie routes`, which only imports this. No server runs the
+    # handlers then.
     atexit.register(remove)
     app = Gallery(HERE.parent, folder, documentation, temporary=True)
     # The parent's run after those of the apps that are mounted.
@@ -245,6 +245,6 @@ app = make_app()
 if __name__ == "__main__":
     import uvicorn
 
-    # An open stream of events has no end: without the time limit, the server would wait
-    # for its readers for ever.
+    # An open stream of events has no end. Without the time limit, the server would wait
+    # for its readers forever.
     uvicorn.run(app, timeout_graceful_shutdown=5)

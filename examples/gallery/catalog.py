@@ -1,4 +1,4 @@
-"""The things to show: the examples beside this folder, in groups, and their files."""
+"""Lists the examples beside this folder, in groups, with their files."""
 
 import re
 from collections.abc import Iterator
@@ -115,7 +115,7 @@ class Example:
     def settings(self, data: Path) -> dict[str, str]:
         """Return the variables for this example.
 
-        It may write in a folder of its own below `data`.
+        It can write into its own folder below `data`.
         """
         folder = data / self.name
         folder.mkdir(parents=True, exist_ok=True)

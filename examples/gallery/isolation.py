@@ -1,7 +1,7 @@
-"""Imports apps that are folders, not packages: each may have its own `models.py`.
+"""Imports apps that are folders, not packages, so each can have its own `models.py`.
 
 The modules of such a folder import one another by bare names, since they run where
-their folder is on `sys.path`. Here each of them gets an `__import__` of its own, which
+their folder is on `sys.path`. Here each of them gets its own `__import__`, which
 looks beside the module first. Nothing is put on `sys.path`, and in `sys.modules` the
 modules stand under the folder's name: `example_blog.models`.
 """

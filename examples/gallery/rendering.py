@@ -24,7 +24,7 @@ from pygments.util import ClassNotFound
 
 # Returns where a link of a README leads to on these pages, None where that is nowhere.
 Link = Callable[[str], str | None]
-# What is too wide can be scrolled with the keyboard too.
+# The keyboard can scroll an element that is too wide, too.
 SCROLLS = 'class="code" tabindex="0" role="region"'
 
 

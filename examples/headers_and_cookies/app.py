@@ -43,8 +43,8 @@ class Headers(App):
         if name == "system":
             cookie = delete_cookie("theme", path=self._base() or "/")
         else:
-            # A choice of colours is no secret: it may travel over plain HTTP, and
-            # scripts may read it.
+            # A choice of colors is no secret, so it can travel over plain HTTP, and
+            # scripts can read it.
             cookie = set_cookie(
                 "theme",
                 name,

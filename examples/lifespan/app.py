@@ -1,4 +1,4 @@
-"""Startup and shutdown: a pool of database connections, open while the app serves."""
+"""Startup and shutdown, with database connections that are open while the app runs."""
 
 import asyncio
 import logging

@@ -28,6 +28,7 @@ class Pool:
         self.size = size
         self.timeout = timeout
         self._free: queue.Queue[sqlite3.Connection] = queue.Queue()
+        self._opened = 0
 
     def open(self) -> None:
         """Open all connections.
@@ -36,27 +37,29 @@ class Pool:
             sqlite3.OperationalError: The file cannot be opened.
         """
         for _ in range(self.size):
-            # autocommit: a transaction begins only where `transaction` says so
+            # In this mode, a transaction starts only if `transaction` says so.
             connection = sqlite3.connect(
                 self.path,
                 timeout=self.timeout,
                 isolation_level=None,
                 check_same_thread=False,
             )
+            self._opened += 1
+            self._free.put(connection)
             connection.row_factory = sqlite3.Row
             # Readers and the writer do not wait for each other.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
-            self._free.put(connection)
 
     def close(self) -> None:
-        """Close all connections, each when it is free.
+        """Close all connections that were opened, each when it is free.
 
         Raises:
             PoolError: One was not given back in time.
         """
-        for _ in range(self.size):
+        while self._opened:
             self._take().close()
+            self._opened -= 1
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:

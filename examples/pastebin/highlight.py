@@ -51,9 +51,9 @@ LANGUAGES = {
     "yaml": "YAML",
 }
 GUESS = "guess"
-# Longer texts are shown without colors and numbers: too much to read in a browser.
+# Longer texts are shown without colors and numbers, which would slow a browser down.
 MOST_LINES = 10_000
-# Characters: of a text that is nothing but short words, the markup is thirty times as
+# In characters. If a text is nothing but short words, its markup is thirty times as
 # long.
 MOST_MARKUP = 2**21
 _FORMATTER: HtmlFormatter[str] = HtmlFormatter(cssclass="code", linespans="L")
@@ -148,7 +148,7 @@ class Highlighter:
                 *(sys.executable, __file__, str(2 * self.seconds + 1)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                # Bytes of an answer: markup is many times as long as the text.
+                # In bytes of a response, since markup is much longer than the text.
                 limit=2**27,
                 # Ctrl-C in the server's terminal is not meant for it.
                 start_new_session=True,

@@ -33,8 +33,8 @@ def is_local(request: Request) -> bool:
 def is_own_host(request: Request) -> bool:
     """Return whether ``Host`` can be believed, so that URLs can be made of it.
 
-    A client writes there whatever it likes. Believed are the names of this machine, if
-    the request is local, and the address at which the server was reached.
+    A client can write anything there. This believes the names of this machine, if the
+    request is local, and the address at which the client has reached the server.
     """
     if "host" not in request.headers:
         return False

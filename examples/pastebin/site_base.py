@@ -59,8 +59,8 @@ class Site(App):
     Args:
         session_backend: Where the sessions are kept.
         rate: How often in a minute one client may do what `_limit` counts.
-        public_url: The URL at which people reach the site. None: the site is known by
-            the address of its server alone.
+        public_url: The URL at which people reach the site. If it is None, the site only
+            knows the address of its server.
         options: What `App` takes.
     """
 
@@ -77,7 +77,7 @@ class Site(App):
         super().__init__(session_backend, allowed_origins=origins, **options)
         self._limiter = MemoryLimiter(rate, 60)
         self._public_url = public_url
-        # What to say of a status in place of a shorter text.
+        # Texts for statuses, in place of the short ones.
         self._details: dict[int, str] = {}
         self._assets = {path.name: path.read_bytes() for path in STATIC.iterdir()}
         self._tasks: list[asyncio.Task[None]] = []
@@ -135,7 +135,7 @@ class Site(App):
     def _csrf_token(self) -> str:
         """Return the token of this browser.
 
-        It is in a cookie, and not in the session: so a visit alone stores nothing here.
+        It is in a cookie, and not in the session, so a visit alone stores nothing here.
         """
         request = self.request
         if not hasattr(request, "csrf"):
@@ -185,7 +185,7 @@ class Site(App):
         return hashed(key) if key else ""
 
     def _become_owner(self) -> str:
-        """Return the hash of this visitor's key, and make one where there is none."""
+        """Return the hash of this visitor's key, and make one if there is none."""
         session = self.request.session
         if "owner" not in session:
             session["owner"] = secrets.token_urlsafe(32)
@@ -237,7 +237,7 @@ def _origin_of(url: str) -> str:
 
 
 def hashed(key: str) -> str:
-    """Return a random key's hash: a reader of the database finds no key to use."""
+    """Return a random key's hash, so a reader of the database finds no key to use."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -246,9 +246,6 @@ class SecurityHeaders(HttpMiddleware):
 
     The policy lets no script run but those in ``static``.
     """
-
-    async def before_request(self, request: Request) -> None:
-        """Do nothing."""
 
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
@@ -262,9 +259,6 @@ class SecurityHeaders(HttpMiddleware):
 
 class CsrfCookie(HttpMiddleware):
     """Sends the token of a page's forms along, unless the browser has it."""
-
-    async def before_request(self, request: Request) -> None:
-        """Do nothing."""
 
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
@@ -282,9 +276,6 @@ class ErrorPages(HttpMiddleware):
 
     def __init__(self, site: Site) -> None:
         self.site = site
-
-    async def before_request(self, request: Request) -> None:
-        """Do nothing."""
 
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]

@@ -44,7 +44,7 @@ pastes = Table(
 
 @dataclass(frozen=True)
 class Paste:
-    """A paste; without its text where it burns after reading and is only looked at."""
+    """A paste; without its text if it burns after reading and is only looked at."""
 
     id: str
     owner: str

@@ -28,7 +28,7 @@ class Routes(App):
     async def search(
         self, *, q: str = "", page: int = 1, tag: list[str] | None = None
     ) -> dict[str, Any]:
-        """Take nothing from the path: parameters after ``*`` come by name only."""
+        """Take nothing from the path; parameters after ``*`` come by name only."""
         return {"q": q, "page": page, "tags": tag or []}
 
     async def total(self, *numbers: float) -> dict[str, float]:

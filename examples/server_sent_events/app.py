@@ -18,7 +18,7 @@ class Room:
     """The last messages of a chat, and those who wait for the next.
 
     Each message has a number. The id that readers see also holds when this process was
-    started: after a restart the numbers begin anew, and an old id must not be taken for
+    started. After a restart the numbers start anew, and an old id must not be taken for
     one of them.
     """
 
@@ -44,15 +44,15 @@ class Room:
         """Yield all messages after the one with that id, and then each new one.
 
         A reader that is slow gets what has come meanwhile; one that has fallen back
-        behind the first message that is kept goes on with that one. So nothing piles up
-        for anybody.
+        behind the first message that is kept goes on with that one. So nothing piles
+        up.
         """
         seen = self._number(last_id)
         while True:
-            # Before looking: what is added from here on sets this one.
+            # Taken before the look, since each message after it sets this event.
             news = self._news
             for number, message in [item for item in self._messages if item[0] > seen]:
-                # `retry`: a browser that loses the connection waits for a second.
+                # A browser that loses the connection waits for a second (`retry`).
                 yield ServerSentEvent(
                     message, id=f"{self._started}-{number}", retry=1000
                 )
@@ -130,6 +130,6 @@ app = Chat()
 if __name__ == "__main__":
     import uvicorn
 
-    # A stream of events has no end: without the time limit, the server would wait for
-    # its readers for ever.
+    # A stream of events has no end. Without the time limit, the server would wait for
+    # its readers forever.
     uvicorn.run(app, timeout_graceful_shutdown=5)

@@ -42,8 +42,8 @@ class RedisSessionBackend(SessionBackend):
         self._swap = client.register_script(_SWAP)
 
     def _key(self, session_id: str) -> str:
-        # Who reads the database finds no id to use; and a key has 64 characters,
-        # however long the cookie was.
+        # A reader of the database finds no id to use, and a key has 64 characters for
+        # any cookie.
         return self.prefix + hashlib.sha256(session_id.encode()).hexdigest()
 
     async def load(self, session_id: str) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
-# Resolved, since StaticFiles resolves the path of each file: this folder can be reached
-# through a symbolic link, such as "current" for the newest release.
+# Resolved, since StaticFiles resolves the path of each file, and this folder can be
+# behind a symbolic link, such as "current" for the newest release.
 HERE = Path(__file__).resolve().parent
 STATIC = (HERE / "static").resolve()
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -75,7 +75,7 @@ class VersionedFiles(StaticFiles):
     """
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve a file, with a scope of our own, since `file_response` changes it."""
+        """Serve a file, with a copy of the scope, since `file_response` changes it."""
         await super().__call__({**scope}, receive, send)
 
     def file_response(
@@ -119,7 +119,7 @@ class PublicFiles(ServeStaticASGI):
     """Serves a folder before the app is asked, below the path of both."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Look for a file at the path without ``root_path``: the app may be mounted."""
+        """Look for a file at the path without ``root_path``, which a mount sets."""
         file = None
         if scope["type"] == "http":
             path = scope["path"].removeprefix(scope.get("root_path") or "") or "/"

@@ -45,8 +45,9 @@ def fill_database() -> None:
 def csv_lines() -> Iterator[bytes]:
     """Yield the table as CSV, a thousand rows at a time.
 
-    A plain generator: the framework runs each of its steps in a thread, so that a slow
-    database stops nobody, and closes it, with the connection, when the client leaves.
+    MicroPie runs each step of this plain generator in a thread, so a slow database
+    stops no other request. It closes the generator, and so the connection, when the
+    client leaves.
     """
     # Two threads never use the connection at once, but each step may be another
     # thread's.

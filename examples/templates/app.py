@@ -109,8 +109,8 @@ class Shop(App):
 
     def _flash(self, kind: str, text: str) -> None:
         """Keep a message for the next page that is shown."""
-        # Assigned, not appended: a list that is changed in place by two requests at
-        # once would lose one.
+        # Assigned, not appended, since a list that two requests change in place at once
+        # would lose one.
         self.request.session["flashes"] = [
             *self.request.session.get("flashes", []),
             {"kind": kind, "text": text},

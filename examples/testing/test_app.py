@@ -1,4 +1,4 @@
-"""Tests of the guest book: in memory where that does, else over a real connection."""
+"""Tests of the guest book, in memory if possible, else over a real connection."""
 
 import httpx
 import pytest
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.asyncio
 
 
 async def test_handler_alone() -> None:
-    """A handler is a method: it needs a request only to look at `self.request`."""
+    """A handler is a method, and needs a request only to look at `self.request`."""
     app = GuestBook()
     app.entries = [{"name": "Alice", "text": "<b>"}]
 

@@ -5,8 +5,8 @@ import secrets
 
 # Nothing that looks like something else: no 0 and o, no 1, i and l.
 ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
-# 31 ** 8 are 850 thousand million: one that is taken already is drawn rarely, and none
-# is found by trying.
+# 31 ** 8 are 850 thousand million. So one that is taken already is drawn rarely, and a
+# visitor finds none by trying.
 LENGTH = 8
 ALIAS = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # Beside the names of the app's own pages: what others would take for one.
@@ -37,7 +37,7 @@ def checked(alias: str, taken: frozenset[str]) -> str:
     Raises:
         AliasError: It cannot be had.
     """
-    # Two links must not differ in capitals alone: people type them as they like.
+    # Two links must not differ in capitals alone, since people type them as they like.
     alias = alias.strip().lower()
     if not 3 <= len(alias) <= 40 or not ALIAS.fullmatch(alias):
         raise AliasError(

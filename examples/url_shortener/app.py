@@ -101,8 +101,8 @@ class Shortener(Site):
             "sec-purpose", ""
         ):
             self._store.click(link)
-        # 302, not 301: a browser keeps a 301 for ever. Its next clicks would not be
-        # counted, and a link that expires or is deleted would still lead there.
+        # Not 301, which a browser keeps forever. Its next clicks would not be counted,
+        # and a link that expires or is deleted would still lead there.
         return self._redirect(
             link.target, 302, {"cache-control": "no-store", "x-robots-tag": "noindex"}
         )
@@ -153,8 +153,8 @@ class Shortener(Site):
         if url.startswith("/"):
             raise HTTPError(400, "This site does not know its own name: set its URL.")
         drawing = io.BytesIO()
-        # Black on white in dark mode too, with a margin: not every scanner reads the
-        # opposite.
+        # Black on white in dark mode too, with a margin, since some scanners do not
+        # read the opposite.
         segno.make(url, error="m", micro=False).save(
             drawing, kind="svg", light="#fff", scale=4
         )

@@ -151,7 +151,7 @@ class SQLSessionBackend(SessionBackend):
     async def _locked(self, connection: AsyncConnection, key: str) -> Any:
         """Lock the row of a session, and return it; without a session, an empty one.
 
-        None: another transaction has just deleted it.
+        None if another transaction has just deleted it.
         """
         query = select(sessions.c.data, sessions.c.expires).where(
             sessions.c.id_hash == key

@@ -41,7 +41,7 @@ links = Table(
     Column("owner", String(64), nullable=False, index=True),
     Column("created", Double, nullable=False),  # seconds since 1970, as is the next
     Column("expires", Double, nullable=True, index=True),
-    # No number is used twice: a new link never gets the clicks of a deleted one.
+    # No number is used twice, so a new link never gets the clicks of a deleted one.
     sqlite_autoincrement=True,
 )
 clicks = Table(
@@ -164,7 +164,7 @@ class LinkStore:
             return [Link(**row) for row in rows.mappings()]
 
     async def delete(self, alias: str, owner: str) -> bool:
-        """Delete an owner's link, and its clicks; False where there is no such link."""
+        """Delete an owner's link, and its clicks; False if there is no such link."""
         statement = (
             delete(links)
             .where(links.c.alias == alias, links.c.owner == owner)

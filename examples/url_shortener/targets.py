@@ -1,4 +1,4 @@
-"""Checks the target of a short link: it must be a page of the public web."""
+"""Checks the target of a short link, which must be a page of the public web."""
 
 import ipaddress
 import re
@@ -9,8 +9,8 @@ TOO_LONG = (
     f"The URL is too long: it can have {LONGEST} characters, "
     "and one that is not ASCII counts as several."
 )
-# Browsers drop some of these and turn a backslash into a slash: what is checked must be
-# what they see.
+# Browsers drop some of these and turn a backslash into a slash, and the check must see
+# the same as they do.
 ODD = re.compile(r"[\x00-\x20\x7f-\xa0\\\u2028\u2029\ufffd]")
 HOST = re.compile(
     r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -111,7 +111,7 @@ def _ascii(host: str) -> str:
 
 def _public(host: str) -> str:
     try:
-        # No zones: they are of one machine alone.
+        # No zones, since they belong to one machine alone.
         address = ipaddress.ip_address(host.replace("%", "?"))
     except ValueError:
         raise TargetError("This is no address of a host.") from None

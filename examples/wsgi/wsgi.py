@@ -40,7 +40,7 @@ class Lifespan:
         return await self._from_app.get()
 
 
-# One loop, in a thread, for all requests: things that the app opens belong to it.
+# One loop, in a thread, for all requests, since things that the app opens belong to it.
 loop = asyncio.new_event_loop()
 threading.Thread(target=loop.run_forever, name="asgi", daemon=True).start()
 Lifespan(app, loop).start()

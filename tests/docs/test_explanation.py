@@ -279,6 +279,33 @@ def test_numbers_in_the_text_are_the_constants_of_the_module():
     assert "App.mounts is the framework's own" in (PAGES / "routing.md").read_text()
 
 
+def test_page_of_the_source_describes_each_section_of_the_module():
+    table = (PAGES / "source.md").read_text().partition("| section | what it holds |\n")[2]
+    described = re.findall(r"^\| ([A-Z][\w ,]*?) \|", table.partition("\n\n")[0], flags=re.M)
+    source = (ROOT / "micropie.py").read_text()
+
+    assert described == re.findall(r"^# --- (.+?) -+$", source, flags=re.M)
+
+
+def test_share_of_the_code_in_the_module_is_as_the_page_says():
+    text = (PAGES / "source.md").read_text()
+    assert "Less than two thirds of them are code" in text
+    lines = (ROOT / "micropie.py").read_text().splitlines()
+    explained = {
+        number
+        for node in ast.walk(TREE)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        for number in range(node.lineno - 1, node.end_lineno or 0)
+    }
+    code = [
+        line
+        for number, line in enumerate(lines)
+        if number not in explained and line.strip() and not line.lstrip().startswith("#")
+    ]
+
+    assert len(lines) / 2 < len(code) < len(lines) * 2 / 3
+
+
 def test_every_function_of_the_module_is_shorter_than_the_page_says():
     text = (PAGES / "architecture.md").read_text()
     assert "under 60 lines" in text

@@ -76,6 +76,14 @@ def test_docstring_of_a_public_name_has_an_example(public):
     assert public in names
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_lines_of_python_fit_on_the_page(page):
+    found = blocks(page.read_text())
+    lines = [line for one in found if one.language == "python" for line in one.text.splitlines()]
+
+    assert [line for line in lines if len(line) > 88] == []
+
+
 # --- what is counted ---------------------------------------------------------------------------
 
 

@@ -30,6 +30,9 @@ from tests.processes import until
 IMPATIENT = 0.5  # seconds without a byte of a body, below /impatient
 NOTES = Path(os.environ.get("MICROPIE_TEST_NOTES", "."))
 
+# What would end a process.
+ENDS = {"exit": SystemExit(2), "interrupt": KeyboardInterrupt(), "panic": BaseException("panic")}
+
 
 def note(token: str, line: str) -> None:
     with (NOTES / token).open("a") as file:
@@ -69,6 +72,12 @@ class Basics(App):
 
     async def fails(self) -> None:
         raise RuntimeError("a secret")
+
+    async def ends(self, error: str) -> None:
+        raise ENDS[error]
+
+    def ends_in_a_thread(self, error: str) -> None:
+        raise ENDS[error]
 
 
 class Streams(App):
@@ -211,6 +220,10 @@ class Sockets:
     async def ws_closes(self, ws: WebSocket, code: int, reason: str) -> None:
         await ws.accept()
         await ws.close(code, reason)
+
+    async def ws_ends(self, ws: WebSocket, error: str) -> None:
+        await ws.accept()
+        raise ENDS[error]
 
     async def ws_fails(self, ws: WebSocket) -> None:
         await ws.accept()

@@ -66,6 +66,8 @@ def test_client_sees_the_close_code_of_the_application(server: Server) -> None:
     code, reason = closed_with(server, "fails")
     assert code == 1011
     assert "secret" not in reason
+    for error in ("exit", "interrupt"):
+        assert closed_with(server, f"ends?error={error}")[0] == 1011
 
 
 def test_application_sees_the_close_code_of_the_client(server: Server) -> None:

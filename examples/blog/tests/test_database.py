@@ -98,7 +98,7 @@ Run = Callable[..., Awaitable[None]]
 
 @pytest.fixture
 def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return a runner of `python manage.py` in a thread: it has its own event loop."""
+    """Return a runner of `python manage.py` in a thread, with its own event loop."""
     monkeypatch.setenv("BLOG_DATABASE_URL", database_url)
     monkeypatch.setenv("BLOG_DATA", str(tmp_path))
     monkeypatch.setenv("BLOG_PASSWORD_MEMORY", "8")

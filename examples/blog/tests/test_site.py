@@ -97,7 +97,7 @@ async def test_feed_is_valid(ada: Visitor, visitor: Visitor) -> None:
 async def test_feed_lets_others_pass(
     ada: Visitor, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A thread renders long posts, once, whatever a request calls its host."""
+    """A thread renders long posts, once for all names that requests give the host."""
     await ada.write("Long", "Some *text*.")
     threads = []
 

@@ -3170,19 +3170,15 @@ class App:
                 raise ValueError(f"{name} is above 0, or None for no limit: {value!r}")
         if not session_timeout > 0:
             raise ValueError(f"session_timeout is a number of seconds: {session_timeout!r}")
-        if (session_cookie_path or "/")[0] != "/":
-            raise ValueError(f"session_cookie_path begins with a slash: {session_cookie_path!r}")
-        # What browsers ask of these names is checked below; it holds for any letter case.
-        if re.match(_SECURE_NAME, session_cookie_name) and session_cookie_secure is None:
-            session_cookie_secure = True
-        if re.match(_HOST_NAME, session_cookie_name) and not session_cookie_path:
-            session_cookie_path = "/"
-        set_cookie(
-            session_cookie_name,
-            "",
-            path=session_cookie_path,
-            secure=session_cookie_secure is not False,
-        )
+        name, path, secure = session_cookie_name, session_cookie_path, session_cookie_secure
+        if (path or "/")[0] != "/":
+            raise ValueError(f"session_cookie_path begins with a slash: {path!r}")
+        # What browsers ask of some names; `set_cookie` refuses the opposite.
+        if re.match(_SECURE_NAME, name) and secure is None:
+            secure = True
+        if re.match(_HOST_NAME, name):
+            path = path or "/"
+        set_cookie(name, "", path=path, secure=secure is not False)
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[Callable[[], Any]] = []
@@ -3194,9 +3190,9 @@ class App:
         self._started = False
         self.__debug = debug
         self.__session_timeout = session_timeout
-        self.__session_cookie_name = session_cookie_name
-        self.__session_cookie_secure = session_cookie_secure
-        self.__session_cookie_path = session_cookie_path
+        self.__session_cookie_name = name
+        self.__session_cookie_secure = secure
+        self.__session_cookie_path = path
         origins = {origin.lower().rstrip("/") for origin in allowed_origins}
         self.__allowed_origins = frozenset(origins - {"null", ""})
         # A field is a part of a body, and a urlencoded form falls under both limits as a whole.

@@ -37,6 +37,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
 import types
 import typing
@@ -135,6 +136,11 @@ _THREADS: Final = 40
 _UNREAD_SECONDS: Final = 5.0
 # Expired sessions that one call removes at most, so that none of them pauses the event loop.
 _EXPIRE_STEP: Final = 100
+
+_SESSION_ID: Final = "[A-Za-z0-9_-]{1,128}"
+# Browsers ask more of cookies with these names.
+_HOST_NAME: Final = "(?i:__Host-)"
+_SECURE_NAME: Final = "(?i:__(?:Host|Secure)-)"
 
 _ABSENT: Final[Any] = object()
 
@@ -271,10 +277,27 @@ def _json_default(value: Any) -> Any:
         return value.value
     if isinstance(value, tuple):  # a named one: orjson passes it to us
         return list(cast("tuple[object, ...]", value))
-    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
-        import dataclasses
+    return _data_of(value)
 
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+def _data_of(value: Any) -> Any:
+    """Return the data of a model or a dataclass, found by what it offers, as `_json_default`."""
+    fields = None
+    if not isinstance(value, type):  # the class of a model offers the same
+        if hasattr(value, "model_dump"):  # pydantic
+            try:
+                return value.model_dump(mode="json", fallback=_json_default)
+            except TypeError:  # before pydantic 2.11 there is no fallback
+                return value.model_dump(mode="json")
+        if hasattr(value, "__struct_fields__"):  # msgspec, which is imported if there is a Struct
+            return sys.modules["msgspec"].to_builtins(value, enc_hook=_json_default)
+        fields = getattr(value, "__attrs_attrs__", None)
+        if hasattr(value, "__dataclass_fields__"):
+            import dataclasses
+
+            fields = dataclasses.fields(value)
+    if fields is not None:
+        return {field.name: getattr(value, field.name) for field in fields}
     hint = ": is an await missing?" if inspect.isawaitable(value) else ""
     raise TypeError(f"{type(value).__name__} is not JSON serializable{hint}")
 
@@ -371,23 +394,52 @@ async def _in_thread(call: Callable[..., _T], *args: Any) -> _T:
 # --- Sessions -------------------------------------------------------------------------------------
 
 _SCALAR_TYPES = frozenset({str, int, float, bool, bytes, type(None)})
+_CONTAINER_TYPES = (dict, list, tuple, set, frozenset)
+_Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deep copy of a session. Most hold only scalars and need no `copy.deepcopy`."""
-    for value in data.values():
-        if type(value) not in _SCALAR_TYPES:
-            import copy
+    if _SCALAR_TYPES.issuperset(map(type, data.values())):
+        return dict(data)
+    import copy
 
-            return copy.deepcopy(dict(data))
-    return dict(data)
+    return copy.deepcopy(dict(data))
+
+
+def _typed(value: Any) -> Any:
+    """Return a value together with the types of all its parts: ``==`` then tells 1 from True."""
+    kind = cast("type[object]", type(value))
+    parts: Any = None
+    if issubclass(kind, dict):
+        parts = {_typed(key): _typed(item) for key, item in value.items()}
+    elif issubclass(kind, (list, tuple)):
+        parts = tuple(map(_typed, value))
+    elif issubclass(kind, (set, frozenset)):
+        parts = frozenset(map(_typed, value))
+    # A subclass may have more than its parts, and an `==` of its own.
+    return kind, parts, None if kind in _CONTAINER_TYPES else value
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two values of a session have the same type and are equal, at every depth."""
+    try:
+        return one is other or _typed(one) == _typed(other)
+    except Exception:  # for example the `==` of an array; to save too often does no harm
+        return False
 
 
 class SessionBackend(abc.ABC):
     """Where sessions are kept.
 
-    A backend may also have ``async touch(session_id, timeout)``, which only moves the expiry. What
-    a method raises is logged, and answered with a 500.
+    Two methods are optional. ``async touch(session_id, timeout)`` only moves the expiry of a
+    session that exists. ``async update(session_id, change, timeout)`` stores ``change(stored)`` in
+    one atomic step: ``change`` is a plain function from dict to dict that can be called again,
+    ``{}`` in means that there is no such session, and ``{}`` out deletes it. MicroPie then makes
+    every change with it, and no request undoes a logout, or what another one saved meanwhile.
+    Without it, MicroPie loads, applies the change and saves, and the moment between is unguarded.
+
+    What a method raises is logged, and answered with a 500.
 
     Example:
         >>> class DictBackend(SessionBackend):
@@ -412,7 +464,8 @@ class SessionBackend(abc.ABC):
 class InMemorySessionBackend(SessionBackend):
     """Sessions in the memory of this process: gone with it, and not shared with other workers.
 
-    It hands out and takes in copies, and each call removes a bounded number of expired sessions.
+    It hands out and takes in copies, several threads may use it, and each call removes a bounded
+    number of expired sessions.
 
     Example:
         >>> async def main(backend):
@@ -432,18 +485,36 @@ class InMemorySessionBackend(SessionBackend):
         # time-out, this is the order of expiry, too; with several, an expired session may wait
         # here, unseen, behind one that lives longer.
         self._sessions: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
+        self._lock = threading.RLock()
 
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return a copy of the data of a live session, ``{}`` where there is none."""
-        return _copied(self._live(session_id))
+        with self._lock:
+            data = self._live(session_id)
+        return _copied(data)  # what is stored is never changed
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         """Keep a copy of the data for ``timeout`` seconds; saving ``{}`` deletes the session."""
-        self._store(session_id, _copied(data), timeout)
+        with self._lock:
+            self._store(session_id, _copied(data), timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire ``timeout`` seconds from now."""
-        self._store(session_id, self._live(session_id), timeout)
+        with self._lock:
+            self._store(session_id, self._live(session_id), timeout)
+
+    async def update(self, session_id: str, change: _Change, timeout: float) -> None:
+        """Replace the data of a session by what ``change`` makes of it, in one step.
+
+        Args:
+            session_id: The id.
+            change: Gets a copy of the data, ``{}`` where there is no such session, and returns the
+                data to keep; ``{}`` deletes the session. It must not wait for anything.
+            timeout: The seconds for which the session lives on.
+        """
+        with self._lock:
+            stored = _copied(self._live(session_id))
+            self._store(session_id, _copied(change(stored)), timeout)
 
     def _live(self, session_id: str) -> dict[str, Any]:
         now = self._clock()
@@ -471,7 +542,7 @@ class _Session:
         self.id = session_id  # None: not yet known to the backend
         self.snapshot: dict[str, Any] | None = None  # None: nobody has looked
         self.renew = False
-        self.blocked = False  # True for a WebSocket from a foreign page: never saved
+        self.blocked = False  # another origin's page has caused the request: never saved
         self._data: dict[str, Any] = data or {}
 
     @property
@@ -491,51 +562,63 @@ class _Session:
 
         The id is ``""`` to expire the cookie, and None to leave it alone.
         """
-        data, old = self._data, self.id
-        # Most requests end here: they have not looked at the session, or have only read it.
-        if self.snapshot is None or (data == self.snapshot and not self.renew):
-            await self._touch(backend, timeout)
+        before, data, old = self.snapshot, dict(self._data), self.id
+        if before is None or self.blocked:
             return None
-        stored = await backend.load(old) if old is not None and data else {}
-        fresh: dict[str, Any] = {}
-        # If an old session is gone, another request has ended it (a logout), and it stays ended.
-        if data and (old is None or stored or self.renew):
-            fresh = self._applied_to(stored)
+        # Another request may have changed the session since this one loaded it. So this one
+        # overwrites only the keys that it has changed itself.
+        removed = before.keys() - data.keys()
+        changed = {
+            key: value
+            for key, value in data.items()
+            if key not in before or not _is_same(before[key], value)
+        }
+        # Most requests end here: they have only read the session.
+        if not (removed or changed or self.renew):
+            if old is not None:
+                await _store(backend, old, dict, timeout)
+            return None
         # Session ids that the backend does not know are never adopted: an attacker may have planted
         # them. For the same reason a login renews the id, which an attacker may know.
-        new = old
-        if new is None or self.renew:
+        new = old or ""
+        if data and (old is None or self.renew):
             import secrets
 
             new = secrets.token_urlsafe(32)
-        if fresh:
-            await backend.save(new, fresh, timeout)
-        if old is not None and (new != old or not fresh):
-            await backend.save(old, {}, timeout)
-        if not fresh:
-            return None if old is None or data else ""
+            # Before the old one is deleted: if this fails, the client still has that.
+            await _store(backend, new, lambda _: data, timeout)
+        taken: dict[str, Any] = {}
+
+        def change(stored: dict[str, Any]) -> dict[str, Any]:
+            nonlocal taken
+            taken = {key: stored[key] for key in stored if key not in removed} | changed
+            # If it is gone, another request has ended the session (a logout), and it stays ended.
+            return taken if stored and data and new == old else {}
+
+        if old is not None:
+            await _store(backend, old, change, timeout)
+            if not data:
+                return ""
+            if new != old and not _is_same(taken, data):  # changed meanwhile
+                await _store(backend, new, lambda _: taken, timeout)
+                data = taken
+        if not data or new == old:
+            return None
         self.id, self.renew = new, False
-        return new if new != old else None
+        return new
 
-    def _applied_to(self, stored: dict[str, Any]) -> dict[str, Any]:
-        """Return what is stored with the changes of this request, key by key."""
-        # Another request may have changed the session since this one loaded it. So this one
-        # overwrites only the keys that it has changed itself.
-        before, data = self.snapshot or {}, self._data
-        fresh = {key: value for key, value in stored.items() if key in data or key not in before}
-        for key, value in data.items():
-            if key not in before or before[key] != value:
-                fresh[key] = value
-        return fresh
 
-    async def _touch(self, backend: SessionBackend, timeout: float) -> None:
-        if self.id is None or self.snapshot is None:
-            return
-        touch = getattr(backend, "touch", None)
-        if touch is not None:
-            await touch(self.id, timeout)
-        elif fresh := await backend.load(self.id):
-            await backend.save(self.id, fresh, timeout)
+async def _store(backend: Any, session_id: str, change: _Change, timeout: float) -> None:
+    """Store what ``change`` makes of a session, in one step if the backend can.
+
+    If ``change`` is `dict`, which changes nothing, only the expiry moves.
+    """
+    if change is dict and hasattr(backend, "touch"):
+        await backend.touch(session_id, timeout)
+    elif hasattr(backend, "update"):
+        await backend.update(session_id, change, timeout)
+    else:
+        await backend.save(session_id, change(await backend.load(session_id)), timeout)
 
 
 # --- Uploads --------------------------------------------------------------------------------------
@@ -1256,7 +1339,8 @@ class Request:
 
     # A plain request never needs these. They stay on the class until they are set, and cost it
     # nothing.
-    _mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
+    _mount: Any = None  # the app that takes over, and its prefix
+    _added: _RawHeaders = []  # to the response of that app
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
     _boundary: bytes | None = None  # of a multipart body that is still on the wire
@@ -1552,7 +1636,10 @@ class WebSocket:
         Raises:
             RuntimeError: The socket was accepted already.
             ConnectionClosed: The client has left.
+            ValueError: ``session_id`` is not 1 to 128 letters, digits, ``_`` and ``-``.
         """
+        if session_id is not None and not re.fullmatch(_SESSION_ID, session_id):
+            raise ValueError(f"not the session id of a cookie: {session_id!r}")
         if self.accepted:
             raise RuntimeError("this WebSocket was accepted already")
         self._check_not_over()
@@ -1694,18 +1781,27 @@ def _close_message(code: int, reason: str | None) -> _Message:
     return {"type": "websocket.close", "code": code, "reason": cut}
 
 
-def _is_same_origin(headers: Mapping[str, str], allowed: frozenset[str]) -> bool:
-    """Whether a handshake comes from a page of this host, an allowed one, or no browser."""
-    origin = headers.get("origin")
-    if origin is None:
-        return True
-    scheme, _, authority = origin.strip().lower().partition("://")
+def _is_foreign(request: Request, allowed: frozenset[str]) -> bool:
+    """Whether a page of another origin has caused a request that may change something."""
+    scope, headers = request.scope, request.headers
+    # The method in the scope: a middleware may take another one from a form.
+    if scope["type"] == "http" and scope.get("method") in ("GET", "HEAD", "OPTIONS"):
+        return False
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    theirs = (origin or "").strip().lower()
+    if theirs in allowed:
+        return False
+    # The browser's own word comes first: a proxy may have changed the host.
+    if site is not None:
+        return site not in ("same-origin", "none")
+    if origin is None:  # no browser
+        return False
     # The scheme is not compared: behind a proxy that ends TLS, the app sees http where the browser
     # sees https. So both default ports are dropped.
-    host = headers.get("host", "").strip().lower()
-    theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in (authority, host)]
+    names = theirs.partition("://")[2], headers.get("host", "").strip().lower()
+    theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in names]
     # An origin without an authority, such as "null", never matches.
-    return theirs != "" and (theirs == ours or f"{scheme}://{authority}" in allowed)
+    return theirs == "" or theirs != ours
 
 
 # --- Middleware -----------------------------------------------------------------------------------
@@ -1861,9 +1957,9 @@ def set_cookie(
     if samesite not in ("Strict", "Lax", "None", ""):
         raise ValueError(f"samesite must be Strict, Lax or None, not {samesite!r}")
     # Browsers drop such cookies without a word (draft-ietf-httpbis-rfc6265bis section 5.6).
-    if not secure and (name.startswith(("__Secure-", "__Host-")) or samesite == "None"):
+    if not secure and (re.match(_SECURE_NAME, name) or samesite == "None"):
         raise ValueError(f"cookie {name!r} must be secure")
-    if name.startswith("__Host-") and (path != "/" or domain):
+    if re.match(_HOST_NAME, name) and (path != "/" or domain):
         raise ValueError(f"cookie {name!r} must have the path / and no domain")
     attributes = (
         "" if max_age is None else f"Max-Age={int(max_age)}",
@@ -1925,6 +2021,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
 
 
+_VARY: _RawHeaders = [(b"vary", b"Cookie")]
 # Stands for the response of a mounted app, which sends its own.
 _MOUNTED: Final = (0, None)
 # Exceptions that say that the client is gone: MicroPie's own, and that of a server's `send`.
@@ -2378,8 +2475,10 @@ _JSON_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "builtins.bool": (bool,),
     "datetime.date": (str,),
     "datetime.datetime": (str,),
+    "datetime.time": (str,),
     "decimal.Decimal": (str, int, float),
     "uuid.UUID": (str,),
+    "builtins.dict": (dict,),
 }
 _BOOLS: Final = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
@@ -2387,6 +2486,10 @@ _BOOLS: Final = {
 }
 
 _UNIONS: Final = (typing.Union, types.UnionType)
+_UNCHECKED: Final = (Any, object, inspect.Parameter.empty)
+# Digits, and the adjusted exponent. Ten characters can name a number with ten million digits.
+_MAX_DECIMAL: Final = 1000
+_MAX_ERRORS: Final = 20  # of a model, as lines of a 400
 
 # Called with a value, and with True if it comes from JSON. It raises an exception, of any type, if
 # the value doesn't fit; the parameter makes a 400 or a 404 of it.
@@ -2394,23 +2497,31 @@ _Converter = Callable[[Any, bool], Any]
 
 
 def _converter(annotation: Any) -> _Converter | None:
-    """Return the converter of an annotation; None: it leaves values alone.
+    """Return the converter of an annotation; None: MicroPie cannot convert to it.
 
     A new type of annotation gets its converter here, and can then stand in lists and unions too.
     """
-    annotation = _unwrapped(annotation)
-    origin = typing.get_origin(annotation)
-    if origin in _UNIONS:
-        return _union_converter(typing.get_args(annotation))
-    if annotation is list or origin is list:
+    annotation, *others = members = _members(annotation)
+    if others:
+        return _union_converter(members)
+    if any(annotation is one for one in _UNCHECKED):
+        return _keep
+    if _is_list(annotation):
         return _list_converter((*typing.get_args(annotation), Any)[0])
     if annotation is UploadedFile:
         return _refuse
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return _enum_converter(annotation)
-    name = getattr(annotation, "__name__", "")
-    json_types = _JSON_TYPES.get(f"{getattr(annotation, '__module__', '')}.{name}")
+    if typing.get_origin(annotation) is typing.Literal:
+        return _choice_converter(annotation, typing.get_args(annotation))
+    if not isinstance(annotation, type):
+        return None
+    if issubclass(annotation, enum.Enum):
+        return _choice_converter(annotation, annotation)
+    json_types = _JSON_TYPES.get(f"{annotation.__module__}.{annotation.__name__}")
     return None if json_types is None else _scalar_converter(annotation, json_types)
+
+
+def _keep(value: Any, is_json: bool) -> Any:
+    return value
 
 
 def _refuse(value: Any, is_json: bool) -> NoReturn:
@@ -2420,144 +2531,214 @@ def _refuse(value: Any, is_json: bool) -> NoReturn:
 
 def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Converter:
     make = getattr(annotation, "fromisoformat", annotation)
+    name = annotation.__name__
 
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1.
-        if is_json and type(value) not in json_types:  # by type, since `True` is an int, too
+        if (is_json or annotation is dict) and type(value) not in json_types:  # True is an int, too
             raise TypeError(type(value).__name__)
         made = value
         if type(value) is not annotation:
             made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
         # NaN and the infinities compare with no limit as a number does, so no handler gets them.
-        if annotation.__name__ in ("float", "Decimal") and made - made != 0:
+        if name in ("float", "Decimal") and made - made != 0:
+            raise ValueError(value)
+        if (
+            name == "Decimal"
+            and max(len(made.as_tuple().digits), abs(made.adjusted())) > _MAX_DECIMAL
+        ):
             raise ValueError(value)
         return made
 
     return convert
 
 
-def _enum_converter(annotation: type[enum.Enum]) -> _Converter:
-    by_string = {str(member.value): member for member in annotation}
+def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
+    """Return the converter of an Enum or a Literal, whose members can be those of an Enum."""
+    # By type, since 1 == True == 1.0. A list, as the value of an Enum, has no hash.
+    found = {
+        (type(value), value): choice
+        for choice in choices
+        if (value := getattr(choice, "_value_", choice)).__hash__
+    }
+    # A string is tried with the conversion of each type that the values have.
+    converters = [_converter(kind) or _refuse for kind in dict.fromkeys(kind for kind, _ in found)]
 
-    def convert(value: Any, is_json: bool) -> enum.Enum:
-        if not is_json and value in by_string:
-            return by_string[value]
-        member = annotation(value)
-        if type(member.value) is not type(value):  # 1 == True == 1.0
-            raise TypeError(type(value).__name__)
-        return member
+    def convert(value: Any, is_json: bool) -> Any:
+        for one in (_keep,) if is_json else converters:
+            with contextlib.suppress(Exception):
+                made = one(value, is_json)
+                key = type(made), made
+                if key in found:
+                    return found[key]
+                choice = annotation._missing_(made)  # only an Enum has it
+                if type(choice.value) is type(made):
+                    return choice
+        raise ValueError(value)
 
     return convert
 
 
-def _list_converter(annotation: Any) -> _Converter:
+def _list_converter(annotation: Any) -> _Converter | None:
     convert, takes_blank = _converter(annotation), _takes_blank(annotation)
+    if convert is None:
+        return None
 
     def convert_all(values: Any, is_json: bool) -> Any:
         if not isinstance(values, list):
             raise TypeError(type(values).__name__)
-        items = [
-            value if convert is None else convert(value, is_json)
-            for value in values
-            if value or takes_blank or is_json
-        ]
+        items = [convert(value, is_json) for value in values if value or takes_blank or is_json]
         # Fields that are all blank are no list, but an empty JSON array is one.
         return items if items or is_json else _ABSENT
 
     return convert_all
 
 
-def _union_converter(annotations: tuple[Any, ...]) -> _Converter | None:
-    converters = [_converter(one) for one in annotations if one is not type(None)]
-    if None in converters:  # one of them takes any value
+def _union_converter(members: list[Any]) -> _Converter | None:
+    takers: list[Any] = [
+        (_converter(one), _is_list(one)) for one in members if one is not type(None)
+    ]
+    if any(one is None for one, _ in takers):
         return None
 
     def convert(value: Any, is_json: bool) -> Any:
-        if value is None and type(None) in annotations:
+        if value is None and type(None) in members:
             return None
-        for one in cast("list[_Converter]", converters):
+        # If a member is a list, the value is the list of all strings of that name.
+        is_repeated = isinstance(value, list) and not is_json
+        for one, is_list in takers:
             with contextlib.suppress(Exception):
-                return one(value, is_json)
+                return one(value[0] if is_repeated and not is_list else value, is_json)
         raise ValueError(value)
 
     return convert
 
 
-def _unwrapped(annotation: Any) -> Any:
-    """Return X of ``Annotated[X, ...]``."""
-    return annotation.__origin__ if typing.get_origin(annotation) is Annotated else annotation
+def _target(annotation: Any) -> Any:
+    """Return X of a NewType, or of an alias that ``type`` makes (Python 3.12); None otherwise."""
+    return getattr(annotation, "__supertype__", None) or getattr(annotation, "__value__", None)
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Return the members of a union, and any other annotation alone; ``Annotated[X, ...]`` as X."""
+    origin = typing.get_origin(annotation)
+    if origin in _UNIONS:
+        return [member for one in typing.get_args(annotation) for member in _members(one)]
+    inner = annotation.__origin__ if origin is Annotated else _target(annotation)
+    return [annotation] if inner is None else _members(inner)
+
+
+def _is_list(annotation: Any) -> bool:
+    return annotation is list or typing.get_origin(annotation) is list
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and hasattr(annotation, "model_validate")
 
 
 def _takes_blank(annotation: Any) -> bool:
     """Whether ``""`` is a value: not for most types, since HTML forms send empty inputs too."""
-    members = (annotation, *typing.get_args(annotation))
-    return _converter(annotation) is None or any(_unwrapped(one) is str for one in members)
+    is_text = any(one is str for one in _members(annotation))
+    return is_text or _converter(annotation) in (None, _keep)
 
 
-def _without_none(annotation: Any) -> Any:
-    """Return X of ``X | None``, and any other annotation as it is."""
-    annotation = _unwrapped(annotation)
-    members = [member for member in typing.get_args(annotation) if member is not type(None)]
-    is_optional = typing.get_origin(annotation) in _UNIONS and len(members) == 1
-    return _unwrapped(members[0]) if is_optional else annotation
+def _parts(annotation: Any, depth: int = 9) -> Iterator[Any]:
+    """Yield an annotation and all that stands in it, behind an alias or a NewType too."""
+    yield annotation
+    # The depth has an end, since an alias may contain itself.
+    for one in (*typing.get_args(annotation), _target(annotation)) if depth else ():
+        yield from _parts(one, depth - 1)
 
 
-def _is_from_session(annotation: Any, depth: int = 9) -> bool:
-    """Whether FromSession stands anywhere in an annotation, behind an alias or a NewType too."""
-    # It fails closed. If a name cannot be resolved but says FromSession, only the session has the
-    # value.
-    if isinstance(annotation, (str, typing.ForwardRef)):
-        return "FromSession" in str(annotation)
-    inner = list(typing.get_args(annotation))
-    with contextlib.suppress(Exception):  # a name in an alias of Python 3.12 may not be there
-        inner.append(getattr(annotation, "__supertype__", None) or annotation.__value__)
-    # The depth has an end, since such an alias may contain itself.
-    return depth > 0 and any(_is_from_session(one, depth - 1) for one in inner)
+def _error_lines(error: Any, name: str) -> str:
+    """Return the errors of a model, a line for each, without the values that the client sent."""
+    errors = error.errors() if hasattr(error, "errors") else []
+    lines = [""]
+    for one in errors[:_MAX_ERRORS]:
+        text = f"{'.'.join(map(str, one['loc'])) or name}: {one['msg']}"
+        # Some messages repeat a value, those of an app's own checks for example.
+        for sent in (one.get("input"), one.get("ctx", {}).get("tag")):
+            if isinstance(sent, (str, int, float)) and len(str(sent)) > 2:
+                text = text.replace(str(sent), "...")
+        # A client can send names with line ends in them.
+        lines.append(re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", text)[:200])
+    if errors[_MAX_ERRORS:]:
+        lines.append(f"{len(errors) - _MAX_ERRORS} more")
+    return "\n".join(lines)
 
 
 class _Parameter:
-    """One parameter of a handler: where its value comes from, and how it is converted."""
+    """One parameter of a handler: where its value comes from, and how it is converted.
 
-    def __init__(self, parameter: inspect.Parameter) -> None:
-        empty, annotation = inspect.Parameter.empty, parameter.annotation
+    Raises:
+        TypeError: Its annotation cannot be resolved, or says what cannot be in that place.
+    """
+
+    def __init__(self, parameter: inspect.Parameter, handler: _Handler) -> None:
+        empty, kind, annotation = inspect.Parameter.empty, parameter.kind, parameter.annotation
         self.name = parameter.name
         self.default = _ABSENT if parameter.default is empty else parameter.default
+        where = f"{handler.function.__qualname__}: parameter '{self.name}'"
+        if isinstance(annotation, str):  # it might have been a check
+            raise TypeError(f"{where}: the annotation {annotation} cannot be resolved")
         # All of this is worked out once, so that a request only looks. FromSession comes first: it
         # outranks the type, and nothing but the session may have the value.
-        self.is_secret = _is_from_session(annotation)
-        self.convert = _converter(annotation)
+        parts = list(_parts(annotation))
+        self.is_secret = "FromSession" in map(str, parts)
+        if self.is_secret:
+            parts = [annotation := Any]
+        members = _members(annotation)
+        others = [one for one in members if one is not type(None)] or members
+        first = others[0]
+        self.is_optional = len(others) < len(members)
+        self.is_list = any(map(_is_list, others))
+        # Models, and files, which can stand in a list too.
+        alone = [one for one in parts if one is UploadedFile or _is_model(one)]
+        self.is_file = bool(alone) and UploadedFile in (first, *typing.get_args(first))
+        self.model: Any = alone[0] if alone and not self.is_file else None
+        self.in_path = not (self.is_secret or alone)
+        is_right = self.is_file or (first is self.model and handler.takes_body)
+        if (
+            (alone and (others[1:] or not is_right))
+            # `**files` can be files, but no path segment is one.
+            or (not self.in_path and kind in ((0, 2) if self.is_file else (0, 2, 4)))
+        ):
+            raise TypeError(f"{where}: FromSession, a model or UploadedFile cannot stand here")
+        self.is_sent = not self.is_secret and kind != parameter.POSITIONAL_ONLY
+        self.convert = _keep if self.model else _converter(annotation)
+        if self.convert is None:
+            shown = inspect.formatannotation(annotation)
+            _log.warning("%s: MicroPie cannot convert to %s, and checks nothing", where, shown)
+        is_kept = self.convert in (None, _keep)
         self.takes_blank = _takes_blank(annotation)
-        annotation = _without_none(annotation)
-        self.is_list = annotation is list or typing.get_origin(annotation) is list
         # Most parameters are strings, which stay as they are.
-        self.is_verbatim = self.convert is None or annotation is str
-        self.is_file = annotation is UploadedFile or UploadedFile in typing.get_args(annotation)
-        self.takes_file = not (self.is_list or self.is_secret) and (
-            self.is_file or self.convert is None
-        )
-        self.in_path = not (self.is_secret or self.is_file)
-        module = getattr(annotation, "__module__", None)  # a client need not know it
-        self.label = "a file" if self.is_file else inspect.formatannotation(annotation, module)
+        self.is_verbatim = not self.is_list and (is_kept or others == [str])
+        self.takes_file = not self.is_list and (self.is_file or (is_kept and self.in_path))
+        self.label = (
+            "a file"
+            if self.is_file
+            else " or ".join(
+                inspect.formatannotation(one, getattr(one, "__module__", None)) for one in others
+            )
+        )  # a client need not know the module
 
     def from_path(self, segment: Any) -> Any:
         """Convert a path segment; one that does not convert names no page."""
         # A router in a middleware may have converted it already.
         if self.is_verbatim or not isinstance(segment, str):
             return segment
-        try:
+        with contextlib.suppress(HTTPError):
             value = self._from_strings([segment])
-        except HTTPError:
-            value = _ABSENT
-        if value is _ABSENT:
-            raise _error(404)
-        return value
+            if value is not _ABSENT:
+                return value
+        raise _error(404)
 
     def find(self, request: Request) -> Any:
         """Look in what was sent, and then in the session; else return the default."""
-        value = _ABSENT if self.is_secret else self._find_sent(request)
+        value = self.find_sent(request, self.name) if self.is_sent else _ABSENT
         if value is not _ABSENT:
             return value
-        if not self.is_file:
+        if self.is_secret or (self.is_sent and self.in_path):
             value = request.session.get(self.name)
             if value is not None:  # an app may log a user out by setting the user's id to None
                 return value
@@ -2567,9 +2748,10 @@ class _Parameter:
             raise _error(401)
         raise _error(400, f"Missing required parameter '{self.name}'")
 
-    def _find_sent(self, request: Request) -> Any:
-        """Look in the query, the body and the uploads, in this order."""
-        name = self.name
+    def find_sent(self, request: Request, name: str) -> Any:
+        """Look for a name in the query, the body and the uploads, in this order."""
+        if self.model is not None:
+            return self._validated(request)
         for sent in (request.query_params, request._form):
             if sent and name in sent:
                 strings = sent[name]
@@ -2585,6 +2767,25 @@ class _Parameter:
             return files[0]
         return list(files) if files and self.is_file else _ABSENT
 
+    def _validated(self, request: Request) -> Any:
+        """Return the model of the whole body; `_ABSENT` if there is none."""
+        # The look at the JSON refuses what is none, since some models take NaN.
+        body, model = request._json, self.model
+        try:
+            if body is _ABSENT:
+                if not request.body_params and request._multipart is None:
+                    return _ABSENT
+                fields = request.body_params.items()
+                body = {name: texts if texts[1:] else texts[0] for name, texts in fields}
+            elif body is None and self.is_optional:
+                return None
+            elif hasattr(model, "model_validate_json"):
+                return model.model_validate_json(cast(_Body, request._body).kept)
+            return model.model_validate(body)
+        except ValueError as error:
+            lines = _error_lines(error, self.name)
+            raise _error(400, f"Parameter '{self.name}' is not valid{lines}") from None
+
     def _from_strings(self, values: list[str]) -> Any:
         """Convert the first string, or for a list all; `_ABSENT` if a blank is no value."""
         value = values if self.is_list else values[0]
@@ -2598,8 +2799,8 @@ class _Parameter:
 
     def is_known(self, request: Request) -> bool:
         """Whether nothing that is still to come in a form can be its value."""
-        if self.is_secret or self.is_list:  # more values of a list may come
-            return self.is_secret
+        if not self.is_sent or self.is_list or self.model:  # more values of a list may come
+            return not self.is_sent
         values = request.query_params.get(self.name) or request.body_params.get(self.name)
         return self.name in request._files or bool(values and (values[0] or self.takes_blank))
 
@@ -2611,11 +2812,8 @@ class _Binder:
         # The kinds of parameters are numbers, in the order in which a signature has them.
         kinds: list[list[_Parameter]] = [[] for _ in range(5)]
         for parameter in handler.parameters:
-            kinds[parameter.kind].append(_Parameter(parameter))
+            kinds[parameter.kind].append(_Parameter(parameter, handler))
         path_only, both, self._star, self._keywords, self._rest = kinds
-        for one in self._star:
-            if one.is_secret:
-                raise TypeError(f"*{one.name} takes path segments: it cannot be FromSession")
         self._positional = path_only + both
         self._in_path = [one for one in self._positional if one.in_path]
         self.takes: float = float("inf") if self._star else len(self._in_path)
@@ -2649,12 +2847,14 @@ class _Binder:
 
     def _remaining(self, request: Request) -> dict[str, Any]:
         """Return the query, the body and the uploads under the names that no parameter has."""
-        found: dict[str, Any] = dict(request.files)
-        if isinstance(request._json, dict):
-            found.update(request._json)
-        for sent in (request._form or {}, request.query_params):
-            found.update((name, values[0]) for name, values in sent.items())
-        return {name: value for name, value in found.items() if name not in self._names}
+        body = request._json if isinstance(request._json, dict) else {}
+        names = {**request._files, **body, **(request._form or {}), **request.query_params}
+        return {
+            name: value
+            for name in names
+            if name not in self._names
+            and (value := self._rest[0].find_sent(request, name)) is not _ABSENT
+        }
 
     def waits_for(self, request: Request, name: str) -> bool:
         """Whether the file that begins now is the last value that the handler waits for."""
@@ -2666,14 +2866,17 @@ class _Binder:
 
 
 def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
-    """Return a parameter's annotation, a string evaluated if its names can be found."""
+    """Return a parameter's annotation with its strings evaluated, or a string if one cannot be."""
     annotation: Any = parameter.annotation
-    if isinstance(annotation, str):
-        # A name that is imported for type checkers alone cannot be found, and must not spoil the
-        # other parameters. typing.get_type_hints fails for all if one fails.
-        with contextlib.suppress(Exception):
-            return eval(annotation, getattr(inspect.unwrap(function), "__globals__", {}))
-    return annotation
+    # Each by itself: get_type_hints fails for all if it fails for one.
+    alone = types.SimpleNamespace(__annotations__={"it": annotation})
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    try:
+        found = typing.get_type_hints(alone, names, include_extras=True)["it"]
+        list(_parts(found))  # looks at aliases of Python 3.12, whose names may not be there
+        return found
+    except Exception:
+        return str(annotation)
 
 
 class _Handler:
@@ -2692,6 +2895,7 @@ class _Handler:
         self._binder: _Binder | None = None
         self._member = member  # the function, or the static or class method around it
         self._leading = leading - isinstance(member, staticmethod)
+        self.takes_body = leading == 1  # a WebSocket handler gets none
 
     @property
     def binder(self) -> _Binder:
@@ -2739,6 +2943,24 @@ def _function_of(member: Any) -> types.FunctionType | None:
     return member if isinstance(member, types.FunctionType) else None
 
 
+# In a class body: handlers and types; what makes a method and cannot be called itself.
+_NO_SURPRISES: Final = (types.FunctionType, type, typing.NewType)
+_WRAPPERS: Final = (functools.partialmethod, functools.singledispatchmethod)
+
+
+def _warn_of_others(owner: type[App]) -> None:
+    """Warn of what looks like a handler in the body of a new class or a mixin, and is none."""
+    # A base that is an App was looked at when it was made.
+    known = {one for base in owner.__bases__ if issubclass(base, App) for one in base.__mro__}
+    members = [item for base in owner.__mro__ if base not in known for item in vars(base).items()]
+    for name, member in members:
+        inner = getattr(member, "__func__", member)  # of a static or a class method
+        is_known = isinstance(inner, _NO_SURPRISES) or typing.get_origin(inner)
+        if name[0] != "_" and not is_known and (callable(inner) or isinstance(inner, _WRAPPERS)):
+            kind = type(inner).__name__
+            _log.warning("%s.%s (a %s) is no handler: call it in a def", owner.__name__, name, kind)
+
+
 def _handlers(owner: type[App], prefix: str) -> tuple[dict[str, _Handler], dict[str, _Handler]]:
     """Return the handlers of a class and of its bases by name, and those with a URL by path.
 
@@ -2778,11 +3000,12 @@ def _is_below(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
 
 
-def _session_ids(cookie_header: bytes) -> list[str]:
-    """Return the session ids of a Cookie header, at most 4."""
-    # A mounted app's comes before its parent's. More are an attack on the backend.
-    pairs = [pair.strip().partition("=") for pair in cookie_header.decode("latin-1").split(";")]
-    return [value.strip('"') for name, _, value in pairs if name == "session_id" and value][:4]
+def _session_ids(request: Request, name: str) -> list[str]:
+    """Return the session ids in the cookies of that name, at most 4."""
+    # A mounted app's comes before its parent's. More are an attack on the backend, and so are ids
+    # that MicroPie would never have issued.
+    pair = rf"(?:^|;)[ \t]*{re.escape(name)}[ \t]*=[ \t]*({_SESSION_ID})[ \t]*(?=;|\Z)"
+    return re.findall(pair, request._cookie_header.decode("latin-1"))[:4]
 
 
 def _boundary(content_type: bytes) -> bytes:
@@ -2794,7 +3017,43 @@ def _boundary(content_type: bytes) -> bytes:
     return boundary
 
 
-_LOOPBACK: Final = r"(?i:(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?|::1)"
+_IPV4: Final = r"127(?:\.\d{1,3}){3}"
+_IPV6: Final = rf"::1|::ffff:(?:{_IPV4}|7f[\da-f]{{2}}:[\da-f]{{1,4}})"
+_FORWARDING: Final = r"(?:forwarded|x-real-ip|via)\Z|x-forwarded-"
+_LOOPBACK: Final = rf"(?i:(?:localhost|{_IPV4}|\[(?:{_IPV6})\])(?::\d*)?|{_IPV6})"
+
+
+def _is_from_here(request: Request) -> bool:
+    """Whether a request comes straight from this machine, over plain HTTP."""
+    scope, headers = request.scope, request.headers
+    # A proxy on this machine speaks plain HTTP from a loopback address as well, and may even pass
+    # one as the host. The rest gives it away: what it adds, its HTTP/1.0 (nginx), or a browser that
+    # came by HTTPS.
+    here = "http://localhost"
+    host, client = [(scope.get(key) or ("",))[0] or "" for key in ("server", "client")]
+    url = rf"(?is:http://{_LOOPBACK}(?:[/?#].*)?)"
+    return (
+        scope.get("scheme") not in ("https", "wss")
+        and scope.get("http_version", "1.1") == "1.1"
+        and all(re.fullmatch(_LOOPBACK, name) for name in (headers.get("host", host), client))
+        and all(re.fullmatch(url, headers.get(name, here)) for name in ("origin", "referer"))
+        and not any(re.match(_FORWARDING, name) for name in headers)
+    )
+
+
+def _adding(send: _Send, added: _RawHeaders) -> _Send:
+    """Return a ``send`` that adds headers to a response, or to the handshake of a WebSocket."""
+
+    async def send_more(message: _Message) -> None:
+        if message["type"].endswith(("response.start", ".accept")):
+            headers: _RawHeaders = list(message.get("headers") or ())
+            # A cache-control that the app has chosen stays.
+            names = {name.lower() for name, _ in headers} & {b"cache-control"}
+            headers += [pair for pair in added if pair[0] not in names]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return send_more if added else send
 
 
 # --- App ------------------------------------------------------------------------------------------
@@ -2909,6 +3168,19 @@ class App:
                 raise ValueError(f"{name} is above 0, or None for no limit: {value!r}")
         if not session_timeout > 0:
             raise ValueError(f"session_timeout is a number of seconds: {session_timeout!r}")
+        if (session_cookie_path or "/")[0] != "/":
+            raise ValueError(f"session_cookie_path begins with a slash: {session_cookie_path!r}")
+        # What browsers ask of these names is checked below; it holds for any letter case.
+        if re.match(_SECURE_NAME, session_cookie_name) and session_cookie_secure is None:
+            session_cookie_secure = True
+        if re.match(_HOST_NAME, session_cookie_name) and not session_cookie_path:
+            session_cookie_path = "/"
+        set_cookie(
+            session_cookie_name,
+            "",
+            path=session_cookie_path,
+            secure=session_cookie_secure is not False,
+        )
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[Callable[[], Any]] = []
@@ -2923,7 +3195,8 @@ class App:
         self.__session_cookie_name = session_cookie_name
         self.__session_cookie_secure = session_cookie_secure
         self.__session_cookie_path = session_cookie_path
-        self.__allowed_origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
+        origins = {origin.lower().rstrip("/") for origin in allowed_origins}
+        self.__allowed_origins = frozenset(origins - {"null", ""})
         # A field is a part of a body, and a urlencoded form falls under both limits as a whole.
         self.__settings = settings._replace(
             max_form_field_size=_smallest(max_body_size, max_form_field_size)
@@ -2935,6 +3208,7 @@ class App:
         super().__init_subclass__(**kwargs)
         cls.__handlers, cls.__routes = _handlers(cls, "")
         cls.__socket_handlers, cls.__socket_routes = _handlers(cls, "ws_")
+        _warn_of_others(cls)
         for name in _RESERVED & cls.__socket_handlers.keys():
             raise TypeError(
                 f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own"
@@ -3073,7 +3347,7 @@ class App:
         if _is_below(path, root):  # some servers repeat the root path in the path
             path = path[len(root) :]
         if self.mounts:
-            request._mount = self.__mounted(request.scope, path)
+            request._mount = self.__mounted(path)
         before, *segments = path.split("/")
         if before:  # no slash comes first, for example in OPTIONS *
             return
@@ -3088,8 +3362,8 @@ class App:
                 return
         request.route_handler, request.path_params = handler.name, arguments
 
-    def __mounted(self, scope: _Scope, path: str) -> tuple[_ASGIApp, _Scope] | None:
-        """Return the app of the longest prefix that the path begins with, and its scope.
+    def __mounted(self, path: str) -> tuple[_ASGIApp, str] | None:
+        """Return the app of the longest prefix that the path begins with, and the prefix.
 
         Raises:
             ValueError: A prefix does not begin with a slash: no path would ever match it.
@@ -3100,15 +3374,21 @@ class App:
             if mount[:1] not in ("/", ""):
                 raise ValueError(f"the prefix of a mount begins with a slash: {prefix!r}")
             if _is_below(path, mount):
-                root = _root(scope)
-                child = {**scope, "root_path": root + mount}
-                # In a scope the path includes the root path (ASGI HTTP).
-                if not _is_below(scope["path"], root):
-                    child["path"] = root + scope["path"]
-                    if raw_path := scope.get("raw_path"):
-                        child["raw_path"] = _quoted(root, "/").encode() + raw_path
-                return self.mounts[prefix], child
+                return self.mounts[prefix], mount
         return None
+
+    def __hand_over(self, request: Request, receive: _Receive, send: _Send) -> Awaitable[None]:
+        """Call the mounted app, with the scope as the middlewares have left it."""
+        mount: tuple[_ASGIApp, str] = request._mount
+        scope = request.scope
+        root = _root(scope)
+        child = {**scope, "root_path": root + mount[1]}
+        # In a scope the path includes the root path (ASGI HTTP).
+        if not _is_below(scope["path"], root):
+            child["path"] = root + scope["path"]
+            if raw_path := scope.get("raw_path"):
+                child["raw_path"] = _quoted(root, "/").encode() + raw_path
+        return mount[0](child, receive, _adding(send, request._added))
 
     async def __prepare_and_call(self, request: Request, noted: list[tuple[bytes, bytes]]) -> Any:
         """Load the session, read the body, ask the middlewares, call the handler."""
@@ -3125,10 +3405,27 @@ class App:
             answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
             if answer is not None:
                 return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
-        return _MOUNTED if request._mount is not None else await self.__call_handler(request)
+        if request._mount is None:
+            return await self.__call_handler(request)
+        request._added = await self.__session_headers(request)
+        return _MOUNTED
 
     async def __load_session(self, request: Request) -> None:
-        for session_id in _session_ids(request._cookie_header):
+        """Load the session, unless another origin's page has caused the request."""
+        ids = _session_ids(request, self.__session_cookie_name)
+        # Browsers send cookies with requests from any page of the same site, and old ones with all;
+        # to WebSockets they apply no same-origin policy.
+        if _is_foreign(request, self.__allowed_origins):
+            request._session = _Session()
+            request._session.blocked = True
+            if ids:
+                _log.warning(
+                    "no session for a request from %r to %r",
+                    request.headers.get("origin"),
+                    request.scope["path"],
+                )
+            return
+        for session_id in ids:
             if data := await self.session_backend.load(session_id):
                 request._session = _Session(session_id, data)
                 return
@@ -3167,8 +3464,8 @@ class App:
     async def __finish(self, request: Request, response: _Response | None, send: _Send) -> None:
         """Let middlewares and session change a response, and send it; None: a mount answers."""
         if response is None:
-            mounted, scope = cast("tuple[_ASGIApp, _Scope]", request._mount)
-            return await mounted(scope, request._body_reader().receive_again(), send)
+            receive = request._body_reader().receive_again()
+            return await self.__hand_over(request, receive, send)
         # Each `after_request` runs once, on the response that the ones inside it have made of the
         # first, errors included.
         for middleware in reversed(request._asked):
@@ -3182,30 +3479,35 @@ class App:
                 )
             except BaseException as error:
                 response = self.__failed(request, error)
-        session = request._session
-        if session is not None and session.snapshot is not None:
-            response = await self.__save_session(request, session, response)
+        if request._session is not None or response.payload is None:
+            try:
+                added = await self.__session_headers(
+                    request, response.status, response.payload is None
+                )
+            except BaseException as error:
+                response, added = self.__failed(request, error), _VARY
+            send = _adding(send, added)
         await self.__send(request, response, send)
 
-    async def __save_session(
-        self, request: Request, session: _Session, response: _Response
-    ) -> _Response:
-        """Save what this request changed in its session; return the response with its cookie."""
-        added = [("vary", "Cookie")]
+    async def __session_headers(
+        self, request: Request, status: int = 200, is_stream: bool = False
+    ) -> _RawHeaders:
+        """Save what this request changed in its session; return the headers that this adds."""
+        session = request._session
+        if session is None or session.snapshot is None:
+            # A stream may look at the session later, when its headers are gone.
+            return _VARY if is_stream and _session_ids(request, self.__session_cookie_name) else []
         # After a 5xx nothing is saved, since a handler that failed half-way may have left half of
         # its changes.
-        if response.status < 500:
-            try:
-                session_id = await session.commit(self.session_backend, self.__session_timeout)
-                if session_id is not None:
-                    added.append(self.__session_cookie(request, session_id))
-                    if all(name != "cache-control" for name, _ in response.headers):
-                        added.append(("cache-control", "no-store"))
-            except BaseException as error:
-                response = self.__failed(request, error)
-        return response._replace(
-            raw_headers=(*response.raw_headers, *[_raw_header(*pair) for pair in added])
-        )
+        if status >= 500:
+            return _VARY
+        if session.id is None and _is_foreign(request, self.__allowed_origins):
+            session.blocked = True
+        session_id = await session.commit(self.session_backend, self.__session_timeout)
+        if session_id is None:
+            return _VARY
+        cookie = _raw_header(*self.__session_cookie(request, session_id))
+        return [*_VARY, cookie, (b"cache-control", b"no-store")]
 
     async def __send(self, request: Request, response: _Response, send: _Send) -> None:
         """Write a response: only the shortcut in `_asgi_app_http` does that elsewhere."""
@@ -3236,20 +3538,14 @@ class App:
 
     def __session_cookie(self, request: Request, session_id: str) -> tuple[str, str]:
         """Return the header that sets the session cookie, or expires it if the id is ``""``."""
-        scope = request.scope
-        secure = self.__session_cookie_secure
+        name, secure = self.__session_cookie_name, self.__session_cookie_secure
         if secure is None:
-            server = scope.get("server") or ("",)
-            is_local = re.fullmatch(_LOOPBACK, request.headers.get("host", server[0] or ""))
-            secure = not (
-                self.__debug or (is_local and scope.get("scheme") not in ("https", "wss"))
-            )
-        path = self.__session_cookie_path
-        if path is None:
-            path = _quoted(_root(scope), "/!$&'()*+,:=@~") or "/"
+            secure = not (self.__debug or _is_from_here(request))
+        root = _quoted(_root(request.scope), "/!$&'()*+,:=@~")
+        path = self.__session_cookie_path or root or "/"
         if not session_id:
-            return delete_cookie("session_id", path=path, secure=secure)
-        return set_cookie("session_id", session_id, path=path, secure=secure)
+            return delete_cookie(name, path=path, secure=secure)
+        return set_cookie(name, session_id, path=path, secure=secure)
 
     def __failed(self, request: Request, error: BaseException) -> _Response:
         """Return the response for an error; let pass what is no error of this request."""
@@ -3316,8 +3612,7 @@ class App:
             )
             # Once a mounted app has the socket, nothing else of this app runs.
             if request._mount is not None and not code and socket._over is None:
-                mounted, mounted_scope = request._mount
-                return await mounted(mounted_scope, receive, send)
+                return await self.__hand_over(request, receive, send)
             # Each step runs whatever went wrong before it. The close code is that of the last
             # failure, and the socket is closed in any case.
             after = [middleware.after_websocket for middleware in reversed(passed)]
@@ -3351,7 +3646,10 @@ class App:
     ) -> None:
         """Do what comes before the handler, and run it unless a mounted app takes over."""
         self.__find_handler(request, self.__socket_routes)
-        await self.__load_socket_session(request, socket)
+        request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
+        await self.__load_session(request)
+        if request._session is not None:
+            socket.session_id = request._session.id
         for middleware in tuple(self.ws_middlewares):
             result = await middleware.before_websocket(request)
             passed.append(middleware)
@@ -3359,28 +3657,12 @@ class App:
             if refusal is not None:
                 return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
         if request._mount is not None:
+            request._added = await self.__session_headers(request)
             return
         handler = self.__socket_handlers.get(request.route_handler or "")
         if handler is None:
             return await socket.close(1008)
         await handler.run(self, request, socket)
-
-    async def __load_socket_session(self, request: WebSocketRequest, socket: WebSocket) -> None:
-        """Load the session, unless another origin's page has opened this socket."""
-        request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
-        # Browsers send cookies with handshakes from any page, and apply no same-origin policy to
-        # WebSockets.
-        if not _is_same_origin(request.headers, self.__allowed_origins):
-            request._session = _Session()
-            request._session.blocked = True
-            if _session_ids(request._cookie_header):
-                _log.warning(
-                    "a WebSocket from the origin %r got no session", request.headers.get("origin")
-                )
-            return
-        await self.__load_session(request)
-        if request._session is not None:
-            socket.session_id = request._session.id
 
     async def __handshake_headers(
         self, request: WebSocketRequest, socket: WebSocket, session_id: str | None
@@ -3453,7 +3735,8 @@ class App:
         family: list[App] = [self]
         for app in family:  # grows on the way
             for child in app.mounts.values():
-                if isinstance(child, App) and child not in family:
+                # Two apps may be equal, as two dataclasses with the same fields are.
+                if isinstance(child, App) and id(child) not in map(id, family):
                     family.append(child)
         return family
 
@@ -3602,7 +3885,7 @@ def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[R
             name = getattr(mounted, "__qualname__", type(mounted).__name__)
             yield Route("http", below + "/", None, (), name, "")
         # Apps may be mounted in each other; the paths below them would have no end.
-        elif mounted not in (*parents, app):
+        elif id(mounted) not in map(id, (*parents, app)):
             yield from _routes_below(mounted, below, (*parents, app))
 
 

@@ -10,8 +10,9 @@ import shutil
 import subprocess
 import sys
 import threading
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NewType, Optional
 
 import pytest
 
@@ -300,6 +301,85 @@ async def test_an_attribute_that_is_no_handler_is_treated_like_a_name_that_does_
     assert await answer(Fallback(), "/secret/1") == (200, '["secret","1"]')
     assert await answer(Fallback(), "/computed") == (200, '["computed"]')
     assert await answer(Fallback(), "/middlewares") == (200, '["middlewares"]')
+
+
+class Timed:
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *args):
+        return self.function(*args)
+
+
+class Report:
+    @Timed
+    async def mixed(self):
+        return "mixin"
+
+    @Timed
+    async def _private(self):
+        return "private"
+
+
+def test_a_callable_that_is_no_handler_is_warned_about_when_its_class_is_made(caplog):
+    class Root(Report, App):
+        @functools.lru_cache  # noqa: B019
+        def cached(self):
+            return "x"
+
+        @classmethod
+        @functools.lru_cache
+        def whole(cls):
+            return "x"
+
+        @functools.singledispatchmethod
+        def by_type(self, value):
+            return value
+
+        async def _show(self, kind):
+            return kind
+
+        ws_tea = functools.partialmethod(_show, "tea")
+        mug = functools.partial(print, "mug")
+        digest = sha256
+
+    names = ["cached", "whole", "by_type", "ws_tea", "mug", "digest", "mixed"]
+    messages = [entry.getMessage() for entry in caplog.records]
+    found = [message.split()[0] for message in messages]
+    assert sorted(found) == sorted(f"Root.{name}" for name in names)
+    assert all("def" in message for message in messages)
+    assert {entry.levelname for entry in caplog.records} == {"WARNING"}
+
+    caplog.clear()
+    type("Child", (Root,), {})  # its bases were looked at
+    assert not caplog.records
+
+
+def test_handlers_types_and_data_in_a_class_body_are_not_warned_about(caplog):
+    class Root(App):
+        kind = Timed
+        Numbers = list[int]
+        Either = int | str
+        Old = Optional[int]  # noqa: UP045
+        Names = Literal["a", "b"]
+        Id = NewType("Id", int)
+        Any = Any
+        name, data = "x", [1, 2]
+        env: Any = None
+        plain = lambda self: "x"  # noqa: E731
+        _hidden = Timed(print)
+        computed = property(lambda self: 1)
+        kept = functools.cached_property(lambda self: 1)
+
+        @staticmethod
+        async def static():
+            return "x"
+
+        @classmethod
+        async def of_class(cls):
+            return "x"
+
+    assert not caplog.records
 
 
 async def test_functions_given_to_a_class_or_an_instance_later_are_not_handlers():

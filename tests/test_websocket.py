@@ -373,9 +373,9 @@ async def test_an_http_error_before_accept_refuses_and_after_it_closes_with_1011
 
 async def test_close_while_a_slow_session_backend_delays_accept_refuses_the_handshake() -> None:
     class Slow(InMemorySessionBackend):
-        async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+        async def update(self, session_id: str, change: Any, timeout: float) -> None:
             await elapse(2)
-            await super().save(session_id, data, timeout)
+            await super().update(session_id, change, timeout)
 
     async def talk(ws: WebSocket) -> bool:
         current_request.get().session["user"] = "ada"

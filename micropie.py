@@ -25,9 +25,9 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import codecs
 import contextlib
 import contextvars
+import encodings
 import enum
 import functools
 import inspect
@@ -125,7 +125,13 @@ _MAX_FIELDS: Final = 1000
 _MAX_PART_HEADERS: Final = 8  # RFC 7578 needs three
 _MAX_PART_HEADER_SIZE: Final = 4096
 # A form field in one of these charsets is refused: to decode it would take quadratic time.
-_SLOW_CODECS: Final = ("idna", "punycode", "undefined")
+_SLOW_CODECS: Final = {"idna", "punycode", "undefined"}
+# By a word of what the multipart parser says.
+_PARSER_LIMITS: Final = {
+    "segment count": f"{_MAX_FIELDS} fields",
+    "header count": f"{_MAX_PART_HEADERS} headers per part",
+    "header length": f"{_MAX_PART_HEADER_SIZE} bytes per part header",
+}
 _SPOOL_SIZE: Final = 2**20  # a file larger than this goes to disk
 _CHUNK_SIZE: Final = 2**16
 # Some clients look for the response only when they have sent the whole body. So MicroPie receives
@@ -624,26 +630,35 @@ async def _store(backend: Any, session_id: str, change: _Change, timeout: float)
 # --- Uploads --------------------------------------------------------------------------------------
 
 
-class _Settings(NamedTuple):
-    """The limits of one App: bytes, and seconds of waiting; None: no limit."""
+# Bytes, and the name of the setting. Where several apply, `min` finds the one to name.
+_Limit = tuple[float, str]
 
-    max_body_size: int | None
-    max_upload_size: int | None
-    max_json_size: int | None
-    max_form_field_size: int | None
+
+class _Settings(NamedTuple):
+    """The limits of one App for what is sent to it."""
+
+    kept: _Limit  # a body in memory or on disk
+    streamed: _Limit
+    json: _Limit
+    field: _Limit  # a text field of a multipart form, or a urlencoded form as a whole
     body_timeout: float | None
 
 
-_DEFAULTS: Final = _Settings(16 * 2**20, 16 * 2**20, 2**20, 2**20, 30.0)
+def _limit(size: int | None, name: str) -> _Limit:
+    return float("inf") if size is None else size, name
 
 
-def _check_size(size: int, limit: int | None) -> None:
-    if limit is not None and size > limit:
-        raise _error(413)
+_NO_LIMIT: Final = _limit(None, "")
+_NO_LIMITS: Final = _Settings(_NO_LIMIT, _NO_LIMIT, _NO_LIMIT, _NO_LIMIT, None)
 
 
-def _smallest(*limits: int | None) -> int | None:
-    return min((limit for limit in limits if limit is not None), default=None)
+def _too_large(limit: _Limit) -> HTTPError:
+    return _error(413, f"{limit[1]} is {limit[0]} bytes")
+
+
+def _check_size(size: int, limit: _Limit) -> None:
+    if size > limit[0]:
+        raise _too_large(limit)
 
 
 class _Clock:
@@ -686,6 +701,38 @@ class _Clock:
 _clock: Final = functools.lru_cache(maxsize=1)(_Clock)
 
 
+class _Ahead:
+    """A `receive` whose next message can be looked at before it is taken."""
+
+    def __init__(self, receive: _Receive) -> None:
+        self._receive = receive
+        # It waits until a message comes: to cancel it might lose one.
+        self._next: asyncio.Future[_Message] | None = None
+
+    def _begun(self) -> asyncio.Future[_Message]:
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._receive())
+        return self._next
+
+    async def __call__(self) -> _Message:
+        message = await asyncio.shield(self._begun())
+        self._next = None
+        return message
+
+    async def look(self) -> _Message | None:
+        """Return the next message, and leave it there; None: it has not come yet."""
+        waiting = self._begun()
+        await asyncio.sleep(0)
+        return waiting.result() if waiting.done() else None
+
+    def cancel(self) -> asyncio.Future[_Message] | None:
+        """End the waiting; return it, since no task outlives its request."""
+        waiting, self._next = self._next, None
+        if waiting is not None:
+            waiting.cancel()
+        return waiting
+
+
 class _Body:
     """The body of one request, and the only owner of ``receive()``.
 
@@ -709,8 +756,8 @@ class _Body:
     handed out first, then the last state that holds decides.
     """
 
-    limit: int | None = None  # bytes
-    length = 0  # what Content-Length says
+    limit = _NO_LIMIT
+    length = -1  # what Content-Length says
     size = 0  # bytes received so far
     kept: bytes | None = None
     # Makes the exception. An exception itself would keep the frames that it passed, and so all that
@@ -719,6 +766,7 @@ class _Body:
     started = ended = gone = expects_continue = False
     announced = False  # RFC 9110 section 6.4: the client says that there is one
     is_listened = False  # from now on, `wait_gone` alone receives
+    ahead: _Ahead | None = None  # from the first look for a disconnect on
     _is_waiting = False  # a task waits in `receive`
     _clock: _Clock | None = None  # from the first wait on
     _since: float | None = None  # when this wait for a byte began, by the event loop's clock
@@ -729,10 +777,11 @@ class _Body:
         self._timeout = timeout  # seconds without a byte
         self.ended = receive is None
 
-    def expect(self, limit: int | None) -> None:
+    def expect(self, limit: _Limit) -> None:
         """Set the limit, and refuse at once a body that says that it is larger."""
         self.limit = limit
-        _check_size(max(self.length, self.size), limit)
+        if self.length > limit[0] or self.size > limit[0]:
+            raise _too_large(limit)
 
     async def chunk(self) -> bytes:
         """Return the next piece of the body, ``b""`` at its end.
@@ -801,8 +850,8 @@ class _Body:
             if self._free is not None:
                 self._free.set()
         # After the size is counted, so that one large message cannot slip through.
-        if self.limit is not None and self.size > self.limit:
-            raise self._fail(functools.partial(_error, 413))
+        if self.size > self.limit[0]:
+            raise self._fail(functools.partial(_too_large, self.limit))
         return piece
 
     def _fail(self, failure: Callable[[], Exception]) -> Exception:
@@ -818,9 +867,10 @@ class _Body:
             message = "the body was dropped, since the response has begun"
             self._fail(functools.partial(RuntimeError, message))
 
-    def close(self) -> None:
-        """Let reading fail from now on: the request is over."""
+    def close(self) -> asyncio.Future[Any] | None:
+        """Let reading fail from now on; return what has to end, too: the request is over."""
         self.gone = True
+        return self.ahead.cancel() if self.ahead is not None else None
 
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
@@ -850,6 +900,26 @@ class _Body:
                 "the body was read already: as a stream, as a multipart form, or in part"
             )
 
+    async def is_gone(self) -> bool:
+        """Look whether the client has left; what comes of a body stays for its reader."""
+        if self.ahead is None and self._receive is not None:
+            self.ahead = self._receive = _Ahead(self._receive)
+        # Another receiver, or the end of a body, which a reader finds, tells it too.
+        while not (self.gone or self._is_waiting or self.is_listened or self.ahead is None) and (
+            self.ended or not (self.announced or self.started)
+        ):
+            message = await self.ahead.look()
+            if message is None:
+                break
+            if message["type"] == "http.disconnect":
+                self.gone = True
+            elif self.ended or message.get("body") or message.get("more_body"):
+                break
+            else:
+                self.ended = True
+                await self.ahead()
+        return self.gone
+
     def receive_again(self) -> _Receive:
         """Return a `receive` for a mounted app that starts with the body that was kept."""
         kept = (
@@ -872,7 +942,7 @@ class _Body:
         if self.failure is not None and getattr(self.failure(), "status", 0) == 408:
             return  # nothing more is to come
         self.drop()
-        self.limit = None  # the size does not matter, since every byte is dropped
+        self.limit = _NO_LIMIT  # the size does not matter, since every byte is dropped
         last, self._since = self.size + _DRAIN_SIZE, None
         with contextlib.suppress(HTTPError, OSError):
             while not self.ended and self.size < last:
@@ -974,6 +1044,7 @@ class UploadedFile(dict[str, Any]):
         )
         self.raw_filename = filename
         self._file = file
+        self._turn = asyncio.Lock()  # all that read the whole of a file share its position
 
     @property
     def filename(self) -> str:
@@ -1011,11 +1082,12 @@ class UploadedFile(dict[str, Any]):
             ConnectionClosed: The client left before the file was whole.
             RuntimeError: The file streams, and at least a part of it was read before.
         """
-        self._rewind()
         content = bytearray()
-        async for piece in self:
-            content += piece
-            _check_size(len(content), limit)
+        async with self._turn:
+            self._rewind()
+            async for piece in self:
+                content += piece
+                _check_size(len(content), _limit(limit, "limit"))
         return bytes(content)
 
     async def save(self, path: str | os.PathLike[str], limit: int | None = None) -> None:
@@ -1031,26 +1103,30 @@ class UploadedFile(dict[str, Any]):
             OSError: The file system refused.
             RuntimeError: The file streams, and at least a part of it was read before.
         """
-        self._rewind()
-        target, size = os.fspath(path), 0
+        target = os.fspath(path)
         # In the same folder, since os.replace is atomic only within one file system.
         partial = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.part")
         try:
             with open(partial, "xb") as out:
-                batch = bytearray()  # a thread hop costs more than to write 64 KiB
-                async for piece in self:
-                    batch += piece
-                    size += len(piece)
-                    _check_size(size, limit)
-                    if len(batch) >= _SPOOL_SIZE:
-                        await _in_thread(out.write, batch)
-                        batch = bytearray()
-                await _in_thread(out.write, batch)
+                await self._write_to(out, _limit(limit, "limit"))
             await _in_thread(os.replace, partial, target)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial)
             raise
+
+    async def _write_to(self, out: BinaryIO, limit: _Limit) -> None:
+        size, batch = 0, bytearray()  # a thread hop costs more than to write 64 KiB
+        async with self._turn:
+            self._rewind()
+            async for piece in self:
+                batch += piece
+                size += len(piece)
+                _check_size(size, limit)
+                if len(batch) >= _SPOOL_SIZE:
+                    await _in_thread(out.write, batch)
+                    batch = bytearray()
+        await _in_thread(out.write, batch)
 
     def _rewind(self) -> None:
         # A received file is there as a whole. One that streams has passed by once it was read: a
@@ -1078,6 +1154,31 @@ def _safe_filename(raw: str) -> str:
     return name if name.strip(".") else "file"
 
 
+@functools.cache
+def _parser_type(multipart: Any) -> Any:
+    class Parser(multipart.PushMultipartParser):  # type: ignore[misc]
+        def _on_segment_headerline(self, line: bytes) -> None:
+            # It would let them pass or not, as the network has cut the body.
+            if b"\r" in line or b"\n" in line:
+                raise multipart.ParserError("a bare CR or LF in a header")
+            super()._on_segment_headerline(line)
+
+    return Parser
+
+
+@functools.cache
+def _charsets() -> frozenset[str]:
+    """Return the names of all charsets, since Python keeps each unknown name that it looks up."""
+    import pkgutil
+
+    modules = [module.name for module in pkgutil.iter_modules(encodings.__path__)]
+    return frozenset([*encodings.aliases.aliases, *modules]) - _SLOW_CODECS
+
+
+def _utf8(text: str) -> str:
+    return text.encode("latin-1").decode("utf-8", "replace")
+
+
 class _MultipartForm:
     """Parses a multipart body (RFC 7578), part by part and only as far as it is asked to."""
 
@@ -1091,8 +1192,10 @@ class _MultipartForm:
                 'uploads need the package multipart: pip install "micropie[standard]"'
             ) from error
         self._errors = multipart
-        self._parser: Any = multipart.PushMultipartParser(
+        # Headers are decoded as latin-1, which keeps every byte, and by `_utf8` afterwards.
+        self._parser: Any = _parser_type(multipart)(
             boundary,
+            header_charset="latin-1",
             max_header_size=_MAX_PART_HEADER_SIZE,
             max_header_count=_MAX_PART_HEADERS,
             max_segment_count=_MAX_FIELDS,
@@ -1122,47 +1225,50 @@ class _MultipartForm:
         except self._errors.MultipartError as error:
             error.__traceback__ = None  # the parser keeps the error, and so would keep this form
             if isinstance(error, self._errors.ParserLimitReached):
-                raise _error(413) from None
+                kind = next((kind for kind in _PARSER_LIMITS if kind in str(error)), "")
+                raise _error(413, f"more than {_PARSER_LIMITS.get(kind)}") from None
             raise _error(400, "Malformed multipart body") from None
 
     async def run(self, streams: Callable[[str], bool] = lambda name: False) -> bool:
         """Take in parts until the end, or (True) until a file begins that is to stream."""
         while segment := await self._event():
-            if not segment.name:
+            name = _utf8(segment.name)
+            if not name:
                 raise _error(400, "Malformed multipart body")
             if segment.filename is None:
-                await self._take_field(segment)
+                await self._take_field(name, segment.charset or "utf-8")
                 continue
             first = await self._event()
             # A browser also sends a part, without a name and content, for a file input left empty.
             if segment.filename == "" and first is None:
                 continue
             self._events = itertools.chain([first], self._events)
-            self._streams = streams(segment.name)
+            self._streams = streams(name)
             content = _Content(self._stream) if self._streams else None
             store = None if self._streams else await self._spool()
-            content_type = segment.header("Content-Type") or "application/octet-stream"
-            file = UploadedFile(segment.filename, content_type, content, file=store)
-            self.files.setdefault(segment.name, []).append(file)
+            content_type = _utf8(segment.header("Content-Type") or "application/octet-stream")
+            file = UploadedFile(_utf8(segment.filename), content_type, content, file=store)
+            self.files.setdefault(name, []).append(file)
             if self._streams:
                 return True
         return False
 
     def _keep(self, piece: bytes) -> None:
         self._kept += len(piece)
-        _check_size(self._kept, self._settings.max_body_size)
+        _check_size(self._kept, self._settings.kept)
 
-    async def _take_field(self, segment: Any) -> None:
+    async def _take_field(self, name: str, charset: str) -> None:
         content = bytearray()
         while (piece := await self._event()) is not None:
             content += piece
             self._keep(piece)
-            _check_size(len(content), self._settings.max_form_field_size)
-        charset = segment.charset or "utf-8"
+            _check_size(len(content), self._settings.field)
         try:
-            if codecs.lookup(charset).name in _SLOW_CODECS:
-                raise LookupError(charset)
-            self.fields.setdefault(segment.name, []).append(content.decode(charset))
+            if charset != "utf-8":
+                charset = encodings.normalize_encoding(charset).lower()
+                if charset not in _charsets():
+                    raise LookupError(charset)
+            self.fields.setdefault(name, []).append(content.decode(charset))
         except (LookupError, ValueError):  # unknown, or bytes that do not fit
             raise _error(400, "A form field is not in its charset") from None
 
@@ -1241,11 +1347,9 @@ def _parse_cookies(header: str) -> dict[str, str]:
     """Parse a Cookie header (RFC 6265 section 5.4); of the same name, the first one is used."""
     cookies: dict[str, str] = {}
     for pair in header.split(";"):
-        name, equals, value = pair.strip(" \t").partition("=")
-        if equals and name and name not in cookies:
-            cookies[name] = (
-                value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
-            )
+        name, equals, value = pair.partition("=")
+        if equals and (name := name.strip(" \t")):
+            cookies.setdefault(name, value.strip(" \t"))
     return cookies
 
 
@@ -1253,7 +1357,7 @@ def _parse_pairs(data: bytes) -> dict[str, list[str]]:
     """Parse a query string or a urlencoded form; bytes that are not UTF-8 become U+FFFD."""
     # Before anything is split: the work stays linear in what was sent, and small.
     if data.count(b"&") >= _MAX_FIELDS:
-        raise _error(413)
+        raise _error(413, f"more than {_MAX_FIELDS} fields")
     pairs: dict[str, list[str]] = {}
     # The escapes are decoded after the split, or `%26` would separate fields. Most values have
     # none, and cost nothing.
@@ -1325,7 +1429,8 @@ class Request:
         "__weakref__",
         "_asked",
         "_content_type",
-        "_form",
+        "_fields",
+        "_unparsed",
         "_query",
         "_body",
         "_receive",
@@ -1343,15 +1448,17 @@ class Request:
     _added: _RawHeaders = []  # to the response of that app
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
-    _boundary: bytes | None = None  # of a multipart body that is still on the wire
+    _value: Any = _ABSENT  # of a JSON body
+    _parse_error: tuple[int, str] | None = None  # of a body that cannot be parsed
+    _is_lenient = False  # such a body reads as empty
+    _is_multipart = False  # the body is a form that is still on the wire
     _members: dict[str, list[str]] | None = None  # of a JSON object, as text
     _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
-    _json: dict[str, Any] | list[Any] | str | float | None = _ABSENT
-    _headers: dict[str, str] | None = None
+    _headers: Mapping[str, str] | None = None
     _errors: tuple[BaseException, ...] = ()  # that led to the response, the last one to this one
 
     def __init__(
-        self, scope: _Scope, _receive: _Receive | None = None, _settings: _Settings = _DEFAULTS
+        self, scope: _Scope, _receive: _Receive | None = None, _settings: _Settings = _NO_LIMITS
     ) -> None:
         self.scope = scope
         self.method: str = scope.get("method") or "GET"
@@ -1361,8 +1468,9 @@ class Request:
         self._session: _Session | None = None
         self._asked: Sequence[HttpMiddleware] = ()  # those whose after_request is to be called
         self._content_type = b""
+        self._unparsed = ""  # the kind of a body that was read, until it is parsed
+        self._fields: dict[str, list[str]] | None = None  # of a form
         self._query: dict[str, list[str]] | None = None
-        self._form: dict[str, list[str]] | None = None
         self._receive = _receive
         self._settings = _settings
 
@@ -1389,20 +1497,55 @@ class Request:
             self._query = _parse_pairs(query) if query else {}
         return self._query
 
+    # The two that the body is looked at through, also by the binder.
+
+    @property
+    def _form(self) -> dict[str, list[str]] | None:
+        if self._unparsed:
+            self._parse()
+        return self._fields
+
+    @property
+    def _json(self) -> Any:
+        if self._unparsed:
+            self._parse()
+        return self._value
+
+    def _parse(self) -> None:
+        """Parse the body at the first look, and raise what is wrong with it at every look."""
+        if self._parse_error is None:
+            assert self._body is not None
+            body = self._body.kept
+            try:
+                if not body:
+                    pass
+                elif self._unparsed == "form":
+                    self._fields = _parse_pairs(body)
+                else:
+                    self._value = _load_json(body)
+                self._unparsed = ""
+                return
+            except HTTPError as error:
+                self._parse_error = error.status, error._detail
+            except ValueError:
+                self._parse_error = 400, "Invalid JSON"
+        if not self._is_lenient:
+            raise _error(*self._parse_error)
+
     @property
     def body_params(self) -> dict[str, list[str]]:
         """All values of each form field; of a JSON object, its members as text."""
         if self._form is not None:
             return self._form
-        if self._members is None:
-            members = self._json if isinstance(self._json, dict) else {}
+        members = self._json
+        if self._members is None and isinstance(members, dict):
             self._members = {name: _texts(value) for name, value in members.items()}
-        return self._members
+        return self._members or {}
 
     @property
     def get_json(self) -> Any:
         """The parsed JSON body, any JSON value; ``{}`` where there is none."""
-        return {} if self._json is _ABSENT else self._json
+        return self.json()
 
     @property
     def files(self) -> dict[str, UploadedFile]:
@@ -1410,18 +1553,21 @@ class Request:
         return {name: files[0] for name, files in self._files.items()}
 
     @property
-    def headers(self) -> dict[str, str]:
+    def headers(self) -> Mapping[str, str]:
         """The headers, looked up in any letter case; repeated ones are joined by ``", "``."""
         if self._headers is None:
-            headers = _HeaderDict()
+            values: dict[str, list[str]] = {}
             # Headers are bytes without an encoding (RFC 9110 section 5.5); latin-1 keeps every
             # byte.
-            for raw_name, raw_value in self.scope.get("headers") or ():
-                name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-                if name in headers:  # cookies are joined as RFC 9113 section 8.2.3 says
-                    value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
-                headers[name] = value
-            self._headers = headers
+            for name, value in self.scope.get("headers") or ():
+                key = name.decode("latin-1").lower()
+                values.setdefault(key, []).append(value.decode("latin-1"))
+            # Cookies are joined as RFC 9113 section 8.2.3 says.
+            headers = {
+                name: ("; " if name == "cookie" else ", ").join(lines)
+                for name, lines in values.items()
+            }
+            self._headers = types.MappingProxyType(_HeaderDict(headers))
         return self._headers
 
     @property
@@ -1458,8 +1604,10 @@ class Request:
     def json(self, name: str | None = None, default: Any = None) -> Any:
         """Return the parsed JSON body, or one member of it where it is an object."""
         body = self._json
+        if name is None and body is _ABSENT:
+            return {} if default is None else default
         if name is None:
-            return default if body is _ABSENT and default is not None else self.get_json
+            return body
         return body.get(name, default) if isinstance(body, dict) else default
 
     async def body(self) -> bytes:
@@ -1471,7 +1619,7 @@ class Request:
             ConnectionClosed: The client left in the middle of the body.
             RuntimeError: The body was read as a stream or as a multipart form.
         """
-        return await self._body_within(self._settings.max_body_size).read()
+        return await self._body_within(self._settings.kept).read()
 
     def stream(self) -> AsyncIterator[bytes]:
         """Iterate over the raw body as it comes.
@@ -1483,7 +1631,11 @@ class Request:
             RuntimeError: It was streamed already, in part or whole: keep the iterator to go on with
                 it.
         """
-        return _Content(self._body_within(self._settings.max_upload_size).chunks())
+        return _Content(self._body_within(self._settings.streamed).chunks())
+
+    async def is_disconnected(self) -> bool:
+        """Return whether the client has left; False as long as an announced body is unread."""
+        return await self._body_reader().is_gone()
 
     def _body_reader(self) -> _Body:
         if self._body is None:
@@ -1493,23 +1645,19 @@ class Request:
             body.announced = version >= "2" and self.method not in ("GET", "HEAD")
         return self._body
 
-    async def _read_and_parse(self) -> None:
-        """Read and parse a body of JSON or of a urlencoded form; leave others on the wire."""
-        settings = self._settings
+    async def _read(self) -> None:
+        """Read a body of JSON or of a urlencoded form; leave others on the wire."""
         media_type = self._content_type.partition(b";")[0].strip().lower()
         if media_type == b"application/x-www-form-urlencoded":
-            body = await self._body_within(settings.max_form_field_size).read()
-            self._form = _parse_pairs(body)
+            await self._body_within(self._settings.field).read()
+            self._unparsed = "form"
         elif media_type == b"application/json" or media_type.endswith(b"+json"):
-            body = await self._body_within(settings.max_body_size).read()
-            try:
-                self._json = _load_json(body) if body else _ABSENT
-            except ValueError:
-                raise _error(400, "Invalid JSON") from None
+            await self._body_within(self._settings.json).read()
+            self._unparsed = "json"
         elif media_type == b"multipart/form-data":
-            self._boundary = _boundary(self._content_type)
+            self._is_multipart = True
 
-    def _body_within(self, limit: int | None) -> _Body:
+    def _body_within(self, limit: _Limit) -> _Body:
         reader = self._body_reader()
         if reader.kept is None:
             reader.expect(limit)
@@ -1525,21 +1673,23 @@ class Request:
                 # A request with two types has none, since MicroPie and a proxy might choose
                 # differently.
                 self._content_type = b"," if self._content_type else value
-                self._body_reader()  # HTTP/2 needs no other header to announce a body
             elif name == b"content-length":
                 self._note_length(value)
             elif name == b"transfer-encoding":
                 self._body_reader().announced = True
             else:
                 self._body_reader().expects_continue = value.lower() == b"100-continue"
-        self._cookie_header = b"; ".join(cookies)
+        if cookies:
+            self._cookie_header = b"; ".join(cookies)
 
     def _note_length(self, value: bytes) -> None:
+        if not value.strip():  # so WSGI bridges say that there is none
+            return
         body = self._body_reader()
         # Two lengths that differ are an attack: a proxy in front may believe the other one
         # (RFC 9112 section 6.3).
         length = int(value) if value.isdigit() and len(value) < 19 else -1
-        if length < 0 or (body.announced and body.length not in (0, length)):
+        if length < 0 or body.length not in (-1, length):
             raise _error(400, "Invalid Content-Length")
         body.length = length
         body.announced = body.announced or length > 0
@@ -2752,7 +2902,9 @@ class _Parameter:
         """Look for a name in the query, the body and the uploads, in this order."""
         if self.model is not None:
             return self._validated(request)
-        for sent in (request.query_params, request._form):
+        if request._unparsed:
+            request._parse()
+        for sent in (request.query_params, request._fields):
             if sent and name in sent:
                 strings = sent[name]
                 value = strings[0] if self.is_verbatim else self._from_strings(strings)
@@ -3159,10 +3311,13 @@ class App:
             raise TypeError("allowed_origins is a list of origins, not one text")
         if isinstance(max_upload_size, types.EllipsisType):
             max_upload_size = max_body_size
-        settings = _Settings(
-            max_body_size, max_upload_size, max_json_size, max_form_field_size, body_timeout
-        )
-        for name, value in settings._asdict().items():
+        sizes = {
+            "max_body_size": max_body_size,
+            "max_upload_size": max_upload_size,
+            "max_json_size": max_json_size,
+            "max_form_field_size": max_form_field_size,
+        }
+        for name, value in {**sizes, "body_timeout": body_timeout}.items():
             # A size of 0 takes empty bodies. NaN is not above 0.
             if value is not None and not (value > 0 or (value == 0 and name != "body_timeout")):
                 raise ValueError(f"{name} is above 0, or None for no limit: {value!r}")
@@ -3197,10 +3352,9 @@ class App:
         self.__session_cookie_path = session_cookie_path
         origins = {origin.lower().rstrip("/") for origin in allowed_origins}
         self.__allowed_origins = frozenset(origins - {"null", ""})
-        # A field is a part of a body, and a urlencoded form falls under both limits as a whole.
-        self.__settings = settings._replace(
-            max_form_field_size=_smallest(max_body_size, max_form_field_size)
-        )
+        kept, streamed, json, field = [_limit(size, name) for name, size in sizes.items()]
+        # JSON is kept as a body, and a field as a part of one, so both limits hold.
+        self.__settings = _Settings(kept, streamed, min(kept, json), min(kept, field), body_timeout)
         self.__routes = type(self).__routes  # found faster here, at every request
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -3282,7 +3436,9 @@ class App:
             try:
                 result: object = await self.__answer(request)
                 encode_as, body = _PLAIN.get(type(result)), request._body
-                is_read = body is None or body.ended
+                if body is None and request.method != "GET":
+                    body = request._body_reader()  # HTTP/2 announces one without a header
+                is_read = body is None or (body.ended and not body.gone)
                 if (
                     encode_as is None
                     or request._session is not None
@@ -3313,9 +3469,11 @@ class App:
             if plain is None:  # errors have been logged, and no middleware can look any more
                 _forget(*request._errors)
             if request._body is not None:
-                request._body.close()  # what is read of its files from now on fails
+                ahead = request._body.close()  # what is read of its files from now on fails
                 if request._multipart is not None:
                     await request._multipart.close()
+                if ahead is not None:
+                    await asyncio.wait([ahead])
 
     def __answer(self, request: Request) -> Awaitable[Any]:
         """Find the handler, and call it or what comes before it; return what is to be awaited."""
@@ -3397,7 +3555,7 @@ class App:
             if request._cookie_header:
                 await self.__load_session(request)
             if request._content_type and request._mount is None:
-                await request._read_and_parse()
+                await request._read()
         middlewares, request._asked = request._asked, ()
         for middleware in middlewares:
             result = await middleware.before_request(request)
@@ -3443,20 +3601,21 @@ class App:
             if request.method == "OPTIONS":  # no error, so `request.exception` stays None
                 return asyncio.sleep(0, (204, None, headers))
             raise HTTPError(405, headers=headers)
-        if request._boundary is not None:
-            return self.__call_with_form(request, handler, request._boundary)
+        if request._is_multipart:
+            return self.__call_with_form(request, handler)
         return handler.run(self, request)
 
-    async def __call_with_form(self, request: Request, handler: _Handler, boundary: bytes) -> Any:
+    async def __call_with_form(self, request: Request, handler: _Handler) -> Any:
         """Read a multipart form and call the handler, which may read the last file as it comes."""
         body = request._body_reader()
-        kept, streamed = self.__settings.max_body_size, self.__settings.max_upload_size
+        kept, streamed = self.__settings.kept, self.__settings.streamed
         may_stream = handler.binder.may_stream and not handler.is_plain
         # A middleware may have read the body already, for example to check a signature.
         chunks = body.chunks()
-        body.expect(streamed if may_stream else _smallest(kept, streamed))
-        form = request._multipart = _MultipartForm(chunks, boundary, self.__settings)
-        request._form, request._files = form.fields, form.files
+        body.expect(streamed if may_stream else min(kept, streamed))
+        form = _MultipartForm(chunks, _boundary(request._content_type), self.__settings)
+        request._multipart = form
+        request._fields, request._files = form.fields, form.files
         if not await form.run(lambda name: may_stream and handler.binder.waits_for(request, name)):
             _check_size(body.size, kept)
         return await handler.run(self, request)
@@ -3469,6 +3628,7 @@ class App:
         # Each `after_request` runs once, on the response that the ones inside it have made of the
         # first, errors included.
         for middleware in reversed(request._asked):
+            request._is_lenient = True
             try:
                 headers = list(response.headers)
                 result = await middleware.after_request(
@@ -3479,6 +3639,8 @@ class App:
                 )
             except BaseException as error:
                 response = self.__failed(request, error)
+        if request._asked:
+            request._is_lenient = False
         if request._session is not None or response.payload is None:
             try:
                 added = await self.__session_headers(

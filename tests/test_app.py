@@ -388,7 +388,7 @@ async def test_a_lifespan_that_is_cancelled_ends(
 async def broken(app: App, target: str) -> Any:
     """One request for each status of the framework's own."""
     if target == "400 body":
-        return await post(app, "/reads", body=b"{", headers={"content-type": "application/json"})
+        return await post(app, "/item", body=b"{", headers={"content-type": "application/json"})
     if target == "408":
         async with exchange(app, "POST", "/reads", headers={"content-length": "5"}) as ex:
             await ex.send_body(b"a")

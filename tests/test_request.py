@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from typing import Any
 
 import pytest
 
 from micropie import App, HttpMiddleware, Request, WebSocket, WebSocketRequest, current_request
 from tests.asgi import REMOVED, get, post, websocket
+from tests.timing import shortest
 
 Look = Callable[[Request], Any]
 
@@ -223,6 +225,31 @@ async def test_repeated_headers_are_joined(name: str) -> None:
     assert await seen(lambda r: r.headers[name], headers=headers) == "text/plain, text/html"
 
 
+async def test_headers_cannot_be_changed() -> None:
+    """A header that a middleware sets would be looked for under another name, and not be found."""
+    headers: Any = Request({"type": "http", "headers": [(b"x-user", b"client")]}).headers
+    with pytest.raises(TypeError):
+        headers["X-User"] = "ada"
+    with pytest.raises(TypeError):
+        del headers["x-user"]
+    for change in ("setdefault", "update", "pop", "clear"):
+        assert not hasattr(headers, change)
+    assert isinstance(headers, Mapping) and not isinstance(headers, dict | MutableMapping)
+    assert {**headers} == dict(headers.items()) == {"x-user": "client"}
+
+
+@pytest.mark.parametrize("line", [(b"cookie", b"a=1"), (b"x-one", b"1")])
+async def test_many_lines_of_one_header_take_linear_time(line: tuple[bytes, bytes]) -> None:
+    def seconds(count: int) -> float:
+        request = Request({"type": "http", "headers": [line] * count})
+        began = time.process_time()
+        assert len(request.headers) == 1
+        assert request.cookies == ({"a": "1"} if line[0] == b"cookie" else {})
+        return time.process_time() - began
+
+    assert shortest(lambda: seconds(200_000), 1.0) < 1.0
+
+
 async def test_header_values_are_latin_1() -> None:
     assert await seen(lambda r: r.headers["x-one"], headers=[(b"x-one", b"caf\xe9")]) == "café"
 
@@ -234,7 +261,9 @@ COOKIES: list[tuple[str, dict[str, str]]] = [
     ("a=; b", {"a": ""}),
     ("a=1;b=2;\t c=3 ", {"a": "1", "b": "2", "c": "3"}),
     ("a=b=c==", {"a": "b=c=="}),
-    ('a="quoted value"', {"a": "quoted value"}),
+    ('a="quoted value"', {"a": '"quoted value"'}),
+    ("a =\t1 ; b= 2\t", {"a": "1", "b": "2"}),
+    (" =1; b", {}),
     ('a="', {"a": '"'}),
     ("a=%20", {"a": "%20"}),
     ("=1; ;; =; b=2", {"b": "2"}),

@@ -10,7 +10,8 @@
 
 To follow a request through this module, begin at ``App._asgi_app_http``. It makes a `Request`,
 finds the handler that the first segment of the path names, loads the session, reads the body and
-asks the middlewares. Then it binds the handler's arguments, calls it, and sends its result as a response.
+asks the middlewares. Then it binds the handler's arguments, calls it, and sends its result as a
+response.
 
 The sections are errors, JSON, worker threads, sessions, uploads, request, WebSocket, middleware,
 responses, streams, handlers and binding, paths, App and command line.
@@ -3928,7 +3929,7 @@ class App:
             RuntimeError: jinja2 is not installed.
         """
         template = self.env.get_template(name)
-        # An app may have set an environment that is not async. It renders faster and awaits nothing.
+        # An app may have set an environment that is not async, which renders faster.
         is_async = template.environment.is_async
         text: str = await template.render_async(context) if is_async else template.render(context)
         return text

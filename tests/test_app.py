@@ -788,12 +788,10 @@ async def assert_nothing_kept(app: App, path: str, watches: Watches) -> None:
 async def test_an_exception_that_a_middleware_or_a_backend_keeps_holds_no_request(
     where: str, error: BaseException
 ) -> None:
-    class Backend(SessionBackend):
-        async def load(self, session_id: str) -> dict[str, Any]:
-            return {}
-
-        async def save(self, *arguments: Any) -> None:
-            raise error
+    class Backend(InMemorySessionBackend):
+        async def update(self, *arguments: Any) -> None:
+            if where == "backend":
+                raise error
 
     app, watches = Keeps(Backend()), Watches()
     Keeps.error = error

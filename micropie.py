@@ -4204,8 +4204,8 @@ async def _run_hook(handler: Callable[[], Any]) -> list[str]:
         name = getattr(handler, "__qualname__", repr(handler))
         _log.error("%s failed", name, exc_info=error)
         _forget(error)
-        # `str(error)` may fail, too.
-        return [f"{name}: {traceback.format_exception_only(error)[-1].strip()}"]
+        text = "".join(traceback.format_exception_only(error)).strip()  # `str(error)` may fail, too
+        return [f"{name}: {text.removeprefix(type(error).__module__ + '.')}"]
     return []
 
 

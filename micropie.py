@@ -3443,11 +3443,12 @@ class App:
         session_timeout: Seconds after which a session ends if no request looks at it.
         session_cookie_name: The name of the session cookie.
         session_cookie_secure: Whether the session cookie is sent over HTTPS alone; None: unless
-            ``debug`` is on or the request is plain HTTP to a loopback host.
+            ``debug`` is on or the request comes straight from this machine over plain HTTP. Behind
+            a proxy, set True.
         session_cookie_path: The part of the site that gets the session cookie; None: the root path
             of this app.
         allowed_origins: Full origins, such as ``https://example.com``, whose pages may open
-            WebSockets with a session.
+            WebSockets and send requests other than GET, HEAD and OPTIONS with a session.
         max_body_size: The most bytes of a body that is kept in memory or on disk; None: no limit.
         max_upload_size: The most bytes of a body that streams into a handler, by default as many as
             ``max_body_size``; None: no limit.
@@ -3470,7 +3471,8 @@ class App:
     Raises:
         TypeError: ``allowed_origins`` is one text. A subclass that names a handler like one of the
             attributes is a TypeError too, when the class is made.
-        ValueError: A size is below zero, or a time is not above it.
+        ValueError: A size is below zero, or a time is not above it, or browsers would drop the
+            session cookie.
 
     Example:
         >>> class Root(App):
@@ -4204,8 +4206,8 @@ async def _run_hook(handler: Callable[[], Any]) -> list[str]:
         name = getattr(handler, "__qualname__", repr(handler))
         _log.error("%s failed", name, exc_info=error)
         _forget(error)
-        # `str(error)` may fail, too.
-        return [f"{name}: {traceback.format_exception_only(error)[-1].strip()}"]
+        text = "".join(traceback.format_exception_only(error)).strip()  # `str(error)` may fail, too
+        return [f"{name}: {text.removeprefix(type(error).__module__ + '.')}"]
     return []
 
 

@@ -2023,8 +2023,7 @@ class WebSocket:
 
     def _check_open(self) -> None:
         self._check_not_over()
-        if not self.accepted:
-            raise RuntimeError("call accept() before you send or receive")
+        raise RuntimeError("call accept() before you send or receive")
 
     def _check_not_over(self) -> None:
         if self._over is not None:

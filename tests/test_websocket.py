@@ -1103,12 +1103,13 @@ async def test_a_receive_during_the_watch_waits_for_its_message() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
                 await ws.receive_text()
+        await elapse(5.4)  # the watch still waits
         got = await asyncio.gather(ws.receive_text(), ws.receive_text())
-        await elapse(6)
+        await elapse(5.4)
         await ws.send_json([*got, await ws.receive_text()])
 
     async with websocket(Talking(talk)) as ws:
-        await elapse(8)
+        await elapse(13)
         for message in "abc":
             await ws.send_text(message)
         assert await ws.receive() == '["a","b","c"]'

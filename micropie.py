@@ -670,7 +670,11 @@ class _Settings(NamedTuple):
 
 
 def _limit(size: int | None, name: str) -> _Limit:
-    return float("inf") if size is None else size, name
+    if size is None:
+        return float("inf"), name
+    if not size >= 0:
+        raise ValueError(f"{name} is a number of bytes, or None for no limit: {size!r}")
+    return size, name
 
 
 _NO_LIMIT: Final = _limit(None, "")
@@ -1398,7 +1402,19 @@ def _parse_pairs(data: bytes) -> dict[str, list[str]]:
 
 
 def _unquoted(text: str) -> str:
-    return _unquote_to_bytes()(text).decode("utf-8", "replace")
+    unquote, start = _unquote_to_bytes(), 0
+    if len(text) <= _CHUNK_SIZE:
+        return unquote(text).decode("utf-8", "replace")
+    # By blocks, since the function takes 160 bytes for each escape.
+    content = bytearray()
+    while start < len(text):
+        end = start + _CHUNK_SIZE
+        escape = text.find("%", end - 2, end)
+        if escape > 0 and end < len(text):
+            end = escape  # it stays whole
+        content += unquote(text[start:end])
+        start = end
+    return content.decode("utf-8", "replace")
 
 
 @functools.cache
@@ -1674,13 +1690,16 @@ class Request:
         """Read a body of JSON or of a urlencoded form; leave others on the wire."""
         media_type = self._content_type.partition(b";")[0].strip().lower()
         if media_type == b"application/x-www-form-urlencoded":
-            await self._body_within(self._settings.field).read()
-            self._unparsed = "form"
+            kind, limit = "form", self._settings.field
         elif media_type == b"application/json" or media_type.endswith(b"+json"):
-            await self._body_within(self._settings.json).read()
-            self._unparsed = "json"
-        elif media_type == b"multipart/form-data":
-            self._is_multipart = True
+            kind, limit = "json", self._settings.json
+        else:
+            self._is_multipart = media_type == b"multipart/form-data"
+            return
+        reader = self._body_reader()
+        reader.expect(limit)
+        await reader.read()
+        self._unparsed = kind
 
     def _body_within(self, limit: _Limit) -> _Body:
         reader = self._body_reader()
@@ -1708,7 +1727,7 @@ class Request:
             self._cookie_header = b"; ".join(cookies)
 
     def _note_length(self, value: bytes) -> None:
-        if not value.strip():  # so WSGI bridges say that there is none
+        if not value:  # so WSGI bridges say that there is none
             return
         body = self._body_reader()
         # Two lengths that differ are an attack: a proxy in front may believe the other one
@@ -3030,7 +3049,7 @@ class _Parameter:
         self.label = (
             "a file"
             if self.is_file
-            else " or ".join(
+            else " | ".join(
                 inspect.formatannotation(one, getattr(one, "__module__", None)) for one in others
             )
         )  # a client need not know the module
@@ -3391,6 +3410,21 @@ _RESERVED = frozenset(
 )
 
 
+def _session_cookie_rules(
+    name: str, secure: bool | None, path: str | None
+) -> tuple[bool | None, str | None]:
+    """Return whether the session cookie is Secure, and its path, as its name asks for."""
+    if (path or "/")[0] != "/":
+        raise ValueError(f"session_cookie_path begins with a slash: {path!r}")
+    # `set_cookie` below checks what browsers ask of these names, in any letter case.
+    if re.match(_SECURE_NAME, name) and secure is None:
+        secure = True
+    if re.match(_HOST_NAME, name) and not path:
+        path = "/"
+    set_cookie(name, "", path=path, secure=secure is not False)
+    return secure, path
+
+
 class _Missing:
     """Stands on the class for an attribute that ``App.__init__`` sets on each app."""
 
@@ -3407,11 +3441,12 @@ class App:
         session_timeout: Seconds after which a session ends if no request looks at it.
         session_cookie_name: The name of the session cookie.
         session_cookie_secure: Whether the session cookie is sent over HTTPS alone; None: unless
-            ``debug`` is on or the request is plain HTTP to a loopback host.
+            ``debug`` is on or the request comes straight from this machine over plain HTTP. Behind
+            a proxy, set True.
         session_cookie_path: The part of the site that gets the session cookie; None: the root path
             of this app.
         allowed_origins: Full origins, such as ``https://example.com``, whose pages may open
-            WebSockets with a session.
+            WebSockets and send requests other than GET, HEAD and OPTIONS with a session.
         max_body_size: The most bytes of a body that is kept in memory or on disk; None: no limit.
         max_upload_size: The most bytes of a body that streams into a handler, by default as many as
             ``max_body_size``; None: no limit.
@@ -3434,7 +3469,8 @@ class App:
     Raises:
         TypeError: ``allowed_origins`` is one text. A subclass that names a handler like one of the
             attributes is a TypeError too, when the class is made.
-        ValueError: A size is below zero, or a time is not above it.
+        ValueError: A size is below zero, or a time is not above it, or browsers would drop the
+            session cookie.
 
     Example:
         >>> class Root(App):
@@ -3473,33 +3509,11 @@ class App:
     ) -> None:
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
-        if isinstance(max_upload_size, types.EllipsisType):
-            max_upload_size = max_body_size
-        sizes = {
-            "max_body_size": max_body_size,
-            "max_upload_size": max_upload_size,
-            "max_json_size": max_json_size,
-            "max_form_field_size": max_form_field_size,
-        }
-        for name, value in {**sizes, "body_timeout": body_timeout}.items():
-            # A size of 0 takes empty bodies. NaN is not above 0.
-            if value is not None and not (value > 0 or (value == 0 and name != "body_timeout")):
-                raise ValueError(f"{name} is above 0, or None for no limit: {value!r}")
-        if not session_timeout > 0:
-            raise ValueError(f"session_timeout is a number of seconds: {session_timeout!r}")
-        if (session_cookie_path or "/")[0] != "/":
-            raise ValueError(f"session_cookie_path begins with a slash: {session_cookie_path!r}")
-        # What browsers ask of these names is checked below; it holds for any letter case.
-        if re.match(_SECURE_NAME, session_cookie_name) and session_cookie_secure is None:
-            session_cookie_secure = True
-        if re.match(_HOST_NAME, session_cookie_name) and not session_cookie_path:
-            session_cookie_path = "/"
-        set_cookie(
-            session_cookie_name,
-            "",
-            path=session_cookie_path,
-            secure=session_cookie_secure is not False,
-        )
+        for seconds in (session_timeout, body_timeout):
+            if seconds is not None and not seconds > 0:  # NaN is not above 0 either
+                raise ValueError(
+                    f"session_timeout and body_timeout are seconds above 0, not {seconds!r}"
+                )
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[Callable[[], Any]] = []
@@ -3512,13 +3526,23 @@ class App:
         self.__debug = debug
         self.__session_timeout = session_timeout
         self.__session_cookie_name = session_cookie_name
-        self.__session_cookie_secure = session_cookie_secure
-        self.__session_cookie_path = session_cookie_path
+        self.__session_cookie_secure, self.__session_cookie_path = _session_cookie_rules(
+            session_cookie_name, session_cookie_secure, session_cookie_path
+        )
         origins = {origin.lower().rstrip("/") for origin in allowed_origins}
         self.__allowed_origins = frozenset(origins - {"null", ""})
-        kept, streamed, json, field = [_limit(size, name) for name, size in sizes.items()]
+        kept = _limit(max_body_size, "max_body_size")
+        streamed = (
+            max_body_size if isinstance(max_upload_size, types.EllipsisType) else max_upload_size
+        )
         # JSON is kept as a body, and a field as a part of one, so both limits hold.
-        self.__settings = _Settings(kept, streamed, min(kept, json), min(kept, field), body_timeout)
+        self.__settings = _Settings(
+            kept,
+            _limit(streamed, "max_upload_size"),
+            min(kept, _limit(max_json_size, "max_json_size")),
+            min(kept, _limit(max_form_field_size, "max_form_field_size")),
+            body_timeout,
+        )
         self.__routes = type(self).__routes  # found faster here, at every request
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -4179,8 +4203,8 @@ async def _run_hook(handler: Callable[[], Any]) -> list[str]:
         name = getattr(handler, "__qualname__", repr(handler))
         _log.error("%s failed", name, exc_info=error)
         _forget(error)
-        # `str(error)` may fail, too.
-        return [f"{name}: {traceback.format_exception_only(error)[-1].strip()}"]
+        text = "".join(traceback.format_exception_only(error)).strip()  # `str(error)` may fail, too
+        return [f"{name}: {text.removeprefix(type(error).__module__ + '.')}"]
     return []
 
 

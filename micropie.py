@@ -4047,6 +4047,7 @@ class App:
             if error.status == 401:  # FromSession: the client may log in
                 raise
             return await socket.close(1008)  # the path or the arguments do not fit
+        request._headers = None  # made again if asked for; a socket may be open for hours
         socket._task = asyncio.current_task()
         try:
             await work

@@ -2043,8 +2043,7 @@ class WebSocket:
 
     def _check_open(self) -> None:
         self._check_not_over()
-        if not self.accepted:
-            raise RuntimeError("call accept() before you send or receive")
+        raise RuntimeError("call accept() before you send or receive")
 
     def _check_not_over(self) -> None:
         if self._over is not None:
@@ -4050,6 +4049,7 @@ class App:
             if error.status == 401:  # FromSession: the client may log in
                 raise
             return await socket.close(1008)  # the path or the arguments do not fit
+        request._headers = None  # made again if asked for; a socket may be open for hours
         socket._task = asyncio.current_task()
         try:
             await work

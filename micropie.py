@@ -10,7 +10,8 @@
 
 To follow a request through this module, begin at ``App._asgi_app_http``. It makes a `Request`,
 finds the handler that the first segment of the path names, loads the session, reads the body and
-asks the middlewares. Then it binds the handler's arguments, calls it, and sends its result as a response.
+asks the middlewares. Then it binds the handler's arguments, calls it, and sends its result as a
+response.
 
 The sections are errors, JSON, worker threads, sessions, uploads, request, WebSocket, middleware,
 responses, streams, handlers and binding, paths, App and command line.
@@ -42,7 +43,7 @@ import time
 import types
 import typing
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -138,6 +139,12 @@ _CHUNK_SIZE: Final = 2**16
 # up to this many bytes that no code has read, and drops them.
 _DRAIN_SIZE: Final = 64 * 2**20
 _THREADS: Final = 40
+_FILE_THREADS: Final = 4
+# Looks at a WebSocket handler, and seconds between them, until MicroPie watches one that has been
+# in no `receive_*`.
+_LOOKS: Final = 20
+_LOOK_SECONDS: Final = 0.25
+_MESSAGES_AHEAD: Final = 16
 # Seconds after the headers of a stream. Then MicroPie drops a body that no code has begun to read.
 _UNREAD_SECONDS: Final = 5.0
 # Expired sessions that one call removes at most, so that none of them pauses the event loop.
@@ -356,34 +363,52 @@ def _load_json(body: bytes) -> Any:
 # --- Worker threads -------------------------------------------------------------------------------
 
 
+# Three pools, so that none can starve another: "handlers", "steps" of plain generators, which may
+# keep their threads for as long as they like, and "files", MicroPie's own work.
 @functools.cache
-def _pool() -> Any:
+def _pool(work: str) -> Any:
     from concurrent.futures import ThreadPoolExecutor
 
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="micropie")
+    threads = _FILE_THREADS if work == "files" else _THREADS
+    return ThreadPoolExecutor(threads, thread_name_prefix=f"micropie_{work}")
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
-def _shielded_call(call: Callable[..., _T], args: tuple[Any, ...]) -> _T:
+def _run_call(calls: list[functools.partial[_T]]) -> _T:
     try:
-        return call(*args)
+        return calls.pop()()
     # A future cannot carry StopIteration: the request that waits for it would wait forever (Python
     # 3.11).
     except StopIteration as error:
         raise RuntimeError("a function in a worker thread raised StopIteration") from error
 
 
-async def _in_thread(call: Callable[..., _T], *args: Any) -> _T:
-    """Call a blocking function in a worker thread; a cancellation waits until the call is over."""
+async def _in_thread(
+    call: Callable[..., _T], *args: Any, work: str = "files", always: bool = True
+) -> _T:
+    """Call a blocking function in a worker thread; a cancellation waits until the call is over.
+
+    Args:
+        call: The function.
+        args: Its arguments.
+        work: The pool.
+        always: Call it even if the request is cancelled while it is queued.
+    """
+    calls = [functools.partial(call, *args)]
     if sys.platform == "emscripten":  # Pyodide has no threads
-        return _shielded_call(call, args)
-    future = asyncio.get_running_loop().run_in_executor(_pool(), _shielded_call, call, args)
+        return _run_call(calls)
+    future = asyncio.get_running_loop().run_in_executor(_pool(work), _run_call, calls)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
+        # The thread and this request may both want the call: the one that pops it has it.
+        with contextlib.suppress(IndexError):
+            if not always:
+                calls.pop()
+                future.cancel()
         # The thread cannot be stopped. If the request ended first, the function would go on with a
         # closed upload or a session that another request has in the meantime.
         while not future.done():  # it may be cancelled more than once
@@ -645,7 +670,11 @@ class _Settings(NamedTuple):
 
 
 def _limit(size: int | None, name: str) -> _Limit:
-    return float("inf") if size is None else size, name
+    if size is None:
+        return float("inf"), name
+    if not size >= 0:
+        raise ValueError(f"{name} is a number of bytes, or None for no limit: {size!r}")
+    return size, name
 
 
 _NO_LIMIT: Final = _limit(None, "")
@@ -1373,7 +1402,19 @@ def _parse_pairs(data: bytes) -> dict[str, list[str]]:
 
 
 def _unquoted(text: str) -> str:
-    return _unquote_to_bytes()(text).decode("utf-8", "replace")
+    unquote, start = _unquote_to_bytes(), 0
+    if len(text) <= _CHUNK_SIZE:
+        return unquote(text).decode("utf-8", "replace")
+    # By blocks, since the function takes 160 bytes for each escape.
+    content = bytearray()
+    while start < len(text):
+        end = start + _CHUNK_SIZE
+        escape = text.find("%", end - 2, end)
+        if escape > 0 and end < len(text):
+            end = escape  # it stays whole
+        content += unquote(text[start:end])
+        start = end
+    return content.decode("utf-8", "replace")
 
 
 @functools.cache
@@ -1649,13 +1690,16 @@ class Request:
         """Read a body of JSON or of a urlencoded form; leave others on the wire."""
         media_type = self._content_type.partition(b";")[0].strip().lower()
         if media_type == b"application/x-www-form-urlencoded":
-            await self._body_within(self._settings.field).read()
-            self._unparsed = "form"
+            kind, limit = "form", self._settings.field
         elif media_type == b"application/json" or media_type.endswith(b"+json"):
-            await self._body_within(self._settings.json).read()
-            self._unparsed = "json"
-        elif media_type == b"multipart/form-data":
-            self._is_multipart = True
+            kind, limit = "json", self._settings.json
+        else:
+            self._is_multipart = media_type == b"multipart/form-data"
+            return
+        reader = self._body_reader()
+        reader.expect(limit)
+        await reader.read()
+        self._unparsed = kind
 
     def _body_within(self, limit: _Limit) -> _Body:
         reader = self._body_reader()
@@ -1683,7 +1727,7 @@ class Request:
             self._cookie_header = b"; ".join(cookies)
 
     def _note_length(self, value: bytes) -> None:
-        if not value.strip():  # so WSGI bridges say that there is none
+        if not value:  # so WSGI bridges say that there is none
             return
         body = self._body_reader()
         # Two lengths that differ are an attack: a proxy in front may believe the other one
@@ -1764,12 +1808,22 @@ class WebSocket:
         HI
     """
 
+    # What the watch needs, see `_look`. Most sockets never need the last four.
+    _task: Any = None  # the handler's; None: it is not watched
+    _timer: asyncio.TimerHandle | None = None
+    _watcher: asyncio.Task[None] | None = None
+    _ahead: Any = ()  # what the watcher has received
+    _has_more = False  # it is over, and `receive_*` may still bring what came before the end
+    _has_left = False  # the handler was cancelled, since its client has left
+
     def __init__(self, receive: _Receive, send: _Send) -> None:
         self._receive = receive
         self._send = send
         self._is_connected = False  # websocket.connect was received
         self._over: tuple[int, str] | None = None  # code and reason, once it is closed
         self._is_open = False  # accepted and not over: one look for each message
+        self._waits = 0  # tasks in `receive_*`
+        self._looks = 0  # at it, since one has left `receive_*`
         self._on_accept: Callable[[WebSocket, str | None], Awaitable[_RawHeaders]] = _accept_headers
         self.accepted = False
         self.session_id: str | None = None
@@ -1800,10 +1854,14 @@ class WebSocket:
             self._is_connected = True
         headers = await self._on_accept(self, session_id)
         self._check_not_over()  # another task may have closed it while the session was saved
-        await self._deliver(
-            {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
-        )
+        try:
+            await self._send(
+                {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
+            )
+        except OSError as error:
+            raise self._lost() from error
         self.accepted = self._is_open = True
+        self._rest()
 
     async def receive_text(self) -> str:
         """Return the next message, a string; raise ValueError if it is binary."""
@@ -1828,27 +1886,23 @@ class WebSocket:
         """Iterate over the messages, strings and bytes."""
         return self
 
-    async def __anext__(self) -> str | bytes:
+    def __anext__(self) -> Awaitable[str | bytes]:
         """Return the next message; the iteration ends when the socket is closed."""
-        try:
-            return await self._receive_any()
-        except ConnectionClosed:
-            # A server that is a client itself may let the exception of its own connection out. That
-            # is an error, not the end of this socket.
-            if self._over is None:
-                raise
-            raise StopAsyncIteration from None
+        return self._receive_any(iterates=True)
 
     async def send_text(self, data: str) -> None:
         """Send a text message."""
         if not self._is_open:
             self._check_open()
-        await self._deliver({"type": "websocket.send", "text": data})
+        try:
+            await self._send({"type": "websocket.send", "text": data})
+        except OSError as error:
+            raise self._lost() from error
+        if _is_turn():  # a loop that only sends would let nothing else run
+            await asyncio.sleep(0)
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
-        if not self._is_open:
-            self._check_open()
         await self._deliver({"type": "websocket.send", "bytes": data})
 
     async def send_json(self, data: Any) -> None:
@@ -1868,16 +1922,34 @@ class WebSocket:
         if not (1000 <= code < 1015 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
             raise ValueError(f"{code} is no close code that may be sent")
         # Set before the message is sent: a task that sends or receives meanwhile sees it at once.
+        self._has_more = False
         if self._over is None:
             message = _close_message(code, reason)  # raises if the reason is no string
-            self._end((code, reason or ""))
+            self._end(code, reason or "")
             with contextlib.suppress(OSError):  # the client is gone
                 await self._send(message)
 
-    async def _receive_any(self) -> str | bytes:
-        if not self._is_open and self._over is not _LOST:
-            self._check_open()
-        return self._content_of(await self._receive())
+    async def _receive_any(self, iterates: bool = False) -> str | bytes:
+        try:
+            if not (self._is_open or self._has_more):
+                self._check_open()
+            self._waits += 1
+            try:
+                while self._watcher and not self._ahead:
+                    await asyncio.wait([self._watcher])
+                message = self._ahead.popleft() if self._ahead else await self._receive()
+            finally:
+                self._waits -= 1
+                self._looks = -1  # the next look may come at once
+                if self._timer is None:
+                    self._rest()
+            return self._content_of(message)
+        except ConnectionClosed:
+            # A server that is a client itself may let the exception of its own connection out. That
+            # is an error, not the end of this socket.
+            if self._over is None or not iterates:
+                raise
+            raise StopAsyncIteration from None
 
     def _content_of(self, message: _Message) -> str | bytes:
         # Servers may send both keys, one of them None; an empty string is a message.
@@ -1885,19 +1957,88 @@ class WebSocket:
         if text is not None:
             return text
         if message["type"] == "websocket.disconnect":
-            code = message.get("code")
-            raise self._end((1005 if code is None else code, message.get("reason") or ""))
+            raise self._disconnected(message)
         return message.get("bytes") or b""
 
     async def _deliver(self, message: _Message) -> None:
+        if not self._is_open:
+            self._check_open()
         try:
             await self._send(message)
-        except OSError as error:  # so a server says that the client has left
-            raise self._end(_LOST) from error
+        except OSError as error:
+            raise self._lost() from error
+        if _is_turn():  # a loop that only sends would let nothing else run
+            await asyncio.sleep(0)
 
-    def _end(self, over: tuple[int, str]) -> ConnectionClosed:
-        self._over, self._is_open = over, False
-        return ConnectionClosed(*over)
+    def _lost(self) -> ConnectionClosed:
+        # So a server says that the client has left (RFC 6455 section 7.1.5). `receive_*` may still
+        # bring the code.
+        return self._end(1006, "", has_more=True)
+
+    def _disconnected(self, message: _Message, has_more: bool = False) -> ConnectionClosed:
+        code = message.get("code")
+        return self._end(1005 if code is None else code, message.get("reason") or "", has_more)
+
+    def _end(self, code: int, reason: str, has_more: bool = False) -> ConnectionClosed:
+        self._over, self._is_open, self._has_more = (code, reason), False, has_more
+        self._stop_timer()  # a handler that is told so needs no watch
+        return ConnectionClosed(code, reason)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _rest(self, looks: int = 0) -> None:
+        """Begin to look after the handler, since no task is in `receive_*`."""
+        if self._task is not None:
+            # Not in the context of this request, which the timer would keep.
+            loop, context = asyncio.get_running_loop(), contextvars.Context()
+            self._timer = loop.call_later(_LOOK_SECONDS, self._look, loop, context=context)
+            self._looks = looks
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Watch the handler if it has been in no `receive_*` for some seconds."""
+        # A timer that each message sets anew would cost as much as the message.
+        self._timer = None
+        self._looks += 1
+        if self._waits:
+            return
+        # A handler that has taken one of the messages before the disconnect has begun anew.
+        if self._looks < (_LOOKS if self._over is None else 2 * _LOOKS):
+            self._timer = loop.call_later(_LOOK_SECONDS, self._look, loop)
+        elif self._over is not None:  # the watcher saw it, and no `send_*` or `receive_*` told so
+            self._has_left = True
+            self._task.cancel()
+        elif self._watcher is None:
+            self._watcher = loop.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Receive ahead until a task waits, there are enough messages, or the client has left."""
+        ahead = self._ahead = self._ahead or deque()
+        with contextlib.suppress(Exception):  # the next `receive_*` gets it from the server, too
+            while not (
+                self._waits
+                or self._over
+                or len(ahead) >= _MESSAGES_AHEAD
+                or sum(len(self._content_of(one)) for one in ahead) >= 2**20
+            ):
+                message = await self._receive()
+                ahead.append(message)
+                if message["type"] == "websocket.disconnect" and self._over is None:
+                    self._disconnected(message, has_more=True)
+                    self._rest(_LOOKS)
+        self._watcher = None
+
+    async def _unwatch(self) -> None:
+        """End the watch: no task outlives its request."""
+        task, self._task = self._task, None
+        self._stop_timer()
+        if self._has_left:
+            task.uncancel()  # a time-out around the request must not take it for its own
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
 
     def _check_open(self) -> None:
         self._check_not_over()
@@ -1906,13 +2047,11 @@ class WebSocket:
 
     def _check_not_over(self) -> None:
         if self._over is not None:
-            raise ConnectionClosed(*self._over)
+            raise self._end(*self._over, self._has_more)
 
 
-# The end of a socket whose `send` has failed (RFC 6455 section 7.1.5). It is compared by identity,
-# since a server may also report 1006: after this one, the next `receive` may still bring the code
-# with which the client has left.
-_LOST: Final = (1006, "")
+# True for every 64th message of all WebSockets, so that sending to many counts as a loop, too.
+_is_turn = itertools.cycle([False] * 63 + [True]).__next__
 
 
 async def _accept_headers(socket: WebSocket, session_id: str | None) -> _RawHeaders:
@@ -2234,6 +2373,14 @@ def _response(
     return _Response(int(status), body, kept, tuple(raw_headers), payload)
 
 
+def _error_response(error: HTTPError) -> _Response:
+    if error.status < 200:  # RFC 9110 section 15.2
+        raise ValueError(f"the status {error.status} ends no request")
+    if error.body is None:
+        return _response(error.status, str(error), error.headers, _TEXT)
+    return _response(error.status, error.body, error.headers)
+
+
 def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
     """Return a body as a middleware sees it, its bytes (None: a stream), and its content type."""
     if isinstance(body, str):
@@ -2418,15 +2565,19 @@ class _Steps:
 
     async def __anext__(self) -> Any:
         # A StopIteration cannot leave a thread: a future that holds one never ends.
-        item = await _in_thread(self._run, next, self._iterator, _ABSENT)
+        item = await _in_thread(
+            self._run, next, self._iterator, _ABSENT, work="steps", always=False
+        )
         if item is _ABSENT:
             raise StopAsyncIteration
         return item
 
     async def aclose(self) -> None:
-        close = getattr(self._iterator, "close", None)
-        if close is not None:
-            await _in_thread(self._run, close)
+        iterator: Any = self._iterator
+        if inspect.isgenerator(iterator) and inspect.getgeneratorstate(iterator) == "GEN_CREATED":
+            iterator.close()  # its step never ran; and all threads may be busy
+        elif hasattr(iterator, "close"):
+            await _in_thread(self._run, iterator.close, work="steps")
 
 
 def _chunks(source: Any) -> AsyncIterator[Any]:
@@ -2443,6 +2594,7 @@ async def _close(source: Any) -> None:
         if not _is_stray(error):
             raise
         _log.error("closing a stream failed", exc_info=error)
+        _forget(error)
 
 
 class _Stream:
@@ -2452,6 +2604,19 @@ class _Stream:
     The pinger sends a comment every `ping` seconds. If one of them sees that the client has left,
     it cancels the request's task, once, since the source may wait for something else for hours.
     """
+
+    __slots__ = (
+        "_body",
+        "_has_left",
+        "_helpers",
+        "_is_sending",
+        "_ping",
+        "_send",
+        "_task",
+        "_timer",
+        "_turn",
+        "chunks",
+    )
 
     def __init__(self, send: _Send, reader: _Body, body: Any) -> None:
         self.chunks = _chunks(body)
@@ -2463,6 +2628,7 @@ class _Stream:
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._has_left = False  # a helper has cancelled the task
         self._helpers: list[asyncio.Task[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, start: _Message) -> None:
         """Send the headers, every chunk, and the final message unless the stream breaks off."""
@@ -2485,33 +2651,49 @@ class _Stream:
                 raise
             if not (reader.gone and isinstance(error, (ConnectionClosed, asyncio.CancelledError))):
                 _log.error("a stream broke off", exc_info=error)
+            _forget(error)
         finally:
             await _close(self.chunks)
 
     async def _send_chunks(self) -> None:
         # Servers send the headers with the first body message. This one does not wait for a chunk.
         await self._tell_chunk(b"")
-        works = (self._body.wait_gone, self._keep_alive) if self._ping else (self._body.wait_gone,)
-        self._helpers += [asyncio.create_task(self._help(work)) for work in works]
-        reader, send = self._body, self._send
+        loop, reader, send = asyncio.get_running_loop(), self._body, self._send
+        self._helpers.append(loop.create_task(self._help(reader.wait_gone)))
+        pings, sent = self._ping is not None, 0
+        if pings:
+            self._set_timer(loop)
         async for item in self.chunks:
             if reader.gone:  # the source has swallowed what told it so
                 break
             # The first chunk never waits for the client, so MicroPie drops a body that no code has
             # begun to read by now.
-            if not reader.started:
+            if not (sent or reader.started):
                 reader.drop()
+            sent += 1
             chunk = item if type(item) is bytes else _chunk_bytes(item)
-            if self._turn.locked():  # by a ping; to take the turn would cost more than all the rest
-                await self._turn.acquire()
-                self._turn.release()
-            self._is_sending = True
+            if pings:
+                if self._turn.locked():  # to take the turn would cost more than all the rest
+                    await self._turn.acquire()
+                    self._turn.release()
+                self._is_sending = True
             try:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except OSError:  # so a server says that the client has left
                 reader.gone = True
                 break
             self._is_sending = False
+            if not sent % 64:  # a source that never waits would let nothing else run
+                await asyncio.sleep(0)
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Not in the context of this request, which the timer would keep.
+        context = contextvars.Context()
+        self._timer = loop.call_later(self._ping, self._start_ping, loop, context=context)
+
+    def _start_ping(self, loop: asyncio.AbstractEventLoop) -> None:
+        # A task that sleeps between the pings would take a KiB of each open stream.
+        self._helpers[1:] = [loop.create_task(self._help(self._send_ping))]
 
     async def _tell(self, message: _Message) -> None:
         if self._body.gone:
@@ -2532,17 +2714,18 @@ class _Stream:
             self._has_left = True
             self._task.cancel()
 
-    async def _keep_alive(self) -> None:
-        while True:
-            await asyncio.sleep(self._ping)
-            # A ping must not cut an event in two: some servers write a message in several steps.
-            # An event that is on its way keeps the connection open as well.
-            if not self._is_sending:
-                async with self._turn:
-                    await self._tell_chunk(b": ping\n\n")
+    async def _send_ping(self) -> None:
+        # A ping must not cut an event in two: some servers write a message in several steps. An
+        # event that is on its way keeps the connection open as well.
+        if not self._is_sending:
+            async with self._turn:
+                await self._tell_chunk(b": ping\n\n")
+        self._set_timer(asyncio.get_running_loop())
 
     async def _end_helpers(self) -> None:
         """End the helpers: no task outlives its request."""
+        if self._timer is not None:
+            self._timer.cancel()
         for helper in self._helpers:
             helper.cancel()
         try:
@@ -2867,7 +3050,7 @@ class _Parameter:
         self.label = (
             "a file"
             if self.is_file
-            else " or ".join(
+            else " | ".join(
                 inspect.formatannotation(one, getattr(one, "__module__", None)) for one in others
             )
         )  # a client need not know the module
@@ -3082,7 +3265,8 @@ class _Handler:
         if self.is_plain and not inspect.isgeneratorfunction(self.function):
             # In a copy of the context, so that `self.request` works there and nothing leaks to the
             # next call of the thread.
-            result = await _in_thread(contextvars.copy_context().run, call)
+            run = contextvars.copy_context().run
+            result = await _in_thread(run, call, work="handlers", always=False)
         else:
             result = call()
         return await result if inspect.isawaitable(result) else result
@@ -3227,6 +3411,21 @@ _RESERVED = frozenset(
 )
 
 
+def _session_cookie_rules(
+    name: str, secure: bool | None, path: str | None
+) -> tuple[bool | None, str | None]:
+    """Return whether the session cookie is Secure, and its path, as its name asks for."""
+    if (path or "/")[0] != "/":
+        raise ValueError(f"session_cookie_path begins with a slash: {path!r}")
+    # `set_cookie` below checks what browsers ask of these names, in any letter case.
+    if re.match(_SECURE_NAME, name) and secure is None:
+        secure = True
+    if re.match(_HOST_NAME, name) and not path:
+        path = "/"
+    set_cookie(name, "", path=path, secure=secure is not False)
+    return secure, path
+
+
 class _Missing:
     """Stands on the class for an attribute that ``App.__init__`` sets on each app."""
 
@@ -3311,29 +3510,11 @@ class App:
     ) -> None:
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
-        if isinstance(max_upload_size, types.EllipsisType):
-            max_upload_size = max_body_size
-        sizes = {
-            "max_body_size": max_body_size,
-            "max_upload_size": max_upload_size,
-            "max_json_size": max_json_size,
-            "max_form_field_size": max_form_field_size,
-        }
-        for name, value in {**sizes, "body_timeout": body_timeout}.items():
-            # A size of 0 takes empty bodies. NaN is not above 0.
-            if value is not None and not (value > 0 or (value == 0 and name != "body_timeout")):
-                raise ValueError(f"{name} is above 0, or None for no limit: {value!r}")
-        if not session_timeout > 0:
-            raise ValueError(f"session_timeout is a number of seconds: {session_timeout!r}")
-        name, path, secure = session_cookie_name, session_cookie_path, session_cookie_secure
-        if (path or "/")[0] != "/":
-            raise ValueError(f"session_cookie_path begins with a slash: {path!r}")
-        # What browsers ask of some names; `set_cookie` refuses the opposite.
-        if re.match(_SECURE_NAME, name) and secure is None:
-            secure = True
-        if re.match(_HOST_NAME, name):
-            path = path or "/"
-        set_cookie(name, "", path=path, secure=secure is not False)
+        for seconds in (session_timeout, body_timeout):
+            if seconds is not None and not seconds > 0:  # NaN is not above 0 either
+                raise ValueError(
+                    f"session_timeout and body_timeout are seconds above 0, not {seconds!r}"
+                )
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[Callable[[], Any]] = []
@@ -3345,14 +3526,24 @@ class App:
         self._started = False
         self.__debug = debug
         self.__session_timeout = session_timeout
-        self.__session_cookie_name = name
-        self.__session_cookie_secure = secure
-        self.__session_cookie_path = path
+        self.__session_cookie_name = session_cookie_name
+        self.__session_cookie_secure, self.__session_cookie_path = _session_cookie_rules(
+            session_cookie_name, session_cookie_secure, session_cookie_path
+        )
         origins = {origin.lower().rstrip("/") for origin in allowed_origins}
         self.__allowed_origins = frozenset(origins - {"null", ""})
-        kept, streamed, json, field = [_limit(size, name) for name, size in sizes.items()]
+        kept = _limit(max_body_size, "max_body_size")
+        streamed = (
+            max_body_size if isinstance(max_upload_size, types.EllipsisType) else max_upload_size
+        )
         # JSON is kept as a body, and a field as a part of one, so both limits hold.
-        self.__settings = _Settings(kept, streamed, min(kept, json), min(kept, field), body_timeout)
+        self.__settings = _Settings(
+            kept,
+            _limit(streamed, "max_upload_size"),
+            min(kept, _limit(max_json_size, "max_json_size")),
+            min(kept, _limit(max_form_field_size, "max_form_field_size")),
+            body_timeout,
+        )
         self.__routes = type(self).__routes  # found faster here, at every request
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -3455,7 +3646,9 @@ class App:
             except BaseException as error:
                 response = self.__failed(request, error)
             if plain is None:
-                await self.__finish(request, response, send)
+                rest = await self.__finish(request, response, send)
+                result = response = None  # a stream may be open for hours
+                await rest
             else:
                 await send(plain)
                 payload = b"" if request.method == "HEAD" else payload
@@ -3618,11 +3811,17 @@ class App:
             _check_size(body.size, kept)
         return await handler.run(self, request)
 
-    async def __finish(self, request: Request, response: _Response | None, send: _Send) -> None:
-        """Let middlewares and session change a response, and send it; None: a mount answers."""
+    async def __finish(
+        self, request: Request, response: _Response | None, send: _Send
+    ) -> Awaitable[None]:
+        """Let middlewares and session change a response, and send it; None: a mount answers.
+
+        Returns:
+            What sends the rest, a stream for example.
+        """
         if response is None:
             receive = request._body_reader().receive_again()
-            return await self.__hand_over(request, receive, send)
+            return self.__hand_over(request, receive, send)
         # Each `after_request` runs once, on the response that the ones inside it have made of the
         # first, errors included.
         for middleware in reversed(request._asked):
@@ -3647,7 +3846,7 @@ class App:
             except BaseException as error:
                 response, added = self.__failed(request, error), _VARY
             send = _adding(send, added)
-        await self.__send(request, response, send)
+        return await self.__send(request, response, send)
 
     async def __session_headers(
         self, request: Request, status: int = 200, is_stream: bool = False
@@ -3669,8 +3868,8 @@ class App:
         cookie = _raw_header(*self.__session_cookie(request, session_id))
         return [*_VARY, cookie, (b"cache-control", b"no-store")]
 
-    async def __send(self, request: Request, response: _Response, send: _Send) -> None:
-        """Write a response: only the shortcut in `_asgi_app_http` does that elsewhere."""
+    async def __send(self, request: Request, response: _Response, send: _Send) -> Awaitable[None]:
+        """Write a response, and return what writes the rest; `_asgi_app_http` has a shortcut."""
         stream: _Stream | None = None
         if response.payload is None:
             try:
@@ -3685,16 +3884,16 @@ class App:
         body, is_head = request._body_reader(), request.method == "HEAD"
         if stream is not None:
             if not (is_head or body.gone):
-                return await stream.run(start)
+                return stream.run(start)
             await _close(stream.chunks)
         if body.gone:
-            return None
+            raise ConnectionClosed
         # A client that is still sending may not look for a response before it has sent everything.
         if not body.ended:
             await body.drain()
         await send(start)
         payload = b"" if is_head else response.payload or b""
-        await send({"type": "http.response.body", "body": payload})
+        return send({"type": "http.response.body", "body": payload})
 
     def __session_cookie(self, request: Request, session_id: str) -> tuple[str, str]:
         """Return the header that sets the session cookie, or expires it if the id is ``""``."""
@@ -3719,11 +3918,7 @@ class App:
                 raise error
             if isinstance(error, HTTPError):
                 try:
-                    if error.status < 200:  # RFC 9110 section 15.2
-                        raise ValueError(f"the status {error.status} ends no request")
-                    if error.body is None:
-                        return _response(error.status, str(error), error.headers, _TEXT)
-                    return _response(error.status, error.body, error.headers)
+                    return _error_response(error)
                 except BaseException as malformed:  # its own status, body or headers cannot be sent
                     error = malformed
                     request._errors += (error,)
@@ -3753,7 +3948,8 @@ class App:
         """
         request = current_request.get(None) or Request({"type": "http"})
         with contextlib.suppress(*_GONE):
-            await self.__send(request, _response(status_code, body, extra_headers), send)
+            response = _response(status_code, body, extra_headers)
+            await (await self.__send(request, response, send))
 
     # WebSocket, in the order in which things happen to a connection
 
@@ -3788,18 +3984,42 @@ class App:
         """Run one step in the life of a WebSocket; return the close code if it failed, else 0."""
         try:
             await step(*arguments)
-        except HTTPError:
-            return 1011 if socket.accepted else 1008
         except BaseException as error:
-            # A ConnectionClosed is a normal end only if this socket is closed: it may come from
-            # another one, to which the handler is a client.
-            if socket._over is not None and _is_closed(error):
-                return 0
-            if not _is_stray(error):
-                raise
-            _log.error("WebSocket %r failed", self.request.scope.get("path"), exc_info=error)
-            return 1011
+            try:
+                if isinstance(error, HTTPError):
+                    return 1011 if socket.accepted else await self.__refuse(socket, error)
+                if not _is_stray(error):
+                    raise
+                # A ConnectionClosed is a normal end only if this socket is closed: it may come from
+                # another one, to which the handler is a client. So is the end of an idle handler.
+                was_ended = socket._has_left and isinstance(error, asyncio.CancelledError)
+                if socket._over is not None and (was_ended or _is_closed(error)):
+                    return 0
+                _log.error("WebSocket %r failed", self.request.scope.get("path"), exc_info=error)
+                return 1011
+            finally:
+                _forget(error)
         return 0
+
+    async def __refuse(self, socket: WebSocket, error: HTTPError) -> int:
+        """Refuse a handshake with the status, the headers and the body of an error, if possible."""
+        request = self.request
+        try:
+            response = _error_response(error)
+        except Exception as malformed:  # a plain 403
+            _log.error("WebSocket %r failed", request.scope.get("path"), exc_info=malformed)
+            _forget(malformed)
+        else:
+            offered = request.scope.get("extensions") or ()
+            if socket._over is None and "websocket.http.response" in offered:
+
+                def denial(message: _Message) -> Awaitable[None]:
+                    return socket._send({**message, "type": f"websocket.{message['type']}"})
+
+                socket._end(1008, "")
+                with contextlib.suppress(*_GONE):
+                    await (await self.__send(request, response, denial))
+        return 1008
 
     async def __serve_socket(
         self, request: WebSocketRequest, socket: WebSocket, passed: list[WebSocketMiddleware]
@@ -3822,7 +4042,17 @@ class App:
         handler = self.__socket_handlers.get(request.route_handler or "")
         if handler is None:
             return await socket.close(1008)
-        await handler.run(self, request, socket)
+        try:
+            work = handler.run(self, request, socket)
+        except HTTPError as error:
+            if error.status == 401:  # FromSession: the client may log in
+                raise
+            return await socket.close(1008)  # the path or the arguments do not fit
+        socket._task = asyncio.current_task()
+        try:
+            await work
+        finally:
+            await socket._unwatch()
 
     async def __handshake_headers(
         self, request: WebSocketRequest, socket: WebSocket, session_id: str | None
@@ -3926,7 +4156,7 @@ class App:
             RuntimeError: jinja2 is not installed.
         """
         template = self.env.get_template(name)
-        # An app may have set an environment that is not async. It renders faster and awaits nothing.
+        # An app may have set an environment that is not async, which renders faster.
         is_async = template.environment.is_async
         text: str = await template.render_async(context) if is_async else template.render(context)
         return text

@@ -789,7 +789,7 @@ async def test_an_exception_that_a_middleware_or_a_backend_keeps_holds_no_reques
     where: str, error: BaseException
 ) -> None:
     class Backend(InMemorySessionBackend):
-        async def save(self, *arguments: Any) -> None:
+        async def update(self, *arguments: Any) -> None:
             if where == "backend":
                 raise error
 

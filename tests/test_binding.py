@@ -1105,7 +1105,7 @@ async def test_the_annotation_of_double_star_converts_each_value():
         "c": 2,
     }
     assert await bound(handler, json={"a": ["x"], "b": 2}) == {"a": ["x"], "b": 2}
-    refused = (400, "400 Bad Request: Parameter 'rest' must be int or list[str]")
+    refused = (400, "400 Bad Request: Parameter 'rest' must be int | list[str]")
     assert await bound(handler, json={"a": None}) == refused
 
     async def files(self, **files: UploadedFile):

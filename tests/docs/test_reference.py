@@ -142,9 +142,11 @@ LIMITS = {
     "_SPOOL_SIZE": "an uploaded file in memory",
     "_DRAIN_SIZE": "what is read and dropped",
     "_THREADS": "worker threads",
+    "_FILE_THREADS": "threads for MicroPie's own work",
+    "_MESSAGES_AHEAD": "messages that a WebSocket keeps",
     "_UNREAD_SECONDS": "the time after the headers",
 }
-STEPS = {"_CHUNK_SIZE", "_EXPIRE_STEP", "_ORJSON_OPTIONS"}
+STEPS = {"_CHUNK_SIZE", "_EXPIRE_STEP", "_LOOKS", "_LOOK_SECONDS", "_ORJSON_OPTIONS"}
 
 
 def test_every_fixed_limit_is_in_the_table_with_its_number():
@@ -245,7 +247,12 @@ SENT: dict[tuple[str, str], tuple[str, str, dict[str, Any]]] = {
     ("404", ""): ("GET", "/nowhere", {}),
     ("405", ""): ("GET", "/limited", {}),
     ("408", ""): ("POST", "/limited", {"headers": UNSENT, "receive": silence}),
-    ("413", ""): ("POST", "/limited", {"body": b"x" * 2000, "headers": JSON}),
+    ("413", "max_body_size is 1000 bytes"): (
+        "POST",
+        "/limited",
+        {"body": b"x" * 2000, "headers": JSON},
+    ),
+    ("413", "more than 1000 fields"): ("GET", "/count", {"query": "&" * 1000}),
     ("500", ""): ("GET", "/broken", {}),
 }
 

@@ -19,6 +19,7 @@ from micropie import (
     App,
     ConnectionClosed,
     FromSession,
+    HTTPError,
     ServerSentEvent,
     UploadedFile,
     WebSocket,
@@ -63,6 +64,26 @@ class Basics(App):
     async def raw(self) -> bytes:
         return await self.request.body()
 
+    async def echo(self) -> AsyncIterator[bytes]:
+        async for piece in self.request.stream():
+            yield piece
+
+    async def waits(self, token: str, reads: bool = False) -> None:
+        """Works until its client has left, having read its body or not."""
+        size = len(await self.request.body()) if reads else 0
+        is_gone = await self.request.is_disconnected()
+        note(token, f"{size} bytes, gone: {is_gone}")
+        while not await self.request.is_disconnected():
+            await asyncio.sleep(0.01)
+        note(token, "gone")
+
+    async def looks(self) -> str:
+        """Looks for a disconnect before it reads the body."""
+        looks = [await self.request.is_disconnected()]
+        await asyncio.sleep(0.05)  # what the server sends comes meanwhile
+        looks.append(await self.request.is_disconnected())
+        return f"{looks} {len(await self.request.body())}"
+
     @methods("POST")
     async def only_post(self) -> None:
         return None
@@ -92,6 +113,14 @@ class Streams(App):
             while True:
                 yield b"x" * 100
                 await asyncio.sleep(0.05)  # an endless stream has a pace, or it would fill the disk
+        finally:
+            note(token, "finally")
+
+    async def floods(self, token: str) -> AsyncIterator[str]:
+        """Never waits: its client leaves soon."""
+        try:
+            while True:
+                yield "x" * 1000
         finally:
             note(token, "finally")
 
@@ -228,6 +257,36 @@ class Sockets:
     async def ws_fails(self, ws: WebSocket) -> None:
         await ws.accept()
         raise RuntimeError("a secret")
+
+    async def ws_denied(self, ws: WebSocket) -> None:
+        raise HTTPError(401, {"error": "expired"}, {"www-authenticate": "Bearer"})
+
+    async def ws_waits(self, ws: WebSocket, token: str) -> None:
+        """Never receives, nor sends."""
+        await ws.accept()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            note(token, "finally")
+
+    async def ws_ticks(self, ws: WebSocket, token: str) -> None:
+        """Only sends."""
+        await ws.accept()
+        try:
+            while True:
+                await ws.send_text("tick")
+                await asyncio.sleep(0.1)  # a ticker has a pace
+        finally:
+            note(token, "finally")
+
+    async def ws_floods(self, ws: WebSocket, token: str) -> None:
+        """Only sends, and never waits."""
+        await ws.accept()
+        try:
+            while True:
+                await ws.send_bytes(b"x" * 1000)
+        finally:
+            note(token, "finally")
 
     async def ws_closed(self, ws: WebSocket, token: str) -> None:
         await ws.accept()

@@ -10,7 +10,8 @@
 
 To follow a request through this module, begin at ``App._asgi_app_http``. It makes a `Request`,
 finds the handler that the first segment of the path names, loads the session, reads the body and
-asks the middlewares. Then it binds the handler's arguments, calls it, and sends its result as a response.
+asks the middlewares. Then it binds the handler's arguments, calls it, and sends its result as a
+response.
 
 The sections are errors, JSON, worker threads, sessions, uploads, request, WebSocket, middleware,
 responses, streams, handlers and binding, paths, App and command line.
@@ -25,9 +26,9 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import codecs
 import contextlib
 import contextvars
+import encodings
 import enum
 import functools
 import inspect
@@ -37,11 +38,12 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
 import types
 import typing
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -124,17 +126,34 @@ _MAX_FIELDS: Final = 1000
 _MAX_PART_HEADERS: Final = 8  # RFC 7578 needs three
 _MAX_PART_HEADER_SIZE: Final = 4096
 # A form field in one of these charsets is refused: to decode it would take quadratic time.
-_SLOW_CODECS: Final = ("idna", "punycode", "undefined")
+_SLOW_CODECS: Final = {"idna", "punycode", "undefined"}
+# By a word of what the multipart parser says.
+_PARSER_LIMITS: Final = {
+    "segment count": f"{_MAX_FIELDS} fields",
+    "header count": f"{_MAX_PART_HEADERS} headers per part",
+    "header length": f"{_MAX_PART_HEADER_SIZE} bytes per part header",
+}
 _SPOOL_SIZE: Final = 2**20  # a file larger than this goes to disk
 _CHUNK_SIZE: Final = 2**16
 # Some clients look for the response only when they have sent the whole body. So MicroPie receives
 # up to this many bytes that no code has read, and drops them.
 _DRAIN_SIZE: Final = 64 * 2**20
 _THREADS: Final = 40
+_FILE_THREADS: Final = 4
+# Looks at a WebSocket handler, and seconds between them, until MicroPie watches one that has been
+# in no `receive_*`.
+_LOOKS: Final = 20
+_LOOK_SECONDS: Final = 0.25
+_MESSAGES_AHEAD: Final = 16
 # Seconds after the headers of a stream. Then MicroPie drops a body that no code has begun to read.
 _UNREAD_SECONDS: Final = 5.0
 # Expired sessions that one call removes at most, so that none of them pauses the event loop.
 _EXPIRE_STEP: Final = 100
+
+_SESSION_ID: Final = "[A-Za-z0-9_-]{1,128}"
+# Browsers ask more of cookies with these names.
+_HOST_NAME: Final = "(?i:__Host-)"
+_SECURE_NAME: Final = "(?i:__(?:Host|Secure)-)"
 
 _ABSENT: Final[Any] = object()
 
@@ -228,7 +247,26 @@ def _is_stray(error: BaseException) -> bool:
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or not task.cancelling()
-    return isinstance(error, Exception)
+    # SystemExit, KeyboardInterrupt and the panic of an extension module are mistakes too: on some
+    # servers they would end the process, and with it all other requests. GeneratorExit closes a
+    # coroutine that is not awaited to its end.
+    return not isinstance(error, GeneratorExit)
+
+
+def _forget(*errors: BaseException) -> None:
+    """Clear the tracebacks of exceptions and of all that led to them.
+
+    An app may keep one exception and raise it in each request. It would collect a traceback each
+    time, and with it the frames, the request and its body.
+    """
+    found = list(errors)
+    for error in found:  # grows on the way
+        # Not by assignment, which a frozen dataclass refuses.
+        BaseException.with_traceback(error, None)
+        group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        for one in (error.__cause__, error.__context__, *group):
+            if one is not None and one.__traceback__ is not None:
+                found.append(one)
 
 
 # --- JSON -----------------------------------------------------------------------------------------
@@ -325,34 +363,52 @@ def _load_json(body: bytes) -> Any:
 # --- Worker threads -------------------------------------------------------------------------------
 
 
+# Three pools, so that none can starve another: "handlers", "steps" of plain generators, which may
+# keep their threads for as long as they like, and "files", MicroPie's own work.
 @functools.cache
-def _pool() -> Any:
+def _pool(work: str) -> Any:
     from concurrent.futures import ThreadPoolExecutor
 
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="micropie")
+    threads = _FILE_THREADS if work == "files" else _THREADS
+    return ThreadPoolExecutor(threads, thread_name_prefix=f"micropie_{work}")
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
-def _shielded_call(call: Callable[..., _T], args: tuple[Any, ...]) -> _T:
+def _run_call(calls: list[functools.partial[_T]]) -> _T:
     try:
-        return call(*args)
+        return calls.pop()()
     # A future cannot carry StopIteration: the request that waits for it would wait forever (Python
     # 3.11).
     except StopIteration as error:
         raise RuntimeError("a function in a worker thread raised StopIteration") from error
 
 
-async def _in_thread(call: Callable[..., _T], *args: Any) -> _T:
-    """Call a blocking function in a worker thread; a cancellation waits until the call is over."""
+async def _in_thread(
+    call: Callable[..., _T], *args: Any, work: str = "files", always: bool = True
+) -> _T:
+    """Call a blocking function in a worker thread; a cancellation waits until the call is over.
+
+    Args:
+        call: The function.
+        args: Its arguments.
+        work: The pool.
+        always: Call it even if the request is cancelled while it is queued.
+    """
+    calls = [functools.partial(call, *args)]
     if sys.platform == "emscripten":  # Pyodide has no threads
-        return _shielded_call(call, args)
-    future = asyncio.get_running_loop().run_in_executor(_pool(), _shielded_call, call, args)
+        return _run_call(calls)
+    future = asyncio.get_running_loop().run_in_executor(_pool(work), _run_call, calls)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
+        # The thread and this request may both want the call: the one that pops it has it.
+        with contextlib.suppress(IndexError):
+            if not always:
+                calls.pop()
+                future.cancel()
         # The thread cannot be stopped. If the request ended first, the function would go on with a
         # closed upload or a session that another request has in the meantime.
         while not future.done():  # it may be cancelled more than once
@@ -369,23 +425,52 @@ async def _in_thread(call: Callable[..., _T], *args: Any) -> _T:
 # --- Sessions -------------------------------------------------------------------------------------
 
 _SCALAR_TYPES = frozenset({str, int, float, bool, bytes, type(None)})
+_CONTAINER_TYPES = (dict, list, tuple, set, frozenset)
+_Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deep copy of a session. Most hold only scalars and need no `copy.deepcopy`."""
-    for value in data.values():
-        if type(value) not in _SCALAR_TYPES:
-            import copy
+    if _SCALAR_TYPES.issuperset(map(type, data.values())):
+        return dict(data)
+    import copy
 
-            return copy.deepcopy(dict(data))
-    return dict(data)
+    return copy.deepcopy(dict(data))
+
+
+def _typed(value: Any) -> Any:
+    """Return a value together with the types of all its parts: ``==`` then tells 1 from True."""
+    kind = cast("type[object]", type(value))
+    parts: Any = None
+    if issubclass(kind, dict):
+        parts = {_typed(key): _typed(item) for key, item in value.items()}
+    elif issubclass(kind, (list, tuple)):
+        parts = tuple(map(_typed, value))
+    elif issubclass(kind, (set, frozenset)):
+        parts = frozenset(map(_typed, value))
+    # A subclass may have more than its parts, and an `==` of its own.
+    return kind, parts, None if kind in _CONTAINER_TYPES else value
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two values of a session have the same type and are equal, at every depth."""
+    try:
+        return one is other or _typed(one) == _typed(other)
+    except Exception:  # for example the `==` of an array; to save too often does no harm
+        return False
 
 
 class SessionBackend(abc.ABC):
     """Where sessions are kept.
 
-    A backend may also have ``async touch(session_id, timeout)``, which only moves the expiry. What
-    a method raises is logged, and answered with a 500.
+    Two methods are optional. ``async touch(session_id, timeout)`` only moves the expiry of a
+    session that exists. ``async update(session_id, change, timeout)`` stores ``change(stored)`` in
+    one atomic step: ``change`` is a plain function from dict to dict that can be called again,
+    ``{}`` in means that there is no such session, and ``{}`` out deletes it. MicroPie then makes
+    every change with it, and no request undoes a logout, or what another one saved meanwhile.
+    Without it, MicroPie loads, applies the change and saves, and the moment between is unguarded.
+
+    What a method raises is logged, and answered with a 500.
 
     Example:
         >>> class DictBackend(SessionBackend):
@@ -410,7 +495,8 @@ class SessionBackend(abc.ABC):
 class InMemorySessionBackend(SessionBackend):
     """Sessions in the memory of this process: gone with it, and not shared with other workers.
 
-    It hands out and takes in copies, and each call removes a bounded number of expired sessions.
+    It hands out and takes in copies, several threads may use it, and each call removes a bounded
+    number of expired sessions.
 
     Example:
         >>> async def main(backend):
@@ -430,18 +516,36 @@ class InMemorySessionBackend(SessionBackend):
         # time-out, this is the order of expiry, too; with several, an expired session may wait
         # here, unseen, behind one that lives longer.
         self._sessions: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
+        self._lock = threading.RLock()
 
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return a copy of the data of a live session, ``{}`` where there is none."""
-        return _copied(self._live(session_id))
+        with self._lock:
+            data = self._live(session_id)
+        return _copied(data)  # what is stored is never changed
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         """Keep a copy of the data for ``timeout`` seconds; saving ``{}`` deletes the session."""
-        self._store(session_id, _copied(data), timeout)
+        with self._lock:
+            self._store(session_id, _copied(data), timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire ``timeout`` seconds from now."""
-        self._store(session_id, self._live(session_id), timeout)
+        with self._lock:
+            self._store(session_id, self._live(session_id), timeout)
+
+    async def update(self, session_id: str, change: _Change, timeout: float) -> None:
+        """Replace the data of a session by what ``change`` makes of it, in one step.
+
+        Args:
+            session_id: The id.
+            change: Gets a copy of the data, ``{}`` where there is no such session, and returns the
+                data to keep; ``{}`` deletes the session. It must not wait for anything.
+            timeout: The seconds for which the session lives on.
+        """
+        with self._lock:
+            stored = _copied(self._live(session_id))
+            self._store(session_id, _copied(change(stored)), timeout)
 
     def _live(self, session_id: str) -> dict[str, Any]:
         now = self._clock()
@@ -469,7 +573,7 @@ class _Session:
         self.id = session_id  # None: not yet known to the backend
         self.snapshot: dict[str, Any] | None = None  # None: nobody has looked
         self.renew = False
-        self.blocked = False  # True for a WebSocket from a foreign page: never saved
+        self.blocked = False  # another origin's page has caused the request: never saved
         self._data: dict[str, Any] = data or {}
 
     @property
@@ -489,76 +593,101 @@ class _Session:
 
         The id is ``""`` to expire the cookie, and None to leave it alone.
         """
-        data, old = self._data, self.id
-        # Most requests end here: they have not looked at the session, or have only read it.
-        if self.snapshot is None or (data == self.snapshot and not self.renew):
-            await self._touch(backend, timeout)
+        before, data, old = self.snapshot, dict(self._data), self.id
+        if before is None or self.blocked:
             return None
-        stored = await backend.load(old) if old is not None and data else {}
-        fresh: dict[str, Any] = {}
-        # If an old session is gone, another request has ended it (a logout), and it stays ended.
-        if data and (old is None or stored or self.renew):
-            fresh = self._applied_to(stored)
+        # Another request may have changed the session since this one loaded it. So this one
+        # overwrites only the keys that it has changed itself.
+        removed = before.keys() - data.keys()
+        changed = {
+            key: value
+            for key, value in data.items()
+            if key not in before or not _is_same(before[key], value)
+        }
+        # Most requests end here: they have only read the session.
+        if not (removed or changed or self.renew):
+            if old is not None:
+                await _store(backend, old, dict, timeout)
+            return None
         # Session ids that the backend does not know are never adopted: an attacker may have planted
         # them. For the same reason a login renews the id, which an attacker may know.
-        new = old
-        if new is None or self.renew:
+        new = old or ""
+        if data and (old is None or self.renew):
             import secrets
 
             new = secrets.token_urlsafe(32)
-        if fresh:
-            await backend.save(new, fresh, timeout)
-        if old is not None and (new != old or not fresh):
-            await backend.save(old, {}, timeout)
-        if not fresh:
-            return None if old is None or data else ""
+            # Before the old one is deleted: if this fails, the client still has that.
+            await _store(backend, new, lambda _: data, timeout)
+        taken: dict[str, Any] = {}
+
+        def change(stored: dict[str, Any]) -> dict[str, Any]:
+            nonlocal taken
+            taken = {key: stored[key] for key in stored if key not in removed} | changed
+            # If it is gone, another request has ended the session (a logout), and it stays ended.
+            return taken if stored and data and new == old else {}
+
+        if old is not None:
+            await _store(backend, old, change, timeout)
+            if not data:
+                return ""
+            if new != old and not _is_same(taken, data):  # changed meanwhile
+                await _store(backend, new, lambda _: taken, timeout)
+                data = taken
+        if not data or new == old:
+            return None
         self.id, self.renew = new, False
-        return new if new != old else None
+        return new
 
-    def _applied_to(self, stored: dict[str, Any]) -> dict[str, Any]:
-        """Return what is stored with the changes of this request, key by key."""
-        # Another request may have changed the session since this one loaded it. So this one
-        # overwrites only the keys that it has changed itself.
-        before, data = self.snapshot or {}, self._data
-        fresh = {key: value for key, value in stored.items() if key in data or key not in before}
-        for key, value in data.items():
-            if key not in before or before[key] != value:
-                fresh[key] = value
-        return fresh
 
-    async def _touch(self, backend: SessionBackend, timeout: float) -> None:
-        if self.id is None or self.snapshot is None:
-            return
-        touch = getattr(backend, "touch", None)
-        if touch is not None:
-            await touch(self.id, timeout)
-        elif fresh := await backend.load(self.id):
-            await backend.save(self.id, fresh, timeout)
+async def _store(backend: Any, session_id: str, change: _Change, timeout: float) -> None:
+    """Store what ``change`` makes of a session, in one step if the backend can.
+
+    If ``change`` is `dict`, which changes nothing, only the expiry moves.
+    """
+    if change is dict and hasattr(backend, "touch"):
+        await backend.touch(session_id, timeout)
+    elif hasattr(backend, "update"):
+        await backend.update(session_id, change, timeout)
+    else:
+        await backend.save(session_id, change(await backend.load(session_id)), timeout)
 
 
 # --- Uploads --------------------------------------------------------------------------------------
 
 
-class _Settings(NamedTuple):
-    """The limits of one App: bytes, and seconds of waiting; None: no limit."""
+# Bytes, and the name of the setting. Where several apply, `min` finds the one to name.
+_Limit = tuple[float, str]
 
-    max_body_size: int | None
-    max_upload_size: int | None
-    max_json_size: int | None
-    max_form_field_size: int | None
+
+class _Settings(NamedTuple):
+    """The limits of one App for what is sent to it."""
+
+    kept: _Limit  # a body in memory or on disk
+    streamed: _Limit
+    json: _Limit
+    field: _Limit  # a text field of a multipart form, or a urlencoded form as a whole
     body_timeout: float | None
 
 
-_DEFAULTS: Final = _Settings(16 * 2**20, 16 * 2**20, 2**20, 2**20, 30.0)
+def _limit(size: int | None, name: str) -> _Limit:
+    if size is None:
+        return float("inf"), name
+    if not size >= 0:
+        raise ValueError(f"{name} is a number of bytes, or None for no limit: {size!r}")
+    return size, name
 
 
-def _check_size(size: int, limit: int | None) -> None:
-    if limit is not None and size > limit:
-        raise _error(413)
+_NO_LIMIT: Final = _limit(None, "")
+_NO_LIMITS: Final = _Settings(_NO_LIMIT, _NO_LIMIT, _NO_LIMIT, _NO_LIMIT, None)
 
 
-def _smallest(*limits: int | None) -> int | None:
-    return min((limit for limit in limits if limit is not None), default=None)
+def _too_large(limit: _Limit) -> HTTPError:
+    return _error(413, f"{limit[1]} is {limit[0]} bytes")
+
+
+def _check_size(size: int, limit: _Limit) -> None:
+    if size > limit[0]:
+        raise _too_large(limit)
 
 
 class _Clock:
@@ -601,6 +730,38 @@ class _Clock:
 _clock: Final = functools.lru_cache(maxsize=1)(_Clock)
 
 
+class _Ahead:
+    """A `receive` whose next message can be looked at before it is taken."""
+
+    def __init__(self, receive: _Receive) -> None:
+        self._receive = receive
+        # It waits until a message comes: to cancel it might lose one.
+        self._next: asyncio.Future[_Message] | None = None
+
+    def _begun(self) -> asyncio.Future[_Message]:
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._receive())
+        return self._next
+
+    async def __call__(self) -> _Message:
+        message = await asyncio.shield(self._begun())
+        self._next = None
+        return message
+
+    async def look(self) -> _Message | None:
+        """Return the next message, and leave it there; None: it has not come yet."""
+        waiting = self._begun()
+        await asyncio.sleep(0)
+        return waiting.result() if waiting.done() else None
+
+    def cancel(self) -> asyncio.Future[_Message] | None:
+        """End the waiting; return it, since no task outlives its request."""
+        waiting, self._next = self._next, None
+        if waiting is not None:
+            waiting.cancel()
+        return waiting
+
+
 class _Body:
     """The body of one request, and the only owner of ``receive()``.
 
@@ -624,8 +785,8 @@ class _Body:
     handed out first, then the last state that holds decides.
     """
 
-    limit: int | None = None  # bytes
-    length = 0  # what Content-Length says
+    limit = _NO_LIMIT
+    length = -1  # what Content-Length says
     size = 0  # bytes received so far
     kept: bytes | None = None
     # Makes the exception. An exception itself would keep the frames that it passed, and so all that
@@ -634,6 +795,7 @@ class _Body:
     started = ended = gone = expects_continue = False
     announced = False  # RFC 9110 section 6.4: the client says that there is one
     is_listened = False  # from now on, `wait_gone` alone receives
+    ahead: _Ahead | None = None  # from the first look for a disconnect on
     _is_waiting = False  # a task waits in `receive`
     _clock: _Clock | None = None  # from the first wait on
     _since: float | None = None  # when this wait for a byte began, by the event loop's clock
@@ -644,10 +806,11 @@ class _Body:
         self._timeout = timeout  # seconds without a byte
         self.ended = receive is None
 
-    def expect(self, limit: int | None) -> None:
+    def expect(self, limit: _Limit) -> None:
         """Set the limit, and refuse at once a body that says that it is larger."""
         self.limit = limit
-        _check_size(max(self.length, self.size), limit)
+        if self.length > limit[0] or self.size > limit[0]:
+            raise _too_large(limit)
 
     async def chunk(self) -> bytes:
         """Return the next piece of the body, ``b""`` at its end.
@@ -716,8 +879,8 @@ class _Body:
             if self._free is not None:
                 self._free.set()
         # After the size is counted, so that one large message cannot slip through.
-        if self.limit is not None and self.size > self.limit:
-            raise self._fail(functools.partial(_error, 413))
+        if self.size > self.limit[0]:
+            raise self._fail(functools.partial(_too_large, self.limit))
         return piece
 
     def _fail(self, failure: Callable[[], Exception]) -> Exception:
@@ -733,9 +896,10 @@ class _Body:
             message = "the body was dropped, since the response has begun"
             self._fail(functools.partial(RuntimeError, message))
 
-    def close(self) -> None:
-        """Let reading fail from now on: the request is over."""
+    def close(self) -> asyncio.Future[Any] | None:
+        """Let reading fail from now on; return what has to end, too: the request is over."""
         self.gone = True
+        return self.ahead.cancel() if self.ahead is not None else None
 
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
@@ -765,6 +929,26 @@ class _Body:
                 "the body was read already: as a stream, as a multipart form, or in part"
             )
 
+    async def is_gone(self) -> bool:
+        """Look whether the client has left; what comes of a body stays for its reader."""
+        if self.ahead is None and self._receive is not None:
+            self.ahead = self._receive = _Ahead(self._receive)
+        # Another receiver, or the end of a body, which a reader finds, tells it too.
+        while not (self.gone or self._is_waiting or self.is_listened or self.ahead is None) and (
+            self.ended or not (self.announced or self.started)
+        ):
+            message = await self.ahead.look()
+            if message is None:
+                break
+            if message["type"] == "http.disconnect":
+                self.gone = True
+            elif self.ended or message.get("body") or message.get("more_body"):
+                break
+            else:
+                self.ended = True
+                await self.ahead()
+        return self.gone
+
     def receive_again(self) -> _Receive:
         """Return a `receive` for a mounted app that starts with the body that was kept."""
         kept = (
@@ -787,7 +971,7 @@ class _Body:
         if self.failure is not None and getattr(self.failure(), "status", 0) == 408:
             return  # nothing more is to come
         self.drop()
-        self.limit = None  # the size does not matter, since every byte is dropped
+        self.limit = _NO_LIMIT  # the size does not matter, since every byte is dropped
         last, self._since = self.size + _DRAIN_SIZE, None
         with contextlib.suppress(HTTPError, OSError):
             while not self.ended and self.size < last:
@@ -889,6 +1073,7 @@ class UploadedFile(dict[str, Any]):
         )
         self.raw_filename = filename
         self._file = file
+        self._turn = asyncio.Lock()  # all that read the whole of a file share its position
 
     @property
     def filename(self) -> str:
@@ -926,11 +1111,12 @@ class UploadedFile(dict[str, Any]):
             ConnectionClosed: The client left before the file was whole.
             RuntimeError: The file streams, and at least a part of it was read before.
         """
-        self._rewind()
         content = bytearray()
-        async for piece in self:
-            content += piece
-            _check_size(len(content), limit)
+        async with self._turn:
+            self._rewind()
+            async for piece in self:
+                content += piece
+                _check_size(len(content), _limit(limit, "limit"))
         return bytes(content)
 
     async def save(self, path: str | os.PathLike[str], limit: int | None = None) -> None:
@@ -946,26 +1132,30 @@ class UploadedFile(dict[str, Any]):
             OSError: The file system refused.
             RuntimeError: The file streams, and at least a part of it was read before.
         """
-        self._rewind()
-        target, size = os.fspath(path), 0
+        target = os.fspath(path)
         # In the same folder, since os.replace is atomic only within one file system.
         partial = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.part")
         try:
             with open(partial, "xb") as out:
-                batch = bytearray()  # a thread hop costs more than to write 64 KiB
-                async for piece in self:
-                    batch += piece
-                    size += len(piece)
-                    _check_size(size, limit)
-                    if len(batch) >= _SPOOL_SIZE:
-                        await _in_thread(out.write, batch)
-                        batch = bytearray()
-                await _in_thread(out.write, batch)
+                await self._write_to(out, _limit(limit, "limit"))
             await _in_thread(os.replace, partial, target)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial)
             raise
+
+    async def _write_to(self, out: BinaryIO, limit: _Limit) -> None:
+        size, batch = 0, bytearray()  # a thread hop costs more than to write 64 KiB
+        async with self._turn:
+            self._rewind()
+            async for piece in self:
+                batch += piece
+                size += len(piece)
+                _check_size(size, limit)
+                if len(batch) >= _SPOOL_SIZE:
+                    await _in_thread(out.write, batch)
+                    batch = bytearray()
+        await _in_thread(out.write, batch)
 
     def _rewind(self) -> None:
         # A received file is there as a whole. One that streams has passed by once it was read: a
@@ -993,6 +1183,31 @@ def _safe_filename(raw: str) -> str:
     return name if name.strip(".") else "file"
 
 
+@functools.cache
+def _parser_type(multipart: Any) -> Any:
+    class Parser(multipart.PushMultipartParser):  # type: ignore[misc]
+        def _on_segment_headerline(self, line: bytes) -> None:
+            # It would let them pass or not, as the network has cut the body.
+            if b"\r" in line or b"\n" in line:
+                raise multipart.ParserError("a bare CR or LF in a header")
+            super()._on_segment_headerline(line)
+
+    return Parser
+
+
+@functools.cache
+def _charsets() -> frozenset[str]:
+    """Return the names of all charsets, since Python keeps each unknown name that it looks up."""
+    import pkgutil
+
+    modules = [module.name for module in pkgutil.iter_modules(encodings.__path__)]
+    return frozenset([*encodings.aliases.aliases, *modules]) - _SLOW_CODECS
+
+
+def _utf8(text: str) -> str:
+    return text.encode("latin-1").decode("utf-8", "replace")
+
+
 class _MultipartForm:
     """Parses a multipart body (RFC 7578), part by part and only as far as it is asked to."""
 
@@ -1006,8 +1221,10 @@ class _MultipartForm:
                 'uploads need the package multipart: pip install "micropie[standard]"'
             ) from error
         self._errors = multipart
-        self._parser: Any = multipart.PushMultipartParser(
+        # Headers are decoded as latin-1, which keeps every byte, and by `_utf8` afterwards.
+        self._parser: Any = _parser_type(multipart)(
             boundary,
+            header_charset="latin-1",
             max_header_size=_MAX_PART_HEADER_SIZE,
             max_header_count=_MAX_PART_HEADERS,
             max_segment_count=_MAX_FIELDS,
@@ -1037,47 +1254,50 @@ class _MultipartForm:
         except self._errors.MultipartError as error:
             error.__traceback__ = None  # the parser keeps the error, and so would keep this form
             if isinstance(error, self._errors.ParserLimitReached):
-                raise _error(413) from None
+                kind = next((kind for kind in _PARSER_LIMITS if kind in str(error)), "")
+                raise _error(413, f"more than {_PARSER_LIMITS.get(kind)}") from None
             raise _error(400, "Malformed multipart body") from None
 
     async def run(self, streams: Callable[[str], bool] = lambda name: False) -> bool:
         """Take in parts until the end, or (True) until a file begins that is to stream."""
         while segment := await self._event():
-            if not segment.name:
+            name = _utf8(segment.name)
+            if not name:
                 raise _error(400, "Malformed multipart body")
             if segment.filename is None:
-                await self._take_field(segment)
+                await self._take_field(name, segment.charset or "utf-8")
                 continue
             first = await self._event()
             # A browser also sends a part, without a name and content, for a file input left empty.
             if segment.filename == "" and first is None:
                 continue
             self._events = itertools.chain([first], self._events)
-            self._streams = streams(segment.name)
+            self._streams = streams(name)
             content = _Content(self._stream) if self._streams else None
             store = None if self._streams else await self._spool()
-            content_type = segment.header("Content-Type") or "application/octet-stream"
-            file = UploadedFile(segment.filename, content_type, content, file=store)
-            self.files.setdefault(segment.name, []).append(file)
+            content_type = _utf8(segment.header("Content-Type") or "application/octet-stream")
+            file = UploadedFile(_utf8(segment.filename), content_type, content, file=store)
+            self.files.setdefault(name, []).append(file)
             if self._streams:
                 return True
         return False
 
     def _keep(self, piece: bytes) -> None:
         self._kept += len(piece)
-        _check_size(self._kept, self._settings.max_body_size)
+        _check_size(self._kept, self._settings.kept)
 
-    async def _take_field(self, segment: Any) -> None:
+    async def _take_field(self, name: str, charset: str) -> None:
         content = bytearray()
         while (piece := await self._event()) is not None:
             content += piece
             self._keep(piece)
-            _check_size(len(content), self._settings.max_form_field_size)
-        charset = segment.charset or "utf-8"
+            _check_size(len(content), self._settings.field)
         try:
-            if codecs.lookup(charset).name in _SLOW_CODECS:
-                raise LookupError(charset)
-            self.fields.setdefault(segment.name, []).append(content.decode(charset))
+            if charset != "utf-8":
+                charset = encodings.normalize_encoding(charset).lower()
+                if charset not in _charsets():
+                    raise LookupError(charset)
+            self.fields.setdefault(name, []).append(content.decode(charset))
         except (LookupError, ValueError):  # unknown, or bytes that do not fit
             raise _error(400, "A form field is not in its charset") from None
 
@@ -1156,11 +1376,9 @@ def _parse_cookies(header: str) -> dict[str, str]:
     """Parse a Cookie header (RFC 6265 section 5.4); of the same name, the first one is used."""
     cookies: dict[str, str] = {}
     for pair in header.split(";"):
-        name, equals, value = pair.strip(" \t").partition("=")
-        if equals and name and name not in cookies:
-            cookies[name] = (
-                value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
-            )
+        name, equals, value = pair.partition("=")
+        if equals and (name := name.strip(" \t")):
+            cookies.setdefault(name, value.strip(" \t"))
     return cookies
 
 
@@ -1168,7 +1386,7 @@ def _parse_pairs(data: bytes) -> dict[str, list[str]]:
     """Parse a query string or a urlencoded form; bytes that are not UTF-8 become U+FFFD."""
     # Before anything is split: the work stays linear in what was sent, and small.
     if data.count(b"&") >= _MAX_FIELDS:
-        raise _error(413)
+        raise _error(413, f"more than {_MAX_FIELDS} fields")
     pairs: dict[str, list[str]] = {}
     # The escapes are decoded after the split, or `%26` would separate fields. Most values have
     # none, and cost nothing.
@@ -1240,7 +1458,8 @@ class Request:
         "__weakref__",
         "_asked",
         "_content_type",
-        "_form",
+        "_fields",
+        "_unparsed",
         "_query",
         "_body",
         "_receive",
@@ -1254,17 +1473,21 @@ class Request:
 
     # A plain request never needs these. They stay on the class until they are set, and cost it
     # nothing.
-    _mount: tuple[_ASGIApp, _Scope] | None = None  # the app that takes over, and its scope
+    _mount: Any = None  # the app that takes over, and its prefix
+    _added: _RawHeaders = []  # to the response of that app
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
-    _boundary: bytes | None = None  # of a multipart body that is still on the wire
+    _value: Any = _ABSENT  # of a JSON body
+    _parse_error: tuple[int, str] | None = None  # of a body that cannot be parsed
+    _is_lenient = False  # such a body reads as empty
+    _is_multipart = False  # the body is a form that is still on the wire
     _members: dict[str, list[str]] | None = None  # of a JSON object, as text
     _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
-    _json: dict[str, Any] | list[Any] | str | float | None = _ABSENT
-    _headers: dict[str, str] | None = None
+    _headers: Mapping[str, str] | None = None
+    _errors: tuple[BaseException, ...] = ()  # that led to the response, the last one to this one
 
     def __init__(
-        self, scope: _Scope, _receive: _Receive | None = None, _settings: _Settings = _DEFAULTS
+        self, scope: _Scope, _receive: _Receive | None = None, _settings: _Settings = _NO_LIMITS
     ) -> None:
         self.scope = scope
         self.method: str = scope.get("method") or "GET"
@@ -1274,10 +1497,26 @@ class Request:
         self._session: _Session | None = None
         self._asked: Sequence[HttpMiddleware] = ()  # those whose after_request is to be called
         self._content_type = b""
+        self._unparsed = ""  # the kind of a body that was read, until it is parsed
+        self._fields: dict[str, list[str]] | None = None  # of a form
         self._query: dict[str, list[str]] | None = None
-        self._form: dict[str, list[str]] | None = None
         self._receive = _receive
         self._settings = _settings
+
+    def __refuse_subapp(self, app: object) -> NoReturn:
+        raise AttributeError("request._subapp does nothing here: put the app into app.mounts")
+
+    # The middleware of another package sets it. If MicroPie took no notice, each visitor would see
+    # the page of another app.
+    _subapp = property(None, __refuse_subapp)
+
+    @property
+    def exception(self) -> BaseException | None:
+        """In ``after_request``, the exception that led to the response; otherwise None.
+
+        It is an `HTTPError` for the responses that MicroPie itself makes, such as 404.
+        """
+        return self._errors[-1] if self._errors else None
 
     @property
     def query_params(self) -> dict[str, list[str]]:
@@ -1287,20 +1526,55 @@ class Request:
             self._query = _parse_pairs(query) if query else {}
         return self._query
 
+    # The two that the body is looked at through, also by the binder.
+
+    @property
+    def _form(self) -> dict[str, list[str]] | None:
+        if self._unparsed:
+            self._parse()
+        return self._fields
+
+    @property
+    def _json(self) -> Any:
+        if self._unparsed:
+            self._parse()
+        return self._value
+
+    def _parse(self) -> None:
+        """Parse the body at the first look, and raise what is wrong with it at every look."""
+        if self._parse_error is None:
+            assert self._body is not None
+            body = self._body.kept
+            try:
+                if not body:
+                    pass
+                elif self._unparsed == "form":
+                    self._fields = _parse_pairs(body)
+                else:
+                    self._value = _load_json(body)
+                self._unparsed = ""
+                return
+            except HTTPError as error:
+                self._parse_error = error.status, error._detail
+            except ValueError:
+                self._parse_error = 400, "Invalid JSON"
+        if not self._is_lenient:
+            raise _error(*self._parse_error)
+
     @property
     def body_params(self) -> dict[str, list[str]]:
         """All values of each form field; of a JSON object, its members as text."""
         if self._form is not None:
             return self._form
-        if self._members is None:
-            members = self._json if isinstance(self._json, dict) else {}
+        members = self._json
+        if self._members is None and isinstance(members, dict):
             self._members = {name: _texts(value) for name, value in members.items()}
-        return self._members
+        return self._members or {}
 
     @property
     def get_json(self) -> Any:
         """The parsed JSON body, any JSON value; ``{}`` where there is none."""
-        return {} if self._json is _ABSENT else self._json
+        return self.json()
 
     @property
     def files(self) -> dict[str, UploadedFile]:
@@ -1308,18 +1582,21 @@ class Request:
         return {name: files[0] for name, files in self._files.items()}
 
     @property
-    def headers(self) -> dict[str, str]:
+    def headers(self) -> Mapping[str, str]:
         """The headers, looked up in any letter case; repeated ones are joined by ``", "``."""
         if self._headers is None:
-            headers = _HeaderDict()
+            values: dict[str, list[str]] = {}
             # Headers are bytes without an encoding (RFC 9110 section 5.5); latin-1 keeps every
             # byte.
-            for raw_name, raw_value in self.scope.get("headers") or ():
-                name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-                if name in headers:  # cookies are joined as RFC 9113 section 8.2.3 says
-                    value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
-                headers[name] = value
-            self._headers = headers
+            for name, value in self.scope.get("headers") or ():
+                key = name.decode("latin-1").lower()
+                values.setdefault(key, []).append(value.decode("latin-1"))
+            # Cookies are joined as RFC 9113 section 8.2.3 says.
+            headers = {
+                name: ("; " if name == "cookie" else ", ").join(lines)
+                for name, lines in values.items()
+            }
+            self._headers = types.MappingProxyType(_HeaderDict(headers))
         return self._headers
 
     @property
@@ -1356,8 +1633,10 @@ class Request:
     def json(self, name: str | None = None, default: Any = None) -> Any:
         """Return the parsed JSON body, or one member of it where it is an object."""
         body = self._json
+        if name is None and body is _ABSENT:
+            return {} if default is None else default
         if name is None:
-            return default if body is _ABSENT and default is not None else self.get_json
+            return body
         return body.get(name, default) if isinstance(body, dict) else default
 
     async def body(self) -> bytes:
@@ -1369,7 +1648,7 @@ class Request:
             ConnectionClosed: The client left in the middle of the body.
             RuntimeError: The body was read as a stream or as a multipart form.
         """
-        return await self._body_within(self._settings.max_body_size).read()
+        return await self._body_within(self._settings.kept).read()
 
     def stream(self) -> AsyncIterator[bytes]:
         """Iterate over the raw body as it comes.
@@ -1381,7 +1660,11 @@ class Request:
             RuntimeError: It was streamed already, in part or whole: keep the iterator to go on with
                 it.
         """
-        return _Content(self._body_within(self._settings.max_upload_size).chunks())
+        return _Content(self._body_within(self._settings.streamed).chunks())
+
+    async def is_disconnected(self) -> bool:
+        """Return whether the client has left; False as long as an announced body is unread."""
+        return await self._body_reader().is_gone()
 
     def _body_reader(self) -> _Body:
         if self._body is None:
@@ -1391,23 +1674,19 @@ class Request:
             body.announced = version >= "2" and self.method not in ("GET", "HEAD")
         return self._body
 
-    async def _read_and_parse(self) -> None:
-        """Read and parse a body of JSON or of a urlencoded form; leave others on the wire."""
-        settings = self._settings
+    async def _read(self) -> None:
+        """Read a body of JSON or of a urlencoded form; leave others on the wire."""
         media_type = self._content_type.partition(b";")[0].strip().lower()
         if media_type == b"application/x-www-form-urlencoded":
-            body = await self._body_within(settings.max_form_field_size).read()
-            self._form = _parse_pairs(body)
+            await self._body_within(self._settings.field).read()
+            self._unparsed = "form"
         elif media_type == b"application/json" or media_type.endswith(b"+json"):
-            body = await self._body_within(settings.max_body_size).read()
-            try:
-                self._json = _load_json(body) if body else _ABSENT
-            except ValueError:
-                raise _error(400, "Invalid JSON") from None
+            await self._body_within(self._settings.json).read()
+            self._unparsed = "json"
         elif media_type == b"multipart/form-data":
-            self._boundary = _boundary(self._content_type)
+            self._is_multipart = True
 
-    def _body_within(self, limit: int | None) -> _Body:
+    def _body_within(self, limit: _Limit) -> _Body:
         reader = self._body_reader()
         if reader.kept is None:
             reader.expect(limit)
@@ -1423,24 +1702,32 @@ class Request:
                 # A request with two types has none, since MicroPie and a proxy might choose
                 # differently.
                 self._content_type = b"," if self._content_type else value
-                self._body_reader()  # HTTP/2 needs no other header to announce a body
             elif name == b"content-length":
                 self._note_length(value)
             elif name == b"transfer-encoding":
                 self._body_reader().announced = True
             else:
                 self._body_reader().expects_continue = value.lower() == b"100-continue"
-        self._cookie_header = b"; ".join(cookies)
+        if cookies:
+            self._cookie_header = b"; ".join(cookies)
 
     def _note_length(self, value: bytes) -> None:
+        if not value.strip():  # so WSGI bridges say that there is none
+            return
         body = self._body_reader()
         # Two lengths that differ are an attack: a proxy in front may believe the other one
         # (RFC 9112 section 6.3).
         length = int(value) if value.isdigit() and len(value) < 19 else -1
-        if length < 0 or (body.announced and body.length not in (0, length)):
+        if length < 0 or body.length not in (-1, length):
             raise _error(400, "Invalid Content-Length")
         body.length = length
         body.announced = body.announced or length > 0
+
+
+# The middleware of another package sets these. A guard of which MicroPie took no notice would let
+# every visitor in.
+if not TYPE_CHECKING:  # pragma: no branch
+    Request._route_handler = Request._ws_route_handler = Request.route_handler
 
 
 class WebSocketRequest(Request):
@@ -1506,12 +1793,22 @@ class WebSocket:
         HI
     """
 
+    # What the watch needs, see `_look`. Most sockets never need the last four.
+    _task: Any = None  # the handler's; None: it is not watched
+    _timer: asyncio.TimerHandle | None = None
+    _watcher: asyncio.Task[None] | None = None
+    _ahead: Any = ()  # what the watcher has received
+    _has_more = False  # it is over, and `receive_*` may still bring what came before the end
+    _has_left = False  # the handler was cancelled, since its client has left
+
     def __init__(self, receive: _Receive, send: _Send) -> None:
         self._receive = receive
         self._send = send
         self._is_connected = False  # websocket.connect was received
         self._over: tuple[int, str] | None = None  # code and reason, once it is closed
         self._is_open = False  # accepted and not over: one look for each message
+        self._waits = 0  # tasks in `receive_*`
+        self._looks = 0  # at it, since one has left `receive_*`
         self._on_accept: Callable[[WebSocket, str | None], Awaitable[_RawHeaders]] = _accept_headers
         self.accepted = False
         self.session_id: str | None = None
@@ -1528,7 +1825,10 @@ class WebSocket:
         Raises:
             RuntimeError: The socket was accepted already.
             ConnectionClosed: The client has left.
+            ValueError: ``session_id`` is not 1 to 128 letters, digits, ``_`` and ``-``.
         """
+        if session_id is not None and not re.fullmatch(_SESSION_ID, session_id):
+            raise ValueError(f"not the session id of a cookie: {session_id!r}")
         if self.accepted:
             raise RuntimeError("this WebSocket was accepted already")
         self._check_not_over()
@@ -1539,10 +1839,14 @@ class WebSocket:
             self._is_connected = True
         headers = await self._on_accept(self, session_id)
         self._check_not_over()  # another task may have closed it while the session was saved
-        await self._deliver(
-            {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
-        )
+        try:
+            await self._send(
+                {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
+            )
+        except OSError as error:
+            raise self._lost() from error
         self.accepted = self._is_open = True
+        self._rest()
 
     async def receive_text(self) -> str:
         """Return the next message, a string; raise ValueError if it is binary."""
@@ -1567,27 +1871,23 @@ class WebSocket:
         """Iterate over the messages, strings and bytes."""
         return self
 
-    async def __anext__(self) -> str | bytes:
+    def __anext__(self) -> Awaitable[str | bytes]:
         """Return the next message; the iteration ends when the socket is closed."""
-        try:
-            return await self._receive_any()
-        except ConnectionClosed:
-            # A server that is a client itself may let the exception of its own connection out. That
-            # is an error, not the end of this socket.
-            if self._over is None:
-                raise
-            raise StopAsyncIteration from None
+        return self._receive_any(iterates=True)
 
     async def send_text(self, data: str) -> None:
         """Send a text message."""
         if not self._is_open:
             self._check_open()
-        await self._deliver({"type": "websocket.send", "text": data})
+        try:
+            await self._send({"type": "websocket.send", "text": data})
+        except OSError as error:
+            raise self._lost() from error
+        if _is_turn():  # a loop that only sends would let nothing else run
+            await asyncio.sleep(0)
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
-        if not self._is_open:
-            self._check_open()
         await self._deliver({"type": "websocket.send", "bytes": data})
 
     async def send_json(self, data: Any) -> None:
@@ -1607,15 +1907,34 @@ class WebSocket:
         if not (1000 <= code < 1015 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
             raise ValueError(f"{code} is no close code that may be sent")
         # Set before the message is sent: a task that sends or receives meanwhile sees it at once.
+        self._has_more = False
         if self._over is None:
-            self._end((code, reason or ""))
+            message = _close_message(code, reason)  # raises if the reason is no string
+            self._end(code, reason or "")
             with contextlib.suppress(OSError):  # the client is gone
-                await self._send(_close_message(code, reason))
+                await self._send(message)
 
-    async def _receive_any(self) -> str | bytes:
-        if not self._is_open and self._over is not _LOST:
-            self._check_open()
-        return self._content_of(await self._receive())
+    async def _receive_any(self, iterates: bool = False) -> str | bytes:
+        try:
+            if not (self._is_open or self._has_more):
+                self._check_open()
+            self._waits += 1
+            try:
+                while self._watcher and not self._ahead:
+                    await asyncio.wait([self._watcher])
+                message = self._ahead.popleft() if self._ahead else await self._receive()
+            finally:
+                self._waits -= 1
+                self._looks = -1  # the next look may come at once
+                if self._timer is None:
+                    self._rest()
+            return self._content_of(message)
+        except ConnectionClosed:
+            # A server that is a client itself may let the exception of its own connection out. That
+            # is an error, not the end of this socket.
+            if self._over is None or not iterates:
+                raise
+            raise StopAsyncIteration from None
 
     def _content_of(self, message: _Message) -> str | bytes:
         # Servers may send both keys, one of them None; an empty string is a message.
@@ -1623,19 +1942,88 @@ class WebSocket:
         if text is not None:
             return text
         if message["type"] == "websocket.disconnect":
-            code = message.get("code")
-            raise self._end((1005 if code is None else code, message.get("reason") or ""))
+            raise self._disconnected(message)
         return message.get("bytes") or b""
 
     async def _deliver(self, message: _Message) -> None:
+        if not self._is_open:
+            self._check_open()
         try:
             await self._send(message)
-        except OSError as error:  # so a server says that the client has left
-            raise self._end(_LOST) from error
+        except OSError as error:
+            raise self._lost() from error
+        if _is_turn():  # a loop that only sends would let nothing else run
+            await asyncio.sleep(0)
 
-    def _end(self, over: tuple[int, str]) -> ConnectionClosed:
-        self._over, self._is_open = over, False
-        return ConnectionClosed(*over)
+    def _lost(self) -> ConnectionClosed:
+        # So a server says that the client has left (RFC 6455 section 7.1.5). `receive_*` may still
+        # bring the code.
+        return self._end(1006, "", has_more=True)
+
+    def _disconnected(self, message: _Message, has_more: bool = False) -> ConnectionClosed:
+        code = message.get("code")
+        return self._end(1005 if code is None else code, message.get("reason") or "", has_more)
+
+    def _end(self, code: int, reason: str, has_more: bool = False) -> ConnectionClosed:
+        self._over, self._is_open, self._has_more = (code, reason), False, has_more
+        self._stop_timer()  # a handler that is told so needs no watch
+        return ConnectionClosed(code, reason)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _rest(self, looks: int = 0) -> None:
+        """Begin to look after the handler, since no task is in `receive_*`."""
+        if self._task is not None:
+            # Not in the context of this request, which the timer would keep.
+            loop, context = asyncio.get_running_loop(), contextvars.Context()
+            self._timer = loop.call_later(_LOOK_SECONDS, self._look, loop, context=context)
+            self._looks = looks
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Watch the handler if it has been in no `receive_*` for some seconds."""
+        # A timer that each message sets anew would cost as much as the message.
+        self._timer = None
+        self._looks += 1
+        if self._waits:
+            return
+        # A handler that has taken one of the messages before the disconnect has begun anew.
+        if self._looks < (_LOOKS if self._over is None else 2 * _LOOKS):
+            self._timer = loop.call_later(_LOOK_SECONDS, self._look, loop)
+        elif self._over is not None:  # the watcher saw it, and no `send_*` or `receive_*` told so
+            self._has_left = True
+            self._task.cancel()
+        elif self._watcher is None:
+            self._watcher = loop.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Receive ahead until a task waits, there are enough messages, or the client has left."""
+        ahead = self._ahead = self._ahead or deque()
+        with contextlib.suppress(Exception):  # the next `receive_*` gets it from the server, too
+            while not (
+                self._waits
+                or self._over
+                or len(ahead) >= _MESSAGES_AHEAD
+                or sum(len(self._content_of(one)) for one in ahead) >= 2**20
+            ):
+                message = await self._receive()
+                ahead.append(message)
+                if message["type"] == "websocket.disconnect" and self._over is None:
+                    self._disconnected(message, has_more=True)
+                    self._rest(_LOOKS)
+        self._watcher = None
+
+    async def _unwatch(self) -> None:
+        """End the watch: no task outlives its request."""
+        task, self._task = self._task, None
+        self._stop_timer()
+        if self._has_left:
+            task.uncancel()  # a time-out around the request must not take it for its own
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
 
     def _check_open(self) -> None:
         self._check_not_over()
@@ -1644,13 +2032,11 @@ class WebSocket:
 
     def _check_not_over(self) -> None:
         if self._over is not None:
-            raise ConnectionClosed(*self._over)
+            raise self._end(*self._over, self._has_more)
 
 
-# The end of a socket whose `send` has failed (RFC 6455 section 7.1.5). It is compared by identity,
-# since a server may also report 1006: after this one, the next `receive` may still bring the code
-# with which the client has left.
-_LOST: Final = (1006, "")
+# True for every 64th message of all WebSockets, so that sending to many counts as a loop, too.
+_is_turn = itertools.cycle([False] * 63 + [True]).__next__
 
 
 async def _accept_headers(socket: WebSocket, session_id: str | None) -> _RawHeaders:
@@ -1669,18 +2055,27 @@ def _close_message(code: int, reason: str | None) -> _Message:
     return {"type": "websocket.close", "code": code, "reason": cut}
 
 
-def _is_same_origin(headers: Mapping[str, str], allowed: frozenset[str]) -> bool:
-    """Whether a handshake comes from a page of this host, an allowed one, or no browser."""
-    origin = headers.get("origin")
-    if origin is None:
-        return True
-    scheme, _, authority = origin.strip().lower().partition("://")
+def _is_foreign(request: Request, allowed: frozenset[str]) -> bool:
+    """Whether a page of another origin has caused a request that may change something."""
+    scope, headers = request.scope, request.headers
+    # The method in the scope: a middleware may take another one from a form.
+    if scope["type"] == "http" and scope.get("method") in ("GET", "HEAD", "OPTIONS"):
+        return False
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    theirs = (origin or "").strip().lower()
+    if theirs in allowed:
+        return False
+    # The browser's own word comes first: a proxy may have changed the host.
+    if site is not None:
+        return site not in ("same-origin", "none")
+    if origin is None:  # no browser
+        return False
     # The scheme is not compared: behind a proxy that ends TLS, the app sees http where the browser
     # sees https. So both default ports are dropped.
-    host = headers.get("host", "").strip().lower()
-    theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in (authority, host)]
+    names = theirs.partition("://")[2], headers.get("host", "").strip().lower()
+    theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in names]
     # An origin without an authority, such as "null", never matches.
-    return theirs != "" and (theirs == ours or f"{scheme}://{authority}" in allowed)
+    return theirs == "" or theirs != ours
 
 
 # --- Middleware -----------------------------------------------------------------------------------
@@ -1767,13 +2162,14 @@ class WebSocketMiddleware:
 
 
 def _checked_dict(result: object, allowed: frozenset[str], where: object) -> dict[str, Any] | None:
+    """Return what a middleware returned, None for an empty dict; raise TypeError if it may not."""
     answer = cast("dict[str, Any] | None", result)
     # A guard that returns False, or a dict with a misspelled key, wants to stop the request. To go
     # on would let every visitor in.
     if not isinstance(result, dict | None) or not allowed.issuperset(answer or ()):
         name = type(where).__name__
         raise TypeError(f"{name} must return None or a dict with {sorted(allowed)}, not {result!r}")
-    return answer
+    return answer or None
 
 
 _RESPONSE_KEYS = frozenset({"status_code", "body", "headers"})
@@ -1835,9 +2231,9 @@ def set_cookie(
     if samesite not in ("Strict", "Lax", "None", ""):
         raise ValueError(f"samesite must be Strict, Lax or None, not {samesite!r}")
     # Browsers drop such cookies without a word (draft-ietf-httpbis-rfc6265bis section 5.6).
-    if not secure and (name.startswith(("__Secure-", "__Host-")) or samesite == "None"):
+    if not secure and (re.match(_SECURE_NAME, name) or samesite == "None"):
         raise ValueError(f"cookie {name!r} must be secure")
-    if name.startswith("__Host-") and (path != "/" or domain):
+    if re.match(_HOST_NAME, name) and (path != "/" or domain):
         raise ValueError(f"cookie {name!r} must have the path / and no domain")
     attributes = (
         "" if max_age is None else f"Max-Age={int(max_age)}",
@@ -1899,6 +2295,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
 
 
+_VARY: _RawHeaders = [(b"vary", b"Cookie")]
 # Stands for the response of a mounted app, which sends its own.
 _MOUNTED: Final = (0, None)
 # Exceptions that say that the client is gone: MicroPie's own, and that of a server's `send`.
@@ -1939,8 +2336,9 @@ def _response(
         TypeError: The body or the headers have a type that MicroPie cannot send.
         ValueError: The status, or a header, must not be sent.
     """
-    if not isinstance(status, int) or not 100 <= status <= 999:
-        raise ValueError(f"a response status must be an int from 100 to 999, not {status!r}")
+    # RFC 9110 section 15. Servers fail at others, when nothing can be sent in their place any more.
+    if not isinstance(status, int) or not 100 <= status <= 599:
+        raise ValueError(f"a response status must be an int from 100 to 599, not {status!r}")
     body, payload, content_type = _encoded_body(body)
     if default_type is None or (content_type == _JSON and default_type in (_HTML, _TEXT)):
         default_type = content_type
@@ -1958,6 +2356,14 @@ def _response(
     if payload is not None and not is_bodiless:
         raw_headers.append((b"content-length", b"%d" % len(payload)))
     return _Response(int(status), body, kept, tuple(raw_headers), payload)
+
+
+def _error_response(error: HTTPError) -> _Response:
+    if error.status < 200:  # RFC 9110 section 15.2
+        raise ValueError(f"the status {error.status} ends no request")
+    if error.body is None:
+        return _response(error.status, str(error), error.headers, _TEXT)
+    return _response(error.status, error.body, error.headers)
 
 
 def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
@@ -2144,15 +2550,19 @@ class _Steps:
 
     async def __anext__(self) -> Any:
         # A StopIteration cannot leave a thread: a future that holds one never ends.
-        item = await _in_thread(self._run, next, self._iterator, _ABSENT)
+        item = await _in_thread(
+            self._run, next, self._iterator, _ABSENT, work="steps", always=False
+        )
         if item is _ABSENT:
             raise StopAsyncIteration
         return item
 
     async def aclose(self) -> None:
-        close = getattr(self._iterator, "close", None)
-        if close is not None:
-            await _in_thread(self._run, close)
+        iterator: Any = self._iterator
+        if inspect.isgenerator(iterator) and inspect.getgeneratorstate(iterator) == "GEN_CREATED":
+            iterator.close()  # its step never ran; and all threads may be busy
+        elif hasattr(iterator, "close"):
+            await _in_thread(self._run, iterator.close, work="steps")
 
 
 def _chunks(source: Any) -> AsyncIterator[Any]:
@@ -2169,6 +2579,7 @@ async def _close(source: Any) -> None:
         if not _is_stray(error):
             raise
         _log.error("closing a stream failed", exc_info=error)
+        _forget(error)
 
 
 class _Stream:
@@ -2178,6 +2589,19 @@ class _Stream:
     The pinger sends a comment every `ping` seconds. If one of them sees that the client has left,
     it cancels the request's task, once, since the source may wait for something else for hours.
     """
+
+    __slots__ = (
+        "_body",
+        "_has_left",
+        "_helpers",
+        "_is_sending",
+        "_ping",
+        "_send",
+        "_task",
+        "_timer",
+        "_turn",
+        "chunks",
+    )
 
     def __init__(self, send: _Send, reader: _Body, body: Any) -> None:
         self.chunks = _chunks(body)
@@ -2189,6 +2613,7 @@ class _Stream:
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._has_left = False  # a helper has cancelled the task
         self._helpers: list[asyncio.Task[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, start: _Message) -> None:
         """Send the headers, every chunk, and the final message unless the stream breaks off."""
@@ -2211,33 +2636,49 @@ class _Stream:
                 raise
             if not (reader.gone and isinstance(error, (ConnectionClosed, asyncio.CancelledError))):
                 _log.error("a stream broke off", exc_info=error)
+            _forget(error)
         finally:
             await _close(self.chunks)
 
     async def _send_chunks(self) -> None:
         # Servers send the headers with the first body message. This one does not wait for a chunk.
         await self._tell_chunk(b"")
-        works = (self._body.wait_gone, self._keep_alive) if self._ping else (self._body.wait_gone,)
-        self._helpers += [asyncio.create_task(self._help(work)) for work in works]
-        reader, send = self._body, self._send
+        loop, reader, send = asyncio.get_running_loop(), self._body, self._send
+        self._helpers.append(loop.create_task(self._help(reader.wait_gone)))
+        pings, sent = self._ping is not None, 0
+        if pings:
+            self._set_timer(loop)
         async for item in self.chunks:
             if reader.gone:  # the source has swallowed what told it so
                 break
             # The first chunk never waits for the client, so MicroPie drops a body that no code has
             # begun to read by now.
-            if not reader.started:
+            if not (sent or reader.started):
                 reader.drop()
+            sent += 1
             chunk = item if type(item) is bytes else _chunk_bytes(item)
-            if self._turn.locked():  # by a ping; to take the turn would cost more than all the rest
-                await self._turn.acquire()
-                self._turn.release()
-            self._is_sending = True
+            if pings:
+                if self._turn.locked():  # to take the turn would cost more than all the rest
+                    await self._turn.acquire()
+                    self._turn.release()
+                self._is_sending = True
             try:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except OSError:  # so a server says that the client has left
                 reader.gone = True
                 break
             self._is_sending = False
+            if not sent % 64:  # a source that never waits would let nothing else run
+                await asyncio.sleep(0)
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Not in the context of this request, which the timer would keep.
+        context = contextvars.Context()
+        self._timer = loop.call_later(self._ping, self._start_ping, loop, context=context)
+
+    def _start_ping(self, loop: asyncio.AbstractEventLoop) -> None:
+        # A task that sleeps between the pings would take a KiB of each open stream.
+        self._helpers[1:] = [loop.create_task(self._help(self._send_ping))]
 
     async def _tell(self, message: _Message) -> None:
         if self._body.gone:
@@ -2258,17 +2699,18 @@ class _Stream:
             self._has_left = True
             self._task.cancel()
 
-    async def _keep_alive(self) -> None:
-        while True:
-            await asyncio.sleep(self._ping)
-            # A ping must not cut an event in two: some servers write a message in several steps.
-            # An event that is on its way keeps the connection open as well.
-            if not self._is_sending:
-                async with self._turn:
-                    await self._tell_chunk(b": ping\n\n")
+    async def _send_ping(self) -> None:
+        # A ping must not cut an event in two: some servers write a message in several steps. An
+        # event that is on its way keeps the connection open as well.
+        if not self._is_sending:
+            async with self._turn:
+                await self._tell_chunk(b": ping\n\n")
+        self._set_timer(asyncio.get_running_loop())
 
     async def _end_helpers(self) -> None:
         """End the helpers: no task outlives its request."""
+        if self._timer is not None:
+            self._timer.cancel()
         for helper in self._helpers:
             helper.cancel()
         try:
@@ -2628,7 +3070,9 @@ class _Parameter:
         """Look for a name in the query, the body and the uploads, in this order."""
         if self.model is not None:
             return self._validated(request)
-        for sent in (request.query_params, request._form):
+        if request._unparsed:
+            request._parse()
+        for sent in (request.query_params, request._fields):
             if sent and name in sent:
                 strings = sent[name]
                 value = strings[0] if self.is_verbatim else self._from_strings(strings)
@@ -2806,7 +3250,8 @@ class _Handler:
         if self.is_plain and not inspect.isgeneratorfunction(self.function):
             # In a copy of the context, so that `self.request` works there and nothing leaks to the
             # next call of the thread.
-            result = await _in_thread(contextvars.copy_context().run, call)
+            run = contextvars.copy_context().run
+            result = await _in_thread(run, call, work="handlers", always=False)
         else:
             result = call()
         return await result if inspect.isawaitable(result) else result
@@ -2876,11 +3321,12 @@ def _is_below(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
 
 
-def _session_ids(cookie_header: bytes) -> list[str]:
-    """Return the session ids of a Cookie header, at most 4."""
-    # A mounted app's comes before its parent's. More are an attack on the backend.
-    pairs = [pair.strip().partition("=") for pair in cookie_header.decode("latin-1").split(";")]
-    return [value.strip('"') for name, _, value in pairs if name == "session_id" and value][:4]
+def _session_ids(request: Request, name: str) -> list[str]:
+    """Return the session ids in the cookies of that name, at most 4."""
+    # A mounted app's comes before its parent's. More are an attack on the backend, and so are ids
+    # that MicroPie would never have issued.
+    pair = rf"(?:^|;)[ \t]*{re.escape(name)}[ \t]*=[ \t]*({_SESSION_ID})[ \t]*(?=;|\Z)"
+    return re.findall(pair, request._cookie_header.decode("latin-1"))[:4]
 
 
 def _boundary(content_type: bytes) -> bytes:
@@ -2892,7 +3338,43 @@ def _boundary(content_type: bytes) -> bytes:
     return boundary
 
 
-_LOOPBACK: Final = r"(?i:(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?|::1)"
+_IPV4: Final = r"127(?:\.\d{1,3}){3}"
+_IPV6: Final = rf"::1|::ffff:(?:{_IPV4}|7f[\da-f]{{2}}:[\da-f]{{1,4}})"
+_FORWARDING: Final = r"(?:forwarded|x-real-ip|via)\Z|x-forwarded-"
+_LOOPBACK: Final = rf"(?i:(?:localhost|{_IPV4}|\[(?:{_IPV6})\])(?::\d*)?|{_IPV6})"
+
+
+def _is_from_here(request: Request) -> bool:
+    """Whether a request comes straight from this machine, over plain HTTP."""
+    scope, headers = request.scope, request.headers
+    # A proxy on this machine speaks plain HTTP from a loopback address as well, and may even pass
+    # one as the host. The rest gives it away: what it adds, its HTTP/1.0 (nginx), or a browser that
+    # came by HTTPS.
+    here = "http://localhost"
+    host, client = [(scope.get(key) or ("",))[0] or "" for key in ("server", "client")]
+    url = rf"(?is:http://{_LOOPBACK}(?:[/?#].*)?)"
+    return (
+        scope.get("scheme") not in ("https", "wss")
+        and scope.get("http_version", "1.1") == "1.1"
+        and all(re.fullmatch(_LOOPBACK, name) for name in (headers.get("host", host), client))
+        and all(re.fullmatch(url, headers.get(name, here)) for name in ("origin", "referer"))
+        and not any(re.match(_FORWARDING, name) for name in headers)
+    )
+
+
+def _adding(send: _Send, added: _RawHeaders) -> _Send:
+    """Return a ``send`` that adds headers to a response, or to the handshake of a WebSocket."""
+
+    async def send_more(message: _Message) -> None:
+        if message["type"].endswith(("response.start", ".accept")):
+            headers: _RawHeaders = list(message.get("headers") or ())
+            # A cache-control that the app has chosen stays.
+            names = {name.lower() for name, _ in headers} & {b"cache-control"}
+            headers += [pair for pair in added if pair[0] not in names]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return send_more if added else send
 
 
 # --- App ------------------------------------------------------------------------------------------
@@ -2912,6 +3394,21 @@ _RESERVED = frozenset(
         "_started",
     }
 )
+
+
+def _session_cookie_rules(
+    name: str, secure: bool | None, path: str | None
+) -> tuple[bool | None, str | None]:
+    """Return whether the session cookie is Secure, and its path, as its name asks for."""
+    if (path or "/")[0] != "/":
+        raise ValueError(f"session_cookie_path begins with a slash: {path!r}")
+    # `set_cookie` below checks what browsers ask of these names, in any letter case.
+    if re.match(_SECURE_NAME, name) and secure is None:
+        secure = True
+    if re.match(_HOST_NAME, name) and not path:
+        path = "/"
+    set_cookie(name, "", path=path, secure=secure is not False)
+    return secure, path
 
 
 class _Missing:
@@ -2975,7 +3472,8 @@ class App:
     __handlers = __routes = __socket_handlers = __socket_routes = dict[str, _Handler]()
     # A dataclass, for example, has an `__init__` that does not call this one; say so.
     if not TYPE_CHECKING:  # pragma: no branch
-        mounts = __settings = _Missing()
+        middlewares = ws_middlewares = startup_handlers = shutdown_handlers = _Missing()
+        mounts = session_backend = _started = __settings = _Missing()
 
     def __init__(
         self,
@@ -2995,17 +3493,11 @@ class App:
     ) -> None:
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
-        if isinstance(max_upload_size, types.EllipsisType):
-            max_upload_size = max_body_size
-        settings = _Settings(
-            max_body_size, max_upload_size, max_json_size, max_form_field_size, body_timeout
-        )
-        for name, value in settings._asdict().items():
-            # A size of 0 takes empty bodies. NaN is not above 0.
-            if value is not None and not (value > 0 or (value == 0 and name != "body_timeout")):
-                raise ValueError(f"{name} is above 0, or None for no limit: {value!r}")
-        if not session_timeout > 0:
-            raise ValueError(f"session_timeout is a number of seconds: {session_timeout!r}")
+        for seconds in (session_timeout, body_timeout):
+            if seconds is not None and not seconds > 0:  # NaN is not above 0 either
+                raise ValueError(
+                    f"session_timeout and body_timeout are seconds above 0, not {seconds!r}"
+                )
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[Callable[[], Any]] = []
@@ -3018,12 +3510,22 @@ class App:
         self.__debug = debug
         self.__session_timeout = session_timeout
         self.__session_cookie_name = session_cookie_name
-        self.__session_cookie_secure = session_cookie_secure
-        self.__session_cookie_path = session_cookie_path
-        self.__allowed_origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
-        # A field is a part of a body, and a urlencoded form falls under both limits as a whole.
-        self.__settings = settings._replace(
-            max_form_field_size=_smallest(max_body_size, max_form_field_size)
+        self.__session_cookie_secure, self.__session_cookie_path = _session_cookie_rules(
+            session_cookie_name, session_cookie_secure, session_cookie_path
+        )
+        origins = {origin.lower().rstrip("/") for origin in allowed_origins}
+        self.__allowed_origins = frozenset(origins - {"null", ""})
+        kept = _limit(max_body_size, "max_body_size")
+        streamed = (
+            max_body_size if isinstance(max_upload_size, types.EllipsisType) else max_upload_size
+        )
+        # JSON is kept as a body, and a field as a part of one, so both limits hold.
+        self.__settings = _Settings(
+            kept,
+            _limit(streamed, "max_upload_size"),
+            min(kept, _limit(max_json_size, "max_json_size")),
+            min(kept, _limit(max_form_field_size, "max_form_field_size")),
+            body_timeout,
         )
         self.__routes = type(self).__routes  # found faster here, at every request
 
@@ -3106,7 +3608,9 @@ class App:
             try:
                 result: object = await self.__answer(request)
                 encode_as, body = _PLAIN.get(type(result)), request._body
-                is_read = body is None or body.ended
+                if body is None and request.method != "GET":
+                    body = request._body_reader()  # HTTP/2 announces one without a header
+                is_read = body is None or (body.ended and not body.gone)
                 if (
                     encode_as is None
                     or request._session is not None
@@ -3125,7 +3629,9 @@ class App:
             except BaseException as error:
                 response = self.__failed(request, error)
             if plain is None:
-                await self.__finish(request, response, send)
+                rest = await self.__finish(request, response, send)
+                result = response = None  # a stream may be open for hours
+                await rest
             else:
                 await send(plain)
                 payload = b"" if request.method == "HEAD" else payload
@@ -3134,10 +3640,14 @@ class App:
             pass  # no response can reach the client
         finally:
             current_request.reset(token)
+            if plain is None:  # errors have been logged, and no middleware can look any more
+                _forget(*request._errors)
             if request._body is not None:
-                request._body.close()  # what is read of its files from now on fails
+                ahead = request._body.close()  # what is read of its files from now on fails
                 if request._multipart is not None:
                     await request._multipart.close()
+                if ahead is not None:
+                    await asyncio.wait([ahead])
 
     def __answer(self, request: Request) -> Awaitable[Any]:
         """Find the handler, and call it or what comes before it; return what is to be awaited."""
@@ -3169,7 +3679,7 @@ class App:
         if _is_below(path, root):  # some servers repeat the root path in the path
             path = path[len(root) :]
         if self.mounts:
-            request._mount = self.__mounted(request.scope, path)
+            request._mount = self.__mounted(path)
         before, *segments = path.split("/")
         if before:  # no slash comes first, for example in OPTIONS *
             return
@@ -3184,8 +3694,8 @@ class App:
                 return
         request.route_handler, request.path_params = handler.name, arguments
 
-    def __mounted(self, scope: _Scope, path: str) -> tuple[_ASGIApp, _Scope] | None:
-        """Return the app of the longest prefix that the path begins with, and its scope.
+    def __mounted(self, path: str) -> tuple[_ASGIApp, str] | None:
+        """Return the app of the longest prefix that the path begins with, and the prefix.
 
         Raises:
             ValueError: A prefix does not begin with a slash: no path would ever match it.
@@ -3196,15 +3706,21 @@ class App:
             if mount[:1] not in ("/", ""):
                 raise ValueError(f"the prefix of a mount begins with a slash: {prefix!r}")
             if _is_below(path, mount):
-                root = _root(scope)
-                child = {**scope, "root_path": root + mount}
-                # In a scope the path includes the root path (ASGI HTTP).
-                if not _is_below(scope["path"], root):
-                    child["path"] = root + scope["path"]
-                    if raw_path := scope.get("raw_path"):
-                        child["raw_path"] = _quoted(root, "/").encode() + raw_path
-                return self.mounts[prefix], child
+                return self.mounts[prefix], mount
         return None
+
+    def __hand_over(self, request: Request, receive: _Receive, send: _Send) -> Awaitable[None]:
+        """Call the mounted app, with the scope as the middlewares have left it."""
+        mount: tuple[_ASGIApp, str] = request._mount
+        scope = request.scope
+        root = _root(scope)
+        child = {**scope, "root_path": root + mount[1]}
+        # In a scope the path includes the root path (ASGI HTTP).
+        if not _is_below(scope["path"], root):
+            child["path"] = root + scope["path"]
+            if raw_path := scope.get("raw_path"):
+                child["raw_path"] = _quoted(root, "/").encode() + raw_path
+        return mount[0](child, receive, _adding(send, request._added))
 
     async def __prepare_and_call(self, request: Request, noted: list[tuple[bytes, bytes]]) -> Any:
         """Load the session, read the body, ask the middlewares, call the handler."""
@@ -3213,7 +3729,7 @@ class App:
             if request._cookie_header:
                 await self.__load_session(request)
             if request._content_type and request._mount is None:
-                await request._read_and_parse()
+                await request._read()
         middlewares, request._asked = request._asked, ()
         for middleware in middlewares:
             result = await middleware.before_request(request)
@@ -3221,10 +3737,27 @@ class App:
             answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
             if answer is not None:
                 return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
-        return _MOUNTED if request._mount is not None else await self.__call_handler(request)
+        if request._mount is None:
+            return await self.__call_handler(request)
+        request._added = await self.__session_headers(request)
+        return _MOUNTED
 
     async def __load_session(self, request: Request) -> None:
-        for session_id in _session_ids(request._cookie_header):
+        """Load the session, unless another origin's page has caused the request."""
+        ids = _session_ids(request, self.__session_cookie_name)
+        # Browsers send cookies with requests from any page of the same site, and old ones with all;
+        # to WebSockets they apply no same-origin policy.
+        if _is_foreign(request, self.__allowed_origins):
+            request._session = _Session()
+            request._session.blocked = True
+            if ids:
+                _log.warning(
+                    "no session for a request from %r to %r",
+                    request.headers.get("origin"),
+                    request.scope["path"],
+                )
+            return
+        for session_id in ids:
             if data := await self.session_backend.load(session_id):
                 request._session = _Session(session_id, data)
                 return
@@ -3239,33 +3772,43 @@ class App:
         if allowed is not None and request.method not in allowed:  # RFC 9110 section 15.5.6
             names = [name for name in allowed if name != "OPTIONS"] + ["OPTIONS"]
             headers = [("allow", ", ".join(names))]
-            raise HTTPError(204 if request.method == "OPTIONS" else 405, headers=headers)
-        if request._boundary is not None:
-            return self.__call_with_form(request, handler, request._boundary)
+            if request.method == "OPTIONS":  # no error, so `request.exception` stays None
+                return asyncio.sleep(0, (204, None, headers))
+            raise HTTPError(405, headers=headers)
+        if request._is_multipart:
+            return self.__call_with_form(request, handler)
         return handler.run(self, request)
 
-    async def __call_with_form(self, request: Request, handler: _Handler, boundary: bytes) -> Any:
+    async def __call_with_form(self, request: Request, handler: _Handler) -> Any:
         """Read a multipart form and call the handler, which may read the last file as it comes."""
         body = request._body_reader()
-        kept, streamed = self.__settings.max_body_size, self.__settings.max_upload_size
+        kept, streamed = self.__settings.kept, self.__settings.streamed
         may_stream = handler.binder.may_stream and not handler.is_plain
         # A middleware may have read the body already, for example to check a signature.
         chunks = body.chunks()
-        body.expect(streamed if may_stream else _smallest(kept, streamed))
-        form = request._multipart = _MultipartForm(chunks, boundary, self.__settings)
-        request._form, request._files = form.fields, form.files
+        body.expect(streamed if may_stream else min(kept, streamed))
+        form = _MultipartForm(chunks, _boundary(request._content_type), self.__settings)
+        request._multipart = form
+        request._fields, request._files = form.fields, form.files
         if not await form.run(lambda name: may_stream and handler.binder.waits_for(request, name)):
             _check_size(body.size, kept)
         return await handler.run(self, request)
 
-    async def __finish(self, request: Request, response: _Response | None, send: _Send) -> None:
-        """Let middlewares and session change a response, and send it; None: a mount answers."""
+    async def __finish(
+        self, request: Request, response: _Response | None, send: _Send
+    ) -> Awaitable[None]:
+        """Let middlewares and session change a response, and send it; None: a mount answers.
+
+        Returns:
+            What sends the rest, a stream for example.
+        """
         if response is None:
-            mounted, scope = cast("tuple[_ASGIApp, _Scope]", request._mount)
-            return await mounted(scope, request._body_reader().receive_again(), send)
+            receive = request._body_reader().receive_again()
+            return self.__hand_over(request, receive, send)
         # Each `after_request` runs once, on the response that the ones inside it have made of the
         # first, errors included.
         for middleware in reversed(request._asked):
+            request._is_lenient = True
             try:
                 headers = list(response.headers)
                 result = await middleware.after_request(
@@ -3276,38 +3819,45 @@ class App:
                 )
             except BaseException as error:
                 response = self.__failed(request, error)
-        session = request._session
-        if session is not None and session.snapshot is not None:
-            response = await self.__save_session(request, session, response)
-        await self.__send(request, response, send)
+        if request._asked:
+            request._is_lenient = False
+        if request._session is not None or response.payload is None:
+            try:
+                added = await self.__session_headers(
+                    request, response.status, response.payload is None
+                )
+            except BaseException as error:
+                response, added = self.__failed(request, error), _VARY
+            send = _adding(send, added)
+        return await self.__send(request, response, send)
 
-    async def __save_session(
-        self, request: Request, session: _Session, response: _Response
-    ) -> _Response:
-        """Save what this request changed in its session; return the response with its cookie."""
-        added = [("vary", "Cookie")]
+    async def __session_headers(
+        self, request: Request, status: int = 200, is_stream: bool = False
+    ) -> _RawHeaders:
+        """Save what this request changed in its session; return the headers that this adds."""
+        session = request._session
+        if session is None or session.snapshot is None:
+            # A stream may look at the session later, when its headers are gone.
+            return _VARY if is_stream and _session_ids(request, self.__session_cookie_name) else []
         # After a 5xx nothing is saved, since a handler that failed half-way may have left half of
         # its changes.
-        if response.status < 500:
-            try:
-                session_id = await session.commit(self.session_backend, self.__session_timeout)
-                if session_id is not None:
-                    added.append(self.__session_cookie(request, session_id))
-                    if all(name != "cache-control" for name, _ in response.headers):
-                        added.append(("cache-control", "no-store"))
-            except BaseException as error:
-                response = self.__failed(request, error)
-        return response._replace(
-            raw_headers=(*response.raw_headers, *[_raw_header(*pair) for pair in added])
-        )
+        if status >= 500:
+            return _VARY
+        if session.id is None and _is_foreign(request, self.__allowed_origins):
+            session.blocked = True
+        session_id = await session.commit(self.session_backend, self.__session_timeout)
+        if session_id is None:
+            return _VARY
+        cookie = _raw_header(*self.__session_cookie(request, session_id))
+        return [*_VARY, cookie, (b"cache-control", b"no-store")]
 
-    async def __send(self, request: Request, response: _Response, send: _Send) -> None:
-        """Write a response: only the shortcut in `_asgi_app_http` does that elsewhere."""
+    async def __send(self, request: Request, response: _Response, send: _Send) -> Awaitable[None]:
+        """Write a response, and return what writes the rest; `_asgi_app_http` has a shortcut."""
         stream: _Stream | None = None
         if response.payload is None:
             try:
                 stream = _Stream(send, request._body_reader(), response.body)
-            except Exception as error:  # the body only looks like an iterator
+            except BaseException as error:  # the body only looks like an iterator
                 response = self.__failed(request, error)
         start = {
             "type": "http.response.start",
@@ -3317,38 +3867,33 @@ class App:
         body, is_head = request._body_reader(), request.method == "HEAD"
         if stream is not None:
             if not (is_head or body.gone):
-                return await stream.run(start)
+                return stream.run(start)
             await _close(stream.chunks)
         if body.gone:
-            return None
+            raise ConnectionClosed
         # A client that is still sending may not look for a response before it has sent everything.
         if not body.ended:
             await body.drain()
         await send(start)
         payload = b"" if is_head else response.payload or b""
-        await send({"type": "http.response.body", "body": payload})
+        return send({"type": "http.response.body", "body": payload})
 
     def __session_cookie(self, request: Request, session_id: str) -> tuple[str, str]:
         """Return the header that sets the session cookie, or expires it if the id is ``""``."""
-        scope = request.scope
-        secure = self.__session_cookie_secure
+        name, secure = self.__session_cookie_name, self.__session_cookie_secure
         if secure is None:
-            server = scope.get("server") or ("",)
-            is_local = re.fullmatch(_LOOPBACK, request.headers.get("host", server[0] or ""))
-            secure = not (
-                self.__debug or (is_local and scope.get("scheme") not in ("https", "wss"))
-            )
-        path = self.__session_cookie_path
-        if path is None:
-            path = _quoted(_root(scope), "/!$&'()*+,:=@~") or "/"
+            secure = not (self.__debug or _is_from_here(request))
+        root = _quoted(_root(request.scope), "/!$&'()*+,:=@~")
+        path = self.__session_cookie_path or root or "/"
         if not session_id:
-            return delete_cookie("session_id", path=path, secure=secure)
-        return set_cookie("session_id", session_id, path=path, secure=secure)
+            return delete_cookie(name, path=path, secure=secure)
+        return set_cookie(name, session_id, path=path, secure=secure)
 
     def __failed(self, request: Request, error: BaseException) -> _Response:
         """Return the response for an error; let pass what is no error of this request."""
         body = request._body
         text: str | bytes = "500 Internal Server Error"
+        request._errors += (error,)
         try:
             # If the client is gone, no response is sent. The ConnectionClosed of another connection
             # is a mistake.
@@ -3356,11 +3901,10 @@ class App:
                 raise error
             if isinstance(error, HTTPError):
                 try:
-                    if error.body is None:
-                        return _response(error.status, str(error), error.headers, _TEXT)
-                    return _response(error.status, error.body, error.headers)
-                except Exception as malformed:  # its own status, body or headers cannot be sent
+                    return _error_response(error)
+                except BaseException as malformed:  # its own status, body or headers cannot be sent
                     error = malformed
+                    request._errors += (error,)
             if not _is_stray(error):
                 raise error
             _log.error("%r %r failed", request.method, request.scope.get("path"), exc_info=error)
@@ -3387,7 +3931,8 @@ class App:
         """
         request = current_request.get(None) or Request({"type": "http"})
         with contextlib.suppress(*_GONE):
-            await self.__send(request, _response(status_code, body, extra_headers), send)
+            response = _response(status_code, body, extra_headers)
+            await (await self.__send(request, response, send))
 
     # WebSocket, in the order in which things happen to a connection
 
@@ -3406,8 +3951,7 @@ class App:
             )
             # Once a mounted app has the socket, nothing else of this app runs.
             if request._mount is not None and not code and socket._over is None:
-                mounted, mounted_scope = request._mount
-                return await mounted(mounted_scope, receive, send)
+                return await self.__hand_over(request, receive, send)
             # Each step runs whatever went wrong before it. The close code is that of the last
             # failure, and the socket is closed in any case.
             after = [middleware.after_websocket for middleware in reversed(passed)]
@@ -3423,25 +3967,52 @@ class App:
         """Run one step in the life of a WebSocket; return the close code if it failed, else 0."""
         try:
             await step(*arguments)
-        except HTTPError:
-            return 1011 if socket.accepted else 1008
         except BaseException as error:
-            # A ConnectionClosed is a normal end only if this socket is closed: it may come from
-            # another one, to which the handler is a client.
-            if socket._over is not None and _is_closed(error):
-                return 0
-            if not _is_stray(error):
-                raise
-            _log.error("WebSocket %r failed", self.request.scope.get("path"), exc_info=error)
-            return 1011
+            try:
+                if isinstance(error, HTTPError):
+                    return 1011 if socket.accepted else await self.__refuse(socket, error)
+                if not _is_stray(error):
+                    raise
+                # A ConnectionClosed is a normal end only if this socket is closed: it may come from
+                # another one, to which the handler is a client. So is the end of an idle handler.
+                was_ended = socket._has_left and isinstance(error, asyncio.CancelledError)
+                if socket._over is not None and (was_ended or _is_closed(error)):
+                    return 0
+                _log.error("WebSocket %r failed", self.request.scope.get("path"), exc_info=error)
+                return 1011
+            finally:
+                _forget(error)
         return 0
+
+    async def __refuse(self, socket: WebSocket, error: HTTPError) -> int:
+        """Refuse a handshake with the status, the headers and the body of an error, if possible."""
+        request = self.request
+        try:
+            response = _error_response(error)
+        except Exception as malformed:  # a plain 403
+            _log.error("WebSocket %r failed", request.scope.get("path"), exc_info=malformed)
+            _forget(malformed)
+        else:
+            offered = request.scope.get("extensions") or ()
+            if socket._over is None and "websocket.http.response" in offered:
+
+                def denial(message: _Message) -> Awaitable[None]:
+                    return socket._send({**message, "type": f"websocket.{message['type']}"})
+
+                socket._end(1008, "")
+                with contextlib.suppress(*_GONE):
+                    await (await self.__send(request, response, denial))
+        return 1008
 
     async def __serve_socket(
         self, request: WebSocketRequest, socket: WebSocket, passed: list[WebSocketMiddleware]
     ) -> None:
         """Do what comes before the handler, and run it unless a mounted app takes over."""
         self.__find_handler(request, self.__socket_routes)
-        await self.__load_socket_session(request, socket)
+        request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
+        await self.__load_session(request)
+        if request._session is not None:
+            socket.session_id = request._session.id
         for middleware in tuple(self.ws_middlewares):
             result = await middleware.before_websocket(request)
             passed.append(middleware)
@@ -3449,28 +4020,22 @@ class App:
             if refusal is not None:
                 return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
         if request._mount is not None:
+            request._added = await self.__session_headers(request)
             return
         handler = self.__socket_handlers.get(request.route_handler or "")
         if handler is None:
             return await socket.close(1008)
-        await handler.run(self, request, socket)
-
-    async def __load_socket_session(self, request: WebSocketRequest, socket: WebSocket) -> None:
-        """Load the session, unless another origin's page has opened this socket."""
-        request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
-        # Browsers send cookies with handshakes from any page, and apply no same-origin policy to
-        # WebSockets.
-        if not _is_same_origin(request.headers, self.__allowed_origins):
-            request._session = _Session()
-            request._session.blocked = True
-            if _session_ids(request._cookie_header):
-                _log.warning(
-                    "a WebSocket from the origin %r got no session", request.headers.get("origin")
-                )
-            return
-        await self.__load_session(request)
-        if request._session is not None:
-            socket.session_id = request._session.id
+        try:
+            work = handler.run(self, request, socket)
+        except HTTPError as error:
+            if error.status == 401:  # FromSession: the client may log in
+                raise
+            return await socket.close(1008)  # the path or the arguments do not fit
+        socket._task = asyncio.current_task()
+        try:
+            await work
+        finally:
+            await socket._unwatch()
 
     async def __handshake_headers(
         self, request: WebSocketRequest, socket: WebSocket, session_id: str | None
@@ -3513,28 +4078,38 @@ class App:
 
     async def _asgi_app_lifespan(self, receive: _Receive, send: _Send) -> None:
         """Run the startup and the shutdown handlers, those of mounted apps included."""
-        # A startup ends at the first handler that fails. A shutdown runs all of them, the mounted
-        # apps' first, since a mounted app may use what its parent has opened.
         kind, failures = "", list[str]()
         while kind != "shutdown" and not failures:
             kind = (await receive())["type"].rpartition(".")[2]
-            starts = kind == "startup"
-            for app in self.__family() if starts else reversed(self.__family()):
-                for handler in app.startup_handlers if starts else app.shutdown_handlers:
-                    if not (starts and failures):
-                        failures += await _run_hook(handler)
-                app._started = starts and not failures
+            if asyncio._get_running_loop() is None:  # that of trio is none of asyncio's
+                failures = ["MicroPie needs asyncio: run it on a server that uses asyncio's loop"]
+            else:
+                failures = await self.__run_hooks(kind)
             if failures:
                 await send({"type": f"lifespan.{kind}.failed", "message": "; ".join(failures)})
             else:
                 await send({"type": f"lifespan.{kind}.complete"})
+
+    async def __run_hooks(self, kind: str) -> list[str]:
+        """Run the handlers of the startup or the shutdown; return what went wrong."""
+        # A startup ends at the first handler that fails, and the shutdown handlers close what the
+        # earlier ones have opened. A shutdown runs all of them, the mounted apps' first, since a
+        # mounted app may use what its parent has opened.
+        starts, failures = kind == "startup", list[str]()
+        for app in self.__family() if starts else reversed(self.__family()):
+            for handler in app.startup_handlers if starts else app.shutdown_handlers:
+                if not (starts and failures):
+                    failures += await _run_hook(handler)
+            app._started = starts and not failures
+        return failures + await self.__run_hooks("shutdown") if starts and failures else failures
 
     def __family(self) -> list[App]:
         """Return this app and the MicroPie apps mounted below it, each once."""
         family: list[App] = [self]
         for app in family:  # grows on the way
             for child in app.mounts.values():
-                if isinstance(child, App) and child not in family:
+                # Two apps may be equal, as two dataclasses with the same fields are.
+                if isinstance(child, App) and id(child) not in map(id, family):
                     family.append(child)
         return family
 
@@ -3564,7 +4139,7 @@ class App:
             RuntimeError: jinja2 is not installed.
         """
         template = self.env.get_template(name)
-        # An app may have set an environment that is not async. It renders faster and awaits nothing.
+        # An app may have set an environment that is not async, which renders faster.
         is_async = template.environment.is_async
         text: str = await template.render_async(context) if is_async else template.render(context)
         return text
@@ -3607,9 +4182,13 @@ async def _run_hook(handler: Callable[[], Any]) -> list[str]:
     except BaseException as error:
         if not _is_stray(error):
             raise
+        import traceback
+
         name = getattr(handler, "__qualname__", repr(handler))
         _log.error("%s failed", name, exc_info=error)
-        return [f"{name}: {type(error).__name__}: {error}"]
+        _forget(error)
+        # `str(error)` may fail, too.
+        return [f"{name}: {traceback.format_exception_only(error)[-1].strip()}"]
     return []
 
 
@@ -3679,7 +4258,7 @@ def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[R
             name = getattr(mounted, "__qualname__", type(mounted).__name__)
             yield Route("http", below + "/", None, (), name, "")
         # Apps may be mounted in each other; the paths below them would have no end.
-        elif mounted not in (*parents, app):
+        elif id(mounted) not in map(id, (*parents, app)):
             yield from _routes_below(mounted, below, (*parents, app))
 
 

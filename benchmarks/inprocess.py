@@ -51,7 +51,7 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """Take a message of the response."""
         self.sent.append(message)
-        if self.waiter is not None and self._complete():
+        if self.waiter is not None and not message.get("more_body") and self._complete():
             self._wake()
 
     def leave(self) -> None:

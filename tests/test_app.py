@@ -10,6 +10,7 @@ import logging
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -19,26 +20,31 @@ import pytest
 from micropie import (
     App,
     ConnectionClosed,
+    HTTPError,
+    HttpMiddleware,
     InMemorySessionBackend,
     SessionBackend,
+    WebSocket,
     current_request,
     methods,
 )
 from tests.asgi import (
     REMOVED,
     LifespanFailed,
+    WebSocketClosed,
     assert_logged_500,
     call,
     exchange,
     get,
     lifespan,
     post,
-    request,
     scripted,
+    shown,
     thread_set,
     websocket,
 )
 from tests.clock import elapse
+from tests.noting import Note
 
 
 class Root(App):
@@ -264,6 +270,69 @@ async def test_all_shutdown_handlers_run_even_if_one_fails(
     assert len(caplog.records) == 2
 
 
+async def test_a_startup_that_fails_half_way_runs_all_shutdown_handlers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hooks, app, child, late = Hooks(), Root(), Root(), Root()
+    app.mounts |= {"/child": child, "/late": late}
+    app.startup_handlers.append(hooks.plain("open"))
+    child.startup_handlers += [hooks.raises("child", OSError("no queue")), hooks.plain("never")]
+    late.startup_handlers.append(hooks.plain("never"))
+    late.shutdown_handlers.append(hooks.slow("late closes"))
+    child.shutdown_handlers += [
+        hooks.raises("child fails", SystemExit(1)),
+        hooks.plain("child closes"),
+    ]
+    app.shutdown_handlers.append(hooks.plain("close"))
+    with pytest.raises(LifespanFailed, match="no queue.*SystemExit: 1"):
+        async with lifespan(app):
+            raise AssertionError("not reached")
+    closes = ["late closes", "child fails", "child closes", "close"]
+    assert hooks.done == ["open", "child", *closes]
+    assert [one._started for one in (app, child, late)] == [False] * 3
+    assert len(caplog.records) == 2
+
+
+class Unsayable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize("handlers", ["startup_handlers", "shutdown_handlers"])
+@pytest.mark.parametrize(
+    "error", [SystemExit(2), KeyboardInterrupt(), BaseException(), Unsayable()], ids=shown
+)
+async def test_no_exception_of_a_hook_ends_the_server_without_a_report(
+    handlers: str, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Root()
+    getattr(app, handlers).append(Hooks().raises("a", error))
+    with pytest.raises(LifespanFailed, match=type(error).__name__):
+        async with lifespan(app):
+            pass
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("kind", ["startup", "shutdown"])
+def test_another_event_loop_is_a_failed_startup_that_says_so(kind: str) -> None:
+    app, sent, hooks = Root(), [], Hooks()
+    app.startup_handlers.append(hooks.plain("never"))
+    app.shutdown_handlers.append(hooks.plain("never"))
+
+    async def receive() -> Any:
+        return {"type": f"lifespan.{kind}"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    # Without a loop of asyncio, as under trio.
+    with pytest.raises(StopIteration):
+        app({"type": "lifespan"}, receive, send).send(None)
+    assert [message["type"] for message in sent] == [f"lifespan.{kind}.failed"]
+    assert "MicroPie needs asyncio" in sent[0]["message"]
+    assert hooks.done == []
+
+
 @pytest.mark.parametrize("handlers", ["startup_handlers", "shutdown_handlers"])
 async def test_a_plain_handler_and_a_stray_cancellation_fail_too(
     handlers: str, caplog: pytest.LogCaptureFixture
@@ -319,7 +388,7 @@ async def test_a_lifespan_that_is_cancelled_ends(
 async def broken(app: App, target: str) -> Any:
     """One request for each status of the framework's own."""
     if target == "400 body":
-        return await post(app, "/reads", body=b"{", headers={"content-type": "application/json"})
+        return await post(app, "/item", body=b"{", headers={"content-type": "application/json"})
     if target == "408":
         async with exchange(app, "POST", "/reads", headers={"content-length": "5"}) as ex:
             await ex.send_body(b"a")
@@ -520,20 +589,227 @@ async def test_a_cancelled_request_waits_for_its_thread(
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("debug", [False, True])
-async def test_base_exception_that_ends_the_process_passes_through(
-    debug: bool, caplog: pytest.LogCaptureFixture
+class Stop(BaseException):
+    """Like the panic of an extension module."""
+
+
+class Ends(App):
+    """Each handler raises what would end the process."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    async def index(self) -> None:
+        raise self.error
+
+    def in_a_thread(self) -> None:
+        raise self.error
+
+    async def fine(self) -> str:
+        return "fine"
+
+    async def body(self) -> Any:
+        class Raises:
+            def __aiter__(_) -> Any:
+                raise self.error
+
+        return Raises()
+
+    async def http_error(self) -> None:
+        class Raises:
+            @property
+            def __aiter__(_) -> Any:
+                raise self.error
+
+        raise HTTPError(409, Raises())
+
+    async def ws_index(self, ws: WebSocket) -> None:
+        await ws.accept()
+        raise self.error
+
+
+ENDS = [SystemExit(2), KeyboardInterrupt(), Stop()]
+
+
+@pytest.mark.parametrize("error", ENDS, ids=shown)
+@pytest.mark.parametrize("path", ["/", "/in_a_thread", "/body", "/http_error"])
+async def test_no_exception_of_a_handler_ends_the_server(
+    path: str, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Stop(BaseException):
+    app = Ends(error)
+    assert_logged_500(await get(app, path), caplog)
+    assert type(error).__name__ in caplog.text
+    assert (await get(app, "/fine")).text == "fine"
+
+
+@pytest.mark.parametrize("error", ENDS, ids=shown)
+async def test_no_exception_of_a_middleware_or_a_session_backend_ends_the_server(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Backend(InMemorySessionBackend):
+        async def load(self, session_id: str) -> Any:
+            raise error
+
+    for before, after in ((error, None), (None, error)):
+        app = Root()
+        app.middlewares.append(Note([], before=before, after=after))
+        assert_logged_500(await get(app), caplog)
+        caplog.clear()
+    response = await get(Root(Backend()), headers=[("cookie", f"session_id={'a' * 43}")])
+    assert_logged_500(response, caplog)
+
+
+@pytest.mark.parametrize("error", ENDS, ids=shown)
+async def test_no_exception_of_a_websocket_ends_the_server(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with websocket(Ends(error)) as ws:
+        with pytest.raises(WebSocketClosed):
+            await ws.receive()
+    assert ws.close_code == 1011
+    app = Ends(error)
+    app.ws_middlewares.append(Note([], before=error))
+    async with websocket(app) as ws:
         pass
+    assert ws.rejected == 1011
+    assert len(caplog.records) == 2
 
-    class Stops(App):
+
+async def test_a_request_that_is_thrown_away_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    class Never:
+        def __await__(self) -> Any:
+            yield
+
+    class Waits(App):
         async def index(self) -> None:
-            raise Stop
+            await Never()
 
-    response = await request(Stops(debug=debug), expect_exception=Stop)
-    assert response.status is None
+    never: Any = None
+    coroutine = Waits()({"type": "http", "method": "GET", "path": "/"}, never, never)
+    coroutine.send(None)
+    coroutine.close()
     assert caplog.records == []
+
+
+# --- An exception that an app keeps ---------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    name: str = "frozen"
+
+
+KEPT = [HTTPError(404, "no such pie"), HTTPError(99), ValueError("kept"), Frozen(), Stop()]
+
+
+class Keeps(App):
+    """Raises one and the same exception in each request, in many ways."""
+
+    error: BaseException
+
+    async def index(self) -> None:
+        raise self.error
+
+    def in_a_thread(self) -> None:
+        raise self.error
+
+    async def from_another(self) -> None:
+        try:
+            try:
+                raise KeyError(1)
+            except KeyError as inner:
+                raise ValueError(2) from inner
+        except ValueError:
+            raise self.error  # noqa: B904 - the context is the point
+
+    async def as_the_cause(self) -> None:
+        raise RuntimeError from self.error
+
+    async def in_a_group(self) -> None:
+        async def child() -> None:
+            raise self.error
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(child())
+
+    async def session(self) -> str:
+        self.request.session["a"] = 1
+        return "fine"
+
+    async def fine(self) -> str:
+        return "fine"
+
+
+class Watches(HttpMiddleware):
+    """Sees each request, and that its exceptions are whole as long as a middleware can look."""
+
+    def __init__(self) -> None:
+        self.requests: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    async def before_request(self, request: Any) -> None:
+        self.requests.add(request)
+
+    async def after_request(self, request: Any, *response: Any) -> None:
+        assert request.exception is None or request.exception.__traceback__ is not None
+
+
+@pytest.fixture
+def unlogged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log nothing: pytest keeps the records, and with them the tracebacks."""
+    monkeypatch.setattr(logging.getLogger("micropie"), "disabled", True)
+
+
+@pytest.mark.usefixtures("unlogged")
+@pytest.mark.parametrize("error", KEPT, ids=shown)
+@pytest.mark.parametrize(
+    "path", ["/", "/in_a_thread", "/from_another", "/as_the_cause", "/in_a_group"]
+)
+async def test_an_exception_that_an_app_keeps_holds_no_request(
+    path: str, error: BaseException
+) -> None:
+    app, watches = Keeps(), Watches()
+    Keeps.error = error
+    app.middlewares.append(watches)
+    await assert_nothing_kept(app, path, watches)
+
+
+async def assert_nothing_kept(app: App, path: str, watches: Watches) -> None:
+    for _ in range(3):
+        assert (await get(app, path)).status in (404, 500)
+    await asyncio.sleep(0)
+    gc.collect()
+    assert len(watches.requests) == 0
+
+
+@pytest.mark.usefixtures("unlogged")
+@pytest.mark.parametrize("error", KEPT, ids=shown)
+@pytest.mark.parametrize("where", ["before", "after", "both", "backend"])
+async def test_an_exception_that_a_middleware_or_a_backend_keeps_holds_no_request(
+    where: str, error: BaseException
+) -> None:
+    class Backend(InMemorySessionBackend):
+        async def update(self, *arguments: Any) -> None:
+            if where == "backend":
+                raise error
+
+    app, watches = Keeps(Backend()), Watches()
+    Keeps.error = error
+    before, after = (error if where == one else None for one in ("before", "after"))
+    app.middlewares += [watches, Note([], before=before, after=after)]
+    if where == "both":  # the handler's own exception is one that another one replaces
+        app.middlewares.append(Note([], after=RuntimeError()))
+    path = {"backend": "/session", "both": "/"}.get(where, "/fine")
+    await assert_nothing_kept(app, path, watches)
+
+
+async def test_an_exception_of_a_hook_keeps_nothing_either() -> None:
+    app, error = Root(), ValueError("kept")
+    app.startup_handlers.append(Hooks().raises("a", error))
+    with pytest.raises(LifespanFailed):
+        async with lifespan(app):
+            pass
+    assert error.__traceback__ is None
 
 
 @pytest.mark.parametrize("kind", ["smtp", "", "HTTP"])
@@ -649,6 +925,12 @@ async def test_a_forgotten_init_is_an_error_that_says_so_at_the_first_request_at
     error = rf"{forgetful.__name__}.__init__ must call super\(\).__init__\(\)"
     with pytest.raises((AttributeError, TypeError), match=error):
         await call(forgetful(), scripted({"type": f"{kind}.startup"}), type=kind)
+
+
+@pytest.mark.parametrize("name", sorted({*RESERVED.split()} - {"env", "request"}))
+def test_a_forgotten_init_is_an_error_that_says_so_at_the_first_look(name: str) -> None:
+    with pytest.raises(AttributeError, match=r"Data.__init__ must call super\(\).__init__\(\)"):
+        getattr(Data(), name)
 
 
 def test_an_init_that_calls_its_parents_first_or_last_is_fine() -> None:

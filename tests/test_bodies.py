@@ -24,6 +24,7 @@ from micropie import (
     Request,
     UploadedFile,
     event_stream,
+    methods,
 )
 from tests.asgi import (
     BOUNDARY,
@@ -438,7 +439,6 @@ async def test_stream_receives_the_next_piece_only_when_the_handler_asks() -> No
         *[
             [one]
             for one in (
-                "",
                 "-1",
                 "+5",
                 "1_0",
@@ -453,6 +453,8 @@ async def test_stream_receives_the_next_piece_only_when_the_handler_asks() -> No
         ],
         ["5", "6"],
         ["5", "x"],
+        ["0", "5"],
+        ["5", "0"],
     ],
 )
 @pytest.mark.parametrize("path", ["/parsed", "/unread"])
@@ -460,6 +462,21 @@ async def test_bad_or_differing_content_lengths_are_400(path: str, lengths: list
     app = Root()
     headers = [*JSON, *[("content-length", length) for length in lengths]]
     assert ((await post(app, path, headers=headers, body=b"[1,2]")).status, app.calls) == (400, 0)
+
+
+@pytest.mark.parametrize("value", ["", " "])
+@pytest.mark.parametrize(
+    ("path", "headers", "body"),
+    [("/unread", [], None), ("/buffered", [*TEXT, *CHUNKED], b"abc"), ("/buffered", TEXT, b"abc")],
+)
+async def test_empty_content_length_is_none(
+    path: str, headers: Any, body: bytes | None, value: str
+) -> None:
+    """WSGI bridges send one with every request that has no body."""
+    response = await post(
+        Root(), path, headers=[*headers, ("content-length", value)], body=body or b""
+    )
+    assert (response.status, response.body) == (200, body or b"unread")
 
 
 async def test_form_bytes_that_are_not_utf_8_become_replacement_characters() -> None:
@@ -497,8 +514,12 @@ BAD_MULTIPART = {
     "no colon": b"--b\r\nContent-Disposition\r\n\r\n1\r\n--b--\r\n",
     "bare line feeds": PART.replace(b"\r\n", b"\n") + b"--b--\n",
     "text after a boundary": PART + b"--bx\r\n",
-    "a header that is no UTF-8": b"--b\r\nContent-Disposition: form-data; "
-    b'name="\xff"\r\n\r\n1\r\n--b--\r\n',
+    "a bare line feed in a header": PART.replace(b"name=a", b"name=a\nX-A: b") + b"--b--\r\n",
+    "a bare line feed before a header": PART.replace(b"\r\nC", b"\r\n\nC") + b"--b--\r\n",
+    "a bare line feed at the end of a name": PART.replace(b"tion:", b"tion\n:") + b"--b--\r\n",
+    "a bare carriage return in a header": PART.replace(b"name=a", b"name=a\rb") + b"--b--\r\n",
+    "a bare carriage return before a line end": PART.replace(b"=a\r", b"=a\r\r") + b"--b--\r\n",
+    "a bare line feed in a folded header": PART.replace(b"=a", b"=a;\r\n x=y\nz") + b"--b--\r\n",
     "a field that is no UTF-8": PART.replace(b"1", b"\xff") + b"--b--\r\n",
     "a field that ends inside a character": PART.replace(b"1", b"\xc3") + b"--b--\r\n",
     "a wrong part length": PART.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n")
@@ -506,7 +527,7 @@ BAD_MULTIPART = {
 }
 
 
-@pytest.mark.parametrize("chunk_size", [None, 1])
+@pytest.mark.parametrize("chunk_size", [None, 1, 30, 60])
 @pytest.mark.parametrize("body", list(BAD_MULTIPART.values()), ids=list(BAD_MULTIPART))
 async def test_malformed_multipart_is_400(body: bytes, chunk_size: int | None) -> None:
     app = Root()
@@ -610,13 +631,147 @@ async def test_body_counts_against_the_limit_of_its_kind_and_no_other(
     assert (response.status, app.calls) == (status, status == 200)
 
 
-async def test_body_limits_are_16_mib_by_default() -> None:
-    for path, headers in (("/buffered", TEXT), ("/streamed", TEXT), ("/parsed", JSON)):
-        length = [("content-length", str(16 * MIB + 1)), *CONTINUE]
-        assert (await post(Root(), path, headers=[*headers, *length], body=None)).status == 413
+@pytest.mark.parametrize(
+    ("path", "headers", "size"),
+    [
+        ("/buffered", TEXT, 16 * MIB),
+        ("/streamed", TEXT, 16 * MIB),
+        ("/parsed", JSON, MIB),
+        ("/parsed", [("content-type", "application/vnd.api+json")], MIB),
+    ],
+    ids=["body()", "stream()", "json", "+json"],
+)
+async def test_body_limits_are_16_mib_and_1_mib_for_json_by_default(
+    path: str, headers: Any, size: int
+) -> None:
+    length = [("content-length", str(size + 1)), *CONTINUE]
+    assert (await post(Root(), path, headers=[*headers, *length], body=None)).status == 413
+    body = [b" " * (MIB // 2)] * (2 * size // MIB - 1) + [b" " * (MIB // 2 - 1) + b"1"]
+    assert (await post(Root(), path, headers=headers, body=body)).status == 200
+    assert (
+        await post(Root(), path, headers=[*headers, *CHUNKED], body=[*body, b" "])
+    ).status == 413
+
+
+@pytest.mark.parametrize(
+    ("limits", "path", "headers", "says"),
+    [
+        ({"max_body_size": 50}, "/buffered", TEXT, "max_body_size is 50 bytes"),
+        ({"max_upload_size": 50}, "/streamed", TEXT, "max_upload_size is 50 bytes"),
+        ({"max_body_size": 50}, "/streamed", TEXT, "max_upload_size is 50 bytes"),
+        ({"max_json_size": 50}, "/parsed", JSON, "max_json_size is 50 bytes"),
+        ({"max_json_size": 90, "max_body_size": 50}, "/parsed", JSON, "max_body_size is 50 bytes"),
+        ({"max_json_size": None, "max_body_size": 9}, "/parsed", JSON, "max_body_size is 9 bytes"),
+        ({"max_form_field_size": 50}, "/parsed", FORM, "max_form_field_size is 50 bytes"),
+        ({"max_form_field_size": 60, "max_body_size": 50}, "/parsed", FORM, "max_body_size is 50 "),
+        ({"max_form_field_size": 50}, "/parsed", FORM_DATA, "max_form_field_size is 50 bytes"),
+        ({"max_form_field_size": 60, "max_body_size": 50}, "/parsed", FORM_DATA, "max_body_size"),
+        ({"max_upload_size": 0}, "/parsed", FORM_DATA, "max_upload_size is 0 bytes"),
+    ],
+)
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
+async def test_413_names_the_smallest_limit_that_applies_and_its_value(
+    announced: bool, limits: Any, path: str, headers: Any, says: str
+) -> None:
+    body = b'"' + b"x" * 98 + b'"'
+    if headers is FORM_DATA:
+        body = encode_multipart([("a", body.decode())])
+        limits = {"max_upload_size": None, **limits}
+    sent = headers if announced else [*headers, *CHUNKED]
+    response = await post(Root(**limits), path, headers=sent, body=body)
+    assert response.status == 413
+    assert response.text.startswith(f"413 Content Too Large: {says}")
+
+
+class Gate(HttpMiddleware):
+    """Refuses a page without a look at the body, and looks when the response is there."""
+
+    def __init__(self) -> None:
+        self.after: list[Any] = []
+
+    async def before_request(self, request: Request) -> Any:
+        return {"status_code": 401} if request.route_handler == "secret" else None
+
+    async def after_request(self, request: Request, *response: Any) -> None:
+        looks = request.body_params, request.get_json, request.json("a"), request.form("a")
+        self.after.append(looks)
+
+
+LOOKS: list[Callable[[Request], Any]] = [
+    lambda request: request.get_json,
+    lambda request: request.body_params,
+    lambda request: request.json("a"),
+]
+
+
+def refusal(request: Request, look: Callable[[Request], Any]) -> str:
+    with pytest.raises(HTTPError) as error:
+        look(request)
+    return str(error.value)
+
+
+class Lazy(Root):
+    @methods("PUT")
+    async def put(self) -> None: ...
+
+    async def secret(self, a: str) -> None: ...
+
+    async def binds(self, a: str = "") -> None: ...
+
+    async def takes(self, **fields: str) -> None: ...
+
+    async def segment(self, a: int) -> str:
+        return "unread"
+
+    async def repeats(self) -> list[str]:
+        return [refusal(self.request, look) for look in LOOKS]
+
+    async def streams(self) -> AsyncIterator[str]:
+        yield refusal(self.request, LOOKS[0])
+
+
+MANY = b"&".join([b"a=1"] * 1001)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status", "says"),
+    [
+        (JSON, b'{"a": oops', 400, "Invalid JSON"),
+        (JSON, b'{"a": NaN}', 400, "Invalid JSON"),
+        (JSON, b'"\xff"', 400, "Invalid JSON"),
+        (FORM, MANY, 413, "more than 1000 fields"),
+        (FORM, b"&" * 1000, 413, "more than 1000 fields"),
+    ],
+)
+async def test_body_is_parsed_at_the_first_look_and_its_error_is_kept(
+    headers: Any, body: bytes, status: int, says: str
+) -> None:
+    app, gate = Lazy(), Gate()
+    app.middlewares.append(gate)
+    for path, expected in (
+        *(("/none", 404), ("/put", 405), ("/secret", 401), ("/unread", 200), ("/segment/x", 404)),
+        *(("/segment/5", 200), ("/parsed", status), ("/binds", status), ("/takes", status)),
+    ):
+        response = await post(app, path, headers=headers, body=body)
+        assert (path, response.status) == (path, expected)
+        assert expected != status or says in response.text
+        assert gate.after.pop() == ({}, {}, None, None)
+    texts = (await post(app, "/repeats", headers=headers, body=body)).json()
+    assert len(texts) == 3 and all(says in text for text in texts)
+    assert says in (await post(app, "/streams", headers=headers, body=body)).text
+
+
+async def test_body_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Looks(HttpMiddleware):
+        async def before_request(self, request: Request) -> None:
+            request.json()["a"].append(2)
+
+        async def after_request(self, *args: Any) -> None: ...
+
     app = Root()
-    block = [b" " * MIB] * 15 + [b" " * (MIB - 1) + b"1"]
-    assert (await post(app, "/parsed", headers=JSON, body=block)).status == 200
+    app.middlewares.append(Looks())
+    response = await post(app, "/parsed", json={"a": [1]})
+    assert response.json() == [{"a": [1, 2]}, {"a": ["1", "2"]}]
 
 
 @pytest.mark.parametrize(("size", "status"), [(MIB, 200), (MIB + 1, 413)])
@@ -768,7 +923,151 @@ async def test_connection_closed_raised_while_the_client_is_there_is_500(
     assert "ConnectionClosed" in caplog.text
 
 
+# --- is_disconnected ------------------------------------------------------------------------------
+
+
+class Watching(App):
+    """Tells what `is_disconnected` says after each piece that the test sends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Queue[None]()
+        self.told = asyncio.Queue[Any]()
+
+    async def index(self, reads: int = 0) -> Any:
+        return await self.watch(reads)
+
+    async def watch(self, reads: int) -> Any:
+        while True:
+            await self.go.get()
+            is_gone = await self.request.is_disconnected()
+            self.told.put_nowait(is_gone)
+            if is_gone:
+                return "gone"
+            if reads:
+                reads = 0
+                self.told.put_nowait(await self.request.body())
+
+    async def ask(self) -> Any:
+        self.go.put_nowait(None)
+        return await self.told.get()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_is_disconnected_tells_that_the_client_has_left(method: str) -> None:
+    app = Watching()
+    async with exchange(app, method, body=b"", headers=[("content-length", "0")]) as ex:
+        assert [await app.ask() for _ in range(3)] == [False] * 3
+        await ex.disconnect()
+        assert await app.ask() is True
+        assert (await ex.wait()).status is None
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+async def test_is_disconnected_is_false_as_long_as_an_announced_body_is_unread(
+    version: str,
+) -> None:
+    app = Watching()
+    headers = [*TEXT, *(CHUNKED if version == "1.1" else [])]
+    scope = {"http_version": version}
+    async with exchange(app, "POST", query="reads=1", headers=headers, scope=scope) as ex:
+        await ex.send_body(b"ab")
+        await ex.send_body(b"c", more=False)
+        await ex.disconnect()
+        assert (await app.ask(), await app.told.get()) == (False, b"abc")
+        assert await app.ask() is True
+
+
+@pytest.mark.parametrize("pieces", [[b"abc"], [b"a", b"", b"bc"], [b"", b"abc"]])
+async def test_is_disconnected_loses_no_piece_of_an_unannounced_body(pieces: list[bytes]) -> None:
+    class Late(App):
+        async def index(self) -> list[Any]:
+            before = [await self.request.is_disconnected() for _ in range(3)]
+            body = await self.request.body()
+            return [*before, body.decode(), await self.request.is_disconnected()]
+
+    messages = [piece(one, more=one is not pieces[-1]) for one in pieces]
+    response = await post(Late(), receive=scripted(*messages), body=None)
+    assert response.json() == [False, False, False, "abc", False]
+
+
+async def test_is_disconnected_and_a_stream_that_follows_share_the_messages() -> None:
+    ended = asyncio.Event()
+
+    class Streams(App):
+        async def index(self) -> AsyncIterator[str]:
+            assert not await self.request.is_disconnected()
+            assert not await self.request.is_disconnected()
+            return self.chunks()
+
+        async def chunks(self) -> AsyncIterator[str]:
+            try:
+                yield str(await self.request.is_disconnected())
+                await asyncio.Event().wait()
+            finally:
+                assert await self.request.is_disconnected()
+                ended.set()
+
+    async with exchange(Streams()) as ex:
+        assert await ex.next_chunk() == b"False"
+        await ex.disconnect()
+        await ended.wait()
+
+
+async def test_is_disconnected_in_several_tasks_at_once() -> None:
+    class Asks(App):
+        async def index(self) -> list[bool]:
+            return await asyncio.gather(*[self.request.is_disconnected() for _ in range(3)])
+
+    assert (await get(Asks())).json() == [False] * 3
+
+
+@pytest.mark.parametrize("after", [0, 1])
+async def test_is_disconnected_where_the_server_tells_nothing_or_fails(
+    after: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An outer layer has drained the body; a server repeats its last message; receive() fails."""
+
+    class Asks(App):
+        async def index(self) -> str:
+            return str([await self.request.is_disconnected() for _ in range(3)])
+
+    for receive in (scripted(), scripted(piece(b""), piece(b""), piece(b""))):
+        assert (await get(Asks(), receive=receive)).text == "[False, False, False]"
+    broken = scripted(*[piece(b"")] * after, OSError("broken"))
+    response = await get(Asks(), receive=broken)
+    assert response.status == 500
+    assert "broken" in caplog.text
+
+
+async def test_is_disconnected_of_a_request_without_a_server_is_false() -> None:
+    assert await Request({"type": "http"}).is_disconnected() is False
+
+
+async def test_408_and_body_after_is_disconnected() -> None:
+    class Late(App):
+        async def index(self) -> bytes:
+            await self.request.is_disconnected()
+            return await self.request.body()
+
+    assert (await get(Late(body_timeout=0.02), receive=scripted())).status == 408
+
+
 # --- What is left of a body when the response is ready --------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("path", ["/unread", "/missing"])
+async def test_http_2_body_needs_no_header_to_be_dropped_before_the_response(
+    path: str, method: str
+) -> None:
+    async with exchange(Root(), method, path, scope={"http_version": "2"}) as ex:
+        await ex.send_body(b"x")
+        await elapse(0.002)
+        assert ex.messages == []
+        await ex.send_body(b"", more=False)
+        assert (await ex.wait()).status in (200, 404)
+    assert (await get(Root(), path, scope={"http_version": "2"})).status in (200, 404)
 
 
 @pytest.mark.parametrize("headers", [CHUNKED, [("content-length", "3")]], ids=["chunked", "length"])

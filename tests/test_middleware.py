@@ -8,8 +8,18 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, event_stream, methods
-from tests.asgi import assert_logged_500, exchange, get, logged, post, request, scripted, shown
+from micropie import App, HTTPError, HttpMiddleware, WebSocketMiddleware, event_stream, methods
+from tests.asgi import (
+    assert_logged_500,
+    exchange,
+    get,
+    logged,
+    post,
+    request,
+    scripted,
+    shown,
+    websocket,
+)
 from tests.clients import UnreadFile, UnreadStream, silence
 from tests.clock import elapse
 from tests.noting import Note
@@ -78,6 +88,18 @@ def returns(answer: Any, *middlewares: HttpMiddleware) -> App:
             return answer
 
     return wrapped(*middlewares, kind=Returns)
+
+
+async def test_methods_that_are_not_overridden_do_nothing() -> None:
+    class Nothing(HttpMiddleware, WebSocketMiddleware):
+        pass
+
+    app = wrapped(Nothing())
+    app.ws_middlewares.append(Nothing())
+    assert (await get(app)).text == "hello"
+    async with websocket(app, "/nope") as ws:
+        pass
+    assert ws.rejected == 1008
 
 
 # --- Which of them run, and when ------------------------------------------------------------------
@@ -152,9 +174,7 @@ async def test_middlewares_run_on_every_response(method: str, path: str, status:
 
 AS_JSON = {"content-type": "application/json"}
 BAD_REQUESTS: list[tuple[int, dict[str, Any]]] = [
-    (400, {"method": "POST", "headers": AS_JSON, "body": b"{"}),
     (400, {"method": "POST", "headers": {"content-length": "x"}, "body": b""}),
-    (400, {"method": "POST", "headers": {"content-type": "multipart/form-data"}, "body": b"x"}),
     (413, {"method": "POST", "headers": AS_JSON, "body": b"[" + b" " * 100 + b"]"}),
     (408, {"method": "POST", "headers": {"content-length": "5", **AS_JSON}, "receive": silence}),
 ]
@@ -268,10 +288,21 @@ async def test_dict_that_before_returns_is_never_changed() -> None:
     )
 
 
+@pytest.mark.parametrize("result", [None, {}])
+async def test_none_and_an_empty_dict_go_on(result: Any) -> None:
+    events: list[Any] = []
+    app = wrapped(Note(events, "a", result, result), Note(events, "b"))
+    assert (await get(app)).text == "hello"
+    assert events == ["before a", "before b", "after b 200", "after a 200"]
+
+
 MALFORMED = [
     "x",
+    "",
     5,
+    0,
     True,
+    False,
     [],
     (200, "x"),
     {"status": 200},
@@ -646,3 +677,70 @@ async def test_after_closes_the_stream_that_it_replaces() -> None:
 
     stream = UnreadStream()
     assert ((await get(returns(stream, Closes([])))).text, stream.closed) == ("short", 1)
+
+
+# --- The exception that led to a response ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/", None),
+        ("GET", "/moves", None),
+        ("GET", "/stream", None),
+        ("GET", "/fails", "RuntimeError: a secret"),
+        ("GET", "/refuses", "HTTPError: no"),
+        ("GET", "/nope", "HTTPError: 404 Not Found"),
+        ("OPTIONS", "/puts", None),
+        ("POST", "/puts", "HTTPError: 405 Method Not Allowed"),
+        ("GET", "/needs", "HTTPError: 400 Bad Request: Missing required parameter 'name'"),
+        ("GET", "/number/x", "HTTPError: 404 Not Found"),
+        ("GET", "/unsayable", "TypeError: object is not JSON serializable"),
+    ],
+)
+async def test_after_finds_the_exception_that_led_to_the_response(
+    method: str, path: str, expected: str | None
+) -> None:
+    seen: list[Any] = []
+    see = Note([], before=lambda r: seen.append(r.exception), after=lambda r: seen.append(told(r)))
+    await request(wrapped(see), method, path)
+    assert seen == [None, expected]
+
+
+def told(request: Any) -> str | None:
+    error = request.exception
+    return error and f"{type(error).__name__}: {error}"
+
+
+async def test_after_finds_the_exception_of_a_request_that_is_refused_before_it() -> None:
+    seen: list[Any] = []
+    app = wrapped(Note([], after=lambda r: seen.append(told(r))))
+    await post(app, headers=[("content-length", "x")], body=None, receive=scripted())
+    assert seen == ["HTTPError: 400 Bad Request: Invalid Content-Length"]
+
+
+@pytest.mark.parametrize("path", ["/", "/fails"])
+async def test_the_outer_ones_find_the_exception_of_the_inner_one(path: str) -> None:
+    seen: list[Any] = []
+
+    def look(request: Any) -> None:
+        seen.append(told(request))
+
+    raises = Note([], after=KeyError("inner"))
+    sends = Note([], appends=[("x-bad", "\n")])
+    app = wrapped(Note([], after=look), sends, Note([], after=look), raises)
+    assert (await get(app, path)).status == 500
+    assert seen[0] == "KeyError: 'inner'"
+    assert seen[1].startswith("ValueError: 'x-bad'")
+
+
+async def test_a_middleware_answers_by_the_type_of_the_exception() -> None:
+    class Handlers(HttpMiddleware):
+        async def after_request(self, request: Any, *response: Any) -> Any:
+            if isinstance(request.exception, RuntimeError):
+                return {"status_code": 503, "body": {"error": str(request.exception)}}
+            return None
+
+    response = await get(wrapped(Handlers()), "/fails")
+    assert (response.status, response.json()) == (503, {"error": "a secret"})
+    assert (await get(wrapped(Handlers()), "/nope")).text == "404 Not Found"

@@ -12,6 +12,8 @@ from tests.asgi import (
     REMOVED,
     Browser,
     LifespanFailed,
+    assert_logged_500,
+    call,
     exchange,
     get,
     lifespan,
@@ -295,6 +297,30 @@ async def test_the_rest_of_the_scope_is_handed_over_and_the_servers_own_is_not_c
     assert (b"x-a", b"1") in scope["headers"]
 
 
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+async def test_the_scope_is_handed_over_as_the_middlewares_have_left_it(kind: str) -> None:
+    def changes(request: Request) -> None:
+        scope = request.scope
+        scope["user"] = "ann"
+        scope["state"] = {"request": 7}
+        scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"x-user"]
+        scope["root_path"], scope["path"] = "/v1", "/v1/static/new"
+
+    root, other = mounted()
+    note = Note([], "a", changes)
+    root.middlewares.append(note)
+    root.ws_middlewares.append(note)
+    if kind == "http":
+        await get(root, "/static/old", headers={"x-user": "root"})
+    else:
+        async with websocket(root, "/static/old", headers=[("x-user", "root")]):
+            pass
+    (scope,) = other.scopes
+    assert (scope["user"], scope["state"]) == ("ann", {"request": 7})
+    assert b"x-user" not in dict(scope["headers"])
+    assert (scope["root_path"], scope["path"]) == ("/v1/static", "/v1/static/new")
+
+
 @pytest.mark.parametrize(
     "root_path, path",
     [("", "/a/b/where/x"), ("/api", "/api/a/b/where/x"), ("/api", "/a/b/where/x")],
@@ -545,9 +571,100 @@ async def test_the_parent_loads_its_session_for_its_middlewares() -> None:
     response = await browser.get("/static/a")
     assert response.body == b"other"
     assert seen == [{}, {}, {"user": "ann"}]
-    assert response.header("vary") is None and not response.cookies, (
-        "nothing of the parent's is in the response"
-    )
+    assert response.header("vary") == "Cookie" and not response.cookies
+
+
+def counts(request: Request) -> None:
+    request.session["visits"] = request.session.get("visits", 0) + 1
+
+
+@pytest.mark.parametrize("child", [Other, Child, App])
+async def test_the_parents_session_is_saved_and_its_headers_are_in_the_mounted_apps_response(
+    child: Any,
+) -> None:
+    root, _ = mounted(child=child())
+    note = Note([], "a", counts)
+    root.middlewares.append(note)
+    browser = Browser(root)
+    first, second = await browser.get("/static/a"), await browser.get("/static/a")
+    assert (first.header("vary"), first.header("cache-control")) == ("Cookie", "no-store")
+    assert first.headers_all("set-cookie")[0].startswith("session_id=")
+    assert (second.header("vary"), second.header("cache-control")) == ("Cookie", None)
+    assert second.headers_all("set-cookie") == []
+    session_id = browser.cookies["session_id"]
+    assert await root.session_backend.load(session_id) == {"visits": 2}
+    assert note.notes == ["before a"] * 2
+
+
+async def test_a_mounted_apps_own_headers_stay() -> None:
+    async def cached(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"Cache-Control", b"max-age=5"), (b"vary", b"accept")]
+        await send({"type": "http.response.start", "status": 200, "headers": iter(headers)})
+        await send({"type": "http.response.body", "body": b"x"})
+
+    root, _ = mounted(child=cached)
+    for before, names in (
+        (counts, ["cache-control", "vary", "vary", "set-cookie"]),
+        (None, ["cache-control", "vary"]),
+    ):
+        root.middlewares[:] = [Note([], "a", before)]
+        messages = await call(root, path="/static", headers=[(b"host", b"localhost")])
+        sent = [(name.decode().lower(), value) for name, value in messages[0]["headers"]]
+        assert [name for name, _ in sent] == names
+        assert dict(sent)["cache-control"] == b"max-age=5"
+
+
+async def test_the_session_of_the_parent_and_the_one_of_the_child_are_both_saved() -> None:
+    root, child = mounted("/shop", Child())
+    root.middlewares.append(Note([], "a", counts))
+    browser = Browser(root)
+    for number in range(3):
+        await browser.get(f"/shop/put?n{number}=1")
+    (mine,) = (value for (_, path), value in browser.jar.items() if path == "/")
+    (shops,) = (value for (_, path), value in browser.jar.items() if path == "/shop")
+    assert await root.session_backend.load(mine) == {"visits": 3}
+    assert sorted(await child.session_backend.load(shops)) == ["n0", "n1", "n2"]
+
+
+class Down(InMemorySessionBackend):
+    async def update(self, *args: Any) -> None:
+        raise OSError("down")
+
+
+async def test_a_parents_session_that_cannot_be_saved_is_a_500_and_nothing_is_handed_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    notes: list[Any] = []
+    root, other = mounted(session_backend=Down())
+    root.middlewares.append(Note(notes, "a", counts))
+    response = await get(root, "/static/a")
+    assert_logged_500(response, caplog)
+    assert (notes, other.scopes) == (["before a", "after a 500"], [])
+    root.ws_middlewares.append(Note(notes, "a", counts))
+    async with websocket(root, "/static/a") as ws:
+        assert not ws.accepted
+    assert other.scopes == []
+
+
+async def test_the_parents_session_headers_are_in_a_mounted_apps_handshake() -> None:
+    root, _ = mounted()
+    root.ws_middlewares.append(Note([], "a", counts))
+    async with websocket(root, "/static/a") as ws:
+        assert await ws.receive() == "other"
+    names = [name for name, _ in ws.accept_headers]
+    assert names == [b"vary", b"set-cookie", b"cache-control"]
+    session_id = dict(ws.accept_headers)[b"set-cookie"].decode().split(";")[0].partition("=")[2]
+    assert await root.session_backend.load(session_id) == {"visits": 1}
+
+
+async def test_another_origins_page_has_no_session_of_the_parent_either() -> None:
+    root, other = mounted()
+    root.middlewares.append(Note([], "a", counts))
+    await root.session_backend.save("id", {"user": "ann"}, 60)
+    headers = {"cookie": "session_id=id", "origin": "http://evil.example"}
+    response = await post(root, "/static/a", headers=headers)
+    assert (response.body, response.cookies) == (b"other", {})
+    assert await root.session_backend.load("id") == {"user": "ann"}
 
 
 async def test_the_parent_loads_its_session_for_its_websocket_middlewares() -> None:

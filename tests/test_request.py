@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from typing import Any
 
 import pytest
 
 from micropie import App, HttpMiddleware, Request, WebSocket, WebSocketRequest, current_request
 from tests.asgi import REMOVED, get, post, websocket
+from tests.timing import shortest
 
 Look = Callable[[Request], Any]
 
@@ -74,6 +76,25 @@ async def test_route_handler_names_the_handler_and_path_params_are_the_segments_
     target: str, handler: str, segments: list[str]
 ) -> None:
     assert await seen(lambda r: (r.route_handler, r.path_params), target) == (handler, segments)
+
+
+@pytest.mark.parametrize("kind", [Request, WebSocketRequest])
+@pytest.mark.parametrize("name", ["_route_handler", "_ws_route_handler"])
+def test_names_of_another_package_are_the_route_handler(kind: type[Request], name: str) -> None:
+    request = kind({"type": "http"})
+    assert getattr(request, name) is None
+    setattr(request, name, "_login")
+    assert request.route_handler == "_login"
+    request.route_handler = "page"
+    assert getattr(request, name) == "page"
+
+
+@pytest.mark.parametrize("kind", [Request, WebSocketRequest])
+def test_setting_the_subapp_of_another_package_points_to_the_mounts(kind: type[Request]) -> None:
+    request = kind({"type": "http"})
+    with pytest.raises(AttributeError, match=r"app\.mounts"):
+        request._subapp = object()
+    assert not hasattr(request, "_subapp")
 
 
 @pytest.mark.parametrize(
@@ -204,6 +225,31 @@ async def test_repeated_headers_are_joined(name: str) -> None:
     assert await seen(lambda r: r.headers[name], headers=headers) == "text/plain, text/html"
 
 
+async def test_headers_cannot_be_changed() -> None:
+    """A header that a middleware sets would be looked for under another name, and not be found."""
+    headers: Any = Request({"type": "http", "headers": [(b"x-user", b"client")]}).headers
+    with pytest.raises(TypeError):
+        headers["X-User"] = "ada"
+    with pytest.raises(TypeError):
+        del headers["x-user"]
+    for change in ("setdefault", "update", "pop", "clear"):
+        assert not hasattr(headers, change)
+    assert isinstance(headers, Mapping) and not isinstance(headers, dict | MutableMapping)
+    assert {**headers} == dict(headers.items()) == {"x-user": "client"}
+
+
+@pytest.mark.parametrize("line", [(b"cookie", b"a=1"), (b"x-one", b"1")])
+async def test_many_lines_of_one_header_take_linear_time(line: tuple[bytes, bytes]) -> None:
+    def seconds(count: int) -> float:
+        request = Request({"type": "http", "headers": [line] * count})
+        began = time.process_time()
+        assert len(request.headers) == 1
+        assert request.cookies == ({"a": "1"} if line[0] == b"cookie" else {})
+        return time.process_time() - began
+
+    assert shortest(lambda: seconds(200_000), 1.0) < 1.0
+
+
 async def test_header_values_are_latin_1() -> None:
     assert await seen(lambda r: r.headers["x-one"], headers=[(b"x-one", b"caf\xe9")]) == "café"
 
@@ -215,7 +261,9 @@ COOKIES: list[tuple[str, dict[str, str]]] = [
     ("a=; b", {"a": ""}),
     ("a=1;b=2;\t c=3 ", {"a": "1", "b": "2", "c": "3"}),
     ("a=b=c==", {"a": "b=c=="}),
-    ('a="quoted value"', {"a": "quoted value"}),
+    ('a="quoted value"', {"a": '"quoted value"'}),
+    ("a =\t1 ; b= 2\t", {"a": "1", "b": "2"}),
+    (" =1; b", {}),
     ('a="', {"a": '"'}),
     ("a=%20", {"a": "%20"}),
     ("=1; ;; =; b=2", {"b": "2"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import os
@@ -17,8 +18,9 @@ from typing import Any, Literal, NewType, Optional
 import pytest
 
 import micropie
-from micropie import App, HTTPError, current_request, methods
-from tests.asgi import REMOVED, assert_logged_500, get, post, request, thread_set, websocket
+from micropie import App, HTTPError, UploadedFile, current_request, methods
+from tests.asgi import REMOVED, assert_logged_500, call, get, post, request, thread_set, websocket
+from tests.clock import elapse
 from tests.noting import Note
 
 MODULE = Path(micropie.__file__)
@@ -1092,6 +1094,34 @@ async def test_before_request_sees_index_for_a_path_that_no_other_handler_takes(
     assert seen == [("index", ["x", "y"])]
 
 
+async def test_a_guard_of_another_package_chooses_the_handler(caplog):
+    def guard(request):
+        request._route_handler = "_item"
+        request.path_params = ["1"]
+
+    def guard_socket(request):
+        request._ws_route_handler = "ws__private"
+
+    app = Routed(Note([], before=guard))
+    app.ws_middlewares[:] = [Note([], before=guard_socket)]
+    assert await answer(app, "/greet") == (200, '{"number":1,"q":"-"}')
+    async with websocket(app, "/room/a") as ws:
+        assert await ws.receive() == "private a"
+    assert caplog.records == []
+
+
+async def test_a_subapp_of_another_package_is_a_logged_500_and_a_refusal(caplog):
+    def switch(request):
+        request._subapp = App()
+
+    app = Routed(Note([], before=switch))
+    assert (await answer(app, "/greet"))[0] == 500
+    async with websocket(app, "/room") as ws:
+        pass
+    assert ws.rejected == 1011
+    assert caplog.text.count("AttributeError: request._subapp does nothing here") == 2
+
+
 async def test_a_middleware_may_change_the_path_parameters_alone():
     def upper(request):
         request.path_params = [text.upper() for text in request.path_params]
@@ -1139,3 +1169,73 @@ async def test_a_chosen_handler_gets_the_body_too():
     app.middlewares.append(Router("_form", []))
     assert (await post(app, "/x", form={"name": "Ann"})).text == "Ann"
     assert (await post(app, "/x", multipart=[("name", "Ann")])).text == "Ann"
+
+
+# --- Worker threads -------------------------------------------------------------------------------
+
+
+class Threads(App):
+    """Calls that hold their threads until the test lets them go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.started, self.ran = threading.Event(), list[str](), list[str]()
+
+    def slow(self) -> str:
+        self.started.append("slow")
+        self.gate.wait(20)
+        return "slow"
+
+    def pay(self) -> str:
+        self.ran.append("paid")
+        return "paid"
+
+    def slow_rows(self):
+        yield "row"
+        self.started.append("row")
+        self.gate.wait(20)
+
+    def rows(self):
+        self.ran.append("row")
+        yield "row"
+
+    async def save(self, file: UploadedFile, text: str = "") -> int:
+        return len(await file.read())
+
+
+@contextlib.asynccontextmanager
+async def busy(app: Threads, path: str):
+    """Forty requests that hold all threads of a pool, and what they have answered at the end."""
+    tasks = [asyncio.create_task(get(app, path)) for _ in range(40)]
+    while len(app.started) < 40:
+        await elapse(0.01)
+    try:
+        yield
+    finally:
+        app.gate.set()
+        await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("path", ["/slow", "/slow_rows"])
+async def test_each_kind_of_work_has_threads_of_its_own(path):
+    app = Threads()
+    async with busy(app, path):
+        other = "/rows" if path == "/slow" else "/pay"
+        assert (await get(app, other)).status == 200
+        large = ("file", "a", None, bytes(3 * 2**20))
+        assert (await post(app, "/save", multipart=[large])).text == str(3 * 2**20)
+
+
+@pytest.mark.parametrize("path, pool", [("/pay", "/slow"), ("/rows", "/slow_rows")])
+async def test_a_queued_call_of_a_cancelled_request_never_runs(path, pool):
+    app = Threads()
+    async with busy(app, pool):
+        began = asyncio.get_running_loop().time()
+        task = asyncio.create_task(call(app, path=path))
+        await elapse(0.05)
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        assert task.cancelled()
+        assert asyncio.get_running_loop().time() - began < 4
+    assert (await get(app, path)).status == 200
+    assert len(app.ran) == 1

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import sys
 import weakref
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,19 +17,23 @@ import pytest
 from micropie import (
     SESSION_TIMEOUT,
     App,
+    FromSession,
     HTTPError,
     HttpMiddleware,
     InMemorySessionBackend,
     Request,
     SessionBackend,
     WebSocket,
+    event_stream,
 )
-from tests.asgi import REMOVED, Browser, Response, exchange, get, post, websocket
+from tests.asgi import REMOVED, Browser, Response, exchange, get, post, shown, websocket
+from tests.asgi import request as request_
 from tests.clock import ManualClock
 from tests.noting import Note
 
 Act = Callable[[Request], Awaitable[Any]]
 Talk = Callable[[App, WebSocket], Awaitable[Any]]
+Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Noting:
@@ -41,7 +48,7 @@ class Noting:
         return [call[0] for call in self.calls]
 
     def saved(self) -> list[dict[str, Any]]:
-        return [call[2] for call in self.calls if call[0] == "save"]
+        return [call[2] for call in self.calls if call[0] in ("save", "update")]
 
 
 class Spy(Noting, InMemorySessionBackend):
@@ -59,9 +66,17 @@ class Spy(Noting, InMemorySessionBackend):
         self.calls.append(("touch", session_id, timeout))
         await super().touch(session_id, timeout)
 
+    async def update(self, session_id: str, change: Change, timeout: float) -> None:
+        def noted(data: dict[str, Any]) -> dict[str, Any]:
+            result = change(data)
+            self.calls.append(("update", session_id, dict(result), timeout))
+            return result
+
+        await super().update(session_id, noted, timeout)
+
 
 class Plain(Noting, SessionBackend):
-    """The least that a backend may be: without `touch`."""
+    """The least that a backend may be: without `touch` and `update`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,8 +94,20 @@ class Plain(Noting, SessionBackend):
             self.sessions.pop(session_id, None)
 
 
+class Atomic(Plain):
+    """A backend that has `update`, which calls the change twice, but no `touch`."""
+
+    async def update(self, session_id: str, change: Change, timeout: float) -> None:
+        change(dict(self.sessions.get(session_id, {"lost": "race"})))
+        data = change(dict(self.sessions.get(session_id, {})))
+        self.calls.append(("update", session_id, dict(data), timeout))
+        self.sessions.pop(session_id, None)
+        if data:
+            self.sessions[session_id] = data
+
+
 class Down(InMemorySessionBackend):
-    """Fails in `broken`: "load", "save", "touch", or "fill" (a save that is not empty)."""
+    """Fails in `broken`: "load", "update", "touch", or "fill" (an update that leaves data)."""
 
     def __init__(self, broken: str = "") -> None:
         super().__init__()
@@ -94,11 +121,15 @@ class Down(InMemorySessionBackend):
         self._check("load")
         return await super().load(session_id)
 
-    async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
-        self._check("save")
-        if data:
-            self._check("fill")
-        await super().save(session_id, data, timeout)
+    async def update(self, session_id: str, change: Change, timeout: float) -> None:
+        def checked(data: dict[str, Any]) -> dict[str, Any]:
+            result = change(data)
+            if result:
+                self._check("fill")
+            return result
+
+        self._check("update")
+        await super().update(session_id, checked, timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         self._check("touch")
@@ -240,13 +271,32 @@ async def test_the_session_is_found_by_the_cookie_of_exactly_its_name(
     assert response.json() == ({"user": "ann"} if found else {})
 
 
-@pytest.mark.parametrize(
-    "session_id", ["", "A" * 43, "é", "../../etc/passwd", "x" * 8000, '"', "%00"]
-)
-async def test_an_id_that_was_never_issued_is_an_empty_session(session_id: str) -> None:
-    response = await get(Root(), "/look", headers={"cookie": f"session_id={session_id}"})
+async def test_an_id_that_was_never_issued_is_an_empty_session() -> None:
+    response = await get(Root(), "/look", headers={"cookie": f"session_id={'A' * 43}"})
     assert (response.status, response.json()) == (200, {})
     assert "session_id" not in response.cookies
+
+
+ODD_IDS = ["", "é", "../../etc/passwd", "x" * 129, "x" * 8000, '"', '"good"', "%00", "a.b", "a b"]
+
+
+@pytest.mark.parametrize("session_id", ODD_IDS)
+async def test_an_id_that_micropie_would_not_issue_never_reaches_the_backend(
+    session_id: str,
+) -> None:
+    spy = Spy()
+    pair = ("cookie", f"session_id={session_id}".encode())
+    assert (await get(Root(backend=spy), "/look", headers=[pair])).json() == {}
+    async with websocket(Root(backend=spy), "/look", headers=[pair]) as ws:
+        assert await ws.receive_json() == {"session": {}, "id": None}
+    assert spy.calls == []
+
+
+@pytest.mark.parametrize("session_id", ["x", "x" * 128, "-_09AZ"])
+async def test_an_id_of_another_length_than_micropies_own_is_loaded(session_id: str) -> None:
+    spy = await holding(session_id, a=1)
+    headers = {"cookie": f"session_id = \t{session_id} "}
+    assert (await get(Root(backend=spy), "/look", headers=headers)).json() == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -292,10 +342,39 @@ async def test_vary_is_added_to_the_handlers_own_and_to_errors() -> None:
     assert (failed.status, failed.header("vary")) == (500, "Cookie")
 
 
+@pytest.mark.parametrize(
+    ("sent", "vary"),
+    [("session_id=id", "Cookie"), ("session_id=dead", "Cookie"), ("a=b", None), ("", None)],
+)
+async def test_a_stream_varies_if_the_request_brought_a_session_cookie(
+    sent: str, vary: str | None
+) -> None:
+    async def act(request: Request) -> Any:
+        async def stream() -> AsyncIterator[str]:
+            yield str(request.session)
+
+        return stream()
+
+    def plain(request: Request) -> Any:
+        return (str(request.session) for _ in range(1))
+
+    async def events(request: Request) -> Any:
+        return event_stream(await act(request))
+
+    async def from_plain(request: Request) -> Any:
+        return plain(request)
+
+    for doing in (act, from_plain, events):
+        app = Root(doing, await holding(a=1))
+        for method in ("GET", "HEAD"):
+            response = await request_(app, method, "/act", headers={"cookie": sent})
+            assert response.header("vary") == vary
+
+
 async def test_a_session_that_no_handler_looks_at_is_left_alone() -> None:
     browser, spy, _ = await watched()
     response = await browser.get("/blind")
-    assert {"save", "touch"}.isdisjoint(spy.names)
+    assert spy.names == ["load"]
     assert response.header("vary") is None and not response.cookies
 
 
@@ -341,12 +420,36 @@ async def test_without_touch_a_fresh_copy_is_saved() -> None:
     ]
 
 
+async def test_with_update_nothing_is_ever_saved_otherwise() -> None:
+    atomic = Atomic()
+    browser = await signed_in(Root(backend=atomic))
+    for target in ("/look", "/put?a=1", "/put?a=1", "/renew?b=2", "/drop/b", "/clear", "/look"):
+        await browser.get(target)
+    assert set(atomic.names) == {"load", "update"} and atomic.sessions == {}
+
+
+async def test_a_look_never_undoes_a_logout_that_comes_between() -> None:
+    """The backend is slow: the logout comes while the expiry is on its way."""
+
+    class Slow(Atomic):
+        async def update(self, session_id: str, change: Change, timeout: float) -> None:
+            self.sessions.clear()
+            await super().update(session_id, change, timeout)
+
+    for target in ("/look", "/put?user=ann", "/put?new=1", "/drop/more"):
+        slow = Slow()
+        slow.sessions["id"] = {"user": "ann", "more": "1"}
+        browser = Browser(Root(backend=slow), {"cookie": "session_id=id"})
+        assert (await browser.get(target)).status == 200
+        assert slow.sessions == {}
+
+
 async def test_a_changed_session_is_saved() -> None:
     browser, spy, session_id = await watched(a="1", b="2", c="3")
     await browser.get("/put?b=4&d=5")
-    assert spy.names == ["load", "load", "save"]
+    assert spy.names == ["load", "update"]
     assert spy.calls[-1] == (
-        "save",
+        "update",
         session_id,
         {"a": "1", "b": "4", "c": "3", "d": "5"},
         SESSION_TIMEOUT,
@@ -373,6 +476,82 @@ async def test_a_session_may_be_looked_at_and_then_replaced_or_changed_deep_insi
     assert await session_of(browser) == {"user": "ann", "cart": {"items": [1, 2]}}
 
 
+class Cart(list[Any]):
+    """A list with more than its items, and an `==` that sees it."""
+
+    coupon = ""
+
+    def __eq__(self, other: object) -> bool:
+        return list.__eq__(self, other) and self.coupon == getattr(other, "coupon", None)
+
+
+def cart(coupon: str) -> Cart:
+    made = Cart([1])
+    made.coupon = coupon
+    return made
+
+
+class Array:
+    """As an array of numbers: `==` compares item by item, and gives no truth value."""
+
+    def __eq__(self, other: object) -> Any:
+        return Array()
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+
+def ring() -> list[Any]:
+    made: list[Any] = []
+    made.append(made)
+    return made
+
+
+class Opaque:
+    """Equal to itself alone, and each request has a copy of its own."""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        (1, True, True),
+        (0, False, True),
+        (1, 1.0, True),
+        ([1], [True], True),
+        ([{"a": ({"b": 0},)}], [{"a": ({"b": False},)}], True),
+        ((1, 2), [1, 2], True),
+        ({1: "a"}, {True: "a"}, True),
+        ({1, 2}, {True, 2}, True),
+        ({(1,)}, {(True,)}, True),
+        (frozenset([1]), {1}, True),
+        (defaultdict(list, a=[1]), defaultdict(list, a=[True]), True),
+        (cart("a"), cart("b"), True),
+        (Array(), Array(), True),
+        ([Array()], [Array()], True),
+        (Opaque(), Opaque(), True),
+        (ring(), ring(), True),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, False),
+        ([1, (2, {"c": {3, 4}})], [1, (2, {"c": {4, 3}})], False),
+        (cart("a"), cart("a"), False),
+        (float("nan"), None, False),  # None: the value that is there
+    ],
+    ids=shown,
+)
+async def test_values_are_compared_with_their_types_at_every_depth(
+    before: Any, after: Any, changes: bool
+) -> None:
+    async def act(request: Request) -> None:
+        request.session["value"] = request.session["value"] if after is None else after
+
+    spy = await holding(value=before, other="kept")
+    browser = Browser(Root(act, spy), {"cookie": "session_id=id"})
+    assert (await browser.get("/act")).status == 204
+    assert spy.names == ["load", "update" if changes else "touch"]
+    assert list(await spy.load("id")) == ["value", "other"]
+    await browser.get("/clear")
+    assert await spy.load("id") == {}
+
+
 class Meanwhile(Note):
     """Once, after the handler has changed the session and before the save, it does a thing."""
 
@@ -388,7 +567,7 @@ class Meanwhile(Note):
             await action()
 
 
-@pytest.mark.parametrize("backend", [Spy, Plain])
+@pytest.mark.parametrize("backend", [Spy, Plain, Atomic])
 @pytest.mark.parametrize(
     ("mine", "theirs", "result"),
     [
@@ -406,11 +585,12 @@ class Meanwhile(Note):
         # has ended.
         ("/clear", "/put?new=1", {}),
         ("/renew", "/clear", {}),
+        ("/renew", "/drop/a", {"b": "1", "c": "1"}),
         ("/renew?user=ann", "/clear", {"user": "ann"}),
     ],
 )
 async def test_changes_are_merged_with_what_another_request_saved_meanwhile(
-    backend: type[Spy | Plain], mine: str, theirs: str, result: dict[str, str]
+    backend: type[Spy | Plain | Atomic], mine: str, theirs: str, result: dict[str, str]
 ) -> None:
     app = Root(backend=backend())
     browser = await signed_in(app, a="1", b="1", c="1")
@@ -423,12 +603,12 @@ async def test_changes_are_merged_with_what_another_request_saved_meanwhile(
         assert await session_of(other) == {}
 
 
-@pytest.mark.parametrize("backend", [Spy, Plain])
+@pytest.mark.parametrize("backend", [Spy, Plain, Atomic])
 @pytest.mark.parametrize(
     "target", ["/look", "/put?user=eve", "/put?more=1", "/drop/user", "/replace?x=1"]
 )
 async def test_a_logout_in_another_request_is_final(
-    backend: type[Spy | Plain], target: str
+    backend: type[Spy | Plain | Atomic], target: str
 ) -> None:
     app = Root(backend=backend())
     browser = await signed_in(app, user="ann", more="0")
@@ -460,7 +640,7 @@ async def test_an_emptied_session_is_deleted_and_its_cookie_expires(target: str)
     response = await browser.get(target)
     assert {"Max-Age=0", "Path=/"} <= attributes(response)
     assert response.cookies == {"session_id": ""}
-    assert spy.calls[-1][:3] == ("save", session_id, {})
+    assert spy.calls[-1][:3] == ("update", session_id, {})
     assert await spy.load(session_id) == {}
     assert browser.cookies == {}
 
@@ -492,7 +672,7 @@ LOGIN = {"status_code": 302, "headers": [("location", "/login")]}
         ("/blind", LOGIN, b"", 302, {"before": "1", "after": "302"}),
         ("/blind", None, b"{", 400, {"after": "400"}),
     ],
-    ids=["handler", "404", "short circuit", "bad body"],
+    ids=["handler", "404", "short circuit", "bad length"],
 )
 async def test_changes_by_middlewares_are_saved(
     target: str, answer: Any, body: bytes, status: int, saved: dict[str, str]
@@ -500,9 +680,7 @@ async def test_changes_by_middlewares_are_saved(
     spy = Spy()
     app = Root(backend=spy)
     app.middlewares.append(Marks(answer))
-    response = await post(
-        app, target, body=body, headers={"content-type": "application/json"} if body else {}
-    )
+    response = await post(app, target, body=body, headers={"content-length": "x"} if body else {})
     assert (response.status, spy.saved()) == (status, [saved])
     assert response.cookies["session_id"] == spy.calls[-1][1]
 
@@ -665,6 +843,8 @@ LOOPBACK = [
         "127.8.9.1",
         "[::1]",
         "[::1]:8000",
+        "[::ffff:127.0.0.1]:8000",
+        "[::FFFF:7f00:1]",
     ],
 ]
 ELSEWHERE = [
@@ -676,6 +856,7 @@ ELSEWHERE = [
         "example.com:127.0.0.1",
     ],
     *["notlocalhost", "10.0.0.1", "[::2]", "[::1].example.com", "[fe80::1]:1", ""],
+    *["app.localhost", "[::ffff:10.0.0.1]", "[::ffff:8f00:1]", "::1:8000", "127.1", "127.0.0.1."],
 ]
 
 
@@ -685,6 +866,101 @@ ELSEWHERE = [
 async def test_the_cookie_is_secure_but_for_plain_http_to_loopback(host: str, scheme: Any) -> None:
     response = await get(Root(), "/put?a=1", headers={"host": host}, scope={"scheme": scheme})
     assert ("Secure" in attributes(response)) is (host in ELSEWHERE or scheme == "https")
+
+
+def coming(*headers: tuple[str, str], host: str = "127.0.0.1:8000", **scope: Any) -> dict[str, Any]:
+    return {"headers": [("host", host), *headers], "scope": scope}
+
+
+@pytest.mark.parametrize(
+    ("options", "secure"),
+    [
+        (coming(), False),
+        (coming(client=("127.8.0.1", 5)), False),
+        (coming(client=("::1", 5)), False),
+        (coming(client=("::ffff:127.0.0.1", 5)), False),
+        (coming(http_version=REMOVED), False),  # of a WebSocket, for which it may be left out
+        (coming(("origin", "http://localhost:8000")), False),
+        (coming(("referer", "http://[::1]/page?q#f")), False),
+        (coming(("x-request-id", "1"), ("x-forward", "1")), False),
+        (coming(client=("203.0.113.9", 5)), True),
+        (coming(client=("::1:8000", 5)), True),
+        (coming(client=None), True),  # a Unix socket
+        (coming(client=REMOVED), True),
+        (coming(http_version="1.0"), True),  # nginx
+        (coming(http_version="2"), True),
+        (coming(("forwarded", "for=203.0.113.9")), True),
+        (coming(("x-forwarded-for", "203.0.113.9")), True),
+        (coming(("X-Forwarded-Whatever", "")), True),
+        (coming(("x-real-ip", "127.0.0.1")), True),
+        (coming(("via", "1.1 proxy")), True),
+        (coming(("origin", "https://localhost:8000")), True),
+        (coming(("origin", "http://shop.example")), True),
+        (coming(("origin", "null")), True),
+        (coming(("referer", "https://shop.example/")), True),
+        (coming(("referer", "http://localhost@shop.example/")), True),
+        (coming(("referer", "http://localhost.shop.example/")), True),
+        (coming(("referer", "")), True),
+        (coming(("origin", "http://localhost"), ("referer", "https://shop.example/")), True),
+        (coming(("host", "shop.example")), True),  # two hosts
+    ],
+    ids=shown,
+)
+async def test_the_cookie_is_secure_unless_the_request_comes_straight_from_this_machine(
+    options: dict[str, Any], secure: bool
+) -> None:
+    response = await get(Root(), "/put?a=1", **options)
+    assert ("Secure" in attributes(response)) is secure
+    if "origin" not in dict(options["headers"]):  # most of those have no session in a handshake
+        talk = Sockets(doing("a=1 accept"))
+        (sent,) = await talked(talk, *options["headers"], scope=options["scope"])
+        assert ("; Secure" in sent) is secure
+
+
+@pytest.mark.parametrize("name", ["__Host-id", "__Secure-id", "__host-id", "__SECURE-id"])
+async def test_names_with_a_prefix_are_always_secure(name: str) -> None:
+    app = Root(session_cookie_name=name, debug=True)
+    response = await get(app, "/put?a=1", headers=[("host", "localhost")])
+    assert response.cookies.keys() == {name}
+    assert "; Secure;" in response.headers_all("set-cookie")[0]
+
+
+async def test_a_host_cookie_has_the_path_that_browsers_ask_for_below_a_mount_too() -> None:
+    scope = {"root_path": "/shop", "path": "/shop/put"}
+    response = await get(Root(session_cookie_name="__Host-id"), "/put?a=1", scope=scope)
+    assert "; Path=/;" in response.headers_all("set-cookie")[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"session_cookie_name": name} for name in ("", "a b", "a;b", "a=b", "é", "a\n")),
+        {"session_cookie_name": "__Host-id", "session_cookie_secure": False},
+        {"session_cookie_name": "__secure-id", "session_cookie_secure": False},
+        {"session_cookie_name": "__Host-id", "session_cookie_path": "/shop"},
+        {"session_cookie_path": "shop"},
+        {"session_cookie_path": "/a;b"},
+        {"session_cookie_path": "/é"},
+    ],
+)
+def test_the_settings_of_the_cookie_are_checked(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="cookie"):
+        Root(**options)
+
+
+async def test_the_cookie_may_have_another_name() -> None:
+    app, other = Root(session_cookie_name="pie"), Root(session_cookie_name="p.e")
+    session_id = (await get(app, "/put?a=1")).cookies["pie"]
+    headers = {"cookie": f"session_id=x; p.e=y; pie={session_id}"}
+    assert (await get(app, "/look", headers=headers)).json() == {"a": "1"}
+    assert (await get(other, "/look", headers={"cookie": f"pie={session_id}"})).json() == {}
+    assert (await get(app, "/clear", headers=headers)).cookies == {"pie": ""}
+    async with websocket(app, "/look", headers=headers) as ws:
+        assert ws.accepted
+    (cookie,) = await talked(
+        Sockets(doing("accept:chosen"), session_cookie_name="pie"), ("host", "localhost")
+    )
+    assert cookie.startswith("pie=chosen;")
 
 
 @pytest.mark.parametrize(
@@ -736,7 +1012,7 @@ async def test_the_timeout_is_eight_hours_or_as_told(options: dict[str, Any], ti
     spy = Spy()
     browser = await signed_in(Root(backend=spy, **options))
     await browser.get("/look")
-    assert [call[-1] for call in spy.calls if call[0] in ("save", "touch")] == [timeout, timeout]
+    assert [call[-1] for call in spy.calls if call[0] in ("update", "touch")] == [timeout, timeout]
 
 
 @pytest.mark.parametrize(
@@ -763,7 +1039,7 @@ async def test_the_backend_may_be_exchanged() -> None:
     app, spy = Root(), Spy()
     app.session_backend = spy
     await signed_in(app)
-    assert spy.names == ["save"]
+    assert spy.names == ["update"]
 
 
 async def test_in_memory_keeps_loads_replaces_and_deletes() -> None:
@@ -774,6 +1050,76 @@ async def test_in_memory_keeps_loads_replaces_and_deletes() -> None:
         await backend.save("a", data, 60)
         assert await backend.load("a") == data
     assert await backend.load("b") == {"n": 2}
+
+
+async def test_in_memory_update_gives_and_keeps_copies_and_deletes() -> None:
+    def append(data: dict[str, Any]) -> dict[str, Any]:
+        seen.append(dict(data))
+        data["list"] = mine = [*data.get("list", []), len(seen)]
+        given.append(mine)
+        return data
+
+    seen: list[Any] = []
+    given: list[list[int]] = []
+    clock = ManualClock()
+    backend = InMemorySessionBackend(clock=clock)
+    for _ in range(2):
+        await backend.update("a", append, 60)
+        given[-1].append(99)
+    assert seen == [{}, {"list": [1]}]
+    assert await backend.load("a") == {"list": [1, 2]}
+    clock.advance(60)
+    await backend.update("a", append, 60)
+    assert seen[-1] == {}, "it had expired"
+    await backend.update("a", lambda data: {}, 60)
+    await backend.update("none", dict, 60)
+    assert [await backend.load(name) for name in ("a", "none")] == [{}, {}]
+
+
+def test_in_memory_may_be_used_by_several_threads() -> None:
+    backend = InMemorySessionBackend()
+
+    def work(number: int) -> None:
+        async def count() -> None:
+            for _ in range(300):
+                await backend.update("a", lambda data: {"n": data.get("n", 0) + 1}, 60)
+                await backend.save(f"own{number}", {"n": 1}, -1)  # which others remove at once
+                await backend.touch(f"own{number}", 60)
+                await backend.load("a")
+
+        asyncio.run(count())
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert asyncio.run(backend.load("a")) == {"n": 1200}
+
+
+@pytest.mark.parametrize("backend", [Spy, Atomic])
+async def test_no_change_of_requests_at_once_is_lost_and_a_logout_is_final(
+    backend: type[Spy | Atomic],
+) -> None:
+    async def act(request: Request) -> None:
+        name = request.query("name")
+        request.session[name] = request.session.get(name, 0) + 1
+        await asyncio.sleep(0)
+
+    async def work(name: str) -> None:
+        for _ in range(25):
+            assert (await get(app, f"/act?name={name}", headers=headers)).status == 204
+
+    kept = backend()
+    app = Root(act, kept)
+    headers = {"cookie": "session_id=id"}
+    await kept.save("id", {"user": "ann"}, 60)
+    await asyncio.gather(*map(work, "abcd"))
+    assert await kept.load("id") == {"user": "ann", **dict.fromkeys("abcd", 25)}
+    await asyncio.gather(*map(work, "abcd"), get(app, "/clear", headers=headers))
+    assert await kept.load("id") == {}
 
 
 async def test_in_memory_hands_out_and_takes_in_copies() -> None:
@@ -902,9 +1248,9 @@ async def test_in_memory_frees_what_has_expired(visit: str) -> None:
     ("broken", "target", "ran"),
     [
         ("load", "/look", ["after m 500"]),
-        ("save", "/put?a=1", ["before m", "after m 200"]),
-        ("save", "/clear", ["before m", "after m 200"]),
-        ("save", "/act", ["before m", "after m 200"]),
+        ("update", "/put?a=1", ["before m", "after m 200"]),
+        ("update", "/clear", ["before m", "after m 200"]),
+        ("update", "/act", ["before m", "after m 200"]),
         ("touch", "/look", ["before m", "after m 200"]),
     ],
 )
@@ -956,7 +1302,7 @@ async def test_a_session_that_cannot_be_copied_is_a_logged_500(
 
 async def test_a_cancelled_save_passes_through() -> None:
     class Slow(InMemorySessionBackend):
-        async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+        async def update(self, session_id: str, change: Change, timeout: float) -> None:
             waiting.set()
             await asyncio.Event().wait()
 
@@ -1064,7 +1410,7 @@ async def test_a_websocket_saves_when_its_handler_ends_on_error_too(
 
     spy = await holding(a="1")
     assert await talked(Sockets(talk, spy), cookie("id")) == []
-    assert spy.calls[-1] == ("save", "id", {"b": "2"}, SESSION_TIMEOUT)
+    assert spy.calls[-1] == ("update", "id", {"b": "2"}, SESSION_TIMEOUT)
 
 
 @pytest.mark.parametrize(
@@ -1168,9 +1514,9 @@ async def test_the_cookie_of_a_handshake_is_live_at_once() -> None:
 
 async def test_a_session_that_changes_while_accept_saves_it_is_saved_at_the_end() -> None:
     class Meddling(InMemorySessionBackend):
-        async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
-            await super().save(session_id, data, timeout)
-            saved.append(dict(data))
+        async def update(self, session_id: str, change: Change, timeout: float) -> None:
+            await super().update(session_id, change, timeout)
+            saved.append(await self.load(session_id))
             app.request.session["b"] = "2"
 
     saved: list[dict[str, Any]] = []
@@ -1192,8 +1538,8 @@ async def test_the_handshake_follows_the_rules_of_the_cookie(
     assert "; Path=/shop;" in sent
 
 
-@pytest.mark.parametrize("bad", ["a;b", "a b", "a\r\nset-cookie: x=y", "é"])
-async def test_accept_refuses_an_id_that_no_cookie_carries(bad: str) -> None:
+@pytest.mark.parametrize("bad", ["a;b", "a\r\nset-cookie: x=y", *ODD_IDS])
+async def test_accept_refuses_an_id_that_would_never_be_loaded(bad: str) -> None:
     async def talk(app: App, ws: WebSocket) -> None:
         with pytest.raises(ValueError, match="cookie"):
             await ws.accept(session_id=bad)
@@ -1223,7 +1569,7 @@ async def test_an_id_renewed_after_accept_is_warned_about_and_the_old_one_stays(
     assert levels(caplog) == [logging.WARNING]
 
 
-@pytest.mark.parametrize(
+ORIGINS = pytest.mark.parametrize(
     ("origin", "host", "same"),
     [
         (None, "example.com", True),
@@ -1253,8 +1599,90 @@ async def test_an_id_renewed_after_accept_is_warned_about_and_the_old_one_stays(
         ("http://testserver", None, False),  # a handshake without a host has no origin of its own
         ("http://", None, False),
         ("http://:80", None, False),
+        # What the browser says of the page decides before its origin, but after the allowed ones.
+        ("https://evil.example", "example.com same-origin", True),
+        (None, "example.com none", True),
+        (None, "example.com cross-site", False),
+        (None, "example.com same-site", False),
+        (None, "example.com other", False),
+        ("https://example.com", "example.com same-site", False),
+        ("https://friend.example", "example.com cross-site", True),
+        ("null", "example.com cross-site", False),
     ],
 )
+
+
+def headers_of(origin: str | None, host: str | None) -> list[tuple[str, str]]:
+    """The headers of a request with a session; behind the host, what Sec-Fetch-Site says."""
+    name, _, site = (host or "").partition(" ")
+    pairs = {"host": name or None, "origin": origin, "sec-fetch-site": site or None}
+    return [cookie("id"), *((key, value) for key, value in pairs.items() if value is not None)]
+
+
+ALLOWED = ("https://friend.example", "http://Dev.Example:3000/", "null", "/")
+
+
+@ORIGINS
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_a_request_that_another_origin_caused_has_no_session(
+    method: str, origin: str | None, host: str | None, same: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def act(request: Request) -> str:
+        seen = dict(request.session)
+        request.session["changed"] = 1
+        request.regenerate_session()
+        return repr(seen)
+
+    spy = await holding(a=1)
+    app = Root(act, spy, allowed_origins=ALLOWED)
+    pairs = [(name.encode(), value.encode()) for name, value in headers_of(origin, host)]
+    response = await request_(app, method, "/act", scope={"headers": pairs})
+    assert (response.text, response.header("vary")) == (repr({"a": 1} if same else {}), "Cookie")
+    assert spy.names == (["load", "update", "update"] if same else [])
+    assert ("session_id" in response.cookies) is same
+    assert levels(caplog) == ([] if same else [logging.WARNING])
+    # Nor does a request without a session get one: a stranger's login would be the visitor's.
+    spy.calls.clear()
+    response = await request_(app, method, "/act", scope={"headers": pairs[1:]})
+    assert ("session_id" in response.cookies) is same
+    assert bool(spy.calls) is same
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+async def test_a_request_that_changes_nothing_has_its_session_from_anywhere(method: str) -> None:
+    headers = headers_of("https://evil.example", "example.com cross-site")
+    spy = await holding(a=1)
+    response = await request_(Root(backend=spy), method, "/put", query="b=2", headers=headers)
+    assert (response.status, spy.saved()) == (200, [{"a": 1, "b": "2"}])
+
+
+async def test_a_middleware_that_takes_the_method_from_a_form_changes_none_of_this() -> None:
+    class Override(HttpMiddleware):
+        async def before_request(self, request: Request) -> None:
+            request.method = "GET"
+
+        async def after_request(self, *args: Any) -> None:
+            pass
+
+    spy = Spy()
+    app = Root(backend=spy)
+    app.middlewares.append(Override())
+    await post(app, "/put?a=1", headers={"origin": "https://evil.example"})
+    assert spy.calls == []
+
+
+async def test_from_session_is_401_in_a_request_that_another_origin_caused() -> None:
+    class Whose(App):
+        async def who(self, a: FromSession) -> Any:
+            return a
+
+    app = Whose(await holding(a=1))
+    for site, status in (("same-origin", 200), ("cross-site", 401)):
+        headers = [cookie("id"), ("sec-fetch-site", site)]
+        assert (await post(app, "/who", headers=headers)).status == status
+
+
+@ORIGINS
 async def test_a_foreign_origin_gets_no_session(
     origin: str | None, host: str | None, same: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -1264,11 +1692,9 @@ async def test_a_foreign_origin_gets_no_session(
         await ws.accept(session_id=None if same else "given")
 
     seen: list[Any] = []
-    pairs = {b"host": host, b"origin": origin, b"cookie": "session_id=id"}
-    headers = [(name, value.encode()) for name, value in pairs.items() if value is not None]
+    headers = [(name.encode(), value.encode()) for name, value in headers_of(origin, host)]
     spy = await holding(a=1)
-    allowed = ("https://friend.example", "http://Dev.Example:3000/", "null")
-    sent = await talked(Sockets(talk, spy, allowed_origins=allowed), scope={"headers": headers})
+    sent = await talked(Sockets(talk, spy, allowed_origins=ALLOWED), scope={"headers": headers})
     if same:
         assert seen == [{"a": 1}]
         assert spy.saved() == [{"a": 1, "changed": 1}]
@@ -1293,7 +1719,7 @@ def test_allowed_origins_is_no_single_string() -> None:
     ("broken", "steps", "accepted"),
     [
         ("load", "look accept", False),
-        ("save", "user=ann renew look accept", False),
+        ("update", "user=ann renew look accept", False),
         ("touch", "look accept", True),
     ],
 )

@@ -1030,3 +1030,84 @@ async def test_leaving_ends_a_stream_whose_body_was_given_up_with_a_408() -> Non
             pass
         await ex.disconnect()
         await ended.wait()
+
+
+# --- Sources that never wait ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["text", "bytes", "events", "events with pings", "plain"])
+async def test_source_that_never_waits_lets_others_run_and_ends_with_its_client(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, counts, ends = 0, dict[int, int](), list[str]()
+    if kind == "plain":
+        monkeypatch.setattr(sys, "platform", "emscripten")  # each step waits for a thread elsewhere
+
+    def steps() -> Iterator[Any]:
+        try:
+            while True:
+                yield b"x" if kind == "bytes" else "x"
+        finally:
+            ends.append("finally")
+
+    def answer() -> Any:
+        source = steps() if kind == "plain" else asynced(steps)()
+        if kind.startswith("events"):
+            return event_stream(source, 1 if "pings" in kind else None)
+        return source
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def send(message: Any) -> None:
+        counts[turns] = counts.get(turns, 0) + 1
+        if sum(counts.values()) == 1000:
+            left.set()
+
+    async def receive() -> Any:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    left = asyncio.Event()
+    counter = asyncio.create_task(count())
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    await streaming(answer)(scope, receive, send)
+    counter.cancel()
+    assert ends == ["finally"]
+    assert max(counts.values()) <= 66  # the headers and their empty message come before
+    assert sum(counts.values()) < 1200
+
+
+# --- Errors that are raised again -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), HTTPError(403), SystemExit(3)])
+@pytest.mark.parametrize("kind", ["async", "plain", "finally"])
+async def test_an_exception_of_a_source_keeps_nothing_and_ends_nothing(
+    error: BaseException, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    error.__traceback__ = None
+
+    def source() -> Iterator[str]:
+        try:
+            yield "a"
+            if kind != "finally":
+                raise error
+            yield "b"
+        finally:
+            if kind == "finally":
+                raise error
+
+    async with exchange(streaming(source if kind == "plain" else asynced(source))) as ex:
+        await ex.next_chunk()
+        if kind == "finally":
+            ex.hold()
+            await ex.disconnect()
+            ex.release()
+        response = await ex.wait()
+    assert response.complete is False
+    assert len(caplog.records) == 1
+    assert error.__traceback__ is None

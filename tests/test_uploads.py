@@ -118,6 +118,9 @@ async def test_form_gives_its_fields_and_files_in_any_order(chunk_size: int | No
         (f"{P}; filename=x\r\nContent-Type: text/plain", "x", "text/plain"),
         (f"{P}; filename=x\r\nContent-Type: image/png", "x", "image/png"),
         (f'{P}; filename="é€.txt"', "é€.txt", None),
+        (f'{P}; filename="caf\xe9.txt"'.encode("latin-1"), "caf\ufffd.txt", None),
+        (f"{P}; filename=x\r\nContent-Type: a/b; c=\xe9".encode("latin-1"), "x", "a/b; c=\ufffd"),
+        (f"{P};\r\n filename=x\r\nX-A: \xe9\r\n b".encode("latin-1"), "x", None),
         (f'{P}; filename="a\\"b"', 'a"b', None),
         # RFC 7578 section 4.2 forbids `filename*` in forms.
         (f"{P}; filename=x; filename*=UTF-8''y", "x", None),
@@ -127,7 +130,7 @@ async def test_form_gives_its_fields_and_files_in_any_order(chunk_size: int | No
     ],
 )
 async def test_part_with_a_filename_is_a_file(
-    headers: str, filename: str, content_type: str | None
+    headers: str | bytes, filename: str, content_type: str | None
 ) -> None:
     answer = (await send_raw(Root(), raw_part(headers))).json()
     assert answer == {
@@ -171,6 +174,8 @@ async def test_part_without_a_filename_is_a_field_whatever_its_type(headers: str
         ("text/plain; charset=utf-16", "é€".encode("utf-16"), "é€"),
         ("application/json; charset=cp1252", b'"\x80"', '"€"'),
         ("text/plain; charset=us-ascii", b"plain", "plain"),
+        ("text/plain; charset=koi8-u", "ї".encode("koi8-u"), "ї"),
+        ("image/png; charset=Shift_JIS", "日".encode("shift_jis"), "日"),
         ("text/plain; charset=latin-1", b"", ""),
         ("text/plain; charset=", "é".encode(), "é"),
     ],
@@ -547,6 +552,20 @@ async def test_spooled_file_is_read_and_saved_as_often_as_it_is_asked(
     content = os.urandom(size)
     assert (await post(app, multipart=[file(content)], chunk_size=50_000)).status == 204
     assert app.result == [content] * 2
+
+
+@pytest.mark.parametrize("size", [100, 3 * MIB])
+async def test_tasks_that_read_and_save_a_spooled_file_at_once_all_get_the_whole(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def at_once(upload: UploadedFile) -> Any:
+        return await asyncio.gather(*[way(upload) for way in [Ways.read, Ways.read, Ways.save]])
+
+    monkeypatch.chdir(tmp_path)
+    app = Spooled(at_once)
+    content = os.urandom(size)
+    assert (await post(app, multipart=[file(content)], chunk_size=2**18)).status == 204
+    assert app.result == [content] * 3
 
 
 @pytest.mark.parametrize("reads", [1, 2])
@@ -1551,9 +1570,9 @@ async def test_field_past_max_form_field_size_is_413(
 @pytest.mark.parametrize(("count", "status"), [(7, 200), (8, 413)])
 async def test_part_has_at_most_8_headers(count: int, status: int) -> None:
     lines = "".join(f"X-{number}: 1\r\n" for number in range(count))
-    assert (
-        await send_raw(Root(), raw_part(f"{lines}Content-Disposition: form-data; name=p"))
-    ).status == status
+    response = await send_raw(Root(), raw_part(f"{lines}Content-Disposition: form-data; name=p"))
+    assert response.status == status
+    assert status == 200 or response.text.endswith(": more than 8 headers per part")
 
 
 @pytest.mark.parametrize("chunk_size", [None, 100])
@@ -1562,7 +1581,9 @@ async def test_header_of_a_part_has_at_most_4_kib(
     size: int, status: int, chunk_size: int | None
 ) -> None:
     body = raw_part(f"X-Long: {'x' * (size - 8)}\r\nContent-Disposition: form-data; name=p")
-    assert (await send_raw(Root(), body, chunk_size=chunk_size)).status == status
+    response = await send_raw(Root(), body, chunk_size=chunk_size)
+    assert response.status == status
+    assert status == 200 or response.text.endswith(": more than 4096 bytes per part header")
 
 
 @pytest.mark.parametrize(
@@ -1612,7 +1633,9 @@ EMPTY: list[Part] = [FIELD, file(b"", "b"), ("c", ""), ("d", "", None, b"")]
 async def test_form_has_at_most_1000_parts_files_and_empty_ones_included(
     parts: list[Part], status: int
 ) -> None:
-    assert (await post(Root(), multipart=parts)).status == status
+    response = await post(Root(), multipart=parts)
+    assert response.status == status
+    assert status == 200 or response.text.endswith(": more than 1000 fields")
 
 
 # --- _parse_multipart -----------------------------------------------------------------------------

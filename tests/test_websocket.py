@@ -13,6 +13,7 @@ import pytest
 from micropie import (
     App,
     ConnectionClosed,
+    FromSession,
     HTTPError,
     InMemorySessionBackend,
     Request,
@@ -373,9 +374,9 @@ async def test_an_http_error_before_accept_refuses_and_after_it_closes_with_1011
 
 async def test_close_while_a_slow_session_backend_delays_accept_refuses_the_handshake() -> None:
     class Slow(InMemorySessionBackend):
-        async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+        async def update(self, session_id: str, change: Any, timeout: float) -> None:
             await elapse(2)
-            await super().save(session_id, data, timeout)
+            await super().update(session_id, change, timeout)
 
     async def talk(ws: WebSocket) -> bool:
         current_request.get().session["user"] = "ada"
@@ -945,7 +946,6 @@ async def test_middlewares_run_for_unknown_paths_too() -> None:
         ({"code": 4001}, 4001, ""),
         ({"reason": "no"}, 1008, "no"),
         ({"reason": None}, 1008, ""),
-        ({}, 1008, ""),
         ({"reason": "é" * 100}, 1008, "é" * 61),
     ],
 )
@@ -953,6 +953,12 @@ async def test_a_dict_refuses_the_handshake(answer: dict[str, Any], code: int, r
     ws, notes = await noted(Noted(before=answer))
     assert (ws.accepted, ws.rejected, ws.close_reason) == (False, code, reason)
     assert notes == ["before a", "before b", "after b", "after a"]
+
+
+@pytest.mark.parametrize("answer", [None, {}])
+async def test_none_and_an_empty_dict_go_on(answer: Any) -> None:
+    ws, notes = await noted(Noted(before=answer))
+    assert (ws.accepted, notes) == (True, ALL)
 
 
 @pytest.mark.parametrize(
@@ -968,7 +974,20 @@ async def test_middleware_that_raises_before_refuses_and_has_no_after(
 
 
 @pytest.mark.parametrize(
-    "answer", ["no", True, ["code", 4001], {"status_code": 403}, {"code": 1006}, {"code": "4001"}]
+    "answer",
+    [
+        "no",
+        "",
+        True,
+        False,
+        0,
+        [],
+        ["code", 4001],
+        {"status_code": 403},
+        {"code": 1006},
+        {"code": "4001"},
+        {"reason": 5},
+    ],
 )
 async def test_a_malformed_result_is_a_logged_error(
     answer: Any, caplog: pytest.LogCaptureFixture
@@ -1016,3 +1035,338 @@ async def test_attribute_that_a_middleware_sets_reaches_the_handler_and_after_we
     async with websocket(Members(before=user, after=after)) as ws:
         assert await ws.receive() == "ann"
     assert seen == [(True, "ann")]
+
+
+# --- Handlers that do not receive -----------------------------------------------------------------
+
+
+async def test_a_handler_that_only_waits_is_cancelled_10_seconds_after_accept_and_ends_normally(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    times: list[float] = []
+    clock = asyncio.get_running_loop().time
+
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            times.append(clock())
+
+    async with websocket(Talking(talk)) as ws:
+        await ws.close(1001)
+        await ws.wait()
+    assert times == [pytest.approx(10, abs=0.1)]
+    assert caplog.records == []
+    assert ws.task is not None
+    assert ws.task.cancelling() == 0
+
+
+async def test_a_handler_that_only_sends_is_told_after_5_seconds() -> None:
+    async def talk(ws: WebSocket) -> tuple[int, str, int]:
+        await ws.accept()
+        sent = 0
+        await elapse(0.5)
+        with pytest.raises(ConnectionClosed) as raised:
+            while True:
+                await ws.send_bytes(b"tick")
+                sent += 1
+                await elapse(1)
+        await elapse(11)  # it was told, and may clean up for as long as it likes
+        return raised.value.code, raised.value.reason, sent
+
+    assert await returned(talk, gone(4001, "bye")) == (4001, "bye", 5)
+
+
+@pytest.mark.parametrize("pause", [4.5, 5.3, 6])
+async def test_messages_that_came_meanwhile_are_kept_in_their_order(pause: float) -> None:
+    async def talk(ws: WebSocket) -> Any:
+        await ws.accept()
+        got: list[Any] = [await ws.receive_text()]
+        for _ in range(2):
+            await elapse(pause)
+            got.append(await anext(ws))
+        await elapse(pause)
+        return got, await closed(ws.receive_text()), await closed(ws.receive_text())
+
+    incoming = ["one", "two", b"3", gone(1001)]
+    got, *ends = await returned(talk, *incoming)
+    assert (got, ends) == (["one", "two", b"3"], [(1001, ""), (1001, "")])
+
+
+async def test_a_receive_during_the_watch_waits_for_its_message() -> None:
+    """The driver fails on two receives at once, and on a message that is lost."""
+
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        await elapse(6)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await ws.receive_text()
+        got = await asyncio.gather(ws.receive_text(), ws.receive_text())
+        await elapse(6)
+        await ws.send_json([*got, await ws.receive_text()])
+
+    async with websocket(Talking(talk)) as ws:
+        await elapse(8)
+        for message in "abc":
+            await ws.send_text(message)
+        assert await ws.receive() == '["a","b","c"]'
+
+
+@pytest.mark.parametrize("size, taken", [(1, 16), (2**16, 16), (2**17, 8), (2**20, 1), (2**21, 1)])
+@pytest.mark.parametrize("kind", ["text", "bytes"])
+async def test_at_most_16_messages_or_a_mib_are_received_ahead(
+    size: int, taken: int, kind: str
+) -> None:
+    received = 0
+    content: Any = "x" * size if kind == "text" else b"x" * size
+
+    async def receive() -> Any:
+        nonlocal received
+        received += 1
+        return CONNECT if received == 1 else {"type": "websocket.receive", kind: content}
+
+    counts: list[int] = []
+
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        for more in range(3):
+            await elapse(8)
+            counts.append(received - 1)
+            for _ in range(more):
+                await anext(ws)
+
+    await call(Talking(talk), receive, type="websocket")
+    assert counts == [taken, taken, taken + 1]
+
+
+@pytest.mark.parametrize("end", ["not accepted", "closed", "told", "a task waits", "failed send"])
+async def test_nothing_is_watched_then(end: str) -> None:
+    received = 0
+
+    async def receive() -> Any:
+        nonlocal received
+        received += 1
+        if received == 2 and end == "a task waits":
+            await asyncio.Event().wait()
+        return CONNECT if received == 1 else gone(1001)
+
+    async def talk(ws: WebSocket) -> None:
+        if end != "not accepted":
+            await ws.accept()
+        if end == "closed":
+            await ws.close()
+        if end == "told":
+            await closed(ws.receive_text())
+        if end == "failed send":
+            await closed(ws.send_text("x"))
+        waiting = asyncio.create_task(ws.receive_text()) if end == "a task waits" else None
+        await elapse(18)
+        seen.append(received)
+        if waiting is not None:
+            waiting.cancel()
+            await asyncio.wait([waiting])
+
+    def refuse(message: Any) -> Exception | None:
+        is_refused = end == "failed send" and message["type"] == "websocket.send"
+        return OSError() if is_refused else None
+
+    seen: list[int] = []
+    await call(Talking(talk), receive, refuse, type="websocket")
+    assert seen == [{"not accepted": 0, "closed": 1, "failed send": 1}.get(end, 2)]
+
+
+async def test_the_watch_ends_while_it_waits_and_a_close_forgets_what_came() -> None:
+    async def failing(ws: WebSocket) -> Any:
+        await ws.accept()
+        await elapse(6)
+        first = await closed(ws.send_text("x"))
+        await elapse(12)
+        return first, await closed(ws.receive_text())
+
+    async def closing(ws: WebSocket) -> Any:
+        await ws.accept()
+        await elapse(6)
+        await ws.close(4000)
+        return await closed(ws.receive_text())
+
+    async def lost(ws: WebSocket) -> None:
+        values.append(await failing(ws))
+
+    values: list[Any] = []
+    async with websocket(Talking(lost)) as ws:
+        await elapse(5.5)  # the watch waits
+        ws.break_sends()
+        await elapse(1)
+        await ws.deliver(gone(1001))
+        await ws.wait()
+    assert values == [((1006, ""), (1001, ""))]
+    assert await returned(closing, "kept") == (1000, "")  # the client was first
+
+
+async def test_an_error_of_the_server_in_the_watch_is_left_to_the_next_receive() -> None:
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        await elapse(6)
+        with pytest.raises(LookupError):
+            await ws.receive_text()
+
+    receive = scripted(CONNECT, LookupError("first"), LookupError("second"))
+    sent = await call(Talking(talk), receive, type="websocket")
+    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
+
+
+async def test_a_server_that_cancels_an_idle_handler_wins() -> None:
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            assert (task := asyncio.current_task()) is not None
+            task.cancel()
+
+    task = asyncio.create_task(call(Talking(talk), scripted(CONNECT, gone()), type="websocket"))
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+@pytest.mark.parametrize("method", ["send_text", "send_bytes", "send_json"])
+@pytest.mark.parametrize("sockets", [1, 1000])
+async def test_a_loop_that_only_sends_lets_others_run_every_64_sends(
+    method: str, sockets: int
+) -> None:
+    turns, counts = 0, dict[int, int]()
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def send(message: Any) -> None:
+        counts[turns] = counts.get(turns, 0) + 1
+
+    async def talk(ws: WebSocket) -> None:
+        many = [WebSocket(scripted(CONNECT), send) for _ in range(sockets)]
+        for one in many:
+            await one.accept()
+        counts.clear()
+        for _ in range(1000 // sockets):
+            for one in many:
+                await getattr(one, method)(b"x" if method == "send_bytes" else "x")
+
+    counter = asyncio.create_task(count())
+    await talked(talk)
+    counter.cancel()
+    assert (sum(counts.values()), max(counts.values())) == (1000, 64)
+
+
+# --- Refusals -------------------------------------------------------------------------------------
+
+
+OFFERED = {"type": "websocket", "extensions": {"websocket.http.response": {}}}
+
+
+class Refusing(App):
+    async def ws_token(self, ws: WebSocket) -> None:
+        raise HTTPError(401, {"error": "expired"}, {"www-authenticate": "Bearer"})
+
+    async def ws_plain(self, ws: WebSocket) -> None:
+        raise HTTPError(429)
+
+    async def ws_streamed(self, ws: WebSocket) -> None:
+        raise HTTPError(403, iter(["a", "b"]))
+
+    async def ws_needs(self, ws: WebSocket, name: FromSession) -> None: ...
+
+    async def ws_lacks(self, ws: WebSocket, name: str) -> None: ...
+
+    async def ws_bad(self, ws: WebSocket) -> None:
+        raise HTTPError(401, "x", {"x-bad": "два"})
+
+    async def ws_closed(self, ws: WebSocket) -> None:
+        await ws.close(1008)
+        raise HTTPError(401)
+
+
+@pytest.mark.parametrize(
+    "path, status, kind, body",
+    [
+        ("/token", 401, b"application/json", b'{"error":"expired"}'),
+        ("/plain", 429, b"text/plain; charset=utf-8", b"429 Too Many Requests"),
+        ("/streamed", 403, b"text/html; charset=utf-8", b"ab"),
+        (
+            "/needs",
+            401,
+            b"text/plain; charset=utf-8",
+            b"401 Unauthorized",
+        ),
+    ],
+)
+async def test_a_refusal_carries_its_status_where_the_server_offers_that(
+    path: str, status: int, kind: bytes, body: bytes
+) -> None:
+    start, *rest = await call(Refusing(), scripted(CONNECT), **OFFERED, path=path)
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", status)
+    assert dict(start["headers"])[b"content-type"] == kind
+    assert {message["type"] for message in rest} == {"websocket.http.response.body"}
+    assert b"".join(message["body"] for message in rest) == body
+    plain = await call(Refusing(), scripted(CONNECT), type="websocket", path=path)
+    assert [message["type"] for message in plain] == ["websocket.close"]
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/_private", "/plain/too/long", "/lacks", "/closed"])
+async def test_what_is_unknown_or_closed_is_refused_without_a_status(path: str) -> None:
+    (message,) = await call(Refusing(), scripted(CONNECT), **OFFERED, path=path)
+    assert (message["type"], message["code"]) == ("websocket.close", 1008)
+
+
+@pytest.mark.parametrize("offered", [{}, OFFERED])
+async def test_a_refusal_that_cannot_be_sent_is_logged_and_a_plain_one(
+    offered: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    scope = {**OFFERED, **offered} if offered else {"type": "websocket"}
+    (message,) = await call(Refusing(), scripted(CONNECT), **scope, path="/bad")
+    assert (message["type"], message["code"]) == ("websocket.close", 1008)
+    assert "x-bad" in caplog.text
+
+
+async def test_a_client_that_left_before_its_refusal_is_no_error() -> None:
+    sent = await call(
+        Refusing(), scripted(CONNECT), lambda message: OSError(), **OFFERED, path="/token"
+    )
+    assert sent == []
+
+
+@pytest.mark.parametrize("accepts", [False, True])
+@pytest.mark.parametrize("kind", [HTTPError, ValueError, ConnectionClosed])
+async def test_an_exception_that_is_raised_again_keeps_no_connection(
+    accepts: bool, kind: Any
+) -> None:
+    cause = LookupError("of another one")
+    error = kind(403)
+    error.__cause__ = cause
+
+    async def talk(ws: WebSocket) -> None:
+        if accepts:
+            await ws.accept()
+        try:
+            raise cause
+        except LookupError:
+            raise error from cause
+
+    await talked(talk)
+    assert (error.__traceback__, cause.__traceback__) == (None, None)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+async def test_an_exit_in_a_handler_is_an_error(
+    kind: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        raise kind
+
+    assert (await talked(talk)).close_code == 1011
+    assert len(caplog.records) == 1

@@ -38,9 +38,6 @@ class SecurityHeaders(HttpMiddleware):
     No script or style stands in a page.
     """
 
-    async def before_request(self, request: Request) -> None:
-        """Do nothing."""
-
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
     ) -> None:
@@ -68,9 +65,6 @@ class ErrorPages(HttpMiddleware):
         self, render: Callable[[Request, int, str, str], Awaitable[str]]
     ) -> None:
         self._render = render
-
-    async def before_request(self, request: Request) -> None:
-        """Do nothing."""
 
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]

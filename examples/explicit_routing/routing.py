@@ -439,18 +439,12 @@ class _Router(HttpMiddleware, WebSocketMiddleware):
             "headers": headers,
         }
 
-    async def after_request(self, *response: Any) -> None:
-        """Change nothing."""
-
     async def before_websocket(self, request: WebSocketRequest) -> None:
         """Choose the handler."""
         for one, arguments in self._matching(request):
             if one.methods is None:
                 request.route_handler, request.path_params = one.handler, arguments
                 return
-
-    async def after_websocket(self, request: WebSocketRequest) -> None:
-        """Change nothing."""
 
     def _matching(self, request: Request) -> Iterator[tuple[Route, list[Any]]]:
         segments = _segments(request)

@@ -32,9 +32,6 @@ class Problems(HttpMiddleware):
     The framework's own 404, 405 and 500 are included.
     """
 
-    async def before_request(self, request: Request) -> None:
-        """Let every request pass."""
-
     async def after_request(
         self,
         request: Request,

@@ -28,6 +28,7 @@ class Pool:
         self.size = size
         self.timeout = timeout
         self._free: queue.Queue[sqlite3.Connection] = queue.Queue()
+        self._opened = 0
 
     def open(self) -> None:
         """Open all connections.
@@ -43,20 +44,22 @@ class Pool:
                 isolation_level=None,
                 check_same_thread=False,
             )
+            self._opened += 1
+            self._free.put(connection)
             connection.row_factory = sqlite3.Row
             # Readers and the writer do not wait for each other.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
-            self._free.put(connection)
 
     def close(self) -> None:
-        """Close all connections, each when it is free.
+        """Close all connections that were opened, each when it is free.
 
         Raises:
             PoolError: One was not given back in time.
         """
-        for _ in range(self.size):
+        while self._opened:
             self._take().close()
+            self._opened -= 1
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:

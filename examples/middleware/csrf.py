@@ -41,9 +41,6 @@ class CSRF(HttpMiddleware):
         body = f"403 Forbidden: this form has expired; {advice}"
         return {"status_code": 403, "body": body, "headers": headers}
 
-    async def after_request(self, *response: Any) -> None:
-        """Do nothing."""
-
 
 def _has_bearer(request: Request) -> bool:
     return request.headers.get("authorization", "").lower().startswith("bearer ")

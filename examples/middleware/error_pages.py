@@ -40,9 +40,6 @@ DETAILS = {
 class ErrorPages(HttpMiddleware):
     """Makes a page, or problem details in JSON (RFC 9457), of errors in text."""
 
-    async def before_request(self, request: Request) -> None:
-        """Do nothing."""
-
     async def after_request(
         self,
         request: Request,

@@ -127,9 +127,6 @@ class RateLimit(HttpMiddleware):
         body = "429 Too Many Requests"
         return {"status_code": 429, "body": body, "headers": headers}
 
-    async def after_request(self, *response: Any) -> None:
-        """Do nothing."""
-
 
 def client_of(request: Request) -> str:
     """Return the client's address, of IPv6 the network: a customer has all of it."""

@@ -36,9 +36,6 @@ class UploadLimit(HttpMiddleware):
             return {"status_code": 413, "body": body, "headers": headers}
         return None
 
-    async def after_request(self, *response: Any) -> None:
-        """Do nothing."""
-
 
 def _hides_its_size(request: Request, length: str) -> bool:
     """Return whether a body can come whose size no header says.

@@ -78,12 +78,13 @@ class Root(App):
             await asyncio.sleep(CLEAN_UP_EVERY)
 
     async def _disconnect(self) -> None:
-        if self._cleaner is None:
+        if not isinstance(self._backend, SQLSessionBackend):
             await self._backend.client.aclose()
             return
-        self._cleaner.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._cleaner
+        if self._cleaner is not None:  # None: creating the table has failed
+            self._cleaner.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._cleaner
         await self._backend.engine.dispose()
 
     async def index(self) -> str:

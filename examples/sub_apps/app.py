@@ -38,9 +38,6 @@ class TrustedHosts(HttpMiddleware):
             "headers": {"content-type": "text/plain"},
         }
 
-    async def after_request(self, *response: Any) -> None:
-        """Do nothing; for a mounted app's response it is not even called."""
-
 
 class Root(App):
     """The parent: one page, and what is mounted below it."""

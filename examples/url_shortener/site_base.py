@@ -247,9 +247,6 @@ class SecurityHeaders(HttpMiddleware):
     The policy lets no script run but those in ``static``.
     """
 
-    async def before_request(self, request: Request) -> None:
-        """Do nothing."""
-
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
     ) -> None:
@@ -262,9 +259,6 @@ class SecurityHeaders(HttpMiddleware):
 
 class CsrfCookie(HttpMiddleware):
     """Sends the token of a page's forms along, unless the browser has it."""
-
-    async def before_request(self, request: Request) -> None:
-        """Do nothing."""
 
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
@@ -282,9 +276,6 @@ class ErrorPages(HttpMiddleware):
 
     def __init__(self, site: Site) -> None:
         self.site = site
-
-    async def before_request(self, request: Request) -> None:
-        """Do nothing."""
 
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]

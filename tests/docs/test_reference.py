@@ -142,9 +142,11 @@ LIMITS = {
     "_SPOOL_SIZE": "an uploaded file in memory",
     "_DRAIN_SIZE": "what is read and dropped",
     "_THREADS": "worker threads",
+    "_FILE_THREADS": "threads for MicroPie's own work",
+    "_MESSAGES_AHEAD": "messages that a WebSocket keeps",
     "_UNREAD_SECONDS": "the time after the headers",
 }
-STEPS = {"_CHUNK_SIZE", "_EXPIRE_STEP", "_ORJSON_OPTIONS"}
+STEPS = {"_CHUNK_SIZE", "_EXPIRE_STEP", "_LOOKS", "_LOOK_SECONDS", "_ORJSON_OPTIONS"}
 
 
 def test_every_fixed_limit_is_in_the_table_with_its_number():

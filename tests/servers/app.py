@@ -19,6 +19,7 @@ from micropie import (
     App,
     ConnectionClosed,
     FromSession,
+    HTTPError,
     ServerSentEvent,
     UploadedFile,
     WebSocket,
@@ -29,6 +30,9 @@ from tests.processes import until
 
 IMPATIENT = 0.5  # seconds without a byte of a body, below /impatient
 NOTES = Path(os.environ.get("MICROPIE_TEST_NOTES", "."))
+
+# What would end a process.
+ENDS = {"exit": SystemExit(2), "interrupt": KeyboardInterrupt(), "panic": BaseException("panic")}
 
 
 def note(token: str, line: str) -> None:
@@ -70,6 +74,12 @@ class Basics(App):
     async def fails(self) -> None:
         raise RuntimeError("a secret")
 
+    async def ends(self, error: str) -> None:
+        raise ENDS[error]
+
+    def ends_in_a_thread(self, error: str) -> None:
+        raise ENDS[error]
+
 
 class Streams(App):
     async def steps(self, token: str) -> AsyncIterator[str]:
@@ -83,6 +93,14 @@ class Streams(App):
             while True:
                 yield b"x" * 100
                 await asyncio.sleep(0.05)  # an endless stream has a pace, or it would fill the disk
+        finally:
+            note(token, "finally")
+
+    async def floods(self, token: str) -> AsyncIterator[str]:
+        """Never waits: its client leaves soon."""
+        try:
+            while True:
+                yield "x" * 1000
         finally:
             note(token, "finally")
 
@@ -212,9 +230,43 @@ class Sockets:
         await ws.accept()
         await ws.close(code, reason)
 
+    async def ws_ends(self, ws: WebSocket, error: str) -> None:
+        await ws.accept()
+        raise ENDS[error]
+
     async def ws_fails(self, ws: WebSocket) -> None:
         await ws.accept()
         raise RuntimeError("a secret")
+
+    async def ws_denied(self, ws: WebSocket) -> None:
+        raise HTTPError(401, {"error": "expired"}, {"www-authenticate": "Bearer"})
+
+    async def ws_waits(self, ws: WebSocket, token: str) -> None:
+        """Never receives, nor sends."""
+        await ws.accept()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            note(token, "finally")
+
+    async def ws_ticks(self, ws: WebSocket, token: str) -> None:
+        """Only sends."""
+        await ws.accept()
+        try:
+            while True:
+                await ws.send_text("tick")
+                await asyncio.sleep(0.1)  # a ticker has a pace
+        finally:
+            note(token, "finally")
+
+    async def ws_floods(self, ws: WebSocket, token: str) -> None:
+        """Only sends, and never waits."""
+        await ws.accept()
+        try:
+            while True:
+                await ws.send_bytes(b"x" * 1000)
+        finally:
+            note(token, "finally")
 
     async def ws_closed(self, ws: WebSocket, token: str) -> None:
         await ws.accept()

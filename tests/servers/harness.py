@@ -36,6 +36,7 @@ class Kind:
     close_reasons: bool = True  # sends the reason of `websocket.close`
     protocol_codes: bool = True  # sends codes other than 1000 and 3000 to 4999
     client_codes: bool = True  # hands the code of a client's WebSocket close over, in place of 1006
+    denials: bool = True  # sends the status, headers and body of a refused handshake
     client_reasons: bool = False  # hands over the reason of a client's WebSocket close
 
 
@@ -66,6 +67,7 @@ OF_ALL = (
         empty_messages=False,
         close_reasons=False,
         protocol_codes=False,
+        denials=False,
     ),
     Kind("granian", "granian", GRANIAN, ends_streams=False, accept_headers=False),
 )

@@ -8,7 +8,7 @@ import time
 import httpx
 import pytest
 
-from tests.servers.app import IMPATIENT
+from tests.servers.app import ENDS, IMPATIENT
 from tests.servers.harness import Server
 from tests.timing import shortest
 
@@ -70,6 +70,14 @@ def test_unknown_path_wrong_method_and_exception_are_4xx_and_500(server: Server)
     assert failed.status_code == 500
     assert "secret" not in failed.text
     assert "a secret" in server.log.read_text()
+
+
+@pytest.mark.parametrize("path", ["ends", "ends_in_a_thread"])
+@pytest.mark.parametrize("error", ENDS)
+def test_no_exception_of_a_handler_ends_the_server(server: Server, path: str, error: str) -> None:
+    failed = httpx.get(f"{server.url}/{path}/{error}")
+    assert (failed.status_code, failed.text) == (500, "500 Internal Server Error")
+    assert httpx.get(f"{server.url}/ready").text == "ready"
 
 
 def test_none_is_204_without_body_and_length(server: Server) -> None:

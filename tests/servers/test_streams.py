@@ -25,7 +25,8 @@ def test_first_chunk_arrives_before_the_second_is_made(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "resets"), [("endless", False), ("silent", False), ("plain", False), ("endless", True)]
+    ("path", "resets"),
+    [("endless", False), ("silent", False), ("plain", False), ("endless", True), ("floods", False)],
 )
 def test_client_that_leaves_or_resets_the_connection_ends_the_generator(
     server: Server, path: str, resets: bool

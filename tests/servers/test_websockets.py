@@ -66,6 +66,8 @@ def test_client_sees_the_close_code_of_the_application(server: Server) -> None:
     code, reason = closed_with(server, "fails")
     assert code == 1011
     assert "secret" not in reason
+    for error in ("exit", "interrupt"):
+        assert closed_with(server, f"ends?error={error}")[0] == 1011
 
 
 def test_application_sees_the_close_code_of_the_client(server: Server) -> None:
@@ -87,3 +89,32 @@ def test_client_that_vanishes_ends_the_handler(server: Server) -> None:
         # The library's close() would send a close frame; a client that crashes sends none.
         ws.socket.shutdown(socket.SHUT_RDWR)
         server.wait_for(token, "finally")
+
+
+@pytest.mark.parametrize("is_polite", [True, False])
+def test_a_handler_that_never_receives_ends_when_its_client_has_left(
+    server: Server, is_polite: bool
+) -> None:
+    tokens = {path: server.token() for path in ("waits", "ticks", "floods")}
+    for path, token in tokens.items():
+        with connect(f"{server.ws_url}/{path}?token={token}") as ws:
+            if path != "waits":
+                ws.recv(timeout=60)
+            if not is_polite:
+                ws.socket.shutdown(socket.SHUT_RDWR)
+    for token in tokens.values():
+        server.wait_for(token, "finally")
+    with server.connect() as client:
+        assert client.ask("GET", "/ready").status == 200
+
+
+def test_a_refused_handshake_has_the_status_of_its_error(server: Server) -> None:
+    with pytest.raises(InvalidStatus) as refused, connect(f"{server.ws_url}/denied"):
+        pass
+    response = refused.value.response
+    if not server.kind.denials:
+        assert response.status_code == 403
+        return
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.body == b'{"error":"expired"}'

@@ -40,7 +40,7 @@ def events(response):
 def test_its_own_tests_pass(server):
     code, output = run_tests(server.folder)
     assert code == 0, output
-    assert "15 passed" in output
+    assert "16 passed" in output
 
 
 def test_votes_and_sessions_go_from_process_to_process(client, other, token):

@@ -40,6 +40,7 @@ class Poll(App):
     def __init__(self) -> None:
         super().__init__(SQLiteSessions())
         self._news = News()
+        self._watcher: asyncio.Task[None] | None = None
         self.startup_handlers += [store.create_tables, self._start_watching]
         self.shutdown_handlers.append(self._stop_watching)
 
@@ -143,7 +144,8 @@ class Poll(App):
         self._watcher = asyncio.create_task(self._news.watch(store.DATA / "poll.db"))
 
     def _stop_watching(self) -> None:
-        self._watcher.cancel()
+        if self._watcher is not None:  # None: creating the tables has failed
+            self._watcher.cancel()
 
     def _check_token(self) -> None:
         """Refuse a form that was not made for this session."""

@@ -1,5 +1,7 @@
 """Tests of the sessions that are kept in the database."""
 
+import asyncio
+
 from app import Poll
 from conftest import Visitor
 from sessions import NAME, SQLiteSessions
@@ -23,6 +25,17 @@ async def test_a_session_ends(app):
     assert await backend.load("one") == {}
     await backend.touch("one", 60)
     assert await backend.load("one") == {}  # what has ended stays so
+
+
+async def test_no_change_is_lost(app):
+    def count(data):
+        return {"votes": data.get("votes", 0) + 1}
+
+    workers = [SQLiteSessions() for _ in range(4)]
+    await asyncio.gather(*(worker.update("one", count, 60) for worker in workers * 5))
+    assert await workers[0].load("one") == {"votes": 20}
+    await workers[0].update("one", lambda data: {}, 60)
+    assert await workers[0].load("one") == {}
 
 
 async def test_no_id_is_kept(app):

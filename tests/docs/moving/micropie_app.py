@@ -56,9 +56,6 @@ class Root(App):
 
 
 class AddHeader(HttpMiddleware):
-    async def before_request(self, request):
-        pass
-
     async def after_request(self, request, status_code, response_body, extra_headers):
         extra_headers.append(("x-served-by", "the bakery"))
 

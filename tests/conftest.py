@@ -1,7 +1,11 @@
 """What all tests share: with CI set, nothing may be left out."""
 
+import importlib.util
 import inspect
 import os
+import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -65,3 +69,21 @@ def pytest_make_collect_report(collector):
     report = yield
     _refuse_skip(report)
     return report
+
+
+@pytest.fixture(params=["orjson", "json"])
+def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The framework with orjson, and a fresh copy of it that finds none."""
+    import micropie
+
+    if request.param == "orjson":
+        pytest.importorskip("orjson")
+        yield micropie
+        return
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    spec = importlib.util.spec_from_file_location("micropie_without_orjson", micropie.__file__)
+    assert spec is not None and spec.loader is not None
+    copy = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, copy)
+    spec.loader.exec_module(copy)
+    yield copy

@@ -10,12 +10,9 @@ import collections
 import dataclasses
 import datetime
 import enum
-import importlib.util
 import json
 import math
-import sys
 import uuid
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -23,23 +20,6 @@ import pytest
 
 import micropie
 from tests.asgi import Response, assert_logged_500, get, logged, post, shown
-
-
-@pytest.fixture(params=["orjson", "json"])
-def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The framework with orjson, and a fresh copy of it that finds none."""
-    if request.param == "orjson":
-        pytest.importorskip("orjson")
-        yield micropie
-        return
-    monkeypatch.setitem(sys.modules, "orjson", None)
-    spec = importlib.util.spec_from_file_location("micropie_without_orjson", micropie.__file__)
-    assert spec is not None and spec.loader is not None
-    copy = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, copy)
-    spec.loader.exec_module(copy)
-    yield copy
-
 
 JSON = {"content-type": "application/json"}
 

@@ -19,7 +19,6 @@ import micropie
 from micropie import App
 from tests.asgi import assert_logged_500, encode_multipart, get, post, websocket
 from tests.noting import Note
-from tests.test_json import answered, module  # noqa: F401 - a fixture
 
 MISSING = "400 Bad Request: Missing required parameter 'item'"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -251,6 +250,15 @@ async def test_a_model_in_a_websocket_handler_is_a_logged_refusal(caplog):
 
 # --- Out ------------------------------------------------------------------------------------------
 
+
+async def answered(module, answer):
+    class Root(module.App):
+        async def index(self):
+            return answer
+
+    return await get(Root())
+
+
 DAY = datetime.date(2024, 2, 29)
 
 
@@ -297,7 +305,7 @@ KINDS: list[tuple[Any, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "expected"), KINDS)
-async def test_a_model_becomes_json_at_any_depth(module, kind, expected):  # noqa: F811
+async def test_a_model_becomes_json_at_any_depth(module, kind, expected):
     assert (await answered(module, kind())).json() == expected
     response = await answered(module, (201, {"all": [(kind(), Empty())]}))
     assert (response.status, response.header("content-type")) == (201, "application/json")
@@ -307,7 +315,7 @@ async def test_a_model_becomes_json_at_any_depth(module, kind, expected):  # noq
         assert response.json() == {**dumped, "inner": [{"a": expected}]}
 
 
-async def test_a_model_becomes_json_in_events_messages_and_errors(module):  # noqa: F811
+async def test_a_model_becomes_json_in_events_messages_and_errors(module):
     class Root(module.App):
         async def events(self):
             return module.event_stream(iter([Model(), module.ServerSentEvent(Struct()), [Attrs()]]))
@@ -343,7 +351,7 @@ async def test_a_middleware_can_answer_with_a_model():
     "value",
     [Model, [Struct], {"a": Attrs}, Data, Model(inner=object()), Struct(inner=object())],
 )
-async def test_a_class_and_what_a_model_cannot_say_are_a_logged_500(module, value, caplog):  # noqa: F811
+async def test_a_class_and_what_a_model_cannot_say_are_a_logged_500(module, value, caplog):
     assert_logged_500(await answered(module, value), caplog)
 
 

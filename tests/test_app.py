@@ -812,6 +812,22 @@ async def test_an_exception_of_a_hook_keeps_nothing_either() -> None:
     assert error.__traceback__ is None
 
 
+SIZES = ["max_body_size", "max_upload_size", "max_json_size", "max_form_field_size"]
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("size", [-1, float("nan")])
+def test_size_below_zero_raises_a_value_error_that_names_it(name: str, size: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        App(**{name: size})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+def test_session_timeout_that_is_no_time_raises_value_error(timeout: float) -> None:
+    with pytest.raises(ValueError, match="session_timeout"):
+        App(session_timeout=timeout)
+
+
 @pytest.mark.parametrize("kind", ["smtp", "", "HTTP"])
 async def test_an_unknown_scope_type_raises(kind: str) -> None:
     async def never(*arguments: Any) -> Any:

@@ -1052,9 +1052,8 @@ async def test_source_that_never_waits_lets_others_run_and_ends_with_its_client(
 
     def answer() -> Any:
         source = steps() if kind == "plain" else asynced(steps)()
-        if kind.startswith("events"):
-            return event_stream(source, 1 if "pings" in kind else None)
-        return source
+        pings = {"events": None, "events with pings": 1}
+        return event_stream(source, pings[kind]) if kind in pings else source
 
     async def count() -> None:
         nonlocal turns

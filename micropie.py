@@ -1402,7 +1402,19 @@ def _parse_pairs(data: bytes) -> dict[str, list[str]]:
 
 
 def _unquoted(text: str) -> str:
-    return _unquote_to_bytes()(text).decode("utf-8", "replace")
+    unquote, start = _unquote_to_bytes(), 0
+    if len(text) <= _CHUNK_SIZE:
+        return unquote(text).decode("utf-8", "replace")
+    # By blocks, since the function takes 160 bytes for each escape.
+    content = bytearray()
+    while start < len(text):
+        end = start + _CHUNK_SIZE
+        escape = text.find("%", end - 2, end)
+        if escape > 0 and end < len(text):
+            end = escape  # it stays whole
+        content += unquote(text[start:end])
+        start = end
+    return content.decode("utf-8", "replace")
 
 
 @functools.cache
@@ -1678,13 +1690,16 @@ class Request:
         """Read a body of JSON or of a urlencoded form; leave others on the wire."""
         media_type = self._content_type.partition(b";")[0].strip().lower()
         if media_type == b"application/x-www-form-urlencoded":
-            await self._body_within(self._settings.field).read()
-            self._unparsed = "form"
+            kind, limit = "form", self._settings.field
         elif media_type == b"application/json" or media_type.endswith(b"+json"):
-            await self._body_within(self._settings.json).read()
-            self._unparsed = "json"
-        elif media_type == b"multipart/form-data":
-            self._is_multipart = True
+            kind, limit = "json", self._settings.json
+        else:
+            self._is_multipart = media_type == b"multipart/form-data"
+            return
+        reader = self._body_reader()
+        reader.expect(limit)
+        await reader.read()
+        self._unparsed = kind
 
     def _body_within(self, limit: _Limit) -> _Body:
         reader = self._body_reader()
@@ -1712,7 +1727,7 @@ class Request:
             self._cookie_header = b"; ".join(cookies)
 
     def _note_length(self, value: bytes) -> None:
-        if not value.strip():  # so WSGI bridges say that there is none
+        if not value:  # so WSGI bridges say that there is none
             return
         body = self._body_reader()
         # Two lengths that differ are an attack: a proxy in front may believe the other one
@@ -3022,7 +3037,7 @@ class _Parameter:
             or (not self.in_path and kind in ((0, 2) if self.is_file else (0, 2, 4)))
         ):
             raise TypeError(f"{where}: FromSession, a model or UploadedFile cannot stand here")
-        self.is_sent = not self.is_secret and kind != parameter.POSITIONAL_ONLY
+        self.is_sent = kind != parameter.POSITIONAL_ONLY and not (self.is_secret or self.model)
         self.convert = _keep if self.model else _converter(annotation)
         if self.convert is None:
             shown = inspect.formatannotation(annotation)
@@ -3053,7 +3068,10 @@ class _Parameter:
 
     def find(self, request: Request) -> Any:
         """Look in what was sent, and then in the session; else return the default."""
-        value = self.find_sent(request, self.name) if self.is_sent else _ABSENT
+        if self.is_sent:
+            value = self.find_sent(request, self.name)
+        else:
+            value = self._validated(request) if self.model else _ABSENT
         if value is not _ABSENT:
             return value
         if self.is_secret or (self.is_sent and self.in_path):
@@ -3068,8 +3086,6 @@ class _Parameter:
 
     def find_sent(self, request: Request, name: str) -> Any:
         """Look for a name in the query, the body and the uploads, in this order."""
-        if self.model is not None:
-            return self._validated(request)
         if request._unparsed:
             request._parse()
         for sent in (request.query_params, request._fields):
@@ -3119,8 +3135,8 @@ class _Parameter:
 
     def is_known(self, request: Request) -> bool:
         """Whether nothing that is still to come in a form can be its value."""
-        if not self.is_sent or self.is_list or self.model:  # more values of a list may come
-            return not self.is_sent
+        if not self.is_sent or self.is_list:  # more values of a list may come
+            return not (self.is_sent or self.model)
         values = request.query_params.get(self.name) or request.body_params.get(self.name)
         return self.name in request._files or bool(values and (values[0] or self.takes_blank))
 
@@ -3427,11 +3443,12 @@ class App:
         session_timeout: Seconds after which a session ends if no request looks at it.
         session_cookie_name: The name of the session cookie.
         session_cookie_secure: Whether the session cookie is sent over HTTPS alone; None: unless
-            ``debug`` is on or the request is plain HTTP to a loopback host.
+            ``debug`` is on or the request comes straight from this machine over plain HTTP. Behind
+            a proxy, set True.
         session_cookie_path: The part of the site that gets the session cookie; None: the root path
             of this app.
         allowed_origins: Full origins, such as ``https://example.com``, whose pages may open
-            WebSockets with a session.
+            WebSockets and send requests other than GET, HEAD and OPTIONS with a session.
         max_body_size: The most bytes of a body that is kept in memory or on disk; None: no limit.
         max_upload_size: The most bytes of a body that streams into a handler, by default as many as
             ``max_body_size``; None: no limit.
@@ -3454,7 +3471,8 @@ class App:
     Raises:
         TypeError: ``allowed_origins`` is one text. A subclass that names a handler like one of the
             attributes is a TypeError too, when the class is made.
-        ValueError: A size is below zero, or a time is not above it.
+        ValueError: A size is below zero, or a time is not above it, or browsers would drop the
+            session cookie.
 
     Example:
         >>> class Root(App):
@@ -4187,8 +4205,8 @@ async def _run_hook(handler: Callable[[], Any]) -> list[str]:
         name = getattr(handler, "__qualname__", repr(handler))
         _log.error("%s failed", name, exc_info=error)
         _forget(error)
-        # `str(error)` may fail, too.
-        return [f"{name}: {traceback.format_exception_only(error)[-1].strip()}"]
+        text = "".join(traceback.format_exception_only(error)).strip()  # `str(error)` may fail, too
+        return [f"{name}: {text.removeprefix(type(error).__module__ + '.')}"]
     return []
 
 

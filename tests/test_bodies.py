@@ -464,17 +464,14 @@ async def test_bad_or_differing_content_lengths_are_400(path: str, lengths: list
     assert ((await post(app, path, headers=headers, body=b"[1,2]")).status, app.calls) == (400, 0)
 
 
-@pytest.mark.parametrize("value", ["", " "])
 @pytest.mark.parametrize(
     ("path", "headers", "body"),
     [("/unread", [], None), ("/buffered", [*TEXT, *CHUNKED], b"abc"), ("/buffered", TEXT, b"abc")],
 )
-async def test_empty_content_length_is_none(
-    path: str, headers: Any, body: bytes | None, value: str
-) -> None:
+async def test_empty_content_length_is_none(path: str, headers: Any, body: bytes | None) -> None:
     """WSGI bridges send one with every request that has no body."""
     response = await post(
-        Root(), path, headers=[*headers, ("content-length", value)], body=body or b""
+        Root(), path, headers=[*headers, ("content-length", "")], body=body or b""
     )
     assert (response.status, response.body) == (200, body or b"unread")
 
@@ -1334,7 +1331,7 @@ async def test_request_is_freed_without_the_garbage_collector(
     "content", [b"\n" + b"%" * 2**19, b"\n" + b"%41" * 2**17, b"%4" * 2**18, b"\n" * 2**19]
 )
 def test_escapes_take_no_more_memory_than_the_form_limit_allows_for(content: bytes) -> None:
-    """At most about 200 bytes for each that was sent; a form has at most 1 MiB."""
+    """At most 32 bytes for each that was sent."""
 
     def fields(pairs: bytes) -> dict[str, list[str]]:
         return Request({"type": "http", "query_string": pairs}).query_params
@@ -1347,7 +1344,7 @@ def test_escapes_take_no_more_memory_than_the_form_limit_allows_for(content: byt
     finally:
         tracemalloc.stop()
     assert found == {"a": [urllib.parse.unquote_to_bytes(content).decode("utf-8", "replace")]}
-    assert peak < 256 * len(content)
+    assert peak < 32 * len(content)
 
 
 async def test_exception_of_a_body_past_the_limit_keeps_nothing_of_the_body() -> None:

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from micropie import App, InMemorySessionBackend, Request, WebSocket, WebSocketRequest
+from micropie import (
+    App,
+    InMemorySessionBackend,
+    Request,
+    WebSocket,
+    WebSocketRequest,
+    routes,
+)
 from tests.asgi import (
     REMOVED,
     Browser,
@@ -19,6 +26,7 @@ from tests.asgi import (
     lifespan,
     post,
     request,
+    scripted,
     websocket,
 )
 from tests.noting import Note
@@ -535,6 +543,21 @@ async def test_apps_that_mount_each_other_start_once() -> None:
         assert sorted(done) == ["start first", "start second"]
 
 
+async def test_apps_that_are_equal_are_told_apart() -> None:
+    class Equal(Root):
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Equal)
+
+        __hash__ = None  # type: ignore[assignment]
+
+    done: list[str] = []
+    root, child = hooked(Equal(), "root", done), hooked(Equal(), "child", done)
+    root.mounts["/child"] = child
+    async with lifespan(root):
+        assert sorted(done) == ["start child", "start root"]
+    assert "/child/page" in [route.path for route in routes(root)]
+
+
 async def test_a_mounted_app_that_fails_to_start_or_stop_is_reported() -> None:
     def fails() -> None:
         raise OSError("the child's database")
@@ -655,6 +678,20 @@ async def test_the_parents_session_headers_are_in_a_mounted_apps_handshake() -> 
     assert names == [b"vary", b"set-cookie", b"cache-control"]
     session_id = dict(ws.accept_headers)[b"set-cookie"].decode().split(";")[0].partition("=")[2]
     assert await root.session_backend.load(session_id) == {"visits": 1}
+
+
+async def test_the_parents_session_headers_are_in_a_mounted_apps_refusal() -> None:
+    async def refuses(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b"no"})
+
+    root, _ = mounted(child=refuses)
+    root.ws_middlewares.append(Note([], "a", counts))
+    connect = scripted({"type": "websocket.connect"})
+    start, _ = await call(root, connect, type="websocket", path="/static", method=None)
+    names = [name for name, _ in start["headers"]]
+    assert names == [b"vary", b"set-cookie", b"cache-control"]
 
 
 async def test_another_origins_page_has_no_session_of_the_parent_either() -> None:

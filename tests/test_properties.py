@@ -8,6 +8,7 @@ depends on them for its coverage: the other tests drive each one on purpose.
 
 from __future__ import annotations
 
+import email
 import json
 import os
 import re
@@ -913,3 +914,94 @@ def test_long_values_with_odd_escapes_are_decoded_as_the_standard_library_does(
     assert Request({"type": "http", "query_string": b"x=" + value}).query_params == {
         "x": [expected]
     }
+
+
+# --- Against a second way of computing the value --------------------------------------------------
+
+
+@cases(300)
+@given(st.lists(st.sampled_from(['"', "a", "b=", "=", ";", " ", "\t", ",", "%41", "é"])))
+def test_a_cookie_header_is_read_as_a_pattern_reads_it(pieces: list[str]) -> None:
+    header = "".join(pieces)
+    expected: dict[str, str] = {}
+    pattern = r"[ \t]*([^;=]*?)[ \t]*=[ \t]*([^;]*?)[ \t]*(?:;|\Z)"
+    for pair in header.split(";"):
+        found = re.fullmatch(pattern, pair)
+        if found and found[1]:
+            expected.setdefault(found[1], found[2])
+    scope = {"type": "http", "headers": [(b"cookie", header.encode("latin-1"))]}
+    assert Request(scope).cookies == expected
+
+
+@cases(200)
+@given(pieces=st.lists(PIECES, max_size=12), borders=BORDERS)
+def test_an_urlencoded_form_is_read_as_a_query_is(pieces: list[bytes], borders: list[int]) -> None:
+    app, body = Root(), b"".join(pieces)
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    assert run(post(app, "/form", headers=form, body=cut(body, borders))).status == 204
+    assert app.seen["form"] == Request({"type": "http", "query_string": body}).query_params
+
+
+LINES = st.text("abé€;=' ()/%.-", max_size=9).map(str.strip)
+
+
+@cases(150)
+@given(
+    fields=st.lists(st.tuples(LINES, st.sampled_from(["utf-8", "latin-1", "utf-16"]), TEXT)),
+    filename=LINES,
+    content=CONTENT,
+    borders=BORDERS,
+)
+def test_a_form_is_read_as_the_email_package_reads_it(
+    fields: list[tuple[str, str, str]], filename: str, content: bytes, borders: list[int]
+) -> None:
+    texts = [
+        (f"n{name}", charset, text.encode(charset, "replace")) for name, charset, text in fields
+    ]
+    heads = [
+        (f'form-data; name="{name}"', f"text/plain; charset={charset}")
+        for name, charset, _ in texts
+    ]
+    heads.append((f'form-data; name="file"; filename="x{filename}"', "image/png"))
+    contents = [*[sent for *_, sent in texts], content]
+    body = b"".join(
+        f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\n".encode()
+        + f"Content-Type: {kind}\r\n\r\n".encode()
+        + sent
+        + b"\r\n"
+        for (disposition, kind), sent in zip(heads, contents, strict=True)
+    )
+    expected: dict[str, list[str]] = {}
+    for (disposition, kind), sent in zip(heads, contents, strict=True):
+        head = email.message_from_string(
+            f"Content-Disposition: {disposition}\nContent-Type: {kind}"
+        )
+        name = head.get_param("name", header="content-disposition")
+        if head.get_filename() is None:
+            text = sent.decode(str(head.get_content_charset()))
+            expected.setdefault(str(name), []).append(text)
+    app = Root()
+    whole = body + f"--{BOUNDARY}--\r\n".encode()
+    response = run(post(app, "/parts", headers=MULTIPART, body=cut(whole, borders)))
+    assert response.status == 204, response
+    assert (app.seen["form"], app.seen["files"]) == (expected, {"file": content})
+
+
+@cases(250)
+@given(
+    at=st.floats(0, 1),
+    length=st.integers(0, 9),
+    instead=st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b":", b"--", b" ", b"\xff", b"x"])),
+    borders=BORDERS,
+)
+def test_a_damaged_form_has_the_same_answer_however_it_is_cut(
+    at: float, length: int, instead: list[bytes], borders: list[int]
+) -> None:
+    whole = encode_multipart([("text", "é"), ("file", "a.txt", "text/plain", b"content")])
+    place = len(BOUNDARY) + 4 + int(at * (len(whole) - len(BOUNDARY)))
+    body = whole[:place] + b"".join(instead) + whole[place + length :]
+    answers = []
+    for pieces in ([body], cut(body, borders), [body[i : i + 1] for i in range(len(body))]):
+        app = Root()
+        answers.append((run(post(app, "/parts", headers=MULTIPART, body=pieces)).status, app.seen))
+    assert answers[0] == answers[1] == answers[2]

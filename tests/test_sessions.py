@@ -941,10 +941,11 @@ async def test_a_host_cookie_has_the_path_that_browsers_ask_for_below_a_mount_to
         {"session_cookie_path": "shop"},
         {"session_cookie_path": "/a;b"},
         {"session_cookie_path": "/é"},
+        *({"session_timeout": timeout} for timeout in (0, -1, float("nan"))),
     ],
 )
-def test_the_settings_of_the_cookie_are_checked(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="cookie"):
+def test_the_settings_of_sessions_are_checked(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="cookie|session_timeout"):
         Root(**options)
 
 
@@ -1558,6 +1559,20 @@ async def test_a_session_filled_after_accept_is_lost_with_a_warning(
     assert spy.calls == []
     assert levels(caplog) == [logging.WARNING]
     assert "accept()" in caplog.text
+
+
+async def test_accept_may_be_called_again_if_its_session_could_not_be_saved() -> None:
+    async def talk(app: App, ws: WebSocket) -> None:
+        app.request.session["user"] = "ann"
+        with pytest.raises(OSError, match="update is down"):
+            await ws.accept()
+        down.broken = ""
+        await ws.accept()
+
+    down = Down("update")
+    (sent,) = await talked(Sockets(talk, down))
+    session_id = sent.partition("=")[2].partition(";")[0]
+    assert await down.load(session_id) == {"user": "ann"}
 
 
 async def test_an_id_renewed_after_accept_is_warned_about_and_the_old_one_stays(

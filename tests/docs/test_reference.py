@@ -247,7 +247,12 @@ SENT: dict[tuple[str, str], tuple[str, str, dict[str, Any]]] = {
     ("404", ""): ("GET", "/nowhere", {}),
     ("405", ""): ("GET", "/limited", {}),
     ("408", ""): ("POST", "/limited", {"headers": UNSENT, "receive": silence}),
-    ("413", ""): ("POST", "/limited", {"body": b"x" * 2000, "headers": JSON}),
+    ("413", "max_body_size is 1000 bytes"): (
+        "POST",
+        "/limited",
+        {"body": b"x" * 2000, "headers": JSON},
+    ),
+    ("413", "more than 1000 fields"): ("GET", "/count", {"query": "&" * 1000}),
     ("500", ""): ("GET", "/broken", {}),
 }
 

@@ -64,6 +64,26 @@ class Basics(App):
     async def raw(self) -> bytes:
         return await self.request.body()
 
+    async def echo(self) -> AsyncIterator[bytes]:
+        async for piece in self.request.stream():
+            yield piece
+
+    async def waits(self, token: str, reads: bool = False) -> None:
+        """Works until its client has left, having read its body or not."""
+        size = len(await self.request.body()) if reads else 0
+        is_gone = await self.request.is_disconnected()
+        note(token, f"{size} bytes, gone: {is_gone}")
+        while not await self.request.is_disconnected():
+            await asyncio.sleep(0.01)
+        note(token, "gone")
+
+    async def looks(self) -> str:
+        """Looks for a disconnect before it reads the body."""
+        looks = [await self.request.is_disconnected()]
+        await asyncio.sleep(0.05)  # what the server sends comes meanwhile
+        looks.append(await self.request.is_disconnected())
+        return f"{looks} {len(await self.request.body())}"
+
     @methods("POST")
     async def only_post(self) -> None:
         return None

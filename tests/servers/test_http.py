@@ -191,3 +191,39 @@ def test_http_1_0_is_answered(server: Server) -> None:
         client.send(b"GET /hello/old HTTP/1.0\r\n\r\n")
         response = client.read()
         assert (response.status, response.text) == (200, "Hello, old!")
+
+
+@pytest.mark.parametrize("body", [b"", b"abc"])
+def test_handler_is_told_that_its_client_has_left(server: Server, body: bytes) -> None:
+    token = server.token()
+    with server.connect() as client:
+        length = [("content-length", str(len(body)))] if body else []
+        client.send_head("POST" if body else "GET", f"/waits?token={token}&reads=1", length)
+        client.send(body)
+        server.wait_for(token, f"{len(body)} bytes, gone: False")
+    server.wait_for(token, f"{len(body)} bytes, gone: False", "gone")
+
+
+def test_a_look_for_a_disconnect_loses_nothing_of_the_body(server: Server) -> None:
+    for _ in range(2):
+        assert httpx.get(f"{server.url}/looks").text == "[False, False] 0"
+        assert httpx.post(f"{server.url}/looks", content=b"abc").text == "[False, False] 3"
+        chunks = iter([b"a" * 100_000] * 3)
+        assert httpx.post(f"{server.url}/looks", content=chunks).text == "[False, False] 300000"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "size"),
+    [("/echo", 200, 3_000_000), ("/raw", 413, None), ("/hello", 200, None), ("/none", 404, None)],
+)
+def test_http_2_body_without_a_length_is_read_or_dropped(
+    server: Server, path: str, status: int, size: int | None
+) -> None:
+    if server.kind.name not in ("hypercorn", "granian"):
+        pytest.skip("no HTTP/2")
+    blocks = iter([b"x" * 100_000] * (30 if size else 300))
+    with httpx.Client(http1=False, http2=True, timeout=30) as client:
+        response = client.post(f"{server.url}{path}", content=blocks)
+        assert response.status_code == status
+        assert size is None or len(response.content) == size
+        assert client.get(f"{server.url}/looks").text == "[False, False] 0"

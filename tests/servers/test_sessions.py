@@ -59,6 +59,30 @@ def test_websocket_reads_the_session_from_its_own_origin_only(server: Server) ->
             assert json.loads(ws.recv(timeout=60)) == session, origin
 
 
+def test_a_form_of_another_origins_page_has_no_session(server: Server) -> None:
+    login = httpx.get(f"{server.url}/login?name=Ann")
+    cookie = {"cookie": cookie_of(login.headers["set-cookie"])}
+    for headers, status in (
+        ({}, 200),
+        ({"origin": server.url}, 200),
+        ({"origin": "http://evil.example", "sec-fetch-site": "same-origin"}, 200),
+        ({"origin": "http://evil.example"}, 401),
+        ({"origin": "null"}, 401),
+        ({"sec-fetch-site": "same-site"}, 401),
+    ):
+        for method, wanted in (("POST", status), ("GET", 200)):
+            answer = httpx.request(method, f"{server.url}/whoami", headers={**cookie, **headers})
+            assert answer.status_code == wanted, (method, headers)
+    strange = httpx.post(f"{server.url}/login?name=Eve", headers={"origin": "http://evil.example"})
+    assert "set-cookie" not in strange.headers
+
+
+def test_the_cookie_of_a_request_that_a_proxy_passed_on_is_secure(server: Server) -> None:
+    for headers in ({"via": "1.1 proxy"}, {"x-forwarded-for": "203.0.113.9"}):
+        login = httpx.get(f"{server.url}/login?name=Ann", headers=headers)
+        assert "; Secure" in login.headers["set-cookie"]
+
+
 def test_session_that_starts_in_a_handshake_is_saved(server: Server) -> None:
     with connect(f"{server.ws_url}/login?name=Bob") as ws:
         assert ws.response is not None

@@ -1696,7 +1696,7 @@ class Request:
         else:
             self._is_multipart = media_type == b"multipart/form-data"
             return
-        reader = self._body_reader()
+        reader = self._body or self._body_reader()
         reader.expect(limit)
         await reader.read()
         self._unparsed = kind
@@ -1736,7 +1736,8 @@ class Request:
         if length < 0 or body.length not in (-1, length):
             raise _error(400, "Invalid Content-Length")
         body.length = length
-        body.announced = body.announced or length > 0
+        if length:
+            body.announced = True
 
 
 # The middleware of another package sets these. A guard of which MicroPie took no notice would let
@@ -2042,8 +2043,7 @@ class WebSocket:
 
     def _check_open(self) -> None:
         self._check_not_over()
-        if not self.accepted:
-            raise RuntimeError("call accept() before you send or receive")
+        raise RuntimeError("call accept() before you send or receive")
 
     def _check_not_over(self) -> None:
         if self._over is not None:
@@ -3665,7 +3665,8 @@ class App:
                 if request._multipart is not None:
                     await request._multipart.close()
                 if ahead is not None:
-                    await asyncio.wait([ahead])
+                    # Its exception, if there is one, is nobody's any more.
+                    await asyncio.gather(ahead, return_exceptions=True)
 
     def __answer(self, request: Request) -> Awaitable[Any]:
         """Find the handler, and call it or what comes before it; return what is to be awaited."""
@@ -4049,6 +4050,7 @@ class App:
             if error.status == 401:  # FromSession: the client may log in
                 raise
             return await socket.close(1008)  # the path or the arguments do not fit
+        request._headers = None  # made again if asked for; a socket may be open for hours
         socket._task = asyncio.current_task()
         try:
             await work

@@ -1239,3 +1239,15 @@ async def test_a_queued_call_of_a_cancelled_request_never_runs(path, pool):
         assert asyncio.get_running_loop().time() - began < 4
     assert (await get(app, path)).status == 200
     assert len(app.ran) == 1
+
+
+async def test_clean_up_runs_also_if_its_request_is_cancelled_while_it_is_queued():
+    app = Threads()
+    async with busy(app, "/slow_rows"):
+        task = asyncio.create_task(micropie._in_thread(app.ran.append, "closed", work="steps"))
+        await elapse(0.05)
+        task.cancel()
+        await elapse(0.05)
+        assert not task.done()
+    await asyncio.wait([task])
+    assert (app.ran, task.cancelled()) == (["closed"], True)

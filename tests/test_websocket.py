@@ -1103,12 +1103,13 @@ async def test_a_receive_during_the_watch_waits_for_its_message() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
                 await ws.receive_text()
+        await elapse(5.4)  # the watch still waits
         got = await asyncio.gather(ws.receive_text(), ws.receive_text())
-        await elapse(6)
+        await elapse(5.4)
         await ws.send_json([*got, await ws.receive_text()])
 
     async with websocket(Talking(talk)) as ws:
-        await elapse(8)
+        await elapse(13)
         for message in "abc":
             await ws.send_text(message)
         assert await ws.receive() == '["a","b","c"]'
@@ -1370,3 +1371,28 @@ async def test_an_exit_in_a_handler_is_an_error(
 
     assert (await talked(talk)).close_code == 1011
     assert len(caplog.records) == 1
+
+
+async def test_accept_may_be_tried_again_after_a_session_that_could_not_be_saved() -> None:
+    class Failing(InMemorySessionBackend):
+        def _fail_once(self) -> None:
+            if not failures:
+                failures.append(1)
+                raise OSError("no disk")
+
+        async def save(self, *arguments: Any) -> None:
+            self._fail_once()
+
+        async def update(self, *arguments: Any) -> Any:
+            self._fail_once()
+            return {"a": 1}
+
+    async def talk(ws: WebSocket) -> bool:
+        current_request.get().session["a"] = 1
+        with pytest.raises(OSError, match="no disk"):
+            await ws.accept()
+        await ws.accept()
+        return ws.accepted
+
+    failures: list[int] = []
+    assert await returned(talk, session_backend=Failing())

@@ -74,7 +74,7 @@ class Basics(App):
         is_gone = await self.request.is_disconnected()
         note(token, f"{size} bytes, gone: {is_gone}")
         while not await self.request.is_disconnected():
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # the work that it does
         note(token, "gone")
 
     async def looks(self) -> str:

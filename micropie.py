@@ -3037,7 +3037,7 @@ class _Parameter:
             or (not self.in_path and kind in ((0, 2) if self.is_file else (0, 2, 4)))
         ):
             raise TypeError(f"{where}: FromSession, a model or UploadedFile cannot stand here")
-        self.is_sent = not self.is_secret and kind != parameter.POSITIONAL_ONLY
+        self.is_sent = kind != parameter.POSITIONAL_ONLY and not (self.is_secret or self.model)
         self.convert = _keep if self.model else _converter(annotation)
         if self.convert is None:
             shown = inspect.formatannotation(annotation)
@@ -3068,7 +3068,10 @@ class _Parameter:
 
     def find(self, request: Request) -> Any:
         """Look in what was sent, and then in the session; else return the default."""
-        value = self.find_sent(request, self.name) if self.is_sent else _ABSENT
+        if self.is_sent:
+            value = self.find_sent(request, self.name)
+        else:
+            value = self._validated(request) if self.model else _ABSENT
         if value is not _ABSENT:
             return value
         if self.is_secret or (self.is_sent and self.in_path):
@@ -3083,8 +3086,6 @@ class _Parameter:
 
     def find_sent(self, request: Request, name: str) -> Any:
         """Look for a name in the query, the body and the uploads, in this order."""
-        if self.model is not None:
-            return self._validated(request)
         if request._unparsed:
             request._parse()
         for sent in (request.query_params, request._fields):
@@ -3134,8 +3135,8 @@ class _Parameter:
 
     def is_known(self, request: Request) -> bool:
         """Whether nothing that is still to come in a form can be its value."""
-        if not self.is_sent or self.is_list or self.model:  # more values of a list may come
-            return not self.is_sent
+        if not self.is_sent or self.is_list:  # more values of a list may come
+            return not (self.is_sent or self.model)
         values = request.query_params.get(self.name) or request.body_params.get(self.name)
         return self.name in request._files or bool(values and (values[0] or self.takes_blank))
 

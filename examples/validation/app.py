@@ -107,7 +107,7 @@ def _path(place: tuple[int | str, ...]) -> str:
 def _from_msgspec(model: type[msgspec.Struct], body: bytes) -> msgspec.Struct:
     try:
         return msgspec.json.decode(body, type=model)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         problem, _, place = str(error).partition(" - at `$")
         field = place.rstrip("`").lstrip(".").replace("[", ".").replace("]", "")
         raise HTTPError(422, _one_error(field, problem)) from None

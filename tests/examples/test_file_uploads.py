@@ -60,7 +60,7 @@ def test_too_large_a_file_shows_413_on_the_page(browsing, page, server):
     page.set_input_files("input[type=file]", file_named("large.bin", b"x" * (LIMIT + 1), ""))
     page.get_by_role("button", name="Upload").click()
 
-    assert page.locator(".problem").inner_text() == "413 Content Too Large"
+    assert page.locator(".problem").inner_text() == f"413 Content Too Large: limit is {LIMIT} bytes"
     assert "large.bin" not in kept(server)
 
 

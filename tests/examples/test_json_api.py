@@ -71,7 +71,11 @@ def test_too_large_a_body_is_refused(client):
 
     assert (answer.status_code, answer.json()) == (
         413,
-        {"status": 413, "title": "Content Too Large"},
+        {
+            "status": 413,
+            "title": "Content Too Large",
+            "detail": "max_body_size is 65536 bytes",
+        },
     )
 
 

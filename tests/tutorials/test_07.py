@@ -63,7 +63,7 @@ def test_chat_is_for_visitors_of_the_page(client, server):
         {"Cookie": "session_id=made-up"},
         {"Cookie": cookie_of(client), "Origin": "https://evil.example"},
     ):
-        with pytest.raises(InvalidStatus, match="403"):
+        with pytest.raises(InvalidStatus, match="401"):
             connect(address(server), additional_headers=headers)
 
 

@@ -28,7 +28,8 @@ import abc
 import asyncio
 import contextlib
 import contextvars
-import encodings
+import copy
+import encodings.aliases
 import enum
 import functools
 import inspect
@@ -122,40 +123,38 @@ Example:
 """
 
 # In a query, a form or a multipart body. More would block the event loop for seconds.
-_MAX_FIELDS: Final = 1000
-_MAX_PART_HEADERS: Final = 8  # RFC 7578 needs three
-_MAX_PART_HEADER_SIZE: Final = 4096
-# A form field in one of these charsets is refused: to decode it would take quadratic time.
-_SLOW_CODECS: Final = {"idna", "punycode", "undefined"}
+_MAX_FIELDS = 1000
+_MAX_PART_HEADERS = 8  # RFC 7578 needs three
+_MAX_PART_HEADER_SIZE = 4096
 # By a word of what the multipart parser says.
-_PARSER_LIMITS: Final = {
+_PARSER_LIMITS = {
     "segment count": f"{_MAX_FIELDS} fields",
     "header count": f"{_MAX_PART_HEADERS} headers per part",
     "header length": f"{_MAX_PART_HEADER_SIZE} bytes per part header",
 }
-_SPOOL_SIZE: Final = 2**20  # a file larger than this goes to disk
-_CHUNK_SIZE: Final = 2**16
+_SPOOL_SIZE = 2**20  # a file larger than this goes to disk
+_CHUNK_SIZE = 2**16
 # Some clients look for the response only when they have sent the whole body. So MicroPie receives
 # up to this many bytes that no code has read, and drops them.
-_DRAIN_SIZE: Final = 64 * 2**20
-_THREADS: Final = 40
-_FILE_THREADS: Final = 4
+_DRAIN_SIZE = 64 * 2**20
+_THREADS = 40
+_FILE_THREADS = 4
 # Looks at a WebSocket handler, and seconds between them, until MicroPie watches one that has been
 # in no `receive_*`.
-_LOOKS: Final = 20
-_LOOK_SECONDS: Final = 0.25
-_MESSAGES_AHEAD: Final = 16
+_LOOKS = 20
+_LOOK_SECONDS = 0.25
+_MESSAGES_AHEAD = 16
 # Seconds after the headers of a stream. Then MicroPie drops a body that no code has begun to read.
-_UNREAD_SECONDS: Final = 5.0
+_UNREAD_SECONDS = 5.0
 # Expired sessions that one call removes at most, so that none of them pauses the event loop.
-_EXPIRE_STEP: Final = 100
+_EXPIRE_STEP = 100
 
-_SESSION_ID: Final = "[A-Za-z0-9_-]{1,128}"
+_SESSION_ID = "[A-Za-z0-9_-]{1,128}"
 # Browsers ask more of cookies with these names.
-_HOST_NAME: Final = "(?i:__Host-)"
-_SECURE_NAME: Final = "(?i:__(?:Host|Secure)-)"
+_HOST_NAME = "(?i:__Host-)"
+_SECURE_NAME = "(?i:__(?:Host|Secure)-)"
 
-_ABSENT: Final[Any] = object()
+_ABSENT: Any = object()
 
 
 # --- Errors ---------------------------------------------------------------------------------------
@@ -218,7 +217,7 @@ class ConnectionClosed(Exception):
         self.reason = reason
 
 
-_NEW_PHRASES: Final = {
+_NEW_PHRASES = {
     413: "Content Too Large",
     422: "Unprocessable Content",
 }  # RFC 9110; Python 3.11 knows older ones
@@ -273,7 +272,7 @@ def _forget(*errors: BaseException) -> None:
 
 # OPT_PASSTHROUGH_DATETIME, since orjson rounds odd offsets; OPT_PASSTHROUGH_DATACLASS, since it
 # leaves fields out.
-_ORJSON_OPTIONS: Final = 512 | 2048
+_ORJSON_OPTIONS = 512 | 2048
 
 
 def _json_default(value: Any) -> Any:
@@ -424,18 +423,8 @@ async def _in_thread(
 
 # --- Sessions -------------------------------------------------------------------------------------
 
-_SCALAR_TYPES = frozenset({str, int, float, bool, bytes, type(None)})
 _CONTAINER_TYPES = (dict, list, tuple, set, frozenset)
 _Change = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a deep copy of a session. Most hold only scalars and need no `copy.deepcopy`."""
-    if _SCALAR_TYPES.issuperset(map(type, data.values())):
-        return dict(data)
-    import copy
-
-    return copy.deepcopy(dict(data))
 
 
 def _typed(value: Any) -> Any:
@@ -522,12 +511,12 @@ class InMemorySessionBackend(SessionBackend):
         """Return a copy of the data of a live session, ``{}`` where there is none."""
         with self._lock:
             data = self._live(session_id)
-        return _copied(data)  # what is stored is never changed
+        return copy.deepcopy(data)  # what is stored is never changed
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         """Keep a copy of the data for ``timeout`` seconds; saving ``{}`` deletes the session."""
         with self._lock:
-            self._store(session_id, _copied(data), timeout)
+            self._store(session_id, copy.deepcopy(data), timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire ``timeout`` seconds from now."""
@@ -544,18 +533,17 @@ class InMemorySessionBackend(SessionBackend):
             timeout: The seconds for which the session lives on.
         """
         with self._lock:
-            stored = _copied(self._live(session_id))
-            self._store(session_id, _copied(change(stored)), timeout)
+            stored = copy.deepcopy(self._live(session_id))
+            self._store(session_id, copy.deepcopy(change(stored)), timeout)
 
     def _live(self, session_id: str) -> dict[str, Any]:
         now = self._clock()
         # A bounded number per call: removing a million expired sessions at once would pause all
         # requests.
-        for _ in range(_EXPIRE_STEP):
-            first = next(iter(self._sessions), None)
-            if first is None or now < self._sessions[first][0]:
+        for oldest in list(itertools.islice(self._sessions, _EXPIRE_STEP)):
+            if now < self._sessions[oldest][0]:
                 break
-            del self._sessions[first]
+            del self._sessions[oldest]
         expiry, data = self._sessions.get(session_id, (now, {}))
         return data if now < expiry else {}
 
@@ -569,31 +557,20 @@ class InMemorySessionBackend(SessionBackend):
 class _Session:
     """The session of one request: the stored data, a snapshot of it, and the changed data."""
 
+    snapshot: dict[str, Any] | None = None  # None: no code has looked
+    renew = False
+    blocked = False  # another origin's page has caused the request: never saved
+
     def __init__(self, session_id: str | None = None, data: dict[str, Any] | None = None) -> None:
         self.id = session_id  # None: not yet known to the backend
-        self.snapshot: dict[str, Any] | None = None  # None: nobody has looked
-        self.renew = False
-        self.blocked = False  # another origin's page has caused the request: never saved
-        self._data: dict[str, Any] = data or {}
-
-    @property
-    def data(self) -> dict[str, Any]:
-        if self.snapshot is None:
-            self.snapshot = _copied(self._data)
-        return self._data
-
-    @data.setter
-    def data(self, value: dict[str, Any]) -> None:
-        if self.snapshot is None:
-            self.snapshot = self._data
-        self._data = value
+        self.data = data or {}
 
     async def commit(self, backend: SessionBackend, timeout: float) -> str | None:
         """Save what this request changed, and return the id for a new cookie.
 
         The id is ``""`` to expire the cookie, and None to leave it alone.
         """
-        before, data, old = self.snapshot, dict(self._data), self.id
+        before, data, old = self.snapshot, dict(self.data), self.id
         if before is None or self.blocked:
             return None
         # Another request may have changed the session since this one loaded it. So this one
@@ -677,8 +654,8 @@ def _limit(size: int | None, name: str) -> _Limit:
     return size, name
 
 
-_NO_LIMIT: Final = _limit(None, "")
-_NO_LIMITS: Final = _Settings(_NO_LIMIT, _NO_LIMIT, _NO_LIMIT, _NO_LIMIT, None)
+_NO_LIMIT = _limit(None, "")
+_NO_LIMITS = _Settings(_NO_LIMIT, _NO_LIMIT, _NO_LIMIT, _NO_LIMIT, None)
 
 
 def _too_large(limit: _Limit) -> HTTPError:
@@ -698,7 +675,7 @@ class _Clock:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
-        self.loop = loop
+        self._loop = loop
         self._timeout = timeout
         self._is_set = False
         # Since when a task has waited. The clock takes out a task when it cancels it, which is how
@@ -713,12 +690,12 @@ class _Clock:
 
     def _look(self) -> None:
         for task, since in self.waiting.items():
-            if self.loop.time() - since >= self._timeout:
+            if self._loop.time() - since >= self._timeout:
                 # If the loop was blocked, the message may be there: it is taken first.
-                self.loop.call_soon(self._give_up, task, since)
+                self._loop.call_soon(self._give_up, task, since)
         self._is_set = bool(self.waiting)
         if self._is_set:
-            self.loop.call_later(self._timeout / 8, self._look)
+            self._loop.call_later(self._timeout / 8, self._look)
 
     def _give_up(self, task: asyncio.Task[Any], since: float) -> None:
         if self.waiting.get(task) == since:
@@ -727,7 +704,7 @@ class _Clock:
 
 
 # Another event loop or another time-out gets a new clock; the old one goes on until no task waits.
-_clock: Final = functools.lru_cache(maxsize=1)(_Clock)
+_clock = functools.lru_cache(maxsize=1)(_Clock)
 
 
 class _Ahead:
@@ -797,7 +774,6 @@ class _Body:
     is_listened = False  # from now on, `wait_gone` alone receives
     ahead: _Ahead | None = None  # from the first look for a disconnect on
     _is_waiting = False  # a task waits in `receive`
-    _clock: _Clock | None = None  # from the first wait on
     _since: float | None = None  # when this wait for a byte began, by the event loop's clock
     _free: asyncio.Event | None = None  # made by the listener; set when the app reads no more
 
@@ -806,11 +782,11 @@ class _Body:
         self._timeout = timeout  # seconds without a byte
         self.ended = receive is None
 
-    def expect(self, limit: _Limit) -> None:
-        """Set the limit, and refuse at once a body that says that it is larger."""
+    def expect(self, limit: _Limit) -> _Body:
+        """Set the limit, and refuse at once a body that is larger, or says so."""
         self.limit = limit
-        if self.length > limit[0] or self.size > limit[0]:
-            raise _too_large(limit)
+        _check_size(max(self.length, self.size), limit)
+        return self
 
     async def chunk(self) -> bytes:
         """Return the next piece of the body, ``b""`` at its end.
@@ -839,18 +815,15 @@ class _Body:
 
     async def _receive_in_time(self) -> Any:
         """Call `receive`, and give it up `body_timeout` seconds after the first of these calls."""
-        if self._timeout is None:
-            return await self._receive()
-        clock = self._clock
-        if clock is None:
-            clock = self._clock = _clock(asyncio.get_running_loop(), self._timeout)
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
-        task = asyncio.current_task(clock.loop)
-        if task is None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        if self._timeout is None or task is None:
             return await self._receive()
+        clock = _clock(loop, self._timeout)
         if self._since is None:
-            self._since = clock.loop.time()
+            self._since = loop.time()
         cancellations = task.cancelling()
         clock.add(task, self._since)
         try:
@@ -1195,13 +1168,9 @@ def _parser_type(multipart: Any) -> Any:
     return Parser
 
 
-@functools.cache
-def _charsets() -> frozenset[str]:
-    """Return the names of all charsets, since Python keeps each unknown name that it looks up."""
-    import pkgutil
-
-    modules = [module.name for module in pkgutil.iter_modules(encodings.__path__)]
-    return frozenset([*encodings.aliases.aliases, *modules]) - _SLOW_CODECS
+# Of a form field. MicroPie looks up no other name, since Python keeps each unknown one for good.
+# "idna" and "punycode", which take quadratic time, are not among these.
+_CHARSETS = {"koi8_u", *encodings.aliases.aliases.values(), *encodings.aliases.aliases}
 
 
 def _utf8(text: str) -> str:
@@ -1235,7 +1204,7 @@ class _MultipartForm:
         self._events: Iterator[Any] = iter(())
         self.fields: dict[str, list[str]] = {}
         self.files: dict[str, list[UploadedFile]] = {}
-        self._stores: list[BinaryIO] = []
+        self._stores = contextlib.ExitStack()
         self._is_on_disk = False
         self._streams = False  # the present part is a file that its handler reads
         self._is_cut = False  # the rest of the form was not read, and will not be
@@ -1293,18 +1262,16 @@ class _MultipartForm:
             self._keep(piece)
             _check_size(len(content), self._settings.field)
         try:
-            if charset != "utf-8":
-                charset = encodings.normalize_encoding(charset).lower()
-                if charset not in _charsets():
-                    raise LookupError(charset)
+            charset = encodings.normalize_encoding(charset).lower()
+            if charset not in _CHARSETS:
+                raise LookupError(charset)
             self.fields.setdefault(name, []).append(content.decode(charset))
         except (LookupError, ValueError):  # unknown, or bytes that do not fit
             raise _error(400, "A form field is not in its charset") from None
 
     async def _spool(self) -> BinaryIO:
         """Keep a file in memory as long as it is small, else in a temporary file."""
-        store: BinaryIO = io.BytesIO()
-        self._stores.append(store)
+        store: BinaryIO = self._stores.enter_context(io.BytesIO())
         while (piece := await self._event()) is not None:
             self._keep(piece)
             if isinstance(store, io.BytesIO):
@@ -1314,8 +1281,7 @@ class _MultipartForm:
                 import tempfile
 
                 piece = store.getvalue()
-                store = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end of the request
-                self._stores.append(store)
+                store = self._stores.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
                 self._is_on_disk = True
             await _in_thread(store.write, piece)
         store.seek(0)
@@ -1343,13 +1309,9 @@ class _MultipartForm:
         self.files = {}  # they lead back here, and would wait for the garbage collector
         # Closing a temporary file deletes it from the disk, which may block.
         if self._is_on_disk:
-            await _in_thread(self._close_stores)
+            await _in_thread(self._stores.close)
         else:
-            self._close_stores()
-
-    def _close_stores(self) -> None:
-        for store in self._stores:
-            store.close()
+            self._stores.close()
 
 
 # --- Request --------------------------------------------------------------------------------------
@@ -1402,26 +1364,14 @@ def _parse_pairs(data: bytes) -> dict[str, list[str]]:
 
 
 def _unquoted(text: str) -> str:
-    unquote, start = _unquote_to_bytes(), 0
-    if len(text) <= _CHUNK_SIZE:
-        return unquote(text).decode("utf-8", "replace")
-    # By blocks, since the function takes 160 bytes for each escape.
-    content = bytearray()
-    while start < len(text):
-        end = start + _CHUNK_SIZE
-        escape = text.find("%", end - 2, end)
-        if escape > 0 and end < len(text):
-            end = escape  # it stays whole
-        content += unquote(text[start:end])
-        start = end
-    return content.decode("utf-8", "replace")
+    """Decode the escapes of a text, of which all other characters have been decoded."""
 
+    def decode(escapes: re.Match[str]) -> str:
+        return bytes.fromhex(escapes[0].replace("%", "")).decode("utf-8", "replace")
 
-@functools.cache
-def _unquote_to_bytes() -> Callable[[str], bytes]:
-    from urllib.parse import unquote_to_bytes
-
-    return unquote_to_bytes
+    # `urllib.parse.unquote` takes 160 bytes for each escape. So would the expression, to go back,
+    # if its last plus sign did not forbid that.
+    return re.sub("(?:%[0-9A-Fa-f]{2})++", decode, text)
 
 
 def _quoted(text: str, safe: str) -> str:
@@ -1555,12 +1505,9 @@ class Request:
     def _parse(self) -> None:
         """Parse the body at the first look, and raise what is wrong with it at every look."""
         if self._parse_error is None:
-            assert self._body is not None
-            body = self._body.kept
+            body = self._body_reader().kept or b""
             try:
-                if not body:
-                    pass
-                elif self._unparsed == "form":
+                if self._unparsed == "form":
                     self._fields = _parse_pairs(body)
                 else:
                     self._value = _load_json(body)
@@ -1619,20 +1566,21 @@ class Request:
     @property
     def session(self) -> dict[str, Any]:
         """The session; what this request changes in it is saved when the handler is done."""
-        if self._session is None:
-            self._session = _Session()
-        return self._session.data
+        return self.__looked_session().data
 
     @session.setter
     def session(self, value: dict[str, Any]) -> None:
-        self._session = self._session or _Session()
-        self._session.data = value
+        self.__looked_session().data = value
 
     def regenerate_session(self) -> None:
         """Give the session a new id at the end of this request; call it at login."""
-        self.session = self.session
-        assert self._session is not None
-        self._session.renew = True
+        self.__looked_session().renew = True
+
+    def __looked_session(self) -> _Session:
+        session = self._session = self._session or _Session()
+        if session.snapshot is None:
+            session.snapshot = copy.deepcopy(session.data)
+        return session
 
     def query(self, name: str, default: Any = None) -> Any:
         """Return the first value of that name in the query string."""
@@ -1645,11 +1593,11 @@ class Request:
     def json(self, name: str | None = None, default: Any = None) -> Any:
         """Return the parsed JSON body, or one member of it where it is an object."""
         body = self._json
-        if name is None and body is _ABSENT:
+        if name is not None:
+            return body.get(name, default) if isinstance(body, dict) else default
+        if body is _ABSENT:
             return {} if default is None else default
-        if name is None:
-            return body
-        return body.get(name, default) if isinstance(body, dict) else default
+        return body
 
     async def body(self) -> bytes:
         """Return the raw body, also after it was parsed as JSON or as a urlencoded form.
@@ -1660,7 +1608,7 @@ class Request:
             ConnectionClosed: The client left in the middle of the body.
             RuntimeError: The body was read as a stream or as a multipart form.
         """
-        return await self._body_within(self._settings.kept).read()
+        return await self._body_reader().expect(self._settings.kept).read()
 
     def stream(self) -> AsyncIterator[bytes]:
         """Iterate over the raw body as it comes.
@@ -1672,7 +1620,7 @@ class Request:
             RuntimeError: It was streamed already, in part or whole: keep the iterator to go on with
                 it.
         """
-        return _Content(self._body_within(self._settings.streamed).chunks())
+        return _Content(self._body_reader().expect(self._settings.streamed).chunks())
 
     async def is_disconnected(self) -> bool:
         """Return whether the client has left; False as long as an announced body is unread."""
@@ -1696,16 +1644,8 @@ class Request:
         else:
             self._is_multipart = media_type == b"multipart/form-data"
             return
-        reader = self._body_reader()
-        reader.expect(limit)
-        await reader.read()
-        self._unparsed = kind
-
-    def _body_within(self, limit: _Limit) -> _Body:
-        reader = self._body_reader()
-        if reader.kept is None:
-            reader.expect(limit)
-        return reader
+        if await self._body_reader().expect(limit).read():
+            self._unparsed = kind
 
     def _note_headers(self, found: list[tuple[bytes, bytes]]) -> None:
         """Note the cookies, the media type and the body that the headers announce."""
@@ -4064,7 +4004,7 @@ class App:
             return []
         is_new = session is not None and (session.renew or session.id is None)
         if session is not None and is_new and session_id is None and session.data:
-            saved = _copied(session.data)
+            saved = copy.deepcopy(session.data)
             session_id = await session.commit(self.session_backend, self.__session_timeout)
             # Later changes are for the second commit, at the end of the handler.
             session.snapshot = saved

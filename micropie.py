@@ -126,11 +126,11 @@ Example:
 _MAX_FIELDS = 1000
 _MAX_PART_HEADERS = 8  # RFC 7578 needs three
 _MAX_PART_HEADER_SIZE = 4096
-# By a word of what the multipart parser says.
+# By the message of the multipart parser.
 _PARSER_LIMITS = {
-    "segment count": f"{_MAX_FIELDS} fields",
-    "header count": f"{_MAX_PART_HEADERS} headers per part",
-    "header length": f"{_MAX_PART_HEADER_SIZE} bytes per part header",
+    "Maximum segment count exceeded": f"{_MAX_FIELDS} fields",
+    "Maximum segment header count exceeded": f"{_MAX_PART_HEADERS} headers per part",
+    "Maximum segment header length exceeded": f"{_MAX_PART_HEADER_SIZE} bytes per part header",
 }
 _SPOOL_SIZE = 2**20  # a file larger than this goes to disk
 _CHUNK_SIZE = 2**16
@@ -180,12 +180,13 @@ class HTTPError(Exception):
         micropie.HTTPError: 410 Gone
     """
 
+    _detail = ""  # what MicroPie adds to the short text of the status
+
     def __init__(self, status: int, body: object = None, headers: _Headers | None = None) -> None:
         super().__init__(status, body, headers)
         self.status = status
         self.body = body
         self.headers = headers
-        self._detail = ""  # what the framework adds to the short text of the status
 
     def __str__(self) -> str:
         """Return the text for a log, and for the client if there is no body."""
@@ -288,7 +289,7 @@ def _json_default(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, tuple):  # a named one: orjson passes it to us
-        return list(cast("tuple[object, ...]", value))
+        return list(value)
     return _data_of(value)
 
 
@@ -423,22 +424,21 @@ async def _in_thread(
 
 # --- Sessions -------------------------------------------------------------------------------------
 
-_CONTAINER_TYPES = (dict, list, tuple, set, frozenset)
 _Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def _typed(value: Any) -> Any:
     """Return a value together with the types of all its parts: ``==`` then tells 1 from True."""
-    kind = cast("type[object]", type(value))
+    kind: Any = type(value)
     parts: Any = None
-    if issubclass(kind, dict):
+    if isinstance(value, dict):
         parts = {_typed(key): _typed(item) for key, item in value.items()}
-    elif issubclass(kind, (list, tuple)):
+    elif isinstance(value, (list, tuple)):
         parts = tuple(map(_typed, value))
-    elif issubclass(kind, (set, frozenset)):
+    elif isinstance(value, (set, frozenset)):
         parts = frozenset(map(_typed, value))
     # A subclass may have more than its parts, and an `==` of its own.
-    return kind, parts, None if kind in _CONTAINER_TYPES else value
+    return kind, parts, None if kind in (dict, list, tuple, set, frozenset) else value
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -510,8 +510,7 @@ class InMemorySessionBackend(SessionBackend):
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return a copy of the data of a live session, ``{}`` where there is none."""
         with self._lock:
-            data = self._live(session_id)
-        return copy.deepcopy(data)  # what is stored is never changed
+            return copy.deepcopy(self._live(session_id))
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         """Keep a copy of the data for ``timeout`` seconds; saving ``{}`` deletes the session."""
@@ -710,33 +709,22 @@ _clock = functools.lru_cache(maxsize=1)(_Clock)
 class _Ahead:
     """A `receive` whose next message can be looked at before it is taken."""
 
+    # It waits until a message comes: to cancel it earlier might lose one.
+    waiting: asyncio.Future[_Message] | None = None
+
     def __init__(self, receive: _Receive) -> None:
         self._receive = receive
-        # It waits until a message comes: to cancel it might lose one.
-        self._next: asyncio.Future[_Message] | None = None
 
-    def _begun(self) -> asyncio.Future[_Message]:
-        if self._next is None:
-            self._next = asyncio.ensure_future(self._receive())
-        return self._next
+    def begin(self) -> asyncio.Future[_Message]:
+        """Return what waits for the next message; if nothing does, begin to."""
+        if self.waiting is None:
+            self.waiting = asyncio.ensure_future(self._receive())
+        return self.waiting
 
     async def __call__(self) -> _Message:
-        message = await asyncio.shield(self._begun())
-        self._next = None
+        message = await asyncio.shield(self.begin())
+        self.waiting = None
         return message
-
-    async def look(self) -> _Message | None:
-        """Return the next message, and leave it there; None: it has not come yet."""
-        waiting = self._begun()
-        await asyncio.sleep(0)
-        return waiting.result() if waiting.done() else None
-
-    def cancel(self) -> asyncio.Future[_Message] | None:
-        """End the waiting; return it, since no task outlives its request."""
-        waiting, self._next = self._next, None
-        if waiting is not None:
-            waiting.cancel()
-        return waiting
 
 
 class _Body:
@@ -785,7 +773,8 @@ class _Body:
     def expect(self, limit: _Limit) -> _Body:
         """Set the limit, and refuse at once a body that is larger, or says so."""
         self.limit = limit
-        _check_size(max(self.length, self.size), limit)
+        if self.length > limit[0] or self.size > limit[0]:
+            raise _too_large(limit)
         return self
 
     async def chunk(self) -> bytes:
@@ -832,7 +821,7 @@ class _Body:
             # Only the clock's cancellation becomes a 408. If the task was also cancelled by its
             # owner, that one is passed on. `asyncio.timeout` compares the counts in the same way.
             if task not in clock.waiting and task.cancelling() == cancellations + 1:
-                raise self._fail(functools.partial(_error, 408)) from None
+                raise self._fail(_error, 408) from None
             raise
         finally:
             # The server may also have swallowed the clock's cancellation.
@@ -853,26 +842,28 @@ class _Body:
                 self._free.set()
         # After the size is counted, so that one large message cannot slip through.
         if self.size > self.limit[0]:
-            raise self._fail(functools.partial(_too_large, self.limit))
+            raise self._fail(_too_large, self.limit)
         return piece
 
-    def _fail(self, failure: Callable[[], Exception]) -> Exception:
+    def _fail(self, make: Callable[..., Exception], *args: Any) -> Exception:
         """Return the exception that reading raises from now on, unless the body failed before."""
-        self.failure = self.failure or failure
+        self.failure = self.failure or functools.partial(make, *args)
         if self._free is not None:
             self._free.set()
-        return failure()
+        return make(*args)
 
     def drop(self) -> None:
         """Let reading fail from now on; what is left is for `drain` or for the listener."""
         if not (self.ended or self.is_listened):
-            message = "the body was dropped, since the response has begun"
-            self._fail(functools.partial(RuntimeError, message))
+            self._fail(RuntimeError, "the body was dropped, since the response has begun")
 
     def close(self) -> asyncio.Future[Any] | None:
         """Let reading fail from now on; return what has to end, too: the request is over."""
         self.gone = True
-        return self.ahead.cancel() if self.ahead is not None else None
+        waiting = None if self.ahead is None else self.ahead.waiting
+        if waiting is not None:
+            waiting.cancel()
+        return waiting
 
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
@@ -910,9 +901,11 @@ class _Body:
         while not (self.gone or self._is_waiting or self.is_listened or self.ahead is None) and (
             self.ended or not (self.announced or self.started)
         ):
-            message = await self.ahead.look()
-            if message is None:
+            waiting = self.ahead.begin()
+            await asyncio.sleep(0)
+            if not waiting.done():
                 break
+            message = waiting.result()
             if message["type"] == "http.disconnect":
                 self.gone = True
             elif self.ended or message.get("body") or message.get("more_body"):
@@ -924,14 +917,12 @@ class _Body:
 
     def receive_again(self) -> _Receive:
         """Return a `receive` for a mounted app that starts with the body that was kept."""
-        kept = (
-            []
-            if self.kept is None
-            else [{"type": "http.request", "body": self.kept, "more_body": False}]
-        )
+        kept = [] if self.kept is None else [self.kept]
 
-        async def receive() -> _Message:
-            return kept.pop() if kept else await self._receive()
+        async def receive() -> Any:
+            if kept:
+                return {"type": "http.request", "body": kept.pop(), "more_body": False}
+            return await self._receive()
 
         return receive
 
@@ -1003,8 +994,7 @@ class _Content:
         return self
 
     async def __anext__(self) -> bytes:
-        self.is_begun = True
-        piece = await self._read()
+        piece = await self.get()
         if not piece:
             raise StopAsyncIteration
         return piece
@@ -1084,13 +1074,7 @@ class UploadedFile(dict[str, Any]):
             ConnectionClosed: The client left before the file was whole.
             RuntimeError: The file streams, and at least a part of it was read before.
         """
-        content = bytearray()
-        async with self._turn:
-            self._rewind()
-            async for piece in self:
-                content += piece
-                _check_size(len(content), _limit(limit, "limit"))
-        return bytes(content)
+        return bytes(await self._collect(limit))
 
     async def save(self, path: str | os.PathLike[str], limit: int | None = None) -> None:
         """Write the content to a file, which appears only when it is whole.
@@ -1110,35 +1094,34 @@ class UploadedFile(dict[str, Any]):
         partial = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.part")
         try:
             with open(partial, "xb") as out:
-                await self._write_to(out, _limit(limit, "limit"))
+                await _in_thread(out.write, await self._collect(limit, out))
             await _in_thread(os.replace, partial, target)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial)
             raise
 
-    async def _write_to(self, out: BinaryIO, limit: _Limit) -> None:
-        size, batch = 0, bytearray()  # a thread hop costs more than to write 64 KiB
+    async def _collect(self, limit: int | None, out: BinaryIO | None = None) -> bytearray:
+        """Return the content, or the end of it that was not yet written to ``out``."""
+        bound, size, batch = _limit(limit, "limit"), 0, bytearray()
         async with self._turn:
-            self._rewind()
+            # A received file is there as a whole. One that streams has passed by once it was read:
+            # a second reader would get the rest, or nothing, and take it for the file.
+            if self._file is not None:
+                self._file.seek(0)
+            elif getattr(self["content"], "is_begun", False):
+                raise RuntimeError(
+                    "this file streams from the client, and at least a part of it was read already"
+                )
             async for piece in self:
                 batch += piece
                 size += len(piece)
-                _check_size(size, limit)
-                if len(batch) >= _SPOOL_SIZE:
+                _check_size(size, bound)
+                # Not each piece by itself: a thread hop costs more than to write 64 KiB.
+                if out is not None and len(batch) >= _SPOOL_SIZE:
                     await _in_thread(out.write, batch)
                     batch = bytearray()
-        await _in_thread(out.write, batch)
-
-    def _rewind(self) -> None:
-        # A received file is there as a whole. One that streams has passed by once it was read: a
-        # second reader would get the rest, or nothing, and take it for the file.
-        if self._file is not None:
-            self._file.seek(0)
-        elif getattr(self["content"], "is_begun", False):
-            raise RuntimeError(
-                "this file streams from the client, and at least a part of it was read already"
-            )
+        return batch
 
 
 async def _read_store(store: BinaryIO) -> bytes | None:
@@ -1223,8 +1206,8 @@ class _MultipartForm:
         except self._errors.MultipartError as error:
             error.__traceback__ = None  # the parser keeps the error, and so would keep this form
             if isinstance(error, self._errors.ParserLimitReached):
-                kind = next((kind for kind in _PARSER_LIMITS if kind in str(error)), "")
-                raise _error(413, f"more than {_PARSER_LIMITS.get(kind)}") from None
+                reached = _PARSER_LIMITS.get(str(error), "the parser takes")
+                raise _error(413, f"more than {reached}") from None
             raise _error(400, "Malformed multipart body") from None
 
     async def run(self, streams: Callable[[str], bool] = lambda name: False) -> bool:
@@ -1356,33 +1339,31 @@ def _parse_pairs(data: bytes) -> dict[str, list[str]]:
         if pair:
             name, _, value = pair.partition("=")
             if "%" in value:
-                value = _unquoted(value)
+                value = _ESCAPES.sub(_decoded, value)
             if "%" in name:
-                name = _unquoted(name)
+                name = _ESCAPES.sub(_decoded, name)
             pairs.setdefault(name, []).append(value)
     return pairs
 
 
-def _unquoted(text: str) -> str:
-    """Decode the escapes of a text, of which all other characters have been decoded."""
+# `urllib.parse.unquote` takes 160 bytes for each escape. So would this expression, if its last sign
+# did not tell it never to go back.
+_ESCAPES = re.compile("(?:%[0-9A-Fa-f]{2})++")
 
-    def decode(escapes: re.Match[str]) -> str:
-        return bytes.fromhex(escapes[0].replace("%", "")).decode("utf-8", "replace")
 
-    # `urllib.parse.unquote` takes 160 bytes for each escape. So would the expression, to go back,
-    # if its last plus sign did not forbid that.
-    return re.sub("(?:%[0-9A-Fa-f]{2})++", decode, text)
+def _decoded(escapes: re.Match[str]) -> str:
+    return bytes.fromhex(escapes[0].replace("%", "")).decode("utf-8", "replace")
 
 
 def _quoted(text: str, safe: str) -> str:
     """Percent-encode all but letters, digits, ``_.-~`` and what is safe."""
     from urllib.parse import quote
 
-    return quote(text, safe, errors="replace") if text else ""
+    return quote(text, safe, errors="replace")
 
 
-def _texts(value: object) -> list[str]:
-    values = cast("list[object]", value) if isinstance(value, list) else [value]
+def _texts(value: Any) -> list[str]:
+    values: list[Any] = value if isinstance(value, list) else [value]
     return [item if isinstance(item, str) else _dump_json(item).decode() for item in values]
 
 
@@ -1676,7 +1657,7 @@ class Request:
         if length < 0 or body.length not in (-1, length):
             raise _error(400, "Invalid Content-Length")
         body.length = length
-        body.announced = body.announced or length > 0
+        body.announced |= length > 0
 
 
 # The middleware of another package sets these. A guard of which MicroPie took no notice would let

@@ -28,7 +28,8 @@ import abc
 import asyncio
 import contextlib
 import contextvars
-import encodings
+import copy
+import encodings.aliases
 import enum
 import functools
 import inspect
@@ -122,40 +123,38 @@ Example:
 """
 
 # In a query, a form or a multipart body. More would block the event loop for seconds.
-_MAX_FIELDS: Final = 1000
-_MAX_PART_HEADERS: Final = 8  # RFC 7578 needs three
-_MAX_PART_HEADER_SIZE: Final = 4096
-# A form field in one of these charsets is refused: to decode it would take quadratic time.
-_SLOW_CODECS: Final = {"idna", "punycode", "undefined"}
-# By a word of what the multipart parser says.
-_PARSER_LIMITS: Final = {
-    "segment count": f"{_MAX_FIELDS} fields",
-    "header count": f"{_MAX_PART_HEADERS} headers per part",
-    "header length": f"{_MAX_PART_HEADER_SIZE} bytes per part header",
+_MAX_FIELDS = 1000
+_MAX_PART_HEADERS = 8  # RFC 7578 needs three
+_MAX_PART_HEADER_SIZE = 4096
+# By the message of the multipart parser.
+_PARSER_LIMITS = {
+    "Maximum segment count exceeded": f"{_MAX_FIELDS} fields",
+    "Maximum segment header count exceeded": f"{_MAX_PART_HEADERS} headers per part",
+    "Maximum segment header length exceeded": f"{_MAX_PART_HEADER_SIZE} bytes per part header",
 }
-_SPOOL_SIZE: Final = 2**20  # a file larger than this goes to disk
-_CHUNK_SIZE: Final = 2**16
+_SPOOL_SIZE = 2**20  # a file larger than this goes to disk
+_CHUNK_SIZE = 2**16
 # Some clients look for the response only when they have sent the whole body. So MicroPie receives
 # up to this many bytes that no code has read, and drops them.
-_DRAIN_SIZE: Final = 64 * 2**20
-_THREADS: Final = 40
-_FILE_THREADS: Final = 4
+_DRAIN_SIZE = 64 * 2**20
+_THREADS = 40
+_FILE_THREADS = 4
 # Looks at a WebSocket handler, and seconds between them, until MicroPie watches one that has been
 # in no `receive_*`.
-_LOOKS: Final = 20
-_LOOK_SECONDS: Final = 0.25
-_MESSAGES_AHEAD: Final = 16
+_LOOKS = 20
+_LOOK_SECONDS = 0.25
+_MESSAGES_AHEAD = 16
 # Seconds after the headers of a stream. Then MicroPie drops a body that no code has begun to read.
-_UNREAD_SECONDS: Final = 5.0
+_UNREAD_SECONDS = 5.0
 # Expired sessions that one call removes at most, so that none of them pauses the event loop.
-_EXPIRE_STEP: Final = 100
+_EXPIRE_STEP = 100
 
-_SESSION_ID: Final = "[A-Za-z0-9_-]{1,128}"
+_SESSION_ID = "[A-Za-z0-9_-]{1,128}"
 # Browsers ask more of cookies with these names.
-_HOST_NAME: Final = "(?i:__Host-)"
-_SECURE_NAME: Final = "(?i:__(?:Host|Secure)-)"
+_HOST_NAME = "(?i:__Host-)"
+_SECURE_NAME = "(?i:__(?:Host|Secure)-)"
 
-_ABSENT: Final[Any] = object()
+_ABSENT: Any = object()
 
 
 # --- Errors ---------------------------------------------------------------------------------------
@@ -181,12 +180,13 @@ class HTTPError(Exception):
         micropie.HTTPError: 410 Gone
     """
 
+    _detail = ""  # what MicroPie adds to the short text of the status
+
     def __init__(self, status: int, body: object = None, headers: _Headers | None = None) -> None:
         super().__init__(status, body, headers)
         self.status = status
         self.body = body
         self.headers = headers
-        self._detail = ""  # what the framework adds to the short text of the status
 
     def __str__(self) -> str:
         """Return the text for a log, and for the client if there is no body."""
@@ -218,7 +218,7 @@ class ConnectionClosed(Exception):
         self.reason = reason
 
 
-_NEW_PHRASES: Final = {
+_NEW_PHRASES = {
     413: "Content Too Large",
     422: "Unprocessable Content",
 }  # RFC 9110; Python 3.11 knows older ones
@@ -273,7 +273,7 @@ def _forget(*errors: BaseException) -> None:
 
 # OPT_PASSTHROUGH_DATETIME, since orjson rounds odd offsets; OPT_PASSTHROUGH_DATACLASS, since it
 # leaves fields out.
-_ORJSON_OPTIONS: Final = 512 | 2048
+_ORJSON_OPTIONS = 512 | 2048
 
 
 def _json_default(value: Any) -> Any:
@@ -289,7 +289,7 @@ def _json_default(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, tuple):  # a named one: orjson passes it to us
-        return list(cast("tuple[object, ...]", value))
+        return list(value)
     return _data_of(value)
 
 
@@ -424,32 +424,21 @@ async def _in_thread(
 
 # --- Sessions -------------------------------------------------------------------------------------
 
-_SCALAR_TYPES = frozenset({str, int, float, bool, bytes, type(None)})
-_CONTAINER_TYPES = (dict, list, tuple, set, frozenset)
 _Change = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a deep copy of a session. Most hold only scalars and need no `copy.deepcopy`."""
-    if _SCALAR_TYPES.issuperset(map(type, data.values())):
-        return dict(data)
-    import copy
-
-    return copy.deepcopy(dict(data))
 
 
 def _typed(value: Any) -> Any:
     """Return a value together with the types of all its parts: ``==`` then tells 1 from True."""
-    kind = cast("type[object]", type(value))
+    kind: Any = type(value)
     parts: Any = None
-    if issubclass(kind, dict):
+    if isinstance(value, dict):
         parts = {_typed(key): _typed(item) for key, item in value.items()}
-    elif issubclass(kind, (list, tuple)):
+    elif isinstance(value, (list, tuple)):
         parts = tuple(map(_typed, value))
-    elif issubclass(kind, (set, frozenset)):
+    elif isinstance(value, (set, frozenset)):
         parts = frozenset(map(_typed, value))
     # A subclass may have more than its parts, and an `==` of its own.
-    return kind, parts, None if kind in _CONTAINER_TYPES else value
+    return kind, parts, None if kind in (dict, list, tuple, set, frozenset) else value
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -521,13 +510,12 @@ class InMemorySessionBackend(SessionBackend):
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return a copy of the data of a live session, ``{}`` where there is none."""
         with self._lock:
-            data = self._live(session_id)
-        return _copied(data)  # what is stored is never changed
+            return copy.deepcopy(self._live(session_id))
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         """Keep a copy of the data for ``timeout`` seconds; saving ``{}`` deletes the session."""
         with self._lock:
-            self._store(session_id, _copied(data), timeout)
+            self._store(session_id, copy.deepcopy(data), timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire ``timeout`` seconds from now."""
@@ -544,18 +532,17 @@ class InMemorySessionBackend(SessionBackend):
             timeout: The seconds for which the session lives on.
         """
         with self._lock:
-            stored = _copied(self._live(session_id))
-            self._store(session_id, _copied(change(stored)), timeout)
+            stored = copy.deepcopy(self._live(session_id))
+            self._store(session_id, copy.deepcopy(change(stored)), timeout)
 
     def _live(self, session_id: str) -> dict[str, Any]:
         now = self._clock()
         # A bounded number per call: removing a million expired sessions at once would pause all
         # requests.
-        for _ in range(_EXPIRE_STEP):
-            first = next(iter(self._sessions), None)
-            if first is None or now < self._sessions[first][0]:
+        for oldest in list(itertools.islice(self._sessions, _EXPIRE_STEP)):
+            if now < self._sessions[oldest][0]:
                 break
-            del self._sessions[first]
+            del self._sessions[oldest]
         expiry, data = self._sessions.get(session_id, (now, {}))
         return data if now < expiry else {}
 
@@ -569,31 +556,20 @@ class InMemorySessionBackend(SessionBackend):
 class _Session:
     """The session of one request: the stored data, a snapshot of it, and the changed data."""
 
+    snapshot: dict[str, Any] | None = None  # None: no code has looked
+    renew = False
+    blocked = False  # another origin's page has caused the request: never saved
+
     def __init__(self, session_id: str | None = None, data: dict[str, Any] | None = None) -> None:
         self.id = session_id  # None: not yet known to the backend
-        self.snapshot: dict[str, Any] | None = None  # None: nobody has looked
-        self.renew = False
-        self.blocked = False  # another origin's page has caused the request: never saved
-        self._data: dict[str, Any] = data or {}
-
-    @property
-    def data(self) -> dict[str, Any]:
-        if self.snapshot is None:
-            self.snapshot = _copied(self._data)
-        return self._data
-
-    @data.setter
-    def data(self, value: dict[str, Any]) -> None:
-        if self.snapshot is None:
-            self.snapshot = self._data
-        self._data = value
+        self.data = data or {}
 
     async def commit(self, backend: SessionBackend, timeout: float) -> str | None:
         """Save what this request changed, and return the id for a new cookie.
 
         The id is ``""`` to expire the cookie, and None to leave it alone.
         """
-        before, data, old = self.snapshot, dict(self._data), self.id
+        before, data, old = self.snapshot, dict(self.data), self.id
         if before is None or self.blocked:
             return None
         # Another request may have changed the session since this one loaded it. So this one
@@ -677,8 +653,8 @@ def _limit(size: int | None, name: str) -> _Limit:
     return size, name
 
 
-_NO_LIMIT: Final = _limit(None, "")
-_NO_LIMITS: Final = _Settings(_NO_LIMIT, _NO_LIMIT, _NO_LIMIT, _NO_LIMIT, None)
+_NO_LIMIT = _limit(None, "")
+_NO_LIMITS = _Settings(_NO_LIMIT, _NO_LIMIT, _NO_LIMIT, _NO_LIMIT, None)
 
 
 def _too_large(limit: _Limit) -> HTTPError:
@@ -698,7 +674,7 @@ class _Clock:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
-        self.loop = loop
+        self._loop = loop
         self._timeout = timeout
         self._is_set = False
         # Since when a task has waited. The clock takes out a task when it cancels it, which is how
@@ -713,12 +689,12 @@ class _Clock:
 
     def _look(self) -> None:
         for task, since in self.waiting.items():
-            if self.loop.time() - since >= self._timeout:
+            if self._loop.time() - since >= self._timeout:
                 # If the loop was blocked, the message may be there: it is taken first.
-                self.loop.call_soon(self._give_up, task, since)
+                self._loop.call_soon(self._give_up, task, since)
         self._is_set = bool(self.waiting)
         if self._is_set:
-            self.loop.call_later(self._timeout / 8, self._look)
+            self._loop.call_later(self._timeout / 8, self._look)
 
     def _give_up(self, task: asyncio.Task[Any], since: float) -> None:
         if self.waiting.get(task) == since:
@@ -727,39 +703,28 @@ class _Clock:
 
 
 # Another event loop or another time-out gets a new clock; the old one goes on until no task waits.
-_clock: Final = functools.lru_cache(maxsize=1)(_Clock)
+_clock = functools.lru_cache(maxsize=1)(_Clock)
 
 
 class _Ahead:
     """A `receive` whose next message can be looked at before it is taken."""
 
+    # It waits until a message comes: to cancel it earlier might lose one.
+    waiting: asyncio.Future[_Message] | None = None
+
     def __init__(self, receive: _Receive) -> None:
         self._receive = receive
-        # It waits until a message comes: to cancel it might lose one.
-        self._next: asyncio.Future[_Message] | None = None
 
-    def _begun(self) -> asyncio.Future[_Message]:
-        if self._next is None:
-            self._next = asyncio.ensure_future(self._receive())
-        return self._next
+    def begin(self) -> asyncio.Future[_Message]:
+        """Return what waits for the next message; if nothing does, begin to."""
+        if self.waiting is None:
+            self.waiting = asyncio.ensure_future(self._receive())
+        return self.waiting
 
     async def __call__(self) -> _Message:
-        message = await asyncio.shield(self._begun())
-        self._next = None
+        message = await asyncio.shield(self.begin())
+        self.waiting = None
         return message
-
-    async def look(self) -> _Message | None:
-        """Return the next message, and leave it there; None: it has not come yet."""
-        waiting = self._begun()
-        await asyncio.sleep(0)
-        return waiting.result() if waiting.done() else None
-
-    def cancel(self) -> asyncio.Future[_Message] | None:
-        """End the waiting; return it, since no task outlives its request."""
-        waiting, self._next = self._next, None
-        if waiting is not None:
-            waiting.cancel()
-        return waiting
 
 
 class _Body:
@@ -797,7 +762,6 @@ class _Body:
     is_listened = False  # from now on, `wait_gone` alone receives
     ahead: _Ahead | None = None  # from the first look for a disconnect on
     _is_waiting = False  # a task waits in `receive`
-    _clock: _Clock | None = None  # from the first wait on
     _since: float | None = None  # when this wait for a byte began, by the event loop's clock
     _free: asyncio.Event | None = None  # made by the listener; set when the app reads no more
 
@@ -806,11 +770,12 @@ class _Body:
         self._timeout = timeout  # seconds without a byte
         self.ended = receive is None
 
-    def expect(self, limit: _Limit) -> None:
-        """Set the limit, and refuse at once a body that says that it is larger."""
+    def expect(self, limit: _Limit) -> _Body:
+        """Set the limit, and refuse at once a body that is larger, or says so."""
         self.limit = limit
         if self.length > limit[0] or self.size > limit[0]:
             raise _too_large(limit)
+        return self
 
     async def chunk(self) -> bytes:
         """Return the next piece of the body, ``b""`` at its end.
@@ -839,18 +804,15 @@ class _Body:
 
     async def _receive_in_time(self) -> Any:
         """Call `receive`, and give it up `body_timeout` seconds after the first of these calls."""
-        if self._timeout is None:
-            return await self._receive()
-        clock = self._clock
-        if clock is None:
-            clock = self._clock = _clock(asyncio.get_running_loop(), self._timeout)
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
-        task = asyncio.current_task(clock.loop)
-        if task is None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        if self._timeout is None or task is None:
             return await self._receive()
+        clock = _clock(loop, self._timeout)
         if self._since is None:
-            self._since = clock.loop.time()
+            self._since = loop.time()
         cancellations = task.cancelling()
         clock.add(task, self._since)
         try:
@@ -859,7 +821,7 @@ class _Body:
             # Only the clock's cancellation becomes a 408. If the task was also cancelled by its
             # owner, that one is passed on. `asyncio.timeout` compares the counts in the same way.
             if task not in clock.waiting and task.cancelling() == cancellations + 1:
-                raise self._fail(functools.partial(_error, 408)) from None
+                raise self._fail(_error, 408) from None
             raise
         finally:
             # The server may also have swallowed the clock's cancellation.
@@ -880,26 +842,28 @@ class _Body:
                 self._free.set()
         # After the size is counted, so that one large message cannot slip through.
         if self.size > self.limit[0]:
-            raise self._fail(functools.partial(_too_large, self.limit))
+            raise self._fail(_too_large, self.limit)
         return piece
 
-    def _fail(self, failure: Callable[[], Exception]) -> Exception:
+    def _fail(self, make: Callable[..., Exception], *args: Any) -> Exception:
         """Return the exception that reading raises from now on, unless the body failed before."""
-        self.failure = self.failure or failure
+        self.failure = self.failure or functools.partial(make, *args)
         if self._free is not None:
             self._free.set()
-        return failure()
+        return make(*args)
 
     def drop(self) -> None:
         """Let reading fail from now on; what is left is for `drain` or for the listener."""
         if not (self.ended or self.is_listened):
-            message = "the body was dropped, since the response has begun"
-            self._fail(functools.partial(RuntimeError, message))
+            self._fail(RuntimeError, "the body was dropped, since the response has begun")
 
     def close(self) -> asyncio.Future[Any] | None:
         """Let reading fail from now on; return what has to end, too: the request is over."""
         self.gone = True
-        return self.ahead.cancel() if self.ahead is not None else None
+        waiting = None if self.ahead is None else self.ahead.waiting
+        if waiting is not None:
+            waiting.cancel()
+        return waiting
 
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
@@ -937,9 +901,11 @@ class _Body:
         while not (self.gone or self._is_waiting or self.is_listened or self.ahead is None) and (
             self.ended or not (self.announced or self.started)
         ):
-            message = await self.ahead.look()
-            if message is None:
+            waiting = self.ahead.begin()
+            await asyncio.sleep(0)
+            if not waiting.done():
                 break
+            message = waiting.result()
             if message["type"] == "http.disconnect":
                 self.gone = True
             elif self.ended or message.get("body") or message.get("more_body"):
@@ -951,14 +917,12 @@ class _Body:
 
     def receive_again(self) -> _Receive:
         """Return a `receive` for a mounted app that starts with the body that was kept."""
-        kept = (
-            []
-            if self.kept is None
-            else [{"type": "http.request", "body": self.kept, "more_body": False}]
-        )
+        kept = [] if self.kept is None else [self.kept]
 
-        async def receive() -> _Message:
-            return kept.pop() if kept else await self._receive()
+        async def receive() -> Any:
+            if kept:
+                return {"type": "http.request", "body": kept.pop(), "more_body": False}
+            return await self._receive()
 
         return receive
 
@@ -1030,8 +994,7 @@ class _Content:
         return self
 
     async def __anext__(self) -> bytes:
-        self.is_begun = True
-        piece = await self._read()
+        piece = await self.get()
         if not piece:
             raise StopAsyncIteration
         return piece
@@ -1111,13 +1074,7 @@ class UploadedFile(dict[str, Any]):
             ConnectionClosed: The client left before the file was whole.
             RuntimeError: The file streams, and at least a part of it was read before.
         """
-        content = bytearray()
-        async with self._turn:
-            self._rewind()
-            async for piece in self:
-                content += piece
-                _check_size(len(content), _limit(limit, "limit"))
-        return bytes(content)
+        return bytes(await self._collect(limit))
 
     async def save(self, path: str | os.PathLike[str], limit: int | None = None) -> None:
         """Write the content to a file, which appears only when it is whole.
@@ -1137,35 +1094,34 @@ class UploadedFile(dict[str, Any]):
         partial = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.part")
         try:
             with open(partial, "xb") as out:
-                await self._write_to(out, _limit(limit, "limit"))
+                await _in_thread(out.write, await self._collect(limit, out))
             await _in_thread(os.replace, partial, target)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial)
             raise
 
-    async def _write_to(self, out: BinaryIO, limit: _Limit) -> None:
-        size, batch = 0, bytearray()  # a thread hop costs more than to write 64 KiB
+    async def _collect(self, limit: int | None, out: BinaryIO | None = None) -> bytearray:
+        """Return the content, or the end of it that was not yet written to ``out``."""
+        bound, size, batch = _limit(limit, "limit"), 0, bytearray()
         async with self._turn:
-            self._rewind()
+            # A received file is there as a whole. One that streams has passed by once it was read:
+            # a second reader would get the rest, or nothing, and take it for the file.
+            if self._file is not None:
+                self._file.seek(0)
+            elif getattr(self["content"], "is_begun", False):
+                raise RuntimeError(
+                    "this file streams from the client, and at least a part of it was read already"
+                )
             async for piece in self:
                 batch += piece
                 size += len(piece)
-                _check_size(size, limit)
-                if len(batch) >= _SPOOL_SIZE:
+                _check_size(size, bound)
+                # Not each piece by itself: a thread hop costs more than to write 64 KiB.
+                if out is not None and len(batch) >= _SPOOL_SIZE:
                     await _in_thread(out.write, batch)
                     batch = bytearray()
-        await _in_thread(out.write, batch)
-
-    def _rewind(self) -> None:
-        # A received file is there as a whole. One that streams has passed by once it was read: a
-        # second reader would get the rest, or nothing, and take it for the file.
-        if self._file is not None:
-            self._file.seek(0)
-        elif getattr(self["content"], "is_begun", False):
-            raise RuntimeError(
-                "this file streams from the client, and at least a part of it was read already"
-            )
+        return batch
 
 
 async def _read_store(store: BinaryIO) -> bytes | None:
@@ -1195,13 +1151,9 @@ def _parser_type(multipart: Any) -> Any:
     return Parser
 
 
-@functools.cache
-def _charsets() -> frozenset[str]:
-    """Return the names of all charsets, since Python keeps each unknown name that it looks up."""
-    import pkgutil
-
-    modules = [module.name for module in pkgutil.iter_modules(encodings.__path__)]
-    return frozenset([*encodings.aliases.aliases, *modules]) - _SLOW_CODECS
+# Of a form field. MicroPie looks up no other name, since Python keeps each unknown one for good.
+# "idna" and "punycode", which take quadratic time, are not among these.
+_CHARSETS = {"koi8_u", *encodings.aliases.aliases.values(), *encodings.aliases.aliases}
 
 
 def _utf8(text: str) -> str:
@@ -1235,7 +1187,7 @@ class _MultipartForm:
         self._events: Iterator[Any] = iter(())
         self.fields: dict[str, list[str]] = {}
         self.files: dict[str, list[UploadedFile]] = {}
-        self._stores: list[BinaryIO] = []
+        self._stores = contextlib.ExitStack()
         self._is_on_disk = False
         self._streams = False  # the present part is a file that its handler reads
         self._is_cut = False  # the rest of the form was not read, and will not be
@@ -1254,8 +1206,8 @@ class _MultipartForm:
         except self._errors.MultipartError as error:
             error.__traceback__ = None  # the parser keeps the error, and so would keep this form
             if isinstance(error, self._errors.ParserLimitReached):
-                kind = next((kind for kind in _PARSER_LIMITS if kind in str(error)), "")
-                raise _error(413, f"more than {_PARSER_LIMITS.get(kind)}") from None
+                reached = _PARSER_LIMITS.get(str(error), "the parser takes")
+                raise _error(413, f"more than {reached}") from None
             raise _error(400, "Malformed multipart body") from None
 
     async def run(self, streams: Callable[[str], bool] = lambda name: False) -> bool:
@@ -1293,18 +1245,16 @@ class _MultipartForm:
             self._keep(piece)
             _check_size(len(content), self._settings.field)
         try:
-            if charset != "utf-8":
-                charset = encodings.normalize_encoding(charset).lower()
-                if charset not in _charsets():
-                    raise LookupError(charset)
+            charset = encodings.normalize_encoding(charset).lower()
+            if charset not in _CHARSETS:
+                raise LookupError(charset)
             self.fields.setdefault(name, []).append(content.decode(charset))
         except (LookupError, ValueError):  # unknown, or bytes that do not fit
             raise _error(400, "A form field is not in its charset") from None
 
     async def _spool(self) -> BinaryIO:
         """Keep a file in memory as long as it is small, else in a temporary file."""
-        store: BinaryIO = io.BytesIO()
-        self._stores.append(store)
+        store: BinaryIO = self._stores.enter_context(io.BytesIO())
         while (piece := await self._event()) is not None:
             self._keep(piece)
             if isinstance(store, io.BytesIO):
@@ -1314,8 +1264,7 @@ class _MultipartForm:
                 import tempfile
 
                 piece = store.getvalue()
-                store = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end of the request
-                self._stores.append(store)
+                store = self._stores.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
                 self._is_on_disk = True
             await _in_thread(store.write, piece)
         store.seek(0)
@@ -1343,13 +1292,9 @@ class _MultipartForm:
         self.files = {}  # they lead back here, and would wait for the garbage collector
         # Closing a temporary file deletes it from the disk, which may block.
         if self._is_on_disk:
-            await _in_thread(self._close_stores)
+            await _in_thread(self._stores.close)
         else:
-            self._close_stores()
-
-    def _close_stores(self) -> None:
-        for store in self._stores:
-            store.close()
+            self._stores.close()
 
 
 # --- Request --------------------------------------------------------------------------------------
@@ -1394,45 +1339,31 @@ def _parse_pairs(data: bytes) -> dict[str, list[str]]:
         if pair:
             name, _, value = pair.partition("=")
             if "%" in value:
-                value = _unquoted(value)
+                value = _ESCAPES.sub(_decoded, value)
             if "%" in name:
-                name = _unquoted(name)
+                name = _ESCAPES.sub(_decoded, name)
             pairs.setdefault(name, []).append(value)
     return pairs
 
 
-def _unquoted(text: str) -> str:
-    unquote, start = _unquote_to_bytes(), 0
-    if len(text) <= _CHUNK_SIZE:
-        return unquote(text).decode("utf-8", "replace")
-    # By blocks, since the function takes 160 bytes for each escape.
-    content = bytearray()
-    while start < len(text):
-        end = start + _CHUNK_SIZE
-        escape = text.find("%", end - 2, end)
-        if escape > 0 and end < len(text):
-            end = escape  # it stays whole
-        content += unquote(text[start:end])
-        start = end
-    return content.decode("utf-8", "replace")
+# `urllib.parse.unquote` takes 160 bytes for each escape. So would this expression, if its last sign
+# did not tell it never to go back.
+_ESCAPES = re.compile("(?:%[0-9A-Fa-f]{2})++")
 
 
-@functools.cache
-def _unquote_to_bytes() -> Callable[[str], bytes]:
-    from urllib.parse import unquote_to_bytes
-
-    return unquote_to_bytes
+def _decoded(escapes: re.Match[str]) -> str:
+    return bytes.fromhex(escapes[0].replace("%", "")).decode("utf-8", "replace")
 
 
 def _quoted(text: str, safe: str) -> str:
     """Percent-encode all but letters, digits, ``_.-~`` and what is safe."""
     from urllib.parse import quote
 
-    return quote(text, safe, errors="replace") if text else ""
+    return quote(text, safe, errors="replace")
 
 
-def _texts(value: object) -> list[str]:
-    values = cast("list[object]", value) if isinstance(value, list) else [value]
+def _texts(value: Any) -> list[str]:
+    values: list[Any] = value if isinstance(value, list) else [value]
     return [item if isinstance(item, str) else _dump_json(item).decode() for item in values]
 
 
@@ -1555,12 +1486,9 @@ class Request:
     def _parse(self) -> None:
         """Parse the body at the first look, and raise what is wrong with it at every look."""
         if self._parse_error is None:
-            assert self._body is not None
-            body = self._body.kept
+            body = self._body_reader().kept or b""
             try:
-                if not body:
-                    pass
-                elif self._unparsed == "form":
+                if self._unparsed == "form":
                     self._fields = _parse_pairs(body)
                 else:
                     self._value = _load_json(body)
@@ -1619,20 +1547,21 @@ class Request:
     @property
     def session(self) -> dict[str, Any]:
         """The session; what this request changes in it is saved when the handler is done."""
-        if self._session is None:
-            self._session = _Session()
-        return self._session.data
+        return self.__looked_session().data
 
     @session.setter
     def session(self, value: dict[str, Any]) -> None:
-        self._session = self._session or _Session()
-        self._session.data = value
+        self.__looked_session().data = value
 
     def regenerate_session(self) -> None:
         """Give the session a new id at the end of this request; call it at login."""
-        self.session = self.session
-        assert self._session is not None
-        self._session.renew = True
+        self.__looked_session().renew = True
+
+    def __looked_session(self) -> _Session:
+        session = self._session = self._session or _Session()
+        if session.snapshot is None:
+            session.snapshot = copy.deepcopy(session.data)
+        return session
 
     def query(self, name: str, default: Any = None) -> Any:
         """Return the first value of that name in the query string."""
@@ -1645,11 +1574,11 @@ class Request:
     def json(self, name: str | None = None, default: Any = None) -> Any:
         """Return the parsed JSON body, or one member of it where it is an object."""
         body = self._json
-        if name is None and body is _ABSENT:
+        if name is not None:
+            return body.get(name, default) if isinstance(body, dict) else default
+        if body is _ABSENT:
             return {} if default is None else default
-        if name is None:
-            return body
-        return body.get(name, default) if isinstance(body, dict) else default
+        return body
 
     async def body(self) -> bytes:
         """Return the raw body, also after it was parsed as JSON or as a urlencoded form.
@@ -1660,7 +1589,7 @@ class Request:
             ConnectionClosed: The client left in the middle of the body.
             RuntimeError: The body was read as a stream or as a multipart form.
         """
-        return await self._body_within(self._settings.kept).read()
+        return await self._body_reader().expect(self._settings.kept).read()
 
     def stream(self) -> AsyncIterator[bytes]:
         """Iterate over the raw body as it comes.
@@ -1672,7 +1601,7 @@ class Request:
             RuntimeError: It was streamed already, in part or whole: keep the iterator to go on with
                 it.
         """
-        return _Content(self._body_within(self._settings.streamed).chunks())
+        return _Content(self._body_reader().expect(self._settings.streamed).chunks())
 
     async def is_disconnected(self) -> bool:
         """Return whether the client has left; False as long as an announced body is unread."""
@@ -1696,16 +1625,8 @@ class Request:
         else:
             self._is_multipart = media_type == b"multipart/form-data"
             return
-        reader = self._body or self._body_reader()
-        reader.expect(limit)
-        await reader.read()
-        self._unparsed = kind
-
-    def _body_within(self, limit: _Limit) -> _Body:
-        reader = self._body_reader()
-        if reader.kept is None:
-            reader.expect(limit)
-        return reader
+        if await self._body_reader().expect(limit).read():
+            self._unparsed = kind
 
     def _note_headers(self, found: list[tuple[bytes, bytes]]) -> None:
         """Note the cookies, the media type and the body that the headers announce."""
@@ -1736,8 +1657,7 @@ class Request:
         if length < 0 or body.length not in (-1, length):
             raise _error(400, "Invalid Content-Length")
         body.length = length
-        if length:
-            body.announced = True
+        body.announced |= length > 0
 
 
 # The middleware of another package sets these. A guard of which MicroPie took no notice would let
@@ -4067,7 +3987,7 @@ class App:
             return []
         is_new = session is not None and (session.renew or session.id is None)
         if session is not None and is_new and session_id is None and session.data:
-            saved = _copied(session.data)
+            saved = copy.deepcopy(session.data)
             session_id = await session.commit(self.session_backend, self.__session_timeout)
             # Later changes are for the second commit, at the end of the handler.
             session.snapshot = saved

@@ -1808,23 +1808,24 @@ class WebSocket:
         HI
     """
 
-    # What the watch needs, see `_look`. Most sockets never need the last four.
+    # What the watch needs, see `_look`. Most sockets never need the last three.
     _task: Any = None  # the handler's; None: it is not watched
-    _timer: asyncio.TimerHandle | None = None
+    _is_timed = False  # the next look is due
     _watcher: asyncio.Task[None] | None = None
     _ahead: Any = ()  # what the watcher has received
-    _has_more = False  # it is over, and `receive_*` may still bring what came before the end
-    _has_left = False  # the handler was cancelled, since its client has left
+    _left: Any = None  # the handler's task, cancelled since its client has left
 
     def __init__(self, receive: _Receive, send: _Send) -> None:
         self._receive = receive
         self._send = send
         self._is_connected = False  # websocket.connect was received
         self._over: tuple[int, str] | None = None  # code and reason, once it is closed
-        self._is_open = False  # accepted and not over: one look for each message
+        # From `accept` to `close`, or until `receive_*` has told of the end. After a send that
+        # failed, or an end that the watcher has seen, it still brings what came before the end.
+        self._has_more = False
         self._waits = 0  # tasks in `receive_*`
         self._looks = 0  # at it, since one has left `receive_*`
-        self._on_accept: Callable[[WebSocket, str | None], Awaitable[_RawHeaders]] = _accept_headers
+        self._on_accept: Any = _accept_headers  # saves the session, returns more headers
         self.accepted = False
         self.session_id: str | None = None
         self.subprotocols: list[str] = []
@@ -1860,7 +1861,7 @@ class WebSocket:
             )
         except OSError as error:
             raise self._lost() from error
-        self.accepted = self._is_open = True
+        self.accepted = self._has_more = True
         self._rest()
 
     async def receive_text(self) -> str:
@@ -1892,7 +1893,8 @@ class WebSocket:
 
     async def send_text(self, data: str) -> None:
         """Send a text message."""
-        if not self._is_open:
+        # Most messages are text: a call of a helper would take as long as the rest of this one.
+        if self._over is not None or not self.accepted:
             self._check_open()
         try:
             await self._send({"type": "websocket.send", "text": data})
@@ -1903,7 +1905,13 @@ class WebSocket:
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
-        await self._deliver({"type": "websocket.send", "bytes": data})
+        self._check_open()
+        try:
+            await self._send({"type": "websocket.send", "bytes": data})
+        except OSError as error:
+            raise self._lost() from error
+        if _is_turn():
+            await asyncio.sleep(0)
 
     async def send_json(self, data: Any) -> None:
         """Send a value as JSON, in a text message; raise TypeError if JSON has no form for it."""
@@ -1931,7 +1939,7 @@ class WebSocket:
 
     async def _receive_any(self, iterates: bool = False) -> str | bytes:
         try:
-            if not (self._is_open or self._has_more):
+            if not self._has_more:
                 self._check_open()
             self._waits += 1
             try:
@@ -1941,7 +1949,7 @@ class WebSocket:
             finally:
                 self._waits -= 1
                 self._looks = -1  # the next look may come at once
-                if self._timer is None:
+                if not self._is_timed:
                     self._rest()
             return self._content_of(message)
         except ConnectionClosed:
@@ -1957,61 +1965,43 @@ class WebSocket:
         if text is not None:
             return text
         if message["type"] == "websocket.disconnect":
-            raise self._disconnected(message)
+            self._has_more = False
+            raise self._end(*_close_of(message))
         return message.get("bytes") or b""
-
-    async def _deliver(self, message: _Message) -> None:
-        if not self._is_open:
-            self._check_open()
-        try:
-            await self._send(message)
-        except OSError as error:
-            raise self._lost() from error
-        if _is_turn():  # a loop that only sends would let nothing else run
-            await asyncio.sleep(0)
 
     def _lost(self) -> ConnectionClosed:
         # So a server says that the client has left (RFC 6455 section 7.1.5). `receive_*` may still
         # bring the code.
-        return self._end(1006, "", has_more=True)
+        return self._end(1006, "")
 
-    def _disconnected(self, message: _Message, has_more: bool = False) -> ConnectionClosed:
-        code = message.get("code")
-        return self._end(1005 if code is None else code, message.get("reason") or "", has_more)
-
-    def _end(self, code: int, reason: str, has_more: bool = False) -> ConnectionClosed:
-        self._over, self._is_open, self._has_more = (code, reason), False, has_more
-        self._stop_timer()  # a handler that is told so needs no watch
+    def _end(self, code: int, reason: str) -> ConnectionClosed:
+        self._over, self._task = (code, reason), None  # a handler that is told needs no watch
         return ConnectionClosed(code, reason)
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _rest(self, looks: int = 0) -> None:
-        """Begin to look after the handler, since no task is in `receive_*`."""
-        if self._task is not None:
+    def _rest(self) -> None:
+        """Set the time of the next look at the handler, unless it is not watched."""
+        self._is_timed = self._task is not None
+        if self._is_timed:
             # Not in the context of this request, which the timer would keep.
-            loop, context = asyncio.get_running_loop(), contextvars.Context()
-            self._timer = loop.call_later(_LOOK_SECONDS, self._look, loop, context=context)
-            self._looks = looks
+            context = contextvars.Context()
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look, context=context)
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _look(self) -> None:
         """Watch the handler if it has been in no `receive_*` for some seconds."""
         # A timer that each message sets anew would cost as much as the message.
-        self._timer = None
+        self._is_timed = False
         self._looks += 1
-        if self._waits:
+        if self._waits or self._task is None:
             return
-        # A handler that has taken one of the messages before the disconnect has begun anew.
+        # Once the client has left, as many looks again. A handler that has taken one of the
+        # messages before the disconnect has begun anew.
         if self._looks < (_LOOKS if self._over is None else 2 * _LOOKS):
-            self._timer = loop.call_later(_LOOK_SECONDS, self._look, loop)
+            self._rest()
         elif self._over is not None:  # the watcher saw it, and no `send_*` or `receive_*` told so
-            self._has_left = True
-            self._task.cancel()
+            self._left = self._task
+            self._left.cancel()
         elif self._watcher is None:
-            self._watcher = loop.create_task(self._watch())
+            self._watcher = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
         """Receive ahead until a task waits, there are enough messages, or the client has left."""
@@ -2025,17 +2015,17 @@ class WebSocket:
             ):
                 message = await self._receive()
                 ahead.append(message)
-                if message["type"] == "websocket.disconnect" and self._over is None:
-                    self._disconnected(message, has_more=True)
-                    self._rest(_LOOKS)
+                if message["type"] == "websocket.disconnect":
+                    self._over = _close_of(message)
+                    if not self._is_timed:
+                        self._rest()
         self._watcher = None
 
     async def _unwatch(self) -> None:
         """End the watch: no task outlives its request."""
-        task, self._task = self._task, None
-        self._stop_timer()
-        if self._has_left:
-            task.uncancel()  # a time-out around the request must not take it for its own
+        self._task = None
+        if self._left is not None:
+            self._left.uncancel()  # a time-out around the request must not take it for its own
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
@@ -2047,7 +2037,7 @@ class WebSocket:
 
     def _check_not_over(self) -> None:
         if self._over is not None:
-            raise self._end(*self._over, self._has_more)
+            raise self._end(*self._over)
 
 
 # True for every 64th message of all WebSockets, so that sending to many counts as a loop, too.
@@ -2062,6 +2052,12 @@ def _is_closed(error: BaseException) -> bool:
     """Whether an exception says that a connection is closed, and nothing else."""
     # A task group wraps the exceptions of its tasks, and so on; `split` looks into all of them.
     return BaseExceptionGroup("", [error]).split(ConnectionClosed)[1] is None
+
+
+def _close_of(message: _Message) -> tuple[int, str]:
+    """Return the code and the reason of a disconnect, as the server reports them."""
+    code = message.get("code")
+    return 1005 if code is None else code, message.get("reason") or ""
 
 
 def _close_message(code: int, reason: str | None) -> _Message:
@@ -3992,7 +3988,7 @@ class App:
                     raise
                 # A ConnectionClosed is a normal end only if this socket is closed: it may come from
                 # another one, to which the handler is a client. So is the end of an idle handler.
-                was_ended = socket._has_left and isinstance(error, asyncio.CancelledError)
+                was_ended = socket._left and isinstance(error, asyncio.CancelledError)
                 if socket._over is not None and (was_ended or _is_closed(error)):
                     return 0
                 _log.error("WebSocket %r failed", self.request.scope.get("path"), exc_info=error)

@@ -43,7 +43,7 @@ import time
 import types
 import typing
 import weakref
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -142,9 +142,9 @@ _THREADS: Final = 40
 _FILE_THREADS: Final = 4
 # Looks at a WebSocket handler, and seconds between them, until MicroPie watches one that has been
 # in no `receive_*`.
-_LOOKS: Final = 20
-_LOOK_SECONDS: Final = 0.25
-_MESSAGES_AHEAD: Final = 16
+_LOOKS = 20
+_LOOK_SECONDS = 0.25
+_MESSAGES_AHEAD = 16
 # Seconds after the headers of a stream. Then MicroPie drops a body that no code has begun to read.
 _UNREAD_SECONDS: Final = 5.0
 # Expired sessions that one call removes at most, so that none of them pauses the event loop.
@@ -152,8 +152,8 @@ _EXPIRE_STEP: Final = 100
 
 _SESSION_ID: Final = "[A-Za-z0-9_-]{1,128}"
 # Browsers ask more of cookies with these names.
-_HOST_NAME: Final = "(?i:__Host-)"
-_SECURE_NAME: Final = "(?i:__(?:Host|Secure)-)"
+_HOST_NAME = "(?i:__Host-)"
+_SECURE_NAME = "(?i:__(?:Host|Secure)-)"
 
 _ABSENT: Final[Any] = object()
 
@@ -1808,23 +1808,23 @@ class WebSocket:
         HI
     """
 
+    _is_connected = False  # websocket.connect was received
+    # From `accept` to `close`, or until `receive_*` has told of the end. After a send that failed,
+    # or an end that the watcher has seen, `receive_*` still brings what came before the end.
+    _has_more = False
+    _waits = 0  # tasks in `receive_*`
+    _looks = 0  # at the handler, since one has left `receive_*`
     # What the watch needs, see `_look`. Most sockets never need the last three.
     _task: Any = None  # the handler's; None: it is not watched
     _is_timed = False  # the next look is due
     _watcher: asyncio.Task[None] | None = None
-    _ahead: Any = ()  # what the watcher has received
+    _ahead: list[_Message] = []  # what the watcher has received; a list of its own by then
     _left: Any = None  # the handler's task, cancelled since its client has left
 
     def __init__(self, receive: _Receive, send: _Send) -> None:
         self._receive = receive
         self._send = send
-        self._is_connected = False  # websocket.connect was received
         self._over: tuple[int, str] | None = None  # code and reason, once it is closed
-        # From `accept` to `close`, or until `receive_*` has told of the end. After a send that
-        # failed, or an end that the watcher has seen, it still brings what came before the end.
-        self._has_more = False
-        self._waits = 0  # tasks in `receive_*`
-        self._looks = 0  # at it, since one has left `receive_*`
         self._on_accept: Any = _accept_headers  # saves the session, returns more headers
         self.accepted = False
         self.session_id: str | None = None
@@ -1860,7 +1860,7 @@ class WebSocket:
                 {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
             )
         except OSError as error:
-            raise self._lost() from error
+            raise self._end() from error
         self.accepted = self._has_more = True
         self._rest()
 
@@ -1899,7 +1899,7 @@ class WebSocket:
         try:
             await self._send({"type": "websocket.send", "text": data})
         except OSError as error:
-            raise self._lost() from error
+            raise self._end() from error
         if _is_turn():  # a loop that only sends would let nothing else run
             await asyncio.sleep(0)
 
@@ -1909,7 +1909,7 @@ class WebSocket:
         try:
             await self._send({"type": "websocket.send", "bytes": data})
         except OSError as error:
-            raise self._lost() from error
+            raise self._end() from error
         if _is_turn():
             await asyncio.sleep(0)
 
@@ -1945,7 +1945,7 @@ class WebSocket:
             try:
                 while self._watcher and not self._ahead:
                     await asyncio.wait([self._watcher])
-                message = self._ahead.popleft() if self._ahead else await self._receive()
+                message = self._ahead.pop(0) if self._ahead else await self._receive()
             finally:
                 self._waits -= 1
                 self._looks = -1  # the next look may come at once
@@ -1969,12 +1969,9 @@ class WebSocket:
             raise self._end(*_close_of(message))
         return message.get("bytes") or b""
 
-    def _lost(self) -> ConnectionClosed:
-        # So a server says that the client has left (RFC 6455 section 7.1.5). `receive_*` may still
-        # bring the code.
-        return self._end(1006, "")
-
-    def _end(self, code: int, reason: str) -> ConnectionClosed:
+    def _end(self, code: int = 1006, reason: str = "") -> ConnectionClosed:
+        # 1006 is for the OSError by which a server says that the client has left (RFC 6455 section
+        # 7.1.5). `receive_*` may still bring the code.
         self._over, self._task = (code, reason), None  # a handler that is told needs no watch
         return ConnectionClosed(code, reason)
 
@@ -2005,7 +2002,7 @@ class WebSocket:
 
     async def _watch(self) -> None:
         """Receive ahead until a task waits, there are enough messages, or the client has left."""
-        ahead = self._ahead = self._ahead or deque()
+        ahead = self._ahead = self._ahead[:]
         with contextlib.suppress(Exception):  # the next `receive_*` gets it from the server, too
             while not (
                 self._waits
@@ -2114,7 +2111,6 @@ class HttpMiddleware:
             None to go on. A dict with ``status_code`` (200), ``body`` and ``headers`` answers in
             the handler's place.
         """
-        return None
 
     async def after_request(
         self,
@@ -2135,7 +2131,6 @@ class HttpMiddleware:
             None to go on. The ``status_code``, ``body`` and ``headers`` of a dict replace those of
             the response.
         """
-        return None
 
 
 class WebSocketMiddleware:
@@ -2189,7 +2184,6 @@ _REFUSAL_KEYS = frozenset({"code", "reason"})
 # Patterns stay strings here: to compile one costs more than most processes gain by it, and `re`
 # keeps those in use. RFC 9110 section 5.6.2
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_COOKIE_VALUE = r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"'  # RFC 6265 section 4.1.1
 # The characters that RFC 3986 allows, and the percent sign, so that nothing is encoded twice.
 _LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"
 
@@ -2229,7 +2223,8 @@ def set_cookie(
     samesite = (samesite or "").capitalize()
     if not re.fullmatch(_TOKEN, name):
         raise ValueError(f"invalid cookie name {name!r}")
-    if not re.fullmatch(_COOKIE_VALUE, value):
+    # RFC 6265 section 4.1.1
+    if not re.fullmatch(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"', value):
         rule = "printable ASCII without blanks, quotes, commas, semicolons and backslashes"
         raise ValueError(f"invalid value for cookie {name!r}: it must be {rule}")
     # A semicolon would begin another attribute.
@@ -2307,12 +2302,14 @@ _VARY: _RawHeaders = [(b"vary", b"Cookie")]
 _MOUNTED = (0, None)
 # Exceptions that say that the client is gone: MicroPie's own, and that of a server's `send`.
 _GONE = (ConnectionClosed, OSError)
+_HTML_HEADER = (b"content-type", _HTML.encode())
+_JSON_HEADER = (b"content-type", _JSON.encode())
 # What most handlers return: what encodes it, and the header of its content type.
 _PLAIN: dict[type, tuple[Callable[[Any], bytes], tuple[bytes, bytes]]] = {
-    str: (str.encode, (b"content-type", _HTML.encode())),
-    bytes: (bytes, (b"content-type", _HTML.encode())),
-    dict: (_dump_json, (b"content-type", _JSON.encode())),
-    list: (_dump_json, (b"content-type", _JSON.encode())),
+    str: (str.encode, _HTML_HEADER),
+    bytes: (bytes, _HTML_HEADER),
+    dict: (_dump_json, _JSON_HEADER),
+    list: (_dump_json, _JSON_HEADER),
 }
 
 
@@ -2482,11 +2479,9 @@ class _EventStream:
     async def __anext__(self) -> bytes:
         event = await anext(self._events)
         # Bytes are an event already, so that a broadcast is encoded once for all its clients.
-        if isinstance(event, bytes):
-            return event
-        if isinstance(event, str) and "\n" not in event and "\r" not in event:
-            return f"data: {event}\n\n".encode()  # a shortcut: most events
-        return bytes(event if isinstance(event, ServerSentEvent) else ServerSentEvent(event))
+        if not isinstance(event, (bytes, ServerSentEvent)):
+            event = ServerSentEvent(event)
+        return bytes(event)
 
     async def aclose(self) -> None:
         await _close(self._events)
@@ -2572,10 +2567,9 @@ def _chunks(source: Any) -> AsyncIterator[Any]:
 
 async def _close(source: Any) -> None:
     """Close an iterator before its end; an exception of its ``finally`` is logged."""
-    close = getattr(source, "aclose", None)
     try:
-        if close is not None:
-            await close()
+        if hasattr(source, "aclose"):
+            await source.aclose()
     except BaseException as error:
         if not _is_stray(error):
             raise
@@ -3981,7 +3975,7 @@ class App:
             def denial(message: _Message) -> Awaitable[None]:
                 return socket._send({**message, "type": f"websocket.{message['type']}"})
 
-            socket._end(1008, "")
+            socket._end(1008)
             with contextlib.suppress(*_GONE):
                 await (await self.__send(request, response, denial))
 
@@ -4022,15 +4016,13 @@ class App:
         """Save a new session that is not empty; return the header that sets its cookie, if any."""
         # The handshake is the only time at which a WebSocket can set a cookie.
         session = request._session or _Session()
-        if session.blocked:
-            return []
         is_new = session.renew or session.id is None
         if is_new and session_id is None and session.data:
             saved = _copied(session.data)
             session_id = await session.commit(self.session_backend, self.__session_timeout)
             # Later changes are for the second commit, at the end of the handler.
             session.snapshot = saved
-        if not session_id:
+        if session.blocked or not session_id:
             return []
         socket.session_id = session_id
         return [_raw_header(*self.__session_cookie(request, session_id))]

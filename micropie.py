@@ -44,7 +44,7 @@ import time
 import types
 import typing
 import weakref
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -1438,7 +1438,7 @@ class Request:
         self.route_handler: str | None = None
         self._body: _Body | None = None  # made where a body is announced or asked for
         self._session: _Session | None = None
-        self._asked: Sequence[HttpMiddleware] = ()  # those whose after_request is to be called
+        self._asked: Sequence[Any] = ()  # the middlewares whose after_ is to be called
         self._content_type = b""
         self._unparsed = ""  # the kind of a body that was read, until it is parsed
         self._fields: dict[str, list[str]] | None = None  # of a form
@@ -1729,23 +1729,24 @@ class WebSocket:
         HI
     """
 
-    # What the watch needs, see `_look`. Most sockets never need the last four.
+    _is_connected = False  # websocket.connect was received
+    # From `accept` to `close`, or until `receive_*` has told of the end. After a send that failed,
+    # or an end that the watcher has seen, `receive_*` still brings what came before the end.
+    _has_more = False
+    _waits = 0  # tasks in `receive_*`
+    _looks = 0  # at the handler, since one has left `receive_*`
+    # What the watch needs, see `_look`. Most sockets never need the last three.
     _task: Any = None  # the handler's; None: it is not watched
-    _timer: asyncio.TimerHandle | None = None
+    _is_timed = False  # the next look is due
     _watcher: asyncio.Task[None] | None = None
-    _ahead: Any = ()  # what the watcher has received
-    _has_more = False  # it is over, and `receive_*` may still bring what came before the end
-    _has_left = False  # the handler was cancelled, since its client has left
+    _ahead: list[_Message] = []  # what the watcher has received; a list of its own by then
+    _left: Any = None  # the handler's task, cancelled since its client has left
 
     def __init__(self, receive: _Receive, send: _Send) -> None:
         self._receive = receive
         self._send = send
-        self._is_connected = False  # websocket.connect was received
         self._over: tuple[int, str] | None = None  # code and reason, once it is closed
-        self._is_open = False  # accepted and not over: one look for each message
-        self._waits = 0  # tasks in `receive_*`
-        self._looks = 0  # at it, since one has left `receive_*`
-        self._on_accept: Callable[[WebSocket, str | None], Awaitable[_RawHeaders]] = _accept_headers
+        self._on_accept: Any = _accept_headers  # saves the session, returns more headers
         self.accepted = False
         self.session_id: str | None = None
         self.subprotocols: list[str] = []
@@ -1780,8 +1781,8 @@ class WebSocket:
                 {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
             )
         except OSError as error:
-            raise self._lost() from error
-        self.accepted = self._is_open = True
+            raise self._end() from error
+        self.accepted = self._has_more = True
         self._rest()
 
     async def receive_text(self) -> str:
@@ -1813,18 +1814,25 @@ class WebSocket:
 
     async def send_text(self, data: str) -> None:
         """Send a text message."""
-        if not self._is_open:
+        # Most messages are text: a call of a helper would take as long as the rest of this one.
+        if self._over is not None or not self.accepted:
             self._check_open()
         try:
             await self._send({"type": "websocket.send", "text": data})
         except OSError as error:
-            raise self._lost() from error
+            raise self._end() from error
         if _is_turn():  # a loop that only sends would let nothing else run
             await asyncio.sleep(0)
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
-        await self._deliver({"type": "websocket.send", "bytes": data})
+        self._check_open()
+        try:
+            await self._send({"type": "websocket.send", "bytes": data})
+        except OSError as error:
+            raise self._end() from error
+        if _is_turn():
+            await asyncio.sleep(0)
 
     async def send_json(self, data: Any) -> None:
         """Send a value as JSON, in a text message; raise TypeError if JSON has no form for it."""
@@ -1852,17 +1860,17 @@ class WebSocket:
 
     async def _receive_any(self, iterates: bool = False) -> str | bytes:
         try:
-            if not (self._is_open or self._has_more):
+            if not self._has_more:
                 self._check_open()
             self._waits += 1
             try:
                 while self._watcher and not self._ahead:
                     await asyncio.wait([self._watcher])
-                message = self._ahead.popleft() if self._ahead else await self._receive()
+                message = self._ahead.pop(0) if self._ahead else await self._receive()
             finally:
                 self._waits -= 1
                 self._looks = -1  # the next look may come at once
-                if self._timer is None:
+                if not self._is_timed:
                     self._rest()
             return self._content_of(message)
         except ConnectionClosed:
@@ -1878,65 +1886,44 @@ class WebSocket:
         if text is not None:
             return text
         if message["type"] == "websocket.disconnect":
-            raise self._disconnected(message)
+            self._has_more = False
+            raise self._end(*_close_of(message))
         return message.get("bytes") or b""
 
-    async def _deliver(self, message: _Message) -> None:
-        if not self._is_open:
-            self._check_open()
-        try:
-            await self._send(message)
-        except OSError as error:
-            raise self._lost() from error
-        if _is_turn():  # a loop that only sends would let nothing else run
-            await asyncio.sleep(0)
-
-    def _lost(self) -> ConnectionClosed:
-        # So a server says that the client has left (RFC 6455 section 7.1.5). `receive_*` may still
-        # bring the code.
-        return self._end(1006, "", has_more=True)
-
-    def _disconnected(self, message: _Message, has_more: bool = False) -> ConnectionClosed:
-        code = message.get("code")
-        return self._end(1005 if code is None else code, message.get("reason") or "", has_more)
-
-    def _end(self, code: int, reason: str, has_more: bool = False) -> ConnectionClosed:
-        self._over, self._is_open, self._has_more = (code, reason), False, has_more
-        self._stop_timer()  # a handler that is told so needs no watch
+    def _end(self, code: int = 1006, reason: str = "") -> ConnectionClosed:
+        # 1006 is for the OSError by which a server says that the client has left (RFC 6455 section
+        # 7.1.5). `receive_*` may still bring the code.
+        self._over, self._task = (code, reason), None  # a handler that is told needs no watch
         return ConnectionClosed(code, reason)
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _rest(self, looks: int = 0) -> None:
-        """Begin to look after the handler, since no task is in `receive_*`."""
-        if self._task is not None:
+    def _rest(self) -> None:
+        """Set the time of the next look at the handler, unless it is not watched."""
+        self._is_timed = self._task is not None
+        if self._is_timed:
             # Not in the context of this request, which the timer would keep.
-            loop, context = asyncio.get_running_loop(), contextvars.Context()
-            self._timer = loop.call_later(_LOOK_SECONDS, self._look, loop, context=context)
-            self._looks = looks
+            context = contextvars.Context()
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look, context=context)
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _look(self) -> None:
         """Watch the handler if it has been in no `receive_*` for some seconds."""
         # A timer that each message sets anew would cost as much as the message.
-        self._timer = None
+        self._is_timed = False
         self._looks += 1
-        if self._waits:
+        if self._waits or self._task is None:
             return
-        # A handler that has taken one of the messages before the disconnect has begun anew.
+        # Once the client has left, as many looks again. A handler that has taken one of the
+        # messages before the disconnect has begun anew.
         if self._looks < (_LOOKS if self._over is None else 2 * _LOOKS):
-            self._timer = loop.call_later(_LOOK_SECONDS, self._look, loop)
+            self._rest()
         elif self._over is not None:  # the watcher saw it, and no `send_*` or `receive_*` told so
-            self._has_left = True
-            self._task.cancel()
+            self._left = self._task
+            self._left.cancel()
         elif self._watcher is None:
-            self._watcher = loop.create_task(self._watch())
+            self._watcher = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
         """Receive ahead until a task waits, there are enough messages, or the client has left."""
-        ahead = self._ahead = self._ahead or deque()
+        ahead = self._ahead = self._ahead[:]
         with contextlib.suppress(Exception):  # the next `receive_*` gets it from the server, too
             while not (
                 self._waits
@@ -1946,17 +1933,17 @@ class WebSocket:
             ):
                 message = await self._receive()
                 ahead.append(message)
-                if message["type"] == "websocket.disconnect" and self._over is None:
-                    self._disconnected(message, has_more=True)
-                    self._rest(_LOOKS)
+                if message["type"] == "websocket.disconnect":
+                    self._over = _close_of(message)
+                    if not self._is_timed:
+                        self._rest()
         self._watcher = None
 
     async def _unwatch(self) -> None:
         """End the watch: no task outlives its request."""
-        task, self._task = self._task, None
-        self._stop_timer()
-        if self._has_left:
-            task.uncancel()  # a time-out around the request must not take it for its own
+        self._task = None
+        if self._left is not None:
+            self._left.uncancel()  # a time-out around the request must not take it for its own
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
@@ -1967,10 +1954,11 @@ class WebSocket:
 
     def _check_not_over(self) -> None:
         if self._over is not None:
-            raise self._end(*self._over, self._has_more)
+            raise self._end(*self._over)
 
 
-# True for every 64th message of all WebSockets, so that sending to many counts as a loop, too.
+# True for every 64th message of all WebSockets and streams, so that sending to many counts as a
+# loop, too.
 _is_turn = itertools.cycle([False] * 63 + [True]).__next__
 
 
@@ -1978,10 +1966,10 @@ async def _accept_headers(socket: WebSocket, session_id: str | None) -> _RawHead
     return [] if session_id is None else [_raw_header(*set_cookie("session_id", session_id))]
 
 
-def _is_closed(error: BaseException) -> bool:
-    """Whether an exception says that a connection is closed, and nothing else."""
-    # A task group wraps the exceptions of its tasks, and so on; `split` looks into all of them.
-    return BaseExceptionGroup("", [error]).split(ConnectionClosed)[1] is None
+def _close_of(message: _Message) -> tuple[int, str]:
+    """Return the code and the reason of a disconnect, as the server reports them."""
+    code = message.get("code")
+    return 1005 if code is None else code, message.get("reason") or ""
 
 
 def _close_message(code: int, reason: str | None) -> _Message:
@@ -1997,7 +1985,7 @@ def _is_foreign(request: Request, allowed: frozenset[str]) -> bool:
     if scope["type"] == "http" and scope.get("method") in ("GET", "HEAD", "OPTIONS"):
         return False
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-    theirs = (origin or "").strip().lower()
+    theirs = (origin or "").lower()
     if theirs in allowed:
         return False
     # The browser's own word comes first: a proxy may have changed the host.
@@ -2007,7 +1995,7 @@ def _is_foreign(request: Request, allowed: frozenset[str]) -> bool:
         return False
     # The scheme is not compared: behind a proxy that ends TLS, the app sees http where the browser
     # sees https. So both default ports are dropped.
-    names = theirs.partition("://")[2], headers.get("host", "").strip().lower()
+    names = theirs.partition("://")[2], headers.get("host", "").lower()
     theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in names]
     # An origin without an authority, such as "null", never matches.
     return theirs == "" or theirs != ours
@@ -2043,7 +2031,6 @@ class HttpMiddleware:
             None to go on. A dict with ``status_code`` (200), ``body`` and ``headers`` answers in
             the handler's place.
         """
-        return None
 
     async def after_request(
         self,
@@ -2064,7 +2051,6 @@ class HttpMiddleware:
             None to go on. The ``status_code``, ``body`` and ``headers`` of a dict replace those of
             the response.
         """
-        return None
 
 
 class WebSocketMiddleware:
@@ -2096,15 +2082,17 @@ class WebSocketMiddleware:
         """Run when the handler is done, in reverse order; also when it raised."""
 
 
-def _checked_dict(result: object, allowed: frozenset[str], where: object) -> dict[str, Any] | None:
+def _checked_dict(
+    result: dict[str, Any] | None, allowed: frozenset[str], where: object
+) -> dict[str, Any] | None:
     """Return what a middleware returned, None for an empty dict; raise TypeError if it may not."""
-    answer = cast("dict[str, Any] | None", result)
     # A guard that returns False, or a dict with a misspelled key, wants to stop the request. To go
     # on would let every visitor in.
-    if not isinstance(result, dict | None) or not allowed.issuperset(answer or ()):
+    is_dict = isinstance(result, dict | None)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not is_dict or not allowed.issuperset(result or ()):
         name = type(where).__name__
         raise TypeError(f"{name} must return None or a dict with {sorted(allowed)}, not {result!r}")
-    return answer or None
+    return result or None
 
 
 _RESPONSE_KEYS = frozenset({"status_code", "body", "headers"})
@@ -2115,9 +2103,7 @@ _REFUSAL_KEYS = frozenset({"code", "reason"})
 
 # Patterns stay strings here: to compile one costs more than most processes gain by it, and `re`
 # keeps those in use. RFC 9110 section 5.6.2
-_TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_CONTROL: Final = bytes({*range(32), 127} - {9})
-_COOKIE_VALUE: Final = r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"'  # RFC 6265 section 4.1.1
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # The characters that RFC 3986 allows, and the percent sign, so that nothing is encoded twice.
 _LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"
 
@@ -2155,9 +2141,10 @@ def set_cookie(
         ('set-cookie', 'theme=dark; Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax')
     """
     samesite = (samesite or "").capitalize()
-    if not name or name.encode("utf-8", "replace").strip(_TOKEN):
+    if not re.fullmatch(_TOKEN, name):
         raise ValueError(f"invalid cookie name {name!r}")
-    if not re.fullmatch(_COOKIE_VALUE, value):
+    # RFC 6265 section 4.1.1
+    if not re.fullmatch(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"', value):
         rule = "printable ASCII without blanks, quotes, commas, semicolons and backslashes"
         raise ValueError(f"invalid value for cookie {name!r}: it must be {rule}")
     # A semicolon would begin another attribute.
@@ -2225,22 +2212,24 @@ class _Response(NamedTuple):
     payload: bytes | None  # the encoded body; None: it is streamed
 
 
-_HTML: Final = "text/html; charset=utf-8"
-_TEXT: Final = "text/plain; charset=utf-8"
-_JSON: Final = "application/json"
+_HTML = "text/html; charset=utf-8"
+_TEXT = "text/plain; charset=utf-8"
+_JSON = "application/json"
 
 
 _VARY: _RawHeaders = [(b"vary", b"Cookie")]
 # Stands for the response of a mounted app, which sends its own.
-_MOUNTED: Final = (0, None)
+_MOUNTED = (0, None)
 # Exceptions that say that the client is gone: MicroPie's own, and that of a server's `send`.
-_GONE: Final = (ConnectionClosed, OSError)
+_GONE = (ConnectionClosed, OSError)
+_HTML_HEADER = (b"content-type", _HTML.encode())
+_JSON_HEADER = (b"content-type", _JSON.encode())
 # What most handlers return: what encodes it, and the header of its content type.
-_PLAIN: Final[dict[type, tuple[Callable[[Any], bytes], tuple[bytes, bytes]]]] = {
-    str: (str.encode, (b"content-type", _HTML.encode())),
-    bytes: (bytes, (b"content-type", _HTML.encode())),
-    dict: (_dump_json, (b"content-type", _JSON.encode())),
-    list: (_dump_json, (b"content-type", _JSON.encode())),
+_PLAIN: dict[type, tuple[Callable[[Any], bytes], tuple[bytes, bytes]]] = {
+    str: (str.encode, _HTML_HEADER),
+    bytes: (bytes, _HTML_HEADER),
+    dict: (_dump_json, _JSON_HEADER),
+    list: (_dump_json, _JSON_HEADER),
 }
 
 
@@ -2303,13 +2292,11 @@ def _error_response(error: HTTPError) -> _Response:
 
 def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
     """Return a body as a middleware sees it, its bytes (None: a stream), and its content type."""
-    if isinstance(body, str):
-        return body, body.encode(), _HTML
     if body is None:
         return None, b"", None
-    if isinstance(body, (bytes, bytearray, memoryview)):
-        payload = bytes(cast(bytearray, body))
-        return payload, payload, _HTML
+    if isinstance(body, (str, bytes, bytearray, memoryview)):
+        payload = _chunk_bytes(body)
+        return body if isinstance(body, str) else payload, payload, _HTML
     # A list has no `__next__`. An uploaded file is both a dict and an iterator.
     if not isinstance(body, dict) and (hasattr(body, "__aiter__") or hasattr(body, "__next__")):
         return body, None, _HTML
@@ -2333,14 +2320,10 @@ def _as_string(value: object) -> str:
 
 def _raw_header(name: str, value: str) -> tuple[bytes, bytes]:
     """Encode a header; raise ValueError if it would break the response (RFC 9110 section 5)."""
-    try:
-        raw_name, raw_value = name.encode("ascii"), value.encode("latin-1").strip(b" \t")
-    except UnicodeEncodeError:
-        raw_name = raw_value = b""
-    if not raw_name or raw_name.strip(_TOKEN) or raw_value.translate(None, _CONTROL) != raw_value:
+    if not (re.fullmatch(_TOKEN, name) and re.fullmatch(r"[\t -~\x80-\xff]*", value)):
         # Nothing is dropped in silence. Without its content type, plain text would become HTML.
         raise ValueError(f"{name!r}: {value!r} is no response header that may be sent")
-    return raw_name, raw_value
+    return name.encode(), value.strip(" \t").encode("latin-1")
 
 
 def _changed(
@@ -2393,8 +2376,8 @@ class ServerSentEvent(NamedTuple):
     def __bytes__(self) -> bytes:
         """Return the event as it is sent."""
         lines: list[str] = []
-        for field, value in (("event", self.event), ("id", self.id), ("retry", self.retry)):
-            if value is not None:
+        for field, value in self._asdict().items():
+            if field != "data" and value is not None:
                 # A line break would begin another field, and browsers ignore an id with a NUL.
                 lines.append(f"{field}: " + re.sub(r"[\r\n\0]+", " ", str(value)))
         text = self.data if isinstance(self.data, str) else _dump_json(self.data).decode()
@@ -2416,11 +2399,9 @@ class _EventStream:
     async def __anext__(self) -> bytes:
         event = await anext(self._events)
         # Bytes are an event already, so that a broadcast is encoded once for all its clients.
-        if isinstance(event, bytes):
-            return event
-        if isinstance(event, str) and "\n" not in event and "\r" not in event:
-            return f"data: {event}\n\n".encode()  # a shortcut: most events
-        return bytes(event if isinstance(event, ServerSentEvent) else ServerSentEvent(event))
+        if not isinstance(event, (bytes, ServerSentEvent)):
+            event = ServerSentEvent(event)
+        return bytes(event)
 
     async def aclose(self) -> None:
         await _close(self._events)
@@ -2506,10 +2487,9 @@ def _chunks(source: Any) -> AsyncIterator[Any]:
 
 async def _close(source: Any) -> None:
     """Close an iterator before its end; an exception of its ``finally`` is logged."""
-    close = getattr(source, "aclose", None)
     try:
-        if close is not None:
-            await close()
+        if hasattr(source, "aclose"):
+            await source.aclose()
     except BaseException as error:
         if not _is_stray(error):
             raise
@@ -2525,30 +2505,17 @@ class _Stream:
     it cancels the request's task, once, since the source may wait for something else for hours.
     """
 
-    __slots__ = (
-        "_body",
-        "_has_left",
-        "_helpers",
-        "_is_sending",
-        "_ping",
-        "_send",
-        "_task",
-        "_timer",
-        "_turn",
-        "chunks",
-    )
+    _timer: asyncio.TimerHandle | None = None  # for the next ping
+    _is_sending = False  # a chunk is on its way, or waits for a ping that is
+    _has_left = False  # a helper has cancelled the task
 
     def __init__(self, send: _Send, reader: _Body, body: Any) -> None:
         self.chunks = _chunks(body)
         self._ping: Any = body.ping if isinstance(body, _EventStream) else None
         self._body = reader
         self._send = send
-        self._turn = asyncio.Lock()  # the pinger's while it sends
-        self._is_sending = False
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._has_left = False  # a helper has cancelled the task
-        self._helpers: list[asyncio.Task[None]] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._task: Any = asyncio.current_task()
+        self._helpers: list[asyncio.Task[None]] = []  # the listener, and then a pinger under way
 
     async def run(self, start: _Message) -> None:
         """Send the headers, every chunk, and the final message unless the stream breaks off."""
@@ -2578,42 +2545,42 @@ class _Stream:
     async def _send_chunks(self) -> None:
         # Servers send the headers with the first body message. This one does not wait for a chunk.
         await self._tell_chunk(b"")
-        loop, reader, send = asyncio.get_running_loop(), self._body, self._send
-        self._helpers.append(loop.create_task(self._help(reader.wait_gone)))
-        pings, sent = self._ping is not None, 0
+        reader, send, helpers = self._body, self._send, self._helpers
+        helpers.append(asyncio.create_task(self._help(reader.wait_gone)))
+        pings = self._ping is not None
         if pings:
-            self._set_timer(loop)
+            self._set_timer()
         async for item in self.chunks:
             if reader.gone:  # the source has swallowed what told it so
                 break
             # The first chunk never waits for the client, so MicroPie drops a body that no code has
             # begun to read by now.
-            if not (sent or reader.started):
+            if not (reader.started or reader.is_listened):
                 reader.drop()
-            sent += 1
             chunk = item if type(item) is bytes else _chunk_bytes(item)
+            # From here on no ping begins, and one that is under way ends first: some servers write
+            # a message in several steps, and a ping must not cut an event in two.
             if pings:
-                if self._turn.locked():  # to take the turn would cost more than all the rest
-                    await self._turn.acquire()
-                    self._turn.release()
                 self._is_sending = True
+                if len(helpers) > 1:
+                    await asyncio.wait(helpers[1:])
             try:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except OSError:  # so a server says that the client has left
                 reader.gone = True
                 break
             self._is_sending = False
-            if not sent % 64:  # a source that never waits would let nothing else run
+            if _is_turn():  # a source that never waits would let nothing else run
                 await asyncio.sleep(0)
 
-    def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _set_timer(self) -> None:
         # Not in the context of this request, which the timer would keep.
-        context = contextvars.Context()
-        self._timer = loop.call_later(self._ping, self._start_ping, loop, context=context)
+        loop, context = asyncio.get_running_loop(), contextvars.Context()
+        self._timer = loop.call_later(self._ping, self._start_ping, context=context)
 
-    def _start_ping(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _start_ping(self) -> None:
         # A task that sleeps between the pings would take a KiB of each open stream.
-        self._helpers[1:] = [loop.create_task(self._help(self._send_ping))]
+        self._helpers.append(asyncio.create_task(self._help(self._send_ping)))
 
     async def _tell(self, message: _Message) -> None:
         if self._body.gone:
@@ -2635,12 +2602,11 @@ class _Stream:
             self._task.cancel()
 
     async def _send_ping(self) -> None:
-        # A ping must not cut an event in two: some servers write a message in several steps. An
-        # event that is on its way keeps the connection open as well.
+        # An event that is on its way keeps the connection open as well.
         if not self._is_sending:
-            async with self._turn:
-                await self._tell_chunk(b": ping\n\n")
-        self._set_timer(asyncio.get_running_loop())
+            await self._tell_chunk(b": ping\n\n")
+        del self._helpers[1:]
+        self._set_timer()
 
     async def _end_helpers(self) -> None:
         """End the helpers: no task outlives its request."""
@@ -3882,18 +3848,15 @@ class App:
         socket.subprotocols = list(scope.get("subprotocols") or ())
         # The socket gives itself as an argument: bound to it, this would be a reference cycle.
         socket._on_accept = functools.partial(self.__handshake_headers, request)
-        passed: list[WebSocketMiddleware] = []
         token = current_request.set(request)
         try:
-            code = await self.__run_socket_step(
-                socket, self.__serve_socket, request, socket, passed
-            )
+            code = await self.__run_socket_step(socket, self.__serve_socket, request, socket)
             # Once a mounted app has the socket, nothing else of this app runs.
             if request._mount is not None and not code and socket._over is None:
                 return await self.__hand_over(request, receive, send)
             # Each step runs whatever went wrong before it. The close code is that of the last
             # failure, and the socket is closed in any case.
-            after = [middleware.after_websocket for middleware in reversed(passed)]
+            after = [middleware.after_websocket for middleware in reversed(request._asked)]
             for step in (*after, self.__finish_socket_session):
                 code = await self.__run_socket_step(socket, step, request) or code
             await socket.close(code or 1000)
@@ -3904,48 +3867,41 @@ class App:
         self, socket: WebSocket, step: Callable[..., Awaitable[None]], *arguments: Any
     ) -> int:
         """Run one step in the life of a WebSocket; return the close code if it failed, else 0."""
+        code = 0
         try:
             await step(*arguments)
         except BaseException as error:
-            try:
-                if isinstance(error, HTTPError):
-                    return 1011 if socket.accepted else await self.__refuse(socket, error)
-                if not _is_stray(error):
-                    raise
-                # A ConnectionClosed is a normal end only if this socket is closed: it may come from
-                # another one, to which the handler is a client. So is the end of an idle handler.
-                was_ended = socket._has_left and isinstance(error, asyncio.CancelledError)
-                if socket._over is not None and (was_ended or _is_closed(error)):
-                    return 0
+            if not _is_stray(error):
+                raise
+            # A ConnectionClosed is a normal end only if this socket is closed: it may come from
+            # another one, to which the handler is a client. So is the end of an idle handler.
+            # A task group wraps the exceptions of its tasks, and so on; `split` looks into all.
+            others = BaseExceptionGroup("", [error]).split(ConnectionClosed)[1]
+            was_ended = socket._left and isinstance(error, asyncio.CancelledError)
+            if isinstance(error, HTTPError):
+                code = 1011 if socket.accepted else 1008
+                if not socket.accepted:  # what cannot be sent is logged, and a plain 403
+                    await self.__run_socket_step(socket, self.__refuse, socket, error)
+            elif socket._over is None or (others and not was_ended):
+                code = 1011
                 _log.error("WebSocket %r failed", self.request.scope.get("path"), exc_info=error)
-                return 1011
-            finally:
-                _forget(error)
-        return 0
+            _forget(error)
+        return code
 
-    async def __refuse(self, socket: WebSocket, error: HTTPError) -> int:
+    async def __refuse(self, socket: WebSocket, error: HTTPError) -> None:
         """Refuse a handshake with the status, the headers and the body of an error, if possible."""
-        request = self.request
-        try:
-            response = _error_response(error)
-        except Exception as malformed:  # a plain 403
-            _log.error("WebSocket %r failed", request.scope.get("path"), exc_info=malformed)
-            _forget(malformed)
-        else:
-            offered = request.scope.get("extensions") or ()
-            if socket._over is None and "websocket.http.response" in offered:
+        request, response = self.request, _error_response(error)
+        offered = request.scope.get("extensions") or ()
+        if socket._over is None and "websocket.http.response" in offered:
 
-                def denial(message: _Message) -> Awaitable[None]:
-                    return socket._send({**message, "type": f"websocket.{message['type']}"})
+            def denial(message: _Message) -> Awaitable[None]:
+                return socket._send({**message, "type": f"websocket.{message['type']}"})
 
-                socket._end(1008, "")
-                with contextlib.suppress(*_GONE):
-                    await (await self.__send(request, response, denial))
-        return 1008
+            socket._end(1008)
+            with contextlib.suppress(*_GONE):
+                await (await self.__send(request, response, denial))
 
-    async def __serve_socket(
-        self, request: WebSocketRequest, socket: WebSocket, passed: list[WebSocketMiddleware]
-    ) -> None:
+    async def __serve_socket(self, request: WebSocketRequest, socket: WebSocket) -> None:
         """Do what comes before the handler, and run it unless a mounted app takes over."""
         self.__find_handler(request, self.__socket_routes)
         request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
@@ -3954,7 +3910,7 @@ class App:
             socket.session_id = request._session.id
         for middleware in tuple(self.ws_middlewares):
             result = await middleware.before_websocket(request)
-            passed.append(middleware)
+            request._asked = (*request._asked, middleware)
             refusal = _checked_dict(result, _REFUSAL_KEYS, middleware)
             if refusal is not None:
                 return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
@@ -3962,9 +3918,9 @@ class App:
             request._added = await self.__session_headers(request)
             return
         handler = self.__socket_handlers.get(request.route_handler or "")
-        if handler is None:
-            return await socket.close(1008)
         try:
+            if handler is None:
+                raise _error(404)
             work = handler.run(self, request, socket)
         except HTTPError as error:
             if error.status == 401:  # FromSession: the client may log in
@@ -3982,16 +3938,14 @@ class App:
     ) -> _RawHeaders:
         """Save a new session that is not empty; return the header that sets its cookie, if any."""
         # The handshake is the only time at which a WebSocket can set a cookie.
-        session = request._session
-        if session is not None and session.blocked:
-            return []
-        is_new = session is not None and (session.renew or session.id is None)
-        if session is not None and is_new and session_id is None and session.data:
+        session = request._session or _Session()
+        is_new = session.renew or session.id is None
+        if is_new and session_id is None and session.data:
             saved = copy.deepcopy(session.data)
             session_id = await session.commit(self.session_backend, self.__session_timeout)
             # Later changes are for the second commit, at the end of the handler.
             session.snapshot = saved
-        if not session_id:
+        if session.blocked or not session_id:
             return []
         socket.session_id = session_id
         return [_raw_header(*self.__session_cookie(request, session_id))]
@@ -4018,17 +3972,16 @@ class App:
 
     async def _asgi_app_lifespan(self, receive: _Receive, send: _Send) -> None:
         """Run the startup and the shutdown handlers, those of mounted apps included."""
-        kind, failures = "", list[str]()
-        while kind != "shutdown" and not failures:
-            kind = (await receive())["type"].rpartition(".")[2]
+        for kind in ("startup", "shutdown"):
+            await receive()
             if asyncio._get_running_loop() is None:  # that of trio is none of asyncio's
                 failures = ["MicroPie needs asyncio: run it on a server that uses asyncio's loop"]
             else:
                 failures = await self.__run_hooks(kind)
             if failures:
-                await send({"type": f"lifespan.{kind}.failed", "message": "; ".join(failures)})
-            else:
-                await send({"type": f"lifespan.{kind}.complete"})
+                text = "; ".join(failures)
+                return await send({"type": f"lifespan.{kind}.failed", "message": text})
+            await send({"type": f"lifespan.{kind}.complete"})
 
     async def __run_hooks(self, kind: str) -> list[str]:
         """Run the handlers of the startup or the shutdown; return what went wrong."""

@@ -548,7 +548,7 @@ async def test_apps_that_are_equal_are_told_apart() -> None:
         def __eq__(self, other: object) -> bool:
             return isinstance(other, Equal)
 
-        __hash__ = None  # type: ignore[assignment]
+        __hash__ = None
 
     done: list[str] = []
     root, child = hooked(Equal(), "root", done), hooked(Equal(), "child", done)

@@ -435,7 +435,7 @@ async def test_an_http_error_may_choose_its_content_type_and_have_no_body() -> N
         HTTPError(404.5),  # type: ignore[arg-type]
         HTTPError(100),
         HTTPError(103, headers={"link": "</a.css>"}),
-        HTTPError(None),  # type: ignore[arg-type]
+        HTTPError(None),
         HTTPError("404"),  # type: ignore[arg-type]
         HTTPError(404, object()),
         HTTPError(404, "x", 5),  # type: ignore[arg-type]

@@ -367,7 +367,7 @@ def test_handlers_types_and_data_in_a_class_body_are_not_warned_about(caplog):
         Id = NewType("Id", int)
         Any = Any
         name, data = "x", [1, 2]
-        env: Any = None
+        env: str | None = None
         plain = lambda self: "x"  # noqa: E731
         _hidden = Timed(print)
         computed = property(lambda self: 1)
@@ -1174,7 +1174,7 @@ async def test_a_chosen_handler_gets_the_body_too():
 # --- Worker threads -------------------------------------------------------------------------------
 
 
-class Threads(App):
+class Held(App):
     """Calls that hold their threads until the test lets them go."""
 
     def __init__(self) -> None:
@@ -1204,7 +1204,7 @@ class Threads(App):
 
 
 @contextlib.asynccontextmanager
-async def busy(app: Threads, path: str):
+async def busy(app: Held, path: str):
     """Forty requests that hold all threads of a pool, and what they have answered at the end."""
     tasks = [asyncio.create_task(get(app, path)) for _ in range(40)]
     while len(app.started) < 40:
@@ -1218,7 +1218,7 @@ async def busy(app: Threads, path: str):
 
 @pytest.mark.parametrize("path", ["/slow", "/slow_rows"])
 async def test_each_kind_of_work_has_threads_of_its_own(path):
-    app = Threads()
+    app = Held()
     async with busy(app, path):
         other = "/rows" if path == "/slow" else "/pay"
         assert (await get(app, other)).status == 200
@@ -1228,7 +1228,7 @@ async def test_each_kind_of_work_has_threads_of_its_own(path):
 
 @pytest.mark.parametrize("path, pool", [("/pay", "/slow"), ("/rows", "/slow_rows")])
 async def test_a_queued_call_of_a_cancelled_request_never_runs(path, pool):
-    app = Threads()
+    app = Held()
     async with busy(app, pool):
         began = asyncio.get_running_loop().time()
         task = asyncio.create_task(call(app, path=path))
@@ -1242,7 +1242,7 @@ async def test_a_queued_call_of_a_cancelled_request_never_runs(path, pool):
 
 
 async def test_clean_up_runs_also_if_its_request_is_cancelled_while_it_is_queued():
-    app = Threads()
+    app = Held()
     async with busy(app, "/slow_rows"):
         task = asyncio.create_task(micropie._in_thread(app.ran.append, "closed", work="steps"))
         await elapse(0.05)

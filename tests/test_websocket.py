@@ -1266,7 +1266,7 @@ async def test_a_loop_that_only_sends_lets_others_run_every_64_sends(
 # --- Refusals -------------------------------------------------------------------------------------
 
 
-OFFERED = {"type": "websocket", "extensions": {"websocket.http.response": {}}}
+OFFERED: dict[str, Any] = {"type": "websocket", "extensions": {"websocket.http.response": {}}}
 
 
 class Refusing(App):

@@ -2386,15 +2386,12 @@ class ServerSentEvent(NamedTuple):
         return "\n".join([*lines, "", ""]).encode()
 
 
-class _EventStream:
+class _EventStream(AsyncIterator[bytes]):
     """The body that `event_stream` returns: it iterates over the encoded events, also in a test."""
 
     def __init__(self, source: Any, ping: float | None) -> None:
         self._events = _chunks(source)
         self.ping = ping
-
-    def __aiter__(self) -> _EventStream:
-        return self
 
     async def __anext__(self) -> bytes:
         event = await anext(self._events)
@@ -2453,16 +2450,13 @@ def _chunk_bytes(item: Any) -> bytes:
     raise TypeError(f"a stream must yield str or bytes, not {type(item).__name__}")
 
 
-class _Steps:
+class _Steps(AsyncIterator[Any]):
     """A plain iterator whose steps, and its ``close()``, run in worker threads."""
 
     def __init__(self, iterator: Iterator[Any]) -> None:
         self._iterator = iterator
         # One copy for all steps: a context variable that one step sets is there in the next.
         self._run = contextvars.copy_context().run
-
-    def __aiter__(self) -> _Steps:
-        return self
 
     async def __anext__(self) -> Any:
         # A StopIteration cannot leave a thread: a future that holds one never ends.

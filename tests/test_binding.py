@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from datetime import time as clock
 from decimal import Context, Decimal
 from enum import Enum, IntEnum
+from types import GenericAlias
 from typing import TYPE_CHECKING, Annotated, Any, List, Literal, NewType, Optional, Union  # noqa: UP035
 from urllib.parse import quote
 from uuid import UUID
@@ -1038,7 +1039,12 @@ async def test_an_annotation_that_means_any_value_is_not_warned_about(annotation
 
 UNRESOLVED = [
     *["Elsewhere", "Elsewhere | None", "1 / 0", "not an expression", "", "list[Elsewhere]"],
-    *[list["Elsewhere"], Optional["Elsewhere"], UnresolvableAlias(), list[UnresolvableAlias()]],
+    *[
+        list["Elsewhere"],
+        Optional["Elsewhere"],
+        UnresolvableAlias(),
+        GenericAlias(list, UnresolvableAlias()),
+    ],
     # Not even these, although nothing but the session would have the value.
     *["Elsewhere.FromSession", "FromSession | Elsewhere"],
 ]
@@ -1064,7 +1070,7 @@ async def test_an_annotation_that_cannot_be_resolved_is_a_logged_500_for_each_re
         async def fine(self, n: "int"):
             return n
 
-    Root.plain = plain  # too late to be a handler
+    setattr(Root, "plain", plain)  # too late to be a handler
     for function, name in ((Root.star, "args"), (Root.rest, "rest"), (Root.ws_socket, "token")):
         function.__annotations__[name] = annotation
     plain.__annotations__["token"] = annotation

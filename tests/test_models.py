@@ -17,7 +17,7 @@ import pytest
 
 import micropie
 from micropie import App
-from tests.asgi import assert_logged_500, encode_multipart, get, post, websocket
+from tests.asgi import Part, assert_logged_500, encode_multipart, get, post, websocket
 from tests.noting import Note
 
 MISSING = "400 Bad Request: Missing required parameter 'item'"
@@ -32,6 +32,9 @@ class Item(pydantic.BaseModel):
     name: str
     price: float = 1.0
     tags: list[str] = []
+
+
+Posted = NewType("Posted", Item)
 
 
 class Code(pydantic.BaseModel):
@@ -85,7 +88,7 @@ class Shop(App):
     def plain(self, item: Annotated[Plain, "any"]):
         return item.data
 
-    async def renamed(self, item: NewType("Posted", Item)):
+    async def renamed(self, item: Posted):
         return item
 
     async def code(self, item: Code):
@@ -155,7 +158,12 @@ async def test_of_a_form_a_model_gets_strings_and_lists_and_no_files():
     text = "name=pie&tags=a&tags=b&price=1.5"
     response = await post(Shop(), "/create", body=text.encode(), headers=FORM)
     assert response.json() == {"name": "pie", "price": 1.5, "tags": ["a", "b"]}
-    fields = [("name", "pie"), ("file", "a.txt", "text/plain", b"a"), ("x", ""), ("x", "1")]
+    fields: list[Part] = [
+        ("name", "pie"),
+        ("file", "a.txt", "text/plain", b"a"),
+        ("x", ""),
+        ("x", "1"),
+    ]
     response = await post(Shop(), "/plain", multipart=fields)
     assert response.json() == {"name": "pie", "x": ["", "1"]}
     response = await post(Shop(), "/plain", multipart=[("file", "a.txt", "text/plain", b"a")])
@@ -168,8 +176,9 @@ async def test_a_file_does_not_reach_a_handler_before_the_model_is_there():
         async def add(self, item: Item, file: micropie.UploadedFile):
             return [item.name, (await file.read()).decode()]
 
-    file = ("file", "a.txt", "text/plain", b"content")
-    for parts in ([file, ("name", "pie")], [("name", "pie"), file]):
+    name: Part = ("name", "pie")
+    file: Part = ("file", "a.txt", "text/plain", b"content")
+    for parts in ([file, name], [name, file]):
         assert (await post(Upload(), "/add", multipart=parts)).json() == ["pie", "content"]
 
 
@@ -251,7 +260,7 @@ async def test_a_model_in_a_websocket_handler_is_a_logged_refusal(caplog):
 # --- Out ------------------------------------------------------------------------------------------
 
 
-async def answered(module, answer):
+async def answered(module: Any, answer):
     class Root(module.App):
         async def index(self):
             return answer
@@ -315,7 +324,7 @@ async def test_a_model_becomes_json_at_any_depth(module, kind, expected):
         assert response.json() == {**dumped, "inner": [{"a": expected}]}
 
 
-async def test_a_model_becomes_json_in_events_messages_and_errors(module):
+async def test_a_model_becomes_json_in_events_messages_and_errors(module: Any):
     class Root(module.App):
         async def events(self):
             return module.event_stream(iter([Model(), module.ServerSentEvent(Struct()), [Attrs()]]))

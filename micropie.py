@@ -155,7 +155,8 @@ _SESSION_ID: Final = "[A-Za-z0-9_-]{1,128}"
 _HOST_NAME: Final = "(?i:__Host-)"
 _SECURE_NAME: Final = "(?i:__(?:Host|Secure)-)"
 
-_ABSENT: Final[Any] = object()
+# No value: nothing was sent, or a parameter has no default or annotation.
+_ABSENT: Final[Any] = inspect.Parameter.empty
 
 
 # --- Errors ---------------------------------------------------------------------------------------
@@ -2801,36 +2802,37 @@ def methods(*names: str) -> Callable[[_F], _F]:
 # support another class that is made from one string, add it here, and to `_json_default` to return
 # it as JSON. `fromisoformat` or the class itself converts a string. The types are known by name, so
 # that MicroPie imports none of them for an app that does not use them.
-_JSON_TYPES: Final[dict[str, tuple[type, ...]]] = {
-    "builtins.str": (str,),
-    "builtins.int": (int,),
-    "builtins.float": (int, float),
-    "builtins.bool": (bool,),
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
     "datetime.date": (str,),
     "datetime.datetime": (str,),
     "datetime.time": (str,),
     "decimal.Decimal": (str, int, float),
     "uuid.UUID": (str,),
-    "builtins.dict": (dict,),
+    "dict": (dict,),
+    f"{__name__}.UploadedFile": (),
 }
-_BOOLS: Final = {
+_BOOLS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
     **dict.fromkeys(("false", "0", "no", "off"), False),
 }
 
-_UNIONS: Final = (typing.Union, types.UnionType)
-_UNCHECKED: Final = (Any, object, inspect.Parameter.empty)
+_UNIONS = (typing.Union, types.UnionType)
+_UNCHECKED = (Any, object, _ABSENT)
 # Digits, and the adjusted exponent. Ten characters can name a number with ten million digits.
-_MAX_DECIMAL: Final = 1000
-_MAX_ERRORS: Final = 20  # of a model, as lines of a 400
+_MAX_DECIMAL = 1000
+_MAX_ERRORS = 20  # of a model, as lines of a 400
 
 # Called with a value, and with True if it comes from JSON. It raises an exception, of any type, if
 # the value doesn't fit; the parameter makes a 400 or a 404 of it.
 _Converter = Callable[[Any, bool], Any]
 
 
-def _converter(annotation: Any) -> _Converter | None:
-    """Return the converter of an annotation; None: MicroPie cannot convert to it.
+def _converter(annotation: Any) -> _Converter:
+    """Return the converter of an annotation, or raise a KeyError if MicroPie has none for it.
 
     A new type of annotation gets its converter here, and can then stand in lists and unions too.
     """
@@ -2841,46 +2843,38 @@ def _converter(annotation: Any) -> _Converter | None:
         return _keep
     if _is_list(annotation):
         return _list_converter((*typing.get_args(annotation), Any)[0])
-    if annotation is UploadedFile:
-        return _refuse
     if typing.get_origin(annotation) is typing.Literal:
         return _choice_converter(annotation, typing.get_args(annotation))
-    if not isinstance(annotation, type):
-        return None
-    if issubclass(annotation, enum.Enum):
+    if isinstance(annotation, enum.EnumMeta):
         return _choice_converter(annotation, annotation)
-    json_types = _JSON_TYPES.get(f"{annotation.__module__}.{annotation.__name__}")
-    return None if json_types is None else _scalar_converter(annotation, json_types)
+    return _scalar_converter(annotation)
 
 
 def _keep(value: Any, is_json: bool) -> Any:
     return value
 
 
-def _refuse(value: Any, is_json: bool) -> NoReturn:
-    """Convert to a file, which no string and no JSON value can become."""
-    raise TypeError(type(value).__name__)
-
-
-def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Converter:
+def _scalar_converter(annotation: Any) -> _Converter:
+    name = inspect.formatannotation(annotation)
+    json_types = _JSON_TYPES[name]
     make = getattr(annotation, "fromisoformat", annotation)
-    name = annotation.__name__
 
     def convert(value: Any, is_json: bool) -> Any:
-        # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1.
-        if (is_json or annotation is dict) and type(value) not in json_types:  # True is an int, too
-            raise TypeError(type(value).__name__)
+        # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1,
+        # though True is an int. No string is a dict or a file.
+        is_checked = is_json or annotation in (dict, UploadedFile)
+        if is_checked and type(value) not in json_types:
+            raise TypeError
         made = value
         if type(value) is not annotation:
             made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
         # NaN and the infinities compare with no limit as a number does, so no handler gets them.
-        if name in ("float", "Decimal") and made - made != 0:
-            raise ValueError(value)
-        if (
-            name == "Decimal"
-            and max(len(made.as_tuple().digits), abs(made.adjusted())) > _MAX_DECIMAL
-        ):
-            raise ValueError(value)
+        if name in ("float", "decimal.Decimal") and made - made != 0:
+            raise ValueError
+        if name == "decimal.Decimal":
+            digits, exponent = len(made.as_tuple().digits), abs(made.adjusted())
+            if max(digits, exponent) > _MAX_DECIMAL:
+                raise ValueError
         return made
 
     return convert
@@ -2895,7 +2889,10 @@ def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
         if (value := getattr(choice, "_value_", choice)).__hash__
     }
     # A string is tried with the conversion of each type that the values have.
-    converters = [_converter(kind) or _refuse for kind in dict.fromkeys(kind for kind, _ in found)]
+    kinds = dict.fromkeys(kind for kind, _ in found)
+    converters = [
+        _scalar_converter(kind) for kind in kinds if inspect.formatannotation(kind) in _JSON_TYPES
+    ]
 
     def convert(value: Any, is_json: bool) -> Any:
         for one in (_keep,) if is_json else converters:
@@ -2907,19 +2904,18 @@ def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
                 choice = annotation._missing_(made)  # only an Enum has it
                 if type(choice.value) is type(made):
                     return choice
-        raise ValueError(value)
+        raise ValueError
 
     return convert
 
 
-def _list_converter(annotation: Any) -> _Converter | None:
-    convert, takes_blank = _converter(annotation), _takes_blank(annotation)
-    if convert is None:
-        return None
+def _list_converter(annotation: Any) -> _Converter:
+    convert = _converter(annotation)
+    takes_blank = _takes_blank(annotation, convert)
 
     def convert_all(values: Any, is_json: bool) -> Any:
         if not isinstance(values, list):
-            raise TypeError(type(values).__name__)
+            raise TypeError
         items = [convert(value, is_json) for value in values if value or takes_blank or is_json]
         # Fields that are all blank are no list, but an empty JSON array is one.
         return items if items or is_json else _ABSENT
@@ -2927,12 +2923,8 @@ def _list_converter(annotation: Any) -> _Converter | None:
     return convert_all
 
 
-def _union_converter(members: list[Any]) -> _Converter | None:
-    takers: list[Any] = [
-        (_converter(one), _is_list(one)) for one in members if one is not type(None)
-    ]
-    if any(one is None for one, _ in takers):
-        return None
+def _union_converter(members: list[Any]) -> _Converter:
+    takers = [(_converter(one), _is_list(one)) for one in members if one is not type(None)]
 
     def convert(value: Any, is_json: bool) -> Any:
         if value is None and type(None) in members:
@@ -2942,7 +2934,7 @@ def _union_converter(members: list[Any]) -> _Converter | None:
         for one, is_list in takers:
             with contextlib.suppress(Exception):
                 return one(value[0] if is_repeated and not is_list else value, is_json)
-        raise ValueError(value)
+        raise ValueError
 
     return convert
 
@@ -2969,10 +2961,9 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and hasattr(annotation, "model_validate")
 
 
-def _takes_blank(annotation: Any) -> bool:
+def _takes_blank(annotation: Any, convert: _Converter) -> bool:
     """Whether ``""`` is a value: not for most types, since HTML forms send empty inputs too."""
-    is_text = any(one is str for one in _members(annotation))
-    return is_text or _converter(annotation) in (None, _keep)
+    return convert is _keep or any(one is str for one in _members(annotation))
 
 
 def _parts(annotation: Any, depth: int = 9) -> Iterator[Any]:
@@ -3008,9 +2999,8 @@ class _Parameter:
     """
 
     def __init__(self, parameter: inspect.Parameter, handler: _Handler) -> None:
-        empty, kind, annotation = inspect.Parameter.empty, parameter.kind, parameter.annotation
-        self.name = parameter.name
-        self.default = _ABSENT if parameter.default is empty else parameter.default
+        kind, annotation = parameter.kind, parameter.annotation
+        self.name, self.default = parameter.name, parameter.default
         where = f"{handler.function.__qualname__}: parameter '{self.name}'"
         if isinstance(annotation, str):  # it might have been a check
             raise TypeError(f"{where}: the annotation {annotation} cannot be resolved")
@@ -3038,12 +3028,15 @@ class _Parameter:
         ):
             raise TypeError(f"{where}: FromSession, a model or UploadedFile cannot stand here")
         self.is_sent = not self.is_secret and kind != parameter.POSITIONAL_ONLY
-        self.convert = _keep if self.model else _converter(annotation)
-        if self.convert is None:
+        self.convert: _Converter = _keep
+        try:
+            if not self.model:
+                self.convert = _converter(annotation)
+        except KeyError:
             shown = inspect.formatannotation(annotation)
             _log.warning("%s: MicroPie cannot convert to %s, and checks nothing", where, shown)
-        is_kept = self.convert in (None, _keep)
-        self.takes_blank = _takes_blank(annotation)
+        is_kept = self.convert is _keep
+        self.takes_blank = _takes_blank(annotation, self.convert)
         # Most parameters are strings, which stay as they are.
         self.is_verbatim = not self.is_list and (is_kept or others == [str])
         self.takes_file = not self.is_list and (self.is_file or (is_kept and self.in_path))
@@ -3128,7 +3121,7 @@ class _Parameter:
 
     def _converted(self, value: Any, *, is_json: bool) -> Any:
         try:
-            return value if self.convert is None else self.convert(value, is_json)
+            return self.convert(value, is_json)
         except Exception:  # an Enum's _missing_ may raise anything
             raise _error(400, f"Parameter '{self.name}' must be {self.label}") from None
 
@@ -3136,8 +3129,7 @@ class _Parameter:
         """Whether nothing that is still to come in a form can be its value."""
         if not self.is_sent or self.is_list or self.model:  # more values of a list may come
             return not self.is_sent
-        values = request.query_params.get(self.name) or request.body_params.get(self.name)
-        return self.name in request._files or bool(values and (values[0] or self.takes_blank))
+        return self.find_sent(request, self.name) is not _ABSENT
 
 
 class _Binder:
@@ -3154,15 +3146,15 @@ class _Binder:
         self.takes: float = float("inf") if self._star else len(self._in_path)
         self._all = self._positional + self._keywords
         # The number of path segments that are all the arguments, as they are; -1: no number is.
-        is_verbatim = all(one.is_verbatim and one.in_path for one in self._all)
-        takes_more = self._star or self._keywords or self._rest
-        self.verbatim = len(self._in_path) if is_verbatim and not takes_more else -1
-        # ``**rest`` waits for the names that come after a file, too.
-        self.may_stream = not self._rest and any(one.takes_file for one in self._all)
-        # No value goes to ``**rest`` under the name of a parameter, which may be the framework's or
-        # a FromSession; its own name is free.
-        names = inspect.signature(handler.function).parameters.keys()
-        self._names = names - {one.name for one in self._rest}
+        is_verbatim = all(one.is_verbatim and one.in_path for one in self._positional)
+        self.verbatim = len(self._in_path) if is_verbatim and not any(kinds[2:]) else -1
+        # A plain handler runs in a thread, and cannot await the pieces of a file. ``**rest`` waits
+        # for the names that come after a file, too.
+        may_stream = not (handler.is_plain or self._rest)
+        self.may_stream = may_stream and any(one.takes_file for one in self._all)
+        # No value goes to ``**rest``, the last one, under the name of another parameter, which may
+        # be the framework's or a FromSession; its own name is free.
+        self._names = list(inspect.signature(handler.function).parameters)[:-1]
 
     def bind(self, request: Request) -> tuple[list[Any], dict[str, Any]]:
         """Return the positional and the keyword arguments; 404 for a path that does not fit."""
@@ -3173,8 +3165,8 @@ class _Binder:
         for one in self._positional:
             segment = next(segments, _ABSENT) if one.in_path else _ABSENT
             arguments.append(one.find(request) if segment is _ABSENT else one.from_path(segment))
-        if self._star:
-            arguments += map(self._star[0].from_path, segments)
+        for one in self._star:
+            arguments += map(one.from_path, segments)
         keywords = self._remaining(request) if self._rest else {}
         for one in self._keywords:
             keywords[one.name] = one.find(request)
@@ -3193,10 +3185,11 @@ class _Binder:
 
     def waits_for(self, request: Request, name: str) -> bool:
         """Whether the file that begins now is the last value that the handler waits for."""
+        if not self.may_stream:
+            return False
         # Parameters that take path segments have their values already.
-        from_path = self._in_path[: len(request.path_params)]
-        parameters = [one for one in self._all if one not in from_path]
-        missing = [one for one in parameters if not one.is_known(request)]
+        known = self._in_path[: len(request.path_params)]
+        missing = [one for one in self._all if one not in known and not one.is_known(request)]
         return [one.name for one in missing] == [name] and missing[0].takes_file
 
 
@@ -3227,18 +3220,15 @@ class _Handler:
         # A coroutine function is called directly, which saves a coroutine for each request.
         is_direct = is_async and function is member
         self._call: Callable[..., Awaitable[Any]] = function if is_direct else self._call_any
-        self._binder: _Binder | None = None
         self._member = member  # the function, or the static or class method around it
         self._leading = leading - isinstance(member, staticmethod)
         self.takes_body = leading == 1  # a WebSocket handler gets none
 
-    @property
+    @functools.cached_property
     def binder(self) -> _Binder:
         """How it gets its arguments."""
         # Made at first use: the names in its annotations may be defined after its class.
-        if self._binder is None:
-            self._binder = _Binder(self)
-        return self._binder
+        return _Binder(self)
 
     @property
     def parameters(self) -> list[inspect.Parameter]:
@@ -3252,7 +3242,7 @@ class _Handler:
 
     def run(self, app: App, request: Request, *leading: Any) -> Awaitable[Any]:
         """Bind the arguments and call the function; return what is to be awaited."""
-        binder = self._binder or self.binder
+        binder = self.binder
         if len(request.path_params) == binder.verbatim:  # a shortcut for bind()
             return self._call(app, *leading, *request.path_params)
         arguments, keywords = binder.bind(request)
@@ -3280,8 +3270,8 @@ def _function_of(member: Any) -> types.FunctionType | None:
 
 
 # In a class body: handlers and types; what makes a method and cannot be called itself.
-_NO_SURPRISES: Final = (types.FunctionType, type, typing.NewType)
-_WRAPPERS: Final = (functools.partialmethod, functools.singledispatchmethod)
+_NO_SURPRISES = (types.FunctionType, type, typing.NewType)
+_WRAPPERS = (functools.partialmethod, functools.singledispatchmethod)
 
 
 def _warn_of_others(owner: type[App]) -> None:
@@ -3353,10 +3343,10 @@ def _boundary(content_type: bytes) -> bytes:
     return boundary
 
 
-_IPV4: Final = r"127(?:\.\d{1,3}){3}"
-_IPV6: Final = rf"::1|::ffff:(?:{_IPV4}|7f[\da-f]{{2}}:[\da-f]{{1,4}})"
-_FORWARDING: Final = r"(?:forwarded|x-real-ip|via)\Z|x-forwarded-"
-_LOOPBACK: Final = rf"(?i:(?:localhost|{_IPV4}|\[(?:{_IPV6})\])(?::\d*)?|{_IPV6})"
+_IPV4 = r"127(?:\.\d{1,3}){3}"
+_IPV6 = rf"::1|::ffff:(?:{_IPV4}|7f[\da-f]{{2}}:[\da-f]{{1,4}})"
+_FORWARDING = r"(?:forwarded|x-real-ip|via)\Z|x-forwarded-"
+_LOOPBACK = rf"(?i:(?:localhost|{_IPV4}|\[(?:{_IPV6})\])(?::\d*)?|{_IPV6})"
 
 
 def _is_from_here(request: Request) -> bool:
@@ -3697,14 +3687,11 @@ class App:
             path = path[len(root) :]
         if self.mounts:
             request._mount = self.__mounted(path)
-        before, *segments = path.split("/")
+        before, *segments = path.removesuffix("/").split("/")  # one trailing slash is ignored
         if before:  # no slash comes first, for example in OPTIONS *
             return
-        if segments and not segments[-1]:  # one trailing slash is ignored
-            segments.pop()
-        name = segments[0] if segments else "index"
+        name, *arguments = segments or ["index"]
         handler = routes.get("/" + name) or routes.get("/" + re.sub("[-.]", "_", name))
-        arguments = segments[1:]
         if handler is None or not name:  # the name is empty in //, and must not find the route "/"
             handler, arguments = routes.get("/"), segments
             if handler is None or name.startswith("_") or not handler.binder.takes:
@@ -3800,14 +3787,14 @@ class App:
         """Read a multipart form and call the handler, which may read the last file as it comes."""
         body = request._body_reader()
         kept, streamed = self.__settings.kept, self.__settings.streamed
-        may_stream = handler.binder.may_stream and not handler.is_plain
+        binder = handler.binder
         # A middleware may have read the body already, for example to check a signature.
         chunks = body.chunks()
-        body.expect(streamed if may_stream else min(kept, streamed))
+        body.expect(streamed if binder.may_stream else min(kept, streamed))
         form = _MultipartForm(chunks, _boundary(request._content_type), self.__settings)
         request._multipart = form
         request._fields, request._files = form.fields, form.files
-        if not await form.run(lambda name: may_stream and handler.binder.waits_for(request, name)):
+        if not await form.run(functools.partial(binder.waits_for, request)):
             _check_size(body.size, kept)
         return await handler.run(self, request)
 
@@ -4281,12 +4268,11 @@ def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[R
 
 def _described(name: str, annotation: Any, default: Any) -> str:
     """Return a parameter as it stands in a signature."""
-    empty = inspect.Parameter.empty
     if annotation is FromSession:
         name += ": FromSession"
-    elif annotation is not empty:
+    elif annotation is not _ABSENT:
         name += f": {inspect.formatannotation(annotation, __name__)}"
-    return name if default is empty else f"{name} = {default!r}"
+    return name if default is _ABSENT else f"{name} = {default!r}"
 
 
 def _main(arguments: Sequence[str]) -> str | None:

@@ -2823,8 +2823,8 @@ _BOOLS = {
 _UNIONS = (typing.Union, types.UnionType)
 _UNCHECKED = (Any, object, _ABSENT)
 # Digits, and the adjusted exponent. Ten characters can name a number with ten million digits.
-_MAX_DECIMAL = 1000
-_MAX_ERRORS = 20  # of a model, as lines of a 400
+_MAX_DECIMAL: Final = 1000
+_MAX_ERRORS: Final = 20  # of a model, as lines of a 400
 
 # Called with a value, and with True if it comes from JSON. It raises an exception, of any type, if
 # the value doesn't fit; the parameter makes a 400 or a 404 of it.
@@ -3220,15 +3220,18 @@ class _Handler:
         # A coroutine function is called directly, which saves a coroutine for each request.
         is_direct = is_async and function is member
         self._call: Callable[..., Awaitable[Any]] = function if is_direct else self._call_any
+        self._binder: _Binder | None = None
         self._member = member  # the function, or the static or class method around it
         self._leading = leading - isinstance(member, staticmethod)
         self.takes_body = leading == 1  # a WebSocket handler gets none
 
-    @functools.cached_property
+    @property
     def binder(self) -> _Binder:
         """How it gets its arguments."""
         # Made at first use: the names in its annotations may be defined after its class.
-        return _Binder(self)
+        if self._binder is None:
+            self._binder = _Binder(self)
+        return self._binder
 
     @property
     def parameters(self) -> list[inspect.Parameter]:
@@ -3242,7 +3245,7 @@ class _Handler:
 
     def run(self, app: App, request: Request, *leading: Any) -> Awaitable[Any]:
         """Bind the arguments and call the function; return what is to be awaited."""
-        binder = self.binder
+        binder = self._binder or self.binder  # a cached_property would take longer
         if len(request.path_params) == binder.verbatim:  # a shortcut for bind()
             return self._call(app, *leading, *request.path_params)
         arguments, keywords = binder.bind(request)
@@ -3269,9 +3272,8 @@ def _function_of(member: Any) -> types.FunctionType | None:
     return member if isinstance(member, types.FunctionType) else None
 
 
-# In a class body: handlers and types; what makes a method and cannot be called itself.
-_NO_SURPRISES = (types.FunctionType, type, typing.NewType)
-_WRAPPERS = (functools.partialmethod, functools.singledispatchmethod)
+# In a class body they make a method, but cannot be called themselves.
+_WRAPPERS = (functools.partialmethod, functools.singledispatchmethod, classmethod)
 
 
 def _warn_of_others(owner: type[App]) -> None:
@@ -3280,10 +3282,10 @@ def _warn_of_others(owner: type[App]) -> None:
     known = {one for base in owner.__bases__ if issubclass(base, App) for one in base.__mro__}
     members = [item for base in owner.__mro__ if base not in known for item in vars(base).items()]
     for name, member in members:
-        inner = getattr(member, "__func__", member)  # of a static or a class method
-        is_known = isinstance(inner, _NO_SURPRISES) or typing.get_origin(inner)
-        if name[0] != "_" and not is_known and (callable(inner) or isinstance(inner, _WRAPPERS)):
-            kind = type(inner).__name__
+        is_type = isinstance(member, (type, typing.NewType)) or typing.get_origin(member)
+        is_ours = name.startswith("_") or is_type or _function_of(member)
+        if not is_ours and (callable(member) or isinstance(member, _WRAPPERS)):
+            kind = type(member).__name__
             _log.warning("%s.%s (a %s) is no handler: call it in a def", owner.__name__, name, kind)
 
 

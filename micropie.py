@@ -3018,9 +3018,9 @@ class _Parameter:
         # Models, and files, which can stand in a list too.
         alone = [one for one in parts if one is UploadedFile or _is_model(one)]
         self.is_file = bool(alone) and UploadedFile in (first, *typing.get_args(first))
-        self.model: Any = alone[0] if alone and not self.is_file else None
+        self.model: Any = first if _is_model(first) else None
         self.in_path = not (self.is_secret or alone)
-        is_right = self.is_file or (first is self.model and handler.takes_body)
+        is_right = self.is_file or (self.model and handler.takes_body)
         if (
             (alone and (others[1:] or not is_right))
             # `**files` can be files, but no path segment is one.
@@ -3127,9 +3127,9 @@ class _Parameter:
 
     def is_known(self, request: Request) -> bool:
         """Whether nothing that is still to come in a form can be its value."""
-        if not self.is_sent or self.is_list or self.model:  # more values of a list may come
-            return not self.is_sent
-        return self.find_sent(request, self.name) is not _ABSENT
+        if self.is_sent and (self.is_list or self.model):  # more values of a list may come
+            return False
+        return not self.is_sent or self.find_sent(request, self.name) is not _ABSENT
 
 
 class _Binder:
@@ -3174,8 +3174,7 @@ class _Binder:
 
     def _remaining(self, request: Request) -> dict[str, Any]:
         """Return the query, the body and the uploads under the names that no parameter has."""
-        body = request._json if isinstance(request._json, dict) else {}
-        names = {**request._files, **body, **(request._form or {}), **request.query_params}
+        names = {**request._files, **request.body_params, **request.query_params}
         return {
             name: value
             for name in names
@@ -3265,6 +3264,9 @@ class _Handler:
         return await result if inspect.isawaitable(result) else result
 
 
+_Table = dict[str, _Handler]
+
+
 def _function_of(member: Any) -> types.FunctionType | None:
     """Return the function of what a class body defines; None: it is no function or method."""
     if isinstance(member, (staticmethod, classmethod)):
@@ -3289,7 +3291,7 @@ def _warn_of_others(owner: type[App]) -> None:
             _log.warning("%s.%s (a %s) is no handler: call it in a def", owner.__name__, name, kind)
 
 
-def _handlers(owner: type[App], prefix: str) -> tuple[dict[str, _Handler], dict[str, _Handler]]:
+def _handlers(owner: type[App], prefix: str) -> tuple[_Table, _Table]:
     """Return the handlers of a class and of its bases by name, and those with a URL by path.
 
     Args:
@@ -3297,11 +3299,11 @@ def _handlers(owner: type[App], prefix: str) -> tuple[dict[str, _Handler], dict[
         prefix: ``ws_`` for WebSocket handlers, whose names begin with it; ``""`` for HTTP handlers,
             whose names must not.
     """
-    # App itself defines no handler.
-    bases = [base for base in reversed(owner.__mro__) if base not in (App, object)]
-    members = {name: member for base in bases for name, member in vars(base).items()}
-    handlers: dict[str, _Handler] = {}
-    routes: dict[str, _Handler] = {}
+    members: dict[str, Any] = {}
+    for base in reversed(owner.__mro__):
+        if base not in (App, object):  # App itself defines no handler
+            members |= vars(base)
+    handlers, routes = _Table(), _Table()
     for name, member in members.items():
         if _function_of(member) and not name.startswith("__" if prefix else ("__", "ws_")):
             # A middleware may choose any of them by name, private ones too.
@@ -3388,34 +3390,17 @@ def _adding(send: _Send, added: _RawHeaders) -> _Send:
 
 # Names that a handler must not take: the App needs them. Each is a URL that users cannot have:
 # there will be no more.
-_RESERVED = frozenset(
-    {
-        "env",
-        "middlewares",
-        "mounts",
-        "request",
-        "session_backend",
-        "shutdown_handlers",
-        "startup_handlers",
-        "ws_middlewares",
-        "_started",
-    }
-)
-
-
-def _session_cookie_rules(
-    name: str, secure: bool | None, path: str | None
-) -> tuple[bool | None, str | None]:
-    """Return whether the session cookie is Secure, and its path, as its name asks for."""
-    if (path or "/")[0] != "/":
-        raise ValueError(f"session_cookie_path begins with a slash: {path!r}")
-    # `set_cookie` below checks what browsers ask of these names, in any letter case.
-    if re.match(_SECURE_NAME, name) and secure is None:
-        secure = True
-    if re.match(_HOST_NAME, name) and not path:
-        path = "/"
-    set_cookie(name, "", path=path, secure=secure is not False)
-    return secure, path
+_RESERVED = {
+    "env",
+    "middlewares",
+    "mounts",
+    "request",
+    "session_backend",
+    "shutdown_handlers",
+    "startup_handlers",
+    "ws_middlewares",
+    "_started",
+}
 
 
 class _Missing:
@@ -3478,7 +3463,7 @@ class App:
 
     # The tables of each subclass: its handlers by name, private ones too, and by path. App itself
     # has none.
-    __handlers = __routes = __socket_handlers = __socket_routes = dict[str, _Handler]()
+    __handlers = __routes = __socket_handlers = __socket_routes = _Table()
     # A dataclass, for example, has an `__init__` that does not call this one; say so.
     if not TYPE_CHECKING:  # pragma: no branch
         middlewares = ws_middlewares = startup_handlers = shutdown_handlers = _Missing()
@@ -3507,6 +3492,15 @@ class App:
                 raise ValueError(
                     f"session_timeout and body_timeout are seconds above 0, not {seconds!r}"
                 )
+        path, secure = session_cookie_path or "", session_cookie_secure
+        if path and path[0] != "/":
+            raise ValueError(f"session_cookie_path begins with a slash: {path!r}")
+        # Browsers ask this of such names; `set_cookie` checks it here, and not at the first login.
+        if re.match(_HOST_NAME, session_cookie_name):
+            path = path or "/"
+        if re.match(_SECURE_NAME, session_cookie_name) and secure is None:
+            secure = True
+        set_cookie(session_cookie_name, "", path=path, secure=secure is not False)
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[Callable[[], Any]] = []
@@ -3519,19 +3513,16 @@ class App:
         self.__debug = debug
         self.__session_timeout = session_timeout
         self.__session_cookie_name = session_cookie_name
-        self.__session_cookie_secure, self.__session_cookie_path = _session_cookie_rules(
-            session_cookie_name, session_cookie_secure, session_cookie_path
-        )
-        origins = {origin.lower().rstrip("/") for origin in allowed_origins}
-        self.__allowed_origins = frozenset(origins - {"null", ""})
+        self.__session_cookie_secure, self.__session_cookie_path = secure, path
+        origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
+        self.__allowed_origins = origins - {"null", ""}
         kept = _limit(max_body_size, "max_body_size")
-        streamed = (
-            max_body_size if isinstance(max_upload_size, types.EllipsisType) else max_upload_size
-        )
+        if isinstance(max_upload_size, types.EllipsisType):
+            max_upload_size = max_body_size
         # JSON is kept as a body, and a field as a part of one, so both limits hold.
         self.__settings = _Settings(
             kept,
-            _limit(streamed, "max_upload_size"),
+            _limit(max_upload_size, "max_upload_size"),
             min(kept, _limit(max_json_size, "max_json_size")),
             min(kept, _limit(max_form_field_size, "max_form_field_size")),
             body_timeout,
@@ -3544,7 +3535,7 @@ class App:
         cls.__handlers, cls.__routes = _handlers(cls, "")
         cls.__socket_handlers, cls.__socket_routes = _handlers(cls, "ws_")
         _warn_of_others(cls)
-        for name in _RESERVED & cls.__socket_handlers.keys():
+        for name in cls.__socket_handlers.keys() & _RESERVED:
             raise TypeError(
                 f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own"
             )
@@ -3616,25 +3607,20 @@ class App:
         try:
             try:
                 result: object = await self.__answer(request)
-                encode_as, body = _PLAIN.get(type(result)), request._body
+                kind, body = type(result), request._body
                 if body is None and request.method != "GET":
                     body = request._body_reader()  # HTTP/2 announces one without a header
                 is_read = body is None or (body.ended and not body.gone)
-                if (
-                    encode_as is None
-                    or request._session is not None
-                    or request._asked
-                    or not is_read
-                ):
-                    response = None if result is _MOUNTED else _response_of(result)
-                else:
+                if kind in _PLAIN and is_read and request._session is None and not request._asked:
                     # A shortcut for most responses: a string, bytes or JSON, and no middleware,
                     # session or body to see to. It skips making and checking a `_Response`, which
                     # takes longer than all the rest.
-                    encode, content_type = encode_as
+                    encode, content_type = _PLAIN[kind]
                     payload = encode(result)
                     headers = [content_type, (b"content-length", b"%d" % len(payload))]
                     plain = {"type": "http.response.start", "status": 200, "headers": headers}
+                else:
+                    response = None if result is _MOUNTED else _response_of(result)
             except BaseException as error:
                 response = self.__failed(request, error)
             if plain is None:
@@ -3681,7 +3667,7 @@ class App:
             return self.__prepare_and_call(request, noted)
         return self.__call_handler(request)
 
-    def __find_handler(self, request: Request, routes: dict[str, _Handler]) -> None:
+    def __find_handler(self, request: Request, routes: _Table) -> None:
         """Find the handler that the first segment of the path names, and the mounted app."""
         path: str = request.scope["path"]
         root = _root(request.scope)
@@ -3776,8 +3762,7 @@ class App:
             raise _error(404)
         allowed = handler.methods
         if allowed is not None and request.method not in allowed:  # RFC 9110 section 15.5.6
-            names = [name for name in allowed if name != "OPTIONS"] + ["OPTIONS"]
-            headers = [("allow", ", ".join(names))]
+            headers = [("allow", ", ".join(dict.fromkeys((*allowed, "OPTIONS"))))]
             if request.method == "OPTIONS":  # no error, so `request.exception` stays None
                 return asyncio.sleep(0, (204, None, headers))
             raise HTTPError(405, headers=headers)
@@ -3813,8 +3798,8 @@ class App:
             return self.__hand_over(request, receive, send)
         # Each `after_request` runs once, on the response that the ones inside it have made of the
         # first, errors included.
+        request._is_lenient = True
         for middleware in reversed(request._asked):
-            request._is_lenient = True
             try:
                 headers = list(response.headers)
                 result = await middleware.after_request(
@@ -3825,17 +3810,13 @@ class App:
                 )
             except BaseException as error:
                 response = self.__failed(request, error)
-        if request._asked:
-            request._is_lenient = False
-        if request._session is not None or response.payload is None:
-            try:
-                added = await self.__session_headers(
-                    request, response.status, response.payload is None
-                )
-            except BaseException as error:
-                response, added = self.__failed(request, error), _VARY
-            send = _adding(send, added)
-        return await self.__send(request, response, send)
+        request._is_lenient = False
+        try:
+            is_stream = response.payload is None
+            added = await self.__session_headers(request, response.status, is_stream)
+        except BaseException as error:
+            response, added = self.__failed(request, error), _VARY
+        return await self.__send(request, response, _adding(send, added))
 
     async def __session_headers(
         self, request: Request, status: int = 200, is_stream: bool = False
@@ -3859,10 +3840,11 @@ class App:
 
     async def __send(self, request: Request, response: _Response, send: _Send) -> Awaitable[None]:
         """Write a response, and return what writes the rest; `_asgi_app_http` has a shortcut."""
+        body, is_head = request._body_reader(), request.method == "HEAD"
         stream: _Stream | None = None
         if response.payload is None:
             try:
-                stream = _Stream(send, request._body_reader(), response.body)
+                stream = _Stream(send, body, response.body)
             except BaseException as error:  # the body only looks like an iterator
                 response = self.__failed(request, error)
         start = {
@@ -3870,7 +3852,6 @@ class App:
             "status": response.status,
             "headers": list(response.raw_headers),
         }
-        body, is_head = request._body_reader(), request.method == "HEAD"
         if stream is not None:
             if not (is_head or body.gone):
                 return stream.run(start)
@@ -3909,8 +3890,7 @@ class App:
                 try:
                     return _error_response(error)
                 except BaseException as malformed:  # its own status, body or headers cannot be sent
-                    error = malformed
-                    request._errors += (error,)
+                    return self.__failed(request, malformed)
             if not _is_stray(error):
                 raise error
             _log.error("%r %r failed", request.method, request.scope.get("path"), exc_info=error)
@@ -4244,7 +4224,7 @@ def routes(app: App) -> list[Route]:
 
 def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[Route]:
     for protocol, table in (("http", "_App__routes"), ("websocket", "_App__socket_routes")):
-        handlers: dict[str, _Handler] = getattr(app, table)
+        handlers: _Table = getattr(app, table)
         for path, handler in sorted(handlers.items()):
             if path == "/index":  # it is there as "/", too
                 continue

@@ -3070,9 +3070,8 @@ class _Parameter:
                 return value
         if self.default is not _ABSENT:
             return self.default
-        if self.is_secret:
-            raise _error(401)
-        raise _error(400, f"Missing required parameter '{self.name}'")
+        missing = f"Missing required parameter '{self.name}'"
+        raise _error(401) if self.is_secret else _error(400, missing)
 
     def find_sent(self, request: Request, name: str) -> Any:
         """Look for a name in the query, the body and the uploads, in this order."""
@@ -3167,20 +3166,16 @@ class _Binder:
             arguments.append(one.find(request) if segment is _ABSENT else one.from_path(segment))
         for one in self._star:
             arguments += map(one.from_path, segments)
-        keywords = self._remaining(request) if self._rest else {}
+        keywords: dict[str, Any] = {}
         for one in self._keywords:
             keywords[one.name] = one.find(request)
+        for rest in self._rest:
+            for name in {**request._files, **request.body_params, **request.query_params}:
+                if name not in self._names:
+                    value = rest.find_sent(request, name)
+                    if value is not _ABSENT:
+                        keywords[name] = value
         return arguments, keywords
-
-    def _remaining(self, request: Request) -> dict[str, Any]:
-        """Return the query, the body and the uploads under the names that no parameter has."""
-        names = {**request._files, **request.body_params, **request.query_params}
-        return {
-            name: value
-            for name in names
-            if name not in self._names
-            and (value := self._rest[0].find_sent(request, name)) is not _ABSENT
-        }
 
     def waits_for(self, request: Request, name: str) -> bool:
         """Whether the file that begins now is the last value that the handler waits for."""
@@ -3349,7 +3344,6 @@ def _boundary(content_type: bytes) -> bytes:
 
 _IPV4 = r"127(?:\.\d{1,3}){3}"
 _IPV6 = rf"::1|::ffff:(?:{_IPV4}|7f[\da-f]{{2}}:[\da-f]{{1,4}})"
-_FORWARDING = r"(?:forwarded|x-real-ip|via)\Z|x-forwarded-"
 _LOOPBACK = rf"(?i:(?:localhost|{_IPV4}|\[(?:{_IPV6})\])(?::\d*)?|{_IPV6})"
 
 
@@ -3367,7 +3361,9 @@ def _is_from_here(request: Request) -> bool:
         and scope.get("http_version", "1.1") == "1.1"
         and all(re.fullmatch(_LOOPBACK, name) for name in (headers.get("host", host), client))
         and all(re.fullmatch(url, headers.get(name, here)) for name in ("origin", "referer"))
-        and not any(re.match(_FORWARDING, name) for name in headers)
+        and not any(
+            re.match(r"(?:forwarded|x-real-ip|via)\Z|x-forwarded-", name) for name in headers
+        )
     )
 
 
@@ -3659,7 +3655,7 @@ class App:
         else:
             request.route_handler = handler.name
         # The headers are not decoded here: most requests have none that MicroPie itself needs.
-        noted: list[tuple[bytes, bytes]] = []
+        noted: _RawHeaders = []
         for pair in scope.get("headers") or ():
             if pair[0] in _NOTED_HEADERS:
                 noted.append(pair)  # noqa: PERF401 - cheaper than a comprehension if there are none
@@ -3714,7 +3710,7 @@ class App:
                 child["raw_path"] = _quoted(root, "/").encode() + raw_path
         return mount[0](child, receive, _adding(send, request._added))
 
-    async def __prepare_and_call(self, request: Request, noted: list[tuple[bytes, bytes]]) -> Any:
+    async def __prepare_and_call(self, request: Request, noted: _RawHeaders) -> Any:
         """Load the session, read the body, ask the middlewares, call the handler."""
         if noted:
             request._note_headers(noted)
@@ -3773,16 +3769,16 @@ class App:
     async def __call_with_form(self, request: Request, handler: _Handler) -> Any:
         """Read a multipart form and call the handler, which may read the last file as it comes."""
         body = request._body_reader()
-        kept, streamed = self.__settings.kept, self.__settings.streamed
-        binder = handler.binder
+        settings, binder = self.__settings, handler.binder
         # A middleware may have read the body already, for example to check a signature.
         chunks = body.chunks()
-        body.expect(streamed if binder.may_stream else min(kept, streamed))
-        form = _MultipartForm(chunks, _boundary(request._content_type), self.__settings)
+        limit = settings.streamed
+        body.expect(limit if binder.may_stream else min(limit, settings.kept))
+        form = _MultipartForm(chunks, _boundary(request._content_type), settings)
         request._multipart = form
         request._fields, request._files = form.fields, form.files
         if not await form.run(functools.partial(binder.waits_for, request)):
-            _check_size(body.size, kept)
+            _check_size(body.size, settings.kept)
         return await handler.run(self, request)
 
     async def __finish(
@@ -4111,8 +4107,8 @@ class App:
             status: 301, 302, 303, 307 or 308.
             headers: More headers, such as cookies.
         """
-        target = _quoted(location, _LOCATION_SAFE)
-        return status, None, [("location", target), *_pairs(headers or ())]
+        place = "location", _quoted(location, _LOCATION_SAFE)
+        return status, None, [place, *_pairs(headers or ())]
 
     async def _render_template(self, name: str, /, **context: Any) -> str:
         """Render a template.

@@ -3030,8 +3030,7 @@ class _Parameter:
         self.is_sent = not self.is_secret and kind != parameter.POSITIONAL_ONLY
         self.convert: _Converter = _keep
         try:
-            if not self.model:
-                self.convert = _converter(annotation)
+            self.convert = _converter(Any if self.model else annotation)
         except KeyError:
             shown = inspect.formatannotation(annotation)
             _log.warning("%s: MicroPie cannot convert to %s, and checks nothing", where, shown)
@@ -3159,11 +3158,13 @@ class _Binder:
         """Return the positional and the keyword arguments; 404 for a path that does not fit."""
         if len(request.path_params) > self.takes:
             raise _error(404)
-        segments = iter(request.path_params)
+        segments = list(request.path_params)
         arguments: list[Any] = []
         for one in self._positional:
-            segment = next(segments, _ABSENT) if one.in_path else _ABSENT
-            arguments.append(one.find(request) if segment is _ABSENT else one.from_path(segment))
+            if segments and one.in_path:
+                arguments.append(one.from_path(segments.pop(0)))
+            else:
+                arguments.append(one.find(request))
         for one in self._star:
             arguments += map(one.from_path, segments)
         keywords: dict[str, Any] = {}
@@ -3843,11 +3844,8 @@ class App:
                 stream = _Stream(send, body, response.body)
             except BaseException as error:  # the body only looks like an iterator
                 response = self.__failed(request, error)
-        start = {
-            "type": "http.response.start",
-            "status": response.status,
-            "headers": list(response.raw_headers),
-        }
+        headers = list(response.raw_headers)
+        start = {"type": "http.response.start", "status": response.status, "headers": headers}
         if stream is not None:
             if not (is_head or body.gone):
                 return stream.run(start)
@@ -4267,12 +4265,9 @@ def _main(arguments: Sequence[str]) -> str | None:
         return f"{arguments[1]} is no micropie.App"
     rows = [("PATH", "METHODS", "PARAMETERS", "PROTOCOL", "SOURCE")]
     for protocol, path, allowed, parameters, _, source in routes(app):
-        is_http = protocol == "http"
-        methods_text = ", ".join(allowed or ["any" if is_http else "-"])
+        name, any_method = ("HTTP", "any") if protocol == "http" else ("WebSocket", "-")
         signature = ", ".join(_described(*one) for one in parameters)
-        rows.append(
-            (path, methods_text, f"({signature})", "HTTP" if is_http else "WebSocket", source)
-        )
+        rows.append((path, ", ".join(allowed or [any_method]), f"({signature})", name, source))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         sys.stdout.write("  ".join(map(str.ljust, row, widths)).rstrip() + "\n")

@@ -2820,7 +2820,6 @@ _BOOLS = {
     **dict.fromkeys(("false", "0", "no", "off"), False),
 }
 
-_UNIONS = (typing.Union, types.UnionType)
 _UNCHECKED = (Any, object, _ABSENT)
 # Digits, and the adjusted exponent. Ten characters can name a number with ten million digits.
 _MAX_DECIMAL: Final = 1000
@@ -2947,7 +2946,7 @@ def _target(annotation: Any) -> Any:
 def _members(annotation: Any) -> list[Any]:
     """Return the members of a union, and any other annotation alone; ``Annotated[X, ...]`` as X."""
     origin = typing.get_origin(annotation)
-    if origin in _UNIONS:
+    if origin in (typing.Union, types.UnionType):
         return [member for one in typing.get_args(annotation) for member in _members(one)]
     inner = annotation.__origin__ if origin is Annotated else _target(annotation)
     return [annotation] if inner is None else _members(inner)
@@ -3053,7 +3052,7 @@ class _Parameter:
         if self.is_verbatim or not isinstance(segment, str):
             return segment
         with contextlib.suppress(HTTPError):
-            value = self._from_strings([segment])
+            value = self._converted([segment])
             if value is not _ABSENT:
                 return value
         raise _error(404)
@@ -3081,7 +3080,7 @@ class _Parameter:
         for sent in (request.query_params, request._fields):
             if sent and name in sent:
                 strings = sent[name]
-                value = strings[0] if self.is_verbatim else self._from_strings(strings)
+                value = strings[0] if self.is_verbatim else self._converted(strings)
                 if value is not _ABSENT:  # a blank leaves it to the next source
                     return value
         # Not body_params, which has all members as strings: {"a": 5} must not pass for a `str`.
@@ -3112,12 +3111,12 @@ class _Parameter:
             lines = _error_lines(error, self.name)
             raise _error(400, f"Parameter '{self.name}' is not valid{lines}") from None
 
-    def _from_strings(self, values: list[str]) -> Any:
-        """Convert the first string, or for a list all; `_ABSENT` if a blank is no value."""
-        value = values if self.is_list else values[0]
-        return self._converted(value, is_json=False) if value or self.takes_blank else _ABSENT
-
-    def _converted(self, value: Any, *, is_json: bool) -> Any:
+    def _converted(self, value: Any, *, is_json: bool = False) -> Any:
+        """Convert a JSON value, or the first of strings (for a list all); `_ABSENT` for a blank."""
+        if not is_json:
+            value = value if self.is_list else value[0]
+            if not (value or self.takes_blank):
+                return _ABSENT
         try:
             return self.convert(value, is_json)
         except Exception:  # an Enum's _missing_ may raise anything
@@ -3207,8 +3206,7 @@ class _Handler:
 
     def __init__(self, name: str, member: Any, leading: int) -> None:
         function: Any = _function_of(member)
-        self.name = name
-        self.function: Callable[..., Any] = function
+        self.name, self.function = name, function
         self.methods: tuple[str, ...] | None = getattr(function, "_micropie_methods", None)
         is_async = inspect.iscoroutinefunction(function)
         self.is_plain = not (is_async or inspect.isasyncgenfunction(function))
@@ -3315,10 +3313,10 @@ def _handlers(owner: type[App], prefix: str) -> tuple[_Table, _Table]:
 # --- Paths, cookies and content types -------------------------------------------------------------
 
 
-def _root(scope: _Scope) -> str:
-    """Return the root path as ``/a/b``, ``""`` where there is none."""
-    root: str = (scope.get("root_path") or "").strip("/")
-    return f"/{root}" if root else ""
+def _prefix(path: str | None) -> str:
+    """Return a root path, or the prefix of a mount, as ``/a/b``; ``""`` stands for none."""
+    segments = (path or "").strip("/")
+    return f"/{segments}" if segments else ""
 
 
 def _is_below(path: str, prefix: str) -> bool:
@@ -3667,7 +3665,7 @@ class App:
     def __find_handler(self, request: Request, routes: _Table) -> None:
         """Find the handler that the first segment of the path names, and the mounted app."""
         path: str = request.scope["path"]
-        root = _root(request.scope)
+        root = _prefix(request.scope.get("root_path"))
         if _is_below(path, root):  # some servers repeat the root path in the path
             path = path[len(root) :]
         if self.mounts:
@@ -3684,16 +3682,10 @@ class App:
         request.route_handler, request.path_params = handler.name, arguments
 
     def __mounted(self, path: str) -> tuple[_ASGIApp, str] | None:
-        """Return the app of the longest prefix that the path begins with, and the prefix.
-
-        Raises:
-            ValueError: A prefix does not begin with a slash: no path would ever match it.
-        """
+        """Return the app of the longest prefix that the path begins with, and the prefix."""
         # The longest prefix first, so that /api/v2 comes before /api.
         for prefix in sorted(self.mounts, key=len, reverse=True):
-            mount = prefix.rstrip("/")
-            if mount[:1] not in ("/", ""):
-                raise ValueError(f"the prefix of a mount begins with a slash: {prefix!r}")
+            mount = _prefix(prefix)
             if _is_below(path, mount):
                 return self.mounts[prefix], mount
         return None
@@ -3702,7 +3694,7 @@ class App:
         """Call the mounted app, with the scope as the middlewares have left it."""
         mount: tuple[_ASGIApp, str] = request._mount
         scope = request.scope
-        root = _root(scope)
+        root = _prefix(scope.get("root_path"))
         child = {**scope, "root_path": root + mount[1]}
         # In a scope the path includes the root path (ASGI HTTP).
         if not _is_below(scope["path"], root):
@@ -3864,7 +3856,7 @@ class App:
         name, secure = self.__session_cookie_name, self.__session_cookie_secure
         if secure is None:
             secure = not (self.__debug or _is_from_here(request))
-        root = _quoted(_root(request.scope), "/!$&'()*+,:=@~")
+        root = _quoted(_prefix(request.scope.get("root_path")), "/!$&'()*+,:=@~")
         path = self.__session_cookie_path or root or "/"
         if not session_id:
             return delete_cookie(name, path=path, secure=secure)
@@ -4233,7 +4225,7 @@ def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[R
             source = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
             yield Route(protocol, prefix + path, handler.methods, parameters, name, source)
     for mount, mounted in app.mounts.items():
-        below = prefix + mount.rstrip("/")
+        below = prefix + _prefix(mount)
         if not isinstance(mounted, App):
             name = getattr(mounted, "__qualname__", type(mounted).__name__)
             yield Route("http", below + "/", None, (), name, "")

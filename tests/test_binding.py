@@ -1111,7 +1111,7 @@ async def test_the_annotation_of_double_star_converts_each_value():
     def numbers(self, **rest: int):
         return rest
 
-    assert await bound(numbers, "/numbers?a=1&b=") == {"a": 1}  # a blank is no number
+    assert await bound(numbers, "/handler?a=1&b=") == {"a": 1}  # a blank is no number
 
     async def files(self, **files: UploadedFile):
         return [file.filename for file in files.values()]

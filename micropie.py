@@ -154,7 +154,8 @@ _SESSION_ID = "[A-Za-z0-9_-]{1,128}"
 _HOST_NAME = "(?i:__Host-)"
 _SECURE_NAME = "(?i:__(?:Host|Secure)-)"
 
-_ABSENT: Any = object()
+# No value: nothing was sent, or a parameter has no default or annotation.
+_ABSENT: Any = inspect.Parameter.empty
 
 
 # --- Errors ---------------------------------------------------------------------------------------
@@ -2681,25 +2682,25 @@ def methods(*names: str) -> Callable[[_F], _F]:
 # support another class that is made from one string, add it here, and to `_json_default` to return
 # it as JSON. `fromisoformat` or the class itself converts a string. The types are known by name, so
 # that MicroPie imports none of them for an app that does not use them.
-_JSON_TYPES: Final[dict[str, tuple[type, ...]]] = {
-    "builtins.str": (str,),
-    "builtins.int": (int,),
-    "builtins.float": (int, float),
-    "builtins.bool": (bool,),
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
     "datetime.date": (str,),
     "datetime.datetime": (str,),
     "datetime.time": (str,),
     "decimal.Decimal": (str, int, float),
     "uuid.UUID": (str,),
-    "builtins.dict": (dict,),
+    "dict": (dict,),
+    f"{__name__}.UploadedFile": (),
 }
-_BOOLS: Final = {
+_BOOLS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
     **dict.fromkeys(("false", "0", "no", "off"), False),
 }
 
-_UNIONS: Final = (typing.Union, types.UnionType)
-_UNCHECKED: Final = (Any, object, inspect.Parameter.empty)
+_UNCHECKED = (Any, object, _ABSENT)
 # Digits, and the adjusted exponent. Ten characters can name a number with ten million digits.
 _MAX_DECIMAL: Final = 1000
 _MAX_ERRORS: Final = 20  # of a model, as lines of a 400
@@ -2709,8 +2710,8 @@ _MAX_ERRORS: Final = 20  # of a model, as lines of a 400
 _Converter = Callable[[Any, bool], Any]
 
 
-def _converter(annotation: Any) -> _Converter | None:
-    """Return the converter of an annotation; None: MicroPie cannot convert to it.
+def _converter(annotation: Any) -> _Converter:
+    """Return the converter of an annotation, or raise a KeyError if MicroPie has none for it.
 
     A new type of annotation gets its converter here, and can then stand in lists and unions too.
     """
@@ -2721,46 +2722,38 @@ def _converter(annotation: Any) -> _Converter | None:
         return _keep
     if _is_list(annotation):
         return _list_converter((*typing.get_args(annotation), Any)[0])
-    if annotation is UploadedFile:
-        return _refuse
     if typing.get_origin(annotation) is typing.Literal:
         return _choice_converter(annotation, typing.get_args(annotation))
-    if not isinstance(annotation, type):
-        return None
-    if issubclass(annotation, enum.Enum):
+    if isinstance(annotation, enum.EnumMeta):
         return _choice_converter(annotation, annotation)
-    json_types = _JSON_TYPES.get(f"{annotation.__module__}.{annotation.__name__}")
-    return None if json_types is None else _scalar_converter(annotation, json_types)
+    return _scalar_converter(annotation)
 
 
 def _keep(value: Any, is_json: bool) -> Any:
     return value
 
 
-def _refuse(value: Any, is_json: bool) -> NoReturn:
-    """Convert to a file, which no string and no JSON value can become."""
-    raise TypeError(type(value).__name__)
-
-
-def _scalar_converter(annotation: Any, json_types: tuple[type, ...]) -> _Converter:
+def _scalar_converter(annotation: Any) -> _Converter:
+    name = inspect.formatannotation(annotation)
+    json_types = _JSON_TYPES[name]
     make = getattr(annotation, "fromisoformat", annotation)
-    name = annotation.__name__
 
     def convert(value: Any, is_json: bool) -> Any:
-        # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1.
-        if (is_json or annotation is dict) and type(value) not in json_types:  # True is an int, too
-            raise TypeError(type(value).__name__)
+        # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1,
+        # though True is an int. No string is a dict or a file.
+        is_checked = is_json or annotation in (dict, UploadedFile)
+        if is_checked and type(value) not in json_types:
+            raise TypeError
         made = value
         if type(value) is not annotation:
             made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
         # NaN and the infinities compare with no limit as a number does, so no handler gets them.
-        if name in ("float", "Decimal") and made - made != 0:
-            raise ValueError(value)
-        if (
-            name == "Decimal"
-            and max(len(made.as_tuple().digits), abs(made.adjusted())) > _MAX_DECIMAL
-        ):
-            raise ValueError(value)
+        if name in ("float", "decimal.Decimal") and made - made != 0:
+            raise ValueError
+        if name == "decimal.Decimal":
+            digits, exponent = len(made.as_tuple().digits), abs(made.adjusted())
+            if max(digits, exponent) > _MAX_DECIMAL:
+                raise ValueError
         return made
 
     return convert
@@ -2775,7 +2768,10 @@ def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
         if (value := getattr(choice, "_value_", choice)).__hash__
     }
     # A string is tried with the conversion of each type that the values have.
-    converters = [_converter(kind) or _refuse for kind in dict.fromkeys(kind for kind, _ in found)]
+    kinds = dict.fromkeys(kind for kind, _ in found)
+    converters = [
+        _scalar_converter(kind) for kind in kinds if inspect.formatannotation(kind) in _JSON_TYPES
+    ]
 
     def convert(value: Any, is_json: bool) -> Any:
         for one in (_keep,) if is_json else converters:
@@ -2787,19 +2783,18 @@ def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
                 choice = annotation._missing_(made)  # only an Enum has it
                 if type(choice.value) is type(made):
                     return choice
-        raise ValueError(value)
+        raise ValueError
 
     return convert
 
 
-def _list_converter(annotation: Any) -> _Converter | None:
-    convert, takes_blank = _converter(annotation), _takes_blank(annotation)
-    if convert is None:
-        return None
+def _list_converter(annotation: Any) -> _Converter:
+    convert = _converter(annotation)
+    takes_blank = _takes_blank(annotation, convert)
 
     def convert_all(values: Any, is_json: bool) -> Any:
         if not isinstance(values, list):
-            raise TypeError(type(values).__name__)
+            raise TypeError
         items = [convert(value, is_json) for value in values if value or takes_blank or is_json]
         # Fields that are all blank are no list, but an empty JSON array is one.
         return items if items or is_json else _ABSENT
@@ -2807,12 +2802,8 @@ def _list_converter(annotation: Any) -> _Converter | None:
     return convert_all
 
 
-def _union_converter(members: list[Any]) -> _Converter | None:
-    takers: list[Any] = [
-        (_converter(one), _is_list(one)) for one in members if one is not type(None)
-    ]
-    if any(one is None for one, _ in takers):
-        return None
+def _union_converter(members: list[Any]) -> _Converter:
+    takers = [(_converter(one), _is_list(one)) for one in members if one is not type(None)]
 
     def convert(value: Any, is_json: bool) -> Any:
         if value is None and type(None) in members:
@@ -2822,7 +2813,7 @@ def _union_converter(members: list[Any]) -> _Converter | None:
         for one, is_list in takers:
             with contextlib.suppress(Exception):
                 return one(value[0] if is_repeated and not is_list else value, is_json)
-        raise ValueError(value)
+        raise ValueError
 
     return convert
 
@@ -2835,7 +2826,7 @@ def _target(annotation: Any) -> Any:
 def _members(annotation: Any) -> list[Any]:
     """Return the members of a union, and any other annotation alone; ``Annotated[X, ...]`` as X."""
     origin = typing.get_origin(annotation)
-    if origin in _UNIONS:
+    if origin in (typing.Union, types.UnionType):
         return [member for one in typing.get_args(annotation) for member in _members(one)]
     inner = annotation.__origin__ if origin is Annotated else _target(annotation)
     return [annotation] if inner is None else _members(inner)
@@ -2849,10 +2840,9 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and hasattr(annotation, "model_validate")
 
 
-def _takes_blank(annotation: Any) -> bool:
+def _takes_blank(annotation: Any, convert: _Converter) -> bool:
     """Whether ``""`` is a value: not for most types, since HTML forms send empty inputs too."""
-    is_text = any(one is str for one in _members(annotation))
-    return is_text or _converter(annotation) in (None, _keep)
+    return convert is _keep or any(one is str for one in _members(annotation))
 
 
 def _parts(annotation: Any, depth: int = 9) -> Iterator[Any]:
@@ -2888,9 +2878,8 @@ class _Parameter:
     """
 
     def __init__(self, parameter: inspect.Parameter, handler: _Handler) -> None:
-        empty, kind, annotation = inspect.Parameter.empty, parameter.kind, parameter.annotation
-        self.name = parameter.name
-        self.default = _ABSENT if parameter.default is empty else parameter.default
+        kind, annotation = parameter.kind, parameter.annotation
+        self.name, self.default = parameter.name, parameter.default
         where = f"{handler.function.__qualname__}: parameter '{self.name}'"
         if isinstance(annotation, str):  # it might have been a check
             raise TypeError(f"{where}: the annotation {annotation} cannot be resolved")
@@ -2908,9 +2897,9 @@ class _Parameter:
         # Models, and files, which can stand in a list too.
         alone = [one for one in parts if one is UploadedFile or _is_model(one)]
         self.is_file = bool(alone) and UploadedFile in (first, *typing.get_args(first))
-        self.model: Any = alone[0] if alone and not self.is_file else None
+        self.model: Any = first if _is_model(first) else None
         self.in_path = not (self.is_secret or alone)
-        is_right = self.is_file or (first is self.model and handler.takes_body)
+        is_right = self.is_file or (self.model and handler.takes_body)
         if (
             (alone and (others[1:] or not is_right))
             # `**files` can be files, but no path segment is one.
@@ -2918,12 +2907,14 @@ class _Parameter:
         ):
             raise TypeError(f"{where}: FromSession, a model or UploadedFile cannot stand here")
         self.is_sent = kind != parameter.POSITIONAL_ONLY and not (self.is_secret or self.model)
-        self.convert = _keep if self.model else _converter(annotation)
-        if self.convert is None:
+        self.convert: _Converter = _keep
+        try:
+            self.convert = _converter(Any if self.model else annotation)
+        except KeyError:
             shown = inspect.formatannotation(annotation)
             _log.warning("%s: MicroPie cannot convert to %s, and checks nothing", where, shown)
-        is_kept = self.convert in (None, _keep)
-        self.takes_blank = _takes_blank(annotation)
+        is_kept = self.convert is _keep
+        self.takes_blank = _takes_blank(annotation, self.convert)
         # Most parameters are strings, which stay as they are.
         self.is_verbatim = not self.is_list and (is_kept or others == [str])
         self.takes_file = not self.is_list and (self.is_file or (is_kept and self.in_path))
@@ -2941,7 +2932,7 @@ class _Parameter:
         if self.is_verbatim or not isinstance(segment, str):
             return segment
         with contextlib.suppress(HTTPError):
-            value = self._from_strings([segment])
+            value = self._converted([segment])
             if value is not _ABSENT:
                 return value
         raise _error(404)
@@ -2960,9 +2951,8 @@ class _Parameter:
                 return value
         if self.default is not _ABSENT:
             return self.default
-        if self.is_secret:
-            raise _error(401)
-        raise _error(400, f"Missing required parameter '{self.name}'")
+        missing = f"Missing required parameter '{self.name}'"
+        raise _error(401) if self.is_secret else _error(400, missing)
 
     def find_sent(self, request: Request, name: str) -> Any:
         """Look for a name in the query, the body and the uploads, in this order."""
@@ -2971,7 +2961,7 @@ class _Parameter:
         for sent in (request.query_params, request._fields):
             if sent and name in sent:
                 strings = sent[name]
-                value = strings[0] if self.is_verbatim else self._from_strings(strings)
+                value = strings[0] if self.is_verbatim else self._converted(strings)
                 if value is not _ABSENT:  # a blank leaves it to the next source
                     return value
         # Not body_params, which has all members as strings: {"a": 5} must not pass for a `str`.
@@ -3002,23 +2992,22 @@ class _Parameter:
             lines = _error_lines(error, self.name)
             raise _error(400, f"Parameter '{self.name}' is not valid{lines}") from None
 
-    def _from_strings(self, values: list[str]) -> Any:
-        """Convert the first string, or for a list all; `_ABSENT` if a blank is no value."""
-        value = values if self.is_list else values[0]
-        return self._converted(value, is_json=False) if value or self.takes_blank else _ABSENT
-
-    def _converted(self, value: Any, *, is_json: bool) -> Any:
+    def _converted(self, value: Any, *, is_json: bool = False) -> Any:
+        """Convert a JSON value, or the first of strings (for a list all); `_ABSENT` for a blank."""
+        if not is_json:
+            value = value if self.is_list else value[0]
+            if not (value or self.takes_blank):
+                return _ABSENT
         try:
-            return value if self.convert is None else self.convert(value, is_json)
+            return self.convert(value, is_json)
         except Exception:  # an Enum's _missing_ may raise anything
             raise _error(400, f"Parameter '{self.name}' must be {self.label}") from None
 
     def is_known(self, request: Request) -> bool:
         """Whether nothing that is still to come in a form can be its value."""
-        if not self.is_sent or self.is_list:  # more values of a list may come
-            return not (self.is_sent or self.model)
-        values = request.query_params.get(self.name) or request.body_params.get(self.name)
-        return self.name in request._files or bool(values and (values[0] or self.takes_blank))
+        if self.model or (self.is_sent and self.is_list):  # more values of a list may come
+            return False
+        return not self.is_sent or self.find_sent(request, self.name) is not _ABSENT
 
 
 class _Binder:
@@ -3035,49 +3024,47 @@ class _Binder:
         self.takes: float = float("inf") if self._star else len(self._in_path)
         self._all = self._positional + self._keywords
         # The number of path segments that are all the arguments, as they are; -1: no number is.
-        is_verbatim = all(one.is_verbatim and one.in_path for one in self._all)
-        takes_more = self._star or self._keywords or self._rest
-        self.verbatim = len(self._in_path) if is_verbatim and not takes_more else -1
-        # ``**rest`` waits for the names that come after a file, too.
-        self.may_stream = not self._rest and any(one.takes_file for one in self._all)
-        # No value goes to ``**rest`` under the name of a parameter, which may be the framework's or
-        # a FromSession; its own name is free.
-        names = inspect.signature(handler.function).parameters.keys()
-        self._names = names - {one.name for one in self._rest}
+        is_verbatim = all(one.is_verbatim and one.in_path for one in self._positional)
+        self.verbatim = len(self._in_path) if is_verbatim and not any(kinds[2:]) else -1
+        # A plain handler runs in a thread, and cannot await the pieces of a file. ``**rest`` waits
+        # for the names that come after a file, too.
+        may_stream = not (handler.is_plain or self._rest)
+        self.may_stream = may_stream and any(one.takes_file for one in self._all)
+        # No value goes to ``**rest``, the last one, under the name of another parameter, which may
+        # be the framework's or a FromSession; its own name is free.
+        self._names = list(inspect.signature(handler.function).parameters)[:-1]
 
     def bind(self, request: Request) -> tuple[list[Any], dict[str, Any]]:
         """Return the positional and the keyword arguments; 404 for a path that does not fit."""
         if len(request.path_params) > self.takes:
             raise _error(404)
-        segments = iter(request.path_params)
+        segments = list(request.path_params)
         arguments: list[Any] = []
         for one in self._positional:
-            segment = next(segments, _ABSENT) if one.in_path else _ABSENT
-            arguments.append(one.find(request) if segment is _ABSENT else one.from_path(segment))
-        if self._star:
-            arguments += map(self._star[0].from_path, segments)
-        keywords = self._remaining(request) if self._rest else {}
+            if segments and one.in_path:
+                arguments.append(one.from_path(segments.pop(0)))
+            else:
+                arguments.append(one.find(request))
+        for one in self._star:
+            arguments += map(one.from_path, segments)
+        keywords: dict[str, Any] = {}
         for one in self._keywords:
             keywords[one.name] = one.find(request)
+        for rest in self._rest:
+            for name in {**request._files, **request.body_params, **request.query_params}:
+                if name not in self._names:
+                    value = rest.find_sent(request, name)
+                    if value is not _ABSENT:
+                        keywords[name] = value
         return arguments, keywords
-
-    def _remaining(self, request: Request) -> dict[str, Any]:
-        """Return the query, the body and the uploads under the names that no parameter has."""
-        body = request._json if isinstance(request._json, dict) else {}
-        names = {**request._files, **body, **(request._form or {}), **request.query_params}
-        return {
-            name: value
-            for name in names
-            if name not in self._names
-            and (value := self._rest[0].find_sent(request, name)) is not _ABSENT
-        }
 
     def waits_for(self, request: Request, name: str) -> bool:
         """Whether the file that begins now is the last value that the handler waits for."""
+        if not self.may_stream:
+            return False
         # Parameters that take path segments have their values already.
-        from_path = self._in_path[: len(request.path_params)]
-        parameters = [one for one in self._all if one not in from_path]
-        missing = [one for one in parameters if not one.is_known(request)]
+        known = self._in_path[: len(request.path_params)]
+        missing = [one for one in self._all if one not in known and not one.is_known(request)]
         return [one.name for one in missing] == [name] and missing[0].takes_file
 
 
@@ -3100,8 +3087,7 @@ class _Handler:
 
     def __init__(self, name: str, member: Any, leading: int) -> None:
         function: Any = _function_of(member)
-        self.name = name
-        self.function: Callable[..., Any] = function
+        self.name, self.function = name, function
         self.methods: tuple[str, ...] | None = getattr(function, "_micropie_methods", None)
         is_async = inspect.iscoroutinefunction(function)
         self.is_plain = not (is_async or inspect.isasyncgenfunction(function))
@@ -3133,7 +3119,7 @@ class _Handler:
 
     def run(self, app: App, request: Request, *leading: Any) -> Awaitable[Any]:
         """Bind the arguments and call the function; return what is to be awaited."""
-        binder = self._binder or self.binder
+        binder = self._binder or self.binder  # a cached_property would take longer
         if len(request.path_params) == binder.verbatim:  # a shortcut for bind()
             return self._call(app, *leading, *request.path_params)
         arguments, keywords = binder.bind(request)
@@ -3153,6 +3139,9 @@ class _Handler:
         return await result if inspect.isawaitable(result) else result
 
 
+_Table = dict[str, _Handler]
+
+
 def _function_of(member: Any) -> types.FunctionType | None:
     """Return the function of what a class body defines; None: it is no function or method."""
     if isinstance(member, (staticmethod, classmethod)):
@@ -3160,9 +3149,8 @@ def _function_of(member: Any) -> types.FunctionType | None:
     return member if isinstance(member, types.FunctionType) else None
 
 
-# In a class body: handlers and types; what makes a method and cannot be called itself.
-_NO_SURPRISES: Final = (types.FunctionType, type, typing.NewType)
-_WRAPPERS: Final = (functools.partialmethod, functools.singledispatchmethod)
+# In a class body they make a method, but cannot be called themselves.
+_WRAPPERS = (functools.partialmethod, functools.singledispatchmethod, classmethod)
 
 
 def _warn_of_others(owner: type[App]) -> None:
@@ -3171,14 +3159,14 @@ def _warn_of_others(owner: type[App]) -> None:
     known = {one for base in owner.__bases__ if issubclass(base, App) for one in base.__mro__}
     members = [item for base in owner.__mro__ if base not in known for item in vars(base).items()]
     for name, member in members:
-        inner = getattr(member, "__func__", member)  # of a static or a class method
-        is_known = isinstance(inner, _NO_SURPRISES) or typing.get_origin(inner)
-        if name[0] != "_" and not is_known and (callable(inner) or isinstance(inner, _WRAPPERS)):
-            kind = type(inner).__name__
+        is_type = isinstance(member, (type, typing.NewType)) or typing.get_origin(member)
+        is_ours = name.startswith("_") or is_type or _function_of(member)
+        if not is_ours and (callable(member) or isinstance(member, _WRAPPERS)):
+            kind = type(member).__name__
             _log.warning("%s.%s (a %s) is no handler: call it in a def", owner.__name__, name, kind)
 
 
-def _handlers(owner: type[App], prefix: str) -> tuple[dict[str, _Handler], dict[str, _Handler]]:
+def _handlers(owner: type[App], prefix: str) -> tuple[_Table, _Table]:
     """Return the handlers of a class and of its bases by name, and those with a URL by path.
 
     Args:
@@ -3186,11 +3174,11 @@ def _handlers(owner: type[App], prefix: str) -> tuple[dict[str, _Handler], dict[
         prefix: ``ws_`` for WebSocket handlers, whose names begin with it; ``""`` for HTTP handlers,
             whose names must not.
     """
-    # App itself defines no handler.
-    bases = [base for base in reversed(owner.__mro__) if base not in (App, object)]
-    members = {name: member for base in bases for name, member in vars(base).items()}
-    handlers: dict[str, _Handler] = {}
-    routes: dict[str, _Handler] = {}
+    members: dict[str, Any] = {}
+    for base in reversed(owner.__mro__):
+        if base not in (App, object):  # App itself defines no handler
+            members |= vars(base)
+    handlers, routes = _Table(), _Table()
     for name, member in members.items():
         if _function_of(member) and not name.startswith("__" if prefix else ("__", "ws_")):
             # A middleware may choose any of them by name, private ones too.
@@ -3206,10 +3194,10 @@ def _handlers(owner: type[App], prefix: str) -> tuple[dict[str, _Handler], dict[
 # --- Paths, cookies and content types -------------------------------------------------------------
 
 
-def _root(scope: _Scope) -> str:
-    """Return the root path as ``/a/b``, ``""`` where there is none."""
-    root: str = (scope.get("root_path") or "").strip("/")
-    return f"/{root}" if root else ""
+def _prefix(path: str | None) -> str:
+    """Return a root path, or the prefix of a mount, as ``/a/b``; ``""`` stands for none."""
+    segments = (path or "").strip("/")
+    return f"/{segments}" if segments else ""
 
 
 def _is_below(path: str, prefix: str) -> bool:
@@ -3234,10 +3222,9 @@ def _boundary(content_type: bytes) -> bytes:
     return boundary
 
 
-_IPV4: Final = r"127(?:\.\d{1,3}){3}"
-_IPV6: Final = rf"::1|::ffff:(?:{_IPV4}|7f[\da-f]{{2}}:[\da-f]{{1,4}})"
-_FORWARDING: Final = r"(?:forwarded|x-real-ip|via)\Z|x-forwarded-"
-_LOOPBACK: Final = rf"(?i:(?:localhost|{_IPV4}|\[(?:{_IPV6})\])(?::\d*)?|{_IPV6})"
+_IPV4 = r"127(?:\.\d{1,3}){3}"
+_IPV6 = rf"::1|::ffff:(?:{_IPV4}|7f[\da-f]{{2}}:[\da-f]{{1,4}})"
+_LOOPBACK = rf"(?i:(?:localhost|{_IPV4}|\[(?:{_IPV6})\])(?::\d*)?|{_IPV6})"
 
 
 def _is_from_here(request: Request) -> bool:
@@ -3254,7 +3241,9 @@ def _is_from_here(request: Request) -> bool:
         and scope.get("http_version", "1.1") == "1.1"
         and all(re.fullmatch(_LOOPBACK, name) for name in (headers.get("host", host), client))
         and all(re.fullmatch(url, headers.get(name, here)) for name in ("origin", "referer"))
-        and not any(re.match(_FORWARDING, name) for name in headers)
+        and not any(
+            re.match(r"(?:forwarded|x-real-ip|via)\Z|x-forwarded-", name) for name in headers
+        )
     )
 
 
@@ -3277,34 +3266,17 @@ def _adding(send: _Send, added: _RawHeaders) -> _Send:
 
 # Names that a handler must not take: the App needs them. Each is a URL that users cannot have:
 # there will be no more.
-_RESERVED = frozenset(
-    {
-        "env",
-        "middlewares",
-        "mounts",
-        "request",
-        "session_backend",
-        "shutdown_handlers",
-        "startup_handlers",
-        "ws_middlewares",
-        "_started",
-    }
-)
-
-
-def _session_cookie_rules(
-    name: str, secure: bool | None, path: str | None
-) -> tuple[bool | None, str | None]:
-    """Return whether the session cookie is Secure, and its path, as its name asks for."""
-    if (path or "/")[0] != "/":
-        raise ValueError(f"session_cookie_path begins with a slash: {path!r}")
-    # `set_cookie` below checks what browsers ask of these names, in any letter case.
-    if re.match(_SECURE_NAME, name) and secure is None:
-        secure = True
-    if re.match(_HOST_NAME, name) and not path:
-        path = "/"
-    set_cookie(name, "", path=path, secure=secure is not False)
-    return secure, path
+_RESERVED = {
+    "env",
+    "middlewares",
+    "mounts",
+    "request",
+    "session_backend",
+    "shutdown_handlers",
+    "startup_handlers",
+    "ws_middlewares",
+    "_started",
+}
 
 
 class _Missing:
@@ -3367,7 +3339,7 @@ class App:
 
     # The tables of each subclass: its handlers by name, private ones too, and by path. App itself
     # has none.
-    __handlers = __routes = __socket_handlers = __socket_routes = dict[str, _Handler]()
+    __handlers = __routes = __socket_handlers = __socket_routes = _Table()
     # A dataclass, for example, has an `__init__` that does not call this one; say so.
     if not TYPE_CHECKING:  # pragma: no branch
         middlewares = ws_middlewares = startup_handlers = shutdown_handlers = _Missing()
@@ -3396,6 +3368,15 @@ class App:
                 raise ValueError(
                     f"session_timeout and body_timeout are seconds above 0, not {seconds!r}"
                 )
+        path, secure = session_cookie_path or "", session_cookie_secure
+        if path and path[0] != "/":
+            raise ValueError(f"session_cookie_path begins with a slash: {path!r}")
+        # Browsers ask this of such names; `set_cookie` checks it here, and not at the first login.
+        if re.match(_HOST_NAME, session_cookie_name):
+            path = path or "/"
+        if re.match(_SECURE_NAME, session_cookie_name) and secure is None:
+            secure = True
+        set_cookie(session_cookie_name, "", path=path, secure=secure is not False)
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[Callable[[], Any]] = []
@@ -3408,19 +3389,16 @@ class App:
         self.__debug = debug
         self.__session_timeout = session_timeout
         self.__session_cookie_name = session_cookie_name
-        self.__session_cookie_secure, self.__session_cookie_path = _session_cookie_rules(
-            session_cookie_name, session_cookie_secure, session_cookie_path
-        )
-        origins = {origin.lower().rstrip("/") for origin in allowed_origins}
-        self.__allowed_origins = frozenset(origins - {"null", ""})
+        self.__session_cookie_secure, self.__session_cookie_path = secure, path
+        origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
+        self.__allowed_origins = origins - {"null", ""}
         kept = _limit(max_body_size, "max_body_size")
-        streamed = (
-            max_body_size if isinstance(max_upload_size, types.EllipsisType) else max_upload_size
-        )
+        if isinstance(max_upload_size, types.EllipsisType):
+            max_upload_size = max_body_size
         # JSON is kept as a body, and a field as a part of one, so both limits hold.
         self.__settings = _Settings(
             kept,
-            _limit(streamed, "max_upload_size"),
+            _limit(max_upload_size, "max_upload_size"),
             min(kept, _limit(max_json_size, "max_json_size")),
             min(kept, _limit(max_form_field_size, "max_form_field_size")),
             body_timeout,
@@ -3433,7 +3411,7 @@ class App:
         cls.__handlers, cls.__routes = _handlers(cls, "")
         cls.__socket_handlers, cls.__socket_routes = _handlers(cls, "ws_")
         _warn_of_others(cls)
-        for name in _RESERVED & cls.__socket_handlers.keys():
+        for name in cls.__socket_handlers.keys() & _RESERVED:
             raise TypeError(
                 f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own"
             )
@@ -3505,25 +3483,20 @@ class App:
         try:
             try:
                 result: object = await self.__answer(request)
-                encode_as, body = _PLAIN.get(type(result)), request._body
+                kind, body = type(result), request._body
                 if body is None and request.method != "GET":
                     body = request._body_reader()  # HTTP/2 announces one without a header
                 is_read = body is None or (body.ended and not body.gone)
-                if (
-                    encode_as is None
-                    or request._session is not None
-                    or request._asked
-                    or not is_read
-                ):
-                    response = None if result is _MOUNTED else _response_of(result)
-                else:
+                if kind in _PLAIN and is_read and request._session is None and not request._asked:
                     # A shortcut for most responses: a string, bytes or JSON, and no middleware,
                     # session or body to see to. It skips making and checking a `_Response`, which
                     # takes longer than all the rest.
-                    encode, content_type = encode_as
+                    encode, content_type = _PLAIN[kind]
                     payload = encode(result)
                     headers = [content_type, (b"content-length", b"%d" % len(payload))]
                     plain = {"type": "http.response.start", "status": 200, "headers": headers}
+                else:
+                    response = None if result is _MOUNTED else _response_of(result)
             except BaseException as error:
                 response = self.__failed(request, error)
             if plain is None:
@@ -3563,7 +3536,7 @@ class App:
         else:
             request.route_handler = handler.name
         # The headers are not decoded here: most requests have none that MicroPie itself needs.
-        noted: list[tuple[bytes, bytes]] = []
+        noted: _RawHeaders = []
         for pair in scope.get("headers") or ():
             if pair[0] in _NOTED_HEADERS:
                 noted.append(pair)  # noqa: PERF401 - cheaper than a comprehension if there are none
@@ -3571,22 +3544,19 @@ class App:
             return self.__prepare_and_call(request, noted)
         return self.__call_handler(request)
 
-    def __find_handler(self, request: Request, routes: dict[str, _Handler]) -> None:
+    def __find_handler(self, request: Request, routes: _Table) -> None:
         """Find the handler that the first segment of the path names, and the mounted app."""
         path: str = request.scope["path"]
-        root = _root(request.scope)
+        root = _prefix(request.scope.get("root_path"))
         if _is_below(path, root):  # some servers repeat the root path in the path
             path = path[len(root) :]
         if self.mounts:
             request._mount = self.__mounted(path)
-        before, *segments = path.split("/")
+        before, *segments = path.removesuffix("/").split("/")  # one trailing slash is ignored
         if before:  # no slash comes first, for example in OPTIONS *
             return
-        if segments and not segments[-1]:  # one trailing slash is ignored
-            segments.pop()
-        name = segments[0] if segments else "index"
+        name, *arguments = segments or ["index"]
         handler = routes.get("/" + name) or routes.get("/" + re.sub("[-.]", "_", name))
-        arguments = segments[1:]
         if handler is None or not name:  # the name is empty in //, and must not find the route "/"
             handler, arguments = routes.get("/"), segments
             if handler is None or name.startswith("_") or not handler.binder.takes:
@@ -3594,16 +3564,10 @@ class App:
         request.route_handler, request.path_params = handler.name, arguments
 
     def __mounted(self, path: str) -> tuple[_ASGIApp, str] | None:
-        """Return the app of the longest prefix that the path begins with, and the prefix.
-
-        Raises:
-            ValueError: A prefix does not begin with a slash: no path would ever match it.
-        """
+        """Return the app of the longest prefix that the path begins with, and the prefix."""
         # The longest prefix first, so that /api/v2 comes before /api.
         for prefix in sorted(self.mounts, key=len, reverse=True):
-            mount = prefix.rstrip("/")
-            if mount[:1] not in ("/", ""):
-                raise ValueError(f"the prefix of a mount begins with a slash: {prefix!r}")
+            mount = _prefix(prefix)
             if _is_below(path, mount):
                 return self.mounts[prefix], mount
         return None
@@ -3612,7 +3576,7 @@ class App:
         """Call the mounted app, with the scope as the middlewares have left it."""
         mount: tuple[_ASGIApp, str] = request._mount
         scope = request.scope
-        root = _root(scope)
+        root = _prefix(scope.get("root_path"))
         child = {**scope, "root_path": root + mount[1]}
         # In a scope the path includes the root path (ASGI HTTP).
         if not _is_below(scope["path"], root):
@@ -3621,7 +3585,7 @@ class App:
                 child["raw_path"] = _quoted(root, "/").encode() + raw_path
         return mount[0](child, receive, _adding(send, request._added))
 
-    async def __prepare_and_call(self, request: Request, noted: list[tuple[bytes, bytes]]) -> Any:
+    async def __prepare_and_call(self, request: Request, noted: _RawHeaders) -> Any:
         """Load the session, read the body, ask the middlewares, call the handler."""
         if noted:
             request._note_headers(noted)
@@ -3669,8 +3633,7 @@ class App:
             raise _error(404)
         allowed = handler.methods
         if allowed is not None and request.method not in allowed:  # RFC 9110 section 15.5.6
-            names = [name for name in allowed if name != "OPTIONS"] + ["OPTIONS"]
-            headers = [("allow", ", ".join(names))]
+            headers = [("allow", ", ".join(dict.fromkeys((*allowed, "OPTIONS"))))]
             if request.method == "OPTIONS":  # no error, so `request.exception` stays None
                 return asyncio.sleep(0, (204, None, headers))
             raise HTTPError(405, headers=headers)
@@ -3681,16 +3644,16 @@ class App:
     async def __call_with_form(self, request: Request, handler: _Handler) -> Any:
         """Read a multipart form and call the handler, which may read the last file as it comes."""
         body = request._body_reader()
-        kept, streamed = self.__settings.kept, self.__settings.streamed
-        may_stream = handler.binder.may_stream and not handler.is_plain
+        settings, binder = self.__settings, handler.binder
         # A middleware may have read the body already, for example to check a signature.
         chunks = body.chunks()
-        body.expect(streamed if may_stream else min(kept, streamed))
-        form = _MultipartForm(chunks, _boundary(request._content_type), self.__settings)
+        limit = settings.streamed
+        body.expect(limit if binder.may_stream else min(limit, settings.kept))
+        form = _MultipartForm(chunks, _boundary(request._content_type), settings)
         request._multipart = form
         request._fields, request._files = form.fields, form.files
-        if not await form.run(lambda name: may_stream and handler.binder.waits_for(request, name)):
-            _check_size(body.size, kept)
+        if not await form.run(functools.partial(binder.waits_for, request)):
+            _check_size(body.size, settings.kept)
         return await handler.run(self, request)
 
     async def __finish(
@@ -3706,8 +3669,8 @@ class App:
             return self.__hand_over(request, receive, send)
         # Each `after_request` runs once, on the response that the ones inside it have made of the
         # first, errors included.
+        request._is_lenient = True
         for middleware in reversed(request._asked):
-            request._is_lenient = True
             try:
                 headers = list(response.headers)
                 result = await middleware.after_request(
@@ -3718,17 +3681,13 @@ class App:
                 )
             except BaseException as error:
                 response = self.__failed(request, error)
-        if request._asked:
-            request._is_lenient = False
-        if request._session is not None or response.payload is None:
-            try:
-                added = await self.__session_headers(
-                    request, response.status, response.payload is None
-                )
-            except BaseException as error:
-                response, added = self.__failed(request, error), _VARY
-            send = _adding(send, added)
-        return await self.__send(request, response, send)
+        request._is_lenient = False
+        try:
+            is_stream = response.payload is None
+            added = await self.__session_headers(request, response.status, is_stream)
+        except BaseException as error:
+            response, added = self.__failed(request, error), _VARY
+        return await self.__send(request, response, _adding(send, added))
 
     async def __session_headers(
         self, request: Request, status: int = 200, is_stream: bool = False
@@ -3752,18 +3711,15 @@ class App:
 
     async def __send(self, request: Request, response: _Response, send: _Send) -> Awaitable[None]:
         """Write a response, and return what writes the rest; `_asgi_app_http` has a shortcut."""
+        body, is_head = request._body_reader(), request.method == "HEAD"
         stream: _Stream | None = None
         if response.payload is None:
             try:
-                stream = _Stream(send, request._body_reader(), response.body)
+                stream = _Stream(send, body, response.body)
             except BaseException as error:  # the body only looks like an iterator
                 response = self.__failed(request, error)
-        start = {
-            "type": "http.response.start",
-            "status": response.status,
-            "headers": list(response.raw_headers),
-        }
-        body, is_head = request._body_reader(), request.method == "HEAD"
+        headers = list(response.raw_headers)
+        start = {"type": "http.response.start", "status": response.status, "headers": headers}
         if stream is not None:
             if not (is_head or body.gone):
                 return stream.run(start)
@@ -3782,7 +3738,7 @@ class App:
         name, secure = self.__session_cookie_name, self.__session_cookie_secure
         if secure is None:
             secure = not (self.__debug or _is_from_here(request))
-        root = _quoted(_root(request.scope), "/!$&'()*+,:=@~")
+        root = _quoted(_prefix(request.scope.get("root_path")), "/!$&'()*+,:=@~")
         path = self.__session_cookie_path or root or "/"
         if not session_id:
             return delete_cookie(name, path=path, secure=secure)
@@ -3802,8 +3758,7 @@ class App:
                 try:
                     return _error_response(error)
                 except BaseException as malformed:  # its own status, body or headers cannot be sent
-                    error = malformed
-                    request._errors += (error,)
+                    return self.__failed(request, malformed)
             if not _is_stray(error):
                 raise error
             _log.error("%r %r failed", request.method, request.scope.get("path"), exc_info=error)
@@ -4012,8 +3967,8 @@ class App:
             status: 301, 302, 303, 307 or 308.
             headers: More headers, such as cookies.
         """
-        target = _quoted(location, _LOCATION_SAFE)
-        return status, None, [("location", target), *_pairs(headers or ())]
+        place = "location", _quoted(location, _LOCATION_SAFE)
+        return status, None, [place, *_pairs(headers or ())]
 
     async def _render_template(self, name: str, /, **context: Any) -> str:
         """Render a template.
@@ -4125,7 +4080,7 @@ def routes(app: App) -> list[Route]:
 
 def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[Route]:
     for protocol, table in (("http", "_App__routes"), ("websocket", "_App__socket_routes")):
-        handlers: dict[str, _Handler] = getattr(app, table)
+        handlers: _Table = getattr(app, table)
         for path, handler in sorted(handlers.items()):
             if path == "/index":  # it is there as "/", too
                 continue
@@ -4140,7 +4095,7 @@ def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[R
             source = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
             yield Route(protocol, prefix + path, handler.methods, parameters, name, source)
     for mount, mounted in app.mounts.items():
-        below = prefix + mount.rstrip("/")
+        below = prefix + _prefix(mount)
         if not isinstance(mounted, App):
             name = getattr(mounted, "__qualname__", type(mounted).__name__)
             yield Route("http", below + "/", None, (), name, "")
@@ -4151,12 +4106,11 @@ def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[R
 
 def _described(name: str, annotation: Any, default: Any) -> str:
     """Return a parameter as it stands in a signature."""
-    empty = inspect.Parameter.empty
     if annotation is FromSession:
         name += ": FromSession"
-    elif annotation is not empty:
+    elif annotation is not _ABSENT:
         name += f": {inspect.formatannotation(annotation, __name__)}"
-    return name if default is empty else f"{name} = {default!r}"
+    return name if default is _ABSENT else f"{name} = {default!r}"
 
 
 def _main(arguments: Sequence[str]) -> str | None:
@@ -4173,12 +4127,9 @@ def _main(arguments: Sequence[str]) -> str | None:
         return f"{arguments[1]} is no micropie.App"
     rows = [("PATH", "METHODS", "PARAMETERS", "PROTOCOL", "SOURCE")]
     for protocol, path, allowed, parameters, _, source in routes(app):
-        is_http = protocol == "http"
-        methods_text = ", ".join(allowed or ["any" if is_http else "-"])
+        name, any_method = ("HTTP", "any") if protocol == "http" else ("WebSocket", "-")
         signature = ", ".join(_described(*one) for one in parameters)
-        rows.append(
-            (path, methods_text, f"({signature})", "HTTP" if is_http else "WebSocket", source)
-        )
+        rows.append((path, ", ".join(allowed or [any_method]), f"({signature})", name, source))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         sys.stdout.write("  ".join(map(str.ljust, row, widths)).rstrip() + "\n")

@@ -1114,6 +1114,11 @@ async def test_the_annotation_of_double_star_converts_each_value():
     refused = (400, "400 Bad Request: Parameter 'rest' must be int | list[str]")
     assert await bound(handler, json={"a": None}) == refused
 
+    def numbers(self, **rest: int):
+        return rest
+
+    assert await bound(numbers, "/handler?a=1&b=") == {"a": 1}  # a blank is no number
+
     async def files(self, **files: UploadedFile):
         return [file.filename for file in files.values()]
 

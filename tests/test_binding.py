@@ -1070,7 +1070,7 @@ async def test_an_annotation_that_cannot_be_resolved_is_a_logged_500_for_each_re
         async def fine(self, n: "int"):
             return n
 
-    setattr(Root, "plain", plain)  # too late to be a handler
+    Root.plain = plain  # type: ignore[attr-defined]  # too late to be a handler
     for function, name in ((Root.star, "args"), (Root.rest, "rest"), (Root.ws_socket, "token")):
         function.__annotations__[name] = annotation
     plain.__annotations__["token"] = annotation

@@ -723,8 +723,10 @@ class _Ahead:
         return self.waiting
 
     async def __call__(self) -> _Message:
-        message = await asyncio.shield(self.begin())
-        self.waiting = None
+        waiting = self.begin()
+        message = await asyncio.shield(waiting)
+        if self.waiting is waiting:  # a look has not begun to wait for the next one
+            self.waiting = None
         return message
 
 
@@ -832,15 +834,14 @@ class _Body:
     def _note(self, message: _Message) -> bytes:
         """Note that the client has left, or that the body has ended or is too large."""
         # A disconnect is never the end of a body: a handler must not run on half an upload.
-        if message["type"] == "http.disconnect":
-            self.gone = True
+        self.gone = message["type"] == "http.disconnect"
+        if self._free is not None and not message.get("more_body"):
+            self._free.set()
+        if self.gone:
             raise ConnectionClosed
         piece: bytes = message.get("body") or b""
         self.size += len(piece)
-        if not message.get("more_body"):
-            self.ended = True
-            if self._free is not None:
-                self._free.set()
+        self.ended = not message.get("more_body")
         # After the size is counted, so that one large message cannot slip through.
         if self.size > self.limit[0]:
             raise self._fail(_too_large, self.limit)
@@ -869,7 +870,7 @@ class _Body:
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
         if self.kept is None:
-            self._check_unread()
+            self.check_unread()
             body = await self.chunk()
             if not self.ended:
                 # Closed, since a traceback that leads here may be kept for long.
@@ -885,11 +886,11 @@ class _Body:
         """Return a function that reads the body from its beginning, whether it was kept or not."""
         if self.kept is not None:
             return functools.partial(_read_store, io.BytesIO(self.kept))
-        self._check_unread()
+        self.check_unread()
         return self.chunk
 
-    def _check_unread(self) -> None:
-        if self.size and not self.gone and self.failure is None:
+    def check_unread(self) -> None:
+        if self.size and self.kept is None and not self.gone and self.failure is None:
             raise RuntimeError(
                 "the body was read already: as a stream, as a multipart form, or in part"
             )
@@ -900,7 +901,7 @@ class _Body:
             self.ahead = self._receive = _Ahead(self._receive)
         # Another receiver, or the end of a body, which a reader finds, tells it too.
         while not (self.gone or self._is_waiting or self.is_listened or self.ahead is None) and (
-            self.ended or not (self.announced or self.started)
+            self.ended or (self.length < 1 and not (self.started or self.expects_continue))
         ):
             waiting = self.ahead.begin()
             await asyncio.sleep(0)
@@ -918,7 +919,7 @@ class _Body:
 
     def receive_again(self) -> _Receive:
         """Return a `receive` for a mounted app that starts with the body that was kept."""
-        kept = [] if self.kept is None else [self.kept]
+        kept = [self.kept or b""] if self.ended else []
 
         async def receive() -> Any:
             if kept:
@@ -1265,6 +1266,7 @@ class _MultipartForm:
                 import tempfile
 
                 piece = store.getvalue()
+                store.close()
                 store = self._stores.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
                 self._is_on_disk = True
             await _in_thread(store.write, piece)
@@ -1925,7 +1927,8 @@ class WebSocket:
     async def _watch(self) -> None:
         """Receive ahead until a task waits, there are enough messages, or the client has left."""
         ahead = self._ahead = self._ahead[:]
-        with contextlib.suppress(Exception):  # the next `receive_*` gets it from the server, too
+        # The next `receive_*` gets the exception from the server, too.
+        with contextlib.suppress(Exception, asyncio.CancelledError):
             while not (
                 self._waits
                 or self._over
@@ -2525,6 +2528,8 @@ class _Stream:
             finally:
                 # Before the final message: after it, servers report a disconnect that is none.
                 await self._end_helpers()
+            if not reader.ended:
+                await reader.drain()
             await self._tell_chunk(b"", more=False)
         except BaseException as error:
             # `_end_helpers` has taken back the helper's cancellation. So this one is the server's,
@@ -2773,6 +2778,8 @@ def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
         _scalar_converter(kind) for kind in kinds if inspect.formatannotation(kind) in _JSON_TYPES
     ]
 
+    flags: int | None = getattr(annotation, "_flag_mask_", None)
+
     def convert(value: Any, is_json: bool) -> Any:
         for one in (_keep,) if is_json else converters:
             with contextlib.suppress(Exception):
@@ -2780,6 +2787,9 @@ def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
                 key = type(made), made
                 if key in found:
                     return found[key]
+                # A Flag would keep each number with other bits that a client sends.
+                if flags is not None and made & ~flags:
+                    break
                 choice = annotation._missing_(made)  # only an Enum has it
                 if type(choice.value) is type(made):
                     return choice
@@ -2861,8 +2871,9 @@ def _error_lines(error: Any, name: str) -> str:
         text = f"{'.'.join(map(str, one['loc'])) or name}: {one['msg']}"
         # Some messages repeat a value, those of an app's own checks for example.
         for sent in (one.get("input"), one.get("ctx", {}).get("tag")):
-            if isinstance(sent, (str, int, float)) and len(str(sent)) > 2:
-                text = text.replace(str(sent), "...")
+            for shown in (str(sent), repr(sent)):
+                if sent is not None and len(shown) > 2:
+                    text = text.replace(shown, "...")
         # A client can send names with line ends in them.
         lines.append(re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", text)[:200])
     if errors[_MAX_ERRORS:]:
@@ -2896,7 +2907,8 @@ class _Parameter:
         self.is_list = any(map(_is_list, others))
         # Models, and files, which can stand in a list too.
         alone = [one for one in parts if one is UploadedFile or _is_model(one)]
-        self.is_file = bool(alone) and UploadedFile in (first, *typing.get_args(first))
+        inner = typing.get_args(first) if _is_list(first) else [first]
+        self.is_file = any(UploadedFile in _members(one) for one in inner)
         self.model: Any = first if _is_model(first) else None
         self.in_path = not (self.is_secret or alone)
         is_right = self.is_file or (self.model and handler.takes_body)
@@ -2910,7 +2922,7 @@ class _Parameter:
         self.convert: _Converter = _keep
         try:
             self.convert = _converter(Any if self.model else annotation)
-        except KeyError:
+        except (KeyError, RecursionError):  # an alias of Python 3.12 may contain itself
             shown = inspect.formatannotation(annotation)
             _log.warning("%s: MicroPie cannot convert to %s, and checks nothing", where, shown)
         is_kept = self.convert is _keep
@@ -3363,11 +3375,9 @@ class App:
     ) -> None:
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
-        for seconds in (session_timeout, body_timeout):
-            if seconds is not None and not seconds > 0:  # NaN is not above 0 either
-                raise ValueError(
-                    f"session_timeout and body_timeout are seconds above 0, not {seconds!r}"
-                )
+        # NaN is not above 0 either.
+        if not session_timeout > 0 or not (body_timeout is None or body_timeout > 0):
+            raise ValueError("session_timeout and body_timeout are seconds above 0")
         path, secure = session_cookie_path or "", session_cookie_secure
         if path and path[0] != "/":
             raise ValueError(f"session_cookie_path begins with a slash: {path!r}")
@@ -3480,6 +3490,7 @@ class App:
         response: _Response | None = None
         plain: _Message | None = None
         payload = b""
+        gone: tuple[type[Exception], ...] = _GONE
         try:
             try:
                 result: object = await self.__answer(request)
@@ -3500,6 +3511,8 @@ class App:
             except BaseException as error:
                 response = self.__failed(request, error)
             if plain is None:
+                # What a mounted app raises is for the server to log.
+                gone = () if response is None else _GONE
                 rest = await self.__finish(request, response, send)
                 result = response = None  # a stream may be open for hours
                 await rest
@@ -3507,7 +3520,7 @@ class App:
                 await send(plain)
                 payload = b"" if request.method == "HEAD" else payload
                 await send({"type": "http.response.body", "body": payload})
-        except _GONE:
+        except gone:
             pass  # no response can reach the client
         finally:
             current_request.reset(token)
@@ -3552,6 +3565,8 @@ class App:
             path = path[len(root) :]
         if self.mounts:
             request._mount = self.__mounted(path)
+            if request._mount is not None:
+                return
         before, *segments = path.removesuffix("/").split("/")  # one trailing slash is ignored
         if before:  # no slash comes first, for example in OPTIONS *
             return
@@ -3600,10 +3615,17 @@ class App:
             answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
             if answer is not None:
                 return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
-        if request._mount is None:
-            return await self.__call_handler(request)
-        request._added = await self.__session_headers(request)
-        return _MOUNTED
+        if request._mount is not None:
+            if request.route_handler is None:
+                # The mounted app must not take the rest of a body for the whole.
+                request._body_reader().check_unread()
+                request._added = await self.__session_headers(request)
+                return _MOUNTED
+            # A middleware has chosen a handler of this app, to ask for a login for example.
+            request._mount = None
+            if request._content_type:
+                await request._read()
+        return await self.__call_handler(request)
 
     async def __load_session(self, request: Request) -> None:
         """Load the session, unless another origin's page has caused the request."""
@@ -3863,9 +3885,10 @@ class App:
             refusal = _checked_dict(result, _REFUSAL_KEYS, middleware)
             if refusal is not None:
                 return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
-        if request._mount is not None:
+        if request._mount is not None and request.route_handler is None:
             request._added = await self.__session_headers(request)
             return
+        request._mount = None  # a middleware may have chosen a handler of this app
         handler = self.__socket_handlers.get(request.route_handler or "")
         try:
             if handler is None:

@@ -110,6 +110,8 @@ _ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 _Pair = tuple[str | bytes, str | bytes]
 _Headers = Mapping[str, str] | Iterable[_Pair]
 _RawHeaders = list[tuple[bytes, bytes]]
+_Read = Callable[[], Awaitable[bytes | None]]
+_Values = dict[str, list[str]]  # by the name of a form field or of a query parameter
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
@@ -290,13 +292,12 @@ def _json_default(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, tuple):  # a named one: orjson passes it to us
-        return list(value)
+        return list(cast("tuple[object, ...]", value))
     return _data_of(value)
 
 
 def _data_of(value: Any) -> Any:
     """Return the data of a model or a dataclass, found by what it offers, as `_json_default`."""
-    fields = None
     if not isinstance(value, type):  # the class of a model offers the same
         if hasattr(value, "model_dump"):  # pydantic
             try:
@@ -310,8 +311,8 @@ def _data_of(value: Any) -> Any:
             import dataclasses
 
             fields = dataclasses.fields(value)
-    if fields is not None:
-        return {field.name: getattr(value, field.name) for field in fields}
+        if fields is not None:
+            return {field.name: getattr(value, field.name) for field in fields}
     hint = ": is an await missing?" if inspect.isawaitable(value) else ""
     raise TypeError(f"{type(value).__name__} is not JSON serializable{hint}")
 
@@ -430,13 +431,13 @@ _Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 def _typed(value: Any) -> Any:
     """Return a value together with the types of all its parts: ``==`` then tells 1 from True."""
-    kind: Any = type(value)
+    kind = cast("type[object]", type(value))
     parts: Any = None
-    if isinstance(value, dict):
+    if issubclass(kind, dict):
         parts = {_typed(key): _typed(item) for key, item in value.items()}
-    elif isinstance(value, (list, tuple)):
+    elif issubclass(kind, (list, tuple)):
         parts = tuple(map(_typed, value))
-    elif isinstance(value, (set, frozenset)):
+    elif issubclass(kind, (set, frozenset)):
         parts = frozenset(map(_typed, value))
     # A subclass may have more than its parts, and an `==` of its own.
     return kind, parts, None if kind in (dict, list, tuple, set, frozenset) else value
@@ -595,7 +596,7 @@ class _Session:
             new = secrets.token_urlsafe(32)
             # Before the old one is deleted: if this fails, the client still has that.
             await _store(backend, new, lambda _: data, timeout)
-        taken: dict[str, Any] = {}
+        taken = data
 
         def change(stored: dict[str, Any]) -> dict[str, Any]:
             nonlocal taken
@@ -824,6 +825,7 @@ class _Body:
             # Only the clock's cancellation becomes a 408. If the task was also cancelled by its
             # owner, that one is passed on. `asyncio.timeout` compares the counts in the same way.
             if task not in clock.waiting and task.cancelling() == cancellations + 1:
+                self.announced = False  # nothing more is to come, so `drain` does not wait again
                 raise self._fail(_error, 408) from None
             raise
         finally:
@@ -882,7 +884,7 @@ class _Body:
             self.kept = body
         return self.kept
 
-    def chunks(self) -> Callable[[], Awaitable[bytes | None]]:
+    def chunks(self) -> _Read:
         """Return a function that reads the body from its beginning, whether it was kept or not."""
         if self.kept is not None:
             return functools.partial(_read_store, io.BytesIO(self.kept))
@@ -934,8 +936,6 @@ class _Body:
         # is nothing to drain.
         if not self.announced or self._is_waiting or (self.expects_continue and not self.started):
             return
-        if self.failure is not None and getattr(self.failure(), "status", 0) == 408:
-            return  # nothing more is to come
         self.drop()
         self.limit = _NO_LIMIT  # the size does not matter, since every byte is dropped
         last, self._since = self.size + _DRAIN_SIZE, None
@@ -977,7 +977,7 @@ class _Body:
 class _Content:
     """The chunks of a file or a body, and then None, as often as it is asked."""
 
-    def __init__(self, read: Callable[[], Awaitable[bytes | None]]) -> None:
+    def __init__(self, read: _Read) -> None:
         self._read = read
         self.is_begun = False
 
@@ -1165,9 +1165,7 @@ def _utf8(text: str) -> str:
 class _MultipartForm:
     """Parses a multipart body (RFC 7578), part by part and only as far as it is asked to."""
 
-    def __init__(
-        self, chunk: Callable[[], Awaitable[bytes | None]], boundary: bytes, settings: _Settings
-    ) -> None:
+    def __init__(self, chunk: _Read, boundary: bytes, settings: _Settings) -> None:
         try:
             import multipart
         except ImportError as error:
@@ -1187,7 +1185,7 @@ class _MultipartForm:
         self._settings = settings
         self._kept = 0  # bytes that went into memory or to disk
         self._events: Iterator[Any] = iter(())
-        self.fields: dict[str, list[str]] = {}
+        self.fields: _Values = {}
         self.files: dict[str, list[UploadedFile]] = {}
         self._stores = contextlib.ExitStack()
         self._is_on_disk = False
@@ -1330,12 +1328,12 @@ def _parse_cookies(header: str) -> dict[str, str]:
     return cookies
 
 
-def _parse_pairs(data: bytes) -> dict[str, list[str]]:
+def _parse_pairs(data: bytes) -> _Values:
     """Parse a query string or a urlencoded form; bytes that are not UTF-8 become U+FFFD."""
     # Before anything is split: the work stays linear in what was sent, and small.
     if data.count(b"&") >= _MAX_FIELDS:
         raise _error(413, f"more than {_MAX_FIELDS} fields")
-    pairs: dict[str, list[str]] = {}
+    pairs: _Values = {}
     # The escapes are decoded after the split, or `%26` would separate fields. Most values have
     # none, and cost nothing.
     for pair in data.decode("utf-8", "replace").replace("+", " ").split("&"):
@@ -1365,8 +1363,8 @@ def _quoted(text: str, safe: str) -> str:
     return quote(text, safe, errors="replace")
 
 
-def _texts(value: Any) -> list[str]:
-    values: list[Any] = value if isinstance(value, list) else [value]
+def _texts(value: object) -> list[str]:
+    values = cast("list[object]", value) if isinstance(value, list) else [value]
     return [item if isinstance(item, str) else _dump_json(item).decode() for item in values]
 
 
@@ -1427,7 +1425,7 @@ class Request:
     _parse_error: tuple[int, str] | None = None  # of a body that cannot be parsed
     _is_lenient = False  # such a body reads as empty
     _is_multipart = False  # the body is a form that is still on the wire
-    _members: dict[str, list[str]] | None = None  # of a JSON object, as text
+    _members: _Values | None = None  # of a JSON object, as text
     _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
     _headers: Mapping[str, str] | None = None
     _errors: tuple[BaseException, ...] = ()  # that led to the response, the last one to this one
@@ -1444,8 +1442,8 @@ class Request:
         self._asked: Sequence[Any] = ()  # the middlewares whose after_ is to be called
         self._content_type = b""
         self._unparsed = ""  # the kind of a body that was read, until it is parsed
-        self._fields: dict[str, list[str]] | None = None  # of a form
-        self._query: dict[str, list[str]] | None = None
+        self._fields: _Values | None = None  # of a form
+        self._query: _Values | None = None
         self._receive = _receive
         self._settings = _settings
 
@@ -1475,7 +1473,7 @@ class Request:
     # The two that the body is looked at through, also by the binder.
 
     @property
-    def _form(self) -> dict[str, list[str]] | None:
+    def _form(self) -> _Values | None:
         if self._unparsed:
             self._parse()
         return self._fields

@@ -1206,6 +1206,28 @@ async def test_the_watch_ends_while_it_waits_and_a_close_forgets_what_came() -> 
     assert await returned(closing, "kept") == (1000, "")  # the client was first
 
 
+@pytest.mark.parametrize("pause", [0.1, 7])
+async def test_a_receive_that_is_given_up_in_the_watch_leaves_it_going(pause: float) -> None:
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        await elapse(6)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await ws.receive_text()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ends.append(asyncio.get_running_loop().time() - left)
+
+    ends: list[float] = []
+    async with websocket(Talking(talk)) as ws:
+        await elapse(6.2 + pause)
+        left = asyncio.get_running_loop().time()
+        await ws.deliver(gone(1001))
+        await ws.wait()
+    assert 4.7 < ends[0] < 10.5
+
+
 async def test_an_error_of_the_server_in_the_watch_is_left_to_the_next_receive() -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.accept()

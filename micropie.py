@@ -1952,7 +1952,8 @@ class WebSocket:
 
     def _check_open(self) -> None:
         self._check_not_over()
-        raise RuntimeError("call accept() before you send or receive")
+        if not self.accepted:
+            raise RuntimeError("call accept() before you send or receive")
 
     def _check_not_over(self) -> None:
         if self._over is not None:

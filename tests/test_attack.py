@@ -197,7 +197,7 @@ async def test_recursive_alias_leaves_the_value_alone_with_one_warning(
             return str(x)
 
     Root.index.__annotations__["x"] = alias
-    assert [(await get(Root(), "/?x=1")).text for _ in range(2)] == ["1", "1"]
+    assert [(await get(Root(), "/?x=1")).text for _ in range(2)] == ["['1']"] * 2
     assert len(caplog.records) == 1
 
 

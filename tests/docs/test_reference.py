@@ -152,7 +152,7 @@ STEPS = {"_CHUNK_SIZE", "_EXPIRE_STEP", "_LOOKS", "_LOOK_SECONDS", "_ORJSON_OPTI
 
 
 def test_every_fixed_limit_is_in_the_table_with_its_number():
-    constants = set(re.findall(r"^(_[A-Z_]+): Final = (?:\(\s+)?[0-9]", SOURCE, flags=re.M))
+    constants = set(re.findall(r"^(_[A-Z_]+)(?:: Final)? = (?:\(\s+)?[0-9]", SOURCE, flags=re.M))
     rows = table("settings", "limit")
 
     assert constants == LIMITS.keys() | STEPS
@@ -307,12 +307,19 @@ def test_every_status_of_the_table_is_tried():
 
 def errors_of_the_module() -> Iterator[tuple[int, str]]:
     """Yield the status and the detail of every error that the framework makes itself."""
+    found = [node for node in ast.walk(ast.parse(SOURCE)) if isinstance(node, ast.Assign)]
+    texts = {
+        ast.unparse(node.targets[0]): node.value
+        for node in found
+        if isinstance(node.value, ast.JoinedStr)
+    }
     for node in ast.walk(ast.parse(SOURCE)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"_error", "HTTPError"}:
             statuses = [
                 child.value for child in ast.walk(node.args[0]) if isinstance(child, ast.Constant)
             ]
-            details = [ast.unparse(argument).strip("f\"'") for argument in node.args[1:]]
+            details = [texts.get(ast.unparse(one), one) for one in node.args[1:]]
+            details = [ast.unparse(one).strip("f\"'") for one in details]
             for status in statuses:
                 if isinstance(status, int) and status >= 400:
                     yield status, details[0] if details else ""

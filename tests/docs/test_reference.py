@@ -318,8 +318,8 @@ def errors_of_the_module() -> Iterator[tuple[int, str]]:
             statuses = [
                 child.value for child in ast.walk(node.args[0]) if isinstance(child, ast.Constant)
             ]
-            details = [texts.get(ast.unparse(one), one) for one in node.args[1:]]
-            details = [ast.unparse(one).strip("f\"'") for one in details]
+            shown = [texts.get(ast.unparse(one), one) for one in node.args[1:]]
+            details = [ast.unparse(one).strip("f\"'") for one in shown]
             for status in statuses:
                 if isinstance(status, int) and status >= 400:
                     yield status, details[0] if details else ""

@@ -266,7 +266,7 @@ def _forget(*errors: BaseException) -> None:
     for error in found:  # grows on the way
         # Not by assignment, which a frozen dataclass refuses.
         BaseException.with_traceback(error, None)
-        group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        group: Any = getattr(error, "exceptions", ())  # of an exception group
         for one in (error.__cause__, error.__context__, *group):
             if one is not None and one.__traceback__ is not None:
                 found.append(one)
@@ -276,7 +276,7 @@ def _forget(*errors: BaseException) -> None:
 
 # OPT_PASSTHROUGH_DATETIME, since orjson rounds odd offsets; OPT_PASSTHROUGH_DATACLASS, since it
 # leaves fields out.
-_ORJSON_OPTIONS = 512 | 2048
+_ORJSON_OPTIONS: int = 512 | 2048
 
 
 def _json_default(value: Any) -> Any:
@@ -587,32 +587,26 @@ class _Session:
             if old is not None:
                 await _store(backend, old, dict, timeout)
             return None
-        # Session ids that the backend does not know are never adopted: an attacker may have planted
-        # them. For the same reason a login renews the id, which an attacker may know.
-        new = old or ""
-        if data and (old is None or self.renew):
-            import secrets
-
-            new = secrets.token_urlsafe(32)
-            # Before the old one is deleted: if this fails, the client still has that.
-            await _store(backend, new, lambda _: data, timeout)
-        taken = data
+        is_kept, taken = bool(data) and not self.renew, changed
 
         def change(stored: dict[str, Any]) -> dict[str, Any]:
             nonlocal taken
             taken = {key: stored[key] for key in stored if key not in removed} | changed
             # If it is gone, another request has ended the session (a logout), and it stays ended.
-            return taken if stored and data and new == old else {}
+            return taken if stored and is_kept else {}
 
         if old is not None:
             await _store(backend, old, change, timeout)
-            if not data:
-                return ""
-            if new != old and not _is_same(taken, data):  # changed meanwhile
-                await _store(backend, new, lambda _: taken, timeout)
-                data = taken
-        if not data or new == old:
+            if is_kept or not data:
+                return None if is_kept else ""
+        if not data:
             return None
+        import secrets
+
+        # Session ids that the backend does not know are never adopted: an attacker may have planted
+        # them. For the same reason a login renews the id, which an attacker may know.
+        new = secrets.token_urlsafe(32)
+        await _store(backend, new, lambda _: taken, timeout)
         self.id, self.renew = new, False
         return new
 
@@ -902,21 +896,17 @@ class _Body:
         if self.ahead is None and self._receive is not None:
             self.ahead = self._receive = _Ahead(self._receive)
         # Another receiver, or the end of a body, which a reader finds, tells it too.
-        while not (self.gone or self._is_waiting or self.is_listened or self.ahead is None) and (
+        if not (self.gone or self._is_waiting or self.is_listened or self.ahead is None) and (
             self.ended or (self.length < 1 and not (self.started or self.expects_continue))
         ):
             waiting = self.ahead.begin()
             await asyncio.sleep(0)
-            if not waiting.done():
-                break
-            message = waiting.result()
-            if message["type"] == "http.disconnect":
-                self.gone = True
-            elif self.ended or message.get("body") or message.get("more_body"):
-                break
-            else:
+            message = waiting.result() if waiting.done() else {"type": "", "body": b"?"}
+            self.gone = message["type"] == "http.disconnect"
+            if not (self.gone or self.ended or message.get("body") or message.get("more_body")):
                 self.ended = True
                 await self.ahead()
+                return await self.is_gone()
         return self.gone
 
     def receive_again(self) -> _Receive:
@@ -1148,7 +1138,7 @@ def _parser_type(multipart: Any) -> Any:
             # It would let them pass or not, as the network has cut the body.
             if b"\r" in line or b"\n" in line:
                 raise multipart.ParserError("a bare CR or LF in a header")
-            super()._on_segment_headerline(line)
+            super()._on_segment_headerline(line)  # pyright: ignore[reportUnknownMemberType]
 
     return Parser
 
@@ -1174,7 +1164,7 @@ class _MultipartForm:
             ) from error
         self._errors = multipart
         # Headers are decoded as latin-1, which keeps every byte, and by `_utf8` afterwards.
-        self._parser: Any = _parser_type(multipart)(
+        self._parser: Any = _parser_type(cast(Any, multipart))(
             boundary,
             header_charset="latin-1",
             max_header_size=_MAX_PART_HEADER_SIZE,
@@ -1305,17 +1295,23 @@ _NOTED_HEADERS = frozenset(
 )
 
 
-class _HeaderDict(dict[str, str]):
-    """A dict with lower-case keys that is looked up in any letter case."""
+class _HeaderMap(Mapping[str, str]):
+    """Values by lower-case names that are looked up in any letter case."""
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self._values = values
 
     def __getitem__(self, name: str) -> str:
-        return super().__getitem__(name.lower())
+        return self._values[str(name).lower()]
 
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and super().__contains__(name.lower())
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
 
-    def get(self, name: str, default: Any = None) -> Any:
-        return super().get(name.lower(), default)
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return repr(self._values)
 
 
 def _parse_cookies(header: str) -> dict[str, str]:
@@ -1507,8 +1503,9 @@ class Request:
         """All values of each form field; of a JSON object, its members as text."""
         if self._form is not None:
             return self._form
-        members = self._json
-        if self._members is None and isinstance(members, dict):
+        body = self._json
+        if self._members is None and isinstance(body, dict):
+            members = cast("dict[str, object]", body)
             self._members = {name: _texts(value) for name, value in members.items()}
         return self._members or {}
 
@@ -1537,7 +1534,7 @@ class Request:
                 name: ("; " if name == "cookie" else ", ").join(lines)
                 for name, lines in values.items()
             }
-            self._headers = types.MappingProxyType(_HeaderDict(headers))
+            self._headers = _HeaderMap(headers)
         return self._headers
 
     @property
@@ -1574,9 +1571,9 @@ class Request:
 
     def json(self, name: str | None = None, default: Any = None) -> Any:
         """Return the parsed JSON body, or one member of it where it is an object."""
-        body = self._json
+        body: Any = self._json
         if name is not None:
-            return body.get(name, default) if isinstance(body, dict) else default
+            return cast(Any, body).get(name, default) if isinstance(body, dict) else default
         if body is _ABSENT:
             return {} if default is None else default
         return body
@@ -2527,7 +2524,7 @@ class _Stream:
             finally:
                 # Before the final message: after it, servers report a disconnect that is none.
                 await self._end_helpers()
-            if not reader.ended:
+            if not (reader.ended or reader.gone):
                 await reader.drain()
             await self._tell_chunk(b"", more=False)
         except BaseException as error:
@@ -2748,7 +2745,7 @@ def _scalar_converter(annotation: Any) -> _Converter:
         is_checked = is_json or annotation in (dict, UploadedFile)
         if is_checked and type(value) not in json_types:
             raise TypeError
-        made = value
+        made: Any = value
         if type(value) is not annotation:
             made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
         # NaN and the infinities compare with no limit as a number does, so no handler gets them.
@@ -2766,7 +2763,7 @@ def _scalar_converter(annotation: Any) -> _Converter:
 def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
     """Return the converter of an Enum or a Literal, whose members can be those of an Enum."""
     # By type, since 1 == True == 1.0. A list, as the value of an Enum, has no hash.
-    found = {
+    found: dict[Any, Any] = {
         (type(value), value): choice
         for choice in choices
         if (value := getattr(choice, "_value_", choice)).__hash__
@@ -2776,16 +2773,14 @@ def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
     converters = [
         _scalar_converter(kind) for kind in kinds if inspect.formatannotation(kind) in _JSON_TYPES
     ]
-
-    flags: int | None = getattr(annotation, "_flag_mask_", None)
+    flags = getattr(annotation, "_flag_mask_", None)
 
     def convert(value: Any, is_json: bool) -> Any:
         for one in (_keep,) if is_json else converters:
             with contextlib.suppress(Exception):
                 made = one(value, is_json)
-                key = type(made), made
-                if key in found:
-                    return found[key]
+                if (type(made), made) in found:
+                    return found[type(made), made]
                 # A Flag would keep each number with other bits that a client sends.
                 if flags is not None and made & ~flags:
                     break
@@ -2804,7 +2799,11 @@ def _list_converter(annotation: Any) -> _Converter:
     def convert_all(values: Any, is_json: bool) -> Any:
         if not isinstance(values, list):
             raise TypeError
-        items = [convert(value, is_json) for value in values if value or takes_blank or is_json]
+        items = [
+            convert(value, is_json)
+            for value in values  # pyright: ignore[reportUnknownVariableType]
+            if value or takes_blank or is_json
+        ]
         # Fields that are all blank are no list, but an empty JSON array is one.
         return items if items or is_json else _ABSENT
 
@@ -2821,7 +2820,7 @@ def _union_converter(members: list[Any]) -> _Converter:
         is_repeated = isinstance(value, list) and not is_json
         for one, is_list in takers:
             with contextlib.suppress(Exception):
-                return one(value[0] if is_repeated and not is_list else value, is_json)
+                return one(cast(Any, value)[0] if is_repeated and not is_list else value, is_json)
         raise ValueError
 
     return convert
@@ -2864,7 +2863,7 @@ def _parts(annotation: Any, depth: int = 9) -> Iterator[Any]:
 
 def _error_lines(error: Any, name: str) -> str:
     """Return the errors of a model, a line for each, without the values that the client sent."""
-    errors = error.errors() if hasattr(error, "errors") else []
+    errors: Any = error.errors() if hasattr(error, "errors") else []
     lines = [""]
     for one in errors[:_MAX_ERRORS]:
         text = f"{'.'.join(map(str, one['loc'])) or name}: {one['msg']}"
@@ -2907,7 +2906,7 @@ class _Parameter:
         # Models, and files, which can stand in a list too.
         alone = [one for one in parts if one is UploadedFile or _is_model(one)]
         inner = typing.get_args(first) if _is_list(first) else [first]
-        self.is_file = any(UploadedFile in _members(one) for one in inner)
+        self.is_file = any([x is UploadedFile for x in _members(one)] == [True] for one in inner)
         self.model: Any = first if _is_model(first) else None
         self.in_path = not (self.is_secret or alone)
         is_right = self.is_file or (self.model and handler.takes_body)
@@ -3173,7 +3172,7 @@ def _warn_of_others(owner: type[App]) -> None:
         is_type = isinstance(member, (type, typing.NewType)) or typing.get_origin(member)
         is_ours = name.startswith("_") or is_type or _function_of(member)
         if not is_ours and (callable(member) or isinstance(member, _WRAPPERS)):
-            kind = type(member).__name__
+            kind = type(member).__name__  # pyright: ignore[reportUnknownArgumentType]
             _log.warning("%s.%s (a %s) is no handler: call it in a def", owner.__name__, name, kind)
 
 
@@ -3489,7 +3488,7 @@ class App:
         response: _Response | None = None
         plain: _Message | None = None
         payload = b""
-        gone: tuple[type[Exception], ...] = _GONE
+        gone: Any = _GONE
         try:
             try:
                 result: object = await self.__answer(request)
@@ -4046,13 +4045,10 @@ async def _run_hook(handler: Callable[[], Any]) -> list[str]:
     except BaseException as error:
         if not _is_stray(error):
             raise
-        import traceback
-
         name = getattr(handler, "__qualname__", repr(handler))
         _log.error("%s failed", name, exc_info=error)
         _forget(error)
-        text = "".join(traceback.format_exception_only(error)).strip()  # `str(error)` may fail, too
-        return [f"{name}: {text.removeprefix(type(error).__module__ + '.')}"]
+        return [f"{name}: {type(error).__name__}: {error}"]
     return []
 
 

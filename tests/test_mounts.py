@@ -498,14 +498,17 @@ async def test_the_request_of_the_parent_is_back_afterwards() -> None:
         _ = child.request
 
 
-async def test_a_choice_of_a_middleware_does_not_undo_the_mount() -> None:
+async def test_handler_that_a_middleware_chooses_comes_before_the_mount() -> None:
+    """Or a guard that sends visitors to the login would let every one into the mounted app."""
+
     def route(request: Request) -> None:
         request.route_handler = "page"
         request.path_params = []
 
     root, _ = mounted()
     root.middlewares.append(Note([], "a", route))
-    assert (await get(root, "/static/a")).body == b"other"
+    assert (await get(root, "/static/a")).body == b"root page"
+    assert (await post(root, "/static/a", json={"a": 1})).body == b"root page"
 
 
 # --- Lifespan -------------------------------------------------------------------------------------

@@ -110,6 +110,8 @@ _ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 _Pair = tuple[str | bytes, str | bytes]
 _Headers = Mapping[str, str] | Iterable[_Pair]
 _RawHeaders = list[tuple[bytes, bytes]]
+_Pairs = list[tuple[str, str]]
+_Data = dict[str, Any]  # of a session, or what a middleware returns
 _Read = Callable[[], Awaitable[bytes | None]]
 _Values = dict[str, list[str]]  # by the name of a form field or of a query parameter
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -426,7 +428,7 @@ async def _in_thread(
 
 # --- Sessions -------------------------------------------------------------------------------------
 
-_Change = Callable[[dict[str, Any]], dict[str, Any]]
+_Change = Callable[[_Data], _Data]
 
 
 def _typed(value: Any) -> Any:
@@ -506,7 +508,7 @@ class InMemorySessionBackend(SessionBackend):
         # Expiry and data by id, in the order in which they were stored. If all have the same
         # time-out, this is the order of expiry, too; with several, an expired session may wait
         # here, unseen, behind one that lives longer.
-        self._sessions: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
+        self._sessions: OrderedDict[str, tuple[float, _Data]] = OrderedDict()
         self._lock = threading.RLock()
 
     async def load(self, session_id: str) -> dict[str, Any]:
@@ -537,7 +539,7 @@ class InMemorySessionBackend(SessionBackend):
             stored = copy.deepcopy(self._live(session_id))
             self._store(session_id, copy.deepcopy(change(stored)), timeout)
 
-    def _live(self, session_id: str) -> dict[str, Any]:
+    def _live(self, session_id: str) -> _Data:
         now = self._clock()
         # A bounded number per call: removing a million expired sessions at once would pause all
         # requests.
@@ -548,7 +550,7 @@ class InMemorySessionBackend(SessionBackend):
         expiry, data = self._sessions.get(session_id, (now, {}))
         return data if now < expiry else {}
 
-    def _store(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+    def _store(self, session_id: str, data: _Data, timeout: float) -> None:
         self._live(session_id)  # so that saving removes expired sessions, too
         self._sessions.pop(session_id, None)
         if data:
@@ -558,11 +560,11 @@ class InMemorySessionBackend(SessionBackend):
 class _Session:
     """The session of one request: the stored data, a snapshot of it, and the changed data."""
 
-    snapshot: dict[str, Any] | None = None  # None: no code has looked
+    snapshot: _Data | None = None  # None: no code has looked
     renew = False
     blocked = False  # another origin's page has caused the request: never saved
 
-    def __init__(self, session_id: str | None = None, data: dict[str, Any] | None = None) -> None:
+    def __init__(self, session_id: str | None = None, data: _Data | None = None) -> None:
         self.id = session_id  # None: not yet known to the backend
         self.data = data or {}
 
@@ -589,7 +591,7 @@ class _Session:
             return None
         is_kept, taken = bool(data) and not self.renew, changed
 
-        def change(stored: dict[str, Any]) -> dict[str, Any]:
+        def change(stored: _Data) -> _Data:
             nonlocal taken
             taken = {key: stored[key] for key in stored if key not in removed} | changed
             # If it is gone, another request has ended the session (a logout), and it stays ended.
@@ -718,10 +720,8 @@ class _Ahead:
         return self.waiting
 
     async def __call__(self) -> _Message:
-        waiting = self.begin()
-        message = await asyncio.shield(waiting)
-        if self.waiting is waiting:  # a look has not begun to wait for the next one
-            self.waiting = None
+        message = await asyncio.shield(self.begin())
+        self.waiting = None
         return message
 
 
@@ -1310,9 +1310,6 @@ class _HeaderMap(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._values)
 
-    def __repr__(self) -> str:
-        return repr(self._values)
-
 
 def _parse_cookies(header: str) -> dict[str, str]:
     """Parse a Cookie header (RFC 6265 section 5.4); of the same name, the first one is used."""
@@ -1626,7 +1623,7 @@ class Request:
         if await self._body_reader().expect(limit).read():
             self._unparsed = kind
 
-    def _note_headers(self, found: list[tuple[bytes, bytes]]) -> None:
+    def _note_headers(self, found: _RawHeaders) -> None:
         """Note the cookies, the media type and the body that the headers announce."""
         cookies: list[bytes] = []
         for name, value in found:
@@ -2082,9 +2079,7 @@ class WebSocketMiddleware:
         """Run when the handler is done, in reverse order; also when it raised."""
 
 
-def _checked_dict(
-    result: dict[str, Any] | None, allowed: frozenset[str], where: object
-) -> dict[str, Any] | None:
+def _checked_dict(result: _Data | None, allowed: frozenset[str], where: object) -> _Data | None:
     """Return what a middleware returned, None for an empty dict; raise TypeError if it may not."""
     # A guard that returns False, or a dict with a misspelled key, wants to stop the request. To go
     # on would let every visitor in.
@@ -2188,7 +2183,7 @@ def delete_cookie(
         >>> delete_cookie("theme", path="/shop")[1].split("; ")[:3]
         ['theme=', 'Max-Age=0', 'Path=/shop']
     """
-    key, text = set_cookie(
+    return set_cookie(
         name,
         "",
         max_age=0,
@@ -2198,7 +2193,6 @@ def delete_cookie(
         httponly=httponly,
         samesite=samesite,
     )
-    return key, f"{text}; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
 
 
 class _Response(NamedTuple):
@@ -2304,9 +2298,9 @@ def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
     return payload, payload, _JSON
 
 
-def _pairs(headers: Any) -> list[tuple[str, str]]:
+def _pairs(headers: Any) -> _Pairs:
     """Return headers, pairs or a dict, as pairs of strings with lower-case names."""
-    pairs: list[tuple[str, str]] = []
+    pairs: _Pairs = []
     for name, value in headers.items() if hasattr(headers, "items") else headers:
         if not isinstance(name, (str, bytes)):
             raise TypeError(f"a header name must be a string, not {name!r}")
@@ -2326,9 +2320,7 @@ def _raw_header(name: str, value: str) -> tuple[bytes, bytes]:
     return name.encode(), value.strip(" \t").encode("latin-1")
 
 
-def _changed(
-    response: _Response, changes: dict[str, Any], headers: list[tuple[str, str]]
-) -> _Response:
+def _changed(response: _Response, changes: _Data, headers: _Pairs) -> _Response:
     """Return the response with what an ``after_request`` returned, or did to the header list.
 
     The content type stays if the middleware names none, unless it was a default one and the new

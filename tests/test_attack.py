@@ -12,7 +12,7 @@ import pytest
 
 import micropie
 from micropie import App, HttpMiddleware, Request, UploadedFile, WebSocket
-from tests.asgi import assert_logged_500, encode_multipart, exchange, get, post, scripted
+from tests.asgi import assert_logged_500, call, encode_multipart, exchange, get, post, scripted
 from tests.clock import elapse
 
 HTTP = {"type": "http", "method": "GET", "path": "/m/x", "headers": []}
@@ -229,3 +229,18 @@ async def test_form_with_a_preamble_is_the_same_however_it_is_cut() -> None:
             response = await post(Root(), body=pieces, headers=headers)
             answers.add((response.status, response.text))
         assert len(answers) == 1, (before, answers)
+
+
+async def test_body_that_a_look_found_empty_can_still_be_read_in_a_stream() -> None:
+    class Root(App):
+        async def index(self) -> Any:
+            assert not await self.request.is_disconnected()
+
+            async def stream() -> Any:
+                yield b"first "
+                yield await self.request.body() or b"empty"
+
+            return stream()
+
+    sent = await call(Root(), method="POST", http_version="2")
+    assert [message["body"] for message in sent[1:]] == [b"", b"first ", b"empty", b""]

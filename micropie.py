@@ -252,7 +252,7 @@ def _is_stray(error: BaseException) -> bool:
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or not task.cancelling()
-    # SystemExit, KeyboardInterrupt and the panic of an extension module are mistakes too: on some
+    # SystemExit, KeyboardInterrupt and the panic of an extension module are mistakes too. On some
     # servers they would end the process, and with it all other requests. GeneratorExit closes a
     # coroutine that is not awaited to its end.
     return not isinstance(error, GeneratorExit)
@@ -408,7 +408,7 @@ async def _in_thread(
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        # The thread and this request may both want the call: the one that pops it has it.
+        # The thread and this request may both want the call. The one that pops it has it.
         with contextlib.suppress(IndexError):
             if not always:
                 calls.pop()
@@ -428,7 +428,7 @@ async def _in_thread(
 
 # --- Sessions -------------------------------------------------------------------------------------
 
-_Change = Callable[[_Data], _Data]
+_Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def _typed(value: Any) -> Any:
@@ -441,7 +441,7 @@ def _typed(value: Any) -> Any:
         parts = tuple(map(_typed, value))
     elif issubclass(kind, (set, frozenset)):
         parts = frozenset(map(_typed, value))
-    # A subclass may have more than its parts, and an `==` of its own.
+    # A subclass may have more than its parts, and its own `==`.
     return kind, parts, None if kind in (dict, list, tuple, set, frozenset) else value
 
 
@@ -584,7 +584,7 @@ class _Session:
             for key, value in data.items()
             if key not in before or not _is_same(before[key], value)
         }
-        # Most requests end here: they have only read the session.
+        # Most requests end here, since they have only read the session.
         if not (removed or changed or self.renew):
             if old is not None:
                 await _store(backend, old, dict, timeout)
@@ -605,8 +605,8 @@ class _Session:
             return None
         import secrets
 
-        # Session ids that the backend does not know are never adopted: an attacker may have planted
-        # them. For the same reason a login renews the id, which an attacker may know.
+        # Session ids that the backend does not know are never adopted, since an attacker may have
+        # planted them. For the same reason a login renews the id, which an attacker may know.
         new = secrets.token_urlsafe(32)
         await _store(backend, new, lambda _: taken, timeout)
         self.id, self.renew = new, False
@@ -707,14 +707,14 @@ _clock = functools.lru_cache(maxsize=1)(_Clock)
 class _Ahead:
     """A `receive` whose next message can be looked at before it is taken."""
 
-    # It waits until a message comes: to cancel it earlier might lose one.
+    # It waits until a message comes, since to cancel it earlier might lose one.
     waiting: asyncio.Future[_Message] | None = None
 
     def __init__(self, receive: _Receive) -> None:
         self._receive = receive
 
     def begin(self) -> asyncio.Future[_Message]:
-        """Return what waits for the next message; if nothing does, begin to."""
+        """Return the future of the next message; if there is none, start to wait for it."""
         if self.waiting is None:
             self.waiting = asyncio.ensure_future(self._receive())
         return self.waiting
@@ -921,7 +921,7 @@ class _Body:
         return receive
 
     async def drain(self) -> None:
-        """Drop the rest of an announced body: some clients look for the response only after it."""
+        """Drop the rest of an announced body; some clients look for the response only after it."""
         # A client that sent `Expect: 100-continue` sends nothing until a server asks for it: there
         # is nothing to drain.
         if not self.announced or self._is_waiting or (self.expects_continue and not self.started):
@@ -1097,8 +1097,8 @@ class UploadedFile(dict[str, Any]):
         """Return the content, or the end of it that was not yet written to ``out``."""
         bound, size, batch = _limit(limit, "limit"), 0, bytearray()
         async with self._turn:
-            # A received file is there as a whole. One that streams has passed by once it was read:
-            # a second reader would get the rest, or nothing, and take it for the file.
+            # A received file is there as a whole. One that streams has passed by once it was read.
+            # A second reader would get the rest, or nothing, and take it for the file.
             if self._file is not None:
                 self._file.seek(0)
             elif getattr(self["content"], "is_begun", False):
@@ -1109,7 +1109,7 @@ class UploadedFile(dict[str, Any]):
                 batch += piece
                 size += len(piece)
                 _check_size(size, bound)
-                # Not each piece by itself: a thread hop costs more than to write 64 KiB.
+                # Not each piece by itself, since a thread hop costs more than to write 64 KiB.
                 if out is not None and len(batch) >= _SPOOL_SIZE:
                     await _in_thread(out.write, batch)
                     batch = bytearray()
@@ -1201,7 +1201,7 @@ class _MultipartForm:
             raise _error(400, "Malformed multipart body") from None
 
     async def run(self, streams: Callable[[str], bool] = lambda name: False) -> bool:
-        """Take in parts until the end, or (True) until a file begins that is to stream."""
+        """Read parts; return True when a file that streams starts, and False at the end."""
         while segment := await self._event():
             name = _utf8(segment.name)
             if not name:
@@ -1646,8 +1646,8 @@ class Request:
         if not value:  # so WSGI bridges say that there is none
             return
         body = self._body_reader()
-        # Two lengths that differ are an attack: a proxy in front may believe the other one
-        # (RFC 9112 section 6.3).
+        # Two lengths that differ are an attack, since a proxy in front may believe the other
+        # one (RFC 9112 section 6.3).
         length = int(value) if value.isdigit() and len(value) < 19 else -1
         if length < 0 or body.length not in (-1, length):
             raise _error(400, "Invalid Content-Length")
@@ -1730,7 +1730,7 @@ class WebSocket:
     _has_more = False
     _waits = 0  # tasks in `receive_*`
     _looks = 0  # at the handler, since one has left `receive_*`
-    # What the watch needs, see `_look`. Most sockets never need the last three.
+    # The watch needs these, see `_look`. Most sockets never need the last three.
     _task: Any = None  # the handler's; None: it is not watched
     _is_timed = False  # the next look is due
     _watcher: asyncio.Task[None] | None = None
@@ -1809,7 +1809,7 @@ class WebSocket:
 
     async def send_text(self, data: str) -> None:
         """Send a text message."""
-        # Most messages are text: a call of a helper would take as long as the rest of this one.
+        # Most messages are text, and a call of a helper would take as long as the rest of this one.
         if self._over is not None or not self.accepted:
             self._check_open()
         try:
@@ -1845,7 +1845,7 @@ class WebSocket:
         """
         if not (1000 <= code < 1015 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
             raise ValueError(f"{code} is no close code that may be sent")
-        # Set before the message is sent: a task that sends or receives meanwhile sees it at once.
+        # Set before the message is sent, so that a task that sends or receives sees it at once.
         self._has_more = False
         if self._over is None:
             message = _close_message(code, reason)  # raises if the reason is no string
@@ -1936,7 +1936,7 @@ class WebSocket:
         self._watcher = None
 
     async def _unwatch(self) -> None:
-        """End the watch: no task outlives its request."""
+        """End the watch, since no task outlives its request."""
         self._task = None
         if self._left is not None:
             self._left.uncancel()  # a time-out around the request must not take it for its own
@@ -1978,19 +1978,19 @@ def _close_message(code: int, reason: str | None) -> _Message:
 def _is_foreign(request: Request, allowed: frozenset[str]) -> bool:
     """Whether a page of another origin has caused a request that may change something."""
     scope, headers = request.scope, request.headers
-    # The method in the scope: a middleware may take another one from a form.
+    # The method in the scope, since a middleware may take another one from a form.
     if scope["type"] == "http" and scope.get("method") in ("GET", "HEAD", "OPTIONS"):
         return False
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     theirs = (origin or "").lower()
     if theirs in allowed:
         return False
-    # The browser's own word comes first: a proxy may have changed the host.
+    # The browser's word comes first, since a proxy may have changed the host.
     if site is not None:
         return site not in ("same-origin", "none")
     if origin is None:  # no browser
         return False
-    # The scheme is not compared: behind a proxy that ends TLS, the app sees http where the browser
+    # The scheme is not compared. Behind a proxy that ends TLS, the app sees http and the browser
     # sees https. So both default ports are dropped.
     names = theirs.partition("://")[2], headers.get("host", "").lower()
     theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in names]
@@ -2096,7 +2096,7 @@ _REFUSAL_KEYS = frozenset({"code", "reason"})
 
 # --- Responses ------------------------------------------------------------------------------------
 
-# Patterns stay strings here: to compile one costs more than most processes gain by it, and `re`
+# Patterns stay strings here, since to compile one costs more than most processes gain by it, and `re`
 # keeps those in use. RFC 9110 section 5.6.2
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # The characters that RFC 3986 allows, and the percent sign, so that nothing is encoded twice.
@@ -2142,7 +2142,7 @@ def set_cookie(
     if not re.fullmatch(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"', value):
         rule = "printable ASCII without blanks, quotes, commas, semicolons and backslashes"
         raise ValueError(f"invalid value for cookie {name!r}: it must be {rule}")
-    # A semicolon would begin another attribute.
+    # A semicolon would start another attribute.
     if not re.fullmatch(r"[ -:<-~]*", (path or "") + (domain or "")):
         raise ValueError(f"invalid path or domain for cookie {name!r}")
     if samesite not in ("Strict", "Lax", "None", ""):
@@ -2370,7 +2370,7 @@ class ServerSentEvent(NamedTuple):
         lines: list[str] = []
         for field, value in self._asdict().items():
             if field != "data" and value is not None:
-                # A line break would begin another field, and browsers ignore an id with a NUL.
+                # A line break would start another field, and browsers ignore an id with a NUL.
                 lines.append(f"{field}: " + re.sub(r"[\r\n\0]+", " ", str(value)))
         text = self.data if isinstance(self.data, str) else _dump_json(self.data).decode()
         # Not `splitlines`, which knows more line ends than an event stream has.
@@ -2447,11 +2447,11 @@ class _Steps(AsyncIterator[Any]):
 
     def __init__(self, iterator: Iterator[Any]) -> None:
         self._iterator = iterator
-        # One copy for all steps: a context variable that one step sets is there in the next.
+        # One copy for all steps, so that the next step finds a context variable that one sets.
         self._run = contextvars.copy_context().run
 
     async def __anext__(self) -> Any:
-        # A StopIteration cannot leave a thread: a future that holds one never ends.
+        # A StopIteration cannot leave a thread, since a future that holds one never ends.
         item = await _in_thread(
             self._run, next, self._iterator, _ABSENT, work="steps", always=False
         )
@@ -2546,7 +2546,7 @@ class _Stream:
             if not (reader.started or reader.is_listened):
                 reader.drop()
             chunk = item if type(item) is bytes else _chunk_bytes(item)
-            # From here on no ping begins, and one that is under way ends first: some servers write
+            # From here on no ping starts, and one that is under way ends first. Some servers write
             # a message in several steps, and a ping must not cut an event in two.
             if pings:
                 self._is_sending = True
@@ -3061,7 +3061,7 @@ class _Binder:
         return arguments, keywords
 
     def waits_for(self, request: Request, name: str) -> bool:
-        """Whether the file that begins now is the last value that the handler waits for."""
+        """Whether the file that starts now is the last value that the handler waits for."""
         if not self.may_stream:
             return False
         # Parameters that take path segments have their values already.
@@ -3073,7 +3073,7 @@ class _Binder:
 def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
     """Return a parameter's annotation with its strings evaluated, or a string if one cannot be."""
     annotation: Any = parameter.annotation
-    # Each by itself: get_type_hints fails for all if it fails for one.
+    # Each by itself, since get_type_hints fails for all if it fails for one.
     alone = types.SimpleNamespace(__annotations__={"it": annotation})
     names = getattr(inspect.unwrap(function), "__globals__", {})
     try:
@@ -3104,7 +3104,7 @@ class _Handler:
     @property
     def binder(self) -> _Binder:
         """How it gets its arguments."""
-        # Made at first use: the names in its annotations may be defined after its class.
+        # Made at first use, since the names in its annotations may be defined after its class.
         if self._binder is None:
             self._binder = _Binder(self)
         return self._binder
@@ -3501,7 +3501,7 @@ class App:
             except BaseException as error:
                 response = self.__failed(request, error)
             if plain is None:
-                # What a mounted app raises is for the server to log.
+                # The server logs the exceptions of a mounted app.
                 gone = () if response is None else _GONE
                 rest = await self.__finish(request, response, send)
                 result = response = None  # a stream may be open for hours
@@ -3521,7 +3521,7 @@ class App:
                 if request._multipart is not None:
                     await request._multipart.close()
                 if ahead is not None:
-                    # Its exception, if there is one, is nobody's any more.
+                    # No code is interested in its exception any more.
                     await asyncio.gather(ahead, return_exceptions=True)
 
     def __answer(self, request: Request) -> Awaitable[Any]:
@@ -3538,7 +3538,7 @@ class App:
             self.__find_handler(request, self.__routes)
         else:
             request.route_handler = handler.name
-        # The headers are not decoded here: most requests have none that MicroPie itself needs.
+        # The headers are not decoded here, since most requests have none that MicroPie needs.
         noted: _RawHeaders = []
         for pair in scope.get("headers") or ():
             if pair[0] in _NOTED_HEADERS:
@@ -3815,7 +3815,7 @@ class App:
             # Once a mounted app has the socket, nothing else of this app runs.
             if request._mount is not None and not code and socket._over is None:
                 return await self.__hand_over(request, receive, send)
-            # Each step runs whatever went wrong before it. The close code is that of the last
+            # Each step runs, also after one that failed. The close code is that of the last
             # failure, and the socket is closed in any case.
             after = [middleware.after_websocket for middleware in reversed(request._asked)]
             for step in (*after, self.__finish_socket_session):
@@ -3834,7 +3834,7 @@ class App:
         except BaseException as error:
             if not _is_stray(error):
                 raise
-            # A ConnectionClosed is a normal end only if this socket is closed: it may come from
+            # A ConnectionClosed is a normal end only if this socket is closed. It may come from
             # another one, to which the handler is a client. So is the end of an idle handler.
             # A task group wraps the exceptions of its tasks, and so on; `split` looks into all.
             others = BaseExceptionGroup("", [error]).split(ConnectionClosed)[1]

@@ -497,6 +497,7 @@ async def test_generator_that_swallows_the_cancellation_is_closed_and_sends_no_m
 
     async with exchange(streaming(source)) as ex:
         await ex.next_chunk()
+        await elapse(0.1)  # the source waits
         await ex.disconnect()
         assert (await ex.wait()).body == b"a"
         assert ex.task is not None and ex.task.cancelling() == 0

@@ -152,7 +152,9 @@ STEPS = {"_CHUNK_SIZE", "_EXPIRE_STEP", "_LOOKS", "_LOOK_SECONDS", "_ORJSON_OPTI
 
 
 def test_every_fixed_limit_is_in_the_table_with_its_number():
-    constants = set(re.findall(r"^(_[A-Z_]+)(?:: Final)? = (?:\(\s+)?[0-9]", SOURCE, flags=re.M))
+    constants = set(
+        re.findall(r"^(_[A-Z_]+)(?:: (?:Final|int))? = (?:\(\s+)?[0-9]", SOURCE, flags=re.M)
+    )
     rows = table("settings", "limit")
 
     assert constants == LIMITS.keys() | STEPS

@@ -196,6 +196,8 @@ async def test_sessions_are_changed_in_one_step(tmp_path):
     engine = sql_sessions.make_engine(f"sqlite+aiosqlite:///{tmp_path}/sessions.sqlite3")
     backend = sql_sessions.SQLSessionBackend(engine)
     await backend.create_table()
+    await backend.save("saved", {"user": "ann"}, 60)
+    assert await backend.load("saved") == {"user": "ann"}
     await check_updates(backend)
     await engine.dispose()
 

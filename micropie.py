@@ -2096,8 +2096,8 @@ _REFUSAL_KEYS = frozenset({"code", "reason"})
 
 # --- Responses ------------------------------------------------------------------------------------
 
-# Patterns stay strings here, since to compile one costs more than most processes gain by it, and `re`
-# keeps those in use. RFC 9110 section 5.6.2
+# Patterns stay strings here, since to compile one costs more than most processes gain by it, and
+# `re` keeps those in use. RFC 9110 section 5.6.2
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # The characters that RFC 3986 allows, and the percent sign, so that nothing is encoded twice.
 _LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"

@@ -33,6 +33,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     run(
         pyfuncitem.obj(**arguments),
+        timeout=850 if pyfuncitem.get_closest_marker("slow") else 30,
         real_time=pyfuncitem.get_closest_marker("real_time") is not None,
     )
     return True

@@ -346,8 +346,8 @@ async def test_processes_undo_no_logout(url):
 
 
 @pytest.mark.slow
-async def test_processes_lose_none_of_forty_thousand_changes(url):
-    await no_change_is_lost(url, 10_000)
+async def test_processes_lose_none_of_ten_thousand_changes(url):
+    await no_change_is_lost(url, 2_500)
 
 
 @pytest.mark.slow

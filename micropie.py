@@ -830,10 +830,10 @@ class _Body:
     def _note(self, message: _Message) -> bytes:
         """Note that the client has left, or that the body has ended or is too large."""
         # A disconnect is never the end of a body: a handler must not run on half an upload.
-        self.gone = message["type"] == "http.disconnect"
         if self._free is not None and not message.get("more_body"):
             self._free.set()
-        if self.gone:
+        if message["type"] == "http.disconnect":
+            self.gone = True
             raise ConnectionClosed
         piece: bytes = message.get("body") or b""
         self.size += len(piece)
@@ -896,17 +896,21 @@ class _Body:
         if self.ahead is None and self._receive is not None:
             self.ahead = self._receive = _Ahead(self._receive)
         # Another receiver, or the end of a body, which a reader finds, tells it too.
-        if not (self.gone or self._is_waiting or self.is_listened or self.ahead is None) and (
+        while not (self.gone or self._is_waiting or self.is_listened or self.ahead is None) and (
             self.ended or (self.length < 1 and not (self.started or self.expects_continue))
         ):
             waiting = self.ahead.begin()
             await asyncio.sleep(0)
-            message = waiting.result() if waiting.done() else {"type": "", "body": b"?"}
-            self.gone = message["type"] == "http.disconnect"
-            if not (self.gone or self.ended or message.get("body") or message.get("more_body")):
+            if not waiting.done():
+                break
+            message = waiting.result()
+            if message["type"] == "http.disconnect":
+                self.gone = True
+            elif self.ended or message.get("body") or message.get("more_body"):
+                break
+            else:
                 self.ended = True
                 await self.ahead()
-                return await self.is_gone()
         return self.gone
 
     def receive_again(self) -> _Receive:

@@ -385,6 +385,29 @@ async def test_task_that_reads_on_after_the_response_gets_no_part_of_the_body(wa
     assert isinstance(result, HTTPError | ConnectionClosed) or result == b"0123456789"
 
 
+async def test_task_that_waits_for_the_body_when_the_request_ends_gets_at_most_one_more_piece() -> (
+    None
+):
+    class Late(App):
+        async def index(self) -> str:
+            kept.append(asyncio.ensure_future(self.read(self.request.stream())))
+            await asyncio.sleep(0)
+            return "answered"
+
+        async def read(self, stream: AsyncIterator[bytes]) -> None:
+            async for one in stream:
+                pieces.append(one)
+
+    kept: list[asyncio.Task[None]] = []
+    pieces: list[bytes] = []
+    client = scripted(*[piece(b"%d" % number, more=True) for number in range(9)], pause=0.005)
+    sent = await call(Late(), client, method="POST", headers=encoded(CHUNKED))
+    assert sent[-1]["body"] == b"answered"
+    with pytest.raises(ConnectionClosed):
+        await kept[0]
+    assert pieces in ([], [b"0"])
+
+
 async def test_task_that_reads_on_while_the_rest_is_dropped_gets_a_runtime_error() -> None:
     class Late(App):
         async def index(self) -> str:

@@ -599,10 +599,10 @@ class _Session:
 
         if old is not None:
             await _store(backend, old, change, timeout)
-            if is_kept or not data:
-                return None if is_kept else ""
+            if is_kept:
+                return None
         if not data:
-            return None
+            return None if old is None else ""
         import secrets
 
         # Session ids that the backend does not know are never adopted, since an attacker may have
@@ -2901,8 +2901,8 @@ class _Parameter:
         self.is_list = any(map(_is_list, others))
         # Models, and files, which can stand in a list too.
         alone = [one for one in parts if one is UploadedFile or _is_model(one)]
-        inner = typing.get_args(first) if _is_list(first) else [first]
-        self.is_file = any([x is UploadedFile for x in _members(one)] == [True] for one in inner)
+        inner = _members((*typing.get_args(first), Any)[0] if _is_list(first) else first)
+        self.is_file = len(inner) == 1 and inner[0] is UploadedFile
         self.model: Any = first if _is_model(first) else None
         self.in_path = not (self.is_secret or alone)
         is_right = self.is_file or (self.model and handler.takes_body)
@@ -2962,7 +2962,7 @@ class _Parameter:
 
     def find_sent(self, request: Request, name: str) -> Any:
         """Look for a name in the query, the body and the uploads, in this order."""
-        if request._unparsed:
+        if request._unparsed:  # as `_form` and `_json` do; a call for each would cost more
             request._parse()
         for sent in (request.query_params, request._fields):
             if sent and name in sent:

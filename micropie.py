@@ -463,7 +463,7 @@ class SessionBackend(abc.ABC):
     every change with it, and no request undoes a logout, or what another one saved meanwhile.
     Without it, MicroPie loads, applies the change and saves, and the moment between is unguarded.
 
-    What a method raises is logged, and answered with a 500.
+    MicroPie logs the exceptions of all methods, and answers 500.
 
     Example:
         >>> class DictBackend(SessionBackend):
@@ -1873,7 +1873,7 @@ class WebSocket:
                     self._rest()
             return self._content_of(message)
         except ConnectionClosed:
-            # A server that is a client itself may let the exception of its own connection out. That
+            # A server that is a client itself may let the exception of its connection out. That
             # is an error, not the end of this socket.
             if self._over is None or not iterates:
                 raise
@@ -2490,7 +2490,7 @@ async def _close(source: Any) -> None:
 class _Stream:
     """Sends a stream in the request's own task, so that a cancelled request runs its `finally`.
 
-    Two helpers work beside it, in tasks of their own. The listener waits for the client to leave.
+    Two helpers work beside it, each in a task. The listener waits for the client to leave.
     The pinger sends a comment every `ping` seconds. If one of them sees that the client has left,
     it cancels the request's task, once, since the source may wait for something else for hours.
     """

@@ -1,6 +1,6 @@
 """Memory per idle connection, and how far an upload drives it up.
 
-What each connection adds is the growth of the process's resident memory from some open connections
+Each connection adds the growth of the process's resident memory from some open connections
 to many more, divided by their number: what an operator pays, whoever allocated it. No tracing,
 which would itself take memory.
 """

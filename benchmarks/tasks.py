@@ -1,4 +1,4 @@
-"""What small apps do all day, under uvicorn: how much CPU the server takes for it.
+"""How much CPU a server takes, under uvicorn, for the daily work of small apps.
 
 Messages to many WebSockets and event streams, an API call whose body is checked, a page from a
 template with a session, an upload that is saved. Each task shows how much a framework adds to the

@@ -30,7 +30,7 @@ FIRST_EVENT = "ready"
 ROWS = [{"name": f"Item <{number}>", "price": number * 1.25} for number in range(50)]
 ORDER = {"product": "Plum pie", "price": 4.75, "tags": ["sweet", "fresh"], "gift": True}
 ORDER_REPLY = {"number": 42, "page": 2} | ORDER
-# What is published to many: 100 bytes, of which the last one occurs nowhere else, so that a client
+# Published to many clients. Of these 100 bytes the last one occurs nowhere else, so that a client
 # can count.
 NEWS = "ping-pong-" * 9 + "and-again" + "!"
 UPLOAD_CHUNK = (
@@ -290,7 +290,7 @@ WORKLOADS = {
     )
 }
 
-# What small apps do all day. It is measured under a server, where it shows which share of the whole
+# The daily work of small apps. It is measured under a server, where it shows which share of the whole
 # a framework is.
 TASKS = {
     workload.name: workload

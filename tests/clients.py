@@ -75,3 +75,27 @@ class UnreadFile:
 
     def close(self) -> None:
         self.closed += 1
+
+
+class Turns:
+    """A `send()` that counts the messages of each turn of the event loop, until it is ended."""
+
+    def __init__(self) -> None:
+        self.turn = 0
+        self.counts: dict[int, int] = {}
+        self._counter = asyncio.create_task(self._count())
+
+    @property
+    def sends(self) -> int:
+        return sum(self.counts.values())
+
+    async def _count(self) -> None:
+        while True:
+            self.turn += 1
+            await asyncio.sleep(0)
+
+    async def __call__(self, message: Any) -> None:
+        self.counts[self.turn] = self.counts.get(self.turn, 0) + 1
+
+    def end(self) -> None:
+        self._counter.cancel()

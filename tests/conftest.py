@@ -57,7 +57,7 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
 def pytest_runtest_makereport(item, call):
     report = yield
     _refuse_skip(report)
-    # What a test has logged on purpose may hold lone surrogates, which no worker of pytest-xdist
+    # A log record of a test may hold lone surrogates, which no worker of pytest-xdist
     # can hand over.
     report.sections = [
         (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections

@@ -8,8 +8,8 @@ import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from datetime import time as clock
 from decimal import Context, Decimal
-from enum import Enum, IntEnum
-from types import GenericAlias
+from enum import Enum, IntEnum, IntFlag
+from types import GenericAlias, SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, List, Literal, NewType, Optional, Union  # noqa: UP035
 from urllib.parse import quote
 from uuid import UUID
@@ -1327,6 +1327,43 @@ async def test_the_binder_is_worked_out_once_per_handler():
     assert resolved == ["int", "float"]
 
 
+class Rights(IntFlag):
+    READ = 1
+    WRITE = 2
+
+
+async def test_flag_takes_its_members_and_keeps_no_number_of_a_client() -> None:
+    class Root(App):
+        async def index(self, rights: Rights) -> str:
+            return str(int(rights))
+
+    app = Root()
+    assert [(await get(app, f"/?rights={n}")).status for n in (1, 3, 8, 1 << 40)] == [
+        200,
+        200,
+        400,
+        400,
+    ]
+    for number in range(5, 50):
+        await get(app, f"/?rights={number << 40}")
+    assert len(Rights._value2member_map_) <= 4
+
+
+async def test_recursive_alias_leaves_the_value_alone_with_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    alias: Any = SimpleNamespace()  # as `type Json = int | list[Json]` of Python 3.12
+    alias.__value__ = int | GenericAlias(list, alias)
+
+    class Root(App):
+        async def index(self, x: Any) -> str:
+            return str(x)
+
+    Root.index.__annotations__["x"] = alias
+    assert [(await get(Root(), "/?x=1")).text for _ in range(2)] == ["['1']"] * 2
+    assert len(caplog.records) == 1
+
+
 # --- Files ----------------------------------------------------------------------------------------
 
 
@@ -1514,6 +1551,18 @@ async def test_a_handler_starts_before_the_end_of_a_form_only_if_a_file_is_the_l
     function, parts, target, early
 ):
     assert await starts_early(function, parts, target) is early
+
+
+Marked = Annotated[UploadedFile, "picture"]
+
+
+async def test_list_of_annotated_files_takes_files() -> None:
+    class Root(App):
+        async def index(self, files: list[Marked]) -> Any:
+            return [file.filename for file in files]
+
+    parts = [("files", "a.txt", None, b"1"), ("files", "b.txt", None, b"2")]
+    assert (await post(Root(), multipart=parts)).json() == ["a.txt", "b.txt"]
 
 
 # --- The session alone ----------------------------------------------------------------------------

@@ -609,6 +609,24 @@ async def test_multipart_without_the_package_is_500_and_logs_what_to_install(
     assert "multipart" in caplog.text and "pip install" in caplog.text
 
 
+async def test_form_with_a_preamble_is_the_same_however_it_is_cut() -> None:
+    class Root(App):
+        async def index(self) -> Any:
+            return sorted(self.request.body_params)
+
+    form = encode_multipart([("a", "1"), ("c", "2")], "cut")
+    content_type = "multipart/form-data; boundary=cut"
+    for before in (b"\r\n", b"preamble\r\n"):
+        body = before + form
+        answers = set()
+        for cut in range(1, len(body)):
+            pieces = [body[:cut], body[cut:]]
+            headers = {"content-type": content_type}
+            response = await post(Root(), body=pieces, headers=headers)
+            answers.add((response.status, response.text))
+        assert len(answers) == 1, (before, answers)
+
+
 # --- Limits: 413 ----------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from micropie import (
     App,
+    HttpMiddleware,
     InMemorySessionBackend,
     Request,
     WebSocket,
@@ -509,6 +510,58 @@ async def test_handler_that_a_middleware_chooses_comes_before_the_mount() -> Non
     root.middlewares.append(Note([], "a", route))
     assert (await get(root, "/static/a")).body == b"root page"
     assert (await post(root, "/static/a", json={"a": 1})).body == b"root page"
+
+
+class Asks(HttpMiddleware):
+    """Looks at the request in the parent before the hand-over."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    async def before_request(self, request: Request) -> None:
+        if self.kind == "is_disconnected":
+            await request.is_disconnected()
+        elif self.kind == "half":
+            async for _ in request.stream():
+                break
+
+
+async def read_all(scope: Any, receive: Any, send: Any) -> None:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body or b"empty"})
+
+
+async def test_mounted_app_gets_the_body_after_a_look_at_the_client() -> None:
+    app = App()
+    app.middlewares.append(Asks("is_disconnected"))
+    app.mounts["/m"] = read_all
+    assert (await get(app, "/m/x")).text == "empty"
+    assert (await post(app, "/m/x", body=[b"a", b"b"])).text == "ab"
+
+
+async def test_mounted_app_never_gets_the_rest_of_a_body_for_the_whole(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = App()
+    app.middlewares.append(Asks("half"))
+    app.mounts["/m"] = read_all
+    assert_logged_500(await post(app, "/m/x", body=[b"a", b"b"]), caplog)
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, TimeoutError, ConnectionResetError])
+async def test_exception_of_a_mounted_app_reaches_the_server(error: type[OSError]) -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        raise error
+
+    app = App()
+    app.mounts["/m"] = fails
+    with pytest.raises(error):
+        await call(app, path="/m/x")
 
 
 # --- Lifespan -------------------------------------------------------------------------------------

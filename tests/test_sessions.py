@@ -1343,7 +1343,7 @@ async def talked(app: App, *headers: tuple[str, str], **options: Any) -> list[st
 def doing(steps: str, notes: list[Any] | None = None) -> Talk:
     """A handler of these steps: accept, accept:ID, look, clear, renew, NAME=VALUE, del:NAME.
 
-    For the backend there is store:ID:NAME=VALUE, where no ID is that of the WebSocket, and no
+    For the backend there is store:ID:NAME=VALUE. Without ID it means that of the WebSocket, and no
     NAME=VALUE ends the session. It adds the id that the WebSocket has after each `accept` to
     `notes`, and the session that is stored then.
     """
@@ -1615,7 +1615,7 @@ ORIGINS = pytest.mark.parametrize(
         ("http://testserver", None, False),  # a handshake without a host has no origin of its own
         ("http://", None, False),
         ("http://:80", None, False),
-        # What the browser says of the page decides before its origin, but after the allowed ones.
+        # The browser's word on the page decides before its origin, but after the allowed ones.
         ("https://evil.example", "example.com same-origin", True),
         (None, "example.com none", True),
         (None, "example.com cross-site", False),
@@ -1657,7 +1657,7 @@ async def test_a_request_that_another_origin_caused_has_no_session(
     assert spy.names == (["load", "update", "update"] if same else [])
     assert ("session_id" in response.cookies) is same
     assert levels(caplog) == ([] if same else [logging.WARNING])
-    # Nor does a request without a session get one: a stranger's login would be the visitor's.
+    # Nor does a request without a session get one, since a stranger's login would be the visitor's.
     spy.calls.clear()
     response = await request_(app, method, "/act", scope={"headers": pairs[1:]})
     assert ("session_id" in response.cookies) is same

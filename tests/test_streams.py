@@ -28,6 +28,7 @@ from tests.asgi import (
     shown,
     thread_set,
 )
+from tests.clients import Turns
 from tests.clock import elapse
 
 HTML = "text/html; charset=utf-8"
@@ -617,7 +618,7 @@ async def test_a_cancelled_request_runs_the_finally_of_its_stream(
 async def test_a_request_that_is_cancelled_again_and_again_runs_the_finally_too(
     times: int, ping: float | None
 ) -> None:
-    """As a cancel scope of anyio does: in every round of the loop, until the task ends."""
+    """As a cancel scope of anyio does, in every round of the loop, until the task ends."""
     ends: list[str] = []
 
     async def source() -> AsyncIterator[str]:
@@ -1033,6 +1034,51 @@ async def test_leaving_ends_a_stream_whose_body_was_given_up_with_a_408() -> Non
         await ended.wait()
 
 
+async def test_stream_whose_own_task_reads_the_body_ends_when_the_client_leaves_in_it() -> None:
+    class Root(App):
+        async def index(self) -> Any:
+            queue: asyncio.Queue[bytes] = asyncio.Queue()
+            body = self.request.stream()
+
+            async def read() -> None:
+                async for chunk in body:
+                    queue.put_nowait(chunk)
+
+            async def echo() -> Any:
+                task = asyncio.create_task(read())
+                try:
+                    while True:
+                        yield await queue.get()
+                finally:
+                    await asyncio.wait([task])
+                    task.exception()
+
+            return echo()
+
+    async with exchange(Root(), "POST", headers={"transfer-encoding": "chunked"}) as ex:
+        await ex.send_body(b"abc")
+        while await ex.next_chunk() != b"abc":
+            pass
+        await ex.disconnect()
+        await elapse(1)
+        assert ex.task.done()
+
+
+async def test_body_that_a_look_found_empty_can_still_be_read_in_a_stream() -> None:
+    class Root(App):
+        async def index(self) -> Any:
+            assert not await self.request.is_disconnected()
+
+            async def stream() -> Any:
+                yield b"first "
+                yield await self.request.body() or b"empty"
+
+            return stream()
+
+    sent = await call(Root(), method="POST", http_version="2")
+    assert [message["body"] for message in sent[1:]] == [b"", b"first ", b"empty", b""]
+
+
 # --- Sources that never wait ----------------------------------------------------------------------
 
 
@@ -1040,7 +1086,7 @@ async def test_leaving_ends_a_stream_whose_body_was_given_up_with_a_408() -> Non
 async def test_source_that_never_waits_lets_others_run_and_ends_with_its_client(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turns, counts, ends = 0, dict[int, int](), list[str]()
+    turns, left, ends = Turns(), asyncio.Event(), list[str]()
     if kind == "plain":
         monkeypatch.setattr(sys, "platform", "emscripten")  # each step waits for a thread elsewhere
 
@@ -1056,29 +1102,21 @@ async def test_source_that_never_waits_lets_others_run_and_ends_with_its_client(
         pings = {"events": None, "events with pings": 1}
         return event_stream(source, pings[kind]) if kind in pings else source
 
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
     async def send(message: Any) -> None:
-        counts[turns] = counts.get(turns, 0) + 1
-        if sum(counts.values()) == 1000:
+        await turns(message)
+        if turns.sends == 1000:
             left.set()
 
     async def receive() -> Any:
         await left.wait()
         return {"type": "http.disconnect"}
 
-    left = asyncio.Event()
-    counter = asyncio.create_task(count())
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     await streaming(answer)(scope, receive, send)
-    counter.cancel()
+    turns.end()
     assert ends == ["finally"]
-    assert max(counts.values()) <= 66  # the headers and their empty message come before
-    assert sum(counts.values()) < 1200
+    assert max(turns.counts.values()) <= 66  # the headers and their empty message come before
+    assert turns.sends < 1200
 
 
 # --- Errors that are raised again -----------------------------------------------------------------

@@ -22,6 +22,7 @@ from micropie import (
     current_request,
 )
 from tests.asgi import REMOVED, WebSocketClosed, WebSocketSession, call, scripted, websocket
+from tests.clients import Turns
 from tests.clock import elapse
 from tests.noting import Note
 
@@ -1259,30 +1260,68 @@ async def test_a_server_that_cancels_an_idle_handler_wins() -> None:
 async def test_a_loop_that_only_sends_lets_others_run_every_64_sends(
     method: str, sockets: int
 ) -> None:
-    turns, counts = 0, dict[int, int]()
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    async def send(message: Any) -> None:
-        counts[turns] = counts.get(turns, 0) + 1
+    turns = Turns()
 
     async def talk(ws: WebSocket) -> None:
-        many = [WebSocket(scripted(CONNECT), send) for _ in range(sockets)]
+        many = [WebSocket(scripted(CONNECT), turns) for _ in range(sockets)]
         for one in many:
             await one.accept()
-        counts.clear()
+        turns.counts.clear()
         for _ in range(1000 // sockets):
             for one in many:
                 await getattr(one, method)(b"x" if method == "send_bytes" else "x")
 
-    counter = asyncio.create_task(count())
     await talked(talk)
-    counter.cancel()
-    assert (sum(counts.values()), max(counts.values())) == (1000, 64)
+    turns.end()
+    assert (turns.sends, max(turns.counts.values())) == (1000, 64)
+
+
+async def serve(app: App, *messages: dict[str, Any]) -> asyncio.Queue[dict[str, Any]]:
+    queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    for message in ({"type": "websocket.connect"}, *messages):
+        queue.put_nowait(message)
+
+    async def send(message: Any) -> None:
+        pass
+
+    await app({"type": "websocket", "path": "/x", "headers": []}, queue.get, send)
+    return queue
+
+
+async def test_handler_goes_on_after_close_though_a_reader_is_cancelled() -> None:
+    ends: list[str] = []
+
+    class Root(App):
+        async def ws_x(self, socket: WebSocket) -> None:
+            await socket.accept()
+            reader = asyncio.create_task(socket.receive_text())
+            await elapse(0.1)
+            await socket.close()
+            reader.cancel()
+            await elapse(15)
+            ends.append("finished")
+
+    await serve(Root())
+    assert ends == ["finished"]
+
+
+async def test_reader_that_outlives_the_watch_does_not_spin() -> None:
+    class Root(App):
+        async def ws_x(self, socket: WebSocket) -> None:
+            await socket.accept()
+
+            async def late() -> None:
+                await elapse(5.6)
+                await socket.receive_text()
+
+            self.late = asyncio.create_task(late())
+            await elapse(6)
+
+    app = Root()
+    queue = await serve(app)
+    queue.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    with pytest.raises(ConnectionClosed):
+        await app.late
 
 
 # --- Refusals -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import contextlib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,8 +137,13 @@ def check_local(local: Any) -> None:
     assert not local.is_own_host(requested(**{**HERE, "headers": {}}))
 
 
-async def check_updates(backend: Any) -> None:
-    """See that a backend of SQL changes a session in one step."""
+async def check_sql_sessions(sql_sessions: Any, folder: Path) -> None:
+    """See that a copy of sql_sessions.py saves a session, and changes one in one step."""
+    engine = sql_sessions.make_engine(f"sqlite+aiosqlite:///{folder}/sessions.sqlite3")
+    backend = sql_sessions.SQLSessionBackend(engine)
+    await backend.create_table()
+    await backend.save("saved", {"user": "ann"}, 60)
+    assert await backend.load("saved") == {"user": "ann"}
     await backend.update("one", lambda stored: {**stored, "a": 1}, 60)
     await backend.update("one", lambda stored: {**stored, "b": 2}, 60)
     assert await backend.load("one") == {"a": 1, "b": 2}
@@ -150,6 +156,7 @@ async def check_updates(backend: Any) -> None:
     backend._locked = gone
     with pytest.raises(RuntimeError, match="10 times"):
         await backend.update("one", lambda stored: {"a": 1}, 60)
+    await engine.dispose()
 
 
 def check_public_origin(site_base: Any) -> None:

@@ -23,7 +23,7 @@ from tests.clock import ManualClock, elapse
 from tests.examples import harness
 from tests.examples.accounts import CLIENTS, assert_no_script, post
 from tests.examples.browsing import contrast, fill_in, use_session_of
-from tests.examples.copied import check_local, check_public_origin, check_updates
+from tests.examples.copied import check_local, check_public_origin, check_sql_sessions
 from tests.examples.loading import load
 from tests.processes import until, wait_until
 
@@ -193,13 +193,7 @@ def test_host_of_a_stranger_is_in_no_link(client, host):
 
 @pytest.mark.real_time
 async def test_sessions_are_changed_in_one_step(tmp_path):
-    engine = sql_sessions.make_engine(f"sqlite+aiosqlite:///{tmp_path}/sessions.sqlite3")
-    backend = sql_sessions.SQLSessionBackend(engine)
-    await backend.create_table()
-    await backend.save("saved", {"user": "ann"}, 60)
-    assert await backend.load("saved") == {"user": "ann"}
-    await check_updates(backend)
-    await engine.dispose()
+    await check_sql_sessions(sql_sessions, tmp_path)
 
 
 def test_public_url_is_an_own_origin():

@@ -31,7 +31,7 @@ from tests.processes import until
 IMPATIENT = 0.5  # seconds without a byte of a body, below /impatient
 NOTES = Path(os.environ.get("MICROPIE_TEST_NOTES", "."))
 
-# What would end a process.
+# Exceptions that would end a process.
 ENDS = {"exit": SystemExit(2), "interrupt": KeyboardInterrupt(), "panic": BaseException("panic")}
 
 

@@ -1,6 +1,6 @@
 """Fixtures for the tests of the tutorial's steps.
 
-A module `test_<nn>.py` tests the step `tutorials/<nn>-…`: its fixture `server` is a running copy of
+A module `test_<nn>.py` tests the step `tutorials/<nn>-…`. Its fixture `server` is a running copy of
 that step. With the environment variable `UPDATE_PICTURES=1`, the pictures on the tutorial's pages
 are taken anew.
 """

@@ -4,7 +4,7 @@ import asyncio
 
 
 class News:
-    """An alarm clock: many may wait for it, and each ring wakes all of them."""
+    """An alarm clock for many waiting tasks. Each ring wakes all of them."""
 
     def __init__(self) -> None:
         self._next = asyncio.Event()

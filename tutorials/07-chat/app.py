@@ -83,7 +83,7 @@ class Poll(App):
                         store.add_message, name, text.strip()[:MAX_TEXT]
                     )
                     self._news.tell()
-                # Nobody gets in more than two messages a second.
+                # No visitor gets in more than two messages a second.
                 await asyncio.sleep(0.5)
             teller.cancel()
 

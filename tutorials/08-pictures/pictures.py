@@ -29,7 +29,7 @@ async def keep(picture: UploadedFile) -> str:
         HTTPError: 413 it is too large; 422 it is no picture.
     """
     number = secrets.token_hex(16)
-    # Nobody can ask for a name like this.
+    # No visitor can ask for a name like this.
     path = await asyncio.to_thread(folder) / f".{number}"
     await picture.save(path, limit=MAX_SIZE)
     return await asyncio.to_thread(checked, path, number)
@@ -45,7 +45,7 @@ def checked(path: Path, number: str) -> str:
 
 
 def kind_of(path: Path) -> str | None:
-    """Look into a file: its name or the browser's word may be wrong, or a lie."""
+    """Look into a file, since its name or the browser's word may be wrong, or a lie."""
     with path.open("rb") as file:
         start = file.read(8)
     return next(

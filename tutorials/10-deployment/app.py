@@ -101,7 +101,7 @@ class Poll(App):
                         store.add_message, name, text.strip()[:MAX_TEXT]
                     )
                     self._news.tell()
-                # Nobody gets in more than two messages a second.
+                # No visitor gets in more than two messages a second.
                 await asyncio.sleep(0.5)
             teller.cancel()
 
@@ -130,7 +130,7 @@ class Poll(App):
 
     @methods("GET")
     def picture(self, name: str) -> tuple[int, Iterator[bytes], dict[str, str]]:
-        """Send a picture; a plain function runs in a thread: the disk may be slow."""
+        """Send a picture. Plain functions run in a thread, since disks are slow."""
         path = pictures.find(name)
         headers = {
             "content-type": f"image/{path.suffix[1:]}",

@@ -16,12 +16,12 @@ NAME = "sessions.db"  # a file of its own, so that sessions are no news to the p
 
 
 def hidden(session_id: str) -> str:
-    """Return an id's stand-in: a reader of the database cannot come in with it."""
+    """Return an id's stand-in, with which a reader of the database cannot come in."""
     return hashlib.sha256(session_id.encode()).hexdigest()
 
 
 def read(db: sqlite3.Connection, key: str) -> dict[str, Any]:
-    """Return a session that has not ended, `{}` where there is none."""
+    """Return a session that has not ended, or `{}` if there is none."""
     found = db.execute(
         "SELECT data FROM sessions WHERE id = ? AND ends > ?", (key, time.time())
     )

@@ -290,8 +290,8 @@ WORKLOADS = {
     )
 }
 
-# The daily work of small apps. It is measured under a server, where it shows which share of the whole
-# a framework is.
+# The daily work of small apps. It is measured under a server, where it shows which share of the
+# whole a framework is.
 TASKS = {
     workload.name: workload
     for workload in (

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from catalog import GROUPS, NOT_OPENED, OTHERS, REMARKS, Example, discover
+from catalog import GROUPS, OTHERS, Example, discover
 from isolation import load
 from lifespan import Lifespan
 from rendering import code_css, lead_html, readme_html, source_html
@@ -74,7 +74,7 @@ class Gallery(App):
     ) -> None:
         super().__init__()
         self._examples = discover(folder)
-        self._notes = {**NOT_OPENED, **REMARKS}
+        self._notes: dict[str, str] = {}
         self._mount(data)
         self.mounts["/docs"] = Documentation(documentation)
         self.env.globals |= {
@@ -85,7 +85,7 @@ class Gallery(App):
     def _mount(self, data: Path) -> None:
         """Mount each example; one that cannot be imported gets a note in its place."""
         for name, example in self._examples.items():
-            if name in NOT_OPENED:
+            if not example.row.opens:
                 continue
             try:
                 app = load(example.folder, environment=example.settings(data)).app
@@ -172,7 +172,7 @@ class Gallery(App):
             "opens": f"/examples/{example.name}" in self.mounts,
             "note": self._notes.get(example.name, ""),
             "text": " ".join(
-                (example.name, example.title, example.group, example.lead)
+                (example.name, example.title, example.lead, *example.row[::2])
             ).lower(),
         }
 

@@ -93,7 +93,9 @@ def test_files_behind_a_link_and_after_a_change(tmp_path, measure):
             new.replace(file)
             again = client.get(path, headers={"if-none-match": first.headers["etag"]})
             assert (again.status_code, again.content) == (200, first.content + b"<!-- -->")
-        old, new = (page.partition("style.css?v=")[2][:12] for page in (before, client.get("/").text))
+        old, new = (
+            page.partition("style.css?v=")[2][:12] for page in (before, client.get("/").text)
+        )
         assert old != new
         for version, kept in ((old, "public, max-age=60"), (new, "public, max-age=31536000")):
             answer = client.get(f"/static/style.css?v={version}")

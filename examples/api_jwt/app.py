@@ -35,7 +35,7 @@ class JsonErrors(HttpMiddleware):
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
     ) -> dict[str, Any] | None:
         """Replace the text of an error."""
-        if status < 400:
+        if status < 400 or not isinstance(body, str):
             return None
         kept = [pair for pair in headers if pair[0].lower() != "content-type"]
         return {"body": {"error": body}, "headers": kept}
@@ -54,7 +54,9 @@ class Api(App):
         with transaction() as connection:
             select = "SELECT id, username FROM users WHERE id = ?"
             row = connection.execute(select, (self.request.user_id,)).fetchone()
-        return dict(zip(("id", "username"), row, strict=True))
+        if row is None:
+            raise HTTPError(404, "This account is gone")
+        return {"id": row[0], "username": row[1]}
 
 
 class Root(App):

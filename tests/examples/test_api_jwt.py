@@ -91,6 +91,7 @@ def test_forged_and_expired_tokens_are_refused(client, tokens, key):
             'Bearer error="invalid_token"',
         ), token
     assert me(client, jwt.encode(right, key, "HS256")).status_code == 200
+    assert me(client, jwt.encode(right | {"sub": "999"}, key, "HS256")).status_code == 404
 
 
 def test_refresh_tokens_rotate(client, tokens):

@@ -19,3 +19,14 @@ def api_openapi(scene):
     added.get_by_label("Body").fill('{\n  "title": "Emma",\n  "year": 1815\n}')
     added.get_by_role("button").click()
     added.get_by_text("201 Created {").wait_for()
+
+
+@scene(1.25)
+def notes_spa(scene):
+    """A note that was just saved, with fields for its title and its text."""
+    scene.open("new")
+    scene.fill(title="For the pie", text="Plums, ripe ones\nTwo pounds of flour\nButter")
+    scene.press("Save")
+    scene.press("Load again")
+    scene.press("Save")
+    scene.page.get_by_text("Saved.").wait_for()

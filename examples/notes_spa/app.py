@@ -76,17 +76,18 @@ class Api(App):
         method = self.request.method.replace("HEAD", "GET")
         if method in {"POST", "PUT"} and note is None:
             raise HTTPError(400, "The note is missing")
-        # As a string, since SQLite refuses an integer of more than 64 bits.
-        match method, note_id and str(note_id), note:
+        # A string, since the sqlite3 module refuses an integer of more than 64 bits.
+        key = None if note_id is None else str(note_id)
+        match method, key, note:
             case "GET", None, _:
                 return rows("SELECT id, title FROM notes ORDER BY title, id")
             case "POST", None, NewNote():
                 return self._add(note)
-            case "GET", str() as key, _:
+            case "GET", str(), _:
                 return self._shown(rows("SELECT * FROM notes WHERE id = ?", key))
-            case "PUT", str() as key, NewNote():
+            case "PUT", str(), NewNote():
                 return self._change(key, note)
-            case "DELETE", str() as key, _:
+            case "DELETE", str(), _:
                 self._shown(rows("DELETE FROM notes WHERE id = ? RETURNING *", key))
                 return None
         allowed = "GET, POST" if note_id is None else "GET, PUT, DELETE"
@@ -140,7 +141,7 @@ class Root(App):
         return 200, page, {"content-security-policy": POLICY}
 
     @methods("GET")
-    def static(self, *path: str) -> Any:
+    async def static(self, *path: str) -> Any:
         """Send a file that was there at the start."""
         name = "/".join(path)
         if name not in FILES:

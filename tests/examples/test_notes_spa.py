@@ -38,7 +38,9 @@ def test_update_needs_the_version_that_was_seen(client, url):
     assert gone.status_code == 404
 
 
-@pytest.mark.parametrize("path", ["notes/999999", "notes/x", "notes/" + "9" * 30, "nowhere", "_x"])
+@pytest.mark.parametrize(
+    "path", ["notes/999999", "notes/0", "notes/-1", "notes/x", "notes/" + "9" * 30, "nowhere", "_x"]
+)
 def test_unknown_paths_of_the_api_are_404_in_json(client, path):
     answer = client.get(f"/api/{path}")
 

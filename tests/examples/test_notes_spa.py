@@ -3,6 +3,7 @@
 import sqlite3
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.examples.browsing import fill_in
 from tests.examples.harness import PREFIX
@@ -85,7 +86,7 @@ def test_paths_of_the_client_get_the_page(client, path):
 
 
 def test_static_files_are_asked_for_again(client):
-    first = client.get("/static/vendor/preact.js")
+    first = client.get("/static/vendor/preact.min.js")
     assert first.headers["content-type"].startswith("text/javascript")
     again = client.get("/static/app.js", headers={"if-none-match": '"x"'})
     assert again.status_code == 200
@@ -107,8 +108,7 @@ def test_browser_writes_changes_and_deletes(page, browsing, root):
     page.go_back()
     page.get_by_role("link", name="Notes").click()
     page.get_by_role("link", name="<b>Flour").click()
-    page.get_by_role("button", name="Delete").wait_for()
-    assert page.get_by_label("Text").input_value() == "Three pounds"
+    expect(page.get_by_label("Text")).to_have_value("Three pounds")
     browsing.check_accessible(page)
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("heading", name="Notes").wait_for()
@@ -123,7 +123,7 @@ def test_browser_tells_of_a_change_elsewhere(page, browsing, client, added, url)
     fill_in(page, {"Text": "Apples"}, "Save", "This note was changed elsewhere")
     assert page.get_by_label("Text").input_value() == "Apples"
     page.get_by_role("button", name="Load again").click()
-    page.wait_for_function("document.querySelector('#text').value === 'Pears'")
+    expect(page.get_by_label("Text")).to_have_value("Pears")
     fill_in(page, {"Text": "Apples"}, "Save", "Saved.")
     assert client.get(url).json()["text"] == "Apples"
 

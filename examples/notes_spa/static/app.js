@@ -1,6 +1,6 @@
-import { h, render } from "./vendor/preact.js";
-import { useEffect, useState } from "./vendor/hooks.js";
-import htm from "./vendor/htm.js";
+import { h, render } from "./vendor/preact.min.js";
+import { useEffect, useState } from "./vendor/hooks.min.js";
+import htm from "./vendor/htm.min.js";
 
 const html = htm.bind(h);
 const app = document.querySelector("#app");

@@ -1728,17 +1728,11 @@ class WebSocket:
         HI
     """
 
+    # Most sockets never need these. What each message needs is set on the socket itself, where
+    # Python finds it faster.
     _is_connected = False  # websocket.connect was received
-    # From `accept` to `close`, or until `receive_*` has told of the end. After a send that failed,
-    # or an end that the watcher has seen, `receive_*` still brings what came before the end.
-    _has_more = False
-    _waits = 0  # tasks in `receive_*`
-    _looks = 0  # at the handler, since one has left `receive_*`
-    # The watch needs these, see `_look`. Most sockets never need the last three.
-    _task: Any = None  # the handler's; None: it is not watched
-    _is_timed = False  # the next look is due
+    _task: Any = None  # the handler's; None: it is not watched, see `_look`
     _watcher: asyncio.Task[None] | None = None
-    _ahead: list[_Message] = []  # what the watcher has received; a list of its own by then
     _left: Any = None  # the handler's task, cancelled since its client has left
 
     def __init__(self, receive: _Receive, send: _Send) -> None:
@@ -1746,6 +1740,15 @@ class WebSocket:
         self._send = send
         self._over: tuple[int, str] | None = None  # code and reason, once it is closed
         self._on_accept: Any = _accept_headers  # saves the session, returns more headers
+        # `receive` and `send` of the server, from `accept` to `close`. The first until `receive_*`
+        # has told of the end, or the watch begins; after a send that failed it still brings what
+        # came before. The second until the end is known.
+        self._direct: Any = None
+        self._out: Any = None
+        self._ahead: list[_Message] | None = None  # what the watcher has received
+        self._waits = 0  # tasks in `receive_*`
+        self._looks = 0  # at the handler, since one has left `receive_*`
+        self._is_timed = False  # the next look is due
         self.accepted = False
         self.session_id: str | None = None
         self.subprotocols: list[str] = []
@@ -1781,46 +1784,69 @@ class WebSocket:
             )
         except OSError as error:
             raise self._end() from error
-        self.accepted = self._has_more = True
+        self.accepted = True
+        self._direct, self._out = self._receive, self._send
+        self._looks = 1
         self._rest()
 
     async def receive_text(self) -> str:
         """Return the next message, a string; raise ValueError if it is binary."""
-        message = await self._receive_any()
+        message = await self.__anext__(False)
         if not isinstance(message, str):
             raise ValueError("expected a text message, got a binary one")
         return message
 
     async def receive_bytes(self) -> bytes:
         """Return the next message, a binary one; raise ValueError if it is text."""
-        message = await self._receive_any()
+        message = await self.__anext__(False)
         if isinstance(message, str):
             raise ValueError("expected a binary message, got a text")
         return message
 
     async def receive_json(self) -> Any:
         """Return the next message, parsed as JSON; raise ValueError if it is not JSON."""
-        message = await self._receive_any()
+        message = await self.__anext__(False)
         return _load_json(message.encode() if isinstance(message, str) else message)
 
     def __aiter__(self) -> WebSocket:
         """Iterate over the messages, strings and bytes."""
         return self
 
-    def __anext__(self) -> Awaitable[str | bytes]:
+    async def __anext__(self, _iterates: bool = True) -> str | bytes:
         """Return the next message; the iteration ends when the socket is closed."""
-        return self._receive_any(iterates=True)
+        try:
+            receive = self._direct
+            if receive is None:
+                receive = self._receive_ahead
+            self._waits += 1
+            try:
+                message = await receive()
+            finally:
+                self._waits -= 1
+                if self._looks:  # not for each of many messages
+                    self._looks = 0
+                    if not self._is_timed:
+                        self._rest()
+            text: str | None = message.get("text")  # most messages are text
+            return self._content_of(message) if text is None else text
+        except ConnectionClosed:
+            # A server that is a client itself may let the exception of its connection out. That
+            # is an error, not the end of this socket.
+            if self._over is None or not _iterates:
+                raise
+            raise StopAsyncIteration from None
 
     async def send_text(self, data: str) -> None:
         """Send a text message."""
         # Most messages are text, and a call of a helper would take as long as the rest of this one.
-        if self._over is not None or not self.accepted:
+        send = self._out
+        if send is None:
             self._check_open()
         try:
-            await self._send({"type": "websocket.send", "text": data})
+            await send({"type": "websocket.send", "text": data})
         except OSError as error:
             raise self._end() from error
-        if _is_turn():  # a loop that only sends would let nothing else run
+        if next(_turns):  # a loop that only sends would let nothing else run
             await asyncio.sleep(0)
 
     async def send_bytes(self, data: bytes) -> None:
@@ -1830,7 +1856,7 @@ class WebSocket:
             await self._send({"type": "websocket.send", "bytes": data})
         except OSError as error:
             raise self._end() from error
-        if _is_turn():
+        if next(_turns):
             await asyncio.sleep(0)
 
     async def send_json(self, data: Any) -> None:
@@ -1850,34 +1876,19 @@ class WebSocket:
         if not (1000 <= code < 1015 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
             raise ValueError(f"{code} is no close code that may be sent")
         # Set before the message is sent, so that a task that sends or receives sees it at once.
-        self._has_more = False
+        self._direct = self._ahead = None
         if self._over is None:
             message = _close_message(code, reason)  # raises if the reason is no string
             self._end(code, reason or "")
             with contextlib.suppress(OSError):  # the client is gone
                 await self._send(message)
 
-    async def _receive_any(self, iterates: bool = False) -> str | bytes:
-        try:
-            if not self._has_more:
-                self._check_open()
-            self._waits += 1
-            try:
-                while self._watcher and not self._ahead:
-                    await asyncio.wait([self._watcher])
-                message = self._ahead.pop(0) if self._ahead else await self._receive()
-            finally:
-                self._waits -= 1
-                self._looks = -1  # the next look may come at once
-                if not self._is_timed:
-                    self._rest()
-            return self._content_of(message)
-        except ConnectionClosed:
-            # A server that is a client itself may let the exception of its connection out. That
-            # is an error, not the end of this socket.
-            if self._over is None or not iterates:
-                raise
-            raise StopAsyncIteration from None
+    async def _receive_ahead(self) -> _Message:
+        if self._ahead is None:
+            self._check_open()
+        while self._watcher and not self._ahead:
+            await asyncio.wait([self._watcher])
+        return self._ahead.pop(0) if self._ahead else await self._receive()
 
     def _content_of(self, message: _Message) -> str | bytes:
         # Servers may send both keys, one of them None; an empty string is a message.
@@ -1885,14 +1896,15 @@ class WebSocket:
         if text is not None:
             return text
         if message["type"] == "websocket.disconnect":
-            self._has_more = False
+            self._direct = self._ahead = None
             raise self._end(*_close_of(message))
         return message.get("bytes") or b""
 
     def _end(self, code: int = 1006, reason: str = "") -> ConnectionClosed:
         # 1006 is for the OSError by which a server says that the client has left (RFC 6455 section
         # 7.1.5). `receive_*` may still bring the code.
-        self._over, self._task = (code, reason), None  # a handler that is told needs no watch
+        self._over, self._out = (code, reason), None
+        self._task = None  # a handler that is told needs no watch
         return ConnectionClosed(code, reason)
 
     def _rest(self) -> None:
@@ -1912,7 +1924,8 @@ class WebSocket:
             return
         # Once the client has left, as many looks again. A handler that has taken one of the
         # messages before the disconnect has begun anew.
-        if self._looks < (_LOOKS if self._over is None else 2 * _LOOKS):
+        # The first one may have come at once.
+        if self._looks <= (_LOOKS if self._over is None else 2 * _LOOKS):
             self._rest()
         elif self._over is not None:  # the watcher saw it, and no `send_*` or `receive_*` told so
             self._left = self._task
@@ -1922,7 +1935,8 @@ class WebSocket:
 
     async def _watch(self) -> None:
         """Receive ahead until a task waits, there are enough messages, or the client has left."""
-        ahead = self._ahead = self._ahead[:]
+        ahead = self._ahead = self._ahead or []
+        self._direct = None
         # The next `receive_*` gets the exception from the server, too.
         with contextlib.suppress(Exception, asyncio.CancelledError):
             while not (
@@ -1934,7 +1948,7 @@ class WebSocket:
                 message = await self._receive()
                 ahead.append(message)
                 if message["type"] == "websocket.disconnect":
-                    self._over = _close_of(message)
+                    self._over, self._out = _close_of(message), None
                     if not self._is_timed:
                         self._rest()
         self._watcher = None
@@ -1960,7 +1974,7 @@ class WebSocket:
 
 # True for every 64th message of all WebSockets and streams, so that sending to many counts as a
 # loop, too.
-_is_turn = itertools.cycle([False] * 63 + [True]).__next__
+_turns = itertools.cycle([False] * 63 + [True])
 
 
 async def _accept_headers(socket: WebSocket, session_id: str | None) -> _RawHeaders:
@@ -2562,7 +2576,7 @@ class _Stream:
                 reader.gone = True
                 break
             self._is_sending = False
-            if _is_turn():  # a source that never waits would let nothing else run
+            if next(_turns):  # a source that never waits would let nothing else run
                 await asyncio.sleep(0)
 
     def _set_timer(self) -> None:

@@ -755,7 +755,7 @@ class _Body:
     # Makes the exception. An exception itself would keep the frames that it passed, and so all that
     # was read.
     failure: Callable[[], Exception] | None = None
-    started = ended = gone = expects_continue = False
+    started = ended = expects_continue = False
     announced = False  # RFC 9110 section 6.4: the client says that there is one
     is_listened = False  # from now on, `wait_gone` alone receives
     ahead: _Ahead | None = None  # from the first look for a disconnect on
@@ -767,6 +767,7 @@ class _Body:
         self._receive: Any = receive
         self._timeout = timeout  # seconds without a byte
         self.ended = receive is None
+        self.gone = False  # a stream looks at it for each chunk, and finds it faster here
 
     def expect(self, limit: _Limit) -> _Body:
         """Set the limit, and refuse at once a body that is larger, or says so."""
@@ -1785,6 +1786,7 @@ class WebSocket:
         except OSError as error:
             raise self._end() from error
         self.accepted = True
+        self._on_accept = None  # a socket may be open for hours, and has no more use for it
         self._direct, self._out = self._receive, self._send
         self._looks = 1
         self._rest()
@@ -1972,8 +1974,7 @@ class WebSocket:
             raise self._end(*self._over)
 
 
-# True for every 64th message of all WebSockets and streams, so that sending to many counts as a
-# loop, too.
+# True for every 64th message of all WebSockets, so that sending to many counts as a loop, too.
 _turns = itertools.cycle([False] * 63 + [True])
 
 
@@ -2400,18 +2401,14 @@ class _EventStream(AsyncIterator[bytes]):
     """The body that `event_stream` returns: it iterates over the encoded events, also in a test."""
 
     def __init__(self, source: Any, ping: float | None) -> None:
-        self._events = _chunks(source)
+        self.events = _chunks(source)
         self.ping = ping
 
     async def __anext__(self) -> bytes:
-        event = await anext(self._events)
-        # Bytes are an event already, so that a broadcast is encoded once for all its clients.
-        if not isinstance(event, (bytes, ServerSentEvent)):
-            event = ServerSentEvent(event)
-        return bytes(event)
+        return _event_bytes(await anext(self.events))
 
     async def aclose(self) -> None:
-        await _close(self._events)
+        await _close(self.events)
 
 
 def event_stream(
@@ -2450,6 +2447,11 @@ def event_stream(
         ("x-accel-buffering", "no"),
     ]
     return 200, _EventStream(source, ping), headers
+
+
+def _event_bytes(event: Any) -> bytes:
+    # Bytes are an event already, so that a broadcast is encoded once for all its clients.
+    return bytes(event if isinstance(event, (bytes, ServerSentEvent)) else ServerSentEvent(event))
 
 
 def _chunk_bytes(item: Any) -> bytes:
@@ -2514,8 +2516,11 @@ class _Stream:
     _has_left = False  # a helper has cancelled the task
 
     def __init__(self, send: _Send, reader: _Body, body: Any) -> None:
+        self._ping: Any = None
+        self._encode = _chunk_bytes
+        if isinstance(body, _EventStream):  # its own steps would take time and memory
+            self._ping, self._encode, body = body.ping, _event_bytes, body.events
         self.chunks = _chunks(body)
-        self._ping: Any = body.ping if isinstance(body, _EventStream) else None
         self._body = reader
         self._send = send
         self._task: Any = asyncio.current_task()
@@ -2551,7 +2556,7 @@ class _Stream:
     async def _send_chunks(self) -> None:
         # Servers send the headers with the first body message. This one does not wait for a chunk.
         await self._tell_chunk(b"")
-        reader, send, helpers = self._body, self._send, self._helpers
+        reader, send, helpers, sends = self._body, self._send, self._helpers, 0
         helpers.append(asyncio.create_task(self._help(reader.wait_gone)))
         pings = self._ping is not None
         if pings:
@@ -2561,9 +2566,9 @@ class _Stream:
                 break
             # The first chunk never waits for the client, so MicroPie drops a body that no code has
             # begun to read by now.
-            if not (reader.started or reader.is_listened):
+            if not (reader.is_listened or reader.started):
                 reader.drop()
-            chunk = item if type(item) is bytes else _chunk_bytes(item)
+            chunk = item if type(item) is bytes else self._encode(item)
             # From here on no ping starts, and one that is under way ends first. Some servers write
             # a message in several steps, and a ping must not cut an event in two.
             if pings:
@@ -2576,7 +2581,9 @@ class _Stream:
                 reader.gone = True
                 break
             self._is_sending = False
-            if next(_turns):  # a source that never waits would let nothing else run
+            sends += 1
+            if sends == 64:  # a source that never waits would let nothing else run
+                sends = 0
                 await asyncio.sleep(0)
 
     def _set_timer(self) -> None:
@@ -3848,7 +3855,9 @@ class App:
         """Run one step in the life of a WebSocket; return the close code if it failed, else 0."""
         code = 0
         try:
-            await step(*arguments)
+            work = step(*arguments)
+            del step, arguments  # a socket may be open for hours
+            await work
         except BaseException as error:
             if not _is_stray(error):
                 raise

@@ -2517,7 +2517,7 @@ class _Stream:
 
     def __init__(self, send: _Send, reader: _Body, body: Any) -> None:
         self._ping: Any = None
-        self._encode = _chunk_bytes
+        self._encode: Callable[[Any], bytes] = _chunk_bytes
         if isinstance(body, _EventStream):  # its own steps would take time and memory
             self._ping, self._encode, body = body.ping, _event_bytes, body.events
         self.chunks = _chunks(body)
@@ -3850,14 +3850,18 @@ class App:
             current_request.reset(token)
 
     async def __run_socket_step(
-        self, socket: WebSocket, step: Callable[..., Awaitable[None]], *arguments: Any
+        self, socket: WebSocket, step: Callable[..., Awaitable[Any]], *arguments: Any
     ) -> int:
         """Run one step in the life of a WebSocket; return the close code if it failed, else 0."""
         code = 0
         try:
-            work = step(*arguments)
+            handler = await step(*arguments)
             del step, arguments  # a socket may be open for hours
-            await work
+            if inspect.isawaitable(handler):
+                try:
+                    await handler
+                finally:
+                    await socket._unwatch()
         except BaseException as error:
             if not _is_stray(error):
                 raise
@@ -3889,8 +3893,12 @@ class App:
             with contextlib.suppress(*_GONE):
                 await (await self.__send(request, response, denial))
 
-    async def __serve_socket(self, request: WebSocketRequest, socket: WebSocket) -> None:
-        """Do what comes before the handler, and run it unless a mounted app takes over."""
+    async def __serve_socket(self, request: WebSocketRequest, socket: WebSocket) -> Any:
+        """Do what comes before the handler, and call it unless a mounted app takes over.
+
+        Returns:
+            What is to be awaited, since this frame would stay as long as the socket is open.
+        """
         self.__find_handler(request, self.__socket_routes)
         request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
         await self.__load_session(request)
@@ -3904,7 +3912,7 @@ class App:
                 return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
         if request._mount is not None and request.route_handler is None:
             request._added = await self.__session_headers(request)
-            return
+            return None
         request._mount = None  # a middleware may have chosen a handler of this app
         handler = self.__socket_handlers.get(request.route_handler or "")
         try:
@@ -3917,10 +3925,7 @@ class App:
             return await socket.close(1008)  # the path or the arguments do not fit
         request._headers = None  # made again if asked for; a socket may be open for hours
         socket._task = asyncio.current_task()
-        try:
-            await work
-        finally:
-            await socket._unwatch()
+        return work
 
     async def __handshake_headers(
         self, request: WebSocketRequest, socket: WebSocket, session_id: str | None

@@ -1788,7 +1788,7 @@ class WebSocket:
         self.accepted = True
         self._on_accept = None  # a socket may be open for hours, and has no more use for it
         self._direct, self._out = self._receive, self._send
-        self._looks = 1
+        self._looks = 1  # the next look counts
         self._rest()
 
     async def receive_text(self) -> str:
@@ -1825,10 +1825,9 @@ class WebSocket:
                 message = await receive()
             finally:
                 self._waits -= 1
-                if self._looks:  # not for each of many messages
+                if self._looks:  # there was one since the last message, or none is to come
                     self._looks = 0
-                    if not self._is_timed:
-                        self._rest()
+                    self._rest()
             text: str | None = message.get("text")  # most messages are text
             return self._content_of(message) if text is None else text
         except ConnectionClosed:
@@ -1910,12 +1909,10 @@ class WebSocket:
         return ConnectionClosed(code, reason)
 
     def _rest(self) -> None:
-        """Set the time of the next look at the handler, unless it is not watched."""
-        self._is_timed = self._task is not None
-        if self._is_timed:
-            # Not in the context of this request, which the timer would keep.
-            context = contextvars.Context()
-            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look, context=context)
+        """Set the time of the next look at the handler, once, unless it is not watched."""
+        if self._task is not None and not self._is_timed:
+            self._is_timed = True
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
         """Watch the handler if it has been in no `receive_*` for some seconds."""
@@ -1925,8 +1922,8 @@ class WebSocket:
         if self._waits or self._task is None:
             return
         # Once the client has left, as many looks again. A handler that has taken one of the
-        # messages before the disconnect has begun anew.
-        # The first one may have come at once.
+        # messages before the disconnect has begun anew. The first look does not count, since it may
+        # have come at once.
         if self._looks <= (_LOOKS if self._over is None else 2 * _LOOKS):
             self._rest()
         elif self._over is not None:  # the watcher saw it, and no `send_*` or `receive_*` told so
@@ -1951,8 +1948,7 @@ class WebSocket:
                 ahead.append(message)
                 if message["type"] == "websocket.disconnect":
                     self._over, self._out = _close_of(message), None
-                    if not self._is_timed:
-                        self._rest()
+                    self._rest()
         self._watcher = None
 
     async def _unwatch(self) -> None:

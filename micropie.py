@@ -1467,7 +1467,7 @@ class Request:
             self._query = _parse_pairs(query) if query else {}
         return self._query
 
-    # The two that the body is looked at through, also by the binder.
+    # The two that the body is looked at through.
 
     @property
     def _form(self) -> _Values | None:
@@ -2702,6 +2702,9 @@ _UNCHECKED = (Any, object, _ABSENT)
 _MAX_DECIMAL: Final = 1000
 _MAX_ERRORS: Final = 20  # of a model, as lines of a 400
 
+# Where one of these is asked for, a JSON value of this very type needs no converter.
+_EXACT = (str, int, bool, dict)
+
 # Called with a value, and with True if it comes from JSON. It raises an exception, of any type, if
 # the value doesn't fit; the parameter makes a 400 or a 404 of it.
 _Converter = Callable[[Any, bool], Any]
@@ -2734,20 +2737,21 @@ def _scalar_converter(annotation: Any) -> _Converter:
     name = inspect.formatannotation(annotation)
     json_types = _JSON_TYPES[name]
     make = getattr(annotation, "fromisoformat", annotation)
+    is_checked = annotation in (dict, UploadedFile)  # no string is one
+    is_decimal = name == "decimal.Decimal"
 
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1,
-        # though True is an int. No string is a dict or a file.
-        is_checked = is_json or annotation in (dict, UploadedFile)
-        if is_checked and type(value) not in json_types:
+        # though True is an int.
+        if (is_json or is_checked) and type(value) not in json_types:
             raise TypeError
         made: Any = value
         if type(value) is not annotation:
             made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
         # NaN and the infinities compare with no limit as a number does, so no handler gets them.
-        if name in ("float", "decimal.Decimal") and made - made != 0:
+        if (is_decimal or annotation is float) and made - made != 0:
             raise ValueError
-        if name == "decimal.Decimal":
+        if is_decimal:
             digits, exponent = len(made.as_tuple().digits), abs(made.adjusted())
             if max(digits, exponent) > _MAX_DECIMAL:
                 raise ValueError
@@ -2923,6 +2927,8 @@ class _Parameter:
         self.takes_blank = _takes_blank(annotation, self.convert)
         # Most parameters are strings, which stay as they are.
         self.is_verbatim = not self.is_list and (is_kept or others == [str])
+        # So does a JSON value of the one type that the annotation names.
+        self.exact = None if is_kept or others[1:] or first not in _EXACT else first
         self.takes_file = not self.is_list and (self.is_file or (is_kept and self.in_path))
         self.label = (
             "a file"
@@ -2937,11 +2943,13 @@ class _Parameter:
         # A router in a middleware may have converted it already.
         if self.is_verbatim or not isinstance(segment, str):
             return segment
-        with contextlib.suppress(HTTPError):
+        try:
             value = self._converted([segment])
-            if value is not _ABSENT:
-                return value
-        raise _error(404)
+        except HTTPError:
+            value = _ABSENT
+        if value is _ABSENT:
+            raise _error(404)
+        return value
 
     def find(self, request: Request) -> Any:
         """Look in what was sent, and then in the session; else return the default."""
@@ -2964,16 +2972,19 @@ class _Parameter:
         """Look for a name in the query, the body and the uploads, in this order."""
         if request._unparsed:  # as `_form` and `_json` do; a call for each would cost more
             request._parse()
-        for sent in (request.query_params, request._fields):
+        for sent in (request._query or request.query_params, request._fields):
             if sent and name in sent:
                 strings = sent[name]
                 value = strings[0] if self.is_verbatim else self._converted(strings)
                 if value is not _ABSENT:  # a blank leaves it to the next source
                     return value
         # Not body_params, which has all members as strings: {"a": 5} must not pass for a `str`.
-        body = request._json
-        if isinstance(body, dict) and name in body:
-            return self._converted(body[name], is_json=True)
+        body = request._value
+        if type(body) is dict and name in body:
+            value = body[name]
+            if type(value) is self.exact:
+                return value
+            return self._converted(value, is_json=True)
         files = request._files.get(name)
         if files and self.takes_file:
             return files[0]
@@ -3042,9 +3053,9 @@ class _Binder:
 
     def bind(self, request: Request) -> tuple[list[Any], dict[str, Any]]:
         """Return the positional and the keyword arguments; 404 for a path that does not fit."""
-        if len(request.path_params) > self.takes:
-            raise _error(404)
         segments = list(request.path_params)
+        if len(segments) > self.takes:
+            raise _error(404)
         arguments: list[Any] = []
         for one in self._positional:
             if segments and one.in_path:

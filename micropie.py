@@ -751,23 +751,25 @@ class _Body:
 
     limit = _NO_LIMIT
     length = -1  # what Content-Length says
-    size = 0  # bytes received so far
-    kept: bytes | None = None
-    # Makes the exception. An exception itself would keep the frames that it passed, and so all that
-    # was read.
-    failure: Callable[[], Exception] | None = None
-    started = ended = gone = expects_continue = False
+    started = expects_continue = False
     announced = False  # RFC 9110 section 6.4: the client says that there is one
-    is_listened = False  # from now on, `wait_gone` alone receives
     ahead: _Ahead | None = None  # from the first look for a disconnect on
-    _is_waiting = False  # a task waits in `receive`
     _since: float | None = None  # when this wait for a byte began, by the event loop's clock
-    _free: asyncio.Event | None = None  # made by the listener; set when the app reads no more
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
+        # What each chunk looks at is set here, since a class's attributes take longer to find.
         self._receive: Any = receive
         self._timeout = timeout  # seconds without a byte
-        self.ended = receive is None
+        self.size = 0  # bytes received so far
+        self.kept: bytes | None = None
+        # Makes the exception. An exception itself would keep the frames that it passed, and so all
+        # that was read.
+        self.failure: Callable[[], Exception] | None = None
+        self.ended, self.gone = receive is None, False
+        self.is_listened = False  # from now on, `wait_gone` alone receives
+        self._is_waiting = False  # a task waits in `receive`
+        # Made by the listener; set when the app reads no more.
+        self._free: asyncio.Event | None = None
 
     def expect(self, limit: _Limit) -> _Body:
         """Set the limit, and refuse at once a body that is larger, or says so."""

@@ -993,7 +993,8 @@ class _Content:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await self.get()
+        self.is_begun = True  # as `get` does; a call of it would cost more
+        piece = await self._read()
         if not piece:
             raise StopAsyncIteration
         return piece
@@ -1060,7 +1061,8 @@ class UploadedFile(dict[str, Any]):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Iterate over the chunks."""
-        return _Content(self["content"].get)
+        content = self["content"]
+        return content if isinstance(content, _Content) else _Content(content.get)
 
     async def read(self, limit: int | None = None) -> bytes:
         """Return the whole content.

@@ -50,6 +50,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Generator,
     Iterable,
     Iterator,
     Mapping,
@@ -705,6 +706,22 @@ class _Clock:
 _clock = functools.lru_cache(maxsize=1)(_Clock)
 
 
+@types.coroutine
+def _resumed(waiting: Any, step: Any) -> Generator[Any, None, Any]:
+    """Await the rest of what was begun by hand; `step` is what it gave to the event loop."""
+    try:
+        yield step
+    except BaseException as error:
+        if not hasattr(waiting, "throw"):  # as that of Granian
+            raise
+        try:
+            step = waiting.throw(error)
+        except StopIteration as done:
+            return done.value
+        return (yield from _resumed(waiting, step))
+    return (yield from waiting)
+
+
 class _Ahead:
     """A `receive` whose next message can be looked at before it is taken."""
 
@@ -805,19 +822,25 @@ class _Body:
 
     async def _receive_in_time(self) -> Any:
         """Call `receive`, and give it up `body_timeout` seconds after the first of these calls."""
+        # Most messages are there already. They need no clock, which takes longer than all the rest.
+        waiting = self._receive().__await__()
+        try:
+            step = next(waiting)
+        except StopIteration as done:
+            return done.value
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if self._timeout is None or task is None:
-            return await self._receive()
+            return await _resumed(waiting, step)
         clock = _clock(loop, self._timeout)
         if self._since is None:
             self._since = loop.time()
         cancellations = task.cancelling()
         clock.add(task, self._since)
         try:
-            return await self._receive()
+            return await _resumed(waiting, step)
         except asyncio.CancelledError:
             # Only the clock's cancellation becomes a 408. If the task was also cancelled by its
             # owner, that one is passed on. `asyncio.timeout` compares the counts in the same way.
@@ -3068,10 +3091,8 @@ class _Binder:
             raise _error(404)
         arguments: list[Any] = []
         for one in self._positional:
-            if segments and one.in_path:
-                arguments.append(one.from_path(segments.pop(0)))
-            else:
-                arguments.append(one.find(request))
+            is_segment = segments and one.in_path
+            arguments.append(one.from_path(segments.pop(0)) if is_segment else one.find(request))
         for one in self._star:
             arguments += map(one.from_path, segments)
         keywords: dict[str, Any] = {}

@@ -50,7 +50,6 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Generator,
     Iterable,
     Iterator,
     Mapping,
@@ -707,19 +706,17 @@ _clock = functools.lru_cache(maxsize=1)(_Clock)
 
 
 @types.coroutine
-def _resumed(waiting: Any, step: Any) -> Generator[Any, None, Any]:
-    """Await the rest of what was begun by hand; `step` is what it gave to the event loop."""
+def _resumed(begun: Any, step: Any) -> Any:
+    """Await the rest of a coroutine, whose first `step` is still to be given to the event loop."""
     try:
         yield step
     except BaseException as error:
-        if not hasattr(waiting, "throw"):  # as that of Granian
-            raise
         try:
-            step = waiting.throw(error)
+            step = begun.throw(error)
         except StopIteration as done:
             return done.value
-        return (yield from _resumed(waiting, step))
-    return (yield from waiting)
+        return (yield from _resumed(begun, step))
+    return (yield from begun)
 
 
 class _Ahead:
@@ -823,24 +820,25 @@ class _Body:
     async def _receive_in_time(self) -> Any:
         """Call `receive`, and give it up `body_timeout` seconds after the first of these calls."""
         # Most messages are there already. They need no clock, which takes longer than all the rest.
-        waiting = self._receive().__await__()
-        try:
-            step = next(waiting)
-        except StopIteration as done:
-            return done.value
+        received = self._receive()
+        if isinstance(received, types.CoroutineType):
+            try:
+                received = _resumed(received, received.send(None))
+            except StopIteration as done:
+                return done.value
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if self._timeout is None or task is None:
-            return await _resumed(waiting, step)
+            return await received
         clock = _clock(loop, self._timeout)
         if self._since is None:
             self._since = loop.time()
         cancellations = task.cancelling()
         clock.add(task, self._since)
         try:
-            return await _resumed(waiting, step)
+            return await received
         except asyncio.CancelledError:
             # Only the clock's cancellation becomes a 408. If the task was also cancelled by its
             # owner, that one is passed on. `asyncio.timeout` compares the counts in the same way.
@@ -1368,10 +1366,7 @@ def _parse_pairs(data: bytes) -> _Values:
                 value = _decoded(value)
             if "%" in name:
                 name = _decoded(name)
-            if name in pairs:
-                pairs[name].append(value)
-            else:
-                pairs[name] = [value]
+            pairs.setdefault(name, []).append(value)
     return pairs
 
 
@@ -1439,6 +1434,7 @@ class Request:
         "_receive",
         "_session",
         "_settings",
+        "_value",
         "method",
         "path_params",
         "route_handler",
@@ -1451,7 +1447,6 @@ class Request:
     _added: _RawHeaders = []  # to the response of that app
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
-    _value: Any = _ABSENT  # of a JSON body
     _parse_error: tuple[int, str] | None = None  # of a body that cannot be parsed
     _is_lenient = False  # such a body reads as empty
     _is_multipart = False  # the body is a form that is still on the wire
@@ -1473,6 +1468,7 @@ class Request:
         self._content_type = b""
         self._unparsed = ""  # the kind of a body that was read, until it is parsed
         self._fields: _Values | None = None  # of a form
+        self._value: Any = _ABSENT  # of a JSON body
         self._query: _Values | None = None
         self._receive = _receive
         self._settings = _settings
@@ -1500,23 +1496,9 @@ class Request:
             self._query = _parse_pairs(query) if query else {}
         return self._query
 
-    # The two that the body is looked at through.
-
-    @property
-    def _form(self) -> _Values | None:
-        if self._unparsed:
-            self._parse()
-        return self._fields
-
-    @property
-    def _json(self) -> Any:
-        if self._unparsed:
-            self._parse()
-        return self._value
-
     def _parse(self) -> None:
         """Parse the body at the first look, and raise what is wrong with it at every look."""
-        if self._parse_error is None:
+        if self._unparsed and self._parse_error is None:
             body = self._body_reader().kept or b""
             try:
                 if self._unparsed == "form":
@@ -1524,20 +1506,20 @@ class Request:
                 else:
                     self._value = _load_json(body)
                 self._unparsed = ""
-                return
             except HTTPError as error:
                 self._parse_error = error.status, error._detail
             except ValueError:
                 self._parse_error = 400, "Invalid JSON"
-        if not self._is_lenient:
+        if self._parse_error and not self._is_lenient:
             raise _error(*self._parse_error)
 
     @property
     def body_params(self) -> dict[str, list[str]]:
         """All values of each form field; of a JSON object, its members as text."""
-        if self._form is not None:
-            return self._form
-        body = self._json
+        self._parse()
+        if self._fields is not None:
+            return self._fields
+        body = self._value
         if self._members is None and isinstance(body, dict):
             members = cast("dict[str, object]", body)
             self._members = {name: _texts(value) for name, value in members.items()}
@@ -1605,7 +1587,8 @@ class Request:
 
     def json(self, name: str | None = None, default: Any = None) -> Any:
         """Return the parsed JSON body, or one member of it where it is an object."""
-        body: Any = self._json
+        self._parse()
+        body = self._value
         if name is not None:
             return cast(Any, body).get(name, default) if isinstance(body, dict) else default
         if body is _ABSENT:
@@ -2735,9 +2718,6 @@ _UNCHECKED = (Any, object, _ABSENT)
 _MAX_DECIMAL: Final = 1000
 _MAX_ERRORS: Final = 20  # of a model, as lines of a 400
 
-# Where one of these is asked for, a JSON value of this very type needs no converter.
-_EXACT = (str, int, bool, dict)
-
 # Called with a value, and with True if it comes from JSON. It raises an exception, of any type, if
 # the value doesn't fit; the parameter makes a 400 or a 404 of it.
 _Converter = Callable[[Any, bool], Any]
@@ -2770,21 +2750,20 @@ def _scalar_converter(annotation: Any) -> _Converter:
     name = inspect.formatannotation(annotation)
     json_types = _JSON_TYPES[name]
     make = getattr(annotation, "fromisoformat", annotation)
-    is_checked = annotation in (dict, UploadedFile)  # no string is one
-    is_decimal = name == "decimal.Decimal"
 
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1,
-        # though True is an int.
-        if (is_json or is_checked) and type(value) not in json_types:
+        # though True is an int. No string is a dict or a file.
+        is_checked = is_json or annotation in (dict, UploadedFile)
+        if is_checked and type(value) not in json_types:
             raise TypeError
         made: Any = value
         if type(value) is not annotation:
             made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
         # NaN and the infinities compare with no limit as a number does, so no handler gets them.
-        if (is_decimal or annotation is float) and made - made != 0:
+        if float in json_types and made - made != 0:
             raise ValueError
-        if is_decimal:
+        if name == "decimal.Decimal":
             digits, exponent = len(made.as_tuple().digits), abs(made.adjusted())
             if max(digits, exponent) > _MAX_DECIMAL:
                 raise ValueError
@@ -2949,7 +2928,7 @@ class _Parameter:
             or (not self.in_path and kind in ((0, 2) if self.is_file else (0, 2, 4)))
         ):
             raise TypeError(f"{where}: FromSession, a model or UploadedFile cannot stand here")
-        self.is_sent = kind != parameter.POSITIONAL_ONLY and not (self.is_secret or self.model)
+        self.is_sent = kind > 0 and not (self.is_secret or self.model)
         self.convert: _Converter = _keep
         try:
             self.convert = _converter(Any if self.model else annotation)
@@ -2961,7 +2940,8 @@ class _Parameter:
         # Most parameters are strings, which stay as they are.
         self.is_verbatim = not self.is_list and (is_kept or others == [str])
         # So does a JSON value of the one type that the annotation names.
-        self.exact = None if is_kept or others[1:] or first not in _EXACT else first
+        is_exact = not (is_kept or others[1:]) and first in (str, int, bool, dict)
+        self.exact = first if is_exact else None
         self.takes_file = not self.is_list and (self.is_file or (is_kept and self.in_path))
         self.label = (
             "a file"
@@ -3003,7 +2983,7 @@ class _Parameter:
 
     def find_sent(self, request: Request, name: str) -> Any:
         """Look for a name in the query, the body and the uploads, in this order."""
-        if request._unparsed:  # as `_form` and `_json` do; a call for each would cost more
+        if request._unparsed:  # a call for each parameter would cost more
             request._parse()
         for sent in (request._query or request.query_params, request._fields):
             if sent and name in sent:
@@ -3017,7 +2997,7 @@ class _Parameter:
             value = body[name]
             if type(value) is self.exact:
                 return value
-            return self._converted(value, is_json=True)
+            return self._converted(value, True)
         files = request._files.get(name)
         if files and self.takes_file:
             return files[0]
@@ -3026,7 +3006,8 @@ class _Parameter:
     def _validated(self, request: Request) -> Any:
         """Return the model of the whole body; `_ABSENT` if there is none."""
         # The look at the JSON refuses what is none, since some models take NaN.
-        body, model = request._json, self.model
+        request._parse()
+        body, model = request._value, self.model
         try:
             if body is _ABSENT:
                 if not request.body_params and request._multipart is None:
@@ -3042,7 +3023,7 @@ class _Parameter:
             lines = _error_lines(error, self.name)
             raise _error(400, f"Parameter '{self.name}' is not valid{lines}") from None
 
-    def _converted(self, value: Any, *, is_json: bool = False) -> Any:
+    def _converted(self, value: Any, is_json: bool = False) -> Any:
         """Convert a JSON value, or the first of strings (for a list all); `_ABSENT` for a blank."""
         if not is_json:
             value = value if self.is_list else value[0]

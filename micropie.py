@@ -1414,7 +1414,7 @@ class Request:
 
     # A plain request never needs these. They stay on the class until they are set, and cost it
     # nothing.
-    _mount: Any = None  # the app that takes over, and its prefix
+    _mount: Any = None  # the key in `mounts` of the app that takes over
     _added: _RawHeaders = []  # to the response of that app
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
@@ -1524,7 +1524,7 @@ class Request:
     def headers(self) -> Mapping[str, str]:
         """The headers, looked up in any letter case; repeated ones are joined by ``", "``."""
         if self._headers is None:
-            values: dict[str, list[str]] = {}
+            values: _Values = {}
             # Headers are bytes without an encoding (RFC 9110 section 5.5); latin-1 keeps every
             # byte.
             for name, value in self.scope.get("headers") or ():
@@ -2077,7 +2077,6 @@ class WebSocketMiddleware:
         Returns:
             None to go on. A dict, with ``code`` (1008) and ``reason``, refuses the handshake.
         """
-        return None
 
     async def after_websocket(self, request: WebSocketRequest) -> None:
         """Run when the handler is done, in reverse order; also when it raised."""
@@ -2146,8 +2145,8 @@ def set_cookie(
     if not re.fullmatch(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"', value):
         rule = "printable ASCII without blanks, quotes, commas, semicolons and backslashes"
         raise ValueError(f"invalid value for cookie {name!r}: it must be {rule}")
-    # A semicolon would start another attribute.
-    if not re.fullmatch(r"[ -:<-~]*", (path or "") + (domain or "")):
+    # A semicolon would start another attribute, and browsers take no path without a slash.
+    if not re.fullmatch(r"(/[ -:<-~]*)?;[ -:<-~]*", f"{path or ''};{domain or ''}"):
         raise ValueError(f"invalid path or domain for cookie {name!r}")
     if samesite not in ("Strict", "Lax", "None", ""):
         raise ValueError(f"samesite must be Strict, Lax or None, not {samesite!r}")
@@ -2305,15 +2304,12 @@ def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
 def _pairs(headers: Any) -> _Pairs:
     """Return headers, pairs or a dict, as pairs of strings with lower-case names."""
     pairs: _Pairs = []
-    for name, value in headers.items() if hasattr(headers, "items") else headers:
-        if not isinstance(name, (str, bytes)):
+    for pair in headers.items() if hasattr(headers, "items") else headers:
+        name, value = [one.decode("latin-1") if isinstance(one, bytes) else one for one in pair]
+        if not isinstance(name, str):
             raise TypeError(f"a header name must be a string, not {name!r}")
-        pairs.append((_as_string(name).lower(), _as_string(value)))
+        pairs.append((name.lower(), str(value)))
     return pairs
-
-
-def _as_string(value: object) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
 def _raw_header(name: str, value: str) -> tuple[bytes, bytes]:
@@ -3372,9 +3368,7 @@ class App:
         # NaN is not above 0 either.
         if not session_timeout > 0 or not (body_timeout is None or body_timeout > 0):
             raise ValueError("session_timeout and body_timeout are seconds above 0")
-        path, secure = session_cookie_path or "", session_cookie_secure
-        if path and path[0] != "/":
-            raise ValueError(f"session_cookie_path begins with a slash: {path!r}")
+        path, secure = session_cookie_path, session_cookie_secure
         # Browsers ask this of such names; `set_cookie` checks it here, and not at the first login.
         if re.match(_HOST_NAME, session_cookie_name):
             path = path or "/"
@@ -3397,7 +3391,7 @@ class App:
         origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
         self.__allowed_origins = origins - {"null", ""}
         kept = _limit(max_body_size, "max_body_size")
-        if isinstance(max_upload_size, types.EllipsisType):
+        if max_upload_size is ...:
             max_upload_size = max_body_size
         # JSON is kept as a body, and a field as a part of one, so both limits hold.
         self.__settings = _Settings(
@@ -3465,15 +3459,15 @@ class App:
         Raises:
             ValueError: Its type is none of http, websocket and lifespan.
         """
-        kind = scope["type"]
-        if kind == "http":
-            await self._asgi_app_http(scope, receive, send)
-        elif kind == "websocket":
-            await self._asgi_app_websocket(scope, receive, send)
-        elif kind == "lifespan":
-            await self._asgi_app_lifespan(receive, send)
-        else:
-            raise ValueError(f"unknown ASGI scope type {kind!r}")
+        match scope["type"]:
+            case "http":
+                await self._asgi_app_http(scope, receive, send)
+            case "websocket":
+                await self._asgi_app_websocket(scope, receive, send)
+            case "lifespan":
+                await self._asgi_app_lifespan(receive, send)
+            case kind:
+                raise ValueError(f"unknown ASGI scope type {kind!r}")
 
     # HTTP, in the order in which things happen to a request
 
@@ -3558,8 +3552,10 @@ class App:
         if _is_below(path, root):  # some servers repeat the root path in the path
             path = path[len(root) :]
         if self.mounts:
-            request._mount = self.__mounted(path)
-            if request._mount is not None:
+            # The longest prefix wins, so that /api/v2 comes before /api.
+            prefixes = [prefix for prefix in self.mounts if _is_below(path, _prefix(prefix))]
+            if prefixes:
+                request._mount = max(prefixes, key=len)
                 return
         before, *segments = path.removesuffix("/").split("/")  # one trailing slash is ignored
         if before:  # no slash comes first, for example in OPTIONS *
@@ -3572,27 +3568,17 @@ class App:
                 return
         request.route_handler, request.path_params = handler.name, arguments
 
-    def __mounted(self, path: str) -> tuple[_ASGIApp, str] | None:
-        """Return the app of the longest prefix that the path begins with, and the prefix."""
-        # The longest prefix first, so that /api/v2 comes before /api.
-        for prefix in sorted(self.mounts, key=len, reverse=True):
-            mount = _prefix(prefix)
-            if _is_below(path, mount):
-                return self.mounts[prefix], mount
-        return None
-
     def __hand_over(self, request: Request, receive: _Receive, send: _Send) -> Awaitable[None]:
         """Call the mounted app, with the scope as the middlewares have left it."""
-        mount: tuple[_ASGIApp, str] = request._mount
         scope = request.scope
         root = _prefix(scope.get("root_path"))
-        child = {**scope, "root_path": root + mount[1]}
+        child = {**scope, "root_path": root + _prefix(request._mount)}
         # In a scope the path includes the root path (ASGI HTTP).
         if not _is_below(scope["path"], root):
             child["path"] = root + scope["path"]
             if raw_path := scope.get("raw_path"):
                 child["raw_path"] = _quoted(root, "/").encode() + raw_path
-        return mount[0](child, receive, _adding(send, request._added))
+        return self.mounts[request._mount](child, receive, _adding(send, request._added))
 
     async def __prepare_and_call(self, request: Request, noted: _RawHeaders) -> Any:
         """Load the session, read the body, ask the middlewares, call the handler."""
@@ -3750,15 +3736,14 @@ class App:
         return send({"type": "http.response.body", "body": payload})
 
     def __session_cookie(self, request: Request, session_id: str) -> tuple[str, str]:
-        """Return the header that sets the session cookie, or expires it if the id is ``""``."""
+        """Return the header that sets the session cookie, or deletes it if the id is ``""``."""
         name, secure = self.__session_cookie_name, self.__session_cookie_secure
         if secure is None:
             secure = not (self.__debug or _is_from_here(request))
         root = _quoted(_prefix(request.scope.get("root_path")), "/!$&'()*+,:=@~")
         path = self.__session_cookie_path or root or "/"
-        if not session_id:
-            return delete_cookie(name, path=path, secure=secure)
-        return set_cookie(name, session_id, path=path, secure=secure)
+        age = None if session_id else 0
+        return set_cookie(name, session_id, max_age=age, path=path, secure=secure)
 
     def __failed(self, request: Request, error: BaseException) -> _Response:
         """Return the response for an error; let pass what is no error of this request."""

@@ -518,8 +518,7 @@ class InMemorySessionBackend(SessionBackend):
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         """Keep a copy of the data for ``timeout`` seconds; saving ``{}`` deletes the session."""
-        with self._lock:
-            self._store(session_id, copy.deepcopy(data), timeout)
+        await self.update(session_id, lambda _: data, timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire ``timeout`` seconds from now."""
@@ -3218,10 +3217,9 @@ def _session_ids(request: Request, name: str) -> list[str]:
 def _boundary(content_type: bytes) -> bytes:
     """Return the boundary of a multipart body (RFC 2046 section 5.1.1)."""
     found = re.search(rb';\s*boundary=(?:"([^"\n]+)"|([^\s;,"]+))', content_type, re.IGNORECASE)
-    boundary = (found[1] or found[2]) if found else b""
-    if not 0 < len(boundary) <= 200:
+    if found is None:
         raise _error(400, "Missing boundary")
-    return boundary
+    return found[1] or found[2]
 
 
 _IPV4 = r"127(?:\.\d{1,3}){3}"
@@ -3552,10 +3550,11 @@ class App:
         if _is_below(path, root):  # some servers repeat the root path in the path
             path = path[len(root) :]
         if self.mounts:
-            # The longest prefix wins, so that /api/v2 comes before /api.
-            prefixes = [prefix for prefix in self.mounts if _is_below(path, _prefix(prefix))]
-            if prefixes:
-                request._mount = max(prefixes, key=len)
+            # The last one wins, so that the longest does: /api/v2 before /api.
+            for prefix in sorted(self.mounts, key=len):
+                if _is_below(path, _prefix(prefix)):
+                    request._mount = prefix
+            if request._mount is not None:
                 return
         before, *segments = path.removesuffix("/").split("/")  # one trailing slash is ignored
         if before:  # no slash comes first, for example in OPTIONS *
@@ -3923,29 +3922,36 @@ class App:
 
     async def _asgi_app_lifespan(self, receive: _Receive, send: _Send) -> None:
         """Run the startup and the shutdown handlers, those of mounted apps included."""
-        for kind in ("startup", "shutdown"):
+        for kind, run in ("startup", self.__start), ("shutdown", self.__stop):
             await receive()
             if asyncio._get_running_loop() is None:  # that of trio is none of asyncio's
                 failures = ["MicroPie needs asyncio: run it on a server that uses asyncio's loop"]
             else:
-                failures = await self.__run_hooks(kind)
+                failures = await run()
             if failures:
                 text = "; ".join(failures)
                 return await send({"type": f"lifespan.{kind}.failed", "message": text})
             await send({"type": f"lifespan.{kind}.complete"})
 
-    async def __run_hooks(self, kind: str) -> list[str]:
-        """Run the handlers of the startup or the shutdown; return what went wrong."""
-        # A startup ends at the first handler that fails, and the shutdown handlers close what the
-        # earlier ones have opened. A shutdown runs all of them, the mounted apps' first, since a
-        # mounted app may use what its parent has opened.
-        starts, failures = kind == "startup", list[str]()
-        for app in self.__family() if starts else reversed(self.__family()):
-            for handler in app.startup_handlers if starts else app.shutdown_handlers:
-                if not (starts and failures):
-                    failures += await _run_hook(handler)
-            app._started = starts and not failures
-        return failures + await self.__run_hooks("shutdown") if starts and failures else failures
+    async def __start(self) -> list[str]:
+        """Run the startup handlers up to the first that fails; return what went wrong."""
+        for app in self.__family():
+            for handler in app.startup_handlers:
+                if failures := await _run_hook(handler):
+                    # The shutdown handlers close what the earlier ones have opened.
+                    return failures + await self.__stop()
+            app._started = True
+        return []
+
+    async def __stop(self) -> list[str]:
+        """Run all shutdown handlers; return what went wrong."""
+        failures: list[str] = []
+        # Those of a mounted app first, since it may use what its parent has opened.
+        for app in reversed(self.__family()):
+            for handler in app.shutdown_handlers:
+                failures += await _run_hook(handler)
+            app._started = False
+        return failures
 
     def __family(self) -> list[App]:
         """Return this app and the MicroPie apps mounted below it, each once."""

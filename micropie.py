@@ -418,7 +418,7 @@ async def _in_thread(
         while not future.done():  # it may be cancelled more than once
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([future])
-        with contextlib.suppress(asyncio.CancelledError):
+        if not future.cancelled():
             future.exception()  # marked as seen: asyncio would log it as never retrieved
         raise
     finally:
@@ -428,7 +428,7 @@ async def _in_thread(
 
 # --- Sessions -------------------------------------------------------------------------------------
 
-_Change = Callable[[dict[str, Any]], dict[str, Any]]
+_Change = Callable[[_Data], _Data]
 
 
 def _typed(value: Any) -> Any:
@@ -550,7 +550,6 @@ class InMemorySessionBackend(SessionBackend):
         return data if now < expiry else {}
 
     def _store(self, session_id: str, data: _Data, timeout: float) -> None:
-        self._live(session_id)  # so that saving removes expired sessions, too
         self._sessions.pop(session_id, None)
         if data:
             self._sessions[session_id] = (self._clock() + timeout, data)
@@ -583,11 +582,7 @@ class _Session:
             for key, value in data.items()
             if key not in before or not _is_same(before[key], value)
         }
-        # Most requests end here, since they have only read the session.
-        if not (removed or changed or self.renew):
-            if old is not None:
-                await _store(backend, old, dict, timeout)
-            return None
+        is_changed = removed or changed or self.renew
         is_kept, taken = bool(data) and not self.renew, changed
 
         def change(stored: _Data) -> _Data:
@@ -597,8 +592,8 @@ class _Session:
             return taken if stored and is_kept else {}
 
         if old is not None:
-            await _store(backend, old, change, timeout)
-            if is_kept:
+            await _store(backend, old, change if is_changed else dict, timeout)
+            if is_kept:  # most requests end here, since they have only read the session
                 return None
         if not data:
             return None if old is None else ""
@@ -1026,22 +1021,12 @@ class UploadedFile(dict[str, Any]):
     ) -> None:
         if content is None:
             content = _Content(functools.partial(_read_store, cast(BinaryIO, file)))
-        super().__init__(
-            filename=_safe_filename(filename), content_type=content_type, content=content
-        )
+        self.filename = _safe_filename(filename)
         self.raw_filename = filename
+        self.content_type = content_type
+        super().__init__(filename=self.filename, content_type=content_type, content=content)
         self._file = file
         self._turn = asyncio.Lock()  # all that read the whole of a file share its position
-
-    @property
-    def filename(self) -> str:
-        """The last component of the client's name; joined to a folder, it stays in the folder."""
-        return str(self["filename"])
-
-    @property
-    def content_type(self) -> str:
-        """The media type that the client gave, ``application/octet-stream`` if it gave none."""
-        return str(self["content_type"])
 
     @property
     def file(self) -> BinaryIO:
@@ -2081,15 +2066,15 @@ class WebSocketMiddleware:
         """Run when the handler is done, in reverse order; also when it raised."""
 
 
-def _checked_dict(result: _Data | None, allowed: frozenset[str], where: object) -> _Data | None:
-    """Return what a middleware returned, None for an empty dict; raise TypeError if it may not."""
+def _checked_dict(result: _Data | None, allowed: frozenset[str], where: object) -> _Data:
+    """Return what a middleware returned, ``{}`` to go on; raise TypeError for anything else."""
     # A guard that returns False, or a dict with a misspelled key, wants to stop the request. To go
     # on would let every visitor in.
     is_dict = isinstance(result, dict | None)  # pyright: ignore[reportUnnecessaryIsInstance]
     if not is_dict or not allowed.issuperset(result or ()):
         name = type(where).__name__
         raise TypeError(f"{name} must return None or a dict with {sorted(allowed)}, not {result!r}")
-    return result or None
+    return result or {}
 
 
 _RESPONSE_KEYS = frozenset({"status_code", "body", "headers"})
@@ -2165,18 +2150,13 @@ def set_cookie(
     return "set-cookie", "; ".join([f"{name}={value}", *filter(None, attributes)])
 
 
-def delete_cookie(
-    name: str,
-    *,
-    path: str | None = "/",
-    domain: str | None = None,
-    secure: bool = True,
-    httponly: bool = True,
-    samesite: str | None = "Lax",
-) -> tuple[str, str]:
+def delete_cookie(name: str, **attributes: Any) -> tuple[str, str]:
     """Return the header pair that deletes a cookie.
 
-    The path and the domain must be those with which the cookie was set.
+    Args:
+        name: The name of the cookie.
+        attributes: Those of `set_cookie`. The path and the domain must be those with which the
+            cookie was set.
 
     Raises:
         ValueError: As `set_cookie` does.
@@ -2185,16 +2165,7 @@ def delete_cookie(
         >>> delete_cookie("theme", path="/shop")[1].split("; ")[:3]
         ['theme=', 'Max-Age=0', 'Path=/shop']
     """
-    return set_cookie(
-        name,
-        "",
-        max_age=0,
-        path=path,
-        domain=domain,
-        secure=secure,
-        httponly=httponly,
-        samesite=samesite,
-    )
+    return set_cookie(name, "", max_age=0, **attributes)
 
 
 class _Response(NamedTuple):
@@ -2259,19 +2230,20 @@ def _response(
     # RFC 9110 section 15. Servers fail at others, when nothing can be sent in their place any more.
     if not isinstance(status, int) or not 100 <= status <= 599:
         raise ValueError(f"a response status must be an int from 100 to 599, not {status!r}")
-    body, payload, content_type = _encoded_body(body)
-    if default_type is None or (content_type == _JSON and default_type in (_HTML, _TEXT)):
-        default_type = content_type
+    body, payload, own_type = _encoded_body(body)
     is_bodiless = status < 200 or status in (204, 304)  # RFC 9110 section 6.4.1
     if is_bodiless:
-        payload, default_type = b"", None
+        payload, own_type = b"", None
+    is_json = own_type == _JSON and default_type in (_HTML, _TEXT)
+    if default_type is None or own_type is None or is_json:
+        default_type = own_type
     pairs = _pairs(() if headers is None else headers)
-    types = [("content-type", default_type)] if default_type and content_type else []
-    types += [pair for pair in pairs if pair[0] == "content-type"]
+    # If there are several types, the last one wins, since a middleware may have appended its own.
+    content_type = dict(pairs).get("content-type", default_type)
+    types = [] if content_type is None else [("content-type", content_type)]
     # MicroPie sets the length itself. Only that of a stream must be the handler's.
     replaced = ("content-type",) if payload is None else ("content-type", "content-length")
-    # If there are several types, the last one wins, since a middleware may have appended its own.
-    kept = (*types[-1:], *[pair for pair in pairs if pair[0] not in replaced])
+    kept = (*types, *[pair for pair in pairs if pair[0] not in replaced])
     raw_headers = [_raw_header(name, value) for name, value in kept]
     if payload is not None and not is_bodiless:
         raw_headers.append((b"content-length", b"%d" % len(payload)))
@@ -3216,7 +3188,9 @@ def _session_ids(request: Request, name: str) -> list[str]:
 
 def _boundary(content_type: bytes) -> bytes:
     """Return the boundary of a multipart body (RFC 2046 section 5.1.1)."""
-    found = re.search(rb';\s*boundary=(?:"([^"\n]+)"|([^\s;,"]+))', content_type, re.IGNORECASE)
+    # RFC 2046 allows 70 bytes. The parser keeps as many from one piece to the next.
+    boundary = rb'(?i:;\s*boundary=(?:"([^"\n]{1,200})"|([^\s;,"]{1,200})(?![^\s;,"])))'
+    found = re.search(boundary, content_type)
     if found is None:
         raise _error(400, "Missing boundary")
     return found[1] or found[2]
@@ -3366,13 +3340,13 @@ class App:
         # NaN is not above 0 either.
         if not session_timeout > 0 or not (body_timeout is None or body_timeout > 0):
             raise ValueError("session_timeout and body_timeout are seconds above 0")
-        path, secure = session_cookie_path, session_cookie_secure
         # Browsers ask this of such names; `set_cookie` checks it here, and not at the first login.
         if re.match(_HOST_NAME, session_cookie_name):
-            path = path or "/"
-        if re.match(_SECURE_NAME, session_cookie_name) and secure is None:
-            secure = True
-        set_cookie(session_cookie_name, "", path=path, secure=secure is not False)
+            session_cookie_path = session_cookie_path or "/"
+        if re.match(_SECURE_NAME, session_cookie_name) and session_cookie_secure is None:
+            session_cookie_secure = True
+        secure = session_cookie_secure is not False
+        set_cookie(session_cookie_name, "", path=session_cookie_path, secure=secure)
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[Callable[[], Any]] = []
@@ -3385,7 +3359,8 @@ class App:
         self.__debug = debug
         self.__session_timeout = session_timeout
         self.__session_cookie_name = session_cookie_name
-        self.__session_cookie_secure, self.__session_cookie_path = secure, path
+        self.__session_cookie_secure = session_cookie_secure
+        self.__session_cookie_path = session_cookie_path
         origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
         self.__allowed_origins = origins - {"null", ""}
         kept = _limit(max_body_size, "max_body_size")
@@ -3585,14 +3560,14 @@ class App:
             request._note_headers(noted)
             if request._cookie_header:
                 await self.__load_session(request)
-            if request._content_type and request._mount is None:
+            if request._mount is None:
                 await request._read()
         middlewares, request._asked = request._asked, ()
         for middleware in middlewares:
             result = await middleware.before_request(request)
             request._asked = (*request._asked, middleware)
             answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
-            if answer is not None:
+            if answer:
                 return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
         if request._mount is not None:
             if request.route_handler is None:
@@ -3602,8 +3577,7 @@ class App:
                 return _MOUNTED
             # A middleware has chosen a handler of this app, to ask for a login for example.
             request._mount = None
-            if request._content_type:
-                await request._read()
+            await request._read()
         return await self.__call_handler(request)
 
     async def __load_session(self, request: Request) -> None:
@@ -3677,9 +3651,8 @@ class App:
                 result = await middleware.after_request(
                     request, response.status, response.body, headers
                 )
-                response = _changed(
-                    response, _checked_dict(result, _RESPONSE_KEYS, middleware) or {}, headers
-                )
+                changes = _checked_dict(result, _RESPONSE_KEYS, middleware)
+                response = _changed(response, changes, headers)
             except BaseException as error:
                 response = self.__failed(request, error)
         request._is_lenient = False
@@ -3699,11 +3672,10 @@ class App:
             # A stream may look at the session later, when its headers are gone.
             return _VARY if is_stream and _session_ids(request, self.__session_cookie_name) else []
         # After a 5xx nothing is saved, since a handler that failed half-way may have left half of
-        # its changes.
-        if status >= 500:
+        # its changes. Nor is a session that another origin's page would begin.
+        is_new = session.id is None
+        if status >= 500 or (is_new and _is_foreign(request, self.__allowed_origins)):
             return _VARY
-        if session.id is None and _is_foreign(request, self.__allowed_origins):
-            session.blocked = True
         session_id = await session.commit(self.session_backend, self.__session_timeout)
         if session_id is None:
             return _VARY
@@ -3861,7 +3833,7 @@ class App:
             result = await middleware.before_websocket(request)
             request._asked = (*request._asked, middleware)
             refusal = _checked_dict(result, _REFUSAL_KEYS, middleware)
-            if refusal is not None:
+            if refusal:
                 return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
         if request._mount is not None and request.route_handler is None:
             request._added = await self.__session_headers(request)
@@ -3924,9 +3896,8 @@ class App:
         """Run the startup and the shutdown handlers, those of mounted apps included."""
         for kind, run in ("startup", self.__start), ("shutdown", self.__stop):
             await receive()
-            if asyncio._get_running_loop() is None:  # that of trio is none of asyncio's
-                failures = ["MicroPie needs asyncio: run it on a server that uses asyncio's loop"]
-            else:
+            failures = ["MicroPie needs asyncio: run it on a server that uses asyncio's loop"]
+            if asyncio._get_running_loop() is not None:  # that of trio is none of asyncio's
                 failures = await run()
             if failures:
                 text = "; ".join(failures)
@@ -4080,11 +4051,8 @@ def routes(app: App) -> list[Route]:
         >>> [(route.path, route.handler, route.parameters[1]) for route in routes(Root())]
         [('/greet', 'Root.greet', ('times', <class 'int'>, 1))]
     """
-    return list(_routes_below(app, "", ()))
-
-
-def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[Route]:
-    for protocol, table in (("http", "_App__routes"), ("websocket", "_App__socket_routes")):
+    found: list[Route] = []
+    for protocol, table in ("http", "_App__routes"), ("websocket", "_App__socket_routes"):
         handlers: _Table = getattr(app, table)
         for path, handler in sorted(handlers.items()):
             if path == "/index":  # it is there as "/", too
@@ -4098,15 +4066,15 @@ def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[R
             # Around a partial, for example, a decorator leaves no code to name.
             code = getattr(inspect.unwrap(handler.function), "__code__", None)
             source = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
-            yield Route(protocol, prefix + path, handler.methods, parameters, name, source)
+            found.append(Route(protocol, path, handler.methods, parameters, name, source))
     for mount, mounted in app.mounts.items():
-        below = prefix + _prefix(mount)
-        if not isinstance(mounted, App):
+        if isinstance(mounted, App):
+            below = routes(mounted)
+        else:
             name = getattr(mounted, "__qualname__", type(mounted).__name__)
-            yield Route("http", below + "/", None, (), name, "")
-        # Apps may be mounted in each other; the paths below them would have no end.
-        elif id(mounted) not in map(id, (*parents, app)):
-            yield from _routes_below(mounted, below, (*parents, app))
+            below = [Route("http", "/", None, (), name, "")]
+        found += [route._replace(path=_prefix(mount) + route.path) for route in below]
+    return found
 
 
 def _described(name: str, annotation: Any, default: Any) -> str:
@@ -4124,8 +4092,6 @@ def _main(arguments: Sequence[str]) -> str | None:
         return "usage: python -m micropie routes MODULE:APP"
     import importlib
 
-    # As servers do, so that the app is found in the current folder.
-    sys.path.insert(0, os.getcwd())
     module, _, attribute = arguments[1].partition(":")
     app = getattr(importlib.import_module(module), attribute or "app", None)
     if not isinstance(app, App):
@@ -4137,7 +4103,7 @@ def _main(arguments: Sequence[str]) -> str | None:
         rows.append((path, ", ".join(allowed or [any_method]), f"({signature})", name, source))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        sys.stdout.write("  ".join(map(str.ljust, row, widths)).rstrip() + "\n")
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
     return None
 
 

@@ -107,6 +107,7 @@ _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 _ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+_Hook = Callable[[], Any]  # a startup or shutdown handler
 _Pair = tuple[str | bytes, str | bytes]
 _Headers = Mapping[str, str] | Iterable[_Pair]
 _RawHeaders = list[tuple[bytes, bytes]]
@@ -278,7 +279,7 @@ def _forget(*errors: BaseException) -> None:
 
 # OPT_PASSTHROUGH_DATETIME, since orjson rounds odd offsets; OPT_PASSTHROUGH_DATACLASS, since it
 # leaves fields out.
-_ORJSON_OPTIONS: int = 512 | 2048
+_ORJSON_OPTIONS = 512 | 2048
 
 
 def _json_default(value: Any) -> Any:
@@ -328,15 +329,12 @@ def _json_codec() -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
     """
     import json
 
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is not JSON")
-
     # The encoder of the standard library is told to be as strict and as compact as orjson, so that
     # everyday data has the same bytes with and without it.
     encode = json.JSONEncoder(
         ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_default
     ).encode
-    decode = json.JSONDecoder(parse_constant=refuse).decode
+    decode = json.JSONDecoder(parse_constant=int).decode  # `int` refuses NaN and the infinities
     try:
         import orjson
     except ImportError:
@@ -511,12 +509,12 @@ class InMemorySessionBackend(SessionBackend):
         self._sessions: OrderedDict[str, tuple[float, _Data]] = OrderedDict()
         self._lock = threading.RLock()
 
-    async def load(self, session_id: str) -> dict[str, Any]:
+    async def load(self, session_id: str) -> _Data:
         """Return a copy of the data of a live session, ``{}`` where there is none."""
         with self._lock:
             return copy.deepcopy(self._live(session_id))
 
-    async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+    async def save(self, session_id: str, data: _Data, timeout: float) -> None:
         """Keep a copy of the data for ``timeout`` seconds; saving ``{}`` deletes the session."""
         await self.update(session_id, lambda _: data, timeout)
 
@@ -1278,9 +1276,7 @@ class _MultipartForm:
 
 # --- Request --------------------------------------------------------------------------------------
 
-_NOTED_HEADERS = frozenset(
-    {b"content-type", b"cookie", b"content-length", b"transfer-encoding", b"expect"}
-)
+_NOTED_HEADERS = {b"content-type", b"cookie", b"content-length", b"transfer-encoding", b"expect"}
 
 
 class _HeaderMap(Mapping[str, str]):
@@ -1408,7 +1404,6 @@ class Request:
     _is_multipart = False  # the body is a form that is still on the wire
     _members: _Values | None = None  # of a JSON object, as text
     _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
-    _headers: Mapping[str, str] | None = None
     _errors: tuple[BaseException, ...] = ()  # that led to the response, the last one to this one
 
     def __init__(
@@ -1504,23 +1499,21 @@ class Request:
         """The uploaded files, the first of each name."""
         return {name: files[0] for name, files in self._files.items()}
 
-    @property
+    @functools.cached_property
     def headers(self) -> Mapping[str, str]:
         """The headers, looked up in any letter case; repeated ones are joined by ``", "``."""
-        if self._headers is None:
-            values: _Values = {}
-            # Headers are bytes without an encoding (RFC 9110 section 5.5); latin-1 keeps every
-            # byte.
-            for name, value in self.scope.get("headers") or ():
-                key = name.decode("latin-1").lower()
-                values.setdefault(key, []).append(value.decode("latin-1"))
-            # Cookies are joined as RFC 9113 section 8.2.3 says.
-            headers = {
+        values: _Values = {}
+        # Headers are bytes without an encoding (RFC 9110 section 5.5); latin-1 keeps every byte.
+        for name, value in self.scope.get("headers") or ():
+            key = name.decode("latin-1").lower()
+            values.setdefault(key, []).append(value.decode("latin-1"))
+        # Cookies are joined as RFC 9113 section 8.2.3 says.
+        return _HeaderMap(
+            {
                 name: ("; " if name == "cookie" else ", ").join(lines)
                 for name, lines in values.items()
             }
-            self._headers = _HeaderMap(headers)
-        return self._headers
+        )
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -1883,9 +1876,7 @@ class WebSocket:
         """Set the time of the next look at the handler, unless it is not watched."""
         self._is_timed = self._task is not None
         if self._is_timed:
-            # Not in the context of this request, which the timer would keep.
-            context = contextvars.Context()
-            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look, context=context)
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
         """Watch the handler if it has been in no `receive_*` for some seconds."""
@@ -2066,7 +2057,7 @@ class WebSocketMiddleware:
         """Run when the handler is done, in reverse order; also when it raised."""
 
 
-def _checked_dict(result: _Data | None, allowed: frozenset[str], where: object) -> _Data:
+def _checked_dict(result: _Data | None, allowed: set[str], where: object) -> _Data:
     """Return what a middleware returned, ``{}`` to go on; raise TypeError for anything else."""
     # A guard that returns False, or a dict with a misspelled key, wants to stop the request. To go
     # on would let every visitor in.
@@ -2077,8 +2068,8 @@ def _checked_dict(result: _Data | None, allowed: frozenset[str], where: object) 
     return result or {}
 
 
-_RESPONSE_KEYS = frozenset({"status_code", "body", "headers"})
-_REFUSAL_KEYS = frozenset({"code", "reason"})
+_RESPONSE_KEYS = {"status_code", "body", "headers"}
+_REFUSAL_KEYS = {"code", "reason"}
 
 
 # --- Responses ------------------------------------------------------------------------------------
@@ -3349,12 +3340,12 @@ class App:
         set_cookie(session_cookie_name, "", path=session_cookie_path, secure=secure)
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
-        self.startup_handlers: list[Callable[[], Any]] = []
-        self.shutdown_handlers: list[Callable[[], Any]] = []
+        self.startup_handlers: list[_Hook] = []
+        self.shutdown_handlers: list[_Hook] = []
         self.mounts: dict[str, _ASGIApp] = {}
-        self.session_backend: SessionBackend = (
-            InMemorySessionBackend() if session_backend is None else session_backend
-        )
+        if session_backend is None:
+            session_backend = InMemorySessionBackend()
+        self.session_backend: SessionBackend = session_backend
         self._started = False
         self.__debug = debug
         self.__session_timeout = session_timeout
@@ -3525,12 +3516,11 @@ class App:
         if _is_below(path, root):  # some servers repeat the root path in the path
             path = path[len(root) :]
         if self.mounts:
-            # The last one wins, so that the longest does: /api/v2 before /api.
-            for prefix in sorted(self.mounts, key=len):
+            # The longest first, so that /api/v2 comes before /api.
+            for prefix in sorted(self.mounts, key=len, reverse=True):
                 if _is_below(path, _prefix(prefix)):
                     request._mount = prefix
-            if request._mount is not None:
-                return
+                    return
         before, *segments = path.removesuffix("/").split("/")  # one trailing slash is ignored
         if before:  # no slash comes first, for example in OPTIONS *
             return
@@ -3679,7 +3669,7 @@ class App:
         session_id = await session.commit(self.session_backend, self.__session_timeout)
         if session_id is None:
             return _VARY
-        cookie = _raw_header(*self.__session_cookie(request, session_id))
+        cookie = self.__session_cookie(request, session_id)
         return [*_VARY, cookie, (b"cache-control", b"no-store")]
 
     async def __send(self, request: Request, response: _Response, send: _Send) -> Awaitable[None]:
@@ -3703,18 +3693,18 @@ class App:
         if not body.ended:
             await body.drain()
         await send(start)
-        payload = b"" if is_head else response.payload or b""
+        payload = b"" if is_head else response.payload
         return send({"type": "http.response.body", "body": payload})
 
-    def __session_cookie(self, request: Request, session_id: str) -> tuple[str, str]:
+    def __session_cookie(self, request: Request, session_id: str) -> tuple[bytes, bytes]:
         """Return the header that sets the session cookie, or deletes it if the id is ``""``."""
-        name, secure = self.__session_cookie_name, self.__session_cookie_secure
+        secure = self.__session_cookie_secure
         if secure is None:
             secure = not (self.__debug or _is_from_here(request))
         root = _quoted(_prefix(request.scope.get("root_path")), "/!$&'()*+,:=@~")
         path = self.__session_cookie_path or root or "/"
-        age = None if session_id else 0
-        return set_cookie(name, session_id, max_age=age, path=path, secure=secure)
+        age, name = None if session_id else 0, self.__session_cookie_name
+        return _raw_header(*set_cookie(name, session_id, max_age=age, path=path, secure=secure))
 
     def __failed(self, request: Request, error: BaseException) -> _Response:
         """Return the response for an error; let pass what is no error of this request."""
@@ -3848,7 +3838,7 @@ class App:
             if error.status == 401:  # FromSession: the client may log in
                 raise
             return await socket.close(1008)  # the path or the arguments do not fit
-        request._headers = None  # made again if asked for; a socket may be open for hours
+        vars(request).pop("headers", None)  # made again if asked for; a socket may last for hours
         socket._task = asyncio.current_task()
         try:
             await work
@@ -3870,7 +3860,7 @@ class App:
         if session.blocked or not session_id:
             return []
         socket.session_id = session_id
-        return [_raw_header(*self.__session_cookie(request, session_id))]
+        return [self.__session_cookie(request, session_id)]
 
     async def __finish_socket_session(self, request: WebSocketRequest) -> None:
         session = request._session
@@ -3994,7 +3984,7 @@ class App:
         return form.fields, {name: files[0] for name, files in form.files.items()}
 
 
-async def _run_hook(handler: Callable[[], Any]) -> list[str]:
+async def _run_hook(handler: _Hook) -> list[str]:
     """Run a startup or shutdown handler; return what went wrong, which is logged too."""
     try:
         result = handler()

@@ -108,6 +108,7 @@ _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 _ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+_Hook = Callable[[], Any]  # a startup or shutdown handler
 _Pair = tuple[str | bytes, str | bytes]
 _Headers = Mapping[str, str] | Iterable[_Pair]
 _RawHeaders = list[tuple[bytes, bytes]]
@@ -279,7 +280,7 @@ def _forget(*errors: BaseException) -> None:
 
 # OPT_PASSTHROUGH_DATETIME, since orjson rounds odd offsets; OPT_PASSTHROUGH_DATACLASS, since it
 # leaves fields out.
-_ORJSON_OPTIONS: int = 512 | 2048
+_ORJSON_OPTIONS = 512 | 2048
 
 
 def _json_default(value: Any) -> Any:
@@ -329,15 +330,12 @@ def _json_codec() -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
     """
     import json
 
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is not JSON")
-
     # The encoder of the standard library is told to be as strict and as compact as orjson, so that
     # everyday data has the same bytes with and without it.
     encode = json.JSONEncoder(
         ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_default
     ).encode
-    decode = json.JSONDecoder(parse_constant=refuse).decode
+    decode = json.JSONDecoder(parse_constant=int).decode  # `int` refuses NaN and the infinities
     try:
         import orjson
     except ImportError:
@@ -419,7 +417,7 @@ async def _in_thread(
         while not future.done():  # it may be cancelled more than once
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([future])
-        with contextlib.suppress(asyncio.CancelledError):
+        if not future.cancelled():
             future.exception()  # marked as seen: asyncio would log it as never retrieved
         raise
     finally:
@@ -429,7 +427,7 @@ async def _in_thread(
 
 # --- Sessions -------------------------------------------------------------------------------------
 
-_Change = Callable[[dict[str, Any]], dict[str, Any]]
+_Change = Callable[[_Data], _Data]
 
 
 def _typed(value: Any) -> Any:
@@ -512,15 +510,14 @@ class InMemorySessionBackend(SessionBackend):
         self._sessions: OrderedDict[str, tuple[float, _Data]] = OrderedDict()
         self._lock = threading.RLock()
 
-    async def load(self, session_id: str) -> dict[str, Any]:
+    async def load(self, session_id: str) -> _Data:
         """Return a copy of the data of a live session, ``{}`` where there is none."""
         with self._lock:
             return copy.deepcopy(self._live(session_id))
 
-    async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+    async def save(self, session_id: str, data: _Data, timeout: float) -> None:
         """Keep a copy of the data for ``timeout`` seconds; saving ``{}`` deletes the session."""
-        with self._lock:
-            self._store(session_id, copy.deepcopy(data), timeout)
+        await self.update(session_id, lambda _: data, timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire ``timeout`` seconds from now."""
@@ -552,7 +549,6 @@ class InMemorySessionBackend(SessionBackend):
         return data if now < expiry else {}
 
     def _store(self, session_id: str, data: _Data, timeout: float) -> None:
-        self._live(session_id)  # so that saving removes expired sessions, too
         self._sessions.pop(session_id, None)
         if data:
             self._sessions[session_id] = (self._clock() + timeout, data)
@@ -585,11 +581,7 @@ class _Session:
             for key, value in data.items()
             if key not in before or not _is_same(before[key], value)
         }
-        # Most requests end here, since they have only read the session.
-        if not (removed or changed or self.renew):
-            if old is not None:
-                await _store(backend, old, dict, timeout)
-            return None
+        is_changed = removed or changed or self.renew
         is_kept, taken = bool(data) and not self.renew, changed
 
         def change(stored: _Data) -> _Data:
@@ -599,8 +591,8 @@ class _Session:
             return taken if stored and is_kept else {}
 
         if old is not None:
-            await _store(backend, old, change, timeout)
-            if is_kept:
+            await _store(backend, old, change if is_changed else dict, timeout)
+            if is_kept:  # most requests end here, since they have only read the session
                 return None
         if not data:
             return None if old is None else ""
@@ -1051,22 +1043,12 @@ class UploadedFile(dict[str, Any]):
     ) -> None:
         if content is None:
             content = _Content(functools.partial(_read_store, cast(BinaryIO, file)))
-        super().__init__(
-            filename=_safe_filename(filename), content_type=content_type, content=content
-        )
+        self.filename = _safe_filename(filename)
         self.raw_filename = filename
+        self.content_type = content_type
+        super().__init__(filename=self.filename, content_type=content_type, content=content)
         self._file = file
         self._turn = asyncio.Lock()  # all that read the whole of a file share its position
-
-    @property
-    def filename(self) -> str:
-        """The last component of the client's name; joined to a folder, it stays in the folder."""
-        return str(self["filename"])
-
-    @property
-    def content_type(self) -> str:
-        """The media type that the client gave, ``application/octet-stream`` if it gave none."""
-        return str(self["content_type"])
 
     @property
     def file(self) -> BinaryIO:
@@ -1191,7 +1173,7 @@ class _MultipartForm:
             raise RuntimeError(
                 'uploads need the package multipart: pip install "micropie[standard]"'
             ) from error
-        self._errors = multipart
+        self._errors: Any = multipart
         # Headers are decoded as latin-1, which keeps every byte, and by `_utf8` afterwards.
         self._parser: Any = _parser_type(cast(Any, multipart))(
             boundary,
@@ -1319,9 +1301,7 @@ class _MultipartForm:
 
 # --- Request --------------------------------------------------------------------------------------
 
-_NOTED_HEADERS = frozenset(
-    {b"content-type", b"cookie", b"content-length", b"transfer-encoding", b"expect"}
-)
+_NOTED_HEADERS = {b"content-type", b"cookie", b"content-length", b"transfer-encoding", b"expect"}
 
 
 class _HeaderMap(Mapping[str, str]):
@@ -1442,7 +1422,7 @@ class Request:
 
     # A plain request never needs these. They stay on the class until they are set, and cost it
     # nothing.
-    _mount: Any = None  # the app that takes over, and its prefix
+    _mount: Any = None  # the key in `mounts` of the app that takes over
     _added: _RawHeaders = []  # to the response of that app
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
@@ -1451,7 +1431,6 @@ class Request:
     _is_multipart = False  # the body is a form that is still on the wire
     _members: _Values | None = None  # of a JSON object, as text
     _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
-    _headers: Mapping[str, str] | None = None
     _errors: tuple[BaseException, ...] = ()  # that led to the response, the last one to this one
 
     def __init__(
@@ -1534,23 +1513,21 @@ class Request:
         """The uploaded files, the first of each name."""
         return {name: files[0] for name, files in self._files.items()}
 
-    @property
+    @functools.cached_property
     def headers(self) -> Mapping[str, str]:
         """The headers, looked up in any letter case; repeated ones are joined by ``", "``."""
-        if self._headers is None:
-            values: dict[str, list[str]] = {}
-            # Headers are bytes without an encoding (RFC 9110 section 5.5); latin-1 keeps every
-            # byte.
-            for name, value in self.scope.get("headers") or ():
-                key = name.decode("latin-1").lower()
-                values.setdefault(key, []).append(value.decode("latin-1"))
-            # Cookies are joined as RFC 9113 section 8.2.3 says.
-            headers = {
+        values: _Values = {}
+        # Headers are bytes without an encoding (RFC 9110 section 5.5); latin-1 keeps every byte.
+        for name, value in self.scope.get("headers") or ():
+            key = name.decode("latin-1").lower()
+            values.setdefault(key, []).append(value.decode("latin-1"))
+        # Cookies are joined as RFC 9113 section 8.2.3 says.
+        return _HeaderMap(
+            {
                 name: ("; " if name == "cookie" else ", ").join(lines)
                 for name, lines in values.items()
             }
-            self._headers = _HeaderMap(headers)
-        return self._headers
+        )
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -2102,25 +2079,24 @@ class WebSocketMiddleware:
         Returns:
             None to go on. A dict, with ``code`` (1008) and ``reason``, refuses the handshake.
         """
-        return None
 
     async def after_websocket(self, request: WebSocketRequest) -> None:
         """Run when the handler is done, in reverse order; also when it raised."""
 
 
-def _checked_dict(result: _Data | None, allowed: frozenset[str], where: object) -> _Data | None:
-    """Return what a middleware returned, None for an empty dict; raise TypeError if it may not."""
+def _checked_dict(result: _Data | None, allowed: set[str], where: object) -> _Data:
+    """Return what a middleware returned, ``{}`` to go on; raise TypeError for anything else."""
     # A guard that returns False, or a dict with a misspelled key, wants to stop the request. To go
     # on would let every visitor in.
     is_dict = isinstance(result, dict | None)  # pyright: ignore[reportUnnecessaryIsInstance]
     if not is_dict or not allowed.issuperset(result or ()):
         name = type(where).__name__
         raise TypeError(f"{name} must return None or a dict with {sorted(allowed)}, not {result!r}")
-    return result or None
+    return result or {}
 
 
-_RESPONSE_KEYS = frozenset({"status_code", "body", "headers"})
-_REFUSAL_KEYS = frozenset({"code", "reason"})
+_RESPONSE_KEYS = {"status_code", "body", "headers"}
+_REFUSAL_KEYS = {"code", "reason"}
 
 
 # --- Responses ------------------------------------------------------------------------------------
@@ -2171,8 +2147,8 @@ def set_cookie(
     if not re.fullmatch(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"', value):
         rule = "printable ASCII without blanks, quotes, commas, semicolons and backslashes"
         raise ValueError(f"invalid value for cookie {name!r}: it must be {rule}")
-    # A semicolon would start another attribute.
-    if not re.fullmatch(r"[ -:<-~]*", (path or "") + (domain or "")):
+    # A semicolon would start another attribute, and browsers take no path without a slash.
+    if not re.fullmatch(r"(/[ -:<-~]*)?;[ -:<-~]*", f"{path or ''};{domain or ''}"):
         raise ValueError(f"invalid path or domain for cookie {name!r}")
     if samesite not in ("Strict", "Lax", "None", ""):
         raise ValueError(f"samesite must be Strict, Lax or None, not {samesite!r}")
@@ -2192,18 +2168,13 @@ def set_cookie(
     return "set-cookie", "; ".join([f"{name}={value}", *filter(None, attributes)])
 
 
-def delete_cookie(
-    name: str,
-    *,
-    path: str | None = "/",
-    domain: str | None = None,
-    secure: bool = True,
-    httponly: bool = True,
-    samesite: str | None = "Lax",
-) -> tuple[str, str]:
+def delete_cookie(name: str, **attributes: Any) -> tuple[str, str]:
     """Return the header pair that deletes a cookie.
 
-    The path and the domain must be those with which the cookie was set.
+    Args:
+        name: The name of the cookie.
+        attributes: Those of `set_cookie`. The path and the domain must be those with which the
+            cookie was set.
 
     Raises:
         ValueError: As `set_cookie` does.
@@ -2212,16 +2183,7 @@ def delete_cookie(
         >>> delete_cookie("theme", path="/shop")[1].split("; ")[:3]
         ['theme=', 'Max-Age=0', 'Path=/shop']
     """
-    return set_cookie(
-        name,
-        "",
-        max_age=0,
-        path=path,
-        domain=domain,
-        secure=secure,
-        httponly=httponly,
-        samesite=samesite,
-    )
+    return set_cookie(name, "", max_age=0, **attributes)
 
 
 class _Response(NamedTuple):
@@ -2286,19 +2248,20 @@ def _response(
     # RFC 9110 section 15. Servers fail at others, when nothing can be sent in their place any more.
     if not isinstance(status, int) or not 100 <= status <= 599:
         raise ValueError(f"a response status must be an int from 100 to 599, not {status!r}")
-    body, payload, content_type = _encoded_body(body)
-    if default_type is None or (content_type == _JSON and default_type in (_HTML, _TEXT)):
-        default_type = content_type
+    body, payload, own_type = _encoded_body(body)
     is_bodiless = status < 200 or status in (204, 304)  # RFC 9110 section 6.4.1
     if is_bodiless:
-        payload, default_type = b"", None
+        payload, own_type = b"", None
+    is_json = own_type == _JSON and default_type in (_HTML, _TEXT)
+    if default_type is None or own_type is None or is_json:
+        default_type = own_type
     pairs = _pairs(() if headers is None else headers)
-    types = [("content-type", default_type)] if default_type and content_type else []
-    types += [pair for pair in pairs if pair[0] == "content-type"]
+    # If there are several types, the last one wins, since a middleware may have appended its own.
+    content_type = dict(pairs).get("content-type", default_type)
+    types = [] if content_type is None else [("content-type", content_type)]
     # MicroPie sets the length itself. Only that of a stream must be the handler's.
     replaced = ("content-type",) if payload is None else ("content-type", "content-length")
-    # If there are several types, the last one wins, since a middleware may have appended its own.
-    kept = (*types[-1:], *[pair for pair in pairs if pair[0] not in replaced])
+    kept = (*types, *[pair for pair in pairs if pair[0] not in replaced])
     raw_headers = [_raw_header(name, value) for name, value in kept]
     if payload is not None and not is_bodiless:
         raw_headers.append((b"content-length", b"%d" % len(payload)))
@@ -2330,15 +2293,12 @@ def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
 def _pairs(headers: Any) -> _Pairs:
     """Return headers, pairs or a dict, as pairs of strings with lower-case names."""
     pairs: _Pairs = []
-    for name, value in headers.items() if hasattr(headers, "items") else headers:
-        if not isinstance(name, (str, bytes)):
+    for pair in headers.items() if hasattr(headers, "items") else headers:
+        name, value = [one.decode("latin-1") if isinstance(one, bytes) else one for one in pair]
+        if not isinstance(name, str):
             raise TypeError(f"a header name must be a string, not {name!r}")
-        pairs.append((_as_string(name).lower(), _as_string(value)))
+        pairs.append((name.lower(), str(value)))
     return pairs
-
-
-def _as_string(value: object) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
 def _raw_header(name: str, value: str) -> tuple[bytes, bytes]:
@@ -3259,11 +3219,12 @@ def _session_ids(request: Request, name: str) -> list[str]:
 
 def _boundary(content_type: bytes) -> bytes:
     """Return the boundary of a multipart body (RFC 2046 section 5.1.1)."""
-    found = re.search(rb';\s*boundary=(?:"([^"\n]+)"|([^\s;,"]+))', content_type, re.IGNORECASE)
-    boundary = (found[1] or found[2]) if found else b""
-    if not 0 < len(boundary) <= 200:
+    # RFC 2046 allows 70 bytes. The parser keeps as many from one piece to the next.
+    boundary = rb'(?i:;\s*boundary=(?:"([^"\n]{1,200})"|([^\s;,"]{1,200})(?![^\s;,"])))'
+    found = re.search(boundary, content_type)
+    if found is None:
         raise _error(400, "Missing boundary")
-    return boundary
+    return found[1] or found[2]
 
 
 _IPV4 = r"127(?:\.\d{1,3}){3}"
@@ -3410,32 +3371,31 @@ class App:
         # NaN is not above 0 either.
         if not session_timeout > 0 or not (body_timeout is None or body_timeout > 0):
             raise ValueError("session_timeout and body_timeout are seconds above 0")
-        path, secure = session_cookie_path or "", session_cookie_secure
-        if path and path[0] != "/":
-            raise ValueError(f"session_cookie_path begins with a slash: {path!r}")
         # Browsers ask this of such names; `set_cookie` checks it here, and not at the first login.
         if re.match(_HOST_NAME, session_cookie_name):
-            path = path or "/"
-        if re.match(_SECURE_NAME, session_cookie_name) and secure is None:
-            secure = True
-        set_cookie(session_cookie_name, "", path=path, secure=secure is not False)
+            session_cookie_path = session_cookie_path or "/"
+        if re.match(_SECURE_NAME, session_cookie_name) and session_cookie_secure is None:
+            session_cookie_secure = True
+        secure = session_cookie_secure is not False
+        set_cookie(session_cookie_name, "", path=session_cookie_path, secure=secure)
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
-        self.startup_handlers: list[Callable[[], Any]] = []
-        self.shutdown_handlers: list[Callable[[], Any]] = []
+        self.startup_handlers: list[_Hook] = []
+        self.shutdown_handlers: list[_Hook] = []
         self.mounts: dict[str, _ASGIApp] = {}
-        self.session_backend: SessionBackend = (
-            InMemorySessionBackend() if session_backend is None else session_backend
-        )
+        if session_backend is None:
+            session_backend = InMemorySessionBackend()
+        self.session_backend: SessionBackend = session_backend
         self._started = False
         self.__debug = debug
         self.__session_timeout = session_timeout
         self.__session_cookie_name = session_cookie_name
-        self.__session_cookie_secure, self.__session_cookie_path = secure, path
+        self.__session_cookie_secure = session_cookie_secure
+        self.__session_cookie_path = session_cookie_path
         origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
         self.__allowed_origins = origins - {"null", ""}
         kept = _limit(max_body_size, "max_body_size")
-        if isinstance(max_upload_size, types.EllipsisType):
+        if max_upload_size is ...:
             max_upload_size = max_body_size
         # JSON is kept as a body, and a field as a part of one, so both limits hold.
         self.__settings = _Settings(
@@ -3503,15 +3463,15 @@ class App:
         Raises:
             ValueError: Its type is none of http, websocket and lifespan.
         """
-        kind = scope["type"]
-        if kind == "http":
-            await self._asgi_app_http(scope, receive, send)
-        elif kind == "websocket":
-            await self._asgi_app_websocket(scope, receive, send)
-        elif kind == "lifespan":
-            await self._asgi_app_lifespan(receive, send)
-        else:
-            raise ValueError(f"unknown ASGI scope type {kind!r}")
+        match scope["type"]:
+            case "http":
+                await self._asgi_app_http(scope, receive, send)
+            case "websocket":
+                await self._asgi_app_websocket(scope, receive, send)
+            case "lifespan":
+                await self._asgi_app_lifespan(receive, send)
+            case kind:
+                raise ValueError(f"unknown ASGI scope type {kind!r}")
 
     # HTTP, in the order in which things happen to a request
 
@@ -3596,9 +3556,11 @@ class App:
         if _is_below(path, root):  # some servers repeat the root path in the path
             path = path[len(root) :]
         if self.mounts:
-            request._mount = self.__mounted(path)
-            if request._mount is not None:
-                return
+            # The longest first, so that /api/v2 comes before /api.
+            for prefix in sorted(self.mounts, key=len, reverse=True):
+                if _is_below(path, _prefix(prefix)):
+                    request._mount = prefix
+                    return
         before, *segments = path.removesuffix("/").split("/")  # one trailing slash is ignored
         if before:  # no slash comes first, for example in OPTIONS *
             return
@@ -3610,27 +3572,17 @@ class App:
                 return
         request.route_handler, request.path_params = handler.name, arguments
 
-    def __mounted(self, path: str) -> tuple[_ASGIApp, str] | None:
-        """Return the app of the longest prefix that the path begins with, and the prefix."""
-        # The longest prefix first, so that /api/v2 comes before /api.
-        for prefix in sorted(self.mounts, key=len, reverse=True):
-            mount = _prefix(prefix)
-            if _is_below(path, mount):
-                return self.mounts[prefix], mount
-        return None
-
     def __hand_over(self, request: Request, receive: _Receive, send: _Send) -> Awaitable[None]:
         """Call the mounted app, with the scope as the middlewares have left it."""
-        mount: tuple[_ASGIApp, str] = request._mount
         scope = request.scope
         root = _prefix(scope.get("root_path"))
-        child = {**scope, "root_path": root + mount[1]}
+        child = {**scope, "root_path": root + _prefix(request._mount)}
         # In a scope the path includes the root path (ASGI HTTP).
         if not _is_below(scope["path"], root):
             child["path"] = root + scope["path"]
             if raw_path := scope.get("raw_path"):
                 child["raw_path"] = _quoted(root, "/").encode() + raw_path
-        return mount[0](child, receive, _adding(send, request._added))
+        return self.mounts[request._mount](child, receive, _adding(send, request._added))
 
     async def __prepare_and_call(self, request: Request, noted: _RawHeaders) -> Any:
         """Load the session, read the body, ask the middlewares, call the handler."""
@@ -3638,14 +3590,14 @@ class App:
             request._note_headers(noted)
             if request._cookie_header:
                 await self.__load_session(request)
-            if request._content_type and request._mount is None:
+            if request._mount is None:
                 await request._read()
         middlewares, request._asked = request._asked, ()
         for middleware in middlewares:
             result = await middleware.before_request(request)
             request._asked = (*request._asked, middleware)
             answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
-            if answer is not None:
+            if answer:
                 return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
         if request._mount is not None:
             if request.route_handler is None:
@@ -3655,8 +3607,7 @@ class App:
                 return _MOUNTED
             # A middleware has chosen a handler of this app, to ask for a login for example.
             request._mount = None
-            if request._content_type:
-                await request._read()
+            await request._read()
         return await self.__call_handler(request)
 
     async def __load_session(self, request: Request) -> None:
@@ -3730,9 +3681,8 @@ class App:
                 result = await middleware.after_request(
                     request, response.status, response.body, headers
                 )
-                response = _changed(
-                    response, _checked_dict(result, _RESPONSE_KEYS, middleware) or {}, headers
-                )
+                changes = _checked_dict(result, _RESPONSE_KEYS, middleware)
+                response = _changed(response, changes, headers)
             except BaseException as error:
                 response = self.__failed(request, error)
         request._is_lenient = False
@@ -3752,15 +3702,14 @@ class App:
             # A stream may look at the session later, when its headers are gone.
             return _VARY if is_stream and _session_ids(request, self.__session_cookie_name) else []
         # After a 5xx nothing is saved, since a handler that failed half-way may have left half of
-        # its changes.
-        if status >= 500:
+        # its changes. Nor is a session that another origin's page would begin.
+        is_new = session.id is None
+        if status >= 500 or (is_new and _is_foreign(request, self.__allowed_origins)):
             return _VARY
-        if session.id is None and _is_foreign(request, self.__allowed_origins):
-            session.blocked = True
         session_id = await session.commit(self.session_backend, self.__session_timeout)
         if session_id is None:
             return _VARY
-        cookie = _raw_header(*self.__session_cookie(request, session_id))
+        cookie = self.__session_cookie(request, session_id)
         return [*_VARY, cookie, (b"cache-control", b"no-store")]
 
     async def __send(self, request: Request, response: _Response, send: _Send) -> Awaitable[None]:
@@ -3784,19 +3733,18 @@ class App:
         if not body.ended:
             await body.drain()
         await send(start)
-        payload = b"" if is_head else response.payload or b""
+        payload = b"" if is_head else response.payload
         return send({"type": "http.response.body", "body": payload})
 
-    def __session_cookie(self, request: Request, session_id: str) -> tuple[str, str]:
-        """Return the header that sets the session cookie, or expires it if the id is ``""``."""
-        name, secure = self.__session_cookie_name, self.__session_cookie_secure
+    def __session_cookie(self, request: Request, session_id: str) -> tuple[bytes, bytes]:
+        """Return the header that sets the session cookie, or deletes it if the id is ``""``."""
+        secure = self.__session_cookie_secure
         if secure is None:
             secure = not (self.__debug or _is_from_here(request))
         root = _quoted(_prefix(request.scope.get("root_path")), "/!$&'()*+,:=@~")
         path = self.__session_cookie_path or root or "/"
-        if not session_id:
-            return delete_cookie(name, path=path, secure=secure)
-        return set_cookie(name, session_id, path=path, secure=secure)
+        age, name = None if session_id else 0, self.__session_cookie_name
+        return _raw_header(*set_cookie(name, session_id, max_age=age, path=path, secure=secure))
 
     def __failed(self, request: Request, error: BaseException) -> _Response:
         """Return the response for an error; let pass what is no error of this request."""
@@ -3925,7 +3873,7 @@ class App:
             result = await middleware.before_websocket(request)
             request._asked = (*request._asked, middleware)
             refusal = _checked_dict(result, _REFUSAL_KEYS, middleware)
-            if refusal is not None:
+            if refusal:
                 return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
         if request._mount is not None and request.route_handler is None:
             request._added = await self.__session_headers(request)
@@ -3940,7 +3888,7 @@ class App:
             if error.status == 401:  # FromSession: the client may log in
                 raise
             return await socket.close(1008)  # the path or the arguments do not fit
-        request._headers = None  # made again if asked for; a socket may be open for hours
+        vars(request).pop("headers", None)  # made again if asked for; a socket may last for hours
         socket._task = asyncio.current_task()
         return work
 
@@ -3959,7 +3907,7 @@ class App:
         if session.blocked or not session_id:
             return []
         socket.session_id = session_id
-        return [_raw_header(*self.__session_cookie(request, session_id))]
+        return [self.__session_cookie(request, session_id)]
 
     async def __finish_socket_session(self, request: WebSocketRequest) -> None:
         session = request._session
@@ -3983,29 +3931,35 @@ class App:
 
     async def _asgi_app_lifespan(self, receive: _Receive, send: _Send) -> None:
         """Run the startup and the shutdown handlers, those of mounted apps included."""
-        for kind in ("startup", "shutdown"):
+        for kind, run in ("startup", self.__start), ("shutdown", self.__stop):
             await receive()
-            if asyncio._get_running_loop() is None:  # that of trio is none of asyncio's
-                failures = ["MicroPie needs asyncio: run it on a server that uses asyncio's loop"]
-            else:
-                failures = await self.__run_hooks(kind)
+            failures = ["MicroPie needs asyncio: run it on a server that uses asyncio's loop"]
+            if asyncio._get_running_loop() is not None:  # that of trio is none of asyncio's
+                failures = await run()
             if failures:
                 text = "; ".join(failures)
                 return await send({"type": f"lifespan.{kind}.failed", "message": text})
             await send({"type": f"lifespan.{kind}.complete"})
 
-    async def __run_hooks(self, kind: str) -> list[str]:
-        """Run the handlers of the startup or the shutdown; return what went wrong."""
-        # A startup ends at the first handler that fails, and the shutdown handlers close what the
-        # earlier ones have opened. A shutdown runs all of them, the mounted apps' first, since a
-        # mounted app may use what its parent has opened.
-        starts, failures = kind == "startup", list[str]()
-        for app in self.__family() if starts else reversed(self.__family()):
-            for handler in app.startup_handlers if starts else app.shutdown_handlers:
-                if not (starts and failures):
-                    failures += await _run_hook(handler)
-            app._started = starts and not failures
-        return failures + await self.__run_hooks("shutdown") if starts and failures else failures
+    async def __start(self) -> list[str]:
+        """Run the startup handlers up to the first that fails; return what went wrong."""
+        for app in self.__family():
+            for handler in app.startup_handlers:
+                if failures := await _run_hook(handler):
+                    # The shutdown handlers close what the earlier ones have opened.
+                    return failures + await self.__stop()
+            app._started = True
+        return []
+
+    async def __stop(self) -> list[str]:
+        """Run all shutdown handlers; return what went wrong."""
+        failures: list[str] = []
+        # Those of a mounted app first, since it may use what its parent has opened.
+        for app in reversed(self.__family()):
+            for handler in app.shutdown_handlers:
+                failures += await _run_hook(handler)
+            app._started = False
+        return failures
 
     def __family(self) -> list[App]:
         """Return this app and the MicroPie apps mounted below it, each once."""
@@ -4077,7 +4031,7 @@ class App:
         return form.fields, {name: files[0] for name, files in form.files.items()}
 
 
-async def _run_hook(handler: Callable[[], Any]) -> list[str]:
+async def _run_hook(handler: _Hook) -> list[str]:
     """Run a startup or shutdown handler; return what went wrong, which is logged too."""
     try:
         result = handler()
@@ -4134,11 +4088,8 @@ def routes(app: App) -> list[Route]:
         >>> [(route.path, route.handler, route.parameters[1]) for route in routes(Root())]
         [('/greet', 'Root.greet', ('times', <class 'int'>, 1))]
     """
-    return list(_routes_below(app, "", ()))
-
-
-def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[Route]:
-    for protocol, table in (("http", "_App__routes"), ("websocket", "_App__socket_routes")):
+    found: list[Route] = []
+    for protocol, table in ("http", "_App__routes"), ("websocket", "_App__socket_routes"):
         handlers: _Table = getattr(app, table)
         for path, handler in sorted(handlers.items()):
             if path == "/index":  # it is there as "/", too
@@ -4152,15 +4103,15 @@ def _routes_below(app: App, prefix: str, parents: tuple[App, ...]) -> Iterator[R
             # Around a partial, for example, a decorator leaves no code to name.
             code = getattr(inspect.unwrap(handler.function), "__code__", None)
             source = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
-            yield Route(protocol, prefix + path, handler.methods, parameters, name, source)
+            found.append(Route(protocol, path, handler.methods, parameters, name, source))
     for mount, mounted in app.mounts.items():
-        below = prefix + _prefix(mount)
-        if not isinstance(mounted, App):
+        if isinstance(mounted, App):
+            below = routes(mounted)
+        else:
             name = getattr(mounted, "__qualname__", type(mounted).__name__)
-            yield Route("http", below + "/", None, (), name, "")
-        # Apps may be mounted in each other; the paths below them would have no end.
-        elif id(mounted) not in map(id, (*parents, app)):
-            yield from _routes_below(mounted, below, (*parents, app))
+            below = [Route("http", "/", None, (), name, "")]
+        found += [route._replace(path=_prefix(mount) + route.path) for route in below]
+    return found
 
 
 def _described(name: str, annotation: Any, default: Any) -> str:
@@ -4178,8 +4129,6 @@ def _main(arguments: Sequence[str]) -> str | None:
         return "usage: python -m micropie routes MODULE:APP"
     import importlib
 
-    # As servers do, so that the app is found in the current folder.
-    sys.path.insert(0, os.getcwd())
     module, _, attribute = arguments[1].partition(":")
     app = getattr(importlib.import_module(module), attribute or "app", None)
     if not isinstance(app, App):
@@ -4191,7 +4140,7 @@ def _main(arguments: Sequence[str]) -> str | None:
         rows.append((path, ", ".join(allowed or [any_method]), f"({signature})", name, source))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        sys.stdout.write("  ".join(map(str.ljust, row, widths)).rstrip() + "\n")
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
     return None
 
 

@@ -997,11 +997,17 @@ class UploadedFile(dict[str, Any]):
     handler is called, and is also there as `file`.
 
     Args:
-        filename: The name that the client gave; ``filename`` is its safe last component,
-            `raw_filename` the whole.
+        filename: The name that the client gave.
         content_type: The media type that the client gave.
         content: The object that gives out the chunks; None: they come from ``file``.
         file: The received content as a binary file.
+
+    Attributes:
+        filename (str): The last component of the client's name; joined to a folder, it stays in the
+            folder.
+        raw_filename (str): The client's name as a whole.
+        content_type (str): The media type that the client gave, ``application/octet-stream`` if it
+            gave none.
 
     Example:
         >>> file = UploadedFile("../../cat.png", "image/png", file=io.BytesIO(b"meow"))

@@ -1005,7 +1005,8 @@ class UploadedFile(dict[str, Any]):
     Attributes:
         filename (str): The last component of the client's name; joined to a folder, it stays in the
             folder.
-        raw_filename (str): The client's name as a whole.
+        raw_filename (str): The name that the client sent, unchanged. Show it escaped only, and
+            never use it in a path.
         content_type (str): The media type that the client gave, ``application/octet-stream`` if it
             gave none.
 

@@ -1021,11 +1021,18 @@ class UploadedFile(dict[str, Any]):
     handler is called, and is also there as `file`.
 
     Args:
-        filename: The name that the client gave; ``filename`` is its safe last component,
-            `raw_filename` the whole.
+        filename: The name that the client gave.
         content_type: The media type that the client gave.
         content: The object that gives out the chunks; None: they come from ``file``.
         file: The received content as a binary file.
+
+    Attributes:
+        filename (str): The last component of the client's name; joined to a folder, it stays in the
+            folder.
+        raw_filename (str): The name that the client sent, unchanged. Show it escaped only, and
+            never use it in a path.
+        content_type (str): The media type that the client gave, ``application/octet-stream`` if it
+            gave none.
 
     Example:
         >>> file = UploadedFile("../../cat.png", "image/png", file=io.BytesIO(b"meow"))
@@ -1467,7 +1474,7 @@ class Request:
         return self._errors[-1] if self._errors else None
 
     @property
-    def query_params(self) -> dict[str, list[str]]:
+    def query_params(self) -> _Values:
         """All values of each name in the query string."""
         if self._query is None:
             query = self.scope.get("query_string")
@@ -1492,7 +1499,7 @@ class Request:
             raise _error(*self._parse_error)
 
     @property
-    def body_params(self) -> dict[str, list[str]]:
+    def body_params(self) -> _Values:
         """All values of each form field; of a JSON object, its members as text."""
         self._parse()
         if self._fields is not None:
@@ -1535,12 +1542,12 @@ class Request:
         return _parse_cookies(self.headers.get("cookie", ""))
 
     @property
-    def session(self) -> dict[str, Any]:
+    def session(self) -> _Data:
         """The session; what this request changes in it is saved when the handler is done."""
         return self.__looked_session().data
 
     @session.setter
-    def session(self, value: dict[str, Any]) -> None:
+    def session(self, value: _Data) -> None:
         self.__looked_session().data = value
 
     def regenerate_session(self) -> None:
@@ -2027,7 +2034,7 @@ class HttpMiddleware:
         (404, True)
     """
 
-    async def before_request(self, request: Request) -> dict[str, Any] | None:
+    async def before_request(self, request: Request) -> _Data | None:
         """Run before the handler, in the order of ``app.middlewares``.
 
         Returns:
@@ -2040,8 +2047,8 @@ class HttpMiddleware:
         request: Request,
         status_code: int,
         response_body: Any,
-        extra_headers: list[tuple[str, str]],
-    ) -> dict[str, Any] | None:
+        extra_headers: _Pairs,
+    ) -> _Data | None:
         """Run after the handler, in reverse order, on every response.
 
         Args:
@@ -2073,7 +2080,7 @@ class WebSocketMiddleware:
         {'code': 1008, 'reason': 'log in first'}
     """
 
-    async def before_websocket(self, request: WebSocketRequest) -> dict[str, Any] | None:
+    async def before_websocket(self, request: WebSocketRequest) -> _Data | None:
         """Run before the handler, in the order of ``app.ws_middlewares``.
 
         Returns:
@@ -2145,8 +2152,10 @@ def set_cookie(
         raise ValueError(f"invalid cookie name {name!r}")
     # RFC 6265 section 4.1.1
     if not re.fullmatch(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"', value):
-        rule = "printable ASCII without blanks, quotes, commas, semicolons and backslashes"
-        raise ValueError(f"invalid value for cookie {name!r}: it must be {rule}")
+        raise ValueError(
+            f"invalid value for cookie {name!r}: it must be printable ASCII "
+            "without blanks, quotes, commas, semicolons and backslashes"
+        )
     # A semicolon would start another attribute, and browsers take no path without a slash.
     if not re.fullmatch(r"(/[ -:<-~]*)?;[ -:<-~]*", f"{path or ''};{domain or ''}"):
         raise ValueError(f"invalid path or domain for cookie {name!r}")
@@ -3586,12 +3595,11 @@ class App:
 
     async def __prepare_and_call(self, request: Request, noted: _RawHeaders) -> Any:
         """Load the session, read the body, ask the middlewares, call the handler."""
-        if noted:
-            request._note_headers(noted)
-            if request._cookie_header:
-                await self.__load_session(request)
-            if request._mount is None:
-                await request._read()
+        request._note_headers(noted)
+        if request._cookie_header:
+            await self.__load_session(request)
+        if request._mount is None:
+            await request._read()
         middlewares, request._asked = request._asked, ()
         for middleware in middlewares:
             result = await middleware.before_request(request)
@@ -3616,8 +3624,8 @@ class App:
         # Browsers send cookies with requests from any page of the same site, and old ones with all;
         # to WebSockets they apply no same-origin policy.
         if _is_foreign(request, self.__allowed_origins):
-            request._session = _Session()
-            request._session.blocked = True
+            session = request._session = _Session()
+            session.blocked = True
             if ids:
                 _log.warning(
                     "no session for a request from %r to %r",
@@ -3975,7 +3983,7 @@ class App:
 
     def _redirect(
         self, location: str, status: int = 302, headers: _Headers | None = None
-    ) -> tuple[int, None, list[tuple[str, str]]]:
+    ) -> tuple[int, None, _Pairs]:
         """Return the response that sends the client elsewhere.
 
         Args:
@@ -4008,7 +4016,7 @@ class App:
 
     async def _parse_multipart(
         self, reader: asyncio.StreamReader, boundary: bytes
-    ) -> tuple[dict[str, list[str]], dict[str, UploadedFile]]:
+    ) -> tuple[_Values, dict[str, UploadedFile]]:
         """Parse a whole multipart form.
 
         Args:

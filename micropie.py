@@ -2177,13 +2177,18 @@ def set_cookie(
     return "set-cookie", "; ".join([f"{name}={value}", *filter(None, attributes)])
 
 
-def delete_cookie(name: str, **attributes: Any) -> tuple[str, str]:
+def delete_cookie(
+    name: str,
+    *,
+    path: str | None = "/",
+    domain: str | None = None,
+    secure: bool = True,
+    httponly: bool = True,
+    samesite: str | None = "Lax",
+) -> tuple[str, str]:
     """Return the header pair that deletes a cookie.
 
-    Args:
-        name: The name of the cookie.
-        attributes: Those of `set_cookie`. The path and the domain must be those with which the
-            cookie was set.
+    The path and the domain must be those with which the cookie was set.
 
     Raises:
         ValueError: As `set_cookie` does.
@@ -2192,7 +2197,8 @@ def delete_cookie(name: str, **attributes: Any) -> tuple[str, str]:
         >>> delete_cookie("theme", path="/shop")[1].split("; ")[:3]
         ['theme=', 'Max-Age=0', 'Path=/shop']
     """
-    return set_cookie(name, "", max_age=0, **attributes)
+    attributes: Any = {"httponly": httponly, "samesite": samesite, "max_age": 0}
+    return set_cookie(name, "", path=path, domain=domain, secure=secure, **attributes)
 
 
 class _Response(NamedTuple):

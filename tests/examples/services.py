@@ -3,16 +3,28 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
-from tests.processes import postgresql, redis
+from tests.examples.harness import EXAMPLES
+from tests.processes import free_port, postgresql, redis, serving
 
 # A context manager that starts a server, and yields the environment variables that lead an example
 # to it.
 Service = Callable[[], contextlib.AbstractContextManager[dict[str, str]]]
 
+
+@contextlib.contextmanager
+def fake_model() -> Iterator[dict[str, str]]:
+    """Serve the fake of a language model."""
+    port = free_port()
+    line = f"uvicorn fake_model:app --port {port}"
+    with serving(line, EXAMPLES / "llm_chat", port, {}):
+        yield {"OPENAI_API_KEY": "fake", "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1"}
+
+
 # name of the example: what it needs
 NEEDS: dict[str, list[Service]] = {
     "background_jobs": [redis],
     "blog": [postgresql],
+    "llm_chat": [fake_model],
     "middleware": [redis],
     "session_backends": [redis, postgresql],
 }

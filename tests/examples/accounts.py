@@ -91,12 +91,23 @@ def sign_in_to_sessions(
     return post(client, "login", username=username, password=password)
 
 
+def sign_in_by_oauth(client: httpx.Client) -> tuple[set[str | None], str]:
+    """Log in at the provider; return the session ids before, and the way back from there."""
+    url = client.post("login").headers["location"]
+    before = session_ids(client)
+    back = httpx.post(url, data={"sub": "ada@example.org"}).headers["location"]
+    path = f"callback?{back.partition('?')[2]}"
+    assert client.get(path).status_code == 303
+    return before, path
+
+
 def introduce(client: httpx.Client) -> None:
     assert client.post("introduce", json={"name": "Alice"}).status_code == 200
 
 
 SIGN_IN: Mapping[str, Callable[[httpx.Client], object]] = {
     "blog": sign_in_to_the_blog,
+    "oauth_login": sign_in_by_oauth,
     "sessions": sign_in_to_sessions,
     "testing": introduce,
 }

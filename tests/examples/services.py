@@ -20,12 +20,23 @@ def fake_model() -> Iterator[dict[str, str]]:
         yield {"OPENAI_API_KEY": "fake", "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1"}
 
 
+@contextlib.contextmanager
+def oidc_provider() -> Iterator[dict[str, str]]:
+    """Serve a provider of OpenID Connect, which lets in any user."""
+    port = free_port()
+    line = f"oidc-provider-mock --port {port} --require-nonce"
+    with serving(line, EXAMPLES, port, {}, errors=True):
+        client = {"OIDC_CLIENT_ID": "example", "OIDC_CLIENT_SECRET": "secret"}
+        yield {"OIDC_ISSUER": f"http://127.0.0.1:{port}", **client}
+
+
 # name of the example: what it needs
 NEEDS: dict[str, list[Service]] = {
     "background_jobs": [redis],
     "blog": [postgresql],
     "llm_chat": [fake_model],
     "middleware": [redis],
+    "oauth_login": [oidc_provider],
     "session_backends": [redis, postgresql],
 }
 

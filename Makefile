@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(PATH):$(CURDIR)/.venv/uv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-framework test-examples test-site test-slow test-versions lint docs docs-live \
+.PHONY: help run new test test-framework test-examples test-site test-slow test-versions lint docs docs-live \
     bench bench-quick bench-guard bench-small release-check release-rehearsal requirements clean
 
 help:  ## List the tasks
@@ -28,6 +28,9 @@ help:  ## List the tasks
 run: $(GALLERY)/.stamp  ## Serve the gallery of examples on http://127.0.0.1:8000 (PORT=... for another)
 	PYTHONPATH=. $(GALLERY)/bin/python -m uvicorn --app-dir examples/gallery app:app \
 	    --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 5
+
+new: .venv/uv/.stamp  ## Copy an example out as a project: NAME=../mysite FROM=login
+	@$$(.ci/find-python) .ci/new_example.py "$(FROM)" "$(NAME)"
 
 test: $(DEV)/.stamp  ## Run the tests, with branch coverage of micropie.py
 	@.ci/system-packages

@@ -9,10 +9,12 @@ examples.
 """
 
 import re
+import runpy
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from PIL import Image
@@ -47,29 +49,30 @@ LEFT_OUT = {"__pycache__", "node_modules", "data", "uploads"}
 LEFT_OUT_SUFFIXES = {".db", ".sqlite3", ".pyc"}
 NOT_SHOWN = {"README.md", "LICENSE"}
 
-# The gallery's order, with the easiest examples first. An example that is not named here is a whole
-# app.
-GROUPS: dict[str, list[str]] = {
-    "First steps": [
-        "hello_world",
-        "routing",
-        "json_api",
-        "forms",
-        "templates",
-        "headers_and_cookies",
-        "static_files",
-    ],
-    "Sessions and safety": ["sessions", "session_backends", "middleware", "validation"],
-    "Live": ["streaming", "server_sent_events", "websockets", "socketio", "file_uploads"],
-    "Structure": ["explicit_routing", "sub_apps", "lifespan", "background_jobs", "testing", "wsgi"],
-    "Whole apps": [],
+# What stands in a folder without being hidden, though its name begins with a dot.
+DOTTED = {".dockerignore", ".env.example", ".gitignore"}
+# One table for the gallery that `make run` serves, and for the pages here.
+CATALOG = runpy.run_path(str(ROOT / "examples" / "gallery" / "catalog.py"), run_name="catalog")
+GROUPS: dict[str, dict[str, Any]] = {**CATALOG["GROUPS"], CATALOG["OTHERS"]: {}}
+LEADS = {
+    "Learn": "Small apps that show one idea each.",
+    "Start from": "Apps to copy and to change, with tests, in a few hundred lines.",
+    "Whole apps": "Sites that are complete, down to deployment.",
 }
 GALLERY = """\
 # Examples
 
-One folder for each thing that MicroPie does, to copy and to change. Every example is an app that
-runs as it is; the requests on its page, and what they print, are checked by the project's tests.
-Start with [the smallest one](hello_world.md).
+Each example is a project to copy and to change: an app, its requirements and its tests. The tests
+of MicroPie install each one from its .zip, start it, and run every command on its page. In a copy
+of the repository, `make run` shows them all in a browser, and `make new NAME=../mysite FROM=login`
+copies one. Without the repository, download one and give it your name:
+
+<!-- not run: it needs the published site -->
+```console
+$ curl -O https://example.invalid/micropie/docs/_downloads/examples/login.zip
+$ python3 -m zipfile -e login.zip . && mv login mysite
+```
+
 """
 
 
@@ -82,6 +85,14 @@ def write_zip(target: Path, folder: str, contents: Mapping[str, Path]) -> None:
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, contents[name].read_bytes())
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build the wheel of MicroPie; the same source makes the same wheel."""
+    from hatchling.builders.wheel import WheelBuilder
+
+    [wheel] = WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"])
+    return Path(wheel)
 
 
 # --- An example and its files ------------------------------------------------------------------
@@ -130,7 +141,9 @@ class Example:
 
     def _belongs(self, path: Path) -> bool:
         parts = path.relative_to(self.folder).parts
-        hidden = any(part in LEFT_OUT or part.startswith(".") for part in parts)
+        hidden = any(
+            part in LEFT_OUT or (part.startswith(".") and part not in DOTTED) for part in parts
+        )
         return not hidden and path.suffix not in LEFT_OUT_SUFFIXES
 
     def relative(self, path: Path) -> str:
@@ -147,10 +160,11 @@ class Example:
         ]
         return text, [path for path in files if path not in text]
 
-    def write_archive(self, target: Path) -> None:
-        """Write its files, and MicroPie beside them, into a .zip that depends on nothing else."""
+    def write_archive(self, target: Path, wheel: Path) -> None:
+        """Write its files into a .zip, and MicroPie beside them: its wheel, or the module."""
         contents = {self.relative(path): path for path in self.files()}
-        write_zip(target, self.name, contents | {"micropie.py": ROOT / "micropie.py"})
+        beside = wheel if self.path.startswith("examples/") else ROOT / "micropie.py"
+        write_zip(target, self.name, contents | {beside.name: beside})
 
 
 def all_examples() -> list[Example]:
@@ -250,7 +264,8 @@ def _escaped(name: str) -> str:
 def _download(example: Example, up: str) -> Iterator[str]:
     yield ":::{container} example-download"
     yield f'<a href="{up}{example.archive}" download>Download {example.name}.zip</a>: these files, '
-    yield from ("and `micropie.py` beside them, ready to start.", ":::", "")
+    beside = "MicroPie's wheel" if example.path.startswith("examples/") else "micropie.py"
+    yield from (f"and {beside} in the same folder.", ":::", "")
 
 
 def _size(path: Path) -> str:
@@ -291,16 +306,22 @@ def _page(example: Example) -> str:
 
 
 def _gallery() -> str:
-    cards: dict[str, list[str]] = {group: [] for group in GROUPS}
-    for example in all_examples():
-        group = next(
-            (group for group, names in GROUPS.items() if example.name in names), list(GROUPS)[-1]
-        )
-        cards[group] += _card(example)
-    names = [example.name for example in all_examples()]
-    text = [GALLERY, "```{toctree}", ":hidden:", "", *names, "```"]
-    for group, lines in cards.items():
-        text += ["", f"## {group}", "", ":::::{grid} 1 2 2 3", ":gutter: 3", "", *lines, ":::::"]
+    examples = {example.name: example for example in all_examples()}
+    wants = [
+        f"- {row.want}: [{name}]({name}.md)"
+        for rows in GROUPS.values()
+        for name, row in rows.items()
+        if name in examples
+    ]
+    text = [GALLERY, "```{toctree}", ":hidden:", "", *examples, "```", ""]
+    text += ["## I want to ...", "", *sorted(wants)]
+    named = [name for rows in GROUPS.values() for name in rows]
+    for group, rows in GROUPS.items():
+        names = [name for name in examples if name in rows or (not rows and name not in named)]
+        cards = [line for name in names for line in _card(examples[name])]
+        lead = [LEADS[group], ""] if group in LEADS else []
+        grid = [":::::{grid} 1 2 2 3", ":gutter: 3", "", *cards, ":::::"]
+        text += ["", f"## {group}", "", *lead, *grid] if names else []
     return "\n".join([*text, ""])
 
 
@@ -326,10 +347,11 @@ def size_pictures(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def write_archives(app: Sphinx, exception: Exception | None) -> None:
-    """Write the .zip of each example."""
+    """Write the wheel, and the .zip of each example."""
     if exception is None and app.builder.name == "html":
+        wheel = build_wheel(Path(app.outdir) / "_downloads")
         for example in all_examples() + all_steps():
-            example.write_archive(Path(app.outdir) / example.archive)
+            example.write_archive(Path(app.outdir) / example.archive, wheel)
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -14,23 +14,29 @@ micropie_examples = importlib.import_module("docs._ext.micropie_examples")
 ALL = micropie_examples.all_examples() + micropie_examples.all_steps()
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return micropie_examples.build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
 @pytest.fixture
-def archive(example, tmp_path):
+def archive(example, wheel, tmp_path):
     path = tmp_path / f"{example.name}.zip"
-    example.write_archive(path)
+    example.write_archive(path, wheel)
     return path
 
 
 @pytest.mark.parametrize("example", ALL, ids=lambda example: example.path)
-def test_archive_has_the_files_of_the_example_and_micropie(example, archive, tmp_path):
+def test_archive_has_the_files_of_the_example_and_micropie(example, archive, wheel, tmp_path):
     again = tmp_path / "again.zip"
-    example.write_archive(again)
+    example.write_archive(again, wheel)
 
     with zipfile.ZipFile(archive) as packed:
         contents = {name: packed.read(name) for name in packed.namelist()}
 
     assert archive.read_bytes() == again.read_bytes()
-    assert contents.pop(f"{example.name}/micropie.py") == (ROOT / "micropie.py").read_bytes()
+    beside = wheel if example.path.startswith("examples/") else ROOT / "micropie.py"
+    assert contents.pop(f"{example.name}/{beside.name}") == beside.read_bytes()
     assert contents == {
         f"{example.name}/{example.relative(path)}": path.read_bytes() for path in example.files()
     }
@@ -46,7 +52,7 @@ def test_every_example_and_step_is_on_the_site():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", ALL, ids=lambda example: example.path)
+@pytest.mark.parametrize("example", micropie_examples.all_steps(), ids=lambda example: example.path)
 def test_unpacked_archive_serves_with_its_own_micropie(example, archive, tmp_path, services):
     assert importlib.util.find_spec("micropie").origin == str(ROOT / "micropie.py"), (
         "no other may be installed"

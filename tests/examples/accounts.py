@@ -88,7 +88,7 @@ def account(name: str, full_name: str) -> dict[str, str]:
 def sign_in_to_sessions(
     client: httpx.Client, password: str = PASSWORD_OF_SESSIONS, username: str = "ada"
 ) -> httpx.Response:
-    return post(client, "login", username=username, password=password)
+    return client.post("login", data={"username": username, "password": password})
 
 
 def sign_in_by_oauth(client: httpx.Client) -> tuple[set[str | None], str]:

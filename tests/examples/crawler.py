@@ -185,11 +185,12 @@ class Visit:
             if (form.action, [item.name for item in form.fields]) not in alike:
                 self.forms.append(form)
 
-    def submit(self, form: Form, text: str, **changed: str | None) -> httpx.Response:
-        """Send a form as a browser does; a field that is changed to None is left out."""
+    def submit(self, form: Form, text: str, origin: str = "") -> httpx.Response:
+        """Send a form as a browser does, from a page of this site or of another origin."""
         values, files = form.filled_in(text)
-        values = {name: value for name, value in {**values, **changed}.items() if value is not None}
         headers = {"origin": re.sub(r"(//[^/]+).*", r"\1", self.root), "referer": form.page}
+        if origin:
+            headers = {"origin": origin, "referer": origin, "sec-fetch-site": "cross-site"}
         if form.method == "get":
             return self.client.get(form.action, params=values, headers=headers)
         if form.enctype == "multipart/form-data" or files:

@@ -28,7 +28,7 @@ SERVE = "uvicorn app:app --timeout-graceful-shutdown 5"
 #: `verify` of a client for plain HTTP: reading all certificates takes it 20 ms of CPU time.
 PLAIN = False
 NOT_COPIED = shutil.ignore_patterns(
-    "__pycache__", ".*", "node_modules", "data", "uploads", "*.db", "*.sqlite3", "*.sqlite3-*"
+    "__pycache__", ".[!g]*", "node_modules", "data", "uploads", "*.db", "*.sqlite3", "*.sqlite3-*"
 )
 #: Examples with the asyncio part of SQLAlchemy, which runs in greenlets.
 OF_SQLALCHEMY = {"blog", "pastebin", "session_backends", "url_shortener"}
@@ -79,6 +79,29 @@ def copied(name: str, folder: Path) -> Path:
     for one in ALL_NAMES if name == "gallery" else [name]:
         shutil.copytree(EXAMPLES / one, folder / "copies" / one, ignore=NOT_COPIED)
     return folder / "copies" / name
+
+
+def files_of(name: str) -> list[Path]:
+    """Return the files of an example, as a copy of it has them."""
+    ignored = NOT_COPIED
+    found: list[Path] = []
+    folders = [EXAMPLES / name]
+    for folder in folders:  # grows on the way
+        names = [path.name for path in folder.iterdir()]
+        left_out = ignored(str(folder), names)
+        for path in (folder / one for one in names if one not in left_out):
+            (folders if path.is_dir() else found).append(path)
+    return found
+
+
+def requirements_of(name: str) -> set[str]:
+    """Return the names of the packages that an example and its tests need."""
+    lines = [
+        line
+        for path in (EXAMPLES / name).glob("requirements*.txt")
+        for line in path.read_text().splitlines()
+    ]
+    return {re.split(r"[\[<>=~! ]", line)[0].lower() for line in lines if re.match(r"\w", line)}
 
 
 def concurrency(name: str) -> list[str]:

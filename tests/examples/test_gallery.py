@@ -30,7 +30,8 @@ lifespan = load("gallery", "lifespan")
 rendering = load("gallery", "rendering")
 
 SHOWN = [name for name in harness.ALL_NAMES if name != "gallery"]
-OPENED = [name for name in SHOWN if name not in catalog.NOT_OPENED]
+ROWS = {name: row for rows in catalog.GROUPS.values() for name, row in rows.items()}
+OPENED = [name for name in SHOWN if ROWS[name].opens]
 GALLERY = harness.EXAMPLES / "gallery"
 # What examples need for servers, which the gallery has none of.
 SERVERS = {

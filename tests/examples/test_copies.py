@@ -1,0 +1,76 @@
+"""Files that several examples have are the same in each, so that a fix goes into all of them."""
+
+from collections import defaultdict
+
+import pytest
+
+from tests.examples import harness
+
+SHARED = {
+    ".gitignore",
+    "conditions.py",
+    "lifespan.py",
+    "local.py",
+    "passwords.py",
+    "redis_sessions.py",
+    "sql_sessions.py",
+    "templates/style.css",
+}
+#: The reference has its own look and its own passwords; an example has a file of this name.
+OTHERS = {"blog/passwords.py", "lifespan/lifespan.py"}
+HEAD = """\
+# The wheel of MicroPie lies in this folder: the micropie on PyPI is another package.
+--find-links .
+micropie[all]>=1.0.0.dev0
+"""
+PROJECTS = [name for name in harness.ALL_NAMES if name != "gallery"]
+
+
+def copies():
+    found = defaultdict(list)
+    for path in sorted(harness.EXAMPLES.glob("*/**/*")):
+        relative = path.relative_to(harness.EXAMPLES).as_posix()
+        for shared in SHARED:
+            if relative.endswith(f"/{shared}") and relative not in OTHERS:
+                found[shared].append(path)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(SHARED))
+def test_copies_are_identical(name):
+    first, *others = copies()[name]
+
+    assert others, f"only one example has {name}"
+    for other in others:
+        assert other.read_bytes() == first.read_bytes(), other
+
+
+@pytest.mark.parametrize("name", [name for name in PROJECTS if name in harness.NAMES])
+def test_folder_is_a_project(name):
+    folder = harness.EXAMPLES / name
+
+    assert (folder / "requirements.txt").read_text().startswith(HEAD)
+    assert (folder / "requirements-dev.txt").read_text().startswith("-r requirements.txt\n")
+    assert (folder / ".gitignore").exists()
+    assert list(folder.rglob("test_*.py"))
+    assert (harness.HERE / f"test_{name}.py").exists()
+
+
+def test_examples_stay_small():
+    """The reference blog, the gallery, and files that other projects have made do not count."""
+    total = 0
+    for name in PROJECTS:
+        if name != "blog":
+            total += sum(
+                len(path.read_text().splitlines())
+                for path in harness.files_of(name)
+                if is_own_text(path)
+            )
+
+    assert total <= 12_000
+
+
+def is_own_text(path):
+    if ".min." in path.name or path.name in {"LICENSE", "poem.txt"}:
+        return False
+    return b"\0" not in path.read_bytes() and path.suffix not in {".webm", ".png", ".jpg", ".ico"}

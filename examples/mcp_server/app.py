@@ -1,5 +1,6 @@
 """Notes that AI agents can read and write: an MCP server in an app."""
 
+import logging
 import os
 import secrets
 import sqlite3
@@ -42,6 +43,7 @@ def query(sql: str, *values: Any) -> list[Any]:
 DATABASE.parent.mkdir(parents=True, exist_ok=True)
 query("CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT)")
 
+logging.basicConfig()  # or MCPServer would set up all logging in its own way
 server = MCPServer("Notes")
 
 

@@ -1,6 +1,7 @@
 """examples/llm_chat"""
 
 import httpx
+import pytest
 
 from tests.examples import harness
 from tests.examples.browsing import fill_in
@@ -9,10 +10,11 @@ from tests.processes import wait_until
 LONG = " ".join(map(str, range(1000)))
 
 
-def test_page_streams_and_stops_an_answer(page, browsing, server):
+@pytest.mark.parametrize("place", ["/", f"{harness.PREFIX}/"])
+def test_page_streams_and_stops_an_answer(page, browsing, server, place):
     fake = server.environment["OPENAI_BASE_URL"].removesuffix("/v1")
     before = httpx.get(fake).json()["words"]
-    page.goto("/")
+    page.goto(place)
     assert page.context.cookies() == []
     fill_in(page, {"Your question": "<b>pie</b>"}, "Ask", "You say: <b>pie</b>")
     page.get_by_label("Your question").fill(LONG)
@@ -28,7 +30,7 @@ def test_page_streams_and_stops_an_answer(page, browsing, server):
     page.reload()
     assert page.locator(".user").all_inner_texts() == ["<b>pie</b>", LONG]
     assert page.locator(".assistant").last.inner_text().startswith("You say: 0 1 2")
-    browsing.check_look("/", like=page)
+    browsing.check_look(place, like=page)
     page.get_by_role("button", name="New chat").click()
     assert page.locator("#messages li").count() == 0
 

@@ -1,7 +1,6 @@
 """examples/webhook"""
 
 import base64
-import hmac
 import json
 import sqlite3
 import time
@@ -9,20 +8,10 @@ import time
 import httpx
 
 from tests.examples import harness
+from tests.examples.accounts import signed
 from tests.processes import free_port, serving, wait_until
 
 BODY = b'{"type": "order.paid", "order": 7}'
-
-
-def signed(key, event_id, body=BODY, at=None):
-    sent = str(int(time.time()) if at is None else at)
-    digest = hmac.digest(key, f"{event_id}.{sent}.".encode() + body, "sha256")
-    return {
-        "webhook-id": event_id,
-        "webhook-timestamp": sent,
-        "content-type": "application/json",
-        "webhook-signature": "v1,AAAA v1," + base64.b64encode(digest).decode(),
-    }
 
 
 def key_of(server):
@@ -38,20 +27,20 @@ def test_only_a_signed_new_event_is_accepted(client, server):
         response = client.post("/receive", content=body, headers=headers)
         return response.status_code, response.json()
 
-    assert send(signed(key, "1")) == (202, {"status": "accepted"})
-    assert send(signed(key, "1")) == (200, {"status": "known already"})
+    assert send(signed(key, "1", BODY)) == (202, {"status": "accepted"})
+    assert send(signed(key, "1", BODY)) == (200, {"status": "known already"})
     for headers, error in (
         ({"content-type": "application/json; charset=utf-8"}, "Wrong signature"),
-        (signed(b"other", "2"), "Wrong signature"),
+        (signed(b"other", "2", BODY), "Wrong signature"),
         (signed(key, "2", BODY + b" "), "Wrong signature"),
-        ({**signed(key, "2"), "webhook-id": "3"}, "Wrong signature"),
-        ({**signed(key, "2"), "webhook-timestamp": str(now + 1)}, "Wrong signature"),
-        (signed(key, "2", at=now - 310), "Too old"),
-        (signed(key, "2", at=now + 310), "Too old"),
-        (signed(key, "2", at="x"), "Too old"),
+        ({**signed(key, "2", BODY), "webhook-id": "3"}, "Wrong signature"),
+        ({**signed(key, "2", BODY), "webhook-timestamp": str(now + 1)}, "Wrong signature"),
+        (signed(key, "2", BODY, at=now - 310), "Too old"),
+        (signed(key, "2", BODY, at=now + 310), "Too old"),
+        (signed(key, "2", BODY, at="x"), "Too old"),
     ):
         assert send(headers) == (401, {"error": error})
-    assert send({**signed(key, "2"), "content-type": "text/plain"})[0] == 415
+    assert send({**signed(key, "2", BODY), "content-type": "text/plain"})[0] == 415
     for body in (b"", b"[]", b"{}", b'{"type": "\xff"}', b"7"):
         assert send(signed(key, "4", body), body)[0] == 400
     large = b'{"type": "' + b"x" * 2**18 + b'"}'

@@ -70,7 +70,7 @@ def note(note_id: int) -> str:
 
 
 class TokenRequired:
-    """Stands in front of an ASGI app, and lets in who has the token."""
+    """Stands in front of an ASGI app, and refuses requests without the token."""
 
     def __init__(self, app: Any, token: str) -> None:
         self._app = app

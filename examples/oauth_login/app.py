@@ -24,10 +24,9 @@ log = logging.getLogger(__name__)
 
 
 class Provider(AsyncOAuth2Mixin, AsyncOpenIDMixin, BaseApp):  # type: ignore[misc]
-    """A provider of accounts; authlib has this class for other frameworks.
+    """A provider of accounts: its URLs, its keys, and the checks of its ID tokens.
 
-    It finds the provider's URLs and keys by itself, and checks the ID token: signature,
-    issuer, audience, expiry and nonce.
+    Authlib has such a class for other frameworks, made of the same parts.
     """
 
     client_cls = AsyncOAuth2Client

@@ -1,4 +1,4 @@
-"""A receiver of webhooks: checks who sent an event, keeps it, and works on it later."""
+"""A receiver of webhooks: checks an event's signature, keeps it, and works on it."""
 
 import asyncio
 import base64
@@ -14,7 +14,7 @@ from typing import Any
 
 from micropie import App, HTTPError, methods
 
-from events import LEASE, Event, Events
+from events import LEASE, Events
 
 DATABASE = Path(os.environ.get("DATABASE", Path(__file__).parent / "data" / "hooks.db"))
 SECRET = os.environ.get("WEBHOOK_SECRET", "")
@@ -95,24 +95,24 @@ class Receiver(App):
     async def _run(self) -> None:
         while not self._stopping:
             try:
-                event = await to_thread(self._events.take)
-                if event:
-                    await self._try(event)
-                else:
+                taken = await to_thread(self._events.take)
+                for event_id, body, tries in taken:
+                    error = await self._error_of_work(event_id, body)
+                    await to_thread(self._events.finish, event_id, tries, error)
+                if not taken:
                     await asyncio.sleep(0.2)
             except Exception:
                 log.exception("The queue failed. It goes on in a moment.")
                 await asyncio.sleep(1)
 
-    async def _try(self, event: Event) -> None:
-        error = ""
+    async def _error_of_work(self, event_id: str, body: str) -> str:
         try:
             async with asyncio.timeout(LEASE / 2):
-                await work(json.loads(event.body))
-        except Exception as problem:
-            log.exception("Event %s failed.", event.id)
-            error = repr(problem)
-        await to_thread(self._events.finish, event, error)
+                await work(json.loads(body))
+        except Exception as error:
+            log.exception("Event %s failed.", event_id)
+            return repr(error)
+        return ""
 
     def _url(self, path: str = "") -> str:
         """Return the URL of a page of this app, wherever it is mounted."""

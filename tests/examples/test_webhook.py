@@ -44,7 +44,9 @@ def test_only_a_signed_new_event_is_accepted(client, server):
     for body in (b"", b"[]", b"{}", b'{"type": "\xff"}', b"7"):
         assert send(signed(key, "4", body), body)[0] == 400
     large = b'{"type": "' + b"x" * 2**18 + b'"}'
-    assert client.post("/receive", content=large, headers=signed(key, "5")).status_code == 413
+    assert (
+        client.post("/receive", content=large, headers=signed(key, "5", large)).status_code == 413
+    )
     assert client.get("/receive").status_code == 405
 
 
@@ -82,9 +84,11 @@ def test_events_survive_the_end_of_the_process(tmp_path, measure):
         wait_until(lambda: query("SELECT tries FROM events WHERE tries > 0 AND error != ''"))
     assert query("SELECT state FROM events") == [("waiting",)]
     query("UPDATE events SET due = 0, tries = 4")
-    query("INSERT INTO events (id, type, body, received, due) VALUES ('old', '', '{}', 0, 9e9)")
+    query("INSERT INTO events (id, received, due) VALUES ('old', 0, 9e9)")
+    query("INSERT INTO events (id, received, due, tries) VALUES ('deadly', 9e9, 0, 5)")
     with serving(harness.SERVE, folder, port, more, errors=True):
         wait_until(lambda: query("SELECT 1 FROM events WHERE state = 'failed' AND tries = 5"))
+        wait_until(lambda: query("SELECT 1 FROM events WHERE error = 'The process ended.'"))
         send("new", "order.paid")
         wait_until(lambda: query("SELECT 1 FROM events WHERE id = 'new' AND state = 'done'"))
         assert query("SELECT id FROM events WHERE id = 'old'") == []

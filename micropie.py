@@ -755,7 +755,7 @@ class _Body:
     # Makes the exception. An exception itself would keep the frames that it passed, and so all that
     # was read.
     failure: Callable[[], Exception] | None = None
-    started = ended = gone = expects_continue = False
+    started = ended = expects_continue = False
     announced = False  # RFC 9110 section 6.4: the client says that there is one
     is_listened = False  # from now on, `wait_gone` alone receives
     ahead: _Ahead | None = None  # from the first look for a disconnect on
@@ -767,6 +767,7 @@ class _Body:
         self._receive: Any = receive
         self._timeout = timeout  # seconds without a byte
         self.ended = receive is None
+        self.gone = False  # a stream looks at it for each chunk, and finds it faster here
 
     def expect(self, limit: _Limit) -> _Body:
         """Set the limit, and refuse at once a body that is larger, or says so."""
@@ -1728,17 +1729,11 @@ class WebSocket:
         HI
     """
 
+    # Most sockets never need these. What each message needs is set on the socket itself, where
+    # Python finds it faster.
     _is_connected = False  # websocket.connect was received
-    # From `accept` to `close`, or until `receive_*` has told of the end. After a send that failed,
-    # or an end that the watcher has seen, `receive_*` still brings what came before the end.
-    _has_more = False
-    _waits = 0  # tasks in `receive_*`
-    _looks = 0  # at the handler, since one has left `receive_*`
-    # The watch needs these, see `_look`. Most sockets never need the last three.
-    _task: Any = None  # the handler's; None: it is not watched
-    _is_timed = False  # the next look is due
+    _task: Any = None  # the handler's; None: it is not watched, see `_look`
     _watcher: asyncio.Task[None] | None = None
-    _ahead: list[_Message] = []  # what the watcher has received; a list of its own by then
     _left: Any = None  # the handler's task, cancelled since its client has left
 
     def __init__(self, receive: _Receive, send: _Send) -> None:
@@ -1746,6 +1741,15 @@ class WebSocket:
         self._send = send
         self._over: tuple[int, str] | None = None  # code and reason, once it is closed
         self._on_accept: Any = _accept_headers  # saves the session, returns more headers
+        # `receive` and `send` of the server, from `accept` to `close`. The first until `receive_*`
+        # has told of the end, or the watch begins; after a send that failed it still brings what
+        # came before. The second until the end is known.
+        self._direct: Any = None
+        self._out: Any = None
+        self._ahead: list[_Message] | None = None  # what the watcher has received
+        self._waits = 0  # tasks in `receive_*`
+        self._looks = 0  # at the handler, since one has left `receive_*`
+        self._is_timed = False  # the next look is due
         self.accepted = False
         self.session_id: str | None = None
         self.subprotocols: list[str] = []
@@ -1781,46 +1785,69 @@ class WebSocket:
             )
         except OSError as error:
             raise self._end() from error
-        self.accepted = self._has_more = True
+        self.accepted = True
+        self._on_accept = None  # a socket may be open for hours, and has no more use for it
+        self._direct, self._out = self._receive, self._send
+        self._looks = 1  # the next look counts
         self._rest()
 
     async def receive_text(self) -> str:
         """Return the next message, a string; raise ValueError if it is binary."""
-        message = await self._receive_any()
+        message = await self.__anext__(False)
         if not isinstance(message, str):
             raise ValueError("expected a text message, got a binary one")
         return message
 
     async def receive_bytes(self) -> bytes:
         """Return the next message, a binary one; raise ValueError if it is text."""
-        message = await self._receive_any()
+        message = await self.__anext__(False)
         if isinstance(message, str):
             raise ValueError("expected a binary message, got a text")
         return message
 
     async def receive_json(self) -> Any:
         """Return the next message, parsed as JSON; raise ValueError if it is not JSON."""
-        message = await self._receive_any()
+        message = await self.__anext__(False)
         return _load_json(message.encode() if isinstance(message, str) else message)
 
     def __aiter__(self) -> WebSocket:
         """Iterate over the messages, strings and bytes."""
         return self
 
-    def __anext__(self) -> Awaitable[str | bytes]:
+    async def __anext__(self, _iterates: bool = True) -> str | bytes:
         """Return the next message; the iteration ends when the socket is closed."""
-        return self._receive_any(iterates=True)
+        try:
+            receive = self._direct
+            if receive is None:
+                receive = self._receive_ahead
+            self._waits += 1
+            try:
+                message = await receive()
+            finally:
+                self._waits -= 1
+                if self._looks:  # there was one since the last message, or none is to come
+                    self._looks = 0
+                    self._rest()
+            text: str | None = message.get("text")  # most messages are text
+            return self._content_of(message) if text is None else text
+        except ConnectionClosed:
+            # A server that is a client itself may let the exception of its connection out. That
+            # is an error, not the end of this socket.
+            if self._over is None or not _iterates:
+                raise
+            raise StopAsyncIteration from None
 
     async def send_text(self, data: str) -> None:
         """Send a text message."""
         # Most messages are text, and a call of a helper would take as long as the rest of this one.
-        if self._over is not None or not self.accepted:
+        send = self._out
+        if send is None:
             self._check_open()
         try:
-            await self._send({"type": "websocket.send", "text": data})
+            await send({"type": "websocket.send", "text": data})
         except OSError as error:
             raise self._end() from error
-        if _is_turn():  # a loop that only sends would let nothing else run
+        if next(_turns):  # a loop that only sends would let nothing else run
             await asyncio.sleep(0)
 
     async def send_bytes(self, data: bytes) -> None:
@@ -1830,7 +1857,7 @@ class WebSocket:
             await self._send({"type": "websocket.send", "bytes": data})
         except OSError as error:
             raise self._end() from error
-        if _is_turn():
+        if next(_turns):
             await asyncio.sleep(0)
 
     async def send_json(self, data: Any) -> None:
@@ -1850,34 +1877,19 @@ class WebSocket:
         if not (1000 <= code < 1015 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
             raise ValueError(f"{code} is no close code that may be sent")
         # Set before the message is sent, so that a task that sends or receives sees it at once.
-        self._has_more = False
+        self._direct = self._ahead = None
         if self._over is None:
             message = _close_message(code, reason)  # raises if the reason is no string
             self._end(code, reason or "")
             with contextlib.suppress(OSError):  # the client is gone
                 await self._send(message)
 
-    async def _receive_any(self, iterates: bool = False) -> str | bytes:
-        try:
-            if not self._has_more:
-                self._check_open()
-            self._waits += 1
-            try:
-                while self._watcher and not self._ahead:
-                    await asyncio.wait([self._watcher])
-                message = self._ahead.pop(0) if self._ahead else await self._receive()
-            finally:
-                self._waits -= 1
-                self._looks = -1  # the next look may come at once
-                if not self._is_timed:
-                    self._rest()
-            return self._content_of(message)
-        except ConnectionClosed:
-            # A server that is a client itself may let the exception of its connection out. That
-            # is an error, not the end of this socket.
-            if self._over is None or not iterates:
-                raise
-            raise StopAsyncIteration from None
+    async def _receive_ahead(self) -> _Message:
+        if self._ahead is None:
+            self._check_open()
+        while self._watcher and not self._ahead:
+            await asyncio.wait([self._watcher])
+        return self._ahead.pop(0) if self._ahead else await self._receive()
 
     def _content_of(self, message: _Message) -> str | bytes:
         # Servers may send both keys, one of them None; an empty string is a message.
@@ -1885,23 +1897,22 @@ class WebSocket:
         if text is not None:
             return text
         if message["type"] == "websocket.disconnect":
-            self._has_more = False
+            self._direct = self._ahead = None
             raise self._end(*_close_of(message))
         return message.get("bytes") or b""
 
     def _end(self, code: int = 1006, reason: str = "") -> ConnectionClosed:
         # 1006 is for the OSError by which a server says that the client has left (RFC 6455 section
         # 7.1.5). `receive_*` may still bring the code.
-        self._over, self._task = (code, reason), None  # a handler that is told needs no watch
+        self._over, self._out = (code, reason), None
+        self._task = None  # a handler that is told needs no watch
         return ConnectionClosed(code, reason)
 
     def _rest(self) -> None:
-        """Set the time of the next look at the handler, unless it is not watched."""
-        self._is_timed = self._task is not None
-        if self._is_timed:
-            # Not in the context of this request, which the timer would keep.
-            context = contextvars.Context()
-            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look, context=context)
+        """Set the time of the next look at the handler, once, unless it is not watched."""
+        if self._task is not None and not self._is_timed:
+            self._is_timed = True
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
         """Watch the handler if it has been in no `receive_*` for some seconds."""
@@ -1911,8 +1922,9 @@ class WebSocket:
         if self._waits or self._task is None:
             return
         # Once the client has left, as many looks again. A handler that has taken one of the
-        # messages before the disconnect has begun anew.
-        if self._looks < (_LOOKS if self._over is None else 2 * _LOOKS):
+        # messages before the disconnect has begun anew. The first look does not count, since it may
+        # have come at once.
+        if self._looks <= (_LOOKS if self._over is None else 2 * _LOOKS):
             self._rest()
         elif self._over is not None:  # the watcher saw it, and no `send_*` or `receive_*` told so
             self._left = self._task
@@ -1922,7 +1934,8 @@ class WebSocket:
 
     async def _watch(self) -> None:
         """Receive ahead until a task waits, there are enough messages, or the client has left."""
-        ahead = self._ahead = self._ahead[:]
+        ahead = self._ahead = self._ahead or []
+        self._direct = None
         # The next `receive_*` gets the exception from the server, too.
         with contextlib.suppress(Exception, asyncio.CancelledError):
             while not (
@@ -1934,9 +1947,8 @@ class WebSocket:
                 message = await self._receive()
                 ahead.append(message)
                 if message["type"] == "websocket.disconnect":
-                    self._over = _close_of(message)
-                    if not self._is_timed:
-                        self._rest()
+                    self._over, self._out = _close_of(message), None
+                    self._rest()
         self._watcher = None
 
     async def _unwatch(self) -> None:
@@ -1958,9 +1970,8 @@ class WebSocket:
             raise self._end(*self._over)
 
 
-# True for every 64th message of all WebSockets and streams, so that sending to many counts as a
-# loop, too.
-_is_turn = itertools.cycle([False] * 63 + [True]).__next__
+# True for every 64th message of all WebSockets, so that sending to many counts as a loop, too.
+_turns = itertools.cycle([False] * 63 + [True])
 
 
 async def _accept_headers(socket: WebSocket, session_id: str | None) -> _RawHeaders:
@@ -2386,18 +2397,14 @@ class _EventStream(AsyncIterator[bytes]):
     """The body that `event_stream` returns: it iterates over the encoded events, also in a test."""
 
     def __init__(self, source: Any, ping: float | None) -> None:
-        self._events = _chunks(source)
+        self.events = _chunks(source)
         self.ping = ping
 
     async def __anext__(self) -> bytes:
-        event = await anext(self._events)
-        # Bytes are an event already, so that a broadcast is encoded once for all its clients.
-        if not isinstance(event, (bytes, ServerSentEvent)):
-            event = ServerSentEvent(event)
-        return bytes(event)
+        return _event_bytes(await anext(self.events))
 
     async def aclose(self) -> None:
-        await _close(self._events)
+        await _close(self.events)
 
 
 def event_stream(
@@ -2436,6 +2443,11 @@ def event_stream(
         ("x-accel-buffering", "no"),
     ]
     return 200, _EventStream(source, ping), headers
+
+
+def _event_bytes(event: Any) -> bytes:
+    # Bytes are an event already, so that a broadcast is encoded once for all its clients.
+    return bytes(event if isinstance(event, (bytes, ServerSentEvent)) else ServerSentEvent(event))
 
 
 def _chunk_bytes(item: Any) -> bytes:
@@ -2500,8 +2512,11 @@ class _Stream:
     _has_left = False  # a helper has cancelled the task
 
     def __init__(self, send: _Send, reader: _Body, body: Any) -> None:
+        self._ping: Any = None
+        self._encode: Callable[[Any], bytes] = _chunk_bytes
+        if isinstance(body, _EventStream):  # its own steps would take time and memory
+            self._ping, self._encode, body = body.ping, _event_bytes, body.events
         self.chunks = _chunks(body)
-        self._ping: Any = body.ping if isinstance(body, _EventStream) else None
         self._body = reader
         self._send = send
         self._task: Any = asyncio.current_task()
@@ -2537,7 +2552,7 @@ class _Stream:
     async def _send_chunks(self) -> None:
         # Servers send the headers with the first body message. This one does not wait for a chunk.
         await self._tell_chunk(b"")
-        reader, send, helpers = self._body, self._send, self._helpers
+        reader, send, helpers, sends = self._body, self._send, self._helpers, 0
         helpers.append(asyncio.create_task(self._help(reader.wait_gone)))
         pings = self._ping is not None
         if pings:
@@ -2547,9 +2562,9 @@ class _Stream:
                 break
             # The first chunk never waits for the client, so MicroPie drops a body that no code has
             # begun to read by now.
-            if not (reader.started or reader.is_listened):
+            if not (reader.is_listened or reader.started):
                 reader.drop()
-            chunk = item if type(item) is bytes else _chunk_bytes(item)
+            chunk = item if type(item) is bytes else self._encode(item)
             # From here on no ping starts, and one that is under way ends first. Some servers write
             # a message in several steps, and a ping must not cut an event in two.
             if pings:
@@ -2562,7 +2577,9 @@ class _Stream:
                 reader.gone = True
                 break
             self._is_sending = False
-            if _is_turn():  # a source that never waits would let nothing else run
+            sends += 1
+            if sends == 64:  # a source that never waits would let nothing else run
+                sends = 0
                 await asyncio.sleep(0)
 
     def _set_timer(self) -> None:
@@ -3829,12 +3846,18 @@ class App:
             current_request.reset(token)
 
     async def __run_socket_step(
-        self, socket: WebSocket, step: Callable[..., Awaitable[None]], *arguments: Any
+        self, socket: WebSocket, step: Callable[..., Awaitable[Any]], *arguments: Any
     ) -> int:
         """Run one step in the life of a WebSocket; return the close code if it failed, else 0."""
         code = 0
         try:
-            await step(*arguments)
+            handler = await step(*arguments)
+            del step, arguments  # a socket may be open for hours
+            if inspect.isawaitable(handler):
+                try:
+                    await handler
+                finally:
+                    await socket._unwatch()
         except BaseException as error:
             if not _is_stray(error):
                 raise
@@ -3866,8 +3889,12 @@ class App:
             with contextlib.suppress(*_GONE):
                 await (await self.__send(request, response, denial))
 
-    async def __serve_socket(self, request: WebSocketRequest, socket: WebSocket) -> None:
-        """Do what comes before the handler, and run it unless a mounted app takes over."""
+    async def __serve_socket(self, request: WebSocketRequest, socket: WebSocket) -> Any:
+        """Do what comes before the handler, and call it unless a mounted app takes over.
+
+        Returns:
+            What is to be awaited, since this frame would stay as long as the socket is open.
+        """
         self.__find_handler(request, self.__socket_routes)
         request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
         await self.__load_session(request)
@@ -3881,7 +3908,7 @@ class App:
                 return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
         if request._mount is not None and request.route_handler is None:
             request._added = await self.__session_headers(request)
-            return
+            return None
         request._mount = None  # a middleware may have chosen a handler of this app
         handler = self.__socket_handlers.get(request.route_handler or "")
         try:
@@ -3894,10 +3921,7 @@ class App:
             return await socket.close(1008)  # the path or the arguments do not fit
         request._headers = None  # made again if asked for; a socket may be open for hours
         socket._task = asyncio.current_task()
-        try:
-            await work
-        finally:
-            await socket._unwatch()
+        return work
 
     async def __handshake_headers(
         self, request: WebSocketRequest, socket: WebSocket, session_id: str | None

@@ -80,9 +80,9 @@ class Root(App):
     @methods("GET")
     async def callback(self, code: str = "", state: str = "") -> Any:
         """Take the browser back from the provider, with a code or an error."""
-        started = self.request.session.get("login")
+        started = self.request.session.get("login") or {}
+        known = started.get("state", "")
         # Or an attacker's link could log visitors in to the attacker's account.
-        known = started["state"] if started else ""
         if not known or not secrets.compare_digest(state.encode(), known.encode()):
             return await self._failed("unknown state")
         del self.request.session["login"]

@@ -28,6 +28,7 @@ class Chat(App):
 
     def __init__(self, client: AsyncOpenAI | None, history: History) -> None:
         super().__init__()
+        self.env.globals["url"] = self._url
         self._client = client
         self._history = history
 
@@ -37,7 +38,7 @@ class Chat(App):
         messages = await to_thread(self._history.messages, chat)
         problem = "" if self._client else NO_KEY
         return await self._render_template(
-            "chat.html", url=self._url, messages=messages, problem=problem
+            "chat.html", messages=messages, problem=problem
         )
 
     @methods("POST")

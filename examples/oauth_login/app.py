@@ -51,6 +51,7 @@ class Root(App):
 
     def __init__(self, provider: Provider | None) -> None:
         super().__init__()
+        self.env.globals["url"] = self._url
         self._provider = provider
 
     async def index(self) -> str:
@@ -114,9 +115,7 @@ class Root(App):
     async def _page(self, template: str, **context: Any) -> str:
         name = self.request.session.get("name")
         ready = self._provider is not None
-        return await self._render_template(
-            template, url=self._url, name=name, ready=ready, **context
-        )
+        return await self._render_template(template, name=name, ready=ready, **context)
 
     def _callback_url(self) -> str:
         return PUBLIC_URL + self._url("callback")

@@ -38,6 +38,7 @@ class Receiver(App):
 
     def __init__(self, path: Path, secret: str) -> None:
         super().__init__(max_body_size=2**18)
+        self.env.globals["url"] = self._url
         self._events = Events(path)
         self._key = (secret or _kept_secret(path.parent / "secret")).encode()
         if secret.startswith("whsec_"):  # as Standard Webhooks writes keys
@@ -49,7 +50,7 @@ class Receiver(App):
     async def index(self) -> str:
         """Show the last events, without what is in them."""
         events = await to_thread(self._events.last)
-        return await self._render_template("events.html", url=self._url, events=events)
+        return await self._render_template("events.html", events=events)
 
     @methods("POST")
     async def receive(self) -> Any:

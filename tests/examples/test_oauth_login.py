@@ -47,6 +47,12 @@ def test_code_needs_its_state_nonce_and_verifier(client, server):
     refuse(client, f"/callback?code=x&state={first['state']}")
     refuse(client, f"/callback?code=x&state={second['state']}")
 
+    url = client.post("/login").headers["location"]
+    back = httpx.post(url, data={"action": "deny"}).headers["location"]
+    state = parse_qs(urlsplit(url).query)["state"][0]
+    refuse(client, f"/callback?{urlsplit(back).query}")
+    refuse(client, f"/callback?error=access_denied&state={state}")
+
     # A code that the provider gave for another nonce.
     url = client.post("/login").headers["location"]
     nonce = parse_qs(urlsplit(url).query)["nonce"][0]

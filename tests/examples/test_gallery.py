@@ -1,6 +1,5 @@
 """examples/gallery, and every example in it: below its name, beside all the others."""
 
-import asyncio
 import contextlib
 import html
 import os
@@ -19,6 +18,7 @@ import pytest
 
 from tests.examples import harness
 from tests.examples.browsing import NARROW, WIDE, contrast
+from tests.examples.copied import check_lifespan
 from tests.examples.crawler import Visit
 from tests.examples.harness import SECRET, raw_get
 from tests.examples.loading import load
@@ -611,48 +611,5 @@ def test_missing_module_is_a_plain_error(folders):
 # --- lifespan
 
 
-async def start_and_stop(app):
-    one = lifespan.Lifespan(app)
-    await one.start()
-    await one.stop()
-
-
-async def test_failing_lifespan_raises_runtime_error(measured):
-    async def app(scope, receive, send):
-        kind = (await receive())["type"]
-        if fails == "startup":
-            return await send({"type": f"{kind}.failed", "message": "no oven"})
-        await send({"type": f"{kind}.complete"})
-        kind = (await receive())["type"]
-        await send({"type": f"{kind}.failed"})
-
-    fails = "startup"
-    with pytest.raises(RuntimeError, match="no oven"):
-        await start_and_stop(app)
-    fails = "shutdown"
-    with pytest.raises(RuntimeError, match="shutdown failed"):
-        await start_and_stop(app)
-
-
-async def test_app_without_lifespan_starts_and_stops(measured):
-    async def returns(scope, receive, send):
-        return
-
-    async def raises(scope, receive, send):
-        assert scope["type"] == "http"
-
-    await lifespan.Lifespan(returns).stop()
-    for app in (returns, raises):
-        await start_and_stop(app)
-
-
-async def test_startup_and_shutdown_run_in_one_task(measured):
-    tasks = []
-
-    async def app(scope, receive, send):
-        for _ in range(2):
-            tasks.append(asyncio.current_task())
-            await send({"type": (await receive())["type"] + ".complete"})
-
-    await start_and_stop(app)
-    assert (len(tasks), len(set(tasks))) == (2, 1)
+async def test_lifespan_of_any_app(measured):
+    await check_lifespan(lifespan)

@@ -12,6 +12,7 @@ PAGES = {
     "static_files": ["/"],
     "streaming": ["/"],
     "templates": ["/", "/pie/apple"],
+    "todo_htmx": ["/"],
 }
 
 

@@ -1,0 +1,15 @@
+"""Scenes of starters: a list, a database, accounts."""
+
+from tests.examples.scenes import scene
+
+
+@scene(1.5)
+def todo_htmx(scene):
+    """A list of three todos; the first one is done, and struck through."""
+    scene.open()
+    for title in ("Buy plums", "Bake the pie", "Find people who eat it"):
+        scene.fill(title=title)
+        scene.press("Add")
+        scene.page.get_by_text(title).wait_for()
+    scene.page.get_by_role("button", name="Done: Buy plums").click()
+    scene.page.locator("li.done").wait_for()

@@ -1,6 +1,6 @@
 """Scenes of starters: a list, a database, accounts."""
 
-from tests.examples.scenes import scene
+from tests.examples.scenes import pretty, scene
 
 
 @scene(1.5)
@@ -13,3 +13,14 @@ def todo_htmx(scene):
         scene.page.get_by_text(title).wait_for()
     scene.page.get_by_role("button", name="Done: Buy plums").click()
     scene.page.locator("li.done").wait_for()
+
+
+@scene(2)
+def crud_sql(scene):
+    """A page of contacts as JSON, in the browser's own view of it."""
+    for name in ("Ada", "Grace"):
+        contact = {"name": name, "email": f"{name.lower()}@example.org"}
+        answer = scene.page.request.post(f"{scene.base}/contacts", data=contact)
+        assert answer.status == 201
+    scene.open("contacts")
+    pretty(scene)

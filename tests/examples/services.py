@@ -13,6 +13,7 @@ Service = Callable[[], contextlib.AbstractContextManager[dict[str, str]]]
 NEEDS: dict[str, list[Service]] = {
     "background_jobs": [redis],
     "blog": [postgresql],
+    "crud_sql": [postgresql],
     "middleware": [redis],
     "session_backends": [redis, postgresql],
 }

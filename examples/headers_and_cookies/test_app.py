@@ -4,7 +4,13 @@ from starlette.testclient import TestClient
 
 from app import app
 
+client = TestClient(app)
 
-def test_first_page() -> None:
-    with TestClient(app, base_url="https://testserver") as client:
-        assert client.get("/").status_code == 200
+
+def test_theme_is_remembered() -> None:
+    assert 'data-theme="dark"' in client.post("/theme", data={"name": "dark"}).text
+
+
+def test_news_are_sent_once() -> None:
+    tag = client.get("/news").headers["etag"]
+    assert client.get("/news", headers={"if-none-match": tag}).status_code == 304

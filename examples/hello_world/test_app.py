@@ -4,7 +4,12 @@ from starlette.testclient import TestClient
 
 from app import app
 
+client = TestClient(app)
 
-def test_first_page() -> None:
-    with TestClient(app, base_url="https://testserver") as client:
-        assert client.get("/").status_code == 200
+
+def test_index() -> None:
+    assert client.get("/").text == "Welcome to MicroPie."
+
+
+def test_greet_escapes_the_name() -> None:
+    assert client.get("/greet/<b>").text == "Hello, &lt;b&gt;!"

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
+from tests.examples.smtp import token_for
+
 PASSWORD = "flour butter apples"
 PASSWORD_OF_SESSIONS = "analytical engine"
 UPLOAD_LIMIT = 2**20
@@ -34,6 +36,7 @@ CLIENTS = [
 SETTINGS: Mapping[str, dict[str, str]] = {
     "blog": {**CHEAP, "BLOG_SIGN_UP": "open", "BLOG_LOGIN_TRIES": "10000"},
     "file_uploads": {"UPLOAD_LIMIT": str(UPLOAD_LIMIT)},
+    "login": {"LOGIN_TRIES": "10000"},
     "middleware": {"API_TOKEN": "token", "ADMIN_PASSWORD": "päss:word"},
     "pastebin": {"PASTEBIN_RATE": "10000"},
     "url_shortener": {"SHORTENER_RATE": "10000", "SHORTENER_WRITE_EVERY": "0.05"},
@@ -91,12 +94,22 @@ def sign_in_to_sessions(
     return client.post("login", data={"username": username, "password": password})
 
 
+def sign_in_to_login(client: httpx.Client, email: str = "ada@example.org") -> None:
+    """Log in, with a new account if there is none of this address."""
+    response = client.post("login", data={"email": email, "password": PASSWORD})
+    if response.status_code != 303:
+        client.post("sign_up", data={"email": email})
+        response = client.post(f"reset/{token_for(email)}", data={"new_password": PASSWORD})
+    assert response.status_code == 303, response.text
+
+
 def introduce(client: httpx.Client) -> None:
     assert client.post("introduce", json={"name": "Alice"}).status_code == 200
 
 
 SIGN_IN: Mapping[str, Callable[[httpx.Client], object]] = {
     "blog": sign_in_to_the_blog,
+    "login": sign_in_to_login,
     "sessions": sign_in_to_sessions,
     "testing": introduce,
 }

@@ -24,3 +24,10 @@ def crud_sql(scene):
         assert answer.status == 201
     scene.open("contacts")
     pretty(scene)
+
+
+@scene(1.5)
+def login(scene):
+    """The form to log in, with an address in it, and a link to reset the password."""
+    scene.open("login")
+    scene.fill(email="ada@example.org", password="analytical engine")

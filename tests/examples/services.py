@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
+from tests.examples.smtp import mail_server
 from tests.processes import postgresql, redis
 
 # A context manager that starts a server, and yields the environment variables that lead an example
@@ -14,6 +15,7 @@ NEEDS: dict[str, list[Service]] = {
     "background_jobs": [redis],
     "blog": [postgresql],
     "crud_sql": [postgresql],
+    "login": [mail_server, postgresql, redis],
     "middleware": [redis],
     "session_backends": [redis, postgresql],
 }

@@ -7,6 +7,7 @@ from tests.examples import harness
 PAGES = {
     "forms": ["/"],
     "headers_and_cookies": ["/"],
+    "login": ["/", "/login", "/sign_up"],
     "routing": ["/"],
     "sessions": ["/", "/login"],
     "static_files": ["/"],

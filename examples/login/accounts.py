@@ -55,7 +55,7 @@ def _hashed(token: str) -> str:
 
 
 class Accounts:
-    """What the app does with the tables. An address has three times a client's tries."""
+    """What the app does with the tables. An address has thrice a client's tries."""
 
     def __init__(self, engine: AsyncEngine, tries: int) -> None:
         self._begin = async_sessionmaker(engine, expire_on_commit=False).begin

@@ -120,9 +120,7 @@ class Root(App):
             return await self._form(title, *fields)
         user, password = self.request.user, self._sent("new_password")
         if not 10 <= len(password) <= 200 or not await self._checked(user.email):
-            error = (
-                "The password was wrong, or the new one has not 10 to 200 characters."
-            )
+            error = "Your password was wrong, or the new one is too short or long."
             return 400, await self._form(title, *fields, error=error)
         return self._enter(await self._changed(user.email, password))
 

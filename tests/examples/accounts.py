@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
+from tests.examples.smtp import token_for
+
 PASSWORD = "flour butter apples"
 PASSWORD_OF_SESSIONS = "analytical engine"
 UPLOAD_LIMIT = 2**20
@@ -37,6 +39,7 @@ CLIENTS = [
 SETTINGS: Mapping[str, dict[str, str]] = {
     "blog": {**CHEAP, "BLOG_SIGN_UP": "open", "BLOG_LOGIN_TRIES": "10000"},
     "file_uploads": {"UPLOAD_LIMIT": str(UPLOAD_LIMIT)},
+    "login": {"LOGIN_TRIES": "10000"},
     "middleware": {"API_TOKEN": "token", "ADMIN_PASSWORD": "päss:word"},
     "pastebin": {"PASTEBIN_RATE": "10000"},
     "url_shortener": {"SHORTENER_RATE": "10000", "SHORTENER_WRITE_EVERY": "0.05"},
@@ -94,6 +97,15 @@ def sign_in_to_sessions(
     return client.post("login", data={"username": username, "password": password})
 
 
+def sign_in_to_login(client: httpx.Client, email: str = "ada@example.org") -> None:
+    """Log in, with a new account if there is none of this address."""
+    response = client.post("login", data={"email": email, "password": PASSWORD})
+    if response.status_code != 303:
+        client.post("sign_up", data={"email": email})
+        response = client.post(f"reset/{token_for(email)}", data={"new_password": PASSWORD})
+    assert response.status_code == 303, response.text
+
+
 def sign_in_by_oauth(client: httpx.Client) -> tuple[set[str | None], str]:
     """Log in at the provider; return the session ids before, and the way back from there."""
     url = client.post("login").headers["location"]
@@ -122,6 +134,7 @@ def introduce(client: httpx.Client) -> None:
 
 SIGN_IN: Mapping[str, Callable[[httpx.Client], object]] = {
     "blog": sign_in_to_the_blog,
+    "login": sign_in_to_login,
     "oauth_login": sign_in_by_oauth,
     "sessions": sign_in_to_sessions,
     "testing": introduce,

@@ -76,6 +76,13 @@ def sign_in_to_the_blog(client: httpx.Client, name: str = "ada") -> None:
     assert response.status_code == 303, response.text
 
 
+def sign_in_to_the_small_blog(client: httpx.Client, name: str = "ada") -> None:
+    """Log in, with a new account if there is none of this name."""
+    fields = {"name": name, "password": PASSWORD}
+    if client.post("login", data=fields).status_code != 303:
+        assert client.post("sign_up", data=fields).status_code == 303
+
+
 def account(name: str, full_name: str) -> dict[str, str]:
     """Return the fields of a new account of the blog, by their labels."""
     return {
@@ -97,6 +104,7 @@ def introduce(client: httpx.Client) -> None:
 
 SIGN_IN: Mapping[str, Callable[[httpx.Client], object]] = {
     "blog": sign_in_to_the_blog,
+    "blog_small": sign_in_to_the_small_blog,
     "sessions": sign_in_to_sessions,
     "testing": introduce,
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import httpx
 
 PASSWORD = "flour butter apples"
+ADMIN_PASSWORD = "staff alone"
 PASSWORD_OF_SESSIONS = "analytical engine"
 UPLOAD_LIMIT = 2**20
 ARTICLE = """\
@@ -32,6 +33,7 @@ CLIENTS = [
     (None, "unknown"),
 ]
 SETTINGS: Mapping[str, dict[str, str]] = {
+    "admin": {"ADMIN_PASSWORD": ADMIN_PASSWORD},
     "blog": {**CHEAP, "BLOG_SIGN_UP": "open", "BLOG_LOGIN_TRIES": "10000"},
     "file_uploads": {"UPLOAD_LIMIT": str(UPLOAD_LIMIT)},
     "middleware": {"API_TOKEN": "token", "ADMIN_PASSWORD": "päss:word"},
@@ -66,6 +68,11 @@ def assert_no_script(response: httpx.Response) -> None:
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=", response.text), (
         response.url
     )
+
+
+def sign_in_to_admin(client: httpx.Client) -> httpx.Response:
+    base = "" if client.base_url.path.endswith("admin/") else "admin/"
+    return client.post(f"{base}login", data={"name": "admin", "password": ADMIN_PASSWORD})
 
 
 def sign_in_to_the_blog(client: httpx.Client, name: str = "ada") -> None:
@@ -103,6 +110,7 @@ def introduce(client: httpx.Client) -> None:
 
 
 SIGN_IN: Mapping[str, Callable[[httpx.Client], object]] = {
+    "admin": sign_in_to_admin,
     "blog": sign_in_to_the_blog,
     "blog_small": sign_in_to_the_small_blog,
     "sessions": sign_in_to_sessions,

@@ -19,3 +19,12 @@ def blog_small(scene):
     scene.open()
     for note in scene.page.locator(".note").all():
         note.evaluate("note => { note.textContent = 'ada, 2026-05-04'; }")
+
+
+@scene()
+def admin(scene):
+    """The form of a book in the admin interface, with an author to choose."""
+    scene.open("admin/login")
+    password = (scene.data / "admin" / "password").read_text()
+    fill_in(scene.page, {"Name": "admin", "Password": password}, "Log in", "Log out admin")
+    scene.open("admin/row/books/1")

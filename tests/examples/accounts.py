@@ -109,10 +109,15 @@ def introduce(client: httpx.Client) -> None:
     assert client.post("introduce", json={"name": "Alice"}).status_code == 200
 
 
+def sign_in_to_graphql(client: httpx.Client) -> None:
+    assert client.post("login", data={"name": "Ada"}).status_code == 303
+
+
 SIGN_IN: Mapping[str, Callable[[httpx.Client], object]] = {
     "admin": sign_in_to_admin,
     "blog": sign_in_to_the_blog,
     "blog_small": sign_in_to_the_small_blog,
+    "graphql": sign_in_to_graphql,
     "sessions": sign_in_to_sessions,
     "testing": introduce,
 }

@@ -28,3 +28,12 @@ def admin(scene):
     password = (scene.data / "admin" / "password").read_text()
     fill_in(scene.page, {"Name": "admin", "Password": password}, "Log in", "Log out admin")
     scene.open("admin/row/books/1")
+
+
+@scene(1.25)
+def graphql(scene):
+    """A mutation, its answer in JSON, and the new message from a subscription."""
+    scene.open()
+    fill_in(scene.page, {"Your name": "Ada"}, "Log in", "You are Ada.")
+    fill_in(scene.page, {}, "Send", '"write"')
+    scene.page.locator("#messages li").first.wait_for()

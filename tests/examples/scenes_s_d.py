@@ -37,3 +37,9 @@ def graphql(scene):
     fill_in(scene.page, {"Your name": "Ada"}, "Log in", "You are Ada.")
     fill_in(scene.page, {}, "Send", '"write"')
     scene.page.locator("#messages li").first.wait_for()
+
+
+@scene(1.25)
+def mounting(scene):
+    """A picture of a pie, and a table of five paths with the app that answers there."""
+    scene.open()

@@ -102,7 +102,10 @@ class Admin(App):
         page = min(max(page, 1), 1_000_000)
         query = query.limit(PER_PAGE + 1).offset((page - 1) * PER_PAGE)
         async with self._open() as db:
-            found = list(await db.scalars(query))
+            try:
+                found = list(await db.scalars(query))
+            except DBAPIError:
+                raise HTTPError(400, "The database refuses this.") from None
             choices = await self._choices(db, model)
         context = {"table": table, "q": q, "sort": sort, "page": page, "key": key.key}
         context |= {"rows": found[:PER_PAGE], "more": len(found) > PER_PAGE}
@@ -172,7 +175,7 @@ class Admin(App):
     async def _row(self, db: AsyncSession, model: Any, key: str) -> Any:
         try:
             row = await db.get(model, read(inspect(model).primary_key[0], key))
-        except ValueError:
+        except (ArithmeticError, DBAPIError, ValueError):
             row = None
         if row is None:
             raise HTTPError(404)

@@ -30,7 +30,7 @@ def admin(scene):
     scene.open("admin/row/books/1")
 
 
-@scene(1.25)
+@scene(1)
 def graphql(scene):
     """A mutation, its answer in JSON, and the new message from a subscription."""
     scene.open()

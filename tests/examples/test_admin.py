@@ -115,6 +115,8 @@ def test_lists_are_searched_sorted_and_paged(staff):
     assert "100%_20" in staff.get("rows/books?q=0%25_&sort=-title").text
     for query in ("sort=nothing", "page=-1", "page=" + "9" * 40, "q=%00"):
         assert staff.get(f"rows/books?{query}").status_code == 200
+    too_long = staff.get("rows/books", params={"q": "x" * 50_001})
+    assert (too_long.status_code, too_long.text) == (400, "The database refuses this.")
 
 
 def test_browser_corrects_a_book(page, browsing):

@@ -219,11 +219,9 @@ def field(column: Column[Any]) -> dict[str, Any]:
 
 def as_text(value: Any) -> str:
     """Return a value as a form has it."""
-    if value is None or value is False:
-        return ""
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds")
-    return "on" if value is True else str(value)
+    if isinstance(value, bool):
+        return "on" if value else ""
+    return "" if value is None else str(value)
 
 
 def fill_in(row: Any, columns: list[Column[Any]], values: dict[str, str]) -> list[str]:
@@ -231,7 +229,8 @@ def fill_in(row: Any, columns: list[Column[Any]], values: dict[str, str]) -> lis
     wrong = []
     for column in columns:
         try:
-            setattr(row, column.key, read(column, values[column.key].strip()))
+            text = values[column.key].strip().replace("\r\n", "\n")
+            setattr(row, column.key, read(column, text))
         except (ArithmeticError, ValueError):
             wrong.append(column.key)
     return wrong
@@ -242,8 +241,10 @@ def read(column: Column[Any], text: str) -> Any:
     kind: Any = column.type.python_type
     if kind is bool:
         return text == "on"
-    if not text and (column.nullable or kind is str):
-        return None if column.nullable else ""
+    if not text and column.nullable:
+        return None
+    if not text:
+        raise ValueError("missing")
     if kind is str and len(text) > (getattr(column.type, "length", None) or 100_000):
         raise ValueError("too long")
     value = getattr(kind, "fromisoformat", kind)(text)

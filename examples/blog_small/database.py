@@ -42,7 +42,7 @@ def migrate() -> None:
         for path in MIGRATIONS[seen:]:
             for statement in _statements(path.read_text(encoding="utf-8")):
                 database.execute(statement)
-        database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        database.execute(f"PRAGMA user_version = {max(seen, len(MIGRATIONS))}")
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from micropie import App, HttpMiddleware, Request
 
+HTML = "text/html; charset=utf-8"
 HINTS = {
     401: "Please log in first.",
     403: "This is another author's post.",
@@ -42,4 +43,4 @@ class ErrorPages(HttpMiddleware):
         context = {"code": status, "hint": HINTS.get(status, body)}
         _, page = await self._site._page("error.html", **context)
         kept = [header for header in headers if header[0].lower() != "content-type"]
-        return {"body": page, "headers": [*kept, ("content-type", "text/html")]}
+        return {"body": page, "headers": [*kept, ("content-type", HTML)]}

@@ -17,7 +17,7 @@ class Pages(App):
         self.startup_handlers.append(self._start)
 
     def _start(self) -> None:
-        self._motto = "Pies wait for nobody."
+        self._motto = "Pies never wait."
 
     async def index(self) -> str:
         """Show what the startup handler has set."""

@@ -19,6 +19,6 @@ def test_apps_inside_of_micropie() -> None:
 
 def test_micropie_inside_of_fastapi() -> None:
     with TestClient(inside.app) as client:
-        assert "Pies wait" in client.get("/pages/").text
+        assert "Pies never" in client.get("/pages/").text
         answer = {"hello": "Ada", "below": "/pages"}
         assert client.get("/pages/hello/Ada").json() == answer

@@ -69,6 +69,7 @@ def test_rows_are_added_changed_and_deleted(staff):
     ("wrong", "name"),
     [
         ({"title": "x" * 201}, "title"),
+        ({"title": " "}, "title"),
         ({"author_id": ""}, "author_id"),
         ({"copies": "two"}, "copies"),
         ({"copies": "9" * 30}, "copies"),

@@ -7,6 +7,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.examples.browsing import fill_in
+from tests.examples.harness import PREFIX
 from tests.examples.loading import load
 
 DEEP = "{ messages { author { messages { author { messages { text } } } } } }"
@@ -94,11 +95,12 @@ def test_subscription_goes_on_over_a_websocket(ada, server):
         connect(f"{server.ws_url}/graphql", subprotocols=protocols, origin="https://evil.example")
 
 
-def test_browser_asks_and_watches(page, browsing):
-    page.goto("/")
+@pytest.mark.parametrize("base", ["", PREFIX])
+def test_browser_asks_and_watches(page, browsing, base):
+    page.goto(f"{base}/")
     fill_in(page, {"Your name": "<b>Eve"}, "Log in", "You are <b>Eve.")
     fill_in(page, {}, "Send", '"write"')
     page.locator("#messages li", has_text="<b>Eve: Good morning!").first.wait_for()
-    browsing.check_look("/", like=page)
+    browsing.check_look(f"{base}/", like=page)
     page.get_by_label("Query").fill("{ nothing }")
     fill_in(page, {}, "Send", "Cannot query field")

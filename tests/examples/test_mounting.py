@@ -47,7 +47,7 @@ def test_micropie_in_fastapi(server, tmp_path):
     text = (folder / "inside.py").read_text()
     (folder / "app.py").write_text(f"{text}\nimport uvicorn\nuvicorn.run(app, log_level='info')\n")
     with running("python app.py", folder, server.environment) as inside, inside.client() as client:
-        assert "Pies wait" in client.get("/pages/").text
+        assert "Pies never" in client.get("/pages/").text
         assert client.get("/pages/hello/Ada").json() == {"hello": "Ada", "below": "/pages"}
         assert client.get("/pages").status_code in {200, 307}
         assert client.get("/").status_code == 404

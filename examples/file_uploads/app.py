@@ -13,16 +13,16 @@ from urllib.parse import quote
 
 from micropie import App, HTTPError, UploadedFile, methods
 
-FOLDER = Path(os.environ.get("UPLOAD_FOLDER", Path(__file__).parent / "uploads"))
+FOLDER = Path(os.environ.get("DATA", "data")) / "uploads"
 LIMIT = int(os.environ.get("UPLOAD_LIMIT", 100 * 2**20))  # bytes of one file
-FORM_OVERHEAD = 2**16  # what a form needs beside its file
+FORM_OVERHEAD = 2**16  # bytes of a form beside its file
 ID = re.compile(r"[0-9a-f]{32}")
 CHUNK = 2**16
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A file that is there: ``uploads/<id>/<name>``."""
+    """A stored file: ``uploads/<id>/<name>``."""
 
     id: str
     name: str
@@ -47,11 +47,7 @@ def safe_name(name: str) -> str:
 
 
 def stored(upload_id: str) -> Stored:
-    """Return what is stored under an id.
-
-    Raises:
-        HTTPError: 404 nothing is.
-    """
+    """Return the file with an id, or raise a 404."""
     if ID.fullmatch(upload_id):  # nothing else may become a part of a path
         # While a file comes in, its name starts with a dot.
         for path in (FOLDER / upload_id).glob("[!.]*"):
@@ -77,38 +73,30 @@ class Uploads(App):
     def __init__(self) -> None:
         super().__init__(max_upload_size=LIMIT + FORM_OVERHEAD)
         FOLDER.mkdir(parents=True, exist_ok=True)
+        self.env.globals["url"] = self._url
 
     async def index(self) -> str:
-        """Show what is there."""
-        return await self._render_template(
-            "index.html",
-            base=self._base(),
-            files=await asyncio.to_thread(everything),
-            limit=LIMIT,
-            csrf_token=self._csrf_token(),
-        )
+        """Show all files."""
+        files = await asyncio.to_thread(everything)
+        return await self._render_template("index.html", files=files, limit=LIMIT)
 
     @methods("POST")
     async def upload(self, file: UploadedFile) -> tuple[int, dict[str, Any]]:
-        """Take one file, while it comes in.
-
-        ``file`` is the last argument to arrive, so the call need not wait for its end.
-        """
-        self._check_csrf()
+        """Take one file while it comes in: MicroPie doesn't wait for its end."""
         kept = await self._keep(file)
-        return 201, {"name": kept.name, "size": kept.size, "url": self._url_of(kept)}
+        url = self._url("files", kept.id, kept.name)
+        return 201, {"name": kept.name, "size": kept.size, "url": url}
 
     @methods("POST")
     async def several(self, files: list[UploadedFile]) -> Any:
         """Take all files of a form: the way for browsers without JavaScript."""
-        self._check_csrf()
         for file in files:
             await self._keep(file)
-        return self._redirect(f"{self._base()}/", status=303)
+        return self._redirect(self._url(), 303)
 
     @methods("GET")
     def files(
-        self, upload_id: str, name: str
+        self, upload_id: str, name: str, /
     ) -> tuple[int, Iterator[bytes], dict[str, str]]:
         """Send a file back: to be saved, never to be shown as a page of this site."""
         item = stored(upload_id)
@@ -125,15 +113,14 @@ class Uploads(App):
         return 200, chunks(item.path), headers
 
     @methods("POST")
-    async def delete(self, upload_id: str) -> Any:
+    async def delete(self, upload_id: str, /) -> Any:
         """Remove a file."""
-        self._check_csrf()
         item = await asyncio.to_thread(stored, upload_id)
         await asyncio.to_thread(shutil.rmtree, item.path.parent, ignore_errors=True)
-        return self._redirect(f"{self._base()}/", status=303)
+        return self._redirect(self._url(), 303)
 
     async def _keep(self, file: UploadedFile) -> Stored:
-        """Save a file in a new folder, with nothing left of one that breaks off."""
+        """Save a file in a new folder; nothing stays of one that breaks off."""
         folder = FOLDER / secrets.token_hex(16)
         folder.mkdir()
         try:
@@ -143,28 +130,10 @@ class Uploads(App):
             raise
         return await asyncio.to_thread(stored, folder.name)
 
-    def _url_of(self, item: Stored) -> str:
-        return f"{self._base()}/files/{item.id}/{quote(item.name, safe='')}"
-
-    def _base(self) -> str:
-        """Return the path below which this app is mounted."""
-        return str(self.request.scope.get("root_path", ""))
-
-    def _csrf_token(self) -> str:
-        """Return the token of this visitor, made at the first form."""
-        return str(self.request.session.setdefault("csrf", secrets.token_urlsafe(32)))
-
-    def _check_csrf(self) -> None:
-        """Refuse an upload that another site has started.
-
-        The token comes before the files, or in a header.
-        """
-        sent = self.request.headers.get("x-csrf-token") or self.request.form(
-            "csrf_token", ""
-        )
-        known = self.request.session.get("csrf", "")
-        if not known or not secrets.compare_digest(sent.encode(), known.encode()):
-            raise HTTPError(403, "This page is too old. Please load it again.")
+    def _url(self, *segments: str) -> str:
+        """Return a URL of this app, wherever it is mounted; segments are quoted."""
+        root = str(self.request.scope.get("root_path", "")).rstrip("/")
+        return f"{root}/{'/'.join(quote(item, safe='') for item in segments)}"
 
 
 def chunks(path: Path) -> Iterator[bytes]:

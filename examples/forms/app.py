@@ -1,11 +1,10 @@
-"""A whole form: checks, kept values, blank fields, and a token against forged posts."""
+"""A whole form: checks, values that stay, and empty fields."""
 
 import re
-import secrets
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from micropie import App, HTTPError, methods
+from micropie import App, methods
 
 TOPICS = ("bread", "cakes", "pies")
 EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
@@ -13,7 +12,7 @@ EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
 
 @dataclass
 class Entry:
-    """What the form asks for."""
+    """The fields of the form."""
 
     name: str = ""
     email: str = ""
@@ -23,7 +22,7 @@ class Entry:
     message: str = ""
 
     def problems(self) -> dict[str, str]:
-        """Return what is wrong, by the field."""
+        """Return the problems by field."""
         found: dict[str, str] = {}
         if not 1 <= len(self.name) <= 100:
             found["name"] = "Please tell us your name, in at most 100 characters."
@@ -41,6 +40,10 @@ class Entry:
 class Course(App):
     """People sign up for a course."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.env.globals["url"] = self._url
+
     async def index(self) -> str:
         """Show the empty form."""
         return await self._form(Entry(), {})
@@ -56,8 +59,7 @@ class Course(App):
         newsletter: bool = False,
         message: str = "",
     ) -> Any:
-        """Check what was sent: show the form again with what is wrong, or go on."""
-        self._check_csrf()
+        """Show the form again with its problems, or go on."""
         entry = Entry(
             name.strip(),
             email.strip(),
@@ -72,42 +74,25 @@ class Course(App):
         self.request.session["entry"] = asdict(entry)
         # After a post, the browser goes to another page. Reloading that one posts
         # nothing again.
-        return self._redirect(f"{self._base()}/thanks", status=303)
+        return self._redirect(self._url("thanks"), 303)
 
     @methods("GET")
     async def thanks(self) -> Any:
-        """Say what was understood."""
+        """Show the fields that were sent."""
         entry = self.request.session.get("entry")
         if entry is None:
-            return self._redirect(f"{self._base()}/")
-        return await self._render_template(
-            "thanks.html", base=self._base(), entry=entry
-        )
+            return self._redirect(self._url())
+        return await self._render_template("thanks.html", entry=entry)
 
     async def _form(self, entry: Entry, problems: dict[str, str]) -> str:
         return await self._render_template(
-            "form.html",
-            base=self._base(),
-            entry=entry,
-            problems=problems,
-            topics=TOPICS,
-            csrf_token=self._csrf_token(),
+            "form.html", entry=entry, problems=problems, topics=TOPICS
         )
 
-    def _base(self) -> str:
-        """Return the path below which this app is mounted."""
-        return str(self.request.scope.get("root_path", ""))
-
-    def _csrf_token(self) -> str:
-        """Return the token of this visitor, made at the first form."""
-        return str(self.request.session.setdefault("csrf", secrets.token_urlsafe(32)))
-
-    def _check_csrf(self) -> None:
-        """Refuse a post from another site's page, which cannot know the token."""
-        sent = self.request.form("csrf_token", "")
-        known = self.request.session.get("csrf", "")
-        if not known or not secrets.compare_digest(sent.encode(), known.encode()):
-            raise HTTPError(403, "This form is too old. Please load the page again.")
+    def _url(self, path: str = "") -> str:
+        """Return the URL of a page of this app, wherever it is mounted."""
+        root = str(self.request.scope.get("root_path", ""))
+        return f"{root.rstrip('/')}/{path}"
 
 
 app = Course()

@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import functools
+import json
 import logging
 import os
 import posixpath
@@ -11,52 +12,23 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from micropie import App, HTTPError
-from starlette.applications import Starlette
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
+from micropie import App, HTTPError, methods, routes
 
+from bar import CSS, with_bar
 from catalog import GROUPS, OTHERS, Example, discover
+from documentation import Documentation
 from isolation import load
 from lifespan import Lifespan
 from rendering import code_css, lead_html, readme_html, source_html
+from seeds import SEEDS, Seeds
 
 HERE = Path(__file__).resolve().parent
 README_SERVER = "http://127.0.0.1:8000"  # where a README says that its app is
 LONGEST_QUERY = 100
+LEVELS = {1: "first evening", 2: "small app", 3: "large"}
 ICON = (HERE / "templates" / "icon.svg").read_bytes()
 
 _log = logging.getLogger("uvicorn.error")
-
-
-class Documentation(App):
-    """The built documentation, or a page that says how to build it."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self._folder = folder
-        # Bare, StaticFiles would raise for a missing file what only a Starlette app
-        # around it makes a 404 of.
-        self._files = Starlette(
-            routes=[
-                Mount("/", StaticFiles(directory=folder, html=True, check_dir=False))
-            ]
-        )
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Look at each request whether there are files by now."""
-        built = scope["type"] == "http" and (self._folder / "index.html").exists()
-        # Without the slash that relative links need.
-        at_root = scope.get("path") == scope.get("root_path")
-        app = self._files if built and not at_root else super().__call__
-        await app(scope, receive, send)
-
-    async def index(self) -> Any:
-        """Say how to build it, or add the slash."""
-        base = str(self.request.scope.get("root_path", ""))
-        if (self._folder / "index.html").exists():
-            return self._redirect(base + "/")
-        return await self._render_template("docs.html", base=base.removesuffix("/docs"))
 
 
 class Gallery(App):
@@ -65,7 +37,7 @@ class Gallery(App):
     Args:
         folder: The folder of the examples.
         data: A folder in which those that keep something may write.
-        documentation: The folder of the built documentation.
+        documentation: The folder of the documentation, with the pictures of examples.
         temporary: Whether `data` goes when the server stops; the first page says so.
     """
 
@@ -75,8 +47,11 @@ class Gallery(App):
         super().__init__()
         self._examples = discover(folder)
         self._notes: dict[str, str] = {}
+        self._pictures = documentation / "images" / "examples"
+        self._apps: dict[str, Any] = {}
         self._mount(data)
         self.mounts["/docs"] = Documentation(documentation)
+        self.mounts["/seeds"] = Seeds(self)  # the last one, since it needs the others
         self.env.globals |= {
             "temporary": temporary,
             "code_css": functools.cache(code_css),
@@ -95,28 +70,68 @@ class Gallery(App):
                     f"It cannot be opened here: {type(error).__name__}: {error}"
                 )
                 continue
-            self.mounts[f"/examples/{name}"] = app
-            if not isinstance(app, App):  # whose handlers run with those of this one
-                lifespan = Lifespan(app)
-                self.startup_handlers.append(lifespan.start)
-                self.shutdown_handlers.append(lifespan.stop)
+            self._apps[name] = app
+            self.mounts[f"/examples/{name}"] = with_bar(app, name)
+            # Below the bar, the apps are not told by this one that the server starts.
+            lifespan = Lifespan(app)
+            self.startup_handlers.append(lifespan.start)
+            self.shutdown_handlers.insert(0, lifespan.stop)
 
     async def index(self, *, q: str = "") -> str:
-        """Show the cards, all of them or those that hold all words of a search."""
-        words = q[:LONGEST_QUERY].lower().split()
+        """Show the cards, all of them or those that fit a search."""
         cards = [self._card(example) for example in self._examples.values()]
+        found = self._found(q)
         for card in cards:
-            card["found"] = all(word in card["text"] for word in words)
+            card["found"] = card["name"] in found
         groups = {
             group: [card for card in cards if card["group"] == group]
             for group in (*GROUPS, OTHERS)
         }
         return await self._page(
-            "index.html",
-            q=q[:LONGEST_QUERY],
-            groups=groups,
-            count=sum(c["found"] for c in cards),
+            "index.html", q=q[:LONGEST_QUERY], groups=groups, count=len(found)
         )
+
+    async def search(self, *, q: str = "") -> list[str]:
+        """Return the names of the examples that fit, for the page's script."""
+        return self._found(q)
+
+    def _found(self, query: str) -> list[str]:
+        words = query[:LONGEST_QUERY].lower().split()
+        return [
+            name
+            for name, example in self._examples.items()
+            if all(word in example.searched for word in words)
+        ]
+
+    async def console(self, name: str) -> Any:
+        """Show a form that sends requests to an example."""
+        example = self._example(name)
+        app = self._apps.get(name)
+        known = routes(app) if isinstance(app, App) else []
+        [(_, first), *_] = SEEDS.get(name) or [("", {})]
+        return await self._page(
+            "console.html",
+            card=self._card(example),
+            methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            paths=[route.path for route in known if route.protocol == "http"],
+            body=json.dumps(first.get("json", {}), indent=2),
+        )
+
+    @methods("GET")
+    async def picture(self, name: str, /) -> tuple[int, bytes, dict[str, str]]:
+        """Send the picture of an example."""
+        self._example(name)
+        try:
+            data = await asyncio.to_thread((self._pictures / f"{name}.png").read_bytes)
+        except FileNotFoundError:
+            raise HTTPError(404) from None
+        kept = {"content-type": "image/png", "cache-control": "max-age=3600"}
+        return 200, data, kept
+
+    @methods("GET")
+    async def bar_css(self) -> tuple[int, str, dict[str, str]]:
+        """Send the style sheet of the bar."""
+        return 200, CSS, {"content-type": "text/css; charset=utf-8"}
 
     async def readme(self, name: str) -> Any:
         """Show the README of an example."""
@@ -169,11 +184,14 @@ class Gallery(App):
             "title": example.title,
             "group": example.group,
             "lead": lead,
-            "opens": f"/examples/{example.name}" in self.mounts,
+            "opens": example.row.opens if example.name in self._apps else "",
             "note": self._notes.get(example.name, ""),
-            "text": " ".join(
-                (example.name, example.title, example.lead, *example.row[::2])
-            ).lower(),
+            "picture": (self._pictures / f"{example.name}.png").is_file(),
+            "facts": [
+                LEVELS[example.row.level],
+                f"{example.lines} lines",
+                ", ".join(example.packages) or "no other package",
+            ],
         }
 
     def _links(self, example: Example) -> Any:
@@ -226,7 +244,7 @@ def make_app(data: str = os.environ.get("GALLERY_DATA", "")) -> Gallery:
         data: Where the examples keep what they are given; without one, in a folder that
             is removed at shutdown.
     """
-    documentation = HERE.parent.parent / "docs" / "_build" / "html"
+    documentation = HERE.parent.parent / "docs"
     if data:
         return Gallery(HERE.parent, Path(data).resolve(), documentation)
     folder = Path(tempfile.mkdtemp(prefix="gallery-")).resolve()

@@ -15,28 +15,38 @@ class Row(NamedTuple):
         want: How the sentence "I want to ..." ends.
         level: 1 for the first evening, 2 for a small app, 3 for a large one.
         words: What people also type to find it.
-        opens: Whether there is something to see in a browser.
+        opens: "page" in a browser, "console" if it speaks JSON or plain text, "" if
+            there is nothing to open.
     """
 
     want: str
     level: int
     words: str = ""
-    opens: bool = True
+    opens: str = "page"
 
 
 GROUPS: dict[str, dict[str, Row]] = {
     "Learn": {
-        "hello_world": Row("see the smallest app", 1, "hello first start quickstart"),
+        "hello_world": Row(
+            "see the smallest app", 1, "hello first start quickstart", opens="console"
+        ),
         "routing": Row("turn methods into URLs", 1, "url path route parameters query"),
         "forms": Row("check a form and show its errors", 1, "html post input errors"),
-        "json_api": Row("write a REST API", 1, "rest crud api json sqlite pagination"),
+        "json_api": Row(
+            "write a REST API",
+            1,
+            "rest crud api json sqlite pagination",
+            opens="console",
+        ),
         "templates": Row(
             "render pages with Jinja2", 1, "html jinja mako layout render"
         ),
         "headers_and_cookies": Row(
             "read and send headers and cookies", 1, "etag cache"
         ),
-        "validation": Row("check JSON with models", 1, "pydantic msgspec schema"),
+        "validation": Row(
+            "check JSON with models", 1, "pydantic msgspec schema", opens="console"
+        ),
         "static_files": Row("serve CSS, scripts and pictures", 1, "assets cdn cache"),
         "file_uploads": Row("take files, with progress", 2, "upload multipart drop"),
         "streaming": Row("send large or slow responses", 2, "csv range video download"),
@@ -47,7 +57,12 @@ GROUPS: dict[str, dict[str, Row]] = {
             "log in and out, in the simplest way", 1, "login cookie counter"
         ),
         "session_backends": Row("keep sessions in Redis or SQL", 2, "postgres store"),
-        "lifespan": Row("open a pool at startup", 2, "database sqlite shutdown pool"),
+        "lifespan": Row(
+            "open a pool at startup",
+            2,
+            "database sqlite shutdown pool",
+            opens="console",
+        ),
         "middleware": Row(
             "add CORS, rate limits, headers or error pages",
             2,
@@ -65,8 +80,8 @@ GROUPS: dict[str, dict[str, Row]] = {
             2,
             "queue cron celery taskiq worker scheduler task",
         ),
-        "wsgi": Row("run under a WSGI server", 2, "gunicorn uwsgi deploy", opens=False),
-        "testing": Row("test an app", 2, "pytest test client httpx", opens=False),
+        "wsgi": Row("run under a WSGI server", 2, "gunicorn uwsgi deploy", opens=""),
+        "testing": Row("test an app", 2, "pytest test client httpx", opens=""),
     },
     "Start from": {
         "todo_htmx": Row("keep a list with htmx", 1, "todo htmx crud sqlite partial"),
@@ -80,7 +95,12 @@ GROUPS: dict[str, dict[str, Row]] = {
             2,
             "login account register sign up password reset email auth user",
         ),
-        "api_jwt": Row("protect an API with tokens", 2, "jwt token bearer auth oauth2"),
+        "api_jwt": Row(
+            "protect an API with tokens",
+            2,
+            "jwt token bearer auth oauth2",
+            opens="console",
+        ),
         "api_openapi": Row("document an API", 2, "openapi swagger schema docs client"),
         "notes_spa": Row(
             "put a Vue or React page on a REST API",
@@ -99,7 +119,9 @@ GROUPS: dict[str, dict[str, Row]] = {
         "admin": Row(
             "edit tables in an admin interface", 3, "admin crud backoffice table"
         ),
-        "mcp_server": Row("serve tools to AI agents", 2, "mcp llm tools agent ai"),
+        "mcp_server": Row(
+            "serve tools to AI agents", 2, "mcp llm tools agent ai", opens="console"
+        ),
         "graphql": Row("answer GraphQL", 2, "graphql strawberry query subscription"),
         "blog_small": Row(
             "start a site with posts and accounts", 2, "blog cms posts feed"
@@ -172,6 +194,30 @@ class Example:
                 key=lambda item: (item[0] != "app.py", item[0].count("/"), item[0]),
             )
         )
+
+    @cached_property
+    def searched(self) -> str:
+        """All that a search looks at, in lower case."""
+        return " ".join((self.name, self.readme, self.row.want, self.row.words)).lower()
+
+    @cached_property
+    def lines(self) -> int:
+        """How many lines of Python its app has, without its tests."""
+        return sum(
+            len(path.read_text(encoding="utf-8").splitlines())
+            for name, path in self.files().items()
+            if name.endswith(".py") and "test" not in name
+        )
+
+    @cached_property
+    def packages(self) -> list[str]:
+        """The packages that it needs beside MicroPie."""
+        path = self.folder / "requirements.txt"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        found = [
+            re.split(r"[\[<>=~! ]", line)[0] for line in lines if line[:1].isalnum()
+        ]
+        return [name for name in found if name != "micropie"]
 
     def settings(self, data: Path) -> dict[str, str]:
         """Return the variables by which it writes into its own folder below `data`."""

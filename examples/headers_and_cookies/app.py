@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import secrets
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,17 +18,19 @@ NEWS_CHANGED = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 class Headers(App):
     """Headers in, headers out."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.env.globals["url"] = self._url
+
     async def index(self) -> tuple[int, str, dict[str, str]]:
         """Show the page in the theme that the visitor has chosen."""
         request = self.request
         theme = request.cookies.get("theme")
         page = await self._render_template(
             "index.html",
-            base=self._base(),
             theme=theme if theme in THEMES else "system",
             themes=THEMES,
             headers=sorted(request.headers.items()),
-            csrf_token=self._csrf_token(),
         )
         # The same URL is another page for another cookie: caches must know.
         return 200, page, {"vary": "Cookie", "cache-control": "private, no-cache"}
@@ -37,27 +38,19 @@ class Headers(App):
     @methods("POST")
     async def theme(self, name: str) -> Any:
         """Remember a theme for a year, or forget it."""
-        self._check_csrf()
         if name not in THEMES:
             raise HTTPError(400, f"Choose one of {', '.join(THEMES)}.")
         if name == "system":
-            cookie = delete_cookie("theme", path=self._base() or "/")
+            cookie = delete_cookie("theme", path=self._url())
         else:
             # A choice of colors is no secret, so it can travel over plain HTTP, and
             # scripts can read it.
-            cookie = set_cookie(
-                "theme",
-                name,
-                max_age=YEAR,
-                path=self._base() or "/",
-                secure=False,
-                httponly=False,
-                samesite="Lax",
-            )
-        return self._redirect(f"{self._base()}/", status=303, headers=[cookie])
+            options: Any = {"path": self._url(), "secure": False, "httponly": False}
+            cookie = set_cookie("theme", name, max_age=YEAR, **options)
+        return self._redirect(self._url(), 303, [cookie])
 
     async def client(self) -> dict[str, Any]:
-        """Say what the request told about its sender."""
+        """Show what the request tells about its client."""
         request = self.request
         # Over a Unix socket there is no address.
         address = (request.scope.get("client") or (None,))[0]
@@ -98,20 +91,10 @@ class Headers(App):
             ],
         )
 
-    def _csrf_token(self) -> str:
-        """Return the token of this visitor, made at the first form."""
-        return str(self.request.session.setdefault("csrf", secrets.token_urlsafe(32)))
-
-    def _check_csrf(self) -> None:
-        """Refuse a post from another site's page, which cannot know the token."""
-        sent = self.request.form("csrf_token", "")
-        known = self.request.session.get("csrf", "")
-        if not known or not secrets.compare_digest(sent.encode(), known.encode()):
-            raise HTTPError(403, "This form is too old. Please load the page again.")
-
-    def _base(self) -> str:
-        """Return the path below which this app is mounted."""
-        return str(self.request.scope.get("root_path", ""))
+    def _url(self, path: str = "") -> str:
+        """Return the URL of a page of this app, wherever it is mounted."""
+        root = str(self.request.scope.get("root_path", ""))
+        return f"{root.rstrip('/')}/{path}"
 
 
 app = Headers()

@@ -1,87 +1,65 @@
-"""A JSON API: create, read, change and delete notes, with errors that are JSON too."""
+"""A REST API for notes in SQLite, with errors that are JSON too."""
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from http import HTTPStatus
-from itertools import count
+from pathlib import Path
 from typing import Any
 
 from micropie import App, HTTPError, HttpMiddleware, Request, methods
 
-
-@dataclass(frozen=True)
-class Note:
-    """What the API keeps: a dataclass that is returned is sent as JSON."""
-
-    id: int
-    title: str
-    text: str
-    changed: datetime
-
-
-# The names of RFC 9110, which MicroPie sends too; Python before 3.13 has older ones.
-PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
-FIELDS = {"title": 100, "text": 10_000}
+DATABASE = os.environ.get("DATABASE", "data/notes.sqlite3")
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS notes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    title TEXT NOT NULL,
+    text TEXT NOT NULL,
+    changed TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+)
+"""
+LIMITS = {"title": 100, "text": 10_000}
 
 
-class Problems(HttpMiddleware):
-    """Sends every error as ``application/problem+json`` (RFC 9457).
-
-    The framework's own 404, 405 and 500 are included.
-    """
+class ErrorsAsJson(HttpMiddleware):
+    """Sends every error as JSON, also the 404, 405 and 500 of MicroPie itself."""
 
     async def after_request(
-        self,
-        request: Request,
-        status_code: int,
-        response_body: Any,
-        extra_headers: list[tuple[str, str]],
+        self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
     ) -> dict[str, Any] | None:
-        """Replace the body of an error."""
-        if status_code < 400:
+        """Replace the body of an error that is text."""
+        if status < 400 or not isinstance(body, str):
             return None
-        title = PHRASES.get(status_code) or HTTPStatus(status_code).phrase
-        problem: dict[str, Any] = {"status": status_code, "title": title}
-        if isinstance(response_body, bytes):  # a handler's own: JSON already
-            problem |= json.loads(response_body)
-        elif ": " in response_body and status_code < 500:
-            problem["detail"] = response_body.partition(": ")[2]
-        kept = [pair for pair in extra_headers if pair[0].lower() != "content-type"]
-        return {
-            "body": problem,
-            "headers": [("content-type", "application/problem+json"), *kept],
-        }
+        detail = body.partition(": ")[2] or HTTPStatus(status).phrase
+        return {"body": {"error": detail}}
 
 
 class Api(App):
-    """``/notes`` is the collection, ``/notes/1`` one of its notes."""
+    """``/notes`` is the collection, and ``/notes/1`` one of its notes."""
 
     def __init__(self) -> None:
         super().__init__(max_body_size=64 * 1024)
-        self.middlewares.append(Problems())
-        self._notes: dict[int, Note] = {}
-        self._numbers = count(1)
+        self.middlewares.append(ErrorsAsJson())
+        self.startup_handlers.append(self._create_table)
 
     async def index(self) -> dict[str, str]:
-        """Say where things are."""
-        return {"notes": f"{self._base()}/notes"}
+        """Name the URL of the notes."""
+        return {"notes": self._url("notes")}
 
+    # Plain handlers run in worker threads, since the database blocks. `note_id` comes
+    # before a `/`, so it comes from the path alone, and no query can choose the note.
     @methods("GET", "POST", "PUT", "PATCH", "DELETE")
-    async def notes(self, note_id: int | None = None) -> Any:
-        """Hand over to the method that does it."""
-        actions: dict[str, Callable[[], Any]] = {
-            "GET": self._list,
-            "POST": self._create,
-        }
+    def notes(self, note_id: int | None = None, /) -> Any:
+        """Call the method for the HTTP method and the kind of URL."""
+        actions = {"GET": self._list, "POST": self._create}
         if note_id is not None:
-            note = self._note(note_id)
             actions = {
-                "GET": lambda: note,
-                "PUT": lambda: self._store(note, self._fields(set(FIELDS))),
-                "PATCH": lambda: self._store(note, self._fields(set())),
-                "DELETE": lambda: self._delete(note),
+                "GET": lambda: self._note(note_id),
+                "PUT": lambda: self._change(note_id, self._fields(set(LIMITS))),
+                "PATCH": lambda: self._change(note_id, self._fields(set())),
+                "DELETE": lambda: self._delete(note_id),
             }
         method = "GET" if self.request.method == "HEAD" else self.request.method
         if method not in actions:
@@ -89,79 +67,83 @@ class Api(App):
         return actions[method]()
 
     def _list(self) -> dict[str, Any]:
-        """Return one page, the newest first."""
-        limit, offset = (
-            self._number("limit", 20, 100),
-            self._number("offset", 0, 10**9),
-        )
-        newest = sorted(self._notes.values(), key=lambda note: -note.id)
-        return {"total": len(newest), "notes": newest[offset : offset + limit]}
+        """Return a page of notes, the newest first; `next` leads to the older ones."""
+        limit = self._number("limit", 20, 100)
+        before = self._number("before", 2**62, 2**62)
+        with self._database() as database:
+            rows = database.execute(
+                "SELECT * FROM notes WHERE id < ? ORDER BY id DESC LIMIT ?",
+                (before, limit + 1),
+            ).fetchall()
+        notes = [dict(row) for row in rows[:limit]]
+        more = f"notes?before={notes[-1]['id']}&limit={limit}" if rows[limit:] else ""
+        return {"notes": notes, "next": self._url(more) if more else None}
 
-    def _create(self) -> tuple[int, Note, dict[str, str]]:
-        fields = self._fields({"title"})
-        note = self._store(Note(next(self._numbers), "", "", datetime.now(UTC)), fields)
-        return 201, note, {"location": f"{self._base()}/notes/{note.id}"}
+    def _create(self) -> tuple[int, dict[str, Any], dict[str, str]]:
+        fields = {"text": "", **self._fields({"title"})}
+        with self._database() as database:
+            sql = "INSERT INTO notes (title, text) VALUES (:title, :text)"
+            note_id = database.execute(sql, fields).lastrowid
+        place = {"location": self._url(f"notes/{note_id}")}
+        return 201, self._note(note_id or 0), place
 
-    def _store(self, note: Note, fields: dict[str, str]) -> Note:
-        self._notes[note.id] = replace(note, **fields, changed=datetime.now(UTC))
-        return self._notes[note.id]
+    def _change(self, note_id: int, fields: dict[str, str]) -> dict[str, Any]:
+        with self._database() as database:
+            for name, value in fields.items():  # the names are those of LIMITS
+                sql = f"UPDATE notes SET {name} = ?, changed = CURRENT_TIMESTAMP"
+                database.execute(f"{sql} WHERE id = ?", (value, note_id))
+        return self._note(note_id)
 
-    def _delete(self, note: Note) -> None:
-        del self._notes[note.id]
+    def _delete(self, note_id: int) -> None:
+        self._note(note_id)
+        with self._database() as database:
+            database.execute("DELETE FROM notes WHERE id = ?", (note_id,))
 
-    def _note(self, note_id: int) -> Note:
-        try:
-            return self._notes[note_id]
-        except KeyError:
-            raise HTTPError(404, {"detail": f"There is no note {note_id}"}) from None
+    def _note(self, note_id: int) -> dict[str, Any]:
+        with self._database() as database:
+            sql = "SELECT * FROM notes WHERE id = ?"
+            row = database.execute(sql, (note_id,)).fetchone()
+        if row is None:
+            raise HTTPError(404, {"error": f"There is no note {note_id}"})
+        return dict(row)
 
     def _fields(self, required: set[str]) -> dict[str, str]:
-        """Return the checked fields of the body.
-
-        Raises:
-            HTTPError: 415 the body is no JSON; 422 it is, but makes no note.
-        """
-        kind = (
-            self.request.headers.get("content-type", "")
-            .partition(";")[0]
-            .strip()
-            .lower()
-        )
-        if kind != "application/json":
-            raise HTTPError(415, {"detail": "Send application/json"})
+        """Return the fields of the JSON body, or raise an HTTPError."""
         body = self.request.json()
-        if not isinstance(body, dict):
-            raise HTTPError(422, {"detail": "Send an object"})
-        wrong = dict.fromkeys(required - body.keys(), "is missing")
-        wrong |= dict.fromkeys(body.keys() - FIELDS.keys(), "is unknown")
-        for name, longest in FIELDS.items():
-            value = body.get(name, "")
-            if not isinstance(value, str) or len(value) > longest:
-                wrong[name] = f"must be a text of at most {longest} characters"
-        if wrong:
-            raise HTTPError(
-                422,
-                {
-                    "detail": "The note is not right",
-                    "fields": dict(sorted(wrong.items())),
-                },
-            )
+        kind = self.request.headers.get("content-type", "").partition(";")[0]
+        if kind.strip().lower() != "application/json":
+            raise HTTPError(415, {"error": "Send application/json"})
+        if not isinstance(body, dict) or not required <= body.keys() <= LIMITS.keys():
+            raise HTTPError(422, {"error": f"Send an object with {', '.join(LIMITS)}"})
+        for name, value in body.items():
+            if not isinstance(value, str) or len(value) > LIMITS[name]:
+                error = f"{name} is a text with at most {LIMITS[name]} characters"
+                raise HTTPError(422, {"error": error})
         return body
 
-    def _number(self, name: str, default: int, most: int) -> int:
+    def _number(self, name: str, default: int, largest: int) -> int:
         text = self.request.query(name, str(default))
-        if (
-            not text.isascii()
-            or not text.isdigit()
-            or len(text) > 10
-            or int(text) > most
-        ):
-            raise HTTPError(400, {"detail": f"{name} must be a number up to {most}"})
+        if not re.fullmatch("[0-9]{1,19}", text) or int(text) > largest:
+            raise HTTPError(422, {"error": f"{name} is a number up to {largest}"})
         return int(text)
 
-    def _base(self) -> str:
-        """Return the path below which this app is mounted."""
-        return str(self.request.scope.get("root_path", ""))
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        """Open the database for one transaction."""
+        with closing(sqlite3.connect(DATABASE, timeout=30)) as database, database:
+            database.row_factory = sqlite3.Row
+            yield database
+
+    def _create_table(self) -> None:
+        Path(DATABASE).parent.mkdir(parents=True, exist_ok=True)
+        with self._database() as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute(SCHEMA)
+
+    def _url(self, path: str = "") -> str:
+        """Return the URL of a page of this app, wherever it is mounted."""
+        root = str(self.request.scope.get("root_path", ""))
+        return f"{root.rstrip('/')}/{path}"
 
 
 app = Api()

@@ -17,9 +17,13 @@ class Size(Enum):
 class Routes(App):
     """Each public method is a URL; its parameters say what may follow."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.env.globals["url"] = self._url
+
     async def index(self) -> str:
         """Answer ``/``."""
-        return await self._page("index.html")
+        return await self._render_template("index.html")
 
     async def hello(self, name: str, greeting: str = "Hello") -> dict[str, str]:
         """Take one segment or two: ``/hello/Alice`` and ``/hello/Alice/Welcome``."""
@@ -61,15 +65,14 @@ class Routes(App):
         )
 
     @methods("GET", "PUT", "DELETE")
-    async def item(self, number: int) -> tuple[int, dict[str, Any]]:
-        """Answer these methods, HEAD and OPTIONS; every other is 405."""
+    async def item(self, number: int, /) -> tuple[int, dict[str, Any]]:
+        """Answer these methods, HEAD and OPTIONS; for others MicroPie answers 405."""
         return 200, {"method": self.request.method, "number": number}
 
-    async def _page(self, name: str) -> str:
-        """Render a page; a name that starts with ``_`` is no URL."""
-        return await self._render_template(
-            name, base=self.request.scope.get("root_path", "")
-        )
+    def _url(self, path: str = "") -> str:
+        """Return the URL of a page; a name that starts with ``_`` is no URL itself."""
+        root = str(self.request.scope.get("root_path", ""))
+        return f"{root.rstrip('/')}/{path}"
 
 
 app = Routes()

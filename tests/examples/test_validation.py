@@ -1,23 +1,18 @@
 """examples/validation"""
 
-import json
-
 import pytest
 
 ITEM = {"name": "Pie", "price": 1}
 ORDER = {"customer": "Alice", "items": [ITEM]}
-PATHS = ["/orders", "/fast-orders"]
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_valid_order_is_accepted(client, path):
-    answer = client.post(path, json={**ORDER, "delivery": "2026-12-24", "payment": "cash"})
+def test_valid_order_is_accepted(client):
+    answer = client.post("/orders", json={**ORDER, "delivery": "2026-12-24", "payment": "cash"})
 
     assert answer.status_code == 201
-    assert answer.json()["delivery"] == "2026-12-24"
+    assert answer.json() == {"customer": "Alice", "total": "1", "delivery": "2026-12-24"}
 
 
-@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [
@@ -28,41 +23,38 @@ def test_valid_order_is_accepted(client, path):
         ({"items": []}, "items"),
         ({"items": [ITEM] * 51}, "items"),
         ({"items": [ITEM, {**ITEM, "count": 0}]}, "items.1.count"),
-        ({"items": [{**ITEM, "count": True}]}, "items.0.count"),
         ({"items": [{**ITEM, "price": -0.5}]}, "items.0.price"),
         ({"items": [{"price": 1}]}, "items.0"),
+        ({"items": "hush"}, "items"),
     ],
 )
-def test_mistakes_are_named(client, path, wrong, field):
-    answer = client.post(path, json={**ORDER, **wrong})
+def test_mistakes_are_named_and_values_not_sent_back(client, wrong, field):
+    answer = client.post("/orders", json={**ORDER, **wrong})
 
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["field"].startswith(field)
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_other_and_malformed_json_is_refused(client, path):
-    for statuses, bodies in (
-        ({422}, [b"[]", b"null", b"5", b'"text"']),
-        ({400, 422}, [b"", b"{", b"[" * 100_000, b'{"customer": "\xff"}']),
-    ):
-        for body in bodies:
-            answer = client.post(path, content=body, headers={"content-type": "application/json"})
-            assert answer.status_code in statuses, body[:30]
+    assert answer.status_code == 400
+    assert f"\n{field}" in answer.text
+    assert "hush" not in answer.text
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_other_types_are_refused_and_secrets_not_sent_back(client, path):
-    headers = {"content-type": "text/plain; application/json"}
-
-    assert client.post(path, content=json.dumps(ORDER), headers=headers).status_code == 415
-    assert "hush" not in client.post(path, content=json.dumps({**ORDER, "items": "hush"})).text
+def test_other_and_malformed_json_is_refused(client):
+    for body in (b"[]", b"null", b"5", b'"text"', b"", b"{", b"[" * 100_000, b'{"a": "\xff"}'):
+        answer = client.post("/orders", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == 400, body[:30]
 
 
 def test_parameters_that_are_no_model_are_bound_as_usual(client):
     assert client.post("/orders?test=1", json=ORDER).status_code == 200
     assert client.post("/orders?test=perhaps", json=ORDER).status_code == 400
     assert client.get("/orders").status_code == 405
+
+
+def test_form_becomes_a_model(client):
+    for fields, status in (
+        ({"email": "ada@example.org", "topics": ["pies", "bread"]}, 200),
+        ({"email": "ada@example.org", "topics": "cake"}, 400),
+        ({"email": "ada"}, 400),
+    ):
+        assert client.post("/subscribe", data=fields).status_code == status
 
 
 def test_index_names_the_others(client):

@@ -11,6 +11,7 @@ import httpx
 from tests.examples.smtp import token_for
 
 PASSWORD = "flour butter apples"
+ADMIN_PASSWORD = "staff alone"
 PASSWORD_OF_SESSIONS = "analytical engine"
 UPLOAD_LIMIT = 2**20
 ARTICLE = """\
@@ -37,6 +38,7 @@ CLIENTS = [
     (None, "unknown"),
 ]
 SETTINGS: Mapping[str, dict[str, str]] = {
+    "admin": {"ADMIN_PASSWORD": ADMIN_PASSWORD},
     "blog": {**CHEAP, "BLOG_SIGN_UP": "open", "BLOG_LOGIN_TRIES": "10000"},
     "file_uploads": {"UPLOAD_LIMIT": str(UPLOAD_LIMIT)},
     "login": {"LOGIN_TRIES": "10000"},
@@ -74,12 +76,24 @@ def assert_no_script(response: httpx.Response) -> None:
     )
 
 
+def sign_in_to_admin(client: httpx.Client) -> httpx.Response:
+    base = "" if client.base_url.path.endswith("admin/") else "admin/"
+    return client.post(f"{base}login", data={"name": "admin", "password": ADMIN_PASSWORD})
+
+
 def sign_in_to_the_blog(client: httpx.Client, name: str = "ada") -> None:
     """Log in, with a new account if there is none of this name."""
     response = post(client, "login", name=name, password=PASSWORD)
     if response.status_code != 303:
         response = post(client, "sign_up", name=name, full_name="Ada Lovelace", password=PASSWORD)
     assert response.status_code == 303, response.text
+
+
+def sign_in_to_the_small_blog(client: httpx.Client, name: str = "ada") -> None:
+    """Log in, with a new account if there is none of this name."""
+    fields = {"name": name, "password": PASSWORD}
+    if client.post("login", data=fields).status_code != 303:
+        assert client.post("sign_up", data=fields).status_code == 303
 
 
 def account(name: str, full_name: str) -> dict[str, str]:
@@ -132,9 +146,19 @@ def introduce(client: httpx.Client) -> None:
     assert client.post("introduce", json={"name": "Alice"}).status_code == 200
 
 
+def sign_in_to_graphql(client: httpx.Client) -> None:
+    assert client.post("login", data={"name": "Ada"}).status_code == 303
+
+
 SIGN_IN: Mapping[str, Callable[[httpx.Client], object]] = {
+    "admin": sign_in_to_admin,
     "blog": sign_in_to_the_blog,
+<<<<<<< HEAD
     "login": sign_in_to_login,
+=======
+    "blog_small": sign_in_to_the_small_blog,
+    "graphql": sign_in_to_graphql,
+>>>>>>> s-d
     "oauth_login": sign_in_by_oauth,
     "sessions": sign_in_to_sessions,
     "testing": introduce,

@@ -153,12 +153,9 @@ def sign_in_to_graphql(client: httpx.Client) -> None:
 SIGN_IN: Mapping[str, Callable[[httpx.Client], object]] = {
     "admin": sign_in_to_admin,
     "blog": sign_in_to_the_blog,
-<<<<<<< HEAD
     "login": sign_in_to_login,
-=======
     "blog_small": sign_in_to_the_small_blog,
     "graphql": sign_in_to_graphql,
->>>>>>> s-d
     "oauth_login": sign_in_by_oauth,
     "sessions": sign_in_to_sessions,
     "testing": introduce,

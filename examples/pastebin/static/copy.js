@@ -1,10 +1,14 @@
-// Buttons that copy the text of another element; without scripts, or without a secure context, they stay hidden.
-for (const button of navigator.clipboard ? document.querySelectorAll("button[data-copy]") : []) {
+// URLs get their host here, since the server doesn't trust the one that a client names.
+for (const url of document.querySelectorAll(".url")) {
+  url.textContent = new URL(url.textContent, location);
+}
+// Without a secure context, browsers let no script copy: then the buttons stay hidden.
+const buttons = navigator.clipboard ? document.querySelectorAll("[data-copy]") : [];
+for (const button of buttons) {
   button.hidden = false;
-  const label = button.textContent;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.querySelector(button.dataset.copy).textContent);
+    const { textContent } = document.querySelector(button.dataset.copy);
+    await navigator.clipboard.writeText(textContent);
     button.textContent = "Copied";
-    setTimeout(() => { button.textContent = label; }, 2000);
   });
 }

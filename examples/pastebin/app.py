@@ -10,7 +10,7 @@ from typing import Any
 from micropie import HTTPError, methods
 
 import store
-from database import SQLiteSessions, hashed, migrate
+from database import SQLiteSessions, migrate
 from languages import GUESS, LANGUAGES, colored, guess
 from web import Limiter, Polish, Site
 
@@ -26,6 +26,7 @@ LIFETIMES: dict[str, tuple[str, float | None, bool]] = {
     "never": ("never", None, False),
     "burn": ("as soon as it has been read", MONTH, True),
 }
+PLAIN = "text/plain; charset=utf-8"
 DEFAULTS = {"text": "", "title": "", "language": GUESS, "expires": "1d"}
 
 
@@ -45,16 +46,12 @@ class Pastebin(Site):
         self._limiter = Limiter(RATE)
         self.startup_handlers.append(migrate)
         self.middlewares.append(Polish(self, {413: TOO_LONG}))
-        self.env.filters["time_left"] = time_left
-        self.env.globals |= {
-            "LANGUAGES": LANGUAGES,
-            "LIFETIMES": LIFETIMES,
-            "LIMIT": LIMIT,
-            "full_url": self._full_url,
-        }
+        self.env.filters["date"] = date
+        shared = {"LANGUAGES": LANGUAGES, "LIFETIMES": LIFETIMES, "LIMIT": LIMIT}
+        self.env.globals |= {**shared, "full_url": self._full_url}
 
     @methods("GET")
-    async def index(self) -> Any:
+    async def index(self) -> str:
         """Show the form."""
         return await self._page("index.html", values=DEFAULTS)
 
@@ -67,40 +64,29 @@ class Pastebin(Site):
         owner = session.get("owner") or secrets.token_hex(32)
         try:
             paste_id = await asyncio.to_thread(self._add, owner, **values)
-        except HTTPError as problem:
-            return await self._page(
-                "index.html",
-                problem.status,
-                problem.headers,
-                values=values,
-                problem=problem.body,
-            )
+        except HTTPError as error:
+            context = {"values": values, "problem": error.body}
+            page = await self._page("index.html", **context)
+            return error.status, page, error.headers
         session["owner"] = owner
         return self._redirect(self._url(f"p/{paste_id}"), 303)
 
     @methods("GET", "POST")
     def p(self, paste_id: str, /) -> Any:
         """Show a paste. One that burns is shown once, after a press of the button."""
-        post = self.request.method == "POST"
-        paste = _found(store.burn(paste_id) if post else store.find(paste_id))
+        paste, is_open = self._read(paste_id)
         own = paste["owner"] == self.request.session.get("owner")
-        template = "sealed.html" if paste["burn"] and not post else "paste.html"
-        return self._page(template, paste=paste, own=own)
+        return self._page("paste.html", paste=paste, own=own, is_open=is_open)
 
     @methods("GET", "POST")
     def raw(self, paste_id: str, /) -> tuple[int, str, dict[str, str]]:
         """Send the text alone; one that burns takes a POST."""
-        post = self.request.method == "POST"
-        paste = _found(store.burn(paste_id) if post else store.find(paste_id))
-        if paste["burn"] and not post:
+        paste, is_open = self._read(paste_id)
+        if not is_open:
             raise HTTPError(403, "This can be read once. To read it, send a POST.")
         policy = "default-src 'none'; frame-ancestors 'none'; sandbox"
-        headers = {
-            "content-type": "text/plain; charset=utf-8",
-            "content-security-policy": policy,
-            "x-robots-tag": "noindex",
-        }
-        return 200, paste["text"], headers
+        headers = {"content-security-policy": policy, "x-robots-tag": "noindex"}
+        return 200, paste["text"], headers | {"content-type": PLAIN}
 
     @methods("GET")
     def mine(self) -> Any:
@@ -114,57 +100,50 @@ class Pastebin(Site):
         _found(store.delete(paste_id, self.request.session.get("owner", "")))
         return self._redirect(self._url("mine"), 303)
 
-    @methods("POST", "PUT", "DELETE")
+    @methods("POST", "PUT")
     async def pastes(self, name: str = "", /) -> Any:
-        """Keep the body as a paste, or delete a paste by its key.
-
-        The name of a new paste can tell its language.
-        """
-        if self.request.method == "DELETE":
-            scheme, _, key = self.request.headers.get("authorization", "").partition(
-                " "
-            )
-            owner = hashed(key.strip()) if scheme.lower() == "bearer" else ""
-            _found(await asyncio.to_thread(store.delete, name, owner))
-            return None
-        # Not parameters of the handler, which MicroPie would also look for in the body.
-        query = self.request.query
-        values = {key: query(key, DEFAULTS[key]) for key in ("language", "expires")}
+        """Keep the body as a paste; its name can tell the language."""
         try:
             text = (await self.request.body()).decode()
         except UnicodeDecodeError:
             raise HTTPError(415, "A paste is text, in UTF-8.") from None
-        key = secrets.token_hex(24)
-        paste_id = await asyncio.to_thread(self._add, hashed(key), text, name, **values)
+        # Not parameters of the handler, which MicroPie would look for in the body too.
+        query, owner = self.request.query, secrets.token_hex(32)
+        values = {key: query(key, DEFAULTS[key]) for key in ("language", "expires")}
+        paste_id = await asyncio.to_thread(self._add, owner, text, name, **values)
         url = self._full_url(f"p/{paste_id}")
-        headers = {"content-type": "text/plain; charset=utf-8", "location": url}
-        return 201, f"{url}\n", headers | {"x-delete-key": key}
+        return 201, f"{url}\n", {"content-type": PLAIN, "location": url}
+
+    def _read(self, paste_id: str) -> tuple[sqlite3.Row, bool]:
+        """Return a paste, and whether its text can be shown; a POST burns it."""
+        post = self.request.method == "POST"
+        paste = _found(store.burn(paste_id) if post else store.find(paste_id))
+        return paste, post or not paste["burn"]
 
     def _add(
         self, owner: str, text: str, title: str, language: str, expires: str
     ) -> str:
+        languages, lifetimes = (GUESS, *LANGUAGES), ", ".join(LIFETIMES)
         if len(text.encode()) > LIMIT:
             raise HTTPError(413, TOO_LONG)
         if not text.strip():
             raise HTTPError(422, "There is no text in it.")
-        if language not in (GUESS, *LANGUAGES):
-            known = ", ".join((GUESS, *LANGUAGES))
-            raise HTTPError(422, f"The language is one of: {known}.")
+        if language not in languages:
+            raise HTTPError(422, f"The language is one of: {', '.join(languages)}.")
         if expires not in LIFETIMES:
-            raise HTTPError(422, f"It expires in one of: {', '.join(LIFETIMES)}.")
+            raise HTTPError(422, f"It expires in one of: {lifetimes}.")
         self._limiter.check(self.request)
-        title = "".join(letter for letter in title if letter.isprintable())[:100]
-        if language == GUESS:
-            language = guess(text, title)
+        title = "".join(filter(str.isprintable, title))[:100].strip()
+        language = guess(text, title) if language == GUESS else language
         _, seconds, burn = LIFETIMES[expires]
         return store.add(
             owner=owner,
-            title=title.strip(),
+            title=title,
             language=language,
             text=text,
             html=colored(text, language),
             burn=burn,
-            expires=None if seconds is None else time.time() + seconds,
+            expires=seconds and time.time() + seconds,
         )
 
     def _full_url(self, path: str) -> str:
@@ -177,23 +156,15 @@ class Pastebin(Site):
 
 def _found(paste: sqlite3.Row | None) -> sqlite3.Row:
     if paste is None:
-        raise HTTPError(
-            404,
-            "There is no such paste. Perhaps it has expired, or was read or deleted.",
-        )
+        why = "Perhaps it has expired, or was read or deleted."
+        raise HTTPError(404, f"There is no such paste. {why}")
     return paste
 
 
-def time_left(expires: float | None) -> str:
-    """Return how long a paste still lives, in the largest unit that fits."""
-    if expires is None:
-        return "never"
-    seconds = max(0.0, expires - time.time())
-    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
-        count = round(seconds / length)
-        if seconds > 0.99 * length:
-            return f"in {count} {unit}{'s' if count > 1 else ''}"
-    return "in less than a minute"
+def date(expires: float | None) -> str:
+    """Return when a paste is deleted, in words."""
+    found = time.gmtime(expires or 0)
+    return "never" if expires is None else time.strftime("%d %B, %H:%M UTC", found)
 
 
 app = Pastebin()

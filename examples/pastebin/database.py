@@ -33,11 +33,7 @@ MIGRATIONS = [
 
 @contextlib.contextmanager
 def connected(*, write: bool = False) -> Iterator[sqlite3.Connection]:
-    """Open the file for one transaction; an exception undoes its changes.
-
-    Args:
-        write: Whether to be the one writer from the start. Other writers wait then.
-    """
+    """Open the file for one transaction, as the one writer or as a reader."""
     database = sqlite3.connect(DATABASE, timeout=30, isolation_level=None)
     database.row_factory = sqlite3.Row
     try:
@@ -65,7 +61,7 @@ class SQLiteSessions(SessionBackend):
 
     async def load(self, session_id: str) -> Data:
         """Return the data of a live session, ``{}`` if there is none."""
-        return await asyncio.to_thread(_load, hashed(session_id))
+        return await asyncio.to_thread(_load, _hashed(session_id))
 
     async def save(self, session_id: str, data: Data, timeout: float) -> None:
         """Keep the data for `timeout` seconds from now; ``{}`` deletes the session."""
@@ -75,11 +71,11 @@ class SQLiteSessions(SessionBackend):
         self, session_id: str, change: Callable[[Data], Data], timeout: float
     ) -> None:
         """Store ``change(stored)`` in one transaction."""
-        await asyncio.to_thread(_update, hashed(session_id), change, timeout)
+        await asyncio.to_thread(_update, _hashed(session_id), change, timeout)
 
 
-def hashed(key: str) -> str:
-    """Return a random key's hash, so a reader of the database finds no key to use."""
+def _hashed(key: str) -> str:
+    # A reader of the database finds no id to use.
     return hashlib.sha256(key.encode()).hexdigest()
 
 

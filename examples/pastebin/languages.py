@@ -1,11 +1,13 @@
 """Guesses the language of a text, and colors it by Pygments."""
 
+import contextlib
 import html
 import re
 import subprocess
 import sys
 from collections import defaultdict
 from fnmatch import fnmatch
+from typing import Any
 
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_all_lexers
@@ -60,17 +62,14 @@ sql (?i:^\s*(select\b|(insert into|delete from|(create|drop|alter) (table|view))
 sql (?i:^\s*(update \w+ set|union|(group|order) by )|\b(varchar|primary key|not null)\b)
 sql ^\s*(FROM|WHERE|((LEFT|INNER) )?JOIN|AND|OR|HAVING|VALUES|LIMIT|WITH|SET|ON)\b|^--\s
 sql ^\s*from \w+( \w+)?;?$|^\s*where .*[=<>]|^\s*(left )?join \w+
-ini ^;|^\s*\[[^\]"]+\]$|^[\w.-]+ *=[^=;]*[^=({;]$|^[\w.-]+ *=$|^\s*#( |$)
-bash ^\s*(if \[|then$|fi$|done|do$|else$|esac|echo |export |set -|source |cd |exit|# )
-bash ^\s*(sudo|local|rm|mkdir|cp|curl|git|docker|apt|pip|npm|read|exec) |[A-Za-z_]+=\S
-bash ^\s*(for|while|until|if|elif) .*; *(do|then)|^(function \w+|\w+\(\)) *\{
-bash \$[{(\w@#?]|\| *(grep|sed|awk|sort|xargs|head|tail|wc|tee)\b|&& *(\w|\\$)
-html (?i:</?(html|head|body|title|meta|link|script|style|div|p|a|span|[uo]l|li|h\d)\b)
-html (?i:</?(nav|main|header|footer|section|article|table|tr|t[dh]|form|input|label)\b)
-html (?i:</?(button|img|br|select|option|textarea|strong|em|pre|code)\b)
-xml ^\s*</?[\w:-]+|^\s*<[?!]
 toml ^\[\[?[\w."-]+\]\]?$|^\s*"[^"]*",?$|^\]$|^\s*#( |$)
 toml ^[\w."-]+ *= *(["'].*|[-+]?\d[\w.:+-]*|true|false|[\[{].*)$
+ini ^;|^\s*\[[^\]"]+\]$|^[\w.-]+ *=[^=;]*[^=({;]$|^[\w.-]+ *=$|^\s*#( |$)
+bash ^\s*(if \[|then$|fi$|done|do$|else$|esac|echo |export |set -|source |cd |exit|# )
+bash ^\s*(sudo|local|rm|mkdir|cp|curl|git|docker|apt|pip|npm|read) |^\s*[a-zA-Z_]+=\S
+bash ^\s*(for|while|until|if|elif) .*; *(do|then)|^(function \w+|\w+\(\)) *\{
+bash \$[{(\w@#?]|\| *(grep|sed|awk|sort|xargs|head|tail|wc|tee)\b|&& *(\w|\\$)
+html ^\s*</?[a-zA-Z][\w-]*([ />].*)?$|<!--
 yaml ^---$|^\s*(- )*[\w."'/-]+:( [^{(]*[^,;{(]| \{.*\}| *)$|^\s*- \S.*[^,;]$|^\s*#( |$)
 """
 _JOINED: dict[str, list[str]] = defaultdict(list)
@@ -122,18 +121,12 @@ def colored(text: str, language: str) -> str:
     markup = html.escape(text)
     if language != "text" and len(text) <= LONGEST:
         options = "nowrap=True,stripnl=False,encoding=utf-8"
-        command = ["-m", "pygments", "-l", language, "-f", "html", "-O", options]
-        try:
-            found = subprocess.run(
-                [sys.executable, *command],
-                input=text.encode(),
-                capture_output=True,
-                timeout=SECONDS,  # then it is killed
-                check=True,
-            )
-            markup = found.stdout.decode()
-        except (subprocess.SubprocessError, OSError):
-            pass  # the plain text will do
+        arguments = ["-l", language, "-f", "html", "-O", options]
+        command = [sys.executable, "-m", "pygments", *arguments]
+        how: Any = {"stdout": subprocess.PIPE, "timeout": SECONDS, "check": True}
+        # If this fails, the plain text will do.
+        with contextlib.suppress(subprocess.SubprocessError, OSError):
+            markup = subprocess.run(command, input=text.encode(), **how).stdout.decode()
     lines = markup.removesuffix("\n").split("\n")
     if len(lines) > MOST_LINES:
         return html.escape(text)

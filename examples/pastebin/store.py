@@ -42,10 +42,9 @@ def owned(owner: str) -> list[sqlite3.Row]:
     """Return the 100 newest pastes of an owner, without their texts."""
     query = f"SELECT {_HEAD} FROM pastes WHERE owner = :owner AND {_ALIVE}"
     values = {"owner": owner, "now": time.time()}
+    query += " ORDER BY created DESC LIMIT 100"
     with connected() as database:
-        return database.execute(
-            f"{query} ORDER BY created DESC LIMIT 100", values
-        ).fetchall()
+        return database.execute(query, values).fetchall()
 
 
 def _one(statement: str, **values: str) -> sqlite3.Row | None:

@@ -1,6 +1,5 @@
 """Run them with ``pytest``; they keep their pastes in a database of their own."""
 
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,18 +8,14 @@ import pytest
 from starlette.testclient import TestClient
 
 import database
-import languages
 from app import app
-
-SCRIPT = b"<script>alert(1)</script>\n"
 
 
 @pytest.fixture
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """A visitor over HTTPS, since session cookies are secure."""
     monkeypatch.setattr(database, "DATABASE", tmp_path / "pastes.sqlite3")
-    with TestClient(
-        app, base_url="https://testserver", follow_redirects=False
-    ) as client:
+    with TestClient(app, "https://testserver", follow_redirects=False) as client:
         yield client
 
 
@@ -36,23 +31,23 @@ def rows(table: str) -> int:
         return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
 
-def test_form_leads_to_the_paste_that_its_author_can_delete(client: TestClient) -> None:
+def test_author_writes_reads_lists_and_deletes(client: TestClient) -> None:
     values = {"text": "for x in y:\r\n    print(x)\r\n", "title": "loop"}
     path = client.post("/create", data=values).headers["location"]
-    page = client.get(path).text
 
-    assert "Python, deleted in 1 day" in page
-    assert '<span class="nb">print</span>' in page
+    assert '<span class="nb">print</span>' in client.get(path).text
     assert (
         client.get(path.replace("/p/", "/raw/")).text == "for x in y:\n    print(x)\n"
     )
     assert "loop" in client.get("/mine").text
-    session = dict(client.cookies)
-    client.cookies.clear()
-    assert client.post(path.replace("/p/", "/delete/")).status_code == 404
-    client.cookies.update(session)
     assert client.post(path.replace("/p/", "/delete/")).status_code == 303
     assert client.get(path).status_code == 404
+
+
+def test_other_visitors_cannot_delete(client: TestClient) -> None:
+    path = put(client, b"x")
+    assert client.post(path.replace("/p/", "/delete/")).status_code == 404
+    assert client.get(path).status_code == 200
 
 
 def test_paste_that_burns_is_read_once_and_by_a_post(client: TestClient) -> None:
@@ -81,36 +76,14 @@ def test_expired_paste_is_invisible_and_then_deleted(client: TestClient) -> None
     assert rows("pastes") == 1
 
 
-@pytest.mark.parametrize("name", ["a.html", "a.py", "a.txt"])
-def test_markup_is_shown_and_not_obeyed(client: TestClient, name: str) -> None:
-    page = client.get(put(client, SCRIPT * 3, name))
-
-    assert "<script>alert" not in page.text
-    shown = re.sub("<[^>]+>", "", page.text.partition("<pre")[2])
-    assert shown.count("&lt;script&gt;alert(1)&lt;/script&gt;\n") == 3
-    assert "script-src 'self';" in page.headers["content-security-policy"]
-
-
-def test_text_that_takes_too_long_has_no_colors(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(languages, "SECONDS", 0.001)
-    page = client.get(put(client, b"import os\n", "a.py")).text
-
-    assert '<span id="L-1">import os\n</span>' in page
-    assert languages.colored("\n" * 20_000, "text") == "\n" * 20_000
-
-
-def test_host_is_in_no_url(client: TestClient) -> None:
-    headers = {"host": "evil.example"}
-    response = client.post("/pastes", content=b"x", headers=headers)
-
-    assert response.headers["location"].startswith("/p/")
-    assert "evil.example" not in response.text + client.get("/", headers=headers).text
+def test_markup_is_shown_and_not_obeyed(client: TestClient) -> None:
+    for name in ("a.html", "a.py", "a.txt"):
+        page = client.get(put(client, b"<script>alert(1)</script>", name))
+        assert "<script>alert" not in page.text
+        assert "script-src 'self';" in page.headers["content-security-policy"]
 
 
 def test_one_address_cannot_make_too_many(client: TestClient) -> None:
     found = [client.post("/pastes", content=b"x") for _ in range(31)]
 
     assert found[-1].status_code == 429
-    assert 0 < int(found[-1].headers["retry-after"]) <= 60

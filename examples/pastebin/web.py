@@ -1,4 +1,4 @@
-"""The parts of the site that have nothing to do with pastes: pages, headers, limits."""
+"""Pages, files, headers and limits; nothing here is about pastes."""
 
 import hashlib
 import ipaddress
@@ -13,20 +13,18 @@ from micropie import App, HTTPError, HttpMiddleware, Request, methods
 from languages import style_sheet
 
 HERE = Path(__file__).parent
-STYLES = ("templates/style.css", "static/paste.css")
+STYLES = [HERE / "templates" / "style.css", HERE / "static" / "paste.css"]
 FILES = {
-    "style.css": "\n".join(
-        [*((HERE / at).read_text() for at in STYLES), style_sheet()]
-    ),
-    "copy.js": (HERE / "static" / "copy.js").read_text(),
+    "copy.js": ("text/javascript", (HERE / "static" / "copy.js").read_text()),
+    "style.css": ("text/css", "\n".join(path.read_text() for path in STYLES)),
+    "code.css": ("text/css", style_sheet()),
 }
-KINDS = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
 # It is in the URLs of the files, so that browsers can keep them until one changes.
-VERSION = hashlib.sha256("".join(FILES.values()).encode()).hexdigest()[:12]
+VERSION = hashlib.sha256(str(FILES).encode()).hexdigest()[:12]
+HTML = "text/html; charset=utf-8"
 HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; "
-    "style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; script-src 'self'; img-src data:; "
+    "style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cache-control": "no-store",
@@ -38,20 +36,16 @@ class Site(App):
 
     @methods("GET")
     def static(self, name: str, /) -> tuple[int, str, dict[str, str]]:
-        """Send the style sheet or the script."""
+        """Send a style sheet or the script."""
         if name not in FILES:
             raise HTTPError(404)
-        kind = KINDS[name.rpartition(".")[2]]
-        headers = {"content-type": kind, "cache-control": "public, max-age=86400"}
-        return 200, FILES[name], headers
+        kind, text = FILES[name]
+        headers = {"content-type": f"{kind}; charset=utf-8"}
+        return 200, text, headers | {"cache-control": "public, max-age=86400"}
 
-    async def _page(
-        self, template: str, status: int = 200, headers: Any = None, **context: Any
-    ) -> tuple[int, str, Any]:
-        """Render a page; if a plain `def` handler returns this, MicroPie awaits it."""
+    async def _page(self, template: str, **context: Any) -> str:
         context |= {"url": self._url, "version": VERSION}
-        page = await self._render_template(template, **context)
-        return status, page, headers or {}
+        return await self._render_template(template, **context)
 
     def _url(self, path: str = "") -> str:
         """Return the URL of a page of this app, wherever it is mounted."""
@@ -76,7 +70,7 @@ class Polish(HttpMiddleware):
     ) -> dict[str, Any] | None:
         """Add the headers that the handler has not chosen."""
         chosen = {name.lower() for name, _ in headers}
-        headers.extend(pair for pair in HEADERS.items() if pair[0] not in chosen)
+        headers += [pair for pair in HEADERS.items() if pair[0] not in chosen]
         if request.exception is None:
             return None
         detail = self._details.get(status, body)
@@ -85,40 +79,32 @@ class Polish(HttpMiddleware):
         title = HTTPStatus(status).phrase
         page = await self._site._page("error.html", title=title, detail=detail)
         kept = [pair for pair in headers if pair[0].lower() != "content-type"]
-        kind = ("content-type", "text/html; charset=utf-8")
-        return {"body": page[1], "headers": [*kept, kind]}
+        return {"body": page, "headers": [*kept, ("content-type", HTML)]}
 
 
 class Limiter:
-    """Counts in this process alone, so each worker allows as much.
-
-    Args:
-        most: How often one client can do it in a minute.
-    """
+    """Lets one client do something so often in a minute, in each worker."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._minute = 0.0
+        self._minute = 0
         self._counts: Counter[str] = Counter()
 
     def check(self, request: Request) -> None:
         """Count the client of a request, and refuse it if that was too often."""
-        minute, second = divmod(time.monotonic(), 60)
+        minute = int(time.monotonic() / 60)
         if minute != self._minute:
-            self._minute = minute
-            self._counts.clear()
+            self._minute, self._counts = minute, Counter()
         self._counts[key := client_of(request)] += 1
         if self._counts[key] > self._most:
-            wait = str(60 - int(second))
-            text = f"That was too often. Please try again in {wait} seconds."
-            raise HTTPError(429, text, {"retry-after": wait})
+            text = "That was too often. Please try again in a minute."
+            raise HTTPError(429, text, {"retry-after": "60"})
 
 
 def client_of(request: Request) -> str:
     """Return the client's address, or its IPv6 network, which one client has whole."""
     host = str((request.scope.get("client") or ("unknown",))[0])
     # A socket for both kinds shows an IPv4 address as one of these.
-    host = host.removeprefix("::ffff:")
-    if ":" not in host:
-        return host
-    return str(ipaddress.ip_network((host.partition("%")[0], 64), strict=False))
+    host = host.removeprefix("::ffff:").partition("%")[0]
+    network = ipaddress.ip_network((host, 64), strict=False) if ":" in host else host
+    return str(network)

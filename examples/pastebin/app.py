@@ -12,12 +12,11 @@ from micropie import HTTPError, methods
 import store
 from database import SQLiteSessions, migrate
 from languages import GUESS, LANGUAGES, colored, guess
-from web import Limiter, Polish, Site
+from web import Limiter, SecurityHeaders, Site
 
 PUBLIC_URL = os.environ.get("PASTEBIN_URL", "").rstrip("/")
 RATE = int(os.environ.get("PASTEBIN_RATE", 30))  # new pastes a minute from one address
 LIMIT = 256 * 1024  # bytes of one paste
-TOO_LONG = f"A paste can have {LIMIT // 1024} KiB at most."
 MONTH = 30 * 86_400.0
 # The label, the seconds that a paste lives, and whether it burns after reading.
 LIFETIMES: dict[str, tuple[str, float | None, bool]] = {
@@ -45,10 +44,9 @@ class Pastebin(Site):
         )
         self._limiter = Limiter(RATE)
         self.startup_handlers.append(migrate)
-        self.middlewares.append(Polish(self, {413: TOO_LONG}))
+        self.middlewares.append(SecurityHeaders())
         self.env.filters["date"] = date
-        shared = {"LANGUAGES": LANGUAGES, "LIFETIMES": LIFETIMES, "LIMIT": LIMIT}
-        self.env.globals |= {**shared, "full_url": self._full_url}
+        self.env.globals |= {"LANGUAGES": LANGUAGES, "LIFETIMES": LIFETIMES}
 
     @methods("GET")
     async def index(self) -> str:
@@ -105,13 +103,15 @@ class Pastebin(Site):
         """Keep the body as a paste; its name can tell the language."""
         try:
             text = (await self.request.body()).decode()
-        except UnicodeDecodeError:
-            raise HTTPError(415, "A paste is text, in UTF-8.") from None
+        except (UnicodeDecodeError, RuntimeError):  # a multipart form is gone by now
+            raise HTTPError(415, "A paste is the whole body, in UTF-8.") from None
         # Not parameters of the handler, which MicroPie would look for in the body too.
         query, owner = self.request.query, secrets.token_hex(32)
         values = {key: query(key, DEFAULTS[key]) for key in ("language", "expires")}
         paste_id = await asyncio.to_thread(self._add, owner, text, name, **values)
-        url = self._full_url(f"p/{paste_id}")
+        # Not with the Host of the request, into which a client can write any name.
+        path = f"p/{paste_id}"
+        url = f"{PUBLIC_URL}/{path}" if PUBLIC_URL else self._url(path)
         return 201, f"{url}\n", {"content-type": PLAIN, "location": url}
 
     def _read(self, paste_id: str) -> tuple[sqlite3.Row, bool]:
@@ -125,7 +125,7 @@ class Pastebin(Site):
     ) -> str:
         languages, lifetimes = (GUESS, *LANGUAGES), ", ".join(LIFETIMES)
         if len(text.encode()) > LIMIT:
-            raise HTTPError(413, TOO_LONG)
+            raise HTTPError(413, f"A paste can have {LIMIT // 1024} KiB at most.")
         if not text.strip():
             raise HTTPError(422, "There is no text in it.")
         if language not in languages:
@@ -145,13 +145,6 @@ class Pastebin(Site):
             burn=burn,
             expires=seconds and time.time() + seconds,
         )
-
-    def _full_url(self, path: str) -> str:
-        """Return a URL for others: without a setting, the path alone.
-
-        A client can write any name into its ``Host``, and the URL would lead there.
-        """
-        return f"{PUBLIC_URL}/{path}" if PUBLIC_URL else self._url(path)
 
 
 def _found(paste: sqlite3.Row | None) -> sqlite3.Row:

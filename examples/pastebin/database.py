@@ -14,6 +14,7 @@ from typing import Any
 from micropie import SessionBackend
 
 Data = dict[str, Any]
+Change = Callable[[Data], Data]
 
 HERE = Path(__file__).parent
 # A path. PASTEBIN_DATABASE can also be a URL, as in "sqlite+aiosqlite:///path".
@@ -67,16 +68,14 @@ class SQLiteSessions(SessionBackend):
         """Keep the data for `timeout` seconds from now; ``{}`` deletes the session."""
         await self.update(session_id, lambda _: data, timeout)
 
-    async def update(
-        self, session_id: str, change: Callable[[Data], Data], timeout: float
-    ) -> None:
+    async def update(self, session_id: str, change: Change, timeout: float) -> None:
         """Store ``change(stored)`` in one transaction."""
         await asyncio.to_thread(_update, _hashed(session_id), change, timeout)
 
 
-def _hashed(key: str) -> str:
+def _hashed(session_id: str) -> str:
     # A reader of the database finds no id to use.
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(session_id.encode()).hexdigest()
 
 
 def _load(key: str) -> Data:
@@ -86,12 +85,11 @@ def _load(key: str) -> Data:
     return json.loads(row["data"]) if row else {}
 
 
-def _update(key: str, change: Callable[[Data], Data], timeout: float) -> None:
-    now = time.time()
+def _update(key: str, change: Change, timeout: float) -> None:
     with connected(write=True) as database:
-        database.execute("DELETE FROM sessions WHERE expires <= ?", (now,))
+        database.execute("DELETE FROM sessions WHERE expires <= ?", (time.time(),))
         query = "DELETE FROM sessions WHERE id_hash = ? RETURNING data"
         row = database.execute(query, (key,)).fetchone()
         if data := change(json.loads(row["data"]) if row else {}):
-            new = (key, json.dumps(data), now + timeout)
-            database.execute("INSERT INTO sessions VALUES (?, ?, ?)", new)
+            query = "INSERT INTO sessions VALUES (?, ?, ?)"
+            database.execute(query, (key, json.dumps(data), time.time() + timeout))

@@ -36,7 +36,7 @@ javascript ^\s*(export |async )*(const|let|var|function\b) ?[\w{\[*(]|=>|[!=]==|
 javascript \b(console|document|window|module|Math|JSON)\.\w|\brequire\(|\bawait |^export
 javascript ^import .*['"];?$|^\s*\}?\)+;$|^\s*(this|return)\b.*;$|^\s*[\w$.]+\(
 typescript ^\s*(export )?(interface|type) \w+.*[{=]
-typescript ^\s*(private|public|readonly) \w+.*[:(]
+typescript ^\s*(private|public|readonly) \w+(\(|: )
 typescript \w\??: (string|number|boolean|void|any|unknown|\w+\[\])\b
 c ^\s*# *(include|define|ifn?def|if|endif|pragma)\b|->\w|\b(sizeof|NULL)\b|^\s*\w+\+\+;
 c ^\s*((static|const|unsigned|extern|void|int|char|long)\b[ *]*)+\w.*[;,{()]$
@@ -45,7 +45,7 @@ c ^\s*(const |static |typedef )*(struct|enum)\b.*[;,{()]$
 c \b(printf|malloc|free|fopen|scanf|strlen)\(|^\s*return\b.*;$
 cpp \bstd::|\b(cout|cerr|nullptr)\b|::\w|^\s*(template|using|namespace|class) ?\W?\w
 cpp ^\s*(public|private|protected):|^#include <\w+>
-java ^\s*(public|private|protected|package|import|final|static|abstract|@\w+)\b.*[^:]$
+java ^\s*(class|public|private|protected|package|import|final|static|@\w+)\b.*[^:]$
 java System\.|\bnew \w|^\s*return\b.*;$|^\s*\w+\.\w+\(.*;$|\(\w+ \w+ : \w
 java ^\s*(int|long|double|boolean|void|var|[A-Z]\w*(<.*>)?)(\[\])? \w+( = .*|;|\(.*)$
 go ^package \w+$|^import [("]|\bfunc\b|:=|\bfmt\.|\bnil\b|\bmake\(|^\s*"[\w/.]+"$
@@ -54,7 +54,7 @@ go ^\t\w+ +[*\[\]\w.]+( +`.*`)?$
 rust ^\s*(pub |async )*(fn|mod|impl|trait|enum|struct|use|let|match|loop)\b|\w!\(
 rust #!?\[\w|&mut |&str|\w::\w|-> [\w&]|\b(Some|Ok|Err)\(|\.unwrap
 rust ^\s*(pub )?\w+: [\w<>&]+,$|^\s*(if|for|while) [^(].*\{$
-php <\?|\$\w+|^\s*(public |private )?function\b|^(use|namespace)\b
+php <\?|^\s*\$\w+ *(=|->)|\$this->|\becho \$|^(use|namespace) [\w\\]+;
 css ^\s*([.#&:*][\w-]+|body|html|h\d|a|p|div|ul|li|main|nav|header|footer)\b[^;=]*[{,]
 css ^\s*(button|input|table|section|img|code|pre|from|to|\d+%|\*|@[\w-]+ )[^;=]*[{,]
 css ^\s*[a-z-]+\s*:\s*[^;]+;$

@@ -80,7 +80,8 @@ def test_markup_is_shown_and_not_obeyed(client: TestClient) -> None:
     for name in ("a.html", "a.py", "a.txt"):
         page = client.get(put(client, b"<script>alert(1)</script>", name))
         assert "<script>alert" not in page.text
-        assert "script-src 'self';" in page.headers["content-security-policy"]
+        assert "default-src 'none';" in page.headers["content-security-policy"]
+        assert "script-src" not in page.headers["content-security-policy"]
 
 
 def test_one_address_cannot_make_too_many(client: TestClient) -> None:

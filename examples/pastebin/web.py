@@ -1,30 +1,21 @@
-"""Pages, files, headers and limits; nothing here is about pastes."""
+"""Pages, their style, headers, and a limit; nothing here is about pastes."""
 
-import hashlib
 import ipaddress
-import time
 from collections import Counter
-from http import HTTPStatus
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from micropie import App, HTTPError, HttpMiddleware, Request, methods
 
 from languages import style_sheet
 
-HERE = Path(__file__).parent
-STYLES = [HERE / "templates" / "style.css", HERE / "static" / "paste.css"]
-FILES = {
-    "copy.js": ("text/javascript", (HERE / "static" / "copy.js").read_text()),
-    "style.css": ("text/css", "\n".join(path.read_text() for path in STYLES)),
-    "code.css": ("text/css", style_sheet()),
-}
-# It is in the URLs of the files, so that browsers can keep them until one changes.
-VERSION = hashlib.sha256(str(FILES).encode()).hexdigest()[:12]
-HTML = "text/html; charset=utf-8"
+_FOLDER = Path(__file__).with_name("templates")
+_STYLES = [(_FOLDER / name).read_text() for name in ("style.css", "paste.css")]
+STYLE = "\n".join([*_STYLES, style_sheet()])
 HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; img-src data:; "
-    "style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cache-control": "no-store",
@@ -32,20 +23,16 @@ HEADERS = {
 
 
 class Site(App):
-    """An app with pages, and with the files that they use."""
+    """An app with pages, without any script."""
 
     @methods("GET")
-    def static(self, name: str, /) -> tuple[int, str, dict[str, str]]:
-        """Send a style sheet or the script."""
-        if name not in FILES:
-            raise HTTPError(404)
-        kind, text = FILES[name]
-        headers = {"content-type": f"{kind}; charset=utf-8"}
-        return 200, text, headers | {"cache-control": "public, max-age=86400"}
+    def style_css(self) -> tuple[int, str, dict[str, str]]:
+        """Send the style sheet: not a part of each page, where it could be injected."""
+        headers = {"content-type": "text/css", "cache-control": "max-age=3600"}
+        return 200, STYLE, headers
 
     async def _page(self, template: str, **context: Any) -> str:
-        context |= {"url": self._url, "version": VERSION}
-        return await self._render_template(template, **context)
+        return await self._render_template(template, url=self._url, **context)
 
     def _url(self, path: str = "") -> str:
         """Return the URL of a page of this app, wherever it is mounted."""
@@ -53,33 +40,15 @@ class Site(App):
         return f"{root.rstrip('/')}/{path}"
 
 
-class Polish(HttpMiddleware):
-    """Adds the headers for security, and makes a page of an error for browsers.
-
-    Args:
-        site: It has the template ``error.html``.
-        details: Sentences for statuses, instead of what MicroPie says.
-    """
-
-    def __init__(self, site: Site, details: dict[int, str]) -> None:
-        self._site = site
-        self._details = details
+class SecurityHeaders(HttpMiddleware):
+    """Adds the headers that a handler has not chosen itself."""
 
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
-    ) -> dict[str, Any] | None:
-        """Add the headers that the handler has not chosen."""
+    ) -> None:
+        """Add them to every response, also to errors."""
         chosen = {name.lower() for name, _ in headers}
         headers += [pair for pair in HEADERS.items() if pair[0] not in chosen]
-        if request.exception is None:
-            return None
-        detail = self._details.get(status, body)
-        if "text/html" not in request.headers.get("accept", ""):
-            return {"body": detail}
-        title = HTTPStatus(status).phrase
-        page = await self._site._page("error.html", title=title, detail=detail)
-        kept = [pair for pair in headers if pair[0].lower() != "content-type"]
-        return {"body": page, "headers": [*kept, ("content-type", HTML)]}
 
 
 class Limiter:
@@ -92,7 +61,7 @@ class Limiter:
 
     def check(self, request: Request) -> None:
         """Count the client of a request, and refuse it if that was too often."""
-        minute = int(time.monotonic() / 60)
+        minute = int(monotonic() / 60)
         if minute != self._minute:
             self._minute, self._counts = minute, Counter()
         self._counts[key := client_of(request)] += 1

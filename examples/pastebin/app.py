@@ -155,9 +155,9 @@ def _found(paste: sqlite3.Row | None) -> sqlite3.Row:
 
 
 def date(expires: float | None) -> str:
-    """Return when a paste is deleted, in words."""
+    """Return how long a paste is kept, in words."""
     found = time.gmtime(expires or 0)
-    return "never" if expires is None else time.strftime("%d %B, %H:%M UTC", found)
+    return time.strftime("until %d %B, %H:%M UTC", found) if expires else "forever"
 
 
 app = Pastebin()

@@ -28,10 +28,10 @@ LANGUAGES = {name: _KNOWN[name][0] for name in sorted(_KNOWN)}
 _LOOKS = r"""
 markdown ^#{1,6} \S|^( {2,})?([-*+]|\d+\.) \S|^```|^> |^[=-]{3,}$|^\||\*\*.+\*\*
 markdown \]\(.+\)
-python ^\s*(async )?def \w+\(|^\s*class \w+.*:$|^(import|from) [\w.]+( import .*)?$
+python ^\s*(async )?def \w+\(|^\s*class \w+.*:$|^(import|from) [\w., ]+(import .*)?$
 python ^\s*@\w|^\s*((el)?if|for|while|with|try|else|except|finally)\b.*:$
 python ^\s*[\w.]+\(.*\)$|self\.|^\s*(return|raise|yield|pass|assert)\b(?!.*;$)
-python ^\s*('''|\""")|^\s*# |^\s*print\(|^\s*[\w.]+(: [\w\[\] |]+)? [-+*/]?= [^;{]*$
+python ^\s*('''|\""")|^\s*#( |$)|^\s*[\w.]+(: [\w\[\] |]+)? [-+*/]?= [^;{]*$
 javascript ^\s*(export |async )*(const|let|var|function\b) ?[\w{\[*(]|=>|[!=]==|\$\{.*`
 javascript \b(console|document|window|module|Math|JSON)\.\w|\brequire\(|\bawait |^export
 javascript ^import .*['"];?$|^\s*\}?\)+;$|^\s*(this|return)\b.*;$|^\s*[\w$.]+\(
@@ -65,8 +65,8 @@ sql ^\s*from \w+( \w+)?;?$|^\s*where .*[=<>]|^\s*(left )?join \w+
 toml ^\[\[?[\w."-]+\]\]?$|^\s*"[^"]*",?$|^\]$|^\s*#( |$)
 toml ^[\w."-]+ *= *(["'].*|[-+]?\d[\w.:+-]*|true|false|[\[{].*)$
 ini ^;|^\s*\[[^\]"]+\]$|^[\w.-]+ *=[^=;]*[^=({;]$|^[\w.-]+ *=$|^\s*#( |$)
-bash ^\s*(if \[|then$|fi$|done|do$|else$|esac|echo |export |set -|source |cd |exit|# )
-bash ^\s*(sudo|local|rm|mkdir|cp|curl|git|docker|apt|pip|npm|read) |^\s*[a-zA-Z_]+=\S
+bash ^\s*(if \[|then$|fi$|done|do$|esac|echo |export |set -|source |cd |exit|#( |$))
+bash ^\s*(sudo|local|rm|mkdir|cp|curl|git|docker|apt|pip|npm|read) |^\s*[a-zA-Z_]+=\S*[^,]$
 bash ^\s*(for|while|until|if|elif) .*; *(do|then)|^(function \w+|\w+\(\)) *\{
 bash \$[{(\w@#?]|\| *(grep|sed|awk|sort|xargs|head|tail|wc|tee)\b|&& *(\w|\\$)
 html ^\s*</?[a-zA-Z][\w-]*([ />].*)?$|<!--

@@ -70,7 +70,7 @@ def test_form_leads_to_the_paste(client, write):
 
     assert '<span class="nb">print</span>' in page
     assert "<h1>loop</h1>" in page
-    assert re.search(r"Python, deleted \d\d \w+, \d\d:\d\d UTC<", page)
+    assert re.search(r"Python, kept until \d\d \w+, \d\d:\d\d UTC<", page)
     answer = client.get(raw(path))
     assert answer.text == "for x in y:\n    print(x)\n"
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
@@ -362,7 +362,7 @@ def test_paste_that_can_be_read_again_does_not_burn(client, put):
     path = put(b"lasting", expires="never")
 
     assert client.post(raw(path)).status_code == 404
-    assert "deleted never" in client.get(path).text
+    assert "kept forever" in client.get(path).text
     assert client.get(raw(path)).text == "lasting"
 
 

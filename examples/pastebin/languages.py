@@ -1,10 +1,10 @@
 """Guesses the language of a text, and colors it by Pygments."""
 
-import contextlib
 import html
 import re
 import subprocess
 import sys
+import threading
 from collections import defaultdict
 from fnmatch import fnmatch
 from typing import Any
@@ -66,7 +66,7 @@ toml ^\[\[?[\w."-]+\]\]?$|^\s*"[^"]*",?$|^\]$|^\s*#( |$)
 toml ^[\w."-]+ *= *(["'].*|[-+]?\d[\w.:+-]*|true|false|[\[{].*)$
 ini ^;|^\s*\[[^\]"]+\]$|^[\w.-]+ *=[^=;]*[^=({;]$|^[\w.-]+ *=$|^\s*#( |$)
 bash ^\s*(if \[|then$|fi$|done|do$|esac|echo |export |set -|source |cd |exit|#( |$))
-bash ^\s*(sudo|local|rm|mkdir|cp|curl|git|docker|apt|pip|npm|read) |^\s*[a-zA-Z_]+=\S*[^,]$
+bash ^\s*(sudo|local|rm|mkdir|cp|curl|git|docker|apt|pip|npm) |^\s*[a-zA-Z_]+=\S*[^,]$
 bash ^\s*(for|while|until|if|elif) .*; *(do|then)|^(function \w+|\w+\(\)) *\{
 bash \$[{(\w@#?]|\| *(grep|sed|awk|sort|xargs|head|tail|wc|tee)\b|&& *(\w|\\$)
 html ^\s*</?[a-zA-Z][\w-]*([ />].*)?$|<!--
@@ -90,7 +90,8 @@ _SURE = {
 }
 LONGEST = 64 * 1024  # characters; longer texts get no colors
 MOST_LINES = 10_000  # that get numbers
-SECONDS = 5.0
+SECONDS = 5.0  # until the program is killed
+_SLOTS = threading.BoundedSemaphore(3)  # programs at the same time
 
 
 def guess(text: str, title: str = "") -> str:
@@ -119,14 +120,17 @@ def colored(text: str, language: str) -> str:
     expressions takes hours, and in this process no other thread could run meanwhile.
     """
     markup = html.escape(text)
-    if language != "text" and len(text) <= LONGEST:
+    if language != "text" and len(text) <= LONGEST and _SLOTS.acquire(timeout=1):
         options = "nowrap=True,stripnl=False,encoding=utf-8"
         arguments = ["-l", language, "-f", "html", "-O", options]
         command = [sys.executable, "-m", "pygments", *arguments]
         how: Any = {"stdout": subprocess.PIPE, "timeout": SECONDS, "check": True}
-        # If this fails, the plain text will do.
-        with contextlib.suppress(subprocess.SubprocessError, OSError):
+        try:
             markup = subprocess.run(command, input=text.encode(), **how).stdout.decode()
+        except (subprocess.SubprocessError, OSError):
+            pass  # the plain text will do
+        finally:
+            _SLOTS.release()
     lines = markup.removesuffix("\n").split("\n")
     if len(lines) > MOST_LINES:
         return html.escape(text)

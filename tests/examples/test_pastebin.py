@@ -4,6 +4,7 @@ import itertools
 import re
 import sqlite3
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -304,6 +305,17 @@ def test_program_that_takes_too_long_is_killed(monkeypatch, tmp_path):
     assert languages.colored("import os\n", "python") == '<span id="L-1">import os\n</span>'
     assert time.monotonic() - start < 30
     assert not (harness.Path("/proc") / running.read_text().strip()).exists()
+
+
+def test_text_stays_plain_if_too_many_programs_run(monkeypatch):
+    monkeypatch.setattr(languages, "_SLOTS", threading.BoundedSemaphore(1))
+    colored = languages.colored("import os\n", "python")
+    assert 'class="kn"' in colored
+    with languages._SLOTS:
+        plain = languages.colored("import os\n", "python")
+
+    assert plain == '<span id="L-1">import os\n</span>'
+    assert languages.colored("import os\n", "python") == colored
 
 
 @pytest.mark.parametrize("program", ["/nowhere", "/bin/false"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import threading
@@ -499,6 +500,22 @@ async def test_many_streams_at_once_stay_apart() -> None:
 async def test_an_event_stream_may_be_iterated_by_a_test_or_a_middleware() -> None:
     _, body, _ = event_stream(iter(["a", ServerSentEvent("b", event="e")]))
     assert [bytes(chunk) async for chunk in body] == [b"data: a\n\n", b"event: e\ndata: b\n\n"]
+
+
+async def test_an_event_stream_that_is_left_early_closes_its_source() -> None:
+    ends: list[str] = []
+
+    async def source() -> AsyncIterator[str]:
+        try:
+            yield "a"
+            yield "b"
+        finally:
+            ends.append("finally")
+
+    _, body, _ = event_stream(source())
+    async with contextlib.aclosing(body):
+        assert await anext(body) == b"data: a\n\n"
+    assert ends == ["finally"]
 
 
 @pytest.mark.parametrize("ping", [0, -1, -0.5, float("nan")])

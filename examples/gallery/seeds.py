@@ -29,6 +29,13 @@ SEEDS: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("add", {"json": {"title": "Bread, and Waiting for It", "copies": 3}}),
         ("add", {"json": {"title": "The Art of the Pie", "copies": 5}}),
     ],
+    "todo_htmx": [
+        ("add", {"data": {"title": "Buy plums"}}),
+        ("add", {"data": {"title": "Bake a pie"}}),
+    ],
+    "crud_sql": [
+        ("contacts", {"json": {"name": "Ada", "email": "ada@example.org"}}),
+    ],
 }
 
 

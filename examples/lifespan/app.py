@@ -1,4 +1,4 @@
-"""Startup and shutdown, with database connections that are open while the app runs."""
+"""Startup and shutdown, with a pool of connections that is open while the app runs."""
 
 import asyncio
 import logging
@@ -26,12 +26,13 @@ class Root(App):
     def __init__(self, path: str) -> None:
         super().__init__()
         self._pool = Pool(path)
-        # In this order; the app serves when all of them are done, and not at all when
-        # one fails.
+        # In this order. The app serves when all of them are done, and not at all if one
+        # fails.
         self.startup_handlers += [self._open_pool, self._create_tables]
         self.shutdown_handlers += [self._close_pool]
 
     async def _open_pool(self) -> None:
+        # In a thread: startup handlers run on the event loop, plain ones too.
         await asyncio.to_thread(self._pool.open)
         _log.info("opened %d connections to %s", self._pool.size, self._pool.path)
 
@@ -46,18 +47,14 @@ class Root(App):
     def index(self) -> list[dict[str, Any]]:
         """List the books."""
         with self._pool.connection() as connection:
-            return [
-                dict(row)
-                for row in connection.execute("SELECT * FROM books ORDER BY title")
-            ]
+            rows = connection.execute("SELECT * FROM books ORDER BY title LIMIT 1000")
+            return [dict(row) for row in rows]
 
     @methods("POST")
     def add(self, title: str, copies: int = 1) -> tuple[int, dict[str, Any]]:
         """Add copies of a book, a new one or one that is there."""
         if not 0 < len(title) <= 200 or not 0 < copies <= 1000:
-            raise HTTPError(
-                400, {"error": "a title of 1 to 200 characters, and 1 to 1000 copies"}
-            )
+            raise HTTPError(400, {"error": "1 to 200 characters, and 1 to 1000 copies"})
         with self._pool.transaction() as connection:
             [row] = connection.execute(
                 "INSERT INTO books (title, copies) VALUES (?, ?) "
@@ -68,7 +65,7 @@ class Root(App):
         return 201, dict(row)
 
     @methods("POST")
-    def lend(self, book_id: int, copies: int = 1) -> dict[str, Any]:
+    def lend(self, book_id: int, /, copies: int = 1) -> dict[str, Any]:
         """Give copies away, never more than there are."""
         if copies < 1:
             raise HTTPError(400, {"error": "at least 1 copy"})
@@ -83,7 +80,7 @@ class Root(App):
         return dict(rows[0])
 
     def health(self) -> tuple[int, dict[str, str]]:
-        """Answer a load balancer: 503 while there is no database to be had."""
+        """Answer a load balancer: 503 while no connection is free."""
         try:
             with self._pool.connection() as connection:
                 connection.execute("SELECT 1")
@@ -92,7 +89,7 @@ class Root(App):
         return 200, {"status": "ok"}
 
 
-app = Root(os.environ.get("DATABASE", "books.sqlite3"))
+app = Root(os.environ.get("DATABASE", "data/books.sqlite3"))
 
 if __name__ == "__main__":
     import uvicorn

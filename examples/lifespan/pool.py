@@ -7,6 +7,7 @@ import contextlib
 import queue
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 
 class PoolError(Exception):
@@ -14,7 +15,7 @@ class PoolError(Exception):
 
 
 class Pool:
-    """A few connections that plain handlers, which run in threads, take turns with.
+    """A few connections for plain handlers, which run in threads.
 
     Args:
         path: The database file.
@@ -31,11 +32,8 @@ class Pool:
         self._opened = 0
 
     def open(self) -> None:
-        """Open all connections.
-
-        Raises:
-            sqlite3.OperationalError: The file cannot be opened.
-        """
+        """Open all connections, or raise sqlite3.OperationalError."""
+        Path(self.path).parent.mkdir(exist_ok=True)
         for _ in range(self.size):
             # In this mode, a transaction starts only if `transaction` says so.
             connection = sqlite3.connect(
@@ -52,22 +50,14 @@ class Pool:
             connection.execute("PRAGMA foreign_keys = ON")
 
     def close(self) -> None:
-        """Close all connections that were opened, each when it is free.
-
-        Raises:
-            PoolError: One was not given back in time.
-        """
+        """Close all connections that were opened, each when it is free."""
         while self._opened:
             self._take().close()
             self._opened -= 1
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection.
-
-        Raises:
-            PoolError: None was free in time.
-        """
+        """Lend a connection, or raise PoolError if none is free in time."""
         connection = self._take()
         try:
             yield connection

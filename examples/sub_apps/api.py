@@ -1,30 +1,17 @@
-"""A Starlette app, as it is."""
+"""An API in its own module, mounted below a path with its version."""
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocket
+from micropie import App, WebSocket
 
 
-async def hello(request: Request) -> JSONResponse:
-    """Greet, and tell the URL that Starlette makes for this route."""
-    name = request.path_params["name"]
-    return JSONResponse(
-        {"hello": name, "url": request.url_for("hello", name=name).path}
-    )
+class Api(App):
+    """Answers in JSON, and over a WebSocket."""
 
+    async def hello(self, name: str, /) -> dict[str, str]:
+        """Greet, and tell the path at which this app is mounted."""
+        return {"hello": name, "below": self.request.scope.get("root_path", "")}
 
-async def shout(socket: WebSocket) -> None:
-    """Answer a message in capitals."""
-    await socket.accept()
-    await socket.send_text((await socket.receive_text()).upper())
-    await socket.close()
-
-
-api = Starlette(
-    routes=[
-        Route("/hello/{name}", hello, name="hello"),
-        WebSocketRoute("/shout", shout),
-    ]
-)
+    async def ws_shout(self, ws: WebSocket) -> None:
+        """Answer each message in capitals."""
+        await ws.accept()
+        async for message in ws:
+            await ws.send_text(str(message).upper())

@@ -5,6 +5,14 @@ from starlette.testclient import TestClient
 from app import app
 
 
-def test_first_page() -> None:
-    with TestClient(app, base_url="https://testserver") as client:
-        assert client.get("/").status_code == 200
+def test_parts_answer_below_their_paths() -> None:
+    with TestClient(app, base_url="https://localhost") as client:
+        assert client.get("/api/v2/hello/World").json()["below"] == "/api/v2"
+        assert (
+            "<li>Plums</li>" in client.post("/notes/add", data={"text": "Plums"}).text
+        )
+
+
+def test_other_hosts_are_refused() -> None:
+    with TestClient(app, base_url="https://evil.example") as client:
+        assert client.get("/api/v2/hello/World").status_code == 421

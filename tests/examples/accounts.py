@@ -1,11 +1,17 @@
 """Facts about the examples for their tests: settings of servers, and ways to sign in."""
 
+import base64
+import hmac
 import re
+import time
 from collections.abc import Callable, Mapping
 
 import httpx
 
+from tests.examples.smtp import token_for
+
 PASSWORD = "flour butter apples"
+ADMIN_PASSWORD = "staff alone"
 PASSWORD_OF_SESSIONS = "analytical engine"
 UPLOAD_LIMIT = 2**20
 ARTICLE = """\
@@ -32,8 +38,10 @@ CLIENTS = [
     (None, "unknown"),
 ]
 SETTINGS: Mapping[str, dict[str, str]] = {
+    "admin": {"ADMIN_PASSWORD": ADMIN_PASSWORD},
     "blog": {**CHEAP, "BLOG_SIGN_UP": "open", "BLOG_LOGIN_TRIES": "10000"},
     "file_uploads": {"UPLOAD_LIMIT": str(UPLOAD_LIMIT)},
+    "login": {"LOGIN_TRIES": "10000"},
     "middleware": {"API_TOKEN": "token", "ADMIN_PASSWORD": "päss:word"},
     "pastebin": {"PASTEBIN_RATE": "10000"},
     "url_shortener": {"SHORTENER_RATE": "10000", "SHORTENER_WRITE_EVERY": "0.05"},
@@ -68,12 +76,24 @@ def assert_no_script(response: httpx.Response) -> None:
     )
 
 
+def sign_in_to_admin(client: httpx.Client) -> httpx.Response:
+    base = "" if client.base_url.path.endswith("admin/") else "admin/"
+    return client.post(f"{base}login", data={"name": "admin", "password": ADMIN_PASSWORD})
+
+
 def sign_in_to_the_blog(client: httpx.Client, name: str = "ada") -> None:
     """Log in, with a new account if there is none of this name."""
     response = post(client, "login", name=name, password=PASSWORD)
     if response.status_code != 303:
         response = post(client, "sign_up", name=name, full_name="Ada Lovelace", password=PASSWORD)
     assert response.status_code == 303, response.text
+
+
+def sign_in_to_the_small_blog(client: httpx.Client, name: str = "ada") -> None:
+    """Log in, with a new account if there is none of this name."""
+    fields = {"name": name, "password": PASSWORD}
+    if client.post("login", data=fields).status_code != 303:
+        assert client.post("sign_up", data=fields).status_code == 303
 
 
 def account(name: str, full_name: str) -> dict[str, str]:
@@ -91,12 +111,52 @@ def sign_in_to_sessions(
     return client.post("login", data={"username": username, "password": password})
 
 
+def sign_in_to_login(client: httpx.Client, email: str = "ada@example.org") -> None:
+    """Log in, with a new account if there is none of this address."""
+    response = client.post("login", data={"email": email, "password": PASSWORD})
+    if response.status_code != 303:
+        client.post("sign_up", data={"email": email})
+        response = client.post(f"reset/{token_for(email)}", data={"new_password": PASSWORD})
+    assert response.status_code == 303, response.text
+
+
+def sign_in_by_oauth(client: httpx.Client) -> tuple[set[str | None], str]:
+    """Log in at the provider; return the session ids before, and the way back from there."""
+    url = client.post("login").headers["location"]
+    before = session_ids(client)
+    back = httpx.post(url, data={"sub": "ada@example.org"}).headers["location"]
+    path = f"callback?{back.partition('?')[2]}"
+    assert client.get(path).status_code == 303
+    return before, path
+
+
+def signed(key: bytes, event_id: str, body: bytes, at: object = None) -> dict[str, str]:
+    """Return the headers of a signed event for the webhook receiver."""
+    sent = str(int(time.time()) if at is None else at)
+    digest = hmac.digest(key, f"{event_id}.{sent}.".encode() + body, "sha256")
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": sent,
+        "content-type": "application/json",
+        "webhook-signature": "v1,AAAA v1," + base64.b64encode(digest).decode(),
+    }
+
+
 def introduce(client: httpx.Client) -> None:
     assert client.post("introduce", json={"name": "Alice"}).status_code == 200
 
 
+def sign_in_to_graphql(client: httpx.Client) -> None:
+    assert client.post("login", data={"name": "Ada"}).status_code == 303
+
+
 SIGN_IN: Mapping[str, Callable[[httpx.Client], object]] = {
+    "admin": sign_in_to_admin,
     "blog": sign_in_to_the_blog,
+    "login": sign_in_to_login,
+    "blog_small": sign_in_to_the_small_blog,
+    "graphql": sign_in_to_graphql,
+    "oauth_login": sign_in_by_oauth,
     "sessions": sign_in_to_sessions,
     "testing": introduce,
 }

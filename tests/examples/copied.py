@@ -1,5 +1,6 @@
 """Checks of the files that several examples have a copy of, for each copy."""
 
+import asyncio
 import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -159,6 +160,34 @@ async def check_sql_sessions(sql_sessions: Any, folder: Path) -> None:
     await engine.dispose()
 
 
+async def check_redis_sessions(redis_sessions: Any, url: str) -> None:
+    """See that a copy of redis_sessions.py saves a session, and changes one in one step."""
+    backend = redis_sessions.RedisSessionBackend(redis_sessions.Redis.from_url(url), "copy:")
+    await backend.save("saved", {"user": "ann"}, 60)
+    await backend.touch("saved", 60)
+    assert await backend.load("saved") == {"user": "ann"}
+    await backend.save("saved", {}, 60)
+    assert await backend.load("saved") == {}
+    with pytest.raises(ZeroDivisionError):
+        await backend.update("one", lambda stored: {"a": 1 // 0}, 60)
+    at_once = [
+        backend.update("one", lambda stored: {"a": stored.get("a", 0) + 1}, 60) for _ in range(20)
+    ]
+    await asyncio.gather(*at_once)
+    assert await backend.load("one") == {"a": 20}
+    await backend.update("one", lambda stored: {}, 60)
+    assert await backend.load("one") == {}
+
+    async def other(key: str, lock: str, token: str) -> bytes:
+        """As if another had changed it each time."""
+        return b'{"b": 1}'
+
+    backend._locked = other
+    with pytest.raises(RuntimeError, match="10 times"):
+        await backend.update("one", lambda stored: {"a": 1}, 60)
+    await backend.client.aclose()
+
+
 def check_public_origin(site_base: Any) -> None:
     """See that a proxy can hide the host from which a site's own forms come."""
     backend, url = InMemorySessionBackend(), "https://Short.example:443/x"
@@ -174,3 +203,54 @@ def check_public_origin(site_base: Any) -> None:
                 site._check_origin()
         finally:
             current_request.reset(before)
+
+
+async def check_lifespan(lifespan: Any) -> None:
+    """See that a copy of lifespan.py starts and stops apps, and hands over what they set."""
+    tasks: list[Any] = []
+    seen: list[Any] = []
+    failing: dict[str, dict[str, str]] = {}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            seen.append(scope["state"])
+            return
+        for _ in range(2):
+            tasks.append(asyncio.current_task())
+            kind = (await receive())["type"]
+            scope["state"]["oven"] = "hot"
+            if kind in failing:
+                await send({"type": f"{kind}.failed", **failing[kind]})
+                raise ValueError(kind)  # as Starlette does
+            await send({"type": f"{kind}.complete"})
+
+    async def start_and_stop(app: Any) -> Any:
+        one = lifespan.Lifespan(app)
+        await one.start()
+        await one({"type": "http", "state": {"from": "server"}}, None, None)
+        await one.stop()
+        await one.stop()
+        return one
+
+    one = await start_and_stop(app)
+    assert (len(tasks), len(set(tasks))) == (2, 1)
+    assert seen == [{"from": "server", "oven": "hot"}]
+    await one.start()
+    await one.stop()
+    assert len(set(tasks)) == 2, "it cannot be started again"
+    failing["lifespan.shutdown"] = {}
+    with pytest.raises(RuntimeError, match="shutdown failed"):
+        await start_and_stop(app)
+    failing["lifespan.startup"] = {"message": "no oven"}
+    with pytest.raises(RuntimeError, match="no oven"):
+        await start_and_stop(app)
+
+    async def returns(scope: Any, receive: Any, send: Any) -> None:
+        return
+
+    async def raises(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+
+    await lifespan.Lifespan(returns).stop()
+    for other in (returns, raises):
+        await start_and_stop(other)

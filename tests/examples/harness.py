@@ -36,7 +36,6 @@ OF_SQLALCHEMY = {
     "blog",
     "crud_sql",
     "login",
-    "pastebin",
     "session_backends",
     "url_shortener",
 }

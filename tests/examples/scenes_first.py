@@ -251,7 +251,7 @@ print(Pie("plum", 1.2).minutes())  # 49
 
 @scene(1.15)
 def pastebin(scene):
-    """A paste with coloured Python code, and buttons to copy and to delete it."""
+    """A paste with colored Python code, and a button to delete it."""
     scene.open()
     scene.fill(text=PASTE, title="pie.py")
     scene.press("Create")

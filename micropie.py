@@ -1839,7 +1839,7 @@ class WebSocket:
         """Send a text message."""
         # Most messages are text, and a call of a helper would take as long as the rest of this one.
         send = self._out
-        if send is None:
+        if not send:
             self._check_open()
         try:
             await send({"type": "websocket.send", "text": data})

@@ -5,6 +5,7 @@ import json
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
 
 from tests.examples.browsing import fill_in
 from tests.examples.harness import PREFIX
@@ -79,8 +80,9 @@ def receive(socket):
 
 
 def test_subscription_goes_on_over_a_websocket(ada, server):
-    protocols = ["graphql-transport-ws"]
-    with connect(f"{server.ws_url}/graphql", subprotocols=protocols, origin=server.url) as socket:
+    protocols = [Subprotocol("graphql-transport-ws")]
+    own, foreign = Origin(server.url), Origin("https://evil.example")
+    with connect(f"{server.ws_url}/graphql", subprotocols=protocols, origin=own) as socket:
         socket.send('{"type": "connection_init"}')
         assert receive(socket)["type"] == "connection_ack"
         payload = {"query": "subscription { written { text author { name } } }"}
@@ -92,7 +94,7 @@ def test_subscription_goes_on_over_a_websocket(ada, server):
             written = {"text": text, "author": {"name": "Ada"}}
             assert receive(socket)["payload"]["data"]["written"] == written
     with pytest.raises(InvalidStatus, match="403"):
-        connect(f"{server.ws_url}/graphql", subprotocols=protocols, origin="https://evil.example")
+        connect(f"{server.ws_url}/graphql", subprotocols=protocols, origin=foreign)
 
 
 @pytest.mark.parametrize("base", ["", PREFIX])

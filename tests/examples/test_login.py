@@ -69,7 +69,9 @@ def logged_in(client, email, password=PASSWORD):
 def test_account_from_sign_up_to_a_new_password(anew, address):
     client, other = anew(), anew()
     assert asked(client, "/sign_up", address.upper()).status_code == 200
-    text = mails_to(address)[-1].get_payload(decode=True).decode()
+    content = mails_to(address)[-1].get_payload(decode=True)
+    assert isinstance(content, bytes)
+    text = content.decode()
     assert "https://accounts.example/reset/" in text
     assert (mails_to(address)[-1], True) in MAILS, "the mail came without TLS or a login"
     assert client.get(f"/reset/{token_for(address)}").status_code == 200

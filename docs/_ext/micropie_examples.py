@@ -199,8 +199,8 @@ class ExampleDirective(SphinxDirective):
             self.env.note_dependency(str(path))
         lines = [
             *_picture(example),
-            *_tabs(example),
             *_download(example, "../" * self.env.docname.count("/")),
+            *_tabs(example),
         ]
         return [
             nodes.container("", *self.parse_text_to_nodes("\n".join(lines)), classes=["example"])
@@ -263,7 +263,7 @@ def _escaped(name: str) -> str:
 
 def _download(example: Example, up: str) -> Iterator[str]:
     yield ":::{container} example-download"
-    yield f'<a href="{up}{example.archive}" download>Download {example.name}.zip</a>: these files, '
+    yield f'<a href="{up}{example.archive}" download>Download {example.name}.zip</a>: the files below '
     beside = "MicroPie's wheel" if example.path.startswith("examples/") else "micropie.py"
     yield from (f"and {beside} in the same folder.", ":::", "")
 

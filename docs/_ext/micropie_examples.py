@@ -263,7 +263,7 @@ def _escaped(name: str) -> str:
 
 def _download(example: Example, up: str) -> Iterator[str]:
     yield ":::{container} example-download"
-    yield f'<a href="{up}{example.archive}" download>Download {example.name}.zip</a>: the files below '
+    yield f'<a href="{up}{example.archive}" download>Download {example.name}.zip</a>: these files, '
     beside = "MicroPie's wheel" if example.path.startswith("examples/") else "micropie.py"
     yield from (f"and {beside} in the same folder.", ":::", "")
 

@@ -171,9 +171,9 @@ def socketio(scene):
 
 @scene()
 def sessions(scene):
-    """The account of somebody who is logged in, with the number of visits."""
+    """The account of a user who is logged in, with the number of visits."""
     for _ in range(3):
-        scene.page.request.get(f"{scene.base}/")
+        scene.page.request.post(f"{scene.base}/visit")
     scene.open("login")
     scene.fill(username="ada", password="analytical engine")
     scene.press("Log in")
@@ -183,8 +183,8 @@ def sessions(scene):
 @scene()
 def session_backends(scene):
     """The page counts seven visits by this browser, kept in SQLite."""
-    for _ in range(6):
-        scene.page.request.get(f"{scene.base}/")
+    for _ in range(7):
+        scene.page.request.post(f"{scene.base}/visit")
     scene.open()
 
 

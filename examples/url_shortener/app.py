@@ -65,8 +65,8 @@ class Shortener(App):
         if self.request.method == "GET" and "prefetch" not in purpose:
             try:
                 store.count(link["id"])
-            except sqlite3.OperationalError:  # a full disk should stop no visitor
-                logging.getLogger(__name__).exception("A click was not counted")
+            except sqlite3.OperationalError as error:  # a full disk stops no visitor
+                logging.warning("A click was not counted: %s", error)
         # Not 301, which a browser keeps forever. Its next clicks would not be counted,
         # and a link that expires or is deleted would still lead there.
         return self._redirect(link["target"], 302, {"x-robots-tag": "noindex"})
@@ -91,9 +91,7 @@ class Shortener(App):
         owner = self.request.session.get("owner")
         if not alias:
             return self._page("links.html", links=store.owned(owner) if owner else [])
-        link = _found(store.find(alias.lower()))
-        if link["owner"] != owner:
-            raise _missing()
+        link = _found(store.find(alias.lower(), owner or ""))
         total, days = store.per_day(link["id"], 30)
         short = self._full_url(link["alias"])
         # Black on white in dark mode too, since some scanners don't read the opposite.
@@ -105,8 +103,7 @@ class Shortener(App):
     @methods("POST")
     def delete(self, alias: str, /) -> Any:
         """Delete a link of this visitor."""
-        if not store.delete(alias, self.request.session.get("owner", "")):
-            raise _missing()
+        _found(store.delete(alias, self.request.session.get("owner", "")))
         return self._redirect(self._url("links"), 303)
 
     @methods("GET")
@@ -176,13 +173,9 @@ class Shortener(App):
         return f"{scheme}://{self.request.headers['host']}{self._url(path)}"
 
 
-def _missing() -> HTTPError:
-    return HTTPError(404, "There is no such link.")
-
-
 def _found(link: sqlite3.Row | None) -> sqlite3.Row:
     if link is None:
-        raise _missing()
+        raise HTTPError(404, "There is no such link.")
     return link
 
 

@@ -26,11 +26,12 @@ def add(alias: str, target: str, owner: str, expires: float | None) -> bool:
         return database.execute(query, row).rowcount == 1
 
 
-def find(alias: str) -> sqlite3.Row | None:
-    """Return a link, an expired one too."""
-    values = {"alias": alias, "now": time.time()}
+def find(alias: str, owner: str | None = None) -> sqlite3.Row | None:
+    """Return a link, an expired one too; with an owner, only if it is theirs."""
+    query = _LINK.format("") + "alias = :alias AND owner = coalesce(:owner, owner)"
+    values = {"alias": alias, "owner": owner, "now": time.time()}
     with connected() as database:
-        return database.execute(_LINK.format("") + "alias = :alias", values).fetchone()
+        return database.execute(query, values).fetchone()
 
 
 def owned(owner: str) -> list[sqlite3.Row]:
@@ -40,11 +41,11 @@ def owned(owner: str) -> list[sqlite3.Row]:
         return database.execute(query, {"owner": owner, "now": time.time()}).fetchall()
 
 
-def delete(alias: str, owner: str) -> bool:
+def delete(alias: str, owner: str) -> sqlite3.Row | None:
     """Delete a link with its clicks if it belongs to this owner."""
-    query = "DELETE FROM links WHERE alias = ? AND owner = ?"
+    query = "DELETE FROM links WHERE alias = ? AND owner = ? RETURNING *"
     with connected(write=True) as database:
-        return database.execute(query, (alias, owner)).rowcount == 1
+        return database.execute(query, (alias, owner)).fetchone()
 
 
 def count(link_id: int) -> None:

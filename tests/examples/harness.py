@@ -38,7 +38,6 @@ OF_SQLALCHEMY = {
     "login",
     "pastebin",
     "session_backends",
-    "url_shortener",
 }
 PREFIX = "/under/here"
 SECRET = "this must never be read"

@@ -44,7 +44,7 @@ SETTINGS: Mapping[str, dict[str, str]] = {
     "login": {"LOGIN_TRIES": "10000"},
     "middleware": {"API_TOKEN": "token", "ADMIN_PASSWORD": "päss:word"},
     "pastebin": {"PASTEBIN_RATE": "10000"},
-    "url_shortener": {"SHORTENER_RATE": "10000", "SHORTENER_WRITE_EVERY": "0.05"},
+    "url_shortener": {"SHORTENER_RATE": "10000"},
 }
 """The environment variables of the server that the tests of an example share, by example."""
 

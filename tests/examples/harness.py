@@ -37,7 +37,6 @@ OF_SQLALCHEMY = {
     "crud_sql",
     "login",
     "session_backends",
-    "url_shortener",
 }
 PREFIX = "/under/here"
 SECRET = "this must never be read"

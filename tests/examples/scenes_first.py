@@ -269,7 +269,7 @@ def url_shortener(scene):
     followed = [(str(today - timedelta(days=29 - day)), (day * 7) % 11 + day) for day in range(30)]
     with (
         contextlib.closing(
-            sqlite3.connect(scene.data / "url_shortener" / "links.sqlite3")
+            sqlite3.connect(scene.data / "url_shortener" / "app.sqlite3")
         ) as database,
         database,
     ):

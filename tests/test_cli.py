@@ -120,7 +120,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "shop.py"
     path.write_text(SHOP)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *filter(None, sys.path)])  # as `-m` does
     monkeypatch.setitem(sys.modules, "shop", None)
     del sys.modules["shop"]
     return path
@@ -395,7 +395,7 @@ def test_an_app_without_handlers_has_no_routes():
     assert routes(App()) == []
 
 
-def test_routes_of_apps_that_are_mounted_in_each_other_end_and_a_partial_has_no_source() -> None:
+def test_a_handler_around_a_partial_has_no_source() -> None:
     def wrapped(function: Any) -> Any:
         partial = functools.partial(function)
         return functools.wraps(partial)(lambda self: partial(self))
@@ -403,7 +403,4 @@ def test_routes_of_apps_that_are_mounted_in_each_other_end_and_a_partial_has_no_
     class Root(App):
         page = wrapped(lambda self: "page")
 
-    first, second = Root(), Root()
-    first.mounts["/second"], second.mounts["/first"] = second, first
-    found = [(route.path, route.source) for route in routes(first)]
-    assert found == [("/page", ""), ("/second/page", "")]
+    assert [(route.path, route.source) for route in routes(Root())] == [("/page", "")]

@@ -1719,6 +1719,17 @@ async def test_a_foreign_origin_gets_no_session(
     assert levels(caplog) == ([] if same else [logging.WARNING])
 
 
+async def test_a_foreign_origin_begins_no_session_in_the_handshake() -> None:
+    async def talk(app: App, ws: WebSocket) -> None:
+        app.request.session["planted"] = 1
+        await ws.accept()
+
+    spy = await holding(a=1)
+    origin = [(b"origin", b"https://evil.example")]
+    sent = await talked(Sockets(talk, spy), scope={"headers": origin})
+    assert (sent, spy.names) == ([], [])
+
+
 async def test_a_foreign_origin_without_a_session_is_not_worth_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

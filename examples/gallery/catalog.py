@@ -95,7 +95,12 @@ GROUPS: dict[str, dict[str, Row]] = {
             2,
             "login account register sign up password reset email auth user",
         ),
-        "api_jwt": Row("protect an API with tokens", 2, "jwt token bearer auth oauth2"),
+        "api_jwt": Row(
+            "protect an API with tokens",
+            2,
+            "jwt token bearer auth oauth2",
+            opens="console",
+        ),
         "api_openapi": Row("document an API", 2, "openapi swagger schema docs client"),
         "notes_spa": Row(
             "put a Vue or React page on a REST API",
@@ -114,7 +119,9 @@ GROUPS: dict[str, dict[str, Row]] = {
         "admin": Row(
             "edit tables in an admin interface", 3, "admin crud backoffice table"
         ),
-        "mcp_server": Row("serve tools to AI agents", 2, "mcp llm tools agent ai"),
+        "mcp_server": Row(
+            "serve tools to AI agents", 2, "mcp llm tools agent ai", opens="console"
+        ),
         "graphql": Row("answer GraphQL", 2, "graphql strawberry query subscription"),
         "blog_small": Row(
             "start a site with posts and accounts", 2, "blog cms posts feed"

@@ -1,6 +1,9 @@
 """Facts about the examples for their tests: settings of servers, and ways to sign in."""
 
+import base64
+import hmac
 import re
+import time
 from collections.abc import Callable, Mapping
 
 import httpx
@@ -91,12 +94,35 @@ def sign_in_to_sessions(
     return client.post("login", data={"username": username, "password": password})
 
 
+def sign_in_by_oauth(client: httpx.Client) -> tuple[set[str | None], str]:
+    """Log in at the provider; return the session ids before, and the way back from there."""
+    url = client.post("login").headers["location"]
+    before = session_ids(client)
+    back = httpx.post(url, data={"sub": "ada@example.org"}).headers["location"]
+    path = f"callback?{back.partition('?')[2]}"
+    assert client.get(path).status_code == 303
+    return before, path
+
+
+def signed(key: bytes, event_id: str, body: bytes, at: object = None) -> dict[str, str]:
+    """Return the headers of a signed event for the webhook receiver."""
+    sent = str(int(time.time()) if at is None else at)
+    digest = hmac.digest(key, f"{event_id}.{sent}.".encode() + body, "sha256")
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": sent,
+        "content-type": "application/json",
+        "webhook-signature": "v1,AAAA v1," + base64.b64encode(digest).decode(),
+    }
+
+
 def introduce(client: httpx.Client) -> None:
     assert client.post("introduce", json={"name": "Alice"}).status_code == 200
 
 
 SIGN_IN: Mapping[str, Callable[[httpx.Client], object]] = {
     "blog": sign_in_to_the_blog,
+    "oauth_login": sign_in_by_oauth,
     "sessions": sign_in_to_sessions,
     "testing": introduce,
 }

@@ -1,5 +1,6 @@
 """Checks of the files that several examples have a copy of, for each copy."""
 
+import asyncio
 import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -174,3 +175,54 @@ def check_public_origin(site_base: Any) -> None:
                 site._check_origin()
         finally:
             current_request.reset(before)
+
+
+async def check_lifespan(lifespan: Any) -> None:
+    """See that a copy of lifespan.py starts and stops apps, and hands over what they set."""
+    tasks: list[Any] = []
+    seen: list[Any] = []
+    failing: dict[str, dict[str, str]] = {}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            seen.append(scope["state"])
+            return
+        for _ in range(2):
+            tasks.append(asyncio.current_task())
+            kind = (await receive())["type"]
+            scope["state"]["oven"] = "hot"
+            if kind in failing:
+                await send({"type": f"{kind}.failed", **failing[kind]})
+                raise ValueError(kind)  # as Starlette does
+            await send({"type": f"{kind}.complete"})
+
+    async def start_and_stop(app: Any) -> Any:
+        one = lifespan.Lifespan(app)
+        await one.start()
+        await one({"type": "http", "state": {"from": "server"}}, None, None)
+        await one.stop()
+        await one.stop()
+        return one
+
+    one = await start_and_stop(app)
+    assert (len(tasks), len(set(tasks))) == (2, 1)
+    assert seen == [{"from": "server", "oven": "hot"}]
+    await one.start()
+    await one.stop()
+    assert len(set(tasks)) == 2, "it cannot be started again"
+    failing["lifespan.shutdown"] = {}
+    with pytest.raises(RuntimeError, match="shutdown failed"):
+        await start_and_stop(app)
+    failing["lifespan.startup"] = {"message": "no oven"}
+    with pytest.raises(RuntimeError, match="no oven"):
+        await start_and_stop(app)
+
+    async def returns(scope: Any, receive: Any, send: Any) -> None:
+        return
+
+    async def raises(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+
+    await lifespan.Lifespan(returns).stop()
+    for other in (returns, raises):
+        await start_and_stop(other)

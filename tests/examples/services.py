@@ -3,17 +3,40 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
-from tests.processes import postgresql, redis
+from tests.examples.harness import EXAMPLES
+from tests.processes import free_port, postgresql, redis, serving
 
 # A context manager that starts a server, and yields the environment variables that lead an example
 # to it.
 Service = Callable[[], contextlib.AbstractContextManager[dict[str, str]]]
 
+
+@contextlib.contextmanager
+def fake_model() -> Iterator[dict[str, str]]:
+    """Serve the fake of a language model."""
+    port = free_port()
+    line = f"uvicorn fake_model:app --port {port}"
+    with serving(line, EXAMPLES / "llm_chat", port, {}):
+        yield {"OPENAI_API_KEY": "fake", "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1"}
+
+
+@contextlib.contextmanager
+def oidc_provider() -> Iterator[dict[str, str]]:
+    """Serve a provider of OpenID Connect, which lets in any user."""
+    port = free_port()
+    line = f"oidc-provider-mock --port {port} --require-nonce"
+    with serving(line, EXAMPLES, port, {}, errors=True):
+        client = {"OIDC_CLIENT_ID": "example", "OIDC_CLIENT_SECRET": "secret"}
+        yield {"OIDC_ISSUER": f"http://127.0.0.1:{port}", **client}
+
+
 # name of the example: what it needs
 NEEDS: dict[str, list[Service]] = {
     "background_jobs": [redis],
     "blog": [postgresql],
+    "llm_chat": [fake_model],
     "middleware": [redis],
+    "oauth_login": [oidc_provider],
     "session_backends": [redis, postgresql],
 }
 

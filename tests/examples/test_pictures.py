@@ -18,6 +18,7 @@ from tests.examples import harness
 from tests.examples.accounts import CHEAP
 from tests.examples.browsing import WIDE
 from tests.examples.scenes import SCENES, ZOOM, Scene
+from tests.examples.services import fake_model
 
 for path in sorted(harness.HERE.glob("scenes_*.py")):
     importlib.import_module(f"tests.examples.{path.stem}")
@@ -59,9 +60,11 @@ def server(tmp_path_factory):
         "PYTHONPATH": str(harness.ROOT),
         "BLOG_SIGN_UP": "open",
         "GALLERY_DATA": str(folder / "data"),
+        "OIDC_ISSUER": "https://login.example",
     }
-    with harness.running("python app.py", harness.copied("gallery", folder), more) as started:
-        yield started
+    copied = harness.copied("gallery", folder)
+    with fake_model() as model, harness.running("python app.py", copied, {**more, **model}) as one:
+        yield one
 
 
 @pytest.mark.slow

@@ -1,0 +1,72 @@
+"""Scenes of the examples that talk to other programs."""
+
+import json
+import time
+
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from tests.examples.accounts import signed
+from tests.examples.loading import run
+from tests.examples.scenes import pretty, scene
+
+EVENTS = {
+    "msg_3": {"type": "order.paid", "order": 1707},
+    "msg_4": {"type": "order.shipped", "order": 1707},
+    "msg_5": {"type": "order.returned", "order": 1650},
+}
+
+
+@scene(1.15)
+def llm_chat(scene):
+    """A question about apple pie, and an answer that is still coming, with a button to stop it."""
+    scene.open()
+    scene.fill(question="How do I bake an apple pie that does not get soggy?")
+    scene.press("Ask")
+    scene.page.get_by_text("soggy? ").last.wait_for()
+    scene.fill(question="And which apples? " * 6)
+    scene.press("Ask")
+    scene.page.get_by_text("You say: And which apples?").wait_for()
+
+
+@scene(1.6)
+def oauth_login(scene):
+    """The page Hello, stranger, with a button to log in at another site."""
+    scene.open()
+
+
+@scene(1.5)
+def webhook(scene):
+    """A list of three events with their types and times, all of them done."""
+    key = (scene.data / "webhook" / "secret").read_bytes()
+    for event_id, event in EVENTS.items():
+        body = json.dumps(event).encode()
+        url = f"{scene.base}/receive"
+        response = scene.page.request.post(url, data=body, headers=signed(key, event_id, body))
+        assert response.status == 202
+        time.sleep(0.5)  # so that they are worked on in this order
+    scene.page.wait_for_timeout(500)
+    scene.open()
+    scene.page.locator(".note").evaluate_all(
+        "(all) => { for (const one of all) one.textContent = '2026-03-14 15:09:26 UTC'; }"
+    )
+
+
+@scene(2)
+def mcp_server(scene):
+    """The notes of an agent as JSON, in the browser's own view of it."""
+    headers = {"authorization": "Bearer " + (scene.data / "mcp_server" / "token").read_text()}
+
+    async def talk():
+        async with (
+            httpx2.AsyncClient(headers=headers) as http,
+            Client(streamable_http_client(url, http_client=http)) as client,
+        ):
+            for text in ("Buy plums", "The oven is too hot by 10 degrees"):
+                await client.call_tool("add_note", {"text": text})
+
+    url = f"{scene.browsing.url}{scene.base}/mcp/"
+    run(talk())
+    scene.open()
+    pretty(scene)

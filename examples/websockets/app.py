@@ -5,11 +5,10 @@ from typing import Any
 
 from micropie import App, ConnectionClosed, WebSocket
 
-from rooms import Member, Room, Rooms
+from rooms import MAX_ROOMS, Member, Room
 
 MAX_TEXT = 1000  # characters of one message
 ENTER = 'begin with {"type": "enter", "name": "...", "key": "..."}'
-SAY = 'send {"type": "say", "text": "..."}'
 
 
 class Chat(App):
@@ -17,7 +16,7 @@ class Chat(App):
 
     def __init__(self) -> None:
         super().__init__()
-        self._rooms = Rooms()
+        self._rooms: dict[str, Room] = {}  # in the order in which they were entered
         self.env.globals["url"] = self._url
 
     async def index(self) -> str:
@@ -25,18 +24,23 @@ class Chat(App):
         return await self._render_template("index.html")
 
     async def ws_chat(self, ws: WebSocket, room_name: str, /) -> None:
-        """Serve ``/chat/lobby`` until the member leaves or has to go."""
+        """Serve ``/chat/lobby`` until the member leaves, or connects again."""
         await ws.accept()  # a refusal before that would reach a page without its reason
         try:
             room, member = self._enter(room_name, await ws.receive_json())
         except ValueError as error:
             return await ws.close(4001, str(error))
         try:
-            await self._serve(ws, room, member)
+            async with asyncio.TaskGroup() as group:
+                hearing = group.create_task(self._hear(ws, room, member))
+                async for message in room.read(member):
+                    await ws.send_json(message)  # waits while the client does not read
+                hearing.cancel()
+        except* ConnectionClosed:
+            pass  # the client has left
         finally:
-            self._rooms.leave(room_name, member)
-        if member.dismissed.done():
-            await ws.close(*member.dismissed.result())
+            room.leave(member)
+        await ws.close(4002, "you have connected again")
 
     def _enter(self, room_name: str, message: Any) -> tuple[Room, Member]:
         match message:
@@ -46,19 +50,14 @@ class Chat(App):
                 raise ValueError(ENTER)
         if not (0 < len(name) <= 30 and len(room_name) <= 30 and 16 <= len(key) <= 64):
             raise ValueError("a name has 1 to 30 characters, and a key 16 to 64")
-        return self._rooms.enter(room_name, name, key)
-
-    async def _serve(self, ws: WebSocket, room: Room, member: Member) -> None:
-        """Read and write at once, until the client leaves or the member has to go."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                hear = group.create_task(self._hear(ws, room, member))
-                tell = group.create_task(self._tell(ws, member))
-                await asyncio.wait([member.dismissed])
-                hear.cancel()
-                tell.cancel()
-        except* ConnectionClosed:
-            pass  # the client has left
+        room = self._rooms.pop(room_name, None) or Room()
+        if len(self._rooms) >= MAX_ROOMS:
+            empty = [key for key, room in self._rooms.items() if not room.members]
+            if not empty:
+                raise ValueError("there are too many rooms")
+            del self._rooms[empty[0]]
+        self._rooms[room_name] = room
+        return room, room.enter(name, key)
 
     async def _hear(self, ws: WebSocket, room: Room, member: Member) -> None:
         """Do what the client asks for: add a case for each new type of message."""
@@ -66,17 +65,11 @@ class Chat(App):
             try:
                 message = await ws.receive_json()
             except ValueError:
-                message = None
+                continue
             match message:
                 case {"type": "say", "text": str(text)} if text.strip():
-                    room.say(member, text[:MAX_TEXT])
-                case _:
-                    member.tell({"type": "error", "error": SAY})
-
-    async def _tell(self, ws: WebSocket, member: Member) -> None:
-        """Send what is queued, and wait while the client does not read."""
-        while True:
-            await ws.send_json(await member.queue.get())
+                    said = {"name": member.name, "text": text[:MAX_TEXT]}
+                    room.add({"type": "message", **said})
 
     def _url(self, path: str = "") -> str:
         """Return the URL of a page of this app, wherever it is mounted."""

@@ -1,91 +1,81 @@
-"""Chat rooms: members, messages and their history; no WebSockets here."""
+"""Chat rooms: who is there, and the last messages; no WebSockets here."""
 
 import asyncio
 import secrets
 from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
-QUEUE_SIZE = 100  # messages that wait for one slow reader, until it has to go
-HISTORY_SIZE = 50  # messages that a newcomer gets to see
-MAX_ROOMS = 200  # with those that are empty, and are kept for their history
+KEPT = 100  # messages of one room, for those who come, or come back
 MAX_MEMBERS = 500  # in one room
+MAX_ROOMS = 100  # with those that are empty, and are kept for their history
+
+Message = dict[str, Any]
 
 
+@dataclass(eq=False)
 class Member:
-    """A connection in a room: `queue` has its messages, `dismissed` why it must end."""
+    """A connection to a room; a later one with the same name and key replaces it."""
 
-    def __init__(self, name: str, key: str) -> None:
-        self.name, self.key = name, key
-        self.queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(QUEUE_SIZE)
-        self.dismissed: asyncio.Future[tuple[int, str]] = asyncio.Future()
-
-    def tell(self, message: dict[str, Any]) -> None:
-        """Queue a message; never wait, or the slowest reader would set the pace."""
-        try:
-            self.queue.put_nowait(message)
-        except asyncio.QueueFull:
-            self.dismiss(1013, "you read too slowly")
-
-    def dismiss(self, code: int, reason: str) -> None:
-        """Let the connection end with a close code and a reason."""
-        if not self.dismissed.done():
-            self.dismissed.set_result((code, reason))
+    name: str
+    key: str
 
 
 class Room:
-    """The members of one room, by name, and the last things they said."""
+    """The members of one room, by name, and the last messages."""
 
     def __init__(self) -> None:
         self.members: dict[str, Member] = {}
-        self.history: deque[dict[str, Any]] = deque(maxlen=HISTORY_SIZE)
+        self._messages: deque[Message] = deque(maxlen=KEPT)
+        self._count = 0
+        self._news = asyncio.Event()
 
-    def tell_all(self, message: dict[str, Any]) -> None:
-        """Queue a message for all members."""
-        for member in self.members.values():
-            member.tell(message)
+    def add(self, *messages: Message) -> None:
+        """Keep messages, and wake all readers."""
+        self._messages.extend(messages)
+        self._count += len(messages)
+        self._news.set()
+        self._news = asyncio.Event()
 
-    def say(self, member: Member, text: str) -> None:
-        """Let a member say something."""
-        self.history.append({"type": "message", "name": member.name, "text": text})
-        self.tell_all(self.history[-1])
-
-
-class Rooms:
-    """All rooms, in the order in which members left them."""
-
-    def __init__(self) -> None:
-        self._rooms: dict[str, Room] = {}
-
-    def enter(self, room_name: str, name: str, key: str) -> tuple[Room, Member]:
-        """Let a member in; one with the same name and key makes way for it.
+    def enter(self, name: str, key: str) -> Member:
+        """Let a member in.
 
         Raises:
             ValueError: Another member has the name, or there is no place left.
         """
-        if room_name not in self._rooms and len(self._rooms) >= MAX_ROOMS:
-            empty = [key for key, room in self._rooms.items() if not room.members]
-            if not empty:
-                raise ValueError("there are too many rooms")
-            del self._rooms[empty[0]]
-        room = self._rooms.setdefault(room_name, Room())
-        old, member = room.members.get(name), Member(name, key)
-        if old is None:
-            if len(room.members) >= MAX_MEMBERS:
-                raise ValueError("this room is full")
-            room.tell_all({"type": "entered", "name": name})
-        elif secrets.compare_digest(old.key.encode(), key.encode()):
-            old.dismiss(4002, "you have connected again")
-        else:
+        old = self.members.get(name)
+        if old is not None and not secrets.compare_digest(
+            old.key.encode(), key.encode()
+        ):
             raise ValueError("this name is taken")
-        room.members[name] = member
-        names, history = sorted(room.members), list(room.history)
-        member.tell({"type": "welcome", "members": names, "history": history})
-        return room, member
+        if len(self.members) >= MAX_MEMBERS:
+            raise ValueError("this room is full")
+        member = self.members[name] = Member(name, key)
+        self.add(*[{"type": "entered", "name": name}] if old is None else [])
+        return member
 
-    def leave(self, room_name: str, member: Member) -> None:
-        """Let a member out, unless a new connection has taken its place."""
-        room = self._rooms[room_name]
-        if room.members.get(member.name) is member:
-            del room.members[member.name]
-            room.tell_all({"type": "left", "name": member.name})
-            self._rooms[room_name] = self._rooms.pop(room_name)
+    def leave(self, member: Member) -> None:
+        """Let a member out, unless another connection has replaced it."""
+        if self.members.get(member.name) is member:
+            del self.members[member.name]
+            self.add({"type": "left", "name": member.name})
+
+    async def read(self, member: Member) -> AsyncIterator[Message]:
+        """Yield a welcome, and then each new message until the member is replaced.
+
+        A reader that is too slow for the messages that are kept gets a new welcome. So
+        it delays no other member, and nothing piles up for it.
+        """
+        seen = -1
+        while self.members.get(member.name) is member:
+            news = self._news  # taken before the look, so that no message is missed
+            if self._count - seen > len(self._messages):
+                seen = self._count
+                names, history = sorted(self.members), list(self._messages)
+                yield {"type": "welcome", "members": names, "history": history}
+            elif seen < self._count:
+                seen += 1
+                yield self._messages[seen - 1 - self._count]
+            else:
+                await news.wait()

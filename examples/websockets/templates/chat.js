@@ -6,29 +6,26 @@ let socket;
 let wait = 500;
 
 function show(text, kind) {
-  const line = document.createElement("p");
-  line.className = kind;
+  const line = Object.assign(document.createElement("p"), {className: kind});
   line.textContent = text;  // never innerHTML, since other people have written it
   element("log").append(line);
   line.scrollIntoView({block: "nearest"});
 }
 
-const said = ({name, text}) => show(`${name}: ${text}`, "");
 const hear = {  // a function for each type of message
-  message: said,
-  welcome(message) {
+  welcome({members: names, history}) {
     wait = 500;
     element("send").disabled = element("chat").hidden = false;
     element("enter").hidden = true;
-    members.clear();
-    message.members.forEach((name) => members.add(name));
     element("log").replaceChildren();
-    message.history.forEach(said);
+    history.forEach((message) => hear[message.type](message));
     show("You are here.", "note");
+    members.clear();
+    names.forEach((name) => members.add(name));
   },
+  message({name, text}) { show(`${name}: ${text}`, ""); },
   entered({name}) { members.add(name); show(`${name} came in.`, "note"); },
   left({name}) { members.delete(name); show(`${name} left.`, "note"); },
-  error({error}) { show(error, "error"); },
 };
 
 function connect(room, name) {

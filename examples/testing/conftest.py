@@ -19,7 +19,7 @@ from app import GuestBook
 
 @contextlib.asynccontextmanager
 async def started(app: App) -> AsyncIterator[None]:
-    """Run the startup handlers, and later the shutdown handlers: httpx does not."""
+    """Run the startup handlers, and later the shutdown handlers; httpx does not."""
     to_app: asyncio.Queue[Any] = asyncio.Queue()
     from_app: asyncio.Queue[Any] = asyncio.Queue()
     scope = {"type": "lifespan", "asgi": {"version": "3.0"}}
@@ -35,39 +35,30 @@ async def started(app: App) -> AsyncIterator[None]:
 
 @pytest.fixture
 def app() -> GuestBook:
-    """Return an app for each test: what one leaves is not seen by the next."""
+    """Return a new app for each test."""
     return GuestBook()
 
 
 @pytest_asyncio.fixture
 async def client(app: GuestBook) -> AsyncIterator[httpx.AsyncClient]:
-    """Yield a client that calls the app in memory: a debugger stops in the handler."""
+    """Yield a client that calls the app in memory; a debugger stops in the handler."""
     transport = httpx.ASGITransport(app=app)
     client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
     async with started(app), client:
         yield client
 
 
-class ThreadedServer(uvicorn.Server):
-    """A server beside the test, in a thread."""
-
-    @contextlib.contextmanager
-    def serving(self) -> Iterator[str]:
-        """Serve on a port that is free, and stop at the end."""
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            thread = threading.Thread(target=self.run, kwargs={"sockets": [listener]})
-            thread.start()
-            while not self.started:
-                assert thread.is_alive(), "the server did not start"
-                time.sleep(0.01)
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-            self.should_exit = True
-            thread.join(timeout=10)
-
-
 @pytest.fixture
 def live_server(app: GuestBook) -> Iterator[str]:
-    """Yield the URL of a real server, for endless streams and for the network."""
+    """Yield the URL of a real server in a thread, for streams and for the network."""
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
-    with ThreadedServer(config).serving() as url:
-        yield url
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(timeout=10)

@@ -1,83 +1,83 @@
-"""WebSockets: an echo, and a chat with rooms, presence, no wait for slow readers."""
+"""A chat over WebSockets, with rooms, history, and connections that come back."""
 
 import asyncio
-import html
-from pathlib import Path
+from typing import Any
 
-from micropie import App, WebSocket
+from micropie import App, ConnectionClosed, WebSocket
 
-from rooms import Member, Room, Rooms
+from rooms import MAX_ROOMS, Member, Room
 
-PAGE = Path(__file__).with_name("index.html").read_text(encoding="utf-8")
 MAX_TEXT = 1000  # characters of one message
+ENTER = 'begin with {"type": "enter", "name": "...", "key": "..."}'
 
 
-class Root(App):
-    """Methods that begin with ``ws_`` are WebSockets."""
+class Chat(App):
+    """A page, and a WebSocket for each room; all messages are JSON objects."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._rooms = Rooms()
+        self._rooms: dict[str, Room] = {}  # in the order in which they were entered
+        self.env.globals["url"] = self._url
 
     async def index(self) -> str:
         """Show the page."""
-        return PAGE.replace(
-            "{{ root }}",
-            html.escape(self.request.scope.get("root_path", "").rstrip("/")),
-        )
+        return await self._render_template("index.html")
 
-    async def ws_echo(self, ws: WebSocket) -> None:
-        """Send back what comes, text as text and bytes as bytes."""
-        await ws.accept()
-        async for message in ws:
-            if isinstance(message, str):
-                await ws.send_text(message)
-            else:
-                await ws.send_bytes(message)
-
-    async def ws_chat(self, ws: WebSocket, room: str, name: str) -> None:
-        """Serve ``/chat/lobby?name=Ada``: exchange JSON until the member leaves."""
+    async def ws_chat(self, ws: WebSocket, room_name: str, /) -> None:
+        """Serve ``/chat/lobby`` until the member leaves, or connects again."""
         await ws.accept()  # a refusal before that would reach a page without its reason
-        name = " ".join(name.split())
-        if not 0 < len(name) <= 30 or not 0 < len(room) <= 30:
-            return await ws.close(4000, "a name has 1 to 30 characters")
         try:
-            entered, member = self._rooms.enter(room, name)
+            room, member = self._enter(room_name, await ws.receive_json())
         except ValueError as error:
             return await ws.close(4001, str(error))
         try:
-            await self._serve(ws, entered, member)
+            async with asyncio.TaskGroup() as group:
+                hearing = group.create_task(self._hear(ws, room, member))
+                async for message in room.read(member):
+                    await ws.send_json(message)  # waits while the client does not read
+                hearing.cancel()
+        except* ConnectionClosed:
+            pass  # the client has left
         finally:
-            self._rooms.leave(room, member)
-        if member.too_slow.is_set():
-            await ws.close(1013, "you read too slowly")
+            room.leave(member)
+        await ws.close(4002, "you have connected again")
 
-    async def _serve(self, ws: WebSocket, room: Room, member: Member) -> None:
-        """Read and write at once, until one of them ends or the member is too slow."""
-        tasks = [
-            asyncio.create_task(self._hear(ws, room, member)),
-            asyncio.create_task(self._tell(ws, member)),
-            asyncio.create_task(member.too_slow.wait()),
-        ]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    def _enter(self, room_name: str, message: Any) -> tuple[Room, Member]:
+        match message:
+            case {"type": "enter", "name": str(name), "key": str(key)}:
+                name = " ".join(name.split())
+            case _:
+                raise ValueError(ENTER)
+        if not (0 < len(name) <= 30 and len(room_name) <= 30 and 16 <= len(key) <= 64):
+            raise ValueError("a name has 1 to 30 characters, and a key 16 to 64")
+        room = self._rooms.pop(room_name, None) or Room()
+        if len(self._rooms) >= MAX_ROOMS:
+            empty = [key for key, room in self._rooms.items() if not room.members]
+            if not empty:
+                raise ValueError("there are too many rooms")
+            del self._rooms[empty[0]]
+        self._rooms[room_name] = room
+        return room, room.enter(name, key)
 
     async def _hear(self, ws: WebSocket, room: Room, member: Member) -> None:
-        async for text in ws:
-            if isinstance(text, str) and text.strip():
-                room.say(member, text[:MAX_TEXT])
-
-    async def _tell(self, ws: WebSocket, member: Member) -> None:
+        """Do what the client asks for: add a case for each new type of message."""
         while True:
-            # Waits while the client does not read.
-            await ws.send_json(await member.queue.get())
+            try:
+                message = await ws.receive_json()
+            except ValueError:
+                continue
+            match message:
+                case {"type": "say", "text": str(text)} if text.strip():
+                    said = {"name": member.name, "text": text[:MAX_TEXT]}
+                    room.add({"type": "message", **said})
+
+    def _url(self, path: str = "") -> str:
+        """Return the URL of a page of this app, wherever it is mounted."""
+        root = str(self.request.scope.get("root_path", ""))
+        return f"{root.rstrip('/')}/{path}"
 
 
-app = Root()
+app = Chat()
 
 if __name__ == "__main__":
     import uvicorn

@@ -1,85 +1,81 @@
-"""Chat rooms: members, messages, and an end for slow readers; no WebSockets here."""
+"""Chat rooms: who is there, and the last messages; no WebSockets here."""
 
 import asyncio
+import secrets
 from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
-QUEUE_SIZE = 100  # messages that wait for one slow reader, until it has to go
-HISTORY_SIZE = 50  # messages that a newcomer gets to see
-MAX_ROOMS = 1000
+KEPT = 100  # messages of one room, for those who come, or come back
 MAX_MEMBERS = 500  # in one room
+MAX_ROOMS = 100  # with those that are empty, and are kept for their history
+
+Message = dict[str, Any]
 
 
+@dataclass(eq=False)
 class Member:
-    """One person in a room; `queue` holds the messages until they can be sent."""
+    """A connection to a room; a later one with the same name and key replaces it."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(QUEUE_SIZE)
-        self.too_slow = asyncio.Event()
-
-    def tell(self, message: dict[str, Any]) -> None:
-        """Queue a message; never wait, or the slowest reader would set the pace."""
-        try:
-            self.queue.put_nowait(message)
-        except asyncio.QueueFull:
-            self.too_slow.set()
+    name: str
+    key: str
 
 
 class Room:
-    """The members of one room, by name, and the last things they said."""
+    """The members of one room, by name, and the last messages."""
 
     def __init__(self) -> None:
         self.members: dict[str, Member] = {}
-        self.history: deque[dict[str, Any]] = deque(maxlen=HISTORY_SIZE)
+        self._messages: deque[Message] = deque(maxlen=KEPT)
+        self._count = 0
+        self._news = asyncio.Event()
 
-    def tell_all(self, message: dict[str, Any]) -> None:
-        """Queue a message for everybody here."""
-        for member in self.members.values():
-            member.tell(message)
+    def add(self, *messages: Message) -> None:
+        """Keep messages, and wake all readers."""
+        self._messages.extend(messages)
+        self._count += len(messages)
+        self._news.set()
+        self._news = asyncio.Event()
 
-    def say(self, member: Member, text: str) -> None:
-        """Let a member say something."""
-        message = {"type": "message", "name": member.name, "text": text}
-        self.history.append(message)
-        self.tell_all(message)
-
-
-class Rooms:
-    """All rooms; one exists while somebody is in it."""
-
-    def __init__(self) -> None:
-        self._rooms: dict[str, Room] = {}
-
-    def enter(self, room_name: str, name: str) -> tuple[Room, Member]:
-        """Let somebody in.
+    def enter(self, name: str, key: str) -> Member:
+        """Let a member in.
 
         Raises:
-            ValueError: The name is taken, or there is no place left.
+            ValueError: Another member has the name, or there is no place left.
         """
-        if room_name not in self._rooms and len(self._rooms) >= MAX_ROOMS:
-            raise ValueError("there are too many rooms")
-        room = self._rooms.setdefault(room_name, Room())
-        if name in room.members:
+        old = self.members.get(name)
+        if old is not None and not secrets.compare_digest(
+            old.key.encode(), key.encode()
+        ):
             raise ValueError("this name is taken")
-        if len(room.members) >= MAX_MEMBERS:
+        if len(self.members) >= MAX_MEMBERS:
             raise ValueError("this room is full")
-        member = Member(name)
-        room.tell_all({"type": "entered", "name": name})
-        room.members[name] = member
-        member.tell(
-            {
-                "type": "welcome",
-                "members": sorted(room.members),
-                "history": list(room.history),
-            }
-        )
-        return room, member
+        member = self.members[name] = Member(name, key)
+        self.add(*[{"type": "entered", "name": name}] if old is None else [])
+        return member
 
-    def leave(self, room_name: str, member: Member) -> None:
-        """Let somebody out, and close the door behind the last one."""
-        room = self._rooms[room_name]
-        del room.members[member.name]
-        room.tell_all({"type": "left", "name": member.name})
-        if not room.members:
-            del self._rooms[room_name]
+    def leave(self, member: Member) -> None:
+        """Let a member out, unless another connection has replaced it."""
+        if self.members.get(member.name) is member:
+            del self.members[member.name]
+            self.add({"type": "left", "name": member.name})
+
+    async def read(self, member: Member) -> AsyncIterator[Message]:
+        """Yield a welcome, and then each new message until the member is replaced.
+
+        A reader that is too slow for the messages that are kept gets a new welcome. So
+        it delays no other member, and nothing piles up for it.
+        """
+        seen = -1
+        while self.members.get(member.name) is member:
+            news = self._news  # taken before the look, so that no message is missed
+            if self._count - seen > len(self._messages):
+                seen = self._count
+                names, history = sorted(self.members), list(self._messages)
+                yield {"type": "welcome", "members": names, "history": history}
+            elif seen < self._count:
+                seen += 1
+                yield self._messages[seen - 1 - self._count]
+            else:
+                await news.wait()

@@ -37,14 +37,6 @@ def test_chat_hears_its_own_message(below):
     page.get_by_text("Bea: hello").wait_for()
 
 
-@of("websockets")
-def test_echo_answers(below):
-    page, _ = below
-    page.get_by_label("Send", exact=True).fill("hello")
-    page.locator("#echo button").click()
-    page.locator("#answer", has_text="hello").wait_for()
-
-
 @of("background_jobs")
 def test_job_shows_its_result(below):
     page, prefix = below

@@ -7,12 +7,10 @@ import time
 import httpx
 import pytest
 
-from tests.examples.copied import check_conditions
 from tests.examples.harness import EXAMPLES, PLAIN
 from tests.examples.loading import load
 
-streaming = load("streaming")
-conditions = load("streaming", "conditions")
+ranges = load("streaming", "ranges")
 pytestmark = pytest.mark.usefixtures("measured")
 
 VIDEO = (EXAMPLES / "streaming" / "video.webm").read_bytes()
@@ -137,26 +135,26 @@ def test_unchanged_video_is_304(client):
 
 
 def test_conditions_of_the_video(client):
-    own = client.get("/video").headers
-    tag, date = own["etag"], own["last-modified"]
+    tag = client.get("/video").headers["etag"]
+    date = "Mon, 01 Jan 2001 00:00:00 GMT"
     part = {"range": "bytes=0-1"}
     for status, headers in (
         (304, {"if-none-match": f"W/{tag}"}),
         (304, {"if-none-match": f'"other", W/{tag}'}),
         (304, {"if-none-match": "*"}),
-        (304, {"if-modified-since": date}),
+        (200, {"if-modified-since": date}),
+        (200, {"if-unmodified-since": date}),
         (304, {"if-none-match": tag, **part}),
         (200, {"if-none-match": '"other"', "if-modified-since": date}),
-        (200, {"if-modified-since": "Mon, 01 Jan 2001 00:00:00 GMT"}),
         (412, {"if-match": '"other"', **part}),
         (412, {"if-match": f"W/{tag}"}),
         (206, {"if-match": tag, **part}),
-        (412, {"if-unmodified-since": "Mon, 01 Jan 2001 00:00:00 GMT"}),
+        (412, {"if-match": ""}),
+        (206, {"if-match": f'"other", {tag}', **part}),
         (206, {"if-range": tag, **part}),
-        (206, {"if-range": date, **part}),
         (200, {"if-range": f"W/{tag}", **part}),
         (200, {"if-range": f"{tag}, {tag}", **part}),
-        (200, {"if-range": "Mon, 01 Jan 2035 00:00:00 GMT", **part}),
+        (200, {"if-range": date, **part}),
         (200, {"if-range": "", **part}),
         (200, {"if-range": '"other"', "range": f"bytes={SIZE}-"}),
         (206, {"range": "Bytes=0-1"}),
@@ -166,7 +164,7 @@ def test_conditions_of_the_video(client):
         answer = client.get("/video", headers=headers)
         assert answer.status_code == status, headers
         if status == 304:
-            assert (answer.headers["etag"], answer.headers["last-modified"]) == (tag, date)
+            assert answer.headers["etag"] == tag
 
 
 def test_head_ignores_a_range(client):
@@ -176,15 +174,11 @@ def test_head_ignores_a_range(client):
         assert "content-range" not in answer.headers
 
 
-def test_conditions():
-    check_conditions(conditions)
-
-
 def test_file_that_was_replaced_meanwhile_is_not_mixed(tmp_path):
     path = tmp_path / "video"
     path.write_bytes(b"first")
-    version = streaming.version_of(path.stat())
-    assert b"".join(streaming.file_chunks(path, version, 1, 3)) == b"irs"
+    version = ranges.version_of(path.stat())
+    assert b"".join(ranges.file_chunks(path, version, 1, 3)) == b"irs"
     path.write_bytes(b"the second")
     with pytest.raises(RuntimeError, match="has been replaced"):
-        list(streaming.file_chunks(path, version, 1, 3))
+        list(ranges.file_chunks(path, version, 1, 3))

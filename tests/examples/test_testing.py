@@ -23,8 +23,22 @@ def test_entries_are_escaped(signed_in):
     assert "&lt;script&gt;" in signed_in.get("/").text
 
 
-def test_forms_of_other_sites_are_refused(signed_in):
-    assert signed_in.post("/sign", data={"text": "x"}).status_code == 415
+def test_page_of_another_site_signs_nothing(signed_in):
+    foreign = {"origin": "https://evil.example"}
+    assert signed_in.post("/sign", data={"text": "x"}, headers=foreign).status_code == 401
+
+
+@pytest.mark.parametrize("name", ["", "x" * 41])
+def test_odd_names_are_refused(client, name):
+    assert client.post("/introduce", json={"name": name}).status_code == 422
+
+
+def test_hundred_entries_are_kept(signed_in):
+    for number in range(101):
+        signed_in.post("/sign", json={"text": f"number {number}."})
+    page = signed_in.get("/").text
+    assert "number 1." in page
+    assert "number 0." not in page
 
 
 def test_websocket_shouts(server):

@@ -150,6 +150,9 @@ _LOOK_SECONDS = 0.25
 _MESSAGES_AHEAD = 16
 # Seconds after the headers of a stream. Then MicroPie drops a body that no code has begun to read.
 _UNREAD_SECONDS = 5.0
+# Between two looks at a stream that has read a part of the body. If it has asked for nothing from
+# one to the next, MicroPie drops the rest.
+_IDLE_SECONDS = 30.0
 # Expired sessions that one call removes at most, so that none of them pauses the event loop.
 _EXPIRE_STEP = 100
 
@@ -943,19 +946,22 @@ class _Body:
         As long as the app may read an announced body, `receive` is the app's: the listener waits
         until the body has ended or failed. It drops a body that no code has begun to read
         `_UNREAD_SECONDS` after the headers; the stream calls `drop` if that is so at its first
-        chunk. An unannounced body counts as ended.
+        chunk. It drops the rest of one that was begun if no code has asked for a byte from one
+        look to the next, `_IDLE_SECONDS` later. An unannounced body counts as ended.
         """
         # Two calls of `receive` at the same time would steal messages from each other. So the
         # listener waits until the handler's stream has read the body to its end, or has shown that
         # it does not read it.
         if not (self.is_listened or self.ended or self.failure is not None):
-            self._free = asyncio.Event()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_UNREAD_SECONDS):
-                    await self._free.wait()
-            if not self.started:
-                self.drop()
-            await self._free.wait()
+            self._free, seen = asyncio.Event(), None
+            while not self._free.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_IDLE_SECONDS if self.started else _UNREAD_SECONDS):
+                        await self._free.wait()
+                mark = self._since, self.size
+                if not self.started or (mark == seen and not self._is_waiting):
+                    self.drop()
+                seen = mark
         self.is_listened = True
         # What comes before the disconnect is the rest of the body, and is dropped.
         while not self.gone:

@@ -1143,9 +1143,18 @@ def _safe_filename(raw: str) -> str:
 
 @functools.cache
 def _parser_type(multipart: Any) -> Any:
+    # It would let some forms pass or not, as the network has cut the body.
     class Parser(multipart.PushMultipartParser):  # type: ignore[misc]
+        def parse(self, chunk: bytes) -> Iterator[Any]:
+            before = b"" if self._segment_count else cast(Any, self)._buffer + chunk
+            yield from super().parse(chunk)
+            if not self._segment_count:
+                # All that can belong to the first boundary, with the line end before it.
+                self._buffer = before[-1 - len(self._delimiter) :]
+
         def _on_segment_headerline(self, line: bytes) -> None:
-            # It would let them pass or not, as the network has cut the body.
+            if len(line.partition(b"\n")[0]) > _MAX_PART_HEADER_SIZE:
+                raise multipart.ParserLimitReached("Maximum segment header length exceeded")
             if b"\r" in line or b"\n" in line:
                 raise multipart.ParserError("a bare CR or LF in a header")
             super()._on_segment_headerline(line)  # pyright: ignore[reportUnknownMemberType]
@@ -1177,7 +1186,7 @@ class _MultipartForm:
         self._parser: Any = _parser_type(cast(Any, multipart))(
             boundary,
             header_charset="latin-1",
-            max_header_size=_MAX_PART_HEADER_SIZE,
+            max_header_size=_MAX_PART_HEADER_SIZE + 1,  # the CR may come without the LF
             max_header_count=_MAX_PART_HEADERS,
             max_segment_count=_MAX_FIELDS,
         )
@@ -3227,7 +3236,7 @@ def _session_ids(request: Request, name: str) -> list[str]:
 
 def _boundary(content_type: bytes) -> bytes:
     """Return the boundary of a multipart body (RFC 2046 section 5.1.1)."""
-    found = re.search(rb';\s*boundary=(?:"([^"\n]+)"|([^\s;,"]+))', content_type, re.IGNORECASE)
+    found = re.search(rb';\s*boundary=(?:"([^"\r\n]+)"|([^\s;,"]+))', content_type, re.IGNORECASE)
     boundary = (found[1] or found[2]) if found else b""
     if not 0 < len(boundary) <= 200:
         raise _error(400, "Missing boundary")

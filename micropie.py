@@ -1856,7 +1856,8 @@ class WebSocket:
         """Close the socket; before `accept`, refuse it. Closing twice is harmless.
 
         Args:
-            code: The close code, one that may be sent (RFC 6455 section 7.4).
+            code: The close code, one that may be sent (RFC 6455 section 7.4). If the server refuses
+                it, MicroPie closes with 1000.
             reason: Cut at 123 bytes of UTF-8.
 
         Raises:
@@ -1864,6 +1865,12 @@ class WebSocket:
         """
         if not (1000 <= code < 1015 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
             raise ValueError(f"{code} is no close code that may be sent")
+        try:
+            await self._close(code, reason)
+        except Exception:  # Daphne refuses the codes from 1001 to 1014, and leaves the socket open
+            await self._send(_close_message(1000, reason))
+
+    async def _close(self, code: int, reason: str | None = None) -> None:
         # Set before the message is sent, so that a task that sends or receives sees it at once.
         self._has_more = False
         if self._over is None:
@@ -3839,7 +3846,8 @@ class App:
             after = [middleware.after_websocket for middleware in reversed(request._asked)]
             for step in (*after, self.__finish_socket_session):
                 code = await self.__run_socket_step(socket, step, request) or code
-            await socket.close(code or 1000)
+            # If the server refuses 1011, it gets the exception, and closes with that code itself.
+            await socket._close(code or 1000)
         finally:
             current_request.reset(token)
 

@@ -835,16 +835,17 @@ async def test_a_code_that_may_not_be_sent_is_a_value_error(code: int) -> None:
     assert await returned(talk)
 
 
+@pytest.mark.parametrize("refused", [(1001,), (4999,), (4999, 1000)])
 @pytest.mark.parametrize("catches", [False, True])
-async def test_a_socket_whose_close_the_server_refused_is_closed(
-    catches: bool, caplog: pytest.LogCaptureFixture
+async def test_a_socket_whose_close_the_server_refused_is_closed_with_1000(
+    catches: bool, refused: tuple[int, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """MicroPie has no second code to offer. The error of the server is the handler's."""
+    """If the server refuses that too, its error is the handler's."""
 
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         with contextlib.suppress(ValueError) if catches else contextlib.nullcontext():
-            await ws.close(4999)
+            await ws.close(refused[0], "bye")
         for attempt in (ws.send_text("x"), ws.receive_text(), ws.receive_json()):
             ends.append(await closed(attempt))
         assert await anext(ws, None) is None
@@ -854,12 +855,36 @@ async def test_a_socket_whose_close_the_server_refused_is_closed(
     sent = await call(
         Talking(talk),
         scripted(CONNECT, text("1"), text("2")),
-        lambda message: ValueError("no such close code") if message.get("code") == 4999 else None,
+        lambda message: ValueError("no such code") if message.get("code") in refused else None,
         type="websocket",
     )
-    assert [message["type"] for message in sent] == ["websocket.accept"]
-    assert ends == ([(4999, "")] * 3 if catches else [])
-    assert ("no such close code" in caplog.text) is not catches
+    is_closed = 1000 not in refused
+    closes = [{"type": "websocket.close", "code": 1000, "reason": "bye"}] * is_closed
+    assert sent[1:] == closes
+    goes_on = catches or is_closed
+    assert ends == ([(refused[0], "bye")] * 3 if goes_on else [])
+    assert ("no such code" in caplog.text) is not goes_on
+
+
+@pytest.mark.parametrize("accepts", [False, True])
+async def test_server_that_refuses_1011_for_a_failed_handler_gets_its_own_error(
+    accepts: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It then closes the socket with 1011 itself, as Daphne does; 1000 would be a lie."""
+
+    async def talk(ws: WebSocket) -> None:
+        if accepts:
+            await ws.accept()
+        raise KeyError("secret")
+
+    with pytest.raises(ValueError, match="no such code"):
+        await call(
+            Talking(talk),
+            scripted(CONNECT),
+            lambda message: ValueError("no such code") if "code" in message else None,
+            type="websocket",
+        )
+    assert "secret" in caplog.text
 
 
 async def test_a_cancelled_websocket_passes_the_cancellation_through(

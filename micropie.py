@@ -1755,6 +1755,7 @@ class WebSocket:
     _watcher: asyncio.Task[None] | None = None
     _ahead: list[_Message] = []  # what the watcher has received; a list of its own by then
     _left: Any = None  # the handler's task, cancelled since its client has left
+    _stop: Any = None  # what a cancellation by the server says
 
     def __init__(self, receive: _Receive, send: _Send) -> None:
         self._receive = receive
@@ -3846,6 +3847,8 @@ class App:
             after = [middleware.after_websocket for middleware in reversed(request._asked)]
             for step in (*after, self.__finish_socket_session):
                 code = await self.__run_socket_step(socket, step, request) or code
+            if socket._stop is not None:
+                raise asyncio.CancelledError(*socket._stop)
             # If the server refuses 1011, it gets the exception, and closes with that code itself.
             await socket._close(code or 1000)
         finally:
@@ -3859,14 +3862,17 @@ class App:
         try:
             await step(*arguments)
         except BaseException as error:
-            if not _is_stray(error):
+            if isinstance(error, GeneratorExit):
                 raise
             # A ConnectionClosed is a normal end only if this socket is closed. It may come from
             # another one, to which the handler is a client. So is the end of an idle handler.
             # A task group wraps the exceptions of its tasks, and so on; `split` looks into all.
             others = BaseExceptionGroup("", [error]).split(ConnectionClosed)[1]
             was_ended = socket._left and isinstance(error, asyncio.CancelledError)
-            if isinstance(error, HTTPError):
+            if not _is_stray(error):
+                # The server ends this task. The steps that come after the handler still run.
+                code, socket._stop = 1011, error.args
+            elif isinstance(error, HTTPError):
                 code = 1011 if socket.accepted else 1008
                 if not socket.accepted:  # what cannot be sent is logged, and a plain 403
                     await self.__run_socket_step(socket, self.__refuse, socket, error)

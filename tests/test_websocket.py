@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from micropie import (
     InMemorySessionBackend,
     Request,
     WebSocket,
+    WebSocketMiddleware,
     WebSocketRequest,
     current_request,
 )
@@ -957,6 +959,80 @@ async def test_before_in_order_and_after_in_reverse_also_when_the_handler_raised
     async with websocket(app, path) as ws:
         await until_closed(ws)
     assert (app.notes, ws.close_code) == (ALL, code)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "again"])
+@pytest.mark.parametrize("path", ["/waits", "/blocks"])
+async def test_after_runs_and_the_session_is_saved_when_the_server_cancels(
+    path: str, again: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Or a count of open sockets would never go down, on a server that stops or cancels late."""
+
+    class Slow(WebSocketMiddleware):
+        async def after_websocket(self, request: Any) -> None:
+            notes.append("begun")
+            await elapse(1)
+            notes.append("done")
+
+    class Root(App):
+        async def ws_waits(self, ws: WebSocket) -> None:
+            await ws.accept()
+            self.request.session["seen"] = True
+            ready.set()
+            await asyncio.Event().wait()
+
+        def ws_blocks(self, ws: WebSocket) -> None:
+            self.request.session["seen"] = True
+            loop.call_soon_threadsafe(ready.set)
+            time.sleep(0.05)  # a thread cannot be cancelled
+
+    notes: list[str] = []
+    ready, loop, app = asyncio.Event(), asyncio.get_running_loop(), Root()
+    app.ws_middlewares += [Note(notes, "a"), Slow(), Note(notes, "c")]
+    await app.session_backend.save("an-id", {"user": "ada"}, 60)
+    task = asyncio.create_task(
+        call(
+            app,
+            scripted(CONNECT),
+            type="websocket",
+            path=path,
+            headers=[(b"cookie", b"session_id=an-id")],
+        )
+    )
+    await ready.wait()
+    task.cancel("the server stops")
+    if again:
+        while "begun" not in notes:
+            await elapse(0.01)
+        task.cancel("the server stops")
+    with pytest.raises(asyncio.CancelledError, match="the server stops"):
+        await task
+    slow = ["begun"] if again else ["begun", "done"]
+    assert notes == ["before a", "before c", "after c", *slow, "after a"]
+    assert await app.session_backend.load("an-id") == {"user": "ada", "seen": True}
+    assert caplog.records == []
+
+
+async def test_a_handshake_that_is_cancelled_in_a_middleware_is_not_handed_over() -> None:
+    class Waits(WebSocketMiddleware):
+        async def before_websocket(self, request: Any) -> None:
+            request.session["seen"] = True
+            ready.set()
+            await asyncio.Event().wait()
+
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("nothing of it runs")
+
+    notes: list[str] = []
+    ready, app = asyncio.Event(), App()
+    app.ws_middlewares += [Note(notes, "a"), Waits()]
+    app.mounts["/m"] = mounted
+    task = asyncio.create_task(call(app, scripted(CONNECT), type="websocket", path="/m"))
+    await ready.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert notes == ["before a", "after a"]
 
 
 async def test_middlewares_run_for_unknown_paths_too() -> None:

@@ -1106,7 +1106,7 @@ def stuck_steps(taken: list[Any]) -> Iterator[str]:
     try:
         while True:
             yield "step"
-            time.sleep(0.001)
+            time.sleep(0.001)  # so that the steps do not fill a core
     finally:
         taken.append("finally")
 

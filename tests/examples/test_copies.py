@@ -16,8 +16,8 @@ SHARED = {
     "sql_sessions.py",
     "templates/style.css",
 }
-#: The reference has its own look and its own passwords; an example has a file of this name.
-OTHERS = {"blog/passwords.py", "lifespan/lifespan.py"}
+#: The reference has its own passwords, and the gallery its own look.
+OTHERS = {"blog/passwords.py", "gallery/templates/style.css", "lifespan/lifespan.py"}
 HEAD = """\
 # The wheel of MicroPie lies in this folder: the micropie on PyPI is another package.
 --find-links .

@@ -152,6 +152,9 @@ _LOOK_SECONDS = 0.25
 _MESSAGES_AHEAD = 16
 # Seconds after the headers of a stream. Then MicroPie drops a body that no code has begun to read.
 _UNREAD_SECONDS = 5.0
+# Between two looks at a stream that has read a part of the body. If it has asked for nothing from
+# one to the next, MicroPie drops the rest.
+_IDLE_SECONDS = 30.0
 # Expired sessions that one call removes at most, so that none of them pauses the event loop.
 _EXPIRE_STEP = 100
 
@@ -958,19 +961,22 @@ class _Body:
         As long as the app may read an announced body, `receive` is the app's: the listener waits
         until the body has ended or failed. It drops a body that no code has begun to read
         `_UNREAD_SECONDS` after the headers; the stream calls `drop` if that is so at its first
-        chunk. An unannounced body counts as ended.
+        chunk. It drops the rest of one that was begun if no code has asked for a byte from one
+        look to the next, `_IDLE_SECONDS` later. An unannounced body counts as ended.
         """
         # Two calls of `receive` at the same time would steal messages from each other. So the
         # listener waits until the handler's stream has read the body to its end, or has shown that
         # it does not read it.
         if not (self.is_listened or self.ended or self.failure is not None):
-            self._free = asyncio.Event()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_UNREAD_SECONDS):
-                    await self._free.wait()
-            if not self.started:
-                self.drop()
-            await self._free.wait()
+            self._free, seen = asyncio.Event(), None
+            while not self._free.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_IDLE_SECONDS if self.started else _UNREAD_SECONDS):
+                        await self._free.wait()
+                mark = self._since, self.size
+                if not self.started or (mark == seen and not self._is_waiting):
+                    self.drop()
+                seen = mark
         self.is_listened = True
         # What comes before the disconnect is the rest of the body, and is dropped.
         while not self.gone:
@@ -1151,9 +1157,18 @@ def _safe_filename(raw: str) -> str:
 
 @functools.cache
 def _parser_type(multipart: Any) -> Any:
+    # It would let some forms pass or not, as the network has cut the body.
     class Parser(multipart.PushMultipartParser):  # type: ignore[misc]
+        def parse(self, chunk: bytes) -> Iterator[Any]:
+            before = b"" if self._segment_count else cast(Any, self)._buffer + chunk
+            yield from super().parse(chunk)
+            if not self._segment_count:
+                # All that can belong to the first boundary, with the line end before it.
+                self._buffer = before[-1 - len(self._delimiter) :]
+
         def _on_segment_headerline(self, line: bytes) -> None:
-            # It would let them pass or not, as the network has cut the body.
+            if len(line.partition(b"\n")[0]) > _MAX_PART_HEADER_SIZE:
+                raise multipart.ParserLimitReached("Maximum segment header length exceeded")
             if b"\r" in line or b"\n" in line:
                 raise multipart.ParserError("a bare CR or LF in a header")
             super()._on_segment_headerline(line)  # pyright: ignore[reportUnknownMemberType]
@@ -1185,7 +1200,7 @@ class _MultipartForm:
         self._parser: Any = _parser_type(cast(Any, multipart))(
             boundary,
             header_charset="latin-1",
-            max_header_size=_MAX_PART_HEADER_SIZE,
+            max_header_size=_MAX_PART_HEADER_SIZE + 1,  # the CR may come without the LF
             max_header_count=_MAX_PART_HEADERS,
             max_segment_count=_MAX_FIELDS,
         )
@@ -1733,6 +1748,7 @@ class WebSocket:
     _task: Any = None  # the handler's; None: it is not watched, see `_look`
     _watcher: asyncio.Task[None] | None = None
     _left: Any = None  # the handler's task, cancelled since its client has left
+    _stop: Any = None  # what a cancellation by the server says
 
     def __init__(self, receive: _Receive, send: _Send) -> None:
         self._receive = receive
@@ -1839,7 +1855,7 @@ class WebSocket:
         """Send a text message."""
         # Most messages are text, and a call of a helper would take as long as the rest of this one.
         send = self._out
-        if send is None:
+        if not send:
             self._check_open()
         try:
             await send({"type": "websocket.send", "text": data})
@@ -1866,7 +1882,8 @@ class WebSocket:
         """Close the socket; before `accept`, refuse it. Closing twice is harmless.
 
         Args:
-            code: The close code, one that may be sent (RFC 6455 section 7.4).
+            code: The close code, one that may be sent (RFC 6455 section 7.4). If the server refuses
+                it, MicroPie closes with 1000.
             reason: Cut at 123 bytes of UTF-8.
 
         Raises:
@@ -1874,6 +1891,12 @@ class WebSocket:
         """
         if not (1000 <= code < 1015 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
             raise ValueError(f"{code} is no close code that may be sent")
+        try:
+            await self._close(code, reason)
+        except Exception:  # Daphne refuses the codes from 1001 to 1014, and leaves the socket open
+            await self._send(_close_message(1000, reason))
+
+    async def _close(self, code: int, reason: str | None = None) -> None:
         # Set before the message is sent, so that a task that sends or receives sees it at once.
         self._direct = self._ahead = None
         if self._over is None:
@@ -3235,7 +3258,7 @@ def _session_ids(request: Request, name: str) -> list[str]:
 def _boundary(content_type: bytes) -> bytes:
     """Return the boundary of a multipart body (RFC 2046 section 5.1.1)."""
     # RFC 2046 allows 70 bytes. The parser keeps as many from one piece to the next.
-    boundary = rb'(?i:;\s*boundary=(?:"([^"\n]{1,200})"|([^\s;,"]{1,200})(?![^\s;,"])))'
+    boundary = rb'(?i:;\s*boundary=(?:"([^"\r\n]{1,200})"|([^\s;,"]{1,200})(?![^\s;,"])))'
     found = re.search(boundary, content_type)
     if found is None:
         raise _error(400, "Missing boundary")
@@ -3824,7 +3847,10 @@ class App:
             after = [middleware.after_websocket for middleware in reversed(request._asked)]
             for step in (*after, self.__finish_socket_session):
                 code = await self.__run_socket_step(socket, step, request) or code
-            await socket.close(code or 1000)
+            if socket._stop is not None:
+                raise asyncio.CancelledError(*socket._stop)
+            # If the server refuses 1011, it gets the exception, and closes with that code itself.
+            await socket._close(code or 1000)
         finally:
             current_request.reset(token)
 
@@ -3842,14 +3868,17 @@ class App:
                 finally:
                     await socket._unwatch()
         except BaseException as error:
-            if not _is_stray(error):
+            if isinstance(error, GeneratorExit):
                 raise
             # A ConnectionClosed is a normal end only if this socket is closed. It may come from
             # another one, to which the handler is a client. So is the end of an idle handler.
             # A task group wraps the exceptions of its tasks, and so on; `split` looks into all.
             others = BaseExceptionGroup("", [error]).split(ConnectionClosed)[1]
             was_ended = socket._left and isinstance(error, asyncio.CancelledError)
-            if isinstance(error, HTTPError):
+            if not _is_stray(error):
+                # The server ends this task. The steps that come after the handler still run.
+                code, socket._stop = 1011, error.args
+            elif isinstance(error, HTTPError):
                 code = 1011 if socket.accepted else 1008
                 if not socket.accepted:  # what cannot be sent is logged, and a plain 403
                     await self.__run_socket_step(socket, self.__refuse, socket, error)

@@ -38,6 +38,7 @@ from tests.asgi import (
     post,
     request,
     scripted,
+    shown,
 )
 from tests.clients import CHUNKED, END, MULTIPART, Endless, UnreadFile, head, sends
 from tests.clock import elapse
@@ -609,22 +610,55 @@ async def test_multipart_without_the_package_is_500_and_logs_what_to_install(
     assert "multipart" in caplog.text and "pip install" in caplog.text
 
 
-async def test_form_with_a_preamble_is_the_same_however_it_is_cut() -> None:
+CUT_FORM = encode_multipart([("a", "1"), ("c", "2")], "cut")
+CUT_HEADER = "content-disposition: form-data; name=a; x="
+CUT_HEADER += "y" * (4096 - len(CUT_HEADER))
+
+
+def with_header(line: str) -> bytes:
+    return f"--cut\r\n{line}\r\n\r\n1\r\n--cut--\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"\r\n" + CUT_FORM, 200),
+        (b"preamble\r\n" + CUT_FORM, 200),
+        (b"a longer preamble\r\nof --cu and -- lines\r\n\r\n" + CUT_FORM, 200),
+        (b"\r" + CUT_FORM, 400),
+        (b"\n" + CUT_FORM, 400),
+        (b"x" + CUT_FORM, 400),
+        (b"junk junk junk" + CUT_FORM, 400),
+        (b"junk\r\njunk--cut\r\n" + CUT_FORM, 400),
+        (b"junk\r\n", 400),
+        (b"--cut--", 200),
+        (with_header(CUT_HEADER), 200),
+        (with_header(CUT_HEADER + "y"), 413),
+        (with_header("\r" + CUT_HEADER), 413),
+        (with_header("\n" + CUT_HEADER), 400),
+        (with_header(CUT_HEADER[:-1] + "\r"), 400),
+    ],
+    ids=lambda value: shown(value)[:40],
+)
+async def test_form_is_the_same_however_it_is_cut(body: bytes, status: int) -> None:
     class Root(App):
         async def index(self) -> Any:
             return sorted(self.request.body_params)
 
-    form = encode_multipart([("a", "1"), ("c", "2")], "cut")
-    content_type = "multipart/form-data; boundary=cut"
-    for before in (b"\r\n", b"preamble\r\n"):
-        body = before + form
-        answers = set()
-        for cut in range(1, len(body)):
-            pieces = [body[:cut], body[cut:]]
-            headers = {"content-type": content_type}
-            response = await post(Root(), body=pieces, headers=headers)
-            answers.add((response.status, response.text))
-        assert len(answers) == 1, (before, answers)
+    headers = {"content-type": "multipart/form-data; boundary=cut"}
+    whole = await post(Root(), body=body, headers=headers)
+    assert whole.status == status
+    cuts = [cut for cut in range(1, len(body)) if min(cut, len(body) - cut) < 99]
+    for pieces in [[body[:cut], body[cut:]] for cut in cuts] + [[bytes([one]) for one in body]]:
+        response = await post(Root(), body=pieces, headers=headers)
+        assert (response.status, response.text) == (whole.status, whole.text), pieces
+
+
+async def test_preamble_of_any_length_is_skipped() -> None:
+    headers = [("content-type", "multipart/form-data; boundary=b"), *CHUNKED]
+    body = [*[b"-\r\n--" * 13_000] * 100, b"\r\n" + PART + b"--b--\r\n"]
+    response = await post(Root(), "/parsed", headers=headers, body=body)
+    assert response.json()[1] == {"a": ["1"]}
 
 
 # --- Limits: 413 ----------------------------------------------------------------------------------

@@ -14,11 +14,20 @@ from typing import Any
 
 import pytest
 
-from micropie import App, ConnectionClosed, HTTPError, current_request, event_stream
+from micropie import (
+    App,
+    ConnectionClosed,
+    HTTPError,
+    UploadedFile,
+    current_request,
+    event_stream,
+)
 from tests.asgi import (
+    BOUNDARY,
     REMOVED,
     Exchange,
     call,
+    encode_multipart,
     exchange,
     get,
     logged,
@@ -1077,6 +1086,144 @@ async def test_body_that_a_look_found_empty_can_still_be_read_in_a_stream() -> N
 
     sent = await call(Root(), method="POST", http_version="2")
     assert [message["body"] for message in sent[1:]] == [b"", b"first ", b"empty", b""]
+
+
+async def stuck(after: float, taken: list[Any]) -> AsyncIterator[str]:
+    """Reads a piece of the body, then none for so many seconds, then the next one."""
+    body = current_request.get().stream()
+    try:
+        taken.append(await anext(body))
+        yield "begun"
+        await elapse(after)
+        taken.append(await anext(body))
+        yield "more"
+        await asyncio.Event().wait()
+    finally:
+        taken.append("finally")
+
+
+def stuck_steps(taken: list[Any]) -> Iterator[str]:
+    try:
+        while True:
+            yield "step"
+            time.sleep(0.001)  # so that the steps do not fill a core
+    finally:
+        taken.append("finally")
+
+
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks every 3 seconds in place of 30, since a test has 20."""
+    monkeypatch.setattr("micropie._IDLE_SECONDS", 3)
+
+
+@late_kinds
+@pytest.mark.usefixtures("brisk")
+@pytest.mark.parametrize("headers", [CHUNKED, {"content-length": "100"}], ids=["chunked", "length"])
+async def test_leaving_ends_a_stream_that_has_read_a_part_of_the_body(
+    headers: Any, events: bool
+) -> None:
+    """If it reads no more, MicroPie drops the rest, or it would never learn of the leaving."""
+    taken: list[Any] = []
+
+    def source() -> Any:
+        return event_stream(stuck(1e9, taken), None) if events else stuck(1e9, taken)
+
+    async with exchange(streaming(source), "POST", headers=headers) as ex:
+        await ex.send_body(b"a")
+        assert "begun" in (await next_text(ex))
+        began = asyncio.get_running_loop().time()
+        await ex.send_body(b"b")
+        await ex.disconnect()
+        assert not (await ex.wait()).complete
+    assert taken == [b"a", "finally"]
+    assert asyncio.get_running_loop().time() - began <= 6
+
+
+@pytest.mark.real_time
+async def test_leaving_ends_a_plain_stream_whose_handler_has_read_a_part_of_the_body(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("micropie._IDLE_SECONDS", 0.01)
+    taken: list[Any] = []
+
+    class Root(App):
+        async def index(self) -> Any:
+            await anext(self.request.stream())
+            return stuck_steps(taken)
+
+    async with exchange(Root(), "POST", headers=CHUNKED) as ex:
+        await ex.send_body(b"a")
+        await ex.disconnect()
+        await ex.wait()
+    assert taken == ["finally"]
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_leaving_ends_a_stream_that_has_read_a_part_of_an_upload() -> None:
+    taken: list[Any] = []
+
+    class Root(App):
+        async def index(self, file: UploadedFile) -> Any:
+            async def stream() -> AsyncIterator[str]:
+                try:
+                    taken.append(await file["content"].get())
+                    yield "begun"
+                    await asyncio.Event().wait()
+                finally:
+                    taken.append("finally")
+
+            return stream()
+
+    form = encode_multipart([("file", "a", "text/plain", b"x" * 99)])
+    headers = {"content-type": f"multipart/form-data; boundary={BOUNDARY}", **CHUNKED}
+    async with exchange(Root(), "POST", headers=headers) as ex:
+        await ex.send_body(form[:-120])
+        assert "begun" in (await next_text(ex))
+        await ex.disconnect()
+        await ex.wait()
+    assert taken[1:] == ["finally"]
+
+
+@late_kinds
+@pytest.mark.usefixtures("brisk")
+@pytest.mark.parametrize(("seconds", "is_dropped"), [(2.9, False), (6.1, True)])
+async def test_a_stream_may_take_a_while_between_two_pieces_of_the_body(
+    seconds: float, is_dropped: bool, events: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken: list[Any] = []
+
+    def source() -> Any:
+        return event_stream(stuck(seconds, taken), None) if events else stuck(seconds, taken)
+
+    async with exchange(streaming(source), "POST", headers=CHUNKED) as ex:
+        await ex.send_body(b"a")
+        await ex.send_body(b"b")
+        assert "begun" in (await next_text(ex))
+        if is_dropped:
+            await ex.wait()
+        else:
+            assert "more" in (await next_text(ex))
+            await ex.disconnect()
+    assert taken == [b"a", *([] if is_dropped else [b"b"]), "finally"]
+    errors = [str(entry.exc_info[1]) for entry in logged(caplog) if entry.exc_info]
+    assert errors == [DROPPED] * is_dropped
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_a_stream_that_waits_for_a_slow_client_keeps_the_body() -> None:
+    async with exchange(Echo(body_timeout=None), "POST", headers=CHUNKED) as ex:
+        for piece in (b"a", b"b"):
+            assert await next_piece(ex, piece) == piece.upper()
+            await elapse(7)
+        await ex.send_body(b"", more=False)
+        assert (await ex.wait()).complete
+
+
+async def next_text(ex: Exchange) -> str:
+    while not (chunk := await ex.next_chunk()):
+        assert chunk is not None
+    return chunk.decode()
 
 
 # --- Sources that never wait ----------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from micropie import (
     InMemorySessionBackend,
     Request,
     WebSocket,
+    WebSocketMiddleware,
     WebSocketRequest,
     current_request,
 )
@@ -835,16 +837,17 @@ async def test_a_code_that_may_not_be_sent_is_a_value_error(code: int) -> None:
     assert await returned(talk)
 
 
+@pytest.mark.parametrize("refused", [(1001,), (4999,), (4999, 1000)])
 @pytest.mark.parametrize("catches", [False, True])
-async def test_a_socket_whose_close_the_server_refused_is_closed(
-    catches: bool, caplog: pytest.LogCaptureFixture
+async def test_a_socket_whose_close_the_server_refused_is_closed_with_1000(
+    catches: bool, refused: tuple[int, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """MicroPie has no second code to offer. The error of the server is the handler's."""
+    """If the server refuses that too, its error is the handler's."""
 
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         with contextlib.suppress(ValueError) if catches else contextlib.nullcontext():
-            await ws.close(4999)
+            await ws.close(refused[0], "bye")
         for attempt in (ws.send_text("x"), ws.receive_text(), ws.receive_json()):
             ends.append(await closed(attempt))
         assert await anext(ws, None) is None
@@ -854,12 +857,36 @@ async def test_a_socket_whose_close_the_server_refused_is_closed(
     sent = await call(
         Talking(talk),
         scripted(CONNECT, text("1"), text("2")),
-        lambda message: ValueError("no such close code") if message.get("code") == 4999 else None,
+        lambda message: ValueError("no such code") if message.get("code") in refused else None,
         type="websocket",
     )
-    assert [message["type"] for message in sent] == ["websocket.accept"]
-    assert ends == ([(4999, "")] * 3 if catches else [])
-    assert ("no such close code" in caplog.text) is not catches
+    is_closed = 1000 not in refused
+    closes = [{"type": "websocket.close", "code": 1000, "reason": "bye"}] * is_closed
+    assert sent[1:] == closes
+    goes_on = catches or is_closed
+    assert ends == ([(refused[0], "bye")] * 3 if goes_on else [])
+    assert ("no such code" in caplog.text) is not goes_on
+
+
+@pytest.mark.parametrize("accepts", [False, True])
+async def test_server_that_refuses_1011_for_a_failed_handler_gets_its_own_error(
+    accepts: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It then closes the socket with 1011 itself, as Daphne does; 1000 would be a lie."""
+
+    async def talk(ws: WebSocket) -> None:
+        if accepts:
+            await ws.accept()
+        raise KeyError("secret")
+
+    with pytest.raises(ValueError, match="no such code"):
+        await call(
+            Talking(talk),
+            scripted(CONNECT),
+            lambda message: ValueError("no such code") if "code" in message else None,
+            type="websocket",
+        )
+    assert "secret" in caplog.text
 
 
 async def test_a_cancelled_websocket_passes_the_cancellation_through(
@@ -932,6 +959,80 @@ async def test_before_in_order_and_after_in_reverse_also_when_the_handler_raised
     async with websocket(app, path) as ws:
         await until_closed(ws)
     assert (app.notes, ws.close_code) == (ALL, code)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "again"])
+@pytest.mark.parametrize("path", ["/waits", "/blocks"])
+async def test_after_runs_and_the_session_is_saved_when_the_server_cancels(
+    path: str, again: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Or a count of open sockets would never go down, on a server that stops or cancels late."""
+
+    class Slow(WebSocketMiddleware):
+        async def after_websocket(self, request: Any) -> None:
+            notes.append("begun")
+            await elapse(1)
+            notes.append("done")
+
+    class Root(App):
+        async def ws_waits(self, ws: WebSocket) -> None:
+            await ws.accept()
+            self.request.session["seen"] = True
+            ready.set()
+            await asyncio.Event().wait()
+
+        def ws_blocks(self, ws: WebSocket) -> None:
+            self.request.session["seen"] = True
+            loop.call_soon_threadsafe(ready.set)
+            time.sleep(0.05)  # a thread cannot be cancelled
+
+    notes: list[str] = []
+    ready, loop, app = asyncio.Event(), asyncio.get_running_loop(), Root()
+    app.ws_middlewares += [Note(notes, "a"), Slow(), Note(notes, "c")]
+    await app.session_backend.save("an-id", {"user": "ada"}, 60)
+    task = asyncio.create_task(
+        call(
+            app,
+            scripted(CONNECT),
+            type="websocket",
+            path=path,
+            headers=[(b"cookie", b"session_id=an-id")],
+        )
+    )
+    await ready.wait()
+    task.cancel("the server stops")
+    if again:
+        while "begun" not in notes:
+            await elapse(0.01)
+        task.cancel("the server stops")
+    with pytest.raises(asyncio.CancelledError, match="the server stops"):
+        await task
+    slow = ["begun"] if again else ["begun", "done"]
+    assert notes == ["before a", "before c", "after c", *slow, "after a"]
+    assert await app.session_backend.load("an-id") == {"user": "ada", "seen": True}
+    assert caplog.records == []
+
+
+async def test_a_handshake_that_is_cancelled_in_a_middleware_is_not_handed_over() -> None:
+    class Waits(WebSocketMiddleware):
+        async def before_websocket(self, request: Any) -> None:
+            request.session["seen"] = True
+            ready.set()
+            await asyncio.Event().wait()
+
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("nothing of it runs")
+
+    notes: list[str] = []
+    ready, app = asyncio.Event(), App()
+    app.ws_middlewares += [Note(notes, "a"), Waits()]
+    app.mounts["/m"] = mounted
+    task = asyncio.create_task(call(app, scripted(CONNECT), type="websocket", path="/m"))
+    await ready.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert notes == ["before a", "after a"]
 
 
 async def test_middlewares_run_for_unknown_paths_too() -> None:

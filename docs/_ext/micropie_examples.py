@@ -199,8 +199,8 @@ class ExampleDirective(SphinxDirective):
             self.env.note_dependency(str(path))
         lines = [
             *_picture(example),
-            *_tabs(example),
             *_download(example, "../" * self.env.docname.count("/")),
+            *_tabs(example),
         ]
         return [
             nodes.container("", *self.parse_text_to_nodes("\n".join(lines)), classes=["example"])

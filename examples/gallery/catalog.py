@@ -89,6 +89,7 @@ GROUPS: dict[str, dict[str, Row]] = {
             "keep data in PostgreSQL or SQLite",
             2,
             "crud sqlalchemy alembic migrations orm postgres database docker",
+            opens="console",
         ),
         "login": Row(
             "have accounts, with password reset by mail",

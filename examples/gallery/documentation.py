@@ -14,6 +14,7 @@ from rendering import code_css, readme_html
 # Marks for Sphinx alone: comments, fences of directives, options, and roles.
 MARKS = re.compile(r"^(?:% .*|:{3,}.*|:[\w-]+:.*|<!-- .*? -->)\n", re.M)
 DIRECTIVE = re.compile(r"^(`{3,})\{(\S+)\} *(.*)\n((?:.*\n)*?)\1 *$", re.M)
+NO_PAGES = "# Documentation\n\nIt is in the folder `docs` of MicroPie's repository."
 ROLE = re.compile(r"\{[\w:]+\}`~?([^`<]+?)(?: *<[^`>]*>)?`")
 
 
@@ -47,9 +48,11 @@ class Documentation(App):
         if self.request.scope.get("path") == base:
             return self._redirect(base + "/")
         page = self._folder.joinpath(*path, *([] if path else ["index.md"])).resolve()
-        if page.suffix != ".md" or page not in self._pages():
+        text = NO_PAGES
+        if page in self._pages():
+            text = readable(page.read_text(encoding="utf-8"), page.parent)
+        elif path:
             raise HTTPError(404)
-        text = readable(page.read_text(encoding="utf-8"), page.parent)
         return await self._render_template(
             "docs.html",
             base=base.removesuffix("/docs"),

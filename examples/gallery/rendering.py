@@ -121,13 +121,13 @@ def _redirect_links(tokens: Sequence[Token], link: Link) -> None:
 
 
 def _redirected(tokens: Sequence[Token], link: Link) -> Iterator[Token]:
-    """Yield a line's tokens, with links led elsewhere and to each "example `name`"."""
-    before, target = "", None
+    """Yield a line's tokens, with links led elsewhere, and to each example's `name`."""
+    target = None
     for token in tokens:
         if token.type == "link_open":
             target = link(str(token.attrs["href"]))
             token.attrs["href"] = target or ""
-        if token.type == "code_inline" and before.endswith("example "):
+        if token.type == "code_inline" and token.content.isidentifier():
             example = link(f"../{token.content}/README.md")
             around = [
                 Token("link_open", "a", 1, {"href": example or ""}),
@@ -137,7 +137,6 @@ def _redirected(tokens: Sequence[Token], link: Link) -> Iterator[Token]:
             yield from around if example else [token]
         elif target is not None or token.type not in {"link_open", "link_close"}:
             yield token
-        before = token.content
 
 
 class _Renderer(RendererHTML):

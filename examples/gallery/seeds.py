@@ -16,6 +16,13 @@ two in the morning.
 2. 350 g of water, lukewarm
 3. Patience
 """
+CODE = """\
+def minutes(weight: float, oven: int = 180) -> int:
+    return round(45 * weight**0.5 * 180 / oven)
+
+
+print(minutes(1.2))
+"""
 # By example: the path, and what a browser or a program sends to it.
 SEEDS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "file_uploads": [
@@ -28,6 +35,16 @@ SEEDS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "lifespan": [
         ("add", {"json": {"title": "Bread, and Waiting for It", "copies": 3}}),
         ("add", {"json": {"title": "The Art of the Pie", "copies": 5}}),
+    ],
+    "todo_htmx": [
+        ("add", {"data": {"title": "Buy plums"}}),
+        ("add", {"data": {"title": "Bake a pie"}}),
+    ],
+    "pastebin": [
+        ("create", {"data": {"text": CODE, "title": "pie.py", "language": "guess"}}),
+    ],
+    "crud_sql": [
+        ("contacts", {"json": {"name": "Ada", "email": "ada@example.org"}}),
     ],
 }
 

@@ -1,313 +1,192 @@
-"""A URL shortener: chosen or random names, clicks per day, QR codes, and an API."""
+"""A URL shortener: chosen or random names, clicks per day, and QR codes."""
 
-import io
+import asyncio
+import logging
 import os
 import secrets
+import sqlite3
 import time
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import segno
-from micropie import HTTPError, methods
+from micropie import App, HTTPError, methods
 
-import aliases
-import targets
-from chart import chart
-from site_base import Site, hashed
-from sql_sessions import SQLSessionBackend, make_engine
-from store import Link, LinkStore, TakenError
+import checks
+import store
+from database import SQLiteSessions, migrate
+from local import is_own_host
+from web import FILES, Limiter, SecurityHeaders
 
-HERE = Path(__file__).parent
-DATABASE = os.environ.get(
-    "SHORTENER_DATABASE", f"sqlite+aiosqlite:///{HERE / 'links.sqlite3'}"
-)
-PUBLIC_URL = os.environ.get("SHORTENER_URL")
-# New links in a minute from one address.
-RATE = int(os.environ.get("SHORTENER_RATE", 30))
-WRITE_EVERY = float(os.environ.get("SHORTENER_WRITE_EVERY", 2))  # seconds
-CLEAN_UP_EVERY = 600.0  # seconds
+PUBLIC_URL = os.environ.get("PUBLIC_URL", "").rstrip("/")
+RATE = int(os.environ.get("SHORTENER_RATE", 30))  # new links a minute from one address
 DAY = 86_400.0
-KEPT = 90 * DAY  # how long the name of an expired link stays taken
-DAYS_SHOWN = 30
-MOST_TOKENS = 10
-# name: what people read, the seconds that it lives
+# Nothing that looks like something else: no 0 and o, no 1, i and l. No visitor finds
+# one of 31 ** 8 random names by trying.
+ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+# The label, and the seconds that a link lives.
 LIFETIMES: dict[str, tuple[str, float | None]] = {
     "never": ("never", None),
     "1d": ("in a day", DAY),
     "30d": ("in 30 days", 30 * DAY),
     "1y": ("in a year", 365 * DAY),
 }
+DEFAULTS = {"url": "", "alias": "", "expires": "never"}
 
 
-class Refused(Exception):
-    """A link cannot be made.
-
-    Attributes:
-        status: The HTTP status that says so.
-        field: The field that is wrong.
-    """
-
-    def __init__(self, status: int, field: str, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.field = field
-
-
-class Shortener(Site):
-    """Forms for people, ``/api/links`` for programs; the rest are short links."""
+class Shortener(App):
+    """Forms for people; all URLs that are not a handler's are short links."""
 
     def __init__(self) -> None:
-        engine = make_engine(DATABASE)
-        sessions = SQLSessionBackend(engine)
+        origin = "/".join(PUBLIC_URL.split("/")[:3])
         super().__init__(
-            sessions,
-            rate=RATE,
-            public_url=PUBLIC_URL,
-            session_timeout=30 * DAY,
-            max_body_size=64 * 1024,
+            SQLiteSessions(),
+            session_timeout=365 * DAY,
+            allowed_origins=[origin] if origin else [],
+            max_body_size=2**16,
         )
-        self._store = LinkStore(engine)
-        self._pages = frozenset(
-            name.replace("_", "-")
-            for name in vars(Shortener) | vars(Site)
-            if name[0] != "_"
-        )
-        self.env.filters["day"] = lambda seconds: time.strftime(
-            "%d %B %Y", time.gmtime(seconds)
-        ).lstrip("0")
-        self.env.globals |= {"LIFETIMES": LIFETIMES, "full_url": self._full_url}
-        self.startup_handlers += [sessions.create_table, self._store.create_tables]
-        self._repeat(self._store.write_clicks, WRITE_EVERY)
-        self._repeat(self._delete_expired, CLEAN_UP_EVERY)
-        self._repeat(sessions.delete_expired, CLEAN_UP_EVERY)
-        self.shutdown_handlers += [
-            self._stop_repeating,
-            self._store.write_clicks,
-            engine.dispose,
-        ]
+        self._limiter = Limiter(RATE)
+        self.startup_handlers.append(migrate)
+        self.middlewares.append(SecurityHeaders())
+        self.env.filters["date"] = date
+        self.env.globals |= {"url": self._url, "LIFETIMES": LIFETIMES}
 
     @methods("GET")
-    async def index(self, alias: str = "") -> Any:
+    def index(self, alias: str = "", /) -> Any:
         """Follow a link; without one, show the form."""
         if not alias:
-            return await self._render_template(
-                "index.html", values={"expires": "never"}
-            )
-        link = self._existing(await self._store.find(alias.lower()))
-        if link.expired:
+            return self._page("index.html", values=DEFAULTS)
+        link = _found(store.find(alias.lower()))
+        if link["expired"]:
             raise HTTPError(410, "This link has expired.")
-        if self.request.method == "GET" and "prefetch" not in self.request.headers.get(
-            "sec-purpose", ""
-        ):
-            self._store.click(link)
+        if self._is_own(link["target"]):
+            raise HTTPError(404, "This link leads in a circle.")
+        purpose = self.request.headers.get("sec-purpose", "")
+        if self.request.method == "GET" and "prefetch" not in purpose:
+            try:
+                store.count(link["id"])
+            except sqlite3.OperationalError as error:  # a full disk stops no visitor
+                logging.warning("A click was not counted: %s", error)
         # Not 301, which a browser keeps forever. Its next clicks would not be counted,
         # and a link that expires or is deleted would still lead there.
-        return self._redirect(
-            link.target, 302, {"cache-control": "no-store", "x-robots-tag": "noindex"}
-        )
+        return self._redirect(link["target"], 302, {"x-robots-tag": "noindex"})
 
     @methods("POST")
-    async def shorten(
-        self, *, url: str = "", alias: str = "", expires: str = "never"
-    ) -> Any:
+    async def shorten(self) -> Any:
         """Make a link of what the form sends, and go to its page."""
-        self._check_csrf()
+        form, session = self.request.form, self.request.session
+        values = {name: form(name, default) for name, default in DEFAULTS.items()}
+        owner = session.get("owner") or secrets.token_hex(32)
         try:
-            link = await self._new(url, alias, expires, "")
-        except Refused as refusal:
-            values = {"url": url, "alias": alias, "expires": expires}
-            page = await self._render_template(
-                "index.html", values=values, problems={refusal.field: str(refusal)}
-            )
-            return refusal.status, page
-        return self._redirect(self._url("links", link.alias), 303)
+            alias = await asyncio.to_thread(self._add, owner, **values)
+        except HTTPError as error:
+            page = await self._page("index.html", values=values, problem=error.body)
+            return error.status, page, error.headers
+        session["owner"] = owner
+        return self._redirect(self._url(f"links/{alias}"), 303)
 
     @methods("GET")
-    async def links(self, alias: str = "") -> str:
+    def links(self, alias: str = "", /) -> Any:
         """List the links of this visitor, or show one with its clicks and QR code."""
-        owner = self._owner()
+        owner = self.request.session.get("owner")
         if not alias:
-            return await self._render_template(
-                "links.html", links=await self._store.owned(owner) if owner else []
-            )
-        link = self._existing(await self._store.find(alias), owner)
-        drawn = chart(await self._store.per_day(link, DAYS_SHOWN))
-        return await self._render_template(
-            "link.html", link=link, chart=drawn, total=await self._store.total(link)
-        )
+            return self._page("links.html", links=store.owned(owner) if owner else [])
+        link = _found(store.find(alias.lower(), owner or ""))
+        total, days = store.per_day(link["id"], 30)
+        short = self._full_url(link["alias"])
+        # Black on white in dark mode too, since some scanners don't read the opposite.
+        code = segno.make(short, error="m", micro=False) if "://" in short else None
+        qr = code and code.svg_data_uri(scale=4, light="#fff")
+        context = {"link": link, "short": short, "qr": qr, "total": total}
+        return self._page("link.html", days=days, **context)
 
     @methods("POST")
-    async def delete(self, alias: str) -> Any:
+    def delete(self, alias: str, /) -> Any:
         """Delete a link of this visitor."""
-        self._check_csrf()
-        if not await self._store.delete(alias, self._owner()):
-            raise HTTPError(404)
+        _found(store.delete(alias, self.request.session.get("owner", "")))
         return self._redirect(self._url("links"), 303)
 
     @methods("GET")
-    async def qr(self, alias: str) -> tuple[int, bytes, dict[str, str]]:
-        """Draw the QR code of a link."""
-        link = self._existing(await self._store.find(alias))
-        url = self._full_url(link.alias)
-        if url.startswith("/"):
-            raise HTTPError(400, "This site does not know its own name: set its URL.")
-        drawing = io.BytesIO()
-        # Black on white in dark mode too, with a margin, since some scanners do not
-        # read the opposite.
-        segno.make(url, error="m", micro=False).save(
-            drawing, kind="svg", light="#fff", scale=4
-        )
-        return 200, drawing.getvalue(), {"content-type": "image/svg+xml"}
-
-    @methods("GET", "POST")
-    async def tokens(self) -> Any:
-        """List the API tokens of this visitor, or make a new one, shown this once."""
-        new = ""
-        if self.request.method == "POST":
-            self._check_csrf()
-            self._limit()
-            new = secrets.token_urlsafe(32)
-            if not await self._store.add_token(
-                hashed(new), self._become_owner(), new[:6], MOST_TOKENS
-            ):
-                raise HTTPError(
-                    409, f"You have {MOST_TOKENS} tokens: delete one first."
-                )
-        known = await self._store.tokens(self._owner())
-        return 201 if new else 200, await self._render_template(
-            "tokens.html", tokens=known, new=new
-        )
-
-    @methods("POST")
-    async def delete_token(self, token: str) -> Any:
-        """Delete an API token of this visitor; what is sent is its hash."""
-        self._check_csrf()
-        await self._store.delete_token(token, self._owner())
-        return self._redirect(self._url("tokens"), 303)
-
-    @methods("GET", "POST", "DELETE")
-    async def api(self, *path: str) -> Any:
-        """Make, list, show and delete links, with a bearer token.
-
-        Their URLs are ``/api/links`` and ``/api/links/<alias>``.
-        """
-        if path[:1] != ("links",) or len(path) > 2:
+    def static(self, name: str, /) -> tuple[int, str, dict[str, str]]:
+        """Send the style or the script: files, since the pages allow no other ones."""
+        if name not in FILES:
             raise HTTPError(404)
-        alias = "".join(path[1:])
-        allowed = ("GET", "HEAD", "DELETE") if alias else ("GET", "HEAD", "POST")
-        if self.request.method not in allowed:
-            raise HTTPError(405, headers={"allow": ", ".join(allowed)})
-        owner = await self._token_owner()
-        if self.request.method == "POST":
-            return await self._api_new(owner)
-        if not alias:
-            return {
-                "links": [
-                    self._as_json(link) for link in await self._store.owned(owner)
-                ]
-            }
-        link = await self._store.find(alias)
-        if link is None or link.owner != owner:
-            raise HTTPError(404, {"error": "You have no link of this name."})
-        if self.request.method == "DELETE":
-            await self._store.delete(alias, owner)
-            return None
-        per_day = await self._store.per_day(link, DAYS_SHOWN)
-        shown = self._as_json(link) | {"clicks": await self._store.total(link)}
-        return shown | {"per_day": {str(day): count for day, count in per_day.items()}}
+        kind, text = FILES[name]
+        return 200, text, {"content-type": kind, "cache-control": "max-age=3600"}
 
-    async def _api_new(self, owner: str) -> Any:
-        body = self.request.json()
-        given = body if isinstance(body, dict) else {}
-        for name in ("url", "alias", "expires"):
-            if not isinstance(given.get(name, ""), str):
-                return 422, {"error": "Send a text.", "field": name}
+    def _add(self, owner: str, url: str, alias: str, expires: str) -> str:
+        taken = self._taken()
         try:
-            link = await self._new(
-                given.get("url", ""),
-                given.get("alias", ""),
-                given.get("expires", "never"),
-                owner,
-            )
-        except Refused as refusal:
-            return refusal.status, {"error": str(refusal), "field": refusal.field}
-        return (
-            201,
-            self._as_json(link),
-            {"location": self._url("api", "links", link.alias)},
-        )
-
-    async def _token_owner(self) -> str:
-        scheme, _, token = self.request.headers.get("authorization", "").partition(" ")
-        owner = (
-            await self._store.owner_of(hashed(token.strip()))
-            if scheme.lower() == "bearer"
-            else None
-        )
-        if owner is None:
-            raise HTTPError(
-                401,
-                {"error": "Send a token that you have made here."},
-                {"www-authenticate": "Bearer"},
-            )
-        return owner
-
-    def _as_json(self, link: Link) -> dict[str, Any]:
-        shown = {
-            "short": self._full_url(link.alias),
-            "url": link.target,
-            "alias": link.alias,
-            "clicks": link.total,
-        }
-        return shown | {
-            "expires": link.expires
-            and time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(link.expires))
-        }
-
-    async def _new(self, url: str, alias: str, expires: str, owner: str) -> Link:
-        """Make a link for an owner, or for this visitor.
-
-        Raises:
-            Refused: It cannot be had.
-        """
-        own_hosts = {
-            self.request.headers.get("host", ""),
-            urlsplit(PUBLIC_URL or "").netloc,
-        }
-        try:
-            target = targets.checked(url, own_hosts)
-            wanted = aliases.checked(alias, self._pages) if alias.strip() else None
-        except targets.TargetError as error:
-            raise Refused(422, "url", str(error)) from None
-        except aliases.AliasError as error:
-            raise Refused(422, "alias", str(error)) from None
+            target = checks.target(url)
+            wanted = checks.alias(alias, taken) if alias.strip() else ""
+        except ValueError as error:
+            raise HTTPError(422, str(error)) from None
+        if self._is_own(target):
+            raise HTTPError(422, "This link is short already.")
         if expires not in LIFETIMES:
-            raise Refused(
-                422, "expires", f"It expires in one of: {', '.join(LIFETIMES)}."
-            )
-        self._limit()
+            raise HTTPError(422, f"It expires in one of: {', '.join(LIFETIMES)}.")
+        self._limiter.check(self.request)
         seconds = LIFETIMES[expires][1]
-        until = None if seconds is None else time.time() + seconds
-        while True:
-            try:
-                return await self._store.add(
-                    wanted or aliases.drawn(),
-                    target,
-                    owner or self._become_owner(),
-                    until,
-                )
-            except TakenError:
-                if wanted:
-                    raise Refused(409, "alias", f"“{wanted}” is taken.") from None
+        until = seconds and time.time() + seconds
+        # Of two visitors who want one name at once, the database lets one have it.
+        while (name := wanted or random_alias()) in taken or not store.add(
+            name, target, owner, until
+        ):
+            if wanted:
+                raise HTTPError(409, f"“{wanted}” is taken.")
+        return name
 
-    def _existing(self, link: Link | None, owner: str | None = None) -> Link:
-        if link is None or owner not in (None, link.owner):
-            raise HTTPError(404, "There is no such link.")
-        return link
+    def _taken(self) -> set[str]:
+        """Return the names of all handlers, a subclass's too, and of mounts."""
+        classes = set(type(self).__mro__) - set(App.__mro__)
+        names = {name for one in classes for name in vars(one)} | {*self.mounts}
+        first = (name.strip("/").partition("/")[0] for name in names)
+        return {name.lower().replace("-", "_") for name in first}
 
-    async def _delete_expired(self) -> None:
-        await self._store.delete_expired(KEPT)
+    def _is_own(self, target: str) -> bool:
+        """Return whether a URL leads to this site, perhaps in a circle."""
+        parts = urlsplit(target)
+        for own in (self.request.headers.get("host", ""), urlsplit(PUBLIC_URL).netloc):
+            name = own.lower().removesuffix(":80").removesuffix(":443")
+            if name and name in (parts.netloc, parts.hostname):
+                return True
+        return False
+
+    async def _page(self, template: str, **context: Any) -> str:
+        return await self._render_template(template, **context)
+
+    def _url(self, path: str = "") -> str:
+        """Return the URL of a page of this app, wherever it is mounted."""
+        root = str(self.request.scope.get("root_path", ""))
+        return f"{root.rstrip('/')}/{path}"
+
+    def _full_url(self, path: str) -> str:
+        """Return a URL for others: the path alone if the site does not know its name.
+
+        A client can write any name into its ``Host``, and the URL would lead there.
+        """
+        if PUBLIC_URL:
+            return f"{PUBLIC_URL}/{path}"
+        if not is_own_host(self.request):
+            return self._url(path)
+        scheme = self.request.scope.get("scheme", "http")
+        return f"{scheme}://{self.request.headers['host']}{self._url(path)}"
+
+
+def _found(link: sqlite3.Row | None) -> sqlite3.Row:
+    if link is None:
+        raise HTTPError(404, "There is no such link.")
+    return link
+
+
+def random_alias() -> str:
+    """Return a name of eight letters and digits."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(8))
+
+
+def date(seconds: float) -> str:
+    """Return the day of a time, in UTC."""
+    return time.strftime("%d %B %Y", time.gmtime(seconds)).lstrip("0")
 
 
 app = Shortener()

@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
+from tests.examples.smtp import token_for
+
 PASSWORD = "flour butter apples"
+ADMIN_PASSWORD = "staff alone"
 PASSWORD_OF_SESSIONS = "analytical engine"
 UPLOAD_LIMIT = 2**20
 ARTICLE = """\
@@ -35,11 +38,13 @@ CLIENTS = [
     (None, "unknown"),
 ]
 SETTINGS: Mapping[str, dict[str, str]] = {
+    "admin": {"ADMIN_PASSWORD": ADMIN_PASSWORD},
     "blog": {**CHEAP, "BLOG_SIGN_UP": "open", "BLOG_LOGIN_TRIES": "10000"},
     "file_uploads": {"UPLOAD_LIMIT": str(UPLOAD_LIMIT)},
+    "login": {"LOGIN_TRIES": "10000"},
     "middleware": {"API_TOKEN": "token", "ADMIN_PASSWORD": "päss:word"},
     "pastebin": {"PASTEBIN_RATE": "10000"},
-    "url_shortener": {"SHORTENER_RATE": "10000", "SHORTENER_WRITE_EVERY": "0.05"},
+    "url_shortener": {"SHORTENER_RATE": "10000"},
 }
 """The environment variables of the server that the tests of an example share, by example."""
 
@@ -71,12 +76,24 @@ def assert_no_script(response: httpx.Response) -> None:
     )
 
 
+def sign_in_to_admin(client: httpx.Client) -> httpx.Response:
+    base = "" if client.base_url.path.endswith("admin/") else "admin/"
+    return client.post(f"{base}login", data={"name": "admin", "password": ADMIN_PASSWORD})
+
+
 def sign_in_to_the_blog(client: httpx.Client, name: str = "ada") -> None:
     """Log in, with a new account if there is none of this name."""
     response = post(client, "login", name=name, password=PASSWORD)
     if response.status_code != 303:
         response = post(client, "sign_up", name=name, full_name="Ada Lovelace", password=PASSWORD)
     assert response.status_code == 303, response.text
+
+
+def sign_in_to_the_small_blog(client: httpx.Client, name: str = "ada") -> None:
+    """Log in, with a new account if there is none of this name."""
+    fields = {"name": name, "password": PASSWORD}
+    if client.post("login", data=fields).status_code != 303:
+        assert client.post("sign_up", data=fields).status_code == 303
 
 
 def account(name: str, full_name: str) -> dict[str, str]:
@@ -92,6 +109,15 @@ def sign_in_to_sessions(
     client: httpx.Client, password: str = PASSWORD_OF_SESSIONS, username: str = "ada"
 ) -> httpx.Response:
     return client.post("login", data={"username": username, "password": password})
+
+
+def sign_in_to_login(client: httpx.Client, email: str = "ada@example.org") -> None:
+    """Log in, with a new account if there is none of this address."""
+    response = client.post("login", data={"email": email, "password": PASSWORD})
+    if response.status_code != 303:
+        client.post("sign_up", data={"email": email})
+        response = client.post(f"reset/{token_for(email)}", data={"new_password": PASSWORD})
+    assert response.status_code == 303, response.text
 
 
 def sign_in_by_oauth(client: httpx.Client) -> tuple[set[str | None], str]:
@@ -120,8 +146,16 @@ def introduce(client: httpx.Client) -> None:
     assert client.post("introduce", json={"name": "Alice"}).status_code == 200
 
 
+def sign_in_to_graphql(client: httpx.Client) -> None:
+    assert client.post("login", data={"name": "Ada"}).status_code == 303
+
+
 SIGN_IN: Mapping[str, Callable[[httpx.Client], object]] = {
+    "admin": sign_in_to_admin,
     "blog": sign_in_to_the_blog,
+    "login": sign_in_to_login,
+    "blog_small": sign_in_to_the_small_blog,
+    "graphql": sign_in_to_graphql,
     "oauth_login": sign_in_by_oauth,
     "sessions": sign_in_to_sessions,
     "testing": introduce,

@@ -160,6 +160,34 @@ async def check_sql_sessions(sql_sessions: Any, folder: Path) -> None:
     await engine.dispose()
 
 
+async def check_redis_sessions(redis_sessions: Any, url: str) -> None:
+    """See that a copy of redis_sessions.py saves a session, and changes one in one step."""
+    backend = redis_sessions.RedisSessionBackend(redis_sessions.Redis.from_url(url), "copy:")
+    await backend.save("saved", {"user": "ann"}, 60)
+    await backend.touch("saved", 60)
+    assert await backend.load("saved") == {"user": "ann"}
+    await backend.save("saved", {}, 60)
+    assert await backend.load("saved") == {}
+    with pytest.raises(ZeroDivisionError):
+        await backend.update("one", lambda stored: {"a": 1 // 0}, 60)
+    at_once = [
+        backend.update("one", lambda stored: {"a": stored.get("a", 0) + 1}, 60) for _ in range(20)
+    ]
+    await asyncio.gather(*at_once)
+    assert await backend.load("one") == {"a": 20}
+    await backend.update("one", lambda stored: {}, 60)
+    assert await backend.load("one") == {}
+
+    async def other(key: str, lock: str, token: str) -> bytes:
+        """As if another had changed it each time."""
+        return b'{"b": 1}'
+
+    backend._locked = other
+    with pytest.raises(RuntimeError, match="10 times"):
+        await backend.update("one", lambda stored: {"a": 1}, 60)
+    await backend.client.aclose()
+
+
 def check_public_origin(site_base: Any) -> None:
     """See that a proxy can hide the host from which a site's own forms come."""
     backend, url = InMemorySessionBackend(), "https://Short.example:443/x"

@@ -31,7 +31,13 @@ NOT_COPIED = shutil.ignore_patterns(
     "__pycache__", ".[!g]*", "node_modules", "data", "uploads", "*.db", "*.sqlite3", "*.sqlite3-*"
 )
 #: Examples with the asyncio part of SQLAlchemy, which runs in greenlets.
-OF_SQLALCHEMY = {"blog", "pastebin", "session_backends", "url_shortener"}
+OF_SQLALCHEMY = {
+    "admin",
+    "blog",
+    "crud_sql",
+    "login",
+    "session_backends",
+}
 PREFIX = "/under/here"
 SECRET = "this must never be read"
 BELOW = f'''

@@ -165,9 +165,9 @@ def socketio(scene):
 
 @scene()
 def sessions(scene):
-    """The account of somebody who is logged in, with the number of visits."""
+    """The account of a user who is logged in, with the number of visits."""
     for _ in range(3):
-        scene.page.request.get(f"{scene.base}/")
+        scene.page.request.post(f"{scene.base}/visit")
     scene.open("login")
     scene.fill(username="ada", password="analytical engine")
     scene.press("Log in")
@@ -177,8 +177,8 @@ def sessions(scene):
 @scene()
 def session_backends(scene):
     """The page counts seven visits by this browser, kept in SQLite."""
-    for _ in range(6):
-        scene.page.request.get(f"{scene.base}/")
+    for _ in range(7):
+        scene.page.request.post(f"{scene.base}/visit")
     scene.open()
 
 
@@ -245,7 +245,7 @@ print(Pie("plum", 1.2).minutes())  # 49
 
 @scene(1.15)
 def pastebin(scene):
-    """A paste with coloured Python code, and buttons to copy and to delete it."""
+    """A paste with colored Python code, and a button to delete it."""
     scene.open()
     scene.fill(text=PASTE, title="pie.py")
     scene.press("Create")
@@ -263,7 +263,7 @@ def url_shortener(scene):
     followed = [(str(today - timedelta(days=29 - day)), (day * 7) % 11 + day) for day in range(30)]
     with (
         contextlib.closing(
-            sqlite3.connect(scene.data / "url_shortener" / "links.sqlite3")
+            sqlite3.connect(scene.data / "url_shortener" / "app.sqlite3")
         ) as database,
         database,
     ):

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from tests.examples.harness import EXAMPLES
+from tests.examples.smtp import mail_server
 from tests.processes import free_port, postgresql, redis, serving
 
 # A context manager that starts a server, and yields the environment variables that lead an example
@@ -34,7 +35,9 @@ def oidc_provider() -> Iterator[dict[str, str]]:
 NEEDS: dict[str, list[Service]] = {
     "background_jobs": [redis],
     "blog": [postgresql],
+    "crud_sql": [postgresql],
     "llm_chat": [fake_model],
+    "login": [mail_server, postgresql, redis],
     "middleware": [redis],
     "oauth_login": [oidc_provider],
     "session_backends": [redis, postgresql],

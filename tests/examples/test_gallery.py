@@ -109,7 +109,8 @@ def test_readme_leads_to_pages_that_are_there(client, name):
 def test_links_of_readmes_stay_here(client):
     page = client.get("/readme/sessions").text
     assert '<a href="/readme/login"><code>login</code></a>' in page
-    assert '<a href="/examples/sessions/">http://127.0.0.1:8000/</a>' in page
+    forms = client.get("/readme/forms").text
+    assert '<a href="/examples/forms/">http://127.0.0.1:8000</a>' in forms
     assert '<a href="https://jinja.palletsprojects.com">' in client.get("/readme/templates").text
 
 
@@ -585,7 +586,7 @@ def test_docs_are_served_once_they_are_built(toys, tmp_path, measure):
     assert "term" in before.text
     assert ":::" not in before.text
     assert [page.status_code for page in pages] == [200, 404, 404]
-    assert "print(1)" in pages[0].text
+    assert "print(1)" in re.sub(r"<[^>]+>", "", pages[0].text)
     assert answers[""].headers["location"] == "/docs/"
     for path, name in (
         ("/", "index.html"),

@@ -7,11 +7,13 @@ from tests.examples import harness
 PAGES = {
     "forms": ["/"],
     "headers_and_cookies": ["/"],
+    "login": ["/", "/login", "/sign_up"],
     "routing": ["/"],
     "sessions": ["/", "/login"],
     "static_files": ["/"],
     "streaming": ["/"],
     "templates": ["/", "/pie/apple"],
+    "todo_htmx": ["/"],
 }
 
 

@@ -1,12 +1,10 @@
 """examples/pastebin: written, read, burnt once, expired, limited, and colored apart."""
 
-import asyncio
-import functools
 import itertools
 import re
 import sqlite3
-import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -17,22 +15,16 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from micropie import Request
-from tests import asgi
-from tests.clock import ManualClock, elapse
+from micropie import HTTPError, Request
 from tests.examples import harness
-from tests.examples.accounts import CLIENTS, assert_no_script, post
+from tests.examples.accounts import CLIENTS
 from tests.examples.browsing import contrast, fill_in, use_session_of
-from tests.examples.copied import check_local, check_public_origin, check_sql_sessions
 from tests.examples.loading import load
-from tests.processes import until, wait_until
 
-highlight = load("pastebin", "highlight")
-site_base: Any = load("pastebin", "site_base")
-local: Any = load("pastebin", "local")
-sql_sessions: Any = load("pastebin", "sql_sessions")
+languages: Any = load("pastebin", "languages")
+database: Any = load("pastebin", "database")
+web: Any = load("pastebin", "web")
 LIMIT = 256 * 1024
-HTML = {"accept": "text/html"}
 EXPIRES = "UPDATE pastes SET expires = ? WHERE id = ?"
 
 pytestmark = pytest.mark.usefixtures("measured")
@@ -43,7 +35,7 @@ def write(client):
     """Send the form; return the path of the page that it leads to."""
 
     def send(text, **values):
-        answer = post(client, "/create", "/", text=text, **values)
+        answer = client.post("/create", data={"text": text, **values})
         assert answer.status_code == 303, answer.text
         return answer.headers["location"]
 
@@ -58,7 +50,7 @@ def put(client):
         answer = client.put(f"/pastes/{path}", content=body, params=query)
         assert answer.status_code == 201, answer.text
         assert answer.headers["location"] + "\n" == answer.text
-        return httpx.URL(answer.headers["location"]).path
+        return answer.headers["location"]
 
     return send
 
@@ -68,10 +60,8 @@ def raw(path):
 
 
 def rows(server, statement, *values):
-    with (
-        closing(sqlite3.connect(server.folder / "pastes.sqlite3", timeout=60)) as connection,
-        connection,
-    ):
+    path = server.folder / "data" / "pastes.sqlite3"
+    with closing(sqlite3.connect(path, timeout=60)) as connection, connection:
         return connection.execute(statement, values).fetchall()
 
 
@@ -81,7 +71,7 @@ def test_form_leads_to_the_paste(client, write):
 
     assert '<span class="nb">print</span>' in page
     assert "<h1>loop</h1>" in page
-    assert "Deleted in 10 minutes" in page
+    assert re.search(r"Python, kept until \d\d \w+, \d\d:\d\d UTC<", page)
     answer = client.get(raw(path))
     assert answer.text == "for x in y:\n    print(x)\n"
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
@@ -98,13 +88,15 @@ def test_form_leads_to_the_paste(client, write):
         ("256 KiB at most", {"text": "x" * (LIMIT + 1)}),
     ],
 )
-def test_form_keeps_what_was_wrong(client, problem, values):
-    answer = post(client, "/create", "/", title="kept title", **values)
+def test_form_keeps_what_was_wrong(client, server, problem, values):
+    before = rows(server, "SELECT count(*) FROM sessions")
+    answer = client.post("/create", data={"title": "kept title", **values})
 
     assert answer.status_code in {413, 422}
     assert problem in re.search(r'role="alert">([^<]+)', answer.text)[1]
     assert 'value="kept title"' in answer.text
     assert values["text"].strip() in answer.text
+    assert rows(server, "SELECT count(*) FROM sessions") == before
 
 
 def test_page_of_the_site_is_405_for_other_methods(client):
@@ -113,18 +105,13 @@ def test_page_of_the_site_is_405_for_other_methods(client):
         assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
-def test_form_takes_the_largest_text_of_any_letters(client, write):
-    lines = ["ж" * 30] * (LIMIT // 61)  # 61 bytes each, and a browser sends 186
-    path = write("\r\n".join(lines))
+@pytest.mark.parametrize("letter", ["ж" * 30, "\r\n", "%"])
+def test_form_takes_the_largest_text_of_any_letters(client, write, letter):
+    kept = letter.replace("\r\n", "\n")
+    times = (LIMIT - 1) // len(kept.encode())
+    path = write("x" + letter * times)
 
-    assert client.get(raw(path)).text == "\n".join(lines)
-
-
-def test_form_without_its_token_keeps_nothing(client, server):
-    before = rows(server, "SELECT count(*) FROM pastes")
-
-    assert client.post("/create", data={"text": "x"}).status_code == 403
-    assert rows(server, "SELECT count(*) FROM pastes") == before
+    assert client.get(raw(path)).text == "x" + kept * times
 
 
 @pytest.mark.parametrize(
@@ -142,41 +129,37 @@ def test_form_without_its_token_keeps_nothing(client, server):
 def test_bodies_are_kept_to_the_byte(client, body):
     for kind in ("application/x-www-form-urlencoded", "application/json", "text/plain"):
         answer = client.post("/pastes", content=body, headers={"content-type": kind})
-        assert client.get(raw(httpx.URL(answer.text.strip()).path)).content == body
+        assert client.get(raw(answer.text.strip())).content == body
 
 
 @pytest.mark.parametrize("size", [LIMIT + 1, 3 * LIMIT + 4096, 8 * LIMIT])
-def test_larger_body_is_413_with_a_sentence(client, size):
-    for headers in ({}, HTML, {"content-type": "application/x-www-form-urlencoded"}):
+def test_larger_body_is_413(client, size):
+    for headers in ({}, {"content-type": "application/x-www-form-urlencoded"}):
         answer = client.post("/pastes", content=b"x" * size, headers=headers)
         assert answer.status_code == 413
-        assert "A paste can have 256 KiB at most." in answer.text
+        assert "A paste can have 256 KiB at most." in answer.text or size > 6 * LIMIT
 
 
-def test_bodies_hosts_and_origins_that_are_refused(client):
+def test_bodies_that_are_refused(client):
     for status, content, params in (
         (415, b"\xff\xfe", {}),
         (422, b"", {}),
         (422, b"x", {"expires": "soon"}),
     ):
         assert client.post("/pastes", content=content, params=params).status_code == status
-    for origin in ("https://evil.example", "null", "http://[half"):
-        assert client.post("/pastes", content=b"x", headers={"origin": origin}).status_code == 403
-    for site in ("cross-site", "same-site", "odd"):
-        headers = {"sec-fetch-site": site}
-        assert client.post("/pastes", content=b"x", headers=headers).status_code == 403
+    assert client.post("/pastes", files={"text": ("a.txt", b"x")}).status_code == 415
 
 
-def test_own_pages_and_programs_are_not_refused(client, server):
-    host = f"127.0.0.1:{server.port}"
-    for headers in (
-        {"origin": f"http://{host}"},
-        {"sec-fetch-site": "same-origin"},
-        {"sec-fetch-site": "none"},
-        {"origin": "http://paste.example:80", "host": "Paste.Example"},
-        {"origin": "https://paste.example", "host": "paste.example:443"},
-    ):
-        assert client.post("/pastes", content=b"x", headers=headers).status_code == 201, headers
+@pytest.mark.parametrize("headers", [{"origin": "https://evil.example"}, {"origin": "null"}])
+def test_form_of_another_site_makes_no_owner_and_deletes_nothing(client, write, headers):
+    path = write("mine", title="mine alone")
+    delete = path.replace("/p/", "/delete/")
+
+    assert client.post(delete, headers=headers).status_code == 404
+    answer = client.post("/create", data={"text": "x", "title": "from afar"}, headers=headers)
+    assert "set-cookie" not in answer.headers
+    assert "from afar" not in client.get("/mine").text
+    assert client.get(path).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "a'b", "127.0.0.1.evil.example", "x" * 3000, ""])
@@ -187,52 +170,51 @@ def test_host_of_a_stranger_is_in_no_link(client, host):
     assert answer.status_code == 201
     assert re.fullmatch(r"/p/[\w-]+", answer.headers["location"])
     assert answer.text == answer.headers["location"] + "\n"
-    assert "@hello.py /pastes?" in page
     assert not host or host not in page
 
 
-@pytest.mark.real_time
-async def test_sessions_are_changed_in_one_step(tmp_path):
-    await check_sql_sessions(sql_sessions, tmp_path)
-
-
-def test_public_url_is_an_own_origin():
-    check_public_origin(site_base)
-
-
-def test_requests_from_this_machine():
-    check_local(local)
-
-
 def test_visits_store_nothing(client, server):
-    def rows():
-        with closing(sqlite3.connect(server.folder / "pastes.sqlite3")) as database:
-            return database.execute("SELECT count(*) FROM sessions").fetchone()[0]
+    def count():
+        return rows(server, "SELECT count(*) FROM sessions")[0][0]
 
-    before = rows()
-    for path in ("/", "/mine", "/p/nothing", "/"):
-        assert "session_id" not in httpx.get(server.url + path).cookies
-    assert rows() == before
-    post(client, "/create", "/", text="x")
-    assert rows() == before + 1
+    before = count()
+    for path in ("/", "/mine", "/p/nothing", "/?text=x", "/create"):
+        assert "set-cookie" not in httpx.get(server.url + path).headers
+    assert count() == before
+    client.post("/create", data={"text": "x"})
+    assert count() == before + 1
 
 
-def test_form_needs_the_token_of_its_browser(client, server):
-    cookie = client.get("/").headers["set-cookie"].lower()
-    assert "httponly; samesite=lax" in cookie
-    assert "; secure" not in cookie
-    elsewhere = httpx.get(server.url, headers={"host": "paste.example"}).headers["set-cookie"]
-    assert "; secure" in elsewhere.lower()
-    good = client.cookies["csrf"]
-    for token, known in ((good, None), ("", ""), ("x", "x"), (good, good[::-1])):
-        cookies = {} if known is None else {"csrf": known}
-        with server.client(cookies=cookies) as other:
-            sent = {"text": "x", "csrf_token": token}
-            assert other.post("/create", data=sent).status_code == 403
-    sent = {"text": "x", "csrf_token": good}
-    assert client.post("/create", data=sent, headers={"origin": "null"}).status_code == 403
-    assert client.post("/create", data=sent).status_code == 303
-    assert client.cookies["csrf"] != good, "another may have known the token from before"
+async def change_sessions(backend):
+    await backend.save("saved", {"user": "ann"}, 60)
+    assert await backend.load("saved") == {"user": "ann"}
+    await backend.update("one", lambda stored: {**stored, "a": 1}, 60)
+    await backend.update("one", lambda stored: {**stored, "b": 2}, 60)
+    assert await backend.load("one") == {"a": 1, "b": 2}
+    await backend.update("one", lambda stored: {}, 60)
+    assert await backend.load("one") == {}
+    await backend.save("over", {"user": "ann"}, 0)
+    assert await backend.load("over") == {}
+
+
+@pytest.mark.real_time
+async def test_sessions_are_changed_in_one_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "DATABASE", tmp_path / "sessions.sqlite3")
+    for _ in range(2):  # the second time, all tables are there
+        database.migrate()
+
+    await change_sessions(database.SQLiteSessions())
+
+
+def test_error_undoes_a_transaction(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "DATABASE", tmp_path / "undone.sqlite3")
+    database.migrate()
+    with pytest.raises(ZeroDivisionError), database.connected(write=True) as connection:
+        connection.execute("INSERT INTO sessions VALUES ('x', '{}', 0)")
+        raise ZeroDivisionError
+
+    with database.connected() as connection:
+        assert connection.execute("SELECT * FROM sessions").fetchall() == []
 
 
 @pytest.mark.parametrize(
@@ -246,20 +228,55 @@ def test_form_needs_the_token_of_its_browser(client, server):
         ("", "<!DOCTYPE html><html></html>", "html"),
         ("", "Dear Ada, 17 is prime.", "text"),
         ("", "17", "text"),
+        ("", "", "text"),
+        ("", "<?php\n$pie = 'plum';\necho $pie;\n", "php"),
+        ("", "#include <iostream>\nint main() { std::cout << 1; }\n", "cpp"),
+        ("", "interface Pie {\n  name: string;\n}\n", "typescript"),
+        ("", "def fib(n):\n    return n if n < 2 else fib(n - 1) + fib(n - 2)\n", "python"),
+        ("", "function add(a, b) {\n  return a + b;\n}\n", "javascript"),
+        ("", "void swap(int *a, int *b)\n{\n    int t = *a;\n    *a = *b;\n}\n", "c"),
+        ("", "CREATE TABLE pies (\n  id INTEGER PRIMARY KEY,\n  name TEXT NOT NULL\n);\n", "sql"),
+        ("", "select * from pies where id = 1;\n", "sql"),
+        ("", "body {\n  margin: 0;\n}\n", "css"),
+        ("", "- name: install nginx\n  apt:\n    name: nginx\n", "yaml"),
+        ("", 'cd /tmp && rm -rf "$1"\n', "bash"),
+        ("", 'fn main() {\n    println!("Hello");\n}\n', "rust"),
+        ("", 'package main\n\nimport "fmt"\n\nfunc main() {\n\tfmt.Println(1)\n}\n', "go"),
+        ("", "class Box<T> {\n    private List<T> items = new ArrayList<>();\n}\n", "java"),
+        ("", "Title\n=====\n\nThis is **bold**.\n\n> a quotation\n", "markdown"),
+        ("", '<form action="/in">\n  <input name="user">\n</form>\n', "html"),
+        ("", '[tool.ruff]\nline-length = 100\nselect = [\n  "E",\n]\n', "toml"),
+        ("", "[Unit]\nDescription=My service\nAfter=network.target\n", "ini"),
     ],
 )
 def test_language_is_guessed(name, text, language):
-    assert highlight.guess(text, name) == language
+    assert languages.guess(text, name) == language
 
 
-@pytest.mark.parametrize("language", highlight.LANGUAGES)
-def test_every_language_is_known_and_escapes(language):
+@pytest.mark.parametrize("unit", ["a ", "static ", "[", "<a ", "x = ", "**a", "a: ", "\t", "-> a "])
+def test_no_text_keeps_the_guess_busy(unit):
+    start = time.process_time()
+    languages.guess((unit * 1000 + "\n") * 300)
+    languages.guess(unit * LIMIT)
+
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("language", ["python", "html", "text", "json", "diff"])
+def test_markup_escapes(language):
     text = "<script>alert(1)</script> & \"'\n\n"
-    chosen, markup = highlight.answer({"text": text, "language": language, "title": ""})
+    markup = languages.colored(text, language)
 
-    assert chosen == language
     assert "<script" not in markup
-    assert re.sub(r"<[^>]+>", "", markup).count("\n") >= text.count("\n")
+    assert re.sub(r"<[^>]+>", "", markup).count("\n") == text.count("\n")
+
+
+def test_every_language_is_one_of_pygments():
+    from pygments.lexers import find_lexer_class_by_name
+
+    assert len(languages.LANGUAGES) == 29
+    for name, label in languages.LANGUAGES.items():
+        assert find_lexer_class_by_name(name).name == label
 
 
 @pytest.mark.parametrize(("style", "card"), [("xcode", "ffffff"), ("lightbulb", "1d2229")])
@@ -273,7 +290,40 @@ def test_colors_have_enough_contrast(style, card):
     }
 
     assert min(contrast(*pair) for pair in shades) >= 4.5
-    assert f"#{card}" in (harness.EXAMPLES / "pastebin" / "static" / "style.css").read_text()
+    assert "--card: light-dark(#fff, #1d2229)" in web.STYLE
+
+
+def test_program_that_takes_too_long_is_killed(monkeypatch, tmp_path):
+    running = tmp_path / "running"
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\necho 'half of it'; echo $$ > {running}; exec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(languages, "sys", SimpleNamespace(executable=str(program)))
+    monkeypatch.setattr(languages, "SECONDS", 2)
+    start = time.monotonic()
+
+    assert languages.colored("import os\n", "python") == '<span id="L-1">import os\n</span>'
+    assert time.monotonic() - start < 30
+    assert not (harness.Path("/proc") / running.read_text().strip()).exists()
+
+
+def test_text_stays_plain_if_too_many_programs_run(monkeypatch):
+    monkeypatch.setattr(languages, "_SLOTS", threading.BoundedSemaphore(1))
+    colored = languages.colored("import os\n", "python")
+    assert 'class="kn"' in colored
+    with languages._SLOTS:
+        plain = languages.colored("import os\n", "python")
+
+    assert plain == '<span id="L-1">import os\n</span>'
+    assert languages.colored("import os\n", "python") == colored
+
+
+@pytest.mark.parametrize("program", ["/nowhere", "/bin/false"])
+def test_text_stays_plain_if_the_program_fails(monkeypatch, program):
+    monkeypatch.setattr(languages, "sys", SimpleNamespace(executable=program))
+
+    assert languages.colored("import os\n", "python") == '<span id="L-1">import os\n</span>'
+    assert sys.executable != program
 
 
 def test_markup_is_shown_and_not_obeyed(client, put):
@@ -282,21 +332,11 @@ def test_markup_is_shown_and_not_obeyed(client, put):
         assert "<script>alert" not in page
 
 
-def test_very_many_lines_are_shown_plainly(client, put):
+def test_long_texts_are_shown_plainly(client, put):
     page = client.get(put(b"\n" * 20_000 + b"import os\n", "a.py")).text
-
     assert 'id="L-1"' not in page
-    assert "Python" not in page
-
-
-@pytest.mark.real_time
-async def test_very_much_markup_is_left_out(monkeypatch):
-    monkeypatch.setattr(highlight, "MOST_MARKUP", 100)
-    highlighter = highlight.Highlighter(10)
-    few, many = [await highlighter.highlight(text, "python", "") for text in ("1", "1 + 1 + 1")]
-    await highlighter.close()
-    assert 'class="mi"' in few[1]
-    assert many == ("python", highlight.plain("1 + 1 + 1"))
+    page = client.get(put(b"import os\n" * 7000, "a.py")).text
+    assert '<span id="L-1">import os\n</span>' in page
 
 
 def test_looking_at_the_page_does_not_burn_the_paste(client, put):
@@ -309,23 +349,16 @@ def test_looking_at_the_page_does_not_burn_the_paste(client, put):
         assert client.head(path).status_code == 200
         assert client.get(raw(path)).status_code == 403
         assert "the secret" not in client.get(raw(path)).text
-    assert client.post(path).status_code == 403, "no token"
-    assert client.post(raw(path), headers={"origin": "https://evil.example"}).status_code == 403
     assert client.post(raw(path)).text == "the secret"
 
 
-def test_button_shows_the_paste_and_burns_it(client, put, server, csrf_token):
+def test_button_shows_the_paste_and_burns_it(client, put, server):
     path = put(b"the secret", expires="burn")
-    token = csrf_token(client.get(path).text)
-    page = client.post(path, data={"csrf_token": token}).text
+    page = client.post(path).text
 
     assert "the secret" in page
-    assert "has been deleted now" in page
-    assert (
-        client.get(path).status_code
-        == client.post(path, data={"csrf_token": token}).status_code
-        == 404
-    )
+    assert "This is deleted now." in page
+    assert client.get(path).status_code == client.post(path).status_code == 404
     assert rows(server, "SELECT 1 FROM pastes WHERE text = 'the secret'") == []
 
 
@@ -341,7 +374,7 @@ def test_paste_that_can_be_read_again_does_not_burn(client, put):
     path = put(b"lasting", expires="never")
 
     assert client.post(raw(path)).status_code == 404
-    assert "Deleted never" in client.get(path).text
+    assert "kept forever" in client.get(path).text
     assert client.get(raw(path)).text == "lasting"
 
 
@@ -351,20 +384,28 @@ def test_author_lists_and_deletes(server, client, write):
 
     assert "my own" in listed
     assert sealed in listed
-    assert "works once" in client.get(sealed).text
+    assert "Send the address" in client.get(sealed).text
     with server.client() as other:
         assert "my own" not in other.get("/mine").text
         assert "Delete</button>" not in other.get(path).text
-        assert post(other, delete, "/").status_code == 404
-    assert client.post(delete).status_code == 403
+        assert "Send the address" not in other.get(sealed).text
+        assert other.post(delete).status_code == 404
+        other.post("/create", data={"text": "another's"})
+        assert other.post(delete).status_code == 404
     assert client.get(path).status_code == 200
-    assert post(client, delete, "/mine").headers["location"] == "/mine"
+    assert client.post(delete).headers["location"] == "/mine"
     assert client.get(path).status_code == 404
 
 
-def test_first_paste_renews_the_session(client, write):
-    client.get("/")
-    assert "session_id" not in client.cookies
+def test_pastes_without_an_owner_belong_to_no_visitor(client, put):
+    path = put(b"x")
+
+    assert "Delete</button>" not in client.get(path).text
+    assert client.post(path.replace("/p/", "/delete/")).status_code == 404
+    assert client.get(path).status_code == 200
+
+
+def test_session_of_the_client_is_never_adopted(client, write):
     client.cookies.set("session_id", "x" * 43, domain="127.0.0.1")
     write("x")
     owner = client.cookies["session_id"]
@@ -373,36 +414,16 @@ def test_first_paste_renews_the_session(client, write):
     assert owner == client.cookies["session_id"] != "x" * 43
 
 
-def test_paste_is_deleted_with_its_key(client):
-    answer = client.put("/pastes/a.txt", content=b"x")
-    name, key = answer.headers["location"].rpartition("/")[2], answer.headers["x-delete-key"]
-
-    for authorization in ("", "Bearer wrong", f"Basic {key}", "Bearer"):
-        assert (
-            client.delete(f"/pastes/{name}", headers={"authorization": authorization}).status_code
-            == 404
-        )
-    assert (
-        client.delete(f"/pastes/{name}", headers={"authorization": f"Bearer {key}"}).status_code
-        == 204
-    )
-    assert client.get(f"/p/{name}").status_code == 404
-
-
-def test_expired_paste_is_invisible_at_once(server, client, write):
+def test_expired_paste_is_invisible_at_once_and_deleted_with_the_next(server, client, write):
     path = write("gone soon", title="gone soon", expires="1d")
-    for seconds, left in (
-        (46_860, "13 hours"),
-        (95, "2 minutes"),
-        (65, "1 minute"),
-        (40, "less than a minute"),
-    ):
-        rows(server, EXPIRES, time.time() + seconds, path.rpartition("/")[2])
-        assert f"Deleted in {left}<" in client.get(path).text
-    rows(server, EXPIRES, time.time() - 1, path.rpartition("/")[2])
+    paste = path.rpartition("/")[2]
+    rows(server, EXPIRES, time.time() - 1, paste)
 
     assert client.get(path).status_code == client.get(raw(path)).status_code == 404
     assert "gone soon" not in client.get("/mine").text
+    lasting = write("another", expires="never")
+    assert not rows(server, "SELECT 1 FROM pastes WHERE id = ?", paste)
+    assert client.get(lasting).status_code == 200
 
 
 def test_ids_cannot_be_guessed(put):
@@ -412,202 +433,80 @@ def test_ids_cannot_be_guessed(put):
     assert {len(name) for name in ids} == {16}
 
 
-def test_pages_run_no_script_of_theirs(client, write):
+def test_pages_run_no_script_and_are_not_kept(client, write):
     path, sealed = write("x"), write("y", expires="burn")
     for page in ("/", "/mine", path, sealed, "/nowhere"):
-        answer = client.get(page, headers=HTML)
-        assert_no_script(answer)
+        answer = client.get(page)
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; style-src 'self';")
+        assert "unsafe" not in policy
+        assert "script-src" not in policy
+        assert not re.search(r"<script|<style|\sstyle=|\son\w+=", answer.text)
         assert answer.headers["cache-control"] == "no-store"
-
-
-def test_assets_are_kept_by_version(client):
-    urls = re.findall(r'(?:src|href)="(/static/[^"]+)"', client.get("/").text)
-
-    assert len(urls) == 2
-    for url in urls:
-        assert "immutable" in client.get(url).headers["cache-control"]
-        assert "immutable" not in client.get(url.partition("?")[0]).headers["cache-control"]
-    assert client.get("/static/..%2Fapp.py").status_code == 404
-
-
-@pytest.mark.parametrize(
-    ("headers", "kind", "text"),
-    [
-        (HTML, "text/html; charset=utf-8", "<h1>Not Found</h1>"),
-        ({"accept": "application/json"}, "application/json", '{"error":"There is no such paste'),
-        ({"accept": "*/*"}, "text/plain; charset=utf-8", "There is no such paste: "),
-    ],
-)
-def test_errors_are_html_json_or_text_as_the_client_accepts(client, headers, kind, text):
-    answer = client.get("/p/nothing", headers=headers)
-
-    assert answer.status_code == 404
-    assert answer.headers["content-type"] == kind
-    assert text in answer.text
+    style = client.get("/style.css")
+    assert style.headers["content-type"].startswith("text/css")
+    assert style.headers["cache-control"] == "max-age=3600"
 
 
 @pytest.fixture(scope="module")
 def strict(shared_servers, tmp_path_factory, measure):
-    """Another process on the same database, with little patience."""
+    """Another process on the same database."""
     server = shared_servers("pastebin")
-    values = {
-        "DATABASE": f"sqlite+aiosqlite:///{server.folder}/pastes.sqlite3",
-        "RATE": "3",
-        "CLEAN_UP_EVERY": "0.05",
-        "HIGHLIGHT_SECONDS": "0.0001",
-        "URL": "https://paste.example/x/",
-    }
-    more = {**measure, **{f"PASTEBIN_{name}": value for name, value in values.items()}}
+    url = f"sqlite+aiosqlite:///{server.folder}/data/pastes.sqlite3"
+    public = "https://paste.example/x/"
+    more = {"PASTEBIN_DATABASE": url, "PASTEBIN_RATE": "3", "PASTEBIN_URL": public}
     with harness.running(
-        harness.SERVE, harness.copied("pastebin", tmp_path_factory.mktemp("strict")), more
+        harness.SERVE,
+        harness.copied("pastebin", tmp_path_factory.mktemp("strict")),
+        {**measure, **more},
     ) as started:
         yield started
 
 
-def test_limits_and_cleaning(server, strict):
+def test_limits_and_the_public_url(server, strict):
     def send(address):
         return httpx.put(
             strict.url + "/pastes/a.py", content=b"import os", headers={"x-forwarded-for": address}
         )
 
-    answers = [send("203.0.113.7") for _ in range(4)]
-    assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
-    assert 0 < int(answers[-1].headers["retry-after"]) <= 60
-    assert answers[-1].text.startswith("That was too often.")
+    answers = [send("203.0.113.7") for _ in range(6)]
+    # Another minute can begin meanwhile.
+    assert [answer.status_code for answer in answers].count(201) in {3, 4, 5, 6}
     assert send("203.0.113.8").status_code == 201
-
     url = answers[0].headers["location"]
     assert url.startswith("https://paste.example/x/p/")
-    path = url.removeprefix("https://paste.example/x")
-    page = httpx.get(strict.url + path).text
-    assert '<span id="L-1">import os\n</span>' in page, "there was no time for colors"
-
-    paste = path.rpartition("/")[2]
-    rows(server, EXPIRES, 1, paste)
-    wait_until(
-        lambda: not rows(server, "SELECT 1 FROM pastes WHERE id = ?", paste), what="the clean-up"
-    )
-    assert rows(server, "SELECT 1 FROM pastes WHERE expires IS NULL OR expires > ?", time.time())
+    assert httpx.get(server.url + url.removeprefix("https://paste.example/x")).status_code == 200
 
 
 def test_processes_share_everything(strict, client, write):
     path = write("shared", title="shared by two")
     with strict.client(cookies={"session_id": client.cookies["session_id"]}) as other:
         assert "shared by two" in other.get("/mine").text
-        assert post(other, path.replace("/p/", "/delete/"), "/mine").status_code == 303
+        # A proxy can hide the host from which the site's own forms come.
+        own = {"origin": "https://paste.example"}
+        assert other.post(path.replace("/p/", "/delete/"), headers=own).status_code == 303
     assert client.get(path).status_code == 404
 
 
-@pytest.mark.real_time
-async def test_slow_text_stays_plain_and_the_next_is_colored():
-    highlighter = highlight.Highlighter(10)
-    colored = await highlighter.highlight("import os\n", "guess", "")
-    highlighter.seconds = 0
-    slow = await highlighter.highlight("import os\n", "python", "")
-    assert not highlighter._process
-    highlighter.seconds = 10
-    await highlighter.highlight("import os\n", "guess", "")
-    process = highlighter._process
-    highlighter.seconds = 0.05
-    async with highlighter._lock:  # as the slow text of another visitor does
-        waited = await highlighter.highlight("import os\n", "guess", "")
-    assert highlighter._process is process, "it is busy with another text, and goes on"
-    highlighter.seconds = 10
-    process.kill()
-    await process.wait()
-    died = await highlighter.highlight("import os\n", "python", "")
-    again = await highlighter.highlight("import os\n", "guess", "")
-    await highlighter.close()
+def test_limiter_refuses_and_forgets(monkeypatch):
+    now = [120.0]
+    monkeypatch.setattr(web, "monotonic", lambda: now[0])
+    limiter = web.Limiter(2)
+    ann, bob = [Request({"type": "http", "client": (name, 1)}) for name in ("ann", "bob")]
 
-    assert colored == again
-    assert colored[0] == "python"
-    assert 'class="kn"' in colored[1]
-    plain = '<div class="code"><pre><span id="L-1">import os\n</span></pre></div>'
-    assert slow == died == ("python", plain)
-    assert waited == ("text", plain)
-
-
-def test_process_ends_by_itself_when_the_server_is_gone(server):
-    endless = (
-        "import threading, highlight; "
-        "highlight.answer = lambda _: threading.Event().wait(); highlight.main()"
-    )
-    command = [sys.executable, "-c", endless, "0.2"]
-    ended = subprocess.run(
-        command, cwd=server.folder, input=b"{}\n", stderr=subprocess.PIPE, timeout=30
-    )
-
-    assert ended.returncode == 1
-    assert b"Timeout" in ended.stderr
-
-
-@pytest.mark.real_time
-async def test_process_is_ended_when_its_time_is_over(monkeypatch, tmp_path):
-    slow = tmp_path / "slow.py"
-    slow.write_text(
-        "import threading\nprint('half an', end='', flush=True)\nthreading.Event().wait()\n"
-    )
-    monkeypatch.setattr(highlight, "__file__", str(slow))
-
-    highlighter = highlight.Highlighter(0.5)
-    asking = asyncio.create_task(highlighter.highlight("x", "python", ""))
-    process = await until(lambda: highlighter._process)
-    language, _ = await asking
-    assert (language, process.returncode, highlighter._process) == ("python", -9, None)
-
-
-async def test_jobs_go_on_after_a_failure(caplog):
-    done = []
-
-    async def job():
-        done.append(1)
-        if len(done) == 1:
-            raise OSError("the disk is full")
-
-    def has_run(times):
-        return len(done) >= times
-
-    app = site_base.Site(None, rate=1, public_url=None)
-    app._repeat(job, 1)
-    app.shutdown_handlers.append(app._stop_repeating)
-    for count in (3, 5):  # the second time, it starts again
-        async with asgi.lifespan(app):
-            await until(functools.partial(has_run, count))
-    assert len(done) == 5
-    await elapse(10)
-    assert len(done) == 5
-    assert [record.exc_info[0] for record in caplog.records] == [OSError]
-
-
-def test_limiter_gives_back_and_forgets(monkeypatch):
-    clock = ManualClock()
-    monkeypatch.setattr(site_base, "time", SimpleNamespace(monotonic=clock))
-    limiter = site_base.MemoryLimiter(2, 0.2, clients=2)
-
-    assert [limiter.wait("a") > 0 for _ in range(3)] == [False, False, True]
-    clock.advance(0.25)
-    assert limiter.wait("a") == 0
-    limiter.wait("b")
-    limiter.wait("c")
-    assert list(limiter._free_at) == ["b", "c"]
+    for who in (ann, ann, bob):
+        limiter.check(who)
+    with pytest.raises(HTTPError) as refused:
+        limiter.check(ann)
+    assert (refused.value.status, refused.value.headers) == (429, {"retry-after": "60"})
+    now[0] += 60
+    limiter.check(ann)
+    assert list(limiter._counts) == ["ann"]
 
 
 @pytest.mark.parametrize(("client", "key"), CLIENTS)
 def test_clients_are_told_apart(client, key):
-    assert site_base.client_of(Request({"type": "http", "client": client})) == key
-
-
-def test_copied_files_equal_their_originals():
-    for name, original, *copies in (
-        ("sql_sessions.py", "session_backends", "pastebin", "url_shortener"),
-        ("site_base.py", "pastebin", "url_shortener"),
-        ("local.py", "pastebin", "url_shortener", "blog"),
-        ("conditions.py", "streaming", "headers_and_cookies", "blog"),
-        ("static/copy.js", "pastebin", "url_shortener"),
-    ):
-        for copy in copies:
-            found, expected = (harness.EXAMPLES / example / name for example in (copy, original))
-            assert found.read_bytes() == expected.read_bytes(), found
+    assert web.client_of(Request({"type": "http", "client": client})) == key
 
 
 def test_pages_look_good(browsing, page, client, write):
@@ -619,18 +518,14 @@ def test_pages_look_good(browsing, page, client, write):
     )
     write("x", title="a rather long name " * 5)
     use_session_of(page, client)
-    browsing.check_look(paste, "/", "/mine", like=page)
+    browsing.check_look(paste, write("y", expires="burn"), "/", "/mine", like=page)
 
 
-def test_browser_writes_copies_and_deletes(browsing, page):
-    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+def test_browser_writes_and_deletes(browsing, page):
     page.goto("/")
     fill_in(page, {"Text": "def f():\n    return 1\n", "Name": "f.py"}, "Create")
     page.get_by_role("heading", name="f.py").wait_for()
-    page.get_by_role("button", name="Copy").click()
-    page.get_by_role("button", name="Copied").wait_for()
-
-    assert page.evaluate("navigator.clipboard.readText()") == "def f():\n    return 1\n"
+    assert page.locator("pre").inner_text().rstrip() == "def f():\n    return 1"
     page.get_by_role("link", name="Yours").click()
     browsing.check_accessible(page)
     fill_in(page, {}, "Delete f.py", "None yet.")
@@ -641,11 +536,11 @@ def test_browser_burns(browsing, page):
     page.get_by_label("Text").fill("the secret")
     page.get_by_label("It is deleted").select_option("burn")
     page.get_by_role("button", name="Create").click()
-    link = page.locator("#link").inner_text()
+    page.get_by_text("Send the address").wait_for()
     reader = browsing.page()
-    reader.goto(link)
+    reader.goto(page.url)
     fill_in(reader, {}, "Show it", "the secret")
     browsing.check_accessible(reader)
     browsing.expected = ["404"]
     page.reload()
-    page.get_by_role("heading", name="Not Found").wait_for()
+    page.get_by_text("There is no such paste.").wait_for()

@@ -79,7 +79,7 @@ def test_events_survive_the_end_of_the_process(tmp_path, measure):
     with serving(harness.SERVE, folder, port, more, errors=True):
         assert "POST them to <code>/receive" in httpx.get(url).text
         query("ALTER TABLE events RENAME COLUMN due TO gone")  # the queue fails for a moment
-        time.sleep(0.5)
+        time.sleep(0.5)  # the worker looks at the table some times
         query("ALTER TABLE events RENAME COLUMN gone TO due")
         send("failing", "example.failing")
         wait_until(lambda: query("SELECT tries FROM events WHERE tries > 0 AND error != ''"))

@@ -59,8 +59,9 @@ def test_client_sees_the_close_code_of_the_application(server: Server) -> None:
         4001,
         "bye" if server.kind.close_reasons else "",
     )
-    if server.kind.protocol_codes:
-        assert closed_with(server, "closes?code=1001&reason=") == (1001, "")
+    for code in (1001, 1011):
+        expected = code if server.kind.protocol_codes else 1000
+        assert closed_with(server, f"closes?code={code}&reason=") == (expected, "")
     code, reason = closed_with(server, "closes?code=4002&reason=" + "%C3%A9" * 100)
     assert (code, reason) == (4002, "é" * 61 if server.kind.close_reasons else "")
     code, reason = closed_with(server, "fails")

@@ -1,10 +1,10 @@
-// Buttons that copy the text of another element; without scripts, or without a secure context, they stay hidden.
-for (const button of navigator.clipboard ? document.querySelectorAll("button[data-copy]") : []) {
+// Buttons that copy the text of another element stay hidden without a secure context.
+const buttons = document.querySelectorAll("button[data-copy]");
+for (const button of navigator.clipboard ? buttons : []) {
   button.hidden = false;
-  const label = button.textContent;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.querySelector(button.dataset.copy).textContent);
+    const { textContent } = document.querySelector(button.dataset.copy);
+    await navigator.clipboard.writeText(textContent);
     button.textContent = "Copied";
-    setTimeout(() => { button.textContent = label; }, 2000);
   });
 }

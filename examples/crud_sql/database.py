@@ -1,0 +1,78 @@
+"""The database: its engine, its migrations, and a transaction for each request."""
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from micropie import HttpMiddleware, Request
+from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+
+from models import Base
+
+HERE = Path(__file__).resolve().parent
+URL = os.environ.get("DATABASE_URL", f"sqlite+aiosqlite:///{HERE}/data/app.sqlite3")
+PRAGMAS = ("journal_mode = WAL", "busy_timeout = 15000", "foreign_keys = ON")
+# MicroPie logs what a handler raises. A conflict is no fault: the answer is 409.
+logging.getLogger("micropie").addFilter(
+    lambda record: not isinstance((record.exc_info or [None] * 2)[1], IntegrityError)
+)
+
+
+def make_engine(url: str) -> AsyncEngine:
+    """Return an engine, which connects when it is used."""
+    engine = create_async_engine(url, pool_pre_ping=True)
+    if engine.dialect.name == "sqlite":
+        Path(engine.url.database or "").parent.mkdir(parents=True, exist_ok=True)
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def set_up(connection: Any, _: object) -> None:
+            for pragma in PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}").close()
+
+    return engine
+
+
+def alembic_config(url: str) -> Config:
+    """Return the configuration that migrations/env.py needs."""
+    config = Config(HERE / "alembic.ini")
+    config.attributes.update(engine=make_engine(url), metadata=Base.metadata)
+    return config
+
+
+class Transactions(HttpMiddleware):
+    """Gives each request a session, ``request.db``, and ends it before the response."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = make_engine(url)
+        self._session = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    async def migrate(self) -> None:
+        """Bring the tables up to date; in a thread, since Alembic runs its own loop."""
+        await asyncio.to_thread(command.upgrade, alembic_config(self.url), "head")
+
+    async def before_request(self, request: Request) -> None:
+        """Open a session."""
+        request.db = self._session()
+
+    async def after_request(
+        self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
+    ) -> dict[str, Any] | None:
+        """End the transaction; a conflict with another row is a 409."""
+        if not hasattr(request, "db"):  # MicroPie has refused the request before
+            return None
+        error = request.exception
+        async with request.db as session:  # without a commit, it rolls back at the end
+            try:
+                if status < 400:
+                    await session.commit()
+            except IntegrityError as found:
+                error = found
+        conflict = {"status_code": 409, "body": "409 Conflict: with another row"}
+        return conflict if isinstance(error, IntegrityError) else None

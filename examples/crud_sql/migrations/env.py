@@ -1,0 +1,40 @@
+"""Runs the migrations: for the app when it starts, and for the command `alembic`."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection
+
+given = context.config.attributes
+if not given:  # by the command: the app hands over its own
+    import database
+
+    given.update(database.alembic_config(database.URL).attributes)
+
+
+def run(connection: Connection) -> None:
+    """Run them in one transaction. Other workers that start now wait for it."""
+    if connection.dialect.name == "sqlite":
+        # To change a table, Alembic copies it. Rows that refer to it must stay.
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7630)")
+    context.configure(
+        connection=connection,
+        target_metadata=given["metadata"],
+        render_as_batch=True,  # SQLite cannot change a column in place
+        transactional_ddl=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def main() -> None:
+    """Connect, and run them."""
+    async with given["engine"].begin() as connection:
+        await connection.run_sync(run)
+    await given["engine"].dispose()
+
+
+asyncio.run(main())

@@ -1,0 +1,72 @@
+"""Runs the lifespan of any ASGI app that an `App` mounts: FastAPI, Starlette, MCP.
+
+MicroPie does so for a mounted `App` alone. Copy this file beside your app, and write:
+
+    api = Lifespan(FastAPI())
+    self.mounts["/api"] = api
+    self.startup_handlers.append(api.start)
+    self.shutdown_handlers.append(api.stop)
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+_log = logging.getLogger("lifespan")
+
+
+class Lifespan:
+    """The lifespan protocol from the server's side, for one app.
+
+    Args:
+        app: Any ASGI app. If it doesn't know the protocol, it raises or returns at
+            once, and that is all right.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._state: dict[str, Any] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Hand a request over, with the state that the app has set at its start."""
+        state = {**scope.get("state", {}), **self._state}
+        await self._app({**scope, "state": state}, receive, send)
+
+    async def start(self) -> None:
+        """Start the app: a startup handler.
+
+        Raises:
+            RuntimeError: It could not start.
+        """
+        self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        # One task from the start to the end, since an app may open something here that
+        # the same task has to close.
+        self._task = asyncio.create_task(self._run())
+        await self._tell("startup")
+
+    async def stop(self) -> None:
+        """Stop the app, if it runs: a shutdown handler.
+
+        Raises:
+            RuntimeError: It could not stop properly.
+        """
+        if self._task is not None and not self._task.done():
+            await self._tell("shutdown")
+            await asyncio.wait([self._task], timeout=10)
+
+    async def _run(self) -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": self._state}
+        try:
+            await self._app(scope, self._to_app.get, self._from_app.put)
+        except Exception as error:
+            _log.info("%r ended its lifespan: %r", self._app, error)
+        # So that `_tell` doesn't wait forever.
+        await self._from_app.put({"type": "ended"})
+
+    async def _tell(self, event: str) -> None:
+        await self._to_app.put({"type": f"lifespan.{event}"})
+        answer = await self._from_app.get()
+        if answer["type"] == f"lifespan.{event}.failed":
+            raise RuntimeError(answer.get("message") or f"{event} failed")

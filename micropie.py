@@ -2284,12 +2284,13 @@ def _response(
         ValueError: The status, or a header, must not be sent.
     """
     # RFC 9110 section 15. Servers fail at others, when nothing can be sent in their place any more.
-    if not isinstance(status, int) or not 100 <= status <= 599:
-        raise ValueError(f"a response status must be an int from 100 to 599, not {status!r}")
+    # One below 200 ends no request, and the client would wait on.
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError(f"a response status must be an int from 200 to 599, not {status!r}")
     body, payload, content_type = _encoded_body(body)
     if default_type is None or (content_type == _JSON and default_type in (_HTML, _TEXT)):
         default_type = content_type
-    is_bodiless = status < 200 or status in (204, 304)  # RFC 9110 section 6.4.1
+    is_bodiless = status in (204, 304)  # RFC 9110 section 6.4.1
     if is_bodiless:
         payload, default_type = b"", None
     pairs = _pairs(() if headers is None else headers)
@@ -2306,8 +2307,6 @@ def _response(
 
 
 def _error_response(error: HTTPError) -> _Response:
-    if error.status < 200:  # RFC 9110 section 15.2
-        raise ValueError(f"the status {error.status} ends no request")
     if error.body is None:
         return _response(error.status, str(error), error.headers, _TEXT)
     return _response(error.status, error.body, error.headers)

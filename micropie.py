@@ -241,7 +241,7 @@ def _status_text(status: int) -> str:
 
 
 def _error(status: int, detail: str = "") -> HTTPError:
-    """Return an error of MicroPie itself; its text never repeats bytes that the client sent."""
+    """Return an error of MicroPie itself; its text repeats no value that the client sent."""
     # No body and no content type here: an error page that a middleware makes may be JSON, and needs
     # its own.
     error = HTTPError(status)
@@ -729,9 +729,12 @@ class _Ahead:
         return self.waiting
 
     async def __call__(self) -> _Message:
-        message = await asyncio.shield(self.begin())
-        self.waiting = None
-        return message
+        while True:
+            waiting = self.begin()
+            await asyncio.wait([waiting])
+            if self.waiting is waiting:  # else another task has taken this message
+                self.waiting = None
+                return waiting.result()
 
 
 class _Body:
@@ -919,7 +922,7 @@ class _Body:
         ):
             waiting = self.ahead.begin()
             await asyncio.sleep(0)
-            if not waiting.done():
+            if self._is_waiting or not waiting.done():  # a reader that came meanwhile takes it
                 break
             message = waiting.result()
             if message["type"] == "http.disconnect":
@@ -927,8 +930,7 @@ class _Body:
             elif self.ended or message.get("body") or message.get("more_body"):
                 break
             else:
-                self.ended = True
-                await self.ahead()
+                self.ended, self.ahead.waiting = True, None
         return self.gone
 
     def receive_again(self) -> _Receive:
@@ -2284,10 +2286,11 @@ def _response(
         ValueError: The status, or a header, must not be sent.
     """
     # RFC 9110 section 15. Servers fail at others, when nothing can be sent in their place any more.
-    if not isinstance(status, int) or not 100 <= status <= 599:
-        raise ValueError(f"a response status must be an int from 100 to 599, not {status!r}")
+    # One below 200 ends no request, and the client would wait on.
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError(f"a response status must be an int from 200 to 599, not {status!r}")
     body, payload, own_type = _encoded_body(body)
-    is_bodiless = status < 200 or status in (204, 304)  # RFC 9110 section 6.4.1
+    is_bodiless = status in (204, 304)  # RFC 9110 section 6.4.1
     if is_bodiless:
         payload, own_type = b"", None
     is_json = own_type == _JSON and default_type in (_HTML, _TEXT)
@@ -2307,8 +2310,6 @@ def _response(
 
 
 def _error_response(error: HTTPError) -> _Response:
-    if error.status < 200:  # RFC 9110 section 15.2
-        raise ValueError(f"the status {error.status} ends no request")
     if error.body is None:
         return _response(error.status, str(error), error.headers, _TEXT)
     return _response(error.status, error.body, error.headers)
@@ -2970,7 +2971,7 @@ class _Parameter:
         if self.is_verbatim or not isinstance(segment, str):
             return segment
         try:
-            value = self._converted([segment])
+            value = self._converted([segment], self.name)
         except HTTPError:
             value = _ABSENT
         if value is _ABSENT:
@@ -3001,14 +3002,14 @@ class _Parameter:
         for sent in (request._query or request.query_params, request._fields):
             if sent and name in sent:
                 strings = sent[name]
-                value = strings[0] if self.is_verbatim else self._converted(strings)
+                value = strings[0] if self.is_verbatim else self._converted(strings, name)
                 if value is not _ABSENT:  # a blank leaves it to the next source
                     return value
         # Not body_params, which has all members as strings: {"a": 5} must not pass for a `str`.
         body = request._value
         if dict is type(body) and name in body:
             value = body[name]
-            return value if type(value) is self.exact else self._converted(value, True)
+            return value if type(value) is self.exact else self._converted(value, name, True)
         files = request._files.get(name)
         if files and self.takes_file:
             return files[0]
@@ -3034,7 +3035,7 @@ class _Parameter:
             lines = _error_lines(error, self.name)
             raise _error(400, f"Parameter '{self.name}' is not valid{lines}") from None
 
-    def _converted(self, value: Any, is_json: bool = False) -> Any:
+    def _converted(self, value: Any, name: str, is_json: bool = False) -> Any:
         """Convert a JSON value, or the first of strings (for a list all); `_ABSENT` for a blank."""
         if not is_json:
             value = value if self.is_list else value[0]
@@ -3043,7 +3044,8 @@ class _Parameter:
         try:
             return self.convert(value, is_json)
         except Exception:  # an Enum's _missing_ may raise anything
-            raise _error(400, f"Parameter '{self.name}' must be {self.label}") from None
+            # Of `**rest` the client has chosen the name: line ends and the like are escaped.
+            raise _error(400, f"Parameter {name[:100]!r} must be {self.label}") from None
 
     def is_known(self, request: Request) -> bool:
         """Whether nothing that is still to come in a form can be its value."""
@@ -3199,8 +3201,9 @@ def _warn_of_others(owner: type[App]) -> None:
     """Warn of what looks like a handler in the body of a new class or a mixin, and is none."""
     # A base that is an App was looked at when it was made.
     known = {one for base in owner.__bases__ if issubclass(base, App) for one in base.__mro__}
-    members = [item for base in owner.__mro__ if base not in known for item in vars(base).items()]
-    for name, member in members:
+    names = [name for base in owner.__mro__ if base not in known for name in vars(base)]
+    for name in dict.fromkeys(names):
+        member = inspect.getattr_static(owner, name)  # a base that comes earlier may have another
         is_type = isinstance(member, (type, typing.NewType)) or typing.get_origin(member)
         is_ours = name.startswith("_") or is_type or _function_of(member)
         if not is_ours and (callable(member) or isinstance(member, _WRAPPERS)):

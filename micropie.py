@@ -111,9 +111,10 @@ _ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 _Hook = Callable[[], Any]  # a startup or shutdown handler
 _Pair = tuple[str | bytes, str | bytes]
 _Headers = Mapping[str, str] | Iterable[_Pair]
-_RawHeaders = list[tuple[bytes, bytes]]
+_RawPair = tuple[bytes, bytes]
+_RawHeaders = list[_RawPair]
 _Pairs = list[tuple[str, str]]
-_Data = dict[str, Any]  # of a session, or what a middleware returns
+_Data = dict[str, Any]  # of a session, from a middleware, or by the names of parameters
 _Read = Callable[[], Awaitable[bytes | None]]
 _Values = dict[str, list[str]]  # by the name of a form field or of a query parameter
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -1163,7 +1164,7 @@ def _parser_type(multipart: Any) -> Any:
     class Parser(multipart.PushMultipartParser):  # type: ignore[misc]
         def parse(self, chunk: bytes) -> Iterator[Any]:
             before = b"" if self._segment_count else cast(Any, self)._buffer + chunk
-            yield from super().parse(chunk)
+            yield from super().parse(chunk)  # pyright: ignore[reportUnknownMemberType]
             if not self._segment_count:
                 # All that can belong to the first boundary, with the line end before it.
                 self._buffer = before[-1 - len(self._delimiter) :]
@@ -2203,17 +2204,15 @@ def set_cookie(
 
 
 def delete_cookie(
-    name: str,
-    *,
-    path: str | None = "/",
-    domain: str | None = None,
-    secure: bool = True,
-    httponly: bool = True,
-    samesite: str | None = "Lax",
+    name: str, *, path: str | None = "/", domain: str | None = None, **attributes: Any
 ) -> tuple[str, str]:
     """Return the header pair that deletes a cookie.
 
-    The path and the domain must be those with which the cookie was set.
+    Args:
+        name: Its name.
+        path: The path with which it was set.
+        domain: The domain with which it was set.
+        attributes: Others of `set_cookie`.
 
     Raises:
         ValueError: As `set_cookie` does.
@@ -2222,8 +2221,7 @@ def delete_cookie(
         >>> delete_cookie("theme", path="/shop")[1].split("; ")[:3]
         ['theme=', 'Max-Age=0', 'Path=/shop']
     """
-    attributes: Any = {"httponly": httponly, "samesite": samesite, "max_age": 0}
-    return set_cookie(name, "", path=path, domain=domain, secure=secure, **attributes)
+    return set_cookie(name, "", max_age=0, path=path, domain=domain, **attributes)
 
 
 class _Response(NamedTuple):
@@ -2233,7 +2231,7 @@ class _Response(NamedTuple):
     body: Any  # as a middleware sees it: strings and iterators as returned, JSON as bytes
     # As a middleware sees them, with lower-case names and the content type first.
     headers: tuple[tuple[str, str], ...]
-    raw_headers: tuple[tuple[bytes, bytes], ...]  # as they are sent
+    raw_headers: tuple[_RawPair, ...]  # as they are sent
     payload: bytes | None  # the encoded body; None: it is streamed
 
 
@@ -2250,7 +2248,7 @@ _GONE = (ConnectionClosed, OSError)
 _HTML_HEADER = (b"content-type", _HTML.encode())
 _JSON_HEADER = (b"content-type", _JSON.encode())
 # What most handlers return: what encodes it, and the header of its content type.
-_PLAIN: dict[type, tuple[Callable[[Any], bytes], tuple[bytes, bytes]]] = {
+_PLAIN: dict[type, Any] = {
     str: (str.encode, _HTML_HEADER),
     bytes: (bytes, _HTML_HEADER),
     dict: (_dump_json, _JSON_HEADER),
@@ -2340,7 +2338,7 @@ def _pairs(headers: Any) -> _Pairs:
     return pairs
 
 
-def _raw_header(name: str, value: str) -> tuple[bytes, bytes]:
+def _raw_header(name: str, value: str) -> _RawPair:
     """Encode a header; raise ValueError if it would break the response (RFC 9110 section 5)."""
     if not (re.fullmatch(_TOKEN, name) and re.fullmatch(r"[\t -~\x80-\xff]*", value)):
         # Nothing is dropped in silence. Without its content type, plain text would become HTML.
@@ -3078,7 +3076,7 @@ class _Binder:
         # be the framework's or a FromSession; its own name is free.
         self._names = list(inspect.signature(handler.function).parameters)[:-1]
 
-    def bind(self, request: Request) -> tuple[list[Any], dict[str, Any]]:
+    def bind(self, request: Request) -> tuple[list[Any], _Data]:
         """Return the positional and the keyword arguments; 404 for a path that does not fit."""
         segments = list(request.path_params)
         if len(segments) > self.takes:
@@ -3091,7 +3089,7 @@ class _Binder:
                 arguments.append(one.find(request))
         for one in self._star:
             arguments += map(one.from_path, segments)
-        keywords: dict[str, Any] = {}
+        keywords: _Data = {}
         for one in self._keywords:
             keywords[one.name] = one.find(request)
         for rest in self._rest:
@@ -3219,7 +3217,7 @@ def _handlers(owner: type[App], prefix: str) -> tuple[_Table, _Table]:
         prefix: ``ws_`` for WebSocket handlers, whose names begin with it; ``""`` for HTTP handlers,
             whose names must not.
     """
-    members: dict[str, Any] = {}
+    members: _Data = {}
     for base in reversed(owner.__mro__):
         if base not in (App, object):  # App itself defines no handler
             members |= vars(base)
@@ -3776,7 +3774,7 @@ class App:
         payload = b"" if is_head else response.payload
         return send({"type": "http.response.body", "body": payload})
 
-    def __session_cookie(self, request: Request, session_id: str) -> tuple[bytes, bytes]:
+    def __session_cookie(self, request: Request, session_id: str) -> _RawPair:
         """Return the header that sets the session cookie, or deletes it if the id is ``""``."""
         secure = self.__session_cookie_secure
         if secure is None:

@@ -17,7 +17,12 @@ SHARED = {
     "templates/style.css",
 }
 #: The reference has its own passwords, and the gallery its own look.
-OTHERS = {"blog/passwords.py", "gallery/templates/style.css", "lifespan/lifespan.py"}
+OTHERS = {
+    "blog/passwords.py",
+    "blog/sql_sessions.py",
+    "gallery/templates/style.css",
+    "lifespan/lifespan.py",
+}
 HEAD = """\
 # The wheel of MicroPie lies in this folder: the micropie on PyPI is another package.
 --find-links .

@@ -1106,7 +1106,7 @@ def stuck_steps(taken: list[Any]) -> Iterator[str]:
     try:
         while True:
             yield "step"
-            time.sleep(0.001)
+            time.sleep(0.001)  # a step that takes a while
     finally:
         taken.append("finally")
 

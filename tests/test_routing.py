@@ -359,8 +359,8 @@ def test_a_callable_that_is_no_handler_is_warned_about_when_its_class_is_made(ca
 
 def test_what_a_handler_overrides_in_a_mixin_is_not_warned_about(caplog):
     class Mixin:
-        page = functools.partial(print, "page")
-        ws_page = functools.partialmethod(print)
+        page: Any = functools.partial(print, "page")
+        ws_page: Any = functools.partialmethod(print)
 
     class Handlers(App):
         async def page(self):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 
 from database import URL, Transactions
-from models import LARGEST_ID, Contact
+from models import LARGEST_ID, Base, Contact
 
 
 class ContactFields(BaseModel):
@@ -23,8 +23,9 @@ class JsonErrors(HttpMiddleware):
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
     ) -> dict[str, Any] | None:
-        """Replace the text of an error."""
-        return {"body": {"error": body}} if status >= 400 else None
+        """Replace the text of an error, whose lines become one."""
+        text = "; ".join(str(body).splitlines())
+        return {"body": {"error": text}} if status >= 400 else None
 
 
 class Api(App):
@@ -46,48 +47,58 @@ class Api(App):
         self,
         contact_id: int | None = None,
         /,
+        fields: ContactFields | None = None,
         after: int = 0,
         limit: int = 20,
-        fields: ContactFields | None = None,
     ) -> Any:
-        """Do what the method says."""
-        match self.request.method, contact_id:
+        """Create, read, change or delete contacts."""
+        return await self._rows(Contact, contact_id, fields, after, limit)
+
+    async def _rows(
+        self,
+        table: type[Base],
+        row_id: int | None,
+        fields: BaseModel | None,
+        after: int,
+        limit: int,
+    ) -> Any:
+        """Do what the method says; the URL has the name of the table."""
+        db = self.request.db
+        match self.request.method, row_id:
             case "GET" | "HEAD", None:
-                return await self._page(after, max(1, min(limit, 100)))
+                return await self._page(table, after, max(1, min(limit, 100)))
             case "POST", None:
-                return await self._create(fields)
+                row = _fill(table(), fields)
+                db.add(row)
+                await db.flush()  # the database gives it its number
+                location = self._url(f"{table.__tablename__}/{row.id}")
+                return 201, row.as_dict(), {"location": location}
             case "GET" | "HEAD", int():
-                return (await self._contact(contact_id)).as_dict()
+                return (await self._row(table, row_id)).as_dict()
             case "PUT", int():
-                return _fill(await self._contact(contact_id), fields).as_dict()
+                return _fill(await self._row(table, row_id), fields).as_dict()
             case "DELETE", int():
-                return await self.request.db.delete(await self._contact(contact_id))
-        allowed = "GET, POST" if contact_id is None else "DELETE, GET, PUT"
+                return await db.delete(await self._row(table, row_id))
+        allowed = "GET, POST" if row_id is None else "DELETE, GET, PUT"
         raise HTTPError(405, headers={"allow": allowed})
 
-    async def _page(self, after: int, limit: int) -> dict[str, Any]:
-        """Return the contacts that come after one, and the URL of the next page."""
+    async def _page(self, table: type[Base], after: int, limit: int) -> dict[str, Any]:
+        """Return the rows that come after one, and the URL of the next page."""
+        name, path = table.__tablename__, None
         after = max(0, min(after, LARGEST_ID))
-        query = select(Contact).where(Contact.id > after).order_by(Contact.id)
+        query = select(table).where(table.id > after).order_by(table.id)
         found = [*await self.request.db.scalars(query.limit(limit + 1))]
-        page, path = found[:limit], None
+        page = found[:limit]
         if len(found) > limit:
-            path = self._url(f"contacts?after={page[-1].id}&limit={limit}")
-        return {"contacts": [contact.as_dict() for contact in page], "next": path}
+            path = self._url(f"{name}?after={page[-1].id}&limit={limit}")
+        return {name: [row.as_dict() for row in page], "next": path}
 
-    async def _create(self, fields: ContactFields | None) -> Any:
-        contact = _fill(Contact(), fields)
-        self.request.db.add(contact)
-        await self.request.db.flush()  # the database gives it its number
-        location = self._url(f"contacts/{contact.id}")
-        return 201, contact.as_dict(), {"location": location}
-
-    async def _contact(self, contact_id: int) -> Contact:
-        if 0 < contact_id <= LARGEST_ID:
-            found = await self.request.db.get(Contact, contact_id)
+    async def _row(self, table: type[Base], row_id: int) -> Base:
+        if 0 < row_id <= LARGEST_ID:
+            found = await self.request.db.get(table, row_id)
             if found is not None:
                 return found
-        raise HTTPError(404, "404 Not Found: there is no such contact")
+        raise HTTPError(404, f"404 Not Found: {table.__tablename__} has no {row_id}")
 
     def _url(self, path: str = "") -> str:
         """Return the URL of a page of this app, wherever it is mounted."""
@@ -95,12 +106,12 @@ class Api(App):
         return f"{root.rstrip('/')}/{path}"
 
 
-def _fill(contact: Contact, fields: ContactFields | None) -> Contact:
+def _fill(row: Base, fields: BaseModel | None) -> Base:
     if fields is None:
-        raise HTTPError(400, "400 Bad Request: send application/json")
+        raise HTTPError(400, "400 Bad Request: send the fields as JSON or as a form")
     for name, value in fields.model_dump().items():
-        setattr(contact, name, value)
-    return contact
+        setattr(row, name, value)
+    return row
 
 
 app = Api(URL)

@@ -64,7 +64,7 @@ class Transactions(HttpMiddleware):
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
     ) -> dict[str, Any] | None:
-        """End the transaction; a conflict with another row is a 409."""
+        """End the transaction; a conflict with other rows is a 409."""
         if not hasattr(request, "db"):  # MicroPie has refused the request before
             return None
         error = request.exception
@@ -74,5 +74,6 @@ class Transactions(HttpMiddleware):
                     await session.commit()
             except IntegrityError as found:
                 error = found
-        conflict = {"status_code": 409, "body": "409 Conflict: with another row"}
+        text = "409 Conflict: another row has this value, or one it names is missing"
+        conflict = {"status_code": 409, "body": text}
         return conflict if isinstance(error, IntegrityError) else None

@@ -19,6 +19,7 @@ class Base(DeclarativeBase):
 
     # A migration can drop a constraint if it has a name.
     metadata = MetaData(naming_convention=NAMES)
+    id: Mapped[int] = mapped_column(primary_key=True, sort_order=-1)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the columns; leave out here what clients must not see."""
@@ -31,6 +32,5 @@ class Contact(Base):
 
     __tablename__ = "contacts"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(100))
     email: Mapped[str] = mapped_column(String(200), unique=True)

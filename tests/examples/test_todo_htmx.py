@@ -76,20 +76,46 @@ def test_list_has_an_end(client, server):
     assert (answer.status_code, "500 todos fill the list" in answer.text) == (400, True)
 
 
-def test_added_migration_is_run_once(tmp_path, measure):
+#: The steps of "Make it yours": what they replace in each file.
+STEPS = {
+    "database.py": {"]\n\n\n@": '    "ALTER TABLE todos ADD COLUMN due TEXT",\n]\n\n\n@'},
+    "app.py": {
+        "from typing": "from datetime import date\nfrom typing",
+        'title: str = "", show': 'title: str = "", due: date | None = None, show',
+        '(title) VALUES (?)", (title,)': '(title, due) VALUES (?, ?)", '
+        "(title, due and due.isoformat())",
+        "title=title": "title=title, due=due",
+        "ORDER BY id": "ORDER BY due",
+    },
+    "templates/todos.html": {
+        "<button>Add": '<label for="due">Due</label>\n<input type="date" id="due" name="due"'
+        " value=\"{{ due or '' }}\">\n<button>Add",
+        "<span>{{ todo.title }}": '<span>{{ todo.title }} {{ todo.due or "" }}',
+    },
+}
+
+
+def test_column_is_added_as_the_readme_says(tmp_path, measure):
     folder, file = copied("todo_htmx", tmp_path), tmp_path / "kept.sqlite3"
     variables = {**measure, "DATABASE": str(file)}
     with running("python app.py", folder, variables) as started, started.client() as client:
         client.post("/add", data={"title": "Old"})
-    database = folder / "database.py"
-    column = '    "ALTER TABLE todos ADD COLUMN due TEXT",\n]\n\n\n@'
-    database.write_text(database.read_text().replace("]\n\n\n@", column))
+    for name, replacements in STEPS.items():
+        text = (folder / name).read_text()
+        for old, new in replacements.items():
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        (folder / name).write_text(text)
 
-    for _ in range(2):
+    for title in ("Second", "Third"):
         with running("python app.py", folder, variables) as started, started.client() as client:
-            assert titles(client) == ["Old"]
+            date = {"due": "2030-12-24"}
+            assert client.post("/add", data={"title": title, "due": ""}).status_code == 303
+            assert 'value="2030-12-24"' in client.post("/add", data=date).text
+            assert client.post("/add", data={"title": "x", "due": "soon"}).status_code == 400
+            client.post("/add", data={"title": "Dated", **date})
+            assert titles(client)[-1] == "Dated 2030-12-24"
     with sqlite3.connect(file) as db:
-        assert db.execute("SELECT due FROM todos").fetchall() == [(None,)]
         assert db.execute("PRAGMA user_version").fetchone() == (2,)
 
 

@@ -1,8 +1,11 @@
 """Runs the migrations: for the app when it starts, and for the command `alembic`."""
 
 import asyncio
+from typing import Any
 
 from alembic import context
+from alembic.autogenerate.rewriter import Rewriter
+from alembic.operations import ops
 from sqlalchemy import Connection
 
 given = context.config.attributes
@@ -10,6 +13,15 @@ if not given:  # by the command: the app hands over its own
     import database
 
     given.update(database.alembic_config(database.URL).attributes)
+
+writer = Rewriter()
+
+
+@writer.rewrites(ops.ModifyTableOps)
+def write(_: object, revision: object, change: ops.ModifyTableOps) -> Any:
+    """Write a new index without a batch: SQLite can add it in place."""
+    simple = all(isinstance(one, ops.CreateIndexOp) for one in change.ops)
+    return change.ops if simple else change
 
 
 def run(connection: Connection) -> None:
@@ -25,6 +37,7 @@ def run(connection: Connection) -> None:
         target_metadata=given["metadata"],
         render_as_batch=True,  # SQLite cannot change a column in place
         transactional_ddl=True,
+        process_revision_directives=writer,
     )
     with context.begin_transaction():
         context.run_migrations()

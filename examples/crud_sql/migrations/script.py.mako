@@ -9,4 +9,4 @@ down_revision = ${repr(down_revision)}
 
 def upgrade() -> None:
     """Make the change."""
-    ${upgrades if upgrades else "pass"}
+    ${"\n".join(line for line in upgrades.splitlines() if "###" not in line).strip() or "pass"}

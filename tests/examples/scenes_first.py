@@ -202,9 +202,9 @@ def lifespan(scene):
 
 @scene()
 def middleware(scene):
-    """The page of an error, 503 Service Unavailable, with a sentence that says until when."""
-    scene.browsing.expected = ["503"]
-    scene.open("closed")
+    """The page of an error, 404 Not Found, with a sentence that says what may have happened."""
+    scene.browsing.expected = ["404"]
+    scene.open("nothing")
 
 
 @scene()

@@ -191,7 +191,8 @@ def as_text(value: Any) -> str:
 def texts_of(row: Any) -> dict[str, str]:
     """Return the values of a row."""
     columns = inspect(type(row)).columns
-    return {name: as_text(getattr(row, name)) for name in columns.keys()}
+    names = columns.keys()  # the collection iterates over columns
+    return {name: as_text(getattr(row, name)) for name in names}
 
 
 def fill_in(row: Any, columns: list[Column[Any]], values: dict[str, str]) -> list[str]:

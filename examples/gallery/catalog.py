@@ -71,9 +71,10 @@ GROUPS: dict[str, dict[str, Row]] = {
         "explicit_routing": Row("write routes by hand", 2, "decorator router patterns"),
         "sub_apps": Row("split an app into parts", 2, "mount blueprint include"),
         "mounting": Row(
-            "combine MicroPie with FastAPI, Starlette or a WSGI app",
+            "combine MicroPie with FastAPI or a WSGI app",
             3,
             "asgi flask django lifespan migrate",
+            opens="console",
         ),
         "background_jobs": Row(
             "work in the background and on a schedule",
@@ -115,7 +116,10 @@ GROUPS: dict[str, dict[str, Row]] = {
             "log in with another provider", 2, "oauth oidc google github"
         ),
         "webhook": Row(
-            "receive webhooks", 2, "webhook hmac signature queue stripe github"
+            "receive webhooks",
+            2,
+            "webhook hmac signature queue stripe github",
+            opens="console",
         ),
         "admin": Row(
             "edit tables in an admin interface", 3, "admin crud backoffice table"

@@ -19,19 +19,7 @@ from lifespan import Lifespan
 DATABASE = Path(os.environ.get("DATABASE", Path(__file__).parent / "data" / "notes.db"))
 # Agents read this limit, and the docstrings of tools and resources.
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
-
-
-def kept_token() -> str:
-    """Return the token in a file, which is made at the first start."""
-    path = DATABASE.parent / "token"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(0o600)
-        path.write_text(secrets.token_urlsafe(32))
-    return path.read_text()
-
-
-TOKEN = os.environ.get("MCP_TOKEN") or kept_token()
+TOKEN_FILE = DATABASE.with_name("token")  # made at the first start
 
 
 def query(sql: str, *values: Any) -> list[Any]:
@@ -41,6 +29,9 @@ def query(sql: str, *values: Any) -> list[Any]:
 
 
 DATABASE.parent.mkdir(parents=True, exist_ok=True)
+if not TOKEN_FILE.exists():
+    TOKEN_FILE.touch(0o600)
+    TOKEN_FILE.write_text(secrets.token_urlsafe(32))
 query("CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT)")
 
 logging.basicConfig()  # or MCPServer would set up all logging in its own way
@@ -72,22 +63,21 @@ def note(note_id: int) -> str:
 class TokenRequired:
     """Stands in front of an ASGI app, and refuses requests without the token."""
 
-    def __init__(self, app: Any, token: str) -> None:
+    def __init__(self, app: Any) -> None:
         self._app = app
-        self._token = token.encode()
+        self._right = f"Bearer {TOKEN_FILE.read_text()}".encode()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Hand the request over, or refuse it."""
         given = dict(scope["headers"]).get(b"authorization", b"")
-        if secrets.compare_digest(given, b"Bearer " + self._token):
+        if secrets.compare_digest(given, self._right):
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
             headers = [(b"www-authenticate", b"Bearer"), (b"content-length", b"0")]
-            await send(
-                {"type": "http.response.start", "status": 401, "headers": headers}
-            )
+            start = {"type": "http.response.start", "status": 401, "headers": headers}
+            await send(start)
             await send({"type": "http.response.body"})
 
 
@@ -98,12 +88,9 @@ class Root(App):
         super().__init__()
         # That protection is for servers without a token. Other sites' pages have none.
         security = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-        mcp = Lifespan(
-            server.streamable_http_app(
-                streamable_http_path="/", transport_security=security
-            )
-        )
-        self.mounts["/mcp"] = TokenRequired(mcp, TOKEN)
+        settings = {"streamable_http_path": "/", "transport_security": security}
+        mcp = Lifespan(server.streamable_http_app(**settings))
+        self.mounts["/mcp"] = TokenRequired(mcp)
         self.startup_handlers.append(mcp.start)
         self.shutdown_handlers.append(mcp.stop)
 

@@ -1,4 +1,4 @@
-"""FastAPI, Starlette, a WSGI app and static files in one MicroPie app."""
+"""FastAPI, a WSGI app and static files in one MicroPie app."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ LARGEST = 2**16  # bytes of a request's body
 
 
 class Root(App):
-    """A page of its own, and the other apps below their paths."""
+    """Handlers of its own, and the other apps below their paths."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,26 +20,21 @@ class Root(App):
         self.startup_handlers.append(api.start)
         self.shutdown_handlers.append(api.stop)
         self.mounts["/api"] = api
-        self.mounts["/star"] = parts.star
         self.mounts["/old"] = parts.old
         self.mounts["/static"] = parts.static
 
-    async def index(self) -> str:
-        """Show what is where."""
+    def index(self) -> dict[str, Any]:
+        """Show what is where, and who asks."""
+        root = self.request.scope.get("root_path", "")
+        paths = ("api/pies", "old/page", "static/pie.txt")
         visitor = self.request.session.get("visitor")
-        context = {"url": self._url, "visitor": visitor}
-        return await self._render_template("index.html", **context)
+        return {"visitor": visitor, "mounted": [f"{root}/{path}" for path in paths]}
 
     @methods("POST")
-    def introduce(self) -> Any:
+    def introduce(self) -> dict[str, Any]:
         """Keep the visitor's name in the session."""
         self.request.session["visitor"] = self.request.form("name", "")[:50]
-        return self._redirect(self._url(), 303)
-
-    def _url(self, path: str = "") -> str:
-        """Return the URL of a page of this app, wherever it is mounted."""
-        root = str(self.request.scope.get("root_path", ""))
-        return f"{root.rstrip('/')}/{path}"
+        return self.index()
 
 
 class HandOver(HttpMiddleware):

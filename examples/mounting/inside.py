@@ -12,23 +12,14 @@ from lifespan import Lifespan
 class Pages(App):
     """Its URLs are below /pages."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.startup_handlers.append(self._start)
-
-    def _start(self) -> None:
-        self._motto = "Pies never wait."
-
-    async def index(self) -> str:
-        """Show what the startup handler has set."""
-        return f"<h1>{self._motto}</h1>"
-
     async def hello(self, name: str) -> dict[str, str]:
-        """Greet, and say where the app is mounted."""
-        return {"hello": name, "below": self.request.scope["root_path"]}
+        """Greet with what the startup handler has set, and say where the app is."""
+        return {self.greeting: name, "below": self.request.scope["root_path"]}
 
 
-pages = Lifespan(Pages())
+inner = Pages()
+inner.startup_handlers.append(lambda: setattr(inner, "greeting", "hello"))
+pages = Lifespan(inner)
 
 
 @asynccontextmanager

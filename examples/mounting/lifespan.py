@@ -18,9 +18,7 @@ _log = logging.getLogger("lifespan")
 class Lifespan:
     """The lifespan protocol from the server's side, for one app.
 
-    Args:
-        app: Any ASGI app. If it doesn't know the protocol, it raises or returns at
-            once, and that is all right.
+    An app that doesn't know the protocol raises or returns at once. That is all right.
     """
 
     def __init__(self, app: Any) -> None:
@@ -34,11 +32,7 @@ class Lifespan:
         await self._app({**scope, "state": state}, receive, send)
 
     async def start(self) -> None:
-        """Start the app: a startup handler.
-
-        Raises:
-            RuntimeError: It could not start.
-        """
+        """Start the app, or raise RuntimeError."""
         self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         # One task from the start to the end, since an app may open something here that
@@ -47,11 +41,7 @@ class Lifespan:
         await self._tell("startup")
 
     async def stop(self) -> None:
-        """Stop the app, if it runs: a shutdown handler.
-
-        Raises:
-            RuntimeError: It could not stop properly.
-        """
+        """Stop the app, if it runs, or raise RuntimeError."""
         if self._task is not None and not self._task.done():
             await self._tell("shutdown")
             await asyncio.wait([self._task], timeout=10)
@@ -62,8 +52,7 @@ class Lifespan:
             await self._app(scope, self._to_app.get, self._from_app.put)
         except Exception as error:
             _log.info("%r ended its lifespan: %r", self._app, error)
-        # So that `_tell` doesn't wait forever.
-        await self._from_app.put({"type": "ended"})
+        await self._from_app.put({"type": "ended"})  # or `_tell` would wait forever
 
     async def _tell(self, event: str) -> None:
         await self._to_app.put({"type": f"lifespan.{event}"})

@@ -1,18 +1,17 @@
 """Apps of other frameworks; each could be an old app of yours."""
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from a2wsgi import WSGIMiddleware
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from pydantic import BaseModel, Field
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
-from starlette.websockets import WebSocket
 
 STATIC = Path(__file__).with_name("static")
 
@@ -26,7 +25,7 @@ class Pie(BaseModel):
 @asynccontextmanager
 async def open_store(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
     """Open at startup what the API needs, as a pool of connections would be."""
-    store = ["apple"]
+    store = deque(["apple"], maxlen=100)
     yield {"store": store}
     store.clear()
 
@@ -43,26 +42,9 @@ async def list_pies(request: Request) -> dict[str, Any]:
 
 @api.post("/pies", status_code=201)
 async def add_pie(request: Request, pie: Pie) -> Pie:
-    """Add a pie, if there are few."""
-    if len(request.state.store) >= 100:
-        raise HTTPException(409, "That is enough.")
+    """Add a pie; of many, the first is forgotten."""
     request.state.store.append(pie.name)
     return pie
-
-
-async def hello(request: Any) -> PlainTextResponse:
-    """Greet, and say where the app is mounted."""
-    return PlainTextResponse(f"Hello from {request.scope['root_path']}\n")
-
-
-async def echo(socket: WebSocket) -> None:
-    """Send one message back."""
-    await socket.accept()
-    await socket.send_text(await socket.receive_text())
-    await socket.close()
-
-
-star = Starlette(routes=[Route("/hello", hello), WebSocketRoute("/echo", echo)])
 
 
 def old_app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:

@@ -12,13 +12,11 @@ def test_apps_inside_of_micropie() -> None:
         client.post("/api/pies", json={"name": "plum"})
         answer = {"pies": ["apple", "plum"], "visitor": "Ada"}
         assert client.get("/api/pies").json() == answer
-        assert client.get("/star/hello").text == "Hello from /star\n"
         assert client.get("/old/page").text == "/old and /page\n"
-        assert client.get("/static/pie.svg").status_code == 200
+        assert client.get("/static/pie.txt").text == "A pie.\n"
 
 
 def test_micropie_inside_of_fastapi() -> None:
     with TestClient(inside.app) as client:
-        assert "Pies never" in client.get("/pages/").text
         answer = {"hello": "Ada", "below": "/pages"}
         assert client.get("/pages/hello/Ada").json() == answer

@@ -34,11 +34,10 @@ async def work(event: dict[str, Any]) -> None:
 
 
 class Receiver(App):
-    """One URL for events, a page that lists them, and a worker in the background."""
+    """One URL for events, one that lists them, and a worker in the background."""
 
     def __init__(self, path: Path, secret: str) -> None:
         super().__init__(max_body_size=2**18)
-        self.env.globals["url"] = self._url
         self._events = Events(path)
         self._key = (secret or _kept_secret(path.parent / "secret")).encode()
         if secret.startswith("whsec_"):  # as Standard Webhooks writes keys
@@ -47,10 +46,9 @@ class Receiver(App):
         self.startup_handlers.append(self._start)
         self.shutdown_handlers.append(self._stop)
 
-    async def index(self) -> str:
+    def index(self) -> dict[str, Any]:
         """Show the last events, without what is in them."""
-        events = await to_thread(self._events.last)
-        return await self._render_template("events.html", events=events)
+        return {"events": self._events.last()}
 
     @methods("POST")
     async def receive(self) -> Any:
@@ -98,7 +96,7 @@ class Receiver(App):
             try:
                 taken = await to_thread(self._events.take)
                 for event_id, body, tries in taken:
-                    error = await self._error_of_work(event_id, body)
+                    error = await _error_of_work(event_id, body)
                     await to_thread(self._events.finish, event_id, tries, error)
                 if not taken:
                     await asyncio.sleep(0.2)
@@ -106,19 +104,15 @@ class Receiver(App):
                 log.exception("The queue failed. It goes on in a moment.")
                 await asyncio.sleep(1)
 
-    async def _error_of_work(self, event_id: str, body: str) -> str:
-        try:
-            async with asyncio.timeout(LEASE / 2):
-                await work(json.loads(body))
-        except Exception as error:
-            log.exception("Event %s failed.", event_id)
-            return repr(error)
-        return ""
 
-    def _url(self, path: str = "") -> str:
-        """Return the URL of a page of this app, wherever it is mounted."""
-        root = str(self.request.scope.get("root_path", ""))
-        return f"{root.rstrip('/')}/{path}"
+async def _error_of_work(event_id: str, body: str) -> str:
+    try:
+        async with asyncio.timeout(LEASE / 2):
+            await work(json.loads(body))
+    except Exception as error:
+        log.exception("Event %s failed.", event_id)
+        return repr(error)
+    return ""
 
 
 def _kept_secret(path: Path) -> str:

@@ -27,6 +27,9 @@ TAKE = """UPDATE events SET due = ?, tries = tries + 1 WHERE id =
  (SELECT id FROM events WHERE state = 'waiting' AND due <= ? ORDER BY due LIMIT 1)
  RETURNING id, body, tries"""
 
+LAST = """SELECT id, type, datetime(received, 'unixepoch'), state, tries, error
+ FROM events ORDER BY received DESC LIMIT 100"""
+
 
 class Events:
     """All events; each method can run in any thread, and in several processes."""
@@ -60,11 +63,11 @@ class Events:
         sql = "UPDATE events SET state = ?, due = ?, error = ? WHERE id = ?"
         self._run(sql, state, due, error, event_id)
 
-    def last(self) -> list[Any]:
+    def last(self) -> list[dict[str, Any]]:
         """Return the last 100 events, newest first."""
-        columns = "id, type, datetime(received, 'unixepoch'), state, tries, error"
-        last = "ORDER BY received DESC LIMIT 100"
-        return self._run(f"SELECT {columns} FROM events {last}")
+        rows = self._run(LAST)
+        names = ("id", "type", "received", "state", "tries", "error")
+        return [dict(zip(names, row, strict=True)) for row in rows]
 
     def _run(self, sql: str, *values: Any) -> list[Any]:
         with closing(sqlite3.connect(self._path)) as database, database:

@@ -2,7 +2,7 @@
 
 from tests.examples.accounts import PASSWORD
 from tests.examples.browsing import fill_in
-from tests.examples.scenes import scene
+from tests.examples.scenes import pretty, scene
 
 
 @scene(1.25)
@@ -38,7 +38,8 @@ def graphql(scene):
     fill_in(scene.page, {}, "Send", '"write"')
 
 
-@scene(1.25)
+@scene(2)
 def mounting(scene):
-    """A picture of a pie, and a table of four paths with the app that answers there."""
+    """Paths of four apps as JSON, in the browser's own view of it."""
     scene.open()
+    pretty(scene)

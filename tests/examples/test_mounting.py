@@ -1,9 +1,7 @@
 """examples/mounting"""
 
 import pytest
-from websockets.sync.client import connect
 
-from tests.examples.browsing import fill_in
 from tests.examples.harness import PREFIX, copied, running
 from tests.examples.loading import load
 
@@ -27,19 +25,18 @@ def test_bodies_have_a_limit(client):
     for path in ("/api/pies", "/old/", "/introduce"):
         assert client.post(path, content=iter([b"x"])).status_code == 411
     answers = [client.post("/api/pies", json={"name": "plum"}).status_code for _ in range(100)]
-    assert answers[0] == 201 and answers[-1] == 409
+    assert answers == 100 * [201]
+    assert client.get("/api/pies").json()["pies"] == 100 * ["plum"]
 
 
 @pytest.mark.parametrize("base", ["", PREFIX])
-def test_each_app_knows_its_path(client, server, base):
-    assert client.get(f"{base}/star/hello").text == f"Hello from {base}/star\n"
+def test_each_app_knows_its_path(client, base):
     assert client.get(f"{base}/old/a%20b").text == f"{base}/old and /a b\n"
-    for path in ("static/nothing", "star/nothing", "api/docs", "static/%2e%2e/app.py", "apis"):
+    for path in ("static/nothing", "api/nothing", "api/docs", "static/%2e%2e/app.py", "apis"):
         assert client.get(f"{base}/{path}").status_code == 404
-    assert client.get(f"{base}/static/pie.svg").headers["content-type"] == "image/svg+xml"
-    with connect(f"{server.ws_url}{base}/star/echo") as socket:
-        socket.send("hello")
-        assert socket.recv(timeout=30) == "hello"
+    mounted = client.get(f"{base}/").json()["mounted"]
+    assert mounted == [f"{base}/{path}" for path in ("api/pies", "old/page", "static/pie.txt")]
+    assert [client.get(path).status_code for path in mounted] == [200, 200, 200]
 
 
 def test_micropie_in_fastapi(server, tmp_path):
@@ -47,9 +44,8 @@ def test_micropie_in_fastapi(server, tmp_path):
     text = (folder / "inside.py").read_text()
     (folder / "app.py").write_text(f"{text}\nimport uvicorn\nuvicorn.run(app, log_level='info')\n")
     with running("python app.py", folder, server.environment) as inside, inside.client() as client:
-        assert "Pies never" in client.get("/pages/").text
         assert client.get("/pages/hello/Ada").json() == {"hello": "Ada", "below": "/pages"}
-        assert client.get("/pages").status_code in {200, 307}
+        assert client.get("/pages/nothing").status_code == 404
         assert client.get("/").status_code == 404
 
 
@@ -73,12 +69,3 @@ async def test_lifespan_tells_failures_and_leaves_others_alone():
         await one.start()
         await one.stop()
     await lifespan(failing).stop()
-
-
-def test_browser_follows_all_links(page, browsing):
-    page.goto("/")
-    fill_in(page, {"Your name": "<b>Eve"}, "Introduce yourself", "FastAPI knows you as <b>Eve.")
-    assert page.locator("img").evaluate("image => image.naturalWidth > 0")
-    browsing.check_look("/", like=page)
-    page.get_by_role("link", name="/star/hello").click()
-    page.get_by_text("Hello from /star").wait_for()

@@ -111,9 +111,10 @@ _ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 _Hook = Callable[[], Any]  # a startup or shutdown handler
 _Pair = tuple[str | bytes, str | bytes]
 _Headers = Mapping[str, str] | Iterable[_Pair]
-_RawHeaders = list[tuple[bytes, bytes]]
+_RawPair = tuple[bytes, bytes]
+_RawHeaders = list[_RawPair]
 _Pairs = list[tuple[str, str]]
-_Data = dict[str, Any]  # of a session, or what a middleware returns
+_Data = dict[str, Any]  # of a session, from a middleware, or by the names of parameters
 _Read = Callable[[], Awaitable[bytes | None]]
 _Values = dict[str, list[str]]  # by the name of a form field or of a query parameter
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -241,7 +242,7 @@ def _status_text(status: int) -> str:
 
 
 def _error(status: int, detail: str = "") -> HTTPError:
-    """Return an error of MicroPie itself; its text never repeats bytes that the client sent."""
+    """Return an error of MicroPie itself; its text repeats no value that the client sent."""
     # No body and no content type here: an error page that a middleware makes may be JSON, and needs
     # its own.
     error = HTTPError(status)
@@ -729,9 +730,12 @@ class _Ahead:
         return self.waiting
 
     async def __call__(self) -> _Message:
-        message = await asyncio.shield(self.begin())
-        self.waiting = None
-        return message
+        while True:
+            waiting = self.begin()
+            await asyncio.wait([waiting])
+            if self.waiting is waiting:  # else another task has taken this message
+                self.waiting = None
+                return waiting.result()
 
 
 class _Body:
@@ -919,7 +923,7 @@ class _Body:
         ):
             waiting = self.ahead.begin()
             await asyncio.sleep(0)
-            if not waiting.done():
+            if self._is_waiting or not waiting.done():  # a reader that came meanwhile takes it
                 break
             message = waiting.result()
             if message["type"] == "http.disconnect":
@@ -927,8 +931,7 @@ class _Body:
             elif self.ended or message.get("body") or message.get("more_body"):
                 break
             else:
-                self.ended = True
-                await self.ahead()
+                self.ended, self.ahead.waiting = True, None
         return self.gone
 
     def receive_again(self) -> _Receive:
@@ -1161,7 +1164,7 @@ def _parser_type(multipart: Any) -> Any:
     class Parser(multipart.PushMultipartParser):  # type: ignore[misc]
         def parse(self, chunk: bytes) -> Iterator[Any]:
             before = b"" if self._segment_count else cast(Any, self)._buffer + chunk
-            yield from super().parse(chunk)
+            yield from super().parse(chunk)  # pyright: ignore[reportUnknownMemberType]
             if not self._segment_count:
                 # All that can belong to the first boundary, with the line end before it.
                 self._buffer = before[-1 - len(self._delimiter) :]
@@ -2201,17 +2204,15 @@ def set_cookie(
 
 
 def delete_cookie(
-    name: str,
-    *,
-    path: str | None = "/",
-    domain: str | None = None,
-    secure: bool = True,
-    httponly: bool = True,
-    samesite: str | None = "Lax",
+    name: str, *, path: str | None = "/", domain: str | None = None, **attributes: Any
 ) -> tuple[str, str]:
     """Return the header pair that deletes a cookie.
 
-    The path and the domain must be those with which the cookie was set.
+    Args:
+        name: Its name.
+        path: The path with which it was set.
+        domain: The domain with which it was set.
+        attributes: Others of `set_cookie`.
 
     Raises:
         ValueError: As `set_cookie` does.
@@ -2220,8 +2221,7 @@ def delete_cookie(
         >>> delete_cookie("theme", path="/shop")[1].split("; ")[:3]
         ['theme=', 'Max-Age=0', 'Path=/shop']
     """
-    attributes: Any = {"httponly": httponly, "samesite": samesite, "max_age": 0}
-    return set_cookie(name, "", path=path, domain=domain, secure=secure, **attributes)
+    return set_cookie(name, "", max_age=0, path=path, domain=domain, **attributes)
 
 
 class _Response(NamedTuple):
@@ -2231,7 +2231,7 @@ class _Response(NamedTuple):
     body: Any  # as a middleware sees it: strings and iterators as returned, JSON as bytes
     # As a middleware sees them, with lower-case names and the content type first.
     headers: tuple[tuple[str, str], ...]
-    raw_headers: tuple[tuple[bytes, bytes], ...]  # as they are sent
+    raw_headers: tuple[_RawPair, ...]  # as they are sent
     payload: bytes | None  # the encoded body; None: it is streamed
 
 
@@ -2248,7 +2248,7 @@ _GONE = (ConnectionClosed, OSError)
 _HTML_HEADER = (b"content-type", _HTML.encode())
 _JSON_HEADER = (b"content-type", _JSON.encode())
 # What most handlers return: what encodes it, and the header of its content type.
-_PLAIN: dict[type, tuple[Callable[[Any], bytes], tuple[bytes, bytes]]] = {
+_PLAIN: dict[type, Any] = {
     str: (str.encode, _HTML_HEADER),
     bytes: (bytes, _HTML_HEADER),
     dict: (_dump_json, _JSON_HEADER),
@@ -2284,10 +2284,11 @@ def _response(
         ValueError: The status, or a header, must not be sent.
     """
     # RFC 9110 section 15. Servers fail at others, when nothing can be sent in their place any more.
-    if not isinstance(status, int) or not 100 <= status <= 599:
-        raise ValueError(f"a response status must be an int from 100 to 599, not {status!r}")
+    # One below 200 ends no request, and the client would wait on.
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError(f"a response status must be an int from 200 to 599, not {status!r}")
     body, payload, own_type = _encoded_body(body)
-    is_bodiless = status < 200 or status in (204, 304)  # RFC 9110 section 6.4.1
+    is_bodiless = status in (204, 304)  # RFC 9110 section 6.4.1
     if is_bodiless:
         payload, own_type = b"", None
     is_json = own_type == _JSON and default_type in (_HTML, _TEXT)
@@ -2307,8 +2308,6 @@ def _response(
 
 
 def _error_response(error: HTTPError) -> _Response:
-    if error.status < 200:  # RFC 9110 section 15.2
-        raise ValueError(f"the status {error.status} ends no request")
     if error.body is None:
         return _response(error.status, str(error), error.headers, _TEXT)
     return _response(error.status, error.body, error.headers)
@@ -2339,7 +2338,7 @@ def _pairs(headers: Any) -> _Pairs:
     return pairs
 
 
-def _raw_header(name: str, value: str) -> tuple[bytes, bytes]:
+def _raw_header(name: str, value: str) -> _RawPair:
     """Encode a header; raise ValueError if it would break the response (RFC 9110 section 5)."""
     if not (re.fullmatch(_TOKEN, name) and re.fullmatch(r"[\t -~\x80-\xff]*", value)):
         # Nothing is dropped in silence. Without its content type, plain text would become HTML.
@@ -2970,7 +2969,7 @@ class _Parameter:
         if self.is_verbatim or not isinstance(segment, str):
             return segment
         try:
-            value = self._converted([segment])
+            value = self._converted([segment], self.name)
         except HTTPError:
             value = _ABSENT
         if value is _ABSENT:
@@ -3001,14 +3000,14 @@ class _Parameter:
         for sent in (request._query or request.query_params, request._fields):
             if sent and name in sent:
                 strings = sent[name]
-                value = strings[0] if self.is_verbatim else self._converted(strings)
+                value = strings[0] if self.is_verbatim else self._converted(strings, name)
                 if value is not _ABSENT:  # a blank leaves it to the next source
                     return value
         # Not body_params, which has all members as strings: {"a": 5} must not pass for a `str`.
         body = request._value
         if dict is type(body) and name in body:
             value = body[name]
-            return value if type(value) is self.exact else self._converted(value, True)
+            return value if type(value) is self.exact else self._converted(value, name, True)
         files = request._files.get(name)
         if files and self.takes_file:
             return files[0]
@@ -3034,7 +3033,7 @@ class _Parameter:
             lines = _error_lines(error, self.name)
             raise _error(400, f"Parameter '{self.name}' is not valid{lines}") from None
 
-    def _converted(self, value: Any, is_json: bool = False) -> Any:
+    def _converted(self, value: Any, name: str, is_json: bool = False) -> Any:
         """Convert a JSON value, or the first of strings (for a list all); `_ABSENT` for a blank."""
         if not is_json:
             value = value if self.is_list else value[0]
@@ -3043,7 +3042,8 @@ class _Parameter:
         try:
             return self.convert(value, is_json)
         except Exception:  # an Enum's _missing_ may raise anything
-            raise _error(400, f"Parameter '{self.name}' must be {self.label}") from None
+            # Of `**rest` the client has chosen the name: line ends and the like are escaped.
+            raise _error(400, f"Parameter {name[:100]!r} must be {self.label}") from None
 
     def is_known(self, request: Request) -> bool:
         """Whether nothing that is still to come in a form can be its value."""
@@ -3076,7 +3076,7 @@ class _Binder:
         # be the framework's or a FromSession; its own name is free.
         self._names = list(inspect.signature(handler.function).parameters)[:-1]
 
-    def bind(self, request: Request) -> tuple[list[Any], dict[str, Any]]:
+    def bind(self, request: Request) -> tuple[list[Any], _Data]:
         """Return the positional and the keyword arguments; 404 for a path that does not fit."""
         segments = list(request.path_params)
         if len(segments) > self.takes:
@@ -3089,7 +3089,7 @@ class _Binder:
                 arguments.append(one.find(request))
         for one in self._star:
             arguments += map(one.from_path, segments)
-        keywords: dict[str, Any] = {}
+        keywords: _Data = {}
         for one in self._keywords:
             keywords[one.name] = one.find(request)
         for rest in self._rest:
@@ -3199,8 +3199,9 @@ def _warn_of_others(owner: type[App]) -> None:
     """Warn of what looks like a handler in the body of a new class or a mixin, and is none."""
     # A base that is an App was looked at when it was made.
     known = {one for base in owner.__bases__ if issubclass(base, App) for one in base.__mro__}
-    members = [item for base in owner.__mro__ if base not in known for item in vars(base).items()]
-    for name, member in members:
+    names = [name for base in owner.__mro__ if base not in known for name in vars(base)]
+    for name in dict.fromkeys(names):
+        member = inspect.getattr_static(owner, name)  # a base that comes earlier may have another
         is_type = isinstance(member, (type, typing.NewType)) or typing.get_origin(member)
         is_ours = name.startswith("_") or is_type or _function_of(member)
         if not is_ours and (callable(member) or isinstance(member, _WRAPPERS)):
@@ -3216,7 +3217,7 @@ def _handlers(owner: type[App], prefix: str) -> tuple[_Table, _Table]:
         prefix: ``ws_`` for WebSocket handlers, whose names begin with it; ``""`` for HTTP handlers,
             whose names must not.
     """
-    members: dict[str, Any] = {}
+    members: _Data = {}
     for base in reversed(owner.__mro__):
         if base not in (App, object):  # App itself defines no handler
             members |= vars(base)
@@ -3773,7 +3774,7 @@ class App:
         payload = b"" if is_head else response.payload
         return send({"type": "http.response.body", "body": payload})
 
-    def __session_cookie(self, request: Request, session_id: str) -> tuple[bytes, bytes]:
+    def __session_cookie(self, request: Request, session_id: str) -> _RawPair:
         """Return the header that sets the session cookie, or deletes it if the id is ``""``."""
         secure = self.__session_cookie_secure
         if secure is None:

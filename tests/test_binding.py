@@ -1111,13 +1111,25 @@ async def test_the_annotation_of_double_star_converts_each_value():
         "c": 2,
     }
     assert await bound(handler, json={"a": ["x"], "b": 2}) == {"a": ["x"], "b": 2}
-    refused = (400, "400 Bad Request: Parameter 'rest' must be int | list[str]")
+    refused = (400, "400 Bad Request: Parameter 'a' must be int | list[str]")
     assert await bound(handler, json={"a": None}) == refused
 
     def numbers(self, **rest: int):
         return rest
 
     assert await bound(numbers, "/handler?a=1&b=") == {"a": 1}  # a blank is no number
+    # The name that is wrong is the client's, so it is escaped and cut.
+    for name, shown in (("b", "'b'"), ("\r\nx", r"'\r\nx'"), ("\x7f", r"'\x7f'")):
+        refused = (400, f"400 Bad Request: Parameter {shown} must be int")
+        assert await bound(numbers, json={"a": 1, name: "x"}) == refused
+    assert await bound(numbers, "/handler?a=1&b=x") == (
+        400,
+        "400 Bad Request: Parameter 'b' must be int",
+    )
+    assert await bound(numbers, f"/handler?{'n' * 2000}=x") == (
+        400,
+        f"400 Bad Request: Parameter '{'n' * 100}' must be int",
+    )
 
     async def files(self, **files: UploadedFile):
         return [file.filename for file in files.values()]

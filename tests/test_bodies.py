@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import json
 import logging
 import sys
 import threading
@@ -1092,6 +1093,71 @@ async def test_is_disconnected_in_several_tasks_at_once() -> None:
             return await asyncio.gather(*[self.request.is_disconnected() for _ in range(3)])
 
     assert (await get(Asks())).json() == [False] * 3
+
+
+@pytest.mark.parametrize("pause", range(2))
+@pytest.mark.parametrize("looks", range(4))
+@pytest.mark.parametrize("reads", range(4))
+@pytest.mark.parametrize("pieces", [[b""], [b"a", b""], [b"a", b"b", b"c"]])
+async def test_reader_and_looks_in_other_tasks_share_each_message(
+    pieces: list[bytes], looks: int, reads: int, pause: int
+) -> None:
+    """Whoever comes first in a turn of the loop, no message is lost or handed out twice."""
+
+    class Root(App):
+        async def index(self) -> Any:
+            async def look() -> bool:
+                for _ in range(looks):
+                    await asyncio.sleep(0)
+                return await self.request.is_disconnected()
+
+            async def read() -> bytes:
+                for _ in range(reads):
+                    await asyncio.sleep(0)
+                return await self.request.body()
+
+            found = await asyncio.gather(look(), read(), look())
+            return [str(one) for one in (*found, await self.request.is_disconnected())]
+
+    async def receive() -> dict[str, Any]:
+        waits.append(True)
+        assert len(waits) == 1, "receive() is called while another receive() waits"
+        try:
+            for _ in range(pause):
+                await asyncio.sleep(0)
+            if not left:
+                await asyncio.Event().wait()
+            return left.pop(0)
+        finally:
+            waits.pop()
+
+    waits: list[bool] = []
+    left = [piece(one, more=number < len(pieces)) for number, one in enumerate(pieces, 1)]
+    sent = await asyncio.wait_for(call(Root(), receive), 5)
+    read = str(b"".join(pieces))
+    assert json.loads(sent[-1]["body"]) == ["False", read, "False", "False"]
+    assert not waits
+
+
+async def test_two_receivers_in_a_mounted_app_get_a_message_each() -> None:
+    """As if the middleware of the parent had not looked."""
+
+    class Looks(HttpMiddleware):
+        async def before_request(self, request: Request) -> None:
+            assert not await request.is_disconnected()
+
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        got = await asyncio.gather(receive(), receive())
+        bodies = b"".join(message["body"] for message in got)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bodies})
+
+    app = App()
+    app.middlewares.append(Looks())
+    app.mounts["/m"] = mounted
+    receive = scripted(piece(b"a", more=True), piece(b"b"), pause=0.1)
+    sent = await asyncio.wait_for(call(app, receive, path="/m"), 5)
+    assert sent[-1]["body"] == b"ab"
 
 
 @pytest.mark.parametrize("after", [0, 1])

@@ -310,7 +310,7 @@ async def test_a_bad_header_of_an_http_error_is_a_logged_500_that_names_it(
     assert_header_is_named(bad, caplog.text)
 
 
-@pytest.mark.parametrize("status", [101, 204, 304])
+@pytest.mark.parametrize("status", [204, 304])
 @pytest.mark.parametrize("name", ["content-type", "x"])
 async def test_a_bad_header_is_one_on_a_response_without_a_body_too(
     name: str, status: int, caplog: pytest.LogCaptureFixture
@@ -348,12 +348,22 @@ async def test_content_length_is_the_frameworks_on_what_is_not_streamed(
         ) == [length]
 
 
-@pytest.mark.parametrize("status", [101, 103, 199, 204, 304])
+@pytest.mark.parametrize("status", [204, 304])
 @pytest.mark.parametrize("body", ["x", b"x", {"a": 1}, None])
-async def test_1xx_204_and_304_have_no_body_and_no_length(status: int, body: Any) -> None:
+async def test_204_and_304_have_no_body_and_no_length(status: int, body: Any) -> None:
     response = await answered((status, body, {"content-length": "1", "etag": '"e"'}))
     assert (response.status, response.body, response.complete) == (status, b"", True)
     assert (response.header("content-length"), response.header("etag")) == (None, '"e"')
+
+
+@pytest.mark.parametrize("status", [100, 101, 103, 199])
+@pytest.mark.parametrize("body", ["x", None, iter(["x"])], ids=["text", "none", "stream"])
+async def test_a_1xx_status_is_a_logged_500(
+    status: int, body: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends no request (RFC 9110 section 15.2): the client would wait for the next response."""
+    assert_logged_500(await answered((status, body)), caplog)
+    assert f"from 200 to 599, not {status}" in caplog.text
 
 
 @pytest.mark.parametrize(

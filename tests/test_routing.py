@@ -357,6 +357,34 @@ def test_a_callable_that_is_no_handler_is_warned_about_when_its_class_is_made(ca
     assert not caplog.records
 
 
+def test_what_a_handler_overrides_in_a_mixin_is_not_warned_about(caplog):
+    class Mixin:
+        page: Any = functools.partial(print, "page")
+        ws_page: Any = functools.partialmethod(print)
+
+    class Handlers(App):
+        async def page(self):
+            return "x"
+
+    class Own(Mixin, App):
+        async def page(self):
+            return "x"
+
+        ws_page = None
+
+    class Inherited(Handlers, Mixin):
+        async def ws_page(self, ws):
+            await ws.accept()
+
+    assert not caplog.records
+
+    class Hidden(Mixin, Handlers):
+        """Here the mixin comes first, and hides the handler."""
+
+    found = [entry.getMessage().split()[0] for entry in caplog.records]
+    assert found == ["Hidden.page", "Hidden.ws_page"]
+
+
 def test_handlers_types_and_data_in_a_class_body_are_not_warned_about(caplog):
     class Root(App):
         kind = Timed

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -1011,6 +1011,29 @@ async def test_after_runs_and_the_session_is_saved_when_the_server_cancels(
     assert notes == ["before a", "before c", "after c", *slow, "after a"]
     assert await app.session_backend.load("an-id") == {"user": "ada", "seen": True}
     assert caplog.records == []
+
+
+async def test_a_websocket_whose_coroutine_is_closed_ends_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It cannot await any more, so no step follows."""
+
+    async def receive() -> dict[str, Any]:
+        return await Turn()
+
+    app = Noted()
+    running = app({"type": "websocket", "path": "/"}, receive, cast(Any, receive))
+    running.send(None)
+    running.close()
+    assert app.notes == ["before a", "before b", "before c", "handler"]
+    assert not caplog.records
+
+
+class Turn:
+    """Waits without an event loop."""
+
+    def __await__(self) -> Any:
+        yield
 
 
 async def test_a_handshake_that_is_cancelled_in_a_middleware_is_not_handed_over() -> None:

@@ -59,6 +59,7 @@ LEADS = {
     "Start from": "Apps to copy and to change, with tests, in a few hundred lines.",
     "Whole apps": "Sites that are complete, down to deployment.",
 }
+MARKS = re.compile(rb"^ *<!-- .*? -->\n", re.M)
 GALLERY = """\
 # Examples
 
@@ -77,14 +78,18 @@ $ python3 -m zipfile -e login.zip . && mv login mysite
 
 
 def write_zip(target: Path, folder: str, contents: Mapping[str, Path]) -> None:
-    """Write files into one folder of a .zip; the same files make the same .zip."""
+    """Write files into one folder of a .zip; the same files make the same .zip.
+
+    A README loses the marks that only the tests read.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w") as archive:
         for name in sorted(contents):
             entry = zipfile.ZipInfo(f"{folder}/{name}", (1980, 1, 1, 0, 0, 0))
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, contents[name].read_bytes())
+            data = contents[name].read_bytes()
+            archive.writestr(entry, MARKS.sub(b"", data) if name == "README.md" else data)
 
 
 def build_wheel(folder: Path) -> Path:
@@ -296,8 +301,7 @@ def _page(example: Example) -> str:
     """Return an example's page: its README without the tests' marks, with links to the site."""
     title, introduction, rest = example.readme()
     text = f"# {title}\n\n{introduction}\n\n```{{example}} {example.path}\n```\n\n{rest}"
-    text = re.sub(r"^ *<!-- .*? -->\n", "", text, flags=re.M)
-    text = text.replace("](../../README.md)", "](../index.md#install)")
+    text = MARKS.sub(b"", text.encode()).decode()
     text = re.sub(r"\]\(\.\./\.\./docs/([\w/-]+\.md)", r"](../\1", text)
     text = re.sub(r"\]\(\.\./(\w+)(?:/README\.md|/)?\)", r"](\1.md)", text)
     text = re.sub(r"\[(`?[^\]\n]+?`?)\]\((?!https?:|\.\.|\w+\.md)[^)#]+\)", r"\1", text)

@@ -4,14 +4,13 @@ Copy this file and the templates beside your app.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import datetime
 from typing import Any
 
 from micropie import App, FromSession, HTTPError, methods
-from sqlalchemy import JSON, Column, DateTime, String, Text, false, inspect, or_, select
+from sqlalchemy import JSON, Column, String, false, func, inspect, or_, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 PER_PAGE = 20
@@ -27,33 +26,20 @@ class Change(LogBase):
 
     __tablename__ = "admin_log"
     id: Mapped[int] = mapped_column(primary_key=True)
-    time: Mapped[datetime] = mapped_column(
-        DateTime(timezone=True), default=lambda: datetime.now(UTC)
-    )
+    time: Mapped[datetime] = mapped_column(server_default=func.now())
     staff: Mapped[str] = mapped_column(String(100))
     row: Mapped[str] = mapped_column(String(200))
     changes: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
 class Admin(App):
-    """The pages; mount it, as in ``app.mounts["/admin"]``.
-
-    Args:
-        engine: The database.
-        models: Mapped classes, each with a primary key of one column. Selects and lists
-            show `str()` of an object.
-        is_staff: Whether a name and a password belong to a member of staff.
-    """
+    """The pages; `is_staff` gets a name and a password."""
 
     def __init__(
-        self,
-        engine: AsyncEngine,
-        models: list[Any],
-        is_staff: Callable[[str, str], bool],
+        self, engine: AsyncEngine, models: Any, is_staff: Callable[[str, str], bool]
     ) -> None:
         super().__init__(session_timeout=3600)
         self._engine = engine
-        self._open = async_sessionmaker(engine, expire_on_commit=False)
         self._models = {model.__tablename__: model for model in (*models, Change)}
         self._is_staff = is_staff
         self.startup_handlers.append(self._create_log)
@@ -80,86 +66,71 @@ class Admin(App):
         return self._redirect(self._url(), 303)
 
     def index(self) -> Any:
-        """Lead to the login, or to the first table."""
-        is_staff = "staff" in self.request.session
-        path = f"rows/{next(iter(self._models))}" if is_staff else "login"
-        return self._redirect(self._url(path), 303)
+        """Show the start page, or lead to the login."""
+        if "staff" in self.request.session:
+            return self._page("base.html")
+        return self._redirect(self._url("login"), 303)
 
     async def rows(
-        self, table: str, /, *, staff: FromSession, q="", sort="", page: int = 1
+        self, table: str, /, *, staff: FromSession, q: str = "", page: int = 1
     ) -> Any:
-        """Show a page of the rows in which a text contains `q`."""
+        """Show a page of the rows in which a text contains `q`, the newest first."""
         model = self._model(table)
         columns, [key] = inspect(model).columns, inspect(model).primary_key
-        query = select(model)
-        if q:
+        page = min(max(page, 1), 1_000_000)
+        query = select(model).order_by(key.desc()).offset((page - 1) * PER_PAGE)
+        if q := q.replace("\0", "")[:100]:  # databases refuse more
             texts = [column for column in columns if column.type.python_type is str]
             hits = [column.icontains(q, autoescape=True) for column in texts]
             query = query.where(or_(false(), *hits))
-        sort = sort or f"-{key.key}"  # the newest first
-        first = columns.get(sort.removeprefix("-"), key)
-        query = query.order_by(first.desc() if sort.startswith("-") else first, key)
-        page = min(max(page, 1), 1_000_000)
-        query = query.limit(PER_PAGE + 1).offset((page - 1) * PER_PAGE)
-        async with self._open() as db:
-            try:
-                found = list(await db.scalars(query))
-            except DBAPIError:
-                raise HTTPError(400, "The database refuses this.") from None
-            choices = await self._choices(db, model)
-        context = {"table": table, "q": q, "sort": sort, "page": page, "key": key.key}
+        async with AsyncSession(self._engine) as db:
+            found = list(await db.scalars(query.limit(PER_PAGE + 1)))
+        context = {"table": table, "q": q, "page": page, "key": key.key}
         context |= {"rows": found[:PER_PAGE], "more": len(found) > PER_PAGE}
-        context |= {"names": columns.keys(), "choices": choices, "log": model is Change}
+        context |= {"names": columns.keys(), "log": model is Change}
         return await self._page("rows.html", **context)
 
     @methods("GET", "POST")
     async def row(self, table: str, key: str = "", /, *, staff: FromSession) -> Any:
         """Show the form of a new row or an old one, or save what it sends."""
         model = self._model(table, to_change=True)
-        columns = inspect(model).columns
-        fields = [column for column in columns if has_field(column)]
+        fields = [one for one in inspect(model).columns if has_field(one)]
         wrong: list[str] = []
-        async with self._open() as db:
+        async with AsyncSession(self._engine) as db:
             row = await self._row(db, model, key) if key else model()
-            values = {one.key: as_text(getattr(row, one.key)) for one in columns}
+            old, values = texts_of(row) if key else {}, texts_of(row)
             choices = await self._choices(db, model)
             if self.request.method == "POST":
-                old = values if key else {}
                 values = {one.key: self.request.form(one.key, "") for one in fields}
                 wrong = fill_in(row, fields, values)
                 if not wrong and await self._save(db, row, old, staff):
                     return self._redirect(self._url(f"rows/{table}"), 303)
                 wrong = wrong or ["this row: the database refuses it"]
-        context = {"fields": [field(one) for one in fields], "choices": choices}
-        context |= {"table": table, "key": key, "values": values, "wrong": wrong}
-        return await self._page("row.html", 400 if wrong else 200, **context)
+        status, texts = (400 if wrong else 200), {"key": key, "table": table}
+        context = {"fields": fields, "values": values, "choices": choices} | texts
+        return await self._page("row.html", status, wrong=wrong, **context)
 
     @methods("POST")
     async def delete(self, table: str, key: str, /, *, staff: FromSession) -> Any:
         """Delete a row."""
         model = self._model(table, to_change=True)
-        async with self._open() as db:
+        async with AsyncSession(self._engine) as db:
             row = await self._row(db, model, key)
-            names = inspect(model).columns.keys()
-            changes = {name: [as_text(getattr(row, name)), None] for name in names}
-            await db.delete(row)
-            db.add(Change(staff=staff, row=f"{table}/{key}", changes=changes))
-            try:
-                await db.commit()
-            except DBAPIError:
-                raise HTTPError(409, "Other rows need this one.") from None
+            if not await self._save(db, row, texts_of(row), staff, delete=True):
+                raise HTTPError(409, "Other rows need this one.")
         return self._redirect(self._url(f"rows/{table}"), 303)
 
-    async def _save(self, db: AsyncSession, row: Any, old: Any, staff: str) -> bool:
-        """Store a row and what it changes; False if the database refuses."""
+    async def _save(
+        self, db: AsyncSession, row: Any, old: Any, staff: str, *, delete: bool = False
+    ) -> bool:
+        """Store or delete a row, and log it; return False if the database refuses."""
         try:
-            db.add(row)
+            await db.delete(row) if delete else db.add(row)
             await db.flush()
-            mapper = inspect(type(row))
-            place = f"{row.__tablename__}/{mapper.primary_key_from_instance(row)[0]}"
-            new = {one.key: as_text(getattr(row, one.key)) for one in mapper.columns}
-            pairs = {name: [old.get(name), text] for name, text in new.items()}
+            new = {} if delete else texts_of(row)
+            pairs = {name: [old.get(name), new.get(name)] for name in old | new}
             changes = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+            place = f"{row.__tablename__}/{inspect(row).identity[0]}"
             db.add(Change(staff=staff, row=place, changes=changes))
             await db.commit()
         except DBAPIError:
@@ -210,18 +181,18 @@ def has_field(column: Column[Any]) -> bool:
     return not (column.primary_key and column.type.python_type is int)
 
 
-def field(column: Column[Any]) -> dict[str, Any]:
-    """Return what the form shows of a column."""
-    kind = column.type.python_type.__name__
-    kind = "textarea" if isinstance(column.type, Text) else kind
-    return {"name": column.key, "kind": kind, "required": not column.nullable}
-
-
 def as_text(value: Any) -> str:
     """Return a value as a form has it."""
     if isinstance(value, bool):
         return "on" if value else ""
     return "" if value is None else str(value)
+
+
+def texts_of(row: Any) -> dict[str, str]:
+    """Return the values of a row."""
+    columns = inspect(type(row)).columns
+    names = columns.keys()  # the collection iterates over columns
+    return {name: as_text(getattr(row, name)) for name in names}
 
 
 def fill_in(row: Any, columns: list[Column[Any]], values: dict[str, str]) -> list[str]:
@@ -243,11 +214,9 @@ def read(column: Column[Any], text: str) -> Any:
         return text == "on"
     if not text and column.nullable:
         return None
-    if not text:
-        raise ValueError("missing")
-    if kind is str and len(text) > (getattr(column.type, "length", None) or 100_000):
-        raise ValueError("too long")
+    if not text or len(text) > (getattr(column.type, "length", None) or 100_000):
+        raise ValueError("missing, or too long")
     value = getattr(kind, "fromisoformat", kind)(text)
-    if isinstance(value, int | float | Decimal) and not abs(value) < 2**63:
+    if hasattr(value, "__abs__") and not abs(value) < 2**63:
         raise ValueError("NaN, or too large")
     return value

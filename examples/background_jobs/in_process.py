@@ -5,13 +5,14 @@ Copy this file beside your app.
 
 import asyncio
 import contextvars
+import inspect
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
-Job = Callable[..., Coroutine[Any, Any, Any]]
+Job = Callable[..., Any]  # async, or plain: then it runs in a thread
 
 _log = logging.getLogger("jobs")
 
@@ -48,11 +49,7 @@ class Jobs:
         self._closing = False
 
     async def submit(self, job: Job, *arguments: Any) -> str:
-        """Take a job and return its id.
-
-        Raises:
-            Busy: Too many jobs are waiting, or the app is about to stop.
-        """
+        """Take a job and return its id; raise Busy if too many wait, or at the end."""
         if self._closing or len(self._tasks) >= self._most:
             raise Busy
         job_id = secrets.token_urlsafe(16)
@@ -67,7 +64,7 @@ class Jobs:
         return job_id
 
     async def status(self, job_id: str) -> dict[str, Any] | None:
-        """Return what is known of a job, None where nothing is."""
+        """Return the state of a job, None if it is not known."""
         return self._states.get(job_id)
 
     async def finish(self) -> None:
@@ -85,7 +82,11 @@ class Jobs:
         try:
             async with self._turn:
                 state["state"] = "running"
-                state.update(state="done", result=await job(*arguments))
+                if inspect.iscoroutinefunction(job):
+                    result = await job(*arguments)
+                else:
+                    result = await asyncio.to_thread(job, *arguments)
+                state.update(state="done", result=result)
         except asyncio.CancelledError:
             state["state"] = "cancelled"
             _log.warning("job %s was cancelled", job_id)

@@ -1,5 +1,6 @@
 """The same job on taskiq, run by other processes: taskiq worker task_queue:broker."""
 
+import asyncio
 import os
 from typing import Any
 
@@ -23,11 +24,11 @@ broker = ListQueueBroker(URL, queue_name="primes").with_result_backend(
 @broker.task(task_name="count_primes")
 async def count_primes_task(limit: int) -> int:
     """Run the job in a worker."""
-    return await count_primes(limit)
+    return await asyncio.to_thread(count_primes, limit)
 
 
 class TaskQueue:
-    """What the app needs of the queue, by the same names as `in_process.Jobs`."""
+    """The queue, with the methods of `in_process.Jobs`."""
 
     def __init__(self) -> None:
         self._redis = Redis.from_url(URL)
@@ -45,7 +46,7 @@ class TaskQueue:
         return task.task_id
 
     async def status(self, job_id: str) -> dict[str, Any] | None:
-        """Return what is known of a job, None where nothing is."""
+        """Return the state of a job, None if it is not known."""
         if not await self._redis.exists(f"primes:job:{job_id}"):
             return None
         if not await broker.result_backend.is_result_ready(job_id):

@@ -2,9 +2,13 @@
 
 from starlette.testclient import TestClient
 
-from app import app
+from app import Root
 
 
-def test_first_page() -> None:
-    with TestClient(app, base_url="https://testserver") as client:
-        assert client.get("/").status_code == 200
+def test_job_is_done_after_the_answer() -> None:
+    with TestClient(Root(), base_url="https://testserver") as client:
+        place = client.post("/jobs", json={"limit": 100}).headers["location"]
+        job = {"state": "waiting"}
+        while job["state"] != "done":
+            job = client.get(place).json()
+        assert job["result"] == 25

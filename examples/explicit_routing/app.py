@@ -1,6 +1,5 @@
 """Explicit routing, with a URL, HTTP methods and converters for each method."""
 
-import html
 from typing import Any
 from uuid import UUID
 
@@ -8,62 +7,21 @@ from micropie import HTTPError, WebSocket
 
 from routing import RoutedApp, delete, get, post, put, route, websocket
 
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Explicit routing</title>
-<style>
-:root {{ color-scheme: light dark; font: 1.05rem/1.6 system-ui, sans-serif; }}
-:root {{ background: light-dark(#fdfdfb, #15181d);
-  color: light-dark(#1d2127, #e6e8eb); }}
-body {{ max-width: 46rem; margin: 3rem auto; padding: 0 1.25rem; }}
-table {{ width: 100%; border-collapse: collapse; }}
-th, td {{ padding: .45rem .8rem .45rem 0; text-align: left;
-  border-bottom: 1px solid light-dark(#dcdfe3, #333a44); }}
-code {{ font-size: .87em; overflow-wrap: anywhere; }}
-a {{ color: light-dark(#0b57a4, #8cc8ff); }}
-</style>
-<main>
-<h1>Explicit routing</h1>
-<table>
-<thead><tr><th scope="col">Methods</th><th scope="col">Pattern</th></tr></thead>
-<tbody>{rows}</tbody>
-</table>
-</main>
-</html>
-"""
-
 
 class Root(RoutedApp):
     """A few notes to read and write, and a route of every kind."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(max_body_size=64 * 1024)
         self._notes: dict[int, str] = {1: "Buy milk"}
         self._last_id = 1
 
     @get("/")
-    async def _home(self) -> str:
-        links = {
-            "/notes": self._url_for("_list_notes"),
-            "/notes/{note_id:int}": self._url_for("_show_note", note_id=1),
-            "/celsius/{degrees:float}": self._url_for("_celsius", degrees=-40.0),
-            "/users/{user_id:uuid}": self._url_for("_user", user_id=UUID(int=7)),
-            "/files/{path:path}": self._url_for("_file", path="music/jazz/so what.ogg"),
-        }
-        rows = ""
-        for one in self._patterns:
-            link = links.get(one.pattern) if "GET" in (one.methods or ()) else None
-            names = (
-                ", ".join(sorted(one.methods - {"HEAD"}))
-                if one.methods
-                else "WebSocket"
-            )
-            pattern = f"<code>{html.escape(one.pattern)}</code>"
-            shown = f'<a href="{html.escape(link)}">{pattern}</a>' if link else pattern
-            rows += f"<tr><td>{names}</td><td>{shown}</td></tr>\n"
-        return PAGE.format(rows=rows)
+    async def _home(self) -> dict[str, list[str]]:
+        listed = [
+            (one.pattern, sorted(one.methods or ["WS"])) for one in self._patterns
+        ]
+        return {"routes": [f"{'/'.join(names)} {url}" for url, names in listed]}
 
     @get("/notes")
     async def _list_notes(self) -> list[dict[str, Any]]:
@@ -93,10 +51,6 @@ class Root(RoutedApp):
         await self._show_note(note_id)
         del self._notes[note_id]
 
-    @route("/celsius/{degrees:float}", methods=["GET", "POST"])
-    async def _celsius(self, degrees: float) -> dict[str, float]:
-        return {"celsius": degrees, "fahrenheit": degrees * 9 / 5 + 32}
-
     @get("/users/me")
     async def _me(self) -> dict[str, str]:
         return {"user": "that is you"}
@@ -113,8 +67,8 @@ class Root(RoutedApp):
     async def _file(self, path: str) -> dict[str, str]:
         return {"path": path}
 
-    @get("/report-{year:int}.{kind}")
-    async def _report(self, kind: str, year: int) -> dict[str, Any]:
+    @route("/report-{year:int}.{kind}", methods=["GET", "POST"])
+    async def _report(self, year: int, kind: str) -> dict[str, Any]:
         return {"year": year, "kind": kind}
 
     @websocket("/rooms/{room}/{seat:int}")

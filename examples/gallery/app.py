@@ -51,7 +51,10 @@ class Gallery(App):
         self._apps: dict[str, Any] = {}
         self._mount(data)
         self.mounts["/docs"] = Documentation(documentation)
-        self.mounts["/seeds"] = Seeds(self)  # the last one, since it needs the others
+        if temporary:  # else the seeds would come again at each start
+            self.mounts["/seeds"] = Seeds(
+                self
+            )  # the last one, since it needs the others
         self.env.globals |= {
             "temporary": temporary,
             "code_css": functools.cache(code_css),

@@ -226,6 +226,7 @@ class Example:
         folder.mkdir(parents=True, exist_ok=True)
         return {
             "DATA": str(folder),
+            "BLOG_DATA": str(folder),
             "DATABASE": f"{folder}/app.sqlite3",
             "DATABASE_URL": f"sqlite+aiosqlite:///{folder}/app.sqlite3",
         }

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from micropie import HttpMiddleware, Request
+from micropie import HTTPError, HttpMiddleware, Request
 
 
 def hash_token(token: str) -> str:
@@ -15,45 +15,30 @@ def hash_token(token: str) -> str:
 class BearerAuth(HttpMiddleware):
     """Lets in who has a token, and sets ``request.user``.
 
-    Args:
-        users: The users, by the hash of their token.
-        handlers: Names of handlers that need one: ``my_api``, not ``/my-api``.
-        realm: What the token is for.
+    `users` has them by the hash of their token. `handlers` are the names of those that
+    need one: ``my_api``, not ``/my-api``.
     """
 
-    def __init__(
-        self, users: Mapping[str, str], handlers: Collection[str], realm: str = "api"
-    ) -> None:
+    def __init__(self, users: Mapping[str, str], handlers: Collection[str]) -> None:
         self.users = users
         self.handlers = handlers
-        self.realm = realm
 
-    async def before_request(self, request: Request) -> dict[str, Any] | None:
+    async def before_request(self, request: Request) -> None:
         """Let the request pass, or refuse it."""
         if request.route_handler not in self.handlers:
-            return None
+            return
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        user = (
-            self.users.get(hash_token(token.strip()))
-            if scheme.lower() == "bearer"
-            else None
-        )
-        if user is not None:
-            request.user = user
-            return None
-        error = ', error="invalid_token"' if scheme.lower() == "bearer" else ""
-        headers = {
-            "www-authenticate": f'Bearer realm="{self.realm}"{error}',
-            "content-type": "text/plain; charset=utf-8",
-        }
-        return {"status_code": 401, "body": "401 Unauthorized", "headers": headers}
+        is_bearer = scheme.lower() == "bearer"
+        user = self.users.get(hash_token(token.strip())) if is_bearer else None
+        if user is None:
+            error = ', error="invalid_token"' if is_bearer else ""
+            challenge = f'Bearer realm="api"{error}'
+            headers = {"www-authenticate": challenge, "vary": "Authorization"}
+            raise HTTPError(401, None, headers)
+        request.user = user
 
     async def after_request(
-        self,
-        request: Request,
-        status: int,
-        body: Any,
-        headers: list[tuple[str, str]],
+        self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
     ) -> None:
         """Keep what only this user may see out of shared caches."""
         if request.route_handler in self.handlers:

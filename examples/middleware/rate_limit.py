@@ -1,35 +1,25 @@
-"""A rate limit for each client, in the memory of this process or in Redis."""
+"""A rate limit for each client, in the memory of this process or in Redis.
+
+Both use the generic cell rate algorithm, which needs one number for each client.
+"""
 
 import ipaddress
 import logging
 import math
 import time
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Any
 
-from micropie import HttpMiddleware, Request
+from micropie import HTTPError, HttpMiddleware, Request
 
 _log = logging.getLogger("rate_limit")
-
-
-class Limiter(Protocol):
-    """Counts by the generic cell rate algorithm.
-
-    It needs one number for each client, and has no windows with edges to abuse.
-    """
-
-    async def wait(self, key: str) -> float:
-        """Return 0 for a request that may pass, or the seconds until one may."""
 
 
 class MemoryLimiter:
     """Counts in this process: with several workers, each one allows that much.
 
-    Args:
-        limit: How many requests may come at once.
-        seconds: In what time as many may come again.
-        clients: How many clients are remembered; then those that have been quiet
-            longest are forgotten.
+    `limit` requests may come at once, and as many again in `seconds`. If there are
+    too many `clients`, it forgets the quietest.
     """
 
     def __init__(self, limit: int, seconds: float, clients: int = 100_000) -> None:
@@ -64,68 +54,38 @@ return '0'
 
 
 class RedisLimiter:
-    """Counts in Redis, for all workers and machines together, by the clock of Redis.
+    """Counts in Redis, by its clock, for all workers and machines together."""
 
-    Args:
-        client: A ``redis.asyncio.Redis``.
-        limit: How many requests may come at once.
-        seconds: In what time as many may come again.
-        prefix: What all keys begin with.
-    """
-
-    def __init__(
-        self,
-        client: Any,
-        limit: int,
-        seconds: float,
-        prefix: str = "rate:",
-    ) -> None:
-        self.interval = seconds / limit
-        self.seconds = seconds
-        self.prefix = prefix
+    def __init__(self, client: Any, limit: int, seconds: float) -> None:
+        self.arguments = [seconds / limit, seconds]
         self._script = client.register_script(_SCRIPT)
 
     async def wait(self, key: str) -> float:
         """Return 0 or the seconds to wait; without Redis, all pass."""
         from redis.exceptions import RedisError
 
-        arguments = [self.interval, self.seconds]
         try:
-            return float(await self._script(keys=[self.prefix + key], args=arguments))
+            return float(await self._script(keys=[f"rate:{key}"], args=self.arguments))
         except RedisError as error:
             _log.warning("no rate limit: %s", error)
             return 0.0
 
 
 class RateLimit(HttpMiddleware):
-    """Refuses with 429 and ``Retry-After`` what comes too often from one address.
-
-    Args:
-        limiter: Who counts.
-        handlers: The names of the handlers that are limited, together; None: all.
-    """
+    """Refuses with 429 what comes too often from one address to all `handlers`."""
 
     def __init__(
-        self,
-        limiter: Limiter,
-        handlers: Collection[str] | None = None,
+        self, limiter: MemoryLimiter | RedisLimiter, handlers: Collection[str]
     ) -> None:
         self.limiter = limiter
         self.handlers = handlers
 
-    async def before_request(self, request: Request) -> dict[str, Any] | None:
+    async def before_request(self, request: Request) -> None:
         """Let the request pass, or refuse it."""
-        if self.handlers is not None and request.route_handler not in self.handlers:
-            return None
-        wait = await self.limiter.wait(client_of(request))
-        if not wait:
-            return None
-        headers = {
-            "retry-after": str(math.ceil(wait)),
-            "content-type": "text/plain; charset=utf-8",
-        }
-        body = "429 Too Many Requests"
-        return {"status_code": 429, "body": body, "headers": headers}
+        if request.route_handler in self.handlers:
+            wait = await self.limiter.wait(client_of(request))
+            if wait:
+                raise HTTPError(429, None, {"retry-after": str(math.ceil(wait))})
 
 
 def client_of(request: Request) -> str:

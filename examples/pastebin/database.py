@@ -52,9 +52,9 @@ def migrate() -> None:
         database.execute("PRAGMA journal_mode = WAL")  # readers don't wait for a writer
     with connected(write=True) as database:  # other workers wait here, and find it done
         [version] = database.execute("PRAGMA user_version").fetchone()
-        for statement in MIGRATIONS[version:]:
+        for number, statement in enumerate(MIGRATIONS[version:], version + 1):
             database.execute(statement)
-        database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+            database.execute(f"PRAGMA user_version = {number}")
 
 
 class SQLiteSessions(SessionBackend):

@@ -39,9 +39,7 @@ async def enter(sid: str, room: Any = None, *_: Any) -> dict[str, Any]:
         session["room"] = room
     await sio.enter_room(sid, room)
     await sio.emit("entered", {"name": session["name"]}, room=room, skip_sid=sid)
-    present = sio.manager.get_participants("/", room)
-    members = [await sio.get_session(member) for member, _ in present]
-    return {"members": sorted(member["name"] for member in members)}
+    return {"ok": True}
 
 
 @sio.event

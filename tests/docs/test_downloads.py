@@ -37,8 +37,12 @@ def test_archive_has_the_files_of_the_example_and_micropie(example, archive, whe
     assert archive.read_bytes() == again.read_bytes()
     beside = wheel if example.path.startswith("examples/") else ROOT / "micropie.py"
     assert contents.pop(f"{example.name}/{beside.name}") == beside.read_bytes()
+    readme = f"{example.name}/README.md"
+    assert b"<!-- " not in contents.pop(readme, b"")
     assert contents == {
-        f"{example.name}/{example.relative(path)}": path.read_bytes() for path in example.files()
+        f"{example.name}/{example.relative(path)}": path.read_bytes()
+        for path in example.files()
+        if path.name != "README.md"
     }
     assert f"{example.name}/app.py" in contents
 

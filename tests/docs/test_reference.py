@@ -145,6 +145,7 @@ LIMITS = {
     "_FILE_THREADS": "threads for MicroPie's own work",
     "_MESSAGES_AHEAD": "messages that a WebSocket keeps",
     "_UNREAD_SECONDS": "the time after the headers",
+    "_IDLE_SECONDS": "between two looks at a stream",
     "_MAX_DECIMAL": "digits of a `Decimal`",
     "_MAX_ERRORS": "errors of a model",
 }

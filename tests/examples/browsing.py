@@ -83,14 +83,12 @@ def check_chat(browsing: "Browsing") -> None:
     enter_chat(ada, "Ada")
     enter_chat(eve, "<b>Eve")
     ada.get_by_text("<b>Eve came in.").wait_for()
-    assert ada.locator("#members").inner_text() == "In lobby: <b>Eve, Ada"
     eve.get_by_label("Say").fill("<img src=x onerror=alert(1)>")
     eve.get_by_label("Say").press("Enter")
     ada.get_by_text("<b>Eve: <img src=x onerror=alert(1)>").wait_for()
     browsing.check_accessible(ada)
     eve.close()
     ada.get_by_text("<b>Eve left.").wait_for()
-    assert ada.locator("#members").inner_text() == "In lobby: Ada"
 
 
 def file_named(name: str, content: bytes, kind: str = "text/plain") -> FilePayload:

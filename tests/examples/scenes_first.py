@@ -15,11 +15,6 @@ PAGES = {  # that are only opened: the path, the zoom, and the description
     "hello_world": ("greet/Alice", 5, "The browser shows one line, Hello, Alice!"),
     "routing": ("", 1.1, "A table of URLs, and of the methods that answer them."),
     "headers_and_cookies": ("", 1.5, BUTTONS),
-    "explicit_routing": (
-        "",
-        1,
-        "A table of HTTP methods, and of the URL patterns that they belong to.",
-    ),
     "gallery": (
         "",
         1,
@@ -41,6 +36,13 @@ def forms(scene):
     scene.page.get_by_label("Anything else?").fill("Will there be plums?")
     scene.press("Sign up")
     scene.page.get_by_text("The course is for people from 16 to 120.").wait_for()
+
+
+@scene(2)
+def explicit_routing(scene):
+    """The routes as JSON, in the browser's own view of it."""
+    scene.open()
+    pretty(scene)
 
 
 @scene(2)
@@ -202,9 +204,9 @@ def lifespan(scene):
 
 @scene()
 def middleware(scene):
-    """The page of an error, 503 Service Unavailable, with a sentence that says until when."""
-    scene.browsing.expected = ["503"]
-    scene.open("closed")
+    """The page of an error, 404 Not Found, with a sentence that says what may have happened."""
+    scene.browsing.expected = ["404"]
+    scene.open("nothing")
 
 
 @scene()

@@ -22,12 +22,12 @@ def add(staff, table="books", **fields):
         303,
         f"/admin/rows/{table}",
     )
-    page = staff.get(f"rows/{table}", params={"sort": "-id"}).text
+    page = staff.get(f"rows/{table}").text
     return page.partition(f"/row/{table}/")[2].partition('"')[0]
 
 
 def log(staff):
-    return staff.get("rows/admin_log", params={"sort": "-id"}).text.replace("&#39;", "'")
+    return staff.get("rows/admin_log").text.replace("&#39;", "'")
 
 
 @pytest.mark.parametrize("path", ["rows/books", "row/books", "row/books/1", "rows/admin_log"])
@@ -105,31 +105,27 @@ def test_what_is_not_there_is_not_found(staff, path):
     assert staff.get(path).status_code == 404
 
 
-def test_lists_are_searched_sorted_and_paged(staff):
+def test_lists_are_searched_and_paged(staff):
     for number in range(21):
         add(staff, title=f"100%_{number:02}", author_id="1", copies="1")
 
-    first = staff.get("rows/books", params={"q": "0%_", "sort": "title"}).text
-    assert "100%_00" in first and "100%_20" not in first
-    rest = staff.get("rows/books", params={"q": "0%_", "sort": "title", "page": 2}).text
-    assert "100%_20" in rest and "Frankenstein" not in rest
-    assert "100%_20" in staff.get("rows/books?q=0%25_&sort=-title").text
-    for query in ("sort=nothing", "page=-1", "page=" + "9" * 40, "q=%00"):
+    first = staff.get("rows/books", params={"q": "0%_"}).text
+    assert "100%_20" in first and "100%_00" not in first
+    rest = staff.get("rows/books", params={"q": "0%_", "page": 2}).text
+    assert "100%_00" in rest and "Frankenstein" not in rest
+    for query in ("page=-1", "page=" + "9" * 40, "q=%00", "q=" + "x" * 50_001):
         assert staff.get(f"rows/books?{query}").status_code == 200
-    too_long = staff.get("rows/books", params={"q": "x" * 50_001})
-    assert (too_long.status_code, too_long.text) == (400, "The database refuses this.")
 
 
 def test_browser_corrects_a_book(page, browsing):
     page.goto("/")
-    page.get_by_role("link", name="admin interface").click()
     fill_in(page, {"Name": "admin", "Password": ADMIN_PASSWORD}, "Log in", "Log out admin")
     page.get_by_role("link", name="books").click()
     page.get_by_role("link", name="Add a row").click()
     page.get_by_label("author_id").select_option(label="Mary Shelley")
     fill_in(page, {"title": "Valperga", "copies": "3", "lent": ""}, "Save", "Valperga")
     browsing.check_look(
-        "/", "/admin/rows/books", "/admin/row/books", "/admin/rows/admin_log", like=page
+        "/admin/", "/admin/rows/books", "/admin/row/books", "/admin/rows/admin_log", like=page
     )
     page.get_by_label("Search").fill("alper")
     fill_in(page, {}, "Search")

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import functools
 import subprocess
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -27,14 +29,14 @@ pytestmark = pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize(
     ("limit", "count"), [(0, 0), (1, 0), (2, 0), (3, 1), (30, 10), (1_000_000, 78498)]
 )
-async def test_count_primes_counts_the_primes_below_the_limit(limit, count):
-    assert await primes.count_primes(limit) == count
+def test_count_primes_counts_the_primes_below_the_limit(limit, count):
+    assert primes.count_primes(limit) == count
 
 
 @pytest.mark.parametrize("limit", [-1, primes.LARGEST + 1])
-async def test_limit_out_of_range_raises_value_error(limit):
+def test_limit_out_of_range_raises_value_error(limit):
     with pytest.raises(ValueError, match="between 0 and"):
-        await primes.count_primes(limit)
+        primes.count_primes(limit)
 
 
 # --- tasks of the process
@@ -66,7 +68,7 @@ async def test_jobs_beyond_at_once_wait_and_beyond_waiting_are_refused():
 async def test_failed_job_is_logged(caplog):
     jobs, gate = in_process.Jobs(), asyncio.Event()
     gate.set()
-    one = await jobs.submit(lambda: job_at(gate, fail=True))
+    one = await jobs.submit(functools.partial(job_at, fail=True), gate)
     await jobs.finish()
     assert await jobs.status(one) == {"state": "failed"}
     assert f"job {one} failed" in caplog.text
@@ -96,7 +98,7 @@ def test_posted_job_is_answered_202_and_later_done(client):
     assert result_of(client, started.headers["location"]) == {"state": "done", "result": 25}
     for limit in (-1, primes.LARGEST + 1, "many"):
         assert client.post("/jobs", json={"limit": limit}).status_code == 400
-    assert client.post("/jobs", data={"limit": 1}).status_code == 403
+    assert client.post("/jobs", data={"limit": 1}).status_code == 303
     assert client.get("/jobs/unknown").status_code == 404
 
 
@@ -121,6 +123,22 @@ async def test_too_many_jobs_are_refused():
         refused = await client.post("/jobs", json={"limit": 5})
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
     await app._jobs.finish()
+
+
+@pytest.mark.real_time
+async def test_schedule_submits_a_job(monkeypatch):
+    app = example.Root()
+    submitted = asyncio.Event()
+
+    async def submit(*job):
+        submitted.set()
+
+    monkeypatch.setattr(app._jobs, "submit", submit)
+    async with asgi.lifespan(app):
+        [job] = app._scheduler.get_jobs()
+        assert job.args == (primes.count_primes, 1_000_000)
+        job.modify(next_run_time=datetime.now(UTC))
+        await asyncio.wait_for(submitted.wait(), 10)
 
 
 async def test_shutdown_waits_for_the_jobs():

@@ -44,13 +44,6 @@ def test_job_shows_its_result(below):
     assert page.url.startswith(page.url.partition(prefix)[0] + prefix + "/jobs/")
 
 
-@of("middleware")
-def test_scripts_with_a_nonce_run(below):
-    page, _ = below
-    page.get_by_text("The app took").wait_for()
-    fill_in(page, {"Your name": "Ada"}, "Greet", "Hello, Ada!")
-
-
 @of("sessions")
 def test_login_leads_to_the_account_and_sets_its_cookie_path(below):
     page, prefix = below

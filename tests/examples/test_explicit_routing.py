@@ -37,8 +37,6 @@ def app():
         ("/notes/", [{"id": 1, "text": "Buy milk"}]),
         ("/notes/1", {"id": 1, "text": "Buy milk"}),
         ("/notes/0001", {"id": 1, "text": "Buy milk"}),
-        ("/celsius/100", {"celsius": 100.0, "fahrenheit": 212.0}),
-        ("/celsius/-40.0", {"celsius": -40.0, "fahrenheit": -40.0}),
         ("/users/me", {"user": "that is you"}),
         (f"/users/{USER}", {"user": str(USER)}),
         (f"/users/{str(USER).upper()}", {"user": str(USER)}),
@@ -65,14 +63,12 @@ def test_encoded_slash_stays_in_its_segment(app):
 
 
 NO_ROUTE = """
-    /nothing /notes/one /notes/1.5 /notes/1/2 /notes//1 /notes/9 /notes/\u0661 /celsius/warm
-    /celsius/nan /celsius/1e5 /users/a/b /files /files/ /report-x.csv /rooms/lobby/1 /_user/7 /_me
+    /nothing /notes/one /notes/1.5 /notes/1/2 /notes//1 /notes/9 /notes/\u0661
+    /users/a/b /files /files/ /report-x.csv /rooms/lobby/1 /_user/7 /_me
 """
 
 
-@pytest.mark.parametrize(
-    "target", [*NO_ROUTE.split(), "/notes/" + "9" * 5000, "/celsius/" + "9" * 400]
-)
+@pytest.mark.parametrize("target", [*NO_ROUTE.split(), "/notes/" + "9" * 5000])
 def test_path_without_a_route_is_404(app, target):
     assert answer(app, target).status == 404
 
@@ -92,7 +88,7 @@ def test_each_route_has_methods_of_its_own(app):
     assert changed.json() == {"id": 2, "text": "Reap"}
     assert answer(app, "/notes/2", "DELETE").status == 204
     assert answer(app, "/notes/2").status == 404
-    assert answer(app, "/celsius/0", "POST").json()["fahrenheit"] == 32
+    assert answer(app, "/report-7.csv", "POST").json()["year"] == 7
 
 
 def test_wrong_method_is_405_and_names_the_right_ones(app):
@@ -114,12 +110,19 @@ def test_get_includes_head(app):
 
 
 @pytest.mark.parametrize("path", ["", "/", "/shop", "/shop/"])
-def test_home_page_is_found_and_links_below_the_root_path(app, path):
-    page = answer(app, path, scope={"root_path": "/shop"})
+def test_home_lists_the_routes(app, path):
+    routes = answer(app, path, scope={"root_path": "/shop"}).json()["routes"]
 
-    assert page.status == 200
-    assert 'href="/shop/notes/1"' in page.text
-    assert 'href="/shop/files/music/jazz/so%20what.ogg"' in page.text
+    assert routes[0] == "GET/HEAD /"
+    assert "DELETE /notes/{note_id:int}" in routes
+    assert "WS /rooms/{room}/{seat:int}" in routes
+
+
+def test_url_of_a_route_is_below_the_root_path(app):
+    json = {"body": b'{"text":"x"}', "headers": {"content-type": "application/json"}}
+    added = answer(app, "/notes", "POST", scope={"root_path": "/sh\u00f6p"}, **json)
+
+    assert added.header("location") == "/sh%C3%B6p/notes/2"
 
 
 @pytest.mark.parametrize("path", ["/shop/notes/1", "/notes/1"])
@@ -149,7 +152,7 @@ def test_names_and_routes_live_side_by_side():
         async def _other(self, anything="nothing"):
             return anything
 
-    with pytest.raises(TypeError, match="must be anything"):
+    with pytest.raises(TypeError, match="_other must take anything first"):
 
         class Wrong(routing.RoutedApp):
             @routing.patch("/{anything:path}")
@@ -187,25 +190,25 @@ def test_more_exact_route_is_used_in_any_order_of_declaration():
 
 
 MATCHES = {
-    ("/{first}-{last}.csv", "/a-b-c.csv"): ["a-b", "c"],
+    ("/{first}-{last}.csv", "/a-b-c.csv"): ["a", "b-c"],
     ("/{first}-{last}.csv", "/a--.csv"): ["a", "-"],
     ("/{first}-{last}.csv", "/-b.csv"): None,
     ("/{first}-{last}.csv", "/a-b.csv.txt"): None,
-    ("/{a}-{b}-{c}", "/1-2-3-4"): ["1-2", "3", "4"],
-    ("/{a}aa{b}", "/aaaa"): ["a", "a"],
-    ("/{a}aa{b}", "/aaa"): None,
+    ("/{a}-{b}-{c}", "/1-2-3-4"): ["1", "2", "3-4"],
+    ("/{a}aa{b}", "/baab"): ["b", "b"],
+    ("/{a}aa{b}", "/bab"): None,
     ("/x{a}", "/x"): None,
     ("/{a}x", "/x"): None,
-    ("/{name}-{year:int}.csv", "/a-b-2026.csv"): ["a-b", 2026],
-    ("/{name}-{year:int}.csv", "/a--5.csv"): ["a-", 5],
+    ("/{name}-{year:int}.csv", "/a-2026.csv"): ["a", 2026],
+    ("/{name}-{year:int}.csv", "/a--5.csv"): ["a", -5],
     ("/{name}-{year:int}.csv", "/a-b.csv"): None,
     ("/{number:int}-{name}", "/7-a-b"): [7, "a-b"],
     ("/{number:int}-{id:uuid}", f"/-7-{USER}"): [-7, USER],
     ("/{id:uuid}.{kind}", f"/{USER}.tar.gz"): [USER, "tar.gz"],
     ("/{north:float},{east:float}", "/52.5,-13.25"): [52.5, -13.25],
     ("/{north:float},{east:float}", "/52.5,-"): None,
-    ("/{a}.{b}/{rest:path}/{c:int}-{d}", "/x.y.z/1/2//3/4-5-6"): ["x.y", "z", "1/2//3", 4, "5-6"],
-    ("/{a}\n{b}", "/x\n\ny"): ["x\n", "y"],
+    ("/{a}.{b}/{rest:path}/{c:int}-{d}", "/x.y.z/1/2//3/4-5-6"): ["x", "y.z", "1/2//3", 4, "5-6"],
+    ("/{a}\n{b}", "/x\n\ny"): ["x", "\ny"],
 }
 
 
@@ -216,7 +219,7 @@ def test_parameters_that_are_parts_of_a_segment(pattern, path):
     exec(f"async def _show(self, {', '.join(names)}): ...", space)
     made = routing._make_route(pattern, ["GET"], space["_show"])
 
-    assert made.match(routing._split(path)) == MATCHES[pattern, path]
+    assert made.match(path) == MATCHES[pattern, path]
 
 
 @given(data=strategies.data())
@@ -227,13 +230,15 @@ def test_segments_match_what_a_plain_expression_does(data):
     pattern, plain = texts[0], re.escape(texts[0])
     for number, (kind, text) in enumerate(zip(kinds, texts[1:], strict=True)):
         pattern += f"{{p{number}:{kind}}}{text}"
-        expression = routing.CONVERTERS[kind][0]
-        plain += f"(?P<p{number}>(?>{expression}))" if kind == "int" else f"(?P<p{number}>.+)"
+        expression = routing.CONVERTERS["int"][0]
+        other = f"[^/{re.escape(text[0])}]+"
+        plain += f"(?P<p{number}>(?>{expression}))" if kind == "int" else f"(?P<p{number}>{other})"
         plain += re.escape(text)
     path = data.draw(strategies.text("-.a01", max_size=12))
-    expected = re.fullmatch(plain, path)
+    expected = re.fullmatch("/" + plain, "/" + path)
+    found = routing._expression("/" + pattern).fullmatch("/" + path)
 
-    assert routing._compiled(pattern)[0].match(path) == (expected and expected.groupdict())
+    assert (found and found.groupdict()) == (expected and expected.groupdict())
 
 
 @pytest.mark.parametrize(
@@ -258,7 +263,7 @@ def test_matching_is_linear_in_the_length_of_the_path(pattern, unit):
         took = []
         for _ in range(5):
             began = time.process_time()
-            made.match(routing._split("/" + unit * (length // len(unit))))
+            made.match("/" + unit * (length // len(unit)))
             took.append(time.process_time() - began)
         return min(took)
 
@@ -290,11 +295,11 @@ def test_routes_are_inherited_and_overridden():
 
         @routing.get("/more")
         async def _more(self):
-            return self._url_for("_user", user_id=USER)
+            return [self._url_for("_user", user_id=USER), self._url_for("_file", path="a/b c")]
 
     assert answer(Custom(), "/users/me").text == "overridden"
     assert answer(Custom(), "/notes/1").status == 200
-    assert answer(Custom(), "/more").text == f"/users/{USER}"
+    assert answer(Custom(), "/more").json() == [f"/users/{USER}", "/files/a/b%20c"]
 
 
 def test_url_for_without_a_route_raises_lookup_error(app):
@@ -328,14 +333,14 @@ async def _handler(self, a, b=None):
     ("pattern", "message"),
     [
         ("notes", "starts with a slash"),
-        ("/{a:number}", "unknown kind 'number'"),
-        ("/{a}-{a}", "stands twice"),
-        ("/{a}/{a}", "has a name twice"),
-        ("/{a:path}/{b:path}", "{name:path} twice"),
+        ("/{a:number}", "a kind is one of ['float', 'int', 'path', 'str', 'uuid']"),
+        ("/{a}-{a}", "a name stands twice"),
+        ("/{a}/{a}", "a name stands twice"),
+        ("/{a:path}/{b:path}", "{name:path} stands twice"),
         ("/x{a:path}", "a segment of its own"),
         ("/{a b}", "a parameter is {name}"),
         ("/{a}/{", "a parameter is {name}"),
-        ("/{a}{b}", "text between two parameters of '{a}{b}'"),
+        ("/{a}{b}", "text between two parameters: '/{a}{b}'"),
         ("/{a:int}{b:int}", "text between two parameters"),
         ("/{a:int}0", "takes the digit after it too"),
         ("/{a:float}5-{b}", "takes the digit after it too"),
@@ -372,13 +377,3 @@ def test_two_methods_with_one_route_are_refused():
             @routing.route("/users/{b}", methods=["POST", "GET"])
             async def _second(self, b):
                 return b
-
-
-def test_links_of_the_page_lead_somewhere(page, browsing):
-    page.goto("/")
-    links = [link.get_attribute("href") for link in page.get_by_role("link").all()]
-
-    assert len(links) == 5
-    for link in links:
-        assert page.request.get(link).ok
-    browsing.check_look("/")

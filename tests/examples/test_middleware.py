@@ -1,6 +1,7 @@
 """examples/middleware: each file for itself, and all of them together."""
 
 import base64
+import contextlib
 import re
 from types import SimpleNamespace
 
@@ -11,12 +12,9 @@ from micropie import App, HTTPError, Request
 from tests import asgi
 from tests.clock import ManualClock
 from tests.examples.accounts import CLIENTS
-from tests.examples.browsing import fill_in
 from tests.examples.loading import load, run
 
-example, timing, upload_limit = (
-    load("middleware", name) for name in ("app", "timing", "upload_limit")
-)
+timing, upload_limit = (load("middleware", name) for name in ("timing", "upload_limit"))
 basic_auth, bearer_auth, csrf = (
     load("middleware", name) for name in ("basic_auth", "bearer_auth", "csrf")
 )
@@ -78,16 +76,6 @@ def test_request_id_is_new_each_time_and_logged(caplog):
     assert first.header("x-request-id") != second.header("x-request-id")
     assert re.fullmatch(r"app;dur=\d+\.\d", first.header("server-timing"))
     assert f"{first.header('x-request-id')} GET '/' 200" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("sent", "taken"),
-    [("abc-1234", True), ("short", False), ("x" * 65, False), ("a b c d e", False)],
-)
-def test_request_id_of_a_trusted_proxy_is_taken_over(sent, taken):
-    response = answer(small(timing.Timing(trust_id=True)), headers={"x-request-id": sent})
-
-    assert (response.header("x-request-id") == sent) is taken
 
 
 def test_request_refused_before_the_middlewares_is_timed_too():
@@ -167,9 +155,7 @@ def preflight(app, origin, **headers):
 
 
 def test_preflight_is_answered_for_allowed_origins_only():
-    app = small(
-        cors.CORS(["https://good.example"], credentials=True), basic_auth.BasicAuth({}, {"index"})
-    )
+    app = small(cors.CORS(["https://good.example"]), basic_auth.BasicAuth({}, {"index"}))
     good, bad = preflight(app, "https://good.example"), preflight(app, "https://good.example.evil")
 
     assert (good.status, good.header("access-control-allow-origin")) == (
@@ -177,7 +163,7 @@ def test_preflight_is_answered_for_allowed_origins_only():
         "https://good.example",
     )
     assert "PUT" in good.header("access-control-allow-methods")
-    assert good.header("access-control-allow-credentials") == "true"
+    assert good.header("access-control-allow-credentials") is None
     assert (bad.status, bad.header("access-control-allow-origin")) == (204, None)
 
 
@@ -195,11 +181,10 @@ def test_response_names_the_allowed_origin():
     assert answer(app, "/", "OPTIONS").status == 200
 
 
-def test_any_origin_is_never_allowed_with_cookies():
+def test_any_origin_may_be_allowed_without_cookies():
     response = answer(small(cors.CORS(["*"])), headers={"origin": "https://any.example"})
     assert (response.header("access-control-allow-origin"), response.header("vary")) == ("*", None)
-    with pytest.raises(ValueError, match="list the origins"):
-        cors.CORS(["*"], credentials=True)
+    assert response.header("access-control-allow-credentials") is None
 
 
 # --- rate limit
@@ -223,12 +208,12 @@ async def test_limit_is_kept_for_each_client_and_comes_back(monkeypatch):
 async def test_limit_in_redis_is_kept_for_each_client_and_comes_back(services):
     """Redis has its own clock; instead of waiting, the test sets its numbers back."""
     async with Redis.from_url(services.environment("middleware")["REDIS_URL"]) as client:
-        counter = rate_limit.RedisLimiter(client, 3, 3600, prefix="test:")
+        counter = rate_limit.RedisLimiter(client, 3, 3600)
         assert [await counter.wait("a") for _ in range(3)] == [0, 0, 0]
         assert 1100 < await counter.wait("a") <= 1200
         assert await counter.wait("b") == 0
-        assert 0 < await client.ttl("test:a") <= 3600
-        await client.set("test:a", float(await client.get("test:a")) - 1200)
+        assert 0 < await client.ttl("rate:a") <= 3600
+        await client.set("rate:a", float(await client.get("rate:a")) - 1200)
         assert await counter.wait("a") == 0
         assert await counter.wait("a") > 0
 
@@ -250,7 +235,7 @@ async def test_all_requests_pass_and_a_warning_is_logged_without_redis(caplog):
 
 
 def test_refusal_says_when_to_come_again():
-    app = small(rate_limit.RateLimit(rate_limit.MemoryLimiter(2, 60)))
+    app = small(rate_limit.RateLimit(rate_limit.MemoryLimiter(2, 60), {"index"}))
     responses = [answer(app, "/") for _ in range(3)]
 
     assert [response.status for response in responses] == [200, 200, 429]
@@ -286,20 +271,25 @@ def test_body_over_the_limit_of_its_handler_is_413():
         ("2", "PUT", "10", None),
         ("2", "PUT", "11", 413),
         ("2", "GET", None, None),
-        ("1.1", "PUT", None, None),
-        ("1.0", "PUT", None, None),
-        ("1.1", "PUT", "", None),
+        ("1.1", "PUT", None, 411),
+        ("1.0", "PUT", None, 411),
+        ("1.1", "PUT", "", 411),
+        ("1.1", "PUT", "0", None),
+        ("1.1", "GET", "", None),
     ],
 )
-def test_body_needs_no_header_from_http_2_on(version, method, length, status):
+def test_body_has_to_say_its_size(version, method, length, status):
     headers = [] if length is None else [(b"content-length", length.encode())]
     request = Request(
         {"type": "http", "method": method, "http_version": version, "headers": headers}
     )
     request.route_handler = "put"
-    refusal = run(upload_limit.UploadLimit({"put": 10}).before_request(request))
+    limit = upload_limit.UploadLimit({"put": 10})
+    refused = pytest.raises(HTTPError) if status else contextlib.nullcontext()
+    with refused as error:
+        run(limit.before_request(request))
 
-    assert (refusal and refusal["status_code"]) == status
+    assert (error and error.value.status) == status
 
 
 # --- authentication
@@ -379,56 +369,41 @@ def test_bearer_token_replaces_the_csrf_token_only_in_guarded_handlers():
 
 
 def test_all_middlewares_work_together(client):
-    page = client.get("/", headers={"origin": "https://app.example.com"})
-    assert page.headers["access-control-allow-origin"] == "https://app.example.com"
-    assert page.headers["server-timing"]
+    first = client.get("/", headers={"origin": "https://app.example.com"})
+    assert first.headers["access-control-allow-origin"] == "https://app.example.com"
+    assert first.headers["server-timing"]
+    assert "set-cookie" not in first.headers
     assert client.get("/api", headers={"authorization": "Bearer token"}).json()["user"] == "robot"
-    assert client.get("/admin", auth=("admin", "päss:word".encode())).status_code == 200
+    password = "päss:word".encode()
+    assert client.get("/admin", auth=("admin", password)).json() == {"user": "admin"}
     assert client.get("/admin").status_code == 401
-    closed = client.get("/closed")
-    assert (closed.status_code, closed.headers["retry-after"]) == (503, "3600")
-    assert closed.json()["detail"] == "This page is closed until noon."
     too_large = client.put("/notes", content=b"x" * 1001)
     problem = {"title": "Content Too Large", "status": 413, "detail": "at most 1000 bytes"}
     assert (too_large.status_code, too_large.json()) == (413, problem)
     headers = {"authorization": "Bearer token"}
     assert client.put("/notes", content=b"note", headers=headers).json() == {"bytes": 4}
-    assert [client.get("/guess?number=42").status_code for _ in range(4)] == [200, 200, 200, 429]
+    guesses = [client.get("/guess?number=42") for _ in range(4)]
+    assert [guess.status_code for guess in guesses] == [200, 200, 200, 429]
+    assert guesses[3].headers["retry-after"] == "20"
+    assert client.post("/form", data={"name": "Ada"}).status_code == 403
+    fields = {"name": "Ada", **client.get("/form").json()}
+    assert client.post("/form", data=fields).json() == {"text": "Hello, Ada!"}
 
 
-@pytest.mark.real_time
-async def test_limit_in_redis_is_shared_by_all_workers(services):
-    url = services.environment("middleware")["REDIS_URL"]
-    apps = [example.make_app(redis_url=url) for _ in range(2)]
-    statuses = [(await asgi.get(apps[turn % 2], "/guess")).status for turn in range(4)]
-    assert statuses == [200, 200, 200, 429]
-    for app in apps:
-        async with asgi.lifespan(app):
-            pass
-
-
-def test_page_works_under_its_policy(page, browsing):
-    page.goto("/")
-    assert re.fullmatch(
-        r"The app took [\d.]+ ms for this page\.", page.locator("#time").inner_text()
-    )
-    fill_in(page, {"Your name": "<b>Ada</b>"}, "Greet", "Hello, <b>Ada</b>!")
-    browsing.check_look("/")
+def test_error_page_works_under_its_policy(page, browsing):
+    browsing.expected += ["404", "the server responded"]
+    page.goto("/nothing")
+    assert page.get_by_role("heading").inner_text() == "Not Found"
+    assert page.locator("body").evaluate("one => getComputedStyle(one).maxWidth") != "none"
+    browsing.check_look("/nothing")
 
 
 def test_policy_stops_a_script_without_the_nonce(page, browsing):
-    page.goto("/")
-    browsing.expected.append("Content Security Policy")
+    browsing.expected += ["404", "the server responded", "Content Security Policy"]
+    page.goto("/nothing")
     page.evaluate(
         "document.body.append(Object.assign(document.createElement('script'), "
         "{textContent: 'window.hacked = true'}))"
     )
 
     assert page.evaluate("window.hacked") is None
-
-
-def test_error_page_looks(page, browsing):
-    browsing.expected += ["404", "the server responded"]
-    page.goto("/nothing")
-    assert page.get_by_role("heading").inner_text() == "Not Found"
-    browsing.check_look("/nothing")

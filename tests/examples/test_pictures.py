@@ -43,6 +43,7 @@ RENAME = """pairs => {
 
 STILL = """zoom => {
   document.documentElement.style.zoom = zoom;
+  document.querySelector(".gallery-bar")?.remove();
   document.activeElement.blur();
   scrollTo(0, 0);
 }"""

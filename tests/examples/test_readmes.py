@@ -16,6 +16,8 @@ KINDS = {"console": {"", "serves", "slow", "not run"}, "python": {"", "from", "n
 HEADINGS = ["Install", "Start", "Try it", "Test it", "How it works", "Make it yours"]
 INSTALL = """## Install
 
+Unpack the .zip, and in its folder:
+
 <!-- slow: installs into a fresh environment -->
 ```console
 $ python3 -m venv .venv
@@ -24,6 +26,10 @@ $ pip install -r requirements-dev.txt
 ```
 
 On Windows, the second command is `.venv\\Scripts\\activate`.
+"""
+TRY_IT = """## Try it
+
+Use a second terminal, and activate the environment there, too.
 """
 LICENSE = "License: BSD-3-Clause, like MicroPie."
 PROJECTS = [name for name in harness.NAMES if name != "gallery"]
@@ -78,7 +84,7 @@ def test_readme_stands_alone(name):
     headings = re.findall(r"^## (.+)$", text, flags=re.M)
 
     assert headings == HEADINGS
-    assert text.count(INSTALL) == 1
+    assert text.count(INSTALL) == text.count(TRY_IT) == 1
     assert served_by(name)[0] == harness.SERVE
     assert "$ pytest -q\n...\n" in text
     assert text.endswith(f"\n{LICENSE}\n")

@@ -52,9 +52,9 @@ async def test_people_in_a_room_hear_each_other(server, transports):
         guest(server, {"name": "Eve"}, transports=transports) as eve,
     ):
         assert "error" in await ada.call("say", "too early")
-        assert await ada.call("enter", "lobby") == {"members": ["Ada"]}
+        assert await ada.call("enter", "lobby") == {"ok": True}
         assert "error" in await ada.call("enter", "attic")
-        assert await eve.call("enter", "lobby") == {"members": ["Ada", "Eve"]}
+        assert await eve.call("enter", "lobby") == {"ok": True}
         assert await ada.hear() == ("entered", {"name": "Eve"})
         assert await eve.call("say", "x" * 2000) == {"ok": True}
         for one in (ada, eve):

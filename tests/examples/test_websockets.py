@@ -170,6 +170,17 @@ def test_two_browsers_talk(browsing):
     check_chat(browsing)
 
 
+def test_members_are_shown(browsing):
+    kim, guy = browsing.page(), browsing.page()
+    enter_chat(kim, "Kim")
+    enter_chat(guy, "<b>Guy")
+    kim.get_by_text("<b>Guy came in.").wait_for()
+    assert kim.locator("#members").inner_text() == "In lobby: <b>Guy, Kim"
+    guy.close()
+    kim.get_by_text("<b>Guy left.").wait_for()
+    assert kim.locator("#members").inner_text() == "In lobby: Kim"
+
+
 def test_taken_name_is_said_in_the_form(browsing):
     for page in (browsing.page(), browsing.page()):
         page.goto("/")

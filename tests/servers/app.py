@@ -276,6 +276,9 @@ class Sockets:
             while True:
                 await ws.send_text("tick")
                 await asyncio.sleep(0.1)  # a ticker has a pace
+        except ConnectionClosed:
+            note(token, "told")
+            raise
         finally:
             note(token, "finally")
 

@@ -1,5 +1,4 @@
 const element = (id) => document.getElementById(id);
-let members = [];
 
 function show(text, kind) {
   const line = Object.assign(document.createElement("p"), {className: kind});
@@ -8,19 +7,14 @@ function show(text, kind) {
   line.scrollIntoView({block: "nearest"});
 }
 
-function present(names) {
-  members = names.sort();
-  element("members").textContent = `In ${element("room").value}: ${members.join(", ")}`;
-}
-
 // It begins with HTTP, goes on over a WebSocket if it can, and connects again by itself.
 const socket = io({path: document.body.dataset.path, autoConnect: false});
 
 socket.on("connect", async () => {
   element("enter").hidden = true;
   element("chat").hidden = false;
-  present((await socket.emitWithAck("enter", element("room").value)).members);
-  show("You are here.", "note");
+  const {error} = await socket.emitWithAck("enter", element("room").value);
+  show(error ?? "You are here.", "note");
 });
 socket.on("connect_error", (error) => {
   if (socket.active) return;  // it tries again
@@ -29,12 +23,8 @@ socket.on("connect_error", (error) => {
 });
 socket.on("disconnect", () => show("The connection is lost. Trying again …", "note"));
 socket.on("said", ({name, text}) => show(`${name}: ${text}`, ""));
-socket.on("entered", ({name}) => { present([...members, name]); show(`${name} came in.`, "note"); });
-socket.on("left", ({name}) => {
-  members.splice(members.indexOf(name), 1);
-  present(members);
-  show(`${name} left.`, "note");
-});
+socket.on("entered", ({name}) => show(`${name} came in.`, "note"));
+socket.on("left", ({name}) => show(`${name} left.`, "note"));
 
 element("name").oninput = () => element("name").setCustomValidity("");
 element("enter").onsubmit = (event) => {

@@ -34,11 +34,11 @@ class JsonErrors(HttpMiddleware):
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
     ) -> dict[str, Any] | None:
-        """Replace the text of an error."""
+        """Replace the text of an error, whose lines become one."""
         if status < 400 or not isinstance(body, str):
             return None
         kept = [pair for pair in headers if pair[0].lower() != "content-type"]
-        return {"body": {"error": body}, "headers": kept}
+        return {"body": {"error": "; ".join(body.splitlines())}, "headers": kept}
 
 
 class Api(App):

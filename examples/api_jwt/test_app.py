@@ -1,21 +1,20 @@
 """Run them with ``pytest``."""
 
-import os
-import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
-os.environ["DATABASE"] = f"{tempfile.mkdtemp()}/accounts.sqlite3"
-
-from app import app  # noqa: E402 - it reads the environment
+from app import app
 
 ACCOUNT = {"username": "ada", "password": "analytical engine"}
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[TestClient]:
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    monkeypatch.setattr("database.DATABASE", tmp_path / "accounts.sqlite3")
+    monkeypatch.setattr("tokens.JWT_KEY", "a key for the tests, of 32 characters")
     with TestClient(app) as opened:
         assert opened.post("/sign_up", json=ACCOUNT).status_code == 201
         yield opened

@@ -1,4 +1,4 @@
-"""A fake of a model's server, which repeats the question, to try the chat with."""
+"""A fake of a model's server, which tells what it got, to try the chat with."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,15 +21,18 @@ class FakeModel(App):
     @methods("POST")
     async def v1(self, *path: str) -> Any:
         """Answer ``POST /v1/chat/completions``."""
-        question = self.request.json("messages")[-1]["content"]
+        messages = self.request.json("messages")
+        question = messages[-1]["content"]
         if question == "fail":
             return 400, {"error": {"message": "You asked for it."}}
-        return event_stream(self._repeat(question))
+        told = [one["content"] for one in messages if one["role"] == "system"]
+        name = " ".join([self.request.json("model"), *told])
+        return event_stream(self._stream(f"({name}) You say: {question}"))
 
-    async def _repeat(self, question: str) -> AsyncIterator[Any]:
+    async def _stream(self, answer: str) -> AsyncIterator[Any]:
         self._sent["answering"] += 1
         try:
-            for word in f"You say: {question}".split():
+            for word in answer.split():
                 yield {"choices": [{"index": 0, "delta": {"content": f"{word} "}}]}
                 self._sent["words"] += 1
                 await asyncio.sleep(0.05)

@@ -11,9 +11,11 @@ import httpx2
 import uvicorn
 from openai import AsyncOpenAI
 
-from app import Chat
+from app import MODEL, Chat
 from fake_model import FakeModel
 from history import History
+
+SAID = f"({MODEL}) You say: <b> "
 
 
 @contextmanager
@@ -36,12 +38,12 @@ def test_answers_stream_stop_and_fail(tmp_path: Path) -> None:
     with served(FakeModel()) as fake:
         model = AsyncOpenAI(api_key="fake", base_url=str(fake.base_url.join("/v1")))
         with served(Chat(model, history)) as client:
-            assert client.post("/ask", data={"question": "<b>"}).text == "You say: <b> "
+            assert client.post("/ask", data={"question": "<b>"}).text == SAID
             assert "You say: &lt;b&gt;" in client.get("/").text
             assert "failed (400)" in client.post("/ask", data={"question": "fail"}).text
             long = {"question": "word " * 500}
             with client.stream("POST", "/ask", data=long) as answer:
-                assert next(answer.iter_text()) == "You "
+                assert next(answer.iter_text()) == f"({MODEL}) "
             sent = {"answering": 1}
             while sent["answering"]:
                 time.sleep(0.01)

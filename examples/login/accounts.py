@@ -100,12 +100,10 @@ class Accounts:
         Raises:
             HTTPError: 429 there were too many.
         """
-        this, since = (
-            Try(client=client, email=email, at=time.time()),
-            time.time() - TRY_WINDOW,
-        )
+        now = time.time()
+        this = Try(client=client, email=email, at=now)
         async with self._begin() as db:
-            await db.execute(delete(Try).where(Try.at < since))
+            await db.execute(delete(Try).where(Try.at < now - TRY_WINDOW))
             db.add(this)
         async with self._begin() as db:
             count = select(func.count())

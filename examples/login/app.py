@@ -25,6 +25,7 @@ FIELDS = {
     "password": ("Password", "password", "current-password"),
     "new_password": ("New password, 10 characters or more", "password", "new-password"),
 }
+LOGIN = ("email", "password")  # the fields of the login's form
 # It is checked for addresses without an account, so they take as long as others.
 NO_ACCOUNT = hash_password("")
 MAIL = """\
@@ -78,11 +79,11 @@ class Root(App):
     async def login(self) -> Any:
         """Show the form, or check what it sends."""
         if self.request.method != "POST":
-            return await self._form("Log in", "email", "password")
+            return await self._form("Log in", *LOGIN)
         user = await self._checked(self._email())
         if user is None:
             error = "Wrong address or password."
-            return 400, await self._form("Log in", "email", "password", error=error)
+            return 400, await self._form("Log in", *LOGIN, error=error)
         return self._enter(user)
 
     @methods("POST")
@@ -155,10 +156,9 @@ class Root(App):
         hashed = await asyncio.to_thread(hash_password, password)
         return await self._accounts.set_password(email, hashed)
 
-    def _enter(self, user: User) -> Any:
-        self.request.session.update(user_id=user.id, stamp=user.stamp)
-        self.request.regenerate_session()
-        return self._redirect(self._url("account"), 303)
+    def _enter(self, user: User, *cookies: tuple[str, str]) -> Any:
+        start_session(self.request, user)
+        return self._redirect(self._url("account"), 303, cookies)
 
     def _sent(self, name: str) -> str:
         # Not a parameter, which the URL could fill in: URLs end up in logs.
@@ -196,6 +196,12 @@ class Root(App):
         await self._engine.dispose()
         if isinstance(self._backend, RedisSessionBackend):
             await self._backend.client.aclose()
+
+
+def start_session(request: Request, user: User) -> None:
+    """Log a user in, with a new session id that no one else can know."""
+    request.session.update(user_id=user.id, stamp=user.stamp)
+    request.regenerate_session()
 
 
 def client_of(request: Request) -> str:

@@ -14,11 +14,8 @@ PASSWORD = "analytical engine"
 @pytest.fixture
 def client(tmp_path, monkeypatch):
     url = f"sqlite+aiosqlite:///{tmp_path}/test.sqlite3"
-    for name, value in {
-        "DATABASE_URL": url,
-        "SMTP_HOST": "",
-        "SESSION_STORE": "",
-    }.items():
+    values = {"DATABASE_URL": url, "SMTP_HOST": "", "SESSION_STORE": ""}
+    for name, value in values.items():
         monkeypatch.setattr(settings, name, value)
     from app import Root
 

@@ -162,6 +162,7 @@ def test_unfit_names_are_refused(client, name):
 
     assert answer.status_code == 400
     assert "username" in answer.json()["error"]
+    assert "\n" not in answer.json()["error"]
     assert PASSWORD not in answer.text
 
 

@@ -17,6 +17,7 @@ def test_page_streams_and_stops_an_answer(page, browsing, server, place):
     page.goto(place)
     assert page.context.cookies() == []
     fill_in(page, {"Your question": "<b>pie</b>"}, "Ask", "You say: <b>pie</b>")
+    page.get_by_role("button", name="Ask").wait_for()
     page.get_by_label("Your question").fill(LONG)
     page.get_by_label("Your question").press("Enter")
     page.get_by_text("You say: 0 1 2").wait_for()
@@ -25,11 +26,17 @@ def test_page_streams_and_stops_an_answer(page, browsing, server, place):
     wait_until(lambda: httpx.get(fake).json()["answering"] == 0)
     assert httpx.get(fake).json()["words"] - before < 500
     fill_in(page, {"Your question": "fail"}, "Ask", "failed (400)")
+    page.get_by_role("button", name="Ask").wait_for()
+    messages = page.locator("#messages li").count()
+    page.get_by_label("Your question").fill(" \n ")
+    page.get_by_role("button", name="Ask").click()
+    assert page.locator("#messages li").count() == messages
     browsing.expected.append("422")
     fill_in(page, {"Your question": "x" * 4001}, "Ask", "1 to 4000 characters")
+    assert page.locator("#messages .error").count() == 1
     page.reload()
     assert page.locator(".user").all_inner_texts() == ["<b>pie</b>", LONG]
-    assert page.locator(".assistant").last.inner_text().startswith("You say: 0 1 2")
+    assert page.locator(".assistant").last.inner_text().startswith("(gpt-5-mini) You say: 0 1 2")
     browsing.check_look(place, like=page)
     page.get_by_role("button", name="New chat").click()
     assert page.locator("#messages li").count() == 0
@@ -47,6 +54,19 @@ def test_history_is_bounded(client, measured):
         client.post("/ask", data={"question": f"q{number}-"})
     assert ">q1-<" not in client.get("/").text
     assert ">q2-<" in client.get("/").text
+
+
+def test_model_is_told_its_part_as_the_readme_says(tmp_path, services, measure):
+    folder = harness.copied("llm_chat", tmp_path)
+    told = '{"role": "system", "content": "Be brief."}'
+    source = (folder / "app.py").read_text()
+    assert source.count("messages=messages, stream") == 1
+    source = source.replace("messages=messages, stream", f"messages=[{told}, *messages], stream")
+    (folder / "app.py").write_text(source)
+    environment = {**measure, **services.environment("llm_chat"), "MODEL": "other"}
+    with harness.running(harness.SERVE, folder, environment) as server:
+        answer = httpx.post(f"{server.url}/ask", data={"question": "Hi"})
+    assert answer.text == "(other Be brief.) You say: Hi "
 
 
 def test_without_a_key_the_page_says_so(tmp_path, measure):

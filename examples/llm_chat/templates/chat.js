@@ -13,15 +13,15 @@ function show(role, text) {
 
 form.onsubmit = async event => {
   event.preventDefault();
-  if (send.hidden) return;
+  if (send.hidden || !form.question.value.trim()) return;
   const body = new URLSearchParams(new FormData(form));
   show("user", form.question.value);
   form.question.value = "";
-  const answer = show("assistant", "");
   request = new AbortController();
   [send.hidden, stop.hidden] = [true, false];
   try {
     const response = await fetch(form.action, { method: "POST", body, signal: request.signal });
+    const answer = show(response.ok ? "assistant" : "error", "");
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let part; !(part = await reader.read()).done; ) answer.append(part.value);
   } catch (error) {

@@ -8,10 +8,8 @@ from micropie import HTTPError, HttpMiddleware, Request
 class UploadLimit(HttpMiddleware):
     """Refuses a body that says it is too large, and one that does not say its size.
 
-    That happens before a byte of it is read. The servers hold a client to the length
-    that it announces. JSON and forms have been read before a middleware is asked. For
-    them there are `App`'s arguments ``max_body_size`` and ``max_upload_size``.
-    `limits` are the most bytes for each handler, by name.
+    That happens before a byte of it is read. JSON and forms have been read before, and
+    `App` limits them. `limits` are the most bytes for each handler, by name.
     """
 
     def __init__(self, limits: Mapping[str, int]) -> None:

@@ -2727,8 +2727,8 @@ _BOOLS = {
 
 _UNCHECKED = (Any, object, _ABSENT)
 # Digits, and the adjusted exponent. Ten characters can name a number with ten million digits.
-_MAX_DECIMAL: Final = 1000
-_MAX_ERRORS: Final = 20  # of a model, as lines of a 400
+_MAX_DECIMAL = 1000
+_MAX_ERRORS = 20  # of a model, as lines of a 400
 
 # Called with a value, and with True if it comes from JSON. It raises an exception, of any type, if
 # the value doesn't fit; the parameter makes a 400 or a 404 of it.
@@ -4149,8 +4149,8 @@ def routes(app: App) -> list[Route]:
             source = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
             found.append(Route(protocol, path, handler.methods, parameters, name, source))
     for mount, mounted in app.mounts.items():
-        if isinstance(mounted, App):
-            below = routes(mounted)
+        if isinstance(mounted, App):  # an app in its own mounts has paths without an end
+            below = [] if mounted is app else routes(mounted)
         else:
             name = getattr(mounted, "__qualname__", type(mounted).__name__)
             below = [Route("http", "/", None, (), name, "")]

@@ -190,9 +190,8 @@ def as_text(value: Any) -> str:
 
 def texts_of(row: Any) -> dict[str, str]:
     """Return the values of a row."""
-    columns = inspect(type(row)).columns
-    names = columns.keys()  # the collection iterates over columns
-    return {name: as_text(getattr(row, name)) for name in names}
+    keys = [column.key for column in inspect(type(row)).columns]
+    return {key: as_text(getattr(row, key)) for key in keys}
 
 
 def fill_in(row: Any, columns: list[Column[Any]], values: dict[str, str]) -> list[str]:

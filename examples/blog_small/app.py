@@ -4,7 +4,6 @@ from accounts import Accounts
 from database import migrate
 from posts import Posts
 from sqlite_sessions import SQLiteSessions
-from web import ErrorPages
 
 
 class Blog(Accounts, Posts):
@@ -13,7 +12,6 @@ class Blog(Accounts, Posts):
     def __init__(self) -> None:
         super().__init__(SQLiteSessions(), session_timeout=14 * 24 * 3600)
         self.startup_handlers.append(migrate)
-        self.middlewares.append(ErrorPages(self))
 
 
 app = Blog()

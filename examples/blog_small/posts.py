@@ -10,6 +10,7 @@ from web import Site
 
 PER_PAGE = 5
 POSTS = "SELECT posts.*, name AS author FROM posts JOIN users ON users.id = author_id"
+INSERT = "INSERT INTO posts (author_id, title, text) VALUES (?, ?, ?) RETURNING id"
 
 
 class Posts(Site):
@@ -82,10 +83,7 @@ def save(post_id: int, user_id: int, title: str, text: str) -> int:
             query = "UPDATE posts SET title = ?, text = ? WHERE id = ?"
             database.execute(query, (title, text, post_id))
             return post_id
-        query = (
-            "INSERT INTO posts (author_id, title, text) VALUES (?, ?, ?) RETURNING id"
-        )
-        return database.execute(query, (user_id, title, text)).fetchone()["id"]
+        return database.execute(INSERT, (user_id, title, text)).fetchone()["id"]
 
 
 def clean(text: str) -> str:

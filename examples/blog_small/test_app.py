@@ -17,19 +17,15 @@ PIE = {"title": "Pie", "text": "Apple"}
 def ada(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """Make an account in a new database; over HTTPS, since the cookie is secure."""
     monkeypatch.setattr(database, "DATABASE", tmp_path / "blog.sqlite3")
-    with TestClient(
-        app, base_url="https://testserver", follow_redirects=False
-    ) as client:
+    with TestClient(app, base_url="https://testserver") as client:
         account = {"name": "ada", "password": PASSWORD}
-        assert client.post("/sign_up", data=account).status_code == 303
+        assert client.post("/sign_up", data=account).status_code == 200
         yield client
 
 
 def test_author_writes_edits_and_deletes(ada: TestClient) -> None:
-    assert ada.post("/write", data=PIE).headers["location"] == "/post/1"
-    assert "<h1>Pie</h1>" in ada.get("/post/1").text
-    ada.post("/write/1", data=PIE | {"title": "Tart"})
-    assert "<h1>Tart</h1>" in ada.get("/post/1").text
+    assert "<h1>Pie</h1>" in ada.post("/write", data=PIE).text
+    assert "<h1>Tart</h1>" in ada.post("/write/1", data=PIE | {"title": "Tart"}).text
     ada.post("/delete/1")
     assert ada.get("/post/1").status_code == 404
 

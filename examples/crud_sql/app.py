@@ -95,7 +95,7 @@ class Api(App):
 
     async def _row(self, table: type[Base], row_id: int) -> Base:
         if 0 < row_id <= LARGEST_ID:
-            found = await self.request.db.get(table, row_id)
+            found: Base | None = await self.request.db.get(table, row_id)
             if found is not None:
                 return found
         raise HTTPError(404, f"404 Not Found: {table.__tablename__} has no {row_id}")

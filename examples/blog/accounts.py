@@ -45,7 +45,8 @@ async def add_user(
     problem = problem_of(password, name, full_name)
     if problem:
         raise AccountError(problem)
-    user = User(name=name, full_name=full_name, stamp=secrets.token_urlsafe(32))
+    user = User(name=name, full_name=full_name)
+    user.password_version = secrets.token_urlsafe(32)
     user.password_hash = await passwords.hash(password)
     try:
         async with database.session.begin() as db:
@@ -70,7 +71,7 @@ async def set_password(
     async with database.session.begin() as db:
         user = await db.merge(user)
         user.password_hash = password_hash
-        user.stamp = secrets.token_urlsafe(32)
+        user.password_version = secrets.token_urlsafe(32)
     return user
 
 
@@ -111,13 +112,13 @@ class Accounts(Site):
         if self._passwords.is_outdated(user.password_hash):
             await self._rehash(user, password)
         self._log_in(user)
-        self._go(*(back if BACK.fullmatch(back) else "my_posts").split("/"))
+        self._redirect_to(*(back if BACK.fullmatch(back) else "my_posts").split("/"))
 
     @methods("POST")
     async def logout(self) -> Any:
         """Forget everything: an emptied session is deleted, and its cookie too."""
         self.request.session.clear()
-        self._go("")
+        self._redirect_to("")
 
     @methods("GET", "POST")
     async def sign_up(self) -> Any:
@@ -149,7 +150,7 @@ class Accounts(Site):
             )
         self._log_in(user)
         self._flash(f"Welcome, {user.full_name}. This is your first post.")
-        self._go("write")
+        self._redirect_to("write")
 
     @methods("GET", "POST")
     async def account(self) -> Any:
@@ -174,15 +175,14 @@ class Accounts(Site):
             return 422, await self._page("account.html", error=str(error))
         self._log_in(user)
         self._flash("Your password has been changed. All other devices are logged out.")
-        self._go("account")
+        self._redirect_to("account")
 
     def _log_in(self, user: User) -> None:
         """Fill the session, under a new id, since a stranger may know the old one."""
         session = self.request.session
         session["user_id"] = user.id
-        session["stamp"] = user.stamp
+        session["password_version"] = user.password_version
         self.request.user = user
-        self.request.csrf = secrets.token_urlsafe(32)  # the cookie gets it
         self.request.regenerate_session()
 
     async def _find(self, name: str) -> User | None:

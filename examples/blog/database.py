@@ -13,9 +13,11 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
+import sql_sessions
 from models import Base
 
 HERE = Path(__file__).resolve().parent
+TABLES = [Base.metadata, sql_sessions.metadata]
 BUSY = 15.0  # seconds that one writer waits for another one in SQLite
 
 
@@ -62,9 +64,7 @@ def make_migration_engine(url: str) -> AsyncEngine:
 def migrations(url: str) -> Config:
     """Return the configuration of Alembic, for `alembic.command`."""
     config = Config(HERE / "alembic.ini")
-    config.attributes.update(
-        url=url, metadata=Base.metadata, make_engine=make_migration_engine
-    )
+    config.attributes.update(url=url, tables=TABLES, make_engine=make_migration_engine)
     return config
 
 

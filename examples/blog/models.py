@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     DateTime,
     Double,
     ForeignKey,
@@ -33,7 +32,7 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-class Moment(TypeDecorator[datetime]):
+class UTCDateTime(TypeDecorator[datetime]):
     """A time in UTC: SQLite forgets the zone, so it is put back."""
 
     impl = DateTime(timezone=True)
@@ -61,7 +60,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: Moment, uuid.UUID: Uuid}
+    type_annotation_map = {datetime: UTCDateTime, uuid.UUID: Uuid}
 
 
 class User(Base):
@@ -77,7 +76,7 @@ class User(Base):
     name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
     full_name: Mapped[str] = mapped_column(String(100))
     password_hash: Mapped[str] = mapped_column(String(200))
-    stamp: Mapped[str] = mapped_column(String(43))
+    password_version: Mapped[str] = mapped_column(String(43))
     created: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -162,13 +161,3 @@ class LoginAttempt(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     key: Mapped[bytes] = mapped_column(LargeBinary(32))
     at: Mapped[float] = mapped_column(Double)  # seconds since 1970
-
-
-class WebSession(Base):
-    """A session of a browser, under the hash of its id."""
-
-    __tablename__ = "web_sessions"
-
-    id_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
-    data: Mapped[dict[str, Any]] = mapped_column(JSON)
-    expires: Mapped[float] = mapped_column(Double, index=True)  # seconds since 1970

@@ -11,11 +11,10 @@ from micropie import HTTPError, UploadedFile, methods
 from PIL import ExifTags, Image, ImageCms
 from sqlalchemy import func, select
 
-from middleware import REFUSED, is_forged
 from models import TITLE_LENGTH, Picture, User
 from settings import Settings
 from text import PICTURE, clean_line
-from web import FOR_EVER, Site
+from web import CACHE_FOREVER, Site
 
 # Pillow reads many more, and each is code that looks at what strangers send.
 FORMATS = (
@@ -137,8 +136,6 @@ class Pictures(Site):
     async def upload(self, picture: UploadedFile) -> Any:
         """Take a picture; a script gets its Markdown, a form goes back to the list."""
         user = await self._author()
-        if is_forged(self.request):  # the fields before the file are here already
-            raise HTTPError(403, REFUSED)
         try:
             kept = await self._keep(
                 await picture.read(limit=self._settings.picture_limit), user
@@ -148,7 +145,7 @@ class Pictures(Site):
         if "application/json" in self.request.headers.get("accept", ""):
             return 201, {"markdown": markdown_of(kept)}
         self._flash("The picture is here. Copy its line into a post.")
-        self._go("pictures")
+        self._redirect_to("pictures")
 
     @methods("GET")
     def picture(self, name: str) -> tuple[int, bytes, dict[str, str]]:
@@ -158,7 +155,7 @@ class Pictures(Site):
             raise HTTPError(404)
         headers = {
             "content-type": "image/webp",
-            "cache-control": FOR_EVER,
+            "cache-control": CACHE_FOREVER,
             "content-security-policy": "sandbox",
         }
         return 200, path.read_bytes(), headers
@@ -176,7 +173,7 @@ class Pictures(Site):
             await db.delete(found)
         (self._pictures_folder / found.name).unlink(missing_ok=True)
         self._flash("The picture is deleted.")
-        self._go("pictures")
+        self._redirect_to("pictures")
 
     async def _keep(self, data: bytes, user: User) -> Picture:
         async with self._database.session() as db:

@@ -201,7 +201,7 @@ class Posts(Site):
         async with self._database.session.begin() as db:
             await db.execute(delete(Post).where(Post.id == post.id))
         self._flash(f"“{post.title}” is deleted.")
-        self._go("my_posts")
+        self._redirect_to("my_posts")
 
     @methods("POST")
     async def preview(self) -> str:
@@ -332,4 +332,4 @@ class Posts(Site):
             if post.draft
             else "Your post is published."
         )
-        self._go("post", post.slug)
+        self._redirect_to("post", post.slug)

@@ -73,29 +73,18 @@ async def test_form_leads_to_the_list(ada: Visitor, grace: Visitor, blog: Blog) 
         "/delete_picture/99999999999",
         f"/delete_picture/-{9**30}",
     ):
-        assert (await grace.post(wrong, "/pictures")).status_code == 404
+        assert (await grace.post(wrong)).status_code == 404
     assert len(kept(blog)) == 1
-    assert (await ada.post(match[1], "/pictures")).headers["location"] == "/pictures"
+    assert (await ada.post(match[1])).headers["location"] == "/pictures"
     assert kept(blog) == []
     assert match[1] not in await ada.text("/pictures")
 
 
 async def test_strangers_send_none(visitor: Visitor, ada: Visitor, blog: Blog) -> None:
-    """And nobody without the token."""
-    files = {"picture": ("x.jpg", picture(), "image/jpeg")}
-    token = await visitor.token("/login")
-    assert (
-        await visitor.client.post("/upload", data={"csrf_token": token}, files=files)
-    ).status_code == 303
-    assert (
-        await ada.client.post("/upload", data={"csrf_token": "wrong"}, files=files)
-    ).status_code == 403
-    by_header = {"X-CSRF-Token": await ada.token("/pictures"), **JSON}
-    assert (
-        await ada.client.post("/upload", files=files, headers=by_header)
-    ).status_code == 201
-    assert (await ada.client.post("/upload", headers=by_header)).status_code == 400
-    assert len(kept(blog)) == 1
+    """A picture needs a login, and a form needs a picture."""
+    assert (await visitor.upload(picture())).status_code == 401
+    assert (await ada.client.post("/upload", headers=JSON)).status_code == 400
+    assert kept(blog) == []
 
 
 def bomb(width: int, height: int) -> bytes:

@@ -1,4 +1,4 @@
-"""For machines: the Atom feed (RFC 4287), the sitemap, and what robots may read."""
+"""The Atom feed (RFC 4287), the sitemap, and robots.txt."""
 
 import asyncio
 import hashlib
@@ -45,7 +45,7 @@ def rfc3339(utc_datetime: datetime) -> str:
 
 
 class Feeds(Site):
-    """Pages that no person reads; they look at no session, so caches may keep them."""
+    """Files for programs; they read no session, so caches may keep them."""
 
     @methods("GET")
     async def feed_xml(self) -> Any:

@@ -28,7 +28,7 @@ TAG_LENGTH = 40
 
 
 def now() -> datetime:
-    """Return this moment, in UTC and whole seconds: what feeds and pages show."""
+    """Return the time in UTC and whole seconds, as feeds and pages show it."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
@@ -64,10 +64,10 @@ class Base(DeclarativeBase):
 
 
 class User(Base):
-    """Somebody who writes.
+    """An author.
 
-    The stamp changes with the password. A session holds a copy of it, and ends when the
-    two are no longer the same.
+    The password's version is random, and changes with the password. A session holds a
+    copy of it, and ends as soon as the two differ.
     """
 
     __tablename__ = "users"
@@ -103,8 +103,8 @@ class Post(Base):
     updated: Mapped[datetime] = mapped_column(default=now)
     published: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
-    # Of two who save at the same moment one gets a StaleDataError, on SQLite too, which
-    # locks no row that is read.
+    # Of two requests that save at the same time one gets a StaleDataError, on SQLite
+    # too, which locks no row that is read.
     __mapper_args__ = {"version_id_col": version, "version_id_generator": False}
 
     author: Mapped[User] = relationship(lazy="joined", innerjoin=True)
@@ -138,7 +138,7 @@ class PostTag(Base):
 
 
 class Picture(Base):
-    """A picture of somebody; the file is in the folder for pictures, under `name`."""
+    """A picture of an author; its file is `name` in the folder for pictures."""
 
     __tablename__ = "pictures"
 

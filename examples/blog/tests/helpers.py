@@ -102,7 +102,7 @@ def picture(
     mode: str = "RGB",
     **options: Any,
 ) -> bytes:
-    """Return a picture of one colour."""
+    """Return a picture of one color."""
     file = io.BytesIO()
     Image.new(mode, size, "orange" if mode == "RGB" else None).save(
         file, kind, **options

@@ -1,4 +1,4 @@
-"""Who gets in, and who does not."""
+"""Accounts, logins and sessions."""
 
 import asyncio
 import itertools
@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, select
 from accounts import AccountError, add_user
 from app import Blog
 from models import LoginAttempt, User
-from passwords import Passwords, problem_of
+from passwords import Passwords, password_problem
 from sql_sessions import sessions
 from tests.helpers import PASSWORD, Start, Visitor, add
 from throttle import WINDOW
@@ -169,7 +169,7 @@ async def test_new_password_ends_other_sessions(ada: Visitor, visitor: Visitor) 
     wrong = await ada.post("/account", old_password="wrong", password=new)
     weak = await ada.post("/account", old_password=PASSWORD, password="short")
     assert (wrong.status_code, weak.status_code) == (422, 422)
-    assert "not your password" in wrong.text and "12 to 200" in weak.text
+    assert "old password is wrong" in wrong.text and "12 to 200" in weak.text
     assert (await visitor.get("/my_posts")).status_code == 200
 
     response = await ada.post("/account", old_password=PASSWORD, password=new)
@@ -237,7 +237,7 @@ def changed(blog: Blog, more: dict[str, Any]) -> Any:
 
 
 async def test_first_account_is_not_for_others(start: Start) -> None:
-    """Who finds a new blog on the network must not own it."""
+    """A stranger on the network can't take over a new blog."""
     async with start() as blog:
         for address in ("192.0.2.1", "::ffff", "unix"):
             assert (await Visitor(blog, address).get("/sign_up")).status_code == 403
@@ -276,7 +276,7 @@ async def test_first_account_is_not_for_others(start: Start) -> None:
 def assert_taken(response: httpx.Response) -> None:
     """See that a page says that there is an account of this name."""
     assert response.status_code == 422
-    assert "That name is taken." in response.text
+    assert "This name is taken." in response.text
 
 
 async def test_sign_up_by_setting(start: Start) -> None:
@@ -321,8 +321,8 @@ async def test_account_that_will_not_do(blog: Blog) -> None:
 )
 def test_weak_passwords(password: str) -> None:
     """Length counts, and that it is neither the name nor one sign again and again."""
-    assert problem_of(password, "ada.lovelace")
-    assert not problem_of("correct horse battery", "ada.lovelace")
+    assert password_problem(password, "ada.lovelace")
+    assert not password_problem("correct horse battery", "ada.lovelace")
 
 
 # Forged requests, sessions ------------------------------------------------------------

@@ -88,7 +88,7 @@ async def test_draft_is_for_its_author(
 
     page = await ada.text(address)
     assert (
-        "nobody else sees it" in page and "noindex" in page and "canonical" not in page
+        "Only you can see it" in page and "noindex" in page and "canonical" not in page
     )
     assert "Draft" in await ada.text("/my_posts")
     for other in (grace, visitor):
@@ -292,7 +292,7 @@ async def test_pages(ada: Visitor, visitor: Visitor) -> None:
         assert (await visitor.get(missing)).status_code == 404
 
 
-async def test_neighbours(ada: Visitor, visitor: Visitor, blog: Blog) -> None:
+async def test_neighbors(ada: Visitor, visitor: Visitor, blog: Blog) -> None:
     """A post leads to the one before and after, also to those of the same second."""
     for number in range(4):
         await ada.write(f"Number {number}")
@@ -349,7 +349,7 @@ async def test_slow_texts_are_refused(ada: Visitor) -> None:
 
 
 async def test_everything_is_escaped(ada: Visitor, visitor: Visitor) -> None:
-    """What people write is text."""
+    """Markup in any field stays text."""
     bad = """x" onload="a'><script>alert(1)</script>"""
     address = await ada.write(
         bad,

@@ -290,7 +290,7 @@ async def test_clean_up_goes_on(
 async def test_database_is_made_at_the_start(
     settings: Settings, start: Start, tmp_path: Path
 ) -> None:
-    """Where nobody has made it before."""
+    """The first start creates it."""
     fresh = replace(
         settings, database_url="", data=tmp_path / "new" / "folder", migrate=True
     )

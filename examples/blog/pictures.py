@@ -144,7 +144,7 @@ class Pictures(Site):
         self._redirect_to("pictures")
 
     @methods("GET")
-    def picture(self, name: str) -> tuple[int, bytes, dict[str, str]]:
+    def picture(self, name: str, /) -> tuple[int, bytes, dict[str, str]]:
         """Send a picture, which caches keep forever: no other one gets its name."""
         path = self._pictures_folder / name
         if not PICTURE.fullmatch(f"/picture/{name}") or not path.exists():
@@ -157,7 +157,7 @@ class Pictures(Site):
         return 200, path.read_bytes(), headers
 
     @methods("POST")
-    async def delete_picture(self, picture_id: int) -> Any:
+    async def delete_picture(self, picture_id: int, /) -> Any:
         """Delete a picture; where a post shows it, its description stays."""
         user = await self._author()
         async with self._database.session.begin() as db:

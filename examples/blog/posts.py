@@ -96,7 +96,7 @@ class Posts(Site):
         return await self._list(query, page, q=words)
 
     @methods("GET")
-    async def tag(self, name: str, *, page: int = 1) -> str:
+    async def tag(self, name: str, /, *, page: int = 1) -> str:
         """List the posts with a tag."""
         query = published().where(Post.tag_rows.any(PostTag.tag == clean(name)))
         return await self._list(
@@ -104,7 +104,7 @@ class Posts(Site):
         )
 
     @methods("GET")
-    async def by(self, name: str, *, page: int = 1) -> str:
+    async def by(self, name: str, /, *, page: int = 1) -> str:
         """List the posts of an author."""
         async with self._database.session() as db:
             author = await db.scalar(select(User).where(User.name == clean(name)))
@@ -129,7 +129,7 @@ class Posts(Site):
         return await self._page("tags.html", tags=found)
 
     @methods("GET")
-    async def post(self, slug: str) -> str:
+    async def post(self, slug: str, /) -> str:
         """Show a post; only its author can see a draft."""
         async with self._database.session() as db:
             post = await db.scalar(select(Post).where(Post.slug == clean(slug)))
@@ -174,7 +174,7 @@ class Posts(Site):
         self._redirect_to_saved(await self._save(draft, None, user))
 
     @methods("GET", "POST")
-    async def edit(self, post_id: int) -> Any:
+    async def edit(self, post_id: int, /) -> Any:
         """Show a post in the editor, or save its changes."""
         user = await self._author()
         post = await self._own_post(post_id, user)
@@ -195,7 +195,7 @@ class Posts(Site):
         self._redirect_to_saved(saved)
 
     @methods("POST")
-    async def delete(self, post_id: int) -> Any:
+    async def delete(self, post_id: int, /) -> Any:
         """Delete a post."""
         post = await self._own_post(post_id, await self._author())
         async with self._database.session.begin() as db:

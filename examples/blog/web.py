@@ -82,7 +82,7 @@ class Site(App):
         self._closing = asyncio.Event()
 
     @methods("GET")
-    async def static(self, name: str) -> tuple[int, bytes, dict[str, str]]:
+    async def static(self, name: str, /) -> tuple[int, bytes, dict[str, str]]:
         """Send a file of the pages, for caches to keep.
 
         They keep it forever where the address names its version, a minute otherwise.

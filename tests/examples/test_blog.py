@@ -2,19 +2,23 @@
 
 import contextlib
 import io
+import json
 import re
+import shlex
 import subprocess
 import sys
 
 import asyncpg
 import httpx
 import pytest
+import yaml
 from PIL import Image
 from playwright.sync_api import expect
 
 from tests.examples import harness
 from tests.examples.accounts import (
     ARTICLE,
+    PASSWORD,
     SETTINGS,
     account,
     sign_in_to_the_blog,
@@ -86,19 +90,44 @@ async def test_its_own_tests_of_the_database_pass_with_postgresql_and_those_that
     run_its_tests(folder, {"BLOG_TEST_DATABASE_URL": own_database}, *files, "-k", of_the_database)
 
 
-def test_login_holds_in_two_workers_that_started_together(tmp_path, measure):
-    """They start at once, with no database there, and know of the same sessions."""
+def test_login_holds_in_both_workers_of_the_container(tmp_path, measure):
+    """Without Docker: its command and its check; the workers start with no database there."""
     folder = harness.copied("blog", tmp_path)
+    text = (folder / "Dockerfile").read_text().replace("\\\n", "")
+    check, start = (json.loads(found) for found in re.findall(r"CMD (\[.*\])$", text, re.M))
+    line = shlex.join(start).replace("0.0.0.0", "127.0.0.1").replace("--port 8000", "")
+    site = {"BLOG_URL": "https://blog.example.org"}
+    through_proxy = {
+        "x-forwarded-for": "203.0.113.9",
+        "x-forwarded-proto": "https",
+        "host": "blog.example.org",
+        "origin": "https://blog.example.org",
+    }
     with (
-        harness.running(
-            f"{harness.SERVE} --workers 2", folder, {**measure, **SETTINGS["blog"]}
-        ) as server,
-        server.client() as client,
+        harness.running(line, folder, {**measure, **SETTINGS["blog"], **site}) as server,
+        server.client(headers=through_proxy) as client,
     ):
-        sign_in_to_the_blog(client)
-        cookies = dict(client.cookies)
+        checked = [part.replace("8000", str(server.port)) for part in check]
+        assert subprocess.run([sys.executable, *checked[1:]], timeout=60).returncode == 0
+        fields = {"name": "ada", "full_name": "Ada Lovelace", "password": PASSWORD}
+        cookie = client.post("/sign_up", data=fields).headers["set-cookie"]
+        assert "; Secure" in cookie
+        sent = {**through_proxy, "cookie": cookie.partition(";")[0]}
         for _ in range(12):  # each over a connection of its own, which either of them takes
-            assert httpx.get(f"{server.url}/account", cookies=cookies).status_code == 200
+            assert httpx.get(f"{server.url}/account", headers=sent).status_code == 200
+
+
+def test_compose_file_has_the_settings_of_the_blog_and_keeps_secrets_out():
+    folder = harness.EXAMPLES / "blog"
+    services = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
+    names = {f"BLOG_{name.upper()}" for name in load("blog", "settings").Settings.__annotations__}
+    used = set(services["blog"]["environment"])
+    ignored = (folder / ".dockerignore").read_text().split()
+
+    assert used - {"FORWARDED_ALLOW_IPS"} <= names
+    assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
+    assert {".env*", ".venv/", "data/"} <= set(ignored)
+    assert "POSTGRES_PASSWORD:?" in services["blog"]["environment"]["BLOG_DATABASE_URL"]
 
 
 def test_editor_shows_preview_and_picture_and_publishes(page, browsing, ada):

@@ -52,7 +52,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCac
 
 @pytest.fixture
 def start(settings: Settings, templates: FileSystemBytecodeCache) -> Start:
-    """Return what starts a blog with nobody and nothing in it."""
+    """Return a function that starts an empty blog."""
 
     @contextlib.asynccontextmanager
     async def with_settings(**changed: Any) -> AsyncIterator[Blog]:
@@ -78,13 +78,13 @@ async def blog(start: Start) -> AsyncIterator[Blog]:
 
 @pytest.fixture
 def visitor(blog: Blog) -> Visitor:
-    """Return somebody who has not logged in."""
+    """Return a visitor without a login."""
     return Visitor(blog)
 
 
 @pytest_asyncio.fixture
 async def ada(blog: Blog) -> Visitor:
-    """Return an author who has."""
+    """Return an author with a login."""
     ada = Visitor(blog)
     await ada.log_in()
     return ada

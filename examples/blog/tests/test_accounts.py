@@ -40,7 +40,7 @@ async def test_visit_alone_stores_nothing(blog: Blog) -> None:
 
 
 async def test_login_leads_back(visitor: Visitor) -> None:
-    """To where somebody wanted to go, and never to another site."""
+    """The page before the login comes again, but never another site."""
     response = await visitor.get("/edit/7")
     assert response.headers["location"] == "/login?next=edit%2F7"
     assert 'name="next" value="edit/7"' in await visitor.text(
@@ -143,7 +143,7 @@ async def test_many_guesses_at_once_count(start: Start) -> None:
 
 
 async def test_right_passwords_do_not_count(start: Start) -> None:
-    """Somebody may log in as often as it takes."""
+    """A user can log in any number of times."""
     async with start(login_tries=2) as blog:
         await add(blog, "ada")
         for _ in range(4):
@@ -163,7 +163,7 @@ async def test_logout_deletes_the_session(ada: Visitor, blog: Blog) -> None:
 
 
 async def test_new_password_ends_other_sessions(ada: Visitor, visitor: Visitor) -> None:
-    """Whoever else is logged in has to know it."""
+    """Other devices have to log in with it."""
     await visitor.log_in()
     new = "a better one than before"
     wrong = await ada.post("/account", old_password="wrong", password=new)
@@ -193,7 +193,7 @@ async def test_login_brings_an_old_hash_up_to_date(
 
 
 async def test_session_of_an_account_that_is_gone(ada: Visitor, blog: Blog) -> None:
-    """It ends."""
+    """The next request deletes it."""
     async with blog._database.session.begin() as db:
         await db.execute(delete(User).where(User.name == "ada"))
     response = await ada.get("/")
@@ -205,7 +205,7 @@ async def test_session_of_an_account_that_is_gone(ada: Visitor, blog: Blog) -> N
 
 
 def fields(**changed: str) -> dict[str, str]:
-    """Return what somebody types who signs up."""
+    """Return the fields of a sign-up."""
     return {
         "name": "Alan",
         "full_name": " Alan  Turing ",
@@ -308,7 +308,7 @@ UNUSABLE = (
 )
 
 
-async def test_account_that_will_not_do(blog: Blog) -> None:
+async def test_account_with_mistakes(blog: Blog) -> None:
     """The page says why."""
     for changed in UNUSABLE:
         with pytest.raises(AccountError):
@@ -361,7 +361,7 @@ async def test_forms_of_other_sites_do_nothing(ada: Visitor) -> None:
     assert "Forged" not in await ada.text("/my_posts") + await ada.text(address)
 
 
-async def test_other_sites_log_nobody_in(start: Start) -> None:
+async def test_other_sites_cannot_log_a_visitor_in(start: Start) -> None:
     """A proxy may hide the name of the blog's own site, which BLOG_URL has."""
     async with start(url="https://example.org/blog", login_tries=9) as blog:
         await add(blog, "ada")
@@ -392,7 +392,7 @@ async def test_sessions_are_kept_in_the_database(blog: Blog, ada: Visitor) -> No
 
 
 async def test_two_workers_share_a_login(blog: Blog, ada: Visitor) -> None:
-    """And a restart does not log anybody out."""
+    """After a restart, users are still logged in."""
     other = Blog(replace(blog._settings))
     elsewhere = Visitor(other)
     elsewhere.client.cookies.update(ada.client.cookies)
@@ -400,8 +400,8 @@ async def test_two_workers_share_a_login(blog: Blog, ada: Visitor) -> None:
     await other._close()
 
 
-async def test_throttle_names_nobody(blog: Blog) -> None:
-    """Its table holds hashes, and what it answers is an error for people."""
+async def test_throttle_stores_no_names(blog: Blog) -> None:
+    """Its table holds hashes."""
     await blog._throttle.begin({"name ada": 1})
     with pytest.raises(HTTPError) as refused:
         await blog._throttle.begin({"name ada": 1})

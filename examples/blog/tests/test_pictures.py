@@ -193,7 +193,7 @@ def test_notes_that_cannot_be_read() -> None:
     """Cameras write odd ones, and are no reason to refuse a picture, or to fail."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    exif[0x011A] = 72.0  # a fraction; as a text below, nobody could write it again
+    exif[0x011A] = 72.0  # a fraction; below it claims to be text
     sent = picture((60, 40), exif=exif)
     at = sent.index(b"\x01\x1a\x00\x05") + 3
     _, *size = reencoded(sent[:at] + b"\x02" + sent[at + 1 :])

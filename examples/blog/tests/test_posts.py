@@ -54,7 +54,7 @@ async def save(author: Visitor, address: str, **fields: str) -> Any:
 
 
 async def test_post_is_written_and_read(ada: Visitor, visitor: Visitor) -> None:
-    """By everybody."""
+    """Its author writes it, and every visitor reads it."""
     assert "Write the first post." in await ada.text("/")
     address = await ada.write(
         "Apple pie", "First *flour*, then apples.", tags="Baking, Autumn things, baking"
@@ -83,7 +83,7 @@ async def test_post_is_written_and_read(ada: Visitor, visitor: Visitor) -> None:
 async def test_draft_is_for_its_author(
     ada: Visitor, grace: Visitor, visitor: Visitor
 ) -> None:
-    """Nobody else sees it, in no list."""
+    """Other visitors don't see it, in no list."""
     address = await ada.write("Secret", "Hidden.", action="draft", tags="hidden")
 
     page = await ada.text(address)
@@ -121,8 +121,9 @@ async def test_only_the_author_changes_a_post(
         ).status_code == 404
         assert (await visitor.post(action, title="Yours")).status_code == 401
     assert "Mine" in await visitor.text("/post/mine")
-    for missing in ("/edit/999999", f"/edit/{10**19}", "/edit/x", "/edit?post_id=1"):
+    for missing in ("/edit/999999", f"/edit/{10**19}", "/edit/x"):
         assert (await ada.get(missing)).status_code == 404
+    assert (await ada.get("/edit?post_id=1")).status_code == 400
 
 
 async def test_edit_publish_withdraw(
@@ -176,7 +177,7 @@ async def test_post_is_deleted(ada: Visitor, visitor: Visitor, blog: Blog) -> No
 
 
 async def test_change_from_elsewhere_is_not_overwritten(ada: Visitor) -> None:
-    """Not without being told."""
+    """The author gets a warning first."""
     edit = await edit_address(ada, await ada.write("Shared"))
     opened = await version(ada, edit)
     assert (
@@ -197,8 +198,8 @@ async def test_change_from_elsewhere_is_not_overwritten(ada: Visitor) -> None:
     assert "From the desk." in await ada.text("/post/shared")
 
 
-async def test_of_two_at_the_same_moment_one_is_told(ada: Visitor) -> None:
-    """Not only of two in turn; and a post that is gone meanwhile is not found."""
+async def test_of_several_saves_at_the_same_time_one_wins(ada: Visitor) -> None:
+    """The others get a warning; and a post that is deleted meanwhile is not found."""
     edit = await edit_address(ada, await ada.write("Shared"))
     opened = await version(ada, edit)
     sent = {
@@ -229,8 +230,8 @@ WRONG = (
 )
 
 
-async def test_what_is_wrong_is_told(ada: Visitor) -> None:
-    """And what was written is still there."""
+async def test_mistakes_are_shown(ada: Visitor) -> None:
+    """The text is still there."""
     edit = await edit_address(ada, await ada.write("Before"))
     for (fields, problem), address in itertools.product(WRONG, ("/write", edit)):
         response = await ada.post(
@@ -249,10 +250,10 @@ async def test_slugs_are_unique(ada: Visitor, grace: Visitor) -> None:
     assert addresses == ["/post/uber-uns", "/post/uber-uns-2", "/post/uber-uns-3"]
 
 
-async def test_slug_that_somebody_takes_meanwhile(
+async def test_slug_that_another_post_takes_meanwhile(
     ada: Visitor, blog: Blog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another one is looked for."""
+    """The blog looks for another one."""
     await ada.write("Taken")
     find, tries = blog._free_slug, []
 
@@ -311,7 +312,7 @@ async def test_neighbors(ada: Visitor, visitor: Visitor, blog: Blog) -> None:
 
 
 async def test_search_takes_any_words(ada: Visitor, visitor: Visitor) -> None:
-    """Signs mean nothing but themselves."""
+    """Special characters stand for themselves."""
     await ada.write("Plain", "100 and ab")
     for words in ("100%", "a_b", "\\", "nul\x00", "'; DROP TABLE posts"):
         await ada.write("Signs", f"{words} there")

@@ -63,7 +63,7 @@ def addresses(feed: ET.Element) -> Iterator[str]:
 
 
 async def test_feed_is_valid(ada: Visitor, visitor: Visitor) -> None:
-    """With whatever people write in it; ids stay when a post changes."""
+    """It holds any characters, and ids stay when a post changes."""
     assert_valid(ET.fromstring(await visitor.text("/feed.xml")))
     await ada.write(
         "Bits & <pieces>",
@@ -118,7 +118,7 @@ async def test_feed_lets_others_pass(
 
 
 async def test_feed_is_not_sent_twice(ada: Visitor, visitor: Visitor) -> None:
-    """To a reader that has it."""
+    """A reader that has it gets 304."""
     etag = (await visitor.get("/feed.xml")).headers["etag"]
     for known in (etag, f'W/{etag}, "other"', f'"a,b", {etag}', "*"):
         response = await visitor.get("/feed.xml", headers={"if-none-match": known})
@@ -176,7 +176,7 @@ async def test_sitemap(ada: Visitor, visitor: Visitor) -> None:
 async def test_error_pages(
     visitor: Visitor, blog: Blog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """People see a page, and programs a line; neither learns what went wrong inside."""
+    """Browsers get a page, and programs a line; neither has a detail of the fault."""
     html = {"accept": "text/html,*/*"}
     missing = await visitor.get("/nowhere", headers=html)
     assert (missing.status_code, missing.headers["content-type"]) == (
@@ -222,7 +222,7 @@ async def test_headers(visitor: Visitor) -> None:
 
 
 async def test_head(ada: Visitor, visitor: Visitor) -> None:
-    """Whoever asks for the headers alone gets those of the page."""
+    """HEAD has the headers of the page."""
     for path in (
         "/",
         "/login",
@@ -233,8 +233,8 @@ async def test_head(ada: Visitor, visitor: Visitor) -> None:
         "/feed.xml",
         "/static/style.css",
     ):
-        for somebody in (ada, visitor):
-            page, head = await somebody.get(path), await somebody.client.head(path)
+        for client in (ada, visitor):
+            page, head = await client.get(path), await client.client.head(path)
             assert (head.status_code, head.content) == (page.status_code, b""), path
             assert head.headers.get("location") == page.headers.get("location")
 
@@ -329,5 +329,5 @@ def test_settings_from_the_environment() -> None:
 
 
 def test_dates() -> None:
-    """As people write them."""
+    """The filter of the templates."""
     assert long_date(datetime(2026, 3, 5, tzinfo=UTC)) == "5 March 2026"

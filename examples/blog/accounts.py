@@ -83,7 +83,7 @@ class Accounts(Site):
 
     @methods("GET", "POST")
     async def login(self) -> Any:
-        """Show the form, and take it."""
+        """Show the form, or log in."""
         request = self.request
         back = (
             request.form("next", "")
@@ -120,7 +120,7 @@ class Accounts(Site):
 
     @methods("GET", "POST")
     async def sign_up(self) -> Any:
-        """Show the form for an account, and take it."""
+        """Show the form, or make an account and log in."""
         if not await self._sign_up_is_open():
             raise HTTPError(
                 403,

@@ -101,7 +101,7 @@ class Feeds(Site):
 
     @methods("GET")
     async def robots_txt(self) -> tuple[int, str, dict[str, str]]:
-        """Keep robots out of forms, and lead them to the sitemap.
+        """Keep robots away from forms, and name the sitemap.
 
         They look for this file at the root of a host.
         """
@@ -121,7 +121,7 @@ class Feeds(Site):
         return 200, text, {"content-type": "text/plain; charset=utf-8"}
 
     def _require_own_address(self) -> None:
-        """Refuse a whole address that would be made of any client's ``Host``.
+        """Refuse to make a whole address of a ``Host`` that any client can write.
 
         Raises:
             HTTPError: 400 the blog does not know its own name.

@@ -1,4 +1,4 @@
-"""Works around every request: security headers, and pages for errors."""
+"""Security headers, and pages for errors, for all requests."""
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -28,7 +28,7 @@ DETAILS = {
 
 
 class SecurityHeaders(HttpMiddleware):
-    """Keeps a browser from doing things that no page of this blog asks for.
+    """Forbids a browser all that the pages of this blog don't need.
 
     No script or style stands in a page.
     """
@@ -50,7 +50,7 @@ class SecurityHeaders(HttpMiddleware):
 
 
 class ErrorPages(HttpMiddleware):
-    """Makes a page of an error that is a line of text; scripts and curl get the line.
+    """Gives browsers a page for an error; scripts and curl get a line of text.
 
     Args:
         render: Makes the page of a request, a status, a title and a detail.

@@ -33,7 +33,7 @@ def now() -> datetime:
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """A time in UTC: SQLite forgets the zone, so it is put back."""
+    """A time in UTC. SQLite loses the zone, so this puts it back."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -117,7 +117,7 @@ class Post(Base):
 
     @property
     def tags(self) -> list[str]:
-        """Return the tags in the order of the alphabet."""
+        """Return the tags in alphabetical order."""
         return [row.tag for row in self.tag_rows]
 
     @tags.setter
@@ -153,7 +153,7 @@ class Picture(Base):
 
 
 class LoginAttempt(Base):
-    """A login that failed or is under way, for its address and for its name."""
+    """A login that has failed or goes on, one row for each key that limits it."""
 
     __tablename__ = "login_attempts"
     __table_args__ = (Index("ix_login_attempts_key_at", "key", "at"),)

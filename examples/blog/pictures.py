@@ -23,7 +23,7 @@ FORMATS = (
     "WEBP",
     "GIF",
 )
-# They take 160 MB of memory.
+# That many take 160 MB of memory.
 MOST_PIXELS = 40_000_000
 LONGEST_SIDE = 1600
 AT_ONCE = 2
@@ -52,7 +52,7 @@ def reencoded(data: bytes) -> tuple[bytes, int, int]:
         PictureError: It cannot be read, or is too large.
     """
     try:
-        # Reads no more than the size yet.
+        # This reads only the size.
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise PictureError(

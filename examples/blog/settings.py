@@ -22,12 +22,12 @@ class Settings:
         database_url: Such as ``postgresql+asyncpg://user:password@host/database``;
             without one, SQLite.
         migrate: Whether the database is brought up to date when the app starts.
-        sign_up: Who can make an account. With ``open`` all visitors can, with ``first``
-            a visitor from this machine while there is no account yet, and with
-            ``closed`` only the command ``python manage.py add-user``.
+        sign_up: With ``open``, all visitors can make an account. With ``first``, a
+            visitor from this machine can make the first one. With ``closed``, only
+            the command ``python manage.py add-user`` can.
         posts_per_page: How many posts a page lists.
         login_tries: Failed logins, and sign-ups, from one address in a quarter of an
-            hour; a name stands five times as many.
+            hour; for one name, five times as many.
         password_memory: KiB of memory that hashing a password takes (argon2id); RFC
             9106 recommends the default.
         password_rounds: How often it goes over that memory.
@@ -53,7 +53,7 @@ class Settings:
     def from_environment(
         cls, environment: Mapping[str, str] = os.environ
     ) -> "Settings":
-        """Read the settings; what is not there keeps its default.
+        """Read the settings; one without a variable keeps its default.
 
         Raises:
             ValueError: A value cannot be understood.

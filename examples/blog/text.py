@@ -64,7 +64,7 @@ def tags_of(text: str) -> list[str]:
 
 
 def minutes_to_read(body: str) -> int:
-    """Return how long people take for a text: they read some 220 words in a minute."""
+    """Return how long it takes to read a text, at 220 words a minute."""
     return max(1, round(len(body.split()) / 220))
 
 
@@ -99,8 +99,8 @@ def _rendered(body: str) -> str:
         for child in token.children or ():
             _adapt(child)
     text: str = _markdown.renderer.render(tokens, _markdown.options, {})
-    # An element that is wider than a phone scrolls by itself, and the keyboard can
-    # reach it to do so.
+    # If these are wider than a phone, they scroll, and so the keyboard must reach
+    # them.
     text = text.replace("<pre><code", '<pre tabindex="0"><code')
     return text.replace("<table>", '<div class="wide" tabindex="0"><table>').replace(
         "</table>", "</table></div>"

@@ -769,7 +769,7 @@ class _Body:
     _since: float | None = None  # when this wait for a byte began, by the event loop's clock
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
-        # What each chunk looks at is set here, since a class's attributes take longer to find.
+        # Each chunk looks at these. Python finds them faster here than on the class.
         self._receive: Any = receive
         self._timeout = timeout  # seconds without a byte
         self.size = 0  # bytes received so far
@@ -1744,8 +1744,8 @@ class WebSocket:
         HI
     """
 
-    # Most sockets never need these. What each message needs is set on the socket itself, where
-    # Python finds it faster.
+    # Most sockets never need these. Each message needs those that are set on the socket itself,
+    # where Python finds them faster.
     _is_connected = False  # websocket.connect was received
     _task: Any = None  # the handler's; None: it is not watched, see `_look`
     _watcher: asyncio.Task[None] | None = None

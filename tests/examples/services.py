@@ -72,7 +72,7 @@ class Services:
         if example not in self._databases:
             self._databases.add(example)
             [*_, program] = sorted(Path("/usr/lib/postgresql").glob("*/bin/createdb"))
-            command = [program, "-h", "127.0.0.1", "-p", str(port), "-U", "tests", example]
+            command = [str(program), "-h", "127.0.0.1", "-p", str(port), "-U", "tests", example]
             subprocess.run(command, check=True, timeout=60)
         return url.removesuffix("/postgres") + f"/{example}"
 

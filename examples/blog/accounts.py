@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from database import Database
 from local import is_local
 from models import NAME_LENGTH, User
-from passwords import Passwords, problem_of
+from passwords import Passwords, password_problem
 from settings import Settings
 from text import clean_line
 from throttle import address_of
@@ -22,7 +22,7 @@ BACK = re.compile(r"[a-z_]+(/[\w-]+)?", re.ASCII)
 
 
 class AccountError(Exception):
-    """An account cannot be made so; the text says why."""
+    """An account can't be made or changed; the text says why."""
 
 
 async def add_user(
@@ -31,7 +31,7 @@ async def add_user(
     """Add an account.
 
     Raises:
-        AccountError: The name is taken, or something about it will not do.
+        AccountError: The name is taken, or a field is not valid.
     """
     name, full_name = name.strip().lower(), clean_line(full_name)
     if not NAME.fullmatch(name):
@@ -39,19 +39,18 @@ async def add_user(
             f"A name has 2 to {NAME_LENGTH} letters a to z, digits, - or _."
         )
     if not 1 <= len(full_name) <= 100:
-        raise AccountError(
-            "Please say what stands under your posts, in at most 100 characters."
-        )
-    problem = problem_of(password, name, full_name)
+        raise AccountError("The name under your posts has 1 to 100 characters.")
+    problem = password_problem(password, name, full_name)
     if problem:
         raise AccountError(problem)
-    user = User(name=name, full_name=full_name, stamp=secrets.token_urlsafe(32))
+    user = User(name=name, full_name=full_name)
+    user.password_version = secrets.token_urlsafe(32)
     user.password_hash = await passwords.hash(password)
     try:
         async with database.session.begin() as db:
             db.add(user)
     except IntegrityError:
-        raise AccountError("That name is taken.") from None
+        raise AccountError("This name is taken.") from None
     return user
 
 
@@ -63,14 +62,14 @@ async def set_password(
     Raises:
         AccountError: It is not good enough.
     """
-    problem = problem_of(password, user.name, user.full_name)
+    problem = password_problem(password, user.name, user.full_name)
     if problem:
         raise AccountError(problem)
     password_hash = await passwords.hash(password)
     async with database.session.begin() as db:
         user = await db.merge(user)
         user.password_hash = password_hash
-        user.stamp = secrets.token_urlsafe(32)
+        user.password_version = secrets.token_urlsafe(32)
     return user
 
 
@@ -98,26 +97,26 @@ class Accounts(Site):
         # By `form`, since a parameter can come from the URL, and URLs end up in logs.
         password = request.form("password", "")
         tries = self._settings.login_tries
-        noted = await self._throttle.begin(
+        attempt_ids = await self._throttle.begin(
             {f"address {address_of(request)}": tries, f"name {name}": 5 * tries}
         )
         user = await self._find(name)
-        kept = user.password_hash if user else None
-        if not await self._passwords.verify(password, kept) or user is None:
+        password_hash = user.password_hash if user else None
+        if not await self._passwords.verify(password, password_hash) or user is None:
             return 403, await self._page(
                 "login.html", name=name, back=back, error="Wrong name or password."
             )
-        await self._throttle.forget(noted)
+        await self._throttle.forget(attempt_ids)
         if self._passwords.is_outdated(user.password_hash):
             await self._rehash(user, password)
         self._log_in(user)
-        self._go(*(back if BACK.fullmatch(back) else "my_posts").split("/"))
+        self._redirect_to(*(back if BACK.fullmatch(back) else "my_posts").split("/"))
 
     @methods("POST")
     async def logout(self) -> Any:
-        """Forget everything: an emptied session is deleted, and its cookie too."""
+        """Empty the session, which deletes it and its cookie."""
         self.request.session.clear()
-        self._go("")
+        self._redirect_to("")
 
     @methods("GET", "POST")
     async def sign_up(self) -> Any:
@@ -125,8 +124,8 @@ class Accounts(Site):
         if not await self._sign_up_is_open():
             raise HTTPError(
                 403,
-                "Accounts are made by whoever runs this blog: "
-                "python manage.py add-user",
+                "The operator of this blog makes the accounts, with "
+                "python manage.py add-user.",
             )
         request = self.request
         if request.method != "POST":
@@ -149,23 +148,23 @@ class Accounts(Site):
             )
         self._log_in(user)
         self._flash(f"Welcome, {user.full_name}. This is your first post.")
-        self._go("write")
+        self._redirect_to("write")
 
     @methods("GET", "POST")
     async def account(self) -> Any:
-        """Show somebody's own account, and change its password."""
+        """Show the user's account, and change its password."""
         user = await self._author()
         if self.request.method != "POST":
             return await self._page("account.html")
         tries = self._settings.login_tries
-        noted = await self._throttle.begin({f"password of {user.name}": tries})
+        attempt_ids = await self._throttle.begin({f"password of {user.name}": tries})
         if not await self._passwords.verify(
             self.request.form("old_password", ""), user.password_hash
         ):
             return 422, await self._page(
-                "account.html", error="That is not your password."
+                "account.html", error="The old password is wrong."
             )
-        await self._throttle.forget(noted)
+        await self._throttle.forget(attempt_ids)
         try:
             user = await set_password(
                 self._database, self._passwords, user, self.request.form("password", "")
@@ -174,15 +173,14 @@ class Accounts(Site):
             return 422, await self._page("account.html", error=str(error))
         self._log_in(user)
         self._flash("Your password has been changed. All other devices are logged out.")
-        self._go("account")
+        self._redirect_to("account")
 
     def _log_in(self, user: User) -> None:
-        """Fill the session, under a new id, since a stranger may know the old one."""
+        """Fill the session, under a new id, since an attacker may know the old one."""
         session = self.request.session
         session["user_id"] = user.id
-        session["stamp"] = user.stamp
+        session["password_version"] = user.password_version
         self.request.user = user
-        self.request.csrf = secrets.token_urlsafe(32)  # the cookie gets it
         self.request.regenerate_session()
 
     async def _find(self, name: str) -> User | None:
@@ -193,9 +191,9 @@ class Accounts(Site):
         return found
 
     async def _rehash(self, user: User, password: str) -> None:
-        """Keep a password by today's settings, now that it is known."""
+        """Hash a password again, by the settings of today."""
         password_hash = await self._passwords.hash(password)
-        # Not changed meanwhile.
+        # Unless another request has changed it meanwhile.
         same = (User.id == user.id, User.password_hash == user.password_hash)
         async with self._database.session.begin() as db:
             await db.execute(
@@ -208,7 +206,7 @@ class Accounts(Site):
 
     async def _sign_up_is_open(self) -> bool:
         setting = self._settings.sign_up
-        # No visitor from outside shall be first, not even through a proxy here.
+        # The first account is for this machine, and not for a request by a proxy on it.
         if setting == "first":
             return is_local(self.request) and not await self._has_users()
         return setting == "open"

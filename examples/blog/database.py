@@ -13,27 +13,23 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
+import sql_sessions
 from models import Base
 
 HERE = Path(__file__).resolve().parent
+TABLES = [Base.metadata, sql_sessions.metadata]
 BUSY = 15.0  # seconds that one writer waits for another one in SQLite
 
 
-def _pragmas(engine: AsyncEngine, *pragmas: str) -> None:
-    @event.listens_for(engine.sync_engine, "connect")
-    def set_up(connection: Any, _: object) -> None:
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+def _check_foreign_keys(connection: Any, _: object) -> None:
+    connection.execute("PRAGMA foreign_keys = ON").close()
 
 
 def make_engine(url: str) -> AsyncEngine:
     """Return the engine of the app."""
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_pre_ping=True)
-    engine = create_async_engine(url, connect_args={"timeout": BUSY})
-    _pragmas(engine, "journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON")
+    engine = sql_sessions.make_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine.sync_engine, "connect", _check_foreign_keys)
     return engine
 
 
@@ -62,9 +58,7 @@ def make_migration_engine(url: str) -> AsyncEngine:
 def migrations(url: str) -> Config:
     """Return the configuration of Alembic, for `alembic.command`."""
     config = Config(HERE / "alembic.ini")
-    config.attributes.update(
-        url=url, metadata=Base.metadata, make_engine=make_migration_engine
-    )
+    config.attributes.update(url=url, tables=TABLES, make_engine=make_migration_engine)
     return config
 
 

@@ -1,4 +1,4 @@
-"""For machines: the Atom feed (RFC 4287), the sitemap, and what robots may read."""
+"""The Atom feed (RFC 4287), the sitemap, and robots.txt."""
 
 import asyncio
 import hashlib
@@ -21,10 +21,16 @@ ENTRIES = 20
 URLS = 50_000  # that many a sitemap may hold
 ATOM = "http://www.w3.org/2005/Atom"
 SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
-NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def child(
+def xml_bytes(root: ET.Element) -> bytes:
+    """Return an XML file."""
+    ET.indent(root)
+    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+
+
+def add_element(
     parent: ET.Element, name: str, text: str | None = None, **attributes: str
 ) -> ET.Element:
     """Add an element; ElementTree escapes what is in it."""
@@ -33,18 +39,18 @@ def child(
     return element
 
 
-def stamp(moment: datetime) -> str:
-    """Return a time as RFC 3339 writes it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def rfc3339(utc_datetime: datetime) -> str:
+    """Return a time such as ``2026-03-05T12:00:00Z``."""
+    return utc_datetime.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Feeds(Site):
-    """Pages that no person reads; they look at no session, so caches may keep them."""
+    """Files for programs; they read no session, so caches may keep them."""
 
     @methods("GET")
     async def feed_xml(self) -> Any:
         """Send the newest posts whole."""
-        self._need_a_name()
+        self._require_own_address()
         async with self._database.session() as db:
             posts = list(await db.scalars(published().limit(ENTRIES)))
         return await asyncio.to_thread(self._feed, posts)  # long posts take seconds
@@ -52,24 +58,28 @@ class Feeds(Site):
     def _feed(self, posts: list[Post]) -> Any:
         feed = ET.Element("feed", {"xmlns": ATOM, "xml:lang": "en"})
         address = self._absolute("feed.xml")
-        child(feed, "id", address)
-        child(feed, "title", self._settings.title)
-        child(feed, "subtitle", self._settings.description)
-        child(
-            feed, "updated", stamp(max((post.updated for post in posts), default=NEVER))
+        add_element(feed, "id", address)
+        add_element(feed, "title", self._settings.title)
+        add_element(feed, "subtitle", self._settings.description)
+        add_element(
+            feed,
+            "updated",
+            rfc3339(max((post.updated for post in posts), default=EPOCH)),
         )
-        child(feed, "link", rel="self", type="application/atom+xml", href=address)
-        child(feed, "link", rel="alternate", type="text/html", href=self._absolute(""))
-        child(feed, "icon", self._absolute("static", "icon.svg"))
-        child(feed, "generator", "MicroPie")
+        add_element(feed, "link", rel="self", type="application/atom+xml", href=address)
+        add_element(
+            feed, "link", rel="alternate", type="text/html", href=self._absolute("")
+        )
+        add_element(feed, "icon", self._absolute("static", "icon.svg"))
+        add_element(feed, "generator", "MicroPie")
         for post in posts:
             self._add_entry(feed, post)
-        return self._send(feed, "application/atom+xml")
+        return self._send(xml_bytes(feed), "application/atom+xml; charset=utf-8")
 
     @methods("GET")
     async def sitemap_xml(self) -> Any:
         """List the addresses of all posts."""
-        self._need_a_name()
+        self._require_own_address()
         query = (
             select(Post.slug, Post.updated)
             .where(Post.draft.is_(False))
@@ -82,12 +92,12 @@ class Feeds(Site):
 
     def _sitemap(self, posts: Sequence[Any]) -> Any:
         sitemap = ET.Element("urlset", {"xmlns": SITEMAP})
-        child(child(sitemap, "url"), "loc", self._absolute(""))
+        add_element(add_element(sitemap, "url"), "loc", self._absolute(""))
         for slug, updated in posts:
-            url = child(sitemap, "url")
-            child(url, "loc", self._absolute("post", slug))
-            child(url, "lastmod", stamp(updated))
-        return self._send(sitemap, "application/xml")
+            url = add_element(sitemap, "url")
+            add_element(url, "loc", self._absolute("post", slug))
+            add_element(url, "lastmod", rfc3339(updated))
+        return self._send(xml_bytes(sitemap), "application/xml; charset=utf-8")
 
     @methods("GET")
     async def robots_txt(self) -> tuple[int, str, dict[str, str]]:
@@ -95,7 +105,7 @@ class Feeds(Site):
 
         They look for this file at the root of a host.
         """
-        self._need_a_name()
+        self._require_own_address()
         lines = [
             f"Disallow: {self._url(name)}" for name in ("login", "sign_up", "write")
         ]
@@ -110,7 +120,7 @@ class Feeds(Site):
         )
         return 200, text, {"content-type": "text/plain; charset=utf-8"}
 
-    def _need_a_name(self) -> None:
+    def _require_own_address(self) -> None:
         """Refuse a whole address that would be made of any client's ``Host``.
 
         Raises:
@@ -120,33 +130,31 @@ class Feeds(Site):
             raise HTTPError(400, "This blog does not know its own name: set BLOG_URL.")
 
     def _add_entry(self, feed: ET.Element, post: Post) -> None:
-        entry = child(feed, "entry")
-        child(entry, "id", post.uid.urn)  # stays when the blog moves
-        child(entry, "title", post.title)
-        child(
+        entry = add_element(feed, "entry")
+        add_element(entry, "id", post.uid.urn)  # stays when the blog moves
+        add_element(entry, "title", post.title)
+        add_element(
             entry,
             "link",
             rel="alternate",
             type="text/html",
             href=self._absolute("post", post.slug),
         )
-        child(entry, "published", stamp(post.published or post.created))
-        child(entry, "updated", stamp(post.updated))
-        author = child(entry, "author")
-        child(author, "name", post.author.full_name)
-        child(author, "uri", self._absolute("by", post.author.name))
+        add_element(entry, "published", rfc3339(post.published or post.created))
+        add_element(entry, "updated", rfc3339(post.updated))
+        author = add_element(entry, "author")
+        add_element(author, "name", post.author.full_name)
+        add_element(author, "uri", self._absolute("by", post.author.name))
         for tag in post.tags:
-            child(entry, "category", term=tag)
-        child(entry, "summary", excerpt_of(post.body))
-        child(entry, "content", html_of(post.body, self._base()), type="html")
+            add_element(entry, "category", term=tag)
+        add_element(entry, "summary", excerpt_of(post.body))
+        add_element(entry, "content", html_of(post.body, self._base()), type="html")
 
-    def _send(self, root: ET.Element, kind: str) -> Any:
-        """Send XML, or 304 to whoever has it already."""
-        ET.indent(root)
-        body = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    def _send(self, body: bytes, content_type: str) -> Any:
+        """Send a feed of any format; a reader that has it already gets 304."""
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = {"etag": etag, "cache-control": "public, max-age=300"}
         status = precondition(self.request, etag)
         if status is not None:
             return status, None, headers
-        return 200, body, headers | {"content-type": f"{kind}; charset=utf-8"}
+        return 200, body, headers | {"content-type": content_type}

@@ -1,4 +1,4 @@
-"""Commands for whoever runs the blog: `python manage.py --help`."""
+"""Commands for the operator of the blog: `python manage.py --help`."""
 
 import argparse
 import asyncio
@@ -15,14 +15,14 @@ from passwords import Passwords
 from settings import Settings
 
 
-def arguments() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Manage the accounts of the blog.")
     commands = parser.add_subparsers(dest="command", required=True)
     add = commands.add_parser("add-user", help="add an account; asks for its password")
-    add.add_argument("name", help="to log in with")
+    add.add_argument("name", help="the name of the login")
     add.add_argument(
-        "--full-name", help="what stands under the posts; without it, the name"
+        "--full-name", help="the name under the posts, by default that of the login"
     )
     change = commands.add_parser(
         "set-password", help="give an account another password, and end its sessions"
@@ -32,34 +32,34 @@ def arguments() -> argparse.Namespace:
 
 
 def asked_password() -> str:
-    """Ask for a password, or read it from standard input where nobody can be asked."""
+    """Ask at a terminal for a password, or read it from another standard input."""
     return (
         getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     )
 
 
-async def run(wanted: argparse.Namespace, settings: Settings) -> str:
-    """Do what is wanted, and say what was done.
+async def run(arguments: argparse.Namespace, settings: Settings) -> str:
+    """Run a command, and return a sentence about it.
 
     Raises:
-        AccountError: It cannot be done.
+        AccountError: It failed.
     """
     base = Database(settings.database)
     passwords = Passwords(settings.password_memory, settings.password_rounds)
     try:
-        if wanted.command == "add-user":
+        if arguments.command == "add-user":
             user = await add_user(
                 base,
                 passwords,
-                wanted.name,
-                wanted.full_name or wanted.name,
+                arguments.name,
+                arguments.full_name or arguments.name,
                 asked_password(),
             )
             return f"{user.name} can log in now."
         async with base.session() as db:
-            found = await db.scalar(select(User).where(User.name == wanted.name))
+            found = await db.scalar(select(User).where(User.name == arguments.name))
         if found is None:
-            raise AccountError(f"There is no account {wanted.name}.")
+            raise AccountError(f"There is no account {arguments.name}.")
         await set_password(base, passwords, found, asked_password())
         return f"{found.name} has a new password."
     finally:
@@ -68,10 +68,10 @@ async def run(wanted: argparse.Namespace, settings: Settings) -> str:
 
 def main() -> None:
     """Run a command."""
-    wanted, settings = arguments(), Settings.from_environment()
+    arguments, settings = parse_arguments(), Settings.from_environment()
     database.migrate(settings.database)
     try:
-        print(asyncio.run(run(wanted, settings)))
+        print(asyncio.run(run(arguments, settings)))
     except AccountError as error:
         sys.exit(str(error))
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     DateTime,
     Double,
     ForeignKey,
@@ -29,11 +28,11 @@ TAG_LENGTH = 40
 
 
 def now() -> datetime:
-    """Return this moment, in UTC and whole seconds: what feeds and pages show."""
+    """Return the time in UTC and whole seconds, as feeds and pages show it."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
-class Moment(TypeDecorator[datetime]):
+class UTCDateTime(TypeDecorator[datetime]):
     """A time in UTC: SQLite forgets the zone, so it is put back."""
 
     impl = DateTime(timezone=True)
@@ -61,14 +60,14 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: Moment, uuid.UUID: Uuid}
+    type_annotation_map = {datetime: UTCDateTime, uuid.UUID: Uuid}
 
 
 class User(Base):
-    """Somebody who writes.
+    """An author.
 
-    The stamp changes with the password. A session holds a copy of it, and ends when the
-    two are no longer the same.
+    The password's version is random, and changes with the password. A session holds a
+    copy of it, and ends as soon as the two differ.
     """
 
     __tablename__ = "users"
@@ -77,7 +76,7 @@ class User(Base):
     name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
     full_name: Mapped[str] = mapped_column(String(100))
     password_hash: Mapped[str] = mapped_column(String(200))
-    stamp: Mapped[str] = mapped_column(String(43))
+    password_version: Mapped[str] = mapped_column(String(43))
     created: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -104,8 +103,8 @@ class Post(Base):
     updated: Mapped[datetime] = mapped_column(default=now)
     published: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
-    # Of two who save at the same moment one gets a StaleDataError, on SQLite too, which
-    # locks no row that is read.
+    # Of two requests that save at the same time one gets a StaleDataError, on SQLite
+    # too, which locks no row that is read.
     __mapper_args__ = {"version_id_col": version, "version_id_generator": False}
 
     author: Mapped[User] = relationship(lazy="joined", innerjoin=True)
@@ -139,7 +138,7 @@ class PostTag(Base):
 
 
 class Picture(Base):
-    """A picture of somebody; the file is in the folder for pictures, under `name`."""
+    """A picture of an author; its file is `name` in the folder for pictures."""
 
     __tablename__ = "pictures"
 
@@ -162,13 +161,3 @@ class LoginAttempt(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     key: Mapped[bytes] = mapped_column(LargeBinary(32))
     at: Mapped[float] = mapped_column(Double)  # seconds since 1970
-
-
-class WebSession(Base):
-    """A session of a browser, under the hash of its id."""
-
-    __tablename__ = "web_sessions"
-
-    id_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
-    data: Mapped[dict[str, Any]] = mapped_column(JSON)
-    expires: Mapped[float] = mapped_column(Double, index=True)  # seconds since 1970

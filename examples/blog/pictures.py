@@ -1,4 +1,4 @@
-"""Pictures: checked, made anew, kept under random names, and sent."""
+"""Pictures: checked, encoded anew, stored under random names, and sent."""
 
 import asyncio
 import io
@@ -11,25 +11,24 @@ from micropie import HTTPError, UploadedFile, methods
 from PIL import ExifTags, Image, ImageCms
 from sqlalchemy import func, select
 
-from middleware import REFUSED, is_forged
 from models import TITLE_LENGTH, Picture, User
 from settings import Settings
 from text import PICTURE, clean_line
-from web import FOR_EVER, Site
+from web import CACHE_FOREVER, Site
 
-# Pillow reads many more, and each is code that looks at what strangers send.
+# Pillow reads many more formats, and each adds code that an attacker can feed.
 FORMATS = (
     "JPEG",
     "PNG",
     "WEBP",
     "GIF",
 )
-# 160 MB while it is worked on: larger ones are bombs, or posters.
+# They take 160 MB of memory.
 MOST_PIXELS = 40_000_000
 LONGEST_SIDE = 1600
 AT_ONCE = 2
-# What to do with a picture by its Exif orientation.
-TURNS = {
+# By the orientation in Exif.
+TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -41,14 +40,13 @@ TURNS = {
 
 
 class PictureError(Exception):
-    """What was sent is no picture that can be shown; the text says why."""
+    """The file is no picture that can be shown; the text says why."""
 
 
-def remade(data: bytes) -> tuple[bytes, int, int]:
+def reencoded(data: bytes) -> tuple[bytes, int, int]:
     """Return a picture as WebP, with its width and height.
 
-    It is drawn anew. Things that a camera adds (place, time, a preview), or that a
-    sender has hidden in it, stay behind.
+    Only the pixels are copied, and not the place and time that a camera adds.
 
     Raises:
         PictureError: It cannot be read, or is too large.
@@ -67,22 +65,19 @@ def remade(data: bytes) -> tuple[bytes, int, int]:
             )
     except PictureError:
         raise
-    except Exception as error:  # whatever Pillow stumbles over in a broken file
+    except Exception as error:  # Pillow raises many kinds for broken files
         raise PictureError(
-            "That is no picture that can be read: send JPEG, PNG, WebP or GIF."
+            "The file is no picture that can be read: send JPEG, PNG, WebP or GIF."
         ) from error
-    if orientation in TURNS:
-        plain = plain.transpose(TURNS[orientation])
+    if orientation in TRANSPOSITIONS:
+        plain = plain.transpose(TRANSPOSITIONS[orientation])
     new = io.BytesIO()
     plain.save(new, "WEBP", quality=82, icc_profile=b"", exif=b"", xmp=b"")
     return new.getvalue(), plain.width, plain.height
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:
-    """Return a picture with its colors as the web has them.
-
-    Its own profile can hold anything, so it is not kept.
-    """
+    """Return a picture in sRGB, so that it needs no color profile of its own."""
     profile = image.info.get("icc_profile")
     if not profile or image.mode not in {"RGB", "RGBA"}:
         return image
@@ -96,17 +91,17 @@ def _in_srgb(image: Image.Image) -> Image.Image:
         return image
 
 
-def store(folder: Path, data: bytes) -> tuple[str, int]:
-    """Make a picture anew and keep it; return its name and size.
+def store_picture(folder: Path, data: bytes) -> tuple[str, int]:
+    """Encode and store a picture; return its name and size.
 
     Raises:
         PictureError: It cannot be read, or is too large.
     """
-    content, width, height = remade(data)
+    content, width, height = reencoded(data)
     name = f"{secrets.token_hex(16)}-{width}x{height}.webp"
     part = folder / f".{name}"
     part.write_bytes(content)
-    os.replace(part, folder / name)  # it is there as a whole, or not at all
+    os.replace(part, folder / name)  # so no reader gets half of it
     return name, len(content)
 
 
@@ -135,30 +130,28 @@ class Pictures(Site):
 
     @methods("POST")
     async def upload(self, picture: UploadedFile) -> Any:
-        """Take a picture; a script gets its Markdown, a form goes back to the list."""
+        """Add a picture; a script gets its Markdown, a form goes back to the list."""
         user = await self._author()
-        if is_forged(self.request):  # the fields before the file are here already
-            raise HTTPError(403, REFUSED)
         try:
-            kept = await self._keep(
+            new = await self._add_picture(
                 await picture.read(limit=self._settings.picture_limit), user
             )
         except PictureError as error:
             raise HTTPError(422, str(error)) from None
         if "application/json" in self.request.headers.get("accept", ""):
-            return 201, {"markdown": markdown_of(kept)}
+            return 201, {"markdown": markdown_of(new)}
         self._flash("The picture is here. Copy its line into a post.")
-        self._go("pictures")
+        self._redirect_to("pictures")
 
     @methods("GET")
     def picture(self, name: str) -> tuple[int, bytes, dict[str, str]]:
-        """Send a picture, to be kept forever. Its name changes with its content."""
+        """Send a picture, which caches keep forever: no other one gets its name."""
         path = self._pictures_folder / name
         if not PICTURE.fullmatch(f"/picture/{name}") or not path.exists():
             raise HTTPError(404)
         headers = {
             "content-type": "image/webp",
-            "cache-control": FOR_EVER,
+            "cache-control": CACHE_FOREVER,
             "content-security-policy": "sandbox",
         }
         return 200, path.read_bytes(), headers
@@ -176,9 +169,9 @@ class Pictures(Site):
             await db.delete(found)
         (self._pictures_folder / found.name).unlink(missing_ok=True)
         self._flash("The picture is deleted.")
-        self._go("pictures")
+        self._redirect_to("pictures")
 
-    async def _keep(self, data: bytes, user: User) -> Picture:
+    async def _add_picture(self, data: bytes, user: User) -> Picture:
         async with self._database.session() as db:
             used = (
                 await db.scalar(
@@ -188,18 +181,20 @@ class Pictures(Site):
             )
         if used + len(data) > self._settings.picture_quota:
             raise PictureError(
-                "Your pictures take all the room they may. Delete some first."
+                "Your pictures have reached their limit. Delete some first."
             )
         async with self._slots:
-            name, size = await asyncio.to_thread(store, self._pictures_folder, data)
+            name, size = await asyncio.to_thread(
+                store_picture, self._pictures_folder, data
+            )
         alt = clean_line(self.request.form("alt", ""))[:TITLE_LENGTH]
-        kept = Picture(owner_id=user.id, name=name, alt=alt, size=size)
+        new = Picture(owner_id=user.id, name=name, alt=alt, size=size)
         async with self._database.session.begin() as db:
-            db.add(kept)
-        return kept
+            db.add(new)
+        return new
 
 
 def markdown_of(picture: Picture) -> str:
-    """Return the line that shows a picture in a post."""
+    """Return the Markdown that shows a picture in a post."""
     alt = picture.alt.translate({ord(sign): f"\\{sign}" for sign in "\\[]`*_<"})
     return f"![{alt}](/picture/{picture.name})"

@@ -29,7 +29,7 @@ SLOW = "There are too many brackets or quotes in this text."
 
 @dataclass
 class Draft:
-    """What the editor sends."""
+    """The fields of the editor."""
 
     title: str = ""
     tags: list[str] = field(default_factory=list)
@@ -38,12 +38,12 @@ class Draft:
     version: int = 0
 
     @classmethod
-    def of(cls, post: Post) -> "Draft":
-        """Return what the editor shows of a post."""
+    def from_post(cls, post: Post) -> "Draft":
+        """Return the fields of a post."""
         return cls(post.title, post.tags, post.body, not post.draft, post.version)
 
     @classmethod
-    def sent(cls, request: Request) -> "Draft":
+    def from_form(cls, request: Request) -> "Draft":
         """Read the form."""
         version = request.form("version", "")
         return cls(
@@ -57,7 +57,7 @@ class Draft:
         )
 
     def problems(self) -> list[str]:
-        """Return what is wrong."""
+        """Return a sentence for each mistake."""
         wrong = {
             "A post needs a title.": not self.title,
             f"A title has at most {TITLE_LENGTH} characters.": len(self.title)
@@ -71,7 +71,7 @@ class Draft:
 
 
 def published() -> Select[Post]:
-    """Return a query for what everybody may read, the newest first."""
+    """Return a query for the posts that are public, the newest first."""
     return (
         select(Post)
         .where(Post.draft.is_(False))
@@ -84,7 +84,7 @@ class Posts(Site):
 
     @methods("GET")
     async def index(self, *, page: int = 1, q: str = "") -> str:
-        """List the newest posts, or those with some words in them."""
+        """List the newest posts, or those that contain some words."""
         words = clean_line(q)[:100]
         query = published()
         for word in words.split():
@@ -130,7 +130,7 @@ class Posts(Site):
 
     @methods("GET")
     async def post(self, slug: str) -> str:
-        """Show a post; a draft, to its author alone."""
+        """Show a post; only its author can see a draft."""
         async with self._database.session() as db:
             post = await db.scalar(select(Post).where(Post.slug == clean(slug)))
             if post is None:
@@ -138,7 +138,7 @@ class Posts(Site):
             user = await self._user()
             if post.draft and (user is None or user.id != post.author_id):
                 raise HTTPError(404)
-            newer, older = await self._neighbours(db, post)
+            newer, older = await self._neighbors(db, post)
         picture = first_picture_of(post.body)
         return await self._page(
             "post.html",
@@ -163,45 +163,45 @@ class Posts(Site):
 
     @methods("GET", "POST")
     async def write(self) -> Any:
-        """Show an empty editor, and take what is written there."""
+        """Show an empty editor, or save a new post."""
         user = await self._author()
         if self.request.method != "POST":
             return await self._editor(Draft())
-        draft = Draft.sent(self.request)
+        draft = Draft.from_form(self.request)
         problems = draft.problems()
         if problems:
             return 422, await self._editor(draft, problems=problems)
-        self._saved(await self._save(draft, None, user))
+        self._redirect_to_saved(await self._save(draft, None, user))
 
     @methods("GET", "POST")
     async def edit(self, post_id: int) -> Any:
-        """Show a post in the editor, and take what has become of it."""
+        """Show a post in the editor, or save its changes."""
         user = await self._author()
-        post = await self._own(post_id, user)
+        post = await self._own_post(post_id, user)
         if self.request.method != "POST":
-            return await self._editor(Draft.of(post), post)
-        draft = Draft.sent(self.request)
+            return await self._editor(Draft.from_post(post), post)
+        draft = Draft.from_form(self.request)
         problems = draft.problems()
         if problems:
             return 422, await self._editor(draft, post, problems)
         saved = await self._save(draft, post, user)
         if saved is None:
-            draft.version = (await self._own(post_id, user)).version
+            draft.version = (await self._own_post(post_id, user)).version
             text = (
                 "This post has been changed elsewhere since you opened it. "
                 "Save again to replace that."
             )
             return 409, await self._editor(draft, post, [text])
-        self._saved(saved)
+        self._redirect_to_saved(saved)
 
     @methods("POST")
     async def delete(self, post_id: int) -> Any:
         """Delete a post."""
-        post = await self._own(post_id, await self._author())
+        post = await self._own_post(post_id, await self._author())
         async with self._database.session.begin() as db:
             await db.execute(delete(Post).where(Post.id == post.id))
         self._flash(f"“{post.title}” is deleted.")
-        self._go("my_posts")
+        self._redirect_to("my_posts")
 
     @methods("POST")
     async def preview(self) -> str:
@@ -235,7 +235,7 @@ class Posts(Site):
             )
         return found[:size], len(found) > size
 
-    async def _neighbours(
+    async def _neighbors(
         self, db: AsyncSession, post: Post
     ) -> tuple[Post | None, Post | None]:
         """Return the posts that were published after and before one."""
@@ -263,11 +263,11 @@ class Posts(Site):
             "editor.html", draft=draft, post=post, problems=problems or []
         )
 
-    async def _own(self, post_id: int, user: User) -> Post:
-        """Return a post of somebody.
+    async def _own_post(self, post_id: int, user: User) -> Post:
+        """Return a post of a user.
 
         Raises:
-            HTTPError: 404 there is none, or it is somebody else's.
+            HTTPError: 404 there is none, or another user's.
         """
         async with self._database.session() as db:
             post = await db.get(Post, post_id) if 0 < post_id < 2**31 else None
@@ -315,7 +315,7 @@ class Posts(Site):
     async def _free_slug(
         self, db: AsyncSession, wanted: str, current: str | None
     ) -> str:
-        """Return a slug that nobody has: the wanted one, or with a number."""
+        """Return a slug that is not taken: the wanted one, or with a number."""
         like = select(Post.slug).where(
             or_(
                 Post.slug == wanted, Post.slug.startswith(wanted + "-", autoescape=True)
@@ -325,11 +325,11 @@ class Posts(Site):
         numbered = [wanted, *(f"{wanted}-{number + 2}" for number in range(len(taken)))]
         return next(slug for slug in numbered if slug not in taken)
 
-    def _saved(self, post: Post | None) -> None:
+    def _redirect_to_saved(self, post: Post | None) -> None:
         assert post is not None
         self._flash(
-            "Your draft is saved: nobody else sees it."
+            "Your draft is saved. Only you can see it."
             if post.draft
             else "Your post is published."
         )
-        self._go("post", post.slug)
+        self._redirect_to("post", post.slug)

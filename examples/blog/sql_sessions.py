@@ -1,4 +1,7 @@
-"""Sessions in the blog's database: workers share them, and a restart keeps them."""
+"""Sessions in SQLite or PostgreSQL, through SQLAlchemy's async engine.
+
+Copy this file beside your app.
+"""
 
 import hashlib
 import time
@@ -6,14 +9,67 @@ from collections.abc import Callable
 from typing import Any
 
 from micropie import SessionBackend
-from sqlalchemy import delete, select, update
+from sqlalchemy import (
+    JSON,
+    Column,
+    Double,
+    MetaData,
+    String,
+    Table,
+    delete,
+    event,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from models import WebSession
+metadata = MetaData()
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id_hash", String(64), primary_key=True),
+    Column("data", JSON, nullable=False),
+    Column("expires", Double, nullable=False, index=True),  # seconds since 1970
+)
 
 TRIES = 10
-_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+# Of workers that start together, one creates tables and the others wait for it.
+_LOCKS = {
+    "sqlite": "BEGIN IMMEDIATE",
+    "postgresql": "SELECT pg_advisory_xact_lock(7629)",
+}
+
+
+def make_engine(url: str) -> AsyncEngine:
+    """Return an engine for a URL.
+
+    Args:
+        url: ``sqlite+aiosqlite:///sessions.db``, or
+            ``postgresql+asyncpg://user@host/database``.
+    """
+    # SQLite has one writer at a time: the others wait, 30 seconds at most.
+    options = {"timeout": 30} if url.startswith("sqlite") else {}
+    engine = create_async_engine(url, pool_pre_ping=True, connect_args=options)
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def _set_up(connection: Any, _: object) -> None:
+            cursor = connection.cursor()
+            # Readers do not wait for the writer.
+            cursor.execute("PRAGMA journal_mode = WAL")
+            cursor.execute("PRAGMA synchronous = NORMAL")
+            cursor.close()
+
+    return engine
+
+
+async def create_tables(engine: AsyncEngine, tables: MetaData) -> None:
+    """Create the tables that do not exist yet."""
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql(_LOCKS[engine.dialect.name])
+        await connection.run_sync(tables.create_all)
 
 
 def _hashed(session_id: str) -> str:
@@ -23,36 +79,43 @@ def _hashed(session_id: str) -> str:
 
 
 class SQLSessionBackend(SessionBackend):
-    """Keeps each session as one row.
+    """Keeps each session as one row of the table ``sessions``.
 
     Args:
-        engine: The engine of the database.
+        engine: What `make_engine` returns; dispose of it when the app shuts down.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._insert = _INSERTS[engine.dialect.name]
+        self.engine = engine
+        inserts = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+        self._insert: Any = inserts[engine.dialect.name]
+
+    async def create_table(self) -> None:
+        """Create the table where it does not exist yet."""
+        await create_tables(self.engine, metadata)
 
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return the data of a live session, ``{}`` where there is none."""
-        query = select(WebSession.data).where(
-            WebSession.id_hash == _hashed(session_id), WebSession.expires > time.time()
+        query = select(sessions.c.data).where(
+            sessions.c.id_hash == _hashed(session_id),
+            sessions.c.expires > time.time(),
         )
-        async with self._engine.connect() as connection:
+        async with self.engine.connect() as connection:
             return await connection.scalar(query) or {}
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
-        """Keep the data for `timeout` seconds; saving ``{}`` deletes the session."""
-        async with self._engine.begin() as connection:
+        """Keep the data for `timeout` seconds from now; ``{}`` deletes the session."""
+        async with self.engine.begin() as connection:
             await self._store(connection, _hashed(session_id), data, timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire `timeout` seconds from now."""
         now = time.time()
-        statement = update(WebSession).where(
-            WebSession.id_hash == _hashed(session_id), WebSession.expires > now
+        statement = update(sessions).where(
+            sessions.c.id_hash == _hashed(session_id),
+            sessions.c.expires > now,
         )
-        async with self._engine.begin() as connection:
+        async with self.engine.begin() as connection:
             await connection.execute(statement.values(expires=now + timeout))
 
     async def update(
@@ -74,8 +137,8 @@ class SQLSessionBackend(SessionBackend):
         """
         key = _hashed(session_id)
         for _ in range(TRIES):
-            async with self._engine.connect() as connection:
-                if self._engine.dialect.name == "sqlite":
+            async with self.engine.connect() as connection:
+                if self.engine.dialect.name == "sqlite":
                     await connection.exec_driver_sql("BEGIN IMMEDIATE")
                 row = await self._locked(connection, key)
                 if row is not None:
@@ -90,13 +153,13 @@ class SQLSessionBackend(SessionBackend):
 
         None if another transaction has just deleted it.
         """
-        query = select(WebSession.data, WebSession.expires).where(
-            WebSession.id_hash == key
+        query = select(sessions.c.data, sessions.c.expires).where(
+            sessions.c.id_hash == key
         )
         query = query.with_for_update()  # SQLite has locked the whole database
         row = (await connection.execute(query)).first()
         if row is None:
-            empty = self._insert(WebSession).values(id_hash=key, data={}, expires=0.0)
+            empty = self._insert(sessions).values(id_hash=key, data={}, expires=0.0)
             await connection.execute(empty.on_conflict_do_nothing())
             row = (await connection.execute(query)).first()
         return row
@@ -109,15 +172,15 @@ class SQLSessionBackend(SessionBackend):
         timeout: float,
     ) -> None:
         row = {"data": data, "expires": time.time() + timeout}
-        insert = self._insert(WebSession).values(id_hash=key, **row)
+        insert = self._insert(sessions).values(id_hash=key, **row)
         statement = insert.on_conflict_do_update(index_elements=["id_hash"], set_=row)
         if not data:
-            statement = delete(WebSession).where(WebSession.id_hash == key)
+            statement = delete(sessions).where(sessions.c.id_hash == key)
         await connection.execute(statement)
 
-    async def delete_expired(self) -> None:
-        """Delete the rows of sessions that have ended."""
-        async with self._engine.begin() as connection:
-            await connection.execute(
-                delete(WebSession).where(WebSession.expires <= time.time())
-            )
+    async def delete_expired(self) -> int:
+        """Delete the rows of sessions that have ended; return how many there were."""
+        statement = delete(sessions).where(sessions.c.expires <= time.time())
+        async with self.engine.begin() as connection:
+            result = await connection.execute(statement)
+        return result.rowcount

@@ -1,4 +1,4 @@
-"""What people write: cleaned, made into HTML, cut short."""
+"""Texts of authors: cleaned, as HTML, as excerpts."""
 
 import functools
 import html
@@ -45,7 +45,7 @@ def clean_line(text: str) -> str:
 
 
 def slug_of(title: str) -> str:
-    """Return what stands for a title in an address."""
+    """Return the form of a title in an address."""
     ascii_only = (
         unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     )
@@ -69,7 +69,7 @@ def minutes_to_read(body: str) -> int:
 
 
 def is_slow(body: str) -> bool:
-    """Tell whether a text has so many marks that nobody should wait for its HTML."""
+    """Return whether a text has so many marks that its HTML would take seconds."""
     return (
         body.count("[") > BRACKETS_AT_MOST
         or body.count('"') + body.count("'") > QUOTES_AT_MOST

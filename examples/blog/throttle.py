@@ -16,26 +16,26 @@ WINDOW = 900.0  # seconds
 
 
 class Throttle:
-    """Counts what failed in the last quarter of an hour, and sign-ups.
+    """Counts failed logins and sign-ups of the last quarter of an hour.
 
     Args:
-        database: Where the attempts are kept.
+        database: The database of the attempts.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def begin(self, limits: Mapping[str, int]) -> list[int]:
-        """Note an attempt before it is tried, so that many at once count too.
+        """Store an attempt before it is made, so that many at once count too.
 
         Args:
-            limits: How many may fail, by what they have in common: an address, a name.
+            limits: How many may fail, by key, such as an address or a name.
 
         Returns:
-            What `forget` takes when it was no failure.
+            Ids for `forget`, if the attempt succeeds.
 
         Raises:
-            HTTPError: 429 there were too many.
+            HTTPError: 429 there were too many attempts.
         """
         now = time.time()
         keys = {
@@ -45,7 +45,7 @@ class Throttle:
         attempts = [LoginAttempt(key=key, at=now) for key in keys]
         async with self._database.session.begin() as db:
             db.add_all(attempts)
-        noted = [attempt.id for attempt in attempts]
+        attempt_ids = [attempt.id for attempt in attempts]
         async with self._database.session() as db:
             rows = await db.execute(
                 select(LoginAttempt.key, func.count(), func.min(LoginAttempt.at))
@@ -57,18 +57,20 @@ class Throttle:
             ]
         if waits:
             # Refused tries are not counted, or a user could be locked out forever.
-            await self.forget(noted)
-            text = "That was tried too often. Wait a quarter of an hour."
+            await self.forget(attempt_ids)
+            text = "There were too many attempts. Wait a quarter of an hour."
             raise HTTPError(429, text, {"retry-after": str(math.ceil(max(waits)))})
-        return noted
+        return attempt_ids
 
-    async def forget(self, noted: list[int]) -> None:
-        """Forget an attempt."""
+    async def forget(self, attempt_ids: list[int]) -> None:
+        """Delete an attempt that does not count."""
         async with self._database.session.begin() as db:
-            await db.execute(delete(LoginAttempt).where(LoginAttempt.id.in_(noted)))
+            await db.execute(
+                delete(LoginAttempt).where(LoginAttempt.id.in_(attempt_ids))
+            )
 
     async def delete_old(self) -> None:
-        """Delete what does not count any more."""
+        """Delete the attempts that are too old to count."""
         async with self._database.session.begin() as db:
             await db.execute(
                 delete(LoginAttempt).where(LoginAttempt.at <= time.time() - WINDOW)

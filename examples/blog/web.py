@@ -14,7 +14,7 @@ from micropie import App, HTTPError, Request, methods
 import database
 from database import Database
 from local import is_own_host
-from middleware import CSRF, ErrorPages, SecurityHeaders, csrf_token
+from middleware import ErrorPages, SecurityHeaders
 from models import User
 from settings import Settings
 from sql_sessions import SQLSessionBackend
@@ -25,9 +25,13 @@ _log = logging.getLogger("uvicorn.error")
 
 SESSION_TIMEOUT = 14 * 86_400.0  # seconds
 CLEAN_UP_EVERY = 3600.0  # seconds
-FOR_EVER = "public, max-age=31536000, immutable"
+CACHE_FOREVER = "public, max-age=31536000, immutable"
+LOGGED_OUT = (
+    "You are logged out. Log in in another window, then go back here "
+    "and send this again."
+)
 STATIC = Path(__file__).resolve().parent / "static"
-TYPES = {
+CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml; charset=utf-8",
@@ -57,13 +61,9 @@ class Site(App):
         self.startup_handlers.append(self._open)
         self.shutdown_handlers.append(self._close)
         # The first one is the outermost.
-        self.middlewares += [
-            SecurityHeaders(),
-            ErrorPages(self._error_page),
-            CSRF(uploads={"upload"}),
-        ]
+        self.middlewares += [SecurityHeaders(), ErrorPages(self._error_page)]
         self.env.filters |= {
-            "date": date,
+            "date": long_date,
             "excerpt": excerpt_of,
             "minutes": minutes_to_read,
         }
@@ -72,7 +72,6 @@ class Site(App):
             "url": self._url,
             "static": self._static_url,
             "absolute": self._absolute,
-            "csrf_token": lambda: csrf_token(self.request),
         }
         self._assets = {path.name: path.read_bytes() for path in STATIC.iterdir()}
         self._versions = {
@@ -91,11 +90,12 @@ class Site(App):
         if name not in self._assets:
             raise HTTPError(404)
         current = self.request.query("v") == self._versions[name]
-        headers = {"content-type": TYPES[Path(name).suffix]}
+        headers = {"content-type": CONTENT_TYPES[Path(name).suffix]}
         return (
             200,
             self._assets[name],
-            headers | {"cache-control": FOR_EVER if current else "public, max-age=60"},
+            headers
+            | {"cache-control": CACHE_FOREVER if current else "public, max-age=60"},
         )
 
     @methods("GET")
@@ -139,7 +139,7 @@ class Site(App):
     # The visitor ----------------------------------------------------------------------
 
     async def _user(self) -> User | None:
-        """Return who is logged in."""
+        """Return the logged-in user; None for all other visitors."""
         request = self.request
         if not hasattr(request, "user"):
             request.user = None
@@ -147,7 +147,10 @@ class Site(App):
             if "user_id" in session:
                 async with self._database.session() as db:
                     user = await db.get(User, session["user_id"])
-                if user is not None and user.stamp == session["stamp"]:
+                if (
+                    user is not None
+                    and user.password_version == session["password_version"]
+                ):
                     request.user = user
                 else:  # the password was changed, or the account is gone
                     session.clear()
@@ -155,16 +158,23 @@ class Site(App):
         return found
 
     async def _author(self) -> User:
-        """Return who is logged in; whoever is not, is led to the login and back."""
-        user = await self._user()
-        if user is None:
-            wanted = [self.request.route_handler or "", *self.request.path_params]
-            back = {"next": "/".join(wanted)} if self.request.method != "POST" else {}
-            self._go("login", **back)
-        return user
+        """Return the logged-in user.
 
-    def _go(self, *segments: str, **query: str) -> NoReturn:
-        """Lead the browser on; it is asked for with GET, whatever this request was."""
+        Raises:
+            HTTPError: 303 to the login, and back from there; 401 for a form, since the
+                browser's Back button still has its text.
+        """
+        request = self.request
+        user = await self._user()
+        if user is not None:
+            return user
+        if request.method == "POST":
+            raise HTTPError(401, LOGGED_OUT)
+        here = [request.route_handler or "", *request.path_params]
+        self._redirect_to("login", next="/".join(here))
+
+    def _redirect_to(self, *segments: str, **query: str) -> NoReturn:
+        """End the request, and let the browser get another page."""
         raise HTTPError(303, "", {"location": self._url(*segments, **query)})
 
     # Pages and addresses --------------------------------------------------------------
@@ -223,6 +233,6 @@ class Site(App):
         return html_of(body, quote(self._root()))
 
 
-def date(moment: datetime) -> str:
-    """Return a day as people write it."""
-    return f"{moment.day} {moment:%B %Y}"
+def long_date(utc_datetime: datetime) -> str:
+    """Return a day such as ``5 March 2026``."""
+    return f"{utc_datetime.day} {utc_datetime:%B %Y}"

@@ -49,22 +49,8 @@ SETTINGS: Mapping[str, dict[str, str]] = {
 """The environment variables of the server that the tests of an example share, by example."""
 
 
-def csrf_token(html: str) -> str:
-    """Find the token in a page."""
-    match = re.search(r'name="csrf_token" value="([^"]+)"', html)
-    assert match, html
-    return match[1]
-
-
 def session_ids(client: httpx.Client) -> set[str | None]:
     return {cookie.value for cookie in client.cookies.jar if cookie.name == "session_id"}
-
-
-def post(client: httpx.Client, path: str, page: str | None = None, **fields: str) -> httpx.Response:
-    """Send a form with the token of its page; paths are relative to the client's `base_url`."""
-    return client.post(
-        path, data={"csrf_token": csrf_token(client.get(page or path).text), **fields}
-    )
 
 
 def assert_no_script(response: httpx.Response) -> None:
@@ -83,9 +69,10 @@ def sign_in_to_admin(client: httpx.Client) -> httpx.Response:
 
 def sign_in_to_the_blog(client: httpx.Client, name: str = "ada") -> None:
     """Log in, with a new account if there is none of this name."""
-    response = post(client, "login", name=name, password=PASSWORD)
+    fields = {"name": name, "password": PASSWORD}
+    response = client.post("login", data=fields)
     if response.status_code != 303:
-        response = post(client, "sign_up", name=name, full_name="Ada Lovelace", password=PASSWORD)
+        response = client.post("sign_up", data={"full_name": "Ada Lovelace", **fields})
     assert response.status_code == 303, response.text
 
 
@@ -99,8 +86,8 @@ def sign_in_to_the_small_blog(client: httpx.Client, name: str = "ada") -> None:
 def account(name: str, full_name: str) -> dict[str, str]:
     """Return the fields of a new account of the blog, by their labels."""
     return {
-        "What stands under your posts": full_name,
-        "Name to log in with": name,
+        "Your name under posts": full_name,
+        "Name for the login": name,
         "Password": PASSWORD,
     }
 

@@ -166,9 +166,3 @@ def browsing(browser, server):
 def page(browsing):
     """A page of its own in Chromium, 1280 pixels wide."""
     return browsing.page()
-
-
-@pytest.fixture
-def csrf_token():
-    """Find the token in a page."""
-    return accounts.csrf_token

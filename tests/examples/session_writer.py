@@ -26,10 +26,7 @@ async def opened(url: str) -> tuple[Any, Any]:
         client = redis_sessions.Redis.from_url(url)
         return redis_sessions.RedisSessionBackend(client), client.aclose
     sql_sessions = importlib.import_module("sql_sessions")
-    if hasattr(sql_sessions, "make_engine"):
-        engine = sql_sessions.make_engine(url)
-    else:  # the blog's are in its database
-        engine = importlib.import_module("database").make_engine(url)
+    engine = sql_sessions.make_engine(url)
     return sql_sessions.SQLSessionBackend(engine), engine.dispose
 
 

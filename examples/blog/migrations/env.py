@@ -38,7 +38,7 @@ def run(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     context.configure(
         connection=connection,
-        target_metadata=given["metadata"],
+        target_metadata=given["tables"],
         render_as_batch=True,  # SQLite cannot change a column in place
         render_item=render,
         transactional_ddl=True,

@@ -5,11 +5,10 @@ const show = document.querySelector("#show");
 const preview = document.querySelector("#preview");
 const picture = document.querySelector("#picture");
 const note = document.querySelector("#note");
-const headers = { "X-CSRF-Token": form.elements.csrf_token.value };
 let saved = true;
 
-async function answerOf(address, body, more = {}) {
-  const response = await fetch(address, { method: "POST", body, headers: { ...headers, ...more } });
+async function answerOf(address, body, headers = {}) {
+  const response = await fetch(address, { method: "POST", body, headers });
   const answer = await response.text();
   if (!response.ok) throw new Error(answer);
   return answer;

@@ -16,7 +16,6 @@ from jinja2 import FileSystemBytecodeCache
 
 import database
 from app import Blog
-from models import Base
 from settings import Settings
 from tests.helpers import Start, Visitor, add, started
 
@@ -60,8 +59,9 @@ def start(settings: Settings, templates: FileSystemBytecodeCache) -> Start:
         async with started(Blog(replace(settings, **changed))) as blog:
             blog.env.bytecode_cache = templates
             async with blog._database.session.begin() as db:
-                for table in reversed(Base.metadata.sorted_tables):
-                    await db.execute(table.delete())
+                for tables in database.TABLES:
+                    for table in reversed(tables.sorted_tables):
+                        await db.execute(table.delete())
             yield blog
 
     return with_settings

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import io
-import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -41,7 +40,7 @@ async def started(app: Blog) -> AsyncIterator[Blog]:
 
 
 class Visitor:
-    """A browser, in small: it keeps cookies, and sends the token with its forms."""
+    """A small browser, which keeps cookies and sends forms."""
 
     def __init__(self, blog: Blog, address: str = "127.0.0.1", below: str = "") -> None:
         transport = httpx.ASGITransport(
@@ -64,24 +63,13 @@ class Visitor:
         assert response.status_code == 200, response.text
         return response.text
 
-    async def token(self, path: str) -> str:
-        """Return the token of the forms on a page."""
-        match = re.search(r'name="csrf_token" value="([^"]+)"', await self.text(path))
-        assert match, path
-        return match[1]
-
-    async def post(
-        self, path: str, page: str = "", files: Any = None, **fields: Any
-    ) -> httpx.Response:
-        """Send a form of a page; without a page, of the one at the form's address."""
-        token = await self.token(page or path)
+    async def post(self, path: str, files: Any = None, **fields: Any) -> httpx.Response:
+        """Send a form."""
         headers = fields.pop("headers", {})
-        return await self.client.post(
-            path, data={"csrf_token": token, **fields}, files=files, headers=headers
-        )
+        return await self.client.post(path, data=fields, files=files, headers=headers)
 
     async def log_in(
-        self, name: str = "ada", password: str = PASSWORD, **fields: str
+        self, name: str = "ada", password: str = PASSWORD, **fields: Any
     ) -> httpx.Response:
         """Fill in the form for the login."""
         return await self.post("/login", name=name, password=password, **fields)
@@ -105,9 +93,7 @@ class Visitor:
     ) -> httpx.Response:
         """Send a picture."""
         files = {"picture": ("IMG_1.jpg", data, "image/jpeg")}
-        return await self.post(
-            "/upload", "/pictures", files, headers=headers or {}, **fields
-        )
+        return await self.post("/upload", files, headers=headers or {}, **fields)
 
 
 def picture(
@@ -116,7 +102,7 @@ def picture(
     mode: str = "RGB",
     **options: Any,
 ) -> bytes:
-    """Return a picture of one colour."""
+    """Return a picture of one color."""
     file = io.BytesIO()
     Image.new(mode, size, "orange" if mode == "RGB" else None).save(
         file, kind, **options

@@ -144,7 +144,7 @@ async def test_commands_that_fail(blog: Blog, run: Run) -> None:
 
 
 def test_password_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where somebody sits at the terminal, it is not shown."""
+    """At a terminal, it is not shown."""
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(getpass, "getpass", lambda: "typed")
     assert manage.asked_password() == "typed"
@@ -155,6 +155,7 @@ async def test_sessions_are_changed_in_one_step(
 ) -> None:
     """So that workers lose no change of each other, and no logout is undone."""
     backend = blog._backend
+    await backend.create_table()  # it is there, by the migrations
 
     def added(key: str) -> Callable[[dict[str, int]], dict[str, int]]:
         return lambda stored: {**stored, key: 1}

@@ -20,11 +20,11 @@ import web
 from app import Blog
 from settings import Settings
 from tests.helpers import Start, Visitor, add
-from web import date
+from web import long_date
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 SITEMAP = "{http://www.sitemaps.org/schemas/sitemap/0.9}"
-MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 def assert_valid(feed: ET.Element) -> None:
@@ -35,7 +35,7 @@ def assert_valid(feed: ET.Element) -> None:
         for name in ("id", "title", "updated"):
             [only] = element.findall(ATOM + name)
             assert only.text
-        assert MOMENT.fullmatch(element.findtext(f"{ATOM}updated", ""))
+        assert TIME.fullmatch(element.findtext(f"{ATOM}updated", ""))
         kinds = [
             (link.get("rel"), link.get("type"))
             for link in element.findall(f"{ATOM}link")
@@ -43,7 +43,7 @@ def assert_valid(feed: ET.Element) -> None:
         assert kinds.count(("alternate", "text/html")) == 1
     for entry in entries:
         assert entry.findtext(f"{ATOM}author/{ATOM}name")
-        assert MOMENT.fullmatch(entry.findtext(f"{ATOM}published", ""))
+        assert TIME.fullmatch(entry.findtext(f"{ATOM}published", ""))
         assert all(
             category.get("term") for category in entry.findall(f"{ATOM}category")
         )
@@ -244,7 +244,7 @@ async def test_static_files(visitor: Visitor) -> None:
     page = await visitor.text("/")
     [style] = re.findall(r'href="(/static/style\.css[^"]*)"', page)
     for path, caching in (
-        (style, web.FOR_EVER),
+        (style, web.CACHE_FOREVER),
         ("/static/editor.js?v=old", "public, max-age=60"),
     ):
         assert (await visitor.get(path)).headers["cache-control"] == caching
@@ -290,7 +290,7 @@ async def test_clean_up_goes_on(
 async def test_database_is_made_at_the_start(
     settings: Settings, start: Start, tmp_path: Path
 ) -> None:
-    """Where nobody has made it before."""
+    """The first start creates it."""
     fresh = replace(
         settings, database_url="", data=tmp_path / "new" / "folder", migrate=True
     )
@@ -330,4 +330,4 @@ def test_settings_from_the_environment() -> None:
 
 def test_dates() -> None:
     """As people write them."""
-    assert date(datetime(2026, 3, 5, tzinfo=UTC)) == "5 March 2026"
+    assert long_date(datetime(2026, 3, 5, tzinfo=UTC)) == "5 March 2026"

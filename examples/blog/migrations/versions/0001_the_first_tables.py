@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 
-def moment(name: str, nullable: bool = False) -> sa.Column:
+def utc_datetime(name: str, nullable: bool = False) -> sa.Column:
     """Return a column for a time."""
     return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
 
@@ -29,8 +29,8 @@ def upgrade() -> None:
         sa.Column("name", sa.String(30), nullable=False),
         sa.Column("full_name", sa.String(100), nullable=False),
         sa.Column("password_hash", sa.String(200), nullable=False),
-        sa.Column("stamp", sa.String(43), nullable=False),
-        moment("created"),
+        sa.Column("password_version", sa.String(43), nullable=False),
+        utc_datetime("created"),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
         sa.UniqueConstraint("name", name="uq_users_name"),
     )
@@ -50,9 +50,9 @@ def create_posts() -> None:
         sa.Column("slug", sa.String(100), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("draft", sa.Boolean(), nullable=False),
-        moment("created"),
-        moment("updated"),
-        moment("published", nullable=True),
+        utc_datetime("created"),
+        utc_datetime("updated"),
+        utc_datetime("published", nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
         owner("author_id", "posts"),
         sa.PrimaryKeyConstraint("id", name="pk_posts"),
@@ -82,7 +82,7 @@ def create_pictures() -> None:
         sa.Column("name", sa.String(60), nullable=False),
         sa.Column("alt", sa.String(200), nullable=False),
         sa.Column("size", sa.Integer(), nullable=False),
-        moment("created"),
+        utc_datetime("created"),
         owner("owner_id", "pictures"),
         sa.PrimaryKeyConstraint("id", name="pk_pictures"),
         sa.UniqueConstraint("name", name="uq_pictures_name"),
@@ -93,13 +93,13 @@ def create_pictures() -> None:
 def create_sessions() -> None:
     """Create sessions and login attempts."""
     op.create_table(
-        "web_sessions",
+        "sessions",
         sa.Column("id_hash", sa.String(64), nullable=False),
         sa.Column("data", sa.JSON(), nullable=False),
         sa.Column("expires", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("id_hash", name="pk_web_sessions"),
+        sa.PrimaryKeyConstraint("id_hash", name="pk_sessions"),
     )
-    op.create_index("ix_web_sessions_expires", "web_sessions", ["expires"])
+    op.create_index("ix_sessions_expires", "sessions", ["expires"])
     op.create_table(
         "login_attempts",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -114,7 +114,7 @@ def downgrade() -> None:
     """Drop everything; indexes go with their tables."""
     for table in (
         "login_attempts",
-        "web_sessions",
+        "sessions",
         "pictures",
         "post_tags",
         "posts",

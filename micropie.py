@@ -769,7 +769,7 @@ class _Body:
     _since: float | None = None  # when this wait for a byte began, by the event loop's clock
 
     def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
-        # What each chunk looks at is set here, since a class's attributes take longer to find.
+        # Each chunk looks at these. Python finds them faster here than on the class.
         self._receive: Any = receive
         self._timeout = timeout  # seconds without a byte
         self.size = 0  # bytes received so far
@@ -1392,8 +1392,8 @@ def _quoted(text: str, safe: str) -> str:
     return quote(text, safe, errors="replace")
 
 
-def _texts(value: object) -> list[str]:
-    values = cast("list[object]", value) if isinstance(value, list) else [value]
+def _texts(value: Any) -> list[str]:
+    values = value if list is type(value) else [value]
     return [item if isinstance(item, str) else _dump_json(item).decode() for item in values]
 
 
@@ -1523,9 +1523,8 @@ class Request:
         if self._fields is not None:
             return self._fields
         body = self._value
-        if self._members is None and isinstance(body, dict):
-            members = cast("dict[str, object]", body).items()
-            self._members = {name: _texts(value) for name, value in members}
+        if self._members is None and dict is type(body):
+            self._members = {name: _texts(value) for name, value in body.items()}
         return self._members or {}
 
     @property
@@ -1745,8 +1744,8 @@ class WebSocket:
         HI
     """
 
-    # Most sockets never need these. What each message needs is set on the socket itself, where
-    # Python finds it faster.
+    # Most sockets never need these. Each message needs those that are set on the socket itself,
+    # where Python finds them faster.
     _is_connected = False  # websocket.connect was received
     _task: Any = None  # the handler's; None: it is not watched, see `_look`
     _watcher: asyncio.Task[None] | None = None
@@ -2707,7 +2706,7 @@ def methods(*names: str) -> Callable[[_F], _F]:
 # support another class that is made from one string, add it here, and to `_json_default` to return
 # it as JSON. `fromisoformat` or the class itself converts a string. The types are known by name, so
 # that MicroPie imports none of them for an app that does not use them.
-_JSON_TYPES: dict[str, tuple[type, ...]] = {
+_JSON_TYPES: dict[str, Any] = {
     "str": (str,),
     "int": (int,),
     "float": (int, float),
@@ -4121,7 +4120,7 @@ class Route(NamedTuple):
     source: str
 
 
-def routes(app: App) -> list[Route]:
+def routes(app: App, _parents: Any = ()) -> list[Route]:
     """Return what an app exposes, its mounts included.
 
     HTTP comes first, then WebSocket, each sorted by path, and then the mounts.
@@ -4149,8 +4148,10 @@ def routes(app: App) -> list[Route]:
             source = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
             found.append(Route(protocol, path, handler.methods, parameters, name, source))
     for mount, mounted in app.mounts.items():
-        if isinstance(mounted, App):  # an app in its own mounts has paths without an end
-            below = [] if mounted is app else routes(mounted)
+        if isinstance(mounted, App):
+            # Apps may be mounted in each other; the paths below them would have no end.
+            apps = (*_parents, app)
+            below = [] if id(mounted) in map(id, apps) else routes(mounted, apps)
         else:
             name = getattr(mounted, "__qualname__", type(mounted).__name__)
             below = [Route("http", "/", None, (), name, "")]

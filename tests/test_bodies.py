@@ -1102,7 +1102,7 @@ async def test_is_disconnected_in_several_tasks_at_once() -> None:
 async def test_reader_and_looks_in_other_tasks_share_each_message(
     pieces: list[bytes], looks: int, reads: int, pause: int
 ) -> None:
-    """Whoever comes first in a turn of the loop, no message is lost or handed out twice."""
+    """No message is lost or handed out twice, in any order of the two tasks."""
 
     class Root(App):
         async def index(self) -> Any:

@@ -49,7 +49,7 @@ LEFT_OUT = {"__pycache__", "node_modules", "data", "uploads"}
 LEFT_OUT_SUFFIXES = {".db", ".sqlite3", ".pyc"}
 NOT_SHOWN = {"README.md", "LICENSE"}
 
-# What stands in a folder without being hidden, though its name begins with a dot.
+# Files of an example, though their names begin with a dot.
 DOTTED = {".dockerignore", ".env.example", ".gitignore"}
 # One table for the gallery that `make run` serves, and for the pages here.
 CATALOG = runpy.run_path(str(ROOT / "examples" / "gallery" / "catalog.py"), run_name="catalog")

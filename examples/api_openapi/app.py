@@ -10,7 +10,7 @@ from openapi import Document
 
 
 class NewBook(BaseModel, extra="forbid"):
-    """What a client sends."""
+    """The fields that a client sends."""
 
     title: str = Field(min_length=1, max_length=100)
     year: int = Field(ge=1450, le=2100)
@@ -18,7 +18,7 @@ class NewBook(BaseModel, extra="forbid"):
 
 
 class Book(NewBook):
-    """What a client gets."""
+    """The fields that a client gets."""
 
     id: int
 

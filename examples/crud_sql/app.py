@@ -11,7 +11,7 @@ from models import LARGEST_ID, Base, Contact
 
 
 class ContactFields(BaseModel):
-    """What a client sends of a contact. PostgreSQL takes no NUL in a text."""
+    """The fields of a contact that clients send. PostgreSQL takes no NUL in a text."""
 
     name: str = Field(max_length=100, pattern=r"^[^\x00]+$")
     email: str = Field(max_length=200, pattern=r"^[^\s\x00@]+@[^\s\x00@]+$")

@@ -15,7 +15,7 @@ NAMES = {
 
 
 class Base(DeclarativeBase):
-    """What all tables have in common."""
+    """The base of all tables."""
 
     # A migration can drop a constraint if it has a name.
     metadata = MetaData(naming_convention=NAMES)

@@ -67,8 +67,11 @@ GROUPS: dict[str, dict[str, Row]] = {
             "add CORS, rate limits, headers or error pages",
             2,
             "cors csrf basic bearer auth rate limit throttle security timing token",
+            opens="console",
         ),
-        "explicit_routing": Row("write routes by hand", 2, "decorator router patterns"),
+        "explicit_routing": Row(
+            "write routes by hand", 2, "decorator router patterns", opens="console"
+        ),
         "sub_apps": Row("split an app into parts", 2, "mount blueprint include"),
         "mounting": Row(
             "combine MicroPie with FastAPI or a WSGI app",

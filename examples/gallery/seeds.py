@@ -1,4 +1,4 @@
-"""What the examples hold when the gallery starts, so that their rooms are not empty."""
+"""Fills some examples when the gallery starts, so that their rooms are not empty."""
 
 import logging
 from typing import Any

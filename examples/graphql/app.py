@@ -55,7 +55,7 @@ class HandOver(HttpMiddleware, WebSocketMiddleware):
 
 
 class View(GraphQL[Any, Any]):
-    """Strawberry's ASGI app, with a context of its own."""
+    """Strawberry's ASGI app, with its own context."""
 
     async def get_context(self, request: Any, response: Any) -> Any:
         """Return what resolvers find in `info.context`."""

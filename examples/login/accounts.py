@@ -15,7 +15,7 @@ TRY_WINDOW = 900.0  # seconds
 
 
 class Base(DeclarativeBase):
-    """What all tables have in common."""
+    """The base of all tables."""
 
 
 class User(Base):
@@ -30,7 +30,7 @@ class User(Base):
 
 
 class Token(Base):
-    """What a link in a mail holds, as a hash: a reader of the table can't use it."""
+    """The hash of a link in a mail, so that a reader of the table can't use it."""
 
     __tablename__ = "tokens"
 
@@ -55,7 +55,7 @@ def _hashed(token: str) -> str:
 
 
 class Accounts:
-    """What the app does with the tables. An address has thrice a client's tries."""
+    """The work of the app with the tables. An address has thrice a client's tries."""
 
     def __init__(self, engine: AsyncEngine, tries: int) -> None:
         self._begin = async_sessionmaker(engine, expire_on_commit=False).begin

@@ -1,4 +1,4 @@
-"""A small API with nine middlewares around it; each is a file of its own to copy."""
+"""A small API with nine middlewares around it; copy the file of each."""
 
 import os
 from typing import Any

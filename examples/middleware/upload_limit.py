@@ -1,4 +1,4 @@
-"""A limit of its own for each handler's body, below the limit of the whole app."""
+"""A limit for the body of each handler, below the limit of the whole app."""
 
 from collections.abc import Mapping
 

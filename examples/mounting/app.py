@@ -11,7 +11,7 @@ LARGEST = 2**16  # bytes of a request's body
 
 
 class Root(App):
-    """Handlers of its own, and the other apps below their paths."""
+    """Its own handlers, and the other apps below their paths."""
 
     def __init__(self) -> None:
         super().__init__()

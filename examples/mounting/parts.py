@@ -17,7 +17,7 @@ STATIC = Path(__file__).with_name("static")
 
 
 class Pie(BaseModel):
-    """What the API takes."""
+    """The fields that the API takes."""
 
     name: str = Field(max_length=50)
 

@@ -30,7 +30,7 @@ POLICY = (
 
 
 class NewNote(BaseModel):
-    """What a client sends."""
+    """The fields that a client sends."""
 
     title: str = Field(min_length=1, max_length=100)
     text: str = Field(max_length=10_000)

@@ -4,9 +4,12 @@ Copy this file beside your app. In a plain handler, return
 ``ranged_file(self.request, path, "video/webm")``.
 """
 
+import calendar
 import os
 import re
+import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +23,29 @@ TAG = re.compile(r'(?:W/)?"[^"]*"')
 def ranged_file(request: Request, path: Path, content_type: str) -> Any:
     """Return a file, the part of it that the client wants, or that it has not changed.
 
-    The response has an ``ETag`` and no ``Last-Modified``. So a condition with a date
-    doesn't count (RFC 9110, section 13.1).
+    The conditions of the request are those of RFC 9110, section 13.
     """
     status = path.stat()
     size, tag = status.st_size, version_of(status)
-    headers = {"etag": tag, "accept-ranges": "bytes", "content-type": content_type}
-    expected = request.headers.get("if-match", "*")
-    if expected.strip() != "*" and tag not in TAG.findall(expected):
+    changed = int(status.st_mtime)
+    headers = {"etag": tag, "last-modified": formatdate(changed, usegmt=True)}
+    headers |= {"accept-ranges": "bytes", "content-type": content_type}
+    expected = request.headers.get("if-match")
+    if expected is None:
+        until = seconds_of(request.headers.get("if-unmodified-since", ""))
+        is_other = until is not None and changed > until
+    else:
+        is_other = expected.strip() != "*" and tag not in TAG.findall(expected)
+    if is_other:
         return 412, None, headers
-    known = request.headers.get("if-none-match", "")
-    weak = [found.removeprefix("W/") for found in TAG.findall(known)]
-    if known.strip() == "*" or tag in weak:
+    known = request.headers.get("if-none-match")
+    if known is None:  # a tag is more exact than a date
+        since = seconds_of(request.headers.get("if-modified-since", ""))
+        is_known = since is not None and changed <= since
+    else:
+        weak = [found.removeprefix("W/") for found in TAG.findall(known)]
+        is_known = known.strip() == "*" or tag in weak
+    if is_known:
         return 304, None, headers
     part = None
     if request.method == "GET" and request.headers.get("if-range", tag) == tag:
@@ -41,6 +55,14 @@ def ranged_file(request: Request, path: Path, content_type: str) -> Any:
     if part:
         headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
     return 206 if part else 200, file_chunks(path, tag, start, end - start), headers
+
+
+def seconds_of(date: str) -> int | None:
+    """Return the seconds since 1970 of an HTTP date; None for another text."""
+    try:
+        return calendar.timegm(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT"))
+    except ValueError:
+        return None
 
 
 def requested_range(header: str, size: int) -> tuple[int, int] | None:

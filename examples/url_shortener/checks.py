@@ -1,4 +1,4 @@
-"""What a link may be called, and where it may lead."""
+"""Checks the name and the target of a link."""
 
 import ipaddress
 import re
@@ -6,7 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 LONGEST = 2000  # characters of a target; proxies refuse longer headers
 ALIAS = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-# What visitors would take for a page of the site, and what it may have one day.
+# Names that visitors would take for a page of the site, now or one day.
 RESERVED = "about admin api help imprint legal login logout privacy signup terms www"
 # Browsers drop some of these characters, and take a backslash for a slash. So they
 # would go to another URL than the one that has been checked.

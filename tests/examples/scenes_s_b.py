@@ -1,4 +1,4 @@
-"""What the pictures of api_jwt, api_openapi and notes_spa show."""
+"""Scenes of api_jwt, api_openapi and notes_spa."""
 
 from tests.examples.scenes import pretty, scene
 

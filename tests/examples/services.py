@@ -1,7 +1,10 @@
 """The real servers for some examples, started by tests on free ports in new folders."""
 
 import contextlib
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from tests.examples.harness import EXAMPLES
 from tests.examples.smtp import mail_server
@@ -50,6 +53,7 @@ class Services:
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
         self._started: dict[Service, dict[str, str]] = {}
+        self._databases: set[str] = set()
 
     def environment(self, example: str) -> dict[str, str]:
         """Return the variables for an example, its servers being started."""
@@ -58,7 +62,19 @@ class Services:
             if service not in self._started:
                 self._started[service] = self._stack.enter_context(service())
             variables.update(self._started[service])
+        if "POSTGRESQL_URL" in variables:
+            variables["POSTGRESQL_URL"] = self._database(variables["POSTGRESQL_URL"], example)
         return variables
+
+    def _database(self, url: str, example: str) -> str:
+        """Return the URL of an example's own database, since two may have a table of one name."""
+        port = urlsplit(url).port
+        if example not in self._databases:
+            self._databases.add(example)
+            [*_, program] = sorted(Path("/usr/lib/postgresql").glob("*/bin/createdb"))
+            command = [str(program), "-h", "127.0.0.1", "-p", str(port), "-U", "tests", example]
+            subprocess.run(command, check=True, timeout=60)
+        return url.removesuffix("/postgres") + f"/{example}"
 
     def stop(self) -> None:
         self._stack.close()

@@ -28,7 +28,7 @@ HEAD = """\
 --find-links .
 micropie[all]>=1.0.0.dev0
 """
-MOST_LINES = 16_300  # of all: an example that grows makes another one smaller
+MOST_LINES = 16_000  # of all: an example that grows makes another one smaller
 PROJECTS = [name for name in harness.ALL_NAMES if name != "gallery"]
 
 

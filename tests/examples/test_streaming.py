@@ -136,14 +136,17 @@ def test_unchanged_video_is_304(client):
 
 def test_conditions_of_the_video(client):
     tag = client.get("/video").headers["etag"]
-    date = "Mon, 01 Jan 2001 00:00:00 GMT"
+    date, own = "Mon, 01 Jan 2001 00:00:00 GMT", client.get("/video").headers["last-modified"]
     part = {"range": "bytes=0-1"}
     for status, headers in (
         (304, {"if-none-match": f"W/{tag}"}),
         (304, {"if-none-match": f'"other", W/{tag}'}),
         (304, {"if-none-match": "*"}),
         (200, {"if-modified-since": date}),
-        (200, {"if-unmodified-since": date}),
+        (412, {"if-unmodified-since": date}),
+        (304, {"if-modified-since": own}),
+        (200, {"if-unmodified-since": own}),
+        (200, {"if-modified-since": own.replace("GMT", "+0000")}),
         (304, {"if-none-match": tag, **part}),
         (200, {"if-none-match": '"other"', "if-modified-since": date}),
         (412, {"if-match": '"other"', **part}),

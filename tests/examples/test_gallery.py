@@ -600,6 +600,19 @@ def test_docs_are_served_once_they_are_built(toys, tmp_path, measure):
     assert SECRET not in outside
 
 
+def test_pictures_are_shown_and_a_seed_that_fails_is_logged(toys, tmp_path, measure):
+    pictures = tmp_path / "all" / "docs" / "images" / "examples"
+    pictures.mkdir(parents=True)
+    (pictures / "hello_world.png").write_bytes(b"a picture")
+    shutil.copytree(toys / "hello_world", toys / "json_api")  # it knows no /notes
+    with Process(toys / "gallery", measure) as gallery:
+        page, picture = gallery.get("/").text, gallery.get("/picture/hello_world")
+
+    assert 'src="/picture/hello_world"' in page
+    assert (picture.headers["content-type"], picture.content) == ("image/png", b"a picture")
+    assert "json_api/notes was not filled: 404" in gallery.log
+
+
 # --- isolation
 
 

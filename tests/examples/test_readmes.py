@@ -16,7 +16,7 @@ KINDS = {"console": {"", "serves", "slow", "not run"}, "python": {"", "from", "n
 HEADINGS = ["Install", "Start", "Try it", "Test it", "How it works", "Make it yours"]
 INSTALL = """## Install
 
-Unpack the .zip, and in its folder:
+Unpack the .zip, go into the folder that it holds, and install:
 
 <!-- slow: installs into a fresh environment -->
 ```console

@@ -61,7 +61,6 @@ from typing import (
     Annotated,
     Any,
     BinaryIO,
-    Final,
     NamedTuple,
     NoReturn,
     TypeVar,
@@ -109,8 +108,7 @@ _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 _ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 _Hook = Callable[[], Any]  # a startup or shutdown handler
-_Pair = tuple[str | bytes, str | bytes]
-_Headers = Mapping[str, str] | Iterable[_Pair]
+_Headers = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
 _RawPair = tuple[bytes, bytes]
 _RawHeaders = list[_RawPair]
 _Pairs = list[tuple[str, str]]
@@ -120,7 +118,7 @@ _Values = dict[str, list[str]]  # by the name of a form field or of a query para
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
-SESSION_TIMEOUT: Final = 8 * 3600
+SESSION_TIMEOUT = 28_800
 """Seconds that a session lives after the last request that looked at it (8 hours).
 
 Example:
@@ -229,10 +227,8 @@ class ConnectionClosed(Exception):
         self.reason = reason
 
 
-_NEW_PHRASES = {
-    413: "Content Too Large",
-    422: "Unprocessable Content",
-}  # RFC 9110; Python 3.11 knows older ones
+# RFC 9110; Python 3.11 knows older ones.
+_NEW_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 
 def _status_text(status: int) -> str:
@@ -274,7 +270,7 @@ def _forget(*errors: BaseException) -> None:
     for error in found:  # grows on the way
         # Not by assignment, which a frozen dataclass refuses.
         BaseException.with_traceback(error, None)
-        group: Any = getattr(error, "exceptions", ())  # of an exception group
+        group: Any = error.exceptions if isinstance(error, BaseExceptionGroup) else ()  # pyright: ignore
         for one in (error.__cause__, error.__context__, *group):
             if one is not None and one.__traceback__ is not None:
                 found.append(one)
@@ -972,7 +968,7 @@ class _Body:
         # it does not read it.
         if not (self.is_listened or self.ended or self.failure is not None):
             self._free, seen = asyncio.Event(), None
-            while not self._free.is_set():
+            while not (self._free.is_set() or self.ended or self.gone):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_IDLE_SECONDS if self.started else _UNREAD_SECONDS):
                         await self._free.wait()
@@ -1455,7 +1451,7 @@ class Request:
     _is_lenient = False  # such a body reads as empty
     _is_multipart = False  # the body is a form that is still on the wire
     _members: _Values | None = None  # of a JSON object, as text
-    _files: Mapping[str, list[UploadedFile]] = types.MappingProxyType({})
+    _files: Any = types.MappingProxyType({})  # pyright: ignore - lists of uploads by name
     _errors: tuple[BaseException, ...] = ()  # that led to the response, the last one to this one
 
     def __init__(
@@ -1900,7 +1896,7 @@ class WebSocket:
 
     async def _close(self, code: int, reason: str | None = None) -> None:
         # Set before the message is sent, so that a task that sends or receives sees it at once.
-        self._direct = self._ahead = None
+        self._direct = self._ahead = self._task = None
         if self._over is None:
             message = _close_message(code, reason)  # raises if the reason is no string
             self._end(code, reason or "")
@@ -1908,10 +1904,10 @@ class WebSocket:
                 await self._send(message)
 
     async def _receive_ahead(self) -> _Message:
-        if self._ahead is None:
-            self._check_open()
-        while self._watcher and not self._ahead:
+        while self._watcher and not self._watcher.done() and self._ahead == []:
             await asyncio.wait([self._watcher])
+        if self._ahead is None:  # closed, or another task was told of the end, perhaps meanwhile
+            self._check_open()
         return self._ahead.pop(0) if self._ahead else await self._receive()
 
     def _content_of(self, message: _Message) -> str | bytes:
@@ -2202,16 +2198,13 @@ def set_cookie(
     return "set-cookie", "; ".join([f"{name}={value}", *filter(None, attributes)])
 
 
-def delete_cookie(
-    name: str, *, path: str | None = "/", domain: str | None = None, **attributes: Any
-) -> tuple[str, str]:
+def delete_cookie(name: str, **attributes: Any) -> tuple[str, str]:
     """Return the header pair that deletes a cookie.
 
     Args:
         name: Its name.
-        path: The path with which it was set.
-        domain: The domain with which it was set.
-        attributes: Others of `set_cookie`.
+        attributes: Those of `set_cookie`. The path and the domain must be those with which the
+            cookie was set.
 
     Raises:
         ValueError: As `set_cookie` does.
@@ -2220,7 +2213,7 @@ def delete_cookie(
         >>> delete_cookie("theme", path="/shop")[1].split("; ")[:3]
         ['theme=', 'Max-Age=0', 'Path=/shop']
     """
-    return set_cookie(name, "", max_age=0, path=path, domain=domain, **attributes)
+    return set_cookie(name, "", max_age=0, **attributes)
 
 
 class _Response(NamedTuple):
@@ -2891,8 +2884,10 @@ def _error_lines(error: Any, name: str) -> str:
     lines = [""]
     for one in errors[:_MAX_ERRORS]:
         text = f"{'.'.join(map(str, one['loc'])) or name}: {one['msg']}"
-        # Some messages repeat a value, those of an app's own checks for example.
-        for sent in (one.get("input"), one.get("ctx", {}).get("tag")):
+        # Some messages repeat a value, those of an app's own checks for example. That of a missing
+        # field does not, and its input is the whole body.
+        repeated = None if one.get("type") == "missing" else one.get("input")
+        for sent in (repeated, one.get("ctx", {}).get("tag")):
             for shown in (str(sent), repr(sent)):
                 if sent is not None and len(shown) > 2:
                     text = text.replace(shown, "...")

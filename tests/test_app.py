@@ -960,3 +960,17 @@ def test_an_init_that_calls_its_parents_first_or_last_is_fine() -> None:
 def test_attributes_that_are_missing_are_just_missing() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         _ = Root().nope  # type: ignore[attr-defined]
+
+
+async def test_an_exception_with_its_own_attribute_exceptions_is_an_error_like_any_other():
+    class Odd(Exception):
+        exceptions = ("text",)
+
+    def fail():
+        raise Odd("no oven")
+
+    app = App()
+    app.startup_handlers.append(fail)
+    with pytest.raises(LifespanFailed, match="no oven"):
+        async with lifespan(app):
+            raise AssertionError("it must not start")

@@ -1296,3 +1296,35 @@ async def test_an_exception_of_a_source_keeps_nothing_and_ends_nothing(
     assert response.complete is False
     assert len(caplog.records) == 1
     assert error.__traceback__ is None
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+async def test_a_stream_that_has_looked_for_its_client_ends_when_the_client_leaves(version):
+    """An empty body without a length ends at that look, and the listener must see that."""
+    ended = asyncio.Event()
+
+    class Root(App):
+        async def index(self):
+            async def source():
+                assert not await current_request.get().is_disconnected()
+                yield b"x"
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    ended.set()
+
+            return source()
+
+    incoming = asyncio.Queue()
+    incoming.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+    headers = [(b"transfer-encoding", b"chunked")] if version == "1.1" else []
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+
+    async def send(message):
+        pass
+
+    task = asyncio.create_task(Root()({**scope, "http_version": version}, incoming.get, send))
+    await elapse(1)
+    incoming.put_nowait({"type": "http.disconnect"})
+    await asyncio.wait_for(task, 20)
+    assert ended.is_set()

@@ -1754,8 +1754,8 @@ class WebSocket:
         self._over: tuple[int, str] | None = None  # code and reason, once it is closed
         self._on_accept: Any = _accept_headers  # saves the session, returns more headers
         # `receive` and `send` of the server, from `accept` to `close`. The first until `receive_*`
-        # has told of the end, or the watch begins; after a send that failed it still brings what
-        # came before. The second until the end is known.
+        # has told of the end, or the watch starts. After a send that failed, it still brings the
+        # messages before the end. The second until the end is known.
         self._direct: Any = None
         self._out: Any = None
         self._ahead: list[_Message] | None = None  # what the watcher has received
@@ -3036,7 +3036,7 @@ class _Parameter:
         try:
             return self.convert(value, is_json)
         except Exception:  # an Enum's _missing_ may raise anything
-            # Of `**rest` the client has chosen the name: line ends and the like are escaped.
+            # The client has chosen the names of `**rest`, so line ends and the like are escaped.
             raise _error(400, f"Parameter {name[:100]!r} must be {self.label}") from None
 
     def is_known(self, request: Request) -> bool:

@@ -302,9 +302,7 @@ def _page(example: Example) -> str:
     title, introduction, rest = example.readme()
     text = f"# {title}\n\n{introduction}\n\n```{{example}} {example.path}\n```\n\n{rest}"
     text = MARKS.sub(b"", text.encode()).decode()
-    text = re.sub(r"\]\(\.\./\.\./docs/([\w/-]+\.md)", r"](../\1", text)
-    text = re.sub(r"\]\(\.\./(\w+)(?:/README\.md|/)?\)", r"](\1.md)", text)
-    text = re.sub(r"\[(`?[^\]\n]+?`?)\]\((?!https?:|\.\.|\w+\.md)[^)#]+\)", r"\1", text)
+    text = re.sub(r"\[(`?[^\]\n]+?`?)\]\((?!https?:)[^)#]+\)", r"\1", text)  # files of the folder
     linked = "|".join(sorted(one.name for one in all_examples()))
     return re.sub(rf"(?<![\[`/])`({linked})`(?!\])", r"[`\1`](\1.md)", text)
 

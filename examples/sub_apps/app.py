@@ -1,4 +1,4 @@
-"""An app in parts: each part is an App, mounted below its own path."""
+"""An app in parts. Each part is an App, mounted below its own path."""
 
 import os
 from typing import Any

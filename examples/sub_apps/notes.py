@@ -1,4 +1,4 @@
-"""An app that knows nothing of the place where it is mounted."""
+"""An app that does not know its mount."""
 
 from typing import Any
 

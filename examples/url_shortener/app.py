@@ -161,7 +161,7 @@ class Shortener(App):
         return f"{root.rstrip('/')}/{path}"
 
     def _full_url(self, path: str) -> str:
-        """Return a URL for others: the path alone if the site does not know its name.
+        """Return a URL for others, or its path if the site does not know its name.
 
         A client can write any name into its ``Host``, and the URL would lead there.
         """

@@ -70,7 +70,7 @@ def _host(host: str) -> str:
         return f"[{ipaddress.IPv6Address(host.replace('%', '?'))}]"
     host = host.lower().removesuffix(".")
     name = host.encode("idna").decode()
-    # Browsers follow a newer standard for some letters: better none than another host.
+    # Browsers follow a newer standard for some letters. Better none than another host.
     if not HOST.fullmatch(name) or host not in (name, name.encode().decode("idna")):
         raise ValueError
     if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", name.rpartition(".")[2]):

@@ -1,4 +1,4 @@
-"""Run them with ``pytest``; they keep their links in a database of their own."""
+"""Run them with ``pytest``; they keep their links in their own database."""
 
 import time
 from collections.abc import Iterator

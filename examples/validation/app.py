@@ -20,7 +20,7 @@ class Item(BaseModel, extra="forbid"):
 
 
 class Order(BaseModel, extra="forbid"):
-    """An order: a model refuses all that it doesn't allow."""
+    """An order. The model refuses all that it doesn't allow."""
 
     customer: Text
     items: Annotated[list[Item], Field(min_length=1, max_length=50)]

@@ -52,7 +52,7 @@ class Receiver(App):
 
     @methods("POST")
     async def receive(self) -> Any:
-        """Keep an event and answer at once: a sender that has to wait sends again."""
+        """Keep an event and answer at once, since a sender that waits sends again."""
         kind = self.request.headers.get("content-type", "").partition(";")[0].lower()
         if kind != "application/json":
             raise HTTPError(415, {"error": "Not JSON"})

@@ -1,4 +1,4 @@
-"""The events that came, in SQLite: a queue that survives the end of the process."""
+"""Keeps the events in SQLite, as a queue that survives the end of the process."""
 
 import sqlite3
 import time

@@ -60,7 +60,7 @@ class Chat(App):
         return room, room.enter(name, key)
 
     async def _hear(self, ws: WebSocket, room: Room, member: Member) -> None:
-        """Do what the client asks for: add a case for each new type of message."""
+        """Do what the client asks for. Add a case for each new type of message."""
         while True:
             try:
                 message = await ws.receive_json()

@@ -1,14 +1,13 @@
 """Checks of the files that several examples have a copy of, for each copy."""
 
 import asyncio
-import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from micropie import HTTPError, InMemorySessionBackend, Request, current_request
+from micropie import Request
 
 TAG = '"a"'
 CHANGED = datetime(2026, 3, 14, 15, 9, 26, 500_000, tzinfo=UTC)
@@ -186,23 +185,6 @@ async def check_redis_sessions(redis_sessions: Any, url: str) -> None:
     with pytest.raises(RuntimeError, match="10 times"):
         await backend.update("one", lambda stored: {"a": 1}, 60)
     await backend.client.aclose()
-
-
-def check_public_origin(site_base: Any) -> None:
-    """See that a proxy can hide the host from which a site's own forms come."""
-    backend, url = InMemorySessionBackend(), "https://Short.example:443/x"
-    site = site_base.Site(backend, rate=9, public_url=url)
-    for origin, fine in (
-        ("https://short.example", True),
-        ("http://short.example", False),
-        ("https://short.example.evil.example", False),
-    ):
-        before = current_request.set(requested("POST", {"origin": origin, "host": "127.0.0.1"}))
-        try:
-            with contextlib.nullcontext() if fine else pytest.raises(HTTPError):
-                site._check_origin()
-        finally:
-            current_request.reset(before)
 
 
 async def check_lifespan(lifespan: Any) -> None:

@@ -87,19 +87,6 @@ def copied(name: str, folder: Path) -> Path:
     return folder / "copies" / name
 
 
-def files_of(name: str) -> list[Path]:
-    """Return the files of an example, as a copy of it has them."""
-    ignored = NOT_COPIED
-    found: list[Path] = []
-    folders = [EXAMPLES / name]
-    for folder in folders:  # grows on the way
-        names = [path.name for path in folder.iterdir()]
-        left_out = ignored(str(folder), names)
-        for path in (folder / one for one in names if one not in left_out):
-            (folders if path.is_dir() else found).append(path)
-    return found
-
-
 def requirements_of(name: str) -> set[str]:
     """Return the names of the packages that an example and its tests need."""
     lines = [

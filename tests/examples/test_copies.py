@@ -1,11 +1,13 @@
 """Files that several examples have are the same in each, so that a fix goes into all of them."""
 
+import importlib
 from collections import defaultdict
 
 import pytest
 
 from tests.examples import harness
 
+micropie_examples = importlib.import_module("docs._ext.micropie_examples")
 SHARED = {
     ".gitignore",
     "conditions.py",
@@ -19,7 +21,6 @@ SHARED = {
 #: The reference has its own passwords, and the gallery its own look.
 OTHERS = {
     "blog/passwords.py",
-    "blog/sql_sessions.py",
     "gallery/templates/style.css",
     "lifespan/lifespan.py",
 }
@@ -68,7 +69,7 @@ def test_examples_stay_small():
         len(path.read_text().splitlines())
         for name in PROJECTS
         if name != "blog"
-        for path in harness.files_of(name)
+        for path in micropie_examples.Example(f"examples/{name}").files()
         if is_own_text(path)
     ]
 

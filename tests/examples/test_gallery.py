@@ -41,7 +41,7 @@ SERVERS = {
 }
 
 
-# Of the seeds: where the gallery shows them.
+# The page of the gallery that shows each seed, and a text on it.
 SEEDED = {
     "file_uploads": ("", "menu.txt"),
     "json_api": ("notes", "Ripe ones"),

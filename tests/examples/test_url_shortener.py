@@ -194,7 +194,7 @@ def test_chart_has_a_bar_for_each_day(server, client, shorten):
 
 
 def test_broken_database_stops_no_visitor(server, client, shorten):
-    """A full disk, as it were: the clicks can't be written, and all links work."""
+    """If the clicks can't be written, as on a full disk, all links work."""
     shorten(alias="uncounted")
     trigger = "CREATE TRIGGER full BEFORE INSERT ON clicks BEGIN SELECT missing(); END"
     rows(server, trigger)

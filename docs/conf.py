@@ -44,6 +44,7 @@ extensions = [
     "sphinxext.opengraph",
     "micropie_benchmarks",
     "micropie_examples",
+    "micropie_search",
     "micropie_site",
 ]
 exclude_patterns = ["_build", "_ext", "_inventories", "_static", "_templates"]

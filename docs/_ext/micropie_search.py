@@ -41,14 +41,26 @@ OF_AN_INDEX = 0.5
 OF_MOVING = 0.6
 #: Regular expressions of words that are the same to a reader, and of words that have to do with them.
 SYNONYMS = [
-    ("log[- ]?ins?|(?:log|sign)(?:ged|ging)?[- ]in|signin|log (?:people|somebody) in", "authenticat(?:e|ion)"),
-    ("log[- ]?outs?|(?:log|sign)(?:ged|ging)?[- ]out|signout|log (?:people|somebody) out", "log in and out"),
+    (
+        "log[- ]?ins?|(?:log|sign)(?:ged|ging)?[- ]in|signin|log (?:people|somebody) in",
+        "authenticat(?:e|ion)",
+    ),
+    (
+        "log[- ]?outs?|(?:log|sign)(?:ged|ging)?[- ]out|signout|log (?:people|somebody) out",
+        "log in and out",
+    ),
     ("sse|server[- ]sent[- ]events?|eventsource", ""),
     ("web[- ]?sockets?", ""),
-    ("csrf|xsrf|cross[- ]site request forgery|forged posts?|foreign origins?", "other origins?|foreign page"),
+    (
+        "csrf|xsrf|cross[- ]site request forgery|forged posts?|foreign origins?",
+        "other origins?|foreign page",
+    ),
     ("env|dotenv|env(?:ironment)?[- ]?var(?:iable)?s?", "configuration|secrets"),
     ("databases?|db", "sql|sqlite3?|postgres(?:ql)?|mysql|sqlalchemy|orm"),
-    ("uploads?|file[- ]?uploads?|uploading|take (?:one|several) files?", "multipart|send(?:ing)? files?"),
+    (
+        "uploads?|file[- ]?uploads?|uploading|take (?:one|several) files?",
+        "multipart|send(?:ing)? files?",
+    ),
     ("tls|ssl|https", "certificates?|certbot|let'?s[- ]encrypt"),
     ("install|installation|installing", "pip"),
     ("", "docker|dockerfile|containers?|podman"),
@@ -91,6 +103,8 @@ SKIPPED = (
     nodes.rubric,
     nodes.section,
 )
+BOXES = {"needs", "browser-steps"}
+TYPES = {"Type", "Return type"}
 UNTITLED = {"See also", "The whole step"}
 NOT_USED = ("searchtools.js", "language_data.js", "sphinx_highlight.js", "*-stemmer.js")
 # A link without a text of its own gets the title of its page when all pages are read.
@@ -109,6 +123,8 @@ def text_of(node: nodes.Node) -> str:
         return LINK.format(node["reftarget"])
     if isinstance(node, nodes.Text):
         return node.astext()
+    if isinstance(node, nodes.raw):
+        return ""
     return "".join(text_of(child) for child in node.children)
 
 
@@ -122,6 +138,10 @@ def prose(node: nodes.Node, apart: bool = False) -> Iterator[str]:
     if isinstance(node, SKIPPED) or (apart and isinstance(node, nodes.definition_list)):
         return
     if type(node).__name__ == "sd_tab_label":
+        return
+    if isinstance(node, nodes.Element) and BOXES & set(node["classes"]):
+        return
+    if isinstance(node, nodes.field) and node.children[0].astext() in TYPES:
         return
     if isinstance(node, nodes.TextElement):
         if not isinstance(node, nodes.title) or not isinstance(node.parent, nodes.section):
@@ -269,9 +289,12 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("doctree-read", collect, priority=900)
     app.connect("env-purge-doc", forget)
     app.connect("env-merge-info", merge)
-    app.connect(
-        "html-collect-pages", lambda app: [("search", {"title": "Search"}, "search.html")]
-    )
+    app.connect("html-collect-pages", lambda app: [("search", {"title": "Search"}, "search.html")])
     app.connect("html-page-context", mend_context)
     app.connect("build-finished", write_index)
-    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {
+        "version": "1",
+        "env_version": 1,
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

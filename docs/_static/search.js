@@ -4,195 +4,178 @@
 (() => {
   const HERE = new URL(".", document.currentScript.src);
   const FIELDS = { title: 7, page: 4, path: 1.5, text: 1 }; // what a match in each counts
-  const IN_PANEL = 8;
+  const IN_PANEL = 8; // results
   const SNIPPET = 180; // characters
-  const SMALL = new Set("a an and are can do does for from how i in is it my of on or the to what when with".split(" "));
-  const PARTS = { title: /[_.]|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/, other: /[_.]/ };
-  let engine = null;
+  const SMALL = /^(an?|and|are|can|do|does|for|from|how|i|in|is|it|my|of|on|or|the|to|what|when|with)$/;
+  const PART = /[_.]|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/; // of a name
+  const make = (tag, values, ...children) => {
+    const element = Object.assign(document.createElement(tag), values);
+    element.append(...children);
+    return element;
+  };
+  let loading = null;
 
   // --- What is found ---
 
   const normal = (word) => word.toLowerCase().replace(/^(.{4,}[^su])s$/, "$1"); // without the s of several
   const wordsOf = (text) => text.match(/[\p{L}\p{N}_]+(?:\.[\p{L}\p{N}_]+)*/gu) || [];
-  const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 
-  function makeEngine({ pages, entries, synonyms, common }) {
-    const whole = (words) => new RegExp(`(?<![\\w-])(?:${words})(?![\\w-])`, "gi");
+  /** Index the entries. In the index, ~3 stands for all words of the synonyms with number 3. */
+  function finder({ pages, entries, synonyms, common }) {
     const rules = synonyms.map(([same, near]) => ({
-      same: same && new RegExp(`^(?:${same})$`, "i"),
-      said: whole([same, near].filter(Boolean).join("|")),
+      same: new RegExp(`^(?:${same || "(?!)"})$`, "i"),
+      all: new RegExp(`(?<![\\w-])(?:${[same, near].filter(Boolean).join("|")})(?![\\w-])`, "gi"),
     }));
-    const documents = entries.map(([page, anchor, title, path, text], id) => ({ id, page, anchor, title, path, text }));
     const mini = new MiniSearch({
       fields: Object.keys(FIELDS),
-      extractField: (entry, field) => {
-        if (field === "page") return pages[entry.page][1];
-        return field === "title" && common.includes(entry.title) ? "" : entry[field];
-      },
+      extractField: (entry, field) => (field === "title" && common.includes(entry.title) ? "" : entry[field]),
       processTerm: normal,
-      tokenize(text, field) {
-        const parts = PARTS[field] || PARTS.other;
-        const words = wordsOf(text).flatMap((word) => (parts.test(word) ? [word, ...word.split(parts)] : word));
-        // A mark such as ~3 stands for all synonyms of a rule.
-        rules.forEach(({ said }, number) => words.push(...(text.match(said) || []).map(() => `~${number}`)));
-        return words;
-      },
+      tokenize: (text, field) => [
+        ...wordsOf(text).flatMap((word) => [word, ...(field === "title" || /[_.]/.test(word) ? word.split(PART) : [])]),
+        ...rules.flatMap(({ all }, number) => (text.match(all) || []).map(() => `~${number}`)),
+      ],
     });
-    mini.addAll(documents);
+    const all = entries.map(([number, anchor, title, path, text], id) => {
+      const [name, page, kind, weight] = pages[number];
+      return { id, name, page, kind, weight, anchor, title, path, text };
+    });
+    mini.addAll(all);
+
+    /** Find what stands for each word that is typed: the word, its synonyms. */
+    function wordsFor(typed) {
+      const wanted = [];
+      const near = {};
+      rules.forEach((rule, number) => {
+        typed = typed.replace(rule.all, (said) => {
+          const whole = /\W/.test(said) || rule.same.test(said);
+          if (whole) wanted.push([`~${number}`]);
+          else near[normal(said)] = `~${number}`;
+          return whole ? " " : said;
+        });
+      });
+      const words = wordsOf(typed).map(normal);
+      const large = words.filter((word) => !SMALL.test(word));
+      const rest = large.length || wanted.length ? large : words;
+      return [...wanted, ...rest.map((word) => (near[word] ? [word, near[word]] : [word]))];
+    }
 
     return function find(typed) {
-      const wanted = []; // for each word, what may stand for it, the best first
-      const marks = {};
-      const rest = rules.reduce(
-        (text, { same, said }, number) =>
-          text.replace(said, (words) => {
-            const whole = !/^\w+$/.test(words) || (same && same.test(words));
-            if (whole) wanted.push([`~${number}`]);
-            else marks[normal(words)] = `~${number}`;
-            return whole ? " " : words;
-          }),
-        typed,
-      );
-      const words = wordsOf(rest).map(normal);
-      const large = words.filter((word) => !SMALL.has(word));
-      for (const word of large.length || wanted.length ? large : words) wanted.push(marks[word] ? [word, marks[word]] : [word]);
-      const unknown = new Set(wanted.flat().filter((word) => !/\d/.test(word) && !mini.search(word, { prefix: true }).length));
-      const best = new Map(); // of each page
-      const options = {
+      const wanted = wordsFor(typed);
+      const known = (word) => /[~\d]/.test(word) || word.length < 4 || mini.search(word, { prefix: true }).length;
+      const unknown = new Set(wanted.flat().filter((word) => !known(word)));
+      const best = new Map(); // the best section of each page
+      const found = mini.search(wanted.flat().join(" "), {
         tokenize: (text) => text.split(" "),
         boost: FIELDS,
-        prefix: (word, number, all) => word[0] !== "~" && (number === all.length - 1 || word.length > 3),
-        fuzzy: (word) => (unknown.has(word) && word.length > 3 ? 0.34 : false),
-        maxFuzzy: 2,
         boostTerm: (word) => (wanted.some(([first]) => first === word) ? 1 : 0.5),
-        boostDocument: (id) => pages[documents[id].page][3],
-      };
-      for (const { id, score, terms, queryTerms } of mini.search(wanted.flat().join(" "), options)) {
-        const entry = documents[id];
-        const [name, title, kind] = pages[entry.page];
+        boostDocument: (id) => all[id].weight,
+        prefix: (word, number, words) => word[0] !== "~" && (number === words.length - 1 || word.length > 3),
+        fuzzy: (word) => unknown.has(word) && 0.34,
+        maxFuzzy: 2,
+      });
+      for (const { id, score, terms, queryTerms } of found) {
         const share = wanted.filter((words) => words.some((word) => queryTerms.includes(word))).length / wanted.length;
-        const found = { ...entry, name, kind, score: score * share ** 2, terms };
-        found.path = entry.anchor ? [title, entry.path].filter(Boolean).join(" › ") : "";
-        if (!(best.get(name)?.score >= found.score)) best.set(name, found);
+        const total = score * share ** 2;
+        if (!(best.get(all[id].name)?.total >= total)) best.set(all[id].name, { ...all[id], total, terms });
       }
-      const found = [...best.values()].sort((one, other) => other.score - one.score);
-      return found.map((entry) => ({ ...entry, shown: shownBy(entry.terms, rules) }));
+      const sorted = [...best.values()].sort((one, other) => other.total - one.total);
+      return sorted.filter(({ total }) => total > sorted[0].total / 20).map((entry) => link(entry, rules, common));
     };
-  }
-
-  /** Make the pattern of the words to mark in a result. */
-  function shownBy(terms, rules) {
-    const words = terms.map((term) => (term[0] === "~" ? rules[term.slice(1)].said.source : `(?<![\\w])${escaped(term)}s?(?!\\w)`));
-    return new RegExp(words.join("|"), "gi");
   }
 
   function load() {
     const script = (name) =>
-      new Promise((done, fail) => {
-        const element = Object.assign(document.createElement("script"), { src: new URL(name, HERE), onload: done, onerror: fail });
-        document.head.append(element);
-      });
-    engine ??= Promise.all([script("minisearch.js"), script("search-index.js")]).then(() => makeEngine(window.SEARCH_INDEX));
-    engine.catch(() => (engine = null)); // the next focus tries again
-    return engine;
+      new Promise((onload, onerror) => document.head.append(make("script", { src: new URL(name, HERE), onload, onerror })));
+    loading ??= Promise.all(["minisearch.js", "search-index.js"].map(script)).then(() => finder(window.SEARCH_INDEX));
+    loading.catch(() => (loading = null)); // the next focus tries again
+    return loading;
   }
 
   // --- How it is shown ---
 
-  function marked(text, pattern, name) {
-    const line = Object.assign(document.createElement("span"), { className: name });
-    let end = 0;
-    for (const match of text.matchAll(pattern)) {
-      line.append(text.slice(end, match.index), Object.assign(document.createElement("mark"), { textContent: match[0] }));
-      end = match.index + match[0].length;
-    }
-    line.append(text.slice(end));
-    return line;
+  function marked(className, text, pattern) {
+    const pieces = text.split(pattern); // each second one is what the pattern matches
+    return make("span", { className }, ...pieces.map((piece, number) => (number % 2 ? make("mark", {}, piece) : piece)));
   }
 
-  function snippet(text, pattern) {
-    const at = Math.max(0, text.search(pattern));
+  function link({ name, page, kind, anchor, title, path, text, terms }, rules, common) {
+    const plain = (word) => `(?<!\\w)${word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}s?(?!\\w)`;
+    const words = terms.map((word) => (word[0] === "~" ? rules[word.slice(1)].all.source : plain(word)));
+    const pattern = new RegExp(`(${words.join("|")})`, "i");
+    const heading = common.includes(title) ? page : title;
+    const above = [heading !== page && page, path, heading !== title && title].filter(Boolean).join(" › ");
+    const at = text.search(pattern);
     const from = at < 60 ? 0 : text.lastIndexOf(" ", at - 40) + 1;
-    const part = text.slice(from, from + SNIPPET);
-    const shown = from + SNIPPET < text.length ? `${part.slice(0, part.lastIndexOf(" "))} …` : part;
-    return marked(from ? `… ${shown}` : shown, pattern, "search-text");
+    const end = from + SNIPPET < text.length ? text.lastIndexOf(" ", from + SNIPPET) : text.length;
+    const part = `${from ? "… " : ""}${text.slice(from, end)}${end < text.length ? " …" : ""}`;
+    return make(
+      "a",
+      { href: new URL(`../${name}.html${anchor && `#${anchor}`}`, HERE) },
+      make("span", { className: "search-kind" }, kind),
+      marked("search-title", heading, pattern),
+      make("span", { className: "search-path" }, above),
+      marked("search-text", part, pattern),
+    );
   }
 
-  function link(found) {
-    const anchor = document.createElement("a");
-    anchor.href = new URL(`../${found.name}.html${found.anchor && `#${found.anchor}`}`, HERE);
-    const kind = Object.assign(document.createElement("span"), { className: "search-kind", textContent: found.kind });
-    const path = Object.assign(document.createElement("span"), { className: "search-path", textContent: found.path });
-    anchor.append(kind, marked(found.title, found.shown, "search-title"), path, snippet(found.text, found.shown));
-    return anchor;
-  }
-
-  /** Search as one types, and say how many pages there are. */
+  /** Search as one types. */
   function connect(input, status, show) {
     async function search() {
       const typed = input.value.trim();
-      status.textContent = typed && !engine ? "The search is being loaded." : status.textContent;
+      if (typed && !loading) status.textContent = "The search is being loaded.";
       try {
         const find = await load();
-        if (typed !== input.value.trim()) return;
+        if (typed !== input.value.trim()) return; // more was typed meanwhile
         const found = typed ? find(typed) : [];
+        status.textContent = `${found.length || "No"} page${found.length === 1 ? "" : "s"} found`;
         show(found, typed);
-        status.textContent = typed && (found.length ? `${found.length} page${found.length > 1 ? "s" : ""}` : `Nothing is found for “${typed}”.`);
       } catch {
         status.textContent = "The search could not be loaded.";
       }
     }
-    input.addEventListener("focus", () => load().catch(() => {}));
+    input.addEventListener("focus", search);
     input.addEventListener("input", search);
-    return search;
   }
 
   function connectPanel(input) {
-    const form = input.form;
-    const panel = Object.assign(document.createElement("div"), { className: "search-panel", hidden: true });
-    const list = Object.assign(document.createElement("div"), { id: "search-list" });
-    const status = Object.assign(document.createElement("p"), { className: "search-status" });
-    list.setAttribute("role", "listbox");
-    list.setAttribute("aria-label", "Pages found");
-    status.setAttribute("role", "status");
-    panel.append(list, status);
-    form.append(panel);
-    const states = { role: "combobox", "aria-autocomplete": "list", "aria-controls": list.id, "aria-expanded": "false", "aria-keyshortcuts": "/ Control+K" };
-    for (const [name, value] of Object.entries(states)) input.setAttribute(name, value);
+    const list = make("div", { id: "search-list", role: "listbox", ariaLabel: "Pages found" });
+    const status = make("p", { className: "search-status", role: "status" });
+    const panel = make("div", { className: "search-panel", hidden: true }, list, status);
     let chosen = -1;
 
     function choose(number) {
       chosen = number;
-      [...list.children].forEach((option, other) => option.setAttribute("aria-selected", other === chosen));
+      [...list.children].forEach((option, other) => (option.ariaSelected = String(other === chosen)));
       list.children[chosen]?.scrollIntoView({ block: "nearest" });
-      if (chosen < 0) input.removeAttribute("aria-activedescendant");
-      else input.setAttribute("aria-activedescendant", list.children[chosen].id);
+      input.setAttribute("aria-activedescendant", list.children[chosen]?.id || "");
     }
 
-    function open(shown) {
-      panel.hidden = !shown;
+    function open(opened) {
+      panel.hidden = !opened;
       list.hidden = !list.children.length;
-      input.setAttribute("aria-expanded", String(shown && !list.hidden));
+      input.ariaExpanded = String(opened && !list.hidden);
     }
 
-    const search = connect(input, status, (found, typed) => {
-      list.replaceChildren(...found.slice(0, IN_PANEL).map(link));
-      [...list.children].forEach((option, number) => Object.assign(option, { id: `search-option-${number}`, role: "option", tabIndex: -1 }));
+    input.form.append(panel);
+    Object.assign(input, { role: "combobox", ariaAutoComplete: "list", ariaExpanded: "false", ariaKeyShortcuts: "/ Control+K" });
+    input.setAttribute("aria-controls", list.id);
+    connect(input, status, (found, typed) => {
+      list.replaceChildren(...found.slice(0, IN_PANEL));
+      [...list.children].forEach((option, number) => Object.assign(option, { id: `search-${number}`, role: "option", tabIndex: -1 }));
+      if (found.length > IN_PANEL) status.textContent += "; Enter shows all";
       choose(-1);
-      open(Boolean(typed) && form.contains(document.activeElement));
+      open(Boolean(typed) && document.activeElement === input);
     });
-    input.addEventListener("focus", () => input.value.trim() && search());
     input.addEventListener("keydown", (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-      const options = panel.hidden ? 0 : list.children.length;
-      if (step && options) choose(((chosen + step + 1 + options + 1) % (options + 1)) - 1);
-      else if (event.key === "Enter" && options && chosen >= 0) list.children[chosen].click();
-      else if (event.key === "Escape" && !panel.hidden) open(false);
-      else if (event.key === "Escape") input.blur();
+      const places = panel.hidden ? 0 : list.children.length + 1; // the last one is the box itself
+      if (step && places > 1) choose(((chosen + step + 1 + places) % places) - 1);
+      else if (event.key === "Enter" && places && chosen >= 0) list.children[chosen].click();
+      else if (event.key === "Escape" && places) open(false);
       else return;
       event.preventDefault();
     });
-    form.addEventListener("focusout", (event) => form.contains(event.relatedTarget) || open(false));
+    input.form.addEventListener("focusout", (event) => input.form.contains(event.relatedTarget) || open(false));
     list.addEventListener("click", () => {
       open(false);
       document.getElementById("__navigation").checked = false; // the drawer of a narrow screen
@@ -200,31 +183,26 @@
   }
 
   function connectPage(input) {
-    const search = connect(input, document.getElementById("search-page-status"), (found, typed) => {
-      const items = found.map((entry) => Object.assign(document.createElement("li")));
-      items.forEach((item, number) => item.append(link(found[number])));
-      document.getElementById("search-results").replaceChildren(...items);
-      const address = new URL(location);
-      if (typed) address.searchParams.set("q", typed);
-      else address.searchParams.delete("q");
-      history.replaceState(null, "", address);
+    connect(input, document.getElementById("search-status"), (found, typed) => {
+      document.getElementById("search-results").replaceChildren(...found.map((entry) => make("li", {}, entry)));
+      document.getElementById("search-status").hidden = !typed;
+      history.replaceState(null, "", typed ? `?q=${encodeURIComponent(typed)}` : location.pathname);
     });
     input.form.addEventListener("submit", (event) => event.preventDefault());
     input.value = new URLSearchParams(location.search).get("q") || "";
     input.focus();
-    if (input.value) search();
   }
 
-  const input = document.querySelector("#search-page-input, .sidebar-search");
-  if (!input) return;
-  if (input.matches(".sidebar-search")) connectPanel(input);
-  else connectPage(input);
+  const input = document.querySelector("#search-input, .sidebar-search");
+  if (input.id) connectPage(input);
+  else connectPanel(input);
   document.addEventListener("keydown", (event) => {
-    const slash = event.key === "/" && !event.target.closest("input, select, textarea, [contenteditable]");
-    if (!(slash && !event.ctrlKey && !event.metaKey) && !(event.key === "k" && (event.ctrlKey || event.metaKey))) return;
+    const command = event.ctrlKey || event.metaKey;
+    const elsewhere = event.target.closest("input, select, textarea, [contenteditable]");
+    if (command ? event.key !== "k" : event.key !== "/" || elsewhere) return;
     event.preventDefault();
-    if (input.matches(".sidebar-search") && input.getBoundingClientRect().right <= 0) document.getElementById("__navigation").checked = true;
-    input.focus();
+    if (input.getBoundingClientRect().right <= 0) document.getElementById("__navigation").checked = true;
     input.select();
+    input.focus();
   });
 })();

@@ -30,6 +30,7 @@ SHEET = re.compile(
 SCRIPT = re.compile(
     r'<script(?: [^>]*)? src="[^"]*?_static/(?P<name>[^"?]+\.js)[^"]*"></script>\s*'
 )
+KINDS = {"examples": "example", "reference": "reference", "explanation": "explanation"}
 NOT_PACKED = {".buildinfo", ".doctrees", ".nojekyll"}
 
 
@@ -95,7 +96,11 @@ def shorten_differences(app: Sphinx, doctree: nodes.document) -> None:
 def mend_page(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Mend a page's signatures, the links of the 404 page, and edit links of the gallery."""
+    """Mend a page's title, its signatures, the links of the 404 page, and edit links."""
+    section, _, name = page.partition("/")
+    # A guide, an example and a reference page can have one topic, and must be told apart in tabs.
+    if section in KINDS and name not in {"", "index"} and context.get("title"):
+        context["title"] += f" ({KINDS[section]})"
     if "body" in context:
         context["body"] = SIGNATURE.sub(_signature, context["body"])
         # It is shown at every address, so its links are from the root.

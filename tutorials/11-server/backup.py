@@ -9,6 +9,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pictures
 import store
 
 
@@ -22,14 +23,8 @@ def back_up(target: Path) -> None:
         ):
             source.backup(copy)
     shutil.rmtree(target / "pictures", ignore_errors=True)
-    if (
-        store.DATA / "pictures"
-    ).exists():  # a name with a dot is a picture that still comes in
-        shutil.copytree(
-            store.DATA / "pictures",
-            target / "pictures",
-            ignore=shutil.ignore_patterns(".*"),
-        )
+    unfinished = shutil.ignore_patterns(".*")  # pictures that still come in
+    shutil.copytree(pictures.folder(), target / "pictures", ignore=unfinished)
 
 
 if __name__ == "__main__":

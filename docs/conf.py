@@ -46,6 +46,7 @@ extensions = [
     "micropie_examples",
     "micropie_site",
     "micropie_steps",
+    "micropie_tutorial",
 ]
 exclude_patterns = ["_build", "_ext", "_inventories", "_static", "_templates"]
 templates_path = ["_templates"]

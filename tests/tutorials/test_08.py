@@ -20,7 +20,7 @@ def test_pictures_are_shown_to_all(browsing, picture, visitor, vote):
     for name, color in (("Cherry pie with a lattice", "#a4161a"), ("Rhubarb pie", "#d96a8b")):
         send_picture(ada, name, pie(color))
         for reader in (ada, bob):
-            shown = reader.get_by_alt_text(name)
+            shown = reader.locator("#pictures li", has_text=name).locator("img")
             expect(shown).to_be_visible()
             expect(shown).to_have_js_property("naturalWidth", 400)
     expect(ada.locator("progress")).to_be_hidden()

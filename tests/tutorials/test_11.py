@@ -168,7 +168,7 @@ def test_vote_chat_and_picture_work_over_https(browser, site, picture):
     ada.get_by_role("button", name="Send", exact=True).click()
     expect(ada.locator("#messages li").last).to_contain_text("Live, over HTTPS!")
     send_picture(ada, "Pumpkin pie", pie("#e07a1f"))
-    shown = ada.get_by_alt_text("Pumpkin pie")
+    shown = ada.locator("#pictures li", has_text="Pumpkin pie").locator("img")
     wait_until(lambda: shown.count() and shown.evaluate("image => image.naturalWidth") == 400)
     ada.get_by_role("button", name="Send the picture").blur()
     picture(ada)

@@ -24,8 +24,8 @@ function showPictures(latest) {
     const item = document.createElement("li");
     const image = new Image();
     image.src = `picture/${name}`;
-    image.alt = description;
-    item.append(image);
+    image.alt = ""; // the description stands below it
+    item.append(image, description);
     return item;
   }));
 }

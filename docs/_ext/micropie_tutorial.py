@@ -111,7 +111,7 @@ class StepArchive(SphinxDirective):
         step = Example(self.arguments[0])
         link = f"{'../' * self.env.docname.count('/')}{step.archive}"
         html = (
-            f'<p class="example-download"><a href="{link}" download>Download {step.name}.zip</a>: '
+            f'<p class="step-archive"><a href="{link}" download>Download {step.name}.zip</a>: '
             "all files of this step, and MicroPie's wheel in the same folder.</p>"
         )
         return [nodes.raw("", html, format="html")]

@@ -7,13 +7,13 @@ from typing import Any
 from blocks import Block, blocks, options
 from docutils import nodes
 from micropie_examples import SHOWN, Example, write_zip
-from sphinx.addnodes import glossary
+from sphinx.addnodes import glossary, toctree
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.directives.code import LiteralInclude, LiteralIncludeReader
 from sphinx.environment import BuildEnvironment
 from sphinx.util.typing import ExtensionMetadata
-from steps import visible
+from steps import SITE, visible
 
 GLOSSARY = "reference/glossary"
 LONGEST_TIP = 300  # characters
@@ -100,6 +100,40 @@ def mend_page(
         context["theme_source_edit_link"] = f"{repository}/edit/main/{page}/README.md"
 
 
+def group_navigation(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Name the groups of pages in the sidebar: the captions of the trees on the index pages."""
+    tree = context.get("furo_navigation_tree")
+    if not tree:
+        return
+    for first, caption in navigation_groups(app).items():
+        address = re.escape(context["pathto"](first))
+        if page == first:
+            address = "#"
+        tree = re.sub(
+            rf'(<li class="toctree-l2[^"]*"><a class="[^"]*" href="{address}")',
+            rf'<li class="nav-group" role="presentation">{caption}</li>\1',
+            tree,
+            count=1,
+        )
+    context["furo_navigation_tree"] = tree
+
+
+def navigation_groups(app: Sphinx) -> dict[str, str]:
+    """Return the caption of each group by its first page."""
+    known: dict[str, str] | None = getattr(app, "_navigation_groups", None)
+    if known is None:
+        known = {}
+        for index in sorted(app.env.found_docs):
+            if index.endswith("/index"):
+                for tree in app.env.get_doctree(index).findall(toctree):
+                    if tree.get("caption") and tree["entries"]:
+                        known[tree["entries"][0][1]] = tree["caption"]
+        app._navigation_groups = known  # type: ignore[attr-defined]
+    return known
+
+
 def _signature(match: re.Match[str]) -> str:
     """Write the parameters of a long signature, one a line, as text.
 
@@ -159,6 +193,20 @@ def _files(example: Example) -> str:
     )
 
 
+def write_sitemap(app: Sphinx, exception: Exception | None) -> None:
+    """List all pages for search engines; they want whole URLs."""
+    if exception is None and app.builder.name == "html":
+        base = app.config.html_baseurl or SITE
+        names = sorted(app.env.found_docs - {app.config.notfound_pagename})
+        rows = "".join(f"<url><loc>{base}{name}.html</loc></url>\n" for name in names)
+        schema = "http://www.sitemaps.org/schemas/sitemap/0.9"
+        text = (
+            f'<?xml version="1.0" encoding="utf-8"?>\n<urlset xmlns="{schema}">\n{rows}</urlset>\n'
+        )
+        (Path(app.outdir) / "sitemap.xml").write_text(text)
+        (Path(app.outdir) / "robots.txt").write_text(f"Sitemap: {base}sitemap.xml\n")
+
+
 def write_archive(app: Sphinx, exception: Exception | None) -> None:
     """Pack the whole site, to be read without a network."""
     if exception is None and app.builder.name == "html":
@@ -184,6 +232,8 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("env-updated", lambda app, env: setattr(app, "_glossary_tips", None))
     app.connect("doctree-resolved", add_tips)
     app.connect("html-page-context", mend_page)
+    app.connect("html-page-context", group_navigation, priority=900)  # after the theme's
     app.connect("build-finished", write_text, priority=400)  # before llms.txt is made of it
+    app.connect("build-finished", write_sitemap)
     app.connect("build-finished", write_archive, priority=990)  # when all else is written
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -44,6 +44,7 @@ extensions = [
     "sphinxext.opengraph",
     "micropie_benchmarks",
     "micropie_examples",
+    "micropie_search",
     "micropie_site",
     "micropie_steps",
     "micropie_tutorial",

@@ -13,7 +13,7 @@ def files_on_disk(server):
 def test_pictures_are_shown_to_all(browsing, picture, visitor, vote):
     for choice in ("Apple", "Cherry", "Apple"):
         vote(visitor(), choice)
-    ada, bob = browsing.page((800, 1460)), browsing.page()
+    ada, bob = browsing.page((800, 1490)), browsing.page()
     for page in (ada, bob):
         page.goto("/")
         page.locator("#state", has_text="counted live").wait_for()

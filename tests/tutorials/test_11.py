@@ -152,7 +152,7 @@ def test_vote_chat_and_picture_work_over_https(browser, site, picture):
     context = browser.new_context(
         ignore_https_errors=True,
         base_url=site,
-        viewport={"width": 800, "height": 1460},
+        viewport={"width": 800, "height": 1490},
         reduced_motion="reduce",
     )
     ada = context.new_page()

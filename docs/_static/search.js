@@ -59,10 +59,14 @@
       return [...wanted, ...rest.map((word) => (near[word] ? [word, near[word]] : [word]))];
     }
 
+    /** Return the most likely word of the index for one that is not in it. */
+    function corrected(word) {
+      if (/\d/.test(word) || word.length < 4 || mini.search(word, { prefix: true }).length) return word;
+      return mini.search(word, { fuzzy: 0.34, maxFuzzy: 2, boost: FIELDS })[0]?.terms[0] ?? word;
+    }
+
     return function find(typed) {
-      const wanted = wordsFor(typed);
-      const known = (word) => /[~\d]/.test(word) || word.length < 4 || mini.search(word, { prefix: true }).length;
-      const unknown = new Set(wanted.flat().filter((word) => !known(word)));
+      const wanted = wordsFor(wordsOf(typed).reduce((text, word) => text.replace(word, corrected), typed));
       const best = new Map(); // the best section of each page
       const found = mini.search(wanted.flat().join(" "), {
         tokenize: (text) => text.split(" "),
@@ -70,8 +74,6 @@
         boostTerm: (word) => (wanted.some(([first]) => first === word) ? 1 : 0.5),
         boostDocument: (id) => all[id].weight,
         prefix: (word, number, words) => word[0] !== "~" && (number === words.length - 1 || word.length > 3),
-        fuzzy: (word) => unknown.has(word) && 0.34,
-        maxFuzzy: 2,
       });
       for (const { id, score, terms, queryTerms } of found) {
         const share = wanted.filter((words) => words.some((word) => queryTerms.includes(word))).length / wanted.length;
@@ -188,6 +190,7 @@
       document.getElementById("search-status").hidden = !typed;
       history.replaceState(null, "", typed ? `?q=${encodeURIComponent(typed)}` : location.pathname);
     });
+    document.getElementById("search-needs-script").remove();
     input.form.addEventListener("submit", (event) => event.preventDefault());
     input.value = new URLSearchParams(location.search).get("q") || "";
     input.focus();

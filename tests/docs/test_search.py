@@ -208,7 +208,7 @@ def test_without_javascript_the_search_page_says_so(browser, site):
         page.press(BOX, "Enter")
         page.wait_for_url(re.compile(r"/search\.html\?q=session$"))
 
-        expect(page.locator("article")).to_contain_text("The search needs JavaScript")
+        expect(page.get_by_text("The search needs JavaScript")).to_be_visible()
         context.close()
 
 

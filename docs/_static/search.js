@@ -6,6 +6,7 @@
   const FIELDS = { title: 7, page: 4, path: 1.5, text: 1 }; // what a match in each counts
   const IN_PANEL = 8; // results
   const SNIPPET = 180; // characters
+  const GAP = 8; // pixels
   const SMALL = /^(an?|and|are|can|do|does|for|from|how|i|in|is|it|my|of|on|or|the|to|what|when|with)$/;
   const PART = /[_.]|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/; // of a name
   const make = (tag, values, ...children) => {
@@ -142,7 +143,7 @@
   function connectPanel(input) {
     const list = make("div", { id: "search-list", role: "listbox", ariaLabel: "Pages found" });
     const status = make("p", { className: "search-status", role: "status" });
-    const panel = make("div", { className: "search-panel", hidden: true }, list, status);
+    const panel = make("div", { className: "search-panel", popover: "manual", hidden: true }, list, status);
     let chosen = -1;
 
     function choose(number) {
@@ -154,6 +155,10 @@
 
     function open(opened) {
       panel.hidden = !opened;
+      panel.togglePopover?.(opened); // above all else, whatever the sidebar cuts off
+      const { left, bottom } = input.getBoundingClientRect();
+      panel.style.left = `${Math.max(left, 0) + GAP}px`;
+      panel.style.top = `${bottom}px`;
       list.hidden = !list.children.length;
       input.ariaExpanded = String(opened && !list.hidden);
     }

@@ -157,7 +157,7 @@
       panel.hidden = !opened;
       panel.togglePopover?.(opened); // above all else, whatever the sidebar cuts off
       const { left, bottom } = input.getBoundingClientRect();
-      panel.style.left = `${Math.max(left, 0) + GAP}px`;
+      panel.style.left = `${Math.max(Math.min(left + GAP, innerWidth - panel.offsetWidth - GAP), GAP)}px`;
       panel.style.top = `${bottom}px`;
       list.hidden = !list.children.length;
       input.ariaExpanded = String(opened && !list.hidden);

@@ -45,6 +45,7 @@ extensions = [
     "micropie_benchmarks",
     "micropie_examples",
     "micropie_site",
+    "micropie_steps",
 ]
 exclude_patterns = ["_build", "_ext", "_inventories", "_static", "_templates"]
 templates_path = ["_templates"]

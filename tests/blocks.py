@@ -26,6 +26,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
+from tests.ports import Ports
 from tests.processes import PUBLIC, environment
 
 MARK = b"--- the next command ---\n"
@@ -71,12 +72,12 @@ class Shell:
 
     Args:
         folder: The folder in which it starts.
-        port: The port of the server that the commands talk to.
+        port: The port of the server that the commands talk to, or all ports in place of others.
         more: Variables of its environment.
     """
 
-    def __init__(self, folder: Path, port: int, more: Mapping[str, str]) -> None:
-        self._own = f"127.0.0.1:{port}"
+    def __init__(self, folder: Path, port: int | Ports, more: Mapping[str, str]) -> None:
+        self._ports = port if isinstance(port, Ports) else Ports(port)
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the shell
         self._process = subprocess.Popen(
             ["bash", "-euo", "pipefail", "-s"],
@@ -110,13 +111,11 @@ class Shell:
     def type(self, line: str) -> str:
         """Run a command, and return what it prints on standard output."""
         assert self._process.stdin
-        typed = f"{{ {line}\n}} </dev/null\nprintf '%s' '{MARK.decode()}'\n".replace(
-            PUBLIC, self._own
-        )
+        typed = f"{{ {self._ports.typed(line)}\n}} </dev/null\nprintf '%s' '{MARK.decode()}'\n"
         self._process.stdin.write(typed.encode())
         self._process.stdin.flush()
         output = self._read(time.monotonic() + SECONDS)
-        shown = output.removesuffix(MARK).decode(errors="replace").replace(self._own, PUBLIC)
+        shown = self._ports.shown(output.removesuffix(MARK).decode(errors="replace"))
         if not output.endswith(MARK):
             self._errors.seek(0)
             errors = self._errors.read().decode(errors="replace")

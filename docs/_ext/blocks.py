@@ -206,7 +206,7 @@ def state(block: Block) -> str:
     """Say what becomes of a block: `executed`, `included` or `excused`."""
     if block.kind == "not run":
         return "excused"
-    return "included" if block.file or block.kind == "from" else "executed"
+    return "included" if block.file or block.kind in {"from", "part of"} else "executed"
 
 
 def count(root: Path) -> dict[str, int]:

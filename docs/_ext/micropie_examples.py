@@ -22,6 +22,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
+from steps import visible
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ("images/examples/", "images/tutorial/")
@@ -70,7 +71,7 @@ copies one. Without the repository, download one and give it your name:
 
 <!-- not run: it needs the published site -->
 ```console
-$ curl -O https://example.invalid/micropie/docs/_downloads/examples/login.zip
+$ curl -O https://micropie.invalid/_downloads/examples/login.zip
 $ python3 -m zipfile -e login.zip . && mv login mysite
 ```
 
@@ -98,6 +99,14 @@ def build_wheel(folder: Path) -> Path:
 
     [wheel] = WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"])
     return Path(wheel)
+
+
+def build_sdist(folder: Path) -> Path:
+    """Build the source archive of MicroPie."""
+    from hatchling.builders.sdist import SdistBuilder
+
+    [archive] = SdistBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"])
+    return Path(archive)
 
 
 # --- An example and its files ------------------------------------------------------------------
@@ -301,6 +310,7 @@ def _page(example: Example) -> str:
     """Return an example's page: its README without the tests' marks, with links to the site."""
     title, introduction, rest = example.readme()
     text = f"# {title}\n\n{introduction}\n\n```{{example}} {example.path}\n```\n\n{rest}"
+    text = visible(text, f"examples/{example.name}", ROOT)
     text = MARKS.sub(b"", text.encode()).decode()
     text = re.sub(r"\[(`?[^\]\n]+?`?)\]\((?!https?:)[^)#]+\)", r"\1", text)  # files of the folder
     linked = "|".join(sorted(one.name for one in all_examples()))
@@ -349,9 +359,9 @@ def size_pictures(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def write_archives(app: Sphinx, exception: Exception | None) -> None:
-    """Write the wheel, and the .zip of each example."""
+    """Write the .zip of each example, with the wheel that is built already."""
     if exception is None and app.builder.name == "html":
-        wheel = build_wheel(Path(app.outdir) / "_downloads")
+        [wheel] = (Path(app.outdir) / "get").glob("*.whl")
         for example in all_examples() + all_steps():
             example.write_archive(Path(app.outdir) / example.archive, wheel)
 

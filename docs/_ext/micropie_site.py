@@ -13,12 +13,15 @@ from sphinx.config import Config
 from sphinx.directives.code import LiteralInclude, LiteralIncludeReader
 from sphinx.environment import BuildEnvironment
 from sphinx.util.typing import ExtensionMetadata
+from steps import visible
 
 GLOSSARY = "reference/glossary"
 LONGEST_TIP = 300  # characters
 SIGNATURE = re.compile(r"\n\n<dl>\n((?:<dd>.*</dd>\n)+)</dl>\n\n")
 EXAMPLE = re.compile(r"^```\{example\} +(\S+)\n.*?^```$", re.M | re.S)
-ORDER = re.compile(r"^(?:% (?:file|server|serves|not run)\b.*|<!-- .*? -->)\n", re.M)
+ORDER = re.compile(
+    r"^(?:% (?:file|part of|server|serves|service|slow|not run)\b.*|<!-- .*? -->)\n", re.M
+)
 ARCHIVE = "_downloads/micropie-docs.zip"
 NOT_PACKED = {".buildinfo", ".doctrees", ".nojekyll"}
 
@@ -119,7 +122,8 @@ def write_text(app: Sphinx, exception: Exception | None) -> None:
     for name in app.env.found_docs:
         path = Path(app.outdir) / "_sources" / f"{name}.md.txt"
         if path.exists():
-            path.write_text(expanded(path.read_text(), Path(app.srcdir), name, app.config))
+            text = visible(path.read_text(), name, Path(app.srcdir).parent)
+            path.write_text(expanded(text, Path(app.srcdir), name, app.config))
 
 
 def expanded(text: str, docs: Path, name: str, config: Config) -> str:

@@ -3,6 +3,7 @@
 
 (() => {
   const GAP = 6;
+  const PLACEHOLDER = "https://micropie.invalid/";
   let tip = null;
   let owner = null;
   let number = 0;
@@ -64,6 +65,37 @@
     }
   }
 
+  // The pages name a placeholder, so that a copy of the site installs from itself.
+  function putAddress() {
+    const site = new URL(document.documentElement.dataset.content_root || "./", location.href).href;
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      const text = texts.currentNode;
+      if (text.data.includes(PLACEHOLDER)) text.data = text.data.replaceAll(PLACEHOLDER, site);
+    }
+    for (const link of document.querySelectorAll(`a[href^="${PLACEHOLDER}"]`)) {
+      link.href = link.href.replace(PLACEHOLDER, site);
+    }
+  }
+
+  // The link to a file of an example opens the tab that the file is in.
+  function openFile() {
+    const name = decodeURIComponent(location.hash).replace("#file=", "");
+    if (name === decodeURIComponent(location.hash)) return;
+    for (const label of document.querySelectorAll(".example-files label")) {
+      const folded = [...label.nextElementSibling.querySelectorAll("details")];
+      const details = folded.find((one) => one.querySelector("summary").innerText.trim() === name);
+      if (label.innerText.trim() === name || details) {
+        label.click();
+        if (details) details.open = true;
+        (details || label).scrollIntoView();
+      }
+    }
+  }
+
+  putAddress();
+  openFile();
+  window.addEventListener("hashchange", openFile);
   prepareTips();
   setTabStops();
   window.addEventListener("resize", setTabStops);

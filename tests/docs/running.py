@@ -10,6 +10,9 @@ server at a time. Comments that no reader of the page sees steer it, each on a l
                                       shell is in it
     % server: app.py, with errors     the same, and what the server logs may hold tracebacks
     % serves                          the one command of the block under it starts the server
+    % service                         its one command runs in a terminal for itself, to the end
+    % part of: app.py                 the block under it stands in that file
+    % slow: why                       the block under it is executed by tests/newcomer only
     % not run: why                    the block under it is executed by no test
 """
 
@@ -32,9 +35,11 @@ from docs._ext.blocks import Block, Comment, blocks, orders
 from tests.blocks import Shell, commands, run_python
 from tests.examples.harness import NOT_COPIED, SERVE
 from tests.examples.services import Services
-from tests.processes import PUBLIC, ROOT, free_port, serving
+from tests.ports import Ports
+from tests.processes import ROOT, environment, serving, started
 
 COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}  # so that a compiled file shows that it was imported
+NOT_HERE = {"not run", "part of", "slow"}
 WITH_ERRORS = ", with errors"
 
 Evaluator = Callable[[Example], str | None]
@@ -54,7 +59,8 @@ class PageRun:
         self.base = folder / "page"
         self.folder = self.base
         self.base.mkdir()
-        self.port = free_port()
+        self.ports = Ports()
+        self.port = self.ports.web
         self.module = types.ModuleType("page")
         self.module.__file__ = str(self.base / "page.py")
         self._folder = folder
@@ -63,6 +69,7 @@ class PageRun:
         self._shell: Shell | None = None
         self._shells = contextlib.ExitStack()
         self._server = contextlib.ExitStack()
+        self._services_run = contextlib.ExitStack()
         self._files: dict[str, Path] = {}
         self._typed: list[str] = []
 
@@ -73,6 +80,7 @@ class PageRun:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_place(self.module, self.base))
             stack.callback(self._close_shell)
+            stack.enter_context(self._services_run)
             stack.enter_context(self._server)
             for example in document:
                 example.evaluate()
@@ -111,10 +119,10 @@ class PageRun:
     def _evaluator(self, block: Block) -> Evaluator | None:
         if block.kind == "file":
             return self._write_file
-        if block.kind == "not run" or block.file or block.directive in {"doctest", "testcode"}:
+        if block.kind in NOT_HERE or block.file or block.directive in {"doctest", "testcode"}:
             return None
         if block.language == "console":
-            return self._serve if block.kind == "serves" else self._type
+            return {"serves": self._serve, "service": self._run_beside}.get(block.kind, self._type)
         return self._python if block.language == "python" else None
 
     _python = PythonEvaluator()
@@ -122,7 +130,7 @@ class PageRun:
     # --- what is done with it -------------------------------------------------------------------
 
     def _rewritten(self, text: str) -> str:
-        return text.replace(PUBLIC, f"127.0.0.1:{self.port}")
+        return self.ports.typed(text)
 
     def _write_file(self, example: Example) -> None:
         block: Block = example.parsed
@@ -179,7 +187,24 @@ class PageRun:
     def _serving(self, line: str, *, errors: bool = False) -> None:
         self._server.close()
         self._server.enter_context(
-            serving(line, self.folder, self.port, COMPILED | self._more, errors=errors)
+            serving(
+                self.ports.typed(line),
+                self.folder,
+                self.port,
+                COMPILED | self._more,
+                errors=errors,
+            )
+        )
+
+    def _run_beside(self, example: Example) -> None:
+        """Run a command in a terminal for itself, until the page ends."""
+        [command] = commands(example.parsed.text)
+        line = self.ports.typed(command.line)
+        [port, *_] = self.ports.named(command.line)
+        log = self._folder / f"service-{example.line}.log"
+        variables = environment({**COMPILED, **self._more})
+        self._services_run.enter_context(
+            started(["bash", "-c", line], port, log, cwd=self.folder, env=variables)
         )
 
     def _change_folder(self, folder: Path) -> None:
@@ -193,7 +218,7 @@ class PageRun:
         self._typed += [command.line for command in commands(text)]
         more = {**COMPILED, **self._more, "PORT": str(self.port)}
         shell = self._shell = self._shell or self._shells.enter_context(
-            Shell(self.folder, self.port, more)
+            Shell(self.folder, self.ports, more)
         )
         shell.try_block(text, f"{self.page}:{example.line}")
 

@@ -18,7 +18,7 @@ PAGES = [page for page in pages(ROOT) if page.is_relative_to(DOCS)]
 # README.md and those of the examples have their own tests: tests/test_readme.py,
 # tests/examples/test_readmes.py.
 OTHERS = [page for page in pages(ROOT) if page not in PAGES]
-KINDS = {"", "file", "server", "serves", "not run", "from", "slow"}
+KINDS = {"", "file", "part of", "server", "serves", "service", "not run", "from", "slow"}
 
 
 def name(page):
@@ -106,7 +106,9 @@ def test_every_block_has_a_language_and_a_known_comment(page):
         )
         if block.counted:
             assert block.kind in KINDS, f"{where}: no test knows what {block.comment!r} means"
-            assert block.detail or block.kind in {"", "serves"}, f"{where}: no reason is given"
+            assert block.detail or block.kind in {"", "serves", "service"}, (
+                f"{where}: no reason is given"
+            )
             assert not block.file or is_tested(page, block), f"{where}: no test runs {block.file}"
 
 

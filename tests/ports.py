@@ -1,0 +1,47 @@
+"""The ports that pages name, and the free ones that a test puts in their place."""
+
+import re
+
+from tests.processes import free_port
+
+KNOWN = r"(?:8000|8001|8002|8080|8443|6379|5432)"
+NAMED = re.compile(
+    rf"(?P<before>127\.0\.0\.1:|localhost:|--port[ =]|\bport[= ]|\blisten )(?P<port>{KNOWN})\b"
+)
+
+
+class Ports:
+    """Free ports in the place of those that a page names.
+
+    Args:
+        web: The port in the place of 8000, or None for a free one.
+    """
+
+    def __init__(self, web: int | None = None) -> None:
+        self._own = {"8000": str(web or free_port())}
+
+    @property
+    def web(self) -> int:
+        """The port in the place of 8000."""
+        return self.own("8000")
+
+    def own(self, port: str) -> int:
+        """Return the port in the place of one that a page names."""
+        return int(self._own.setdefault(port, "") or self._reserve(port))
+
+    def _reserve(self, port: str) -> str:
+        self._own[port] = str(free_port())
+        return self._own[port]
+
+    def named(self, text: str) -> list[int]:
+        """Return the own ports of all that a text names."""
+        return [self.own(match["port"]) for match in NAMED.finditer(text)]
+
+    def typed(self, text: str) -> str:
+        """Return what a page shows with the own ports."""
+        return NAMED.sub(lambda match: f"{match['before']}{self.own(match['port'])}", text)
+
+    def shown(self, text: str) -> str:
+        """Return what a program prints with the ports of the page."""
+        back = {own: port for port, own in self._own.items()}
+        return re.sub(r"\b\d{4,5}\b", lambda match: back.get(match[0], match[0]), text)

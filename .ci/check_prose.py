@@ -167,7 +167,8 @@ def main() -> int:
         broken = found.broken()
         few = found.words > 1000 and found.rate(found.ifs) < LEAST_IF
         for rule in RULES if options.list else broken:
-            print(*(f"{rule}: {hit}" for hit in found.hits[rule]), sep="\n")
+            for hit in found.hits[rule]:
+                print(f"{rule}: {hit}")
         if broken or few or options.list:
             rates = [f"{rule} {found.rate(len(hits)):.1f}" for rule, hits in found.hits.items()]
             rates.append(f"if {found.rate(found.ifs):.1f} (at least {LEAST_IF:.0f})")

@@ -365,7 +365,7 @@ def behind_caddy(folder: Path, site: str, port: int, more: dict[str, str]):
         "XDG_CONFIG_HOME": str(folder),
         **more,
     }
-    command = ["caddy", "run", "--config", folder / "Caddyfile"]
+    command: list[str | Path] = ["caddy", "run", "--config", folder / "Caddyfile"]
     with started(command, port, folder / "caddy.log", env=environ):
         wait_until(
             lambda: speaks_tls(port),

@@ -124,8 +124,8 @@ def group_navigation(
         if page == first:
             address = "#"
         tree = re.sub(
-            rf'(<li class="toctree-l2[^"]*"><a class="[^"]*" href="{address}")',
-            rf'<li class="nav-group" role="presentation">{caption}</li>\1',
+            rf'(<li class="toctree-l2[^"]*">)(<a class="[^"]*" href="{address}")',
+            rf'\1<span class="nav-group">{caption}</span>\2',
             tree,
             count=1,
         )

@@ -189,6 +189,7 @@
       history.replaceState(null, "", typed ? `?q=${encodeURIComponent(typed)}` : location.pathname);
     });
     input.form.addEventListener("submit", (event) => event.preventDefault());
+    document.getElementById("search-needs").remove();
     input.value = new URLSearchParams(location.search).get("q") || "";
     input.focus();
   }

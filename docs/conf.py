@@ -47,6 +47,7 @@ extensions = [
     "micropie_search",
     "micropie_site",
     "micropie_steps",
+    "micropie_tutorial",
 ]
 exclude_patterns = ["_build", "_ext", "_inventories", "_static", "_templates"]
 templates_path = ["_templates"]

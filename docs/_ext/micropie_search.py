@@ -1,7 +1,8 @@
 """The search of the site: an index of its sections, and a page to show what is found.
 
-The index is a script, so that the search works in files too, without a server. MiniSearch, a copy of which is
-in `_static/`, searches it in the browser, and `search.js` shows the results. Sphinx's own search is left out.
+The index is a script, so that the search works in files too, without a server. MiniSearch searches
+it in the browser (a copy is in `_static/`), and `search.js` shows the results. Sphinx's own search
+is left out.
 """
 
 import json
@@ -39,7 +40,7 @@ OVERVIEWS = {
 }
 OF_AN_INDEX = 0.5
 OF_MOVING = 0.6
-#: Regular expressions of words that are the same to a reader, and of words that have to do with them.
+#: Regular expressions of words that are the same to a reader, and of words that belong to them.
 SYNONYMS = [
     (
         "log[- ]?ins?|(?:log|sign)(?:ged|ging)?[- ]in|signin|log (?:people|somebody) in",
@@ -152,11 +153,12 @@ def prose(node: nodes.Node, apart: bool = False) -> Iterator[str]:
 
 
 def joined(parts: Iterable[str]) -> str:
+    """Join the paragraphs that are not empty."""
     return " ".join(filter(None, parts))
 
 
 def entries(page: str, doctree: nodes.document) -> Iterator[Entry]:
-    """Find what is searched in a page: its sections, the names it documents, and its definitions."""
+    """Find the entries of a page: its sections, the names it documents, and its definitions."""
     apart = page.startswith("reference/")
     for section in doctree.findall(nodes.section):
         title = section.next_node(nodes.title).astext()
@@ -263,7 +265,7 @@ def write_index(app: Sphinx, exception: Exception | None) -> None:
 
 
 def replace_search(app: Sphinx) -> None:
-    """Keep Sphinx from indexing the pages; the page that shows results is made from its template."""
+    """Keep Sphinx from indexing the pages; the page of results has its own template."""
     if app.builder.format == "html":
         app.builder.search = False  # type: ignore[attr-defined]
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page
+from playwright.sync_api import Error as PlaywrightError
 
 from docs._ext.browser_steps import understood
 from tests.blocks import Shell, commands, matches
@@ -259,18 +260,23 @@ class Windows:
         )
 
     def _choose(self, page: Page, name: str) -> None:
-        field = self._first(
-            page.get_by_label(name, exact=True), page.get_by_role("option", name=name)
-        )
-        if page.get_by_label(name, exact=True).count():
-            field.check()
-        else:
+        option = page.get_by_role("option", name=name)
+        labels = page.get_by_label(name, exact=True), page.get_by_label(name)
+        field = self._first(*labels, option)
+        if option.count():
             page.locator("select", has=page.locator("option", has_text=name)).select_option(name)
+        else:
+            field.check()
 
     def _look(self, page: Page, text: str, *, shown: bool) -> None:
         def seen() -> bool:
             values = "[...document.querySelectorAll('input, textarea')].map((one) => one.value)"
-            everything = page.evaluate(f"document.body.innerText + '\\n' + {values}.join('\\n')")
+            try:
+                everything = page.evaluate(
+                    f"(document.body?.innerText ?? '') + '\\n' + {values}.join('\\n')"
+                )
+            except PlaywrightError:  # the page is just leaving
+                return False
             return matches_text(text, self.ports.shown(str(everything))) is shown
 
         deadline = time.monotonic() + LOOK / 1000

@@ -542,29 +542,6 @@ def test_compose_defines_everything_that_it_names(tmp_path):
     assert "HEALTHCHECK" in DOCKER["Dockerfile"]
 
 
-def test_docker_finds_no_fault_in_compose(tmp_path):
-    compose = ["docker", "compose"]
-    if (
-        shutil.which("docker") is None
-        or subprocess.run(
-            [*compose, "version"], capture_output=True, timeout=60, check=False
-        ).returncode
-    ):
-        pytest.skip("docker compose is not installed")
-    for name, text in DOCKER.items():
-        (tmp_path / name).write_text(text)
-    result = subprocess.run(
-        [*compose, "config", "--quiet"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-    assert (result.returncode, result.stderr) == (0, "")
-
-
 # --- platforms ---------------------------------------------------------------------------------
 
 
@@ -602,31 +579,3 @@ def test_forwarded_addresses_of_the_platforms_are_networks():
         for found in re.findall(r"FORWARDED_ALLOW_IPS=([\w.:/,]+)", page):
             for network in found.split(","):
                 assert not ipaddress.ip_network(network).is_global
-
-
-@pytest.mark.parametrize(
-    "package, script", [("mangum", "try_lambda.py"), ("azure", "try_azure.py")]
-)
-def test_function_answers_as_the_page_shows(package, script, tmp_path):
-    pytest.importorskip(package)
-    for name, text in files_of("serverless.md").items():
-        (tmp_path / name).write_text(text)
-    found = blocks((HOWTO / "serverless.md").read_text())
-    [shown] = [
-        command
-        for block in found
-        if block.language == "console"
-        for command in commands(block.text)
-        if command.line == f"python {script}"
-    ]
-    result = subprocess.run(
-        [sys.executable, script],
-        cwd=tmp_path,
-        env=environment({}),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-    assert result.stdout == shown.output.strip() + "\n", result.stderr

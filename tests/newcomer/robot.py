@@ -40,6 +40,12 @@ LOOK = 15_000  # milliseconds until a page must show something
 # Those of a user's own machine, without the environment of the tests.
 KEPT = re.compile(r"PIP_|SSL_|[A-Z]+_CA_|REQUESTS_|(?i:https?_proxy|no_proxy)|LANG|TERM|HOME")
 NOT_OURS = ".venv"
+# The tests have installed what a page installs (.ci/system-packages). If not, the page fails.
+SUDO = """#!/bin/sh
+[ "$1 $2" = "apt install" ] || { echo "not tried: sudo $*" >&2; exit 1; }
+shift 2
+exec dpkg --status "$@" >/dev/null
+"""
 # What a reader sees of a page, in order.
 SEEN = """() => {
   const chosen = 'article [class*="highlight-"], article .browser-steps, article .needs,'
@@ -77,6 +83,11 @@ def own_variables(home: Path) -> dict[str, str]:
     config.parent.mkdir(parents=True)
     config.write_text("[install]\nquiet = 1\n")  # no page shows what `pip install` prints
     pip = {"PIP_CACHE_DIR": str(Path.home() / ".cache" / "pip")}
+    sudo = home / "bin" / "sudo"
+    sudo.parent.mkdir()
+    sudo.write_text(SUDO)
+    sudo.chmod(0o755)
+    path.insert(0, str(sudo.parent))
     return {**kept, **pip, "PATH": os.pathsep.join(path), "HOME": str(home)}
 
 

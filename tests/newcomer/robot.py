@@ -46,6 +46,8 @@ SUDO = """#!/bin/sh
 shift 2
 exec dpkg --status "$@" >/dev/null
 """
+# Chromium says so of a stream or a WebSocket that a stopped server has left.
+LOST = re.compile(r"net::ERR_(?:INCOMPLETE|CONNECTION|EMPTY)|WebSocket connection to")
 # What a reader sees of a page, in order.
 SEEN = """() => {
   const chosen = 'article [class*="highlight-"], article .browser-steps, article .needs,'
@@ -187,6 +189,7 @@ class Windows:
 
     def __post_init__(self) -> None:
         self.errors: list[str] = []
+        self.restarted = False  # while windows were open, which then lose their connections
         self._contexts: dict[str, BrowserContext] = {}
         self._pages: dict[str, Page] = {}
         self._current = "first"
@@ -241,6 +244,8 @@ class Windows:
 
     def _note(self, page: Page, message: ConsoleMessage) -> None:
         place = message.location.get("url", "")
+        if self.restarted and LOST.search(message.text):
+            return
         # A browser reports the status of a page that one opens, too.
         if message.type == "error" and place.partition("?")[0] != page.url.partition("?")[0]:
             self.errors.append(f"{page.url}: {message.text} ({place})")
@@ -464,6 +469,7 @@ class Newcomer:
 
     def _start(self, lines: list[str]) -> None:
         self._check_log()
+        self._windows.restarted |= self._first.busy
         self._first.interrupt()
         before = self._first.folder
         for line in lines[:-1]:

@@ -405,8 +405,7 @@ class Newcomer:
                 "Copy gives other commands than the block shows"
             )
             if "start" in classes:
-                self._tracebacks = "with-errors" in classes
-                self._start(lines)
+                self._start(lines, tracebacks="with-errors" in classes)
             elif "service" in classes:
                 [line] = lines
                 self._open(self._open_terminal()).serve(line, self._log())
@@ -467,8 +466,9 @@ class Newcomer:
                 f"$ {command.line}\nprinted\n{output}\nand not\n{command.output}"
             )
 
-    def _start(self, lines: list[str]) -> None:
+    def _start(self, lines: list[str], *, tracebacks: bool) -> None:
         self._check_log()
+        self._tracebacks = tracebacks
         self._windows.restarted |= self._first.busy
         self._first.interrupt()
         before = self._first.folder

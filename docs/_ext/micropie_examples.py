@@ -325,15 +325,15 @@ def _gallery() -> str:
         for name, row in rows.items()
         if name in examples
     ]
-    text = [GALLERY, "```{toctree}", ":hidden:", "", *examples, "```", ""]
-    text += ["## I want to ...", "", *sorted(wants)]
+    text = [GALLERY, "## I want to ...", "", *sorted(wants)]
     named = [name for rows in GROUPS.values() for name in rows]
     for group, rows in GROUPS.items():
         names = [name for name in examples if name in rows or (not rows and name not in named)]
         cards = [line for name in names for line in _card(examples[name])]
         lead = [LEADS[group], ""] if group in LEADS else []
         grid = [":::::{grid} 1 2 2 3", ":gutter: 3", "", *cards, ":::::"]
-        text += ["", f"## {group}", "", *lead, *grid] if names else []
+        tree = ["```{toctree}", ":hidden:", f":caption: {group}", "", *names, "```", ""]
+        text += ["", f"## {group}", "", *lead, *tree, *grid] if names else []
     return "\n".join([*text, ""])
 
 

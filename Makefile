@@ -52,8 +52,8 @@ test-site: $(DEV)/.stamp  # and the tutorial on it
 
 test-slow: $(DEV)/.stamp  ## Run the slow tests: packaging, fresh clones, large uploads, every page
 	@.ci/system-packages
-	$(DEV)/bin/python -m pytest -m slow --timeout=900 --ignore=tests/examples/test_alone.py $(PYTEST_ARGS)
-	$(DEV)/bin/python -m pytest -m slow --timeout=900 --numprocesses=$(PROCESSORS) tests/examples/test_alone.py
+	$(DEV)/bin/python -m pytest -m slow --timeout=900 --ignore=tests/newcomer $(PYTEST_ARGS)
+	$(DEV)/bin/python -m pytest -m slow --timeout=900 --numprocesses=$(PROCESSORS) --dist=worksteal tests/newcomer
 
 test-versions: .venv/uv/.stamp  ## Run the framework's tests on the other Python versions that are installed
 	@$(MAKE) --no-print-directory --jobs=$(PROCESSORS) --output-sync=target $(OTHER_PYTHONS:%=test-%)

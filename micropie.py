@@ -207,9 +207,9 @@ class ConnectionClosed(Exception):
     """The other side is gone, or the WebSocket is closed.
 
     Args:
-        code: The close code as the server reports it (RFC 6455 section 7.4); 1005 where it reports
+        code: The close code as the server reports it (RFC 6455 section 7.4), or 1005 if it reports
             none.
-        reason: The close reason, ``""`` where there is none.
+        reason: The close reason, ``""`` if there is none.
 
     Example:
         >>> async def receive():  # from a client that leaves at once
@@ -477,7 +477,7 @@ class SessionBackend(abc.ABC):
 
     @abc.abstractmethod
     async def load(self, session_id: str) -> dict[str, Any]:
-        """Return the data of a live session, ``{}`` where there is none."""
+        """Return the data of a live session, ``{}`` if there is none."""
 
     @abc.abstractmethod
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
@@ -511,7 +511,7 @@ class InMemorySessionBackend(SessionBackend):
         self._lock = threading.RLock()
 
     async def load(self, session_id: str) -> _Data:
-        """Return a copy of the data of a live session, ``{}`` where there is none."""
+        """Return a copy of the data of a live session, ``{}`` if there is none."""
         with self._lock:
             return copy.deepcopy(self._live(session_id))
 
@@ -529,7 +529,7 @@ class InMemorySessionBackend(SessionBackend):
 
         Args:
             session_id: The id.
-            change: Gets a copy of the data, ``{}`` where there is no such session, and returns the
+            change: Gets a copy of the data, ``{}`` if there is no such session, and returns the
                 data to keep; ``{}`` deletes the session. It must not wait for anything.
             timeout: The seconds for which the session lives on.
         """
@@ -977,7 +977,7 @@ class _Body:
                     self.drop()
                 seen = mark
         self.is_listened = True
-        # What comes before the disconnect is the rest of the body, and is dropped.
+        # The rest of the body comes before the disconnect, and is dropped.
         while not self.gone:
             was_ended = self.ended
             message = await self._receive()
@@ -1525,7 +1525,7 @@ class Request:
 
     @property
     def get_json(self) -> Any:
-        """The parsed JSON body, any JSON value; ``{}`` where there is none."""
+        """The parsed JSON body, any JSON value; ``{}`` if there is none."""
         return self.json()
 
     @property
@@ -1582,7 +1582,7 @@ class Request:
         return (self.body_params.get(name) or [default])[0]
 
     def json(self, name: str | None = None, default: Any = None) -> Any:
-        """Return the parsed JSON body, or one member of it where it is an object."""
+        """Return the parsed JSON body, or one member of it if it is an object."""
         self._parse()
         body = self._value
         if name is not None:
@@ -2239,7 +2239,7 @@ _MOUNTED = (0, None)
 _GONE = (ConnectionClosed, OSError)
 _HTML_HEADER = (b"content-type", _HTML.encode())
 _JSON_HEADER = (b"content-type", _JSON.encode())
-# What most handlers return: what encodes it, and the header of its content type.
+# The types that most handlers return, each with its encoder and the header of its content type.
 _PLAIN: dict[type, Any] = {
     str: (str.encode, _HTML_HEADER),
     bytes: (bytes, _HTML_HEADER),
@@ -3328,7 +3328,7 @@ class App:
     """An ASGI application; the public methods of a subclass are its URLs.
 
     Args:
-        session_backend: Where sessions are kept; None: in the memory of this process.
+        session_backend: The store of sessions; None keeps them in the memory of this process.
         debug: Show tracebacks in the browser.
         session_timeout: Seconds after which a session ends if no request looks at it.
         session_cookie_name: The name of the session cookie.
@@ -3809,7 +3809,7 @@ class App:
     async def _send_response(
         self, send: _Send, status_code: int, body: Any, extra_headers: _Headers | None = None
     ) -> None:
-        """Write a response of your own, from code that extends the App.
+        """Write your own response, from code that extends the App.
 
         Args:
             send: The ASGI send callable.
@@ -4050,7 +4050,7 @@ class App:
         """Parse a whole multipart form.
 
         Args:
-            reader: Where it comes from.
+            reader: The reader of the body.
             boundary: What separates its parts.
 
         Returns:

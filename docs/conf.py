@@ -44,8 +44,10 @@ extensions = [
     "sphinxext.opengraph",
     "micropie_benchmarks",
     "micropie_examples",
+    "micropie_search",
     "micropie_site",
     "micropie_steps",
+    "micropie_tutorial",
 ]
 exclude_patterns = ["_build", "_ext", "_inventories", "_static", "_templates"]
 templates_path = ["_templates"]
@@ -105,6 +107,16 @@ html_logo = "_static/logo.svg"
 html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_sidebars = {
+    "**": [
+        "sidebar/scroll-start.html",
+        "sidebar/brand.html",
+        "sidebar/version.html",
+        "sidebar/search.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
 html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
 html_copy_source = True
 html_show_sphinx = False

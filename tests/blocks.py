@@ -74,15 +74,18 @@ class Shell:
         folder: The folder in which it starts.
         port: The port of the server that the commands talk to, or all ports in place of others.
         more: Variables of its environment.
+        clean: Whether there are no others.
     """
 
-    def __init__(self, folder: Path, port: int | Ports, more: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, port: int | Ports, more: Mapping[str, str], *, clean: bool = False
+    ) -> None:
         self._ports = port if isinstance(port, Ports) else Ports(port)
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the shell
         self._process = subprocess.Popen(
             ["bash", "-euo", "pipefail", "-s"],
             cwd=folder,
-            env=environment(more),
+            env=dict(more) if clean else environment(more),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -1,5 +1,6 @@
 """Additions to every page: tips for terms, accessible code, plain text, a .zip of the site."""
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,13 @@ from typing import Any
 from blocks import Block, blocks, options
 from docutils import nodes
 from micropie_examples import SHOWN, Example, write_zip
-from sphinx.addnodes import glossary
+from sphinx.addnodes import glossary, toctree
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.directives.code import LiteralInclude, LiteralIncludeReader
 from sphinx.environment import BuildEnvironment
 from sphinx.util.typing import ExtensionMetadata
-from steps import visible
+from steps import SITE, visible
 
 GLOSSARY = "reference/glossary"
 LONGEST_TIP = 300  # characters
@@ -23,6 +24,13 @@ ORDER = re.compile(
     r"^(?:% (?:file|part of|server|serves|service|slow|not run)\b.*|<!-- .*? -->)\n", re.M
 )
 ARCHIVE = "_downloads/micropie-docs.zip"
+SHEET = re.compile(
+    r'<link rel="stylesheet" type="text/css" href="[^"]*?_static/(?P<name>[^"?]+\.css)[^"]*" />\s*'
+)
+SCRIPT = re.compile(
+    r'<script(?: [^>]*)? src="[^"]*?_static/(?P<name>[^"?]+\.js)[^"]*"></script>\s*'
+)
+KINDS = {"examples": "example", "reference": "reference", "explanation": "explanation"}
 NOT_PACKED = {".buildinfo", ".doctrees", ".nojekyll"}
 
 
@@ -88,7 +96,11 @@ def shorten_differences(app: Sphinx, doctree: nodes.document) -> None:
 def mend_page(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Mend a page's signatures, the links of the 404 page, and edit links of the gallery."""
+    """Mend a page's title, its signatures, the links of the 404 page, and edit links."""
+    section, _, name = page.partition("/")
+    # A guide, an example and a reference page can have one topic, and must be told apart in tabs.
+    if section in KINDS and name not in {"", "index"} and context.get("title"):
+        context["title"] += f" ({KINDS[section]})"
     if "body" in context:
         context["body"] = SIGNATURE.sub(_signature, context["body"])
         # It is shown at every address, so its links are from the root.
@@ -98,6 +110,40 @@ def mend_page(
     repository = context.get("theme_source_repository")
     if repository and page.startswith("examples/") and page != "examples/index":
         context["theme_source_edit_link"] = f"{repository}/edit/main/{page}/README.md"
+
+
+def group_navigation(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Name the groups of pages in the sidebar: the captions of the trees on the index pages."""
+    tree = context.get("furo_navigation_tree")
+    if not tree:
+        return
+    for first, caption in navigation_groups(app).items():
+        address = re.escape(context["pathto"](first))
+        if page == first:
+            address = "#"
+        tree = re.sub(
+            rf'(<li class="toctree-l2[^"]*">)(<a class="[^"]*" href="{address}")',
+            rf'\1<span class="nav-group">{caption}</span>\2',
+            tree,
+            count=1,
+        )
+    context["furo_navigation_tree"] = tree
+
+
+def navigation_groups(app: Sphinx) -> dict[str, str]:
+    """Return the caption of each group by its first page."""
+    known: dict[str, str] | None = getattr(app, "_navigation_groups", None)
+    if known is None:
+        known = {}
+        for index in sorted(app.env.found_docs):
+            if index.endswith("/index"):
+                for tree in app.env.get_doctree(index).findall(toctree):
+                    if tree.get("caption") and tree["entries"]:
+                        known[tree["entries"][0][1]] = tree["caption"]
+        app._navigation_groups = known  # type: ignore[attr-defined]
+    return known
 
 
 def _signature(match: re.Match[str]) -> str:
@@ -159,6 +205,52 @@ def _files(example: Example) -> str:
     )
 
 
+def bundle(app: Sphinx, exception: Exception | None) -> None:
+    """Join the style sheets that all pages have into one file, and the scripts into another."""
+    if exception is not None or app.builder.name != "html":
+        return
+    site = Path(app.outdir)
+    pages = {path: path.read_text() for path in site.rglob("*.html")}
+    for pattern, target, glue in ((SHEET, "all.css", "\n"), (SCRIPT, "all.js", ";\n")):
+        names = [match["name"] for match in pattern.finditer(pages[site / "index.html"])]
+        if names == [target]:  # the first page is that of the last build
+            names = (site / "_static" / target).read_text().split("\n")[0].split()[1:-1]
+        joined = glue.join((site / "_static" / name).read_text() for name in names)
+        (site / "_static" / target).write_text(f"/* {' '.join(names)} */\n{joined}")
+        version = hashlib.sha256(joined.encode()).hexdigest()[:8]
+        for path, text in pages.items():
+            pages[path] = _with_one(text, pattern, names, f"{target}?v={version}")
+    for path, text in pages.items():
+        path.write_text(text)
+
+
+def _with_one(text: str, pattern: re.Pattern[str], names: list[str], target: str) -> str:
+    """Put one file in the place of the first of several, if a page has them all."""
+    found = [match for match in pattern.finditer(text) if match["name"] in names]
+    if not names or [match["name"] for match in found] != names:
+        return text
+    one = found[-1][0] if target.endswith("css") or "data-" in found[-1][0] else found[0][0]
+    one = re.sub(r"_static/[^\"]+", f"_static/{target}", one)
+    for match in reversed(found):
+        last = match is found[-1]
+        text = text[: match.start()] + (one if last else "") + text[match.end() :]
+    return text
+
+
+def write_sitemap(app: Sphinx, exception: Exception | None) -> None:
+    """List all pages for search engines; they want whole URLs."""
+    if exception is None and app.builder.name == "html":
+        base = app.config.html_baseurl or SITE
+        names = sorted(app.env.found_docs - {app.config.notfound_pagename})
+        rows = "".join(f"<url><loc>{base}{name}.html</loc></url>\n" for name in names)
+        schema = "http://www.sitemaps.org/schemas/sitemap/0.9"
+        text = (
+            f'<?xml version="1.0" encoding="utf-8"?>\n<urlset xmlns="{schema}">\n{rows}</urlset>\n'
+        )
+        (Path(app.outdir) / "sitemap.xml").write_text(text)
+        (Path(app.outdir) / "robots.txt").write_text(f"Sitemap: {base}sitemap.xml\n")
+
+
 def write_archive(app: Sphinx, exception: Exception | None) -> None:
     """Pack the whole site, to be read without a network."""
     if exception is None and app.builder.name == "html":
@@ -184,6 +276,9 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("env-updated", lambda app, env: setattr(app, "_glossary_tips", None))
     app.connect("doctree-resolved", add_tips)
     app.connect("html-page-context", mend_page)
+    app.connect("html-page-context", group_navigation, priority=900)  # after the theme's
     app.connect("build-finished", write_text, priority=400)  # before llms.txt is made of it
+    app.connect("build-finished", write_sitemap)
+    app.connect("build-finished", bundle, priority=950)
     app.connect("build-finished", write_archive, priority=990)  # when all else is written
     return {"parallel_read_safe": True, "parallel_write_safe": True}

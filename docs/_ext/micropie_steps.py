@@ -14,11 +14,13 @@ steps.py says what becomes of the comments on a page. Here are the directives, a
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from browser_steps import understood
 from docutils import nodes
 from docutils.parsers.rst import directives
 from micropie_examples import build_sdist, build_wheel
@@ -27,7 +29,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
-from steps import SITE, understood, visible, whole_file
+from steps import SITE, visible, whole_file
 
 ROOT = Path(__file__).resolve().parents[2]
 GET = "get"  # the folder of the site with the downloads of MicroPie
@@ -82,8 +84,8 @@ class Browser(SphinxDirective):
 
 def show_comments(app: Sphinx, name: str, source: list[str]) -> None:
     """Make the comments of a page visible, and put the version in."""
-    source[0] = visible(source[0], name, ROOT).replace(
-        "micropie-VERSION-", f"micropie-{app.config.version}-"
+    source[0] = re.sub(
+        r"(?m)(?<=micropie-)VERSION|^VERSION$", app.config.version, visible(source[0], name, ROOT)
     )
     if app.config.html_baseurl:
         source[0] = source[0].replace(SITE, app.config.html_baseurl)
@@ -150,6 +152,30 @@ class Downloads(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(rows))
 
 
+class Followed(SphinxDirective):
+    """Lists the pages that the robot newcomer has followed."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return a table."""
+        self.env.note_dependency(str(FOLLOWED))
+        lines = [
+            "| page | followed on | seconds | files, commands and steps |",
+            "|---|---|--:|--:|",
+        ]
+        lines += [
+            f"| [](/{page}.md) | {one['date']} | {one['seconds']} | {one['steps']} |"
+            for page, one in followed_pages().items()
+            if page in self.env.found_docs
+        ]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def followed_pages() -> dict[str, dict[str, Any]]:
+    """Return when each page was followed, and how long that took."""
+    pages: dict[str, dict[str, Any]] = json.loads(FOLLOWED.read_text())
+    return pages
+
+
 def write_files(app: Sphinx, exception: Exception | None) -> None:
     """Write the files that excerpts link to."""
     if exception is None and app.builder.name == "html":
@@ -163,9 +189,9 @@ def say_when_followed(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
     """Say at the end of a page when the robot newcomer has followed it, and in how long."""
-    followed = json.loads(FOLLOWED.read_text()) if FOLLOWED.exists() else {}
-    if "body" in context and page in followed:
-        date, seconds = followed[page]["date"], followed[page]["seconds"]
+    followed = followed_pages().get(page)
+    if "body" in context and followed:
+        date, seconds = followed["date"], followed["seconds"]
         up = "../" * page.count("/")
         context["body"] += (
             f'<p class="followed"><a href="{up}followed.html">Followed by a robot</a> from an empty'
@@ -178,6 +204,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("needs", Needs)
     app.add_directive("browser", Browser)
     app.add_directive("downloads", Downloads)
+    app.add_directive("followed", Followed)
     app.connect("builder-inited", build_downloads)
     app.connect("env-get-outdated", outdated)
     app.connect("source-read", show_comments)

@@ -8,7 +8,7 @@ from settings import Settings
 
 
 class Blog(Posts, Pictures, Accounts, Feeds):
-    """The whole site: each part is a class in a module of its own."""
+    """The whole site. Each part is a class in its own module."""
 
 
 app = Blog(Settings.from_environment())

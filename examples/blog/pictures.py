@@ -77,7 +77,7 @@ def reencoded(data: bytes) -> tuple[bytes, int, int]:
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:
-    """Return a picture in sRGB, so that it needs no color profile of its own."""
+    """Return a picture in sRGB, so that it needs no color profile."""
     profile = image.info.get("icc_profile")
     if not profile or image.mode not in {"RGB", "RGBA"}:
         return image

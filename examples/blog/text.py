@@ -81,7 +81,7 @@ def html_of(body: str, base: str) -> str:
 
     Args:
         body: The Markdown.
-        base: What to put before the paths of this blog: where it is mounted, or in a
+        base: The prefix of the paths of this blog: the place of its mount, or in a
             feed its whole address.
     """
     return _rendered(body).replace(_BASE, html.escape(base))

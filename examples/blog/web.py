@@ -39,7 +39,7 @@ CONTENT_TYPES = {
 
 
 class Site(App):
-    """The part that has no pages of its own."""
+    """The part that has no pages."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -31,7 +31,7 @@ class Stored:
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The path of the file."""
         return FOLDER / self.id / self.name
 
 

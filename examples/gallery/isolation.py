@@ -65,7 +65,7 @@ class _Finder(MetaPathFinder):
         path: Sequence[str] | None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """Return what is known of a module, None where it is of no such folder."""
+        """Return what is known of a module, or None if it is of no such folder."""
         if not fullname.startswith("example_") or path is None:
             return None
         spec = PathFinder.find_spec(fullname, path)

@@ -91,11 +91,11 @@ class SQLSessionBackend(SessionBackend):
         self._insert: Any = inserts[engine.dialect.name]
 
     async def create_table(self) -> None:
-        """Create the table where it does not exist yet."""
+        """Create the table if it does not exist yet."""
         await create_tables(self.engine, metadata)
 
     async def load(self, session_id: str) -> dict[str, Any]:
-        """Return the data of a live session, ``{}`` where there is none."""
+        """Return the data of a live session, ``{}`` if there is none."""
         query = select(sessions.c.data).where(
             sessions.c.id_hash == _hashed(session_id),
             sessions.c.expires > time.time(),

@@ -45,7 +45,7 @@ class BasicAuth(HttpMiddleware):
 
 
 def _credentials(header: str) -> tuple[str, str]:
-    """Return the name and the password, both empty where there are none."""
+    """Return the name and the password, both empty if there are none."""
     scheme, _, encoded = header.partition(" ")
     try:
         text = base64.b64decode(encoded.strip(), validate=True).decode()

@@ -6,7 +6,7 @@ from app import API_TOKEN, Root
 
 
 def visitor() -> TestClient:
-    """Return a client of an app with counters of its own."""
+    """Return a client of an app with new counters."""
     return TestClient(Root(), base_url="https://testserver")
 
 

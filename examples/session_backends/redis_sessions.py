@@ -47,7 +47,7 @@ class RedisSessionBackend(SessionBackend):
         return self.prefix + hashlib.sha256(session_id.encode()).hexdigest()
 
     async def load(self, session_id: str) -> dict[str, Any]:
-        """Return the data of a live session, ``{}`` where there is none."""
+        """Return the data of a live session, ``{}`` if there is none."""
         found = await self.client.get(self._key(session_id))
         return json.loads(found) if found else {}
 

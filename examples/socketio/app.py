@@ -67,7 +67,7 @@ class Root(App):
     def __init__(self) -> None:
         super().__init__()
         self.env.globals["url"] = self._url
-        # No path of its own, since the mount has taken it away already.
+        # No path, since the mount has taken it away already.
         self.mounts["/socket.io"] = socketio.ASGIApp(sio, socketio_path=None)
         self.shutdown_handlers.append(sio.shutdown)
 

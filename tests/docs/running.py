@@ -12,7 +12,8 @@ server at a time. Comments that no reader of the page sees steer it, each on a l
     % serves                          the one command of the block under it starts the server
     % service                         its one command runs in a terminal for itself, to the end
     % part of: app.py                 the block under it stands in that file
-    % slow: why                       the block under it is executed by tests/newcomer only
+    % slow: why                       the block under it is executed by tests/newcomer only; the
+                                      same with `% serves: slow, why` and `% service: slow, why`
     % not run: why                    the block under it is executed by no test
 """
 
@@ -139,8 +140,9 @@ class PageRun:
             self._run_file(block.detail)
             for stale in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
                 stale.unlink()
+        text = (self.page.parent / block.file).read_text() if block.file else block.text
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self._rewritten(block.text))
+        path.write_text(self._rewritten(text))
         self._files[block.detail] = path
         sys.modules.pop(path.stem, None)
         importlib.invalidate_caches()

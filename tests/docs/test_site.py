@@ -1,6 +1,7 @@
 """The built site: no warning, no network, no dead link, and no error in Chromium."""
 
 import asyncio
+import collections
 import html
 import re
 import shutil
@@ -88,6 +89,12 @@ def test_every_page_has_a_title_a_heading_an_opening_and_a_social_card(site):
             )
             assert (site.folder / page.meta["og:image"]).stat().st_size > 5_000, page.path
             assert page.meta["og:description"], page.path
+
+
+def test_titles_tell_the_pages_apart(site):
+    titles = collections.Counter(page.title for page in site.pages.values())
+
+    assert [title for title, count in titles.items() if count > 1] == []
 
 
 def test_page_for_unknown_addresses_works_at_any_depth(site):
@@ -220,19 +227,6 @@ def browsing(browser, site):
         session = Browsing(browser, url)
         yield session
         session.close()
-
-
-def test_search_for_session_finds_pages(browsing):
-    page = browsing.page()
-    page.goto("/index.html")
-    page.fill("input.sidebar-search", "session")
-    page.press("input.sidebar-search", "Enter")
-    page.wait_for_selector("#search-results li a")
-
-    found = page.locator("#search-results li a").all_inner_texts()
-    assert any("session" in text.lower() for text in found)
-    page.locator("#search-results li a", has_text=re.compile("session", re.I)).first.click()
-    page.wait_for_selector("article h1")
 
 
 def test_theme_switch_changes_the_colors_and_is_remembered(browsing):

@@ -69,7 +69,7 @@ def run_tests(folder: Path, *more: str) -> tuple[int, str]:
 
 def send_picture(page: Page, name: str, content: bytes) -> None:
     """Send a picture with its form, in a browser."""
-    page.get_by_label("What is to be seen").fill(name)
+    page.get_by_label("Description").fill(name)
     file: FilePayload = {"name": "pie.png", "mimeType": "image/png", "buffer": content}
     page.get_by_label("Picture", exact=True).set_input_files(file)
     page.get_by_role("button", name="Send the picture").click()

@@ -2,7 +2,7 @@
 
 import pytest
 from playwright.sync_api import expect
-from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
 from tests.examples.browsing import KEEP_SOCKETS
@@ -57,14 +57,29 @@ def test_nothing_is_sent_without_a_connection(browsing, client):
     expect(page.locator("#chat-problem")).to_be_empty()
 
 
+def test_page_that_is_older_than_the_server_says_so(browsing):
+    page = browsing.page()
+    page.add_init_script(KEEP_SOCKETS)
+    page.goto("/")
+    expect(page.get_by_role("button", name="Send")).to_be_enabled()
+    page.context.clear_cookies()  # as after a restart: the server knows no such session
+    page.evaluate("sockets[0].close()")
+    expect(page.locator("#chat-problem")).to_have_text("This page is too old. Reload it.")
+    expect(page.get_by_role("button", name="Send")).to_be_disabled()
+    page.reload()
+    expect(page.get_by_role("button", name="Send")).to_be_enabled()
+
+
 def test_chat_is_for_visitors_of_the_page(client, server):
     for headers in (
         {},
         {"Cookie": "session_id=made-up"},
         {"Cookie": cookie_of(client), "Origin": "https://evil.example"},
     ):
-        with pytest.raises(InvalidStatus, match="401"):
-            connect(address(server), additional_headers=headers)
+        with connect(address(server), additional_headers=headers) as ws:
+            with pytest.raises(ConnectionClosedError):
+                ws.recv(timeout=30)
+            assert (ws.close_code, ws.close_reason) == (4403, "This page is too old. Reload it.")
 
 
 def test_empty_and_binary_messages_are_left_out_and_long_ones_cut(client, server):

@@ -1,25 +1,13 @@
-"""tutorials/10-deployment: several processes, and nginx before them."""
+"""tutorials/10-workers: several processes on the same data."""
 
 import json
-import re
-import shutil
-import ssl
-import subprocess
-import time
 
 import httpx
 import pytest
-from playwright.sync_api import expect
 from websockets.sync.client import connect
 
-from tests.processes import certificate, free_port, nginx, wait_until
 from tests.tutorials import steps
-from tests.tutorials.steps import pie, run_tests, send_picture
-
-UNIT = (steps.TUTORIALS / "10-deployment" / "poll.service").read_text()
-WORKERS = re.search(r"^ExecStart=/srv/poll/.venv/bin/(.+)$", UNIT, re.M)[1].replace(
-    "--workers 4", "--workers 2"
-)
+from tests.tutorials.steps import run_tests
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +31,15 @@ def test_its_own_tests_pass(server):
     assert "16 passed" in output
 
 
-def test_votes_and_sessions_go_from_process_to_process(client, other, token):
+def test_votes_and_sessions_go_from_process_to_process(client, other, vote):
+    client.get("/")
     with (
         httpx.Client(base_url=other.url, cookies=client.cookies) as there,
         there.stream("GET", "/events") as response,
     ):
         data = events(response)
         assert next(data)["votes"]["Apple"] == 0
-        client.post("/vote", data={"csrf_token": token(client), "pie": "Apple"})
+        vote(client, "Apple")
         while next(data)["votes"]["Apple"] == 0:  # the first look at the database is news too
             pass
     page = httpx.get(other.url, cookies=dict(client.cookies)).text
@@ -69,105 +58,17 @@ def test_chat_goes_from_process_to_process(client, server, other):
         assert json.loads(two.recv(timeout=60))["text"] == "Can you hear me?"
 
 
-@pytest.fixture(scope="module")
-def site(server, tmp_path_factory):
-    """The poll as its page says: two workers, and nginx with the tutorial's file."""
-    if shutil.which("nginx") is None:
-        pytest.skip("no nginx")
-    folder = tmp_path_factory.mktemp("nginx")
-    chain, key = certificate(folder, "localhost")
-    text = (server.folder / "nginx.conf").read_text()
-    plain, secure = free_port(), free_port()
-    with steps.running(WORKERS, server.folder, {"POLL_DATA": str(folder / "data")}) as workers:
-        for old, new in {
-            "listen 80;": f"listen 127.0.0.1:{plain};",
-            "listen 443 ssl": f"listen 127.0.0.1:{secure} ssl",
-            "poll.example.com": "localhost",
-            "/etc/ssl/poll/certificate.pem": str(chain),
-            "/etc/ssl/poll/key.pem": str(key),
-            "http://127.0.0.1:8000": workers.url,
-        }.items():
-            assert old in text
-            text = text.replace(old, new)
-        with nginx(folder, text, secure):
-            location = httpx.get(
-                f"http://127.0.0.1:{plain}/results?at_least=1", headers={"Host": "localhost"}
-            )
-            assert (location.status_code, location.headers["location"]) == (
-                301,
-                "https://localhost/results?at_least=1",
-            )
-            yield f"https://localhost:{secure}"
+def test_page_of_before_a_restart_still_votes(client, server, vote):
+    client.get("/")
+    with steps.running(f"{steps.SERVE} --workers 2", server.folder) as again:
+        answer = client.post(f"{again.url}/vote", data={"pie": "Cherry"})
+    assert answer.status_code == 303
 
 
-def test_cookie_behind_the_proxy_is_secure(site):
-    answer = httpx.get(site, verify=False)
-    assert re.fullmatch(
-        r"session_id=[\w-]+; Path=/; HttpOnly; Secure; SameSite=Lax", answer.headers["set-cookie"]
-    )
-    assert answer.headers["strict-transport-security"] == "max-age=31536000"
-    assert answer.headers["content-security-policy"] == "frame-ancestors 'none'"
-
-
-def test_events_and_messages_pass_the_proxy_at_once(site, token):
-    context = ssl._create_unverified_context()
-    with (
-        httpx.Client(base_url=site, verify=context) as ada,
-        ada.stream("GET", "/events") as response,
-    ):
-        data = events(response)
-        before = next(data)["votes"]["Cherry"]
-        started = time.monotonic()
-        ada.post("/vote", data={"csrf_token": token(ada), "pie": "Cherry"})
-        while next(data)["votes"]["Cherry"] == before:
-            pass
-        headers = {"Cookie": f"session_id={ada.cookies['session_id']}"}
-        address = f"wss{site.removeprefix('https')}/chat"
-        with connect(address, additional_headers=headers, origin=site, ssl=context) as ws:
-            ws.send("Hello through the proxy")
-            assert json.loads(ws.recv(timeout=60))["text"] == "Hello through the proxy"
-        assert time.monotonic() - started < 30, "the proxy keeps things back"
-
-
-def test_proxy_refuses_large_bodies(site):
-    assert (
-        httpx.post(f"{site}/upload", content=b"x" * (6 * 2**20 + 1), verify=False).status_code
-        == 413
-    )
-
-
-def test_caddyfile_is_valid(server):
-    if shutil.which("caddy") is None:
-        pytest.skip("no caddy")
-    command = ["caddy", "validate", "--adapter", "caddyfile", "--config", "Caddyfile"]
-    result = subprocess.run(command, cwd=server.folder, capture_output=True, text=True, timeout=60)
-    assert result.returncode == 0, result.stderr
-
-
-def test_vote_chat_and_picture_work_over_https(browser, site, picture):
-    errors = []
-    context = browser.new_context(
-        ignore_https_errors=True,
-        base_url=site,
-        viewport={"width": 800, "height": 1460},
-        reduced_motion="reduce",
-    )
-    ada = context.new_page()
-    ada.on("console", lambda message: message.type == "error" and errors.append(message.text))
-    ada.on("response", lambda response: response.status >= 400 and errors.append(response.url))
-    ada.on("pageerror", lambda error: errors.append(str(error)))
-    ada.goto("/")
-    ada.locator("#state", has_text="counted live").wait_for()
-    ada.get_by_label("Pumpkin").check()
-    ada.get_by_role("button", name="Vote").click()
-    ada.get_by_role("button", name="Change my vote").wait_for()
-    ada.locator("#say input").fill("Live, over HTTPS!")
-    ada.get_by_role("button", name="Send", exact=True).click()
-    expect(ada.locator("#messages li").last).to_contain_text("Live, over HTTPS!")
-    send_picture(ada, "Pumpkin pie", pie("#e07a1f"))
-    shown = ada.get_by_alt_text("Pumpkin pie")
-    wait_until(lambda: shown.count() and shown.evaluate("image => image.naturalWidth") == 400)
-    ada.get_by_role("button", name="Send the picture").blur()
-    picture(ada)
-    context.close()
-    assert errors == []
+def test_page_looks_like_its_picture(browsing, picture, visitor, vote):
+    for pie in ("Pumpkin", "Apple", "Pumpkin"):
+        vote(visitor(), pie)
+    page = browsing.page((800, 1280))
+    page.goto("/")
+    page.locator("#state", has_text="counted live").wait_for()
+    picture(page)

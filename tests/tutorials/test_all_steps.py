@@ -30,7 +30,7 @@ def test_files_are_tidy(name):
         assert not re.search(r"[ \t]+$", text, re.M), path
 
 
-def test_each_of_ten_steps_keeps_the_files_of_the_step_before():
-    assert [name[:3] for name in steps.STEPS] == [f"{number:02}-" for number in range(1, 11)]
+def test_each_of_eleven_steps_keeps_the_files_of_the_step_before():
+    assert [name[:3] for name in steps.STEPS] == [f"{number:02}-" for number in range(1, 12)]
     for before, after in zip(steps.STEPS, steps.STEPS[1:], strict=False):
         assert steps.files_of(before).keys() <= steps.files_of(after).keys()

@@ -40,6 +40,6 @@ def test_vote_chat_and_picture_work_below_a_path(browsing):
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.locator("#messages li")).to_contain_text("Hello from below")
     steps.send_picture(page, "A cherry pie", steps.pie("#a4161a"))
-    shown = page.get_by_alt_text("A cherry pie")
+    shown = page.locator("#pictures li", has_text="A cherry pie").locator("img")
     expect(shown).to_be_visible()
     wait_until(lambda: shown.evaluate("image => image.naturalWidth") == 400)

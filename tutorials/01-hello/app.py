@@ -7,6 +7,7 @@ PAGE = """\
 <html lang="en">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>The pie poll</title>
+<link rel="icon" href="data:,">
 <h1>Which pie shall we bake on Friday?</h1>
 </html>
 """

@@ -1,4 +1,4 @@
-"""What the poll remembers: an SQLite database in a folder of its own."""
+"""What the poll remembers: an SQLite database in the folder data."""
 
 import os
 import sqlite3
@@ -35,7 +35,7 @@ def count_votes() -> Counter[str]:
 
 
 def vote_of(voter: str) -> str | None:
-    """Return the pie that somebody has voted for."""
+    """Return the pie that a voter has chosen."""
     with database() as db:
         row = db.execute("SELECT pie FROM votes WHERE voter = ?", (voter,)).fetchone()
         return row[0] if row else None

@@ -6,21 +6,14 @@ from collections.abc import AsyncIterator, Iterator
 from enum import StrEnum
 from typing import Any
 
-from micropie import (
-    App,
-    FromSession,
-    HTTPError,
-    UploadedFile,
-    WebSocket,
-    event_stream,
-    methods,
-)
+from micropie import App, FromSession, UploadedFile, WebSocket, event_stream, methods
 
 import pictures
 import store
 from news import News
 
 MAX_TEXT = 500  # characters of one message
+TOO_OLD = 4403  # the close code of a chat without a session; chat.js knows it
 MAX_DESCRIPTION = 100  # characters
 
 
@@ -55,7 +48,6 @@ class Poll(App):
             max_text=MAX_TEXT,
             pictures=await asyncio.to_thread(store.latest_pictures),
             max_description=MAX_DESCRIPTION,
-            csrf_token=session.setdefault("csrf_token", secrets.token_urlsafe(32)),
         )
 
     @methods("GET")
@@ -65,9 +57,10 @@ class Poll(App):
         return {pie: votes[pie] for pie in Pie if votes[pie] >= at_least}
 
     @methods("POST")
-    async def vote(self, pie: Pie, *, voter: FromSession) -> Any:
+    async def vote(self, pie: Pie, *, voter: FromSession = "") -> Any:
         """Take the form, and show the poll again."""
-        self._check_token()
+        if not voter:
+            return await self._too_old()
         await asyncio.to_thread(store.set_vote, voter, pie)
         self._news.tell()
         return self._redirect("./", 303)
@@ -87,11 +80,14 @@ class Poll(App):
             await coming.wait()
             await asyncio.sleep(0.1)  # many votes in a moment are one piece of news
 
-    async def ws_chat(self, ws: WebSocket, name: FromSession) -> None:
-        """Talk to an open page: take its messages, and tell it those of all."""
+    async def ws_chat(self, ws: WebSocket, name: FromSession = "") -> None:
+        """Talk to an open page: take its messages, and send it those of all."""
         await ws.accept()
+        if not name:  # a page sees no status of a handshake, but it sees a close code
+            await ws.close(TOO_OLD, "This page is too old. Reload it.")
+            return
         async with asyncio.TaskGroup() as tasks:
-            teller = tasks.create_task(self._tell(ws))
+            sender = tasks.create_task(self._send_all(ws))
             async for text in ws:
                 if isinstance(text, str) and text.strip():
                     await asyncio.to_thread(
@@ -100,9 +96,9 @@ class Poll(App):
                     self._news.tell()
                 # No visitor gets in more than two messages a second.
                 await asyncio.sleep(0.5)
-            teller.cancel()
+            sender.cancel()
 
-    async def _tell(self, ws: WebSocket) -> None:
+    async def _send_all(self, ws: WebSocket) -> None:
         seen = 0
         while True:
             coming = self._news.coming()
@@ -114,9 +110,12 @@ class Poll(App):
             await coming.wait()
 
     @methods("POST")
-    async def upload(self, description: str, picture: UploadedFile) -> Any:
+    async def upload(
+        self, description: str, picture: UploadedFile, *, voter: FromSession = ""
+    ) -> Any:
         """Take a picture while it comes in: it is the last thing in the form."""
-        self._check_token()
+        if not voter:
+            return await self._too_old()
         name = await pictures.keep(picture)
         dropped = await asyncio.to_thread(
             store.add_picture, name, description.strip()[:MAX_DESCRIPTION] or "A pie"
@@ -137,12 +136,9 @@ class Poll(App):
         }
         return 200, pictures.chunks(path), headers
 
-    def _check_token(self) -> None:
-        """Refuse a form that was not made for this session."""
-        expected = self.request.session.get("csrf_token", "")
-        sent = self.request.form("csrf_token", "")
-        if not expected or not secrets.compare_digest(sent.encode(), expected.encode()):
-            raise HTTPError(403, "This form is too old. Please load the page again.")
+    async def _too_old(self) -> tuple[int, str]:
+        """Refuse a form: the server does not know the visitor's session."""
+        return 403, await self._render_template("too_old.html")
 
 
 app = Poll()

@@ -1,4 +1,4 @@
-"""Wakes all who wait for something new."""
+"""Wakes all tasks that wait for something new."""
 
 import asyncio
 
@@ -14,6 +14,6 @@ class News:
         return self._next
 
     def tell(self) -> None:
-        """Wake all who wait."""
+        """Wake all tasks that wait."""
         self._next.set()
         self._next = asyncio.Event()

@@ -1,4 +1,4 @@
-"""The pictures that visitors send: files in a folder, under names of ours."""
+"""The pictures that visitors send: files in a folder, under our own names."""
 
 import asyncio
 import re
@@ -16,7 +16,7 @@ NAME = re.compile(r"[0-9a-f]{32}\.(png|jpeg|gif)")
 
 
 def folder() -> Path:
-    """Return where they are."""
+    """Return the folder of the pictures."""
     path = store.DATA / "pictures"
     path.mkdir(exist_ok=True)
     return path
@@ -26,7 +26,7 @@ async def keep(picture: UploadedFile) -> str:
     """Write a picture to the disk while it comes in, and return its name there.
 
     Raises:
-        HTTPError: 413 it is too large; 422 it is no picture.
+        HTTPError: 413 it is too large; 422 it is not a picture.
     """
     number = secrets.token_hex(16)
     # No visitor can ask for a name like this.
@@ -36,7 +36,7 @@ async def keep(picture: UploadedFile) -> str:
 
 
 def checked(path: Path, number: str) -> str:
-    """Give a picture its name; delete what is none."""
+    """Rename the file if it is a picture; otherwise delete it."""
     kind = kind_of(path)
     if kind is None:
         path.unlink()
@@ -45,7 +45,7 @@ def checked(path: Path, number: str) -> str:
 
 
 def kind_of(path: Path) -> str | None:
-    """Look into a file, since its name or the browser's word may be wrong, or a lie."""
+    """Look into the file: its name and its type from the browser can be a lie."""
     with path.open("rb") as file:
         start = file.read(8)
     return next(
@@ -59,7 +59,7 @@ def find(name: str) -> Path:
     Raises:
         HTTPError: 404 there is none.
     """
-    # Nothing else may become a part of a path.
+    # No other name becomes a part of a path.
     path = folder() / name if NAME.fullmatch(name) else None
     if path is None or not path.exists():
         raise HTTPError(404, "There is no such picture.")
@@ -74,6 +74,6 @@ def chunks(path: Path) -> Iterator[bytes]:
 
 
 def remove(names: list[str]) -> None:
-    """Delete pictures that nobody is shown any more."""
+    """Delete pictures that the poll shows no more."""
     for name in names:
         (folder() / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What the poll remembers: an SQLite database in a folder of its own."""
+"""What the poll remembers: an SQLite database in the folder data."""
 
 import os
 import sqlite3
@@ -45,7 +45,7 @@ def count_votes() -> Counter[str]:
 
 
 def vote_of(voter: str) -> str | None:
-    """Return the pie that somebody has voted for."""
+    """Return the pie that a voter has chosen."""
     with database() as db:
         row = db.execute("SELECT pie FROM votes WHERE voter = ?", (voter,)).fetchone()
         return row[0] if row else None
@@ -58,7 +58,7 @@ def set_vote(voter: str, pie: str) -> None:
 
 
 def add_message(name: str, text: str) -> None:
-    """Keep what somebody says, and forget what is too long ago."""
+    """Keep a message, and delete the oldest ones."""
     with database() as db:
         db.execute("INSERT INTO messages (name, text) VALUES (?, ?)", (name, text))
         db.execute(
@@ -75,7 +75,7 @@ def messages_after(number: int) -> list[tuple[int, str, str]]:
 
 
 def add_picture(name: str, description: str) -> list[str]:
-    """Keep the name of a picture; return the names of those that have no more room."""
+    """Keep a picture's name; return the names of the pictures that must go."""
     with database() as db:
         db.execute(
             "INSERT INTO pictures (name, description) VALUES (?, ?)",

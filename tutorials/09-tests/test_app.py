@@ -8,7 +8,7 @@ import pictures
 PNG = b"\x89PNG\r\n\x1a\n" + b"the rest of a picture"
 
 
-async def test_everybody_has_one_vote(visitor):
+async def test_each_visitor_has_one_vote(visitor):
     ada, bob = visitor(), visitor()
     await ada.fill_in("/vote", pie="Apple")
     await ada.fill_in("/vote", pie="Cherry")
@@ -22,13 +22,16 @@ async def test_everybody_has_one_vote(visitor):
     }
 
 
-async def test_a_form_of_somebody_else_is_refused(visitor):
+async def test_a_vote_from_another_site_is_refused(visitor):
     ada = visitor()
     await ada.get("/")
+    answer = await ada.post(
+        "/vote", data={"pie": "Apple"}, headers={"origin": "https://evil.example"}
+    )
 
-    assert (
-        await ada.post("/vote", data={"pie": "Apple", "csrf_token": "a guess"})
-    ).status_code == 403
+    assert answer.status_code == 403
+    assert "This page is too old" in answer.text
+    assert (await ada.get("/results?at_least=1")).json() == {}
 
 
 @pytest.mark.parametrize("pie", ["", "Cake", "<script>"])
@@ -44,18 +47,18 @@ async def test_a_vote_is_news(app, visitor):
     await changes.aclose()
 
 
-async def test_all_hear_what_one_says(visitor):
+async def test_all_visitors_get_a_message(visitor):
     async with visitor() as ada, visitor() as bob:
-        await ada.get("/")  # this is how they get their sessions, and their names
+        await ada.get("/")  # the first visit makes the session, and the name
         await bob.get("/")
         async with (
             aconnect_ws("http://localhost/chat", ada) as one,
             aconnect_ws("http://localhost/chat", bob) as other,
         ):
             await one.send_text("Hello!")
-            heard = await other.receive_json()
-            assert heard["text"] == "Hello!"
-            assert await one.receive_json() == heard
+            received = await other.receive_json()
+            assert received["text"] == "Hello!"
+            assert await one.receive_json() == received
 
 
 async def test_a_picture_comes_back_as_it_was(visitor):
@@ -72,7 +75,7 @@ async def test_a_picture_comes_back_as_it_was(visitor):
 
 
 @pytest.mark.parametrize(("content", "status"), [(b"<html>", 422), (PNG * 100, 413)])
-async def test_what_is_no_picture_or_too_large_is_not_kept(
+async def test_a_bad_or_too_large_picture_is_not_kept(
     visitor, monkeypatch, content, status
 ):
     monkeypatch.setattr(pictures, "MAX_SIZE", 1000)

@@ -1,6 +1,7 @@
 const poll = document.querySelector("#poll");
 const state = document.querySelector("#state");
-const events = new EventSource("events"); // connects again by itself when the connection is lost
+// The browser connects again by itself when the connection is lost.
+const events = new EventSource("events");
 
 events.addEventListener("message", (event) => {
   const { votes } = JSON.parse(event.data);

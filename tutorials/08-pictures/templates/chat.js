@@ -1,3 +1,4 @@
+const TOO_OLD = 4403; // the close code of a chat without a session, as in app.py
 const messages = document.querySelector("#messages");
 const say = document.querySelector("#say");
 const send = say.querySelector("button"); // disabled while there is no connection
@@ -15,8 +16,12 @@ function connect() {
     send.disabled = false;
   });
   socket.addEventListener("message", (event) => show(JSON.parse(event.data)));
-  socket.addEventListener("close", () => {
+  socket.addEventListener("close", ({ code, reason }) => {
     send.disabled = true;
+    if (code === TOO_OLD) {
+      problem.textContent = reason;
+      return;
+    }
     problem.textContent = "The chat is not connected. Trying again …";
     setTimeout(connect, 2000);
   });
@@ -25,7 +30,7 @@ function connect() {
 function show({ name, text }) {
   const item = document.createElement("li");
   const who = document.createElement("strong");
-  who.textContent = name; // textContent, never innerHTML: what others have written is text
+  who.textContent = name; // never innerHTML: a message is text, and not HTML
   item.append(who, ` ${text}`);
   messages.append(item);
   messages.scrollTop = messages.scrollHeight;

@@ -1,7 +1,9 @@
 const poll = document.querySelector("#poll");
 const pictures = document.querySelector("#pictures");
 const state = document.querySelector("#state");
-const events = new EventSource("events"); // connects again by itself when the connection is lost
+let shown = "";
+// The browser connects again by itself when the connection is lost.
+const events = new EventSource("events");
 
 events.addEventListener("message", (event) => {
   const { votes, pictures: latest } = JSON.parse(event.data);
@@ -16,12 +18,14 @@ events.addEventListener("message", (event) => {
 });
 
 function showPictures(latest) {
-  const known = new Map([...pictures.children].map((item) => [item.firstElementChild.getAttribute("src"), item]));
+  if (JSON.stringify(latest) === shown) return; // a vote changes no picture
+  shown = JSON.stringify(latest);
   pictures.replaceChildren(...latest.map(({ name, description }) => {
-    const address = `picture/${name}`;
-    if (known.has(address)) return known.get(address);
     const item = document.createElement("li");
-    item.append(Object.assign(new Image(), { src: address, alt: description }));
+    const image = new Image();
+    image.src = `picture/${name}`;
+    image.alt = ""; // the description stands below it
+    item.append(image, description);
     return item;
   }));
 }

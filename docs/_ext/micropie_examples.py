@@ -3,9 +3,8 @@
     ```{example} examples/sessions
     ```
 
-shows the files of that folder in tabs, a picture if there is one, and a .zip to download. A step of
-the tutorial is shown the same way (`tutorials/03-templates`). Nothing else on the site shows whole
-examples.
+shows the files of that folder in tabs, a picture if there is one, and a .zip to download.
+micropie_tutorial.py shows the steps of the tutorial.
 """
 
 import re
@@ -175,10 +174,9 @@ class Example:
         return text, [path for path in files if path not in text]
 
     def write_archive(self, target: Path, wheel: Path) -> None:
-        """Write its files into a .zip, and MicroPie beside them: its wheel, or the module."""
+        """Write its files into a .zip, and MicroPie's wheel beside them."""
         contents = {self.relative(path): path for path in self.files()}
-        beside = wheel if self.path.startswith("examples/") else ROOT / "micropie.py"
-        write_zip(target, self.name, contents | {beside.name: beside})
+        write_zip(target, self.name, contents | {wheel.name: wheel})
 
 
 def all_examples() -> list[Example]:
@@ -278,8 +276,7 @@ def _escaped(name: str) -> str:
 def _download(example: Example, up: str) -> Iterator[str]:
     yield ":::{container} example-download"
     yield f'<a href="{up}{example.archive}" download>Download {example.name}.zip</a>: these files, '
-    beside = "MicroPie's wheel" if example.path.startswith("examples/") else "micropie.py"
-    yield from (f"and {beside} in the same folder.", ":::", "")
+    yield from ("and MicroPie's wheel in the same folder.", ":::", "")
 
 
 def _size(path: Path) -> str:

@@ -1,8 +1,11 @@
 """The search of the site: an index of its sections, and a page to show what is found.
 
 The index is a script, so that the search works in files too, without a server. MiniSearch searches
-it in the browser (a copy is in `_static/`), and `search.js` shows the results. Sphinx's own search
-is left out.
+it in the browser, and `search.js` shows the results. Sphinx's own search is left out.
+
+`_static/minisearch.js` is `dist/umd/index.js` of the npm package minisearch 7.2.0 (its SHA-256 is
+03c27931eb603af1d3358579e9885eafdb6a2f5fa9929557b3e77d7e99d06d03), with its license above it, made
+small by `esbuild --minify --target=es2020`, version 0.28.2.
 """
 
 import json
@@ -40,54 +43,54 @@ OVERVIEWS = {
 }
 OF_AN_INDEX = 0.5
 OF_MOVING = 0.6
-#: Regular expressions of words that are the same to a reader, and of words that belong to them.
+#: Regular expressions of words that are the same to a reader, and of words that are near to them.
 SYNONYMS = [
     (
-        "log[- ]?ins?|(?:log|sign)(?:ged|ging)?[- ]in|signin|log (?:people|somebody) in",
+        "log[-_ ]?ins?|(?:log|sign)(?:ged|ging)?[-_ ]in|signin|log (?:people|somebody) in",
         "authenticat(?:e|ion)",
     ),
     (
-        "log[- ]?outs?|(?:log|sign)(?:ged|ging)?[- ]out|signout|log (?:people|somebody) out",
+        "log[-_ ]?outs?|(?:log|sign)(?:ged|ging)?[-_ ]out|signout|log (?:people|somebody) out",
         "log in and out",
     ),
-    ("sse|server[- ]sent[- ]events?|eventsource", ""),
-    ("web[- ]?sockets?", ""),
+    ("sse|server[-_ ]sent[-_ ]events?|eventsource", ""),
+    ("web[-_ ]?sockets?", ""),
     (
-        "csrf|xsrf|cross[- ]site request forgery|forged posts?|foreign origins?",
+        "csrf|xsrf|cross[-_ ]site request forgery|forged posts?|foreign origins?",
         "other origins?|foreign page",
     ),
-    ("env|dotenv|env(?:ironment)?[- ]?var(?:iable)?s?", "configuration|secrets"),
+    ("env|dotenv|env(?:ironment)?[-_ ]?var(?:iable)?s?", "configuration|secrets"),
     ("databases?|db", "sql|sqlite3?|postgres(?:ql)?|mysql|sqlalchemy|orm"),
     (
-        "uploads?|file[- ]?uploads?|uploading|take (?:one|several) files?",
+        "uploads?|file[-_ ]?uploads?|uploading|take (?:one|several) files?",
         "multipart|send(?:ing)? files?",
     ),
-    ("tls|ssl|https", "certificates?|certbot|let'?s[- ]encrypt"),
+    ("tls|ssl|https", "certificates?|certbot|let'?s[-_ ]encrypt"),
     ("install|installation|installing", "pip"),
     ("", "docker|dockerfile|containers?|podman"),
     ("deploy|deployment|deploying", "production|hosting"),
-    ("tests?|testing|unit[- ]?tests?", "pytest|unittest"),
+    ("tests?|testing|unit[-_ ]?tests?", "pytest|unittest"),
     ("templates?|templating", "jinja2?"),
     ("validation|validate|validating|validators?", "pydantic"),
-    ("background[- ](?:tasks?|jobs?|workers?)", "celery|cron"),
-    ("static[- ]files?", "css|assets?|favicon"),
-    ("socket[- .]?io", ""),
+    ("background[-_ ](?:tasks?|jobs?|workers?)", "celery|cron"),
+    ("static[-_ ]files?", "css|assets?|favicon"),
+    ("socket[-_ .]?io", ""),
     ("errors?|exceptions?", ""),
-    ("404|not[- ]found", ""),
+    ("404|not[-_ ]found", "error pages?|refuse a request|HTTPError"),
     ("405|method not allowed", ""),
-    ("type[- ]?hints?|annotations?|typing|typed", "mypy|pyright"),
-    ("rate[- ]?limit(?:s|ing|er)?|throttl(?:e|ing)|limit how often", "too many requests|429"),
-    ("threads?|threading|thread[- ]?pool", "blocking"),
+    ("type[-_ ]?hints?|annotations?|typing|typed", "mypy|pyright"),
+    ("rate[-_ ]?limit(?:s|ing|er)?|throttl(?:e|ing)|limit how often", "too many requests|429"),
+    ("threads?|threading|thread[-_ ]?pool", "blocking"),
     ("async|asyncio|asynchronous", "coroutines?|plain (?:functions?|handlers?)|async def"),
     ("logging|logs|logger|log (?:messages?|files?)", ""),
-    ("", "lifespan|start[- ]?up|shut[- ]?down"),
-    ("", "(?:reverse[- ])?prox(?:y|ies)|nginx|caddy"),
+    ("", "lifespan|start[-_ ]?up|shut[-_ ]?down"),
+    ("", "(?:reverse[-_ ])?prox(?:y|ies)|nginx|caddy"),
     ("i18n|internationali[sz]ation|locali[sz]ation", "translations?|gettext"),
     ("", "serverless|lambda|cloud functions?"),
     ("paas", "heroku|render\\.com|fly\\.io|railway"),
     ("openapi|swagger", "redoc"),
     ("redirects?|redirecting|303|302|send people on", ""),
-    ("cors|cross[- ]origin resource sharing", "cross[- ]origin requests?"),
+    ("cors|cross[-_ ]origin resource sharing", "cross[-_ ]origin requests?"),
 ]
 #: A heading of more pages than this says nothing of one of them.
 COMMON = 4
@@ -153,12 +156,12 @@ def prose(node: nodes.Node, apart: bool = False) -> Iterator[str]:
 
 
 def joined(parts: Iterable[str]) -> str:
-    """Join the paragraphs that are not empty."""
+    """Join paragraphs that are not empty."""
     return " ".join(filter(None, parts))
 
 
 def entries(page: str, doctree: nodes.document) -> Iterator[Entry]:
-    """Find the entries of a page: its sections, the names it documents, and its definitions."""
+    """Find what is searched in a page: sections, names that it documents, definitions."""
     apart = page.startswith("reference/")
     for section in doctree.findall(nodes.section):
         title = section.next_node(nodes.title).astext()
@@ -265,7 +268,7 @@ def write_index(app: Sphinx, exception: Exception | None) -> None:
 
 
 def replace_search(app: Sphinx) -> None:
-    """Keep Sphinx from indexing the pages; the page of results has its own template."""
+    """Keep Sphinx from indexing the pages, and from making its own page of results."""
     if app.builder.format == "html":
         app.builder.search = False  # type: ignore[attr-defined]
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from docutils import nodes
-from micropie_examples import ROOT, SHOWN, Example, all_steps, write_zip
+from micropie_examples import ROOT, SHOWN, Example, all_steps
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
@@ -117,15 +117,6 @@ class StepArchive(SphinxDirective):
         return [nodes.raw("", html, format="html")]
 
 
-def write_archives(app: Sphinx, exception: Exception | None) -> None:
-    """Write the .zip of each step, with the wheel that its requirements.txt looks for."""
-    if exception is None and app.builder.name == "html":
-        [wheel] = (Path(app.outdir) / "get").glob("*.whl")
-        for step in all_steps():
-            files = {step.relative(path): path for path in step.files()}
-            write_zip(Path(app.outdir) / step.archive, step.name, files | {wheel.name: wheel})
-
-
 def write_text(app: Sphinx, exception: Exception | None) -> None:
     """Put the files into the pages' copies as text, of which llms.txt is made."""
     if exception is None and app.builder.name == "html":
@@ -146,5 +137,4 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("step-file", StepFileDirective)
     app.add_directive("step-archive", StepArchive)
     app.connect("build-finished", write_text, priority=410)  # after that of micropie_site
-    app.connect("build-finished", write_archives, priority=600)  # after that of micropie_examples
     return {"parallel_read_safe": True, "parallel_write_safe": True}

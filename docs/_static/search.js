@@ -6,6 +6,7 @@
   const FIELDS = { title: 7, page: 4, path: 1.5, text: 1 }; // what a match in each counts
   const IN_PANEL = 8; // results
   const SNIPPET = 180; // characters
+  const GAP = 8; // pixels
   const SMALL = /^(an?|and|are|can|do|does|for|from|how|i|in|is|it|my|of|on|or|the|to|what|when|with)$/;
   const PART = /[_.]|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/; // of a name
   const make = (tag, values, ...children) => {
@@ -59,10 +60,14 @@
       return [...wanted, ...rest.map((word) => (near[word] ? [word, near[word]] : [word]))];
     }
 
+    /** Return the most likely word of the index for one that is not in it. */
+    function corrected(word) {
+      if (/\d/.test(word) || word.length < 4 || mini.search(word, { prefix: true }).length) return word;
+      return mini.search(word, { fuzzy: 0.34, maxFuzzy: 2, boost: FIELDS })[0]?.terms[0] ?? word;
+    }
+
     return function find(typed) {
-      const wanted = wordsFor(typed);
-      const known = (word) => /[~\d]/.test(word) || word.length < 4 || mini.search(word, { prefix: true }).length;
-      const unknown = new Set(wanted.flat().filter((word) => !known(word)));
+      const wanted = wordsFor(wordsOf(typed).reduce((text, word) => text.replace(word, corrected), typed));
       const best = new Map(); // the best section of each page
       const found = mini.search(wanted.flat().join(" "), {
         tokenize: (text) => text.split(" "),
@@ -70,8 +75,6 @@
         boostTerm: (word) => (wanted.some(([first]) => first === word) ? 1 : 0.5),
         boostDocument: (id) => all[id].weight,
         prefix: (word, number, words) => word[0] !== "~" && (number === words.length - 1 || word.length > 3),
-        fuzzy: (word) => unknown.has(word) && 0.34,
-        maxFuzzy: 2,
       });
       for (const { id, score, terms, queryTerms } of found) {
         const share = wanted.filter((words) => words.some((word) => queryTerms.includes(word))).length / wanted.length;
@@ -140,7 +143,7 @@
   function connectPanel(input) {
     const list = make("div", { id: "search-list", role: "listbox", ariaLabel: "Pages found" });
     const status = make("p", { className: "search-status", role: "status" });
-    const panel = make("div", { className: "search-panel", hidden: true }, list, status);
+    const panel = make("div", { className: "search-panel", popover: "manual", hidden: true }, list, status);
     let chosen = -1;
 
     function choose(number) {
@@ -152,6 +155,10 @@
 
     function open(opened) {
       panel.hidden = !opened;
+      panel.togglePopover?.(opened); // above all else, whatever the sidebar cuts off
+      const { left, bottom } = input.getBoundingClientRect();
+      panel.style.left = `${Math.max(Math.min(left + GAP, innerWidth - panel.offsetWidth - GAP), GAP)}px`;
+      panel.style.top = `${bottom}px`;
       list.hidden = !list.children.length;
       input.ariaExpanded = String(opened && !list.hidden);
     }
@@ -188,8 +195,8 @@
       document.getElementById("search-status").hidden = !typed;
       history.replaceState(null, "", typed ? `?q=${encodeURIComponent(typed)}` : location.pathname);
     });
+    document.getElementById("search-needs-script").remove();
     input.form.addEventListener("submit", (event) => event.preventDefault());
-    document.getElementById("search-needs").remove();
     input.value = new URLSearchParams(location.search).get("q") || "";
     input.focus();
   }

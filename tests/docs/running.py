@@ -140,8 +140,9 @@ class PageRun:
             self._run_file(block.detail)
             for stale in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
                 stale.unlink()
+        text = (self.page.parent / block.file).read_text() if block.file else block.text
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self._rewritten(block.text))
+        path.write_text(self._rewritten(text))
         self._files[block.detail] = path
         sys.modules.pop(path.stem, None)
         importlib.invalidate_caches()

@@ -150,6 +150,9 @@ class Site:
             return f"{page.path} leads to {link}: no such file"
         fragment = urllib.parse.unquote(parts.fragment)
         known = self.pages.get(target)
+        if fragment.startswith("file="):  # site.js opens the tab of that file
+            named = ROOT / target.removesuffix(".html") / fragment.removeprefix("file=")
+            return "" if named.is_file() else f"{page.path} leads to {link}: no such file"
         if fragment and known and fragment not in known.ids:
             return f"{page.path} leads to {link}: no such anchor"
         return ""

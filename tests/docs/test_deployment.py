@@ -1,8 +1,13 @@
-"""The deployment page is true: servers stop as it says, and its files make real ones work."""
+"""The pages on deployment are true: servers stop as they say, and their files make real ones work.
+
+tests/docs/test_pages.py runs what each page shows on one's own machine. Here are the files for
+servers and platforms.
+"""
 
 import contextlib
 import functools
 import http.client
+import ipaddress
 import json
 import os
 import re
@@ -12,12 +17,13 @@ import socket
 import ssl
 import subprocess
 import sys
-import urllib.request
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
@@ -29,17 +35,29 @@ from tests.processes import (
     environment,
     free_port,
     nginx,
+    redis,
     serving,
     started,
     stop,
     wait_until,
 )
 
-PAGE = ROOT / "docs" / "howto" / "deployment.md"
-FILES = PAGE.parent / "files"
-BLOCKS = blocks(PAGE.read_text())
-PAGE_FILES = {block.detail: block.text for block in BLOCKS if block.kind == "file"}
-SERVES = [commands(block.text)[0].line for block in BLOCKS if block.kind == "serves"]
+HOWTO = ROOT / "docs" / "howto"
+PAGE = HOWTO / "deployment.md"
+FILES = HOWTO / "files"
+
+
+def files_of(page: str) -> dict[str, str]:
+    """Return the files that a page has, by name."""
+    found = blocks((HOWTO / page).read_text())
+    return {block.detail: block.text for block in found if block.kind == "file"}
+
+
+PAGE_FILES = files_of("deployment.md")
+NGINX, DOCKER, PAAS = files_of("nginx.md"), files_of("docker.md"), files_of("paas.md")
+SERVES = [
+    commands(block.text)[0].line for block in blocks(PAGE.read_text()) if block.kind == "serves"
+]
 SITE = "shop.example.com"
 # The app of the page, and what only a test wants to know of it.
 MORE = """
@@ -65,9 +83,9 @@ app = More()
 UNVERIFIED = ssl._create_unverified_context()
 
 
-def joined(name: str) -> str:
-    """Return a file of the page, lines that go on in the next one put together."""
-    return re.sub(r"\\\n\s*", "", (FILES / name).read_text())
+def joined(text: str) -> str:
+    """Return a text, lines that go on in the next one put together."""
+    return re.sub(r"\\\n\s*", "", text)
 
 
 def command(program: str) -> str:
@@ -93,9 +111,10 @@ def quick(text: str) -> str:
 def running(line: str, folder: Path, log: Path):
     """Serve, and yield the process and its port."""
     port = free_port()
-    variables = environment({"UVICORN_PORT": str(port), "PORT": str(port)})
+    variables = environment({"UVICORN_PORT": str(port)})
+    typed = line.replace("8000", str(port))
     with started(
-        ["bash", "-euo", "pipefail", "-c", f"exec {line}"], port, log, cwd=folder, env=variables
+        ["bash", "-euo", "pipefail", "-c", f"exec {typed}"], port, log, cwd=folder, env=variables
     ) as server:
         yield server, port
 
@@ -124,7 +143,7 @@ def test_websocket_echoes_under_each_server_of_the_page(program, folder, tmp_pat
 
 def promises() -> dict[str, tuple[bool, bool]]:
     """Read the page's table: by server, whether a stream's finally and the handlers run."""
-    lines = PAGE.read_text().split("## Stop without", 1)[1].split("\n\n")
+    lines = PAGE.read_text().split("## Stop gracefully", 1)[1].split("\n\n")
     table = next(part for part in lines if part.startswith("| server"))
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
@@ -141,7 +160,7 @@ STOPPED = {
     "gunicorn, the file above": command("gunicorn"),
     "gunicorn alone": "gunicorn --config /dev/null "
     "--worker-class uvicorn_worker.UvicornWorker --graceful-timeout 5 "
-    "--bind 127.0.0.1:${PORT:-8000} app:app",
+    "--bind 127.0.0.1:8000 app:app",
 }
 
 
@@ -199,13 +218,16 @@ def behind_nginx(folder: Path, certificates: Path, app_port: int, change=lambda 
         pytest.skip("nginx is not installed")
     secure, plain = free_port(), free_port()
     changes = {
+        "listen [::]:80;": "",
+        "listen [::]:443 ssl;": "",
         "listen 80;": f"listen 127.0.0.1:{plain};",
         "listen 443 ssl;": f"listen 127.0.0.1:{secure} ssl;",
         "127.0.0.1:8000": f"127.0.0.1:{app_port}",
-        f"/etc/letsencrypt/live/{SITE}": str(certificates),
-        "/srv/shop/static/": f"{folder}/static/",
+        "/etc/ssl/shop": str(certificates),
+        "/srv/shop/current/static/": f"{folder}/static/",
+        "/var/www/html": str(folder),
     }
-    with nginx(folder, replaced(change((FILES / "nginx.conf").read_text()), changes), secure):
+    with nginx(folder, replaced(change(NGINX["shop.nginx"]), changes), secure):
         yield secure, plain
 
 
@@ -276,6 +298,12 @@ def test_nginx_carries_files_streams_bodies_sessions_and_websockets(more, certif
         assert client.post("/put", content=b"x" * 2**20).json() == {"bytes": 2**20}
         assert client.post("/put", content=b"x" * (17 * 2**20)).status_code == 413
 
+        challenge = tmp_path / ".well-known" / "acme-challenge" / "token"
+        challenge.parent.mkdir(parents=True)
+        challenge.write_text("for certbot")
+        path = "/.well-known/acme-challenge/token"
+        answer = httpx.get(f"http://127.0.0.1:{plain}{path}", headers={"host": SITE})
+        assert answer.text == "for certbot"
         moved = httpx.get(f"http://127.0.0.1:{plain}/a?b=c", headers={"host": SITE})
         assert (moved.status_code, moved.headers["location"]) == (308, f"https://{SITE}/a?b=c")
 
@@ -290,21 +318,15 @@ def test_websocket_has_no_session_if_nginx_does_not_pass_the_host(more, certific
         assert websocket_user(port, cookie) == "no user"
 
 
-def test_app_below_a_path_of_nginx_has_its_root_path_and_cookie_path(
-    folder, certificates, tmp_path
-):
-    root = "    location / {"
-    prefix = (FILES / "nginx-prefix.conf").read_text()
-    line = next(line for line in SERVES if "--root-path" in line).replace("app:app", "more:app")
-    with (
-        running(line, folder, tmp_path / "log") as (_, app_port),
-        behind_nginx(
-            tmp_path, certificates, app_port, lambda site: site.replace(root, f"{prefix}\n{root}")
-        ) as (port, _),
-        client_of(port) as client,
-    ):
-        assert client.get("/shop/").json()["root_path"] == "/shop"
-        assert "Path=/shop;" in client.get("/shop/login").headers["set-cookie"]
+def test_trial_and_server_of_the_page_pass_the_same_on():
+    """Both files have the same lines for the app."""
+
+    def lines(name: str) -> list[str]:
+        location = NGINX[name].rpartition("location / {")[2].partition("}")[0]
+        return [line.partition("#")[0].strip() for line in location.strip().splitlines()]
+
+    assert lines("nginx.conf") == lines("shop.nginx")
+    assert any("X-Forwarded-For" in line for line in lines("shop.nginx"))
 
 
 def test_nginx_serves_from_the_other_machine_when_one_is_down(folder, certificates, tmp_path):
@@ -329,37 +351,64 @@ def test_nginx_serves_from_the_other_machine_when_one_is_down(folder, certificat
     assert all("GET /health" in text for text in logs)
 
 
-def test_caddy_carries_files_streams_sessions_and_websockets(more, tmp_path):
+@contextlib.contextmanager
+def behind_caddy(folder: Path, site: str, port: int, more: dict[str, str]):
+    """Run Caddy with a file, its own certificates, and all it writes in a folder."""
     if shutil.which("caddy") is None:
         pytest.skip("caddy is not installed")
-    port = free_port()
-    make_style(tmp_path)
-    changes = {SITE: f"https://{SITE}:{port}", "127.0.0.1:8000": f"127.0.0.1:{more}"}
-    changes["/srv/shop/static"] = f"{tmp_path}/static"
-    site = replaced((FILES / "Caddyfile").read_text(), changes, 1)
     own = "{\n\tadmin off\n\tskip_install_trust\n\tlocal_certs\n\tauto_https disable_redirects\n}\n"
-    (tmp_path / "Caddyfile").write_text(own + site)
+    (folder / "Caddyfile").write_text(own + site)
     environ = {
         **os.environ,
-        "HOME": str(tmp_path),
-        "XDG_DATA_HOME": str(tmp_path),
-        "XDG_CONFIG_HOME": str(tmp_path),
+        "HOME": str(folder),
+        "XDG_DATA_HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder),
+        **more,
     }
-    with started(
-        ["caddy", "run", "--config", tmp_path / "Caddyfile"],
-        port,
-        tmp_path / "caddy.log",
-        env=environ,
-    ):
+    command: list[str | Path] = ["caddy", "run", "--config", folder / "Caddyfile"]
+    with started(command, port, folder / "caddy.log", env=environ):
         wait_until(
             lambda: speaks_tls(port),
             what="Caddy's certificate, which it makes when it listens already",
         )
-        with client_of(port) as client:
-            name: dict[str, Any] = {"extensions": {"sni_hostname": SITE}}
-            seen = client.get("/", **name).json()
-            assert (seen["scheme"], seen["client"]) == ("https", "127.0.0.2")
-            check_file_stream_session_and_websocket(port, client, **name)
+        yield
+
+
+NAME: dict[str, Any] = {"extensions": {"sni_hostname": SITE}}
+
+
+def check_scheme_and_client(client: httpx.Client, path: str = "/") -> None:
+    seen = client.get(path, **NAME).json()
+    assert (seen["scheme"], seen["client"]) == ("https", "127.0.0.2")
+
+
+def test_caddy_carries_files_streams_sessions_and_websockets(more, tmp_path):
+    port = free_port()
+    make_style(tmp_path)
+    changes = {SITE: f"https://{SITE}:{port}", "127.0.0.1:8000": f"127.0.0.1:{more}"}
+    changes["/srv/shop/current/static"] = f"{tmp_path}/static"
+    site = replaced((FILES / "Caddyfile").read_text(), changes, 1)
+    with behind_caddy(tmp_path, site, port, {}), client_of(port) as client:
+        check_scheme_and_client(client)
+        check_file_stream_session_and_websocket(port, client, **NAME)
+
+
+def test_caddy_of_the_containers_passes_requests_on(more, tmp_path):
+    port = free_port()
+    site = replaced(DOCKER["Caddyfile"], {"shop:8000": f"127.0.0.1:{more}"})
+    variables = {"SITE": f"https://{SITE}:{port}"}
+    with behind_caddy(tmp_path, site, port, variables), client_of(port) as client:
+        check_scheme_and_client(client)
+        assert client.post("/put", content=b"x" * 2**20, **NAME).json() == {"bytes": 2**20}
+
+
+def test_caddy_takes_the_path_away(more, tmp_path):
+    port = free_port()
+    changes = {"example.com": f"https://{SITE}:{port}", "127.0.0.1:8000": f"127.0.0.1:{more}"}
+    site = replaced((FILES / "Caddyfile.prefix").read_text(), changes)
+    with behind_caddy(tmp_path, site, port, {}), client_of(port) as client:
+        check_scheme_and_client(client, "/shop/")
+        assert client.get("/", **NAME).text == "The rest of the site"
 
 
 def speaks_tls(port: int) -> bool:
@@ -372,61 +421,161 @@ def speaks_tls(port: int) -> bool:
     return False
 
 
-# --- the other files ---------------------------------------------------------------------------
+# --- systemd -----------------------------------------------------------------------------------
+
+
+PROGRAM = "/srv/shop/current/.venv/bin/"
 
 
 def test_systemd_finds_no_fault_in_the_unit(tmp_path):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
-    unit = (FILES / "micropie.service").read_text()
-    program = "/srv/shop/.venv/bin/uvicorn"
-    assert program in unit
+    unit = replaced(NGINX["shop.service"], {f"{PROGRAM}uvicorn": "/bin/true"})
     path = tmp_path / "shop.service"
-    path.write_text(unit.replace(program, "/bin/true"))
+    path.write_text(unit)
     command = ["systemd-analyze", "verify", path]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_command_of_the_unit_serves_the_app(folder):
-    unit = joined("micropie.service")
-    line = re.search(r"^ExecStart=/srv/shop/\.venv/bin/(.*)$", unit, re.MULTILINE)[1]
+def test_command_of_the_unit_serves_the_app_with_its_settings(tmp_path):
+    found = re.search(rf"^ExecStart={PROGRAM}(.*)$", joined(NGINX["shop.service"]), re.MULTILINE)
+    assert found
     port = free_port()
+    (tmp_path / "app.py").write_text(NGINX["app.py"])
+    settings = dict(line.split("=", 1) for line in NGINX["shop.env"].split())
 
-    with serving(line.replace("8000", str(port)), folder, port, {}):
+    with serving(found[1].replace("8000", str(port)), tmp_path, port, settings):
         assert httpx.get(f"http://127.0.0.1:{port}/health").text == "ready\n"
 
 
+def seconds(text: str, pattern: str) -> int:
+    found = re.search(pattern, joined(text))
+    assert found, pattern
+    return int(found[1])
+
+
 def test_supervisors_wait_longer_than_the_server_for_its_end():
-    def seconds(name: str, pattern: str) -> int:
-        return int(re.search(pattern, joined(name))[1])
+    waits = r'graceful-shutdown"?,? "?(\d+)'
+    unit = NGINX["shop.service"]
+    assert seconds(unit, r"TimeoutStopSec=(\d+)") > seconds(unit, waits)
+    container = seconds(DOCKER["compose.yaml"], r"stop_grace_period: (\d+)s")
+    assert container > seconds(DOCKER["Dockerfile"], waits)
+    assert seconds(PAAS["fly.toml"], r"kill_timeout = (\d+)") > seconds(PAAS["Dockerfile"], waits)
+    for name, key in {
+        "render.yaml": "maxShutdownDelaySeconds",
+        "railway.json": "drainingSeconds",
+    }.items():
+        assert seconds(PAAS[name], rf'{key}"?: (\d+)') > seconds(PAAS["Procfile"], waits)
 
-    unit, image = "micropie.service", "Dockerfile"
-    assert seconds(unit, r"TimeoutStopSec=(\d+)") > seconds(unit, r"graceful-shutdown (\d+)")
-    container = seconds("compose.yaml", r"stop_grace_period: (\d+)s")
-    assert container > seconds(image, r'graceful-shutdown", "(\d+)"')
+
+# --- Docker ------------------------------------------------------------------------------------
 
 
-def test_commands_of_the_dockerfile_serve_and_check_the_app(folder, tmp_path):
-    """The Dockerfile's COPY, CMD and HEALTHCHECK do what they say, without Docker."""
-    text = joined("Dockerfile")
-    inside, port = tmp_path / "image", free_port()
+def built(page: dict[str, str], folder: Path) -> Path:
+    """Do what a page's Dockerfile does with COPY, and return the folder that the image has."""
+    context, inside = folder / "context", folder / "image"
+    context.mkdir()
     inside.mkdir()
-    shutil.copy(ROOT / "micropie.py", folder)
-    shutil.copy(FILES / "docker-requirements.txt", folder / "requirements.txt")
-    for copied in re.findall(r"^COPY (.*) \./?$", text, re.MULTILINE):
+    for name, text in page.items():
+        (context / name).write_text(text)
+    (context / "micropie-1-py3-none-any.whl").touch()
+    for copied in re.findall(r"^COPY (.*) \./?$", joined(page["Dockerfile"]), re.MULTILINE):
         for name in copied.split():
-            shutil.copy(folder / name, inside)
-    starts, checks = re.findall(r"CMD (\[.*\])$", text, re.MULTILINE)[::-1]
-    start = [
-        part.replace("0.0.0.0", "127.0.0.1").replace("8000", str(port))
-        for part in json.loads(starts)
+            paths = list(context.glob(name))
+            assert paths, name
+            for path in paths:
+                shutil.copy(path, inside)
+    return inside
+
+
+@contextlib.contextmanager
+def contained(page: dict[str, str], folder: Path, more: dict[str, str]):
+    """Run the CMD of a page's Dockerfile without Docker; yield the folder, the port, the rest."""
+    inside, port = built(page, folder), free_port()
+    arrays = re.findall(r"CMD (\[.*\])$", joined(page["Dockerfile"]), re.MULTILINE)
+    *checks, start = [
+        [
+            part.replace("0.0.0.0", "127.0.0.1").replace("8000", str(port))
+            for part in json.loads(one)
+        ]
+        for one in arrays
     ]
-    check = [part.replace("8000", str(port)) for part in json.loads(checks)]
-    environ = {key: value for key, value in environment({}).items() if key != "PYTHONPATH"}
-    with started(start, port, tmp_path / "log", cwd=inside, env=environ):
-        assert subprocess.run(check, cwd=inside, env=environ, timeout=60).returncode == 0
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60) as answer:
-            assert answer.read() == b"ready\n"
-    assert {path.name for path in inside.iterdir()} >= {"app.py", "micropie.py", "requirements.txt"}
+    environ = environment(more)
+    with started(start, port, folder / "log", cwd=inside, env=environ):
+        yield inside, port, [(check, environ) for check in checks]
+
+
+def test_commands_of_the_dockerfile_serve_and_check_the_app(tmp_path):
+    """The Dockerfile's COPY, CMD and HEALTHCHECK do what they say, without Docker."""
+    data = {"DATA": str(tmp_path / "data")}
+    with contained(DOCKER, tmp_path, data) as (inside, port, [(check, environ)]):
+        assert (
+            subprocess.run(check, cwd=inside, env=environ, timeout=60, check=False).returncode == 0
+        )
+        assert httpx.get(f"http://127.0.0.1:{port}/health").text == "ready\n"
+        assert httpx.get(f"http://127.0.0.1:{port}/").text == "Visits: 1\n"
+    assert (tmp_path / "data" / "shop.db").exists()
+    assert "DATA=/data" in DOCKER["Dockerfile"]
+    assert "/data" in DOCKER["compose.yaml"]
+
+
+def test_compose_defines_everything_that_it_names(tmp_path):
+    composed = yaml.safe_load(DOCKER["compose.yaml"])
+    services = composed["services"]
+    for service in services.values():
+        assert service.keys() & {"build", "image"}
+        assert service.get("depends_on", {}).keys() <= services.keys()
+        assert set(service.get("networks", [])) <= composed["networks"].keys()
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            known = source.removeprefix("./") in DOCKER if source.startswith(".") else False
+            assert known or source in composed["volumes"], source
+    assert {"80:80", "443:443"} == set(services["caddy"]["ports"])
+    assert "ports" not in services["shop"]
+    assert "reverse_proxy shop:8000" in DOCKER["Caddyfile"]
+    [network] = composed["networks"]["inside"]["ipam"]["config"]
+    assert network["subnet"] == services["shop"]["environment"]["FORWARDED_ALLOW_IPS"]
+    # Compose waits for the health check, so the image must have one.
+    assert services["caddy"]["depends_on"]["shop"]["condition"] == "service_healthy"
+    assert "HEALTHCHECK" in DOCKER["Dockerfile"]
+
+
+# --- platforms ---------------------------------------------------------------------------------
+
+
+def test_all_platforms_start_the_app_of_the_procfile():
+    processes = dict(line.split(": ", 1) for line in PAAS["Procfile"].splitlines())
+    render = yaml.safe_load(PAAS["render.yaml"])["services"]
+    fly, railway = tomllib.loads(PAAS["fly.toml"]), json.loads(PAAS["railway.json"])["deploy"]
+    web, store = render
+
+    assert web["startCommand"] == processes["web"]
+    assert "Procfile" in railway["startCommand"]
+    releases = [web["preDeployCommand"], fly["deploy"]["release_command"]]
+    assert {*releases, *railway["preDeployCommand"]} == {processes["release"]}
+    [check] = fly["http_service"]["checks"]
+    paths = {web["healthCheckPath"], check["path"], railway["healthcheckPath"]}
+    assert paths == {"/health"}
+    assert f'"{fly["http_service"]["internal_port"]}"' in PAAS["Dockerfile"]
+    assert store["name"] in {each.get("fromService", {}).get("name") for each in web["envVars"]}
+
+
+def test_image_for_a_platform_serves_the_app(tmp_path):
+    with redis() as variables, contained(PAAS, tmp_path, variables) as (_, port, _):
+        assert httpx.get(f"http://127.0.0.1:{port}/health").text == "ready\n"
+
+
+def test_session_backend_of_the_page_is_the_one_of_the_example():
+    example = ROOT / "examples" / "session_backends" / "redis_sessions.py"
+
+    assert PAAS["redis_sessions.py"] == example.read_text()
+
+
+def test_forwarded_addresses_of_the_platforms_are_networks():
+    fly = tomllib.loads(PAAS["fly.toml"])["env"]["FORWARDED_ALLOW_IPS"]
+    for page in (HOWTO / "paas.md").read_text(), f"FORWARDED_ALLOW_IPS={fly}":
+        for found in re.findall(r"FORWARDED_ALLOW_IPS=([\w.:/,]+)", page):
+            for network in found.split(","):
+                assert not ipaddress.ip_network(network).is_global

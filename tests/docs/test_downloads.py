@@ -1,7 +1,10 @@
 """The .zip of each example and of each step of the tutorial answers as it is."""
 
 import importlib
-import importlib.util
+import os
+import shutil
+import subprocess
+import sys
 import zipfile
 
 import httpx
@@ -35,8 +38,7 @@ def test_archive_has_the_files_of_the_example_and_micropie(example, archive, whe
         contents = {name: packed.read(name) for name in packed.namelist()}
 
     assert archive.read_bytes() == again.read_bytes()
-    beside = wheel if example.path.startswith("examples/") else ROOT / "micropie.py"
-    assert contents.pop(f"{example.name}/{beside.name}") == beside.read_bytes()
+    assert contents.pop(f"{example.name}/{wheel.name}") == wheel.read_bytes()
     readme = f"{example.name}/README.md"
     assert b"<!-- " not in contents.pop(readme, b"")
     assert contents == {
@@ -57,18 +59,21 @@ def test_every_example_and_step_is_on_the_site():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("example", micropie_examples.all_steps(), ids=lambda example: example.path)
-def test_unpacked_archive_serves_with_its_own_micropie(example, archive, tmp_path, services):
-    assert importlib.util.find_spec("micropie").origin == str(ROOT / "micropie.py"), (
-        "no other may be installed"
-    )
+def test_unpacked_archive_of_a_step_installs_and_serves(example, archive, tmp_path):
     with zipfile.ZipFile(archive) as packed:
         packed.extractall(tmp_path)
-    folder = tmp_path / example.name
+    folder, environment = tmp_path / example.name, tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=120)
+    python = environment / "bin" / "python"
+    install = [python, "-m", "pip", "install"]
+    if shutil.which("uv"):
+        install = ["uv", "pip", "install", "--python", python]
+    command = [*install, "--quiet", "-r", "requirements.txt"]
+    subprocess.run(command, cwd=folder, check=True, timeout=600)
     port = free_port()
-    more = {"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "", **services.environment(example.name)}
+    path = f"{environment}/bin{os.pathsep}{os.environ['PATH']}"
 
-    with serving(harness.SERVE, folder, port, more):
+    with serving(harness.SERVE, folder, port, {"PYTHONPATH": "", "PATH": path}):
         response = httpx.get(f"http://127.0.0.1:{port}/")
 
     assert response.status_code < 400
-    assert list((folder / "__pycache__").glob("micropie.*.pyc")), "its own micropie.py was not used"

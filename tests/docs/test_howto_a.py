@@ -1,6 +1,7 @@
 """The pages of the how-to guides in a browser, with JavaScript and forms."""
 
 import contextlib
+import time
 
 import pytest
 
@@ -46,28 +47,19 @@ def open_site(browser, tmp_path):
 def test_clock_of_the_guide_ticks_in_a_browser(open_site):
     page = open_site(code("server-sent-events.md", comment="file: app.py"))
     page.goto("/")
-    page.wait_for_function("/^[0-9]{2}:[0-9]{2}:[0-9]{2}$/.test(time.textContent)")
+    page.wait_for_function("/^[0-9]{2}:[0-9]{2}:[0-9]{2} UTC$/.test(time.textContent)")
     first = page.locator("#time").inner_text()
 
     page.wait_for_function("before => time.textContent !== before", arg=first)
 
 
 def test_page_of_the_guide_receives_events_by_name(open_site):
-    script = code("server-sent-events.md", language="html").replace('"events"', '"bake?minutes=2"')
-    html = (
-        "<script>console.log = (text) => (window.heard ??= []).push(text)</script>"
-        + script.replace('"entered"', '"progress"')
-    )
-    app = code("server-sent-events.md", 1, comment="file: app.py")
-    page = open_site(
-        with_page(
-            app, html + "<script>source.addEventListener('done', () => source.close())</script>"
-        )
-    )
+    page = open_site(code("server-sent-events.md", comment="file: bake.py"))
     page.goto("/")
+    page.get_by_role("button", name="Bake").click()
 
-    page.wait_for_function("window.heard?.length === 2")
-    assert page.evaluate("heard") == ['{"minute":1,"of":2}', '{"minute":2,"of":2}']
+    page.get_by_text("Minute 2 of 5").wait_for()
+    page.get_by_text("The pie is ready.").wait_for()
 
 
 def test_websocket_of_a_browser_gets_its_message_echoed(open_site):
@@ -88,15 +80,38 @@ def test_websocket_of_a_browser_gets_its_message_echoed(open_site):
 
 
 def test_upload_form_of_the_guide_sends_the_file(open_site, tmp_path):
-    form = code("uploads.md", language="html")
-    page = open_site(with_page(code("uploads.md", comment="file: app.py"), form))
+    page = open_site(code("uploads.md", comment="file: app.py"))
     (tmp_path / "pie.png").write_bytes(b"x" * 5000)
     page.goto("/")
-    page.locator("input").set_input_files(tmp_path / "pie.png")
+    page.get_by_label("Picture").set_input_files(tmp_path / "pie.png")
     with page.expect_response("**/upload") as answered:
         page.get_by_role("button", name="Send").click()
 
     assert answered.value.json() == {"name": "pie.png", "type": "image/png", "bytes": 5000}
+
+
+def test_cancel_button_of_the_guide_leaves_no_file(open_site, tmp_path):
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    for file in ("index.html", "upload.js"):
+        text = code("upload-progress.md", comment=f"file: templates/{file}")
+        (folder / file).write_text(text)
+    page = open_site(code("upload-progress.md", comment="file: app.py"))
+    (tmp_path / "film.bin").write_bytes(bytes(20_000_000))
+    page.goto("/")
+    network = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 1_000_000}
+    network.send("Network.emulateNetworkConditions", slow)
+    page.get_by_label("Film").set_input_files(tmp_path / "film.bin")
+    page.get_by_role("button", name="Upload").click()
+    page.wait_for_function("0 < bar.value && bar.value < 100")
+    page.get_by_role("button", name="Cancel").click()
+
+    page.get_by_text("Canceled.").wait_for()
+    until = time.monotonic() + 10
+    while (left := list((tmp_path / "films").iterdir())) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert left == []
 
 
 def test_order_form_of_the_guide_orders_with_html_escaped(open_site):

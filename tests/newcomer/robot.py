@@ -40,6 +40,14 @@ LOOK = 15_000  # milliseconds until a page must show something
 # Those of a user's own machine, without the environment of the tests.
 KEPT = re.compile(r"PIP_|SSL_|[A-Z]+_CA_|REQUESTS_|(?i:https?_proxy|no_proxy)|LANG|TERM|HOME")
 NOT_OURS = ".venv"
+# The tests have installed what a page installs (.ci/system-packages). If not, the page fails.
+SUDO = """#!/bin/sh
+[ "$1 $2" = "apt install" ] || { echo "not tried: sudo $*" >&2; exit 1; }
+shift 2
+exec dpkg --status "$@" >/dev/null
+"""
+# Chromium says so of a stream or a WebSocket that a stopped server has left.
+LOST = re.compile(r"net::ERR_(?:INCOMPLETE|CONNECTION|EMPTY)|WebSocket connection to")
 # What a reader sees of a page, in order.
 SEEN = """() => {
   const chosen = 'article [class*="highlight-"], article .browser-steps, article .needs,'
@@ -77,6 +85,11 @@ def own_variables(home: Path) -> dict[str, str]:
     config.parent.mkdir(parents=True)
     config.write_text("[install]\nquiet = 1\n")  # no page shows what `pip install` prints
     pip = {"PIP_CACHE_DIR": str(Path.home() / ".cache" / "pip")}
+    sudo = home / "bin" / "sudo"
+    sudo.parent.mkdir()
+    sudo.write_text(SUDO)
+    sudo.chmod(0o755)
+    path.insert(0, str(sudo.parent))
     return {**kept, **pip, "PATH": os.pathsep.join(path), "HOME": str(home)}
 
 
@@ -176,6 +189,7 @@ class Windows:
 
     def __post_init__(self) -> None:
         self.errors: list[str] = []
+        self.restarted = False  # while windows were open, which then lose their connections
         self._contexts: dict[str, BrowserContext] = {}
         self._pages: dict[str, Page] = {}
         self._current = "first"
@@ -230,6 +244,8 @@ class Windows:
 
     def _note(self, page: Page, message: ConsoleMessage) -> None:
         place = message.location.get("url", "")
+        if self.restarted and LOST.search(message.text):
+            return
         # A browser reports the status of a page that one opens, too.
         if message.type == "error" and place.partition("?")[0] != page.url.partition("?")[0]:
             self.errors.append(f"{page.url}: {message.text} ({place})")
@@ -389,8 +405,7 @@ class Newcomer:
                 "Copy gives other commands than the block shows"
             )
             if "start" in classes:
-                self._tracebacks = "with-errors" in classes
-                self._start(lines)
+                self._start(lines, tracebacks="with-errors" in classes)
             elif "service" in classes:
                 [line] = lines
                 self._open(self._open_terminal()).serve(line, self._log())
@@ -451,8 +466,10 @@ class Newcomer:
                 f"$ {command.line}\nprinted\n{output}\nand not\n{command.output}"
             )
 
-    def _start(self, lines: list[str]) -> None:
+    def _start(self, lines: list[str], *, tracebacks: bool) -> None:
         self._check_log()
+        self._tracebacks = tracebacks
+        self._windows.restarted |= self._first.busy
         self._first.interrupt()
         before = self._first.folder
         for line in lines[:-1]:

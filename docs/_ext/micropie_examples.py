@@ -43,7 +43,7 @@ SHOWN = {
     },
     **{".conf": "nginx", ".service": "systemd"},
 }
-LARGEST_SHOWN = 40_000  # bytes; a larger file, or one of another kind, is named only
+MOST_SHOWN = 30_000  # bytes of all files of an example; a page links to the others
 MOST_TABS = 10  # of an example with more files, those of a folder share a tab
 LEFT_OUT = {"__pycache__", "node_modules", "data", "uploads"}
 LEFT_OUT_SUFFIXES = {".db", ".sqlite3", ".pyc"}
@@ -168,9 +168,11 @@ class Example:
         files = [
             path for path in self.files() if path.name not in NOT_SHOWN and path.stat().st_size
         ]
-        text = [
-            path for path in files if path.suffix in SHOWN and path.stat().st_size <= LARGEST_SHOWN
-        ]
+        text, left = [], MOST_SHOWN
+        for path in files:
+            if path.suffix in SHOWN and path.stat().st_size <= left:
+                text.append(path)
+                left -= path.stat().st_size
         return text, [path for path in files if path not in text]
 
     def write_archive(self, target: Path, wheel: Path) -> None:
@@ -212,8 +214,10 @@ class ExampleDirective(SphinxDirective):
         lines = [
             *_picture(example),
             *_download(example, "../" * self.env.docname.count("/")),
-            *_tabs(example),
+            *_tabs(example, "../" * self.env.docname.count("/")),
         ]
+        wanted = self.env.__dict__.setdefault("micropie_files", set())
+        wanted.update(path.relative_to(ROOT).as_posix() for path in example.shown()[1])
         return [
             nodes.container("", *self.parse_text_to_nodes("\n".join(lines)), classes=["example"])
         ]
@@ -233,8 +237,8 @@ def _picture(example: Example) -> Iterator[str]:
         )
 
 
-def _tabs(example: Example) -> Iterator[str]:
-    """Show the files in tabs, those of a large example by folder; name the others below."""
+def _tabs(example: Example, up: str) -> Iterator[str]:
+    """Show the files in tabs, those of a large example by folder; link to the others below."""
     shown, named = example.shown()
     tabs: dict[str, list[Path]] = {}
     for path in shown:
@@ -255,9 +259,22 @@ def _tabs(example: Example) -> Iterator[str]:
         yield from (":::::", "")
     yield from ("::::::", "")
     if named:
-        rest = ", ".join(f"`{example.relative(path)}` ({_size(path)})" for path in named)
+        rest = ", ".join(_named(example, path, up) for path in named)
         yield f"Also in the folder: {rest}."
         yield ""
+
+
+def _named(example: Example, path: Path, up: str) -> str:
+    """Name a file that the page does not show, with a link to it if it is text."""
+    name = example.relative(path)
+    if path.suffix not in SHOWN:
+        return f"`{name}` ({_size(path)})"
+    return f'<a href="{up}{copied(path)}"><code>{name}</code></a> ({_size(path)})'
+
+
+def copied(path: Path) -> str:
+    """Return the path on the site of a file of the project as plain text."""
+    return f"_downloads/files/{path.relative_to(ROOT).as_posix()}.txt"
 
 
 def _tab(example: Example, path: Path, many: bool) -> str:

@@ -31,7 +31,7 @@ SCRIPT = re.compile(
     r'<script(?: [^>]*)? src="[^"]*?_static/(?P<name>[^"?]+\.js)[^"]*"></script>\s*'
 )
 KINDS = {"examples": "example", "reference": "reference", "explanation": "explanation"}
-NOT_PACKED = {".buildinfo", ".doctrees", ".nojekyll"}
+NOT_PACKED = {".buildinfo", ".doctrees", ".nojekyll", "social_previews"}
 
 
 # --- Tips --------------------------------------------------------------------------------------

@@ -23,13 +23,13 @@ from typing import Any, ClassVar
 from browser_steps import understood
 from docutils import nodes
 from docutils.parsers.rst import directives
-from micropie_examples import build_sdist, build_wheel
+from micropie_examples import Example, build_sdist, build_wheel, copied
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
-from steps import SITE, visible, whole_file
+from steps import SITE, visible
 
 ROOT = Path(__file__).resolve().parents[2]
 GET = "get"  # the folder of the site with the downloads of MicroPie
@@ -105,8 +105,18 @@ def link_whole_files(app: Sphinx, doctree: nodes.document) -> None:
         link = nodes.reference("", name, refuri=whole_file(name, app.env.docname), internal=True)
         caption.children = []
         caption += [nodes.Text("Part of "), link, nodes.Text(" (whole file)")]
-        if not name.startswith("examples/"):
-            wanted.add(name)
+        wanted.add(name)
+
+
+def whole_file(source: str, page: str) -> str:
+    """Return the link from a page to the whole of a file of the project."""
+    up = "../" * page.count("/")
+    top, _, rest = source.partition("/")
+    if top == "examples":
+        example, _, file = rest.partition("/")
+        if ROOT / source in Example(f"examples/{example}").shown()[0]:
+            return f"{up}examples/{example}.html#file={file}"
+    return up + copied(ROOT / source)
 
 
 # --- Downloads ---------------------------------------------------------------------------------
@@ -180,7 +190,7 @@ def write_files(app: Sphinx, exception: Exception | None) -> None:
     """Write the files that excerpts link to."""
     if exception is None and app.builder.name == "html":
         for name in sorted(app.env.__dict__.get("micropie_files", ())):
-            target = Path(app.outdir) / "_downloads" / "files" / f"{name}.txt"
+            target = Path(app.outdir) / copied(ROOT / name)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target)
 

@@ -141,16 +141,6 @@ def _included(
     return None
 
 
-def whole_file(source: str, name: str) -> str:
-    """Return the link from a page to the whole of a file of the project."""
-    up = "../" * name.count("/")
-    top, _, rest = source.partition("/")
-    if top == "examples":
-        example, _, file = rest.partition("/")
-        return f"{up}examples/{example}.html#file={file}"
-    return f"{up}_downloads/files/{source}.txt"
-
-
 def _opened(block: Block, lines: list[str], more: dict[str, str]) -> tuple[list[str], list[str]]:
     """Return the opening lines of a block, and the same with other options."""
     first = lines[block.line - 1]

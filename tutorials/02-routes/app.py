@@ -1,4 +1,4 @@
-"""A live poll: which pie shall we bake on Friday?"""
+"""A live poll about the pie that we bake on Friday."""
 
 from enum import StrEnum
 
@@ -18,7 +18,7 @@ PAGE = """\
 
 
 class Pie(StrEnum):
-    """What there is to choose from."""
+    """The pies to choose from."""
 
     APPLE = "Apple"
     CHERRY = "Cherry"

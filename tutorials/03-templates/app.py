@@ -1,4 +1,4 @@
-"""A live poll: which pie shall we bake on Friday?"""
+"""A live poll about the pie that we bake on Friday."""
 
 from enum import StrEnum
 from typing import Any
@@ -7,7 +7,7 @@ from micropie import App, methods
 
 
 class Pie(StrEnum):
-    """What there is to choose from."""
+    """The pies to choose from."""
 
     APPLE = "Apple"
     CHERRY = "Cherry"

@@ -1,4 +1,4 @@
-"""A live poll: which pie shall we bake on Friday?"""
+"""A live poll about the pie that we bake on Friday."""
 
 import secrets
 from collections import Counter
@@ -9,7 +9,7 @@ from micropie import App, FromSession, methods
 
 
 class Pie(StrEnum):
-    """What there is to choose from."""
+    """The pies to choose from."""
 
     APPLE = "Apple"
     CHERRY = "Cherry"
@@ -64,7 +64,7 @@ class Poll(App):
         return self._redirect("./", 303)
 
     async def _too_old(self) -> tuple[int, str]:
-        """Refuse a form: the server does not know the visitor's session."""
+        """Refuse a form if the server does not know the visitor's session."""
         return 403, await self._render_template("too_old.html")
 
 

@@ -1,4 +1,4 @@
-"""A live poll: which pie shall we bake on Friday?"""
+"""A live poll about the pie that we bake on Friday."""
 
 import asyncio
 import secrets
@@ -13,7 +13,7 @@ from news import News
 
 
 class Pie(StrEnum):
-    """What there is to choose from."""
+    """The pies to choose from."""
 
     APPLE = "Apple"
     CHERRY = "Cherry"
@@ -68,7 +68,7 @@ class Poll(App):
             await asyncio.sleep(0.1)  # many votes in a moment are one piece of news
 
     async def _too_old(self) -> tuple[int, str]:
-        """Refuse a form: the server does not know the visitor's session."""
+        """Refuse a form if the server does not know the visitor's session."""
         return 403, await self._render_template("too_old.html")
 
 

@@ -1,4 +1,4 @@
-"""What the poll remembers: an SQLite database in the folder data."""
+"""The memory of the poll, an SQLite database in the folder data."""
 
 import os
 import sqlite3

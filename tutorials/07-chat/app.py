@@ -1,4 +1,4 @@
-"""A live poll: which pie shall we bake on Friday?"""
+"""A live poll about the pie that we bake on Friday."""
 
 import asyncio
 import secrets
@@ -16,7 +16,7 @@ TOO_OLD = 4403  # the close code of a chat without a session; chat.js knows it
 
 
 class Pie(StrEnum):
-    """What there is to choose from."""
+    """The pies to choose from."""
 
     APPLE = "Apple"
     CHERRY = "Cherry"
@@ -103,7 +103,7 @@ class Poll(App):
             await coming.wait()
 
     async def _too_old(self) -> tuple[int, str]:
-        """Refuse a form: the server does not know the visitor's session."""
+        """Refuse a form if the server does not know the visitor's session."""
         return 403, await self._render_template("too_old.html")
 
 

@@ -45,7 +45,7 @@ def checked(path: Path, number: str) -> str:
 
 
 def kind_of(path: Path) -> str | None:
-    """Look into the file: its name and its type from the browser can be a lie."""
+    """Look into the file, since its name and its type from the browser can be a lie."""
     with path.open("rb") as file:
         start = file.read(8)
     return next(

@@ -1,4 +1,4 @@
-"""Tests of the poll: pytest runs every function whose name begins with `test_`."""
+"""Tests of the poll. If the name of a function starts with `test_`, pytest runs it."""
 
 import pytest
 from httpx_ws import aconnect_ws

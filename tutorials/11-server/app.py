@@ -1,4 +1,4 @@
-"""A live poll: which pie shall we bake on Friday?"""
+"""A live poll about the pie that we bake on Friday."""
 
 import asyncio
 import secrets
@@ -19,7 +19,7 @@ MAX_DESCRIPTION = 100  # characters
 
 
 class Pie(StrEnum):
-    """What there is to choose from."""
+    """The pies to choose from."""
 
     APPLE = "Apple"
     CHERRY = "Cherry"
@@ -116,7 +116,7 @@ class Poll(App):
     async def upload(
         self, description: str, picture: UploadedFile, *, voter: FromSession = ""
     ) -> Any:
-        """Take a picture while it comes in: it is the last thing in the form."""
+        """Take a picture while it comes in, since it is the last thing in the form."""
         if not voter:
             return await self._too_old()
         name = await pictures.keep(picture)
@@ -147,7 +147,7 @@ class Poll(App):
             self._watcher.cancel()
 
     async def _too_old(self) -> tuple[int, str]:
-        """Refuse a form: the server does not know the visitor's session."""
+        """Refuse a form if the server does not know the visitor's session."""
         return 403, await self._render_template("too_old.html")
 
 

@@ -45,7 +45,7 @@ class SQLiteSessions(SessionBackend):
     """Keeps each session until the time that it ends."""
 
     async def load(self, session_id: str) -> dict[str, Any]:
-        """Return a session, `{}` where there is none."""
+        """Return a session, or `{}` if there is none."""
         return await asyncio.to_thread(self._load, hidden(session_id))
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:

@@ -1,4 +1,4 @@
-"""A test of the backup: it has all that visitors have sent."""
+"""A test that the backup has all that visitors have sent."""
 
 import sqlite3
 from contextlib import closing

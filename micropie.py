@@ -183,7 +183,8 @@ class HTTPError(Exception):
     Example:
         >>> class Shop(App):
         ...     async def item(self, number: int):
-        ...         raise HTTPError(410, {"error": "sold out"}, {"cache-control": "no-store"})
+        ...         sold_out = {"error": "sold out"}
+        ...         raise HTTPError(410, sold_out, {"cache-control": "no-store"})
         >>> asyncio.run(Shop().item(7))
         Traceback (most recent call last):
         micropie.HTTPError: 410 Gone
@@ -1681,7 +1682,8 @@ class WebSocketRequest(Request):
     """The handshake of a WebSocket, as `Request` describes it.
 
     Example:
-        >>> scope = {"type": "websocket", "headers": [(b"origin", b"https://example.com")]}
+        >>> headers = [(b"origin", b"https://example.com")]
+        >>> scope = {"type": "websocket", "headers": headers}
         >>> WebSocketRequest(scope).headers["Origin"]
         'https://example.com'
     """
@@ -1694,7 +1696,8 @@ Example:
     >>> class Root(App):
     ...     async def hello(self):
     ...         return {"hello": self.request.query("name")}
-    >>> token = current_request.set(Request({"type": "http", "query_string": b"name=Ada"}))
+    >>> scope = {"type": "http", "query_string": b"name=Ada"}
+    >>> token = current_request.set(Request(scope))
     >>> asyncio.run(Root().hello())
     {'hello': 'Ada'}
     >>> current_request.reset(token)
@@ -2165,8 +2168,9 @@ def set_cookie(
         ValueError: A browser would drop this cookie, or take it for another one.
 
     Example:
-        >>> set_cookie("theme", "dark", max_age=86400)
-        ('set-cookie', 'theme=dark; Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax')
+        >>> name, value = set_cookie("theme", "dark", max_age=86400)
+        >>> value
+        'theme=dark; Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax'
     """
     samesite = (samesite or "").capitalize()
     if not re.fullmatch(_TOKEN, name):
@@ -4123,8 +4127,9 @@ def routes(app: App, _parents: Any = ()) -> list[Route]:
     Example:
         >>> class Root(App):
         ...     async def greet(self, name: str, times: int = 1): ...
-        >>> [(route.path, route.handler, route.parameters[1]) for route in routes(Root())]
-        [('/greet', 'Root.greet', ('times', <class 'int'>, 1))]
+        >>> [route] = routes(Root())
+        >>> route.path, route.handler, route.parameters[1]
+        ('/greet', 'Root.greet', ('times', <class 'int'>, 1))
     """
     found: list[Route] = []
     for protocol, table in ("http", "_App__routes"), ("websocket", "_App__socket_routes"):

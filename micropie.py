@@ -170,13 +170,13 @@ _ABSENT: Any = inspect.Parameter.empty
 
 
 class HTTPError(Exception):
-    """Ends the request with a status, from wherever it is raised.
+    """Raise this anywhere to end the request with a status.
 
     In a WebSocket handler it refuses the handshake, or closes an accepted socket with 1011.
 
     Args:
         status: The HTTP status code.
-        body: Anything that a handler may return as a body; None is the short text of the status
+        body: Any value that a handler can return as a body. None is the short text of the status
             (``404 Not Found``).
         headers: Header pairs or a dict.
 
@@ -1407,7 +1407,7 @@ class Request:
         scope (dict[str, Any]): The ASGI scope.
         method (str): ``"GET"``, ``"POST"``, and so on.
         path_params (list[str]): The segments of the path after the handler's.
-        route_handler (str | None): The handler's name, None if the path names none. A
+        route_handler (str | None): Name of the handler, or None if the path matches none. A
             ``before_request`` can set it, and `path_params`, to choose another handler, also a
             private one.
 
@@ -3329,42 +3329,45 @@ class _Missing:
 
 
 class App:
-    """An ASGI application; the public methods of a subclass are its URLs.
+    """An ASGI application. The public methods of a subclass are its URLs.
 
     Args:
         session_backend: The store of sessions; None keeps them in the memory of this process.
-        debug: Show tracebacks in the browser.
+        debug: Shows tracebacks in the browser.
         session_timeout: Seconds after which a session ends if no request looks at it.
         session_cookie_name: The name of the session cookie.
-        session_cookie_secure: Whether the session cookie is sent over HTTPS alone; None: unless
-            ``debug`` is on or the request comes straight from this machine over plain HTTP. Behind
-            a proxy, set True.
-        session_cookie_path: The part of the site that gets the session cookie; None: the root path
-            of this app.
+        session_cookie_secure: Whether browsers send the session cookie over HTTPS alone. None means
+            True, unless ``debug`` is on or the request comes straight from this machine over plain
+            HTTP. If the app is behind a proxy, set True.
+        session_cookie_path: The part of the site that gets the session cookie. None means the root
+            path of this app.
         allowed_origins: Full origins, such as ``https://example.com``, whose pages may open
             WebSockets and send requests other than GET, HEAD and OPTIONS with a session.
-        max_body_size: The most bytes of a body that is kept in memory or on disk; None: no limit.
+        max_body_size: The most bytes of a body in memory or on disk. None disables the limit.
         max_upload_size: The most bytes of a body that streams into a handler, by default as many as
-            ``max_body_size``; None: no limit.
-        max_json_size: The most bytes of a JSON body; None: no limit.
-        max_form_field_size: The most bytes of a text field of a multipart form; None: no limit.
-        body_timeout: Seconds without a byte after which a client that sends a body is given up, an
-            eighth later at most; None: never.
+            ``max_body_size``. None disables the limit.
+        max_json_size: The most bytes of a JSON body. None disables the limit.
+        max_form_field_size: The most bytes of a text field of a multipart form. None disables the
+            limit.
+        body_timeout: How long to wait for the next byte of a request body, in seconds, before a
+            408. The 408 can come up to 12.5 % late. None disables the timeout.
 
     Attributes:
-        middlewares (list[HttpMiddleware]): Around every HTTP request, outermost first.
-        ws_middlewares (list[WebSocketMiddleware]): Around every WebSocket, outermost first.
-        startup_handlers (list[Callable]): Async or plain, called one after the other before the
-            first request.
-        shutdown_handlers (list[Callable]): Async or plain, called one after the other after the
-            last request.
-        mounts (dict[str, Callable]): ASGI apps by the path prefix that is theirs, such as
-            ``"/static"``.
-        session_backend (SessionBackend): Where sessions are kept.
+        middlewares (list[HttpMiddleware]): Middleware for every HTTP request. The first item is
+            the outermost.
+        ws_middlewares (list[WebSocketMiddleware]): Middleware for every WebSocket. The first item
+            is the outermost.
+        startup_handlers (list[Callable]): Functions to run, in order, before the first request.
+            Each can be ``async def`` or ``def``.
+        shutdown_handlers (list[Callable]): Functions to run, in order, after the last request.
+            Each can be ``async def`` or ``def``.
+        mounts (dict[str, Callable]): Maps a path prefix, such as ``"/static"``, to the ASGI app
+            that serves it.
+        session_backend (SessionBackend): The store of sessions.
 
     Raises:
-        TypeError: ``allowed_origins`` is one text. A subclass that names a handler like one of the
-            attributes is a TypeError too, when the class is made.
+        TypeError: ``allowed_origins`` is a string, not a list of strings. Also raised when a class
+            is defined with a handler named like an attribute of `App`.
         ValueError: A size is below zero, or a time is not above it, or browsers would drop the
             session cookie.
 
@@ -4021,7 +4024,8 @@ class App:
         """Return the response that sends the client elsewhere.
 
         Args:
-            location: A URL, absolute or relative; what must not stand in one is percent-encoded.
+            location: A URL, absolute or relative. Characters that aren't allowed in a URL are
+                percent-encoded.
             status: 301, 302, 303, 307 or 308.
             headers: More headers, such as cookies.
         """

@@ -226,6 +226,8 @@ def bundle(app: Sphinx, exception: Exception | None) -> None:
         if names == [target]:  # the first page is that of the last build
             names = (site / "_static" / target).read_text().split("\n")[0].split()[1:-1]
         joined = glue.join((site / "_static" / name).read_text() for name in names)
+        if target.endswith(".css"):
+            joined = re.sub(r"/\*.*?\*/|^\s+", "", joined, flags=re.M | re.S)
         (site / "_static" / target).write_text(f"/* {' '.join(names)} */\n{joined}")
         version = hashlib.sha256(joined.encode()).hexdigest()[:8]
         for path, text in pages.items():

@@ -14,8 +14,9 @@ from urllib.parse import quote
 from micropie import App, HTTPError, UploadedFile, methods
 
 FOLDER = Path(os.environ.get("DATA", "data")) / "uploads"
-LIMIT = int(os.environ.get("UPLOAD_LIMIT", 100 * 2**20))  # bytes of one file
-FORM_OVERHEAD = 2**16  # bytes of a form beside its file
+LIMIT = int(os.environ.get("UPLOAD_LIMIT", 100_000_000))  # bytes of one file: 100 MB
+# A form has some hundred bytes around its file: lines between parts, names, types.
+FORM_OVERHEAD = 10_000
 ID = re.compile(r"[0-9a-f]{32}")
 CHUNK = 2**16
 
@@ -36,14 +37,23 @@ class Stored:
 
 
 def safe_name(name: str) -> str:
-    """Return a name that means nothing to a shell, a web server or an old file system.
+    """Return a name of letters, digits, ``_``, ``.`` and ``-``, of at most 201 bytes.
 
-    MicroPie has cut off folders already. This is about hidden files, odd characters and
-    length.
+    It starts with no dot and no dash, so it is neither hidden nor an option. It can
+    still mean something to a program, as ``index.html`` and ``x.php`` do to a web
+    server. So each file is alone in its folder, and no web server may serve these
+    folders.
     """
-    stem, dot, ending = re.sub(r"[^\w.() -]", "_", name).strip(". ").rpartition(".")
-    short = (stem or ending)[:80].rstrip(". ") + (dot + ending[:20] if stem else "")
-    return short or "file"
+    plain = re.sub(r"[^\w.-]", "_", name).strip(".-")
+    stem, dot, ending = plain.rpartition(".")
+    if not stem:
+        return first_bytes(plain, 200) or "file"
+    return first_bytes(stem, 160).rstrip(".-") + dot + first_bytes(ending, 40)
+
+
+def first_bytes(text: str, size: int) -> str:
+    """Return the start of a text that has at most that many bytes in UTF-8."""
+    return text.encode()[:size].decode(errors="ignore")
 
 
 def stored(upload_id: str) -> Stored:
@@ -53,7 +63,7 @@ def stored(upload_id: str) -> Stored:
         for path in (FOLDER / upload_id).glob("[!.]*"):
             status = path.stat()
             return Stored(upload_id, path.name, status.st_size, status.st_mtime)
-    raise HTTPError(404, "There is no such file.")
+    raise HTTPError(404, "There is no such file.\n")
 
 
 def everything() -> list[Stored]:
@@ -101,7 +111,7 @@ class Uploads(App):
         """Send a file back: to be saved, never to be shown as a page of this site."""
         item = stored(upload_id)
         if name != item.name:
-            raise HTTPError(404, "There is no such file.")
+            raise HTTPError(404, "There is no such file.\n")
         headers = {
             "content-type": "application/octet-stream",
             "content-disposition": "attachment; filename*=UTF-8''"

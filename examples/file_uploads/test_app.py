@@ -29,3 +29,25 @@ def test_large_file_leaves_nothing(
     monkeypatch.setattr(module, "LIMIT", 4)
     assert client.post("/upload", files={"file": ("a", b"Plums")}).status_code == 413
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("-rf (1).txt", "rf__1_.txt"),
+        (".htaccess", "htaccess"),
+        ("...", "file"),
+        ("\N{PIE}", "_"),
+        ("\u03c0" * 255 + ".jpeg", "\u03c0" * 80 + ".jpeg"),
+    ],
+)
+def test_odd_names_are_made_safe(name: str, safe: str) -> None:
+    assert module.safe_name(name) == safe
+
+
+@pytest.mark.parametrize("letter", ["x", "\u00fc", "\u732b", "\U00020000"])
+def test_long_names_fit_on_a_disk(letter: str) -> None:
+    for name in (letter * 255, f"{letter * 255}.{letter * 255}"):
+        answer = client.post("/upload", files={"file": (name, b"Plums")})
+        assert answer.status_code == 201
+        assert len(answer.json()["name"].encode()) <= 201

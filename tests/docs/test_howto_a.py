@@ -30,11 +30,12 @@ def open_site(browser, tmp_path):
     """Serve an app from a page, and open the site in a browser in which every error counts."""
     with contextlib.ExitStack() as stack:
 
-        def start(app):
+        def start(app, expected=()):
             (tmp_path / "app.py").write_text(app)
             port = free_port()
             stack.enter_context(serving(SERVE, tmp_path, port, {}))
             session = Browsing(browser, f"http://127.0.0.1:{port}")
+            session.expected = list(expected)
             stack.callback(session.close)
             page = session.page()
             # The apps have no icon.
@@ -90,15 +91,29 @@ def test_upload_form_of_the_guide_sends_the_file(open_site, tmp_path):
     assert answered.value.json() == {"name": "pie.png", "type": "image/png", "bytes": 5000}
 
 
-def test_cancel_button_of_the_guide_leaves_no_file(open_site, tmp_path):
+@pytest.fixture
+def film_site(open_site, tmp_path):
     folder = tmp_path / "templates"
     folder.mkdir()
     for file in ("index.html", "upload.js"):
         text = code("upload-progress.md", comment=f"file: templates/{file}")
         (folder / file).write_text(text)
-    page = open_site(code("upload-progress.md", comment="file: app.py"))
-    (tmp_path / "film.bin").write_bytes(bytes(20_000_000))
+    page = open_site(code("upload-progress.md", comment="file: app.py"), expected=["413"])
     page.goto("/")
+    return page
+
+
+def films(folder, wanted):
+    """Return the files of an app when there are as many as wanted, or after some seconds."""
+    until = time.monotonic() + 10
+    while len(left := list((folder / "films").iterdir())) != wanted and time.monotonic() < until:
+        time.sleep(0.05)
+    return left
+
+
+def test_cancel_button_of_the_guide_leaves_no_file(film_site, tmp_path):
+    page = film_site
+    (tmp_path / "film.bin").write_bytes(bytes(20_000_000))
     network = page.context.new_cdp_session(page)
     slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 1_000_000}
     network.send("Network.emulateNetworkConditions", slow)
@@ -108,10 +123,47 @@ def test_cancel_button_of_the_guide_leaves_no_file(open_site, tmp_path):
     page.get_by_role("button", name="Cancel").click()
 
     page.get_by_text("Canceled.").wait_for()
-    until = time.monotonic() + 10
-    while (left := list((tmp_path / "films").iterdir())) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert left == []
+    assert films(tmp_path, 0) == []
+
+
+def test_film_over_a_limit_of_the_server_gets_words_for_visitors(film_site, tmp_path):
+    # The script believes that every file is small, as one that does not check.
+    page = film_site
+    page.evaluate("Object.defineProperty(File.prototype, 'size', {value: 1})")
+    for size in (40_000_001, 50_000_000):
+        (tmp_path / "film.bin").write_bytes(bytes(size))
+        page.get_by_label("Film").set_input_files(tmp_path / "film.bin")
+        page.get_by_role("button", name="Upload").click()
+        page.get_by_text("Please choose one of at most 40 MB.").wait_for()
+        page.evaluate("result.textContent = ''")
+        assert page.locator("#percent").inner_text() == "100 %"
+    assert films(tmp_path, 0) == []
+
+
+def test_film_form_works_without_scripts(film_site, browser, tmp_path):
+    (tmp_path / "a<b.bin").write_bytes(bytes(5000))
+    with contextlib.closing(browser.new_context(java_script_enabled=False)) as context:
+        page = context.new_page()
+        page.goto(film_site.url)
+        shown = [page.locator(f"#{name}").is_visible() for name in ("progress", "cancel")]
+        page.get_by_label("Film").set_input_files(tmp_path / "a<b.bin")
+        page.get_by_role("button", name="Upload").click()
+
+        page.get_by_text("Saved a<b.bin.").wait_for()
+    assert shown == [False, False]
+    assert film_site.locator("#cancel").is_visible()
+    assert len(films(tmp_path, 1)) == 1
+
+
+def test_names_of_the_guide_are_plain_and_fit_on_a_disk(tmp_path):
+    module = {"__name__": "named"}
+    exec(code("uploads.md", comment="file: named.py"), module)  # noqa: S102
+    names = ["-rf (1).txt", ".htaccess", "...", "猫" * 255 + ".jpeg", "\U00020000" * 255]
+
+    safe = [module["safe_name"](name) for name in names]
+    assert safe == ["rf__1_.txt", "htaccess", "file", "猫" * 53 + ".jpeg", "\U00020000" * 50]
+    for name in safe:
+        (tmp_path / name).touch()
 
 
 def test_order_form_of_the_guide_orders_with_html_escaped(open_site):

@@ -90,7 +90,7 @@ def static_files(scene):
 def file_uploads(scene):
     """A field to drop files into, the progress of an upload, and a list of two files."""
     scene.open()
-    for name, size in (("menu.txt", 1_300), ("plum tart.jpg", 184_000)):
+    for name, size in (("menu.txt", 1_300), ("plum-tart.jpg", 184_000)):
         scene.page.set_input_files("input[type=file]", file_named(name, b"x" * size))
         scene.press("Upload")
         scene.page.get_by_role("link", name=name).wait_for()

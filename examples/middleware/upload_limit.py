@@ -8,7 +8,7 @@ from micropie import HTTPError, HttpMiddleware, Request
 class UploadLimit(HttpMiddleware):
     """Refuses a body that says it is too large, and one that does not say its size.
 
-    That happens before a byte of it is read. JSON and forms have been read before, and
+    The handler is not called then. JSON and forms have been read before, and
     `App` limits them. `limits` are the most bytes for each handler, by name.
     """
 

@@ -35,7 +35,9 @@ def listed(page):
 def test_python_is_a_whole_file_or_an_excerpt_of_one(page):
     for block in blocks(page.read_text()):
         if block.language == "python" and not block.file:
-            assert block.kind in {"file", "part of", "slow", "not run"}, f"{name(page)}:{block.line}"
+            assert block.kind in {"file", "part of", "slow", "not run"}, (
+                f"{name(page)}:{block.line}"
+            )
 
 
 @pytest.mark.parametrize("page", GUIDES + STEPS, ids=name)

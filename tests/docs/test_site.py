@@ -262,6 +262,18 @@ def test_copied_commands_have_no_prompt_and_no_output(browsing):
     assert copied.split("\n") == shown
 
 
+def test_tips_of_terms_are_whole_sentences(site):
+    found = set()
+    for path in site.pages:
+        text = (site.folder / path).read_text()
+        found |= set(re.findall(r'<a class="[^"]*term-with-tip[^"]*"[^>]* title="([^"]+)"', text))
+
+    assert len(found) > 20
+    for tip in map(html.unescape, found):
+        assert re.search(r"[\w)`][.!?]$", tip), tip
+        assert not re.search(r" [.,:;!?)](?:\s|$)|\( |  |[:(]$", tip), tip
+
+
 def test_term_shows_its_tip_on_hover_and_on_focus(browsing, site):
     with_terms = [
         path for path in site.pages if "term-with-tip" in (site.folder / path).read_text()

@@ -108,6 +108,9 @@ def _block(
             caption = block.detail
         case "part of":
             caption, kind = f"Part of {block.detail}", "excerpt"
+        case "serves" if running and name.startswith("examples/"):
+            # A README shows other ways to start below the first one, and then goes on.
+            caption, kind = "Or start it this way instead", "instead"
         case "serves":
             caption, kind = (STOP_FIRST if running else "Start the server"), "start"
         case "service":

@@ -108,7 +108,6 @@ class Terminal:
     def __init__(self, folder: Path, ports: Ports, variables: Mapping[str, str]) -> None:
         self._ports = ports
         self._shell = Shell(folder, ports, variables, clean=True)
-        self._shell.type("set -m")  # so that each command gets a process group, and Ctrl+C
         self._folder = folder
         self._running = ""
         self._log = folder
@@ -139,7 +138,8 @@ class Terminal:
         ports = self._ports.named(line) or [self._ports.web]
         self._log = log
         log.touch()
-        typed = f"{{ {line}\n}} >{shlex.quote(str(log))} 2>&1 & echo $!"
+        # With -m, the command gets its own process group, and the signal of Ctrl+C.
+        typed = f"set -m; {{ {line}\n}} >{shlex.quote(str(log))} 2>&1 & echo $!; set +m"
         self._running = self._shell.type(typed).strip()
         wait_until(
             lambda: self.gone() or all(map(accepts, ports)),
@@ -395,7 +395,7 @@ class Newcomer:
 
     def _follow_block(self, block: Mapping[str, Any], page: Page) -> None:
         classes, language, text = block["classes"], block["language"], block["text"]
-        if "not-run" in classes or "excerpt" in classes:
+        if {"not-run", "excerpt", "instead"} & set(classes):
             return
         if "file" in classes:
             self._paste(block["caption"], self._copied(block, page))

@@ -14,6 +14,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -54,7 +55,8 @@ def files_of(page: str) -> dict[str, str]:
 
 
 PAGE_FILES = files_of("deployment.md")
-NGINX, DOCKER, PAAS = files_of("nginx.md"), files_of("docker.md"), files_of("paas.md")
+TRIAL, DEBIAN = files_of("nginx.md"), files_of("debian.md")
+DOCKER, PAAS = files_of("docker.md"), files_of("paas.md")
 SERVES = [
     commands(block.text)[0].line for block in blocks(PAGE.read_text()) if block.kind == "serves"
 ]
@@ -219,15 +221,15 @@ def behind_nginx(folder: Path, certificates: Path, app_port: int, change=lambda 
     secure, plain = free_port(), free_port()
     changes = {
         "listen [::]:80;": "",
-        "listen [::]:443 ssl;": "",
+        "listen [::]:443 ssl http2;": "",
         "listen 80;": f"listen 127.0.0.1:{plain};",
-        "listen 443 ssl;": f"listen 127.0.0.1:{secure} ssl;",
+        "listen 443 ssl http2;": f"listen 127.0.0.1:{secure} ssl http2;",
         "127.0.0.1:8000": f"127.0.0.1:{app_port}",
-        "/etc/ssl/shop": str(certificates),
+        f"/etc/letsencrypt/live/{SITE}": str(certificates),
         "/srv/shop/current/static/": f"{folder}/static/",
         "/var/www/html": str(folder),
     }
-    with nginx(folder, replaced(change(NGINX["shop.nginx"]), changes), secure):
+    with nginx(folder, replaced(change(DEBIAN["shop.nginx"]), changes), secure):
         yield secure, plain
 
 
@@ -321,12 +323,12 @@ def test_websocket_has_no_session_if_nginx_does_not_pass_the_host(more, certific
 def test_trial_and_server_of_the_page_pass_the_same_on():
     """Both files have the same lines for the app."""
 
-    def lines(name: str) -> list[str]:
-        location = NGINX[name].rpartition("location / {")[2].partition("}")[0]
+    def lines(site: str) -> list[str]:
+        location = site.rpartition("location / {")[2].partition("}")[0]
         return [line.partition("#")[0].strip() for line in location.strip().splitlines()]
 
-    assert lines("nginx.conf") == lines("shop.nginx")
-    assert any("X-Forwarded-For" in line for line in lines("shop.nginx"))
+    assert lines(TRIAL["trial/nginx.conf"]) == lines(DEBIAN["shop.nginx"])
+    assert any("X-Forwarded-For" in line for line in lines(DEBIAN["shop.nginx"]))
 
 
 def test_nginx_serves_from_the_other_machine_when_one_is_down(folder, certificates, tmp_path):
@@ -430,7 +432,7 @@ PROGRAM = "/srv/shop/current/.venv/bin/"
 def test_systemd_finds_no_fault_in_the_unit(tmp_path):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
-    unit = replaced(NGINX["shop.service"], {f"{PROGRAM}uvicorn": "/bin/true"})
+    unit = replaced(DEBIAN["shop.service"], {f"{PROGRAM}uvicorn": "/bin/true"})
     path = tmp_path / "shop.service"
     path.write_text(unit)
     command = ["systemd-analyze", "verify", path]
@@ -440,14 +442,48 @@ def test_systemd_finds_no_fault_in_the_unit(tmp_path):
 
 
 def test_command_of_the_unit_serves_the_app_with_its_settings(tmp_path):
-    found = re.search(rf"^ExecStart={PROGRAM}(.*)$", joined(NGINX["shop.service"]), re.MULTILINE)
+    found = re.search(rf"^ExecStart={PROGRAM}(.*)$", joined(DEBIAN["shop.service"]), re.MULTILINE)
     assert found
     port = free_port()
-    (tmp_path / "app.py").write_text(NGINX["app.py"])
-    settings = dict(line.split("=", 1) for line in NGINX["shop.env"].split())
+    (tmp_path / "app.py").write_text(TRIAL["app.py"])
+    shutil.copy(ROOT / "examples" / "session_backends" / "sql_sessions.py", tmp_path)
+    state = tmp_path / "state"
+    lines = replaced(DEBIAN["shop.env"], {"/var/lib/shop": str(state)}).split()
+    settings = dict(line.split("=", 1) for line in lines) | {"DATA": str(state)}
 
     with serving(found[1].replace("8000", str(port)), tmp_path, port, settings):
         assert httpx.get(f"http://127.0.0.1:{port}/health").text == "ready\n"
+        first = httpx.get(f"http://127.0.0.1:{port}/")
+        cookie = first.headers["set-cookie"]
+        assert "Secure" in cookie
+        headers = {"cookie": cookie.partition(";")[0]}
+        assert "yours: 2<" in httpx.get(f"http://127.0.0.1:{port}/", headers=headers).text
+    assert {"shop.db", "sessions.sqlite3"} <= {path.name for path in state.iterdir()}
+
+
+def test_lines_for_cron_save_the_databases(tmp_path):
+    if shutil.which("sqlite3") is None:
+        pytest.skip("sqlite3 is not installed")
+    target = tmp_path / "backup"
+    target.mkdir()
+    names = {"shop.db", "sessions.sqlite3"}
+    for name in names:
+        with contextlib.closing(sqlite3.connect(tmp_path / name)) as database, database:
+            database.execute("CREATE TABLE visits (id INTEGER)")
+            database.execute("INSERT INTO visits VALUES (7)")
+    changes = {"/var/lib/shop": str(tmp_path), "/var/backups/shop": str(target)}
+    _, variable, *lines = replaced(DEBIAN["shop.cron"], changes).splitlines()
+    key, value = variable.split("=")
+    for line in lines:
+        found = re.fullmatch(r"(?:[\d*]+ ){5}shop (.*)", line)
+        assert found, line
+        command = ["/bin/sh", "-c", found[1]]
+        subprocess.run(command, env={"PATH": "/usr/bin:/bin", key: value}, check=True, timeout=60)
+
+    assert {path.name for path in target.iterdir()} == names
+    for name in names:
+        with contextlib.closing(sqlite3.connect(target / name)) as copy:
+            assert copy.execute("SELECT id FROM visits").fetchone() == (7,)
 
 
 def seconds(text: str, pattern: str) -> int:
@@ -458,7 +494,7 @@ def seconds(text: str, pattern: str) -> int:
 
 def test_supervisors_wait_longer_than_the_server_for_its_end():
     waits = r'graceful-shutdown"?,? "?(\d+)'
-    unit = NGINX["shop.service"]
+    unit = DEBIAN["shop.service"]
     assert seconds(unit, r"TimeoutStopSec=(\d+)") > seconds(unit, waits)
     container = seconds(DOCKER["compose.yaml"], r"stop_grace_period: (\d+)s")
     assert container > seconds(DOCKER["Dockerfile"], waits)

@@ -49,7 +49,7 @@ def check_plain_http(url, folder):
     with httpx.Client(base_url=url, headers={"Host": "localhost"}) as client:
         answer = client.get("/results?at_least=1")
         assert (answer.status_code, answer.headers["location"]) == (
-            301,
+            308,
             "https://localhost/results?at_least=1",
         )
         assert client.get("/.well-known/acme-challenge/proof").text == "the name is mine"
@@ -110,6 +110,27 @@ def test_events_and_messages_pass_the_proxy_at_once(site, vote):
             ws.send("Hello through the proxy")
             assert json.loads(ws.recv(timeout=60))["text"] == "Hello through the proxy"
         assert time.monotonic() - started < 30, "the proxy keeps things back"
+
+
+def test_page_goes_on_after_the_502_of_a_restart(browser, site):
+    """The browser's EventSource gives up after a 502, and the page begins again."""
+    refused = []
+    context = browser.new_context(ignore_https_errors=True, base_url=site)
+    page = context.new_page()
+
+    def refuse_once(route):
+        if refused:
+            route.continue_()
+        else:
+            refused.append(route.request.url)
+            route.fulfill(status=502, body="Bad Gateway")
+
+    page.route("**/events", refuse_once)
+    page.goto("/")
+    expect(page.locator("#state")).to_contain_text("Trying again")
+    expect(page.locator("#state")).to_contain_text("counted live", timeout=30_000)
+    context.close()
+    assert len(refused) == 1
 
 
 def test_proxy_refuses_large_bodies(site):

@@ -3,15 +3,17 @@
 import asyncio
 import ipaddress
 import re
+import time
 from pathlib import Path
 from typing import Any
 
-from micropie import App, FromSession, HTTPError, HttpMiddleware, Request, methods
+from micropie import FromSession, HTTPError, HttpMiddleware, Request, methods
 from redis.asyncio import Redis
 
 import mail
 import settings
 from accounts import Accounts, Base, User
+from keeping import KEPT, SHORT, KeepingApp
 from passwords import hash_password, verify_password
 from redis_sessions import RedisSessionBackend
 from sql_sessions import SQLSessionBackend, create_tables, make_engine
@@ -23,9 +25,10 @@ EMAIL = re.compile(
 FIELDS = {
     "email": ("Email address", "email", "username"),
     "password": ("Password", "password", "current-password"),
+    "keep": ("Keep me logged in for 30 days", "checkbox", "off"),
     "new_password": ("New password, 10 characters or more", "password", "new-password"),
 }
-LOGIN = ("email", "password")  # the fields of the login's form
+LOGIN = ("email", "password", "keep")  # the fields of the login's form
 # It is checked for addresses without an account, so they take as long as others.
 NO_ACCOUNT = hash_password("")
 MAIL = """\
@@ -39,7 +42,7 @@ SENT = "Look into your inbox: we have sent you a link. It is good for an hour."
 
 
 class CurrentUser(HttpMiddleware):
-    """Sets ``request.user``, and ends sessions that are older than the password."""
+    """Sets ``request.user``, and ends sessions that are too old for it."""
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
@@ -50,13 +53,14 @@ class CurrentUser(HttpMiddleware):
         request.user = None
         if "user_id" in session:
             user = await self._accounts.find(User.id == session["user_id"])
-            if user is None or user.stamp != session["stamp"]:
+            is_over = time.time() > session.get("ends", 0)
+            if user is None or user.stamp != session["stamp"] or is_over:
                 session.clear()
             else:
                 request.user = user
 
 
-class Root(App):
+class Root(KeepingApp):
     """Pages for visitors, and one behind the login."""
 
     def __init__(self) -> None:
@@ -64,7 +68,7 @@ class Root(App):
         self._backend: Any = SQLSessionBackend(self._engine)
         if settings.SESSION_STORE:
             self._backend = RedisSessionBackend(Redis.from_url(settings.SESSION_STORE))
-        super().__init__(self._backend, max_body_size=2**16)
+        super().__init__(self._backend, max_body_size=2**16, session_timeout=KEPT)
         self._accounts = Accounts(self._engine, settings.TRIES)
         self.middlewares.append(CurrentUser(self._accounts))
         self.env.globals.update(url=self._url, kinds=FIELDS)
@@ -84,7 +88,7 @@ class Root(App):
         if user is None:
             error = "Wrong address or password."
             return 400, await self._form("Log in", *LOGIN, error=error)
-        return self._enter(user)
+        return self._enter(user, keep=bool(self._sent("keep")))
 
     @methods("POST")
     async def logout(self) -> Any:
@@ -123,7 +127,8 @@ class Root(App):
         if not 10 <= len(password) <= 200 or not await self._checked(user.email):
             error = "Your password was wrong, or the new one is too short or long."
             return 400, await self._form(title, *fields, error=error)
-        return self._enter(await self._changed(user.email, password))
+        keep = self.request.session["keep"]
+        return self._enter(await self._changed(user.email, password), keep)
 
     async def _mail_link(self, title: str) -> Any:
         if self.request.method != "POST":
@@ -156,9 +161,13 @@ class Root(App):
         hashed = await asyncio.to_thread(hash_password, password)
         return await self._accounts.set_password(email, hashed)
 
-    def _enter(self, user: User, *cookies: tuple[str, str]) -> Any:
-        start_session(self.request, user)
-        return self._redirect(self._url("account"), 303, cookies)
+    def _enter(self, user: User, keep: bool = False) -> Any:
+        """Log a user in, with a new session id that no one else can know."""
+        ends = time.time() + (KEPT if keep else SHORT)
+        session = {"user_id": user.id, "stamp": user.stamp, "keep": keep, "ends": ends}
+        self.request.session.update(session)
+        self.request.regenerate_session()
+        return self._redirect(self._url("account"), 303)
 
     def _sent(self, name: str) -> str:
         # Not a parameter, which the URL could fill in: URLs end up in logs.
@@ -196,12 +205,6 @@ class Root(App):
         await self._engine.dispose()
         if isinstance(self._backend, RedisSessionBackend):
             await self._backend.client.aclose()
-
-
-def start_session(request: Request, user: User) -> None:
-    """Log a user in, with a new session id that no one else can know."""
-    request.session.update(user_id=user.id, stamp=user.stamp)
-    request.regenerate_session()
 
 
 def client_of(request: Request) -> str:

@@ -3,7 +3,10 @@
 import concurrent.futures
 import contextlib
 import itertools
+import json
+import re
 import sqlite3
+import time
 
 import httpx
 import pytest
@@ -202,82 +205,55 @@ def test_tries_have_a_limit(tmp_path, measure, services, address):
         assert logged_in(client, address).status_code == 303
 
 
-#: The steps of "Make it yours" for a login that is remembered.
-STEPS = {
-    "accounts.py": {
-        "class Try(Base)": """class Remembered(Base):
-    __tablename__ = "remembered"
-
-    hash: Mapped[str] = mapped_column(String(64), primary_key=True)
-    email: Mapped[str] = mapped_column(String(200), index=True)
-    expires: Mapped[float] = mapped_column(Double)
+def ticked(client, email, origin=None):
+    """Log in with a tick at "Keep me logged in"; return the cookies that the response sets."""
+    form = {"email": email, "password": PASSWORD, "keep": "on"}
+    headers = {"origin": origin} if origin else {}
+    return client.post("/login", data=form, headers=headers).headers.get_list("set-cookie")
 
 
-class Try(Base)""",
-        "    async def new_token": """    async def remember(self, email):
-        token = secrets.token_urlsafe()
-        async with self._begin() as db:
-            db.add(Remembered(hash=_hashed(token), email=email, expires=time.time() + 86400))
-        return token
+def test_login_is_kept_if_the_user_wants_that(client, address, server):
+    sign_in(client, address)
+    assert "Max-Age" not in str(logged_in(client, address).headers)
+    [cookie] = ticked(client, address, origin=server.url)
+    name, _, attributes = cookie.partition("; ")
+    assert re.fullmatch(r"Path=/; HttpOnly; SameSite=Lax; Max-Age=2(592000|59199\d)", attributes)
 
-    async def remembered(self, token):
-        wanted = (Remembered.hash == _hashed(token)) & (Remembered.expires > time.time())
-        async with self._begin() as db:
-            email = await db.scalar(select(Remembered.email).where(wanted))
-            return await db.scalar(select(User).where(User.email == email))
-
-    async def forget_token(self, token):
-        async with self._begin() as db:
-            await db.execute(delete(Remembered).where(Remembered.hash == _hashed(token)))
-
-    async def new_token""",
-    },
-    "app.py": {
-        "Request, methods": "Request, delete_cookie, methods, set_cookie",
-        "FIELDS = {": 'FIELDS = {\n    "remember": ("Remember me", "checkbox", "off"),',
-        '"password")  #': '"password", "remember")  #',
-        "        return self._enter(user)\n": """        cookies = []
-        if self._sent("remember"):
-            token = await self._accounts.remember(user.email)
-            cookies = [set_cookie("remember", token, max_age=86400)]
-        return self._enter(user, *cookies)
-""",
-        "                request.user = user\n": """                request.user = user
-        elif request.method == "GET" and (token := request.cookies.get("remember")):
-            request.user = await self._accounts.remembered(token)
-            if request.user:
-                start_session(request, request.user)
-""",
-        "        return self._redirect(self._url(), 303)": """\
-        await self._accounts.forget_token(self.request.cookies.get("remember", ""))
-        return self._redirect(self._url(), 303, [delete_cookie("remember")])""",
-    },
-}
+    change = {"password": PASSWORD, "new_password": PASSWORD}
+    [changed] = client.post("/account", data=change).headers.get_list("set-cookie")
+    assert "Max-Age=2" in changed
+    assert name not in changed
+    [ended] = client.post("/logout").headers.get_list("set-cookie")
+    assert "Max-Age=0" in ended
 
 
-def test_login_is_remembered_as_the_readme_says(tmp_path, measure, services, address):
-    folder = copied("login", tmp_path)
-    for name, replacements in STEPS.items():
-        text = (folder / name).read_text()
-        for old, new in replacements.items():
-            assert text.count(old) == 1, old
-            text = text.replace(old, new)
-        (folder / name).write_text(text)
-    environment = {**measure, **services.environment("login")}
-    with running("python app.py", folder, environment) as server, server.client() as client:
-        sign_in(client, address)
-        client.post("/logout")
-        assert 'class="tick"><input type="checkbox" name="remember">' in client.get("/login").text
-        form = {"email": address, "password": PASSWORD, "remember": "on"}
-        found = client.post("/login", data=form).headers.get_list("set-cookie")
-        [cookie] = [text.partition(";")[0] for text in found if text.startswith("remember=")]
-        client.cookies.clear()
-        remembered = client.get("/account", headers={"cookie": cookie})
-        assert address in remembered.text
-        assert session_ids(client)
-        client.post("/logout", headers={"cookie": cookie})
-        client.cookies.clear()
-        assert client.get("/account", headers={"cookie": cookie}).status_code == 401
+def test_page_of_another_site_logs_no_one_in_or_out(client, address):
+    sign_in(client, address)
+    ticked(client, address)
+    before = session_ids(client)
+
+    evil = {"origin": "https://evil.example"}
+    assert ticked(client, address, **evil) == []
+    assert "set-cookie" not in client.post("/logout", headers=evil).headers
+    assert session_ids(client) == before
+    assert client.get("/account").status_code == 200
+    client.cookies.clear()
+    assert ticked(client, address, **evil) == []
+    assert client.get("/account").status_code == 401
+
+
+@pytest.mark.parametrize("keep, lasts", [("", 12 * 3600), ("on", 30 * 24 * 3600)])
+def test_login_ends(client, address, rows, keep, lasts):
+    sign_in(client, address)
+    rows("DELETE FROM sessions")
+    client.post("/login", data={"email": address, "password": PASSWORD, "keep": keep})
+    [(text,)] = rows("SELECT data FROM sessions")
+    session = json.loads(text)
+    assert session["ends"] == pytest.approx(time.time() + lasts, abs=60)
+    assert client.get("/account").status_code == 200
+
+    rows("UPDATE sessions SET data = ?", json.dumps({**session, "ends": time.time() - 1}))
+    assert client.get("/account").status_code == 401
 
 
 @pytest.mark.usefixtures("measured")

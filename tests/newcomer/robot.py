@@ -155,8 +155,11 @@ class Terminal:
         except ProcessLookupError:
             return True
         # A child that has ended and was not waited for still counts.
-        state = Path(f"/proc/{self._running}/stat")
-        return not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+        try:
+            state = Path(f"/proc/{self._running}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        return state.rpartition(")")[2].split()[0] == "Z"
 
     def logged(self) -> str:
         """Return what the command that runs has printed."""

@@ -12,6 +12,9 @@ EXAMPLES_COVERAGE := $(CURDIR)/build/coverage-of-examples
 PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
 OF_DEV := --ignore=tests/docs --ignore=tests/examples --ignore=tests/tutorials
 
+PROSE := micropie.py README.md CONTRIBUTING.md SECURITY.md docs/howto docs/tutorial docs/explanation docs/reference \
+    docs/install.md docs/details.md docs/index.md docs/faq.md docs/troubleshooting.md examples tutorials
+
 # Compiled modules are kept: a test starts dozens of processes, and each would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -71,6 +74,7 @@ lint: $(DEV)/.stamp  ## Check style, complexity and types
 	$(DEV)/bin/ruff format --check --quiet .
 	$(DEV)/bin/python .ci/check_functions.py micropie.py .ci benchmarks docs examples tutorials
 	$(DEV)/bin/python .ci/check_functions.py --max-tokens 22000 micropie.py
+	$(DEV)/bin/python .ci/check_prose.py $(PROSE)
 	$(DEV)/bin/mypy micropie.py .ci benchmarks/*.py tests
 	$(DEV)/bin/pyright --pythonpath $(DEV)/bin/python
 	$(DEV)/bin/zizmor --quiet --offline --min-severity=medium .github

@@ -170,20 +170,21 @@ _ABSENT: Any = inspect.Parameter.empty
 
 
 class HTTPError(Exception):
-    """Ends the request with a status, from wherever it is raised.
+    """Raise this anywhere to end the request with a status.
 
     In a WebSocket handler it refuses the handshake, or closes an accepted socket with 1011.
 
     Args:
         status: The HTTP status code.
-        body: Anything that a handler may return as a body; None is the short text of the status
+        body: Any value that a handler can return as a body. None is the short text of the status
             (``404 Not Found``).
         headers: Header pairs or a dict.
 
     Example:
         >>> class Shop(App):
         ...     async def item(self, number: int):
-        ...         raise HTTPError(410, {"error": "sold out"}, {"cache-control": "no-store"})
+        ...         sold_out = {"error": "sold out"}
+        ...         raise HTTPError(410, sold_out, {"cache-control": "no-store"})
         >>> asyncio.run(Shop().item(7))
         Traceback (most recent call last):
         micropie.HTTPError: 410 Gone
@@ -1406,7 +1407,7 @@ class Request:
         scope (dict[str, Any]): The ASGI scope.
         method (str): ``"GET"``, ``"POST"``, and so on.
         path_params (list[str]): The segments of the path after the handler's.
-        route_handler (str | None): The handler's name, None if the path names none. A
+        route_handler (str | None): Name of the handler, or None if the path matches none. A
             ``before_request`` can set it, and `path_params`, to choose another handler, also a
             private one.
 
@@ -1681,7 +1682,8 @@ class WebSocketRequest(Request):
     """The handshake of a WebSocket, as `Request` describes it.
 
     Example:
-        >>> scope = {"type": "websocket", "headers": [(b"origin", b"https://example.com")]}
+        >>> headers = [(b"origin", b"https://example.com")]
+        >>> scope = {"type": "websocket", "headers": headers}
         >>> WebSocketRequest(scope).headers["Origin"]
         'https://example.com'
     """
@@ -1694,7 +1696,8 @@ Example:
     >>> class Root(App):
     ...     async def hello(self):
     ...         return {"hello": self.request.query("name")}
-    >>> token = current_request.set(Request({"type": "http", "query_string": b"name=Ada"}))
+    >>> scope = {"type": "http", "query_string": b"name=Ada"}
+    >>> token = current_request.set(Request(scope))
     >>> asyncio.run(Root().hello())
     {'hello': 'Ada'}
     >>> current_request.reset(token)
@@ -2165,8 +2168,9 @@ def set_cookie(
         ValueError: A browser would drop this cookie, or take it for another one.
 
     Example:
-        >>> set_cookie("theme", "dark", max_age=86400)
-        ('set-cookie', 'theme=dark; Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax')
+        >>> name, value = set_cookie("theme", "dark", max_age=86400)
+        >>> value
+        'theme=dark; Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax'
     """
     samesite = (samesite or "").capitalize()
     if not re.fullmatch(_TOKEN, name):
@@ -3325,42 +3329,45 @@ class _Missing:
 
 
 class App:
-    """An ASGI application; the public methods of a subclass are its URLs.
+    """An ASGI application. The public methods of a subclass are its URLs.
 
     Args:
         session_backend: The store of sessions; None keeps them in the memory of this process.
-        debug: Show tracebacks in the browser.
+        debug: Shows tracebacks in the browser.
         session_timeout: Seconds after which a session ends if no request looks at it.
         session_cookie_name: The name of the session cookie.
-        session_cookie_secure: Whether the session cookie is sent over HTTPS alone; None: unless
-            ``debug`` is on or the request comes straight from this machine over plain HTTP. Behind
-            a proxy, set True.
-        session_cookie_path: The part of the site that gets the session cookie; None: the root path
-            of this app.
+        session_cookie_secure: Whether browsers send the session cookie over HTTPS alone. None means
+            True, unless ``debug`` is on or the request comes straight from this machine over plain
+            HTTP. If the app is behind a proxy, set True.
+        session_cookie_path: The part of the site that gets the session cookie. None means the root
+            path of this app.
         allowed_origins: Full origins, such as ``https://example.com``, whose pages may open
             WebSockets and send requests other than GET, HEAD and OPTIONS with a session.
-        max_body_size: The most bytes of a body that is kept in memory or on disk; None: no limit.
+        max_body_size: The most bytes of a body in memory or on disk. None disables the limit.
         max_upload_size: The most bytes of a body that streams into a handler, by default as many as
-            ``max_body_size``; None: no limit.
-        max_json_size: The most bytes of a JSON body; None: no limit.
-        max_form_field_size: The most bytes of a text field of a multipart form; None: no limit.
-        body_timeout: Seconds without a byte after which a client that sends a body is given up, an
-            eighth later at most; None: never.
+            ``max_body_size``. None disables the limit.
+        max_json_size: The most bytes of a JSON body. None disables the limit.
+        max_form_field_size: The most bytes of a text field of a multipart form. None disables the
+            limit.
+        body_timeout: How long to wait for the next byte of a request body, in seconds, before a
+            408. The 408 can come up to 12.5 % late. None disables the timeout.
 
     Attributes:
-        middlewares (list[HttpMiddleware]): Around every HTTP request, outermost first.
-        ws_middlewares (list[WebSocketMiddleware]): Around every WebSocket, outermost first.
-        startup_handlers (list[Callable]): Async or plain, called one after the other before the
-            first request.
-        shutdown_handlers (list[Callable]): Async or plain, called one after the other after the
-            last request.
-        mounts (dict[str, Callable]): ASGI apps by the path prefix that is theirs, such as
-            ``"/static"``.
-        session_backend (SessionBackend): Where sessions are kept.
+        middlewares (list[HttpMiddleware]): Middleware for every HTTP request. The first item is
+            the outermost.
+        ws_middlewares (list[WebSocketMiddleware]): Middleware for every WebSocket. The first item
+            is the outermost.
+        startup_handlers (list[Callable]): Functions to run, in order, before the first request.
+            Each can be ``async def`` or ``def``.
+        shutdown_handlers (list[Callable]): Functions to run, in order, after the last request.
+            Each can be ``async def`` or ``def``.
+        mounts (dict[str, Callable]): Maps a path prefix, such as ``"/static"``, to the ASGI app
+            that serves it.
+        session_backend (SessionBackend): The store of sessions.
 
     Raises:
-        TypeError: ``allowed_origins`` is one text. A subclass that names a handler like one of the
-            attributes is a TypeError too, when the class is made.
+        TypeError: ``allowed_origins`` is a string, not a list of strings. Also raised when a class
+            is defined with a handler named like an attribute of `App`.
         ValueError: A size is below zero, or a time is not above it, or browsers would drop the
             session cookie.
 
@@ -4017,7 +4024,8 @@ class App:
         """Return the response that sends the client elsewhere.
 
         Args:
-            location: A URL, absolute or relative; what must not stand in one is percent-encoded.
+            location: A URL, absolute or relative. Characters that aren't allowed in a URL are
+                percent-encoded.
             status: 301, 302, 303, 307 or 308.
             headers: More headers, such as cookies.
         """
@@ -4123,8 +4131,9 @@ def routes(app: App, _parents: Any = ()) -> list[Route]:
     Example:
         >>> class Root(App):
         ...     async def greet(self, name: str, times: int = 1): ...
-        >>> [(route.path, route.handler, route.parameters[1]) for route in routes(Root())]
-        [('/greet', 'Root.greet', ('times', <class 'int'>, 1))]
+        >>> [route] = routes(Root())
+        >>> route.path, route.handler, route.parameters[1]
+        ('/greet', 'Root.greet', ('times', <class 'int'>, 1))
     """
     found: list[Route] = []
     for protocol, table in ("http", "_App__routes"), ("websocket", "_App__socket_routes"):

@@ -8,7 +8,7 @@ from typing import Any
 from blocks import Block, blocks, options
 from docutils import nodes
 from micropie_examples import SHOWN, Example, write_zip
-from sphinx.addnodes import glossary, toctree
+from sphinx.addnodes import glossary, pending_xref, toctree
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.directives.code import LiteralInclude, LiteralIncludeReader
@@ -46,9 +46,19 @@ def tips(env: BuildEnvironment) -> dict[str, str]:
         for item in terms.findall(nodes.definition_list_item):
             paragraph = next(item.findall(nodes.paragraph), None)
             if paragraph is not None:
+                tip = shortened(with_titles(paragraph, env))
                 for term in item.findall(nodes.term):
-                    found.update(dict.fromkeys(term["ids"], shortened(paragraph.astext())))
+                    found.update(dict.fromkeys(term["ids"], tip))
     return found
+
+
+def with_titles(paragraph: nodes.paragraph, env: BuildEnvironment) -> str:
+    """Return the text of a paragraph, with the title of its page for each link without a text."""
+    copy = paragraph.deepcopy()
+    for link in list(copy.findall(pending_xref)):
+        if not link.astext():
+            link.replace_self(nodes.Text(env.titles[link["reftarget"]].astext()))
+    return copy.astext()
 
 
 def shortened(text: str) -> str:

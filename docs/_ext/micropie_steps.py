@@ -16,6 +16,7 @@ import hashlib
 import json
 import re
 import shutil
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -59,7 +60,8 @@ class Needs(SphinxDirective):
         if "system" in self.options:
             commands.append(f"$ sudo apt install {self.options['system']}")
         if packages:
-            commands.append(f"$ pip install {packages}")
+            command = textwrap.wrap(f"$ pip install {packages}", 80, break_on_hyphens=False)
+            commands.append(" \\\n>   ".join(command))
         if commands:
             lines += ["", "```console", *commands, "```"]
         content = self.parse_text_to_nodes("\n".join(lines))

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from docs._ext.blocks import blocks, orders
+from docs._ext.blocks import blocks, orders, pages
 from tests.processes import ROOT
 
 DOCS = ROOT / "docs"
@@ -19,7 +19,7 @@ LONGEST = 2000  # words of prose
 
 
 def name(page):
-    return str(page.relative_to(DOCS))
+    return str(page.relative_to(ROOT))
 
 
 def listed(page):
@@ -35,7 +35,9 @@ def listed(page):
 def test_python_is_a_whole_file_or_an_excerpt_of_one(page):
     for block in blocks(page.read_text()):
         if block.language == "python" and not block.file:
-            assert block.kind in {"file", "part of", "slow", "not run"}, f"{name(page)}:{block.line}"
+            assert block.kind in {"file", "part of", "slow", "not run"}, (
+                f"{name(page)}:{block.line}"
+            )
 
 
 @pytest.mark.parametrize("page", GUIDES + STEPS, ids=name)
@@ -72,7 +74,7 @@ def test_a_server_is_started_before_a_command_talks_to_it(page):
             assert min(starts, default=10**6) < block.line, f"{name(page)}:{block.line}"
 
 
-@pytest.mark.parametrize("page", GUIDES + STEPS, ids=name)
+@pytest.mark.parametrize("page", pages(ROOT), ids=name)
 def test_lines_of_code_are_not_cut(page):
     for block in blocks(page.read_text()):
         wide = [line for line in block.text.splitlines() if len(line) > WIDEST]

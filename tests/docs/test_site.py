@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import gzip
 import html
 import re
 import shutil
@@ -97,6 +98,26 @@ def test_titles_tell_the_pages_apart(site):
     assert [title for title, count in titles.items() if count > 1] == []
 
 
+def test_landing_page_is_light(site):
+    page = site.pages["index.html"]
+    names = {
+        link.partition("?")[0] for link in page.links if link.startswith(("_static", "_images"))
+    }
+    files = [site.folder / name for name in ("index.html", *names)]
+
+    assert sum(len(gzip.compress(file.read_bytes(), 6)) for file in files) <= 60_000
+
+
+def test_no_page_is_heavy(site):
+    heavy = {
+        path: (site.folder / path).stat().st_size
+        for path in site.pages
+        if not path.startswith("_modules/") and (site.folder / path).stat().st_size > 300_000
+    }
+
+    assert heavy == {}
+
+
 def test_page_for_unknown_addresses_works_at_any_depth(site):
     links = [link for link in site.pages["404.html"].links if not link.startswith(("http", "#"))]
 
@@ -159,6 +180,12 @@ def test_offline_copy_has_every_file_of_the_site(site):
 # --- In a browser ------------------------------------------------------------------------------
 
 
+# The longest line of each block that is wider than its box.
+CUT_LINES = """[...document.querySelectorAll("article .highlight > pre")]
+  .filter((box) => box.checkVisibility() && box.scrollWidth > box.clientWidth + 1)
+  .map((box) => box.innerText.split("\\n").sort((a, b) => b.length - a.length)[0])"""
+
+
 def look_at(site: Site, paths: set[str], *looks: tuple[tuple[int, int], Scheme]) -> list[str]:
     """Open pages, several at a time, in sizes and colors; return what is wrong with them."""
     return asyncio.run(_look_at(site, sorted(paths), looks))
@@ -204,6 +231,9 @@ async def _tab(context, url, waiting, wrong, looks):
             shown = await page.evaluate("document.documentElement.scrollWidth")
             if shown > size[0]:
                 wrong.append(f"{current} is {shown} pixels wide on a screen of {size[0]}")
+            if size == WIDE and not current.startswith("_modules/"):
+                cut = await page.evaluate(CUT_LINES)
+                wrong += [f"{current} cuts a line of code: {line}" for line in cut]
             if number == 0 and current not in LOOKED_AT_WHOLE:
                 await page.evaluate(SIMPLIFY)
             wrong += [
@@ -260,6 +290,18 @@ def test_copied_commands_have_no_prompt_and_no_output(browsing):
     copied = page.evaluate("navigator.clipboard.readText()")
     shown = re.findall(r"^\$ (.+)$", block.inner_text(), flags=re.M)
     assert copied.split("\n") == shown
+
+
+def test_tips_of_terms_are_whole_sentences(site):
+    found = set()
+    for path in site.pages:
+        text = (site.folder / path).read_text()
+        found |= set(re.findall(r'<a class="[^"]*term-with-tip[^"]*"[^>]* title="([^"]+)"', text))
+
+    assert len(found) > 20
+    for tip in map(html.unescape, found):
+        assert re.search(r"[\w)`][.!?]$", tip), tip
+        assert not re.search(r" [.,:;!?)](?:\s|$)|\( |  |[:(]$", tip), tip
 
 
 def test_term_shows_its_tip_on_hover_and_on_focus(browsing, site):

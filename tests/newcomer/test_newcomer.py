@@ -25,6 +25,12 @@ pytestmark = pytest.mark.slow
 DOCS = ROOT / "docs"
 RECORD = DOCS / "followed.json"
 GUIDES = [f"howto/{path.stem}" for path in sorted(DOCS.glob("howto/*.md")) if path.stem != "index"]
+# Of the explanations, those that show something to try.
+OTHERS = [
+    f"explanation/{path.stem}"
+    for path in sorted(DOCS.glob("explanation/*.md"))
+    if "```{needs}" in path.read_text()
+]
 EXAMPLES = [f"examples/{name}" for name in harness.NAMES if name != "gallery"]
 STEPS = [f"tutorial/{path.stem}" for path in sorted(DOCS.glob("tutorial/[0-9]*.md"))]
 
@@ -73,7 +79,7 @@ def follow(pages: list[str], newcomer: Newcomer) -> None:
     record(pages, seconds, done)
 
 
-@pytest.mark.parametrize("page", ["install", *GUIDES])
+@pytest.mark.parametrize("page", ["install", *GUIDES, *OTHERS])
 def test_page_can_be_followed(page: str, browser: Browser, site: str, tmp_path: Path) -> None:
     with Newcomer(browser, site, tmp_path, {}) as newcomer:
         follow([page], newcomer)

@@ -4,7 +4,15 @@ import html
 import os
 from pathlib import Path
 
-from fastapi import FastAPI, Form, HTTPException, Request, Response, UploadFile, WebSocket
+from fastapi import (
+    FastAPI,
+    Form,
+    HTTPException,
+    Request,
+    Response,
+    UploadFile,
+    WebSocket,
+)
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 from fastapi.templating import Jinja2Templates
 from pydantic import BaseModel

@@ -37,21 +37,34 @@ class Room:
 
     async def read(self, last_id: str) -> AsyncIterator[ServerSentEvent]:
         """Yield all messages after the one with that id, and then each new one."""
-        seen = self._number(last_id)
+        seen = self._start(last_id)
         while True:
             news = self._news  # taken before the look, so that no message is missed
+            dropped = self._count - len(self._messages)
+            if seen < dropped:  # this reader was away for too long, or is too slow
+                seen = dropped
+                yield self._event(seen, "Some messages may be missing here.", "gap")
+                continue
             for number, message in [item for item in self._messages if item[0] > seen]:
-                # A browser that loses the connection waits for a second (`retry`).
-                event_id = f"{self._process}-{number}"
-                yield ServerSentEvent(message, id=event_id, retry=1000)
+                yield self._event(number, message)
                 seen = number
             await news.wait()
 
-    def _number(self, last_id: str) -> int:
+    def _start(self, last_id: str) -> int:
+        """Return the number of the last message that a reader has seen."""
+        if not last_id:  # a new reader
+            return max(self._count - SHOWN, self._count - len(self._messages))
         process, _, number = last_id.partition("-")
         if process == self._process and re.fullmatch("[0-9]{1,15}", number):
             return int(number)
-        return self._count - SHOWN
+        return -1  # an id of another process: all that is kept, after a gap
+
+    def _event(
+        self, number: int, data: dict[str, str] | str, event: str | None = None
+    ) -> ServerSentEvent:
+        # A browser that loses the connection waits for a second (`retry`).
+        event_id = f"{self._process}-{number}"
+        return ServerSentEvent(data, event=event, id=event_id, retry=1000)
 
 
 async def ticks() -> AsyncIterator[ServerSentEvent]:
@@ -80,9 +93,13 @@ class Chat(App):
         return event_stream(ticks())
 
     @methods("GET")
-    async def messages(self) -> Any:
-        """Send the messages; a browser that comes back names the last that it got."""
-        last_id = self.request.headers.get("last-event-id", "")
+    async def messages(self, last: str = "") -> Any:
+        """Send the messages; a browser that comes back names the last that it got.
+
+        A browser that connects again by itself sends the header. It is newer than the
+        query, which the page writes when it makes a new `EventSource`.
+        """
+        last_id = self.request.headers.get("last-event-id", last)
         return event_stream(self._room.read(last_id))
 
     @methods("POST")

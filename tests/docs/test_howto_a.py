@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from typing import Any
 
 import pytest
 
@@ -156,7 +157,7 @@ def test_film_form_works_without_scripts(film_site, browser, tmp_path):
 
 
 def test_names_of_the_guide_are_plain_and_fit_on_a_disk(tmp_path):
-    module = {"__name__": "named"}
+    module: dict[str, Any] = {"__name__": "named"}
     exec(code("uploads.md", comment="file: named.py"), module)  # noqa: S102
     names = ["-rf (1).txt", ".htaccess", "...", "猫" * 255 + ".jpeg", "\U00020000" * 255]
 

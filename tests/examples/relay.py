@@ -16,6 +16,7 @@ class Relay:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open = threading.Event()
         self._open.set()
+        self._bad_gateway = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -23,15 +24,26 @@ class Relay:
             while True:
                 near, _ = self._listener.accept()
                 if not self._open.is_set():
-                    near.close()
+                    threading.Thread(target=self._refuse, args=(near,), daemon=True).start()
                     continue
                 far = socket.create_connection(("127.0.0.1", self._target))
                 self._lines += [near, far]
                 for source, target in ((near, far), (far, near)):
                     threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
 
-    def cut(self) -> None:
-        """Break all connections, and let no new one through."""
+    def _refuse(self, near: socket.socket) -> None:
+        with contextlib.suppress(OSError), near:
+            # A browser may open a connection in advance, and send nothing.
+            if self._bad_gateway and near.recv(2**16):
+                near.sendall(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")
+
+    def cut(self, *, bad_gateway: bool = False) -> None:
+        """Break all connections, and let no new one through.
+
+        Args:
+            bad_gateway: Answer new ones as a proxy does while the app behind it is down.
+        """
+        self._bad_gateway = bad_gateway
         self._open.clear()
         for line in self._lines:
             with contextlib.suppress(OSError):

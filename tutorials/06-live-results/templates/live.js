@@ -1,9 +1,18 @@
 const poll = document.querySelector("#poll");
 const state = document.querySelector("#state");
-// The browser connects again by itself when the connection is lost.
-const events = new EventSource("events");
 
-events.addEventListener("message", (event) => {
+function listen() {
+  const events = new EventSource("events");
+  events.addEventListener("message", show);
+  events.addEventListener("error", () => {
+    state.textContent = "The connection is lost. Trying again …";
+    // The browser connects again by itself. But if a proxy answers that the server is
+    // down, the browser gives up, and a new EventSource is needed.
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+  });
+}
+
+function show(event) {
   const { votes } = JSON.parse(event.data);
   const all = Object.values(votes).reduce((sum, count) => sum + count, 0);
   poll.style.setProperty("--all", all);
@@ -12,8 +21,6 @@ events.addEventListener("message", (event) => {
     row.querySelector(".votes").textContent = votes[row.dataset.pie];
   }
   state.textContent = `Votes so far: ${all}, counted live`;
-});
+}
 
-events.addEventListener("error", () => {
-  state.textContent = "The connection is lost. Trying again …";
-});
+listen();

@@ -2,10 +2,19 @@ const poll = document.querySelector("#poll");
 const pictures = document.querySelector("#pictures");
 const state = document.querySelector("#state");
 let shown = "";
-// The browser connects again by itself when the connection is lost.
-const events = new EventSource("events");
 
-events.addEventListener("message", (event) => {
+function listen() {
+  const events = new EventSource("events");
+  events.addEventListener("message", show);
+  events.addEventListener("error", () => {
+    state.textContent = "The connection is lost. Trying again …";
+    // The browser connects again by itself. But if a proxy answers that the server is
+    // down, the browser gives up, and a new EventSource is needed.
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+  });
+}
+
+function show(event) {
   const { votes, pictures: latest } = JSON.parse(event.data);
   const all = Object.values(votes).reduce((sum, count) => sum + count, 0);
   poll.style.setProperty("--all", all);
@@ -15,7 +24,7 @@ events.addEventListener("message", (event) => {
   }
   state.textContent = `Votes so far: ${all}, counted live`;
   showPictures(latest);
-});
+}
 
 function showPictures(latest) {
   if (JSON.stringify(latest) === shown) return; // a vote changes no picture
@@ -30,6 +39,4 @@ function showPictures(latest) {
   }));
 }
 
-events.addEventListener("error", () => {
-  state.textContent = "The connection is lost. Trying again …";
-});
+listen();

@@ -5,15 +5,16 @@ let shown = "";
 
 function listen() {
   const events = new EventSource("events");
-  events.addEventListener("message", update);
+  events.addEventListener("message", show);
   events.addEventListener("error", () => {
     state.textContent = "The connection is lost. Trying again …";
-    // The browser connects again by itself, but it gives up after a 502 of nginx.
+    // The browser connects again by itself. But if a proxy answers that the server is
+    // down, the browser gives up, and a new EventSource is needed.
     if (events.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
   });
 }
 
-function update(event) {
+function show(event) {
   const { votes, pictures: latest } = JSON.parse(event.data);
   const all = Object.values(votes).reduce((sum, count) => sum + count, 0);
   poll.style.setProperty("--all", all);

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from micropie import FromSession, HTTPError, HttpMiddleware, Request, methods
-from redis.asyncio import Redis
 
 import mail
 import settings
 from accounts import Accounts, Base, User
 from keeping import KEPT, SHORT, KeepingApp
 from passwords import hash_password, verify_password
-from redis_sessions import RedisSessionBackend
+from redis_sessions import RedisSessionBackend, make_client
 from sql_sessions import SQLSessionBackend, create_tables, make_engine
 
 EMAIL = re.compile(
@@ -67,7 +66,7 @@ class Root(KeepingApp):
         self._engine = make_engine(settings.DATABASE_URL)
         self._backend: Any = SQLSessionBackend(self._engine)
         if settings.SESSION_STORE:
-            self._backend = RedisSessionBackend(Redis.from_url(settings.SESSION_STORE))
+            self._backend = RedisSessionBackend(make_client(settings.SESSION_STORE))
         super().__init__(self._backend, max_body_size=2**16, session_timeout=KEPT)
         self._accounts = Accounts(self._engine, settings.TRIES)
         self.middlewares.append(CurrentUser(self._accounts))

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from micropie import App, methods
-from redis.asyncio import Redis
 
-from redis_sessions import RedisSessionBackend
+from redis_sessions import RedisSessionBackend, make_client
 from sql_sessions import SQLSessionBackend, make_engine
 
 DATA = Path(os.environ.get("DATA", "data"))
@@ -28,7 +27,7 @@ class Root(App):
         self._backend: Any
         if store.startswith(("redis://", "rediss://", "unix://")):
             self._store = "Redis"
-            self._backend = RedisSessionBackend(Redis.from_url(store))
+            self._backend = RedisSessionBackend(make_client(store))
         else:
             self._backend = SQLSessionBackend(make_engine(store))
             self._store = NAMES[self._backend.engine.dialect.name]

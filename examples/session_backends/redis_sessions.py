@@ -9,7 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from micropie import SessionBackend
+from redis import exceptions
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 TRIES = 10
 LOCKED = 2.0  # seconds: how long a process that has died keeps the others waiting
@@ -26,6 +29,20 @@ else
 end
 return 1
 """
+
+
+def make_client(url: str) -> Redis:
+    """Return a client for a URL, ``redis://:password@host:6379/0`` for example.
+
+    If Redis does not answer within five seconds, a command fails. If a connection turns
+    out to be closed, as all are when Redis has restarted, it is tried once more.
+    """
+    return Redis.from_url(
+        url,
+        socket_timeout=5,
+        socket_connect_timeout=5,
+        retry=Retry(NoBackoff(), 1, (exceptions.ConnectionError,)),
+    )
 
 
 class RedisSessionBackend(SessionBackend):

@@ -25,6 +25,8 @@ def make_project(example: str, folder: Path) -> str | None:
     if folder.exists():
         return f"{folder} is there already"
     shutil.copytree(EXAMPLES / example, folder, ignore=LEFT_OUT)
+    if not (folder / "LICENSE").exists():
+        shutil.copy(ROOT / "LICENSE", folder)
     readme = folder / "README.md"
     text = re.sub(r"^# .*", f"# {folder.name}", readme.read_text(encoding="utf-8"), count=1)
     readme.write_text(re.sub(r"^<!-- .*? -->\n", "", text, flags=re.M), encoding="utf-8")

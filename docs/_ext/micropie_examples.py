@@ -176,9 +176,9 @@ class Example:
         return text, [path for path in files if path not in text]
 
     def write_archive(self, target: Path, wheel: Path) -> None:
-        """Write its files into a .zip, and MicroPie's wheel beside them."""
-        contents = {self.relative(path): path for path in self.files()}
-        write_zip(target, self.name, contents | {wheel.name: wheel})
+        """Write its files into a .zip, with MicroPie's wheel and license beside them."""
+        more = {path.name: path for path in (ROOT / "LICENSE", wheel)}
+        write_zip(target, self.name, more | {self.relative(path): path for path in self.files()})
 
 
 def all_examples() -> list[Example]:

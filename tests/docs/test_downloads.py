@@ -39,6 +39,7 @@ def test_archive_has_the_files_of_the_example_and_micropie(example, archive, whe
 
     assert archive.read_bytes() == again.read_bytes()
     assert contents.pop(f"{example.name}/{wheel.name}") == wheel.read_bytes()
+    assert contents.pop(f"{example.name}/LICENSE") == (ROOT / "LICENSE").read_bytes()
     readme = f"{example.name}/README.md"
     assert b"<!-- " not in contents.pop(readme, b"")
     assert contents == {

@@ -108,7 +108,7 @@ def films(folder, wanted):
     """Return the files of an app when there are as many as wanted, or after some seconds."""
     until = time.monotonic() + 10
     while len(left := list((folder / "films").iterdir())) != wanted and time.monotonic() < until:
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks at a folder of another process
     return left
 
 

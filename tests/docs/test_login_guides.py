@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from docs._ext.blocks import blocks
+from tests.docs.looking import found_on_page
 from tests.docs.site import served
-from tests.docs.test_search import FIRST, found_on_page
 from tests.examples.browsing import Browsing
 from tests.examples.harness import PLAIN
 from tests.processes import ROOT, free_port, serving
@@ -108,6 +108,6 @@ def test_search_finds_the_kept_login(browser, site):
         opened = browsing.page()
         opened.goto("/search.html")
         for typed in KEEP_ME:
-            found = found_on_page(opened, f"{browsing.url}/", typed)[:FIRST]
+            found = found_on_page(opened, f"{browsing.url}/", typed)[:3]
             pages = {address.partition("#")[0] for address in found}
             assert pages & {"howto/sessions", "examples/login"}, (typed, found)

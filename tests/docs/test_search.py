@@ -9,18 +9,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.docs.looking import AXE, RUN_AXE, found_on_page
 from tests.docs.site import Site, served
-from tests.docs.test_site import AXE, RUN_AXE
 from tests.examples.browsing import NARROW, WIDE, Browsing
 
 SEARCHES = tomllib.loads(Path(__file__).with_name("searches.toml").read_text())["search"]
 ENOUGH = 47
 FIRST = 3
 BOX = "input.sidebar-search"
-#: The links of all results, without what is before docs/.
-FOUND = """([base, selector]) => [...document.querySelectorAll(selector)]
-    .map(link => decodeURIComponent(link.href).replace(base, "").replace(".html", ""))"""
-
 OF_SEARCH = "{include: [['article'], ['[role=search]']]}"  # the rest is looked at without it
 
 
@@ -37,15 +33,6 @@ def type_in_panel(page: Page, text: str) -> None:
     page.keyboard.press("Control+k")
     page.keyboard.type(text)
     expect(page.locator(".search-panel mark").first).to_be_visible()
-
-
-def found_on_page(page: Page, base: str, text: str) -> list[str]:
-    """Type into the box of the search page; return what is found, the best first."""
-    page.fill("#search-input", text)
-    page.wait_for_function(
-        "text => new URLSearchParams(location.search).get('q') === text", arg=text
-    )
-    return page.evaluate(FOUND, [base, "#search-results a"])
 
 
 def index_of(site: Site) -> dict:

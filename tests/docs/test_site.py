@@ -7,24 +7,19 @@ import html
 import re
 import shutil
 import zipfile
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urljoin
 
-import axe_playwright_python
 import pytest
 from playwright.async_api import async_playwright
 
+from tests.docs.looking import AXE, RUN_AXE
 from tests.docs.site import OWN_PAGES, Site, build, served
 from tests.examples.browsing import FLAGS, NARROW, PATIENCE, WIDE, Browsing
 from tests.processes import ROOT, chromium
 
 Scheme = Literal["light", "dark"]
 TABS = 3
-AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text()
-RUN_AXE = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
-    .filter(found => ["serious", "critical"].includes(found.impact))
-    .map(found => `${found.id}: ${found.nodes.map(node => node.html).join("\\n    ")}`)"""
 # When it is over, the page's own listeners know the new size.
 NEXT_FRAME = """() => new Promise(done =>
     requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"""

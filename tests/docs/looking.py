@@ -1,0 +1,23 @@
+"""How tests look at pages of the site: for accessibility, and for what the search finds."""
+
+from pathlib import Path
+
+import axe_playwright_python
+from playwright.sync_api import Page
+
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text()
+RUN_AXE = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
+    .filter(found => ["serious", "critical"].includes(found.impact))
+    .map(found => `${found.id}: ${found.nodes.map(node => node.html).join("\\n    ")}`)"""
+#: The links of all results, without what is before docs/.
+FOUND = """([base, selector]) => [...document.querySelectorAll(selector)]
+    .map(link => decodeURIComponent(link.href).replace(base, "").replace(".html", ""))"""
+
+
+def found_on_page(page: Page, base: str, text: str) -> list[str]:
+    """Type into the box of the search page; return what is found, the best first."""
+    page.fill("#search-input", text)
+    page.wait_for_function(
+        "text => new URLSearchParams(location.search).get('q') === text", arg=text
+    )
+    return page.evaluate(FOUND, [base, "#search-results a"])

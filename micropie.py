@@ -2168,8 +2168,7 @@ def set_cookie(
         ValueError: A browser would drop this cookie, or take it for another one.
 
     Example:
-        >>> name, value = set_cookie("theme", "dark", max_age=86400)
-        >>> value
+        >>> set_cookie("theme", "dark", max_age=86400)[1]
         'theme=dark; Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax'
     """
     samesite = (samesite or "").capitalize()

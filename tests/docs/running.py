@@ -41,6 +41,7 @@ from tests.processes import ROOT, environment, serving, started
 
 COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}  # so that a compiled file shows that it was imported
 NOT_HERE = {"not run", "part of", "slow"}
+DOCTEST = {"doctest", "testcode"}  # the doctest builder executes these
 WITH_ERRORS = ", with errors"
 
 Evaluator = Callable[[Example], str | None]
@@ -120,7 +121,8 @@ class PageRun:
     def _evaluator(self, block: Block) -> Evaluator | None:
         if block.kind == "file":
             return self._write_file
-        if block.kind in NOT_HERE or block.file or block.directive in {"doctest", "testcode"}:
+        of_robot = block.kind in {"serves", "service"} and block.detail
+        if block.kind in NOT_HERE or of_robot or block.file or block.directive in DOCTEST:
             return None
         if block.language == "console":
             return {"serves": self._serve, "service": self._run_beside}.get(block.kind, self._type)

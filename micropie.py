@@ -2375,7 +2375,8 @@ class ServerSentEvent(NamedTuple):
         retry: Milliseconds that a browser waits before it reconnects.
 
     Example:
-        >>> print(bytes(ServerSentEvent({"seats": 4}, event="sold", id="17")).decode().strip())
+        >>> event = ServerSentEvent({"seats": 4}, event="sold", id="17")
+        >>> print(bytes(event).decode().strip())
         event: sold
         id: 17
         data: {"seats":4}

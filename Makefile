@@ -10,7 +10,7 @@ BENCH := .venv/bench
 OTHER_PYTHONS := 3.12 3.13 3.14
 EXAMPLES_COVERAGE := $(CURDIR)/build/coverage-of-examples
 PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
-OF_DEV := --ignore=tests/docs --ignore=tests/examples --ignore=tests/tutorials
+OF_DEV := --ignore=tests/docs --ignore=tests/examples --ignore=tests/tutorials --ignore=tests/newcomer
 
 PROSE := micropie.py README.md CONTRIBUTING.md SECURITY.md docs/howto docs/tutorial docs/explanation docs/reference \
     docs/install.md docs/details.md docs/index.md docs/faq.md docs/troubleshooting.md examples tutorials

@@ -175,11 +175,15 @@ class Followed(SphinxDirective):
             "|---|---|--:|--:|",
         ]
         lines += [
-            f"| [](/{page}.md) | {one['date']} | {one['seconds']} | {one['steps']} |"
+            f"| [](/{page}.md) | {_unbroken(one['date'])} | {one['seconds']} | {one['steps']} |"
             for page, one in followed_pages().items()
             if page in self.env.found_docs
         ]
         return self.parse_text_to_nodes("\n".join(lines))
+
+
+def _unbroken(date: str) -> str:
+    return date.replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
 def followed_pages() -> dict[str, dict[str, Any]]:

@@ -78,11 +78,12 @@ class Measured:
 
 def markdown(text: str, offset: int = 0) -> Iterator[tuple[int, str]]:
     """Yield line and text of each paragraph of a page, without code."""
-    for token in MarkdownIt("commonmark").enable("table").parse(text):
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    for token in tokens:
         if token.type == "fence" and token.map and PROSE.match(token.info.strip()):
             content = DIRECTIVE_OPTION.sub("", token.content)
             yield from markdown(content, offset + token.map[0] + 1)
-    yield from _paragraphs(MarkdownIt("commonmark").enable("table").parse(text), offset)
+    yield from _paragraphs(tokens, offset)
 
 
 def _paragraphs(tokens: list[Token], offset: int) -> Iterator[tuple[int, str]]:

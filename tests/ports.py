@@ -41,6 +41,12 @@ class Ports:
         """Return what a page shows with the own ports."""
         return NAMED.sub(lambda match: f"{match['before']}{self.own(match['port'])}", text)
 
+    def ported(self, program: str) -> str:
+        """Return a program with the own port for `uvicorn.run`, if it names no other."""
+        if "port=" in program:
+            return program
+        return program.replace("uvicorn.run(app", f"uvicorn.run(app, port={self.web}")
+
     def shown(self, text: str) -> str:
         """Return what a program prints with the ports of the page."""
         back = {own: port for port, own in self._own.items()}

@@ -17,6 +17,7 @@ from markdown_it.token import Token
 from mdit_py_plugins.colon_fence import colon_fence_plugin
 from myst_parser.parsers.options import options_to_items
 
+WITH_ERRORS = ", with errors"  # at the end of `% server: ...`
 COUNTED = {"python", "console", "pycon"}
 DIRECTIVE = re.compile(r"\{(?P<name>[\w:-]+)\}\s*(?P<argument>.*)")
 COMMENT = re.compile(r"^\s*(?:% (?P<myst>.+?)|<!-- (?P<html>.+?) -->)\s*$")

@@ -19,9 +19,10 @@ from docutils import nodes
 from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
-from steps import visible
+from steps import SITE, to_root, visible
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ("images/examples/", "images/tutorial/")
@@ -60,7 +61,7 @@ LEADS = {
     "Whole apps": "Sites that are complete, down to deployment.",
 }
 MARKS = re.compile(rb"^ *<!-- .*? -->\n", re.M)
-GALLERY = """\
+GALLERY = f"""\
 # Examples
 
 Each example is a project to copy and to change: an app, its requirements and its tests. The tests
@@ -70,7 +71,7 @@ copies one. Without the repository, download one and give it your name:
 
 <!-- not run: it needs the published site -->
 ```console
-$ curl -O https://micropie.invalid/_downloads/examples/login.zip
+$ curl -O {SITE}_downloads/examples/login.zip
 $ python3 -m zipfile -e login.zip . && mv login mysite
 ```
 
@@ -213,10 +214,10 @@ class ExampleDirective(SphinxDirective):
             self.env.note_dependency(str(path))
         lines = [
             *_picture(example),
-            *_download(example, "../" * self.env.docname.count("/")),
-            *_tabs(example, "../" * self.env.docname.count("/")),
+            *_download(example, to_root(self.env.docname)),
+            *_tabs(example, to_root(self.env.docname)),
         ]
-        wanted = self.env.__dict__.setdefault("micropie_files", set())
+        wanted = wanted_files(self.env)
         wanted.update(path.relative_to(ROOT).as_posix() for path in example.shown()[1])
         return [
             nodes.container("", *self.parse_text_to_nodes("\n".join(lines)), classes=["example"])
@@ -270,6 +271,12 @@ def _named(example: Example, path: Path, up: str) -> str:
     if path.suffix not in SHOWN:
         return f"`{name}` ({_size(path)})"
     return f'<a href="{up}{copied(path)}"><code>{name}</code></a> ({_size(path)})'
+
+
+def wanted_files(env: BuildEnvironment) -> set[str]:
+    """Return the files of the project that pages link to; each gets a copy on the site."""
+    files: set[str] = env.__dict__.setdefault("micropie_files", set())
+    return files
 
 
 def copied(path: Path) -> str:

@@ -241,8 +241,8 @@ def _with_one(text: str, pattern: re.Pattern[str], names: list[str], target: str
     found = [match for match in pattern.finditer(text) if match["name"] in names]
     if not names or [match["name"] for match in found] != names:
         return text
-    one = found[-1][0] if target.endswith("css") or "data-" in found[-1][0] else found[0][0]
-    one = re.sub(r"_static/[^\"]+", f"_static/{target}", one)
+    # The last one is the script that reads an attribute of its own tag.
+    one = re.sub(r"_static/[^\"]+", f"_static/{target}", found[-1][0])
     for match in reversed(found):
         last = match is found[-1]
         text = text[: match.start()] + (one if last else "") + text[match.end() :]

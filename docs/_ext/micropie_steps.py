@@ -24,13 +24,13 @@ from typing import Any, ClassVar
 from browser_steps import understood
 from docutils import nodes
 from docutils.parsers.rst import directives
-from micropie_examples import Example, build_sdist, build_wheel, copied
+from micropie_examples import Example, build_sdist, build_wheel, copied, wanted_files
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
-from steps import SITE, visible
+from steps import SITE, to_root, visible
 
 ROOT = Path(__file__).resolve().parents[2]
 GET = "get"  # the folder of the site with the downloads of MicroPie
@@ -95,7 +95,7 @@ def show_comments(app: Sphinx, name: str, source: list[str]) -> None:
 
 def link_whole_files(app: Sphinx, doctree: nodes.document) -> None:
     """Give the name above each excerpt a link to the whole file, which becomes a download."""
-    wanted: set[str] = app.env.__dict__.setdefault("micropie_files", set())
+    wanted = wanted_files(app.env)
     for wrapper in doctree.findall(nodes.container):
         caption = next(iter(wrapper.findall(nodes.caption)), None)
         block = next(iter(wrapper.findall(nodes.literal_block)), None)
@@ -112,7 +112,7 @@ def link_whole_files(app: Sphinx, doctree: nodes.document) -> None:
 
 def whole_file(source: str, page: str) -> str:
     """Return the link from a page to the whole of a file of the project."""
-    up = "../" * page.count("/")
+    up = to_root(page)
     top, _, rest = source.partition("/")
     if top == "examples":
         example, _, file = rest.partition("/")
@@ -195,7 +195,7 @@ def followed_pages() -> dict[str, dict[str, Any]]:
 def write_files(app: Sphinx, exception: Exception | None) -> None:
     """Write the files that excerpts link to."""
     if exception is None and app.builder.name == "html":
-        for name in sorted(app.env.__dict__.get("micropie_files", ())):
+        for name in sorted(wanted_files(app.env)):
             target = Path(app.outdir) / copied(ROOT / name)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target)
@@ -208,7 +208,7 @@ def say_when_followed(
     followed = followed_pages().get(page)
     if "body" in context and followed:
         date, seconds = followed["date"], followed["seconds"]
-        up = "../" * page.count("/")
+        up = to_root(page)
         context["body"] += (
             f'<p class="followed"><a href="{up}followed.html">Followed by a robot</a> from an empty'
             f" folder on {date}, in {seconds} seconds.</p>"

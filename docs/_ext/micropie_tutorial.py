@@ -23,6 +23,7 @@ from micropie_examples import ROOT, SHOWN, Example, all_steps
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
+from steps import to_root
 
 DIRECTIVE = re.compile(r"^```\{step-(?P<kind>file|archive)\} (?P<path>\S+)\n```$", re.M)
 LANGUAGES = {**SHOWN, "Caddyfile": "text", ".cron": "text"}
@@ -109,7 +110,7 @@ class StepArchive(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return a link."""
         step = Example(self.arguments[0])
-        link = f"{'../' * self.env.docname.count('/')}{step.archive}"
+        link = f"{to_root(self.env.docname)}{step.archive}"
         html = (
             f'<p class="step-archive"><a href="{link}" download>Download {step.name}.zip</a>: '
             "all files of this step, and MicroPie's wheel in the same folder.</p>"

@@ -18,13 +18,17 @@ A `literalinclude` of a part of a file is an excerpt, too.
 import re
 from pathlib import Path
 
-from blocks import Block, blocks, options, orders
+from blocks import WITH_ERRORS, Block, blocks, options, orders
 
 SITE = "https://micropie.invalid/"  # site.js puts the address of the site there
 PARTS = {"pyobject", "lines", "start-at", "start-after", "end-at", "end-before"}
-WITH_ERRORS = ", with errors"
 STOP_FIRST = "Stop the server with Ctrl+C, and start it again"
 GRACEFUL = " --timeout-graceful-shutdown 5"
+
+
+def to_root(page: str) -> str:
+    """Return the way from a page to the root of the site: `../` for `howto/forms`."""
+    return "../" * page.count("/")
 
 
 def visible(text: str, name: str, root: Path) -> str:

@@ -145,7 +145,7 @@ class Pictures(Site):
 
     @methods("GET")
     def picture(self, name: str, /) -> tuple[int, bytes, dict[str, str]]:
-        """Send a picture, which caches keep forever: no other one gets its name."""
+        """Send a picture. Caches keep it forever, since no other one gets its name."""
         path = self._pictures_folder / name
         if not PICTURE.fullmatch(f"/picture/{name}") or not path.exists():
             raise HTTPError(404)

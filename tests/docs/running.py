@@ -32,7 +32,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.abstract.doctest import DocTestStringParser
 from sybil.region import Lexeme
 
-from docs._ext.blocks import Block, Comment, blocks, orders
+from docs._ext.blocks import DOCTEST, WITH_ERRORS, Block, Comment, blocks, orders
 from tests.blocks import Shell, commands, run_python
 from tests.examples.harness import NOT_COPIED, SERVE
 from tests.examples.services import Services
@@ -41,8 +41,6 @@ from tests.processes import ROOT, environment, serving, started
 
 COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}  # so that a compiled file shows that it was imported
 NOT_HERE = {"not run", "part of", "slow"}
-DOCTEST = {"doctest", "testcode"}  # the doctest builder executes these
-WITH_ERRORS = ", with errors"
 
 Evaluator = Callable[[Example], str | None]
 
@@ -183,8 +181,8 @@ class PageRun:
         self._typed.append(command.line)
         for path in self.folder.glob("*.py"):  # `python app.py` has no option for the port
             text = path.read_text()
-            ported = text.replace("uvicorn.run(app,", f"uvicorn.run(app, port={self.port},")
-            if ported != text and "port=" not in text:
+            ported = self.ports.ported(text)
+            if ported != text:
                 path.write_text(ported)
         self._serving(command.line)
 

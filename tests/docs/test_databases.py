@@ -1,4 +1,4 @@
-"""The guide to databases, with PostgreSQL: its apps sell a pie once, however many want it."""
+"""The guide to databases, with PostgreSQL. Its apps sell a pie once, even if many want it."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The pages on deployment are true: servers stop as they say, and their files make real ones work.
+"""The pages on deployment are true. Servers stop as they say, and their files make real ones work.
 
 tests/docs/test_pages.py runs what each page shows on one's own machine. Here are the files for
 servers and platforms.

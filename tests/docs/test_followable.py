@@ -23,7 +23,7 @@ def name(page):
 
 
 def listed(page):
-    """Return the whole files that a page shows, by name; the last one of a name wins last."""
+    """Return the whole files that a page shows, by name, in the order of the page."""
     found = collections.defaultdict(list)
     for block in blocks(page.read_text()):
         if block.kind == "file":
@@ -48,8 +48,7 @@ def test_an_excerpt_stands_in_its_file(page):
             files = whole.get(block.detail)
             if files is None:
                 files = [(ROOT / block.detail).read_text()]
-            lines = [line.strip() for line in block.text.strip().splitlines() if line.strip()]
-            assert any("\n".join(lines) in _stripped(file) for file in files), (
+            assert any(_stripped(block.text) in _stripped(file) for file in files), (
                 f"{name(page)}:{block.line}: these lines are not in {block.detail}"
             )
 

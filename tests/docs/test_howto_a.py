@@ -1,7 +1,6 @@
 """The pages of the how-to guides in a browser, with JavaScript and forms."""
 
 import contextlib
-import time
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from docs._ext.blocks import blocks
 from tests.examples.browsing import Browsing
 from tests.examples.harness import SERVE
-from tests.processes import ROOT, free_port, serving
+from tests.processes import ROOT, free_port, serving, wait_until
 
 
 def code(page, number=0, **wanted):
@@ -105,11 +104,10 @@ def film_site(open_site, tmp_path):
 
 
 def films(folder, wanted):
-    """Return the files of an app when there are as many as wanted, or after some seconds."""
-    until = time.monotonic() + 10
-    while len(left := list((folder / "films").iterdir())) != wanted and time.monotonic() < until:
-        time.sleep(0.05)  # between two looks at a folder of another process
-    return left
+    """Return the files of an app as soon as there are as many as wanted."""
+    place = folder / "films"
+    wait_until(lambda: len(list(place.iterdir())) == wanted, 10, f"{wanted} files in {place}")
+    return list(place.iterdir())
 
 
 def test_cancel_button_of_the_guide_leaves_no_file(film_site, tmp_path):

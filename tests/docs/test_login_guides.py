@@ -1,4 +1,4 @@
-"""The guides about logins: what they promise beyond the output on their pages."""
+"""The promises of the guides about logins that the output on their pages does not show."""
 
 import contextlib
 import shutil

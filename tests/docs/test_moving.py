@@ -13,7 +13,7 @@ from tests.processes import ROOT, free_port, serving
 
 PAGE = ROOT / "docs" / "howto" / "moving.md"
 ON_THE_PAGE = ["flask", "cherrypy", "bottle", "microdot", "micropie"]
-# These have pages of their own. The robot newcomer tries Django's, which is not installed here.
+# The last two have their own pages. The robot newcomer tries Django's, which is not installed here.
 FRAMEWORKS = [*ON_THE_PAGE, "fastapi", "starlette"]
 ASYNC = {"microdot", "micropie", "fastapi", "starlette"}
 NO_SESSIONS = {"bottle", "microdot"}  # of their own, without another package

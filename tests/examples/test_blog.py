@@ -91,7 +91,7 @@ async def test_its_own_tests_of_the_database_pass_with_postgresql_and_those_that
 
 
 def test_login_holds_in_both_workers_of_the_container(tmp_path, measure):
-    """Without Docker: its command and its check; the workers start with no database there."""
+    """Run its command and its check without Docker. The workers start with no database there."""
     folder = harness.copied("blog", tmp_path)
     text = (folder / "Dockerfile").read_text().replace("\\\n", "")
     check, start = (json.loads(found) for found in re.findall(r"CMD (\[.*\])$", text, re.M))

@@ -2,18 +2,18 @@
 
 The robot opens the page in a browser, and goes through it from top to bottom:
 
-* a file: it presses Copy, and pastes into the file that the caption names;
-* a block that starts a server: it stops the server that runs in the first terminal, if there is
-  one, and pastes into that terminal;
-* a block for another terminal: it pastes into a new one;
-* any other block of commands: it pastes into the terminal where no server runs, and compares what
-  each command prints;
-* a session of Python: it pastes into a file for doctest;
-* steps in a browser: it opens, types, presses and looks, in windows of its own;
-* a sentence that says what one needs: it follows the Install page first.
+* For a file, it presses Copy, and pastes into the file that the caption names.
+* For a block that starts a server, it stops the server in the first terminal, if one runs there,
+  and pastes into that terminal.
+* For a block for another terminal, it opens a new one.
+* It pastes any other block of commands into a terminal without a server, and compares the output
+  of each command.
+* It pastes a session of Python into a file for doctest.
+* For steps in a browser, it opens, types, presses and looks, in its own windows.
+* If the page says what one needs, it follows the Install page first.
 
-It knows nothing else: no comment of the page's source, and no file of the repository. Ports alone
-are others, since two robots may follow two pages at once.
+It knows no comment of the page's source, and no file of the repository. It changes the ports alone,
+since two robots can follow two pages at once.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ exec dpkg --status "$@" >/dev/null
 """
 # Chromium says so of a stream or a WebSocket that a stopped server has left.
 LOST = re.compile(r"net::ERR_(?:INCOMPLETE|CONNECTION|EMPTY)|WebSocket connection to")
-# What a reader sees of a page, in order.
+# Returns the parts of a page that a reader can act on, in order.
 SEEN = """() => {
   const chosen = 'article [class*="highlight-"], article .browser-steps, article .needs,'
     + ' article .example-download a';
@@ -100,7 +100,7 @@ class Terminal:
     """A terminal in which at most one command keeps running.
 
     Args:
-        folder: Where it is opened.
+        folder: The folder in which it is opened.
         ports: Those of this robot.
         variables: The environment.
     """
@@ -108,7 +108,6 @@ class Terminal:
     def __init__(self, folder: Path, ports: Ports, variables: Mapping[str, str]) -> None:
         self._ports = ports
         self._shell = Shell(folder, ports, variables, clean=True)
-        self._folder = folder
         self._running = ""
         self._log = folder
 
@@ -125,9 +124,9 @@ class Terminal:
         return self._running != ""
 
     @property
-    def folder(self) -> Path:
-        """The folder in which it is."""
-        return Path(self._shell.type("pwd").strip())
+    def served_folder(self) -> str:
+        """The folder in which the command that runs was started."""
+        return os.readlink(f"/proc/{self._running}/cwd")
 
     def type(self, line: str) -> str:
         """Type a command, and return what it prints."""
@@ -254,13 +253,13 @@ class Windows:
             self.errors.append(f"{page.url}: {message.text} ({place})")
 
     def _first(self, *found: Locator) -> Locator:
-        deadline = time.monotonic() + LOOK / 1000
-        while time.monotonic() < deadline:
-            for locator in found:
-                if locator.count() and locator.first.is_visible():
-                    return locator.first
-            time.sleep(0.05)  # between two looks at a page
-        return found[0]
+        def visible() -> Locator | None:
+            shown = (one.first for one in found if one.count() and one.first.is_visible())
+            return next(shown, None)
+
+        with contextlib.suppress(AssertionError):
+            return wait_until(visible, LOOK / 1000) or found[0]
+        return found[0]  # for example a field for a file that a style hides
 
     def _field(self, page: Page, name: str) -> Locator:
         return self._first(
@@ -298,12 +297,11 @@ class Windows:
                 return False
             return matches_text(text, self.ports.shown(str(everything))) is shown
 
-        deadline = time.monotonic() + LOOK / 1000
-        while not seen():
-            assert time.monotonic() < deadline, (
-                f"{'not ' if shown else ''}seen: {text!r} in\n{page.inner_text('body')[:2000]}"
-            )
-            time.sleep(0.05)  # between two looks at a page
+        try:
+            wait_until(seen, LOOK / 1000)
+        except AssertionError:
+            what = f"{'not ' if shown else ''}seen: {text!r}"
+            raise AssertionError(f"{what} in\n{page.inner_text('body')[:2000]}") from None
 
 
 def matches_text(pattern: str, text: str) -> bool:
@@ -436,10 +434,7 @@ class Newcomer:
     def _paste(self, name: str, text: str) -> None:
         path = self._base / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = self.ports.typed(text.rstrip("\n") + "\n")
-        if "port=" not in text:  # `python app.py` has no option for the port
-            text = text.replace("uvicorn.run(app", f"uvicorn.run(app, port={self.ports.web}")
-        path.write_text(text)
+        path.write_text(self.ports.ported(self.ports.typed(text.rstrip("\n") + "\n")))
         time.sleep(0.01)  # so that a file that is pasted anew is never as old as its compiled one
         for stale in path.parent.glob(f"__pycache__/{path.stem}.*"):
             stale.unlink()
@@ -474,18 +469,10 @@ class Newcomer:
         self._tracebacks = tracebacks
         self._windows.restarted |= self._first.busy
         self._first.interrupt()
-        before = self._first.folder
         for line in lines[:-1]:
             self._first.type(line)
-        if self._first.folder != before and self._second is not None:
-            self._second.type(f"cd {shlex.quote(str(self._first.folder))}")
         self._first.serve(lines[-1], self._log())
-        if self._second is None:
-            self.terminal.type(f"cd {shlex.quote(str(before))}")
-        self.terminal.type(f"cd {shlex.quote(self._served_folder())}")
-
-    def _served_folder(self) -> str:
-        return os.readlink(f"/proc/{self._first._running}/cwd")
+        self.terminal.type(f"cd {shlex.quote(self._first.served_folder)}")
 
     def _check_log(self) -> None:
         if self._first.busy and not self._tracebacks:

@@ -1,4 +1,4 @@
-"""tutorials/10-workers: several processes on the same data."""
+"""Tests tutorials/10-workers with several processes on the same data."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""tutorials/11-server: the files of a server, with the real nginx."""
+"""Tests the files of a server in tutorials/11-server, with the real nginx."""
 
 import contextlib
 import json
@@ -113,7 +113,7 @@ def test_events_and_messages_pass_the_proxy_at_once(site, vote):
 
 
 def test_page_goes_on_after_the_502_of_a_restart(browser, site):
-    """The browser's EventSource gives up after a 502, and the page begins again."""
+    """The browser's EventSource gives up after a 502, and the page starts a new one."""
     refused = []
     context = browser.new_context(ignore_https_errors=True, base_url=site)
     page = context.new_page()

@@ -1,4 +1,4 @@
-"""Fixtures for the tests: an app with an empty data folder, and visitors."""
+"""Fixtures for the tests, an app with an empty data folder and visitors."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -349,7 +349,7 @@ PATHS = {
 
 
 async def test_forms_of_other_sites_do_nothing(ada: Visitor) -> None:
-    """MicroPie gives them no session, whatever the form looks like."""
+    """MicroPie gives them no session, for each kind of form."""
     address = await ada.write("Mine")
     for path, form, foreign in itertools.product(PATHS, FORMS, FOREIGN):
         if (path, "files" in form) == ("/upload", False):

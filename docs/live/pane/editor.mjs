@@ -12,15 +12,17 @@ import { make, newId } from "./elements.mjs";
 
 const LANGUAGES = { py: python, html, css, js: javascript, mjs: javascript, json: javascript };
 
+const RUN_KEY = /mac/i.test(navigator.platform) ? "Command+Enter" : "Ctrl+Enter";
+
 // The classes are those of Pygments, so that code has the colors of the listings in both themes.
 const COLORS = HighlightStyle.define([
-  { tag: [tags.keyword, tags.operatorKeyword, tags.controlKeyword], class: "k" },
+  { tag: [tags.keyword, tags.operatorKeyword, tags.controlKeyword, tags.modifier], class: "k" },
   { tag: [tags.definitionKeyword, tags.moduleKeyword], class: "kn" },
   { tag: [tags.bool, tags.null, tags.self], class: "kc" },
   { tag: tags.function(tags.definition(tags.variableName)), class: "nf" },
   { tag: tags.definition(tags.className), class: "nc" },
   { tag: tags.className, class: "nc" },
-  { tag: [tags.meta, tags.modifier], class: "nd" },
+  { tag: tags.meta, class: "nd" },
   { tag: [tags.string, tags.special(tags.string), tags.attributeValue], class: "s" },
   { tag: tags.number, class: "mi" },
   { tag: tags.operator, class: "o" },
@@ -101,7 +103,7 @@ export class Editor {
     this.note = make("p", { className: "live-hint live-editor-note", attributes: { role: "status" } });
     const label = make("label", {}, box, " Tab indents");
     label.title = "If this is off, Tab leaves the editor. If it is on, press Escape and then Tab to leave.";
-    const hint = make("p", { className: "live-hint live-editor-keys" }, label, " (then Escape and Tab leave the editor). Ctrl+Enter runs the app.");
+    const hint = make("p", { className: "live-hint live-editor-keys" }, label, ` (then Escape and Tab leave the editor). ${RUN_KEY} runs the app.`);
     return make("div", { className: "live-editor-foot" }, this.note, hint);
   }
 
@@ -139,7 +141,7 @@ export class Editor {
         language ? language() : [],
         keymap.of([{ key: "Mod-Enter", run: () => (this.onrun(), true) }, ...defaultKeymap, ...historyKeymap]),
         this.#tabKey.of(this.#tabExtension()),
-        EditorView.contentAttributes.of({ "aria-label": `Text of ${name}` }),
+        EditorView.contentAttributes.of({ "aria-label": `Text of ${name}`, tabindex: "0" }),
         EditorView.updateListener.of((update) => {
           if (update.docChanged) this.#changed(name, update.state);
         }),

@@ -49,11 +49,12 @@ export class EventView {
     this.lastId = makeInput("live-last-id");
     this.button = make("button", { className: "live-button live-open", textContent: "Open" });
     this.state = make("p", { className: "live-state", textContent: "Not open.", attributes: { role: "status" } });
-    this.list = make("ol", {
-      className: "live-list",
-      tabIndex: 0,
-      attributes: { role: "log", "aria-label": "Events" },
-    });
+    this.list = make("ol");
+    this.box = make(
+      "div",
+      { className: "live-list", tabIndex: 0, attributes: { role: "log", "aria-label": "Events" } },
+      this.list,
+    );
     const form = makeForm(
       "live-row",
       () => (this.controller ? this.close() : this.open()),
@@ -62,7 +63,7 @@ export class EventView {
       this.button,
       makeButton("clear", "Clear", () => this.list.replaceChildren()),
     );
-    this.element = make("div", { className: "live-events" }, form, this.state, this.list);
+    this.element = make("div", { className: "live-events" }, form, this.state, this.box);
   }
 
   async open() {
@@ -107,7 +108,7 @@ export class EventView {
         ? [make("strong", { textContent: event.event }), event.id === null ? "" : ` id ${event.id}`, make("pre", { textContent: event.data })]
         : [make("em", { textContent: `comment: ${event.comment}` })];
     const time = make("time", { textContent: new Date().toLocaleTimeString() });
-    keepAtEnd(this.list, () => {
+    keepAtEnd(this.box, () => {
       this.list.append(make("li", {}, time, " ", ...parts));
       while (this.list.childElementCount > MOST_EVENTS) this.list.firstElementChild.remove();
     });

@@ -46,7 +46,8 @@ class LiveApp {
     this.#makeBar();
     this.#makeTabs();
     box.classList.add("live-opened");
-    box.append(this.tabs.list, this.tabs.panels, this.log.element);
+    const row = make("div", { className: "live-tab-row" }, this.tabs.list, this.moreButton ?? "");
+    box.append(row, this.tabs.panels, this.log.element);
     this.tabs.show("browser");
   }
 
@@ -110,7 +111,6 @@ class LiveApp {
     });
     button.title = "Event streams and WebSockets";
     button.setAttribute("aria-label", "More tools: event streams and WebSockets");
-    this.tabs.panels.append(button);
     this.moreButton = button;
   }
 
@@ -132,10 +132,10 @@ class LiveApp {
     const place = make("div", { className: "live-request-panel" });
     if (this.options.requests.length) {
       this.requests = new Requests(this.options.requests, this);
-      place.append(make("h3", { className: "live-title", textContent: "Requests of this page" }), this.requests.element);
+      place.append(make("p", { className: "live-heading", textContent: "Requests of this page" }), this.requests.element);
     }
     this.form = new RequestForm(this);
-    place.append(make("h3", { className: "live-title", textContent: "Your own request" }), this.form.element);
+    place.append(make("p", { className: "live-heading", textContent: "Your own request" }), this.form.element);
     return place;
   }
 

@@ -6,6 +6,7 @@ const HERE = new URL(".", import.meta.url);
 const PANES = new URL("../../_live/", HERE); // the folder, and the scope, of the service worker
 const BEAT = 1000; // milliseconds between two looks at the worker
 const PATIENCE = 3000; // milliseconds without an answer after which the reader is told
+const PATIENCE_FOR_CHECKS = 15000; // a check of a step can keep the worker that long
 const KEEP_AWAKE = 15000; // milliseconds: browsers end a service worker that hears nothing for 30 s
 
 /** Return the service worker once it is active. */
@@ -130,7 +131,7 @@ class Runtime {
     const number = this.#count;
     return new Promise((resolve, reject) => {
       if (!this.#worker) return reject(new Error("Python does not run."));
-      this.#waiting.set(number, { resolve, reject });
+      this.#waiting.set(number, { type, resolve, reject });
       this.#worker.postMessage({ t: type, n: number, ...values });
     });
   }
@@ -183,7 +184,7 @@ class Runtime {
     if (!this.isBooted) return; // while Python is loaded, the worker has no time to answer
     const now = performance.now();
     const isAnswered = this.#heard >= this.#pinged;
-    if (this.#pinged && !isAnswered && now - this.#pinged > PATIENCE) this.#tellLateness(true);
+    if (this.#pinged && !isAnswered && now - this.#pinged > this.#patience) this.#tellLateness(true);
     if (!this.#pinged || isAnswered) {
       this.#pinged = now;
       this.#worker.postMessage({ t: "ping" });
@@ -192,6 +193,11 @@ class Runtime {
       this.#kept = now;
       this.#registration.active.postMessage({ t: "ping" });
     }
+  }
+
+  get #patience() {
+    const isChecking = [...this.#waiting.values()].some(({ type }) => type === "check");
+    return isChecking ? PATIENCE_FOR_CHECKS : PATIENCE;
   }
 
   #tellLateness(isLate) {

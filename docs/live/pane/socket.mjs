@@ -15,14 +15,15 @@ export class SocketConsole {
     this.protocols = makeInput("live-protocols");
     this.button = make("button", { className: "live-button live-connect", textContent: "Connect" });
     this.state = make("p", { className: "live-state", textContent: "Not connected.", attributes: { role: "status" } });
-    this.list = make("ol", {
-      className: "live-list",
-      tabIndex: 0,
-      attributes: { role: "log", "aria-label": "Messages" },
-    });
+    this.list = make("ol");
+    this.box = make(
+      "div",
+      { className: "live-list", tabIndex: 0, attributes: { role: "log", "aria-label": "Messages" } },
+      this.list,
+    );
     this.text = make("textarea", { className: "live-text", rows: 1, spellcheck: false });
     this.sendButton = make("button", { className: "live-button live-send-text", textContent: "Send", disabled: true });
-    this.element = make("div", { className: "live-socket" }, this.#makeOpening(), this.state, this.list, this.#makeSending());
+    this.element = make("div", { className: "live-socket" }, this.#makeOpening(), this.state, this.box, this.#makeSending());
   }
 
   #makeOpening() {
@@ -100,7 +101,7 @@ export class SocketConsole {
 
   #add(who, text) {
     const name = make("strong", { textContent: `${who}: ` });
-    keepAtEnd(this.list, () => {
+    keepAtEnd(this.box, () => {
       this.list.append(make("li", {}, name, make("span", { className: "live-message", textContent: text })));
       while (this.list.childElementCount > MOST_LINES) this.list.firstElementChild.remove();
     });

@@ -168,7 +168,12 @@ def download(requirements: str, platform: str, folder: Path) -> None:
         pins.flush()
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
         command += ["--disable-pip-version-check", "--only-binary=:all:", "--require-hashes"]
-        command += [f"--platform={platform}", *PYTHON, f"--dest={folder}", f"--requirement={pins.name}"]
+        command += [
+            f"--platform={platform}",
+            *PYTHON,
+            f"--dest={folder}",
+            f"--requirement={pins.name}",
+        ]
         run(command, ROOT)
 
 
@@ -186,7 +191,12 @@ def digest_of(paths: list[Path]) -> str:
 def run(command: list[str], folder: Path) -> None:
     """Run a program; what it says is shown if it fails."""
     done = subprocess.run(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode:
         name = " ".join(map(os.path.basename, command[:3]))

@@ -44,7 +44,7 @@ from typing import Any, ClassVar
 from blocks import WITH_ERRORS, Block, Comment, blocks, orders
 from docutils import nodes
 from docutils.parsers.rst import directives
-from live_build import build
+from live_build import CannotBuildError, cached_build
 from live_requests import Files, NotHereError, Request, request, split
 from micropie_examples import Example, all_steps
 from sphinx.application import Sphinx
@@ -55,7 +55,6 @@ from steps import to_root
 
 ROOT = Path(__file__).resolve().parents[2]
 STATIC = "_static/live"
-PANES = "_live"  # the scope of the service worker
 PACKAGES = ["jinja2", "multipart"]  # those of micropie[standard]
 LAST_STEP = 9  # the ones after it are about servers
 NOT_RUN = re.compile(
@@ -160,7 +159,7 @@ class LiveApp(SphinxDirective):
         more = f' data-step="{up}{STATIC}/steps/{step}.json"' if step else ""
         html = (
             f'<div class="live-app" data-live="{up}{STATIC}/apps/{name}.json"{more}'
-            f' data-root="{up}" data-size="{size_of(self.env)}"></div>'
+            f' data-root="{up}" data-size="{size_of(self.env.app, app)}"></div>'
         )
         return nodes.raw("", html, format="html")
 
@@ -180,9 +179,14 @@ def apps(env: Any) -> dict[str, dict[str, Any]]:
     return known
 
 
-def size_of(env: Any) -> str:
-    """Return what the first Run loads, in words; "" if the site has no runtime."""
-    return str(getattr(env.app, "_live_size", ""))
+def size_of(site: Sphinx, app: dict[str, Any]) -> str:
+    """Return what the first Run of an app loads, in words; "" if the site has no runtime."""
+    runtime: dict[str, Any] = getattr(site, "_live_runtime", {})
+    if not runtime:
+        return ""
+    files = {file for name in app["packages"] for file in runtime["packages"][name]}
+    size = runtime["size"] + sum(runtime["sizes"][file][0] for file in files)
+    return f"{size / 1e6:.1f} MB"
 
 
 def _contents(example: Example) -> Files:
@@ -348,16 +352,16 @@ def changes(name: str, start: Files, end: Files) -> list[dict[str, Any]]:
 
 def build_runtime(app: Sphinx) -> None:
     """Build what the pages load when a reader presses Run, or say why the site goes without it."""
-    app._live_size = ""  # type: ignore[attr-defined]
+    app._live_runtime, app._live_folder = {}, None  # type: ignore[attr-defined]
     if app.builder.name != "html":
         return
-    made = build()
-    if isinstance(made, str):
-        log.info("No live apps on this site: %s", made)
+    try:
+        folder = cached_build()
+    except CannotBuildError as error:
+        log.info("No live apps on this site: %s", error)
         return
-    app._live_folder = made  # type: ignore[attr-defined]
-    size = json.loads((made / "runtime.json").read_text())["size"]
-    app._live_size = f"{size / 1e6:.1f} MB"  # type: ignore[attr-defined]
+    runtime = json.loads((folder / STATIC / "runtime.json").read_text())
+    app._live_runtime, app._live_folder = runtime, folder  # type: ignore[attr-defined]
 
 
 def forget(app: Sphinx, env: Any, docname: str) -> None:
@@ -370,8 +374,10 @@ def add_scripts(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
     """Give the small script and its style sheet to the pages that have a live app."""
-    if size_of(app.env) and any(name.partition(".")[0] == _flat(page) for name in apps(app.env)):
-        app.add_js_file("live/start.js", type="module")
+    if getattr(app, "_live_folder", None) and any(
+        name.partition(".")[0] == _flat(page) for name in apps(app.env)
+    ):
+        app.add_js_file("live/start.js", loading_method="defer")
         app.add_css_file("live/start.css")
 
 
@@ -382,8 +388,7 @@ def write_runtime(app: Sphinx, exception: Exception | None) -> None:
         return
     static = Path(app.outdir) / STATIC
     shutil.rmtree(static, ignore_errors=True)
-    shutil.copytree(folder, static, ignore=shutil.ignore_patterns(PANES))
-    shutil.copytree(folder / PANES, Path(app.outdir) / PANES, dirs_exist_ok=True)
+    shutil.copytree(folder, app.outdir, dirs_exist_ok=True)
     for kind, rows in (
         ("apps", apps(app.env)),
         ("steps", app.env.__dict__.get("micropie_live_steps", {})),

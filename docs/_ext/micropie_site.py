@@ -25,10 +25,10 @@ ORDER = re.compile(
 )
 ARCHIVE = "_downloads/micropie-docs.zip"
 SHEET = re.compile(
-    r'<link rel="stylesheet" type="text/css" href="[^"]*?_static/(?P<name>[^"?]+\.css)[^"]*" />\s*'
+    r'<link rel="stylesheet" type="text/css" href="[^"]*?_static/(?P<name>(?!live/)[^"?]+\.css)[^"]*" />\s*'
 )
 SCRIPT = re.compile(
-    r'<script(?: [^>]*)? src="[^"]*?_static/(?P<name>[^"?]+\.js)[^"]*"></script>\s*'
+    r'<script(?: [^>]*)? src="[^"]*?_static/(?P<name>(?!live/|theme)[^"?]+\.js)[^"]*"></script>\s*'
 )
 INLINE = re.compile(r"<script>\s*(?P<code>.*?)\s*</script>", re.S)
 KINDS = {"examples": "example", "reference": "reference", "explanation": "explanation"}

@@ -5,6 +5,7 @@ Each answer must be what the page shows.
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def run(app: Locator) -> None:
     """Press Run, and wait until the app answers."""
     app.locator(".live-run").click()
     status = app.locator(".live-status")
-    status.filter(has_text="The app").wait_for()
+    status.filter(has_text=re.compile(r"^The app (is running|did not)")).wait_for()
     assert status.inner_text() == "The app is running.", app.inner_text()
 
 
@@ -87,7 +88,8 @@ def test_app_answers_as_its_page_shows(name: str, page: Page, site: str, folder:
     assert apps
     for app in apps:
         run(app)
-        known = json.loads((folder / name).parent.joinpath(app.get_attribute("data-live")).read_text())
+        path = (folder / name).parent / app.get_attribute("data-live")
+        known = json.loads(path.read_text())
         if known["requests"]:
             assert app.locator(".live-requests > li").count() == len(known["requests"])
         assert answers(app) == []

@@ -148,7 +148,7 @@ class LiveApp {
   /** Start the app, with the files as they are now. Return whether it runs. */
   async run({ fresh = false } = {}) {
     if (this.state === "starting") return false;
-    this.#enter("starting", runtime.isBooted ? "Starting the app …" : "Loading Python …");
+    this.#enter("starting", "Loading Python …");
     try {
       const { target = "app:app", packages, environment } = this.options;
       const files = { ...this.files };
@@ -226,13 +226,18 @@ class LiveApp {
     if (now - this.#told < 1000 && loaded < total) return; // a screen reader reads each change aloud
     this.#told = now;
     const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
-    this.say(loaded < total ? `Loading Python: ${megabytes(loaded)} of ${megabytes(total)} MB` : "Starting the app …");
+    this.say(`Loading Python: ${megabytes(loaded)} of ${megabytes(total)} MB`);
+  }
+
+  starting() {
+    this.progress.hidden = true;
+    this.say("Starting the app …");
   }
 
   lateness(isLate) {
     if (isLate) this.say("The app has not answered for 3 seconds. Press Stop to end it.");
     else if (this.state === "running") this.say("The app is running.");
-    else if (this.state === "starting") this.say("Starting the app …");
+    else if (this.state === "starting") this.starting();
   }
 
   released(reason) {

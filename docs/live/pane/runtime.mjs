@@ -31,7 +31,8 @@ function activated(worker) {
 
 /**
  * The runtime calls these methods of the app that runs (its client):
- * `written(kind, text)`, `loading(loaded, total)`, `lateness(isLate)` and `released(reason)`.
+ * `written(kind, text)`, `loading(loaded, total)`, `starting()`, `lateness(isLate)` and
+ * `released(reason)`.
  */
 class Runtime {
   id = `page-${Math.random().toString(36).slice(2, 8)}`; // another page, or tab, has another one
@@ -51,7 +52,8 @@ class Runtime {
   #heard = 0;
   #kept = 0;
   #isLate = false;
-  isBooted = false;
+  #isRunning = false; // the app has started, so the worker holds the lock that stands for it
+  #isBooted = false;
 
   /** Where the panes of a visitor are: the path, without a slash at its end. */
   root(visitor) {
@@ -86,9 +88,13 @@ class Runtime {
       if (this.#worker) this.#discard(error.message); // the next run loads it again
       throw error;
     }
+    client.starting();
     const fresh = this.#lastClient !== client || Boolean(options.fresh);
     this.#lastClient = client;
+    this.#isRunning = false;
     await this.ask("run", { ...options, fresh });
+    this.#isRunning = true;
+    this.#lend();
   }
 
   async #boot({ packages, environment }) {
@@ -102,10 +108,9 @@ class Runtime {
     const ready = this.ask("boot", { id: this.id, packages, environment, jars: this.#jars });
     const [registration] = await Promise.all([this.#serve(), ready]);
     this.#registration = registration;
-    this.isBooted = true;
+    this.#isBooted = true;
     this.#pinged = 0;
     this.#port = this.#newLink();
-    this.#lend();
   }
 
   /** Register the service worker; without it, the app runs and has no panes. */
@@ -174,14 +179,17 @@ class Runtime {
     return port1;
   }
 
-  /** Give the service worker a way to the app: at the start, and whenever it asks since it was ended. */
+  /**
+   * Give the service worker a way to the app: after each start, since it drops what was stopped, and
+   * whenever it asks because the browser had ended it.
+   */
   #lend() {
-    if (!this.#worker || !this.#registration) return;
+    if (!this.#isRunning || !this.#registration) return;
     this.#registration.active.postMessage({ t: "app", id: this.id }, [this.#newLink()]);
   }
 
   #beat() {
-    if (!this.isBooted) return; // while Python is loaded, the worker has no time to answer
+    if (!this.#isBooted) return; // while Python is loaded, the worker has no time to answer
     const now = performance.now();
     const isAnswered = this.#heard >= this.#pinged;
     if (this.#pinged && !isAnswered && now - this.#pinged > this.#patience) this.#tellLateness(true);
@@ -217,7 +225,7 @@ class Runtime {
     clearInterval(this.#heart);
     this.#worker?.terminate();
     this.#worker = this.#booting = this.#lastClient = this.#port = null;
-    this.isBooted = this.#isLate = false;
+    this.#isBooted = this.#isLate = this.#isRunning = false;
     this.#pinged = 0;
     this.#registration?.active?.postMessage({ t: "end", id: this.id });
     // Open WebSockets of the panes learn it from this: the locks of a worker in a loop last 2 s more.

@@ -1,6 +1,6 @@
 """Checks of step 1: an app with one page."""
 
-from checking import Missing, Place, Program, plain
+from checking import Missing, Place, Program
 
 QUESTION = "Which pie shall we bake on Friday?"
 
@@ -23,8 +23,7 @@ async def check_other_pages(poll: Program) -> None:
     answer.expect(404, "There is no page `/cake`, so it must be a 404.")
 
 
-@plain
-async def check_requirements(poll: Program) -> None:
+def check_requirements(poll: Program) -> None:
     """`requirements.txt` names the packages, and looks for MicroPie in the folder."""
     place = Place("requirements.txt")
     if "requirements.txt" not in poll.files:

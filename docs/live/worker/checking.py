@@ -12,7 +12,6 @@ import ast
 import asyncio
 import contextlib
 import importlib
-import importlib.util
 import inspect
 import linecache
 import logging
@@ -29,9 +28,9 @@ from types import CodeType, FrameType, ModuleType
 from typing import Any, NoReturn
 
 from checking_client import Answer, Missing, Place, Visitor
-from checking_loop import Guard, TooLong, in_a_thread, run_apart
+from checking_loop import Aside, Guard, TooLong, in_a_thread, run_apart
 
-SECONDS = 4.0  # of real time for the reader's code in one check
+LINES = 200_000  # of the reader's code that may run in one check; the steps run some thousands
 VIRTUAL = 600.0  # seconds of the loop's time for one check; if nothing happens, they pass at once
 Files = Mapping[str, str | bytes]
 Result = dict[str, Any]
@@ -64,7 +63,7 @@ class Program:
         """Write one file."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.write_bytes(content.encode() if isinstance(content, str) else bytes(content))
         self.files[name] = content
 
     async def start(self) -> None:
@@ -144,7 +143,7 @@ class Program:
     def text(self, file: str) -> str:
         """Return the text of a file; it is empty if there is none."""
         content = self.files.get(file, "")
-        return content if isinstance(content, str) else content.decode("utf-8", "replace")
+        return content if isinstance(content, str) else bytes(content).decode("utf-8", "replace")
 
     def _inside(self, path: str) -> str:
         """Return the name of one of the reader's files, or an empty string."""
@@ -344,15 +343,12 @@ def forget_modules(folder: Path) -> dict[str, ModuleType]:
 
 
 @contextlib.contextmanager
-def folder_for_code(files: Files) -> Iterator[Path]:
+def folder_for_code(aside: str) -> Iterator[Path]:
     """Make a folder from which `import` takes the reader's modules; leave no trace at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="check-")).resolve()
-    names = {file.partition("/")[0].removesuffix(".py") for file in files}
-    # The app that is running has modules of the same names.
-    own = names & set(sys.modules) - sys.stdlib_module_names - {"micropie"}
-    hidden = {name: sys.modules.pop(name) for name in own}
+    hidden = forget_modules(Path(aside)) if aside else {}
     before = os.getcwd(), sys.path[:], sys.dont_write_bytecode, dict(os.environ)
-    sys.path.insert(0, str(folder))
+    folder = Path(tempfile.mkdtemp(prefix="check-")).resolve()
+    sys.path[:] = [str(folder), *(path for path in sys.path if path not in ("", aside))]
     sys.dont_write_bytecode = True
     os.chdir(folder)
     os.environ.pop("POLL_DATA", None)
@@ -419,39 +415,45 @@ def database_calls(program: Program) -> Iterator[list[Place]]:
 
 async def check(
     source: str,
+    name: str,
     files: Files,
     *,
     target: str = "app:app",
+    aside: str = "",
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Result]:
     """Run the checks of a step.
 
     Args:
-        source: The file with the checks, for example ``checks/step_03.py``.
+        source: The text of the file with the checks.
+        name: The name of that file, for example ``step_03``.
         files: The reader's files. A text is a str, anything else is bytes.
         target: The module and the name of the app.
+        aside: The folder of an app that is running; its modules are out of reach meanwhile.
         say: Called with what is checked next, in words.
 
     Returns:
         For each check what was found: ``ok``, ``check`` (what was checked), ``file``, ``name`` and
         ``line`` of the place, and ``text`` (what is missing, and what to do).
     """
-    module = _checks_in(source)
+    module = _module_of(source, name)
     results: list[Result] = []
     for one in _functions_of(module):
         words = " ".join((one.__doc__ or "").split())
         say(words)
         await asyncio.sleep(0)  # the page may ask if the worker is alive
-        missing = _run_one(one, files, target)
+        missing = _run_one(one, files, target, aside)
         result = _result(words, missing)
-        said = (result["ok"], result["file"], result["name"], result["text"])
-        if missing is None or said not in {
-            (old["ok"], old["file"], old["name"], old["text"]) for old in results
-        }:
+        if missing is None or not any(_is_same(result, old) for old in results):
             results.append(result)
         if missing is not None and getattr(one, "first", False):
             break
     return results
+
+
+def _is_same(one: Result, other: Result) -> bool:
+    """Tell if two results say the same; two checks can stumble over one thing."""
+    return all(one[key] == other[key] for key in ("ok", "file", "name", "text"))
 
 
 def first(one: Any) -> Any:
@@ -468,14 +470,10 @@ def _result(words: str, missing: Missing | None) -> Result:
     return {"ok": False, "check": words, **found}
 
 
-def _checks_in(source: str) -> ModuleType:
-    """Load the checks. Their folder lies beside this file, or one folder up."""
-    here = Path(__file__).resolve().parent
-    path = next(path for path in (here / source, here.parent / source) if path.is_file())
-    spec = importlib.util.spec_from_file_location(f"checks_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def _module_of(source: str, name: str) -> ModuleType:
+    """Make the module of the checks."""
+    module = ModuleType(name)
+    exec(compile(source, f"checks/{name}.py", "exec"), module.__dict__)
     return module
 
 
@@ -490,14 +488,13 @@ async def starts(program: Program) -> None:
     """The app starts."""
 
 
-def _run_one(one: Any, files: Files, target: str) -> Missing | None:
+def _run_one(one: Any, files: Files, target: str, aside: str) -> Missing | None:
     """Run one check in a folder and on a loop of its own; return what is missing."""
-    with folder_for_code(files) as folder:
+    with folder_for_code(aside) as folder:
         program = Program(folder, files, target)
-        seconds = getattr(one, "seconds", SECONDS)
-        with Guard(str(folder), seconds) as guard, log_of(program):
+        with Guard(str(folder), LINES) as guard, log_of(program):
             try:
-                run_apart(_checked(one, program))
+                _call(one, program)
             except BaseException as error:
                 if guard.stopped_at is None:
                     return _missing_in(error, program)
@@ -506,10 +503,15 @@ def _run_one(one: Any, files: Files, target: str) -> Missing | None:
     return None
 
 
+def _call(one: Any, program: Program) -> None:
+    if inspect.iscoroutinefunction(one):
+        run_apart(_checked(one, program))
+    else:  # it needs the files alone
+        with Aside():
+            one(program)
+
+
 async def _checked(one: Any, program: Program) -> None:
-    if getattr(one, "plain", False):  # it needs the files alone
-        await one(program)
-        return
     async with asyncio.timeout(VIRTUAL), _started(program):
         await one(program)
 
@@ -519,12 +521,6 @@ async def _started(program: Program) -> AsyncIterator[None]:
     await program.start()
     yield
     await program.stop()
-
-
-def plain(one: Any) -> Any:
-    """Mark a check that needs the files alone; the app is not started for it."""
-    one.plain = True
-    return one
 
 
 def _missing_in(error: BaseException, program: Program) -> Missing:
@@ -543,6 +539,5 @@ def _missing_for_loop(guard: Guard, program: Program) -> Missing:
     frame = guard.stopped_at
     assert frame is not None
     place = program.place_in(frame) or Place("app.py")
-    line = f"line {place.line}"
-    text = f"The code still ran at {line} after {guard.seconds:.0f} seconds. Is this a loop without an end?"
+    text = f"The app does not get past line {place.line}. Is this a loop without an end?"
     return Missing(place, text)

@@ -56,7 +56,8 @@ from steps import to_root
 ROOT = Path(__file__).resolve().parents[2]
 STATIC = "_static/live"
 PACKAGES = ["jinja2", "multipart"]  # those of micropie[standard]
-LAST_STEP = 9  # the ones after it are about servers
+# What "Check" needs besides the app: the ninth step's runs the reader's own tests.
+CHECK_NEEDS = {9: ["pytest", "pytest-asyncio", "httpx", "httpx-ws"]}
 NOT_RUN = re.compile(
     r"(^|/)(test_\w+\.py|conftest\.py|pytest\.ini|requirements\S*\.txt|README\.md)$"
 )
@@ -314,7 +315,7 @@ class LiveStep(LiveApp):
             "order": list(end),
             "target": app["target"],
             "url": app["url"],
-            "packages": app["packages"],
+            "packages": app["packages"] + CHECK_NEEDS.get(number, []),
             "check": f"checks/step_{number:02}.py",
             "changes": [change for name in end for change in changes(name, start, end)],
         }

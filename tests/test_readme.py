@@ -1,6 +1,7 @@
 """The project's README is true: its blocks are executed, and their outputs compared.
 
-tests/blocks.py says how. The READMEs of the examples are looked at in tests/examples.
+tests/blocks.py says how. The READMEs of the examples are looked at in tests/examples. A robot
+follows the README from top to bottom (tests/newcomer/readme.py).
 """
 
 import re

@@ -8,7 +8,9 @@ before each block, as a reader does:
 * "start it", "start the gallery": the block ends with a command that keeps running. If a server
   runs already, the paragraph has to say "Stop the server".
 * "second terminal": a server runs in the first one, and has to.
-* "takes about ten minutes": it leaves the block out, and says so.
+* "takes about ten minutes": it leaves the block out, and docs/followed.json says so.
+
+If a server was started, it opens the URL that the paragraph names.
 """
 
 import re
@@ -42,6 +44,7 @@ SELECTED = """(number) => {
 }"""
 SAVE = re.compile(r"\bSave this as (\S+\.\w+)")
 START = re.compile(r"\b[Ss]tart (?:it|the \w+)\b")
+URL = re.compile(r"http://127\.0\.0\.1:\d+[\w/]*")
 LONG = re.compile(r"\btakes about \w+ minutes")
 
 
@@ -96,6 +99,10 @@ class ReadmeReader(Newcomer):
         done = self.done
         super()._follow_block(block, page)
         assert self.done > done, "neither a file nor commands"
+        if starts:
+            for url in URL.findall(before):
+                self._windows.do(f"Open {url}.")
+                self.done += 1
 
     def _copied(self, block: Mapping[str, Any], page: Page) -> str:
         """Return what a reader selects: a file, or of commands only what is typed."""

@@ -459,8 +459,9 @@ class Newcomer:
 
     def _open(self, terminal: Terminal) -> Terminal:
         """Go into the folder of the first terminal, with the environment activated."""
-        if (self._base / ".venv").exists():
-            terminal.type(f". {shlex.quote(str(self._base))}/.venv/bin/activate")
+        activate = self._base / ".venv" / "bin" / "activate"
+        if activate.exists():
+            terminal.type(f". {shlex.quote(str(activate))}")
         return terminal
 
     def _type(self, text: str) -> None:

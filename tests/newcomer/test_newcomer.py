@@ -66,7 +66,7 @@ def record(pages: list[str], seconds: list[float], done: list[int], left_out: li
         known = json.loads(RECORD.read_text()) if RECORD.exists() else {}
         today = datetime.date.today().isoformat()
         for page, took, count in zip(pages, seconds, done, strict=True):
-            known[page] = {"date": today, "seconds": round(took), "steps": count}
+            known[page] = {"date": today, "seconds": max(1, round(took)), "steps": count}
             if left_out:
                 known[page]["left_out"] = left_out
         RECORD.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")

@@ -68,7 +68,7 @@ Each example is a project to copy and to change: an app, its requirements and it
 of MicroPie install each one from its .zip, start it, and run every command on its page. In a copy
 of the repository, `make run` shows them all in the [gallery](gallery.md), and
 `make new NAME=../mysite FROM=login` copies one. Without the repository, download one and give it
-your name. Its page says how to go on:
+your name. [Its page](login.md) says how to go on:
 
 ```console
 $ curl -O {SITE}_downloads/examples/login.zip

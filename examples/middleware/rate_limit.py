@@ -72,16 +72,13 @@ class RedisLimiter:
 
 
 class RateLimit(HttpMiddleware):
-    """Refuses with 429 what comes too often from one address to all `handlers`.
-
-    With `methods={"POST"}`, forms that are sent count, and pages that are opened don't.
-    """
+    """Refuses with 429 what comes too often from one address to all `handlers`."""
 
     def __init__(
         self,
         limiter: MemoryLimiter | RedisLimiter,
         handlers: Collection[str],
-        methods: Collection[str] = (),
+        methods: Collection[str] = (),  # which count; without any, all do
     ) -> None:
         self.limiter = limiter
         self.handlers, self.methods = handlers, methods

@@ -10,7 +10,7 @@ from docs._ext.blocks import blocks
 from tests.examples.browsing import Browsing
 from tests.examples.empty_room import MESSAGES, shown_after_a_break
 from tests.examples.harness import SERVE
-from tests.processes import ROOT, free_port, serving, wait_until
+from tests.processes import ROOT, free_port, redis, serving, wait_until
 
 
 def code(page, number=0, **wanted):
@@ -97,6 +97,29 @@ def test_room_in_a_file_survives_a_restart(browser, chat_with):
     chat = chat_with("server-sent-events.md", 1)
 
     assert shown_after_a_break(browser, *chat, restart=True) == MESSAGES
+
+
+@pytest.mark.parametrize("bad_gateway, restart", [(False, False), (True, False), (False, True)])
+def test_room_in_redis_misses_nothing(browser, chat_with, monkeypatch, bad_gateway, restart):
+    with redis() as variables:
+        monkeypatch.setenv("REDIS_URL", variables["REDIS_URL"])
+        chat = chat_with("more-machines.md")
+        shown = shown_after_a_break(browser, *chat, bad_gateway=bad_gateway, restart=restart)
+
+    assert shown == MESSAGES
+
+
+def test_room_in_redis_tells_of_messages_that_are_dropped(browser, chat_with, monkeypatch):
+    command, folder = chat_with("more-machines.md")
+    room = folder / "room.py"
+    short = room.read_text().replace("maxlen=KEPT", "maxlen=25, approximate=False")
+    room.write_text(short)
+    with redis() as variables:
+        monkeypatch.setenv("REDIS_URL", variables["REDIS_URL"])
+        gap, *messages = shown_after_a_break(browser, command, folder)
+
+    assert "may be missing" in gap
+    assert messages == MESSAGES[-20:]
 
 
 def test_websocket_of_a_browser_gets_its_message_echoed(open_site):

@@ -65,6 +65,8 @@ class Needs(SphinxDirective):
             commands.append(" \\\n>   ".join(command))
         if commands:
             lines += ["", "```console", *commands, "```"]
+        if "system" in self.options:
+            lines += ["", "If you are root, leave out `sudo`."]
         content = self.parse_text_to_nodes("\n".join(lines))
         return [nodes.container("", *content, classes=["needs"])]
 

@@ -2,14 +2,16 @@
 
 import contextlib
 import re
+import shutil
 from typing import Any
 
 import pytest
 
 from docs._ext.blocks import blocks
 from tests.examples.browsing import Browsing
+from tests.examples.empty_room import MESSAGES, shown_after_a_break
 from tests.examples.harness import SERVE
-from tests.processes import ROOT, free_port, serving, wait_until
+from tests.processes import ROOT, free_port, redis, serving, wait_until
 
 
 def code(page, number=0, **wanted):
@@ -62,6 +64,63 @@ def test_page_of_the_guide_receives_events_by_name(open_site):
 
     page.get_by_text("Minute 2 of 5").wait_for()
     page.get_by_text("The pie is ready.").wait_for()
+
+
+@pytest.fixture
+def chat_with(tmp_path):
+    """Return a function that writes the chat of the guide into a folder, with one of its rooms."""
+
+    def write(page, number=0):
+        (tmp_path / "room.py").write_text(code(page, number, comment="file: room.py"))
+        (tmp_path / "chat.py").write_text(code(page, comment="file: chat.py"))
+        shutil.copytree(ROOT / "docs/howto/files/templates", tmp_path / "templates")
+        return SERVE.replace("app:app", "chat:app"), tmp_path
+
+    return write
+
+
+@pytest.mark.parametrize("bad_gateway", [False, True], ids=["no answer", "502"])
+@pytest.mark.parametrize("room", [0, 1], ids=["in memory", "in a file"])
+def test_page_without_any_message_yet_misses_nothing(browser, chat_with, room, bad_gateway):
+    chat = chat_with("server-sent-events.md", room)
+
+    assert shown_after_a_break(browser, *chat, bad_gateway=bad_gateway) == MESSAGES
+
+
+def test_page_without_any_message_yet_is_told_of_a_restart(browser, chat_with):
+    gap, *messages = shown_after_a_break(browser, *chat_with("server-sent-events.md"), restart=True)
+
+    assert "may be missing" in gap
+    assert messages == MESSAGES
+
+
+def test_room_in_a_file_survives_a_restart(browser, chat_with):
+    chat = chat_with("server-sent-events.md", 1)
+
+    assert shown_after_a_break(browser, *chat, restart=True) == MESSAGES
+
+
+@pytest.mark.parametrize("bad_gateway, restart", [(False, False), (True, False), (False, True)])
+def test_room_in_redis_misses_nothing(browser, chat_with, monkeypatch, bad_gateway, restart):
+    with redis() as variables:
+        monkeypatch.setenv("REDIS_URL", variables["REDIS_URL"])
+        chat = chat_with("more-machines.md")
+        shown = shown_after_a_break(browser, *chat, bad_gateway=bad_gateway, restart=restart)
+
+    assert shown == MESSAGES
+
+
+def test_room_in_redis_tells_of_messages_that_are_dropped(browser, chat_with, monkeypatch):
+    command, folder = chat_with("more-machines.md")
+    room = folder / "room.py"
+    short = room.read_text().replace("maxlen=KEPT", "maxlen=25, approximate=False")
+    room.write_text(short)
+    with redis() as variables:
+        monkeypatch.setenv("REDIS_URL", variables["REDIS_URL"])
+        gap, *messages = shown_after_a_break(browser, command, folder)
+
+    assert "may be missing" in gap
+    assert messages == MESSAGES[-20:]
 
 
 def test_websocket_of_a_browser_gets_its_message_echoed(open_site):

@@ -35,7 +35,8 @@ USUAL = words(
     linecache logging math mimetypes operator pathlib pprint queue random re secrets shutil sqlite3
     statistics string struct sys tempfile textwrap threading time traceback types typing
     unicodedata urllib.parse uuid weakref zlib zoneinfo
-    _pylong _strptime _threading_local stringprep _sysconfigdata__emscripten_wasm32-emscripten
+    _pylong _strptime _threading_local stringprep
+    _sysconfigdata__emscripten_wasm32-emscripten
     jinja2 jinja2.ext jinja2.async_utils multipart micropie
 """
 )

@@ -5,58 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext
 
+from tests.live.runtime import HELLO, Live, app_of, files_of
 from tests.live.static_host import Host
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parents[2]
-
-
-class Live:
-    """A page with a runtime of its own."""
-
-    def __init__(self, page: Page, host: Host) -> None:
-        self.page = page
-        self.errors: list[str] = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", self._heard)
-        page.goto(f"{host.url}/docs/page/")
-        page.wait_for_function("window.isReady")
-
-    def _heard(self, message: Any) -> None:
-        if message.type == "error":
-            self.errors.append(message.text)
-
-    def boot(self, *packages: str) -> dict[str, Any]:
-        """Start the worker and Python."""
-        return self.page.evaluate(
-            "packages => (window.runtime = new Runtime()).ask('boot', {id: 'first', packages})",
-            list(packages),
-        )
-
-    def ask(self, kind: str, **rest: Any) -> dict[str, Any]:
-        return self.page.evaluate("([t, rest]) => runtime.ask(t, rest)", [kind, rest])
-
-    def run(self, files: dict[str, Any], **rest: Any) -> dict[str, Any]:
-        answer = self.ask("run", files=files, **{"fresh": True, **rest})
-        assert answer["t"] == "loaded", answer["s"]
-        return answer
-
-    def fetch(self, method: str, path: str, **rest: Any) -> dict[str, Any]:
-        """Send a request as the page's own request form does."""
-        return self.page.evaluate(
-            "([method, path, rest]) => runtime.fetch(method, path, rest)", [method, path, rest]
-        )
-
-    def text(self, *kinds: str) -> str:
-        """Return what Python has printed, or the app logged."""
-        return self.page.evaluate("kinds => runtime.text(...kinds)", list(kinds))
 
 
 @pytest.fixture(scope="module")
@@ -72,29 +28,6 @@ def live(context: BrowserContext, host: Host) -> Live:
     live = Live(context.new_page(), host)
     assert live.boot("jinja2", "multipart")["t"] == "ready", live.text("err")
     return live
-
-
-def files_of(folder: str) -> dict[str, str]:
-    """Return the files of an example or a step, as apps/ID.json has them."""
-    kinds = {".py", ".html", ".css", ".js", ".svg", ".txt", ".sql", ".json"}
-    return {
-        path.relative_to(ROOT / folder).as_posix(): path.read_text()
-        for path in (ROOT / folder).rglob("*")
-        if path.suffix in kinds and "__pycache__" not in path.parts
-    }
-
-
-def app_of(body: str, before: str = "") -> dict[str, str]:
-    """Return the file of an app with these handlers."""
-    lines = "\n".join(f"    {line}" if line else "" for line in body.strip().splitlines())
-    head = f"from micropie import App\n{before}\n"
-    return {"app.py": f"{head}\n\nclass Tested(App):\n{lines}\n\n\napp = Tested()\n"}
-
-
-HELLO = app_of("""
-async def index(self):
-    return "Hello"
-""")
 
 
 # --- Start, stop, switch --------------------------------------------------------------------------
@@ -137,9 +70,7 @@ def index(self):
 
 def test_an_edited_module_is_read_again(live: Live) -> None:
     for text in ("one", "two"):
-        app = app_of(
-            "async def index(self):\n    return word.WORD + word.__doc__", "import word\n"
-        )
+        app = app_of("async def index(self):\n    return word.WORD + word.__doc__", "import word\n")
         live.run({**app, "word.py": f'"""{text}"""\nWORD = "{text}"\n'}, fresh=False)
         assert live.fetch("GET", "/")["text"] == text * 2
 
@@ -364,10 +295,7 @@ def index(self):
 def test_a_large_upload_and_a_large_response_pass(live: Live) -> None:
     body = """
 async def index(self, file: UploadedFile):
-    size = 0
-    while piece := await file.read(65536):
-        size += len(piece)
-    return str(size)
+    return str(sum([len(piece) async for piece in file]))
 
 async def big(self):
     return b"x" * 5_000_000

@@ -96,7 +96,9 @@ async def load(target: str, environment: Any = None) -> str:
         return readable_traceback(error)
     app = getattr(module, variable, None)
     if app is None:  # in the words of uvicorn
-        return f'Error loading ASGI app. Attribute "{variable}" not found in module "{module_name}".'
+        return (
+            f'Error loading ASGI app. Attribute "{variable}" not found in module "{module_name}".'
+        )
     Server.state = {}
     lifespan = Lifespan(app)
     problem = await lifespan.start()
@@ -479,8 +481,7 @@ def make_scope(kind: str, path: str, query: str, root: str, headers: Any) -> dic
         "query_string": query.encode("ascii"),
         "root_path": unquote(root),
         "headers": [
-            (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in headers
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
         ],
         "client": ("127.0.0.1", 50000),
         "server": Server.address,

@@ -21,7 +21,7 @@ class Live:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", self._heard)
         page.goto(f"{host.url}/docs/page/")
-        page.wait_for_function("window.isReady")
+        page.wait_for_function("() => window.isReady")
 
     def _heard(self, message: Any) -> None:
         if message.type == "error":

@@ -61,6 +61,30 @@ LEADS = {
     "Whole apps": "Sites that are complete, down to deployment.",
 }
 MARKS = re.compile(rb"^ *<!-- .*? -->\n", re.M)
+# Examples that run in a page, with the packages that they need there (micropie_live.py). The others
+# need a server, threads, OpenSSL's password hashes, or a package that is not pure Python.
+LIVE = {
+    "explicit_routing": "",
+    "file_uploads": "",
+    "forms": "",
+    "headers_and_cookies": "",
+    "hello_world": "",
+    "json_api": "",
+    "lifespan": "",
+    "pastebin": "pygments",
+    "routing": "",
+    "server_sent_events": "",
+    "sessions": "",
+    "static_files": "starlette",
+    "streaming": "",
+    "sub_apps": "",
+    "templates": "",
+    "testing": "",
+    "todo_htmx": "",
+    "validation": "pydantic",
+    "webhook": "",
+    "websockets": "",
+}
 GALLERY = f"""\
 # Examples
 
@@ -342,12 +366,21 @@ def write_pages(app: Sphinx, config: Config) -> None:
 def _page(example: Example) -> str:
     """Return an example's page: its README without the tests' marks, with links to the site."""
     title, introduction, rest = example.readme()
-    text = f"# {title}\n\n{introduction}\n\n```{{example}} {example.path}\n```\n\n{rest}"
+    shown = f"```{{example}} {example.path}\n```\n\n{_live(example)}"
+    text = f"# {title}\n\n{introduction}\n\n{shown}{rest}"
     text = visible(text, f"examples/{example.name}", ROOT)
     text = MARKS.sub(b"", text.encode()).decode()
     text = re.sub(r"\[(`?[^\]\n]+?`?)\]\((?!https?:)[^)#]+\)", r"\1", text)  # files of the folder
     linked = "|".join(sorted(one.name for one in all_examples()))
     return re.sub(rf"(?<![\[`/])`({linked})`(?!\])", r"[`\1`](\1.md)", text)
+
+
+def _live(example: Example) -> str:
+    if example.name not in LIVE:
+        return ""
+    packages = LIVE[example.name]
+    options = f":packages: {packages}\n" if packages else ""
+    return f"```{{live-app}} {example.path}\n{options}```\n\n"
 
 
 def _gallery() -> str:

@@ -51,9 +51,9 @@ class Server:
     address = ("localhost", 80)
     scheme = "http"
     connections: dict[int, Connection] = {}
-    # What stands here before the first app was there before all apps, and stays.
-    modules: set[str] = set()
+    # What was there before the first app, and comes back before each app.
     environment: dict[str, str] = {}
+    warnings: list[Any] = []
 
 
 # --- The app --------------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def set_up(hostname: str, port: int, scheme: str) -> None:
     os.chdir(HOME)
     patches.apply()
     Server.environment = dict(os.environ)
-    Server.modules = set(sys.modules)
+    Server.warnings = list(warnings.filters)
 
 
 def lay(files: Any, fresh: bool) -> None:
@@ -91,9 +91,14 @@ async def load(target: str, environment: Any = None) -> str:
     os.environ.update(environment or {})
     module_name, _, variable = target.partition(":")
     try:
-        app = getattr(importlib.import_module(module_name), variable or "app")
+        module = importlib.import_module(module_name)
     except BaseException as error:
         return readable_traceback(error)
+    app = getattr(module, variable, None)
+    if app is None:  # in the words of uvicorn
+        return (
+            f'Error loading ASGI app. Attribute "{variable}" not found in module "{module_name}".'
+        )
     Server.state = {}
     lifespan = Lifespan(app)
     problem = await lifespan.start()
@@ -148,6 +153,7 @@ def reset_logging() -> None:
         logging.root.removeHandler(handler)
     logging.root.setLevel(logging.WARNING)
     warnings.resetwarnings()
+    warnings.filters.extend(Server.warnings)  # type: ignore[attr-defined]
     for logger in list(logging.root.manager.loggerDict.values()):
         if isinstance(logger, logging.Logger):
             logger.handlers.clear()
@@ -240,7 +246,7 @@ def is_readers(path: str) -> bool:
 def imported_names(files: Any) -> list[str]:
     """Return the top-level names of all modules that the Python files import.
 
-    worker.mjs loads the second part of Python's library if one of them is in it. A file with a
+    python.mjs loads the second part of Python's library if one of them is in it. A file with a
     syntax error imports nothing.
     """
     names: set[str] = set()
@@ -266,6 +272,11 @@ def add_library(path: str) -> None:
     """Let Python find the second part of its library, and the codecs that are in it."""
     sys.path.append(path)
     encodings.__path__.append(f"{path}/encodings")
+
+
+def add_hashes(hashes: Any) -> None:
+    """Give hashlib the functions that need OpenSSL."""
+    patches.add_hashes(hashes)
 
 
 # --- Connections ----------------------------------------------------------------------------------
@@ -470,8 +481,7 @@ def make_scope(kind: str, path: str, query: str, root: str, headers: Any) -> dic
         "query_string": query.encode("ascii"),
         "root_path": unquote(root),
         "headers": [
-            (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in headers
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
         ],
         "client": ("127.0.0.1", 50000),
         "server": Server.address,

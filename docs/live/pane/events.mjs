@@ -94,10 +94,10 @@ export class EventView {
     const response = await exchange({ method: "GET", path, root, visitor, headers, body: null, cookies: true }, signal);
     const type = findHeader(response.headers, "content-type");
     if (response.status !== 200 || !type.startsWith("text/event-stream")) {
-      this.controller.abort(new Error(`This is no event stream: ${statusLine(response.status)}, ${type || "no type"}.`));
-    } else {
-      this.state.textContent = "Open. Events are shown as they come.";
+      this.close();
+      throw new Error(`This is no event stream: ${statusLine(response.status)}, ${type || "no type"}.`);
     }
+    this.state.textContent = "Open. Events are shown as they come.";
     for await (const event of eventsIn(response.body)) this.#add(event);
   }
 

@@ -51,7 +51,10 @@ async function* listen(port, signal) {
     queue.push(data);
     wake();
   };
-  const stop = () => wake();
+  const stop = () => {
+    port.postMessage({ t: "gone" });
+    wake();
+  };
   signal.addEventListener("abort", stop);
   try {
     for (;;) {

@@ -96,9 +96,9 @@ class LiveApp {
       .filter(([name]) => name.endsWith(".py"))
       .map(([, text]) => text)
       .join("\n");
-    const before = source.split(/return event_stream\(/)[0];
-    const name =
-      key === "socket" ? /def ws_(\w+)/.exec(source)?.[1] : [...before.matchAll(/def (\w+)\(self/g)].at(-1)?.[1];
+    const [before, ...after] = source.split(/return event_stream\(/);
+    const methods = after.length ? [...before.matchAll(/def (\w+)\(self/g)] : [];
+    const name = key === "socket" ? /def ws_(\w+)/.exec(source)?.[1] : methods.at(-1)?.[1];
     return name && name !== "index" ? `/${name}` : "/";
   }
 
@@ -181,6 +181,7 @@ class LiveApp {
     this.editorNow?.reset(this.files);
     this.#resets += 1; // other visitors, so other cookies
     this.#closeBrowsers();
+    this.log.clear();
     this.say("Everything is as it was.");
     if (wasRunning) await this.run({ fresh: true });
   }

@@ -70,8 +70,8 @@ def cached_build() -> Path:
 
 def make(made: Path) -> None:
     """Build in a temporary folder, which becomes the result if all went well."""
-    npm, node = program("npm"), program("node", "nodejs")
-    modules = node_modules(npm)
+    node = program("node", "nodejs")
+    modules = node_modules(program("npm"))
     wheels = download_wheels()
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         # Node looks for packages beside and above the script that wants them.
@@ -79,18 +79,28 @@ def make(made: Path) -> None:
         shutil.copytree(SOURCE, work, ignore=shutil.ignore_patterns("node_modules"))
         (work / "node_modules").symlink_to(modules)
         shutil.copy(ROOT / "micropie.py", folder)
+        library = compiled_library(node, work, wheels)
         result = Path(folder, "result")
-        run([node, "build.mjs", str(result), "--packages", str(wheels)], work)
+        run([node, "build.mjs", str(result), "--library", str(library)], work)
         result.rename(made)
+
+
+def compiled_library(node: str, work: Path, wheels: Path) -> Path:
+    """Return a folder with Python's library and the packages, compiled."""
+    names = ("library.mjs", "tools.mjs", "compile.py", "package-lock.json", "requirements.txt")
+    folder = CACHE / f"library-{digest_of([SOURCE / name for name in names])}"
+    if not folder.is_dir():
+        with tempfile.TemporaryDirectory(dir=CACHE) as out:
+            result = Path(out, "library")
+            run([node, "library.mjs", str(result), str(wheels)], work)
+            remove_others("library-*")
+            result.rename(folder)
+    return folder
 
 
 def key() -> str:
     """Return a name for everything that goes into the result."""
-    digest = hashlib.sha256()
-    for path in sorted(sources()):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(ROOT)} {len(content)}\n".encode() + content)
-    return digest.hexdigest()[:16]
+    return digest_of(sorted(sources()))
 
 
 def sources() -> Iterator[Path]:
@@ -168,7 +178,12 @@ def download(requirements: str, platform: str, folder: Path) -> None:
         pins.flush()
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
         command += ["--disable-pip-version-check", "--only-binary=:all:", "--require-hashes"]
-        command += [f"--platform={platform}", *PYTHON, f"--dest={folder}", f"--requirement={pins.name}"]
+        command += [
+            f"--platform={platform}",
+            *PYTHON,
+            f"--dest={folder}",
+            f"--requirement={pins.name}",
+        ]
         run(command, ROOT)
 
 
@@ -179,14 +194,23 @@ def remove_others(pattern: str) -> None:
 
 
 def digest_of(paths: list[Path]) -> str:
-    """Return a short name for the content of these files."""
-    return hashlib.sha256(b"\n".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+    """Return a short name for these files and their content."""
+    digest = hashlib.sha256()
+    for path in paths:
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(ROOT)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]
 
 
 def run(command: list[str], folder: Path) -> None:
     """Run a program; what it says is shown if it fails."""
     done = subprocess.run(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode:
         name = " ".join(map(os.path.basename, command[:3]))

@@ -1,40 +1,21 @@
-// Builds what the live apps of the documentation load: `node build.mjs OUT --packages WHEELS`.
+// Builds what the live apps of the documentation load: `node build.mjs OUT --library FOLDER`.
 //
 // OUT gets two folders, for the site to copy:
 //   _static/live/  the page's part, the worker, Python with its library, the packages and MicroPie
 //   _live/         the service worker and the first script of each page of an app
 //
-// The apps themselves are not its business: the Sphinx extension writes them.
+// FOLDER is what library.mjs has made. The apps themselves are written by the Sphinx extension.
 import fs from "node:fs";
 import path from "node:path";
 import zlib from "node:zlib";
-import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
 
 import * as esbuild from "esbuild";
-import { loadPyodide } from "pyodide";
 
-const HERE = path.dirname(fileURLToPath(import.meta.url));
-const MICROPIE = path.join(HERE, "../../micropie.py");
-const PYODIDE = path.dirname(createRequire(import.meta.url).resolve("pyodide/package.json"));
+import { HERE, MICROPIE, PYODIDE, python, runMain } from "./tools.mjs";
+
 const PYODIDE_FILES = ["pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm"];
-const SITE_PACKAGES = "/lib/python3.14/site-packages";
-// Packages whose assert statements say something, and stay.
-const KEEP_ASSERTS = ["iniconfig", "pluggy", "pytest"];
-// Packages that import what is in the second part of Python's library.
-const NEED_MORE = ["markdown-it-py", "pydantic", "pygments", "pyjwt", "pytest", "segno"];
-const ENVIRONMENT = { HOME: "/home/pyodide", PYTHONDONTWRITEBYTECODE: "1" };
 
-/** Read the command line. */
-function options() {
-  const [out, flag, wheels] = process.argv.slice(2);
-  if (!out || flag !== "--packages" || !wheels) {
-    throw new Error("usage: node build.mjs OUT --packages FOLDER_OF_WHEELS");
-  }
-  return { live: path.join(out, "_static/live"), panes: path.join(out, "_live"), wheels };
-}
-
-// --- Pyodide -------------------------------------------------------------------------------------
+// --- Python --------------------------------------------------------------------------------------
 
 /** Copy what the browser loads. The lock names no packages: nothing comes from another host. */
 function copyPyodide(folder) {
@@ -47,86 +28,6 @@ function copyPyodide(folder) {
     path.join(folder, "pyodide-lock.json"),
     JSON.stringify({ ...lock, packages: {} }),
   );
-}
-
-/** Start a fresh Python with compile.py in it, and the library's sources. */
-async function python() {
-  const pyodide = await loadPyodide({ env: ENVIRONMENT });
-  const library = fs.readFileSync(path.join(PYODIDE, "python_stdlib.zip"));
-  const tools = fs.readFileSync(path.join(HERE, "compile.py"), "utf-8");
-  pyodide.FS.mkdirTree("/tools");
-  pyodide.FS.writeFile("/tools/live_compile.py", tools);
-  pyodide.FS.writeFile("/library.zip", library);
-  pyodide.runPython("import sys; sys.path.append('/tools')");
-  return { pyodide, tools: pyodide.pyimport("live_compile") };
-}
-
-/** Copy a file of the machine into Python's own file system. */
-function lend({ FS }, file, name = `/${path.basename(file)}`) {
-  FS.writeFile(name, fs.readFileSync(file));
-  return name;
-}
-
-/** The wheels of a folder: `{name: path}`. */
-function wheelsIn(folder) {
-  const wheels = fs.readdirSync(folder).filter((file) => file.endsWith(".whl"));
-  return Object.fromEntries(
-    wheels.map((file) => [
-      file.split("-")[0].toLowerCase().replace(/[-_.]+/g, "-"),
-      path.join(folder, file),
-    ]),
-  );
-}
-
-/** Which modules of Python's library does an app need that imports all that apps import? */
-async function tracedModules(wheels) {
-  const { pyodide, tools } = await python();
-  for (const name of ["jinja2", "markupsafe", "multipart"]) {
-    const data = new Uint8Array(fs.readFileSync(wheels[name]));
-    pyodide.unpackArchive(data, "wheel", { extractDir: SITE_PACKAGES });
-  }
-  lend(pyodide, MICROPIE, "/tools/micropie.py");
-  return tools.used_modules(tools.USUAL).toJs();
-}
-
-/** Compress a file that Python has made, and write it. */
-function writePacked(pyodide, name, target) {
-  fs.writeFileSync(target, zlib.gzipSync(pyodide.FS.readFile(name), { level: 9 }));
-}
-
-/** Write both parts of Python's library; return the members of the second one. */
-async function writeLibrary(live, wheels) {
-  const used = await tracedModules(wheels);
-  const { pyodide, tools } = await python();
-  const [first, second] = tools.split_library("/library.zip", pyodide.toPy(used)).toJs();
-  for (const [name, members] of Object.entries({ stdlib: first, "stdlib-more": second })) {
-    tools.pack_library("/library.zip", pyodide.toPy(members), "/part.zip");
-    writePacked(pyodide, "/part.zip", path.join(live, `${name}.zip.gz`));
-  }
-  return second;
-}
-
-/** Write each package as packages/NAME.zip.gz; return what each of them needs, itself included. */
-async function writePackages(live, wheels) {
-  const { pyodide, tools } = await python();
-  const needs = {};
-  fs.mkdirSync(path.join(live, "packages"), { recursive: true });
-  for (const [name, file] of Object.entries(wheels)) {
-    const wheel = lend(pyodide, file);
-    tools.pack_wheel(wheel, "/package.zip", KEEP_ASSERTS.includes(name) ? 0 : 2);
-    writePacked(pyodide, "/package.zip", path.join(live, "packages", `${name}.zip.gz`));
-    needs[name] = tools.requirements(wheel).toJs().filter((other) => other in wheels);
-  }
-  return Object.fromEntries(
-    Object.keys(wheels).map((name) => [name, filesOf(name, needs)]),
-  );
-}
-
-/** The files of a package and of all that it needs, each once, what is needed first. */
-function filesOf(name, needs, found = new Set()) {
-  for (const other of needs[name]) filesOf(other, needs, found);
-  found.add(`packages/${name}.zip.gz`);
-  return [...found];
 }
 
 /** Write MicroPie and the driver as one file. */
@@ -201,30 +102,22 @@ function describe(live, pyodide, packages, more) {
   return { pyodide, stdlib: "stdlib.zip.gz", first, size, sizes, packages, more };
 }
 
-async function main() {
-  const { live, panes, wheels: folder } = options();
-  const wheels = wheelsIn(folder);
+runMain(async () => {
+  const [out, flag, library] = process.argv.slice(2);
+  if (flag !== "--library" || !library) {
+    throw new Error("usage: node build.mjs OUT --library FOLDER");
+  }
+  const live = path.join(out, "_static/live");
   const { version } = JSON.parse(fs.readFileSync(path.join(PYODIDE, "package.json"), "utf-8"));
   const pyodide = `pyodide-${version}/`;
   copyPyodide(path.join(live, pyodide));
-  copyRest(live, panes);
+  copyRest(live, path.join(out, "_live"));
+  fs.cpSync(library, live, { recursive: true });
   await bundle(live);
   await writeMicroPie(live);
-  const members = await writeLibrary(live, wheels);
-  const packages = await writePackages(live, wheels);
-  const more = {
-    file: "stdlib-more.zip.gz",
-    modules: [...new Set(members.map((member) => member.split(/[/.]/)[0]))],
-    packages: NEED_MORE.filter((name) => name in packages),
-  };
+  const listed = path.join(live, "library.json");
+  const { packages, more } = JSON.parse(fs.readFileSync(listed, "utf-8"));
+  fs.rmSync(listed);
   const runtime = describe(live, pyodide, packages, more);
   fs.writeFileSync(path.join(live, "runtime.json"), JSON.stringify(runtime));
-}
-
-main().then(
-  () => process.exit(0), // Pyodide keeps Node running
-  (error) => {
-    console.error(String(error.stack || error).slice(-3000));
-    process.exit(1);
-  },
-);
+});

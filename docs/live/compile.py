@@ -17,11 +17,18 @@ LIBRARY = "/lib/python314.zip"
 PACKAGES = "/lib/python3.14/site-packages"
 LIVE = "/lib/live"
 
-# A zip file holds the time of each of its members. One fixed time gives the same bytes at each build.
+# A zip file holds the time of each member. One fixed time gives the same bytes at each build.
 SOME_TIME = (2026, 1, 1, 0, 0, 0)
 
+
+def words(text: str) -> list[str]:
+    """Return the words of a text."""
+    return text.split()
+
+
 # Imports of the examples, of the tutorial and of what a reader is likely to type.
-USUAL = """
+USUAL = words(
+    """
     asyncio base64 bisect calendar collections concurrent.futures contextlib copy csv dataclasses
     datetime decimal difflib email.message email.utils enum fractions functools gzip hashlib heapq
     hmac html html.parser http.client http.cookies importlib inspect io ipaddress itertools json
@@ -30,21 +37,26 @@ USUAL = """
     unicodedata urllib.parse uuid weakref zlib zoneinfo
     _pylong _strptime _threading_local stringprep
     jinja2 jinja2.ext jinja2.async_utils multipart micropie
-""".split()
+"""
+)
 
 # Codecs that no page of an app needs take more room than all others together.
-CODECS = set("""
+CODECS = words(
+    """
     __init__ aliases ascii base64_codec charmap cp1252 cp437 hex_codec idna iso8859_1 iso8859_15
     latin_1 punycode quopri_codec raw_unicode_escape undefined unicode_escape utf_16 utf_16_be
     utf_16_le utf_32 utf_32_be utf_32_le utf_8 utf_8_sig zlib_codec
-""".split())
+"""
+)
 
 # Not even in the second part of the library: programs, other platforms, windows, processes.
-NOWHERE = set("""
+NOWHERE = words(
+    """
     _android_support _apple_support _ios_support _pyrepl antigravity curses ensurepip idlelib
     lib2to3 multiprocessing nturl2path pty pydoc_data this tkinter tty turtle turtledemo venv
     _sysconfigdata__emscripten_wasm32-emscripten
-""".split())
+"""
+)
 
 
 def used_modules(wanted: list[str]) -> list[str]:
@@ -126,7 +138,7 @@ def pack_live(sources: dict[str, str], target: str) -> None:
 
 
 def compiled_module(source: bytes, path: str, optimize: int = 0) -> bytes:
-    """Return the content of a ``.pyc`` file without a time, for a module whose source is left out."""
+    """Return the content of a ``.pyc`` file, for a module whose source is left out."""
     return bytes(bootstrap._code_to_timestamp_pyc(code_of(source, path, optimize), 0, 0))
 
 

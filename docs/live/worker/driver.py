@@ -75,7 +75,7 @@ def lay(files: Any, fresh: bool) -> None:
     """Write the app's files (name → text or bytes), in an empty folder if ``fresh``."""
     if fresh:
         empty_folder(HOME)
-    write_files(HOME, files.to_py())
+    write_files(HOME, files)
 
 
 async def load(target: str, environment: Any = None) -> str:
@@ -88,7 +88,7 @@ async def load(target: str, environment: Any = None) -> str:
     os.chdir(HOME)
     os.environ.clear()
     os.environ.update(Server.environment)
-    os.environ.update(environment.to_py() if environment else {})
+    os.environ.update(environment or {})
     module_name, _, variable = target.partition(":")
     try:
         app = getattr(importlib.import_module(module_name), variable or "app")
@@ -244,7 +244,7 @@ def imported_names(files: Any) -> list[str]:
     syntax error imports nothing.
     """
     names: set[str] = set()
-    for file, content in files.to_py().items():
+    for file, content in files.items():
         if file.endswith(".py") and isinstance(content, str):
             try:
                 names.update(imports_of(ast.parse(content)))
@@ -471,7 +471,7 @@ def make_scope(kind: str, path: str, query: str, root: str, headers: Any) -> dic
         "root_path": unquote(root),
         "headers": [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in headers.to_py()
+            for name, value in headers
         ],
         "client": ("127.0.0.1", 50000),
         "server": Server.address,
@@ -501,7 +501,7 @@ def open_websocket(
 ) -> None:
     """Serve a WebSocket."""
     scope = make_scope("websocket", path, query, root, headers)
-    Socket(number, {**scope, "subprotocols": protocols.to_py()}).start()
+    Socket(number, {**scope, "subprotocols": protocols}).start()
 
 
 def tell(number: int, what: str, value: Any = None, extra: Any = None) -> None:
@@ -545,7 +545,7 @@ async def check(source: str, name: str, files: Any, target: str) -> Any:
     environment, path = dict(os.environ), sys.path[:]
     forget_modules(HOME)
     empty_folder(CHECKED)
-    write_files(CHECKED, files.to_py())
+    write_files(CHECKED, files)
     sys.path[:] = [CHECKED, *(entry for entry in path if entry != HOME)]
     try:
         module = module_of(source, name)

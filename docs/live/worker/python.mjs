@@ -4,6 +4,8 @@
 const SITE_PACKAGES = "/lib/python3.14/site-packages";
 const MORE_LIBRARY = "/lib/python314-more.zip";
 const LIVE = "/lib/live";
+// Pyodide fetches its library from here. No such file is there; see #answerFetch.
+const LIBRARY = new URL("unpacked/stdlib.zip", import.meta.url).href;
 // Apps write what they like; the interpreter itself leaves no .pyc files in the app's folder.
 const ENVIRONMENT = { HOME: "/home/pyodide", PYTHONDONTWRITEBYTECODE: "1" };
 
@@ -70,24 +72,22 @@ export class Python {
     this.#runtime = await (await this.#fetch("runtime.json")).json();
     const { pyodide: folder, stdlib, first } = this.#runtime;
     const files = this.#filesOf(packages);
-    this.#countFetches(new Download(this.#runtime.sizes, [...first, ...files], (loaded, total) => {
-      this.#say("progress", { loaded, total });
-    }));
-    const library = this.#unpacked(stdlib).then((response) => response.blob());
+    const report = (loaded, total) => this.#say("progress", { loaded, total });
+    this.#watchFetches(new Download(this.#runtime.sizes, [...first, ...files], report));
+    const library = this.#unpacked(stdlib);
     const live = this.#bytes("micropie.zip");
     const wheels = Promise.all(files.map((file) => this.#unpackedBytes(file)));
     const { loadPyodide } = await import(`${this.#base}${folder}pyodide.mjs`);
-    const stdLibURL = URL.createObjectURL(await library);
-    mark("library");
+    mark("script");
+    this.#answerFetch(LIBRARY, library);
     this.pyodide = await loadPyodide({
       indexURL: this.#base + folder,
-      stdLibURL,
+      stdLibURL: LIBRARY,
       env: ENVIRONMENT,
       stdout: (s) => this.#say("out", { s }),
       stderr: (s) => this.#say("err", { s }),
     });
     mark("python");
-    URL.revokeObjectURL(stdLibURL);
     for (const [index, data] of (await wheels).entries()) this.#unpack(files[index], data);
     mark("packages");
     this.pyodide.unpackArchive(await live, "zip", { extractDir: LIVE });
@@ -154,14 +154,21 @@ export class Python {
     return new Uint8Array(await (await this.#unpacked(name)).arrayBuffer());
   }
 
-  /** Count what is fetched from now on. Pyodide fetches the largest file by itself. */
-  #countFetches(download) {
-    const fetch = self.fetch;
-    self.fetch = async (url, ...rest) => {
-      const response = await fetch(url, ...rest);
-      const name = String(url?.url ?? url);
-      if (name.startsWith(this.#base)) download.watch(name.slice(this.#base.length), response);
+  /** Count what is fetched from now on. Pyodide fetches its largest file by itself. */
+  #watchFetches(download) {
+    const { fetch } = self;
+    self.fetch = async (request, ...rest) => {
+      const response = await fetch(request, ...rest);
+      const url = String(request?.url ?? request);
+      if (url.startsWith(this.#base)) download.watch(url.slice(this.#base.length), response);
       return response;
     };
+  }
+
+  /** Give Pyodide what has been unpacked here, when it asks for this URL. */
+  #answerFetch(url, response) {
+    const { fetch } = self;
+    self.fetch = (request, ...rest) =>
+      String(request?.url ?? request) === url ? response : fetch(request, ...rest);
   }
 }

@@ -46,7 +46,8 @@ async function writeMicroPie(live) {
 
 /** Bundle each module that stands here by itself; some of them belong to other parts. */
 async function bundle(live) {
-  const entries = ["worker/worker.mjs", "pane/pane.mjs", "pane/editor.mjs", "pane/start.js"];
+  const entries = ["worker/worker.mjs", "worker/hashes.mjs"];
+  entries.push("pane/start.js", "pane/pane.mjs", "pane/editor.mjs");
   const there = entries.filter((entry) => fs.existsSync(path.join(HERE, entry)));
   await esbuild.build({
     entryPoints: there.map((entry) => path.join(HERE, entry)),
@@ -59,7 +60,7 @@ async function bundle(live) {
     target: "es2022",
     legalComments: "none",
     logLevel: "warning",
-    external: ["./pane.mjs", "./editor.mjs", "./worker.mjs"],
+    external: ["./pane.mjs", "./editor.mjs", "./worker.mjs", "./hashes.mjs"],
   });
   if (fs.existsSync(path.join(live, "start.mjs"))) {
     fs.renameSync(path.join(live, "start.mjs"), path.join(live, "start.js"));

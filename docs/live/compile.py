@@ -35,7 +35,7 @@ USUAL = words(
     linecache logging math mimetypes operator pathlib pprint queue random re secrets shutil sqlite3
     statistics string struct sys tempfile textwrap threading time traceback types typing
     unicodedata urllib.parse uuid weakref zlib zoneinfo
-    _pylong _strptime _threading_local stringprep
+    _pylong _strptime _threading_local stringprep _sysconfigdata__emscripten_wasm32-emscripten
     jinja2 jinja2.ext jinja2.async_utils multipart micropie
 """
 )
@@ -54,7 +54,6 @@ NOWHERE = words(
     """
     _android_support _apple_support _ios_support _pyrepl antigravity curses ensurepip idlelib
     lib2to3 multiprocessing nturl2path pty pydoc_data this tkinter tty turtle turtledemo venv
-    _sysconfigdata__emscripten_wasm32-emscripten
 """
 )
 

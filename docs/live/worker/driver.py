@@ -51,9 +51,9 @@ class Server:
     address = ("localhost", 80)
     scheme = "http"
     connections: dict[int, Connection] = {}
-    # What stands here before the first app was there before all apps, and stays.
-    modules: set[str] = set()
+    # What was there before the first app, and comes back before each app.
     environment: dict[str, str] = {}
+    warnings: list[Any] = []
 
 
 # --- The app --------------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def set_up(hostname: str, port: int, scheme: str) -> None:
     os.chdir(HOME)
     patches.apply()
     Server.environment = dict(os.environ)
-    Server.modules = set(sys.modules)
+    Server.warnings = list(warnings.filters)
 
 
 def lay(files: Any, fresh: bool) -> None:
@@ -91,9 +91,12 @@ async def load(target: str, environment: Any = None) -> str:
     os.environ.update(environment or {})
     module_name, _, variable = target.partition(":")
     try:
-        app = getattr(importlib.import_module(module_name), variable or "app")
+        module = importlib.import_module(module_name)
     except BaseException as error:
         return readable_traceback(error)
+    app = getattr(module, variable, None)
+    if app is None:  # in the words of uvicorn
+        return f'Error loading ASGI app. Attribute "{variable}" not found in module "{module_name}".'
     Server.state = {}
     lifespan = Lifespan(app)
     problem = await lifespan.start()
@@ -148,6 +151,7 @@ def reset_logging() -> None:
         logging.root.removeHandler(handler)
     logging.root.setLevel(logging.WARNING)
     warnings.resetwarnings()
+    warnings.filters.extend(Server.warnings)  # type: ignore[attr-defined]
     for logger in list(logging.root.manager.loggerDict.values()):
         if isinstance(logger, logging.Logger):
             logger.handlers.clear()
@@ -240,7 +244,7 @@ def is_readers(path: str) -> bool:
 def imported_names(files: Any) -> list[str]:
     """Return the top-level names of all modules that the Python files import.
 
-    worker.mjs loads the second part of Python's library if one of them is in it. A file with a
+    python.mjs loads the second part of Python's library if one of them is in it. A file with a
     syntax error imports nothing.
     """
     names: set[str] = set()
@@ -266,6 +270,11 @@ def add_library(path: str) -> None:
     """Let Python find the second part of its library, and the codecs that are in it."""
     sys.path.append(path)
     encodings.__path__.append(f"{path}/encodings")
+
+
+def add_hashes(hashes: Any) -> None:
+    """Give hashlib the functions that need OpenSSL."""
+    patches.add_hashes(hashes)
 
 
 # --- Connections ----------------------------------------------------------------------------------

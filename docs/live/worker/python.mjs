@@ -54,6 +54,7 @@ export class Python {
   #say;
   #installed = new Set(); // files of packages
   #hasMore = false;
+  #hasHashes = false;
 
   /**
    * @param {string} base
@@ -104,19 +105,27 @@ export class Python {
     const missing = this.#filesOf(packages).filter((file) => !this.#installed.has(file));
     const loaded = await Promise.all(missing.map((file) => this.#unpackedBytes(file)));
     for (const [index, data] of loaded.entries()) this.#unpack(missing[index], data);
-    await this.#installMore(packages, files);
+    const names = this.driver.imported_names(this.pyodide.toPy(files)).toJs();
+    const { modules, packages: needy } = this.#runtime.more;
+    const needsMore = names.some((name) => modules.includes(name));
+    if (needsMore || packages.some((name) => needy.includes(name))) await this.#addLibrary();
+    if (names.includes("hashlib")) await this.#addHashes();
   }
 
-  /** Add the second part of Python's library if a file or a package imports from it. */
-  async #installMore(packages, files) {
+  /** Add the second part of Python's library. */
+  async #addLibrary() {
     if (this.#hasMore) return;
-    const { file, modules, packages: needy } = this.#runtime.more;
-    const names = this.driver.imported_names(this.pyodide.toPy(files)).toJs();
-    const isNeeded = names.some((name) => modules.includes(name));
-    if (!isNeeded && !packages.some((name) => needy.includes(name))) return;
-    this.pyodide.FS.writeFile(MORE_LIBRARY, await this.#unpackedBytes(file));
-    this.driver.add_library(MORE_LIBRARY);
     this.#hasMore = true;
+    this.pyodide.FS.writeFile(MORE_LIBRARY, await this.#unpackedBytes(this.#runtime.more.file));
+    this.driver.add_library(MORE_LIBRARY);
+  }
+
+  /** Add the functions of hashlib that Pyodide has not. */
+  async #addHashes() {
+    if (this.#hasHashes) return;
+    this.#hasHashes = true;
+    const { hashes } = await import("./hashes.mjs");
+    this.driver.add_hashes(hashes);
   }
 
   #filesOf(packages) {

@@ -1,4 +1,4 @@
-"""Operates the pane of a live app as its readers do: with keys, with the mouse, and with mistakes."""
+"""Operates the pane of a live app as its readers do: with keys, a mouse, and mistakes."""
 
 import json
 import re
@@ -35,18 +35,28 @@ REQUESTS = [
     command("/visits", '{"visits":1}\n', jar=JAR),
     command("/other", "HTTP/1.1 200 OK\n", head=True, filters=[{"head": 1}]),
     command("/other", "200\n", quiet=True, write="%{http_code}\\n"),
+    command("/count", "1\n2\n", filters=[{"head": 2}]),
+    command("/count", "1\n2\n3\n...\n", seconds=0.5),
     command("/other", None),
 ]
-RESULTS = ["same", "same", "different", "same", "same", "same", "same", "done"]
+RESULTS = ["same", "same", "different", "same", "same", "same", "same", "same", "same", "done"]
 
 
 @pytest.fixture(scope="module")
 def address(runtime_folder: Path, host: Host) -> str:
     """Put the page and its app beside the runtime."""
     (runtime_folder / "_static/live/apps").mkdir(exist_ok=True)
-    app = {"name": "pane", "target": "app:app", "url": "/", "packages": ["multipart"]}
-    app |= {"visitors": 1, "height": "20rem", "environment": {}, "requests": REQUESTS}
-    app |= {"files": {"app.py": (HERE / "app.py").read_text(), "notes.txt": "Nothing yet.\n"}}
+    app: dict[str, object] = {
+        "name": "pane",
+        "target": "app:app",
+        "url": "/",
+        "packages": ["multipart"],
+        "visitors": 1,
+        "height": "20rem",
+        "environment": {},
+        "requests": REQUESTS,
+        "files": {"app.py": (HERE / "app.py").read_text(), "notes.txt": "Nothing yet.\n"},
+    }
     (runtime_folder / "_static/live/apps/pane.json").write_text(json.dumps(app))
     shutil.copytree(HERE, runtime_folder / "pane", dirs_exist_ok=True)
     return f"{host.url}/docs/pane/"
@@ -362,6 +372,29 @@ def test_prepared_requests_are_sent_in_order_and_compared(running) -> None:
     expect(rows.nth(2).locator(".live-answer")).to_have_text('{"visits":0}')
     rows.nth(2).get_by_text("What this page shows").click()
     expect(rows.nth(2).locator("details pre")).to_have_text('{"visits":7}')
+
+
+def test_a_command_that_reads_two_lines_lets_go_of_the_response(running) -> None:
+    tab(running, "Requests").click()
+    row = running.locator(".live-requests > li").filter(has_text="/count").first
+    row.locator(".live-send").click()
+    expect(row.locator(".live-answer")).to_have_text("1\n2")
+    expect(running.locator(".live-log")).to_contain_text("GET /count 200, the client left")
+
+
+def test_the_reader_can_stop_waiting_for_a_response(running) -> None:
+    replace(
+        running, "return \"<!doctype html><html lang='en'><title>Other", 'return self.count()  # "'
+    )
+    run(running)
+    tab(running, "Requests").click()
+    row = running.locator(".live-requests > li").last
+    row.locator(".live-send").click()
+    expect(row.locator(".live-answer")).to_contain_text("3")
+    row.get_by_text("Stop waiting").click()
+    expect(row.locator(".live-send")).to_have_text("Send again")
+    expect(row).to_have_attribute("data-result", "done")
+    expect(running.locator(".live-log")).to_contain_text("GET /other 200, the client left")
 
 
 def test_the_form_sends_what_the_reader_writes(running) -> None:

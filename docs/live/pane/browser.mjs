@@ -49,6 +49,7 @@ export class Browser {
     this.tab = make("a", {
       className: "live-tab-link",
       target: "_blank",
+      href: this.root + this.address.value,
       textContent: "Open in a tab",
     });
     const go = make("button", { className: "live-button live-go", textContent: "Go" });

@@ -9,7 +9,7 @@ const MOST_EVENTS = 200;
  * Parse an event stream as the HTML standard has it.
  *
  * @param {AsyncIterable<Uint8Array>} body The chunks of the response.
- * @yields {{event: string, id: string|null, data: string}|{comment: string}|{retry: string}}
+ * @yields {{event: string, id: string|null, data: string}|{comment: string}}
  */
 export async function* eventsIn(body) {
   const decoder = new TextDecoder();

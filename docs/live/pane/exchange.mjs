@@ -50,10 +50,12 @@ async function* listen(port, signal) {
   let wake = () => {};
   port.onmessage = ({ data }) => {
     queue.push(data);
+    isAtEnd ||= data.end || data.t === "fail" || data.t === "down";
     wake();
   };
+  let isAtEnd = false;
   const stop = () => {
-    port.postMessage({ t: "gone" });
+    if (!isAtEnd) port.postMessage({ t: "gone" });
     wake();
   };
   signal.addEventListener("abort", stop);
@@ -67,7 +69,7 @@ async function* listen(port, signal) {
     }
   } finally {
     signal.removeEventListener("abort", stop);
-    port.postMessage({ t: "gone" });
+    if (!isAtEnd) port.postMessage({ t: "gone" });
     port.close();
   }
 }

@@ -223,7 +223,7 @@ function headerTable(headers, root) {
       make("dd", { textContent: shown(name, value, root) }),
     ),
   );
-  return make("dl", { className: "live-header-list" }, ...rows);
+  return make("dl", { className: "live-header-list simple" }, ...rows);
 }
 
 function shown(name, value, root) {

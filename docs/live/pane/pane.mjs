@@ -201,14 +201,15 @@ class LiveApp {
 
   /** Bring everything back as it was: files, data and cookies. */
   async reset() {
-    const wasRunning = this.state === "running" || this.state === "failed";
+    const isIdle = this.state === "idle";
+    if (this.state === "starting") this.stop();
     this.files = { ...this.options.files };
     this.editorNow?.reset(this.files);
     this.#resets += 1; // other visitors, so other cookies
     this.#closeBrowsers();
     this.log.clear();
     this.say("Everything is as it was.");
-    if (wasRunning) await this.run({ fresh: true });
+    if (!isIdle) await this.run({ fresh: true });
   }
 
   async edit() {
@@ -221,7 +222,6 @@ class LiveApp {
     this.say(words);
     this.progress.hidden = true;
     this.box.dataset.state = state;
-    this.box.setAttribute("aria-busy", String(state === "starting"));
     // A disabled button would lose the focus: it keeps it, and run() refuses a second press.
     this.runButton.setAttribute("aria-disabled", String(state === "starting"));
     this.runButton.textContent = state === "running" || state === "failed" ? "Run again" : "Run";

@@ -122,6 +122,13 @@ class Prepared {
     this.expected.hidden = result !== "different";
   }
 
+  /** Tell whether a response that goes on has said what was asked for. */
+  #isEnough(text, part, isStream) {
+    const { head } = this.request.filters?.[0] ?? {};
+    if (head !== undefined) return text.split("\n").length > head;
+    return isStream && this.#result(part) === "same";
+  }
+
   /** Send the request and those that its redirects ask for; return what curl prints. */
   async #exchange() {
     const { method, path, headers, body, head, follow } = this.request;
@@ -135,15 +142,15 @@ class Prepared {
       const isRedirect =
         follow && REDIRECTS.includes(response.status) && findHeader(response.headers, "location");
       const text = await this.#read(response, shown, isRedirect);
-      if (!isRedirect)
-        return filtered(
-          text + writtenOut(this.request.write ?? "", response),
-          this.request.filters,
-        );
+      if (!isRedirect) return this.#printed(text, response);
       before = shown;
       sent = redirected(sent, response);
     }
     throw new Error(`The app has sent more than ${MOST_REDIRECTS} redirects.`);
+  }
+
+  #printed(text, response) {
+    return filtered(text + writtenOut(this.request.write ?? "", response), this.request.filters);
   }
 
   /** Read a body to its end, or until the reader, the time or the expected output ends it. */
@@ -158,7 +165,7 @@ class Prepared {
         const part = filtered(text, this.request.filters);
         this.answer.textContent = part.slice(-MOST_TEXT);
         this.answer.hidden = !part;
-        if (isStream && this.#result(part) === "same") this.patience.end(); // a stream never ends
+        if (this.#isEnough(text, part, isStream)) this.patience.end();
       }
     } catch (error) {
       if (!this.patience.isOver) throw error;
@@ -168,6 +175,8 @@ class Prepared {
 }
 
 export class Requests {
+  #isSending = false;
+
   /**
    * @param {object[]} requests As they are in the app's JSON.
    * @param {{restart: () => Promise<void>, visitor: (name: string) => object}} app Restarts the app
@@ -196,6 +205,9 @@ export class Requests {
   }
 
   async sendAll() {
+    if (this.#isSending) return;
+    this.#isSending = true;
     for (const prepared of this.prepared) await prepared.send();
+    this.#isSending = false;
   }
 }

@@ -129,7 +129,7 @@ class Runtime {
       navigator.serviceWorker.startMessages();
       return registration;
     } catch (error) {
-      this.client.written("log", `The browser refuses the service worker: ${error.message}`);
+      this.client?.written("log", `The browser refuses the service worker: ${error.message}`);
       return null;
     }
   }

@@ -1,5 +1,6 @@
 """An app that has something of everything, for the tests of the pane."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from micropie import App, ServerSentEvent, UploadedFile, WebSocket, event_stream, methods
@@ -50,6 +51,13 @@ class Root(App):
     async def _ticks(self, last: int) -> AsyncIterator[ServerSentEvent]:
         for number in range(last + 1, last + 4):
             yield ServerSentEvent(f"tick\nnumber {number}", event="tick", id=str(number))
+
+    async def count(self) -> AsyncIterator[str]:
+        number = 0
+        while True:
+            number += 1
+            yield f"{number}\n"
+            await asyncio.sleep(0.02)  # the client decides when it has had enough
 
     async def ws_echo(self, ws: WebSocket) -> None:
         await ws.accept()

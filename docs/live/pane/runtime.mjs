@@ -75,6 +75,7 @@ class Runtime {
    * @param {object} client The app; see above for its methods.
    * @param {{files: object, target: string, packages: string[], environment: object,
    *     fresh?: boolean}} options What the app needs; `fresh` empties its folder first.
+   * @returns {Promise<boolean>} Whether the app runs; false if another one was started meanwhile.
    */
   async run(client, options) {
     if (this.client && this.client !== client) {
@@ -88,13 +89,16 @@ class Runtime {
       if (this.#worker) this.#discard(error.message); // the next run loads it again
       throw error;
     }
+    if (this.client !== client) return false;
     client.starting();
     const fresh = this.#lastClient !== client || Boolean(options.fresh);
     this.#lastClient = client;
     this.#isRunning = false;
     await this.ask("run", { ...options, fresh });
+    if (this.client !== client) return false;
     this.#isRunning = true;
     this.#lend();
+    return true;
   }
 
   async #boot({ packages, environment }) {
@@ -125,7 +129,7 @@ class Runtime {
       navigator.serviceWorker.startMessages();
       return registration;
     } catch (error) {
-      this.client.written("log", `The browser refuses the service worker: ${error.message}`);
+      this.client?.written("log", `The browser refuses the service worker: ${error.message}`);
       return null;
     }
   }
@@ -180,8 +184,8 @@ class Runtime {
   }
 
   /**
-   * Give the service worker a way to the app: after each start, since it drops what was stopped, and
-   * whenever it asks because the browser had ended it.
+   * Give the service worker a way to the app: after each start, since it drops what was stopped,
+   * and whenever it asks because the browser had ended it.
    */
   #lend() {
     if (!this.#isRunning || !this.#registration) return;
@@ -192,7 +196,8 @@ class Runtime {
     if (!this.#isBooted) return; // while Python is loaded, the worker has no time to answer
     const now = performance.now();
     const isAnswered = this.#heard >= this.#pinged;
-    if (this.#pinged && !isAnswered && now - this.#pinged > this.#patience) this.#tellLateness(true);
+    if (this.#pinged && !isAnswered && now - this.#pinged > this.#patience)
+      this.#tellLateness(true);
     if (!this.#pinged || isAnswered) {
       this.#pinged = now;
       this.#worker.postMessage({ t: "ping" });
@@ -228,7 +233,7 @@ class Runtime {
     this.#isBooted = this.#isLate = this.#isRunning = false;
     this.#pinged = 0;
     this.#registration?.active?.postMessage({ t: "end", id: this.id });
-    // Open WebSockets of the panes learn it from this: the locks of a worker in a loop last 2 s more.
+    // From this, open WebSockets of the panes learn it: a worker in a loop keeps its locks for 2 s.
     const news = new BroadcastChannel(`live-${this.id}`);
     news.postMessage("end");
     news.close();

@@ -1,6 +1,7 @@
 """The pages of the how-to guides in a browser, with JavaScript and forms."""
 
 import contextlib
+import re
 from typing import Any
 
 import pytest
@@ -92,15 +93,39 @@ def test_upload_form_of_the_guide_sends_the_file(open_site, tmp_path):
 
 
 @pytest.fixture
-def film_site(open_site, tmp_path):
+def film_templates(tmp_path):
     folder = tmp_path / "templates"
     folder.mkdir()
     for file in ("index.html", "upload.js"):
         text = code("upload-progress.md", comment=f"file: templates/{file}")
         (folder / file).write_text(text)
+    return folder
+
+
+@pytest.fixture
+def film_site(open_site, film_templates):
     page = open_site(code("upload-progress.md", comment="file: app.py"), expected=["413"])
     page.goto("/")
     return page
+
+
+def test_line_of_the_guide_has_words_for_a_file_of_another_kind(
+    open_site, film_templates, tmp_path
+):
+    guide = (ROOT / "docs/howto/upload-progress.md").read_text()
+    (line,) = re.findall(r"`(415: \".*\",)`", guide)
+    script = (film_templates / "upload.js").read_text()
+    opening = "const problems = {"
+    (film_templates / "upload.js").write_text(script.replace(opening, opening + line))
+    check = "raise micropie.HTTPError(415)"
+    app = code("upload-progress.md", comment="file: app.py").replace("path = FOLDER", check + " #")
+    page = open_site(f"import micropie\n{app}", expected=["415"])
+    page.goto("/")
+    (tmp_path / "film.bin").write_bytes(b"no film")
+    page.get_by_label("Film").set_input_files(tmp_path / "film.bin")
+    page.get_by_role("button", name="Upload").click()
+
+    page.get_by_text("This is no film. Please choose an MP4 file.").wait_for()
 
 
 def films(folder, wanted):

@@ -323,8 +323,7 @@ class LiveStep(LiveApp):
 
 def _step_files(step: Example) -> Files:
     """Return the files that a reader of the tutorial has at the end of a step."""
-    files = {step.relative(path): path.read_text() for path in step.files()}
-    return {name: text for name, text in files.items() if not name.startswith("requirements")}
+    return {step.relative(path): path.read_text() for path in step.files()}
 
 
 def changes(name: str, start: Files, end: Files) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ async function writeMicroPie(live) {
 /** Bundle each module that stands here by itself; some of them belong to other parts. */
 async function bundle(live) {
   const entries = ["worker/worker.mjs", "worker/hashes.mjs"];
-  entries.push("pane/start.js", "pane/pane.mjs", "pane/editor.mjs");
+  entries.push("pane/start.js", "pane/pane.mjs", "pane/editor.mjs", "pane/step.mjs");
   const there = entries.filter((entry) => fs.existsSync(path.join(HERE, entry)));
   await esbuild.build({
     entryPoints: there.map((entry) => path.join(HERE, entry)),

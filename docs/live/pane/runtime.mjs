@@ -101,6 +101,18 @@ class Runtime {
     return true;
   }
 
+  /** Load Python, if that is yet to do, and start no app: a check needs none. */
+  async load(client, options) {
+    this.client ??= client;
+    this.#booting ??= this.#boot(options);
+    try {
+      await this.#booting;
+    } catch (error) {
+      if (this.#worker) this.#discard(error.message);
+      throw error;
+    }
+  }
+
   async #boot({ packages, environment }) {
     this.#worker = new Worker(new URL("worker.mjs", HERE), { type: "module", name: this.id });
     this.#worker.addEventListener("error", (event) => {

@@ -75,7 +75,13 @@
     }
     const run = makeButton("run", "Run");
     const edit = makeButton("edit", "Edit");
-    bar.append(run, edit, status);
+    bar.append(run, edit);
+    if (box.dataset.step) {
+      const step = makeButton("step", "Do this step here");
+      step.addEventListener("click", () => press("doStep")); // step.mjs has it
+      bar.append(step);
+    }
+    bar.append(status);
     const size = box.dataset.size ? ` (${box.dataset.size})` : "";
     const news = `Run loads it once${size} and starts the app in this page.`;
     status.textContent = `Python is not loaded yet. ${news}`;

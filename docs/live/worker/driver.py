@@ -468,8 +468,7 @@ def make_scope(kind: str, path: str, query: str, root: str, headers: Any) -> dic
         "query_string": query.encode("ascii"),
         "root_path": unquote(root),
         "headers": [
-            (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in headers
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
         ],
         "client": ("127.0.0.1", 50000),
         "server": Server.address,

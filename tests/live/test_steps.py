@@ -117,8 +117,8 @@ class Reader:
     def check(self) -> tuple[list[str], list[str]]:
         """Press Check, and return what is done and what is missing."""
         self.press("check")
-        self.says("Checking your files …")
-        self.says(re.compile(r"are done\.|Everything of this step is done\.|without a result"))
+        expect(self.app.locator(".live-check")).not_to_have_attribute("aria-disabled", "true")
+        assert "result" not in self.app.locator(".live-status").inner_text()
         rows = self.app.locator(".live-results > li")
         done = rows.filter(has=self.page.locator("strong", has_text="Done")).all_inner_texts()
         missing = rows.filter(has=self.page.locator("strong", has_text="Missing"))

@@ -3,7 +3,6 @@
 // one change of the tutorial at a time. pane.mjs imports this module on pages of the tutorial.
 import { changed, nextChange } from "./changes.mjs";
 import { make, makeButton, makeInput } from "./elements.mjs";
-import { runtime } from "./runtime.mjs";
 import { zip } from "./zip.mjs";
 
 const FILE_NAME = /^[\w-][\w.-]*(\/[\w-][\w.-]*)*$/;
@@ -230,7 +229,7 @@ class Step {
     this.#isChecking = true;
     this.checkButton.setAttribute("aria-disabled", "true");
     try {
-      await this.#loadPython();
+      await app.load();
       app.stopButton.disabled = false; // the code that is checked may have no end
       app.say("Checking your files …");
       const { number, packages, check, target } = this.data;
@@ -245,14 +244,6 @@ class Step {
       this.#isChecking = false;
       this.checkButton.removeAttribute("aria-disabled");
     }
-  }
-
-  /** Python is enough for a check; the app need not run. */
-  async #loadPython() {
-    const { packages, environment } = this.app.options;
-    this.app.say("Loading Python …");
-    await runtime.load(this.app, { packages, environment });
-    this.app.progress.hidden = true;
   }
 
   #clearResults() {

@@ -7,10 +7,10 @@ and fails those of the next step, and `wrong/<nn>.toml` has wrong versions of it
 import asyncio
 import sys
 import threading
-import tomllib
 
 import pytest
 
+from tests.live.wrong import changed, wrong_versions
 from tests.processes import ROOT
 from tests.tutorials.steps import files_of, step
 
@@ -44,22 +44,11 @@ def missing(results):
     ]
 
 
-def wrong_versions():
-    for number in STEPS:
-        path = ROOT / "tests" / "live" / "wrong" / f"{number:02}.toml"
-        versions = tomllib.loads(path.read_text())["wrong"]
-        assert len(versions) >= 3, path
-        for version in versions:
-            yield pytest.param(number, version, id=f"{number:02}-{version['why']}")
-
-
-def changed(files, version):
-    """Return the files with the change of a wrong version."""
-    file = version["file"]
-    if "old" not in version:
-        return {name: text for name, text in files.items() if name != file}
-    assert version["old"] in files[file], f"{file} has no {version['old']!r}"
-    return {**files, file: files[file].replace(version["old"], version["new"])}
+WRONG = [
+    pytest.param(number, version, id=f"{number:02}-{version['why']}")
+    for number in STEPS
+    for version in wrong_versions(number)
+]
 
 
 @pytest.mark.parametrize("number", STEPS)
@@ -102,12 +91,17 @@ def test_step_before_lacks_what_the_page_adds(number):
         assert any(place == at and words in text for at, text in said), said
 
 
-@pytest.mark.parametrize(("number", "version"), list(wrong_versions()))
+@pytest.mark.parametrize(("number", "version"), WRONG)
 def test_wrong_version_is_told_in_words_with_the_place(number, version):
     said = missing(found(number, changed(text_files(number), version)))
     assert any(version["place"] == at and version["says"] in text for at, text in said), said
     for place, text in said:
         assert "/check-" not in f"{place} {text}", "the folder of the check is not the reader's"
+
+
+@pytest.mark.parametrize("number", STEPS)
+def test_each_step_has_wrong_versions(number):
+    assert len(wrong_versions(number)) >= 3
 
 
 def test_check_leaves_the_interpreter_as_it_was():

@@ -1,10 +1,4 @@
-// Finds where a change of the tutorial belongs in the reader's text, which can be another text than
-// the tutorial's by now.
-//
-// A change is {file, line, old, new, before, after}: at `line` of the file of the step before, the
-// lines `old` become `new`. `before` and `after` are the lines around them.
-
-const MOST_CONTEXT = 3;
+// Compares the reader's text with the tutorial's, line by line.
 
 /** Return the lines of a text without the empty one behind its last newline. */
 export function linesOf(text) {
@@ -13,52 +7,86 @@ export function linesOf(text) {
   return lines;
 }
 
-/** Return the change as lines with some lines of context around them. */
-function withContext(change, lines, context) {
-  const before = context ? change.before.slice(-context) : [];
-  return {
-    wanted: [...before, ...lines, ...change.after.slice(0, context)],
-    skipped: before.length,
+/**
+ * Return what has to change in a text.
+ *
+ * @param {string[]} mine The lines of the reader.
+ * @param {string[]} theirs The lines of the tutorial.
+ * @returns {{from: number, old: string[], new: string[]}[]} At the line with the index `from`, the
+ *     lines `old` become `new`.
+ */
+export function differences(mine, theirs) {
+  const common = commonLengths(mine, theirs);
+  const found = [];
+  let current = null;
+  let at = 0;
+  let other = 0;
+  const open = () => {
+    if (!current) found.push((current = { from: at, old: [], new: [] }));
+    return current;
   };
-}
-
-/** Return all places at which lines stand in a text, without a look at space at their ends. */
-function placesOf(lines, wanted) {
-  const places = [];
-  for (let at = 0; at + wanted.length <= lines.length; at += 1) {
-    if (wanted.every((line, index) => line.trimEnd() === lines[at + index].trimEnd())) places.push(at);
+  while (at < mine.length || other < theirs.length) {
+    if (at < mine.length && other < theirs.length && isSame(mine[at], theirs[other])) {
+      current = null;
+      at += 1;
+      other += 1;
+    } else if (other < theirs.length && common[at][other + 1] >= (common[at + 1]?.[other] ?? -1)) {
+      open().new.push(theirs[other]);
+      other += 1;
+    } else {
+      open().old.push(mine[at]);
+      at += 1;
+    }
   }
-  return places;
+  return found;
 }
 
-/** Return the place that is nearest to where the tutorial has it. */
-function nearest(places, expected) {
-  return places.sort((one, other) => Math.abs(one - expected) - Math.abs(other - expected))[0];
+/** Space at the end of a line makes no difference. */
+function isSame(one, other) {
+  return one.trimEnd() === other.trimEnd();
 }
 
-/** Tell whether the reader's text has a change already. */
-export function isApplied(change, text) {
-  const lines = linesOf(text ?? "");
-  const { wanted } = withContext(change, change.new, 1);
-  return wanted.length > 0 && placesOf(lines, wanted).length > 0;
+/** Return the length of the longest common subsequence of the lines from each place on. */
+function commonLengths(mine, theirs) {
+  const lengths = Array.from({ length: mine.length + 1 }, () => new Uint16Array(theirs.length + 1));
+  for (let at = mine.length - 1; at >= 0; at -= 1) {
+    for (let other = theirs.length - 1; other >= 0; other -= 1) {
+      lengths[at][other] = isSame(mine[at], theirs[other])
+        ? lengths[at + 1][other + 1] + 1
+        : Math.max(lengths[at + 1][other], lengths[at][other + 1]);
+    }
+  }
+  return lengths;
 }
 
 /**
- * Apply a change to the reader's text.
+ * Return the next change of a step that the reader's files don't have, or null.
  *
- * @returns {{text: string, from: number, count: number} | null} The text, the first line that is new
- *     (from 1), and how many are; null if the place is not found.
+ * What the reader has written in another way elsewhere is no change of the step, and stays.
+ *
+ * @param {object} step The data of the step.
+ * @param {Object<string, string>} files The reader's files.
  */
-export function apply(change, text) {
-  const lines = linesOf(text);
-  for (let context = MOST_CONTEXT; context >= 0; context -= 1) {
-    const { wanted, skipped } = withContext(change, change.old, context);
-    if (!wanted.length) break;
-    const place = nearest(placesOf(lines, wanted), change.line - 1 - skipped);
-    if (place === undefined) continue;
-    const at = place + skipped;
-    const changed = [...lines.slice(0, at), ...change.new, ...lines.slice(at + change.old.length)];
-    return { text: `${changed.join("\n")}\n`, from: at + 1, count: change.new.length };
+export function nextChange({ changes, end }, files) {
+  for (const file of new Set(changes.map((change) => change.file))) {
+    const mine = linesOf(files[file] ?? "");
+    const ofFile = changes.filter((change) => change.file === file);
+    const found = differences(mine, linesOf(end[file])).find((one) => belongsTo(one, ofFile));
+    if (found) return { file, ...found };
   }
   return null;
+}
+
+/** Tell whether a difference has to do with one of the step's changes. */
+function belongsTo(difference, changes) {
+  const lines = [...difference.old, ...difference.new].filter((line) => line.trim());
+  if (!lines.length) return true; // empty lines alone
+  const ofStep = new Set(changes.flatMap((change) => [...change.old, ...change.new]));
+  return lines.some((line) => ofStep.has(line));
+}
+
+/** Return a text with a change in it. */
+export function changed(text, { from, old, new: lines }) {
+  const all = linesOf(text);
+  return `${[...all.slice(0, from), ...lines, ...all.slice(from + old.length)].join("\n")}\n`;
 }

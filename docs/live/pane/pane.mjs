@@ -360,6 +360,14 @@ class LiveApp {
     editor.show(name, line);
   }
 
+  /** Load Python without starting the app; a check needs no more. */
+  async load() {
+    const { packages, environment } = this.options;
+    this.say("Loading Python …");
+    await runtime.load(this, { packages, environment });
+    this.progress.hidden = true;
+  }
+
   /** Ask the worker, which must run. */
   ask(type, values) {
     return runtime.ask(type, values);

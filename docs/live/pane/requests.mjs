@@ -1,6 +1,6 @@
 // The page's own curl commands, to be sent one after the other. What comes is shown as curl prints
 // it, and compared with what the page shows.
-import { make, makeButton } from "./elements.mjs";
+import { bytesOf, make, makeButton } from "./elements.mjs";
 import { exchange } from "./exchange.mjs";
 import { filtered, findHeader, headText, matches, writtenOut } from "./printing.mjs";
 
@@ -13,12 +13,6 @@ const WORDS = {
   done: "Sent.",
   error: "No response.",
 };
-
-function bytesOf(body) {
-  if (body === null || body === undefined) return null;
-  if (typeof body === "string") return new TextEncoder().encode(body);
-  return Uint8Array.from(atob(body.base64), (character) => character.charCodeAt(0));
-}
 
 const jars = new Map(); // visitor and name of a jar -> how often it was begun anew
 
@@ -134,7 +128,8 @@ class Prepared {
     const { method, path, headers, body, head, follow } = this.request;
     const { visitor } = this.app.visitor("curl");
     const cookies = cookiesOf(this.request, visitor);
-    let sent = { method, path, headers, body: bytesOf(body), root: "", ...cookies };
+    const bytes = body === null ? null : bytesOf(body);
+    let sent = { method, path, headers, body: bytes, root: "", ...cookies };
     let before = "";
     for (let count = 0; count <= MOST_REDIRECTS; count += 1) {
       const response = await exchange(sent, this.patience.signal);

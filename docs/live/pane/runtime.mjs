@@ -2,6 +2,8 @@
 // This side starts and ends it, notices when it no longer answers, and connects it with the service
 // worker, which is the server of the panes.
 
+import { bytesOf } from "./elements.mjs";
+
 const HERE = new URL(".", import.meta.url);
 const PANES = new URL("../../_live/", HERE); // the folder, and the scope, of the service worker
 const BEAT = 1000; // milliseconds between two looks at the worker
@@ -18,6 +20,15 @@ async function registerServiceWorker() {
   const worker = registration.installing ?? registration.waiting ?? registration.active;
   if (worker.state !== "activated") await activated(worker);
   return registration;
+}
+
+/** Return the files as the worker wants them: texts, and bytes for what is in base64. */
+function withBytes(files) {
+  const contents = Object.entries(files).map(([name, content]) => [
+    name,
+    typeof content === "string" ? content : bytesOf(content),
+  ]);
+  return Object.fromEntries(contents);
 }
 
 function activated(worker) {
@@ -147,13 +158,14 @@ class Runtime {
   }
 
   /** Send a message to the worker; return its answer. */
-  ask(type, values = {}) {
+  ask(type, { files, ...values } = {}) {
     this.#count += 1;
     const number = this.#count;
     return new Promise((resolve, reject) => {
       if (!this.#worker) return reject(new Error("Python does not run."));
       this.#waiting.set(number, { type, resolve, reject });
-      this.#worker.postMessage({ t: type, n: number, ...values });
+      const sent = files && { files: withBytes(files) };
+      this.#worker.postMessage({ t: type, n: number, ...values, ...sent });
     });
   }
 

@@ -1,9 +1,8 @@
 // "Do this step here": the reader does a step of the tutorial in the page. The files start as the
 // step before left them. Check runs the step's checks on them in the worker, and Show me fills in
 // one change of the tutorial at a time. pane.mjs imports this module on pages of the tutorial.
-import { apply, isApplied, linesOf } from "./changes.mjs";
+import { changed, nextChange } from "./changes.mjs";
 import { make, makeButton, makeInput } from "./elements.mjs";
-import { runtime } from "./runtime.mjs";
 import { zip } from "./zip.mjs";
 
 const FILE_NAME = /^[\w-][\w.-]*(\/[\w-][\w.-]*)*$/;
@@ -213,23 +212,13 @@ class Step {
   /** Fill in the next change of the tutorial that the reader's files don't have. */
   showNext() {
     const { app, data } = this;
-    const change = data.changes.find((one) => !isApplied(one, app.files[one.file]));
-    if (!change) {
-      app.say("Your files have all changes of this step. Press Check.");
-      return;
-    }
+    const change = nextChange(data, app.files);
+    if (!change) return app.say("Your files have all changes of this step. Press Check.");
     const { file } = change;
     const isNew = !app.files[file]?.trim();
-    const applied = isNew ? this.#whole(file) : apply(change, app.files[file]) ?? this.#whole(file);
-    this.editor.set(file, applied.text);
-    this.editor.mark(file, range(applied.from, applied.count));
-    app.say(wordsFor(file, applied, { isNew, removed: change.old.length }));
-  }
-
-  /** The tutorial's whole file, if it is new or if the place of a change is not found. */
-  #whole(file) {
-    const text = this.data.end[file];
-    return { text, from: 1, count: linesOf(text).length, isWhole: true };
+    this.editor.set(file, changed(app.files[file] ?? "", change));
+    this.editor.mark(file, range(change.from + 1, change.new.length));
+    return app.say(wordsFor(change, isNew));
   }
 
   // --- Check ---
@@ -240,7 +229,7 @@ class Step {
     this.#isChecking = true;
     this.checkButton.setAttribute("aria-disabled", "true");
     try {
-      await this.#loadPython();
+      await app.load();
       app.stopButton.disabled = false; // the code that is checked may have no end
       app.say("Checking your files …");
       const { number, packages, check, target } = this.data;
@@ -255,14 +244,6 @@ class Step {
       this.#isChecking = false;
       this.checkButton.removeAttribute("aria-disabled");
     }
-  }
-
-  /** Python is enough for a check; the app need not run. */
-  async #loadPython() {
-    const { packages, environment } = this.app.options;
-    this.app.say("Loading Python …");
-    await runtime.load(this.app, { packages, environment });
-    this.app.progress.hidden = true;
   }
 
   #clearResults() {
@@ -316,12 +297,12 @@ function range(from, count) {
 }
 
 /** Say which change was made, for those who don't see the marked lines. */
-function wordsFor(file, { from, count, isWhole }, { isNew, removed }) {
-  if (isNew) return `${file} is new. It has ${inLines(count)}.`;
-  if (isWhole) return `Your ${file} differs too much here, so it is the tutorial's whole file now. Undo brings back yours.`;
-  if (!count) return `In ${file}, ${inLines(removed)} before line ${from} went.`;
-  const place = count === 1 ? `line ${from}` : `lines ${from} to ${from + count - 1}`;
-  return removed ? `In ${file}, ${place} changed.` : `In ${file}, ${place} came.`;
+function wordsFor({ file, from, old, new: lines }, isNew) {
+  const first = from + 1;
+  if (isNew) return `${file} is new. It has ${inLines(lines.length)}.`;
+  if (!lines.length) return `In ${file}, ${inLines(old.length)} before line ${first} went.`;
+  const place = lines.length === 1 ? `line ${first}` : `lines ${first} to ${from + lines.length}`;
+  return old.length ? `In ${file}, ${place} changed.` : `In ${file}, ${place} came.`;
 }
 
 function inLines(count) {

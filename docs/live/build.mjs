@@ -44,27 +44,34 @@ async function writeMicroPie(live) {
 
 // --- JavaScript ----------------------------------------------------------------------------------
 
-/** Bundle each module that stands here by itself; some of them belong to other parts. */
+/** Bundle the modules that are loaded by their own URLs. */
 async function bundle(live) {
-  const entries = ["worker/worker.mjs", "worker/hashes.mjs"];
-  entries.push("pane/start.js", "pane/pane.mjs", "pane/editor.mjs");
-  const there = entries.filter((entry) => fs.existsSync(path.join(HERE, entry)));
-  await esbuild.build({
-    entryPoints: there.map((entry) => path.join(HERE, entry)),
-    entryNames: "[name]",
-    outExtension: { ".js": ".mjs" },
+  const common = {
     outdir: live,
     bundle: true,
     minify: true,
-    format: "esm",
     target: "es2022",
     legalComments: "none",
     logLevel: "warning",
-    external: ["./pane.mjs", "./editor.mjs", "./worker.mjs", "./hashes.mjs"],
+  };
+  const modules = ["worker/worker.mjs", "worker/hashes.mjs"];
+  modules.push("pane/pane.mjs", "pane/editor.mjs", "pane/step.mjs");
+  await esbuild.build({
+    ...common,
+    entryPoints: thoseThere(modules),
+    entryNames: "[name]",
+    outExtension: { ".js": ".mjs" },
+    format: "esm",
+    external: ["./hashes.mjs"],
   });
-  if (fs.existsSync(path.join(live, "start.mjs"))) {
-    fs.renameSync(path.join(live, "start.mjs"), path.join(live, "start.js"));
-  }
+  // The page loads it as a classic script.
+  const start = thoseThere(["pane/start.js"]);
+  await esbuild.build({ ...common, entryPoints: start, entryNames: "[name]", format: "iife" });
+}
+
+/** The paths of those files that are there: the parts of this folder can be built one by one. */
+function thoseThere(names) {
+  return names.map((name) => path.join(HERE, name)).filter((file) => fs.existsSync(file));
 }
 
 /** Copy the files that are served as they are. */

@@ -22,7 +22,6 @@ import traceback
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
 
@@ -31,7 +30,6 @@ import patches
 from pyodide.ffi import to_js  # type: ignore[import-not-found]
 
 HOME = "/app"  # the folder of the app
-CHECKED = "/check"  # the folder of the files that `check` looks at
 
 PIECE = 2**16  # bytes of a response's body that one message carries
 WINDOW = 8  # pieces that can be on their way before the browser has taken one
@@ -233,14 +231,9 @@ def readable_traceback(error: BaseException) -> str:
     a syntax error, the message alone is left.
     """
     frames = error.__traceback__
-    while frames and not is_readers(frames.tb_frame.f_code.co_filename):
+    while frames and not is_below(HOME, frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     return "".join(traceback.format_exception(type(error), error, frames))
-
-
-def is_readers(path: str) -> bool:
-    """Tell whether the reader can change this file."""
-    return is_below(HOME, path) or is_below(CHECKED, path)
 
 
 def imported_names(files: Any) -> list[str]:
@@ -545,34 +538,10 @@ def connections() -> int:
 
 
 async def check(source: str, name: str, files: Any, target: str) -> Any:
-    """Run the checks of one step of the tutorial on the reader's files, in a folder of their own.
+    """Run the checks of one step of the tutorial on the reader's files; see checking.py.
 
-    The app that runs beside it keeps its modules and its folder. See checking.py for what a check
-    is, and for the results.
+    The app that runs beside it keeps its modules and its folder.
     """
     checking = importlib.import_module("checking")
-    kept = {n: m for n, m in sys.modules.items() if is_below(HOME, getattr(m, "__file__", None))}
-    environment, path = dict(os.environ), sys.path[:]
-    forget_modules(HOME)
-    empty_folder(CHECKED)
-    write_files(CHECKED, files)
-    sys.path[:] = [CHECKED, *(entry for entry in path if entry != HOME)]
-    try:
-        module = module_of(source, name)
-        results = await checking.run_checks(module, Path(CHECKED), target)
-    finally:
-        forget_modules(CHECKED)
-        empty_folder(CHECKED)
-        sys.modules.update(kept)
-        sys.path[:] = path
-        os.environ.clear()
-        os.environ.update(environment)
-        os.chdir(HOME)
+    results = await checking.check(source, name, files, target=target, aside=HOME)
     return to_js(results, dict_converter=host.to_object)
-
-
-def module_of(source: str, name: str) -> ModuleType:
-    """Make the module of checks."""
-    module = ModuleType(name)
-    exec(compile(source, f"/lib/live/checks/{name}.py", "exec"), module.__dict__)
-    return module

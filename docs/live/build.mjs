@@ -30,16 +30,21 @@ function copyPyodide(folder) {
   );
 }
 
-/** Write MicroPie and the driver as one file. */
+/** Write MicroPie and the driver as one file, and what checks the steps as another. */
 async function writeMicroPie(live) {
   const { pyodide, tools } = await python();
   const worker = path.join(HERE, "worker");
-  const sources = { "micropie.py": fs.readFileSync(MICROPIE, "utf-8") };
-  for (const name of fs.readdirSync(worker).filter((file) => file.endsWith(".py"))) {
-    sources[name] = fs.readFileSync(path.join(worker, name), "utf-8");
+  const names = fs.readdirSync(worker).filter((file) => file.endsWith(".py"));
+  const files = { "micropie.zip": [MICROPIE], "checking.zip": [] };
+  for (const name of names) {
+    const target = name.startsWith("checking") ? "checking.zip" : "micropie.zip";
+    files[target].push(path.join(worker, name));
   }
-  tools.pack_live(pyodide.toPy(sources), "/live.zip");
-  fs.writeFileSync(path.join(live, "micropie.zip"), pyodide.FS.readFile("/live.zip"));
+  for (const [target, sources] of Object.entries(files)) {
+    const texts = sources.map((file) => [path.basename(file), fs.readFileSync(file, "utf-8")]);
+    tools.pack_live(pyodide.toPy(Object.fromEntries(texts)), "/live.zip");
+    fs.writeFileSync(path.join(live, target), pyodide.FS.readFile("/live.zip"));
+  }
 }
 
 // --- JavaScript ----------------------------------------------------------------------------------
@@ -54,15 +59,13 @@ async function bundle(live) {
     legalComments: "none",
     logLevel: "warning",
   };
-  const modules = ["worker/worker.mjs", "worker/hashes.mjs"];
-  modules.push("pane/pane.mjs", "pane/editor.mjs", "pane/step.mjs");
+  const modules = ["worker/worker.mjs", "pane/pane.mjs", "pane/editor.mjs", "pane/step.mjs"];
   await esbuild.build({
     ...common,
     entryPoints: thoseThere(modules),
     entryNames: "[name]",
     outExtension: { ".js": ".mjs" },
     format: "esm",
-    external: ["./hashes.mjs"],
   });
   // The page loads it as a classic script.
   const start = thoseThere(["pane/start.js"]);

@@ -204,7 +204,6 @@ export class Connections {
       this.#forget(number);
     },
     log: (s) => this.#say("log", { s }),
-    to_object: Object.fromEntries,
   };
 }
 

@@ -59,7 +59,7 @@ PACKAGES = ["jinja2", "multipart"]  # those of micropie[standard]
 # What "Check" needs besides the app: the ninth step's runs the reader's own tests.
 CHECK_NEEDS = {9: ["pytest", "pytest-asyncio", "httpx", "httpx-ws"]}
 NOT_RUN = re.compile(
-    r"(^|/)(test_\w+\.py|conftest\.py|pytest\.ini|requirements\S*\.txt|README\.md)$"
+    r"(^|/)(test_\w+\.py|conftest\.py|pytest\.ini|requirements\S*\.txt|\..*|\w+\.md|[A-Z]\w+)$"
 )
 SIZE = 300_000  # bytes: a larger file is not taken into a page
 TEXT = {".py", ".html", ".css", ".js", ".txt", ".json", ".svg", ".sql", ".ini", ".toml", ".mako"}
@@ -195,7 +195,7 @@ def _contents(example: Example) -> Files:
     found: Files = {}
     for path in example.files():
         name = example.relative(path)
-        if NOT_RUN.search(name) or path.stat().st_size > SIZE or name in {"LICENSE", "Dockerfile"}:
+        if NOT_RUN.search(name) or path.stat().st_size > SIZE:
             continue
         if path.suffix in TEXT:
             found[name] = path.read_text()

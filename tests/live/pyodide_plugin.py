@@ -1,8 +1,8 @@
 """A plugin of pytest for Pyodide, which has no threads, no sockets and no processes.
 
 `pyodide_tests.mjs` loads it. It lets ordinary event loops run in Pyodide, and it notes when a test
-asks for something that Pyodide does not have. A test that asked, and then failed, is left out. A
-test that failed and did not ask has found a fault. So no list of tests has to be kept.
+asks for something that Pyodide does not have. A test that asked, and then failed, is left out. If a
+test fails and has asked for nothing, it has found a fault. So no list of tests has to be kept.
 
 If it is `micropie.py` that asks, nothing is noted, since MicroPie has to work without threads.
 """
@@ -10,15 +10,16 @@ If it is `micropie.py` that asks, nothing is noted, since MicroPie has to work w
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import socket
 import subprocess
 import sys
 import threading
+import warnings
 from asyncio import base_events, selector_events
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,11 @@ from pyodide import webloop  # type: ignore[import-not-found]
 
 from tests.clock import VirtualLoop
 
-TESTS = str(Path(__file__).resolve().parent.parent)
-MICROPIE = str(Path(TESTS).with_name("micropie.py"))
+TESTS = Path(__file__).resolve().parent.parent
+MICROPIE = str(TESTS.with_name("micropie.py"))
 
 asked: set[str] = set()
 """What the test that runs now has asked for."""
-left_out: dict[str, list[str]] = {}
-"""The tests that were left out, by what they asked for."""
-counts: Counter[str] = Counter()
-failed: list[str] = []
 
 
 # --- Event loops ----------------------------------------------------------------------------------
@@ -59,8 +56,8 @@ def use_ordinary_loops() -> None:
 # --- What Pyodide does not have -------------------------------------------------------------------
 
 
-def asks(what: str, error: Exception) -> Callable[..., Any]:
-    """Return a function that notes that a test asks for something, and raises the error."""
+def refuses(what: str, error: Exception) -> Callable[..., Any]:
+    """Return a function that raises the error, and notes that a test asks for something."""
 
     def refuse(*args: Any, **options: Any) -> Any:
         if _asker() != MICROPIE:
@@ -75,78 +72,155 @@ def _asker() -> str | None:
     frame: Any = sys._getframe(2)
     while frame is not None:
         name: str = frame.f_code.co_filename
-        if name == MICROPIE or name.startswith(TESTS) and name != __file__:
+        if name == MICROPIE or _is_test(name):
             return name
         frame = frame.f_back
     return None
 
 
-def noted(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function, which notes as well that a test calls it."""
+def _is_test(name: str) -> bool:
+    path = Path(name)
+    return path.is_relative_to(TESTS) and name not in (__file__, sys.modules["tests.clock"].__file__)
 
-    def call(*args: Any, **options: Any) -> Any:
-        if sys._getframe(1).f_code.co_filename.startswith(TESTS):
-            asked.add(what)
-        return function(*args, **options)
 
-    return call
+class Noted:
+    """A function or a method; if the code of a test looks it up, it is noted what the test needs."""
+
+    def __init__(self, what: str, function: Callable[..., Any]) -> None:
+        self.what = what
+        self.function = function
+
+    def note(self) -> None:
+        if _is_test(sys._getframe(2).f_code.co_filename):
+            asked.add(self.what)
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        self.note()
+        return self.function.__get__(instance, owner)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        self.note()
+        return self.function(*args, **options)
 
 
 def note_what_is_missing() -> None:
     """Refuse threads, sockets and processes, and note who asks for them."""
-    no_thread = asks("threads", RuntimeError("can't start new thread"))
-    no_process = asks("processes", OSError("emscripten does not support processes"))
-    threading.Thread.start = no_thread  # type: ignore[method-assign]
-    # No other thread could end the wait. Events, barriers, queues and futures all wait here.
-    threading.Condition.wait = no_thread  # type: ignore[method-assign]
-    for name in ("current_thread", "get_ident"):
-        setattr(threading, name, noted("threads", getattr(threading, name)))
-    socket.socket.__init__ = asks("sockets", OSError("no sockets"))  # type: ignore[method-assign]
-    subprocess.Popen.__init__ = no_process  # type: ignore[method-assign]
-    os.fork = no_process
+    no_thread = refuses("threads", RuntimeError("can't start new thread"))
+    no_process = refuses("processes", OSError("emscripten does not support processes"))
+    places: dict[Any, Any] = {
+        (threading.Thread, "start"): no_thread,
+        # Events, barriers, queues and futures wait in it, and no other thread can end the wait.
+        (threading.Condition, "wait"): no_thread,
+        (subprocess.Popen, "__init__"): no_process,
+        (os, "fork"): no_process,
+        (socket.socket, "__init__"): refuses("sockets", OSError("no sockets in Pyodide")),
+    }
+    for owner, name in places:
+        setattr(owner, name, places[owner, name])
+    for owner, name in (
+        (threading, "current_thread"),
+        (threading, "get_ident"),
+        (asyncio, "to_thread"),
+        (base_events.BaseEventLoop, "call_soon_threadsafe"),
+        (VirtualLoop, "run_in_executor"),
+    ):
+        setattr(owner, name, Noted("threads", getattr(owner, name)))
 
 
 use_ordinary_loops()
 note_what_is_missing()
 
 
-# --- The results ----------------------------------------------------------------------------------
+# --- Which tests are left out ---------------------------------------------------------------------
+
+DEEP = 10_000
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """Begin with nothing asked; afterwards drop what a test left behind when it was cut short."""
     asked.clear()
+    result = yield
+    if asked:
+        for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+            vars(sys).pop(name, None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # loops and coroutines that never ended
+            gc.collect()
+    return result
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out data that is nested more deeply than a stack is.
+
+    Where Python raises RecursionError, the stack of JavaScript overflows first, and ends Python.
+    """
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    if any(map(is_deep, parameters)):
+        pytest.skip("Needs a deep stack")
+
+
+def is_deep(value: Any) -> bool:
+    """Whether this is JSON that is nested deeply, or the data of such JSON."""
+    if isinstance(value, bytes):
+        return max(value.count(b"["), value.count(b"{")) > DEEP
+    depth = 0
+    while depth <= DEEP and isinstance(value, list) and len(value) == 1 and value[0] is not value:
+        value = value[0]
+        depth += 1
+    return depth > DEEP
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
-    """Turn the failure of a test that asked for what is missing into a skip."""
+    """Leave out a test that failed and asked for what is missing."""
     report = yield
     if report.failed and asked:
-        report.outcome = "skipped"
-        path, line, _ = item.location
-        report.longrepr = (path, line, f"Needs {' and '.join(sorted(asked))}")
+        leave_out(report, f"Needs {' and '.join(sorted(asked))}")
     return report
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.failed:
-        failed.append(report.nodeid)
-    elif report.skipped:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "xfail"
-        left_out.setdefault(reason, []).append(report.nodeid)
-    elif report.when == "call":
-        counts["passed"] += 1
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Any:
+    """Leave out a file that imports a module of the standard library that Pyodide lacks."""
+    report = yield
+    error = report.call.excinfo.value.__cause__ if report.failed else None
+    if isinstance(error, ModuleNotFoundError) and error.name in sys.stdlib_module_names:
+        leave_out(report, f"Needs the module {error.name}")
+    return report
 
 
-def pytest_collectreport(report: pytest.CollectReport) -> None:
-    if report.failed:
-        failed.append(f"{report.nodeid} (collection)")
-    elif report.skipped and isinstance(report.longrepr, tuple):
-        left_out.setdefault(report.longrepr[2], []).append(report.nodeid)
+def leave_out(report: Any, reason: str) -> None:
+    report.outcome = "skipped"
+    report.longrepr = (report.nodeid.partition("::")[0], 0, reason)
 
 
-def pytest_sessionfinish() -> None:
-    """Write down what happened, for the test that started it."""
-    results = {"passed": counts["passed"], "failed": failed, "left_out": left_out}
-    Path(os.environ["RESULTS"]).write_text(json.dumps(results), encoding="utf-8")
+# --- The results ----------------------------------------------------------------------------------
+
+
+class Results:
+    """Counts, and writes down what happened, for the test that started this one."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        self.failed: list[str] = []
+        self.left_out: dict[str, list[str]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.pytest_collectreport(report)
+        if report.passed and report.when == "call":
+            self.passed += 1
+
+    def pytest_collectreport(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if report.failed:
+            self.failed.append(f"{report.nodeid}\n{report.longreprtext}")
+        elif report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "xfail"
+            self.left_out.setdefault(reason.removeprefix("Skipped: "), []).append(report.nodeid)
+
+    def pytest_sessionfinish(self) -> None:
+        Path(os.environ["RESULTS"]).write_text(json.dumps(vars(self)), encoding="utf-8")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Results())

@@ -128,3 +128,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         if not (out / "results.json").exists():
             pytest.fail(f"Pyodide died:\n{(out / 'output.txt').read_text('utf-8')[-5000:]}")
     return [json.loads((out / "results.json").read_text("utf-8")) for out in outs]
+
+
+def test_tests_of_the_framework_pass(results: list[dict[str, Any]]) -> None:
+    assert [failure for result in results for failure in result["failed"]] == []

@@ -44,12 +44,13 @@ extensions = [
     "sphinxext.opengraph",
     "micropie_benchmarks",
     "micropie_examples",
+    "micropie_live",
     "micropie_search",
     "micropie_site",
     "micropie_steps",
     "micropie_tutorial",
 ]
-exclude_patterns = ["_build", "_ext", "_inventories", "_static", "_templates"]
+exclude_patterns = ["_build", "_ext", "_inventories", "_static", "_templates", "live"]
 templates_path = ["_templates"]
 nitpicky = True
 smartquotes_action = "D"  # dashes alone: quotes stay as they are typed

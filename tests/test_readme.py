@@ -1,6 +1,7 @@
 """The project's README is true: its blocks are executed, and their outputs compared.
 
-tests/blocks.py says how. The READMEs of the examples are looked at in tests/examples.
+tests/blocks.py says how. The READMEs of the examples are looked at in tests/examples. A robot
+follows the README from top to bottom (tests/newcomer/readme.py).
 """
 
 import re
@@ -99,8 +100,9 @@ def test_install_command_in_a_new_clone_installs_everything(clone, tmp_path):
 @pytest.mark.slow
 def test_make_run_in_a_new_clone_serves_the_gallery(clone):
     port = free_port()
-    [line] = slow_block("serves from a new clone")
+    back, line = slow_block("serves from a new clone")
 
+    assert back == "cd -"
     with serving(line, clone, port, {}, seconds=300):
         page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10).read().decode()
         example = urllib.request.urlopen(

@@ -61,15 +61,39 @@ LEADS = {
     "Whole apps": "Sites that are complete, down to deployment.",
 }
 MARKS = re.compile(rb"^ *<!-- .*? -->\n", re.M)
+# Examples that run in a page, with the packages that they need there (micropie_live.py). The others
+# need a server, threads, OpenSSL's password hashes, or a package that is not pure Python.
+LIVE = {
+    "explicit_routing": "",
+    "file_uploads": "",
+    "forms": "",
+    "headers_and_cookies": "",
+    "hello_world": "",
+    "json_api": "",
+    "lifespan": "",
+    "pastebin": "pygments",
+    "routing": "",
+    "server_sent_events": "",
+    "sessions": "",
+    "static_files": "starlette",
+    "streaming": "",
+    "sub_apps": "",
+    "templates": "",
+    "testing": "",
+    "todo_htmx": "",
+    "validation": "pydantic",
+    "webhook": "",
+    "websockets": "",
+}
 GALLERY = f"""\
 # Examples
 
 Each example is a project to copy and to change: an app, its requirements and its tests. The tests
 of MicroPie install each one from its .zip, start it, and run every command on its page. In a copy
-of the repository, `make run` shows them all in a browser, and `make new NAME=../mysite FROM=login`
-copies one. Without the repository, download one and give it your name:
+of the repository, `make run` shows them all in the [gallery](gallery.md), and
+`make new NAME=../mysite FROM=login` copies one. Without the repository, download one and give it
+your name. [Its page](login.md) says how to go on:
 
-<!-- not run: it needs the published site -->
 ```console
 $ curl -O {SITE}_downloads/examples/login.zip
 $ python3 -m zipfile -e login.zip . && mv login mysite
@@ -132,6 +156,11 @@ class Example:
     def archive(self) -> str:
         """The path of its .zip on the site."""
         return f"_downloads/{self.path}.zip"
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether it can be copied by itself; the gallery needs the other examples beside it."""
+        return self.path != "examples/gallery"
 
     @property
     def picture(self) -> str:
@@ -214,7 +243,7 @@ class ExampleDirective(SphinxDirective):
             self.env.note_dependency(str(path))
         lines = [
             *_picture(example),
-            *_download(example, to_root(self.env.docname)),
+            *_download(example, to_root(self.env.docname), self.env.config.version),
             *_tabs(example, to_root(self.env.docname)),
         ]
         wanted = wanted_files(self.env)
@@ -297,10 +326,17 @@ def _escaped(name: str) -> str:
     return name.replace("_", r"\_")
 
 
-def _download(example: Example, up: str) -> Iterator[str]:
+def _download(example: Example, up: str, version: str) -> Iterator[str]:
     yield ":::{container} example-download"
-    yield f'<a href="{up}{example.archive}" download>Download {example.name}.zip</a>: these files, '
-    yield from ("and MicroPie's wheel in the same folder.", ":::", "")
+    if example.stands_alone:
+        archive, path = f"{example.name}.zip", example.archive
+        rest = "these files, and MicroPie's wheel in the same folder."
+    else:
+        archive = f"micropie-{version}.tar.gz"
+        path = f"get/{archive}"
+        rest = "the whole repository. Unpack it with `tar xf`, and go into its folder."
+    yield f'<a href="{up}{path}" download>Download {archive}</a>: {rest}'
+    yield from (":::", "")
 
 
 def _size(path: Path) -> str:
@@ -330,12 +366,21 @@ def write_pages(app: Sphinx, config: Config) -> None:
 def _page(example: Example) -> str:
     """Return an example's page: its README without the tests' marks, with links to the site."""
     title, introduction, rest = example.readme()
-    text = f"# {title}\n\n{introduction}\n\n```{{example}} {example.path}\n```\n\n{rest}"
+    shown = f"```{{example}} {example.path}\n```\n\n{_live(example)}"
+    text = f"# {title}\n\n{introduction}\n\n{shown}{rest}"
     text = visible(text, f"examples/{example.name}", ROOT)
     text = MARKS.sub(b"", text.encode()).decode()
     text = re.sub(r"\[(`?[^\]\n]+?`?)\]\((?!https?:)[^)#]+\)", r"\1", text)  # files of the folder
     linked = "|".join(sorted(one.name for one in all_examples()))
     return re.sub(rf"(?<![\[`/])`({linked})`(?!\])", r"[`\1`](\1.md)", text)
+
+
+def _live(example: Example) -> str:
+    if example.name not in LIVE:
+        return ""
+    packages = LIVE[example.name]
+    options = f":packages: {packages}\n" if packages else ""
+    return f"```{{live-app}} {example.path}\n{options}```\n\n"
 
 
 def _gallery() -> str:
@@ -383,7 +428,7 @@ def write_archives(app: Sphinx, exception: Exception | None) -> None:
     """Write the .zip of each example, with the wheel that is built already."""
     if exception is None and app.builder.name == "html":
         [wheel] = (Path(app.outdir) / "get").glob("*.whl")
-        for example in all_examples() + all_steps():
+        for example in filter(lambda one: one.stands_alone, all_examples() + all_steps()):
             example.write_archive(Path(app.outdir) / example.archive, wheel)
 
 

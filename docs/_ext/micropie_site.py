@@ -25,11 +25,12 @@ ORDER = re.compile(
 )
 ARCHIVE = "_downloads/micropie-docs.zip"
 SHEET = re.compile(
-    r'<link rel="stylesheet" type="text/css" href="[^"]*?_static/(?P<name>[^"?]+\.css)[^"]*" />\s*'
+    r'<link rel="stylesheet" type="text/css" href="[^"]*?_static/(?P<name>(?!live/)[^"?]+\.css)[^"]*" />\s*'
 )
 SCRIPT = re.compile(
-    r'<script(?: [^>]*)? src="[^"]*?_static/(?P<name>[^"?]+\.js)[^"]*"></script>\s*'
+    r'<script(?: [^>]*)? src="[^"]*?_static/(?P<name>(?!live/|theme)[^"?]+\.js)[^"]*"></script>\s*'
 )
+INLINE = re.compile(r"<script>\s*(?P<code>.*?)\s*</script>", re.S)
 KINDS = {"examples": "example", "reference": "reference", "explanation": "explanation"}
 NOT_PACKED = {".buildinfo", ".doctrees", ".nojekyll", "social_previews"}
 
@@ -233,7 +234,22 @@ def bundle(app: Sphinx, exception: Exception | None) -> None:
         for path, text in pages.items():
             pages[path] = _with_one(text, pattern, names, f"{target}?v={version}")
     for path, text in pages.items():
-        path.write_text(text)
+        path.write_text(_without_inline(text, site))
+
+
+def _without_inline(text: str, site: Path) -> str:
+    """Put the theme's script into a file, so that a policy can forbid scripts inside of pages."""
+    match = INLINE.search(text)
+    if match is None:
+        return text
+    (site / "_static" / "theme.js").write_text(match["code"] + "\n")
+    root = re.search(r'data-content_root="([^"]*)"', text)
+    up = root[1] if root else "./"
+    return (
+        text[: match.start()]
+        + f'<script src="{up}_static/theme.js"></script>'
+        + text[match.end() :]
+    )
 
 
 def _with_one(text: str, pattern: re.Pattern[str], names: list[str], target: str) -> str:

@@ -35,6 +35,7 @@ from steps import SITE, to_root, visible
 ROOT = Path(__file__).resolve().parents[2]
 GET = "get"  # the folder of the site with the downloads of MicroPie
 FOLLOWED = ROOT / "docs" / "followed.json"  # written by tests/newcomer
+README = "README"  # in that file; it is no page of the site
 log = logging.getLogger(__name__)
 
 
@@ -64,6 +65,8 @@ class Needs(SphinxDirective):
             commands.append(" \\\n>   ".join(command))
         if commands:
             lines += ["", "```console", *commands, "```"]
+        if "system" in self.options:
+            lines += ["", "If you are root, leave out `sudo`."]
         content = self.parse_text_to_nodes("\n".join(lines))
         return [nodes.container("", *content, classes=["needs"])]
 
@@ -175,11 +178,17 @@ class Followed(SphinxDirective):
             "|---|---|--:|--:|",
         ]
         lines += [
-            f"| [](/{page}.md) | {_unbroken(one['date'])} | {one['seconds']} | {one['steps']} |"
+            f"| {_what(page, one)} | {_unbroken(one['date'])} | {one['seconds']} | {one['steps']} |"
             for page, one in followed_pages().items()
-            if page in self.env.found_docs
+            if page == README or page in self.env.found_docs
         ]
         return self.parse_text_to_nodes("\n".join(lines))
+
+
+def _what(page: str, followed: dict[str, Any]) -> str:
+    name = "`README.md` of the repository" if page == README else f"[](/{page}.md)"
+    left_out = " and ".join(f"`{command}`" for command in followed.get("left_out", ()))
+    return f"{name}, without {left_out}" if left_out else name
 
 
 def _unbroken(date: str) -> str:

@@ -91,18 +91,13 @@ class Uploads(App):
         return await self._render_template("index.html", files=files, limit=LIMIT)
 
     @methods("POST")
-    async def upload(self, file: UploadedFile) -> tuple[int, dict[str, Any]]:
+    async def upload(self, file: UploadedFile) -> Any:
         """Take one file while it comes in: MicroPie doesn't wait for its end."""
         kept = await self._keep(file)
+        if "text/html" in self.request.headers.get("accept", ""):
+            return self._redirect(self._url(), 303)  # there is no script
         url = self._url("files", kept.id, kept.name)
         return 201, {"name": kept.name, "size": kept.size, "url": url}
-
-    @methods("POST")
-    async def several(self, files: list[UploadedFile]) -> Any:
-        """Take all files of a form: the way for browsers without JavaScript."""
-        for file in files:
-            await self._keep(file)
-        return self._redirect(self._url(), 303)
 
     @methods("GET")
     def files(

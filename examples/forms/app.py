@@ -72,8 +72,7 @@ class Course(App):
         if problems:
             return 422, await self._form(entry, problems)
         self.request.session["entry"] = asdict(entry)
-        # After a post, the browser goes to another page. Reloading that one posts
-        # nothing again.
+        # After a post, the browser goes to a page that can be reloaded safely.
         return self._redirect(self._url("thanks"), 303)
 
     @methods("GET")

@@ -3,7 +3,6 @@
 import asyncio
 import ipaddress
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from micropie import FromSession, HTTPError, HttpMiddleware, Request, methods
 import mail
 import settings
 from accounts import Accounts, Base, User
-from keeping import KEPT, SHORT, KeepingApp
+from keeping import KeepingApp, log_in
 from passwords import hash_password, verify_password
 from redis_sessions import RedisSessionBackend, make_client
 from sql_sessions import SQLSessionBackend, create_tables, make_engine
@@ -41,7 +40,7 @@ SENT = "Look into your inbox: we have sent you a link. It is good for an hour."
 
 
 class CurrentUser(HttpMiddleware):
-    """Sets ``request.user``, and ends sessions that are too old for it."""
+    """Sets ``request.user``, and ends sessions from before a new password."""
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
@@ -52,8 +51,7 @@ class CurrentUser(HttpMiddleware):
         request.user = None
         if "user_id" in session:
             user = await self._accounts.find(User.id == session["user_id"])
-            is_over = time.time() > session.get("ends", 0)
-            if user is None or user.stamp != session["stamp"] or is_over:
+            if user is None or user.stamp != session["stamp"]:
                 session.clear()
             else:
                 request.user = user
@@ -67,7 +65,7 @@ class Root(KeepingApp):
         self._backend: Any = SQLSessionBackend(self._engine)
         if settings.SESSION_STORE:
             self._backend = RedisSessionBackend(make_client(settings.SESSION_STORE))
-        super().__init__(self._backend, max_body_size=2**16, session_timeout=KEPT)
+        super().__init__(self._backend, max_body_size=2**16)
         self._accounts = Accounts(self._engine, settings.TRIES)
         self.middlewares.append(CurrentUser(self._accounts))
         self.env.globals.update(url=self._url, kinds=FIELDS)
@@ -161,11 +159,8 @@ class Root(KeepingApp):
         return await self._accounts.set_password(email, hashed)
 
     def _enter(self, user: User, keep: bool = False) -> Any:
-        """Log a user in, with a new session id that no one else can know."""
-        ends = time.time() + (KEPT if keep else SHORT)
-        session = {"user_id": user.id, "stamp": user.stamp, "keep": keep, "ends": ends}
-        self.request.session.update(session)
-        self.request.regenerate_session()
+        """Log a user in, and show the account."""
+        log_in(self.request, user.id, keep, stamp=user.stamp)
         return self._redirect(self._url("account"), 303)
 
     def _sent(self, name: str) -> str:

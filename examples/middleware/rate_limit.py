@@ -75,21 +75,25 @@ class RateLimit(HttpMiddleware):
     """Refuses with 429 what comes too often from one address to all `handlers`."""
 
     def __init__(
-        self, limiter: MemoryLimiter | RedisLimiter, handlers: Collection[str]
+        self,
+        limiter: MemoryLimiter | RedisLimiter,
+        handlers: Collection[str],
+        methods: Collection[str] = (),  # which count; without any, all do
     ) -> None:
         self.limiter = limiter
-        self.handlers = handlers
+        self.handlers, self.methods = handlers, methods
 
     async def before_request(self, request: Request) -> None:
         """Let the request pass, or refuse it."""
-        if request.route_handler in self.handlers:
+        is_counted = not self.methods or request.method in self.methods
+        if is_counted and request.route_handler in self.handlers:
             wait = await self.limiter.wait(client_of(request))
             if wait:
                 raise HTTPError(429, None, {"retry-after": str(math.ceil(wait))})
 
 
 def client_of(request: Request) -> str:
-    """Return the client's address, of IPv6 the network: a customer has all of it."""
+    """Return the client's address, of IPv6 the network, which a customer has."""
     host = (request.scope.get("client") or ("unknown",))[0]
     try:
         address = ipaddress.ip_address(host)

@@ -1,7 +1,6 @@
 """Server-sent events: a clock, and a chat whose readers miss nothing in a break."""
 
 import asyncio
-import re
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator
@@ -16,14 +15,10 @@ LONGEST = {"name": 40, "text": 500}
 
 
 class Room:
-    """The last messages of a chat, with numbers.
-
-    An event's id also names the process that counted, since the numbers start anew with
-    each process.
-    """
+    """The last messages of a chat, with numbers."""
 
     def __init__(self) -> None:
-        self._process = secrets.token_hex(4)
+        self._process = secrets.token_hex(4)  # a restart makes another one
         self._messages: deque[tuple[int, dict[str, str]]] = deque(maxlen=KEPT)
         self._count = 0
         self._news = asyncio.Event()
@@ -38,6 +33,8 @@ class Room:
     async def read(self, last_id: str) -> AsyncIterator[ServerSentEvent]:
         """Yield all messages after the one with that id, and then each new one."""
         seen = self._start(last_id)
+        if not last_id:  # so that the browser has an id before the first message
+            yield self._event(seen, "", "start")
         while True:
             news = self._news  # taken before the look, so that no message is missed
             dropped = self._count - len(self._messages)
@@ -55,7 +52,7 @@ class Room:
         if not last_id:  # a new reader
             return max(self._count - SHOWN, self._count - len(self._messages))
         process, _, number = last_id.partition("-")
-        if process == self._process and re.fullmatch("[0-9]{1,15}", number):
+        if process == self._process and number.isdecimal() and len(number) < 16:
             return int(number)
         return -1  # an id of another process: all that is kept, after a gap
 

@@ -17,9 +17,11 @@ def test_message_that_is_too_long_is_refused() -> None:
 
 def test_reader_who_comes_back_misses_nothing() -> None:
     room = Room()
+    [start] = asyncio.run(read(room, "", 1))  # the room is empty
     for text in ("one", "two", "three"):
         room.add({"text": text})
-    first, second = asyncio.run(read(room, "", 2))
+    first, second = asyncio.run(read(room, str(start.id), 2))
+    assert first.data == {"text": "one"}
     assert asyncio.run(read(room, str(first.id), 1)) == [second]
 
 

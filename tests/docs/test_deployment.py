@@ -82,6 +82,19 @@ app = More()
 """
 
 
+LARGE = """
+from micropie import App
+
+
+class Large(App):
+    async def index(self):
+        return bytes(30_000_000)
+
+
+app = Large()
+"""
+
+
 UNVERIFIED = ssl._create_unverified_context()
 
 
@@ -318,6 +331,55 @@ def test_websocket_has_no_session_if_nginx_does_not_pass_the_host(more, certific
     ):
         cookie = client.get("/login").headers["set-cookie"].partition(";")[0]
         assert websocket_user(port, cookie) == "no user"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_requests_during_a_stop_wait_for_workers_and_not_for_a_single_process(
+    workers, folder, certificates, tmp_path
+):
+    line, log = f"{command('uvicorn')} --workers {workers}", tmp_path / "log"
+    with (
+        running(quick(line) if workers > 1 else line, folder, log) as (server, app_port),
+        behind_nginx(tmp_path, certificates, app_port) as (port, _),
+        client_of(port) as visitor,
+        client_of(port) as client,
+        visitor.stream("GET", "/ticks", timeout=60) as response,
+    ):
+        lines = response.iter_lines()  # without this name, the stream would end after a line
+        next(lines)
+        server.send_signal(signal.SIGTERM)
+        wait_until(lambda: "Waiting for connections to close" in log.read_text())
+
+        assert client.get("/health", timeout=60).status_code == 502
+        # Workers have ended by then, and a single process still waits for the stream.
+        ended = "Cancel 1 running task" in log.read_text()
+        assert ended is (workers > 1)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's nginx changes to another user")
+@pytest.mark.parametrize("line", ["", "user root;\n"])
+def test_large_responses_of_the_trial_need_a_line_if_root_starts_nginx(
+    line, folder, certificates, tmp_path
+):
+    trial = tmp_path / "trial"
+    trial.mkdir(mode=0o700)
+    shutil.copy(certificates / "fullchain.pem", trial / "certificate.pem")
+    shutil.copy(certificates / "privkey.pem", trial / "key.pem")
+    (folder / "large.py").write_text(LARGE)
+    secure = free_port()
+    with running("uvicorn large:app", folder, tmp_path / "log") as (_, app_port):
+        changes = {"8443": str(secure), "8080": str(free_port()), "8000": str(app_port)}
+        (trial / "nginx.conf").write_text(line + replaced(TRIAL["trial/nginx.conf"], changes))
+        start = ["nginx", "-p", trial, "-e", "error.log", "-c", "nginx.conf", "-g", "daemon off;"]
+        with started(start, secure, tmp_path / "nginx.log"), client_of(secure) as client:
+            whole = False
+            # nginx needs its folder only if the client is slower than the app.
+            with contextlib.suppress(httpx.RemoteProtocolError), client.stream("GET", "/") as got:
+                wait_until(lambda: "200 OK" in (tmp_path / "log").read_text())
+                whole = sum(map(len, got.iter_bytes())) == 30_000_000
+    assert whole is (line != "")
+    refused = "Permission denied" in (trial / "error.log").read_text()
+    assert refused is not whole
 
 
 def test_trial_and_server_of_the_page_pass_the_same_on():

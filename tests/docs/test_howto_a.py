@@ -1,14 +1,17 @@
 """The pages of the how-to guides in a browser, with JavaScript and forms."""
 
 import contextlib
+import re
+import shutil
 from typing import Any
 
 import pytest
 
 from docs._ext.blocks import blocks
 from tests.examples.browsing import Browsing
+from tests.examples.empty_room import MESSAGES, shown_after_a_break
 from tests.examples.harness import SERVE
-from tests.processes import ROOT, free_port, serving, wait_until
+from tests.processes import ROOT, free_port, redis, serving, wait_until
 
 
 def code(page, number=0, **wanted):
@@ -63,6 +66,63 @@ def test_page_of_the_guide_receives_events_by_name(open_site):
     page.get_by_text("The pie is ready.").wait_for()
 
 
+@pytest.fixture
+def chat_with(tmp_path):
+    """Return a function that writes the chat of the guide into a folder, with one of its rooms."""
+
+    def write(page, number=0):
+        (tmp_path / "room.py").write_text(code(page, number, comment="file: room.py"))
+        (tmp_path / "chat.py").write_text(code(page, comment="file: chat.py"))
+        shutil.copytree(ROOT / "docs/howto/files/templates", tmp_path / "templates")
+        return SERVE.replace("app:app", "chat:app"), tmp_path
+
+    return write
+
+
+@pytest.mark.parametrize("bad_gateway", [False, True], ids=["no answer", "502"])
+@pytest.mark.parametrize("room", [0, 1], ids=["in memory", "in a file"])
+def test_page_without_any_message_yet_misses_nothing(browser, chat_with, room, bad_gateway):
+    chat = chat_with("server-sent-events.md", room)
+
+    assert shown_after_a_break(browser, *chat, bad_gateway=bad_gateway) == MESSAGES
+
+
+def test_page_without_any_message_yet_is_told_of_a_restart(browser, chat_with):
+    gap, *messages = shown_after_a_break(browser, *chat_with("server-sent-events.md"), restart=True)
+
+    assert "may be missing" in gap
+    assert messages == MESSAGES
+
+
+def test_room_in_a_file_survives_a_restart(browser, chat_with):
+    chat = chat_with("server-sent-events.md", 1)
+
+    assert shown_after_a_break(browser, *chat, restart=True) == MESSAGES
+
+
+@pytest.mark.parametrize("bad_gateway, restart", [(False, False), (True, False), (False, True)])
+def test_room_in_redis_misses_nothing(browser, chat_with, monkeypatch, bad_gateway, restart):
+    with redis() as variables:
+        monkeypatch.setenv("REDIS_URL", variables["REDIS_URL"])
+        chat = chat_with("more-machines.md")
+        shown = shown_after_a_break(browser, *chat, bad_gateway=bad_gateway, restart=restart)
+
+    assert shown == MESSAGES
+
+
+def test_room_in_redis_tells_of_messages_that_are_dropped(browser, chat_with, monkeypatch):
+    command, folder = chat_with("more-machines.md")
+    room = folder / "room.py"
+    short = room.read_text().replace("maxlen=KEPT", "maxlen=25, approximate=False")
+    room.write_text(short)
+    with redis() as variables:
+        monkeypatch.setenv("REDIS_URL", variables["REDIS_URL"])
+        gap, *messages = shown_after_a_break(browser, command, folder)
+
+    assert "may be missing" in gap
+    assert messages == MESSAGES[-20:]
+
+
 def test_websocket_of_a_browser_gets_its_message_echoed(open_site):
     page = open_site(
         with_page(code("websockets.md", comment="file: app.py"), "<title>Echo</title>")
@@ -92,15 +152,39 @@ def test_upload_form_of_the_guide_sends_the_file(open_site, tmp_path):
 
 
 @pytest.fixture
-def film_site(open_site, tmp_path):
+def film_templates(tmp_path):
     folder = tmp_path / "templates"
     folder.mkdir()
     for file in ("index.html", "upload.js"):
         text = code("upload-progress.md", comment=f"file: templates/{file}")
         (folder / file).write_text(text)
+    return folder
+
+
+@pytest.fixture
+def film_site(open_site, film_templates):
     page = open_site(code("upload-progress.md", comment="file: app.py"), expected=["413"])
     page.goto("/")
     return page
+
+
+def test_line_of_the_guide_has_words_for_a_file_of_another_kind(
+    open_site, film_templates, tmp_path
+):
+    guide = (ROOT / "docs/howto/upload-progress.md").read_text()
+    (line,) = re.findall(r"`(415: \".*\",)`", guide)
+    script = (film_templates / "upload.js").read_text()
+    opening = "const problems = {"
+    (film_templates / "upload.js").write_text(script.replace(opening, opening + line))
+    check = "raise micropie.HTTPError(415)"
+    app = code("upload-progress.md", comment="file: app.py").replace("path = FOLDER", check + " #")
+    page = open_site(f"import micropie\n{app}", expected=["415"])
+    page.goto("/")
+    (tmp_path / "film.bin").write_bytes(b"no film")
+    page.get_by_label("Film").set_input_files(tmp_path / "film.bin")
+    page.get_by_role("button", name="Upload").click()
+
+    page.get_by_text("This is no film. Please choose an MP4 file.").wait_for()
 
 
 def films(folder, wanted):

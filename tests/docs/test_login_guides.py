@@ -1,6 +1,7 @@
 """The promises of the guides about logins that the output on their pages does not show."""
 
 import contextlib
+import re
 import shutil
 
 import httpx
@@ -24,10 +25,11 @@ def page(name):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a function that writes the first version of some files of a guide."""
+    """Return a function that writes some files of a guide, in their first version or the last."""
 
-    def write(name, *files):
-        for block in reversed(blocks(page(name))):
+    def write(name, *files, last=False):
+        found = blocks(page(name))
+        for block in found if last else reversed(found):
             kind, _, file = block.comment.partition(": ")
             if kind == "file" and (file in files or not files):
                 path = tmp_path / file
@@ -64,10 +66,11 @@ def test_login_has_a_limit_with_the_two_lines_of_the_guide(folder):
 
     with visitor(path) as client:
         form = {"name": "ada", "password": "wrong"}
+        assert {client.get("/login").status_code for _ in range(21)} == {200}
         statuses = [client.post("/login", data=form).status_code for _ in range(21)]
         assert statuses == [400] * 20 + [429]
-        assert client.get("/register").status_code == 429
-        assert client.get("/").status_code == 200
+        assert client.post("/register", data=form).status_code == 429
+        assert client.get("/register").status_code == 200
 
 
 def test_form_of_a_visitor_without_a_session_leads_to_the_plain_login(folder):
@@ -84,11 +87,63 @@ def test_form_of_a_visitor_without_a_session_leads_to_the_plain_login(folder):
         assert again.headers["location"] == "/account?q=%25"
 
 
+def test_link_to_the_registration_passes_the_page_on(folder):
+    with visitor(folder("authentication.md")) as client:
+        plain, evil = (client.get(f"/login{query}").text for query in ("", "?next=//evil.example"))
+        assert '<a href="/register">' in plain
+        (link,) = re.findall('href="(/register.*?)"', client.get("/login?next=/recipes?a=1").text)
+        form = {"name": "Ada", "password": "analytical engine"}
+        assert client.post(link, data=form).headers["location"] == "/recipes?a=1"
+        (link,) = re.findall('href="(/register.*?)"', evil)
+        form["name"] = "Bob"
+        assert client.post(link, data=form).headers["location"] == "/account"
+
+
+def end_at_once(folder):
+    """Let a login that isn't kept end before the next request."""
+    text = (folder / "keeping.py").read_text()
+    assert text.count("12 * HOUR, 30") == 1
+    (folder / "keeping.py").write_text(text.replace("12 * HOUR, 30", "-1, 30"))
+
+
+def test_no_middleware_sees_the_user_of_a_login_that_is_over(folder):
+    folder("authentication.md")
+    path = folder("authentication.md", "app.py", "templates/login.html", "keeping.py", last=True)
+    end_at_once(path)
+
+    form = {"name": "Ada", "password": "analytical engine"}
+    with visitor(path) as client:
+        client.post("/register", data=form)
+        assert "Hello, Ada!" not in client.get("/").text
+        client.post("/login", data={**form, "keep": "on"})
+        assert "Hello, Ada!" in client.get("/").text
+
+
+@pytest.mark.parametrize("name", ["authentication.md", "sessions.md"])
+def test_middleware_that_ends_sessions_is_the_first(name):
+    ending = re.findall(r"class (End\w+)\(HttpMiddleware\)", page(name))
+
+    assert ending
+    for middleware in ending:
+        assert f"app.middlewares.insert(0, {middleware}())" in page(name)
+
+
+def test_cookie_of_another_name_is_kept(folder):
+    path = folder("sessions.md", "keeping.py", "kept.py")
+    app = (path / "kept.py").read_text()
+    assert app.count("Root()") == 1
+    named = app.replace("Root()", 'Root(session_cookie_name="shop", session_timeout=9)')
+    (path / "kept.py").write_text(named)
+
+    with visitor(path, "kept") as client:
+        kept = client.post("/login", data={"keep": "on"}).headers["set-cookie"]
+        assert kept.startswith("shop=")
+        assert "; Max-Age=259" in kept
+
+
 def test_login_that_is_not_kept_ends_and_the_other_lasts(folder):
     path = folder("sessions.md", "keeping.py", "kept.py")
-    text = (path / "keeping.py").read_text()
-    assert text.count("12 * HOUR, 30") == 1
-    (path / "keeping.py").write_text(text.replace("12 * HOUR, 30", "-1, 30"))
+    end_at_once(path)
 
     with visitor(path, "kept") as client:
         assert client.post("/login", data={}).status_code == 303

@@ -2,11 +2,15 @@
 
 import contextlib
 import http.client
+import os
+import re
+import subprocess
 
 import pytest
 
 from tests.examples.accounts import UPLOAD_LIMIT as LIMIT
 from tests.examples.browsing import file_named
+from tests.examples.harness import EXAMPLES, copied, running
 from tests.processes import wait_until
 
 WATCH_BARS = """() => {
@@ -81,14 +85,37 @@ def test_form_works_without_scripts(browser, server):
     ) as context:
         page = context.new_page()
         page.goto("/")
-        page.set_input_files(
-            "input[type=file]", [file_named(name, b"x", "") for name in ("first.txt", "second.txt")]
-        )
-        page.get_by_role("button", name="Upload").click()
+        for name in ("first.txt", "second.txt"):
+            page.get_by_label("Choose a file").set_input_files(file_named(name, b"x", ""))
+            page.get_by_role("button", name="Upload").click()
+            page.get_by_role("link", name=name).wait_for()
 
-        assert [
-            page.get_by_role("link", name=name).count() for name in ("first.txt", "second.txt")
-        ] == [1, 1]
+
+def test_form_without_scripts_sends_as_large_a_file_as_any(tmp_path, measure):
+    folder = copied("file_uploads", tmp_path)
+    with running("python app.py", folder, measure) as server, server.client() as client:
+        browser, large = {"accept": "text/html"}, {"file": ("large.bin", b"x" * 17 * 2**20)}
+        assert client.post("/upload", files=large, headers=browser).headers["location"] == "/"
+        assert kept(server) == ["large.bin"]
+
+
+def test_command_of_the_readme_deletes_what_a_crash_has_left(tmp_path):
+    readme = (EXAMPLES / "file_uploads" / "README.md").read_text()
+    (command,) = re.findall("`(find data/uploads .*)`", readme)
+    folder = tmp_path / "data" / "uploads"
+    for name in ("old", "new", "whole"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / ("pie.txt" if name == "whole" else ".0123.part")).touch()
+    (folder / "empty").mkdir()
+    for path in (*folder.glob("old/.*"), *folder.glob("whole/*"), *folder.iterdir(), folder):
+        if path.name not in {"new"}:
+            os.utime(path, (0, 0))
+
+    for _ in range(2):  # a folder is a day old on the second day
+        subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+        if (folder / "old").exists():
+            os.utime(folder / "old", (0, 0))
+    assert sorted(path.name for path in folder.iterdir()) == ["new", "whole"]
 
 
 @pytest.mark.parametrize("size", [0, 1, LIMIT])

@@ -242,6 +242,13 @@ def test_refusal_says_when_to_come_again():
     assert responses[2].header("retry-after") == "30"
 
 
+def test_methods_that_do_not_count_pass():
+    app = small(rate_limit.RateLimit(rate_limit.MemoryLimiter(1, 60), {"index"}, {"POST"}))
+    statuses = [answer(app, "/", method).status for method in ("GET", "POST", "GET", "POST")]
+
+    assert statuses == [200, 200, 200, 429]
+
+
 @pytest.mark.parametrize(("client", "key"), CLIENTS)
 def test_client_is_an_address_or_a_network(client, key):
     assert rate_limit.client_of(rate_limit.Request({"type": "http", "client": client})) == key

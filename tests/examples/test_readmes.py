@@ -31,12 +31,13 @@ EXECUTED = {"", "serves", "slow", "from"}
 
 
 def served_by(name: str) -> list[str]:
-    """Return the commands of a README that start a server."""
+    """Return the commands of a README that start a server in the example's folder."""
     return [
         command.line
         for block in BLOCKS[name]
         if block.kind == "serves"
         for command in commands(block.text)
+        if command.line != "make run"  # in the root folder: tests/test_readme.py, tests/newcomer
     ]
 
 

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from tests.examples.browsing import Browsing, fill_in
+from tests.examples.empty_room import MESSAGES, shown_after_a_break
+from tests.examples.harness import EXAMPLES, SERVE
 from tests.examples.relay import relay_to
 
 
@@ -24,8 +26,7 @@ def read(client, until, last_id=None, query=None):
         for line in response.iter_lines():
             if line.startswith("id: "):
                 name = line[4:]
-            if line.startswith("data: "):
-                data = line[6:]
+            if line.startswith("data: ") and (data := line[6:]):  # the event `start` has none
                 found[name] = json.loads(data)["text"] if data[0] == "{" else data
                 if found[name] == until:
                     return found
@@ -87,6 +88,22 @@ def test_browser_that_loses_its_connection_misses_nothing(browser, server, say, 
         assert page.get_by_text("may be missing").count() == 0
         page.wait_for_function(f"document.querySelector('#clock').textContent !== '{clock}'")
         browsing.close()
+
+
+@pytest.mark.parametrize("bad_gateway", [False, True], ids=["no answer", "502"])
+def test_page_without_any_message_yet_misses_nothing(browser, bad_gateway):
+    folder = EXAMPLES / "server_sent_events"
+
+    assert shown_after_a_break(browser, SERVE, folder, bad_gateway=bad_gateway) == MESSAGES
+
+
+def test_page_without_any_message_yet_is_told_of_a_restart(browser):
+    gap, *messages = shown_after_a_break(
+        browser, SERVE, EXAMPLES / "server_sent_events", restart=True
+    )
+
+    assert "may be missing" in gap
+    assert messages == MESSAGES
 
 
 def test_client_with_last_event_id_gets_the_events_after_it(client, say):

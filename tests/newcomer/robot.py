@@ -35,7 +35,7 @@ from tests.blocks import Shell, commands, matches
 from tests.ports import Ports
 from tests.processes import accepts, wait_until
 
-SECONDS = 60.0  # until a server must listen
+SECONDS = 300.0  # until a server must listen; `make run` installs packages first
 LOOK = 15_000  # milliseconds until a page must show something
 # Those of a user's own machine, without the environment of the tests.
 KEPT = re.compile(r"PIP_|SSL_|[A-Z]+_CA_|REQUESTS_|(?i:https?_proxy|no_proxy)|LANG|TERM|HOME")
@@ -48,7 +48,7 @@ exec dpkg --status "$@" >/dev/null
 """
 # Chromium says so of a stream or a WebSocket that a stopped server has left.
 LOST = re.compile(r"net::ERR_(?:INCOMPLETE|CONNECTION|EMPTY)|WebSocket connection to")
-# Returns the parts of a page that a reader can act on, in order.
+# Finds the parts of a page of the site that a reader can act on.
 SEEN = """() => {
   const chosen = 'article [class*="highlight-"], article .browser-steps, article .needs,'
     + ' article .example-download a';
@@ -84,13 +84,14 @@ def own_variables(home: Path) -> dict[str, str]:
     config = home / ".config" / "pip" / "pip.conf"
     config.parent.mkdir(parents=True)
     config.write_text("[install]\nquiet = 1\n")  # no page shows what `pip install` prints
-    pip = {"PIP_CACHE_DIR": str(Path.home() / ".cache" / "pip")}
+    cache = Path.home() / ".cache"
+    caches = {"PIP_CACHE_DIR": str(cache / "pip"), "UV_CACHE_DIR": str(cache / "uv")}
     sudo = home / "bin" / "sudo"
     sudo.parent.mkdir()
     sudo.write_text(SUDO)
     sudo.chmod(0o755)
     path.insert(0, str(sudo.parent))
-    return {**kept, **pip, "PATH": os.pathsep.join(path), "HOME": str(home)}
+    return {**kept, **caches, "PATH": os.pathsep.join(path), "HOME": str(home)}
 
 
 # --- Terminals ---------------------------------------------------------------------------------
@@ -346,6 +347,7 @@ class Newcomer:
         self._stack.callback(self._windows.close)
         self._tracebacks = False
         self.done = 0  # files, commands and steps
+        self.left_out: list[str] = []  # commands that take too long
 
     def __enter__(self) -> Self:
         return self
@@ -356,7 +358,7 @@ class Newcomer:
     def follow(self, page: str) -> None:
         """Follow a page from top to bottom."""
         with self._reading(page) as opened:
-            for thing in opened.evaluate(SEEN):
+            for thing in self._seen(opened):
                 try:
                     self._follow_one(thing, opened)
                 except Exception as error:
@@ -364,6 +366,11 @@ class Newcomer:
                     raise AssertionError(f"{page}: {what}\n\n{error}\n{self._state()}") from error
         self._check_log()
         assert self._windows.errors == [], self._windows.errors
+
+    def _seen(self, page: Page) -> list[dict[str, Any]]:
+        """Return the parts of a page that a reader can act on, in order."""
+        seen: list[dict[str, Any]] = page.evaluate(SEEN)
+        return seen
 
     @contextlib.contextmanager
     def _reading(self, page: str) -> Iterator[Page]:
@@ -452,8 +459,9 @@ class Newcomer:
 
     def _open(self, terminal: Terminal) -> Terminal:
         """Go into the folder of the first terminal, with the environment activated."""
-        if (self._base / ".venv").exists():
-            terminal.type(f". {shlex.quote(str(self._base))}/.venv/bin/activate")
+        activate = self._base / ".venv" / "bin" / "activate"
+        if activate.exists():
+            terminal.type(f". {shlex.quote(str(activate))}")
         return terminal
 
     def _type(self, text: str) -> None:
@@ -483,15 +491,19 @@ class Newcomer:
     def _install(self, address: str) -> None:
         """Do what the Install page shows before one writes a file: environment and packages."""
         with self._reading(address) as page:
-            for thing in page.evaluate(SEEN):
+            for thing in self._seen(page):
                 if thing["kind"] != "block" or thing["language"] != "console":
                     break
                 self._follow_block(thing, page)
 
     def _download(self, address: str) -> None:
         """Download an archive, unpack it, and go into its folder."""
-        archive = Path(urllib.parse.urlsplit(address).path)
-        self._type(f"$ curl -sO {address}\n$ python3 -m zipfile -e {archive.name} .\n")
-        self._base /= archive.stem
-        self._type(f"$ cd {archive.stem}\n")
+        archive = Path(urllib.parse.urlsplit(address).path).name
+        folder = archive.removesuffix(".zip").removesuffix(".tar.gz")
+        unpack = f"python3 -m zipfile -e {archive} ."
+        if archive.endswith(".tar.gz"):
+            unpack = f"tar xf {archive}"
+        self._type(f"$ curl -sO {address}\n$ {unpack}\n")
+        self._base /= folder
+        self._type(f"$ cd {folder}\n")
         self._windows.folder = self._base

@@ -1,5 +1,6 @@
-"""A robot follows the built pages as a newcomer does: robot.py says how.
+"""A robot follows the built pages and the README as a newcomer does.
 
+robot.py says how, and readme.py what is different for the README.
 `UPDATE_FOLLOWED=1` records in docs/followed.json when each page was followed, and how long it took.
 """
 
@@ -18,6 +19,7 @@ from tests.docs.site import built, served
 from tests.examples import harness
 from tests.examples.browsing import launched
 from tests.examples.services import Services, all_services
+from tests.newcomer.readme import ReadmeReader, rendered
 from tests.newcomer.robot import Newcomer
 from tests.processes import ROOT
 
@@ -31,7 +33,7 @@ OTHERS = [
     for path in sorted(DOCS.glob("explanation/*.md"))
     if "```{needs}" in path.read_text()
 ]
-EXAMPLES = [f"examples/{name}" for name in harness.NAMES if name != "gallery"]
+EXAMPLES = [f"examples/{name}" for name in ["index", *harness.NAMES]]
 STEPS = [f"tutorial/{path.stem}" for path in sorted(DOCS.glob("tutorial/[0-9]*.md"))]
 
 
@@ -55,7 +57,7 @@ def services() -> Iterator[Services]:
         yield started
 
 
-def record(pages: list[str], seconds: list[float], done: list[int]) -> None:
+def record(pages: list[str], seconds: list[float], done: list[int], left_out: list[str]) -> None:
     """Write down that pages were followed; processes of pytest-xdist take turns."""
     if not os.environ.get("UPDATE_FOLLOWED"):
         return
@@ -64,7 +66,9 @@ def record(pages: list[str], seconds: list[float], done: list[int]) -> None:
         known = json.loads(RECORD.read_text()) if RECORD.exists() else {}
         today = datetime.date.today().isoformat()
         for page, took, count in zip(pages, seconds, done, strict=True):
-            known[page] = {"date": today, "seconds": round(took), "steps": count}
+            known[page] = {"date": today, "seconds": max(1, round(took)), "steps": count}
+            if left_out:
+                known[page]["left_out"] = left_out
         RECORD.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
@@ -76,7 +80,7 @@ def follow(pages: list[str], newcomer: Newcomer) -> None:
         seconds.append(time.monotonic() - begun)
         done.append(newcomer.done - before)
         assert done[-1], f"{page}: a page with nothing to do"
-    record(pages, seconds, done)
+    record(pages, seconds, done, newcomer.left_out)
 
 
 @pytest.mark.parametrize("page", ["install", *GUIDES, *OTHERS])
@@ -97,3 +101,16 @@ def test_page_of_an_example_can_be_followed(
 def test_tutorial_can_be_followed(browser: Browser, site: str, tmp_path: Path) -> None:
     with Newcomer(browser, site, tmp_path, {}) as newcomer:
         follow(STEPS, newcomer)
+
+
+def test_readme_can_be_followed(browser: Browser, tmp_path: Path) -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git checkout to clone")
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    (shown / "README.html").write_text(rendered((ROOT / "README.md").read_text()))
+    with (
+        served(shown) as address,
+        ReadmeReader(browser, f"{address}/", tmp_path, {}, ROOT) as newcomer,
+    ):
+        follow(["README"], newcomer)

@@ -1,0 +1,124 @@
+// Builds what the live apps of the documentation load: `node build.mjs OUT --library FOLDER`.
+//
+// OUT gets two folders, for the site to copy:
+//   _static/live/  the page's part, the worker, Python with its library, the packages and MicroPie
+//   _live/         the service worker and the first script of each page of an app
+//
+// FOLDER is what library.mjs has made. The apps themselves are written by the Sphinx extension.
+import fs from "node:fs";
+import path from "node:path";
+import zlib from "node:zlib";
+
+import * as esbuild from "esbuild";
+
+import { HERE, MICROPIE, PYODIDE, python, runMain } from "./tools.mjs";
+
+const PYODIDE_FILES = ["pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm"];
+
+// --- Python --------------------------------------------------------------------------------------
+
+/** Copy what the browser loads. The lock names no packages: nothing comes from another host. */
+function copyPyodide(folder) {
+  fs.mkdirSync(folder, { recursive: true });
+  for (const name of PYODIDE_FILES) {
+    fs.copyFileSync(path.join(PYODIDE, name), path.join(folder, name));
+  }
+  const lock = JSON.parse(fs.readFileSync(path.join(PYODIDE, "pyodide-lock.json"), "utf-8"));
+  fs.writeFileSync(
+    path.join(folder, "pyodide-lock.json"),
+    JSON.stringify({ ...lock, packages: {} }),
+  );
+}
+
+/** Write MicroPie and the driver as one file. */
+async function writeMicroPie(live) {
+  const { pyodide, tools } = await python();
+  const worker = path.join(HERE, "worker");
+  const sources = { "micropie.py": fs.readFileSync(MICROPIE, "utf-8") };
+  for (const name of fs.readdirSync(worker).filter((file) => file.endsWith(".py"))) {
+    sources[name] = fs.readFileSync(path.join(worker, name), "utf-8");
+  }
+  tools.pack_live(pyodide.toPy(sources), "/live.zip");
+  fs.writeFileSync(path.join(live, "micropie.zip"), pyodide.FS.readFile("/live.zip"));
+}
+
+// --- JavaScript ----------------------------------------------------------------------------------
+
+/** Bundle each module that stands here by itself; some of them belong to other parts. */
+async function bundle(live) {
+  const entries = ["worker/worker.mjs", "worker/hashes.mjs"];
+  entries.push("pane/start.js", "pane/pane.mjs", "pane/editor.mjs");
+  const there = entries.filter((entry) => fs.existsSync(path.join(HERE, entry)));
+  await esbuild.build({
+    entryPoints: there.map((entry) => path.join(HERE, entry)),
+    entryNames: "[name]",
+    outExtension: { ".js": ".mjs" },
+    outdir: live,
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: "es2022",
+    legalComments: "none",
+    logLevel: "warning",
+    external: ["./pane.mjs", "./editor.mjs", "./worker.mjs", "./hashes.mjs"],
+  });
+  if (fs.existsSync(path.join(live, "start.mjs"))) {
+    fs.renameSync(path.join(live, "start.mjs"), path.join(live, "start.js"));
+  }
+}
+
+/** Copy the files that are served as they are. */
+function copyRest(live, panes) {
+  copyFolder(path.join(HERE, "service"), panes, /\.js$/);
+  copyFolder(path.join(HERE, "pane"), live, /\.css$/);
+  copyFolder(path.join(HERE, "checks"), path.join(live, "checks"), /\.py$/);
+}
+
+/** Copy the files of a folder whose names fit; it need not be there. */
+function copyFolder(from, to, names) {
+  if (!fs.existsSync(from)) return;
+  fs.mkdirSync(to, { recursive: true });
+  for (const name of fs.readdirSync(from).filter((file) => names.test(file))) {
+    fs.copyFileSync(path.join(from, name), path.join(to, name));
+  }
+}
+
+// --- All of it -----------------------------------------------------------------------------------
+
+/** A file's bytes on the way, if the host compresses what hosts compress, and its own bytes. */
+function sizesOf(file) {
+  const data = fs.readFileSync(file);
+  const onTheWay = /\.(zip|gz)$/.test(file) ? data : zlib.gzipSync(data);
+  return [onTheWay.length, data.length];
+}
+
+/** What runtime.json says: where things lie, and how large they are. */
+function describe(live, pyodide, packages, more) {
+  const first = ["worker.mjs", "micropie.zip", "stdlib.zip.gz"];
+  first.push(...[...PYODIDE_FILES, "pyodide-lock.json"].map((name) => pyodide + name));
+  const pane = ["pane.mjs", "pane.css"].filter((name) => fs.existsSync(path.join(live, name)));
+  const files = [...first, ...pane, ...Object.values(packages).flat(), more.file];
+  const sizes = Object.fromEntries(files.map((name) => [name, sizesOf(path.join(live, name))]));
+  const size = [...first, ...pane].reduce((sum, name) => sum + sizes[name][0], 0);
+  return { pyodide, stdlib: "stdlib.zip.gz", first, size, sizes, packages, more };
+}
+
+runMain(async () => {
+  const [out, flag, library] = process.argv.slice(2);
+  if (flag !== "--library" || !library) {
+    throw new Error("usage: node build.mjs OUT --library FOLDER");
+  }
+  const live = path.join(out, "_static/live");
+  const { version } = JSON.parse(fs.readFileSync(path.join(PYODIDE, "package.json"), "utf-8"));
+  const pyodide = `pyodide-${version}/`;
+  copyPyodide(path.join(live, pyodide));
+  copyRest(live, path.join(out, "_live"));
+  fs.cpSync(library, live, { recursive: true });
+  await bundle(live);
+  await writeMicroPie(live);
+  const listed = path.join(live, "library.json");
+  const { packages, more } = JSON.parse(fs.readFileSync(listed, "utf-8"));
+  fs.rmSync(listed);
+  const runtime = describe(live, pyodide, packages, more);
+  fs.writeFileSync(path.join(live, "runtime.json"), JSON.stringify(runtime));
+});

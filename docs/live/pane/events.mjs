@@ -1,0 +1,116 @@
+// An event stream, event by event.
+import { keepAtEnd, make, makeButton, makeField, makeForm, makeInput } from "./elements.mjs";
+import { exchange } from "./exchange.mjs";
+import { findHeader, statusLine } from "./printing.mjs";
+
+const MOST_EVENTS = 200;
+
+/**
+ * Parse an event stream as the HTML standard has it.
+ *
+ * @param {AsyncIterable<Uint8Array>} body The chunks of the response.
+ * @yields {{event: string, id: string|null, data: string}|{comment: string}|{retry: string}}
+ */
+export async function* eventsIn(body) {
+  const decoder = new TextDecoder();
+  let rest = "";
+  let fields = newFields();
+  for await (const chunk of body) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split(/\r\n|\n|\r(?!$)/);
+    rest = lines.pop();
+    for (const line of lines) {
+      if (line === "") {
+        if (fields.data.length) yield { ...fields, data: fields.data.join("\n") };
+        fields = newFields();
+      } else if (line.startsWith(":")) {
+        yield { comment: line.slice(1).trim() };
+      } else {
+        takeField(fields, line);
+      }
+    }
+  }
+}
+
+function newFields() {
+  return { event: "message", id: null, data: [] };
+}
+
+function takeField(fields, line) {
+  const [, name, value] = /^([^:]*):? ?(.*)$/s.exec(line);
+  if (name === "data") fields.data.push(value);
+  else if (name === "event" || name === "id") fields[name] = value;
+}
+
+export class EventView {
+  /** @param {{visitor: (number: number) => object}} app Gives the visitor whose cookies are sent. */
+  constructor(app, url) {
+    this.app = app;
+    this.path = makeInput("live-events-path", url);
+    this.lastId = makeInput("live-last-id");
+    this.button = make("button", { className: "live-button live-open", textContent: "Open" });
+    this.state = make("p", { className: "live-state", textContent: "Not open.", attributes: { role: "status" } });
+    this.list = make("ol");
+    this.box = make(
+      "div",
+      { className: "live-list", tabIndex: 0, attributes: { role: "log", "aria-label": "Events" } },
+      this.list,
+    );
+    const form = makeForm(
+      "live-row",
+      () => (this.controller ? this.close() : this.open()),
+      makeField("URL of the stream", this.path, "live-wide"),
+      makeField("Last-Event-ID", this.lastId),
+      this.button,
+      makeButton("clear", "Clear", () => this.list.replaceChildren()),
+    );
+    this.element = make("div", { className: "live-events" }, form, this.state, this.box);
+  }
+
+  async open() {
+    const controller = new AbortController();
+    this.controller = controller;
+    this.button.textContent = "Close";
+    this.state.textContent = "Opening …";
+    try {
+      await this.#follow(controller.signal);
+      this.state.textContent = "The app ended the stream.";
+    } catch (error) {
+      this.state.textContent = error.message;
+    }
+    if (this.controller === controller) this.controller = null;
+    this.button.textContent = "Open";
+  }
+
+  close() {
+    this.controller.abort(new Error("Closed by you."));
+  }
+
+  async #follow(signal) {
+    const { visitor, root } = this.app.visitor(1);
+    const lastId = this.lastId.value.trim();
+    const headers = [["accept", "text/event-stream"], ["cache-control", "no-cache"]];
+    if (lastId) headers.push(["last-event-id", lastId]);
+    const path = root + this.path.value.trim().replace(/^(?!\/)/, "/");
+    const response = await exchange({ method: "GET", path, root, visitor, headers, body: null, cookies: true }, signal);
+    const type = findHeader(response.headers, "content-type");
+    if (response.status !== 200 || !type.startsWith("text/event-stream")) {
+      this.controller.abort(new Error(`This is no event stream: ${statusLine(response.status)}, ${type || "no type"}.`));
+    } else {
+      this.state.textContent = "Open. Events are shown as they come.";
+    }
+    for await (const event of eventsIn(response.body)) this.#add(event);
+  }
+
+  #add(event) {
+    if (event.id) this.lastId.value = event.id;
+    const parts =
+      event.comment === undefined
+        ? [make("strong", { textContent: event.event }), event.id === null ? "" : ` id ${event.id}`, make("pre", { textContent: event.data })]
+        : [make("em", { textContent: `comment: ${event.comment}` })];
+    const time = make("time", { textContent: new Date().toLocaleTimeString() });
+    keepAtEnd(this.box, () => {
+      this.list.append(make("li", {}, time, " ", ...parts));
+      while (this.list.childElementCount > MOST_EVENTS) this.list.firstElementChild.remove();
+    });
+  }
+}

@@ -1,0 +1,192 @@
+// A request of the reader's own, and the response with all that it has.
+import { make, makeField, makeForm, makeInput, sizeInWords } from "./elements.mjs";
+import { exchange } from "./exchange.mjs";
+import { findHeader, statusLine } from "./printing.mjs";
+
+const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+const MOST_TEXT = 200000; // characters shown
+const MOST_BYTES = 50e6; // of a response, after which the page lets go of it
+const TEXT_TYPE = /^(text\/|application\/(.*\+)?(json|xml|javascript|x-www-form-urlencoded))|charset=/i;
+
+/** Return the headers that are typed, one on a line. */
+function parseHeaders(text) {
+  return text
+    .split("\n")
+    .filter((line) => line.trim())
+    .map((line) => {
+      const at = line.indexOf(":");
+      if (at < 1) throw new Error(`A header needs a name, a colon and a value: ${line.trim()}`);
+      return [line.slice(0, at).trim(), line.slice(at + 1).trim()];
+    });
+}
+
+/** Guess the type of a body that is typed, as somebody who tries an app out would expect it. */
+function typeOf(text) {
+  if (/^\s*[{[]/.test(text)) return "application/json";
+  return /^[^\s=]+=/.test(text) ? "application/x-www-form-urlencoded" : "text/plain; charset=utf-8";
+}
+
+/** Return the bytes and the type of a form with a file, as a browser sends it. */
+async function multipart(text, name, file) {
+  const form = new FormData();
+  for (const [key, value] of new URLSearchParams(text.trim())) form.append(key, value);
+  form.append(name, file);
+  const packed = new Response(form);
+  const type = packed.headers.get("content-type");
+  return { body: new Uint8Array(await packed.arrayBuffer()), type };
+}
+
+/** Write paths as the app knows them: without the folder of the pane in front. */
+export function withoutRoot(value, root) {
+  return value.replaceAll(`${root}/`, "/").replaceAll(root, "/");
+}
+
+export class RequestForm {
+  /** @param {{visitor: (number: number) => object, url: string}} app Gives the visitors' roots. */
+  constructor(app) {
+    this.app = app;
+    this.method = make("select", { className: "live-method" });
+    this.method.append(...METHODS.map((name) => make("option", { textContent: name })));
+    this.path = makeInput("live-path", app.options.url);
+    this.headers = make("textarea", { className: "live-headers", rows: 2, spellcheck: false });
+    this.headers.placeholder = "accept: application/json";
+    this.body = make("textarea", { className: "live-body", rows: 3, spellcheck: false });
+    this.file = make("input", { type: "file", className: "live-file" });
+    this.fieldName = makeInput("live-field-name", "file");
+    this.visitor = make("select", { className: "live-as" });
+    this.visitor.append(
+      make("option", { value: "1", textContent: "visitor 1" }),
+      make("option", { value: "2", textContent: "visitor 2" }),
+      make("option", { value: "", textContent: "no cookies" }),
+    );
+    this.button = make("button", { className: "live-button live-submit", textContent: "Send" });
+    this.response = make("div", {
+      className: "live-response",
+      hidden: true,
+      attributes: { role: "region", "aria-label": "Response", "aria-live": "polite" },
+    });
+    this.element = make("div", {}, this.#makeForm(), this.response);
+  }
+
+  #makeForm() {
+    const nameField = makeField("Name of the file's field (empty: the file alone is the body)", this.fieldName);
+    nameField.hidden = true;
+    this.file.addEventListener("change", () => {
+      nameField.hidden = !this.file.files.length;
+      if (this.file.files.length && this.method.value === "GET") this.method.value = "POST";
+    });
+    return makeForm(
+      "live-form",
+      () => this.send(),
+      make(
+        "div",
+        { className: "live-row" },
+        makeField("Method", this.method),
+        makeField("Path", this.path, "live-wide"),
+        makeField("Cookies of", this.visitor),
+        this.button,
+      ),
+      makeField("Headers, one on each line", this.headers),
+      makeField("Body: JSON, or fields such as name=Ada&color=red", this.body),
+      makeField("File", this.file),
+      nameField,
+    );
+  }
+
+  /** Return the request that the form describes. */
+  async #request() {
+    const method = this.method.value;
+    const { visitor, root } = this.app.visitor(Number(this.visitor.value) || 1);
+    const headers = parseHeaders(this.headers.value);
+    const { body, type } = await this.#packBody();
+    if (body && !findHeader(headers, "content-type")) headers.push(["content-type", type]);
+    if (!findHeader(headers, "accept")) headers.push(["accept", "*/*"]);
+    const path = root + this.path.value.trim().replace(/^(?!\/)/, "/");
+    return { method, path: new URL(path, location.href).pathname + searchOf(path), root, visitor, headers, body, cookies: this.#cookies() };
+  }
+
+  #cookies() {
+    return this.visitor.value ? { send: true, keep: true, show: true } : { send: false, keep: false, show: true };
+  }
+
+  async #packBody() {
+    const text = this.body.value;
+    const [file] = this.file.files;
+    if (!file) return { body: text ? new TextEncoder().encode(text) : null, type: typeOf(text) };
+    const name = this.fieldName.value.trim();
+    if (name) return multipart(text, name, file);
+    return { body: new Uint8Array(await file.arrayBuffer()), type: file.type || "application/octet-stream" };
+  }
+
+  async send() {
+    this.controller?.abort(new Error("Another request was sent."));
+    const controller = new AbortController();
+    this.controller = controller;
+    this.response.hidden = false;
+    this.response.replaceChildren(make("p", { textContent: "Sending …" }));
+    try {
+      const begin = performance.now();
+      const request = await this.#request();
+      const response = await exchange(request, controller.signal);
+      await this.#show(response, request, begin);
+    } catch (error) {
+      if (controller !== this.controller) return;
+      this.response.replaceChildren(make("p", { className: "live-problem", textContent: `No response: ${error.message}` }));
+    }
+  }
+
+  async #show(response, { root }, begin) {
+    const milliseconds = () => `${(performance.now() - begin).toFixed(1)} ms`;
+    const status = make("p", { className: "live-status-line" }, make("strong", { textContent: statusLine(response.status) }));
+    const figures = make("span", { className: "live-figures", textContent: ` headers after ${milliseconds()}` });
+    status.append(figures);
+    const body = make("pre", { className: "live-body-text", tabIndex: 0, attributes: { "aria-label": "Body of the response" } });
+    this.response.replaceChildren(status, headerTable(response.headers, root), body);
+    const { chunks, size } = await this.#read(response, body);
+    figures.textContent = ` ${milliseconds()}, body of ${sizeInWords(size)}`;
+    this.#finish(response, chunks, size, body);
+  }
+
+  /** Read the body, and show it as it comes if it is a text. */
+  async #read({ headers, body }, place) {
+    const isText = TEXT_TYPE.test(findHeader(headers, "content-type"));
+    const decoder = new TextDecoder();
+    const chunks = [];
+    let size = 0;
+    for await (const chunk of body) {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (isText && place.textContent.length < MOST_TEXT) place.append(decoder.decode(chunk, { stream: true }));
+      if (size > MOST_BYTES) break;
+    }
+    return { chunks, size };
+  }
+
+  /** Offer what is no text as a file. */
+  #finish({ headers }, chunks, size, place) {
+    if (place.textContent || !size) {
+      place.hidden = !size;
+      return;
+    }
+    const type = findHeader(headers, "content-type");
+    const href = URL.createObjectURL(new Blob(chunks, { type }));
+    const link = make("a", { href, download: "response", textContent: "Save it as a file" });
+    place.replaceWith(make("p", {}, `The body is no text (${type || "without a type"}). `, link));
+  }
+}
+
+function searchOf(path) {
+  const at = path.indexOf("?");
+  return at < 0 ? "" : path.slice(at).replace(/#.*/, "").replaceAll(" ", "%20");
+}
+
+function headerTable(headers, root) {
+  const rows = headers.map(([name, value]) =>
+    make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: shown(name, value, root) })),
+  );
+  return make("dl", { className: "live-header-list" }, ...rows);
+}
+
+function shown(name, value, root) {
+  return /^(location|set-cookie)$/i.test(name) ? withoutRoot(value, root) : value;
+}

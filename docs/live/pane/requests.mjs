@@ -1,0 +1,175 @@
+// The page's own curl commands, to be sent one after the other. What comes is shown as curl prints
+// it, and compared with what the page shows.
+import { make, makeButton } from "./elements.mjs";
+import { exchange } from "./exchange.mjs";
+import { filtered, findHeader, headText, matches, writtenOut } from "./printing.mjs";
+
+const REDIRECTS = [301, 302, 303, 307, 308];
+const MOST_REDIRECTS = 20;
+const MOST_TEXT = 100000; // characters shown of one response
+const WORDS = {
+  same: "Same as on this page.",
+  different: "Not the same as on this page.",
+  done: "Sent.",
+  error: "No response.",
+};
+
+function bytesOf(body) {
+  if (body === null || body === undefined) return null;
+  if (typeof body === "string") return new TextEncoder().encode(body);
+  return Uint8Array.from(atob(body.base64), (character) => character.charCodeAt(0));
+}
+
+/** Return how the cookies of a request are handled: those of a jar are apart from the browser's. */
+function cookiesOf({ jar }) {
+  if (!jar) return { visitor: "curl", cookies: { send: false, keep: false, show: true } };
+  const { name, send, keep } = jar;
+  return { visitor: `curl-${name || "jar"}`, cookies: { send, keep, show: true } };
+}
+
+/** Return the request that follows a redirect, as curl makes it. */
+function redirected(sent, { status, headers }) {
+  const target = new URL(findHeader(headers, "location"), `http://127.0.0.1:8000${sent.path}`);
+  const keepsMethod = status > 303 || sent.method === "HEAD";
+  return {
+    ...sent,
+    path: target.pathname + target.search,
+    method: keepsMethod ? sent.method : "GET",
+    body: keepsMethod ? sent.body : null,
+    headers: keepsMethod ? sent.headers : sent.headers.filter(([name]) => name !== "content-type"),
+  };
+}
+
+/** Tells when the reader, the time or a filter has had enough of a response. */
+class Patience {
+  #controller = new AbortController();
+  isOver = false;
+
+  constructor(seconds) {
+    if (seconds) this.timer = setTimeout(() => this.end(), seconds * 1000);
+  }
+
+  get signal() {
+    return this.#controller.signal;
+  }
+
+  end() {
+    this.isOver = true;
+    this.#controller.abort(new Error("Stopped."));
+    clearTimeout(this.timer);
+  }
+}
+
+/** One prepared request in the list. */
+class Prepared {
+  constructor(request, app) {
+    this.request = request;
+    this.app = app;
+    this.button = makeButton("send", "Send");
+    this.button.setAttribute("aria-label", `Send ${request.line}`);
+    this.button.addEventListener("click", () => (this.patience ? this.patience.end() : this.send()));
+    this.word = make("span", { className: "live-word", attributes: { role: "status" } });
+    this.answer = make("pre", { className: "live-answer", hidden: true, tabIndex: 0 });
+    this.answer.setAttribute("aria-label", `Response to ${request.line}`);
+    this.expected = make(
+      "details",
+      { className: "live-expected", hidden: true },
+      make("summary", { textContent: "What this page shows" }),
+      make("pre", { textContent: (request.expected ?? "").trim(), tabIndex: 0 }),
+    );
+    const line = make("code", { className: "live-line", textContent: request.line });
+    const head = make("div", { className: "live-command" }, this.button, line);
+    this.element = make("li", {}, head, this.word, this.answer, this.expected);
+  }
+
+  async send() {
+    this.#show("", "", "Sending …");
+    this.patience = new Patience(this.request.seconds);
+    this.button.textContent = "Stop waiting";
+    try {
+      if (this.request.restart) await this.app.restart();
+      const text = await this.#exchange();
+      this.#show(this.#result(text), text);
+    } catch (error) {
+      this.#show("error", error.message);
+    }
+    this.patience.end();
+    this.patience = null;
+    this.button.textContent = "Send again";
+  }
+
+  #result(text) {
+    if (typeof this.request.expected !== "string") return "done";
+    return matches(this.request.expected, text) ? "same" : "different";
+  }
+
+  #show(result, text, word = WORDS[result]) {
+    if (result) this.element.dataset.result = result;
+    else delete this.element.dataset.result;
+    this.word.textContent = word;
+    this.answer.textContent = text.length > MOST_TEXT ? `${text.slice(0, MOST_TEXT)} …` : text;
+    this.answer.hidden = !text;
+    this.expected.hidden = result !== "different";
+  }
+
+  /** Send the request and those that its redirects ask for; return what curl prints. */
+  async #exchange() {
+    const { method, path, headers, body, head, follow } = this.request;
+    let sent = { method, path, headers, body: bytesOf(body), root: "", ...cookiesOf(this.request) };
+    let before = "";
+    for (let count = 0; count <= MOST_REDIRECTS; count += 1) {
+      const response = await exchange(sent, this.patience.signal);
+      const shown = before + (head ? headText(response) : "");
+      const isRedirect = follow && REDIRECTS.includes(response.status) && findHeader(response.headers, "location");
+      const text = await this.#read(response, shown, isRedirect);
+      if (!isRedirect) return filtered(text + writtenOut(this.request.write ?? "", response), this.request.filters);
+      before = shown;
+      sent = redirected(sent, response);
+    }
+    throw new Error(`The app has sent more than ${MOST_REDIRECTS} redirects.`);
+  }
+
+  /** Read a body to its end, or as long as the reader, the time or the page's output asks for it. */
+  async #read(response, shown, isDropped) {
+    const decoder = new TextDecoder();
+    const isStream = findHeader(response.headers, "content-type").startsWith("text/event-stream");
+    let text = shown;
+    try {
+      for await (const chunk of response.body) {
+        if (this.request.quiet || isDropped) continue;
+        text += decoder.decode(chunk, { stream: true });
+        const part = filtered(text, this.request.filters);
+        this.answer.textContent = part.slice(-MOST_TEXT);
+        this.answer.hidden = !part;
+        if (isStream && this.#result(part) === "same") this.patience.end(); // a stream never ends
+      }
+    } catch (error) {
+      if (!this.patience.isOver) throw error;
+    }
+    return text;
+  }
+}
+
+export class Requests {
+  /**
+   * @param {object[]} requests As they are in the app's JSON.
+   * @param {{restart: () => Promise<void>}} app Restarts the app for a request that asks for it.
+   */
+  constructor(requests, app) {
+    this.prepared = requests.map((request) => new Prepared(request, app));
+    const all = makeButton("send-all", "Send all in order", () => this.sendAll());
+    const list = make("ol", { className: "live-requests" }, ...this.prepared.map(({ element }) => element));
+    this.element = make(
+      "div",
+      { className: "live-prepared" },
+      make("p", { textContent: "These are the commands of this page. Send them in order, since some need what others did." }),
+      all,
+      list,
+    );
+    all.hidden = requests.length < 2;
+  }
+
+  async sendAll() {
+    for (const prepared of this.prepared) await prepared.send();
+  }
+}

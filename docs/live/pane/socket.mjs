@@ -1,0 +1,116 @@
+// A console for a WebSocket of the app.
+import { keepAtEnd, make, makeButton, makeField, makeForm, makeInput } from "./elements.mjs";
+import { splitPath } from "./exchange.mjs";
+import { runtime } from "./runtime.mjs";
+
+const MOST_LINES = 200;
+
+export class SocketConsole {
+  #port = null;
+
+  /** @param {{visitor: (number: number) => object}} app Gives the visitor whose cookies are sent. */
+  constructor(app, url) {
+    this.app = app;
+    this.path = makeInput("live-socket-path", url);
+    this.protocols = makeInput("live-protocols");
+    this.button = make("button", { className: "live-button live-connect", textContent: "Connect" });
+    this.state = make("p", { className: "live-state", textContent: "Not connected.", attributes: { role: "status" } });
+    this.list = make("ol");
+    this.box = make(
+      "div",
+      { className: "live-list", tabIndex: 0, attributes: { role: "log", "aria-label": "Messages" } },
+      this.list,
+    );
+    this.text = make("textarea", { className: "live-text", rows: 1, spellcheck: false });
+    this.sendButton = make("button", { className: "live-button live-send-text", textContent: "Send", disabled: true });
+    this.element = make("div", { className: "live-socket" }, this.#makeOpening(), this.state, this.box, this.#makeSending());
+  }
+
+  #makeOpening() {
+    return makeForm(
+      "live-row",
+      () => (this.#port ? this.#close() : this.connect()),
+      makeField("URL of the WebSocket", this.path, "live-wide"),
+      makeField("Subprotocols", this.protocols),
+      this.button,
+      makeButton("clear", "Clear", () => this.list.replaceChildren()),
+    );
+  }
+
+  #makeSending() {
+    this.text.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.#send();
+    });
+    return makeForm("live-row", () => this.#send(), makeField("Message (Enter sends it)", this.text, "live-wide"), this.sendButton);
+  }
+
+  connect() {
+    const { visitor, root } = this.app.visitor(1);
+    const [path, query] = splitPath(this.path.value.trim().replace(/^(?!\/)/, "/"));
+    const protocols = this.protocols.value.split(/[\s,]+/).filter(Boolean);
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = ({ data }) => this.#take(data);
+    try {
+      runtime.connect({ t: "ws", visitor, root, path: root + path, query, protocols, pane: null }, port2);
+    } catch (error) {
+      this.state.textContent = error.message;
+      return;
+    }
+    runtime.life.addEventListener("abort", () => this.#end("The app was stopped."), { once: true });
+    this.#port = port1;
+    this.button.textContent = "Close";
+    this.state.textContent = "Connecting …";
+  }
+
+  #take(message) {
+    if (message.t === "open") {
+      this.state.textContent = message.protocol ? `Connected, with subprotocol ${message.protocol}.` : "Connected.";
+      this.sendButton.disabled = false;
+      this.text.focus();
+    } else if (message.t === "message") {
+      this.#add("App", inWords(message.data));
+    } else if (message.t === "close") {
+      const reason = message.reason ? `, reason "${message.reason}"` : "";
+      this.#end(message.accepted ? `The app closed it: code ${message.code}${reason}.` : "The app refused the connection.");
+    }
+  }
+
+  #send() {
+    if (this.sendButton.disabled) return;
+    this.#port.postMessage({ t: "send", data: this.text.value });
+    this.#add("You", this.text.value);
+    this.text.value = "";
+    this.text.focus();
+  }
+
+  #close() {
+    this.#port.postMessage({ t: "close", code: 1000, reason: "" });
+    this.#end("Closed by you: code 1000.");
+  }
+
+  #end(words) {
+    if (!this.#port) return;
+    this.#port.close();
+    this.#port = null;
+    this.sendButton.disabled = true;
+    this.button.textContent = "Connect";
+    this.state.textContent = words;
+  }
+
+  #add(who, text) {
+    const name = make("strong", { textContent: `${who}: ` });
+    keepAtEnd(this.box, () => {
+      this.list.append(make("li", {}, name, make("span", { className: "live-message", textContent: text })));
+      while (this.list.childElementCount > MOST_LINES) this.list.firstElementChild.remove();
+    });
+  }
+}
+
+function inWords(data) {
+  if (typeof data === "string") return data;
+  const bytes = new Uint8Array(data);
+  const shown = [...bytes.slice(0, 32)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+  return `${bytes.length} bytes: ${shown}${bytes.length > 32 ? " …" : ""}`;
+}

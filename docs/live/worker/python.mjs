@@ -1,0 +1,183 @@
+// Loads Python: Pyodide, the part of the library that each app needs, MicroPie and the driver.
+// Packages and the second part of the library come when an app wants them.
+
+const SITE_PACKAGES = "/lib/python3.14/site-packages";
+const MORE_LIBRARY = "/lib/python314-more.zip";
+const LIVE = "/lib/live";
+// Pyodide fetches its library from here. No such file is there; see #answerFetch.
+const LIBRARY = new URL("unpacked/stdlib.zip", import.meta.url).href;
+// Apps write what they like; the interpreter itself leaves no .pyc files in the app's folder.
+const ENVIRONMENT = { HOME: "/home/pyodide", PYTHONDONTWRITEBYTECODE: "1" };
+
+/** Counts what a start loads, in bytes as they come over the line. */
+class Download {
+  #sizes; // {file: [bytes over the line, bytes of the file]}
+  #loaded = 0;
+  #total = 0;
+  #lastReport = 0;
+  #report;
+
+  constructor(sizes, files, report) {
+    this.#sizes = sizes;
+    this.#report = report;
+    for (const file of files) this.#total += sizes[file][0];
+  }
+
+  /** Hand on a response, and count its body while somebody reads it. */
+  watch(file, response) {
+    if (!(file in this.#sizes) || !response.body) return;
+    const [onTheWay, whole] = this.#sizes[file];
+    const reader = response.clone().body.getReader();
+    const next = async () => {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        this.#add((value.length * onTheWay) / whole);
+      }
+    };
+    next().catch(() => {}); // who reads the response itself gets the error
+  }
+
+  /** Tells the page ten times a second at most. */
+  #add(bytes) {
+    this.#loaded = Math.min(this.#loaded + bytes, this.#total);
+    const now = performance.now();
+    if (now - this.#lastReport < 100) return;
+    this.#lastReport = now;
+    this.#report(Math.round(this.#loaded), this.#total);
+  }
+}
+
+export class Python {
+  #base; // the URL of _static/live/
+  #runtime; // runtime.json
+  #say;
+  #installed = new Set(); // files of packages
+  #hasMore = false;
+  #hasHashes = false;
+
+  /**
+   * @param {string} base
+   * @param {(kind: string, rest: object) => void} say sends a message to the page
+   */
+  constructor(base, say) {
+    this.#base = base;
+    this.#say = say;
+  }
+
+  /** Load and start Python with the packages; return how long its parts took. */
+  async start(host, packages) {
+    const begin = performance.now();
+    const times = {};
+    const mark = (name) => (times[name] = Math.round(performance.now() - begin));
+    this.#runtime = await (await this.#fetch("runtime.json")).json();
+    const { pyodide: folder, stdlib, first } = this.#runtime;
+    const files = this.#filesOf(packages);
+    const report = (loaded, total) => this.#say("progress", { loaded, total });
+    this.#watchFetches(new Download(this.#runtime.sizes, [...first, ...files], report));
+    const library = this.#unpacked(stdlib);
+    const live = this.#bytes("micropie.zip");
+    const wheels = Promise.all(files.map((file) => this.#unpackedBytes(file)));
+    const { loadPyodide } = await import(`${this.#base}${folder}pyodide.mjs`);
+    mark("script");
+    this.#answerFetch(LIBRARY, library);
+    this.pyodide = await loadPyodide({
+      indexURL: this.#base + folder,
+      stdLibURL: LIBRARY,
+      env: ENVIRONMENT,
+      stdout: (s) => this.#say("out", { s }),
+      stderr: (s) => this.#say("err", { s }),
+    });
+    mark("python");
+    for (const [index, data] of (await wheels).entries()) this.#unpack(files[index], data);
+    mark("packages");
+    this.pyodide.unpackArchive(await live, "zip", { extractDir: LIVE });
+    this.pyodide.registerJsModule("_live_host", host);
+    this.pyodide.runPython(`import sys; sys.path.append("${LIVE}"); import micropie`);
+    mark("micropie");
+    this.driver = this.pyodide.pyimport("driver");
+    mark("driver");
+    return times;
+  }
+
+  /** Load what an app needs and nothing before it did. */
+  async install(packages, files) {
+    const missing = this.#filesOf(packages).filter((file) => !this.#installed.has(file));
+    const loaded = await Promise.all(missing.map((file) => this.#unpackedBytes(file)));
+    for (const [index, data] of loaded.entries()) this.#unpack(missing[index], data);
+    const names = this.driver.imported_names(this.pyodide.toPy(files)).toJs();
+    const { modules, packages: needy } = this.#runtime.more;
+    const needsMore = names.some((name) => modules.includes(name));
+    if (needsMore || packages.some((name) => needy.includes(name))) await this.#addLibrary();
+    if (names.includes("hashlib")) await this.#addHashes();
+  }
+
+  /** Add the second part of Python's library. */
+  async #addLibrary() {
+    if (this.#hasMore) return;
+    this.#hasMore = true;
+    this.pyodide.FS.writeFile(MORE_LIBRARY, await this.#unpackedBytes(this.#runtime.more.file));
+    this.driver.add_library(MORE_LIBRARY);
+  }
+
+  /** Add the functions of hashlib that Pyodide has not. */
+  async #addHashes() {
+    if (this.#hasHashes) return;
+    this.#hasHashes = true;
+    const { hashes } = await import("./hashes.mjs");
+    this.driver.add_hashes(hashes);
+  }
+
+  #filesOf(packages) {
+    const files = new Set();
+    for (const name of packages) {
+      const needed = this.#runtime.packages[name];
+      if (!needed) throw new Error(`This page has no package ${name}.`);
+      for (const file of needed) files.add(file);
+    }
+    return [...files];
+  }
+
+  #unpack(file, data) {
+    this.pyodide.unpackArchive(data, "zip", { extractDir: SITE_PACKAGES });
+    this.#installed.add(file);
+  }
+
+  async #fetch(name) {
+    const response = await fetch(this.#base + name);
+    if (!response.ok) throw new Error(`${name} could not be loaded (${response.status}).`);
+    return response;
+  }
+
+  async #bytes(name) {
+    return new Uint8Array(await (await this.#fetch(name)).arrayBuffer());
+  }
+
+  /** Fetch a file that lies there compressed, whatever the host does. */
+  async #unpacked(name) {
+    const { body } = await this.#fetch(name);
+    return new Response(body.pipeThrough(new DecompressionStream("gzip")));
+  }
+
+  async #unpackedBytes(name) {
+    return new Uint8Array(await (await this.#unpacked(name)).arrayBuffer());
+  }
+
+  /** Count what is fetched from now on. Pyodide fetches its largest file by itself. */
+  #watchFetches(download) {
+    const { fetch } = self;
+    self.fetch = async (request, ...rest) => {
+      const response = await fetch(request, ...rest);
+      const url = String(request?.url ?? request);
+      if (url.startsWith(this.#base)) download.watch(url.slice(this.#base.length), response);
+      return response;
+    };
+  }
+
+  /** Give Pyodide what has been unpacked here, when it asks for this URL. */
+  #answerFetch(url, response) {
+    const { fetch } = self;
+    self.fetch = (request, ...rest) =>
+      String(request?.url ?? request) === url ? response : fetch(request, ...rest);
+  }
+}

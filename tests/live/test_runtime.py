@@ -1,0 +1,340 @@
+"""Python in a worker, and its server: what docs/live/worker and docs/live/service promise."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext
+
+from tests.live.runtime import HELLO, Live, app_of, files_of
+from tests.live.static_host import Host
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def live(context: BrowserContext, host: Host) -> Live:
+    """One runtime for the tests of this module: each runs an app of its own."""
+    live = Live(context.new_page(), host)
+    assert live.boot("jinja2", "multipart")["t"] == "ready", live.text("err")
+    return live
+
+
+# --- Start, stop, switch --------------------------------------------------------------------------
+
+
+def test_an_app_answers(live: Live) -> None:
+    live.run(HELLO)
+    answer = live.fetch("GET", "/")
+    assert (answer["status"], answer["text"]) == (200, "Hello")
+    assert "GET / 200" in live.text("log")
+    assert live.errors == []
+
+
+def test_a_stopped_app_answers_nothing_and_starts_again(live: Live) -> None:
+    live.run(HELLO)
+    assert live.ask("stop")["t"] == "stopped"
+    assert live.fetch("GET", "/")["t"] == "down"
+    live.run(HELLO)
+    assert live.fetch("GET", "/")["text"] == "Hello"
+
+
+def test_files_stay_on_run_again_and_go_with_a_fresh_start_or_another_app(live: Live) -> None:
+    counting = app_of(
+        """
+def index(self):
+    with open("count", "a") as file:
+        file.write("x")
+    return open("count").read()
+"""
+    )
+    live.run(counting, id="counting")
+    assert live.fetch("GET", "/")["text"] == "x"
+    live.run(counting, id="counting", fresh=False)
+    assert live.fetch("GET", "/")["text"] == "xx"
+    live.run(counting, id="counting", fresh=True)
+    assert live.fetch("GET", "/")["text"] == "x"
+    live.run(counting, id="other", fresh=False)
+    assert live.fetch("GET", "/")["text"] == "x"
+
+
+def test_an_edited_module_is_read_again(live: Live) -> None:
+    for text in ("one", "two"):
+        app = app_of("async def index(self):\n    return word.WORD + word.__doc__", "import word\n")
+        live.run({**app, "word.py": f'"""{text}"""\nWORD = "{text}"\n'}, fresh=False)
+        assert live.fetch("GET", "/")["text"] == text * 2
+
+
+def test_an_app_has_its_own_environment(live: Live) -> None:
+    app = app_of("async def index(self):\n    return os.environ.get('KEY', '-')", "import os\n")
+    live.run(app, environment={"KEY": "one"})
+    assert live.fetch("GET", "/")["text"] == "one"
+    live.run(app)
+    assert live.fetch("GET", "/")["text"] == "-"
+
+
+def test_startup_and_shutdown_run(live: Live) -> None:
+    app = app_of(
+        """
+async def index(self):
+    return self.said
+""",
+        "import asyncio\n",
+    )
+    app["app.py"] += """
+async def start():
+    app.said = "started"
+
+async def end():
+    print("ended")
+
+app.startup_handlers.append(start)
+app.shutdown_handlers.append(end)
+"""
+    live.run(app)
+    assert live.fetch("GET", "/")["text"] == "started"
+    live.ask("stop")
+    assert "ended" in live.text("out")
+
+
+def test_tasks_that_an_app_leaves_end_with_it(live: Live) -> None:
+    app = app_of(
+        """
+async def index(self):
+    asyncio.create_task(self.tick())
+    return "started"
+
+async def tick(self):
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        print("the task has ended")
+""",
+        "import asyncio\n",
+    )
+    live.run(app)
+    live.fetch("GET", "/")
+    live.ask("stop")
+    assert "the task has ended" in live.text("out")
+
+
+def test_five_apps_take_little_more_memory_than_one(live: Live) -> None:
+    steps = ["03-templates", "05-database", "06-live-results", "07-chat", "08-pictures"]
+    memory = []
+    for step in [*steps, *steps]:
+        files = files_of(f"tutorials/{step}")
+        took = live.run(files, id=step, packages=["jinja2", "multipart"])["ms"]
+        assert live.fetch("GET", "/")["status"] == 200, live.text("err")
+        memory.append(live.ask("memory")["v"] / 2**20)
+        print(f"{step}: {took} ms, {memory[-1]:.1f} MB")
+    assert memory[-1] - memory[0] <= 20
+
+
+# --- What goes wrong ------------------------------------------------------------------------------
+
+
+def test_a_traceback_begins_in_the_readers_file(live: Live) -> None:
+    files = {"app.py": "import other\n", "other.py": "def f():\n    return 1 / 0\n\nf()\n"}
+    answer = live.ask("run", files=files, fresh=True)
+    assert answer["t"] == "failed"
+    lines = answer["s"].splitlines()
+    assert lines[1] == '  File "/app/app.py", line 1, in <module>'
+    assert lines[-1] == "ZeroDivisionError: division by zero"
+    assert "driver" not in answer["s"] and "importlib" not in answer["s"]
+    assert "return 1 / 0" in answer["s"]
+
+
+def test_a_syntax_error_names_the_line(live: Live) -> None:
+    answer = live.ask("run", files={"app.py": "x = (\n"}, fresh=True)
+    assert 'File "/app/app.py", line 1' in answer["s"]
+    assert "SyntaxError" in answer["s"] and "driver" not in answer["s"]
+
+
+def test_a_missing_name_is_said(live: Live) -> None:
+    answer = live.ask("run", files={"app.py": "y = 1\n"}, fresh=True)
+    assert answer["s"].endswith('Attribute "app" not found in module "app".')
+
+
+def test_an_error_in_a_handler_is_a_500_and_in_the_log(live: Live) -> None:
+    live.run(app_of("async def index(self):\n    return [][1]"))
+    assert live.fetch("GET", "/")["status"] == 500
+    said = live.text("err")
+    assert "IndexError: list index out of range" in said and "return [][1]" in said
+    assert "driver.py" not in said
+
+
+def test_an_app_that_raises_by_itself_fails_the_request(live: Live) -> None:
+    source = "async def app(scope, receive, send):\n    raise ValueError('bare')\n"
+    live.run({"app.py": source})
+    assert live.fetch("GET", "/")["t"] == "fail"
+    assert "ValueError: bare" in live.text("err")
+
+
+# --- What an app can use --------------------------------------------------------------------------
+
+
+def test_packages_come_when_an_app_wants_them(live: Live, host: Host) -> None:
+    host.sent.clear()
+    app = app_of(
+        """
+async def index(self, age: Age):
+    return {"age": age.years, "core": pydantic_core.__version__}
+""",
+        "import pydantic, pydantic_core\n\nclass Age(pydantic.BaseModel):\n    years: int\n",
+    )
+    live.run(app, packages=["pydantic"])
+    headers = [["content-type", "application/json"]]
+    good = live.fetch("POST", "/", headers=headers, body=json.dumps({"years": "7"}))
+    assert json.loads(good["text"])["age"] == 7
+    bad = live.fetch("POST", "/", headers=headers, body=json.dumps({"years": "old"}))
+    assert bad["status"] == 422 or bad["status"] == 400
+    asked = {path for path, _, _ in host.sent}
+    assert any("pydantic-core" in path for path in asked)
+    assert not any("jinja2" in path for path in asked)  # it was there
+
+
+def test_the_rest_of_the_library_comes_for_apps_that_import_it(live: Live) -> None:
+    app = app_of(
+        """
+async def index(self):
+    import shlex
+    return [shlex.split("a 'b c'"), tarfile.__name__, "\\u0430".encode("cp866")[0]]
+""",
+        "import tarfile\n",
+    )
+    live.run(app)
+    assert json.loads(live.fetch("GET", "/")["text"]) == [["a", "b c"], "tarfile", 160]
+
+
+def test_an_unknown_module_is_said(live: Live) -> None:
+    answer = live.ask("run", files={"app.py": "import numpy\n"}, fresh=True)
+    assert "ModuleNotFoundError: No module named 'numpy'" in answer["s"]
+
+
+def test_what_would_run_in_threads_runs_in_place(live: Live) -> None:
+    app = app_of(
+        """
+def index(self):
+    return "plain"
+
+async def threads(self):
+    return await asyncio.to_thread(str.upper, "in a thread")
+
+def steps(self):
+    yield "one "
+    yield "two"
+""",
+        "import asyncio\n",
+    )
+    live.run(app)
+    assert live.fetch("GET", "/")["text"] == "plain"
+    assert live.fetch("GET", "/threads")["text"] == "IN A THREAD"
+    assert live.fetch("GET", "/steps")["text"] == "one two"
+
+
+def test_passwords_are_hashed_as_by_openssl(live: Live) -> None:
+    body = """
+def index(self):
+    made = hashlib.scrypt(b"pie", salt=b"salt", n=2**14, r=8, p=1)
+    return [made.hex(), hashlib.pbkdf2_hmac("sha256", b"pie", b"salt", 1000).hex()]
+"""
+    live.run(app_of(body, "import hashlib\n"))
+    expected = [
+        hashlib.scrypt(b"pie", salt=b"salt", n=2**14, r=8, p=1).hex(),
+        hashlib.pbkdf2_hmac("sha256", b"pie", b"salt", 1000).hex(),
+    ]
+    answer = live.fetch("GET", "/")
+    assert json.loads(answer["text"]) == expected, live.text("err")
+
+
+def test_a_thousand_connections_to_a_database_leave_no_memory_behind(live: Live) -> None:
+    body = """
+def index(self):
+    for _ in range(1000):
+        database = sqlite3.connect("data/pies.db")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("CREATE TABLE IF NOT EXISTS pies (name)")
+        with database:
+            database.execute("INSERT INTO pies VALUES ('Apple')")
+        database.close()
+    return str(sqlite3.connect("data/pies.db").execute("SELECT count(*) FROM pies").fetchone()[0])
+"""
+    app = app_of(body, "import os, sqlite3\nos.makedirs('data', exist_ok=True)\n")
+    live.run(app)
+    before = live.ask("memory")["v"]
+    assert live.fetch("GET", "/")["text"] == "1000", live.text("err")
+    assert live.ask("memory")["v"] - before < 20 * 2**20
+
+
+@pytest.mark.parametrize("name", ["sqlite:///", "file:pies.db?mode=rwc"])
+def test_other_ways_to_open_a_database_stay_as_they_are(live: Live, name: str) -> None:
+    uri = name.startswith("file:")
+    database = name if uri else ":memory:"
+    body = f"""
+def index(self):
+    found = sqlite3.connect({database!r}, uri={uri}).execute("SELECT 7").fetchone()
+    return str(found[0])
+"""
+    live.run(app_of(body, "import sqlite3\n"))
+    assert live.fetch("GET", "/")["text"] == "7"
+
+
+# --- Requests -------------------------------------------------------------------------------------
+
+
+def test_a_large_upload_and_a_large_response_pass(live: Live) -> None:
+    body = """
+async def index(self, file: UploadedFile):
+    return str(sum([len(piece) async for piece in file]))
+
+async def big(self):
+    return b"x" * 5_000_000
+"""
+    live.run(app_of(body, "from micropie import UploadedFile\n"), packages=["multipart"])
+    assert len(live.fetch("GET", "/big")["text"]) == 5_000_000
+    content = "x" * 3_000_000
+    form = (
+        '--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        f"{content}\r\n--b--\r\n"
+    )
+    headers = [["content-type", "multipart/form-data; boundary=b"]]
+    answer = live.fetch("POST", "/", headers=headers, body=form)
+    assert (answer["status"], answer["text"]) == (200, "3000000"), live.text("err")
+
+
+def test_each_visitor_has_a_jar_of_cookies(live: Live) -> None:
+    app = {"app.py": COOKIES}
+    live.run(app, id="cookies")
+    live.fetch("GET", "/give?name=one", visitor="1")
+    live.fetch("GET", "/give?name=two", visitor="2")
+    live.fetch("GET", "/give?name=three", visitor="1", cookies={"send": True, "keep": False})
+    assert live.fetch("GET", "/", visitor="1")["text"] == "name=one"
+    assert live.fetch("GET", "/", visitor="2")["text"] == "name=two"
+    assert live.fetch("GET", "/", visitor="2", cookies=False)["text"] == "-"
+    jars = live.page.evaluate("runtime.said.findLast(m => m.t === 'cookies').jars")
+    assert {visitor: jar[0]["value"] for visitor, jar in jars.items()} == {"1": "one", "2": "two"}
+    live.run(app, id="cookies", jars=jars)
+    assert live.fetch("GET", "/", visitor="2")["text"] == "name=two"
+    live.run(app, id="others")
+    assert live.fetch("GET", "/", visitor="2")["text"] == "-"
+
+
+COOKIES = """
+async def app(scope, receive, send):
+    headers = dict(scope["headers"])
+    body, extra = headers.get(b"cookie", b"-"), []
+    if scope["path"] == "/give":
+        extra = [(b"set-cookie", scope["query_string"] + b"; Path=/; HttpOnly")]
+    await send({"type": "http.response.start", "status": 200, "headers": extra})
+    await send({"type": "http.response.body", "body": body})
+"""

@@ -80,7 +80,10 @@ def _asker() -> str | None:
 
 def _is_test(name: str) -> bool:
     path = Path(name)
-    return path.is_relative_to(TESTS) and name not in (__file__, sys.modules["tests.clock"].__file__)
+    return path.is_relative_to(TESTS) and name not in (
+        __file__,
+        sys.modules["tests.clock"].__file__,
+    )
 
 
 class Noted:

@@ -118,7 +118,10 @@ def running(settings: dict[str, Any], out: Path) -> Iterator[subprocess.Popen[by
 
     Node's own stack of 1 MB overflows before Python raises RecursionError.
     """
-    node, script = live_build.program("node", "nodejs"), Path(__file__).with_name("pyodide_tests.mjs")
+    node, script = (
+        live_build.program("node", "nodejs"),
+        Path(__file__).with_name("pyodide_tests.mjs"),
+    )
     start = f'ulimit -s {STACK} && exec "$0" --stack-size={STACK - 1024} "$@"'
     command = ["bash", "-c", start, node, str(script), json.dumps(settings)]
     with (out / "output.txt").open("wb") as output:

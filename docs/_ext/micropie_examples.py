@@ -61,9 +61,12 @@ LEADS = {
     "Whole apps": "Sites that are complete, down to deployment.",
 }
 MARKS = re.compile(rb"^ *<!-- .*? -->\n", re.M)
-# Examples that run in a page, with the packages that they need there (micropie_live.py). The others
+# Examples that run in a page, with the options of the directive (micropie_live.py). The others
 # need a server, threads, OpenSSL's password hashes, or a package that is not pure Python.
 LIVE = {
+    "api_jwt": ":packages: pydantic pyjwt",
+    "api_openapi": ":packages: pydantic",
+    "blog_small": "",
     "explicit_routing": "",
     "file_uploads": "",
     "forms": "",
@@ -71,19 +74,21 @@ LIVE = {
     "hello_world": "",
     "json_api": "",
     "lifespan": "",
-    "pastebin": "pygments",
+    "notes_spa": ":packages: pydantic",
+    "pastebin": ":packages: pygments",
     "routing": "",
-    "server_sent_events": "",
+    "server_sent_events": ":visitors: 2",
     "sessions": "",
-    "static_files": "starlette",
+    "static_files": ":packages: starlette",
     "streaming": "",
     "sub_apps": "",
     "templates": "",
     "testing": "",
     "todo_htmx": "",
-    "validation": "pydantic",
-    "webhook": "",
-    "websockets": "",
+    "url_shortener": ":packages: segno",
+    "validation": ":packages: pydantic",
+    "webhook": ":requests: none",
+    "websockets": ":visitors: 2",
 }
 GALLERY = f"""\
 # Examples
@@ -378,8 +383,7 @@ def _page(example: Example) -> str:
 def _live(example: Example) -> str:
     if example.name not in LIVE:
         return ""
-    packages = LIVE[example.name]
-    options = f":packages: {packages}\n" if packages else ""
+    options = f"{LIVE[example.name]}\n".lstrip("\n")
     return f"```{{live-app}} {example.path}\n{options}```\n\n"
 
 

@@ -62,7 +62,7 @@ NOT_RUN = re.compile(
     r"(^|/)(test_\w+\.py|conftest\.py|pytest\.ini|requirements\S*\.txt|\..*|\w+\.md|[A-Z]\w+)$"
 )
 VARIABLE = re.compile(r"(?:^|(?<=\s))([A-Z][A-Z_]*)=['\"]?([^\s'\"]*)", re.M)
-SIZE = 300_000  # bytes: a larger file is not taken into a page
+SIZE = 1_000_000  # bytes: a larger file is not taken into a page
 TEXT = {".py", ".html", ".css", ".js", ".txt", ".json", ".svg", ".sql", ".ini", ".toml", ".mako"}
 PLACE = re.compile(r"^[`:]{3,}\{live-(?:app|step)\} (?P<path>.+)$", re.M)
 DIRECTIVE = re.compile(r"^(`{3,}|:{3,})\{live-(?:app|step)\}.*\n(?:.*\n)*?\1\n?", re.M)

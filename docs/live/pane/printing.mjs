@@ -50,6 +50,8 @@ export function statusLine(status) {
   return `HTTP/1.1 ${status} ${PHRASES[status] ?? ""}`.trimEnd();
 }
 
+const COMMANDS_HOST = "http://127.0.0.1:8000/";
+
 /** Return the status line and the headers as `curl -i` prints them, with the empty line. */
 export function headText({ status, headers }) {
   const lines = headers.map(([name, value]) => `${name.toLowerCase()}: ${value}`);
@@ -65,13 +67,18 @@ export function writtenOut(format, { status, headers }) {
   const values = {
     http_code: String(status).padStart(3, "0"),
     response_code: String(status).padStart(3, "0"),
-    redirect_url: findHeader(headers, "location"),
+    redirect_url: absolute(findHeader(headers, "location")),
     content_type: findHeader(headers, "content-type"),
   };
   return format
     .replace(/%\{(\w+)\}/g, (whole, name) => values[name] ?? whole)
     .replace(/%header\{([^}]+)\}/g, (whole, name) => findHeader(headers, name.toLowerCase()))
     .replaceAll("\\n", "\n");
+}
+
+/** Return an address in full, as curl does; the pages' commands ask the host of the documentation. */
+function absolute(location) {
+  return location && new URL(location, COMMANDS_HOST).href;
 }
 
 /** Apply what follows a pipe: `head -1`, `tail -2`, `grep -i word`. */

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import quote
 
@@ -28,6 +29,18 @@ def apply(more: str, modules: list[str]) -> None:
     sqlite3.connect = sqlite3.dbapi2.connect = connect  # type: ignore[assignment]
     hashlib.scrypt = scrypt
     hashlib.pbkdf2_hmac = pbkdf2_hmac
+    sys.modules["concurrent.interpreters"] = no_interpreters()
+
+
+def no_interpreters() -> ModuleType:
+    """Return what anyio imports on Python 3.14; Pyodide has one interpreter alone."""
+    module = ModuleType("concurrent.interpreters")
+
+    def create() -> None:
+        raise RuntimeError("there is one interpreter alone here")
+
+    module.__dict__.update(ExecutionFailed=RuntimeError, create=create)
+    return module
 
 
 # --- Python's library -----------------------------------------------------------------------------

@@ -35,6 +35,7 @@ import base64
 import difflib
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -61,7 +62,7 @@ CHECK_NEEDS = {9: ["pytest", "pytest-asyncio", "httpx", "httpx-ws"]}
 NOT_RUN = re.compile(
     r"(^|/)(test_\w+\.py|conftest\.py|pytest\.ini|requirements\S*\.txt|\..*|\w+\.md|[A-Z]\w+)$"
 )
-VARIABLE = re.compile(r"(?:^|(?<=\s))([A-Z][A-Z_]*)=['\"]?([^\s'\"]*)", re.M)
+VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*=")
 SIZE = 1_000_000  # bytes: a larger file is not taken into a page
 TEXT = {".py", ".html", ".css", ".js", ".txt", ".json", ".svg", ".sql", ".ini", ".toml", ".mako"}
 PLACE = re.compile(r"^[`:]{3,}\{live-(?:app|step)\} (?P<path>.+)$", re.M)
@@ -277,10 +278,10 @@ class Page:
         if not commands:
             return {}
         command = min(commands, key=lambda item: abs(item.end - line)).text
-        found = dict(VARIABLE.findall(command.partition("uvicorn")[0]))
+        found = _variables(command.partition("uvicorn")[0])
         if "--env-file .env" in command:
             written = [item.text for item in blocks(self.text) if item.comment == "file: .env"]
-            found |= dict(VARIABLE.findall(written[0]))
+            found |= _variables(written[0])
         return found
 
     def _items(self) -> list[Block | Comment]:
@@ -306,6 +307,11 @@ class Page:
 
     def _is_typed(self, item: Block) -> bool:
         return item.language == "console" and not item.kind
+
+
+def _variables(text: str) -> dict[str, str]:
+    words = shlex.split(text, comments=True)
+    return dict(word.split("=", 1) for word in words if VARIABLE.match(word))
 
 
 def _requests(block: Block, files: Files) -> Iterator[Request]:

@@ -24,8 +24,10 @@ ORDER = re.compile(
     r"^(?:% (?:file|part of|server|serves|service|slow|not run)\b.*|<!-- .*? -->)\n", re.M
 )
 ARCHIVE = "_downloads/micropie-docs.zip"
+# What a page with a live app has besides, stays apart.
 SHEET = re.compile(
-    r'<link rel="stylesheet" type="text/css" href="[^"]*?_static/(?P<name>(?!live/)[^"?]+\.css)[^"]*" />\s*'
+    r'<link rel="stylesheet" type="text/css" href="[^"]*?_static/'
+    r'(?P<name>(?!live/)[^"?]+\.css)[^"]*" />\s*'
 )
 SCRIPT = re.compile(
     r'<script(?: [^>]*)? src="[^"]*?_static/(?P<name>(?!live/|theme)[^"?]+\.js)[^"]*"></script>\s*'

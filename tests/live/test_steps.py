@@ -5,23 +5,19 @@ what Check says.
 """
 
 import difflib
-import io
 import json
 import os
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.docs.site import built, served
 from tests.examples.browsing import launched
 from tests.live.wrong import changed, wrong_versions
-from tests.tutorials.steps import SERVE, running
 
 pytestmark = pytest.mark.slow
 SECONDS = 120.0  # for Python to load, or a check to end, on a busy machine

@@ -50,6 +50,7 @@ export function statusLine(status) {
   return `HTTP/1.1 ${status} ${PHRASES[status] ?? ""}`.trimEnd();
 }
 
+// The host in the commands of the documentation.
 const COMMANDS_HOST = "http://127.0.0.1:8000/";
 
 /** Return the status line and the headers as `curl -i` prints them, with the empty line. */
@@ -76,7 +77,7 @@ export function writtenOut(format, { status, headers }) {
     .replaceAll("\\n", "\n");
 }
 
-/** Return an address in full, as curl does; the pages' commands ask the host of the documentation. */
+/** Return an address in full, as curl does. */
 function absolute(location) {
   return location && new URL(location, COMMANDS_HOST).href;
 }

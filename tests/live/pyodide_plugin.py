@@ -82,15 +82,7 @@ def _asker() -> str | None:
 
 
 def _is_test(name: str) -> bool:
-<<<<<<< HEAD
-    path = Path(name)
-    return path.is_relative_to(TESTS) and name not in (
-        __file__,
-        sys.modules["tests.clock"].__file__,
-    )
-=======
     return name.startswith((TESTS, SAMPLES)) and name not in NO_TESTS
->>>>>>> live-node
 
 
 class Noted:

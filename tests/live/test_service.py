@@ -332,7 +332,7 @@ def test_an_app_that_stops_closes_everything(streams: FrameLocator, live: Live) 
     live.ask("stop")
     live.page.wait_for_function("() => document.querySelector('iframe').contentWindow.ended")
     assert call(streams, "() => fetch('sent').then(() => 'answer', () => 'error')") == "error"
-    pane = live.show("streams")
+    pane = live.show("streams", visitor="2")
     expect(pane.locator("h1")).to_have_text("This app is not running.")
     start(live, app_of(STREAMS, HEAD), "streams")
     before = call(streams, "() => got.length")

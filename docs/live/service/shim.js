@@ -99,7 +99,7 @@
         const isBlob = typeof data !== "string" && this.#binaryType === "blob";
         const event = { data: isBlob ? new Blob([data]) : data, origin: location.origin };
         this.dispatchEvent(new MessageEvent("message", event));
-      } else if (message.t === "close") {
+      } else if (message.t === "close" && this.readyState !== CLOSING) {
         const { accepted, code, reason } = message;
         if (accepted) this.#end(code, reason, code !== 1006);
         else this.lost();

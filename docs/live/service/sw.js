@@ -178,7 +178,7 @@ class Answer {
         this.#appRaised(message.sent);
         break;
       case "down":
-        this.resolve(this.#withoutApp(502, "The app did not start.", message.text));
+        this.resolve(this.notRunning());
         this.#close();
         break;
     }
@@ -309,8 +309,7 @@ class Answer {
   }
 
   notRunning() {
-    const text =
-      "It ran in a page of the documentation that has been closed or loaded again. Press Run there.";
+    const text = "Press Run in the page of the documentation that it belongs to.";
     return this.#withoutApp(503, "This app is not running.", text);
   }
 

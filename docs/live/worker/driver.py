@@ -1,8 +1,9 @@
 """Drives one ASGI app inside Pyodide, as a server does: lifespan, HTTP and WebSocket.
 
-worker.mjs calls `set_up`, `load`, `stop`, `open_http`, `open_websocket`, `tell` and `check`. It
-numbers the connections. What goes back to the browser goes through the functions of the module
-`_live_host`, which worker.mjs registers.
+worker.mjs calls `set_up`, `lay`, `load`, `stop`, `open_http`, `open_websocket`, `tell` and `check`.
+It numbers the connections. Its objects come as proxies that Pyodide ends after the call, so they are
+copied at once. What goes back to the browser goes through the functions of the module `_live_host`,
+which worker.mjs makes.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Server:
 # --- The app --------------------------------------------------------------------------------------
 
 
-def set_up(more: str, modules: list[str]) -> None:
+def set_up(more: str, modules: Any) -> None:
     """Prepare the interpreter, once; `more` is the file of the second part of its library."""
     secure = host.protocol == "https:"
     Server.address = (host.hostname, int(host.port or (443 if secure else 80)))
@@ -64,7 +65,7 @@ def set_up(more: str, modules: list[str]) -> None:
     sys.path.insert(0, HOME)
     os.makedirs(HOME, exist_ok=True)
     os.chdir(HOME)
-    patches.apply(more, modules)
+    patches.apply(more, modules.to_py())
     Server.environment = dict(os.environ)
     Server.warnings = list(warnings.filters)
 
@@ -73,20 +74,20 @@ def lay(files: Any, fresh: bool) -> None:
     """Write the app's files (name → text or bytes), in an empty folder if ``fresh``."""
     if fresh:
         empty_folder(HOME)
-    write_files(HOME, files)
+    write_files(HOME, files.to_py())
 
 
-async def load(target: str, environment: Any = None) -> str:
+async def load(target: str, environment: Any) -> str:
     """Import the app anew and start it.
 
     Returns:
         "" if it runs. Otherwise what went wrong, for the reader.
     """
+    own = environment.to_py()
     await stop()
     os.chdir(HOME)
     os.environ.clear()
-    os.environ.update(Server.environment)
-    os.environ.update(environment or {})
+    os.environ.update(Server.environment | own)
     module_name, _, variable = target.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -386,6 +387,8 @@ class Socket(Connection):
         super().__init__(number, scope)
         self.is_accepted = False
         self.is_closed = False  # by the app
+        # What closed it; 1011 if the app ends without a word.
+        self.last = {"type": "websocket.disconnect", "code": 1011, "reason": ""}
         self.put({"type": "websocket.connect"})
 
     async def call_app(self) -> None:
@@ -413,14 +416,21 @@ class Socket(Connection):
             raise RuntimeError(f"a server does not take the message {kind!r}")
 
     def close(self, code: int, reason: str) -> None:
+        """The app closes the socket."""
         self.is_closed = True
         host.close(self.number, self.is_accepted, code, reason)
         self.leave({"type": "websocket.disconnect", "code": code, "reason": reason})
 
+    def leave(self, message: dict[str, Any] | None = None) -> None:
+        """The browser has closed the socket, or the app is stopped."""
+        self.last = message or self.farewell
+        super().leave(self.last)
+
     def finish(self) -> None:
+        """Tell the browser that the socket is closed, if it does not know, and write to the log."""
         if not self.is_closed:
-            is_stopped = self.gone and Server.app is None
-            host.close(self.number, self.is_accepted, 1012 if is_stopped else 1006, "")
+            code, reason = self.last["code"], self.last["reason"]
+            host.close(self.number, self.is_accepted, code, reason)
         host.log(f"WebSocket {self.url} {'closed' if self.is_accepted else 'refused'}")
 
 
@@ -438,7 +448,7 @@ def make_scope(kind: str, path: str, query: str, root: str, headers: Any) -> dic
         "query_string": query.encode("ascii"),
         "root_path": unquote(root),
         "headers": [
-            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.to_py()
         ],
         "client": ("127.0.0.1", 50000),
         "server": Server.address,
@@ -468,7 +478,7 @@ def open_websocket(
 ) -> None:
     """Serve a WebSocket."""
     scope = make_scope("websocket", path, query, root, headers)
-    Socket(number, {**scope, "subprotocols": protocols}).start()
+    Socket(number, {**scope, "subprotocols": protocols.to_py()}).start()
 
 
 def tell(number: int, what: str, value: Any = None, extra: Any = None) -> None:
@@ -507,5 +517,5 @@ async def check(source: str, name: str, files: Any, target: str) -> Any:
     The app that runs beside it keeps its modules and its folder.
     """
     checking = importlib.import_module("checking")
-    results = await checking.check(source, name, files, target=target, aside=HOME)
+    results = await checking.check(source, name, files.to_py(), target=target, aside=HOME)
     return to_js(results, dict_converter=host.to_object)

@@ -301,7 +301,7 @@ class Answer {
     this.#close();
   }
 
-  /** End the stream. Chromium gives an EventSource up if it breaks; if it ends, it connects again. */
+  /** End the stream. An EventSource of Chromium connects again if it ends, not if it breaks. */
   #breakOff(reason) {
     if (!this.controller || this.isClosed) return;
     if (this.isEventStream) this.controller.close();

@@ -1,14 +1,15 @@
 """Drives one ASGI app inside Pyodide, as a server does: lifespan, HTTP and WebSocket.
 
 worker.mjs calls `set_up`, `lay`, `load`, `stop`, `open_http`, `open_websocket`, `tell` and `check`.
-It numbers the connections. Its objects come as proxies that Pyodide ends after the call, so they are
-copied at once. What goes back to the browser goes through the functions of the module `_live_host`,
+It numbers the connections. Its objects come as proxies that Pyodide ends after the call, so they
+are copied at once. What goes back to the browser goes through the functions of the module `_live_host`,
 which worker.mjs makes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import importlib
 import linecache
@@ -169,7 +170,6 @@ class Lifespan:
         self.app = app
         self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.outbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.error: BaseException | None = None
 
     async def start(self) -> str | None:
         """Start the app. Return what went wrong, or None."""
@@ -178,17 +178,14 @@ class Lifespan:
         message = await self.outbox.get()
         if message["type"] == "lifespan.startup.failed":
             return "The app did not start. " + message.get("message", "")
-        # As in servers, an app that raises here knows no lifespan. It runs without.
         return None
 
     async def run(self) -> None:
+        """Call the app. One that raises here knows no lifespan; as in servers, it runs without."""
         scope = {"type": "lifespan", "asgi": ASGI, "state": Server.state}
-        try:
+        with contextlib.suppress(Exception):
             await self.app(scope, self.inbox.get, self.outbox.put)
-        except Exception as error:
-            self.error = error
-        finally:
-            self.outbox.put_nowait({"type": "ended"})
+        self.outbox.put_nowait({"type": "ended"})
 
     async def end(self) -> None:
         """Tell the app to shut down and wait for it, but not for long."""
@@ -262,6 +259,7 @@ class Connection:
         return f"{path}?{query}" if query else path
 
     def start(self) -> None:
+        """Serve it in a task."""
         self.task = asyncio.ensure_future(self.serve())
 
     async def serve(self) -> None:
@@ -277,6 +275,7 @@ class Connection:
             self.finish()
 
     def put(self, message: dict[str, Any]) -> None:
+        """Give the app a message."""
         self.inbox.put_nowait(message)
 
     def leave(self, message: dict[str, Any] | None = None) -> None:
@@ -286,9 +285,11 @@ class Connection:
             self.put(message or self.farewell)
 
     async def call_app(self) -> None:
+        """Call the app with what it needs for this connection."""
         raise NotImplementedError
 
     def finish(self) -> None:
+        """Say that it is over: to the browser and in the log."""
         raise NotImplementedError
 
 
@@ -306,6 +307,7 @@ class Exchange(Connection):
         self.taken = asyncio.Event()
 
     def leave(self, message: dict[str, Any] | None = None) -> None:
+        """The browser has left, or the app is stopped: nobody takes pieces any more."""
         super().leave(message)
         self.taken.set()
 
@@ -315,11 +317,13 @@ class Exchange(Connection):
         self.taken.set()
 
     async def call_app(self) -> None:
+        """Call the app; it must send a whole response."""
         await Server.app(self.scope, self.receive, self.send)
         if not self.gone and not self.is_over:
             raise RuntimeError("the app returned without a complete response")
 
     async def receive(self) -> dict[str, Any]:
+        """Give the app a piece of the body, or the news that the client has left."""
         if self.is_over:
             return self.farewell
         message = await self.inbox.get()
@@ -330,6 +334,7 @@ class Exchange(Connection):
         return message
 
     async def send(self, message: dict[str, Any]) -> None:
+        """Take a part of the response."""
         kind = message["type"]
         if kind == "http.response.start" and self.head is None:
             self.head = message
@@ -342,6 +347,7 @@ class Exchange(Connection):
             raise RuntimeError(f"a server does not take the message {kind!r} now")
 
     async def send_body(self, body: bytes) -> None:
+        """Send a part of the body, with the head before the first one."""
         pieces = [body[at : at + PIECE] for at in range(0, len(body), PIECE)] or [b""]
         for piece in pieces:
             is_last = self.is_over and piece is pieces[-1]
@@ -369,6 +375,7 @@ class Exchange(Connection):
         self.credit -= 1
 
     def finish(self) -> None:
+        """Tell the browser if the response is not complete, and write to the log."""
         if not self.is_over:
             host.fail(self.number, self.is_sent)
         status = self.head["status"] if self.head else 500
@@ -392,14 +399,17 @@ class Socket(Connection):
         self.put({"type": "websocket.connect"})
 
     async def call_app(self) -> None:
+        """Call the app."""
         await Server.app(self.scope, self.inbox.get, self.send)
 
     async def send(self, message: dict[str, Any]) -> None:
+        """Take a message of the app; nobody hears it if the client has left."""
         if not self.gone:
             self.pass_on(message)
         await asyncio.sleep(0)
 
     def pass_on(self, message: dict[str, Any]) -> None:
+        """Send the browser what the app says."""
         kind = message["type"]
         if kind == "websocket.accept":
             self.is_accepted = True
@@ -448,7 +458,8 @@ def make_scope(kind: str, path: str, query: str, root: str, headers: Any) -> dic
         "query_string": query.encode("ascii"),
         "root_path": unquote(root),
         "headers": [
-            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.to_py()
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in headers.to_py()
         ],
         "client": ("127.0.0.1", 50000),
         "server": Server.address,

@@ -79,7 +79,7 @@ def connect(database: Any, *args: Any, **named: Any) -> sqlite3.Connection:
     return sqlite3_connect(f"file:{quote(name)}?vfs=unix-excl", *args, **named)
 
 
-# --- Hashes that need OpenSSL, which Pyodide does without ------------------------------------------
+# --- Hashes that need OpenSSL, which Pyodide does without -----------------------------------------
 
 
 def scrypt(

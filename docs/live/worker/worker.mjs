@@ -23,7 +23,7 @@ host.to_object = Object.fromEntries;
 
 let releaseLock = () => {};
 
-/** Hold the lock of this app. Whoever waits for it learns that the app has ended, however it did. */
+/** Hold the app's lock. Those who wait for it learn that the app has ended, however it did. */
 function holdLock(id) {
   releaseLock();
   return new Promise((held) => {

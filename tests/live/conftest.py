@@ -10,6 +10,7 @@ from docs._ext.live_build import CannotBuildError, cached_build
 from tests.examples.browsing import launched
 from tests.live.static_host import Host, hosted
 
+
 @pytest.fixture(scope="session")
 def runtime_folder(tmp_path_factory) -> Path:
     """What live_build.py makes, below a folder as the site can be."""

@@ -2,8 +2,8 @@
 
 worker.mjs calls `set_up`, `lay`, `load`, `stop`, `open_http`, `open_websocket`, `tell` and `check`.
 It numbers the connections. Its objects come as proxies that Pyodide ends after the call, so they
-are copied at once. What goes back to the browser goes through the functions of the module `_live_host`,
-which worker.mjs makes.
+are copied at once. What goes back to the browser goes through the functions of the module
+`_live_host`, which worker.mjs makes.
 """
 
 from __future__ import annotations

@@ -49,7 +49,10 @@ async def check_style(poll: Program) -> None:
         raise Missing(Place("templates/style.css"), "This file is missing. Copy it from the page.")
     start = " ".join(poll.text("templates/style.css").split())[:40]
     if not start or start not in " ".join(page.text.split()):
-        text = 'The page must include the style sheet, so write `<style>{% include "style.css" %}</style>`.'
+        text = (
+            'The page must include the style sheet, so write `<style>{% include "style.css" '
+            "%}</style>`."
+        )
         raise Missing(place_of_page(poll, page), text)
 
 

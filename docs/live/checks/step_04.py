@@ -82,7 +82,10 @@ async def check_choice_is_shown(poll: Program) -> None:
         forms = [form for form in page.forms() if form.has("pie")]
         found = forms[0].chosen("pie") if forms else []
         if found != chosen:
-            text = "The page must mark the pie that the visitor has chosen, with `checked`, and no other."
+            text = (
+                "The page must mark the pie that the visitor has chosen, with `checked`, and no "
+                "other."
+            )
             raise Missing(Place(PAGE), f"{text} It marks {', '.join(found) or 'none'}.")
         if ("Change my vote" in page.text) != button:
             text = 'The button must say "Change my vote" after a vote, and "Vote" before it.'

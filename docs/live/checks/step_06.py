@@ -12,10 +12,16 @@ PAGE = Place("templates/index.html")
 def votes_in(poll: Program, event: Any) -> dict[str, int]:
     """Return the votes of an event, or say that it has none."""
     if event is None:
-        text = "A reader must get the results at once, so the generator has to `yield` them before it waits."
+        text = (
+            "A reader must get the results at once, so the generator has to `yield` them before "
+            "it waits."
+        )
         raise Missing(poll.handler("/events"), text)
     if not isinstance(event, dict) or not isinstance(event.get("votes"), dict):
-        text = f'Each event must be `{{"votes": …}}` with the votes of each pie, and one was `{event}`.'
+        text = (
+            f'Each event must be `{{"votes": …}}` with the votes of each pie, and one was '
+            f"`{event}`."
+        )
         raise Missing(poll.handler("/events"), text)
     votes: dict[str, int] = event["votes"]
     return votes
@@ -55,7 +61,10 @@ async def expect_vote(
     for stream in streams:
         event = await stream.next(5)
         if event is None:
-            text = "After a vote, a reader of `/events` got no event in 5 seconds. Call `self._news.tell()` after each vote, and wait for it in the generator."
+            text = (
+                "After a vote, a reader of `/events` got no event in 5 seconds. Call "
+                "`self._news.tell()` after each vote, and wait for it in the generator."
+            )
             answer.missing(text)
         votes = votes_in(poll, event)
         if votes != expected:
@@ -73,10 +82,18 @@ async def check_many_votes(poll: Program) -> None:
         for voter in voters:
             await voter.fill_in("/vote", pie="Apple")
         last = None
-        while (event := await events.next(5)) is not None:
+        for _ in range(20):
+            event = await events.next(5)
+            if event is None:
+                break
             last = votes_in(poll, event)
+        else:
+            events.answer.missing("After five votes there is no end of events. Each needs a vote.")
         if last != {**NONE, "Apple": 5}:
-            text = f"Five visitors voted for Apple, and the last event has `{last}`. Ask for `coming()` before you look at the votes."
+            text = (
+                f"Five visitors voted for Apple, and the last event has `{last}`. Ask for "
+                "`coming()` before you look at the votes."
+            )
             events.answer.missing(text)
 
 
@@ -96,7 +113,10 @@ async def check_page(poll: Program) -> None:
         if "templates/live.js" not in poll.files:
             text = "This file is missing. It listens to the events, and moves the bars."
             raise Missing(Place("templates/live.js"), text)
-        text = 'The page must include the script, so write `<script type="module">{% include "live.js" %}</script>`.'
+        text = (
+            'The page must include the script, so write `<script type="module">{% include '
+            '"live.js" %}</script>`.'
+        )
         raise Missing(PAGE, text)
     script = poll.text("templates/live.js")
     for name in ("poll", "state"):

@@ -43,7 +43,10 @@ async def check_message(poll: Program) -> None:
         bob.send("Hi!")
         reply = await message_of(ada, "The first visitor")
         if (one["text"], other["text"], reply["text"]) != ("Hello!", "Hello!", "Hi!"):
-            text = f'"Hello!" and "Hi!" were sent, and {one["text"]!r}, {other["text"]!r} and {reply["text"]!r} came.'
+            text = (
+                f'"Hello!" and "Hi!" were sent, and {one["text"]!r}, {other["text"]!r} and '
+                f"{reply['text']!r} came."
+            )
             raise Missing(ada.place, text)
         if not one["name"] or one["name"] == reply["name"]:
             text = "Each visitor needs a name of their own. `index` puts it into the session."
@@ -76,7 +79,10 @@ async def expect_closed(socket: Socket, who: str) -> None:
     """See that the app closes a WebSocket as chat.js expects it."""
     await socket.receive(5)
     if socket.code is None:
-        text = f"A WebSocket with {who} was let in. Take `name` from the session with `FromSession`, and close the WebSocket if there is none."
+        text = (
+            f"A WebSocket with {who} was let in. Take `name` from the session with "
+            "`FromSession`, and close the WebSocket if there is none."
+        )
         raise Missing(socket.place, text)
     if not socket.accepted:
         text = (
@@ -121,7 +127,10 @@ async def check_pace(poll: Program) -> None:
         while count < 6 and await bob.receive(0.3) is not None:
             count += 1
         if count == 6:
-            text = "Six messages of one visitor came at once. Sleep for half a second after each message."
+            text = (
+                "Six messages of one visitor came at once. Sleep for half a second after each "
+                "message."
+            )
             raise Missing(bob.place, text)
 
 
@@ -132,7 +141,10 @@ async def check_page(poll: Program) -> None:
         if "templates/chat.js" not in poll.files:
             text = "This file is missing. It opens the WebSocket, and shows the messages."
             raise Missing(Place("templates/chat.js"), text)
-        text = 'The page must include the script, so write `<script type="module">{% include "chat.js" %}</script>`.'
+        text = (
+            'The page must include the script, so write `<script type="module">{% include '
+            '"chat.js" %}</script>`.'
+        )
         raise Missing(PAGE, text)
     for name in ("messages", "say"):
         if f"#{name}" in poll.text("templates/chat.js") and f'id="{name}"' not in page.text:

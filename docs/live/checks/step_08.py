@@ -54,14 +54,20 @@ async def check_picture(poll: Program) -> None:
         kind = answer.header("content-type")
         answer.missing(f"A PNG picture must have the type `image/png`, and it has `{kind}`.")
     if answer.header("x-content-type-options") != "nosniff":
-        text = "Send `x-content-type-options: nosniff` with a picture, so that no browser takes it for an HTML page."
+        text = (
+            "Send `x-content-type-options: nosniff` with a picture, so that no browser takes it "
+            "for an HTML page."
+        )
         answer.missing(text)
 
 
 async def check_content(poll: Program) -> None:
     """A file that is no picture is refused, and nothing stays of it."""
     answer = await send(poll.visitor(), b"<html><script>alert(1)</script>")
-    text = "The first bytes of a file must be those of a picture. This was HTML with the name `pie.png`."
+    text = (
+        "The first bytes of a file must be those of a picture. This was HTML with the name "
+        "`pie.png`."
+    )
     answer.expect(range(400, 500), text)
     if kept(poll):
         raise Missing(poll.at("pictures.py", "checked"), "Delete the file if it is no picture.")
@@ -84,12 +90,17 @@ async def check_file_name(poll: Program) -> None:
     if list(poll.folder.parent.glob("*evil*")) or any("evil" in name for name in kept(poll)):
         text = "The name of the visitor's file became a part of the path. Choose the name yourself."
         raise Missing(poll.at("pictures.py", "keep"), text)
-    for name in ("..%2Fpoll.db", "%2Fetc%2Fpasswd", "0" * 32 + ".png"):
+
+
+async def check_other_files(poll: Program) -> None:
+    """Nothing but pictures is sent."""
+    await upload(poll.visitor())
+    for path in [path for path in (poll.folder / "data").rglob("*.png") if path.is_file()]:
+        (path.parent / "notes.txt").write_text("These are not for visitors.")
+    for name in ("notes.txt", "..%2Fpoll.db", "%2Fetc%2Fpasswd", "0" * 32 + ".png"):
         answer = await poll.visitor().get(f"/picture/{name}")
-        answer.expect(
-            404,
-            "Only pictures can be asked for, so check the name before it becomes part of a path.",
-        )
+        text = "Only pictures can be asked for, so check the name before it becomes part of a path."
+        answer.expect(404, text)
 
 
 async def check_session(poll: Program) -> None:
@@ -112,7 +123,10 @@ async def check_twelve(poll: Program) -> None:
         text = f"After 14 uploads, the page must show the latest 12 pictures, and it shows {shown}."
         raise Missing(poll.at("store.py", "add_picture"), text)
     if files > 12:
-        text = f"After 14 uploads, {files} files are on the disk. Delete the files of pictures that the poll shows no more."
+        text = (
+            f"After 14 uploads, {files} files are on the disk. Delete the files of pictures that "
+            "the poll shows no more."
+        )
         raise Missing(poll.at("pictures.py", "remove"), text)
     page = await ada.get("/")
     if "Picture 13" not in page.text or "Picture 1<" in page.text:
@@ -140,7 +154,10 @@ async def check_news(poll: Program) -> None:
             text = "After an upload, a reader of `/events` got no event. Call `self._news.tell()`."
             answer.missing(text)
         if [one.get("description") for one in event.get("pictures", [])] != ["A cherry pie"]:
-            text = f'An event must have `"pictures"`, a list of `name` and `description`, and it was `{event}`.'
+            text = (
+                'An event must have `"pictures"`, a list of `name` and `description`, and it '
+                f"was `{event}`."
+            )
             events.answer.missing(text)
 
 
@@ -156,12 +173,18 @@ async def check_page(poll: Program) -> None:
             PAGE, 'A form with a file needs `method="post"` and `enctype="multipart/form-data"`.'
         )
     if "description" not in names or names.index("description") > names.index("picture"):
-        text = "The description must come before the picture, so that the app has it when the picture starts."
+        text = (
+            "The description must come before the picture, so that the app has it when the "
+            "picture starts."
+        )
         raise Missing(PAGE, text)
     if "XMLHttpRequest(" not in page.text:
         if "templates/upload.js" not in poll.files:
             raise Missing(
                 Place("templates/upload.js"), "This file is missing. It shows the progress."
             )
-        text = 'The page must include the script, so write `<script type="module">{% include "upload.js" %}</script>`.'
+        text = (
+            'The page must include the script, so write `<script type="module">{% include '
+            '"upload.js" %}</script>`.'
+        )
         raise Missing(PAGE, text)

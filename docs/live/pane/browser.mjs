@@ -2,9 +2,11 @@
 import { make, makeButton, makeForm, makeInput } from "./elements.mjs";
 import { runtime } from "./runtime.mjs";
 
-// The code in a pane comes from the documentation or from its reader. The service worker serves only
-// pages of the same origin, so the sandbox is no boundary: it keeps the app from moving this page.
-const SANDBOX = "allow-scripts allow-same-origin allow-forms allow-modals allow-downloads allow-popups";
+// The code in a pane comes from the documentation or from its reader. The service worker serves
+// only pages of the same origin, so the sandbox is no boundary. It keeps the app from leading this
+// page elsewhere.
+const SANDBOX =
+  "allow-scripts allow-same-origin allow-forms allow-modals allow-downloads allow-popups";
 
 export class Browser {
   #history = [];
@@ -17,7 +19,10 @@ export class Browser {
     this.number = number;
     this.visitor = visitor;
     this.root = runtime.root(visitor);
-    this.frame = make("iframe", { className: "live-frame", title: `The app, as visitor ${number} sees it` });
+    this.frame = make("iframe", {
+      className: "live-frame",
+      title: `The app, as visitor ${number} sees it`,
+    });
     this.frame.setAttribute("sandbox", SANDBOX);
     this.frame.style.height = height;
     this.frame.addEventListener("load", () => this.#arrived());
@@ -26,7 +31,10 @@ export class Browser {
     this.address.inputMode = "url";
     this.element = make(
       "section",
-      { className: "live-browser", attributes: { "aria-label": `Browser of visitor ${number}` } },
+      {
+        className: "live-browser",
+        attributes: { "aria-label": `Browser of visitor ${number}` },
+      },
       this.#makeBar(),
       this.frame,
     );
@@ -38,9 +46,17 @@ export class Browser {
     this.back = makeButton("back", "Back", () => this.#goBack());
     this.back.disabled = true;
     const reload = makeButton("reload", "Reload", () => this.reload());
-    this.tab = make("a", { className: "live-tab-link", target: "_blank", textContent: "Open in a tab" });
+    this.tab = make("a", {
+      className: "live-tab-link",
+      target: "_blank",
+      href: this.root + this.address.value,
+      textContent: "Open in a tab",
+    });
     const go = make("button", { className: "live-button live-go", textContent: "Go" });
-    const name = make("span", { className: "live-visitor", textContent: `Visitor ${this.number}` });
+    const name = make("span", {
+      className: "live-visitor",
+      textContent: `Visitor ${this.number}`,
+    });
     const form = makeForm("live-address-bar", () => this.go(this.address.value), this.address, go);
     return make("div", { className: "live-browser-bar" }, name, this.back, reload, form, this.tab);
   }
@@ -48,7 +64,12 @@ export class Browser {
   /** Listen to the first script of the app's pages: it knows of addresses without a load. */
   #listen() {
     this.hear = ({ data, origin, source }) => {
-      if (origin !== location.origin || source !== this.frame.contentWindow || data?.t !== "live-at") return;
+      if (
+        origin !== location.origin ||
+        source !== this.frame.contentWindow ||
+        data?.t !== "live-at"
+      )
+        return;
       this.#note(data.path);
       this.frame.title = `${data.title || "The app"} (visitor ${this.number})`;
     };
@@ -57,8 +78,19 @@ export class Browser {
 
   /** Note where the pane is; a response without a script, such as JSON, says nothing itself. */
   #arrived() {
-    const { pathname, search, hash } = this.frame.contentWindow.location;
-    if (pathname.startsWith(this.root)) this.#note(pathname.slice(this.root.length) + search + hash);
+    const place = this.#place();
+    if (!place?.pathname.startsWith(this.root)) return;
+    this.#note(place.pathname.slice(this.root.length) + place.search + place.hash);
+  }
+
+  /** Return where the pane is, or null if a link has led it to another site. */
+  #place() {
+    try {
+      const { pathname, search, hash } = this.frame.contentWindow.location;
+      return { pathname, search, hash };
+    } catch {
+      return null;
+    }
   }
 
   #note(path) {
@@ -70,7 +102,10 @@ export class Browser {
 
   /** Go to an address, which may be written as the page writes it: with a host. */
   go(address) {
-    const path = address.trim().replace(/^https?:\/\/[^/?#]*/, "").replace(/^(?!\/)/, "/");
+    const path = address
+      .trim()
+      .replace(/^https?:\/\/[^/?#]*/, "")
+      .replace(/^(?!\/)/, "/");
     this.frame.contentWindow.location.replace(this.root + path);
   }
 
@@ -82,7 +117,8 @@ export class Browser {
   }
 
   reload() {
-    this.frame.contentWindow.location.reload();
+    if (this.#place()) this.frame.contentWindow.location.reload();
+    else this.go(this.address.value);
   }
 
   close() {

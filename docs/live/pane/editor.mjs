@@ -4,9 +4,23 @@ import { css } from "@codemirror/lang-css";
 import { html } from "@codemirror/lang-html";
 import { javascript } from "@codemirror/lang-javascript";
 import { python } from "@codemirror/lang-python";
-import { bracketMatching, HighlightStyle, indentOnInput, indentUnit, syntaxHighlighting } from "@codemirror/language";
+import {
+  bracketMatching,
+  HighlightStyle,
+  indentOnInput,
+  indentUnit,
+  syntaxHighlighting,
+} from "@codemirror/language";
 import { Compartment, EditorState, StateEffect, StateField } from "@codemirror/state";
-import { Decoration, drawSelection, EditorView, gutter, GutterMarker, keymap, lineNumbers } from "@codemirror/view";
+import {
+  Decoration,
+  drawSelection,
+  EditorView,
+  gutter,
+  GutterMarker,
+  keymap,
+  lineNumbers,
+} from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { make, newId } from "./elements.mjs";
 
@@ -42,7 +56,9 @@ const marks = StateField.define({
     const effect = transaction.effects.find((one) => one.is(setMarks));
     if (!effect) return decorations.map(transaction.changes);
     const { doc } = transaction.state;
-    const lines = effect.value.filter((line) => line >= 1 && line <= doc.lines).sort((a, b) => a - b);
+    const lines = effect.value
+      .filter((line) => line >= 1 && line <= doc.lines)
+      .sort((a, b) => a - b);
     return Decoration.set(lines.map((line) => lineMark.range(doc.line(line).from)));
   },
   provide: (field) => EditorView.decorations.from(field),
@@ -86,10 +102,23 @@ export class Editor {
   /** @param {Object<string, string>} files The texts by the names of the files, in order. */
   constructor(files) {
     this.#saved = { ...files };
-    this.list = make("div", { className: "live-file-tabs", attributes: { role: "tablist", "aria-label": "Files" } });
+    this.list = make("div", {
+      className: "live-file-tabs",
+      attributes: { role: "tablist", "aria-label": "Files" },
+    });
     this.list.addEventListener("keydown", (event) => this.#moveTab(event));
-    this.panel = make("div", { id: newId(), className: "highlight live-editor-text", attributes: { role: "tabpanel" } });
-    this.element = make("div", { className: "live-editor" }, this.list, this.panel, this.#makeFoot());
+    this.panel = make("div", {
+      id: newId(),
+      className: "highlight live-editor-text",
+      attributes: { role: "tabpanel" },
+    });
+    this.element = make(
+      "div",
+      { className: "live-editor" },
+      this.list,
+      this.panel,
+      this.#makeFoot(),
+    );
     for (const [name, text] of Object.entries(files)) this.#addFile(name, text);
     [this.#current] = Object.keys(files);
     this.#view = new EditorView({ state: this.#states.get(this.#current), parent: this.panel });
@@ -100,10 +129,19 @@ export class Editor {
     const box = make("input", { type: "checkbox", className: "live-tab-key" });
     box.addEventListener("change", () => this.#setTabKey(box.checked));
     this.tabBox = box;
-    this.note = make("p", { className: "live-hint live-editor-note", attributes: { role: "status" } });
+    this.note = make("p", {
+      className: "live-hint live-editor-note",
+      attributes: { role: "status" },
+    });
     const label = make("label", {}, box, " Tab indents");
-    label.title = "If this is off, Tab leaves the editor. If it is on, press Escape and then Tab to leave.";
-    const hint = make("p", { className: "live-hint live-editor-keys" }, label, ` (then Escape and Tab leave the editor). ${RUN_KEY} runs the app.`);
+    label.title =
+      "If this is off, Tab leaves the editor. If it is on, press Escape and then Tab to leave.";
+    const hint = make(
+      "p",
+      { className: "live-hint live-editor-keys" },
+      label,
+      ` (then Escape and Tab leave the editor). ${RUN_KEY} runs the app.`,
+    );
     return make("div", { className: "live-editor-foot" }, this.note, hint);
   }
 
@@ -139,7 +177,11 @@ export class Editor {
         EditorState.tabSize.of(4),
         syntaxHighlighting(COLORS),
         language ? language() : [],
-        keymap.of([{ key: "Mod-Enter", run: () => (this.onrun(), true) }, ...defaultKeymap, ...historyKeymap]),
+        keymap.of([
+          { key: "Mod-Enter", run: () => (this.onrun(), true) },
+          ...defaultKeymap,
+          ...historyKeymap,
+        ]),
         this.#tabKey.of(this.#tabExtension()),
         EditorView.contentAttributes.of({ "aria-label": `Text of ${name}`, tabindex: "0" }),
         EditorView.updateListener.of((update) => {
@@ -162,7 +204,9 @@ export class Editor {
 
   /** The texts of all files, as they are now. */
   get files() {
-    return Object.fromEntries([...this.#states.keys()].map((name) => [name, this.#state(name).doc.toString()]));
+    return Object.fromEntries(
+      [...this.#states.keys()].map((name) => [name, this.#state(name).doc.toString()]),
+    );
   }
 
   /** The name of the file that is shown. */
@@ -196,7 +240,10 @@ export class Editor {
     this.open(name);
     const { doc } = this.#view.state;
     const { from } = doc.line(Math.min(Math.max(line, 1), doc.lines));
-    this.#view.dispatch({ selection: { anchor: from }, effects: EditorView.scrollIntoView(from, { y: "center" }) });
+    this.#view.dispatch({
+      selection: { anchor: from },
+      effects: EditorView.scrollIntoView(from, { y: "center" }),
+    });
     this.focus();
   }
 
@@ -270,7 +317,9 @@ export class Editor {
     const label = isChanged ? `${name} (changed)` : name;
     const tab = this.#tabs.get(name);
     if (tab.textContent !== label) tab.textContent = label;
-    const some = [...this.#tabs.values()].some(({ textContent }) => textContent.endsWith(" (changed)"));
+    const some = [...this.#tabs.values()].some(({ textContent }) =>
+      textContent.endsWith(" (changed)"),
+    );
     const words = some ? "You have changed the files. Press Run to start the app with them." : "";
     if (this.note.textContent !== words) this.note.textContent = words;
   }
@@ -299,7 +348,7 @@ export class Editor {
   }
 }
 
-/** Return the smallest change that makes one text the other, so that the cursor stays where it is. */
+/** Return the smallest change that makes one text the other, so that the cursor stays. */
 function changeTo(before, after) {
   let from = 0;
   while (from < before.length && before[from] === after[from]) from += 1;

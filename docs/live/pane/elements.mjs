@@ -1,4 +1,4 @@
-// Small helpers that make elements.
+// Small helpers: they make elements, and put numbers and bytes into another form.
 
 /** Make an element with properties and children; `attributes` are set as attributes. */
 export function make(tag, { attributes = {}, ...properties } = {}, ...children) {
@@ -46,12 +46,9 @@ export function makeForm(className, send, ...children) {
   return form;
 }
 
-let count = 0;
-
-/** Return an id that no other element of the page has. */
+/** Return an id that no other element of the page has. Each bundle has its own copy of this. */
 export function newId() {
-  count += 1;
-  return `live-id-${count}`;
+  return `live-${Math.random().toString(36).slice(2, 10)}`;
 }
 
 /** Scroll a list to its end, unless the reader has scrolled up to read. */
@@ -65,4 +62,10 @@ export function keepAtEnd(element, change) {
 export function sizeInWords(bytes) {
   if (bytes < 1000) return `${bytes} bytes`;
   return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/** Return the bytes of a text, or of {base64: "…"}, as the JSON of an app has them. */
+export function bytesOf(content) {
+  if (typeof content === "string") return new TextEncoder().encode(content);
+  return Uint8Array.from(atob(content.base64), (character) => character.charCodeAt(0));
 }

@@ -9,7 +9,7 @@ const MOST_EVENTS = 200;
  * Parse an event stream as the HTML standard has it.
  *
  * @param {AsyncIterable<Uint8Array>} body The chunks of the response.
- * @yields {{event: string, id: string|null, data: string}|{comment: string}|{retry: string}}
+ * @yields {{event: string, id: string|null, data: string}|{comment: string}}
  */
 export async function* eventsIn(body) {
   const decoder = new TextDecoder();
@@ -42,17 +42,25 @@ function takeField(fields, line) {
 }
 
 export class EventView {
-  /** @param {{visitor: (number: number) => object}} app Gives the visitor whose cookies are sent. */
+  /** @param {{visitor: (number: number) => object}} app Gives the visitor who sends cookies. */
   constructor(app, url) {
     this.app = app;
     this.path = makeInput("live-events-path", url);
     this.lastId = makeInput("live-last-id");
     this.button = make("button", { className: "live-button live-open", textContent: "Open" });
-    this.state = make("p", { className: "live-state", textContent: "Not open.", attributes: { role: "status" } });
+    this.state = make("p", {
+      className: "live-state",
+      textContent: "Not open.",
+      attributes: { role: "status" },
+    });
     this.list = make("ol");
     this.box = make(
       "div",
-      { className: "live-list", tabIndex: 0, attributes: { role: "log", "aria-label": "Events" } },
+      {
+        className: "live-list",
+        tabIndex: 0,
+        attributes: { role: "log", "aria-label": "Events" },
+      },
       this.list,
     );
     const form = makeForm(
@@ -88,16 +96,24 @@ export class EventView {
   async #follow(signal) {
     const { visitor, root } = this.app.visitor(1);
     const lastId = this.lastId.value.trim();
-    const headers = [["accept", "text/event-stream"], ["cache-control", "no-cache"]];
+    const headers = [
+      ["accept", "text/event-stream"],
+      ["cache-control", "no-cache"],
+    ];
     if (lastId) headers.push(["last-event-id", lastId]);
     const path = root + this.path.value.trim().replace(/^(?!\/)/, "/");
-    const response = await exchange({ method: "GET", path, root, visitor, headers, body: null, cookies: true }, signal);
+    const response = await exchange(
+      { method: "GET", path, root, visitor, headers, body: null, cookies: true },
+      signal,
+    );
     const type = findHeader(response.headers, "content-type");
     if (response.status !== 200 || !type.startsWith("text/event-stream")) {
-      this.controller.abort(new Error(`This is no event stream: ${statusLine(response.status)}, ${type || "no type"}.`));
-    } else {
-      this.state.textContent = "Open. Events are shown as they come.";
+      this.close();
+      throw new Error(
+        `This is no event stream: ${statusLine(response.status)}, ${type || "no type"}.`,
+      );
     }
+    this.state.textContent = "Open. Events are shown as they come.";
     for await (const event of eventsIn(response.body)) this.#add(event);
   }
 
@@ -105,7 +121,11 @@ export class EventView {
     if (event.id) this.lastId.value = event.id;
     const parts =
       event.comment === undefined
-        ? [make("strong", { textContent: event.event }), event.id === null ? "" : ` id ${event.id}`, make("pre", { textContent: event.data })]
+        ? [
+            make("strong", { textContent: event.event }),
+            event.id === null ? "" : ` id ${event.id}`,
+            make("pre", { textContent: event.data }),
+          ]
         : [make("em", { textContent: `comment: ${event.comment}` })];
     const time = make("time", { textContent: new Date().toLocaleTimeString() });
     keepAtEnd(this.box, () => {

@@ -10,7 +10,8 @@ const PIECE = 256 * 1024; // bytes of a request's body in one message
  *     headers: [string, string][], body: Uint8Array|null, cookies: boolean|object}} request
  *     `path` has the query, and begins with `root`.
  * @param {AbortSignal} signal Lets go of the connection when it is aborted.
- * @returns {Promise<{status: number, headers: [string, string][], body: AsyncIterable<Uint8Array>}>}
+ * @returns {Promise<{status: number, headers: [string, string][],
+ *     body: AsyncIterable<Uint8Array>}>}
  */
 export async function exchange({ path, body, headers, ...request }, signal) {
   const { port1: port, port2 } = new MessageChannel();
@@ -49,9 +50,14 @@ async function* listen(port, signal) {
   let wake = () => {};
   port.onmessage = ({ data }) => {
     queue.push(data);
+    isAtEnd ||= data.end || data.t === "fail" || data.t === "down";
     wake();
   };
-  const stop = () => wake();
+  let isAtEnd = false;
+  const stop = () => {
+    if (!isAtEnd) port.postMessage({ t: "gone" });
+    wake();
+  };
   signal.addEventListener("abort", stop);
   try {
     for (;;) {
@@ -63,7 +69,7 @@ async function* listen(port, signal) {
     }
   } finally {
     signal.removeEventListener("abort", stop);
-    port.postMessage({ t: "gone" });
+    if (!isAtEnd) port.postMessage({ t: "gone" });
     port.close();
   }
 }
@@ -77,7 +83,8 @@ async function first(heard) {
 
 /** Turn the messages that tell of a failure into what a server does in its place. */
 function checked(message) {
-  if (message.t === "down") throw new Error(message.text || "The app is not running. Press Run first.");
+  if (message.t === "down")
+    throw new Error(message.text || "The app is not running. Press Run first.");
   if (message.t !== "fail") return message;
   if (message.sent) throw new Error("The app broke off its response. The log says why.");
   return {

@@ -6,7 +6,8 @@ import { findHeader, statusLine } from "./printing.mjs";
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 const MOST_TEXT = 200000; // characters shown
 const MOST_BYTES = 50e6; // of a response, after which the page lets go of it
-const TEXT_TYPE = /^(text\/|application\/(.*\+)?(json|xml|javascript|x-www-form-urlencoded))|charset=/i;
+const TEXT_TYPE =
+  /^(text\/|application\/(.*\+)?(json|xml|javascript|x-www-form-urlencoded))|charset=/i;
 
 /** Return the headers that are typed, one on a line. */
 function parseHeaders(text) {
@@ -20,7 +21,7 @@ function parseHeaders(text) {
     });
 }
 
-/** Guess the type of a body that is typed, as somebody who tries an app out would expect it. */
+/** Guess the type of a body from how its text begins. */
 function typeOf(text) {
   if (/^\s*[{[]/.test(text)) return "application/json";
   return /^[^\s=]+=/.test(text) ? "application/x-www-form-urlencoded" : "text/plain; charset=utf-8";
@@ -69,7 +70,10 @@ export class RequestForm {
   }
 
   #makeForm() {
-    const nameField = makeField("Name of the file's field (empty: the file alone is the body)", this.fieldName);
+    const nameField = makeField(
+      "Name of the file's field (empty: the file alone is the body)",
+      this.fieldName,
+    );
     nameField.hidden = true;
     this.file.addEventListener("change", () => {
       nameField.hidden = !this.file.files.length;
@@ -102,11 +106,21 @@ export class RequestForm {
     if (body && !findHeader(headers, "content-type")) headers.push(["content-type", type]);
     if (!findHeader(headers, "accept")) headers.push(["accept", "*/*"]);
     const path = root + this.path.value.trim().replace(/^(?!\/)/, "/");
-    return { method, path: new URL(path, location.href).pathname + searchOf(path), root, visitor, headers, body, cookies: this.#cookies() };
+    return {
+      method,
+      path: new URL(path, location.href).pathname + searchOf(path),
+      root,
+      visitor,
+      headers,
+      body,
+      cookies: this.#cookies(),
+    };
   }
 
   #cookies() {
-    return this.visitor.value ? { send: true, keep: true, show: true } : { send: false, keep: false, show: true };
+    return this.visitor.value
+      ? { send: true, keep: true, show: true }
+      : { send: false, keep: false, show: true };
   }
 
   async #packBody() {
@@ -115,7 +129,10 @@ export class RequestForm {
     if (!file) return { body: text ? new TextEncoder().encode(text) : null, type: typeOf(text) };
     const name = this.fieldName.value.trim();
     if (name) return multipart(text, name, file);
-    return { body: new Uint8Array(await file.arrayBuffer()), type: file.type || "application/octet-stream" };
+    return {
+      body: new Uint8Array(await file.arrayBuffer()),
+      type: file.type || "application/octet-stream",
+    };
   }
 
   async send() {
@@ -131,16 +148,32 @@ export class RequestForm {
       await this.#show(response, request, begin);
     } catch (error) {
       if (controller !== this.controller) return;
-      this.response.replaceChildren(make("p", { className: "live-problem", textContent: `No response: ${error.message}` }));
+      this.response.replaceChildren(
+        make("p", {
+          className: "live-problem",
+          textContent: `No response: ${error.message}`,
+        }),
+      );
     }
   }
 
   async #show(response, { root }, begin) {
     const milliseconds = () => `${(performance.now() - begin).toFixed(1)} ms`;
-    const status = make("p", { className: "live-status-line" }, make("strong", { textContent: statusLine(response.status) }));
-    const figures = make("span", { className: "live-figures", textContent: ` headers after ${milliseconds()}` });
+    const status = make(
+      "p",
+      { className: "live-status-line" },
+      make("strong", { textContent: statusLine(response.status) }),
+    );
+    const figures = make("span", {
+      className: "live-figures",
+      textContent: ` headers after ${milliseconds()}`,
+    });
     status.append(figures);
-    const body = make("pre", { className: "live-body-text", tabIndex: 0, attributes: { "aria-label": "Body of the response" } });
+    const body = make("pre", {
+      className: "live-body-text",
+      tabIndex: 0,
+      attributes: { "aria-label": "Body of the response" },
+    });
     this.response.replaceChildren(status, headerTable(response.headers, root), body);
     const { chunks, size } = await this.#read(response, body);
     figures.textContent = ` ${milliseconds()}, body of ${sizeInWords(size)}`;
@@ -156,7 +189,8 @@ export class RequestForm {
     for await (const chunk of body) {
       chunks.push(chunk);
       size += chunk.length;
-      if (isText && place.textContent.length < MOST_TEXT) place.append(decoder.decode(chunk, { stream: true }));
+      if (isText && place.textContent.length < MOST_TEXT)
+        place.append(decoder.decode(chunk, { stream: true }));
       if (size > MOST_BYTES) break;
     }
     return { chunks, size };
@@ -182,9 +216,14 @@ function searchOf(path) {
 
 function headerTable(headers, root) {
   const rows = headers.map(([name, value]) =>
-    make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: shown(name, value, root) })),
+    make(
+      "div",
+      {},
+      make("dt", { textContent: name }),
+      make("dd", { textContent: shown(name, value, root) }),
+    ),
   );
-  return make("dl", { className: "live-header-list" }, ...rows);
+  return make("dl", { className: "live-header-list simple" }, ...rows);
 }
 
 function shown(name, value, root) {

@@ -25,11 +25,21 @@ export class Log {
     });
     this.list = make(
       "div",
-      { className: "live-log", tabIndex: 0, attributes: { role: "log", "aria-label": "Log of the app" } },
+      {
+        className: "live-log",
+        tabIndex: 0,
+        attributes: { role: "log", "aria-label": "Log of the app" },
+      },
       this.empty,
     );
     const clear = makeButton("clear", "Clear the log", () => this.clear());
-    this.element = make("details", { className: "live-log-box", open: true }, this.title, this.list, clear);
+    this.element = make(
+      "details",
+      { className: "live-log-box", open: true },
+      this.title,
+      this.list,
+      clear,
+    );
   }
 
   clear() {
@@ -47,7 +57,11 @@ export class Log {
     this.empty.remove();
     if (isError || /^Traceback/m.test(text)) this.#count();
     const title = KINDS[kind] ?? "";
-    const entry = make("div", { className: `live-entry live-from-${kind}`, title }, ...this.#withPlaces(text));
+    const entry = make(
+      "div",
+      { className: `live-entry live-from-${kind}`, title },
+      ...this.#withPlaces(text),
+    );
     keepAtEnd(this.list, () => {
       this.list.append(entry);
       while (this.list.childElementCount > MOST_ENTRIES) this.list.firstElementChild.remove();
@@ -62,7 +76,9 @@ export class Log {
   /** Split a text into strings and the buttons that stand for places. */
   #withPlaces(text) {
     const shortened = text.trimEnd().replaceAll('File "/app/', 'File "');
-    return shortened.split(SHORT_PLACE).map((part, index) => (index % 2 ? this.#makePlace(part) : part));
+    return shortened
+      .split(SHORT_PLACE)
+      .map((part, index) => (index % 2 ? this.#makePlace(part) : part));
   }
 
   #makePlace(textContent) {

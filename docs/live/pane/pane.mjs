@@ -11,7 +11,14 @@ import { SocketConsole } from "./socket.mjs";
 import { Tabs } from "./tabs.mjs";
 
 const MODULES = new URL(".", import.meta.url);
-const DEFAULTS = { url: "/", packages: [], visitors: 1, height: "30rem", environment: {}, requests: [] };
+const DEFAULTS = {
+  url: "/",
+  packages: [],
+  visitors: 1,
+  height: "30rem",
+  environment: {},
+  requests: [],
+};
 const TEXT = /\.(py|html|css|js|mjs|json|txt|md|toml|svg|xml|csv)$/;
 let apps = 0; // of this page
 
@@ -70,9 +77,14 @@ class LiveApp {
   #makeTabs() {
     this.tabs = new Tabs("What you can do with the app", "live-tabs");
     this.tabs.add("browser", "Browser", this.#makeBrowserPanel());
-    this.tabs.add("edit", "Edit", this.#makeEditPanel(), { className: "live-edit", onshow: () => this.editor() });
+    this.tabs.add("edit", "Edit", this.#makeEditPanel(), {
+      className: "live-edit",
+      onshow: () => this.editor(),
+    });
     this.tabs.add("requests", "Requests", this.#makeRequestPanel());
-    const sources = Object.values(this.files).filter((text) => typeof text === "string").join("\n");
+    const sources = Object.values(this.files)
+      .filter((text) => typeof text === "string")
+      .join("\n");
     const hidden = [
       !/event_stream|text\/event-stream/.test(sources) && "events",
       !/\bws_\w+/.test(sources) && "socket",
@@ -96,9 +108,9 @@ class LiveApp {
       .filter(([name]) => name.endsWith(".py"))
       .map(([, text]) => text)
       .join("\n");
-    const before = source.split(/return event_stream\(/)[0];
-    const name =
-      key === "socket" ? /def ws_(\w+)/.exec(source)?.[1] : [...before.matchAll(/def (\w+)\(self/g)].at(-1)?.[1];
+    const [before, ...after] = source.split(/return event_stream\(/);
+    const methods = after.length ? [...before.matchAll(/def (\w+)\(self/g)] : [];
+    const name = key === "socket" ? /def ws_(\w+)/.exec(source)?.[1] : methods.at(-1)?.[1];
     return name && name !== "index" ? `/${name}` : "/";
   }
 
@@ -115,7 +127,10 @@ class LiveApp {
   }
 
   #makeBrowserPanel() {
-    this.hint = make("p", { className: "live-hint", textContent: "The app is not running. Press Run, and its pages come here." });
+    this.hint = make("p", {
+      className: "live-hint",
+      textContent: "The app is not running. Press Run, and its pages come here.",
+    });
     this.secondButton = makeButton("second", "Add a second visitor", () => this.toggleSecond());
     this.secondButton.title = "Another browser, with its own cookies";
     this.secondButton.hidden = true;
@@ -124,7 +139,11 @@ class LiveApp {
   }
 
   #makeEditPanel() {
-    this.editorPlace = make("div", { className: "live-editor-place" }, make("p", { className: "live-hint", textContent: "Loading the editor …" }));
+    this.editorPlace = make(
+      "div",
+      { className: "live-editor-place" },
+      make("p", { className: "live-hint", textContent: "Loading the editor …" }),
+    );
     return this.editorPlace;
   }
 
@@ -132,10 +151,16 @@ class LiveApp {
     const place = make("div", { className: "live-request-panel" });
     if (this.options.requests.length) {
       this.requests = new Requests(this.options.requests, this);
-      place.append(make("p", { className: "live-heading", textContent: "Requests of this page" }), this.requests.element);
+      place.append(
+        make("p", { className: "live-heading", textContent: "Requests of this page" }),
+        this.requests.element,
+      );
     }
     this.form = new RequestForm(this);
-    place.append(make("p", { className: "live-heading", textContent: "Your own request" }), this.form.element);
+    place.append(
+      make("p", { className: "live-heading", textContent: "Your own request" }),
+      this.form.element,
+    );
     return place;
   }
 
@@ -152,8 +177,8 @@ class LiveApp {
     try {
       const { target = "app:app", packages, environment } = this.options;
       const files = { ...this.files };
-      await runtime.run(this, { files, target, packages, environment, fresh });
-      if (runtime.client !== this) return false; // another app was started meanwhile
+      const isMine = await runtime.run(this, { files, target, packages, environment, fresh });
+      if (!isMine) return false; // another app was started meanwhile
       this.editorNow?.mark(null, []);
       this.editorNow?.saved(files);
       this.#enter("running", "The app is running.");
@@ -176,13 +201,15 @@ class LiveApp {
 
   /** Bring everything back as it was: files, data and cookies. */
   async reset() {
-    const wasRunning = this.state === "running" || this.state === "failed";
+    const isIdle = this.state === "idle";
+    if (this.state === "starting") this.stop();
     this.files = { ...this.options.files };
     this.editorNow?.reset(this.files);
     this.#resets += 1; // other visitors, so other cookies
     this.#closeBrowsers();
+    this.log.clear();
     this.say("Everything is as it was.");
-    if (wasRunning) await this.run({ fresh: true });
+    if (!isIdle) await this.run({ fresh: true });
   }
 
   async edit() {
@@ -195,7 +222,6 @@ class LiveApp {
     this.say(words);
     this.progress.hidden = true;
     this.box.dataset.state = state;
-    this.box.setAttribute("aria-busy", String(state === "starting"));
     // A disabled button would lose the focus: it keeps it, and run() refuses a second press.
     this.runButton.setAttribute("aria-disabled", String(state === "starting"));
     this.runButton.textContent = state === "running" || state === "failed" ? "Run again" : "Run";
@@ -223,7 +249,8 @@ class LiveApp {
     this.progress.max = total;
     this.progress.value = loaded;
     const now = performance.now();
-    if (now - this.#told < 1000 && loaded < total) return; // a screen reader reads each change aloud
+    // A screen reader reads each change aloud.
+    if (now - this.#told < 1000 && loaded < total) return;
     this.#told = now;
     const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
     this.say(`Loading Python: ${megabytes(loaded)} of ${megabytes(total)} MB`);
@@ -255,7 +282,9 @@ class LiveApp {
 
   #showPages() {
     if (!runtime.isServed) {
-      this.hint.textContent = "This browser allows no service worker here, so there are no pages. The tab Requests works without one.";
+      this.hint.textContent =
+        "This browser allows no service worker here, so there are no pages. " +
+        "The tab Requests works without one.";
       if (this.tabs.current === "browser") this.tabs.show("requests");
       return;
     }
@@ -299,7 +328,12 @@ class LiveApp {
   editor() {
     this.#editor ??= this.#makeEditor().catch((error) => {
       this.#editor = null;
-      this.editorPlace.replaceChildren(make("p", { className: "live-hint", textContent: "The editor could not be loaded." }));
+      this.editorPlace.replaceChildren(
+        make("p", {
+          className: "live-hint",
+          textContent: "The editor could not be loaded.",
+        }),
+      );
       throw error;
     });
     return this.#editor;
@@ -324,6 +358,14 @@ class LiveApp {
     this.tabs.show("edit");
     const editor = await this.editor();
     editor.show(name, line);
+  }
+
+  /** Load Python without starting the app; a check needs no more. */
+  async load() {
+    const { packages, environment } = this.options;
+    this.say("Loading Python …");
+    await runtime.load(this, { packages, environment });
+    this.progress.hidden = true;
   }
 
   /** Ask the worker, which must run. */

@@ -76,12 +76,14 @@ export function writtenOut(format, { status, headers }) {
 
 /** Apply what follows a pipe: `head -1`, `tail -2`, `grep -i word`. */
 export function filtered(text, filters = []) {
-  return filters.reduce((lines, filter) => {
-    if (filter.head !== undefined) return lines.slice(0, filter.head);
-    if (filter.tail !== undefined) return lines.slice(-filter.tail);
-    const pattern = new RegExp(filter.grep, filter.i ? "i" : "");
-    return lines.filter((line) => pattern.test(line) !== Boolean(filter.v));
-  }, linesOf(text)).join("\n");
+  return filters
+    .reduce((lines, filter) => {
+      if (filter.head !== undefined) return lines.slice(0, filter.head);
+      if (filter.tail !== undefined) return lines.slice(-filter.tail);
+      const pattern = new RegExp(filter.grep, filter.i ? "i" : "");
+      return lines.filter((line) => pattern.test(line) !== Boolean(filter.v));
+    }, linesOf(text))
+    .join("\n");
 }
 
 function linesOf(text) {
@@ -89,14 +91,16 @@ function linesOf(text) {
 }
 
 /**
- * Compare as the tests of the documentation do: a line `...` stands for any lines or none, and `...`
- * within a line for any text.
+ * Compare as the tests of the documentation do. A line `...` stands for any lines or none, and
+ * `...` within a line for any text.
  */
 export function matches(pattern, output) {
   const expected = pattern
     .trim()
     .split("\n")
-    .map((line) => (line === "..." ? "(?:.*\\n)?" : `${line.split("...").map(escaped).join(".*")}\\s*?\\n`))
+    .map((line) =>
+      line === "..." ? "(?:.*\\n)?" : `${line.split("...").map(escaped).join(".*")}\\s*?\\n`,
+    )
     .join("");
   return new RegExp(`^${expected}$`, "s").test(`${output.replaceAll("\r\n", "\n").trim()}\n`);
 }

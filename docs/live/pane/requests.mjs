@@ -1,6 +1,6 @@
 // The page's own curl commands, to be sent one after the other. What comes is shown as curl prints
 // it, and compared with what the page shows.
-import { make, makeButton } from "./elements.mjs";
+import { bytesOf, make, makeButton } from "./elements.mjs";
 import { exchange } from "./exchange.mjs";
 import { filtered, findHeader, headText, matches, writtenOut } from "./printing.mjs";
 
@@ -14,17 +14,18 @@ const WORDS = {
   error: "No response.",
 };
 
-function bytesOf(body) {
-  if (body === null || body === undefined) return null;
-  if (typeof body === "string") return new TextEncoder().encode(body);
-  return Uint8Array.from(atob(body.base64), (character) => character.charCodeAt(0));
-}
+const jars = new Map(); // visitor and name of a jar -> how often it was begun anew
 
-/** Return how the cookies of a request are handled: those of a jar are apart from the browser's. */
-function cookiesOf({ jar }) {
-  if (!jar) return { visitor: "curl", cookies: { send: false, keep: false, show: true } };
+/**
+ * Return how the cookies of a request are handled. Each jar is a visitor that has no browser; one
+ * that curl only writes begins empty.
+ */
+function cookiesOf({ jar }, visitor) {
+  if (!jar) return { visitor, cookies: { send: false, keep: false, show: true } };
   const { name, send, keep } = jar;
-  return { visitor: `curl-${name || "jar"}`, cookies: { send, keep, show: true } };
+  const key = `${visitor}-${name}`;
+  if (!send) jars.set(key, (jars.get(key) ?? 0) + 1);
+  return { visitor: `${key}-${jars.get(key) ?? 0}`, cookies: { send, keep, show: true } };
 }
 
 /** Return the request that follows a redirect, as curl makes it. */
@@ -37,6 +38,7 @@ function redirected(sent, { status, headers }) {
     method: keepsMethod ? sent.method : "GET",
     body: keepsMethod ? sent.body : null,
     headers: keepsMethod ? sent.headers : sent.headers.filter(([name]) => name !== "content-type"),
+    cookies: { ...sent.cookies, send: sent.cookies.send || sent.cookies.keep },
   };
 }
 
@@ -67,7 +69,9 @@ class Prepared {
     this.app = app;
     this.button = makeButton("send", "Send");
     this.button.setAttribute("aria-label", `Send ${request.line}`);
-    this.button.addEventListener("click", () => (this.patience ? this.patience.end() : this.send()));
+    this.button.addEventListener("click", () =>
+      this.patience ? this.patience.end() : this.send(),
+    );
     this.word = make("span", { className: "live-word", attributes: { role: "status" } });
     this.answer = make("pre", { className: "live-answer", hidden: true, tabIndex: 0 });
     this.answer.setAttribute("aria-label", `Response to ${request.line}`);
@@ -112,24 +116,39 @@ class Prepared {
     this.expected.hidden = result !== "different";
   }
 
+  /** Tell whether a response that goes on has said what was asked for. */
+  #isEnough(text, part, isStream) {
+    const { head } = this.request.filters?.[0] ?? {};
+    if (head !== undefined) return text.split("\n").length > head;
+    return isStream && this.#result(part) === "same";
+  }
+
   /** Send the request and those that its redirects ask for; return what curl prints. */
   async #exchange() {
     const { method, path, headers, body, head, follow } = this.request;
-    let sent = { method, path, headers, body: bytesOf(body), root: "", ...cookiesOf(this.request) };
+    const { visitor } = this.app.visitor("curl");
+    const cookies = cookiesOf(this.request, visitor);
+    const bytes = body === null ? null : bytesOf(body);
+    let sent = { method, path, headers, body: bytes, root: "", ...cookies };
     let before = "";
     for (let count = 0; count <= MOST_REDIRECTS; count += 1) {
       const response = await exchange(sent, this.patience.signal);
       const shown = before + (head ? headText(response) : "");
-      const isRedirect = follow && REDIRECTS.includes(response.status) && findHeader(response.headers, "location");
+      const isRedirect =
+        follow && REDIRECTS.includes(response.status) && findHeader(response.headers, "location");
       const text = await this.#read(response, shown, isRedirect);
-      if (!isRedirect) return filtered(text + writtenOut(this.request.write ?? "", response), this.request.filters);
+      if (!isRedirect) return this.#printed(text, response);
       before = shown;
       sent = redirected(sent, response);
     }
     throw new Error(`The app has sent more than ${MOST_REDIRECTS} redirects.`);
   }
 
-  /** Read a body to its end, or as long as the reader, the time or the page's output asks for it. */
+  #printed(text, response) {
+    return filtered(text + writtenOut(this.request.write ?? "", response), this.request.filters);
+  }
+
+  /** Read a body to its end, or until the reader, the time or the expected output ends it. */
   async #read(response, shown, isDropped) {
     const decoder = new TextDecoder();
     const isStream = findHeader(response.headers, "content-type").startsWith("text/event-stream");
@@ -141,7 +160,7 @@ class Prepared {
         const part = filtered(text, this.request.filters);
         this.answer.textContent = part.slice(-MOST_TEXT);
         this.answer.hidden = !part;
-        if (isStream && this.#result(part) === "same") this.patience.end(); // a stream never ends
+        if (this.#isEnough(text, part, isStream)) this.patience.end();
       }
     } catch (error) {
       if (!this.patience.isOver) throw error;
@@ -151,18 +170,29 @@ class Prepared {
 }
 
 export class Requests {
+  #isSending = false;
+
   /**
    * @param {object[]} requests As they are in the app's JSON.
-   * @param {{restart: () => Promise<void>}} app Restarts the app for a request that asks for it.
+   * @param {{restart: () => Promise<void>, visitor: (name: string) => object}} app Restarts the app
+   *     for a request that asks for it, and names visitors.
    */
   constructor(requests, app) {
     this.prepared = requests.map((request) => new Prepared(request, app));
     const all = makeButton("send-all", "Send all in order", () => this.sendAll());
-    const list = make("ol", { className: "live-requests" }, ...this.prepared.map(({ element }) => element));
+    const list = make(
+      "ol",
+      { className: "live-requests" },
+      ...this.prepared.map(({ element }) => element),
+    );
     this.element = make(
       "div",
       { className: "live-prepared" },
-      make("p", { textContent: "These are the commands of this page. Send them in order, since some need what others did." }),
+      make("p", {
+        textContent:
+          "These are the commands of this page. " +
+          "Send them in order, since some need what others did.",
+      }),
       all,
       list,
     );
@@ -170,6 +200,9 @@ export class Requests {
   }
 
   async sendAll() {
+    if (this.#isSending) return;
+    this.#isSending = true;
     for (const prepared of this.prepared) await prepared.send();
+    this.#isSending = false;
   }
 }

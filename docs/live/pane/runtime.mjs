@@ -2,6 +2,8 @@
 // This side starts and ends it, notices when it no longer answers, and connects it with the service
 // worker, which is the server of the panes.
 
+import { bytesOf } from "./elements.mjs";
+
 const HERE = new URL(".", import.meta.url);
 const PANES = new URL("../../_live/", HERE); // the folder, and the scope, of the service worker
 const BEAT = 1000; // milliseconds between two looks at the worker
@@ -18,6 +20,15 @@ async function registerServiceWorker() {
   const worker = registration.installing ?? registration.waiting ?? registration.active;
   if (worker.state !== "activated") await activated(worker);
   return registration;
+}
+
+/** Return the files as the worker wants them: texts, and bytes for what is in base64. */
+function withBytes(files) {
+  const contents = Object.entries(files).map(([name, content]) => [
+    name,
+    typeof content === "string" ? content : bytesOf(content),
+  ]);
+  return Object.fromEntries(contents);
 }
 
 function activated(worker) {
@@ -75,6 +86,7 @@ class Runtime {
    * @param {object} client The app; see above for its methods.
    * @param {{files: object, target: string, packages: string[], environment: object,
    *     fresh?: boolean}} options What the app needs; `fresh` empties its folder first.
+   * @returns {Promise<boolean>} Whether the app runs; false if another one was started meanwhile.
    */
   async run(client, options) {
     if (this.client && this.client !== client) {
@@ -88,13 +100,28 @@ class Runtime {
       if (this.#worker) this.#discard(error.message); // the next run loads it again
       throw error;
     }
+    if (this.client !== client) return false;
     client.starting();
     const fresh = this.#lastClient !== client || Boolean(options.fresh);
     this.#lastClient = client;
     this.#isRunning = false;
     await this.ask("run", { ...options, fresh });
+    if (this.client !== client) return false;
     this.#isRunning = true;
     this.#lend();
+    return true;
+  }
+
+  /** Load Python, if that is yet to do, and start no app: a check needs none. */
+  async load(client, options) {
+    this.client ??= client;
+    this.#booting ??= this.#boot(options);
+    try {
+      await this.#booting;
+    } catch (error) {
+      if (this.#worker) this.#discard(error.message);
+      throw error;
+    }
   }
 
   async #boot({ packages, environment }) {
@@ -125,19 +152,20 @@ class Runtime {
       navigator.serviceWorker.startMessages();
       return registration;
     } catch (error) {
-      this.client.written("log", `The browser refuses the service worker: ${error.message}`);
+      this.client?.written("log", `The browser refuses the service worker: ${error.message}`);
       return null;
     }
   }
 
   /** Send a message to the worker; return its answer. */
-  ask(type, values = {}) {
+  ask(type, { files, ...values } = {}) {
     this.#count += 1;
     const number = this.#count;
     return new Promise((resolve, reject) => {
       if (!this.#worker) return reject(new Error("Python does not run."));
       this.#waiting.set(number, { type, resolve, reject });
-      this.#worker.postMessage({ t: type, n: number, ...values });
+      const sent = files && { files: withBytes(files) };
+      this.#worker.postMessage({ t: type, n: number, ...values, ...sent });
     });
   }
 
@@ -180,8 +208,8 @@ class Runtime {
   }
 
   /**
-   * Give the service worker a way to the app: after each start, since it drops what was stopped, and
-   * whenever it asks because the browser had ended it.
+   * Give the service worker a way to the app: after each start, since it drops what was stopped,
+   * and whenever it asks because the browser had ended it.
    */
   #lend() {
     if (!this.#isRunning || !this.#registration) return;
@@ -192,7 +220,8 @@ class Runtime {
     if (!this.#isBooted) return; // while Python is loaded, the worker has no time to answer
     const now = performance.now();
     const isAnswered = this.#heard >= this.#pinged;
-    if (this.#pinged && !isAnswered && now - this.#pinged > this.#patience) this.#tellLateness(true);
+    if (this.#pinged && !isAnswered && now - this.#pinged > this.#patience)
+      this.#tellLateness(true);
     if (!this.#pinged || isAnswered) {
       this.#pinged = now;
       this.#worker.postMessage({ t: "ping" });
@@ -228,7 +257,7 @@ class Runtime {
     this.#isBooted = this.#isLate = this.#isRunning = false;
     this.#pinged = 0;
     this.#registration?.active?.postMessage({ t: "end", id: this.id });
-    // Open WebSockets of the panes learn it from this: the locks of a worker in a loop last 2 s more.
+    // From this, open WebSockets of the panes learn it: a worker in a loop keeps its locks for 2 s.
     const news = new BroadcastChannel(`live-${this.id}`);
     news.postMessage("end");
     news.close();

@@ -8,22 +8,44 @@ const MOST_LINES = 200;
 export class SocketConsole {
   #port = null;
 
-  /** @param {{visitor: (number: number) => object}} app Gives the visitor whose cookies are sent. */
+  /** @param {{visitor: (number: number) => object}} app Gives the visitor who sends cookies. */
   constructor(app, url) {
     this.app = app;
     this.path = makeInput("live-socket-path", url);
     this.protocols = makeInput("live-protocols");
-    this.button = make("button", { className: "live-button live-connect", textContent: "Connect" });
-    this.state = make("p", { className: "live-state", textContent: "Not connected.", attributes: { role: "status" } });
+    this.button = make("button", {
+      className: "live-button live-connect",
+      textContent: "Connect",
+    });
+    this.state = make("p", {
+      className: "live-state",
+      textContent: "Not connected.",
+      attributes: { role: "status" },
+    });
     this.list = make("ol");
     this.box = make(
       "div",
-      { className: "live-list", tabIndex: 0, attributes: { role: "log", "aria-label": "Messages" } },
+      {
+        className: "live-list",
+        tabIndex: 0,
+        attributes: { role: "log", "aria-label": "Messages" },
+      },
       this.list,
     );
     this.text = make("textarea", { className: "live-text", rows: 1, spellcheck: false });
-    this.sendButton = make("button", { className: "live-button live-send-text", textContent: "Send", disabled: true });
-    this.element = make("div", { className: "live-socket" }, this.#makeOpening(), this.state, this.box, this.#makeSending());
+    this.sendButton = make("button", {
+      className: "live-button live-send-text",
+      textContent: "Send",
+      disabled: true,
+    });
+    this.element = make(
+      "div",
+      { className: "live-socket" },
+      this.#makeOpening(),
+      this.state,
+      this.box,
+      this.#makeSending(),
+    );
   }
 
   #makeOpening() {
@@ -43,7 +65,12 @@ export class SocketConsole {
       event.preventDefault();
       this.#send();
     });
-    return makeForm("live-row", () => this.#send(), makeField("Message (Enter sends it)", this.text, "live-wide"), this.sendButton);
+    return makeForm(
+      "live-row",
+      () => this.#send(),
+      makeField("Message (Enter sends it)", this.text, "live-wide"),
+      this.sendButton,
+    );
   }
 
   connect() {
@@ -53,12 +80,17 @@ export class SocketConsole {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = ({ data }) => this.#take(data);
     try {
-      runtime.connect({ t: "ws", visitor, root, path: root + path, query, protocols, pane: null }, port2);
+      runtime.connect(
+        { t: "ws", visitor, root, path: root + path, query, protocols, pane: null },
+        port2,
+      );
     } catch (error) {
       this.state.textContent = error.message;
       return;
     }
-    runtime.life.addEventListener("abort", () => this.#end("The app was stopped."), { once: true });
+    runtime.life.addEventListener("abort", () => this.#end("The app was stopped."), {
+      once: true,
+    });
     this.#port = port1;
     this.button.textContent = "Close";
     this.state.textContent = "Connecting …";
@@ -66,14 +98,20 @@ export class SocketConsole {
 
   #take(message) {
     if (message.t === "open") {
-      this.state.textContent = message.protocol ? `Connected, with subprotocol ${message.protocol}.` : "Connected.";
+      this.state.textContent = message.protocol
+        ? `Connected, with subprotocol ${message.protocol}.`
+        : "Connected.";
       this.sendButton.disabled = false;
       this.text.focus();
     } else if (message.t === "message") {
       this.#add("App", inWords(message.data));
     } else if (message.t === "close") {
       const reason = message.reason ? `, reason "${message.reason}"` : "";
-      this.#end(message.accepted ? `The app closed it: code ${message.code}${reason}.` : "The app refused the connection.");
+      this.#end(
+        message.accepted
+          ? `The app closed it: code ${message.code}${reason}.`
+          : "The app refused the connection.",
+      );
     }
   }
 
@@ -102,7 +140,9 @@ export class SocketConsole {
   #add(who, text) {
     const name = make("strong", { textContent: `${who}: ` });
     keepAtEnd(this.box, () => {
-      this.list.append(make("li", {}, name, make("span", { className: "live-message", textContent: text })));
+      this.list.append(
+        make("li", {}, name, make("span", { className: "live-message", textContent: text })),
+      );
       while (this.list.childElementCount > MOST_LINES) this.list.firstElementChild.remove();
     });
   }

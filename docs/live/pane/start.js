@@ -26,7 +26,10 @@
   /** Say why an app cannot run here; return an empty string if it can. */
   function obstacle() {
     if (location.protocol === "file:") {
-      return "The app cannot run here, because this page was opened from a file. It runs if a web server sends the page.";
+      return (
+        "The app cannot run here, because this page was opened from a file. " +
+        "It runs if a web server sends the page."
+      );
     }
     const missing = [
       ["WebAssembly", "WebAssembly" in window],
@@ -41,7 +44,11 @@
   }
 
   function makeButton(name, text) {
-    return make("button", { type: "button", className: `live-button live-${name}`, textContent: text });
+    return make("button", {
+      type: "button",
+      className: `live-button live-${name}`,
+      textContent: text,
+    });
   }
 
   /** Load the style of the pane, and wait for it, so that nothing is shown without it. */
@@ -68,20 +75,30 @@
     }
     const run = makeButton("run", "Run");
     const edit = makeButton("edit", "Edit");
-    bar.append(run, edit, status);
+    bar.append(run, edit);
+    if (box.dataset.step) {
+      const step = makeButton("step", "Do this step here");
+      step.addEventListener("click", () => press("doStep")); // step.mjs has it
+      bar.append(step);
+    }
+    bar.append(status);
     const size = box.dataset.size ? ` (${box.dataset.size})` : "";
-    status.textContent = `Python is not loaded yet. Run loads it once${size} and starts the app in this page.`;
+    const news = `Run loads it once${size} and starts the app in this page.`;
+    status.textContent = `Python is not loaded yet. ${news}`;
 
     let opening = null;
     /** Load the pane, once, and do with it what was pressed. */
     async function press(what) {
-      opening ??= Promise.all([import(new URL("pane.mjs", HERE)), loadStyle()]).then(([{ open }]) => open(box));
+      opening ??= Promise.all([import(new URL("pane.mjs", HERE)), loadStyle()]).then(([{ open }]) =>
+        open(box),
+      );
       try {
         const app = await opening;
         app[what]();
       } catch (error) {
         opening = null; // the next press tries again
-        status.textContent = "The parts of the app could not be loaded. Look at your connection, and press the button again.";
+        status.textContent =
+          "The tools could not be loaded. Check your connection, and press the button again.";
         console.warn(error);
       }
     }

@@ -1,5 +1,5 @@
-// Tabs, as the ARIA Authoring Practices describe them: arrows, Home and End move among the tabs, and
-// the panel that belongs to the tab is shown at once.
+// Tabs, as the ARIA Authoring Practices describe them. Arrows, Home and End move among the tabs,
+// and the panel that belongs to the tab is shown at once.
 import { make, newId } from "./elements.mjs";
 
 export class Tabs {
@@ -11,7 +11,10 @@ export class Tabs {
    * @param {string} className The class of the list.
    */
   constructor(label, className) {
-    this.#list = make("div", { className, attributes: { role: "tablist", "aria-label": label } });
+    this.#list = make("div", {
+      className,
+      attributes: { role: "tablist", "aria-label": label },
+    });
     this.#list.addEventListener("keydown", (event) => this.#move(event));
     this.panels = make("div", { className: "live-panels" });
     this.current = null;

@@ -1,11 +1,12 @@
 """Checks a step of the tutorial: does the reader's app do what the step's page asks for?
 
-`check` puts the reader's files into a new folder, imports the app from there, and runs the functions
-`check_…` of the step, for example those of `checks/step_03.py`. Each of them gets a `Program`, an app
-that has just been started with no data. It raises `Missing` if the app does something else, with the
-place and what to do.
+`check` puts the reader's files into a new folder, imports the app from there, and runs the
+functions `check_…` of the step, for example those of `checks/step_03.py`. Each of them gets a
+`Program`, an app that has just been started with no data. It raises `Missing` if the app does
+something else, with the place and what to do.
 
-This module runs in the browser's worker and in CPython alike. The tests of the checks use the second.
+This module runs in the browser's worker and in CPython alike. The tests of the checks use the
+second.
 """
 
 import ast
@@ -53,8 +54,8 @@ class Program:
         self.target = target
         self.app: Any = None
         self.state: dict[str, Any] = {}
-        self.errors: list[BaseException] = []
-        """Exceptions that MicroPie has logged, the latest last."""
+        self.errors: list[Missing] = []
+        """What the exceptions mean that MicroPie has logged, the latest last."""
         self._lifespan: _Lifespan | None = None
         for name, content in files.items():
             self.write(name, content)
@@ -171,7 +172,7 @@ class Program:
         if self.errors:
             error = self.errors.pop()
             self.errors.clear()
-            raise missing_for(error, self)
+            raise error
         if answer is not None:
             answer.missing(f"`{answer.asked}` answered 500 Internal Server Error.")
 
@@ -238,10 +239,19 @@ def _explain_template(error: Any, program: Program) -> Missing:
     return Missing(Place(file, f"line {error.lineno}", error.lineno), text)
 
 
+def _explain_database(error: Any, program: Program) -> Missing:
+    missing = _explain_any(error, program)
+    if "no such table" in str(error) or "unable to open" in str(error):
+        text = f"{missing.text} Let a startup handler make the folder and the tables."
+        return Missing(missing.place, text)
+    return missing
+
+
 EXPLAINED: dict[str, Callable[[Any, Program], Missing]] = {
     "SyntaxError": _explain_syntax,
     "ModuleNotFoundError": _explain_no_module,
     "ImportError": _explain_import,
+    "OperationalError": _explain_database,
     "TemplateNotFound": _explain_no_template,
     "TemplateSyntaxError": _explain_template,
 }
@@ -298,7 +308,7 @@ class _Lifespan:
         try:
             await self.program.app(scope, self.inbox.get, self.outbox.put)
         except Exception as error:
-            self.program.errors.append(error)
+            self.program.errors.append(missing_for(error, self.program))
         finally:
             self.outbox.put_nowait({"type": "ended"})
 
@@ -365,21 +375,24 @@ def folder_for_code(aside: str) -> Iterator[Path]:
 
 
 class _Log(logging.Handler):
-    """Collects the exceptions that MicroPie logs, and keeps them out of the page's log."""
+    """Collects the exceptions that MicroPie logs, and keeps them out of the page's log.
 
-    def __init__(self, errors: list[BaseException]) -> None:
+    It looks at once, since MicroPie takes the traceback off an exception that it has logged.
+    """
+
+    def __init__(self, program: Program) -> None:
         super().__init__()
-        self.errors = errors
+        self.program = program
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info and record.exc_info[1] is not None:
-            self.errors.append(record.exc_info[1])
+            self.program.errors.append(missing_for(record.exc_info[1], self.program))
 
 
 @contextlib.contextmanager
 def log_of(program: Program) -> Iterator[None]:
     """Collect what MicroPie logs meanwhile."""
-    logger, handler = logging.getLogger("micropie"), _Log(program.errors)
+    logger, handler = logging.getLogger("micropie"), _Log(program)
     before = logger.handlers[:], logger.propagate
     logger.handlers[:], logger.propagate = [handler], False
     try:

@@ -1,8 +1,9 @@
 """A small client for checks: it calls an ASGI app in memory, as a visitor with a browser would.
 
-`Visitor.get`, `post` and `request` send one request, `events` opens an event stream, and `websocket`
-opens a WebSocket. A visitor keeps cookies. If the app does not answer, or if the reader's code
-raises an exception, the client raises `Missing` with the place, so a check need not look for that.
+`Visitor.get`, `post` and `request` send one request, `events` opens an event stream, and
+`websocket` opens a WebSocket. A visitor keeps cookies. If the app does not answer, or if the
+reader's code raises an exception, the client raises `Missing` with the place, so a check need not
+look for that.
 """
 
 import asyncio
@@ -440,7 +441,10 @@ class Socket:
         except TimeoutError:
             raise Missing(self.place, "The WebSocket is neither accepted nor closed.") from None
         if self.absent and not self.accepted:
-            text = f"Write a method `{self.absent}`, since it answers the WebSocket at `/{self.absent[3:]}`."
+            text = (
+                f"Write a method `{self.absent}`, since it answers the WebSocket at "
+                f"`/{self.absent[3:]}`."
+            )
             raise Missing(self.place, text)
 
     def leave(self) -> None:
@@ -453,7 +457,7 @@ class Socket:
         self._in.put_nowait({"type": "websocket.receive", key: message})
 
     async def receive(self, seconds: float = PATIENCE) -> Any:
-        """Return the next message, read as JSON if it is some, or None if none comes in this time."""
+        """Return the next message, or None if none comes in this time. JSON is read."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 message = await self._out.get()

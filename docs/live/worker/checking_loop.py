@@ -12,6 +12,7 @@ from types import CodeType, FrameType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+monitoring: Any = getattr(sys, "monitoring", None)  # of Python 3.12 and newer
 TOOL = 4  # a number for `sys.monitoring` that no other tool has reserved
 
 
@@ -40,7 +41,9 @@ class Loop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         """Do nothing, since no other thread can wake this loop."""
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> Any:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., T], *args: Any
+    ) -> Any:
         """Call the function now. Its result comes a moment later, as from a thread."""
         future = self.create_future()
         try:
@@ -140,7 +143,7 @@ class Guard:
         """Where the code was, if it was ended."""
 
     def __enter__(self) -> "Guard":
-        if sys.version_info >= (3, 12):
+        if monitoring:
             self._watch()
         else:
             self._before = sys.gettrace()
@@ -148,9 +151,9 @@ class Guard:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if sys.version_info >= (3, 12):
-            sys.monitoring.set_events(TOOL, 0)
-            sys.monitoring.free_tool_id(TOOL)
+        if monitoring:
+            monitoring.set_events(TOOL, 0)
+            monitoring.free_tool_id(TOOL)
         else:
             sys.settrace(self._before)
 
@@ -164,21 +167,21 @@ class Guard:
     # code of packages keeps its speed.
 
     def _watch(self) -> None:
-        events = sys.monitoring.events
-        sys.monitoring.use_tool_id(TOOL, "checks")
-        sys.monitoring.register_callback(TOOL, events.PY_START, self._started)
-        sys.monitoring.register_callback(TOOL, events.LINE, self._reached)
-        sys.monitoring.set_events(TOOL, events.PY_START)
+        events = monitoring.events
+        monitoring.use_tool_id(TOOL, "checks")
+        monitoring.register_callback(TOOL, events.PY_START, self._started)
+        monitoring.register_callback(TOOL, events.LINE, self._reached)
+        monitoring.set_events(TOOL, events.PY_START)
 
     def _started(self, code: CodeType, offset: int) -> object:
         if code.co_filename.startswith(self.folder):
-            sys.monitoring.set_local_events(TOOL, code, sys.monitoring.events.LINE)
-        return sys.monitoring.DISABLE
+            monitoring.set_local_events(TOOL, code, monitoring.events.LINE)
+        return monitoring.DISABLE
 
     def _reached(self, code: CodeType, line: int) -> None:
         self._count(sys._getframe(1))
 
-    # Python 3.11 has only this. It slows down all code.
+    # Python 3.11 has only this. It slows down all code, and does not see a loop within one line.
 
     def _trace_call(self, frame: FrameType, event: str, value: object) -> Any:
         return self._trace_line if frame.f_code.co_filename.startswith(self.folder) else None

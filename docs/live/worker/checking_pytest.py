@@ -1,4 +1,4 @@
-"""Runs the reader's tests with pytest: once as they are, and then with an app that is broken on purpose.
+"""Runs the reader's tests with pytest, with the app as it is or with one that is broken on purpose.
 
 pytest runs in the same interpreter as the app. Its plugin pytest-asyncio makes an event loop for
 each test, and here it gets the loop of the checks, which needs neither sockets nor threads.
@@ -58,6 +58,7 @@ class _Reporter:
         place = self.program.at(file, name.partition("[")[0])
         crash = getattr(report.longrepr, "reprcrash", None)
         message = crash.message if crash else str(report.longrepr)
+        message = getattr(report.longrepr, "errorstring", message)  # of a missing fixture
         return place, message.partition("\n")[0]
 
 

@@ -1,0 +1,114 @@
+"""The checks of the tutorial's steps, under CPython: what they find, and what they say.
+
+`docs/live/checks/step_<nn>.py` checks the reader's files of a step. Each step passes its own checks
+and fails those of the next step, and `wrong/<nn>.toml` has wrong versions of it.
+"""
+
+import asyncio
+import sys
+import threading
+
+import pytest
+
+from tests.live.wrong import changed, wrong_versions
+from tests.processes import ROOT
+from tests.tutorials.steps import files_of, step
+
+LIVE = ROOT / "docs" / "live"
+STEPS = range(1, 10)
+sys.path.append(str(LIVE / "worker"))
+
+
+def text_files(number):
+    """Return the files of a step; there is none before the first."""
+    if number == 0:
+        return {}
+    return {name: data.decode() for name, data in files_of(step(f"{number:02}")).items()}
+
+
+def found(number, files):
+    """Run the checks of a step."""
+    import checking
+
+    name = f"step_{number:02}"
+    source = (LIVE / "checks" / f"{name}.py").read_text()
+    return asyncio.run(checking.check(source, name, files))
+
+
+def missing(results):
+    """Return each place, and what is missing there."""
+    return [
+        (", ".join(filter(None, (one["file"], one["name"]))), one["text"])
+        for one in results
+        if not one["ok"]
+    ]
+
+
+WRONG = [
+    pytest.param(number, version, id=f"{number:02}-{version['why']}")
+    for number in STEPS
+    for version in wrong_versions(number)
+]
+
+
+@pytest.mark.parametrize("number", STEPS)
+def test_step_passes_its_checks(number):
+    results = found(number, text_files(number))
+    assert missing(results) == []
+    assert len(results) >= 3
+
+
+# The words at the start of each step: the files are those of the step before.
+AT_THE_START = {
+    1: [("app.py", "This file is missing.")],
+    2: [("app.py, Poll", "Write a method `results`"), ("app.py, Poll", "Write a method `vote`")],
+    3: [
+        ("templates/index.html", "This file is missing."),
+        ("app.py, Poll.vote", "The answer to a form must be a redirect"),
+    ],
+    4: [("app.py, Poll.vote", "Only the second vote may count")],
+    5: [("app.py, set_vote", "the vote must still be there")],
+    6: [
+        ("app.py, Poll", "Write a method `events`"),
+        ("templates/live.js", "This file is missing."),
+    ],
+    7: [
+        ("app.py, Poll", "Write a method `ws_chat`"),
+        ("templates/chat.js", "This file is missing."),
+    ],
+    8: [
+        ("app.py, Poll", "Write a method `upload`"),
+        ("templates/index.html", "The page must have a form with a field `picture`."),
+    ],
+    9: [("test_app.py", "This file is missing.")],
+}
+
+
+@pytest.mark.parametrize("number", STEPS)
+def test_step_before_lacks_what_the_page_adds(number):
+    said = missing(found(number, text_files(number - 1)))
+    for place, words in AT_THE_START[number]:
+        assert any(place == at and words in text for at, text in said), said
+
+
+@pytest.mark.parametrize(("number", "version"), WRONG)
+def test_wrong_version_is_told_in_words_with_the_place(number, version):
+    said = missing(found(number, changed(text_files(number), version)))
+    assert any(version["place"] == at and version["says"] in text for at, text in said), said
+    for place, text in said:
+        assert "/check-" not in f"{place} {text}", "the folder of the check is not the reader's"
+
+
+@pytest.mark.parametrize("number", STEPS)
+def test_each_step_has_wrong_versions(number):
+    assert len(wrong_versions(number)) >= 3
+
+
+def test_check_leaves_the_interpreter_as_it_was():
+    before = set(sys.modules), sys.path[:], threading.active_count(), sys.gettrace()
+    found(5, text_files(5))
+    assert sys.modules.keys() - before[0] <= {"checking", "checking_client", "checking_loop"} | {
+        name for name in sys.modules if getattr(sys.modules[name], "__file__", None)
+    }
+    assert not {"app", "store"} & set(sys.modules)
+    assert (sys.path, threading.active_count(), sys.gettrace()) == before[1:]

@@ -1,9 +1,9 @@
 """Builds what the live apps of the site load, with npm and pip, and keeps it between builds.
 
 `cached_build` is what the Sphinx extension calls. The result lies in build/live/KEY, a folder that
-the site can copy, with _static/live and _live in it. KEY changes with everything that goes into it,
-so a second build of the site takes no time. ``python docs/_ext/live_build.py OUT`` copies the result
-to OUT.
+the site can copy, with _static/live and _live in it. KEY changes with everything that goes into
+it, so a second build of the site takes no time. ``python docs/_ext/live_build.py OUT`` copies the
+result to OUT.
 """
 
 from __future__ import annotations

@@ -351,3 +351,19 @@ def test_a_step_is_checked_beside_the_running_app(live: Live) -> None:
     wrong = live.ask("check", step=2, files=files_of("tutorials/01-hello"))
     assert not all(result["ok"] for result in wrong["results"])
     assert live.fetch("GET", "/")["text"] == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("example", "packages"),
+    [
+        ("api_jwt", ["pydantic", "pyjwt"]),
+        ("blog_small", []),
+        ("sessions", []),
+        ("static_files", ["starlette"]),
+    ],
+)
+def test_an_example_that_needs_what_pyodide_lacks_starts(
+    live: Live, example: str, packages: list[str]
+) -> None:
+    live.run(files_of(f"examples/{example}"), packages=["jinja2", "multipart", *packages])
+    assert live.fetch("GET", "/")["status"] < 500, live.text("err")

@@ -1,6 +1,6 @@
-// The first script of each page of an app in a pane. A service worker cannot answer WebSockets, and
-// Chromium gives up an EventSource whose service worker was stopped: both are mended here. Links and
-// forms with an absolute path get the app's root, and the pane learns where its page is.
+// The first script of each page of an app in a pane. It mends two things: a service worker cannot
+// answer WebSockets, and Chromium gives up an EventSource whose service worker was stopped. It gives
+// links and forms with an absolute path the app's root, and tells the pane where its page is.
 "use strict";
 
 (() => {
@@ -99,7 +99,7 @@
         const isBlob = typeof data !== "string" && this.#binaryType === "blob";
         const event = { data: isBlob ? new Blob([data]) : data, origin: location.origin };
         this.dispatchEvent(new MessageEvent("message", event));
-      } else if (message.t === "close") {
+      } else if (message.t === "close" && this.readyState !== CLOSING) {
         const { accepted, code, reason } = message;
         if (accepted) this.#end(code, reason, code !== 1006);
         else this.lost();

@@ -178,7 +178,7 @@ class Answer {
         this.#appRaised(message.sent);
         break;
       case "down":
-        this.resolve(this.#withoutApp(502, "The app did not start.", message.text));
+        this.resolve(this.notRunning());
         this.#close();
         break;
     }
@@ -301,7 +301,7 @@ class Answer {
     this.#close();
   }
 
-  /** End the stream. Chromium gives an EventSource up if it breaks; if it ends, it connects again. */
+  /** End the stream. An EventSource of Chromium connects again if it ends, not if it breaks. */
   #breakOff(reason) {
     if (!this.controller || this.isClosed) return;
     if (this.isEventStream) this.controller.close();
@@ -309,8 +309,7 @@ class Answer {
   }
 
   notRunning() {
-    const text =
-      "It ran in a page of the documentation that has been closed or loaded again. Press Run there.";
+    const text = "Press Run in the page of the documentation that it belongs to.";
     return this.#withoutApp(503, "This app is not running.", text);
   }
 

@@ -4,7 +4,7 @@
 // Each connection has a number for driver.py and a port of its own. Over the port of a request come
 // {t: "body", body} …, {t: "end"}, {t: "taken"} for each chunk that was taken, and {t: "gone"}.
 // To it go {t: "more"} (the next piece of the body can come), {t: "start", status, headers, body,
-// end}, {t: "chunk", body, end} …, or {t: "fail", sent} if the app raised, or {t: "down", text} if
+// end}, {t: "chunk", body, end} …, or {t: "fail", sent} if the app raised, or {t: "down"} if
 // no app runs. Over the port of a WebSocket come {t: "send", data} and {t: "close", code, reason};
 // to it go {t: "open", protocol}, {t: "message", data} and {t: "close", accepted, code, reason}.
 
@@ -74,16 +74,15 @@ export class Connections {
 
   async #openHttp(message, port, mine) {
     if (!(await this.#runs(message))) {
-      port.postMessage({ t: "down", text: "" });
+      port.postMessage({ t: "down" });
       return;
     }
     const number = this.#register(message, port, mine);
     port.onmessage = ({ data }) => this.#heardFromClient(number, data);
     const { method, path, query = "", root = "", hasBody = false } = message;
-    const { driver, pyodide } = this.#python;
+    const headers = this.#headersFor(message);
     try {
-      const headers = pyodide.toPy(this.#headersFor(message));
-      driver.open_http(number, method, path, query, root, headers, hasBody);
+      this.#python.driver.open_http(number, method, path, query, root, headers, hasBody);
     } catch (error) {
       this.#say("err", { s: String(error) });
       this.host.fail(number, false);
@@ -96,7 +95,7 @@ export class Connections {
       return;
     }
     const number = this.#register(message, port);
-    const { driver, pyodide } = this.#python;
+    const { driver } = this.#python;
     port.onmessage = ({ data }) => this.#heardFromSocket(number, data);
     if (message.pane) {
       // The page of the pane holds this lock. We get it when the page is gone, however it went.
@@ -107,8 +106,8 @@ export class Connections {
     const { path, query = "", root = "", protocols = [] } = message;
     const headers = [...HANDSHAKE, ...(message.headers ?? [])];
     if (protocols.length) headers.push(["sec-websocket-protocol", protocols.join(", ")]);
-    const all = pyodide.toPy(this.#headersFor({ cookies: true, ...message, headers }));
-    driver.open_websocket(number, path, query, root, all, pyodide.toPy(protocols));
+    const all = this.#headersFor({ cookies: true, ...message, headers });
+    driver.open_websocket(number, path, query, root, all, protocols);
   }
 
   #register(message, port, owner = new Set()) {

@@ -1,13 +1,15 @@
 """Drives one ASGI app inside Pyodide, as a server does: lifespan, HTTP and WebSocket.
 
-worker.mjs calls `set_up`, `load`, `stop`, `open_http`, `open_websocket`, `tell` and `check`. It
-numbers the connections. What goes back to the browser goes through the functions of the module
-`_live_host`, which worker.mjs registers.
+worker.mjs calls `set_up`, `lay`, `load`, `stop`, `open_http`, `open_websocket`, `tell` and `check`.
+It numbers the connections. Its objects come as proxies that Pyodide ends after the call, so they
+are copied at once. What goes back to the browser goes through the functions of the module
+`_live_host`, which worker.mjs makes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import importlib
 import linecache
@@ -55,7 +57,7 @@ class Server:
 # --- The app --------------------------------------------------------------------------------------
 
 
-def set_up(more: str, modules: list[str]) -> None:
+def set_up(more: str, modules: Any) -> None:
     """Prepare the interpreter, once; `more` is the file of the second part of its library."""
     secure = host.protocol == "https:"
     Server.address = (host.hostname, int(host.port or (443 if secure else 80)))
@@ -64,7 +66,7 @@ def set_up(more: str, modules: list[str]) -> None:
     sys.path.insert(0, HOME)
     os.makedirs(HOME, exist_ok=True)
     os.chdir(HOME)
-    patches.apply(more, modules)
+    patches.apply(more, modules.to_py())
     Server.environment = dict(os.environ)
     Server.warnings = list(warnings.filters)
 
@@ -73,20 +75,20 @@ def lay(files: Any, fresh: bool) -> None:
     """Write the app's files (name → text or bytes), in an empty folder if ``fresh``."""
     if fresh:
         empty_folder(HOME)
-    write_files(HOME, files)
+    write_files(HOME, files.to_py())
 
 
-async def load(target: str, environment: Any = None) -> str:
+async def load(target: str, environment: Any) -> str:
     """Import the app anew and start it.
 
     Returns:
         "" if it runs. Otherwise what went wrong, for the reader.
     """
+    own = environment.to_py()
     await stop()
     os.chdir(HOME)
     os.environ.clear()
-    os.environ.update(Server.environment)
-    os.environ.update(environment or {})
+    os.environ.update(Server.environment | own)
     module_name, _, variable = target.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -168,7 +170,6 @@ class Lifespan:
         self.app = app
         self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.outbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.error: BaseException | None = None
 
     async def start(self) -> str | None:
         """Start the app. Return what went wrong, or None."""
@@ -177,17 +178,14 @@ class Lifespan:
         message = await self.outbox.get()
         if message["type"] == "lifespan.startup.failed":
             return "The app did not start. " + message.get("message", "")
-        # As in servers, an app that raises here knows no lifespan. It runs without.
         return None
 
     async def run(self) -> None:
+        """Call the app. One that raises here knows no lifespan; as in servers, it runs without."""
         scope = {"type": "lifespan", "asgi": ASGI, "state": Server.state}
-        try:
+        with contextlib.suppress(Exception):
             await self.app(scope, self.inbox.get, self.outbox.put)
-        except Exception as error:
-            self.error = error
-        finally:
-            self.outbox.put_nowait({"type": "ended"})
+        self.outbox.put_nowait({"type": "ended"})
 
     async def end(self) -> None:
         """Tell the app to shut down and wait for it, but not for long."""
@@ -261,6 +259,7 @@ class Connection:
         return f"{path}?{query}" if query else path
 
     def start(self) -> None:
+        """Serve it in a task."""
         self.task = asyncio.ensure_future(self.serve())
 
     async def serve(self) -> None:
@@ -276,6 +275,7 @@ class Connection:
             self.finish()
 
     def put(self, message: dict[str, Any]) -> None:
+        """Give the app a message."""
         self.inbox.put_nowait(message)
 
     def leave(self, message: dict[str, Any] | None = None) -> None:
@@ -285,9 +285,11 @@ class Connection:
             self.put(message or self.farewell)
 
     async def call_app(self) -> None:
+        """Call the app with what it needs for this connection."""
         raise NotImplementedError
 
     def finish(self) -> None:
+        """Say that it is over: to the browser and in the log."""
         raise NotImplementedError
 
 
@@ -305,6 +307,7 @@ class Exchange(Connection):
         self.taken = asyncio.Event()
 
     def leave(self, message: dict[str, Any] | None = None) -> None:
+        """The browser has left, or the app is stopped: nobody takes pieces any more."""
         super().leave(message)
         self.taken.set()
 
@@ -314,11 +317,13 @@ class Exchange(Connection):
         self.taken.set()
 
     async def call_app(self) -> None:
+        """Call the app; it must send a whole response."""
         await Server.app(self.scope, self.receive, self.send)
         if not self.gone and not self.is_over:
             raise RuntimeError("the app returned without a complete response")
 
     async def receive(self) -> dict[str, Any]:
+        """Give the app a piece of the body, or the news that the client has left."""
         if self.is_over:
             return self.farewell
         message = await self.inbox.get()
@@ -329,6 +334,7 @@ class Exchange(Connection):
         return message
 
     async def send(self, message: dict[str, Any]) -> None:
+        """Take a part of the response."""
         kind = message["type"]
         if kind == "http.response.start" and self.head is None:
             self.head = message
@@ -341,6 +347,7 @@ class Exchange(Connection):
             raise RuntimeError(f"a server does not take the message {kind!r} now")
 
     async def send_body(self, body: bytes) -> None:
+        """Send a part of the body, with the head before the first one."""
         pieces = [body[at : at + PIECE] for at in range(0, len(body), PIECE)] or [b""]
         for piece in pieces:
             is_last = self.is_over and piece is pieces[-1]
@@ -368,6 +375,7 @@ class Exchange(Connection):
         self.credit -= 1
 
     def finish(self) -> None:
+        """Tell the browser if the response is not complete, and write to the log."""
         if not self.is_over:
             host.fail(self.number, self.is_sent)
         status = self.head["status"] if self.head else 500
@@ -386,17 +394,22 @@ class Socket(Connection):
         super().__init__(number, scope)
         self.is_accepted = False
         self.is_closed = False  # by the app
+        # What closed it; 1011 if the app ends without a word.
+        self.last = {"type": "websocket.disconnect", "code": 1011, "reason": ""}
         self.put({"type": "websocket.connect"})
 
     async def call_app(self) -> None:
+        """Call the app."""
         await Server.app(self.scope, self.inbox.get, self.send)
 
     async def send(self, message: dict[str, Any]) -> None:
+        """Take a message of the app; nobody hears it if the client has left."""
         if not self.gone:
             self.pass_on(message)
         await asyncio.sleep(0)
 
     def pass_on(self, message: dict[str, Any]) -> None:
+        """Send the browser what the app says."""
         kind = message["type"]
         if kind == "websocket.accept":
             self.is_accepted = True
@@ -413,14 +426,21 @@ class Socket(Connection):
             raise RuntimeError(f"a server does not take the message {kind!r}")
 
     def close(self, code: int, reason: str) -> None:
+        """The app closes the socket."""
         self.is_closed = True
         host.close(self.number, self.is_accepted, code, reason)
         self.leave({"type": "websocket.disconnect", "code": code, "reason": reason})
 
+    def leave(self, message: dict[str, Any] | None = None) -> None:
+        """The browser has closed the socket, or the app is stopped."""
+        self.last = message or self.farewell
+        super().leave(self.last)
+
     def finish(self) -> None:
+        """Tell the browser that the socket is closed, if it does not know, and write to the log."""
         if not self.is_closed:
-            is_stopped = self.gone and Server.app is None
-            host.close(self.number, self.is_accepted, 1012 if is_stopped else 1006, "")
+            code, reason = self.last["code"], self.last["reason"]
+            host.close(self.number, self.is_accepted, code, reason)
         host.log(f"WebSocket {self.url} {'closed' if self.is_accepted else 'refused'}")
 
 
@@ -438,7 +458,8 @@ def make_scope(kind: str, path: str, query: str, root: str, headers: Any) -> dic
         "query_string": query.encode("ascii"),
         "root_path": unquote(root),
         "headers": [
-            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in headers.to_py()
         ],
         "client": ("127.0.0.1", 50000),
         "server": Server.address,
@@ -468,7 +489,7 @@ def open_websocket(
 ) -> None:
     """Serve a WebSocket."""
     scope = make_scope("websocket", path, query, root, headers)
-    Socket(number, {**scope, "subprotocols": protocols}).start()
+    Socket(number, {**scope, "subprotocols": protocols.to_py()}).start()
 
 
 def tell(number: int, what: str, value: Any = None, extra: Any = None) -> None:
@@ -507,5 +528,5 @@ async def check(source: str, name: str, files: Any, target: str) -> Any:
     The app that runs beside it keeps its modules and its folder.
     """
     checking = importlib.import_module("checking")
-    results = await checking.check(source, name, files, target=target, aside=HOME)
+    results = await checking.check(source, name, files.to_py(), target=target, aside=HOME)
     return to_js(results, dict_converter=host.to_object)

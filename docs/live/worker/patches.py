@@ -26,21 +26,11 @@ DIGESTS = ("sha1", "sha256", "sha384", "sha512")
 def apply(more: str, modules: list[str]) -> None:
     """Mend all of it, once."""
     sys.meta_path.append(MoreLibrary(more, modules))
+    sys.modules["concurrent.interpreters"] = no_interpreters()
     sqlite3.connect = sqlite3.dbapi2.connect = connect  # type: ignore[assignment]
     hashlib.scrypt = scrypt
     hashlib.pbkdf2_hmac = pbkdf2_hmac
-    sys.modules["concurrent.interpreters"] = no_interpreters()
-
-
-def no_interpreters() -> ModuleType:
-    """Return what anyio imports on Python 3.14; Pyodide has one interpreter alone."""
-    module = ModuleType("concurrent.interpreters")
-
-    def create() -> None:
-        raise RuntimeError("there is one interpreter alone here")
-
-    module.__dict__.update(ExecutionFailed=RuntimeError, create=create)
-    return module
+    os.link = link  # type: ignore[assignment]
 
 
 # --- Python's library -----------------------------------------------------------------------------
@@ -73,6 +63,35 @@ class MoreLibrary:
         return PathFinder.find_spec(name, encodings.__path__ if path else None)
 
 
+def no_interpreters() -> ModuleType:
+    """Return a module in place of concurrent.interpreters, which Pyodide cannot load.
+
+    anyio, and so Starlette and httpx, import these names on Python 3.14 and seldom use them.
+    """
+    module = ModuleType("concurrent.interpreters")
+
+    class ExecutionFailed(RuntimeError):
+        """An interpreter raised."""
+
+    def create() -> Any:
+        raise RuntimeError("a browser has one Python interpreter only")
+
+    module.__dict__.update(ExecutionFailed=ExecutionFailed, create=create)
+    return module
+
+
+# --- Files ----------------------------------------------------------------------------------------
+
+
+def link(source: str | Path, target: str | Path) -> None:
+    """Copy a file, in place of a second name for it, which Pyodide's file system cannot give.
+
+    As with os.link, a target that is there stays, so that one of two writers fails.
+    """
+    with open(target, "xb") as file:
+        file.write(Path(source).read_bytes())
+
+
 # --- Databases ------------------------------------------------------------------------------------
 
 sqlite3_connect = sqlite3.connect
@@ -92,7 +111,7 @@ def connect(database: Any, *args: Any, **named: Any) -> sqlite3.Connection:
     return sqlite3_connect(f"file:{quote(name)}?vfs=unix-excl", *args, **named)
 
 
-# --- Hashes that need OpenSSL, which Pyodide does without ------------------------------------------
+# --- Hashes that need OpenSSL, which Pyodide does without -----------------------------------------
 
 
 def scrypt(

@@ -96,7 +96,7 @@ export class Python {
     mark("micropie");
     this.driver = this.pyodide.pyimport("driver");
     const { file, modules } = this.#runtime.more;
-    this.driver.set_up(file, this.pyodide.toPy(modules));
+    this.driver.set_up(file, modules);
     mark("driver");
     return times;
   }

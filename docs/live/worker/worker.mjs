@@ -23,7 +23,7 @@ host.to_object = Object.fromEntries;
 
 let releaseLock = () => {};
 
-/** Hold the lock of this app. Whoever waits for it learns that the app has ended, however it did. */
+/** Hold the app's lock. Those who wait for it learn that the app has ended, however it did. */
 function holdLock(id) {
   releaseLock();
   return new Promise((held) => {
@@ -50,14 +50,14 @@ async function boot({ id, packages = [], jars = {} }) {
 /** Start an app, or start it again. Another app, or `fresh`, begins with an empty folder. */
 async function run({ id = appId, files, target = "app:app", fresh, packages = [], ...rest }) {
   const begin = performance.now();
-  const { driver, pyodide } = python;
+  const { driver } = python;
   const isOther = id !== appId;
   await stop();
   if (isOther || rest.jars) connections.jars = jarsFrom(rest.jars);
   appId = id;
   await python.install(packages);
-  driver.lay(pyodide.toPy(files), Boolean(fresh) || isOther);
-  const started = driver.load(target, pyodide.toPy(rest.environment ?? {}));
+  driver.lay(files, Boolean(fresh) || isOther);
+  const started = driver.load(target, rest.environment ?? {});
   const problem = await connections.whileStarting(id, started);
   if (problem) throw new Error(problem);
   await holdLock(id);
@@ -79,7 +79,7 @@ async function check({ step, files, target = "app:app", packages = [], check: fi
   if (!response.ok) throw new Error(`The checks of step ${step} could not be loaded.`);
   const source = await response.text();
   await Promise.all([python.install(packages), python.installChecking()]);
-  const results = await python.driver.check(source, name, python.pyodide.toPy(files), target);
+  const results = await python.driver.check(source, name, files, target);
   return { t: "checked", results };
 }
 

@@ -111,4 +111,5 @@ async function registered() {
 }
 
 window.Runtime = Runtime;
+window.registered = registered;
 window.isReady = true;

@@ -60,12 +60,13 @@ export function findHeader(headers, name) {
   return headers.find(([key]) => key.toLowerCase() === name)?.[1] ?? "";
 }
 
-/** Return what `curl -w` prints for a format. */
-export function writtenOut(format, { status, headers }) {
+/** Return what `curl -w` prints for a format; `url` is where the request went. */
+export function writtenOut(format, { status, headers }, url) {
+  const location = findHeader(headers, "location");
   const values = {
     http_code: String(status).padStart(3, "0"),
     response_code: String(status).padStart(3, "0"),
-    redirect_url: findHeader(headers, "location"),
+    redirect_url: location && new URL(location, url).href,
     content_type: findHeader(headers, "content-type"),
   };
   return format

@@ -1,15 +1,15 @@
 """Builds what the live apps of the site load, with npm and pip, and keeps it between builds.
 
-`build` is what the Sphinx extension calls. The result lies in build/live/KEY, a folder that the
-site can copy; KEY changes with everything that goes into it, so a second build of the site takes
-no time. From the command line, ``python docs/_ext/live_build.py OUT`` copies the result to OUT.
+`cached_build` is what the Sphinx extension calls. The result lies in build/live/KEY, a folder that
+the site can copy, with _static/live and _live in it. KEY changes with everything that goes into it,
+so a second build of the site takes no time. ``python docs/_ext/live_build.py OUT`` copies the result
+to OUT.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -18,7 +18,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "docs" / "live"
@@ -38,25 +37,12 @@ class CannotBuildError(Exception):
     """The live apps cannot be built here. The text says why."""
 
 
-def build(out: Path) -> dict[str, Any] | None:
-    """Put _static/live and _live into the folder ``out``.
-
-    Returns:
-        What runtime.json says. None if the live apps cannot be built here; the reason goes to the
-        standard error stream.
-    """
-    try:
-        made = cached_build()
-    except CannotBuildError as error:
-        print(f"No live apps: {error}", file=sys.stderr)
-        return None
-    shutil.copytree(made, out, dirs_exist_ok=True)
-    runtime: dict[str, Any] = json.loads((made / "_static/live/runtime.json").read_text("utf-8"))
-    return runtime
-
-
 def cached_build() -> Path:
-    """Return the folder with the result, which is built if the sources have changed."""
+    """Return the folder with the result, which is built if the sources have changed.
+
+    Raises:
+        CannotBuildError: npm or node is missing, or one of the programs failed.
+    """
     made = CACHE / key()
     if not made.is_dir():
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -228,4 +214,7 @@ def lock(path: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if build(Path(sys.argv[1])) else 1)
+    try:
+        shutil.copytree(cached_build(), sys.argv[1], dirs_exist_ok=True)
+    except CannotBuildError as problem:
+        sys.exit(f"No live apps: {problem}")

@@ -59,8 +59,9 @@ PACKAGES = ["jinja2", "multipart"]  # those of micropie[standard]
 # What "Check" needs besides the app: the ninth step's runs the reader's own tests.
 CHECK_NEEDS = {9: ["pytest", "pytest-asyncio", "httpx", "httpx-ws"]}
 NOT_RUN = re.compile(
-    r"(^|/)(test_\w+\.py|conftest\.py|pytest\.ini|requirements\S*\.txt|README\.md)$"
+    r"(^|/)(test_\w+\.py|conftest\.py|pytest\.ini|requirements\S*\.txt|\..*|\w+\.md|[A-Z]\w+)$"
 )
+VARIABLE = re.compile(r"(?:^|(?<=\s))([A-Z][A-Z_]*)=['\"]?([^\s'\"]*)", re.M)
 SIZE = 300_000  # bytes: a larger file is not taken into a page
 TEXT = {".py", ".html", ".css", ".js", ".txt", ".json", ".svg", ".sql", ".ini", ".toml", ".mako"}
 PLACE = re.compile(r"^[`:]{3,}\{live-(?:app|step)\} (?P<path>.+)$", re.M)
@@ -104,7 +105,8 @@ class LiveApp(SphinxDirective):
             self.env.note_dependency(str(file))
         text, line = self._commands(path)
         files = _contents(example)
-        return self._app(path, "app:app", files, Page(path, text).requests(line, path, files))
+        page = Page(path, text)
+        return self._app(path, "app:app", files, page.requests(line, path, files), {})
 
     def _commands(self, path: str) -> tuple[str, int]:
         """Return the text with the commands for a folder's app, and the line to begin at."""
@@ -117,7 +119,8 @@ class LiveApp(SphinxDirective):
         line = page.place_of(name, self._nth(name))
         files = page.files(line)
         target = f"{module_of(name)}:app"
-        return self._app(name, target, files, page.requests(line, name, files))
+        requests = page.requests(line, name, files)
+        return self._app(name, target, files, requests, page.environment(line, name))
 
     def _nth(self, path: str) -> int:
         """Count the places of the same app on this page."""
@@ -125,7 +128,14 @@ class LiveApp(SphinxDirective):
         seen.append(path)
         return seen.count(path) - 1
 
-    def _app(self, name: str, target: str, files: Files, requests: list[Request]) -> dict[str, Any]:
+    def _app(
+        self,
+        name: str,
+        target: str,
+        files: Files,
+        requests: list[Request],
+        environment: dict[str, str],
+    ) -> dict[str, Any]:
         chosen = self.options.get("files", "").split()
         kept = {key: files[key] for key in chosen or files}
         edit = self.options.get("edit", "").split() or [
@@ -134,13 +144,13 @@ class LiveApp(SphinxDirective):
         return {
             "name": name,
             "target": target,
-            "url": self.options.get("url", "/"),
+            "url": self.options.get("url") or first_url(files, requests),
             "packages": PACKAGES + self.options.get("packages", "").split(),
             "visitors": self.options.get("visitors", 1),
             "height": self.options.get("height", "24rem"),
             "edit": edit,
             "files": kept,
-            "environment": {},
+            "environment": environment,
             "requests": self._chosen(requests),
         }
 
@@ -163,6 +173,15 @@ class LiveApp(SphinxDirective):
             f' data-root="{up}" data-size="{size_of(self.env.app, app)}"></div>'
         )
         return nodes.raw("", html, format="html")
+
+
+def first_url(files: Files, requests: list[Request]) -> str:
+    """Return what the browser shows first: the first page that is asked for, if "/" is none."""
+    if any(
+        re.search(r"def index\(|\"/\"", text) for text in files.values() if isinstance(text, str)
+    ):
+        return "/"
+    return next((str(one["path"]) for one in requests if one["method"] == "GET"), "/")
 
 
 def module_of(path: str) -> str:
@@ -195,7 +214,7 @@ def _contents(example: Example) -> Files:
     found: Files = {}
     for path in example.files():
         name = example.relative(path)
-        if NOT_RUN.search(name) or path.stat().st_size > SIZE or name in {"LICENSE", "Dockerfile"}:
+        if NOT_RUN.search(name) or path.stat().st_size > SIZE:
             continue
         if path.suffix in TEXT:
             found[name] = path.read_text()
@@ -248,6 +267,22 @@ class Page:
                     restarted = False
         return found
 
+    def environment(self, line: int, path: str) -> dict[str, str]:
+        """Return the variables that the command next to a line sets for the app's server."""
+        commands = [
+            item
+            for item in blocks(self.text)
+            if item.kind == "serves" and f"{module_of(path)}:app" in item.text
+        ]
+        if not commands:
+            return {}
+        command = min(commands, key=lambda item: abs(item.end - line)).text
+        found = dict(VARIABLE.findall(command.partition("uvicorn")[0]))
+        if "--env-file .env" in command:
+            written = [item.text for item in blocks(self.text) if item.comment == "file: .env"]
+            found |= dict(VARIABLE.findall(written[0]))
+        return found
+
     def _items(self) -> list[Block | Comment]:
         items: list[Block | Comment] = [*blocks(self.text), *orders(self.text, {"server"})]
         return sorted(items, key=lambda item: item.line)
@@ -296,7 +331,7 @@ class LiveStep(LiveApp):
         page = Page(self.env.docname, Path(self.env.doc2path(self.env.docname)).read_text())
         files = _contents(step)
         line = page.place_of(str(number), 0)
-        app = self._app(step.path, "app:app", files, page.requests(0, step.path, files))
+        app = self._app(step.path, "app:app", files, page.requests(0, step.path, files), {})
         steps = self.env.__dict__.setdefault("micropie_live_steps", {})
         name = f"{number:02}"
         steps[name] = self._step(number, app)

@@ -30,41 +30,51 @@ function copyPyodide(folder) {
   );
 }
 
-/** Write MicroPie and the driver as one file. */
+/** Write MicroPie and the driver as one file, and what checks the steps as another. */
 async function writeMicroPie(live) {
   const { pyodide, tools } = await python();
   const worker = path.join(HERE, "worker");
-  const sources = { "micropie.py": fs.readFileSync(MICROPIE, "utf-8") };
-  for (const name of fs.readdirSync(worker).filter((file) => file.endsWith(".py"))) {
-    sources[name] = fs.readFileSync(path.join(worker, name), "utf-8");
+  const names = fs.readdirSync(worker).filter((file) => file.endsWith(".py"));
+  const files = { "micropie.zip": [MICROPIE], "checking.zip": [] };
+  for (const name of names) {
+    const target = name.startsWith("checking") ? "checking.zip" : "micropie.zip";
+    files[target].push(path.join(worker, name));
   }
-  tools.pack_live(pyodide.toPy(sources), "/live.zip");
-  fs.writeFileSync(path.join(live, "micropie.zip"), pyodide.FS.readFile("/live.zip"));
+  for (const [target, sources] of Object.entries(files)) {
+    const texts = sources.map((file) => [path.basename(file), fs.readFileSync(file, "utf-8")]);
+    tools.pack_live(pyodide.toPy(Object.fromEntries(texts)), "/live.zip");
+    fs.writeFileSync(path.join(live, target), pyodide.FS.readFile("/live.zip"));
+  }
 }
 
 // --- JavaScript ----------------------------------------------------------------------------------
 
-/** Bundle each module that stands here by itself; some of them belong to other parts. */
+/** Bundle the modules that are loaded by their own URLs. */
 async function bundle(live) {
-  const entries = ["worker/worker.mjs", "worker/hashes.mjs"];
-  entries.push("pane/start.js", "pane/pane.mjs", "pane/editor.mjs", "pane/step.mjs");
-  const there = entries.filter((entry) => fs.existsSync(path.join(HERE, entry)));
-  await esbuild.build({
-    entryPoints: there.map((entry) => path.join(HERE, entry)),
-    entryNames: "[name]",
-    outExtension: { ".js": ".mjs" },
+  const common = {
     outdir: live,
     bundle: true,
     minify: true,
-    format: "esm",
     target: "es2022",
     legalComments: "none",
     logLevel: "warning",
-    external: ["./pane.mjs", "./editor.mjs", "./worker.mjs", "./hashes.mjs"],
+  };
+  const modules = ["worker/worker.mjs", "pane/pane.mjs", "pane/editor.mjs", "pane/step.mjs"];
+  await esbuild.build({
+    ...common,
+    entryPoints: thoseThere(modules),
+    entryNames: "[name]",
+    outExtension: { ".js": ".mjs" },
+    format: "esm",
   });
-  if (fs.existsSync(path.join(live, "start.mjs"))) {
-    fs.renameSync(path.join(live, "start.mjs"), path.join(live, "start.js"));
-  }
+  // The page loads it as a classic script.
+  const start = thoseThere(["pane/start.js"]);
+  await esbuild.build({ ...common, entryPoints: start, entryNames: "[name]", format: "iife" });
+}
+
+/** The paths of those files that are there: the parts of this folder can be built one by one. */
+function thoseThere(names) {
+  return names.map((name) => path.join(HERE, name)).filter((file) => fs.existsSync(file));
 }
 
 /** Copy the files that are served as they are. */

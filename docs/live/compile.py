@@ -74,7 +74,7 @@ def split_library(source: str, used: list[str]) -> tuple[list[str], list[str]]:
     """Return the members of the library's zip file that each app needs, and the others.
 
     A package stays in one piece, because Python looks for its modules in one place. Codecs are the
-    exception; see `add_library` in driver.py.
+    exception; see `MoreLibrary` in patches.py.
     """
     needed = {name.partition(".")[0] for name in used} | {"pyodide", "_pyodide"}
     first, second = [], []

@@ -14,8 +14,6 @@ import { lend, MICROPIE, python, runMain } from "./tools.mjs";
 const SITE_PACKAGES = "/lib/python3.14/site-packages";
 // Packages whose assert statements say something, and stay.
 const KEEP_ASSERTS = ["iniconfig", "pluggy", "pytest"];
-// Packages that import what is in the second part of Python's library.
-const NEED_MORE = ["markdown-it-py", "pydantic", "pygments", "pyjwt", "pytest", "segno"];
 
 /** The wheels of a folder: `{name: path}`. */
 function wheelsIn(folder) {
@@ -79,6 +77,15 @@ function filesOf(name, needs, found = new Set()) {
   return [...found];
 }
 
+/** The modules that an import can bring: top-level ones, and codecs. */
+function namesOf(members) {
+  const names = members.map((member) => {
+    const [top, rest] = member.replace(/\.py$/, "").split("/");
+    return top === "encodings" ? `${top}.${rest}` : top;
+  });
+  return [...new Set(names)];
+}
+
 runMain(async () => {
   const [out, folder] = process.argv.slice(2);
   if (!folder) throw new Error("usage: node library.mjs OUT FOLDER_OF_WHEELS");
@@ -86,10 +93,6 @@ runMain(async () => {
   const wheels = wheelsIn(folder);
   const members = await writeLibrary(out, wheels);
   const packages = await writePackages(out, wheels);
-  const more = {
-    file: "stdlib-more.zip.gz",
-    modules: [...new Set(members.map((member) => member.split(/[/.]/)[0]))],
-    packages: NEED_MORE.filter((name) => name in packages),
-  };
+  const more = { file: "stdlib-more.zip.gz", modules: namesOf(members) };
   fs.writeFileSync(path.join(out, "library.json"), JSON.stringify({ packages, more }));
 });

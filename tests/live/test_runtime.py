@@ -338,3 +338,16 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": extra})
     await send({"type": "http.response.body", "body": body})
 """
+
+
+# --- Checks of the tutorial's steps ---------------------------------------------------------------
+
+
+def test_a_step_is_checked_beside_the_running_app(live: Live) -> None:
+    live.run(HELLO)
+    answer = live.ask("check", step=2, files=files_of("tutorials/02-routes"))
+    assert answer["t"] == "checked", answer["s"]
+    assert answer["results"] and all(result["ok"] for result in answer["results"])
+    wrong = live.ask("check", step=2, files=files_of("tutorials/01-hello"))
+    assert not all(result["ok"] for result in wrong["results"])
+    assert live.fetch("GET", "/")["text"] == "Hello"

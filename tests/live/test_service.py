@@ -297,10 +297,10 @@ def test_a_killed_service_worker_comes_back(
 
 
 SOCKET = """async () => {
-    window.closed = null;
+    window.ended = null;
     const socket = new WebSocket(new URL("echo", location.href));
     socket.binaryType = "arraybuffer";
-    socket.onclose = ({code, wasClean}) => { window.closed = {code, wasClean}; };
+    socket.onclose = ({code, wasClean}) => { window.ended = {code, wasClean}; };
     const next = () => new Promise(go => { socket.onmessage = ({data}) => go(data); });
     await new Promise(go => { socket.onopen = go; });
     let answered = next();
@@ -318,8 +318,8 @@ def test_a_websocket_carries_text_and_bytes(streams: FrameLocator, live: Live) -
     answer = call(streams, SOCKET)
     assert (answer["text"], answer["bytes"]) == ("text", [1, 2, 3])
     call(streams, "() => socket.close(4000, 'done')")
-    live.page.wait_for_function("() => document.querySelector('iframe').contentWindow.closed")
-    assert call(streams, "() => closed") == {"code": 4000, "wasClean": True}
+    live.page.wait_for_function("() => document.querySelector('iframe').contentWindow.ended")
+    assert call(streams, "() => ended") == {"code": 4000, "wasClean": True}
     live.page.wait_for_function("() => /WebSocket .echo closed/.test(runtime.text('log'))")
 
 
@@ -330,7 +330,7 @@ def test_an_app_that_stops_closes_everything(streams: FrameLocator, live: Live) 
         "() => document.querySelector('iframe').contentWindow.got.length > 1"
     )
     live.ask("stop")
-    live.page.wait_for_function("() => document.querySelector('iframe').contentWindow.closed")
+    live.page.wait_for_function("() => document.querySelector('iframe').contentWindow.ended")
     assert call(streams, "() => fetch('sent').then(() => 'answer', () => 'error')") == "error"
     pane = live.show("streams")
     expect(pane.locator("h1")).to_have_text("This app is not running.")

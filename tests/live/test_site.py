@@ -18,7 +18,7 @@ from tests.processes import ROOT
 
 pytestmark = pytest.mark.slow
 DOCS = ROOT / "docs"
-SECONDS = 60.0  # for Python to load on a busy machine
+SECONDS = 30.0  # for Python to load on a busy machine
 APPS = sorted(
     page.relative_to(DOCS).with_suffix("").as_posix()
     for page in DOCS.rglob("*.md")

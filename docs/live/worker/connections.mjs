@@ -151,8 +151,8 @@ export class Connections {
 
   #headersFor({ headers = [], path, visitor, cookies }) {
     const { send } = cookieRule(cookies);
-    const own = headers.filter(([name]) => name !== "host" && !(send && name === "cookie"));
-    own.unshift(["host", self.location.host]);
+    const own = headers.filter(([name]) => !(send && name === "cookie"));
+    if (!own.some(([name]) => name === "host")) own.unshift(["host", self.location.host]);
     const cookie = send ? this.#jarOf(visitor).header(path) : "";
     return cookie ? [...own, ["cookie", cookie]] : own;
   }
@@ -204,7 +204,6 @@ export class Connections {
       this.#forget(number);
     },
     log: (s) => this.#say("log", { s }),
-    to_object: Object.fromEntries,
   };
 }
 

@@ -7,9 +7,7 @@ numbers the connections. What goes back to the browser goes through the function
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import encodings
 import gc
 import importlib
 import linecache
@@ -57,14 +55,16 @@ class Server:
 # --- The app --------------------------------------------------------------------------------------
 
 
-def set_up(hostname: str, port: int, scheme: str) -> None:
-    """Prepare the interpreter, once."""
-    Server.address, Server.scheme = (hostname, port), scheme
+def set_up(more: str, modules: list[str]) -> None:
+    """Prepare the interpreter, once; `more` is the file of the second part of its library."""
+    secure = host.protocol == "https:"
+    Server.address = (host.hostname, int(host.port or (443 if secure else 80)))
+    Server.scheme = "https" if secure else "http"
     sys.dont_write_bytecode = True
     sys.path.insert(0, HOME)
     os.makedirs(HOME, exist_ok=True)
     os.chdir(HOME)
-    patches.apply()
+    patches.apply(more, modules)
     Server.environment = dict(os.environ)
     Server.warnings = list(warnings.filters)
 
@@ -231,50 +231,9 @@ def readable_traceback(error: BaseException) -> str:
     a syntax error, the message alone is left.
     """
     frames = error.__traceback__
-    while frames and not is_readers(frames.tb_frame.f_code.co_filename):
+    while frames and not is_below(HOME, frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     return "".join(traceback.format_exception(type(error), error, frames))
-
-
-def is_readers(path: str) -> bool:
-    """Tell whether the reader can change this file."""
-    return is_below(HOME, path)
-
-
-def imported_names(files: Any) -> list[str]:
-    """Return the top-level names of all modules that the Python files import.
-
-    python.mjs loads the second part of Python's library if one of them is in it. A file with a
-    syntax error imports nothing.
-    """
-    names: set[str] = set()
-    for file, content in files.items():
-        if file.endswith(".py") and isinstance(content, str):
-            try:
-                names.update(imports_of(ast.parse(content)))
-            except (SyntaxError, ValueError):
-                continue
-    return sorted(names)
-
-
-def imports_of(tree: ast.AST) -> Iterable[str]:
-    """Yield the top-level name of each module that is imported somewhere in the tree."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0]
-
-
-def add_library(path: str) -> None:
-    """Let Python find the second part of its library, and the codecs that are in it."""
-    sys.path.append(path)
-    encodings.__path__.append(f"{path}/encodings")
-
-
-def add_hashes(hashes: Any) -> None:
-    """Give hashlib the functions that need OpenSSL."""
-    patches.add_hashes(hashes)
 
 
 # --- Connections ----------------------------------------------------------------------------------
@@ -543,10 +502,9 @@ def connections() -> int:
 
 
 async def check(source: str, name: str, files: Any, target: str) -> Any:
-    """Run the checks of one step of the tutorial on the reader's files.
+    """Run the checks of one step of the tutorial on the reader's files; see checking.py.
 
-    The app that runs beside it keeps its modules and its folder. See checking.py for what a check
-    is, and for the results.
+    The app that runs beside it keeps its modules and its folder.
     """
     checking = importlib.import_module("checking")
     results = await checking.check(source, name, files, target=target, aside=HOME)

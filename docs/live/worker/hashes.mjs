@@ -1,5 +1,4 @@
-// The two slow hashes of Python's hashlib that need OpenSSL, which Pyodide does without. This file
-// is loaded for apps that import hashlib.
+// The two slow hashes of Python's hashlib that need OpenSSL, which Pyodide does without.
 import { pbkdf2 } from "@noble/hashes/pbkdf2";
 import { scrypt } from "@noble/hashes/scrypt";
 import { sha1 } from "@noble/hashes/legacy";

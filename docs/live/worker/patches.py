@@ -2,72 +2,105 @@
 
 from __future__ import annotations
 
+import encodings
+import gzip
 import hashlib
 import os
 import sqlite3
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-DEFAULT_MEMORY = 32 * 2**20  # bytes that scrypt may use, as in OpenSSL
+import _live_host as host  # type: ignore[import-not-found]
+
+Bytes = bytes | bytearray | memoryview
+
+MEMORY = 32 * 2**20  # bytes that scrypt can use unless it is told otherwise, as in OpenSSL
+DIGESTS = ("sha1", "sha256", "sha384", "sha512")
 
 
-def apply() -> None:
+def apply(more: str, modules: list[str]) -> None:
     """Mend all of it, once."""
-    keep_index_in_memory()
+    sys.meta_path.append(MoreLibrary(more, modules))
+    sqlite3.connect = sqlite3.dbapi2.connect = connect  # type: ignore[assignment]
+    hashlib.scrypt = scrypt
+    hashlib.pbkdf2_hmac = pbkdf2_hmac
 
 
-def keep_index_in_memory() -> None:
-    """Make sqlite3.connect() use SQLite's file system for databases that one process opens.
+# --- Python's library -----------------------------------------------------------------------------
+
+
+class MoreLibrary:
+    """Loads the second part of Python's library at the first import from it.
+
+    Args:
+        file: Its name in the folder of the runtime.
+        modules: The modules that it has.
+    """
+
+    ZIP = "/lib/python314-more.zip"
+
+    def __init__(self, file: str, modules: list[str]) -> None:
+        self.file = file
+        self.modules = set(modules)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: Any = None
+    ) -> ModuleSpec | None:
+        """Load the library, if it has this module. Python asks here last."""
+        if name not in self.modules:
+            return None
+        sys.meta_path.remove(self)
+        Path(self.ZIP).write_bytes(gzip.decompress(host.fetch_now(self.file).to_bytes()))
+        sys.path.append(self.ZIP)
+        encodings.__path__.append(f"{self.ZIP}/encodings")
+        return PathFinder.find_spec(name, encodings.__path__ if path else None)
+
+
+# --- Databases ------------------------------------------------------------------------------------
+
+sqlite3_connect = sqlite3.connect
+
+
+def connect(database: Any, *args: Any, **named: Any) -> sqlite3.Connection:
+    """Connect by means of SQLite's file system for databases that one process opens.
 
     With a write-ahead log, the usual one maps the log's index into memory. In Pyodide, each
     connection that does so leaves 128 KB that are never freed. The other one keeps the index in the
     heap. Locks among connections work as ever, because all of them are in this process.
     """
-    real = sqlite3.connect
-
-    def connect(database: Any, *args: Any, **named: Any) -> sqlite3.Connection:
-        name = os.fspath(database)
-        if isinstance(name, bytes) or name in ("", ":memory:") or named.get("uri"):
-            return real(database, *args, **named)
-        named["uri"] = True
-        return real(f"file:{quote(name)}?vfs=unix-excl", *args, **named)
-
-    sqlite3.connect = sqlite3.dbapi2.connect = connect  # type: ignore[assignment]
+    name = os.fspath(database)
+    if isinstance(name, bytes) or name in ("", ":memory:") or named.get("uri"):
+        return sqlite3_connect(database, *args, **named)
+    named["uri"] = True
+    return sqlite3_connect(f"file:{quote(name)}?vfs=unix-excl", *args, **named)
 
 
-def add_hashes(hashes: Any) -> None:
-    """Give hashlib the functions that need OpenSSL, from JavaScript (hashes.mjs)."""
+# --- Hashes that need OpenSSL, which Pyodide does without ------------------------------------------
 
-    def scrypt(
-        password: bytes | bytearray | memoryview,
-        *,
-        salt: bytes | bytearray | memoryview,
-        n: int,
-        r: int,
-        p: int,
-        maxmem: int = 0,
-        dklen: int = 64,
-    ) -> bytes:
-        if n < 2 or n & (n - 1):
-            raise ValueError("n must be a power of 2")
-        if n * r * 128 > (maxmem or DEFAULT_MEMORY):
-            raise ValueError("memory limit exceeded")
-        made = hashes.scrypt(bytes(password), bytes(salt), n, r, p, dklen)
-        return bytes(made.to_bytes())
 
-    def pbkdf2_hmac(
-        hash_name: str,
-        password: bytes | bytearray | memoryview,
-        salt: bytes | bytearray | memoryview,
-        iterations: int,
-        dklen: int | None = None,
-    ) -> bytes:
-        name = hash_name.lower().replace("-", "")
-        if name not in ("sha1", "sha256", "sha384", "sha512"):
-            raise ValueError(f"unsupported hash type {hash_name}")
-        length = dklen or hashlib.new(name).digest_size
-        made = hashes.pbkdf2(name, bytes(password), bytes(salt), iterations, length)
-        return bytes(made.to_bytes())
+def scrypt(
+    password: Bytes, *, salt: Bytes, n: int, r: int, p: int, maxmem: int = 0, dklen: int = 64
+) -> bytes:
+    """Do as hashlib.scrypt, in JavaScript."""
+    if n < 2 or n & (n - 1):
+        raise ValueError("n must be a power of 2")
+    if 128 * n * r > (maxmem or MEMORY):
+        raise ValueError("memory limit exceeded")
+    made: bytes = host.scrypt(bytes(password), bytes(salt), n, r, p, dklen).to_bytes()
+    return made
 
-    hashlib.scrypt = scrypt
-    hashlib.pbkdf2_hmac = pbkdf2_hmac
+
+def pbkdf2_hmac(
+    hash_name: str, password: Bytes, salt: Bytes, iterations: int, dklen: int | None = None
+) -> bytes:
+    """Do as hashlib.pbkdf2_hmac, in JavaScript."""
+    name = hash_name.lower().replace("-", "")
+    if name not in DIGESTS:
+        raise ValueError(f"unsupported hash type {hash_name}")
+    length = dklen or hashlib.new(name).digest_size
+    made: bytes = host.pbkdf2(name, bytes(password), bytes(salt), iterations, length).to_bytes()
+    return made

@@ -1,8 +1,7 @@
 // Loads Python: Pyodide, the part of the library that each app needs, MicroPie and the driver.
-// Packages and the second part of the library come when an app wants them.
+// Packages come when an app wants them, the second part of the library when it imports from it.
 
 const SITE_PACKAGES = "/lib/python3.14/site-packages";
-const MORE_LIBRARY = "/lib/python314-more.zip";
 const LIVE = "/lib/live";
 // Pyodide fetches its library from here. No such file is there; see #answerFetch.
 const LIBRARY = new URL("unpacked/stdlib.zip", import.meta.url).href;
@@ -53,8 +52,7 @@ export class Python {
   #runtime; // runtime.json
   #say;
   #installed = new Set(); // files of packages
-  #hasMore = false;
-  #hasHashes = false;
+  #hasChecking = false;
 
   /**
    * @param {string} base
@@ -92,40 +90,39 @@ export class Python {
     for (const [index, data] of (await wheels).entries()) this.#unpack(files[index], data);
     mark("packages");
     this.pyodide.unpackArchive(await live, "zip", { extractDir: LIVE });
-    this.pyodide.registerJsModule("_live_host", host);
+    const fetchNow = (name) => this.fetchNow(name);
+    this.pyodide.registerJsModule("_live_host", { ...host, fetch_now: fetchNow });
     this.pyodide.runPython(`import sys; sys.path.append("${LIVE}"); import micropie`);
     mark("micropie");
     this.driver = this.pyodide.pyimport("driver");
+    const { file, modules } = this.#runtime.more;
+    this.driver.set_up(file, this.pyodide.toPy(modules));
     mark("driver");
     return times;
   }
 
-  /** Load what an app needs and nothing before it did. */
-  async install(packages, files) {
+  /** Load the packages that an app needs and no app before it did. */
+  async install(packages) {
     const missing = this.#filesOf(packages).filter((file) => !this.#installed.has(file));
     const loaded = await Promise.all(missing.map((file) => this.#unpackedBytes(file)));
     for (const [index, data] of loaded.entries()) this.#unpack(missing[index], data);
-    const names = this.driver.imported_names(this.pyodide.toPy(files)).toJs();
-    const { modules, packages: needy } = this.#runtime.more;
-    const needsMore = names.some((name) => modules.includes(name));
-    if (needsMore || packages.some((name) => needy.includes(name))) await this.#addLibrary();
-    if (names.includes("hashlib")) await this.#addHashes();
   }
 
-  /** Add the second part of Python's library. */
-  async #addLibrary() {
-    if (this.#hasMore) return;
-    this.#hasMore = true;
-    this.pyodide.FS.writeFile(MORE_LIBRARY, await this.#unpackedBytes(this.#runtime.more.file));
-    this.driver.add_library(MORE_LIBRARY);
+  /** Load what checks the steps of the tutorial. */
+  async installChecking() {
+    if (this.#hasChecking) return;
+    this.pyodide.unpackArchive(await this.#bytes("checking.zip"), "zip", { extractDir: LIVE });
+    this.#hasChecking = true;
   }
 
-  /** Add the functions of hashlib that Pyodide has not. */
-  async #addHashes() {
-    if (this.#hasHashes) return;
-    this.#hasHashes = true;
-    const { hashes } = await import("./hashes.mjs");
-    this.driver.add_hashes(hashes);
+  /** Fetch a file while Python waits: an import cannot await. */
+  fetchNow(name) {
+    const request = new XMLHttpRequest();
+    request.open("GET", this.#base + name, false);
+    request.responseType = "arraybuffer";
+    request.send();
+    if (request.status !== 200) throw new Error(`${name} could not be loaded.`);
+    return new Uint8Array(request.response);
   }
 
   #filesOf(packages) {

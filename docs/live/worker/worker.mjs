@@ -5,6 +5,7 @@
 // requests: the service worker, or the page itself), ping. See `handle` and `connections.mjs`.
 
 import { Connections } from "./connections.mjs";
+import { hashes } from "./hashes.mjs";
 import { Jar } from "./jar.mjs";
 import { Python } from "./python.mjs";
 
@@ -13,6 +14,10 @@ const BASE = new URL(".", import.meta.url).href;
 const say = (t, rest) => self.postMessage({ t, ...rest });
 const python = new Python(BASE, say);
 const connections = new Connections(python, say);
+const { hostname, port, protocol } = self.location;
+// What Python sees as its module `_live_host`; python.mjs adds fetch_now.
+const host = { ...connections.host, ...hashes, hostname, port, protocol };
+host.to_object = Object.fromEntries;
 
 // --- The lock of the app -------------------------------------------------------------------------
 
@@ -36,10 +41,7 @@ function holdLock(id) {
 let appId;
 
 async function boot({ id, packages = [], jars = {} }) {
-  const times = await python.start(connections.host, packages);
-  const { hostname, port, protocol } = self.location;
-  const usual = protocol === "https:" ? 443 : 80;
-  python.driver.set_up(hostname, Number(port) || usual, protocol.slice(0, -1));
+  const times = await python.start(host, packages);
   appId = id;
   connections.jars = jarsFrom(jars);
   return { t: "ready", times, version: python.pyodide.version };
@@ -53,7 +55,7 @@ async function run({ id = appId, files, target = "app:app", fresh, packages = []
   await stop();
   if (isOther || rest.jars) connections.jars = jarsFrom(rest.jars);
   appId = id;
-  await python.install(packages, files);
+  await python.install(packages);
   driver.lay(pyodide.toPy(files), Boolean(fresh) || isOther);
   const started = driver.load(target, pyodide.toPy(rest.environment ?? {}));
   const problem = await connections.whileStarting(id, started);
@@ -76,7 +78,7 @@ async function check({ step, files, target = "app:app", packages = [], check: fi
   const response = await fetch(BASE + (file ?? `checks/${name}.py`));
   if (!response.ok) throw new Error(`The checks of step ${step} could not be loaded.`);
   const source = await response.text();
-  await python.install(packages, { ...files, [`${name}.py`]: source });
+  await Promise.all([python.install(packages), python.installChecking()]);
   const results = await python.driver.check(source, name, python.pyodide.toPy(files), target);
   return { t: "checked", results };
 }

@@ -161,6 +161,20 @@ def test_the_bar_says_what_a_browser_has_not(browser, address, script, missing) 
         expect(page.locator(".live-run")).to_have_count(0)
 
 
+def test_a_press_says_what_could_not_be_loaded_and_the_next_one_tries_again(app, page) -> None:
+    page.route("**/pane.mjs", lambda route: route.abort())
+    app.locator(".live-run").click()
+    expect(status(app)).to_contain_text("could not be loaded. Check your connection")
+    page.unroute("**/pane.mjs")
+    page.route("**/editor.mjs", lambda route: route.abort())
+    run(app)
+    tab(app, "Edit").click()
+    expect(app.get_by_role("tabpanel", name="Edit")).to_have_text("The editor could not be loaded.")
+    page.unroute("**/editor.mjs")
+    tab(app, "Edit").click()
+    expect(app.locator(".cm-content")).to_be_visible()
+
+
 # --- Keys, labels, live regions ----------------------------------------------------------------
 
 
@@ -285,6 +299,7 @@ def test_an_edit_changes_what_runs(running) -> None:
     expect(frame(running).locator("h1")).to_have_text("Hello, reader")
     expect(frame(running).locator("b")).to_have_text("1")
     tab(running, "Edit").click()
+    running.locator(".cm-content").press("Control+Home")  # it holds the lines that are seen
     expect(running.locator(".cm-content")).to_contain_text('GREETING = "Hello"')
 
 

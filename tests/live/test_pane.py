@@ -1,5 +1,6 @@
 """Operates the pane of a live app as its readers do: with keys, a mouse, and mistakes."""
 
+import base64
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.slow
 HERE = Path(__file__).with_name("pane")
 CURL = [["host", "127.0.0.1:8000"], ["user-agent", "curl/8.0"], ["accept", "*/*"]]
 PLAIN = {"body": None, "head": False, "quiet": False, "follow": False, "jar": None}
+DOT = bytes(range(256))
 NOT_RUNNING = "The app is not running. Press Run first."
 
 
@@ -35,11 +37,15 @@ REQUESTS = [
     command("/visits", '{"visits":1}\n', jar=JAR),
     command("/other", "HTTP/1.1 200 OK\n", head=True, filters=[{"head": 1}]),
     command("/other", "200\n", quiet=True, write="%{http_code}\\n"),
+    command("/jump", "303 http://127.0.0.1:8000/other\n", write="%{http_code} %{redirect_url}\\n"),
+    command("/jump", "...<h1>The other page</h1>\n", follow=True),
+    command("/echo", '...,"body":"a=\\u0001",...', method="POST", body={"base64": "YT0B"}),
     command("/count", "1\n2\n", filters=[{"head": 2}]),
     command("/count", "1\n2\n3\n...\n", seconds=0.5),
     command("/other", None),
 ]
-RESULTS = ["same", "same", "different", "same", "same", "same", "same", "same", "same", "done"]
+RESULTS = ["same"] * len(REQUESTS)
+RESULTS[2], RESULTS[-1] = "different", "done"
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +61,11 @@ def address(runtime_folder: Path, host: Host) -> str:
         "height": "20rem",
         "environment": {},
         "requests": REQUESTS,
-        "files": {"app.py": (HERE / "app.py").read_text(), "notes.txt": "Nothing yet.\n"},
+        "files": {
+            "app.py": (HERE / "app.py").read_text(),
+            "notes.txt": "Nothing yet.\n",
+            "pictures/dot.bin": {"base64": base64.b64encode(DOT).decode()},
+        },
     }
     (runtime_folder / "_static/live/apps/pane.json").write_text(json.dumps(app))
     shutil.copytree(HERE, runtime_folder / "pane", dirs_exist_ok=True)
@@ -149,6 +159,20 @@ def test_the_bar_says_what_a_browser_has_not(browser, address, script, missing) 
         page.goto(address)
         expect(page.locator(".live-status").first).to_contain_text(f"has no {missing}")
         expect(page.locator(".live-run")).to_have_count(0)
+
+
+def test_a_press_says_what_could_not_be_loaded_and_the_next_one_tries_again(app, page) -> None:
+    page.route("**/pane.mjs", lambda route: route.abort())
+    app.locator(".live-run").click()
+    expect(status(app)).to_contain_text("could not be loaded. Check your connection")
+    page.unroute("**/pane.mjs")
+    page.route("**/editor.mjs", lambda route: route.abort())
+    run(app)
+    tab(app, "Edit").click()
+    expect(app.get_by_role("tabpanel", name="Edit")).to_have_text("The editor could not be loaded.")
+    page.unroute("**/editor.mjs")
+    tab(app, "Edit").click()
+    expect(app.locator(".cm-content")).to_be_visible()
 
 
 # --- Keys, labels, live regions ----------------------------------------------------------------
@@ -275,6 +299,7 @@ def test_an_edit_changes_what_runs(running) -> None:
     expect(frame(running).locator("h1")).to_have_text("Hello, reader")
     expect(frame(running).locator("b")).to_have_text("1")
     tab(running, "Edit").click()
+    running.locator(".cm-content").press("Control+Home")  # it holds the lines that are seen
     expect(running.locator(".cm-content")).to_contain_text('GREETING = "Hello"')
 
 
@@ -418,6 +443,16 @@ def test_the_form_sends_what_the_reader_writes(running) -> None:
     running.get_by_label("Headers, one on each line").fill("no colon")
     running.locator(".live-submit").click()
     expect(response).to_contain_text("A header needs a name, a colon and a value")
+
+
+def test_a_body_that_is_no_text_can_be_saved(running, page) -> None:
+    tab(running, "Requests").click()
+    running.get_by_label("Path").fill("/picture")
+    running.locator(".live-submit").click()
+    expect(running.locator(".live-response")).to_contain_text("The body is no text (image/x-dot).")
+    with page.expect_download() as download:
+        running.get_by_role("link", name="Save it as a file").click()
+    assert download.value.path().read_bytes() == DOT
 
 
 def test_the_form_shares_the_cookies_of_a_visitor(running) -> None:

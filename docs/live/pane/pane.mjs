@@ -27,11 +27,19 @@ export async function open(box) {
   const response = await fetch(box.dataset.live);
   if (!response.ok) throw new Error(`${box.dataset.live}: ${response.status}`);
   const app = new LiveApp(box, { ...DEFAULTS, ...(await response.json()) });
-  if (box.dataset.step) {
+  if (box.dataset.step) await attachStep(app);
+  return app;
+}
+
+/** Add what "Do this step here" needs. The app runs without it, too. */
+async function attachStep(app) {
+  try {
     const { attach } = await import(new URL("step.mjs", MODULES));
     await attach(app);
+  } catch (error) {
+    console.warn(error);
+    app.doStep = () => app.say("The step could not be loaded. Reload the page to try again.");
   }
-  return app;
 }
 
 class LiveApp {
@@ -79,7 +87,7 @@ class LiveApp {
     this.tabs.add("browser", "Browser", this.#makeBrowserPanel());
     this.tabs.add("edit", "Edit", this.#makeEditPanel(), {
       className: "live-edit",
-      onshow: () => this.editor(),
+      onshow: () => this.editor().catch(() => {}), // the panel says that it failed
     });
     this.tabs.add("requests", "Requests", this.#makeRequestPanel());
     const sources = Object.values(this.files)
@@ -214,7 +222,8 @@ class LiveApp {
 
   async edit() {
     this.tabs.show("edit");
-    (await this.editor()).focus();
+    const editor = await this.editor().catch(() => null);
+    editor?.focus();
   }
 
   #enter(state, words) {
@@ -356,8 +365,8 @@ class LiveApp {
   /** Show a line of a file in the editor. */
   async showLine(name, line) {
     this.tabs.show("edit");
-    const editor = await this.editor();
-    editor.show(name, line);
+    const editor = await this.editor().catch(() => null);
+    editor?.show(name, line);
   }
 
   /** Load Python without starting the app; a check needs no more. */

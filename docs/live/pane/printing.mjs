@@ -50,9 +50,6 @@ export function statusLine(status) {
   return `HTTP/1.1 ${status} ${PHRASES[status] ?? ""}`.trimEnd();
 }
 
-// The host in the commands of the documentation.
-const COMMANDS_HOST = "http://127.0.0.1:8000/";
-
 /** Return the status line and the headers as `curl -i` prints them, with the empty line. */
 export function headText({ status, headers }) {
   const lines = headers.map(([name, value]) => `${name.toLowerCase()}: ${value}`);
@@ -63,23 +60,19 @@ export function findHeader(headers, name) {
   return headers.find(([key]) => key.toLowerCase() === name)?.[1] ?? "";
 }
 
-/** Return what `curl -w` prints for a format. */
-export function writtenOut(format, { status, headers }) {
+/** Return what `curl -w` prints for a format; `url` is where the request went. */
+export function writtenOut(format, { status, headers }, url) {
+  const location = findHeader(headers, "location");
   const values = {
     http_code: String(status).padStart(3, "0"),
     response_code: String(status).padStart(3, "0"),
-    redirect_url: absolute(findHeader(headers, "location")),
+    redirect_url: location && new URL(location, url).href,
     content_type: findHeader(headers, "content-type"),
   };
   return format
     .replace(/%\{(\w+)\}/g, (whole, name) => values[name] ?? whole)
     .replace(/%header\{([^}]+)\}/g, (whole, name) => findHeader(headers, name.toLowerCase()))
     .replaceAll("\\n", "\n");
-}
-
-/** Return an address in full, as curl does. */
-function absolute(location) {
-  return location && new URL(location, COMMANDS_HOST).href;
 }
 
 /** Apply what follows a pipe: `head -1`, `tail -2`, `grep -i word`. */

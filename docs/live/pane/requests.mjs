@@ -6,6 +6,7 @@ import { filtered, findHeader, headText, matches, writtenOut } from "./printing.
 
 const REDIRECTS = [301, 302, 303, 307, 308];
 const MOST_REDIRECTS = 20;
+const SERVER = "http://127.0.0.1:8000"; // as the pages write it
 const MOST_TEXT = 100000; // characters shown of one response
 const WORDS = {
   same: "Same as on this page.",
@@ -30,7 +31,7 @@ function cookiesOf({ jar }, visitor) {
 
 /** Return the request that follows a redirect, as curl makes it. */
 function redirected(sent, { status, headers }) {
-  const target = new URL(findHeader(headers, "location"), `http://127.0.0.1:8000${sent.path}`);
+  const target = new URL(findHeader(headers, "location"), SERVER + sent.path);
   const keepsMethod = status > 303 || sent.method === "HEAD";
   return {
     ...sent,
@@ -137,15 +138,16 @@ class Prepared {
       const isRedirect =
         follow && REDIRECTS.includes(response.status) && findHeader(response.headers, "location");
       const text = await this.#read(response, shown, isRedirect);
-      if (!isRedirect) return this.#printed(text, response);
+      if (!isRedirect) return this.#printed(text, response, SERVER + sent.path);
       before = shown;
       sent = redirected(sent, response);
     }
     throw new Error(`The app has sent more than ${MOST_REDIRECTS} redirects.`);
   }
 
-  #printed(text, response) {
-    return filtered(text + writtenOut(this.request.write ?? "", response), this.request.filters);
+  #printed(text, response, url) {
+    const written = writtenOut(this.request.write ?? "", response, url);
+    return filtered(text + written, this.request.filters);
   }
 
   /** Read a body to its end, or until the reader, the time or the expected output ends it. */

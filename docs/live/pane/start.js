@@ -93,14 +93,15 @@
         open(box),
       );
       try {
-        const app = await opening;
-        app[what]();
+        await opening;
       } catch (error) {
         opening = null; // the next press tries again
         status.textContent =
           "The tools could not be loaded. Check your connection, and press the button again.";
         console.warn(error);
+        return;
       }
+      (await opening)[what]();
     }
     run.addEventListener("click", () => press("run"));
     edit.addEventListener("click", () => press("edit"));

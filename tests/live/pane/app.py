@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from micropie import App, ServerSentEvent, UploadedFile, WebSocket, event_stream, methods
 
@@ -24,6 +25,12 @@ class Root(App):
 
     async def visits(self) -> dict[str, int]:
         return {"visits": self.request.session.get("visits", 0)}
+
+    async def jump(self) -> tuple[int, str, list[tuple[str, str]]]:
+        return self._redirect("other", status=303)
+
+    async def picture(self) -> tuple[int, bytes, list[tuple[str, str]]]:
+        return 200, Path("pictures/dot.bin").read_bytes(), [("content-type", "image/x-dot")]
 
     async def crash(self) -> str:
         print("about to crash")

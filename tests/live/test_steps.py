@@ -1,28 +1,38 @@
 """A robot does steps 1 to 9 of the tutorial in the page, as a reader without a terminal would.
 
-It types the changes that the page shows, and presses Check. Then it types wrong versions, and reads
+It pastes the files that the page shows, and presses Check. Then it pastes wrong versions, and reads
 what Check says.
 """
 
-import difflib
 import json
 import os
 import re
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.docs.site import built, served
 from tests.examples.browsing import launched
 from tests.live.wrong import changed, wrong_versions
+from tests.tutorials.steps import SERVE, running
 
 pytestmark = pytest.mark.slow
 SECONDS = 120.0  # for Python to load, or a check to end, on a busy machine
 STEPS = range(1, 10)
-WRONG = 3  # versions that are typed for each step; test_checks.py has all of them
+WRONG = 3  # versions of each step; test_checks.py has all of them
+
+# The page says to replace a file with the one that it shows. A reader copies and pastes it.
+PASTE = """(element, text) => {
+    const clipboardData = new DataTransfer();
+    clipboardData.setData("text/plain", text);
+    const options = { clipboardData, bubbles: true, cancelable: true };
+    element.dispatchEvent(new ClipboardEvent("paste", options));
+}"""
 
 
 @pytest.fixture(scope="session")
@@ -88,27 +98,12 @@ class Reader:
         expect(tab).to_have_attribute("aria-selected", "true")
         self.app.locator(".cm-content").focus()
 
-    def type_change(self, name: str, before: str, after: str) -> None:
-        """Change a file line by line, from its end to its start, so that the numbers stay right."""
-        old, new = before.splitlines(), after.splitlines()
+    def paste(self, name: str, text: str) -> None:
+        """Replace a whole file, as the page says."""
         self.open_file(name)
-        matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-        for kind, first, last, new_first, new_last in reversed(matcher.get_opcodes()):
-            if kind != "equal":
-                self.type_lines(first, last - first, new[new_first:new_last])
-
-    def type_lines(self, first: int, count: int, lines: list[str]) -> None:
-        """Select `count` lines from line `first` on, and type others over them."""
-        keyboard = self.page.keyboard
-        keyboard.press("ControlOrMeta+Home")
-        for _ in range(first):
-            keyboard.press("ArrowDown")
-        for _ in range(count):
-            keyboard.press("Shift+ArrowDown")
-        if lines:
-            keyboard.insert_text("\n".join(lines) + "\n")
-        else:
-            keyboard.press("Delete")
+        self.page.keyboard.press("ControlOrMeta+A")
+        self.page.keyboard.press("Delete")
+        self.app.locator(".cm-content").evaluate(PASTE, text)
 
     def check(self) -> tuple[list[str], list[str]]:
         """Press Check, and return what is done and what is missing."""
@@ -137,28 +132,95 @@ def reader(browser: Browser, site: str, folder: Path) -> Iterator[Reader]:
 
 
 @pytest.mark.parametrize("number", STEPS)
-def test_step_is_done_by_typing_what_the_page_shows(reader: Reader, number: int) -> None:
+def test_step_is_done_with_what_the_page_shows(reader: Reader, number: int) -> None:
     reader.come(number)
     _, missing = reader.check()
     assert missing
     data = reader.data
     for name, text in data["end"].items():
-        before = data["start"].get(name, "")
-        if text != before:
-            reader.type_change(name, before, text)
+        if text != data["start"].get(name, ""):
+            reader.paste(name, text)
     reader.press("show")
     reader.says("Your files have all changes of this step.")
     done, missing = reader.check()
     assert missing == []
     assert len(done) >= 3
     reader.says("Everything of this step is done.")
-    typed = [version for version in wrong_versions(number) if "old" in version][:WRONG]
-    for version in typed:
-        name, text = version["file"], data["end"][version["file"]]
-        wrong = changed(data["end"], version)[name]
-        reader.type_change(name, text, wrong)
+    chosen = [version for version in wrong_versions(number) if "old" in version][:WRONG]
+    for version in chosen:
+        name = version["file"]
+        reader.paste(name, changed(data["end"], version)[name])
         _, missing = reader.check()
         expected = version["place"], version["says"].replace("`", "")
         assert any(expected[0] in row and expected[1] in row for row in missing), missing
-        reader.type_change(name, wrong, text)
-    assert len(typed) == WRONG
+        reader.paste(name, data["end"][name])
+    assert len(chosen) == WRONG
+
+
+@pytest.mark.parametrize("number", [1, 3, 8])
+def test_show_me_fills_in_one_change_at_a_time(reader: Reader, number: int) -> None:
+    reader.come(number)
+    changes = reader.data["changes"]
+    status = reader.app.locator(".live-status")
+    for pressed in range(2 * len(changes)):
+        reader.press("show")
+        if "all changes" in status.inner_text():
+            break
+        expect(status).to_contain_text(re.compile(r"^(In )?\S+\.(py|html|css|js|txt)"))
+        assert reader.app.locator(".live-marked").count() or "went" in status.inner_text()
+    assert len(changes) <= pressed <= len(changes) + 1
+    assert reader.check()[1] == []
+
+
+def test_text_survives_a_reload_and_goes_on_to_the_next_step(reader: Reader) -> None:
+    reader.come(1)
+    reader.says("You start with an empty file.")
+    for name, text in reader.data["end"].items():
+        reader.paste(name, text.replace("The pie poll", "My own poll"))
+    assert reader.check()[1] == []
+    expect(reader.app.get_by_role("link", name="Go on with the next step.")).to_be_visible()
+    reader.come(1)
+    reader.says("Your files of this step are back, as you left them.")
+    expect(reader.app.locator(".cm-content")).to_contain_text("My own poll")
+    assert reader.app.locator(".live-frame").count() == 0, "nothing runs without a press"
+    reader.come(2)
+    reader.says("You start with your own files of step 1.")
+    expect(reader.app.locator(".cm-content")).to_contain_text("My own poll")
+    reader.page.once("dialog", lambda dialog: dialog.accept())
+    reader.press("over")
+    reader.says("The step starts from the beginning.")
+    expect(reader.app.locator(".cm-content")).to_contain_text("The pie poll")
+
+
+def test_what_is_missing_leads_to_its_place(reader: Reader) -> None:
+    reader.come(2)
+    reader.paste("app.py", reader.data["end"]["app.py"].replace('    @methods("POST")\n', ""))
+    reader.check()
+    place = reader.app.locator(".live-results .live-place", has_text="Poll.vote").first
+    place.click()
+    assert reader.page.evaluate("getSelection().anchorNode.textContent").startswith("    async def")
+
+
+def test_download_starts_with_uvicorn(reader: Reader, tmp_path: Path) -> None:
+    reader.come(3)
+    for name, text in reader.data["end"].items():
+        if text != reader.data["start"].get(name):
+            reader.paste(name, text)
+    with reader.page.expect_download() as download:
+        reader.press("zip")
+    assert download.value.suggested_filename == "poll-step-03.zip"
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        archive.extractall(tmp_path)
+    folder = tmp_path / "poll"
+    assert (folder / "requirements.txt").is_file()
+    with running(SERVE, folder) as server:
+        assert "Rhubarb" in httpx.get(server.url).text
+
+
+def test_endless_loop_is_told_with_its_line(reader: Reader) -> None:
+    reader.come(2)
+    text = reader.data["end"]["app.py"]
+    reader.paste("app.py", text.replace("votes[pie] += 1", "while True: votes[pie] += 1"))
+    _, missing = reader.check()
+    assert any("Poll.vote" in row and "a loop without an end" in row for row in missing), missing

@@ -162,7 +162,7 @@ def test_show_me_fills_in_one_change_at_a_time(reader: Reader, number: int) -> N
     reader.come(number)
     changes = reader.data["changes"]
     status = reader.app.locator(".live-status")
-    for pressed in range(2 * len(changes)):
+    for _ in range(2 * len(changes)):
         reader.press("show")
         if "all changes" in status.inner_text():
             break

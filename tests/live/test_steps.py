@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
 from tests.docs.site import built, served
 from tests.examples.browsing import launched
@@ -116,6 +116,10 @@ class Reader:
         return done, missing.all_inner_texts()
 
 
+def errors_of(message: ConsoleMessage) -> list[str]:
+    return [message.text] if message.type == "error" else []
+
+
 @pytest.fixture
 def reader(browser: Browser, site: str, folder: Path) -> Iterator[Reader]:
     """A reader whose browser keeps nothing from before; errors in the console fail the test."""
@@ -123,7 +127,7 @@ def reader(browser: Browser, site: str, folder: Path) -> Iterator[Reader]:
     with browser.new_context(accept_downloads=True) as context:
         context.set_default_timeout(SECONDS * 1000)
         page = context.new_page()
-        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+        page.on("console", lambda message: errors.extend(errors_of(message)))
         page.on("pageerror", lambda error: errors.append(str(error)))
         expect.set_options(timeout=SECONDS * 1000)
         yield Reader(page, site, folder, 1)
@@ -162,7 +166,7 @@ def test_show_me_fills_in_one_change_at_a_time(reader: Reader, number: int) -> N
     reader.come(number)
     changes = reader.data["changes"]
     status = reader.app.locator(".live-status")
-    for _ in range(2 * len(changes)):
+    for pressed in range(2 * len(changes)):  # noqa: B007 - counted after the loop
         reader.press("show")
         if "all changes" in status.inner_text():
             break

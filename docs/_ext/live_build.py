@@ -150,7 +150,8 @@ def download_wheels() -> Path:
 
 def split_requirements(text: str) -> tuple[str, str]:
     """Separate the pins of packages that have no wheel for Pyodide from the others."""
-    halves, whole = [], []
+    halves: list[str] = []
+    whole: list[str] = []
     for pin in re.findall(r"^[\w.\[\]-]+==.*(?:\n +.*)*", text, re.MULTILINE):
         name = pin.partition("==")[0].lower()
         (halves if name in PYTHON_HALF else whole).append(pin)

@@ -14,10 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-<<<<<<< HEAD
-=======
 from axe_playwright_python.sync_playwright import Axe
->>>>>>> live-step
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
 from tests.docs.site import built, served
@@ -120,12 +117,8 @@ class Reader:
         return done, missing.all_inner_texts()
 
 
-<<<<<<< HEAD
-def errors_of(message: ConsoleMessage) -> list[str]:
-=======
 def error_of(message: ConsoleMessage) -> list[str]:
     """Return the text of an error in the console, in a list."""
->>>>>>> live-step
     return [message.text] if message.type == "error" else []
 
 
@@ -136,11 +129,7 @@ def reader(browser: Browser, site: str, folder: Path) -> Iterator[Reader]:
     with browser.new_context(accept_downloads=True) as context:
         context.set_default_timeout(SECONDS * 1000)
         page = context.new_page()
-<<<<<<< HEAD
-        page.on("console", lambda message: errors.extend(errors_of(message)))
-=======
         page.on("console", lambda message: errors.extend(error_of(message)))
->>>>>>> live-step
         page.on("pageerror", lambda error: errors.append(str(error)))
         expect.set_options(timeout=SECONDS * 1000)
         yield Reader(page, site, folder, 1)
@@ -179,12 +168,8 @@ def test_show_me_fills_in_one_change_at_a_time(reader: Reader, number: int) -> N
     reader.come(number)
     changes = reader.data["changes"]
     status = reader.app.locator(".live-status")
-<<<<<<< HEAD
-    for pressed in range(2 * len(changes)):  # noqa: B007 - counted after the loop
-=======
     pressed = 0
     while True:
->>>>>>> live-step
         reader.press("show")
         if "all changes" in status.inner_text():
             break

@@ -33,6 +33,9 @@ SCRIPT = re.compile(
     r'<script(?: [^>]*)? src="[^"]*?_static/(?P<name>(?!live/|theme)[^"?]+\.js)[^"]*"></script>\s*'
 )
 INLINE = re.compile(r"<script>\s*(?P<code>.*?)\s*</script>", re.S)
+# Rules of a style sheet, and the classes of sphinx-design, whose sheet is as large as the theme's.
+RULE = re.compile(r"(?P<selectors>[^{}]+)\{[^{}]*\}")
+DESIGN = re.compile(r"\bsd-[\w-]+")
 KINDS = {"examples": "example", "reference": "reference", "explanation": "explanation"}
 NOT_PACKED = {".buildinfo", ".doctrees", ".nojekyll", "social_previews"}
 
@@ -231,12 +234,22 @@ def bundle(app: Sphinx, exception: Exception | None) -> None:
         joined = glue.join((site / "_static" / name).read_text() for name in names)
         if target.endswith(".css"):
             joined = re.sub(r"/\*.*?\*/|^\s+", "", joined, flags=re.M | re.S)
+            used = {name for text in pages.values() for name in DESIGN.findall(text)}
+            joined = RULE.sub(lambda rule: _without_unused(rule, used), joined)
         (site / "_static" / target).write_text(f"/* {' '.join(names)} */\n{joined}")
         version = hashlib.sha256(joined.encode()).hexdigest()[:8]
         for path, text in pages.items():
             pages[path] = _with_one(text, pattern, names, f"{target}?v={version}")
     for path, text in pages.items():
         path.write_text(_without_inline(text, site))
+
+
+def _without_unused(rule: re.Match[str], used: set[str]) -> str:
+    """Leave a rule out if it is for classes of sphinx-design that no page of the site has."""
+    selectors = rule["selectors"].split(",")
+    if all(set(DESIGN.findall(selector)) - used for selector in selectors):
+        return ""
+    return rule[0]
 
 
 def _without_inline(text: str, site: Path) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -234,8 +235,7 @@ def bundle(app: Sphinx, exception: Exception | None) -> None:
         joined = glue.join((site / "_static" / name).read_text() for name in names)
         if target.endswith(".css"):
             joined = re.sub(r"/\*.*?\*/|^\s+", "", joined, flags=re.M | re.S)
-            used = {name for text in pages.values() for name in DESIGN.findall(text)}
-            joined = RULE.sub(lambda rule: _without_unused(rule, used), joined)
+            joined = _without_unused(joined, pages.values())
         (site / "_static" / target).write_text(f"/* {' '.join(names)} */\n{joined}")
         version = hashlib.sha256(joined.encode()).hexdigest()[:8]
         for path, text in pages.items():
@@ -244,12 +244,16 @@ def bundle(app: Sphinx, exception: Exception | None) -> None:
         path.write_text(_without_inline(text, site))
 
 
-def _without_unused(rule: re.Match[str], used: set[str]) -> str:
-    """Leave a rule out if it is for classes of sphinx-design that no page of the site has."""
-    selectors = rule["selectors"].split(",")
-    if all(set(DESIGN.findall(selector)) - used for selector in selectors):
-        return ""
-    return rule[0]
+def _without_unused(sheet: str, pages: Iterable[str]) -> str:
+    """Leave out the rules for classes of sphinx-design that no page of the site has."""
+    used = {name for text in pages for name in DESIGN.findall(text)}
+
+    def kept(rule: re.Match[str]) -> str:
+        selectors = rule["selectors"].split(",")
+        is_unused = all(set(DESIGN.findall(one)) - used for one in selectors)
+        return "" if is_unused else rule[0]
+
+    return RULE.sub(kept, sheet)
 
 
 def _without_inline(text: str, site: Path) -> str:

@@ -196,10 +196,10 @@ class Runtime {
     }
   }
 
-  /** The app has ended the interpreter itself; the next run starts another one. */
+  /** The app has ended the interpreter itself; the next run loads another one. */
   #crashed(reason) {
-    const cause = /call stack|recursion/i.test(reason)
-      ? "A function calls itself without end, perhaps by way of another one."
+    const cause = /call stack/i.test(reason)
+      ? "Calls were nested too deeply, by a function that calls itself or by data inside data."
       : "";
     this.client?.written("err", `Python has crashed. ${reason}\n${cause}`.trim(), true);
     this.end("Python has crashed. The log says why. Press Run to start it again.");

@@ -33,6 +33,7 @@ does the same for a step of the tutorial, and lets the reader do the step in the
 
 import base64
 import difflib
+import gzip
 import json
 import re
 import shlex
@@ -59,6 +60,8 @@ STATIC = "_static/live"
 PACKAGES = ["jinja2", "multipart"]  # those of micropie[standard]
 # What "Check" needs besides the app: the ninth step's runs the reader's own tests.
 CHECK_NEEDS = {9: ["pytest", "pytest-asyncio", "httpx", "httpx-ws"]}
+# These import from the second part of Python's library, which then is loaded, too.
+NEED_MORE = {"babel", "segno", "starlette"}
 NOT_RUN = re.compile(
     r"(^|/)(test_\w+\.py|conftest\.py|pytest\.ini|requirements\S*\.txt|\..*|\w+\.md|[A-Z]\w+)$"
 )
@@ -206,7 +209,10 @@ def size_of(site: Sphinx, app: dict[str, Any]) -> str:
     if not runtime:
         return ""
     files = {file for name in app["packages"] for file in runtime["packages"][name]}
+    if NEED_MORE & set(app["packages"]):
+        files.add(runtime["more"]["file"])
     size = runtime["size"] + sum(runtime["sizes"][file][0] for file in files)
+    size += len(gzip.compress(json.dumps(app, ensure_ascii=False).encode()))
     return f"{size / 1e6:.1f} MB"
 
 

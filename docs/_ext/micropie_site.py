@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ SCRIPT = re.compile(
     r'<script(?: [^>]*)? src="[^"]*?_static/(?P<name>(?!live/|theme)[^"?]+\.js)[^"]*"></script>\s*'
 )
 INLINE = re.compile(r"<script>\s*(?P<code>.*?)\s*</script>", re.S)
+# Rules of a style sheet, and the classes of sphinx-design, whose sheet is as large as the theme's.
+RULE = re.compile(r"(?P<selectors>[^{}]+)\{[^{}]*\}")
+DESIGN = re.compile(r"\bsd-[\w-]+")
 KINDS = {"examples": "example", "reference": "reference", "explanation": "explanation"}
 NOT_PACKED = {".buildinfo", ".doctrees", ".nojekyll", "social_previews"}
 
@@ -231,12 +235,25 @@ def bundle(app: Sphinx, exception: Exception | None) -> None:
         joined = glue.join((site / "_static" / name).read_text() for name in names)
         if target.endswith(".css"):
             joined = re.sub(r"/\*.*?\*/|^\s+", "", joined, flags=re.M | re.S)
+            joined = _without_unused(joined, pages.values())
         (site / "_static" / target).write_text(f"/* {' '.join(names)} */\n{joined}")
         version = hashlib.sha256(joined.encode()).hexdigest()[:8]
         for path, text in pages.items():
             pages[path] = _with_one(text, pattern, names, f"{target}?v={version}")
     for path, text in pages.items():
         path.write_text(_without_inline(text, site))
+
+
+def _without_unused(sheet: str, pages: Iterable[str]) -> str:
+    """Leave out the rules for classes of sphinx-design that no page of the site has."""
+    used = {name for text in pages for name in DESIGN.findall(text)}
+
+    def kept(rule: re.Match[str]) -> str:
+        selectors = rule["selectors"].split(",")
+        is_unused = all(set(DESIGN.findall(one)) - used for one in selectors)
+        return "" if is_unused else rule[0]
+
+    return RULE.sub(kept, sheet)
 
 
 def _without_inline(text: str, site: Path) -> str:

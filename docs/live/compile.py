@@ -32,9 +32,9 @@ USUAL = words(
     asyncio base64 bisect calendar collections concurrent.futures contextlib copy csv dataclasses
     datetime decimal difflib email.message email.utils enum fractions functools gzip hashlib heapq
     hmac html html.parser http.client http.cookies importlib inspect io ipaddress itertools json
-    linecache logging math mimetypes operator pathlib pprint queue random re secrets shutil sqlite3
-    statistics string struct sys tempfile textwrap threading time traceback types typing
-    unicodedata urllib.parse uuid weakref zlib zoneinfo
+    linecache logging logging.config math mimetypes operator pathlib pprint queue random re secrets
+    shutil sqlite3 statistics string struct sys tempfile textwrap threading time traceback types
+    typing unicodedata urllib.parse uuid weakref zlib zoneinfo
     _pylong _strptime _threading_local stringprep
     _sysconfigdata__emscripten_wasm32-emscripten
     jinja2 jinja2.ext jinja2.async_utils multipart micropie
@@ -112,8 +112,15 @@ def pack_wheel(wheel: str, target: str, optimize: int) -> None:
                 out.writestr(ZipInfo(member, SOME_TIME), data)
 
 
+# Babel has a thousand locales, which are thrice as large as Python itself. An app of the site can
+# show dates and prices as in these languages, with their countries.
+LOCALE = re.compile(r"babel/locale-data/(?!root|(de|en|es|fr|it|ja|nl|pl|pt|zh)(_[A-Z]{2})?\.)")
+
+
 def is_waste(member: str) -> bool:
     """Tell whether a file of a wheel serves other machines, or people who work on the package."""
+    if LOCALE.match(member):
+        return True
     name = member.rpartition("/")[2]
     is_metadata = ".dist-info/" in member and name not in ("METADATA", "entry_points.txt")
     is_foreign = name.endswith(".so") and "wasm32-emscripten" not in name

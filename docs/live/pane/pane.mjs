@@ -249,8 +249,8 @@ class LiveApp {
 
   // --- What the runtime says ---
 
-  written(kind, text) {
-    this.log.write(kind, text);
+  written(kind, text, isError = false) {
+    this.log.write(kind, text, isError);
   }
 
   loading(loaded, total) {

@@ -187,11 +187,22 @@ class Runtime {
         return undefined;
       case "progress":
         return this.client.loading(message.loaded, message.total);
+      case "crashed":
+        return this.#crashed(message.s);
       case "pong":
         return this.#tellLateness(false);
       default:
         return this.#settle(message);
     }
+  }
+
+  /** The app has ended the interpreter itself; the next run loads another one. */
+  #crashed(reason) {
+    const cause = /call stack/i.test(reason)
+      ? "Calls were nested too deeply, by a function that calls itself or by data inside data."
+      : "";
+    this.client?.written("err", `Python has crashed. ${reason}\n${cause}`.trim(), true);
+    this.end("Python has crashed. The log says why. Press Run to start it again.");
   }
 
   #settle(message) {

@@ -86,6 +86,8 @@ export class Python {
       stdout: (s) => this.#say("out", { s }),
       stderr: (s) => this.#say("err", { s }),
     });
+    // An app can end the interpreter itself, for example by a recursion without end.
+    this.pyodide._api.on_fatal = (error) => this.#say("crashed", { s: String(error) });
     mark("python");
     for (const [index, data] of (await wheels).entries()) this.#unpack(files[index], data);
     mark("packages");

@@ -3,12 +3,11 @@
 import { isDeepStrictEqual } from "node:util";
 
 const SOON = 10; // seconds until a check gives up
-const LOADED = 60; // seconds in which Python must be there, on a busy machine
+export const LOADED = 60; // seconds in which Python must be there, on a busy machine
 const LOOK_AGAIN = 50; // milliseconds
 
 // Firefox logs this for each redirect that comes from a service worker, and follows it.
-const REDIRECTED =
-  "Failed to load ‘’. A ServiceWorker intercepted the request and encountered an unexpected error.";
+const REDIRECTED = /^Failed to load ‘’\. A ServiceWorker intercepted the request/;
 
 /** Wait until two values are the same, or a text fits a pattern; return the last value. */
 async function waitFor(read, expected, seconds) {
@@ -42,7 +41,7 @@ export class Reader {
       if (message.type() === "error") this.#errors.push(message.text());
     });
     page.on("pageerror", ({ message }) => {
-      if (message !== REDIRECTED) this.#errors.push(message);
+      if (!REDIRECTED.test(message)) this.#errors.push(message);
     });
     page.on("request", (request) => {
       const url = request.url();
@@ -125,45 +124,65 @@ export class Reader {
   // --- The app's own pages ---
 
   /** Return what a visitor's browser shows. */
-  async visitor(number = 1) {
-    const frames = await this.page.$$(".live-app .live-frame");
-    return new View(await frames[number - 1].contentFrame());
+  visitor(number = 1) {
+    return new View(async () => {
+      const frames = await this.page.$$(".live-app .live-frame");
+      return frames[number - 1].contentFrame();
+    });
   }
 
-  close() {
-    return this.page.close();
+  /** Return two visitors; the second one is added if the pane shows only one. */
+  async twoVisitors() {
+    const frames = await this.page.$$(".live-app .live-frame");
+    if (frames.length === 1) await this.click(".live-second");
+    return [this.visitor(1), this.visitor(2)];
+  }
+
+  /** Open the app in a tab of its own. */
+  async openTab() {
+    const opened = new Promise((resolve) => this.page.once("popup", resolve));
+    await this.click(".live-tab-link");
+    const tab = await opened;
+    return new View(() => tab.mainFrame());
   }
 }
 
 /** A page of the app: in a pane, or in a tab. */
-export class View {
-  constructor(frame) {
-    this.frame = frame;
+class View {
+  /** @param {() => Frame | Promise<Frame>} find Finds the frame; a pane gets a new one at times. */
+  constructor(find) {
+    this.find = find;
   }
 
-  click(selector) {
-    return once(this.frame, selector, (it) => it.click());
+  async click(selector) {
+    await once(await this.find(), selector, (it) => it.click());
   }
 
-  fill(selector, text) {
-    return once(this.frame, selector, (it) => it.fill(text));
+  async fill(selector, text) {
+    await once(await this.find(), selector, (it) => it.fill(text));
   }
 
-  text(selector = "body") {
-    return this.frame.$eval(selector, (element) => element.innerText);
+  async text(selector = "body") {
+    return (await this.find()).$eval(selector, (element) => element.innerText);
+  }
+
+  /** Return a property of an element, such as "disabled". */
+  async property(selector, name) {
+    return (await this.find()).$eval(selector, (element, key) => element[key], name);
   }
 
   /** Choose a file, as in the browser's dialog. */
   async chooseFile(selector, path) {
-    await (await this.frame.$(selector)).uploadFile(path);
+    const input = await (await this.find()).$(selector);
+    await input.uploadFile(path);
   }
 
   /** Return the votes of the tutorial's poll, without those that are 0. */
-  votes() {
-    return this.frame.$$eval(".pie", (pies) => {
-      const counts = pies.map((pie) => [pie.dataset.pie, Number(pie.querySelector(".votes").innerText)]);
-      return Object.fromEntries(counts.filter(([, count]) => count > 0));
-    });
+  async votes() {
+    const rows = await (await this.find()).$$eval(".pie", (pies) =>
+      pies.map((pie) => [pie.dataset.pie, Number(pie.querySelector(".votes").innerText)]),
+    );
+    return Object.fromEntries(rows.filter(([, count]) => count > 0));
   }
 
   async vote(pie) {

@@ -78,9 +78,12 @@ def node(
     with subprocess.Popen(
         command, stdin=pipe, stdout=pipe, text=True, env={**os.environ, **own}
     ) as process:
-        yield process
-        # Node ends the browser, and then itself, when no more scenarios can come.
-        process.communicate(timeout=60)
+        try:
+            yield process
+            # Node ends the browser, and then itself, when no more scenarios can come.
+            process.communicate(timeout=120)
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -100,5 +103,5 @@ def test_firefox(scenario: str, node: "subprocess.Popen[str]") -> None:
     else:
         pytest.fail("Node has ended")
     print("passed:", *passed, sep="\n  ")
-    assert failed == []
+    assert not failed, failed[0]
     assert {"no error in the console", "no request leaves the site"} < set(passed)

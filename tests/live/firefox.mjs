@@ -26,6 +26,7 @@ const PREFERENCES = {
   "network.proxy.http_port": 9,
   "network.proxy.ssl": "127.0.0.1",
   "network.proxy.ssl_port": 9,
+  "services.settings.server": "data:,#remote-settings-dummy/v1", // as in Firefox's own tests
   "network.captive-portal-service.enabled": false,
   "network.connectivity-service.enabled": false,
   "app.normandy.enabled": false,
@@ -248,6 +249,7 @@ async function launch() {
     executablePath: options.firefox,
     headless: true,
     extraPrefsFirefox: PREFERENCES,
+    env: { ...process.env, MOZ_REMOTE_SETTINGS_DEVTOOLS: "1" }, // it heeds services.settings.server
   });
 }
 

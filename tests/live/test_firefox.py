@@ -46,12 +46,14 @@ def firefox() -> str:
 @pytest.fixture(scope="module")
 def modules() -> Path:
     """The folder with puppeteer-core, which the build of the live apps installs too."""
-    for name in ("node", "npm"):
-        if shutil.which(name) is None:
-            pytest.skip(f"{name} is not installed")
+    try:
+        live_build.program("node", "nodejs")
+        npm = live_build.program("npm")
+    except live_build.CannotBuildError as error:
+        pytest.skip(str(error))
     live_build.CACHE.mkdir(parents=True, exist_ok=True)
     with live_build.lock(live_build.CACHE / "lock"):
-        return live_build.node_modules(live_build.program("npm"))
+        return live_build.node_modules(npm)
 
 
 @pytest.fixture(scope="module")

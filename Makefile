@@ -10,7 +10,8 @@ BENCH := .venv/bench
 OTHER_PYTHONS := 3.12 3.13 3.14
 EXAMPLES_COVERAGE := $(CURDIR)/build/coverage-of-examples
 PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
-OF_DEV := --ignore=tests/docs --ignore=tests/examples --ignore=tests/tutorials --ignore=tests/newcomer
+OF_DEV := --ignore=tests/docs --ignore=tests/examples --ignore=tests/tutorials --ignore=tests/newcomer \
+    --ignore=tests/live
 
 PROSE := micropie.py README.md CONTRIBUTING.md SECURITY.md docs/howto docs/tutorial docs/explanation docs/reference \
     docs/install.md docs/details.md docs/index.md docs/faq.md docs/troubleshooting.md examples tutorials
@@ -22,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(PATH):$(CURDIR)/.venv/uv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run new test test-framework test-examples test-site test-slow test-versions lint docs docs-live \
+.PHONY: help run new test test-framework test-examples test-site test-slow live test-versions lint docs docs-live \
     bench bench-quick bench-guard bench-small release-check release-rehearsal requirements clean
 
 help:  ## List the tasks
@@ -50,13 +51,17 @@ test-examples: $(DEV)/.stamp  # and then the coverage of all their lines
 	$(if $(PYTEST_ARGS),,env -u MAKEFLAGS EXAMPLES_COVERAGE=$(EXAMPLES_COVERAGE) \
 	    $(DEV)/bin/python -m pytest tests/examples/test_coverage.py)
 
-test-site: $(DEV)/.stamp  # and the tutorial on it
-	env -u MAKEFLAGS $(DEV)/bin/python -m pytest -m "not slow" --timeout=300 tests/docs tests/tutorials $(PYTEST_ARGS)
+live: $(DEV)/.stamp  # what the pages load when a reader presses Run: from npm and pip, kept in build/live
+	@$(DEV)/bin/python docs/_ext/live_build.py || echo "The site is built and tested without them."
 
-test-slow: $(DEV)/.stamp  ## Run the slow tests: packaging, fresh clones, large uploads, every page
+test-site: $(DEV)/.stamp live  # and the tutorial on it
+	env -u MAKEFLAGS $(DEV)/bin/python -m pytest -m "not slow" --timeout=300 tests/docs tests/tutorials tests/live $(PYTEST_ARGS)
+
+test-slow: $(DEV)/.stamp live  ## Run the slow tests: packaging, fresh clones, large uploads, every page
 	@.ci/system-packages
-	$(DEV)/bin/python -m pytest -m slow --timeout=900 --ignore=tests/newcomer $(PYTEST_ARGS)
-	$(DEV)/bin/python -m pytest -m slow --timeout=900 --numprocesses=$(PROCESSORS) --dist=worksteal tests/newcomer
+	$(DEV)/bin/python -m pytest -m slow --timeout=900 --ignore=tests/newcomer --ignore=tests/live $(PYTEST_ARGS)
+	$(DEV)/bin/python -m pytest -m slow --timeout=900 --numprocesses=$(PROCESSORS) --dist=worksteal \
+	    tests/live tests/newcomer $(PYTEST_ARGS)
 
 test-versions: .venv/uv/.stamp  ## Run the framework's tests on the other Python versions that are installed
 	@$(MAKE) --no-print-directory --jobs=$(PROCESSORS) --output-sync=target $(OTHER_PYTHONS:%=test-%)

@@ -214,8 +214,16 @@ def lock(path: Path) -> Iterator[None]:
         yield
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> str:
+    """Build, and copy the result to the folder that is named; return why that is not possible."""
     try:
-        shutil.copytree(cached_build(), sys.argv[1], dirs_exist_ok=True)
+        made = cached_build()
     except CannotBuildError as problem:
-        sys.exit(f"No live apps: {problem}")
+        return f"No live apps: {problem}"
+    for folder in arguments:
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]) or 0)

@@ -3,6 +3,7 @@
 Each answer must be what the page shows.
 """
 
+import importlib
 import json
 import os
 import re
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
 
 from tests.docs.site import built, served
 from tests.examples.browsing import launched
@@ -28,9 +29,8 @@ APPS = sorted(
 
 def examples() -> list[str]:
     """Return the pages of the examples that are live; the build of the site writes them."""
-    from docs._ext.micropie_examples import LIVE
-
-    return [f"examples/{name}" for name in LIVE]
+    live = importlib.import_module("micropie_examples").LIVE
+    return [f"examples/{name}" for name in live]
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +58,10 @@ def page(browser: Browser) -> Iterator[Page]:
         yield context.new_page()
 
 
+def errors_of(message: ConsoleMessage) -> list[str]:
+    return [message.text] if message.type == "error" else []
+
+
 def run(app: Locator) -> None:
     """Press Run, and wait until the app answers."""
     app.locator(".live-run").click()
@@ -81,7 +85,7 @@ def answers(app: Locator) -> list[str]:
 @pytest.mark.parametrize("name", [*APPS, *examples()])
 def test_app_answers_as_its_page_shows(name: str, page: Page, site: str, folder: Path) -> None:
     errors: list[str] = []
-    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    page.on("console", lambda message: errors.extend(errors_of(message)))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(f"{site}/{name}.html")
     apps = page.locator(".live-app").all()

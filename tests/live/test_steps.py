@@ -14,7 +14,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
 from tests.docs.site import built, served
 from tests.examples.browsing import launched
@@ -116,6 +117,11 @@ class Reader:
         return done, missing.all_inner_texts()
 
 
+def error_of(message: ConsoleMessage) -> list[str]:
+    """Return the text of an error in the console, in a list."""
+    return [message.text] if message.type == "error" else []
+
+
 @pytest.fixture
 def reader(browser: Browser, site: str, folder: Path) -> Iterator[Reader]:
     """A reader whose browser keeps nothing from before; errors in the console fail the test."""
@@ -123,7 +129,7 @@ def reader(browser: Browser, site: str, folder: Path) -> Iterator[Reader]:
     with browser.new_context(accept_downloads=True) as context:
         context.set_default_timeout(SECONDS * 1000)
         page = context.new_page()
-        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+        page.on("console", lambda message: errors.extend(error_of(message)))
         page.on("pageerror", lambda error: errors.append(str(error)))
         expect.set_options(timeout=SECONDS * 1000)
         yield Reader(page, site, folder, 1)
@@ -162,10 +168,13 @@ def test_show_me_fills_in_one_change_at_a_time(reader: Reader, number: int) -> N
     reader.come(number)
     changes = reader.data["changes"]
     status = reader.app.locator(".live-status")
-    for _ in range(2 * len(changes)):
+    pressed = 0
+    while True:
         reader.press("show")
         if "all changes" in status.inner_text():
             break
+        pressed += 1
+        assert pressed < 2 * len(changes)
         expect(status).to_contain_text(re.compile(r"^(In )?\S+\.(py|html|css|js|txt)"))
         assert reader.app.locator(".live-marked").count() or "went" in status.inner_text()
     assert len(changes) <= pressed <= len(changes) + 1
@@ -198,7 +207,8 @@ def test_what_is_missing_leads_to_its_place(reader: Reader) -> None:
     reader.check()
     place = reader.app.locator(".live-results .live-place", has_text="Poll.vote").first
     place.click()
-    assert reader.page.evaluate("getSelection().anchorNode.textContent").startswith("    async def")
+    line = "getSelection().anchorNode.parentElement.closest('.cm-line').textContent"
+    assert reader.page.evaluate(line) == "    async def vote(self, pie: Pie) -> dict[str, int]:"
 
 
 def test_download_starts_with_uvicorn(reader: Reader, tmp_path: Path) -> None:
@@ -224,3 +234,14 @@ def test_endless_loop_is_told_with_its_line(reader: Reader) -> None:
     reader.paste("app.py", text.replace("votes[pie] += 1", "while True: votes[pie] += 1"))
     _, missing = reader.check()
     assert any("Poll.vote" in row and "a loop without an end" in row for row in missing), missing
+
+
+def test_step_is_accessible_and_fits_a_phone(reader: Reader) -> None:
+    reader.page.set_viewport_size({"width": 390, "height": 800})
+    reader.come(3)
+    reader.check()
+    found = Axe().run(reader.page, context=".live-app")
+    assert found.violations_count == 0, found.generate_report()
+    width = "element => element.scrollWidth - element.clientWidth"
+    assert reader.app.evaluate(width) <= 0
+    assert reader.page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -8,7 +8,7 @@ const HERE = new URL(".", import.meta.url);
 const PANES = new URL("../../_live/", HERE); // the folder, and the scope, of the service worker
 const BEAT = 1000; // milliseconds between two looks at the worker
 const PATIENCE = 3000; // milliseconds without an answer after which the reader is told
-const PATIENCE_FOR_CHECKS = 15000; // a check of a step can keep the worker that long
+const PATIENCE_FOR_CHECKS = 20000; // a check of a step can keep the worker that long
 const KEEP_AWAKE = 15000; // milliseconds: browsers end a service worker that hears nothing for 30 s
 
 /** Return the service worker once it is active. */

@@ -53,7 +53,8 @@ class Memory {
 /** Tell whether storage holds what was put there; other scripts of the site could write to it. */
 function isKept(kept) {
   const entries = Object.entries(kept?.files ?? {});
-  return entries.length > 0 && entries.every(([name, text]) => FILE_NAME.test(name) && typeof text === "string");
+  const isFile = ([name, text]) => FILE_NAME.test(name) && typeof text === "string";
+  return entries.length > 0 && entries.every(isFile);
 }
 
 // --- The step ------------------------------------------------------------------------------------
@@ -119,8 +120,11 @@ class Step {
 
   #makeResults() {
     this.note = make("p", { className: "live-hint live-step-note" });
-    this.results = make("ul", { className: "live-results", attributes: { "aria-label": "What Check found" } });
-    this.results.hidden = true;
+    this.results = make("ul", {
+      className: "live-results",
+      hidden: true,
+      attributes: { "aria-label": "What Check found" },
+    });
     this.next = make("p", { hidden: true });
     return make("div", {}, this.results, this.next, this.note);
   }
@@ -143,11 +147,13 @@ class Step {
     if (own) return { ...own, words: "Your files of this step are back, as you left them." };
     const before = number > 1 ? this.memory.load(number - 1) : null;
     if (before?.isDone) {
-      return { files: before.files, isDone: false, words: `You start with your own files of step ${number - 1}.` };
+      const words = `You start with your own files of step ${number - 1}.`;
+      return { files: before.files, isDone: false, words };
     }
-    const words = number > 1
-      ? `You start with the files of step ${number - 1}. Change them as the page shows, and press Check.`
-      : "You start with an empty file. Write it as the page shows, and press Check.";
+    const words =
+      number > 1
+        ? `You start with the files of step ${number - 1}. Change them as the page shows.`
+        : "You start with an empty file. Write it as the page shows.";
     return { files: this.#startFiles(start), isDone: false, words };
   }
 
@@ -259,15 +265,17 @@ class Step {
     this.isDone = missing.length === 0;
     this.#remember();
     this.#showNextStep();
+    const count = `${results.length - missing.length} of ${results.length} are done.`;
     this.app.say(
       this.isDone
         ? "Everything of this step is done."
-        : `${results.length - missing.length} of ${results.length} are done. What is missing stands below the editor.`,
+        : `${count} What is missing stands below the editor.`,
     );
   }
 
   #row({ ok, file, name, line, text }) {
-    const state = make("strong", { className: "live-result-state", textContent: ok ? "Done" : "Missing" });
+    const words = ok ? "Done" : "Missing";
+    const state = make("strong", { className: "live-result-state", textContent: words });
     const row = make("li", { className: ok ? "live-done" : "live-missing" }, state, " ");
     if (!ok && file) row.append(this.#place(file, name, line), ": ");
     row.append(...withCode(text));
@@ -286,7 +294,8 @@ class Step {
     const link = document.querySelector('link[rel="next"]');
     this.next.hidden = !this.isDone || !link;
     if (this.next.hidden) return;
-    this.next.replaceChildren(make("a", { href: link.href, textContent: "Go on with the next step." }));
+    const { href } = link;
+    this.next.replaceChildren(make("a", { href, textContent: "Go on with the next step." }));
   }
 }
 
@@ -311,5 +320,6 @@ function inLines(count) {
 
 /** Split a text at its backticks: what stands between two of them is code. */
 function withCode(text) {
-  return text.split("`").map((part, index) => (index % 2 ? make("code", { textContent: part }) : part));
+  const code = (textContent) => make("code", { textContent });
+  return text.split("`").map((part, index) => (index % 2 ? code(part) : part));
 }

@@ -14,8 +14,15 @@ const SEARCH_TIME = 2000; // milliseconds that the pages have to say who has an 
 const apps = new Map(); // id → {port, streams: functions that end what is open}
 const searches = new Map(); // id → functions that go on when a page has answered
 
-// The workers wait for this lock. They get it when this service worker is stopped.
-self.navigator.locks?.request(`live-sw-${ME}`, () => new Promise(() => {}));
+// The workers wait for this lock. They get it when this service worker is stopped. They may not ask
+// for it before it is held: they would take this service worker for a stopped one.
+const lockHeld = new Promise((resolve) => {
+  const untilStopped = () => {
+    resolve();
+    return new Promise(() => {});
+  };
+  self.navigator.locks?.request(`live-sw-${ME}`, untilStopped);
+});
 
 self.addEventListener("install", () => self.skipWaiting());
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
@@ -32,7 +39,7 @@ self.addEventListener("message", (event) => {
 
 /** A page lends its app. */
 function addApp(id, port) {
-  port.postMessage({ t: "hello", sw: ME });
+  lockHeld.then(() => port.postMessage({ t: "hello", sw: ME }));
   const app = { port, streams: new Set() };
   apps.set(id, app);
   // The app's worker holds this lock while the app runs. To ask the browser for the page at each

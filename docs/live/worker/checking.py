@@ -368,7 +368,9 @@ def folder_for_code(aside: str) -> Iterator[Path]:
         forget_modules(folder)
         sys.modules.update(hidden)
         os.chdir(before[0])
-        sys.path[:], sys.dont_write_bytecode = before[1], before[2]
+        # The page adds the second part of Python's library at the first import from it.
+        added = [path for path in sys.path if path not in before[1] and path != str(folder)]
+        sys.path[:], sys.dont_write_bytecode = [*before[1], *added], before[2]
         os.environ.clear()
         os.environ.update(before[3])
         shutil.rmtree(folder, ignore_errors=True)

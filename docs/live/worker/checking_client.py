@@ -144,8 +144,8 @@ class Answer:
         wanted = status if isinstance(status, range) else range(status, status + 1)
         if self.status not in wanted:
             if self.absent:
-                path = self.asked.partition(" ")[2].partition("?")[0]
-                self.missing(f"Write a method `{self.absent}`, since it answers `{path}`.")
+                path = "" if self.absent == "index" else self.absent
+                self.missing(f"Write a method `{self.absent}`, since it answers `/{path}`.")
             self.missing(f"{text} `{self.asked}` answered {_status(self.status)}.")
         return self
 

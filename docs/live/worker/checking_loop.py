@@ -171,15 +171,20 @@ class Guard:
         monitoring.use_tool_id(TOOL, "checks")
         monitoring.register_callback(TOOL, events.PY_START, self._started)
         monitoring.register_callback(TOOL, events.LINE, self._reached)
+        monitoring.register_callback(TOOL, events.JUMP, self._jumped)
         monitoring.set_events(TOOL, events.PY_START)
 
     def _started(self, code: CodeType, offset: int) -> object:
         if code.co_filename.startswith(self.folder):
-            monitoring.set_local_events(TOOL, code, monitoring.events.LINE)
+            events = monitoring.events.LINE | monitoring.events.JUMP
+            monitoring.set_local_events(TOOL, code, events)
         return monitoring.DISABLE
 
     def _reached(self, code: CodeType, line: int) -> None:
         self._count(sys._getframe(1))
+
+    def _jumped(self, code: CodeType, offset: int, target: int) -> None:
+        self._count(sys._getframe(1))  # a loop within one line
 
     # Python 3.11 has only this. It slows down all code, and does not see a loop within one line.
 

@@ -21,6 +21,7 @@ OPTIONS = [
     "--capture=sys",  # the worker's files can't be replaced
     *("-p", "no:cacheprovider"),
     *("-p", "no:faulthandler"),
+    *("-p", "no:debugging"),  # the page has no pdb
     *("-p", "pytest_asyncio.plugin"),
 ]
 
@@ -75,7 +76,8 @@ def run_tests(program: Program, *, stop_early: bool = False) -> Report:
     # No other plugins than the step's. The check puts the environment back.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
-    with own_loops(), contextlib.redirect_stdout(io.StringIO()) as out:
+    out = io.StringIO()
+    with own_loops(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         code = pytest.main([*options, str(program.folder)], plugins=[reporter])
     if code in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
         lines = [line for line in out.getvalue().splitlines() if line.strip()]

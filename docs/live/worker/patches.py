@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import encodings
 import gzip
 import hashlib
+import importlib
 import os
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +29,7 @@ def apply(more: str, modules: list[str]) -> None:
     """Mend all of it, once."""
     sys.meta_path.append(MoreLibrary(more, modules))
     sys.modules["concurrent.interpreters"] = no_interpreters()
+    sys.meta_path.insert(0, AnyioThreads())  # type: ignore[arg-type]
     sqlite3.connect = sqlite3.dbapi2.connect = connect  # type: ignore[assignment]
     hashlib.scrypt = scrypt
     hashlib.pbkdf2_hmac = pbkdf2_hmac
@@ -78,6 +81,36 @@ def no_interpreters() -> ModuleType:
 
     module.__dict__.update(ExecutionFailed=ExecutionFailed, create=create)
     return module
+
+
+class AnyioThreads:
+    """Gives anyio functions that call in place, as asyncio's do in Pyodide: there are no threads.
+
+    Starlette's files, and its plain handlers, go by way of them.
+    """
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: Any = None
+    ) -> ModuleSpec | None:
+        """Take the place of that one module."""
+        return ModuleSpec(name, self) if name == "anyio.to_thread" else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave that to Python."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Fill the module."""
+
+        async def run_sync(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+            await asyncio.sleep(0)  # others get their turn, as with a thread
+            return function(*args)
+
+        def current_default_thread_limiter() -> Any:
+            return importlib.import_module("anyio").CapacityLimiter(1)
+
+        module.__dict__.update(
+            run_sync=run_sync, current_default_thread_limiter=current_default_thread_limiter
+        )
 
 
 # --- Files ----------------------------------------------------------------------------------------

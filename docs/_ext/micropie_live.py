@@ -312,7 +312,7 @@ class Page:
         return item.kind == "file" and item.detail in files
 
     def _is_typed(self, item: Block) -> bool:
-        return item.language == "console" and not item.kind
+        return item.language == "console" and item.kind in {"", "server"}
 
 
 def _variables(text: str) -> dict[str, str]:

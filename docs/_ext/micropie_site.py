@@ -262,13 +262,10 @@ def _without_inline(text: str, site: Path) -> str:
     if match is None:
         return text
     (site / "_static" / "theme.js").write_text(match["code"] + "\n")
-    root = re.search(r'data-content_root="([^"]*)"', text)
-    up = root[1] if root else "./"
-    return (
-        text[: match.start()]
-        + f'<script src="{up}_static/theme.js"></script>'
-        + text[match.end() :]
-    )
+    # The page for unknown addresses has its files from the root, and the others have theirs beside.
+    found = re.search(r'src="([^"]*_static/)', text[match.end() :])
+    script = f'<script src="{found[1] if found else "_static/"}theme.js"></script>'
+    return text[: match.start()] + script + text[match.end() :]
 
 
 def _with_one(text: str, pattern: re.Pattern[str], names: list[str], target: str) -> str:

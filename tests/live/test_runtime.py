@@ -37,7 +37,7 @@ def test_an_app_answers(live: Live) -> None:
     live.run(HELLO)
     answer = live.fetch("GET", "/")
     assert (answer["status"], answer["text"]) == (200, "Hello")
-    assert "GET / 200" in live.text("log")
+    live.wait_for("log", "GET / 200")
     assert live.errors == []
 
 
@@ -168,6 +168,7 @@ def test_a_missing_name_is_said(live: Live) -> None:
 def test_an_error_in_a_handler_is_a_500_and_in_the_log(live: Live) -> None:
     live.run(app_of("async def index(self):\n    return [][1]"))
     assert live.fetch("GET", "/")["status"] == 500
+    live.wait_for("log", "GET / 500")
     said = live.text("err")
     assert "IndexError: list index out of range" in said and "return [][1]" in said
     assert "driver.py" not in said
@@ -177,7 +178,7 @@ def test_an_app_that_raises_by_itself_fails_the_request(live: Live) -> None:
     source = "async def app(scope, receive, send):\n    raise ValueError('bare')\n"
     live.run({"app.py": source})
     assert live.fetch("GET", "/")["t"] == "fail"
-    assert "ValueError: bare" in live.text("err")
+    live.wait_for("err", "ValueError: bare")
 
 
 # --- What an app can use --------------------------------------------------------------------------
@@ -367,3 +368,77 @@ def test_an_example_that_needs_what_pyodide_lacks_starts(
 ) -> None:
     live.run(files_of(f"examples/{example}"), packages=["jinja2", "multipart", *packages])
     assert live.fetch("GET", "/")["status"] < 500, live.text("err")
+
+
+# --- What is printed ------------------------------------------------------------------------------
+
+
+PRINTING = """
+async def index(self):
+    for number in range(2000):
+        print(f"line {number}")
+    print("error", file=sys.stderr)
+    print("last")
+    return "printed"
+
+async def long(self):
+    print("x" * 1_000_000)
+    return "printed"
+
+async def forever(self):
+    while True:
+        print("again")
+"""
+
+
+def said(live: Live, *kinds: str) -> list[dict[str, str]]:
+    return live.page.evaluate(
+        "kinds => runtime.said.filter(({t}) => kinds.includes(t))", list(kinds)
+    )
+
+
+def test_lines_go_to_the_page_together(live: Live) -> None:
+    live.run(app_of(PRINTING, "import sys\n"))
+    before = len(said(live, "out", "err"))
+    assert live.fetch("GET", "/")["text"] == "printed"
+    live.wait_for("out", "last")
+    messages = said(live, "out", "err")[before:]
+    assert len(messages) < 20
+    assert [message["t"] for message in messages[-3:]] == ["out", "err", "out"]
+    assert messages[-1]["s"] == "last"
+    lines = "\n".join(message["s"] for message in messages).splitlines()
+    assert "line 1999" in lines and "line 0" not in lines
+    left_out = [line for line in lines if line.endswith("lines were left out.")]
+    count = sum(int(line.split()[1].replace(",", "")) for line in left_out)
+    assert count + len(lines) - len(left_out) == 2002
+
+
+def test_a_line_without_end_is_cut(live: Live) -> None:
+    live.run(app_of(PRINTING, "import sys\n"))
+    live.fetch("GET", "/long")
+    live.wait_for("out", "characters were left out.")
+    line = live.text("out").splitlines()[-1]
+    assert len(line) < 100_000
+    assert line.endswith("x … 950,000 characters were left out.")
+
+
+def test_prints_without_end_do_not_flood_the_page(browser: Browser, host: Host) -> None:
+    context = browser.new_context()
+    live = Live(context.new_page(), host)
+    live.boot()
+    live.run(app_of(PRINTING, "import sys\n"))
+    sent = live.page.evaluate(
+        """async () => {
+            runtime.fetch("GET", "/forever");
+            const count = () => runtime.said.filter(({t}) => t === "out").length;
+            while (!count()) await new Promise(requestAnimationFrame);
+            const before = count();
+            const begin = performance.now();
+            // The time is the measure here: so many messages come in a second.
+            await new Promise((goOn) => setTimeout(goOn, 1000));
+            return ((count() - before) * 1000) / (performance.now() - begin);
+        }"""
+    )
+    assert 1 < sent < 30
+    live.page.evaluate("runtime.end()")
+    context.close()

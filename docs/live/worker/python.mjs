@@ -51,16 +51,19 @@ export class Python {
   #base; // the URL of _static/live/
   #runtime; // runtime.json
   #say;
+  #output;
   #installed = new Set(); // files of packages
   #hasChecking = false;
 
   /**
    * @param {string} base
    * @param {(kind: string, rest: object) => void} say sends a message to the page
+   * @param {Output} output takes what Python prints
    */
-  constructor(base, say) {
+  constructor(base, say, output) {
     this.#base = base;
     this.#say = say;
+    this.#output = output;
   }
 
   /** Load and start Python with the packages; return how long its parts took. */
@@ -83,8 +86,8 @@ export class Python {
       indexURL: this.#base + folder,
       stdLibURL: LIBRARY,
       env: ENVIRONMENT,
-      stdout: (s) => this.#say("out", { s }),
-      stderr: (s) => this.#say("err", { s }),
+      stdout: (line) => this.#output.write("out", line),
+      stderr: (line) => this.#output.write("err", line),
     });
     // An app can end the interpreter itself, for example by a recursion without end.
     this.pyodide._api.on_fatal = (error) => this.#say("crashed", { s: String(error) });

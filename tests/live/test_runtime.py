@@ -181,6 +181,53 @@ def test_an_app_that_raises_by_itself_fails_the_request(live: Live) -> None:
     live.wait_for("err", "ValueError: bare")
 
 
+@pytest.mark.parametrize("name", ["pyodide.asm.wasm", "pyodide.asm.mjs", "stdlib.zip.gz"])
+@pytest.mark.parametrize("answer", ["404", "none"])
+def test_a_file_that_cannot_be_loaded_is_said(
+    browser: Browser, host: Host, name: str, answer: str
+) -> None:
+    context = browser.new_context()
+    context.route(
+        f"**/{name}",
+        lambda route: route.fulfill(status=404) if answer == "404" else route.abort(),
+    )
+    told = Live(context.new_page(), host).boot()
+    assert told["t"] == "failed"
+    assert name in told["s"]
+    context.close()
+
+
+CRASHING = """
+async def index(self):
+    sys.setrecursionlimit(10**7)
+    return Endless().anything
+
+async def exit(self):
+    os._exit(3)
+"""
+ENDLESS = """
+import os, sys
+
+class Endless:
+    def __getattr__(self, name):
+        return getattr(self, name + "x")
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("/", "Maximum call stack size exceeded"), ("/exit", "exit(3)")]
+)
+def test_a_crash_of_python_is_said(browser: Browser, host: Host, path: str, words: str) -> None:
+    context = browser.new_context()
+    live = Live(context.new_page(), host)
+    live.boot()
+    live.run(app_of(CRASHING, ENDLESS))
+    live.page.evaluate("path => void runtime.fetch('GET', path)", path)
+    live.wait_for("crashed", words)
+    assert live.page.evaluate("runtime.said.filter(({t}) => t === 'crashed').length") == 1
+    context.close()
+
+
 # --- What an app can use --------------------------------------------------------------------------
 
 

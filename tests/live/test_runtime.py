@@ -360,6 +360,73 @@ async def big(self):
     assert (answer["status"], answer["text"]) == (200, "3000000"), live.text("err")
 
 
+@pytest.mark.parametrize(
+    ("path", "headers"), [("/?name=Zoë", []), ("/Zoë", []), ("/", [["x-name", "✓"]])]
+)
+def test_a_request_that_no_client_can_send_is_said(
+    live: Live, path: str, headers: list[list[str]]
+) -> None:
+    live.run(HELLO)
+    before = len(live.text("err"))
+    assert live.fetch("GET", path, headers=headers)["t"] == "fail"
+    said = live.text("err")[before:].strip()
+    assert said.startswith("This is no valid request. UnicodeEncodeError: "), said
+    assert "\n" not in said
+    assert live.fetch("GET", "/")["text"] == "Hello"
+
+
+# --- WebSockets -----------------------------------------------------------------------------------
+
+
+SOCKETS = """
+async def ws_flood(self, ws):
+    await ws.accept()
+    number = 0
+    while True:
+        await ws.send_text(str(number))
+        number += 1
+
+async def index(self):
+    return "Hello"
+"""
+CONNECT = """(query) => {
+    const { port1, port2 } = new MessageChannel();
+    window.got = [];
+    window.socket = port1;
+    port1.onmessage = ({data}) => got.push(data);
+    const message = {t: "ws", path: "/flood", query, root: "", protocols: [], visitor: "1"};
+    runtime.port.postMessage(message, [port2]);
+}"""
+
+
+def test_an_app_waits_for_those_who_take_its_messages(live: Live) -> None:
+    live.run(app_of(SOCKETS))
+    assert live.fetch("GET", "/")["text"] == "Hello"
+    live.page.evaluate(CONNECT, "")
+    arrived = "count => got.filter(({t}) => t === 'message').length >= count"
+    count = "got.filter(({t}) => t === 'message').length"
+    live.page.wait_for_function(arrived, arg=8)
+    for _ in range(5):  # the app has time to send more, if it would
+        live.fetch("GET", "/")
+    assert live.page.evaluate(count) == 8
+    live.page.evaluate("for (let n = 0; n < 3; n++) socket.postMessage({t: 'taken'})")
+    live.page.wait_for_function(arrived, arg=11)
+    live.fetch("GET", "/")
+    assert live.page.evaluate(count) == 11
+    assert live.ask("stop")["t"] == "stopped"
+    live.page.wait_for_function("() => got.at(-1).t === 'close'")
+
+
+def test_a_socket_with_a_url_that_no_client_sends_is_refused(live: Live) -> None:
+    live.run(app_of(SOCKETS))
+    live.fetch("GET", "/")
+    live.page.evaluate(CONNECT, "name=Zoë")
+    live.page.wait_for_function("() => got.length")
+    assert live.page.evaluate("got") == [
+        {"t": "close", "accepted": False, "code": 1006, "reason": ""}
+    ]
+
+
 def test_each_visitor_has_a_jar_of_cookies(live: Live) -> None:
     app = {"app.py": COOKIES}
     live.run(app, id="cookies")

@@ -2,9 +2,10 @@
 // seconds if an app prints thousands of them, so lines go together, and of too many only the last.
 
 const DELAY = 50; // milliseconds that lines are collected
-const MOST_LINES = 500; // as many as the page's log keeps
-const MOST_CHARACTERS = 250_000; // of one message's lines
-const LONGEST_LINE = 50_000; // characters
+const MOST_LINES = 499; // with the one that says how many were left out, what the log keeps
+const MOST_CHARACTERS = 250_000; // of the lines that are collected
+const OF_A_MESSAGE = 20_000; // characters; the page's log shows as many of one message
+const LONGEST_LINE = 19_000; // characters; a line and the words that it was cut fit in a message
 
 export class Output {
   #send;
@@ -73,11 +74,16 @@ function shortened(line) {
   return `${line.slice(0, LONGEST_LINE)} … ${rest} characters were left out.`;
 }
 
-/** Put lines of the same kind together that follow each other. */
+/** Put lines of the same kind together that follow each other, as many as fit in a message. */
 function grouped(lines) {
   const groups = [];
+  let room = 0;
   for (const [kind, line] of lines) {
-    if (groups.at(-1)?.[0] !== kind) groups.push([kind, []]);
+    room -= line.length + 1;
+    if (groups.at(-1)?.[0] !== kind || room < 0) {
+      groups.push([kind, []]);
+      room = OF_A_MESSAGE - line.length;
+    }
     groups.at(-1)[1].push(line);
   }
   return groups;

@@ -41,8 +41,16 @@ def cached_build() -> Path:
     """Return the folder with the result, which is built if the sources have changed.
 
     Raises:
-        CannotBuildError: npm or node is missing, or one of the programs failed.
+        CannotBuildError: npm, node or a source file is missing, or one of the programs failed.
     """
+    try:
+        return build_or_find()
+    except OSError as error:
+        raise CannotBuildError(f"{error.strerror}: {error.filename}") from error
+
+
+def build_or_find() -> Path:
+    """Return the folder with the result, from the cache if it is there."""
     made = CACHE / key()
     if not made.is_dir():
         CACHE.mkdir(parents=True, exist_ok=True)

@@ -52,6 +52,12 @@ class Live:
         """Return what Python has printed, or the app logged."""
         return self.page.evaluate("kinds => runtime.text(...kinds)", list(kinds))
 
+    def wait_for(self, kind: str, text: str) -> None:
+        """Wait for a text that Python prints, or the app logs. It can come after a response."""
+        self.page.wait_for_function(
+            "([kind, text]) => runtime.text(kind).includes(text)", arg=[kind, text]
+        )
+
     def serve(self, name: str) -> None:
         """Lend the app to the service worker."""
         self.page.evaluate("name => runtime.serve(name)", name)

@@ -60,3 +60,17 @@ def test_a_missing_program_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(live_build.CannotBuildError, match="npm is not installed"):
         live_build.program("npm")
+
+
+def test_a_missing_source_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "docs/live"
+    source.mkdir(parents=True)
+    (tmp_path / "micropie.py").write_text("")
+    for name in ("package.json", "package-lock.json"):
+        (source / name).write_text("{}")
+    monkeypatch.setattr(live_build, "ROOT", tmp_path)
+    monkeypatch.setattr(live_build, "SOURCE", source)
+    monkeypatch.setattr(live_build, "CACHE", tmp_path / "build")
+    monkeypatch.setattr(live_build, "program", lambda *names: names[0])
+    with pytest.raises(live_build.CannotBuildError, match=r"No such file.*\.npmrc"):
+        live_build.cached_build()

@@ -37,7 +37,7 @@ def test_an_app_answers(live: Live) -> None:
     live.run(HELLO)
     answer = live.fetch("GET", "/")
     assert (answer["status"], answer["text"]) == (200, "Hello")
-    assert "GET / 200" in live.text("log")
+    live.wait_for("log", "GET / 200")
     assert live.errors == []
 
 
@@ -168,6 +168,7 @@ def test_a_missing_name_is_said(live: Live) -> None:
 def test_an_error_in_a_handler_is_a_500_and_in_the_log(live: Live) -> None:
     live.run(app_of("async def index(self):\n    return [][1]"))
     assert live.fetch("GET", "/")["status"] == 500
+    live.wait_for("log", "GET / 500")
     said = live.text("err")
     assert "IndexError: list index out of range" in said and "return [][1]" in said
     assert "driver.py" not in said
@@ -177,7 +178,54 @@ def test_an_app_that_raises_by_itself_fails_the_request(live: Live) -> None:
     source = "async def app(scope, receive, send):\n    raise ValueError('bare')\n"
     live.run({"app.py": source})
     assert live.fetch("GET", "/")["t"] == "fail"
-    assert "ValueError: bare" in live.text("err")
+    live.wait_for("err", "ValueError: bare")
+
+
+@pytest.mark.parametrize("name", ["pyodide.asm.wasm", "pyodide.asm.mjs", "stdlib.zip.gz"])
+@pytest.mark.parametrize("answer", ["404", "none"])
+def test_a_file_that_cannot_be_loaded_is_said(
+    browser: Browser, host: Host, name: str, answer: str
+) -> None:
+    context = browser.new_context()
+    context.route(
+        f"**/{name}",
+        lambda route: route.fulfill(status=404) if answer == "404" else route.abort(),
+    )
+    told = Live(context.new_page(), host).boot()
+    assert told["t"] == "failed"
+    assert name in told["s"]
+    context.close()
+
+
+CRASHING = """
+async def index(self):
+    sys.setrecursionlimit(10**7)
+    return Endless().anything
+
+async def exit(self):
+    os._exit(3)
+"""
+ENDLESS = """
+import os, sys
+
+class Endless:
+    def __getattr__(self, name):
+        return getattr(self, name + "x")
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("/", "Maximum call stack size exceeded"), ("/exit", "exit(3)")]
+)
+def test_a_crash_of_python_is_said(browser: Browser, host: Host, path: str, words: str) -> None:
+    context = browser.new_context()
+    live = Live(context.new_page(), host)
+    live.boot()
+    live.run(app_of(CRASHING, ENDLESS))
+    live.page.evaluate("path => void runtime.fetch('GET', path)", path)
+    live.wait_for("crashed", words)
+    assert live.page.evaluate("runtime.said.filter(({t}) => t === 'crashed').length") == 1
+    context.close()
 
 
 # --- What an app can use --------------------------------------------------------------------------
@@ -312,6 +360,73 @@ async def big(self):
     assert (answer["status"], answer["text"]) == (200, "3000000"), live.text("err")
 
 
+@pytest.mark.parametrize(
+    ("path", "headers"), [("/?name=Zoë", []), ("/Zoë", []), ("/", [["x-name", "✓"]])]
+)
+def test_a_request_that_no_client_can_send_is_said(
+    live: Live, path: str, headers: list[list[str]]
+) -> None:
+    live.run(HELLO)
+    before = len(live.text("err"))
+    assert live.fetch("GET", path, headers=headers)["t"] == "fail"
+    said = live.text("err")[before:].strip()
+    assert said.startswith("This is no valid request. UnicodeEncodeError: "), said
+    assert "\n" not in said
+    assert live.fetch("GET", "/")["text"] == "Hello"
+
+
+# --- WebSockets -----------------------------------------------------------------------------------
+
+
+SOCKETS = """
+async def ws_flood(self, ws):
+    await ws.accept()
+    number = 0
+    while True:
+        await ws.send_text(str(number))
+        number += 1
+
+async def index(self):
+    return "Hello"
+"""
+CONNECT = """(query) => {
+    const { port1, port2 } = new MessageChannel();
+    window.got = [];
+    window.socket = port1;
+    port1.onmessage = ({data}) => got.push(data);
+    const message = {t: "ws", path: "/flood", query, root: "", protocols: [], visitor: "1"};
+    runtime.port.postMessage(message, [port2]);
+}"""
+
+
+def test_an_app_waits_for_those_who_take_its_messages(live: Live) -> None:
+    live.run(app_of(SOCKETS))
+    assert live.fetch("GET", "/")["text"] == "Hello"
+    live.page.evaluate(CONNECT, "")
+    arrived = "count => got.filter(({t}) => t === 'message').length >= count"
+    count = "got.filter(({t}) => t === 'message').length"
+    live.page.wait_for_function(arrived, arg=8)
+    for _ in range(5):  # the app has time to send more, if it would
+        live.fetch("GET", "/")
+    assert live.page.evaluate(count) == 8
+    live.page.evaluate("for (let n = 0; n < 3; n++) socket.postMessage({t: 'taken'})")
+    live.page.wait_for_function(arrived, arg=11)
+    live.fetch("GET", "/")
+    assert live.page.evaluate(count) == 11
+    assert live.ask("stop")["t"] == "stopped"
+    live.page.wait_for_function("() => got.at(-1).t === 'close'")
+
+
+def test_a_socket_with_a_url_that_no_client_sends_is_refused(live: Live) -> None:
+    live.run(app_of(SOCKETS))
+    live.fetch("GET", "/")
+    live.page.evaluate(CONNECT, "name=Zoë")
+    live.page.wait_for_function("() => got.length")
+    assert live.page.evaluate("got") == [
+        {"t": "close", "accepted": False, "code": 1006, "reason": ""}
+    ]
+
+
 def test_each_visitor_has_a_jar_of_cookies(live: Live) -> None:
     app = {"app.py": COOKIES}
     live.run(app, id="cookies")
@@ -367,3 +482,92 @@ def test_an_example_that_needs_what_pyodide_lacks_starts(
 ) -> None:
     live.run(files_of(f"examples/{example}"), packages=["jinja2", "multipart", *packages])
     assert live.fetch("GET", "/")["status"] < 500, live.text("err")
+
+
+# --- What is printed ------------------------------------------------------------------------------
+
+
+PRINTING = """
+async def index(self):
+    for number in range(2000):
+        print(f"line {number}")
+    print("error", file=sys.stderr)
+    print("last")
+    return "printed"
+
+async def long(self):
+    print("x" * 1_000_000)
+    return "printed"
+
+async def much(self):
+    for number in range(300):
+        print(f"{number} " + "y" * 200)
+    return "printed"
+
+async def forever(self):
+    while True:
+        print("again")
+"""
+
+
+def said(live: Live, *kinds: str) -> list[dict[str, str]]:
+    return live.page.evaluate(
+        "kinds => runtime.said.filter(({t}) => kinds.includes(t))", list(kinds)
+    )
+
+
+def test_lines_go_to_the_page_together(live: Live) -> None:
+    live.run(app_of(PRINTING, "import sys\n"))
+    before = len(said(live, "out", "err"))
+    assert live.fetch("GET", "/")["text"] == "printed"
+    live.wait_for("out", "last")
+    messages = said(live, "out", "err")[before:]
+    assert len(messages) < 20
+    assert [message["t"] for message in messages[-3:]] == ["out", "err", "out"]
+    assert messages[-1]["s"] == "last"
+    lines = "\n".join(message["s"] for message in messages).splitlines()
+    assert "line 1999" in lines and "line 0" not in lines
+    left_out = [line for line in lines if line.endswith("lines were left out.")]
+    count = sum(int(line.split()[1].replace(",", "")) for line in left_out)
+    assert count + len(lines) - len(left_out) == 2002
+
+
+def test_a_line_without_end_is_cut(live: Live) -> None:
+    live.run(app_of(PRINTING, "import sys\n"))
+    live.fetch("GET", "/long")
+    live.wait_for("out", "characters were left out.")
+    line = live.text("out").splitlines()[-1]
+    assert line == "x" * 19_000 + " … 981,000 characters were left out."
+
+
+def test_much_text_is_split(live: Live) -> None:
+    live.run(app_of(PRINTING, "import sys\n"))
+    before = len(said(live, "out"))
+    live.fetch("GET", "/much")
+    live.wait_for("out", "299 yyy")
+    messages = [message["s"] for message in said(live, "out")[before:]]
+    assert all(len(text) <= 20_000 for text in messages)
+    numbers = [int(line.split()[0]) for line in "\n".join(messages).splitlines()]
+    assert numbers == list(range(300))
+
+
+def test_prints_without_end_do_not_flood_the_page(browser: Browser, host: Host) -> None:
+    context = browser.new_context()
+    live = Live(context.new_page(), host)
+    live.boot()
+    live.run(app_of(PRINTING, "import sys\n"))
+    sent = live.page.evaluate(
+        """async () => {
+            runtime.fetch("GET", "/forever");
+            const count = () => runtime.said.filter(({t}) => t === "out").length;
+            while (!count()) await new Promise(requestAnimationFrame);
+            const before = count();
+            const begin = performance.now();
+            // The time is the measure here: so many messages come in a second.
+            await new Promise((goOn) => setTimeout(goOn, 1000));
+            return ((count() - before) * 1000) / (performance.now() - begin);
+        }"""
+    )
+    assert 1 < sent < 30
+    live.page.evaluate("runtime.end()")
+    context.close()

@@ -141,6 +141,8 @@ async def app(scope, receive, send):
         headers, body = [(b"content-type", b"text/css")], b"p { color: rgb(1, 2, 3) }"
     elif path == "/redirect":
         status, headers = 303, [(b"location", b"/end?from=redirect")]
+    elif path == "/nowhere":
+        status, headers = 302, [(b"location", b"http://[")]
     elif path == "/gzip":
         headers.append((b"content-encoding", b"gzip"))
         body = gzip.compress(b"unpacked")
@@ -190,6 +192,25 @@ def test_redirects_stay_in_the_app(plain: FrameLocator) -> None:
     assert json.loads(answer["text"])["query"] == "from=redirect"
 
 
+def test_a_redirect_to_no_place_is_an_answer(plain: FrameLocator, live: Live) -> None:
+    answer = fetched(plain, "nowhere")
+    assert (answer["status"], answer["text"]) == (302, "")
+    assert "location" not in answer["headers"]
+    # A pane that goes there is not left waiting either.
+    assert live.show("plain", "/nowhere", visitor="4").locator("body").inner_text() == ""
+
+
+def test_each_start_leaves_no_lock_behind(live: Live) -> None:
+    for _ in range(3):
+        start(live, app_of("async def index(self):\n    return 'Page'"), "again")
+        expect(live.show("again").locator("body")).to_have_text("Page")
+    waiting = live.page.evaluate(
+        """async () => (await navigator.locks.query()).pending
+            .map(({name}) => name).filter(name => name.startsWith("live-sw-"))"""
+    )
+    assert len(waiting) == len(set(waiting)) > 0
+
+
 def test_packed_bodies_are_unpacked(plain: FrameLocator) -> None:
     assert fetched(plain, "gzip")["text"] == "unpacked"
 
@@ -234,6 +255,11 @@ async def _ticks(self):
 
 async def index(self):
     return 200, PAGE, [("content-type", "text/html; charset=utf-8")]
+
+async def ws_many(self, ws):
+    await ws.accept()
+    for number in range(100):
+        await ws.send_text(str(number))
 
 async def ws_echo(self, ws):
     await ws.accept()
@@ -326,6 +352,19 @@ def test_a_websocket_carries_text_and_bytes(streams: FrameLocator, live: Live) -
     live.page.wait_for_function("() => document.querySelector('iframe').contentWindow.ended")
     assert call(streams, "() => ended") == {"code": 4000, "wasClean": True}
     live.page.wait_for_function("() => /WebSocket .echo closed/.test(runtime.text('log'))")
+
+
+def test_a_page_takes_more_messages_than_can_be_on_their_way(streams: FrameLocator) -> None:
+    got = call(
+        streams,
+        """() => new Promise((resolve) => {
+            const got = [];
+            const socket = new WebSocket(new URL("many", location.href));
+            socket.onmessage = ({data}) => got.push(Number(data));
+            socket.onclose = () => resolve(got);
+        })""",
+    )
+    assert got == list(range(100))
 
 
 def test_an_app_that_stops_closes_everything(streams: FrameLocator, live: Live) -> None:

@@ -90,6 +90,8 @@
 
     #heard(message) {
       if (this.readyState === CLOSED) return;
+      // The app waits if too many messages are on their way.
+      if (message.t === "message") this.#port.postMessage({ t: "taken" });
       if (message.t === "open" && this.readyState === CONNECTING) {
         this.readyState = OPEN;
         this.protocol = message.protocol;

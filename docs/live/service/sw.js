@@ -174,7 +174,7 @@ class Answer {
         this.sendMore();
         break;
       case "start":
-        this.#start(message);
+        this.#tryToStart(message);
         break;
       case "chunk":
         this.queue.push(message.body);
@@ -193,11 +193,23 @@ class Answer {
 
   // --- The response ------------------------------------------------------------------------------
 
+  /** A response that the browser refuses must not leave the reader waiting. */
+  #tryToStart(message) {
+    try {
+      this.#start(message);
+    } catch (error) {
+      this.#cannotShow(error.message);
+    }
+  }
+
+  #cannotShow(reason) {
+    this.resolve(plainPage(502, "The app's response cannot be shown.", reason));
+    this.#leave();
+  }
+
   #start({ status, headers: pairs, body, end }) {
     if (status < 200 || status > 599) {
-      const text = `Its status was ${status}.`;
-      this.resolve(plainPage(502, "The app's response cannot be shown.", text));
-      this.#close();
+      this.#cannotShow(`Its status was ${status}.`);
       return;
     }
     const headers = this.#headers(pairs);
@@ -223,11 +235,11 @@ class Answer {
     for (const [name, value] of pairs) {
       const lower = name.toLowerCase();
       if (DROPPED_HEADERS.includes(lower)) continue;
-      const own = lower === "location" ? this.#redirect(value) : value;
       try {
-        headers.append(lower, own);
+        headers.append(lower, lower === "location" ? this.#redirect(value) : value);
       } catch {
-        // A browser does not take each header that an app can send; nor does it here.
+        // A browser does not take each header that an app can send, nor each place to redirect to;
+        // nor does it here.
       }
     }
     return headers;

@@ -5,8 +5,9 @@
 // {t: "body", body} …, {t: "end"}, {t: "taken"} for each chunk that was taken, and {t: "gone"}.
 // To it go {t: "more"} (the next piece of the body can come), {t: "start", status, headers, body,
 // end}, {t: "chunk", body, end} …, or {t: "fail", sent} if the app raised, or {t: "down"} if
-// no app runs. Over the port of a WebSocket come {t: "send", data} and {t: "close", code, reason};
-// to it go {t: "open", protocol}, {t: "message", data} and {t: "close", accepted, code, reason}.
+// no app runs. Over the port of a WebSocket come {t: "send", data}, {t: "taken"} for each message
+// that was taken, and {t: "close", code, reason}; to it go {t: "open", protocol},
+// {t: "message", data} and {t: "close", accepted, code, reason}.
 
 import { Jar } from "./jar.mjs";
 
@@ -25,7 +26,8 @@ export class Connections {
 
   #python;
   #say;
-  #open = new Map(); // number → {port, message, owner}
+  #open = new Map(); // number → {port, message, link (of a request)}
+  #serviceWorkers = new Set(); // names of those whose end is awaited
   #count = 0;
   #app = { id: undefined, running: Promise.resolve(false) };
 
@@ -56,35 +58,46 @@ export class Connections {
 
   /** Take requests from a port. */
   link(port) {
-    const mine = new Set(); // the numbers of its connections
+    const link = { serviceWorker: null }; // its name, if it is the port of one
     port.onmessage = ({ data: message, ports: [own] }) => {
-      if (message.t === "hello") this.#watchServiceWorker(message.sw, port, mine);
-      else if (message.t === "http") this.#openHttp(message, own, mine);
+      if (message.t === "hello") this.#watchServiceWorker(message.sw, link);
+      else if (message.t === "http") this.#openHttp(message, own, link);
       else if (message.t === "ws") this.#openWebSocket(message, own);
     };
   }
 
-  /** The service worker holds a lock while it lives. When it dies, its requests have no reader. */
-  #watchServiceWorker(name, port, mine) {
+  /**
+   * The service worker holds a lock while it lives. When it dies, its requests have no reader.
+   *
+   * Each start of an app gives it a new port, but this worker waits for its lock only once. Then
+   * nothing refers to the older port, and the browser removes it. To close it here could lose a
+   * request that is on its way.
+   */
+  #watchServiceWorker(name, link) {
+    link.serviceWorker = name;
+    if (this.#serviceWorkers.has(name)) return;
+    this.#serviceWorkers.add(name);
     navigator.locks?.request(`live-sw-${name}`, { mode: "shared" }, () => {
-      for (const number of mine) this.#gone(number);
-      port.close();
+      this.#serviceWorkers.delete(name);
+      for (const [number, { link }] of this.#open) {
+        if (link?.serviceWorker === name) this.#gone(number);
+      }
     });
   }
 
-  async #openHttp(message, port, mine) {
+  async #openHttp(message, port, link) {
     if (!(await this.#runs(message))) {
       port.postMessage({ t: "down" });
       return;
     }
-    const number = this.#register(message, port, mine);
+    const number = this.#register(message, port, link);
     port.onmessage = ({ data }) => this.#heardFromClient(number, data);
     const { method, path, query = "", root = "", hasBody = false } = message;
     const headers = this.#headersFor(message);
     try {
       this.#python.driver.open_http(number, method, path, query, root, headers, hasBody);
     } catch (error) {
-      this.#say("err", { s: String(error) });
+      this.#sayWhy(error);
       this.host.fail(number, false);
     }
   }
@@ -107,13 +120,23 @@ export class Connections {
     const headers = [...HANDSHAKE, ...(message.headers ?? [])];
     if (protocols.length) headers.push(["sec-websocket-protocol", protocols.join(", ")]);
     const all = this.#headersFor({ cookies: true, ...message, headers });
-    driver.open_websocket(number, path, query, root, all, protocols);
+    try {
+      driver.open_websocket(number, path, query, root, all, protocols);
+    } catch (error) {
+      this.#sayWhy(error);
+      this.host.close(number, false, 1006, "");
+    }
   }
 
-  #register(message, port, owner = new Set()) {
+  /** The app never gets such a request, for example one whose URL has an "ö" as it is. */
+  #sayWhy(error) {
+    const reason = error.message.trim().split("\n").at(-1); // its traceback is the driver's
+    this.#say("err", { s: `This is no valid request. ${reason}` });
+  }
+
+  #register(message, port, link) {
     const number = ++this.#count;
-    this.#open.set(number, { port, message, owner });
-    owner.add(number);
+    this.#open.set(number, { port, message, link });
     return number;
   }
 
@@ -125,7 +148,8 @@ export class Connections {
   #heardFromSocket(number, message) {
     const { driver } = this.#python;
     const { data } = message;
-    if (message.t === "close") driver.tell(number, "close", message.code, message.reason);
+    if (message.t === "taken") driver.tell(number, "taken");
+    else if (message.t === "close") driver.tell(number, "close", message.code, message.reason);
     else if (typeof data === "string") driver.tell(number, "text", data);
     else driver.tell(number, "bytes", new Uint8Array(data));
   }
@@ -133,12 +157,6 @@ export class Connections {
   /** The client has left: the app gets a disconnect, and nobody hears what it still sends. */
   #gone(number) {
     this.#python.driver.tell(number, "gone");
-    this.#forget(number);
-  }
-
-  #forget(number) {
-    const connection = this.#open.get(number);
-    connection?.owner.delete(number);
     this.#open.delete(number);
   }
 
@@ -179,16 +197,16 @@ export class Connections {
       if (!connection) return;
       this.#keepCookies(connection, headers);
       this.#post(number, { t: "start", status, headers, body, end }, [body.buffer]);
-      if (end) this.#forget(number);
+      if (end) this.#open.delete(number);
     },
     chunk: (number, body, end) => {
       this.#post(number, { t: "chunk", body, end }, [body.buffer]);
-      if (end) this.#forget(number);
+      if (end) this.#open.delete(number);
     },
     more: (number) => this.#post(number, { t: "more" }),
     fail: (number, sent) => {
       this.#post(number, { t: "fail", sent });
-      this.#forget(number);
+      this.#open.delete(number);
     },
     accept: (number, protocol, headers) => {
       const connection = this.#open.get(number);
@@ -200,7 +218,7 @@ export class Connections {
     },
     close: (number, accepted, code, reason) => {
       this.#post(number, { t: "close", accepted, code, reason });
-      this.#forget(number);
+      this.#open.delete(number);
     },
     log: (s) => this.#say("log", { s }),
   };

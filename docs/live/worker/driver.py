@@ -32,7 +32,8 @@ from pyodide.ffi import to_js  # type: ignore[import-not-found]
 HOME = "/app"  # the folder of the app
 
 PIECE = 2**16  # bytes of a response's body that one message carries
-WINDOW = 8  # pieces that can be on their way before the browser has taken one
+# Pieces, or messages of a WebSocket, that can be on their way before the browser has taken one.
+WINDOW = 8
 
 GRACE = 0.5  # seconds that open connections have to end when the app is stopped
 LIFESPAN = 2.0  # seconds that the lifespan has to end
@@ -247,6 +248,8 @@ class Connection:
         self.scope = scope
         self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.gone = False
+        self.credit = WINDOW
+        self.taken = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         self.begin = time.perf_counter()
         Server.connections[number] = self
@@ -279,10 +282,22 @@ class Connection:
         self.inbox.put_nowait(message)
 
     def leave(self, message: dict[str, Any] | None = None) -> None:
-        """The browser has left, or the app is stopped."""
+        """The browser has left, or the app is stopped: nothing that is sent is taken any more."""
         if not self.gone:
             self.gone = True
             self.put(message or self.farewell)
+        self.taken.set()
+
+    def piece_taken(self) -> None:
+        """The browser has taken one piece; the next one can go."""
+        self.credit += 1
+        self.taken.set()
+
+    async def wait_for_credit(self) -> None:
+        """Backpressure: wait while the browser has not taken what was sent."""
+        while self.credit <= 0 and not self.gone:
+            self.taken.clear()
+            await self.taken.wait()
 
     async def call_app(self) -> None:
         """Call the app with what it needs for this connection."""
@@ -303,18 +318,6 @@ class Exchange(Connection):
         self.head: dict[str, Any] | None = None  # the app's http.response.start
         self.is_sent = False  # the browser has the status and the headers
         self.is_over = False  # the app has sent all of the body
-        self.credit = WINDOW
-        self.taken = asyncio.Event()
-
-    def leave(self, message: dict[str, Any] | None = None) -> None:
-        """The browser has left, or the app is stopped: nobody takes pieces any more."""
-        super().leave(message)
-        self.taken.set()
-
-    def piece_taken(self) -> None:
-        """The browser has taken one piece of the body; the next one can go."""
-        self.credit += 1
-        self.taken.set()
 
     async def call_app(self) -> None:
         """Call the app; it must send a whole response."""
@@ -358,6 +361,7 @@ class Exchange(Connection):
             elif piece or is_last:
                 await self.wait_for_credit()
                 if not self.gone:
+                    self.credit -= 1
                     host.chunk(self.number, to_js(piece), is_last)
 
     def send_head(self, piece: bytes, is_last: bool) -> None:
@@ -366,13 +370,6 @@ class Exchange(Connection):
         self.is_sent = True
         headers = latin1_pairs(self.head.get("headers", ()))
         host.start(self.number, self.head["status"], to_js(headers), to_js(piece), is_last)
-
-    async def wait_for_credit(self) -> None:
-        """Backpressure: wait while the browser has not taken what was sent."""
-        while not self.credit and not self.gone:
-            self.taken.clear()
-            await self.taken.wait()
-        self.credit -= 1
 
     def finish(self) -> None:
         """Tell the browser if the response is not complete, and write to the log."""
@@ -406,6 +403,8 @@ class Socket(Connection):
         """Take a message of the app; nobody hears it if the client has left."""
         if not self.gone:
             self.pass_on(message)
+        # Sent first, so that messages of several tasks keep their order. The sender waits then.
+        await self.wait_for_credit()
         await asyncio.sleep(0)
 
     def pass_on(self, message: dict[str, Any]) -> None:
@@ -419,6 +418,7 @@ class Socket(Connection):
             host.log(f"WebSocket {self.url} accepted")
         elif kind == "websocket.send":
             text = message.get("text")
+            self.credit -= 1
             host.message(self.number, to_js(message["bytes"]) if text is None else text)
         elif kind == "websocket.close":
             self.close(message.get("code", 1000), message.get("reason") or "")
@@ -501,7 +501,7 @@ def tell(number: int, what: str, value: Any = None, extra: Any = None) -> None:
         connection.put({"type": "http.request", "body": value.to_bytes(), "more_body": True})
     elif what == "end":
         connection.put({"type": "http.request", "body": b"", "more_body": False})
-    elif what == "taken" and isinstance(connection, Exchange):
+    elif what == "taken":
         connection.piece_taken()
     elif what == "gone":
         connection.leave()

@@ -10,6 +10,7 @@ const ENVIRONMENT = { HOME: "/home/pyodide", PYTHONDONTWRITEBYTECODE: "1" };
 
 /** Counts what a start loads, in bytes as they come over the line. */
 class Download {
+  #fail; // rejects `failed`
   #sizes; // {file: [bytes over the line, bytes of the file]}
   #loaded = 0;
   #total = 0;
@@ -19,11 +20,14 @@ class Download {
   constructor(sizes, files, report) {
     this.#sizes = sizes;
     this.#report = report;
+    /** Rejected when a file does not come, or does not come whole. */
+    this.failed = new Promise((_, reject) => (this.#fail = reject));
     for (const file of files) this.#total += sizes[file][0];
   }
 
   /** Hand on a response, and count its body while somebody reads it. */
   watch(file, response) {
+    if (!response.ok) this.#fail(notLoaded(file, response.status));
     if (!(file in this.#sizes) || !response.body) return;
     const [onTheWay, whole] = this.#sizes[file];
     const reader = response.clone().body.getReader();
@@ -34,7 +38,12 @@ class Download {
         this.#add((value.length * onTheWay) / whole);
       }
     };
-    next().catch(() => {}); // who reads the response itself gets the error
+    next().catch((error) => this.lost(file, error));
+  }
+
+  /** The host did not answer, or not to the end. */
+  lost(file, error) {
+    this.#fail(notLoaded(file, error.message));
   }
 
   /** Tells the page ten times a second at most. */
@@ -47,32 +56,46 @@ class Download {
   }
 }
 
+function notLoaded(file, reason) {
+  return new Error(`${file} could not be loaded (${reason}).`);
+}
+
 export class Python {
   #base; // the URL of _static/live/
   #runtime; // runtime.json
   #say;
+  #output;
   #installed = new Set(); // files of packages
   #hasChecking = false;
 
   /**
    * @param {string} base
    * @param {(kind: string, rest: object) => void} say sends a message to the page
+   * @param {Output} output takes what Python prints
    */
-  constructor(base, say) {
+  constructor(base, say, output) {
     this.#base = base;
     this.#say = say;
+    this.#output = output;
   }
 
   /** Load and start Python with the packages; return how long its parts took. */
   async start(host, packages) {
     const begin = performance.now();
-    const times = {};
-    const mark = (name) => (times[name] = Math.round(performance.now() - begin));
     this.#runtime = await (await this.#fetch("runtime.json")).json();
-    const { pyodide: folder, stdlib, first } = this.#runtime;
+    const { first, sizes } = this.#runtime;
     const files = this.#filesOf(packages);
     const report = (loaded, total) => this.#say("progress", { loaded, total });
-    this.#watchFetches(new Download(this.#runtime.sizes, [...first, ...files], report));
+    const download = new Download(sizes, [...first, ...files], report);
+    this.#watchFetches(download);
+    // Pyodide waits forever for a file that it fetches itself and that does not come.
+    return Promise.race([this.#startWith(host, files, begin), download.failed]);
+  }
+
+  async #startWith(host, files, begin) {
+    const times = {};
+    const mark = (name) => (times[name] = Math.round(performance.now() - begin));
+    const { pyodide: folder, stdlib } = this.#runtime;
     const library = this.#unpacked(stdlib);
     const live = this.#bytes("micropie.zip");
     const wheels = Promise.all(files.map((file) => this.#unpackedBytes(file)));
@@ -83,11 +106,10 @@ export class Python {
       indexURL: this.#base + folder,
       stdLibURL: LIBRARY,
       env: ENVIRONMENT,
-      stdout: (s) => this.#say("out", { s }),
-      stderr: (s) => this.#say("err", { s }),
+      stdout: (line) => this.#output.write("out", line),
+      stderr: (line) => this.#output.write("err", line),
     });
-    // An app can end the interpreter itself, for example by a recursion without end.
-    this.pyodide._api.on_fatal = (error) => this.#say("crashed", { s: String(error) });
+    this.#watchCrashes();
     mark("python");
     for (const [index, data] of (await wheels).entries()) this.#unpack(files[index], data);
     mark("packages");
@@ -144,7 +166,7 @@ export class Python {
 
   async #fetch(name) {
     const response = await fetch(this.#base + name);
-    if (!response.ok) throw new Error(`${name} could not be loaded (${response.status}).`);
+    if (!response.ok) throw notLoaded(name, response.status);
     return response;
   }
 
@@ -166,10 +188,37 @@ export class Python {
   #watchFetches(download) {
     const { fetch } = self;
     self.fetch = async (request, ...rest) => {
-      const response = await fetch(request, ...rest);
       const url = String(request?.url ?? request);
-      if (url.startsWith(this.#base)) download.watch(url.slice(this.#base.length), response);
-      return response;
+      if (!url.startsWith(this.#base)) return fetch(request, ...rest);
+      const file = url.slice(this.#base.length);
+      try {
+        const response = await fetch(request, ...rest);
+        download.watch(file, response);
+        return response;
+      } catch (error) {
+        download.lost(file, error);
+        throw error;
+      }
+    };
+  }
+
+  /**
+   * An app can end the interpreter itself, by a recursion without end or by `os._exit`. Pyodide
+   * then throws an error with a mark. Its own hook, `on_fatal`, is not called if there is no room
+   * left on the stack for the traceback that it prints before.
+   */
+  #watchCrashes() {
+    const api = this.pyodide._api;
+    const { fatal_error: end } = api;
+    let isTold = false;
+    api.fatal_error = (error) => {
+      try {
+        end(error);
+      } catch (fatal) {
+        if (fatal?.pyodide_fatal_error && !isTold) this.#say("crashed", { s: String(fatal) });
+        isTold ||= Boolean(fatal?.pyodide_fatal_error);
+        throw fatal;
+      }
     };
   }
 

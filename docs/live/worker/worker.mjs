@@ -7,12 +7,20 @@
 import { Connections } from "./connections.mjs";
 import { hashes } from "./hashes.mjs";
 import { Jar } from "./jar.mjs";
+import { Output } from "./output.mjs";
 import { Python } from "./python.mjs";
 
 const BASE = new URL(".", import.meta.url).href;
 
-const say = (t, rest) => self.postMessage({ t, ...rest });
-const python = new Python(BASE, say);
+const output = new Output((t, s) => self.postMessage({ t, s }));
+
+/** Send the page a message. What Python has printed before comes before it. */
+function say(t, rest) {
+  output.flush();
+  self.postMessage({ t, ...rest });
+}
+
+const python = new Python(BASE, say, output);
 const connections = new Connections(python, say);
 const { hostname, port, protocol } = self.location;
 // What Python sees as its module `_live_host`; python.mjs adds fetch_now.
@@ -100,8 +108,8 @@ let turn = Promise.resolve();
 
 async function handle(message) {
   try {
-    const answer = await ACTIONS[message.t](message);
-    self.postMessage({ ...answer, n: message.n });
+    const { t, ...answer } = await ACTIONS[message.t](message);
+    say(t, { ...answer, n: message.n });
   } catch (error) {
     say("failed", { n: message.n, s: String(error.message || error) });
   }

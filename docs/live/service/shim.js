@@ -345,8 +345,9 @@
     };
   }
 
-  // A frame has asked the site for its page before a script can know it.
-  addEventListener("load", ({ target }) => {
+  // A frame has asked the site for its page before a script can know it. These events don't reach
+  // the window.
+  document.addEventListener("load", ({ target }) => {
     if (!(target instanceof HTMLIFrameElement)) return;
     try {
       const { location: place } = target.contentWindow;

@@ -9,12 +9,11 @@ export function shortened(text) {
   return `${text.slice(0, MOST_TEXT)} … ${text.length - MOST_TEXT} characters are left out`;
 }
 
-/** Return as many of the last entries as have `most` lines together, and at least one. */
+/** Return as many of the last entries as have `most` lines together, or more by a part of one. */
 function lastOf(entries, most) {
-  let lines = 0;
   let from = entries.length;
-  while (from > 0 && (lines += entries[from - 1].lines) <= most) from -= 1;
-  return entries.slice(Math.min(from, entries.length - 1));
+  for (let lines = 0; from > 0 && lines < most; lines += entries[from].lines) from -= 1;
+  return entries.slice(from);
 }
 
 export class GrowingList {

@@ -91,6 +91,7 @@ class Root(App):
             raise ValueError("after the first event")
         if last:
             yield last
+            return
         await asyncio.sleep(60)  # the client lets go before
 
     async def gap(self) -> str:

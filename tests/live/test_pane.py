@@ -46,7 +46,7 @@ REQUESTS = [
     command("/late?last=more", "data: one\n"),
     command("/late?last=raise", "data: one\n"),
     command("/gap", "above\n\nbelow\n"),
-    command("/rude", "HTTP/1.1 200 OK\n...\n", method="HEAD", head=True),
+    command("/rude", "HTTP/1.1 200 OK\ncontent-type: text/plain\n", method="HEAD", head=True),
     command("/other", None),
 ]
 RESULTS = ["same"] * len(REQUESTS)

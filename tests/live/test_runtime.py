@@ -522,7 +522,8 @@ def test_lines_go_to_the_page_together(live: Live) -> None:
     assert live.fetch("GET", "/")["text"] == "printed"
     live.wait_for("out", "last")
     messages = said(live, "out", "err")[before:]
-    assert len(messages) < 20
+    assert len(messages) < 100
+    assert all(message["s"].count("\n") < 50 for message in messages)
     assert [message["t"] for message in messages[-3:]] == ["out", "err", "out"]
     assert messages[-1]["s"] == "last"
     lines = "\n".join(message["s"] for message in messages).splitlines()
@@ -568,6 +569,6 @@ def test_prints_without_end_do_not_flood_the_page(browser: Browser, host: Host) 
             return ((count() - before) * 1000) / (performance.now() - begin);
         }"""
     )
-    assert 1 < sent < 30
+    assert 1 < sent < 200
     live.page.evaluate("runtime.end()")
     context.close()

@@ -2,9 +2,12 @@
 // seconds if an app prints thousands of them, so lines go together, and of too many only the last.
 
 const DELAY = 50; // milliseconds that lines are collected
-const MOST_LINES = 499; // with the one that says how many were left out, what the log keeps
+// The page's log keeps 500 lines. With fewer, the words about those left out stay in it as well.
+const MOST_LINES = 400;
 const MOST_CHARACTERS = 250_000; // of the lines that are collected
-const OF_A_MESSAGE = 20_000; // characters; the page's log shows as many of one message
+// The log drops whole messages, so none has many lines. It shows so many characters of each.
+const LINES_OF_A_MESSAGE = 50;
+const CHARACTERS_OF_A_MESSAGE = 20_000;
 const LONGEST_LINE = 19_000; // characters; a line and the words that it was cut fit in a message
 
 export class Output {
@@ -77,14 +80,17 @@ function shortened(line) {
 /** Put lines of the same kind together that follow each other, as many as fit in a message. */
 function grouped(lines) {
   const groups = [];
-  let room = 0;
+  let last = [null, []];
+  let characters = 0;
   for (const [kind, line] of lines) {
-    room -= line.length + 1;
-    if (groups.at(-1)?.[0] !== kind || room < 0) {
-      groups.push([kind, []]);
-      room = OF_A_MESSAGE - line.length;
+    characters += line.length + 1;
+    const isFull = last[1].length === LINES_OF_A_MESSAGE || characters > CHARACTERS_OF_A_MESSAGE;
+    if (last[0] !== kind || isFull) {
+      last = [kind, []];
+      groups.push(last);
+      characters = line.length + 1;
     }
-    groups.at(-1)[1].push(line);
+    last[1].push(line);
   }
   return groups;
 }

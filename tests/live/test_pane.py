@@ -42,10 +42,16 @@ REQUESTS = [
     command("/echo", '...,"body":"a=\\u0001",...', method="POST", body={"base64": "YT0B"}),
     command("/count", "1\n2\n", filters=[{"head": 2}]),
     command("/count", "1\n2\n3\n...\n", seconds=0.5),
+    command("/late", "data: one\n"),
+    command("/late?last=more", "data: one\n"),
+    command("/late?last=raise", "data: one\n"),
+    command("/gap", "above\n\nbelow\n"),
+    command("/rude", "HTTP/1.1 200 OK\ncontent-type: text/plain\n", method="HEAD", head=True),
     command("/other", None),
 ]
 RESULTS = ["same"] * len(REQUESTS)
 RESULTS[2], RESULTS[-1] = "different", "done"
+RESULTS[-5:-2] = "different", "error", "different"
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +133,28 @@ def at(app: Locator, path: str) -> None:
     app.locator(".live-address").first.press("Enter")
 
 
+def form(app: Locator, path: str, method: str = "GET") -> Locator:
+    """Send a request with the form; return the place of its response."""
+    tab(app, "Requests").click()
+    app.locator(".live-method").select_option(method)
+    app.locator(".live-path").fill(path)
+    app.locator(".live-submit").click()
+    return app.locator(".live-response")
+
+
+def count_draws(app: Locator, name: str) -> None:
+    """Count from now on how often an element of the app is changed."""
+    app.evaluate(
+        "(app, name) => { app.draws = 0; const seen = new MutationObserver(() => app.draws++);"
+        " seen.observe(app.querySelector(name), { childList: true, subtree: true }); }",
+        name,
+    )
+
+
+def draws(app: Locator) -> int:
+    return int(app.evaluate("app => app.draws"))
+
+
 # --- Before the press --------------------------------------------------------------------------
 
 
@@ -173,6 +201,18 @@ def test_a_press_says_what_could_not_be_loaded_and_the_next_one_tries_again(app,
     page.unroute("**/editor.mjs")
     tab(app, "Edit").click()
     expect(app.locator(".cm-content")).to_be_visible()
+
+
+def test_a_press_loads_the_style_again_if_it_could_not_be_loaded(app, page) -> None:
+    page.route("**/pane.css", lambda route: route.abort())
+    app.locator(".live-run").click()
+    expect(status(app)).to_contain_text("could not be loaded. Check your connection")
+    page.unroute("**/pane.css")
+    run(app)
+    assert page.evaluate(
+        "[...document.styleSheets].some(({ href, cssRules }) =>"
+        " href?.endsWith('pane.css') && cssRules.length > 0)"
+    )
 
 
 # --- Keys, labels, live regions ----------------------------------------------------------------
@@ -274,6 +314,28 @@ def test_the_app_opens_in_a_tab(running, page) -> None:
     expect(opened.value.locator("b")).to_have_text("2")
 
 
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [
+        ("link", ""),
+        ("submit", "?submitted=1"),
+        ("location", "?set"),
+        ("push", "?pushed"),
+        ("replace", "?put"),
+    ],
+)
+def test_a_path_of_the_app_stays_in_the_app(running, name, query) -> None:
+    at(running, "/ways")
+    view = frame(running)
+    expect(view.frame_locator("iframe").locator("h1")).to_have_text("The other page")
+    view.get_by_text(name, exact=True).click()
+    expect(running.locator(".live-address")).to_have_value(f"/other{query}")
+    if name in ("push", "replace"):
+        running.locator(".live-reload").click()
+    expect(view.locator("h1")).to_have_text("The other page")
+    expect(running.locator(".live-address")).to_have_value(f"/other{query}")
+
+
 def test_a_second_visitor_has_other_cookies(running) -> None:
     expect(frame(running).locator("b")).to_have_text("1")
     running.locator(".live-reload").click()
@@ -357,6 +419,46 @@ def test_python_can_be_stopped_while_it_loads(app) -> None:
     app.locator(".live-stop").click()
     expect(status(app)).to_have_text("Stopped.")
     run(app)
+
+
+@pytest.mark.parametrize("presses", [[".live-reset"], [".live-stop", ".live-run"]])
+def test_the_app_can_be_started_again_while_python_loads(app, page, presses) -> None:
+    app.locator(".live-run").click()
+    expect(status(app)).to_contain_text("Loading Python")
+    app.evaluate(
+        "(app, presses) => { for (const name of presses) app.querySelector(name).click(); }",
+        presses,
+    )
+    expect(status(app)).to_have_text("The app is running.")
+    expect(frame(app).locator("h1")).to_have_text("Hello, reader")
+    expect(app.locator(".live-log")).not_to_contain_text("Stopped.")
+    assert len(page.workers) == 1
+
+
+def test_many_lines_are_drawn_together_and_the_last_stay(app, page) -> None:
+    page.evaluate(
+        "() => { window.Worker = class extends Worker {"
+        " constructor(...given) { super(...given); window.worker = this; } }; }"
+    )
+    run(app)
+    log = app.locator(".live-log")
+    expect(log).to_contain_text("GET / 200")
+    count_draws(app, ".live-log")
+    page.evaluate(
+        "() => { const say = (s) => worker.dispatchEvent("
+        "new MessageEvent('message', { data: { t: 'out', s } }));"
+        " say('x'.repeat(1e6)); for (let n = 0; n < 3000; n++) say(`line ${n}`);"
+        " say(Array.from({ length: 600 }, (_, n) => `more ${n}`).join('\\n')); say('the end'); }"
+    )
+    expect(log).to_contain_text("the end")
+    text = log.inner_text()
+    assert "101 lines are left out" in text and "more 101" in text and "more 100" not in text
+    assert "line 2999" not in text
+    assert draws(app) == 1
+    tab(app, "Requests").click()
+    expect(form(app, "/lines?count=20000").locator("pre")).to_have_text("printed")
+    expect(log).to_contain_text("line 19999")
+    assert len(log.inner_text().splitlines()) <= 1000
 
 
 def test_nothing_is_sent_while_the_app_does_not_run(running) -> None:
@@ -445,6 +547,36 @@ def test_the_form_sends_what_the_reader_writes(running) -> None:
     expect(response).to_contain_text("A header needs a name, a colon and a value")
 
 
+def test_the_form_sends_what_is_not_ascii(running) -> None:
+    response = form(running, "/?name=Zoë ✓")
+    expect(response.locator("pre")).to_contain_text("Hello, Zoë ✓")
+    running.locator(".live-headers").fill("x-mine: Zoë")
+    expect(form(running, "/echo").locator("pre")).to_contain_text('"mine":"Zoë"')
+    for headers, problem in {
+        "x-mine: ✓": "The header x-mine has a character that is not in Latin-1: ✓",
+        "x mine: 1": "A header cannot have this name: x mine",
+    }.items():
+        running.locator(".live-headers").fill(headers)
+        expect(form(running, "/echo")).to_have_text(f"No response: {problem}")
+
+
+@pytest.mark.parametrize(("method", "path"), [("HEAD", "/rude"), ("GET", "/rude?204")])
+def test_the_form_shows_no_body_that_a_client_would_drop(running, method, path) -> None:
+    response = form(running, path, method)
+    expect(response.locator(".live-figures")).to_contain_text("body of 0 bytes")
+    expect(response).not_to_contain_text("a body")
+
+
+def test_the_form_says_what_it_does_not_show(running, page) -> None:
+    response = form(running, "/text?length=300000")
+    expect(response).to_contain_text("The first 200,000 characters are shown.")
+    assert len(response.locator("pre").inner_text()) == 200_000
+    with page.expect_download() as download:
+        running.get_by_role("link", name="Save it as a file").click()
+    saved = download.value.path().read_text()
+    assert len(saved) == 300_000 and saved.endswith("end")
+
+
 def test_a_body_that_is_no_text_can_be_saved(running, page) -> None:
     tab(running, "Requests").click()
     running.get_by_label("Path").fill("/picture")
@@ -517,6 +649,25 @@ def test_the_console_talks_over_a_websocket(running, page) -> None:
     running.get_by_label("URL of the WebSocket").fill("/nothing")
     running.locator(".live-connect").click()
     expect(state).to_have_text("The app refused the connection.")
+
+
+def test_a_flood_of_messages_is_drawn_together_and_each_is_taken(running, page) -> None:
+    page.evaluate(
+        "() => { window.taken = 0; const { postMessage } = MessagePort.prototype;"
+        " MessagePort.prototype.postMessage = function (message, ...rest) {"
+        " if (message.t === 'taken') window.taken += 1;"
+        " return postMessage.call(this, message, ...rest); }; }"
+    )
+    tab(running, "WebSocket").click()
+    running.get_by_label("URL of the WebSocket").fill("/flood?count=3000&name=Zoë")
+    count_draws(running, ".live-socket ol")
+    running.locator(".live-connect").click()
+    state = running.locator(".live-socket .live-state")
+    expect(state).to_contain_text("The app closed it: code 1000")
+    expect(running.locator(".live-socket li").last).to_have_text("App: Zoë 2999")
+    expect(running.locator(".live-socket li")).to_have_count(200)
+    assert draws(running) < 300
+    assert page.evaluate("taken") == 3000
 
 
 def test_without_a_service_worker_requests_still_work(browser, address) -> None:

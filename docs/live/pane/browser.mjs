@@ -79,15 +79,17 @@ export class Browser {
   /** Note where the pane is; a response without a script, such as JSON, says nothing itself. */
   #arrived() {
     const place = this.#place();
-    if (!place?.pathname.startsWith(this.root)) return;
-    this.#note(place.pathname.slice(this.root.length) + place.search + place.hash);
+    if (!place) return;
+    const path = place.pathname + place.search + place.hash;
+    if (path.startsWith(`${this.root}/`)) this.#note(path.slice(this.root.length));
+    else this.go(path); // a script has set `location` to a path of the app
   }
 
-  /** Return where the pane is, or null if a link has led it to another site. */
+  /** Return where the pane is on this site, or null if a link has led it to another one. */
   #place() {
     try {
-      const { pathname, search, hash } = this.frame.contentWindow.location;
-      return { pathname, search, hash };
+      const { host, pathname, search, hash } = this.frame.contentWindow.location;
+      return host === location.host ? { pathname, search, hash } : null; // about:blank has no host
     } catch {
       return null;
     }

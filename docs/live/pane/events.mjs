@@ -1,6 +1,7 @@
 // An event stream, event by event.
-import { keepAtEnd, make, makeButton, makeField, makeForm, makeInput } from "./elements.mjs";
-import { exchange } from "./exchange.mjs";
+import { make, makeButton, makeField, makeForm, makeInput } from "./elements.mjs";
+import { encodedPath, exchange } from "./exchange.mjs";
+import { GrowingList, shortened } from "./growing.mjs";
 import { findHeader, statusLine } from "./printing.mjs";
 
 const MOST_EVENTS = 200;
@@ -63,13 +64,14 @@ export class EventView {
       },
       this.list,
     );
+    this.events = new GrowingList(this.box, this.list, MOST_EVENTS);
     const form = makeForm(
       "live-row",
       () => (this.controller ? this.close() : this.open()),
       makeField("URL of the stream", this.path, "live-wide"),
       makeField("Last-Event-ID", this.lastId),
       this.button,
-      makeButton("clear", "Clear", () => this.list.replaceChildren()),
+      makeButton("clear", "Clear", () => this.events.clear()),
     );
     this.element = make("div", { className: "live-events" }, form, this.state, this.box);
   }
@@ -101,7 +103,7 @@ export class EventView {
       ["cache-control", "no-cache"],
     ];
     if (lastId) headers.push(["last-event-id", lastId]);
-    const path = root + this.path.value.trim().replace(/^(?!\/)/, "/");
+    const path = root + encodedPath(this.path.value);
     const response = await exchange(
       { method: "GET", path, root, visitor, headers, body: null, cookies: true },
       signal,
@@ -119,18 +121,18 @@ export class EventView {
 
   #add(event) {
     if (event.id) this.lastId.value = event.id;
-    const parts =
-      event.comment === undefined
-        ? [
-            make("strong", { textContent: event.event }),
-            event.id === null ? "" : ` id ${event.id}`,
-            make("pre", { textContent: event.data }),
-          ]
-        : [make("em", { textContent: `comment: ${event.comment}` })];
-    const time = make("time", { textContent: new Date().toLocaleTimeString() });
-    keepAtEnd(this.box, () => {
-      this.list.append(make("li", {}, time, " ", ...parts));
-      while (this.list.childElementCount > MOST_EVENTS) this.list.firstElementChild.remove();
-    });
+    const time = new Date().toLocaleTimeString();
+    this.events.add(() =>
+      make("li", {}, make("time", { textContent: time }), " ", ...partsOf(event)),
+    );
   }
+}
+
+function partsOf({ comment, event, id, data }) {
+  if (comment !== undefined) return [make("em", { textContent: shortened(`comment: ${comment}`) })];
+  return [
+    make("strong", { textContent: event }),
+    id === null ? "" : ` id ${id}`,
+    make("pre", { textContent: shortened(data) }),
+  ];
 }

@@ -2,6 +2,8 @@
 import { runtime } from "./runtime.mjs";
 
 const PIECE = 256 * 1024; // bytes of a request's body in one message
+const WITHOUT_BODY = [204, 304]; // statuses; clients drop what an app sends as their body
+export const TOKEN = /^[!#$%&'*+\-.^_`|~\w]+$/; // a name, of a header or a subprotocol
 
 /**
  * Send a request; return its response, whose `body` gives the chunks as they come.
@@ -29,7 +31,22 @@ export async function exchange({ path, body, headers, ...request }, signal) {
   runtime.connect(message, port2);
   if (body) sendBody(port, body);
   const start = await first(heard);
-  return { status: start.status, headers: start.headers, body: chunks(start, heard, port) };
+  const { status } = start;
+  const isDropped = request.method === "HEAD" || WITHOUT_BODY.includes(status);
+  return { status, headers: start.headers, body: chunks(start, heard, port, isDropped) };
+}
+
+/**
+ * Return the path and the query of what a reader types, with a host in front or without, encoded as
+ * a browser sends it: an app gets only ASCII.
+ */
+export function encodedPath(typed) {
+  const path = typed
+    .trim()
+    .replace(/^(https?|wss?):\/\/[^/?#]*/i, "")
+    .replace(/^(?!\/)/, "/");
+  const { pathname, search } = new URL(`http://app${path}`);
+  return pathname + search;
 }
 
 export function splitPath(path) {
@@ -96,14 +113,14 @@ function checked(message) {
   };
 }
 
-async function* chunks(start, heard, port) {
+async function* chunks(start, heard, port, isDropped) {
   try {
-    if (start.body.length) yield start.body;
+    if (start.body.length && !isDropped) yield start.body;
     let isAtEnd = start.end;
     while (!isAtEnd) {
       const { value } = await heard.next();
       if (value.t !== "chunk") continue;
-      if (value.body.length) yield value.body;
+      if (value.body.length && !isDropped) yield value.body;
       isAtEnd = value.end;
       port.postMessage({ t: "taken" });
     }

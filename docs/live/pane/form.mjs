@@ -1,11 +1,12 @@
 // A request of the reader's own, and the response with all that it has.
 import { make, makeField, makeForm, makeInput, sizeInWords } from "./elements.mjs";
-import { exchange } from "./exchange.mjs";
+import { encodedPath, exchange, TOKEN } from "./exchange.mjs";
 import { findHeader, statusLine } from "./printing.mjs";
 
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 const MOST_TEXT = 200000; // characters shown
 const MOST_BYTES = 50e6; // of a response, after which the page lets go of it
+const LATIN_1 = /^[\t\x20-\x7e\x80-\xff]*$/; // all that a header can hold
 const TEXT_TYPE =
   /^(text\/|application\/(.*\+)?(json|xml|javascript|x-www-form-urlencoded))|charset=/i;
 
@@ -17,8 +18,17 @@ function parseHeaders(text) {
     .map((line) => {
       const at = line.indexOf(":");
       if (at < 1) throw new Error(`A header needs a name, a colon and a value: ${line.trim()}`);
-      return [line.slice(0, at).trim(), line.slice(at + 1).trim()];
+      return checkedHeader(line.slice(0, at).trim(), line.slice(at + 1).trim());
     });
+}
+
+/** Refuse what HTTP cannot send, as a browser does. */
+function checkedHeader(name, value) {
+  if (!TOKEN.test(name)) throw new Error(`A header cannot have this name: ${name}`);
+  if (!LATIN_1.test(value)) {
+    throw new Error(`The header ${name} has a character that is not in Latin-1: ${value}`);
+  }
+  return [name, value];
 }
 
 /** Guess the type of a body from how its text begins. */
@@ -105,10 +115,9 @@ export class RequestForm {
     const { body, type } = await this.#packBody();
     if (body && !findHeader(headers, "content-type")) headers.push(["content-type", type]);
     if (!findHeader(headers, "accept")) headers.push(["accept", "*/*"]);
-    const path = root + this.path.value.trim().replace(/^(?!\/)/, "/");
     return {
       method,
-      path: new URL(path, location.href).pathname + searchOf(path),
+      path: root + encodedPath(this.path.value),
       root,
       visitor,
       headers,
@@ -175,9 +184,10 @@ export class RequestForm {
       attributes: { "aria-label": "Body of the response" },
     });
     this.response.replaceChildren(status, headerTable(response.headers, root), body);
-    const { chunks, size } = await this.#read(response, body);
-    figures.textContent = ` ${milliseconds()}, body of ${sizeInWords(size)}`;
-    this.#finish(response, chunks, size, body);
+    const content = await this.#read(response, body);
+    const size = `${content.isWhole ? "" : "more than "}${sizeInWords(content.size)}`;
+    figures.textContent = ` ${milliseconds()}, body of ${size}`;
+    this.#finish(response, content, body);
   }
 
   /** Read the body, and show it as it comes if it is a text. */
@@ -186,32 +196,33 @@ export class RequestForm {
     const decoder = new TextDecoder();
     const chunks = [];
     let size = 0;
+    let characters = 0;
     for await (const chunk of body) {
       chunks.push(chunk);
       size += chunk.length;
-      if (isText && place.textContent.length < MOST_TEXT)
-        place.append(decoder.decode(chunk, { stream: true }));
-      if (size > MOST_BYTES) break;
+      if (isText) {
+        const text = decoder.decode(chunk, { stream: true });
+        if (characters < MOST_TEXT) place.append(text.slice(0, MOST_TEXT - characters));
+        characters += text.length;
+      }
+      if (size > MOST_BYTES) return { chunks, size, characters, isWhole: false };
     }
-    return { chunks, size };
+    return { chunks, size, characters, isWhole: true };
   }
 
-  /** Offer what is no text as a file. */
-  #finish({ headers }, chunks, size, place) {
-    if (place.textContent || !size) {
-      place.hidden = !size;
-      return;
-    }
+  /** Say what is not shown, and offer it as a file. */
+  #finish({ headers }, { chunks, size, characters, isWhole }, place) {
+    place.hidden = !characters;
+    if (!size || (characters && characters <= MOST_TEXT)) return;
     const type = findHeader(headers, "content-type");
     const href = URL.createObjectURL(new Blob(chunks, { type }));
     const link = make("a", { href, download: "response", textContent: "Save it as a file" });
-    place.replaceWith(make("p", {}, `The body is no text (${type || "without a type"}). `, link));
+    const words = characters
+      ? `The first ${MOST_TEXT.toLocaleString("en")} characters are shown. `
+      : `The body is no text (${type || "without a type"}). `;
+    const left = isWhole ? "" : `The page has let go of it after ${sizeInWords(MOST_BYTES)}. `;
+    place.before(make("p", { className: "live-body-note" }, words, left, link));
   }
-}
-
-function searchOf(path) {
-  const at = path.indexOf("?");
-  return at < 0 ? "" : path.slice(at).replace(/#.*/, "").replaceAll(" ", "%20");
 }
 
 function headerTable(headers, root) {

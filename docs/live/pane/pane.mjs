@@ -46,6 +46,7 @@ class LiveApp {
   #editor = null; // a promise
   #browsers = [];
   #resets = 0;
+  #runs = 0; // how often run() was called
   #told = 0; // when the progress was last told, in milliseconds
   state = "idle"; // or "starting", "running", "failed"
 
@@ -182,18 +183,21 @@ class LiveApp {
   async run({ fresh = false } = {}) {
     if (this.state === "starting") return false;
     this.#enter("starting", "Loading Python …");
+    this.#runs += 1;
+    const number = this.#runs;
+    const isLatest = () => number === this.#runs; // Stop and Run can come while this one waits
     try {
       const { target = "app:app", packages, environment } = this.options;
       const files = { ...this.files };
       const isMine = await runtime.run(this, { files, target, packages, environment, fresh });
-      if (!isMine) return false; // another app was started meanwhile
+      if (!isMine || !isLatest()) return false; // another app was started meanwhile
       this.editorNow?.mark(null, []);
       this.editorNow?.saved(files);
       this.#enter("running", "The app is running.");
       this.#showPages();
       return true;
     } catch (error) {
-      this.#fail(error);
+      if (isLatest()) this.#fail(error);
       return false;
     }
   }

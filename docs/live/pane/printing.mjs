@@ -100,7 +100,7 @@ export function matches(pattern, output) {
     .trim()
     .split("\n")
     .map((line) =>
-      line === "..." ? "(?:.*\\n)?" : `${line.split("...").map(escaped).join(".*")}\\s*?\\n`,
+      line === "..." ? "(?:.*\\n)?" : `${line.split("...").map(escaped).join(".*")}[^\\S\\n]*\\n`,
     )
     .join("");
   return new RegExp(`^${expected}$`, "s").test(`${output.replaceAll("\r\n", "\n").trim()}\n`);

@@ -8,6 +8,7 @@ const REDIRECTS = [301, 302, 303, 307, 308];
 const MOST_REDIRECTS = 20;
 const SERVER = "http://127.0.0.1:8000"; // as the pages write it
 const MOST_TEXT = 100000; // characters shown of one response
+const AFTERWARDS = 300; // milliseconds in which a stream can say more than was asked for
 const WORDS = {
   same: "Same as on this page.",
   different: "Not the same as on this page.",
@@ -46,6 +47,7 @@ function redirected(sent, { status, headers }) {
 /** Tells when the reader, the time or a filter has had enough of a response. */
 class Patience {
   #controller = new AbortController();
+  #last = null; // the timer of endSoon()
   isOver = false;
 
   constructor(seconds) {
@@ -60,6 +62,17 @@ class Patience {
     this.isOver = true;
     this.#controller.abort(new Error("Stopped."));
     clearTimeout(this.timer);
+    this.goOn();
+  }
+
+  /** End in a while, unless `goOn` is called before. */
+  endSoon() {
+    this.#last ??= setTimeout(() => this.end(), AFTERWARDS);
+  }
+
+  goOn() {
+    clearTimeout(this.#last);
+    this.#last = null;
   }
 }
 
@@ -117,11 +130,13 @@ class Prepared {
     this.expected.hidden = result !== "different";
   }
 
-  /** Tell whether a response that goes on has said what was asked for. */
-  #isEnough(text, part, isStream) {
+  /** End a response that goes on, if it has said what was asked for and no more. */
+  #judge(text, part, isStream) {
     const { head } = this.request.filters?.[0] ?? {};
-    if (head !== undefined) return text.split("\n").length > head;
-    return isStream && this.#result(part) === "same";
+    if (head !== undefined && text.split("\n").length > head) this.patience.end();
+    if (head !== undefined || !isStream) return;
+    if (this.#result(part) === "same") this.patience.endSoon();
+    else this.patience.goOn();
   }
 
   /** Send the request and those that its redirects ask for; return what curl prints. */
@@ -162,7 +177,7 @@ class Prepared {
         const part = filtered(text, this.request.filters);
         this.answer.textContent = part.slice(-MOST_TEXT);
         this.answer.hidden = !part;
-        if (this.#isEnough(text, part, isStream)) this.patience.end();
+        this.#judge(text, part, isStream);
       }
     } catch (error) {
       if (!this.patience.isOver) throw error;

@@ -93,13 +93,7 @@ class Runtime {
       this.client.released("Stopped, because another app of this page was started.");
     }
     this.client = client;
-    this.#booting ??= this.#boot(options);
-    try {
-      await this.#booting;
-    } catch (error) {
-      if (this.#worker) this.#discard(error.message); // the next run loads it again
-      throw error;
-    }
+    await this.#booted(options);
     if (this.client !== client) return false;
     client.starting();
     const fresh = this.#lastClient !== client || Boolean(options.fresh);
@@ -115,25 +109,37 @@ class Runtime {
   /** Load Python, if that is yet to do, and start no app: a check needs none. */
   async load(client, options) {
     this.client ??= client;
+    await this.#booted(options);
+  }
+
+  /** Load Python, or wait for it. After a failure, the next run loads it again. */
+  async #booted(options) {
     this.#booting ??= this.#boot(options);
+    const booting = this.#booting;
     try {
-      await this.#booting;
+      await booting;
     } catch (error) {
-      if (this.#worker) this.#discard(error.message);
+      // If Stop has ended it, another one may be loading already.
+      if (this.#booting === booting) this.#discard(error.message);
       throw error;
     }
   }
 
   async #boot({ packages, environment }) {
-    this.#worker = new Worker(new URL("worker.mjs", HERE), { type: "module", name: this.id });
-    this.#worker.addEventListener("error", (event) => {
+    const worker = new Worker(new URL("worker.mjs", HERE), { type: "module", name: this.id });
+    const { life } = this;
+    this.#worker = worker;
+    worker.addEventListener("error", (event) => {
       event.preventDefault();
-      this.end(event.message || "The worker could not be loaded.");
+      if (!life.aborted) this.end(event.message || "The worker could not be loaded.");
     });
-    this.#worker.addEventListener("message", ({ data }) => this.#hear(data));
+    worker.addEventListener("message", ({ data }) => {
+      if (!life.aborted) this.#hear(data); // what an ended worker has sent can come afterwards
+    });
     this.#heart = setInterval(() => this.#beat(), BEAT);
     const ready = this.ask("boot", { id: this.id, packages, environment, jars: this.#jars });
     const [registration] = await Promise.all([this.#serve(), ready]);
+    life.throwIfAborted();
     this.#registration = registration;
     this.#isBooted = true;
     this.#pinged = 0;

@@ -1,6 +1,7 @@
 // A console for a WebSocket of the app.
-import { keepAtEnd, make, makeButton, makeField, makeForm, makeInput } from "./elements.mjs";
-import { splitPath } from "./exchange.mjs";
+import { make, makeButton, makeField, makeForm, makeInput } from "./elements.mjs";
+import { encodedPath, splitPath, TOKEN } from "./exchange.mjs";
+import { GrowingList, shortened } from "./growing.mjs";
 import { runtime } from "./runtime.mjs";
 
 const MOST_LINES = 200;
@@ -32,6 +33,7 @@ export class SocketConsole {
       },
       this.list,
     );
+    this.lines = new GrowingList(this.box, this.list, MOST_LINES);
     this.text = make("textarea", { className: "live-text", rows: 1, spellcheck: false });
     this.sendButton = make("button", {
       className: "live-button live-send-text",
@@ -55,7 +57,7 @@ export class SocketConsole {
       makeField("URL of the WebSocket", this.path, "live-wide"),
       makeField("Subprotocols", this.protocols),
       this.button,
-      makeButton("clear", "Clear", () => this.list.replaceChildren()),
+      makeButton("clear", "Clear", () => this.lines.clear()),
     );
   }
 
@@ -75,8 +77,13 @@ export class SocketConsole {
 
   connect() {
     const { visitor, root } = this.app.visitor(1);
-    const [path, query] = splitPath(this.path.value.trim().replace(/^(?!\/)/, "/"));
+    const [path, query] = splitPath(encodedPath(this.path.value));
     const protocols = this.protocols.value.split(/[\s,]+/).filter(Boolean);
+    const wrong = protocols.find((name) => !TOKEN.test(name));
+    if (wrong) {
+      this.state.textContent = `A subprotocol cannot have this name: ${wrong}`;
+      return;
+    }
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = ({ data }) => this.#take(data);
     try {
@@ -104,6 +111,7 @@ export class SocketConsole {
       this.sendButton.disabled = false;
       this.text.focus();
     } else if (message.t === "message") {
+      this.#port.postMessage({ t: "taken" }); // the app waits if too many are on their way
       this.#add("App", inWords(message.data));
     } else if (message.t === "close") {
       const reason = message.reason ? `, reason "${message.reason}"` : "";
@@ -138,12 +146,10 @@ export class SocketConsole {
   }
 
   #add(who, text) {
-    const name = make("strong", { textContent: `${who}: ` });
-    keepAtEnd(this.box, () => {
-      this.list.append(
-        make("li", {}, name, make("span", { className: "live-message", textContent: text })),
-      );
-      while (this.list.childElementCount > MOST_LINES) this.list.firstElementChild.remove();
+    this.lines.add(() => {
+      const name = make("strong", { textContent: `${who}: ` });
+      const message = make("span", { className: "live-message", textContent: shortened(text) });
+      return make("li", {}, name, message);
     });
   }
 }

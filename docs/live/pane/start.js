@@ -56,7 +56,11 @@
     return new Promise((resolve, reject) => {
       const href = new URL("pane.css", HERE).href;
       if (document.querySelector(`link[href="${href}"]`)) return resolve();
-      const link = make("link", { rel: "stylesheet", href, onload: resolve, onerror: reject });
+      const link = make("link", { rel: "stylesheet", href, onload: resolve });
+      link.onerror = () => {
+        link.remove(); // the next press must not take it for the style
+        reject(new Error(`${href} could not be loaded.`));
+      };
       document.head.append(link);
     });
   }

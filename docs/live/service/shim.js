@@ -304,10 +304,12 @@
 
   // --- Links, forms and the address --------------------------------------------------------------
 
-  /** The same URL below the app's root, if it leads out of it; otherwise null. */
+  /** The same URL below the app's root, if it leads out of it to this site; otherwise null. */
   function broughtInside(address) {
-    const url = new URL(address, location.href);
-    if (!address.startsWith("/") || url.origin !== location.origin || isInside(url)) return null;
+    if (!URL.canParse(address, document.baseURI)) return null;
+    const url = new URL(address, document.baseURI);
+    const isOfSite = url.protocol === location.protocol && url.host === location.host;
+    if (!isOfSite || isInside(url)) return null;
     url.pathname = root + url.pathname;
     return url.href;
   }
@@ -325,6 +327,35 @@
   addEventListener("submit", ({ target, submitter }) => {
     if (submitter?.hasAttribute("formaction")) mend(submitter, "formaction");
     else mend(target, "action");
+  }, true);
+
+  // This method sends no event.
+  const { submit } = HTMLFormElement.prototype;
+  HTMLFormElement.prototype.submit = function submitInside() {
+    mend(this, "action");
+    submit.call(this);
+  };
+
+  for (const name of ["pushState", "replaceState"]) {
+    const change = History.prototype[name];
+    History.prototype[name] = function changeInside(state, title, address) {
+      const inside = address == null ? null : broughtInside(String(address));
+      change.call(this, state, title, inside ?? address);
+      tellPane();
+    };
+  }
+
+  // A frame has asked the site for its page before a script can know it. These events don't reach
+  // the window.
+  document.addEventListener("load", ({ target }) => {
+    if (!(target instanceof HTMLIFrameElement)) return;
+    try {
+      const { location: place } = target.contentWindow;
+      const inside = broughtInside(place.href);
+      if (inside) place.replace(inside);
+    } catch {
+      // It shows another site.
+    }
   }, true);
 
   function tellPane() {

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from micropie import App, ServerSentEvent, UploadedFile, WebSocket, event_stream, methods
 
@@ -36,6 +37,27 @@ class Root(App):
         print("about to crash")
         raise ValueError("on purpose")
 
+    async def lines(self, count: int = 0) -> str:
+        for number in range(count):
+            print("line", number)
+        return "printed"
+
+    async def text(self, length: int = 0) -> str:
+        return "x" * (length - 3) + "end"
+
+    async def ways(self) -> str:
+        """Ways to a path of the app that a server with the app at its root would not mind."""
+        host = self.request.headers["host"]
+        return (
+            "<!doctype html><html lang='en'><title>Ways</title><iframe src='/other'></iframe>"
+            f"<a href='http://{host}/other'>link</a>"
+            "<form action='/other'><input name='submitted' value='1'></form>"
+            "<button onclick='document.forms[0].submit()'>submit</button>"
+            "<button onclick='location = `/other?set`'>location</button>"
+            "<button onclick='history.pushState(0, ``, `/other?pushed`)'>push</button>"
+            "<button onclick='history.replaceState(0, ``, `/other?put`)'>replace</button>"
+        )
+
     async def loop(self) -> str:
         while True:
             pass
@@ -59,6 +81,22 @@ class Root(App):
         for number in range(last + 1, last + 4):
             yield ServerSentEvent(f"tick\nnumber {number}", event="tick", id=str(number))
 
+    async def late(self, last: str = "") -> object:
+        return event_stream(self._late(last))
+
+    async def _late(self, last: str) -> AsyncIterator[str]:
+        yield "one"
+        await asyncio.sleep(0.05)  # long enough for a second piece, shorter than the page waits
+        if last == "raise":
+            raise ValueError("after the first event")
+        if last:
+            yield last
+            return
+        await asyncio.sleep(60)  # the client lets go before
+
+    async def gap(self) -> str:
+        return "above\n\n\nbelow\n"
+
     async def count(self) -> AsyncIterator[str]:
         number = 0
         while True:
@@ -74,5 +112,21 @@ class Root(App):
                 return
             await ws.send_text(str(text).upper())
 
+    async def ws_flood(self, ws: WebSocket, count: int = 0, name: str = "") -> None:
+        await ws.accept()
+        for number in range(count):
+            await ws.send_text(f"{name} {number}")
+        await ws.close(1000, "that was all")
 
-app = Root()
+
+root = Root()
+
+
+async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Send bodies with responses that can have none; MicroPie itself would not."""
+    if not scope.get("path", "").endswith("/rude"):
+        return await root(scope, receive, send)
+    status = int(scope["query_string"] or 200)
+    headers = [(b"content-type", b"text/plain")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    return await send({"type": "http.response.body", "body": b"a body"})

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
 from tests.docs.site import built, served
 from tests.examples.browsing import launched
-from tests.live.wrong import changed, wrong_versions
+from tests.live.versions import changed, wrong_versions
 from tests.tutorials.steps import SERVE, running
 
 pytestmark = pytest.mark.slow

@@ -89,6 +89,16 @@ async def check_pace(poll: Program) -> None:
             raise Missing(bob.place, text)
 
 
+async def check_leaving(poll: Program) -> None:
+    """The chat of a visitor ends when the visitor leaves."""
+    async with chatting(poll.visitor()) as socket:
+        socket.send("Good night!")
+        await message_of(socket, "The writer")
+    if socket.goes_on:
+        text = "The visitor has left, and the method goes on. Cancel the task that sends."
+        raise Missing(socket.place, text)
+
+
 async def check_messages_in_sql(poll: Program) -> None:
     """Neither a message nor its writer's name is a part of the SQL."""
     with statements(poll) as found:

@@ -292,6 +292,7 @@ class Visitor:
         finally:
             socket.leave()
             await asyncio.wait([task], timeout=PATIENCE)
+            socket.goes_on = not task.done()
             task.cancel()
             self.program.tell_error(None)
 
@@ -479,6 +480,8 @@ class Socket:
         self.code: int | None = None
         """The close code, if the app has closed it."""
         self.reason = ""
+        self.goes_on = False
+        """The app has not let go of it, although the visitor has left."""
         self._in: asyncio.Queue[Message] = asyncio.Queue()
         self._in.put_nowait({"type": "websocket.connect"})
         self._out: asyncio.Queue[Message] = asyncio.Queue()

@@ -459,15 +459,20 @@ def _collecting(method: Any, program: Program, found: dict[str, Place]) -> Any:
     """Return a method of a cursor or a connection that keeps the SQL before it runs it."""
 
     def run(self: Any, sql: str, *args: Any) -> Any:
-        frame: FrameType | None = sys._getframe(1)
-        place = None
-        while frame is not None and place is None:
-            place = program.place_in(frame)
-            frame = frame.f_back
-        found.setdefault(sql, place or Place("app.py"))
+        if sql not in found:
+            found[sql] = _reader_above(sys._getframe(1), program)
         return method(self, sql, *args)
 
     return run
+
+
+def _reader_above(frame: FrameType | None, program: Program) -> Place:
+    """Return the place in the reader's files from which a call came."""
+    while frame is not None:
+        if place := program.place_in(frame):
+            return place
+        frame = frame.f_back
+    return Place("app.py")
 
 
 # --- Running the checks ---------------------------------------------------------------------------

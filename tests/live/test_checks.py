@@ -149,6 +149,33 @@ def test_each_step_has_wrong_and_right_versions(number):
     assert len(right_versions(number)) >= (3 if number in {3, 5, 7} else 1)
 
 
+def test_scripts_that_browsers_run_are_understood():
+    script = importlib.import_module("checking_script")
+    scripts = [
+        path
+        for folder in ("tutorials", "examples", "docs/live", "docs/_static")
+        for path in (ROOT / folder).rglob("*.*js")
+        if "node_modules" not in path.parts
+    ]
+    assert len(scripts) > 30
+    for path in scripts:
+        assert script.Script(path.read_text()).tokens, path
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("f(a;", "f(a));", "[1, 2", "{ a: (b }", '"a', "'a\n'", "`a", "`${a`", "/* a", "`${(a}`"),
+        *("const a = 1 b", 'f("a" "b")', "{ a: 1 b: 2 }", "a b"),
+    ],
+)
+def test_script_that_no_browser_runs_is_not_understood(source):
+    script = importlib.import_module("checking_script")
+    with pytest.raises(script.ScriptError) as error:
+        script.Script(f"\n{source}")
+    assert error.value.line >= 2
+
+
 def test_check_leaves_the_interpreter_as_it_was():
     before = set(sys.modules), sys.path[:], threading.active_count(), sys.gettrace()
     found(5, text_files(5))

@@ -1,17 +1,20 @@
 """The checks of the tutorial's steps, under CPython: what they find, and what they say.
 
 `docs/live/checks/step_<nn>.py` checks the reader's files of a step. Each step passes its own checks
-and fails those of the next step, and `wrong/<nn>.toml` has wrong versions of it.
+and fails those of the next step. `versions.py` has wrong versions of it, and right ones.
 """
 
 import asyncio
 import importlib
+import os
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 
-from tests.live.wrong import changed, wrong_versions
+from tests.live.versions import changed, right_versions, wrong_versions
 from tests.processes import ROOT
 from tests.tutorials.steps import files_of, step
 
@@ -27,12 +30,46 @@ def text_files(number):
     return {name: data.decode() for name, data in files_of(step(f"{number:02}")).items()}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def memory():
+    """Let the checks make their folders in memory: SQLite waits for a disk at each commit."""
+    before = tempfile.tempdir
+    shared = Path("/dev/shm")
+    if os.access(shared, os.W_OK):
+        tempfile.tempdir = str(shared)
+    yield
+    tempfile.tempdir = before
+
+
+def arguments_of(number):
+    """Return the checks of a step, and their name."""
+    name = f"step_{number:02}"
+    return (LIVE / "checks" / f"{name}.py").read_text(), name
+
+
 def found(number, files):
     """Run the checks of a step."""
     checking = importlib.import_module("checking")
-    name = f"step_{number:02}"
-    source = (LIVE / "checks" / f"{name}.py").read_text()
-    return asyncio.run(checking.check(source, name, files))
+    return asyncio.run(checking.check(*arguments_of(number), files))
+
+
+def said_until(number, files, place, words):
+    """Run the checks up to the one that says these words at this place; return what they say."""
+    checking = importlib.import_module("checking")
+
+    async def run():
+        said = []
+        async for result in checking.results(*arguments_of(number), files):
+            said += missing([result])
+            if is_said(place, words, said):
+                break
+        return said
+
+    return asyncio.run(run())
+
+
+def is_said(place, words, said):
+    return any(place == at and words in text for at, text in said)
 
 
 def missing(results):
@@ -44,11 +81,12 @@ def missing(results):
     ]
 
 
-WRONG = [
-    pytest.param(number, version, id=f"{number:02}-{version['why']}")
-    for number in STEPS
-    for version in wrong_versions(number)
-]
+def cases(versions_of):
+    return [
+        pytest.param(number, version, id=f"{number:02}-{version['why']}")
+        for number in STEPS
+        for version in versions_of(number)
+    ]
 
 
 @pytest.mark.parametrize("number", STEPS)
@@ -88,20 +126,54 @@ AT_THE_START = {
 def test_step_before_lacks_what_the_page_adds(number):
     said = missing(found(number, text_files(number - 1)))
     for place, words in AT_THE_START[number]:
-        assert any(place == at and words in text for at, text in said), said
+        assert is_said(place, words, said), said
 
 
-@pytest.mark.parametrize(("number", "version"), WRONG)
+@pytest.mark.parametrize(("number", "version"), cases(wrong_versions))
 def test_wrong_version_is_told_in_words_with_the_place(number, version):
-    said = missing(found(number, changed(text_files(number), version)))
-    assert any(version["place"] == at and version["says"] in text for at, text in said), said
+    place, words = version["place"], version["says"]
+    said = said_until(number, changed(text_files(number), version), place, words)
+    assert is_said(place, words, said), said
     for place, text in said:
         assert "/check-" not in f"{place} {text}", "the folder of the check is not the reader's"
 
 
+@pytest.mark.parametrize(("number", "version"), cases(right_versions))
+def test_other_way_is_right(number, version):
+    assert missing(found(number, changed(text_files(number), version))) == []
+
+
 @pytest.mark.parametrize("number", STEPS)
-def test_each_step_has_wrong_versions(number):
+def test_each_step_has_wrong_and_right_versions(number):
     assert len(wrong_versions(number)) >= 3
+    assert len(right_versions(number)) >= (3 if number in {3, 5, 7} else 1)
+
+
+def test_scripts_that_browsers_run_are_understood():
+    script = importlib.import_module("checking_script")
+    scripts = [
+        path
+        for folder in ("tutorials", "examples", "docs/live", "docs/_static")
+        for path in (ROOT / folder).rglob("*.*js")
+        if "node_modules" not in path.parts
+    ]
+    assert len(scripts) > 30
+    for path in scripts:
+        assert script.Script(path.read_text()).tokens, path
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("f(a;", "f(a));", "[1, 2", "{ a: (b }", '"a', "'a\n'", "`a", "`${a`", "/* a", "`${(a}`"),
+        *("const a = 1 b", 'f("a" "b")', "{ a: 1 b: 2 }", "a b"),
+    ],
+)
+def test_script_that_no_browser_runs_is_not_understood(source):
+    script = importlib.import_module("checking_script")
+    with pytest.raises(script.ScriptError) as error:
+        script.Script(f"\n{source}")
+    assert error.value.line >= 2
 
 
 def test_check_leaves_the_interpreter_as_it_was():

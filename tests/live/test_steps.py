@@ -15,11 +15,11 @@ from pathlib import Path
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect
 
 from tests.docs.site import built, served
 from tests.examples.browsing import launched
-from tests.live.wrong import changed, wrong_versions
+from tests.live.versions import changed, wrong_versions
 from tests.tutorials.steps import SERVE, running
 
 pytestmark = pytest.mark.slow
@@ -199,6 +199,53 @@ def test_text_survives_a_reload_and_goes_on_to_the_next_step(reader: Reader) -> 
     reader.press("over")
     reader.says("The step starts from the beginning.")
     expect(reader.app.locator(".cm-content")).to_contain_text("The pie poll")
+
+
+def test_start_over_leaves_no_file_behind(reader: Reader) -> None:
+    reader.come(3)
+    start = reader.data["start"]["app.py"]
+    reader.paste("extra.py", "NAME = 'extra'\n")
+    reader.paste("app.py", f"import extra\n{start}")
+    reader.press("run")
+    expect(reader.app).to_have_attribute("data-state", "running")
+    reader.page.once("dialog", lambda dialog: dialog.accept())
+    reader.press("over")
+    reader.says("The step starts from the beginning.")
+    reader.paste("app.py", f"import extra\n{start}")
+    reader.press("run")
+    expect(reader.app).to_have_attribute("data-state", "failed")
+    expect(reader.app.locator(".live-log")).to_contain_text("No module named 'extra'")
+
+
+def test_changed_is_what_the_reader_has_changed(reader: Reader) -> None:
+    reader.come(3)
+    changed_tabs = reader.app.locator(".live-file-tab", has_text="(changed)")
+    note = reader.app.locator(".live-editor-note")
+    expect(changed_tabs).to_have_count(0)
+    expect(note).to_be_empty()
+    reader.paste("app.py", "# mine\n")
+    expect(changed_tabs).to_have_count(1)
+    expect(note).to_contain_text("You have changed the files.")
+    reader.come(3)
+    expect(changed_tabs).to_have_text(["app.py (changed)"])
+    reader.page.once("dialog", lambda dialog: dialog.accept())
+    reader.press("over")
+    expect(changed_tabs).to_have_count(0)
+    expect(note).to_be_empty()
+
+
+def test_stop_ends_a_check_that_loads_python(reader: Reader) -> None:
+    held: list[Route] = []
+    reader.page.route("**/pyodide.asm.wasm", lambda route: held.append(route))
+    reader.come(3)
+    reader.press("check")
+    expect(reader.app.locator(".live-stop")).to_be_enabled()
+    reader.press("stop")
+    reader.says("The check has ended without a result. Stopped.")
+    expect(reader.app.locator(".live-stop")).to_be_disabled()
+    reader.page.unroute("**/pyodide.asm.wasm")
+    _, missing = reader.check()
+    assert missing
 
 
 def test_what_is_missing_leads_to_its_place(reader: Reader) -> None:

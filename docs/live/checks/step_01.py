@@ -1,20 +1,10 @@
 """Checks of step 1: an app with one page."""
 
 from checking import Missing, Place, Program
+from checking_poll import STEP_1
 
-QUESTION = "Which pie shall we bake on Friday?"
-
-
-async def check_question(poll: Program) -> None:
-    """`/` shows the question as an HTML page."""
-    answer = await poll.visitor().get("/")
-    answer.expect(200, "`/` must show a page.")
-    if "text/html" not in answer.header("content-type"):
-        answer.missing("`/` must answer with an HTML page, so return a string.")
-    if QUESTION not in answer.text:
-        answer.missing(f'The page must ask "{QUESTION}", and it shows {answer.shown()}.')
-    if "<h1" not in answer.text.lower():
-        answer.missing("Put the question into a heading, `<h1>`.")
+# More checks, which later steps have, too.
+MORE = STEP_1
 
 
 async def check_other_pages(poll: Program) -> None:

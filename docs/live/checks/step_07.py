@@ -1,56 +1,11 @@
 """Checks of step 7: a chat with WebSockets."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
-
-from checking import Missing, Place, Program, Visitor
+from checking import Missing, Program, statements
 from checking_client import Socket
+from checking_poll import STEP_7, chatting, expect_known, message_of
 
-PAGE = Place("templates/index.html")
-
-
-@asynccontextmanager
-async def chatting(visitor: Visitor) -> AsyncIterator[Socket]:
-    """Load the page, and open the chat as its script does."""
-    await visitor.get("/")
-    async with visitor.websocket("/chat") as socket:
-        if not socket.accepted:
-            raise Missing(socket.place, "The chat must accept a visitor of the page.")
-        yield socket
-
-
-async def message_of(socket: Socket, who: str, seconds: float = 20) -> dict[str, Any]:
-    """Return the next message, or say that none came."""
-    found = await socket.receive(seconds)
-    if socket.code is not None:
-        text = f"The chat of {who}, a visitor of the page, was closed with {socket.code}."
-        raise Missing(socket.place, f"{text} Give each visitor a `name` in the session.")
-    if found is None:
-        text = f"{who} got no message. Send each message to all visitors, and to its writer, too."
-        raise Missing(socket.place, text)
-    if not isinstance(found, dict) or not {"name", "text"} <= set(found):
-        text = f'A message must be JSON, `{{"name": …, "text": …}}`, and it was `{found}`.'
-        raise Missing(socket.place, text)
-    return found
-
-
-async def check_message(poll: Program) -> None:
-    """A message goes to all visitors, with the name of its writer."""
-    async with chatting(poll.visitor()) as ada, chatting(poll.visitor()) as bob:
-        ada.send("Hello!")
-        one, other = await message_of(ada, "The writer"), await message_of(bob, "Another visitor")
-        bob.send("Hi!")
-        reply = await message_of(ada, "The first visitor")
-        if (one["text"], other["text"], reply["text"]) != ("Hello!", "Hello!", "Hi!"):
-            text = (
-                f'"Hello!" and "Hi!" were sent, and {one["text"]!r}, {other["text"]!r} and '
-                f"{reply['text']!r} came."
-            )
-            raise Missing(ada.place, text)
-        if not one["name"] or one["name"] == reply["name"]:
-            text = "Each visitor needs a name of their own. `index` puts it into the session."
-            raise Missing(poll.handler("/"), text)
+# More checks: what the steps up to this one have added still works.
+MORE = STEP_7
 
 
 async def check_latecomer(poll: Program) -> None:
@@ -134,19 +89,27 @@ async def check_pace(poll: Program) -> None:
             raise Missing(bob.place, text)
 
 
-async def check_page(poll: Program) -> None:
-    """The page has the chat and its script."""
-    page = (await poll.visitor().get("/")).expect(200, "`/` must show the page.")
-    if "new WebSocket(" not in page.text:
-        if "templates/chat.js" not in poll.files:
-            text = "This file is missing. It opens the WebSocket, and shows the messages."
-            raise Missing(Place("templates/chat.js"), text)
-        text = (
-            'The page must include the script, so write `<script type="module">{% include '
-            '"chat.js" %}</script>`.'
-        )
-        raise Missing(PAGE, text)
-    for name in ("messages", "say"):
-        if f"#{name}" in poll.text("templates/chat.js") and f'id="{name}"' not in page.text:
-            text = f'`chat.js` looks for `#{name}`, and no element of the page has `id="{name}"`.'
-            raise Missing(PAGE, text)
+async def check_leaving(poll: Program) -> None:
+    """The chat of a visitor ends when the visitor leaves."""
+    async with chatting(poll.visitor()) as socket:
+        socket.send("Good night!")
+        await message_of(socket, "The writer")
+    if socket.goes_on:
+        text = "The visitor has left, and the method goes on. Cancel the task that sends."
+        raise Missing(socket.place, text)
+
+
+async def check_messages_in_sql(poll: Program) -> None:
+    """Neither a message nor its writer's name is a part of the SQL."""
+    with statements(poll) as found:
+        await poll.restart()
+        for earlier, message in enumerate(("Hello!", "Hi!", "It's me")):
+            known = set(found)
+            async with chatting(poll.visitor()) as visitor:
+                for _ in range(earlier):
+                    await message_of(visitor, "A visitor who came later")
+                visitor.send(message)
+                came = (await message_of(visitor, "The writer"))["text"]
+                if came != message:
+                    raise Missing(visitor.place, f"{message!r} was sent, and {came!r} came.")
+    expect_known(found, known)

@@ -4,6 +4,10 @@ import importlib
 from typing import NamedTuple
 
 from checking import Missing, Place, Program, first, forget_modules, missing_for
+from checking_poll import STEP_9
+
+# More checks: the poll itself still works.
+MORE = STEP_9
 
 TESTS = Place("test_app.py")
 

@@ -62,6 +62,8 @@ function isKept(kept) {
 class Step {
   #isOpen = false;
   #isChecking = false;
+  #fills = 0; // how often the files were replaced as a whole
+  #laid = 0; // the number of the fill that was started with
 
   constructor(app, data) {
     this.app = app;
@@ -88,8 +90,9 @@ class Step {
     app.editorPlace.before(this.#makeBar());
     app.editorPlace.after(this.#makeResults());
     this.#listen();
-    const { files, isDone, words } = this.#firstFiles();
-    this.#fill(files);
+    this.#runFresh();
+    const { start, files, isDone, words } = this.#firstFiles();
+    this.#fill(files, start);
     this.isDone = isDone;
     this.#remember();
     this.editor.focus();
@@ -138,23 +141,41 @@ class Step {
     };
   }
 
+  /** Let the first run after a fill empty the app's folder, so that no older file stays there. */
+  #runFresh() {
+    const { app } = this;
+    const run = app.run.bind(app);
+    app.run = async ({ fresh = false } = {}) => {
+      const fill = this.#fills;
+      const isRunning = await run({ fresh: fresh || this.#laid < fill });
+      if (isRunning) this.#laid = fill;
+      return isRunning;
+    };
+  }
+
   // --- The files ---
 
-  /** Return the files to start with, and say where they come from. */
+  /** Return the files to show, and the step's first ones, and say where they come from. */
   #firstFiles() {
-    const { number, start } = this.data;
+    const { number } = this.data;
+    const { start, words } = this.#startOfStep();
     const own = this.memory.load(number);
-    if (own) return { ...own, words: "Your files of this step are back, as you left them." };
+    if (!own) return { start, files: start, isDone: false, words };
+    return { ...own, start, words: "Your files of this step are back, as you left them." };
+  }
+
+  /** Return the files that the step starts with: the reader's own ones, if the last step is done. */
+  #startOfStep() {
+    const { number, start } = this.data;
     const before = number > 1 ? this.memory.load(number - 1) : null;
     if (before?.isDone) {
-      const words = `You start with your own files of step ${number - 1}.`;
-      return { files: before.files, isDone: false, words };
+      return { start: before.files, words: `You start with your own files of step ${number - 1}.` };
     }
     const words =
       number > 1
         ? `You start with the files of step ${number - 1}. Change them as the page shows.`
         : "You start with an empty file. Write it as the page shows.";
-    return { files: this.#startFiles(start), isDone: false, words };
+    return { start: this.#startFiles(start), words };
   }
 
   /** The first step starts with nothing, and an editor needs a file. */
@@ -162,12 +183,20 @@ class Step {
     return Object.keys(start).length ? { ...start } : { "app.py": "" };
   }
 
-  /** Put files in the place of those that the app and its editor have. */
-  #fill(files) {
+  /**
+   * Put files in the place of those that the app and its editor have.
+   *
+   * @param {Object<string, string>} files What the editor shows.
+   * @param {Object<string, string>} start If a file differs from this one, the reader has changed
+   *     it.
+   */
+  #fill(files, start) {
     const { app, editor } = this;
+    this.#fills += 1;
     for (const [name, text] of Object.entries(files)) editor.set(name, text);
     for (const name of Object.keys(editor.files)) if (!(name in files)) editor.remove(name);
     app.files = { ...files };
+    editor.saved(start);
     editor.mark(null, []);
     editor.open(Object.keys(files)[0]);
   }
@@ -194,7 +223,8 @@ class Step {
   startOver() {
     if (!confirm("Shall your text of this step go, and the step start from the beginning?")) return;
     this.isDone = false;
-    this.#fill(this.#startFiles(this.data.start));
+    const start = this.#startFiles(this.data.start);
+    this.#fill(start, start);
     this.#clearResults();
     this.#remember();
     this.app.say("The step starts from the beginning.");
@@ -235,8 +265,8 @@ class Step {
     this.#isChecking = true;
     this.checkButton.setAttribute("aria-disabled", "true");
     try {
+      app.stopButton.disabled = false; // the load can take long, and checked code may have no end
       await app.load();
-      app.stopButton.disabled = false; // the code that is checked may have no end
       app.say("Checking your files …");
       const { number, packages, check, target } = this.data;
       const files = { ...app.files };

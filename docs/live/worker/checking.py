@@ -425,6 +425,56 @@ def database_calls(program: Program) -> Iterator[list[Place]]:
         sqlite3.connect = real
 
 
+@contextlib.contextmanager
+def statements(program: Program) -> Iterator[dict[str, Place]]:
+    """Collect the SQL of each statement, and the place from which the reader's code runs it.
+
+    Start the app again behind it, so that each connection is one that collects.
+    """
+    found: dict[str, Place] = {}
+    real = sqlite3.connect
+
+    class Cursor(sqlite3.Cursor):
+        pass
+
+    class Connection(sqlite3.Connection):
+        def cursor(self, factory: Any = Cursor) -> Any:
+            return super().cursor(factory)
+
+    for owner in (Cursor, Connection):
+        for name in ("execute", "executemany", "executescript"):
+            setattr(owner, name, _collecting(getattr(owner, name), program, found))
+
+    def connect(*args: Any, **named: Any) -> Any:
+        return real(*args, **{"factory": Connection, **named})
+
+    sqlite3.connect = connect
+    try:
+        yield found
+    finally:
+        sqlite3.connect = real
+
+
+def _collecting(method: Any, program: Program, found: dict[str, Place]) -> Any:
+    """Return a method of a cursor or a connection that keeps the SQL before it runs it."""
+
+    def run(self: Any, sql: str, *args: Any) -> Any:
+        if sql not in found:
+            found[sql] = _reader_above(sys._getframe(1), program)
+        return method(self, sql, *args)
+
+    return run
+
+
+def _reader_above(frame: FrameType | None, program: Program) -> Place:
+    """Return the place in the reader's files from which a call came."""
+    while frame is not None:
+        if place := program.place_in(frame):
+            return place
+        frame = frame.f_back
+    return Place("app.py")
+
+
 # --- Running the checks ---------------------------------------------------------------------------
 
 
@@ -451,19 +501,32 @@ async def check(
         For each check what was found: ``ok``, ``check`` (what was checked), ``file``, ``name`` and
         ``line`` of the place, and ``text`` (what is missing, and what to do).
     """
+    return [one async for one in results(source, name, files, target=target, aside=aside, say=say)]
+
+
+async def results(
+    source: str,
+    name: str,
+    files: Files,
+    *,
+    target: str = "app:app",
+    aside: str = "",
+    say: Callable[[str], None] = lambda text: None,
+) -> AsyncIterator[Result]:
+    """Run the checks of a step, and yield what `check` returns, one result at a time."""
     module = _module_of(source, name)
-    results: list[Result] = []
+    earlier: list[Result] = []
     for one in _functions_of(module):
         words = " ".join((one.__doc__ or "").split())
         say(words)
         await asyncio.sleep(0)  # the page may ask if the worker is alive
         missing = _run_one(one, files, target, aside)
         result = _result(words, missing)
-        if missing is None or not any(_is_same(result, old) for old in results):
-            results.append(result)
+        if missing is None or not any(_is_same(result, old) for old in earlier):
+            earlier.append(result)
+            yield result
         if missing is not None and getattr(one, "first", False):
             break
-    return results
 
 
 def _is_same(one: Result, other: Result) -> bool:
@@ -493,9 +556,12 @@ def _module_of(source: str, name: str) -> ModuleType:
 
 
 def _functions_of(module: ModuleType) -> list[Any]:
-    """Return the checks in the order of the file; first of all, the app must start."""
-    found = [value for name, value in vars(module).items() if name.startswith("check_")]
-    return [starts, *found]
+    """Return the checks in the order of the file; first of all, the app must start.
+
+    Checks that several steps have come last. `MORE` of the file is a list of them.
+    """
+    own = [value for name, value in vars(module).items() if name.startswith("check_")]
+    return [starts, *own, *getattr(module, "MORE", [])]
 
 
 @first

@@ -56,6 +56,8 @@ class Form:
     kind: str
     fields: list[dict[str, str]] = field(default_factory=list)
     """The attributes of each field, in order, and its element as `tag`."""
+    name: str = ""
+    """The id of the form."""
 
     def has(self, name: str, value: str | None = None) -> bool:
         """Tell if there is a field with this name, and with this value if one is given."""
@@ -72,26 +74,74 @@ class Form:
             if one.get("name") == name and ("checked" in one or "selected" in one)
         ]
 
+    def buttons(self) -> list[dict[str, str]]:
+        """Return the fields that send the form."""
+        kinds = {"button": ("submit", {"submit"}), "input": ("text", {"submit", "image"})}
+        return [
+            one
+            for one in self.fields
+            if one["tag"] in kinds
+            and (one.get("type") or kinds[one["tag"]][0]).lower() in kinds[one["tag"]][1]
+        ]
 
-class _Forms(HTMLParser):
-    """Collects the forms of a page. An option belongs to its select."""
+
+class _Page(HTMLParser):
+    """Collects the forms, the scripts and the visible text of a page. An option is its select's."""
+
+    FIELDS = frozenset({"input", "textarea", "button", "select", "option"})
+    HIDDEN = frozenset({"script", "style", "title", "template"})
 
     def __init__(self) -> None:
         super().__init__()
         self.forms: list[Form] = []
+        self.scripts: list[tuple[dict[str, str], str]] = []
+        """The attributes and the text of each script."""
+        self.text: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
         self._select = ""
+        self._within: Form | None = None
+        self._hidden = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}
-        if tag == "form":
+        self.attributes += values.items()
+        if tag in self.HIDDEN:
+            self._hidden = tag
+        if tag == "script":
+            self.scripts.append((values, ""))
+        elif tag == "form":
             method = values.get("method", "get").lower()
-            self.forms.append(Form(values.get("action", ""), method, values.get("enctype", "")))
-        elif tag == "select":
+            action, kind = values.get("action", ""), values.get("enctype", "")
+            self._within = Form(action, method, kind, name=values.get("id", ""))
+            self.forms.append(self._within)
+        elif tag in {"meter", "progress"}:
+            self.text.append(f" {values.get('value', '')} ")
+        elif tag in self.FIELDS:
+            self._add_field(tag, values)
+
+    def _add_field(self, tag: str, values: dict[str, str]) -> None:
+        if tag == "select":
             self._select = values.get("name", "")
-        if self.forms and tag in {"input", "textarea", "button", "select", "option"}:
-            if tag == "option":
-                values["name"] = self._select
-            self.forms[-1].fields.append({**values, "tag": tag})
+        if tag == "option":
+            values["name"] = self._select
+        form = self._within
+        if "form" in values:  # a field can stand outside of its form
+            form = next((one for one in self.forms if one.name == values["form"]), None)
+        if form is not None:
+            form.fields.append({**values, "tag": tag})
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._within = None
+        if tag == self._hidden:
+            self._hidden = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._hidden == "script":
+            attributes, text = self.scripts[-1]
+            self.scripts[-1] = attributes, text + data
+        elif not self._hidden:
+            self.text.append(data)
 
 
 @dataclass
@@ -124,11 +174,20 @@ class Answer:
         except ValueError:
             self.missing(f"`{self.asked}` must answer with JSON, and it answered {self.shown()}.")
 
+    def page(self) -> _Page:
+        """Return what the page has: its forms, its scripts, and its text."""
+        parser = _Page()
+        parser.feed(self.text)
+        parser.close()
+        return parser
+
     def forms(self) -> list[Form]:
         """Return the forms of the page."""
-        parser = _Forms()
-        parser.feed(self.text)
-        return parser.forms
+        return self.page().forms
+
+    def visible(self) -> str:
+        """Return the text that a visitor sees on the page."""
+        return " ".join(" ".join(self.page().text).split())
 
     def shown(self) -> str:
         """Return the start of the body for a message."""
@@ -233,6 +292,7 @@ class Visitor:
         finally:
             socket.leave()
             await asyncio.wait([task], timeout=PATIENCE)
+            socket.goes_on = not task.done()
             task.cancel()
             self.program.tell_error(None)
 
@@ -420,6 +480,8 @@ class Socket:
         self.code: int | None = None
         """The close code, if the app has closed it."""
         self.reason = ""
+        self.goes_on = False
+        """The app has not let go of it, although the visitor has left."""
         self._in: asyncio.Queue[Message] = asyncio.Queue()
         self._in.put_nowait({"type": "websocket.connect"})
         self._out: asyncio.Queue[Message] = asyncio.Queue()

@@ -147,7 +147,7 @@ class Guard:
             self._watch()
         else:
             self._before = sys.gettrace()
-            sys.settrace(self._trace_call)
+            sys.settrace(self._tracer())
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -186,10 +186,16 @@ class Guard:
     def _jumped(self, code: CodeType, offset: int, target: int) -> None:
         self._count(sys._getframe(1))  # a loop within one line
 
-    # Python 3.11 has only this. It slows down all code, and does not see a loop within one line.
+    # Python 3.11 has only this. It slows down all code, so it is short, and it does not see a loop
+    # within one line.
 
-    def _trace_call(self, frame: FrameType, event: str, value: object) -> Any:
-        return self._trace_line if frame.f_code.co_filename.startswith(self.folder) else None
+    def _tracer(self) -> Callable[[FrameType, str, object], Any]:
+        folder, trace_line = self.folder, self._trace_line
+
+        def trace_call(frame: FrameType, event: str, value: object) -> Any:
+            return trace_line if frame.f_code.co_filename.startswith(folder) else None
+
+        return trace_call
 
     def _trace_line(self, frame: FrameType, event: str, value: object) -> Any:
         self._count(frame)

@@ -253,7 +253,8 @@ class Step {
     const { file } = change;
     const isNew = !app.files[file]?.trim();
     this.editor.set(file, changed(app.files[file] ?? "", change));
-    this.editor.mark(file, range(change.from + 1, change.new.length));
+    this.editor.mark(null, []); // those of the change before
+    this.editor.mark(file, range(change.from + 1, change.new.length), "added");
     return app.say(wordsFor(change, isNew));
   }
 

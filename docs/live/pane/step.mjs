@@ -325,8 +325,13 @@ class Step {
     const link = document.querySelector('link[rel="next"]');
     this.next.hidden = !this.isDone || !link;
     if (this.next.hidden) return;
-    const { href } = link;
-    this.next.replaceChildren(make("a", { href, textContent: "Go on with the next step." }));
+    this.next.replaceChildren(
+      make("a", {
+        href: link.href,
+        className: "live-button live-next",
+        textContent: link.title ? `Next: ${link.title}` : "Next step",
+      }),
+    );
   }
 }
 

@@ -286,6 +286,13 @@ def test_endless_loop_is_told_with_its_line(reader: Reader) -> None:
     assert any("Poll.vote" in row and "a loop without an end" in row for row in missing), missing
 
 
+def test_the_bar_says_what_its_buttons_do_in_a_step(reader: Reader) -> None:
+    reader.come(3)
+    expect(reader.app.locator(".live-primary")).to_have_text(["Check"])
+    expect(reader.app.locator(".live-step")).to_be_hidden()
+    expect(reader.app.locator(".live-reset")).to_have_text("Forget data")
+
+
 def test_step_is_accessible_and_fits_a_phone(reader: Reader) -> None:
     reader.page.set_viewport_size({"width": 390, "height": 800})
     reader.come(3)

@@ -86,7 +86,7 @@ class Step {
         return app.files;
       },
     };
-    app.resetButton.title = "Forget the app's data and cookies";
+    this.#changeBar();
     app.editorPlace.before(this.#makeBar());
     app.editorPlace.after(this.#makeResults());
     this.#listen();
@@ -101,23 +101,41 @@ class Step {
 
   // --- What the reader sees ---
 
+  /** Let Check stand out in the place of Run, and call each button by what it does now. */
+  #changeBar() {
+    const { box, resetButton, runButton } = this.app;
+    box.querySelector(".live-step").hidden = true;
+    runButton.classList.remove("live-primary");
+    resetButton.textContent = "Forget data";
+    resetButton.title = "Forget the app's data and cookies";
+  }
+
   #makeBar() {
     const { number } = this.data;
     this.checkButton = makeButton("check", "Check", () => this.check());
+    this.checkButton.classList.add("live-primary");
     this.showButton = makeButton("show", "Show me", () => this.showNext());
     this.showButton.title = "Fill in the next change of this step";
-    this.name = makeInput("live-new-name");
-    this.name.placeholder = "templates/page.html";
-    this.name.setAttribute("aria-label", "Name of a new file");
     return make(
       "div",
       { className: "live-step-bar", attributes: { role: "group", "aria-label": `Step ${number}` } },
       this.checkButton,
       this.showButton,
       makeButton("over", "Start over", () => this.startOver()),
-      makeButton("zip", "Download as .zip", () => this.download()),
+      this.#makeFileTools(),
+    );
+  }
+
+  #makeFileTools() {
+    this.name = makeInput("live-new-name");
+    this.name.placeholder = "templates/page.html";
+    this.name.setAttribute("aria-label", "Name of a new file");
+    return make(
+      "div",
+      { className: "live-step-files" },
       this.name,
       makeButton("add", "Add a file", () => this.addFile()),
+      makeButton("zip", "Download as .zip", () => this.download()),
     );
   }
 

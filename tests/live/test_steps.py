@@ -297,6 +297,11 @@ def test_step_is_accessible_and_fits_a_phone(reader: Reader) -> None:
     reader.page.set_viewport_size({"width": 390, "height": 800})
     reader.come(3)
     reader.check()
+    first = reader.app.locator(".live-results > li").first.bounding_box()
+    button = reader.app.locator(".live-check").bounding_box()
+    assert first
+    assert button
+    assert 0 < first["y"] - button["y"] < 300, "what Check found is in sight"
     found = Axe().run(reader.page, context=".live-app")
     assert found.violations_count == 0, found.generate_report()
     width = "element => element.scrollWidth - element.clientWidth"

@@ -87,8 +87,9 @@ class Step {
       },
     };
     this.#changeBar();
-    app.editorPlace.before(this.#makeBar());
-    app.editorPlace.after(this.#makeResults());
+    this.note = make("p", { className: "live-hint live-step-note" });
+    app.editorPlace.before(this.#makeBar(), this.#makeResults());
+    app.editorPlace.after(this.note);
     this.#listen();
     this.#runFresh();
     const { start, files, isDone, words } = this.#firstFiles();
@@ -139,15 +140,15 @@ class Step {
     );
   }
 
+  /** What Check found stands beside its button, so that it is seen on a phone, too. */
   #makeResults() {
-    this.note = make("p", { className: "live-hint live-step-note" });
     this.results = make("ul", {
       className: "live-results",
       hidden: true,
       attributes: { "aria-label": "What Check found" },
     });
     this.next = make("p", { hidden: true });
-    return make("div", {}, this.results, this.next, this.note);
+    return make("div", {}, this.results, this.next);
   }
 
   #listen() {
@@ -318,7 +319,7 @@ class Step {
     this.app.say(
       this.isDone
         ? "Everything of this step is done."
-        : `${count} What is missing stands below the editor.`,
+        : `${count} See below.`,
     );
   }
 

@@ -149,6 +149,28 @@ def test_each_step_has_wrong_and_right_versions(number):
     assert len(right_versions(number)) >= (3 if number in {3, 5, 7} else 1)
 
 
+@pytest.mark.parametrize(
+    ("module", "says"),
+    [
+        ("sekrets", "There is no module `sekrets`. Did you mean `secrets`?"),
+        ("picture", "There is no module `picture`. Did you mean `pictures`?"),
+        ("mine", "There is no module `mine`. Did you mean `mines`?"),
+        ("store", "There is no module `store`. Make the file `store.py`."),
+        ("bananas", "There is no module `bananas`."),
+    ],
+)
+def test_unknown_module_is_told_with_the_name_that_is_like_it(module, says):
+    app = f"import {module}\n{text_files(3)['app.py']}"
+    files = {**text_files(3), "app.py": app, "mines.py": ""}
+    assert missing(found(3, files))[0][1] == says
+
+
+def test_modules_of_the_tutorial_are_known():
+    made = {name for number in STEPS for name in text_files(number) if name.endswith(".py")}
+    known = {f"{name}.py" for name in importlib.import_module("checking").MODULES}
+    assert made - known == {"test_app.py", "conftest.py"}
+
+
 def test_scripts_that_browsers_run_are_understood():
     script = importlib.import_module("checking_script")
     scripts = [

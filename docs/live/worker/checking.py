@@ -12,6 +12,7 @@ second.
 import ast
 import asyncio
 import contextlib
+import difflib
 import importlib
 import inspect
 import linecache
@@ -33,6 +34,8 @@ from checking_loop import Aside, Guard, TooLong, in_a_thread, run_apart
 
 LINES = 200_000  # of the reader's code that may run in one check; the steps run some thousands
 VIRTUAL = 600.0  # seconds of the loop's time for one check; if nothing happens, they pass at once
+MODULES = {"app", "news", "pictures", "store"}  # those that the pages of the tutorial make
+ALIKE = 0.75  # from 0 to 1: how much two names must have in common, to be taken for one
 Files = Mapping[str, str | bytes]
 Result = dict[str, Any]
 
@@ -213,7 +216,16 @@ def _explain_syntax(error: Any, program: Program) -> Missing:
 
 def _explain_no_module(error: Any, program: Program) -> Missing:
     place = program.place_of(error) or Place("app.py")
-    return Missing(place, f"There is no module `{error.name}`. Make the file `{error.name}.py`.")
+    name = error.name
+    if name in sys.stdlib_module_names:
+        return Missing(place, f"The module `{name}` needs Python on your own machine.")
+    text = f"There is no module `{name}`."
+    if name in MODULES:
+        return Missing(place, f"{text} Make the file `{name}.py`.")
+    own = {file.removesuffix(".py") for file in program.files if file.endswith(".py")}
+    public = {module for module in sys.stdlib_module_names if not module.startswith("_")}
+    near = difflib.get_close_matches(name, sorted(own | MODULES | public), 1, ALIKE)
+    return Missing(place, f"{text} Did you mean `{near[0]}`?" if near else text)
 
 
 def _explain_import(error: Any, program: Program) -> Missing:

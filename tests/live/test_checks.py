@@ -77,7 +77,7 @@ def missing(results):
     return [
         (", ".join(filter(None, (one["file"], one["name"]))), one["text"])
         for one in results
-        if not one["ok"]
+        if one["state"] in ("missing", "error")
     ]
 
 
@@ -147,6 +147,26 @@ def test_other_way_is_right(number, version):
 def test_each_step_has_wrong_and_right_versions(number):
     assert len(wrong_versions(number)) >= 3
     assert len(right_versions(number)) >= (3 if number in {3, 5, 7} else 1)
+
+
+def test_exception_is_an_error_that_is_told_once():
+    whole = text_files(3)
+    total = len(found(3, whole))
+    line = '        """Show the poll."""\n'
+    assert line in whole["app.py"]
+    app = whole["app.py"].replace(line, f"{line}        return {{}}[id(self)]\n")
+    results = found(3, {**whole, "app.py": app})
+    assert len(results) == total
+    errors = [one for one in results if one["state"] == "error"]
+    assert [(one["file"], one["name"]) for one in errors] == [("app.py", "Poll.index")]
+    assert "KeyError" in errors[0]["text"]
+    assert [one["state"] for one in results].count("open") >= 1
+
+
+def test_app_that_does_not_start_leaves_the_total_as_it_is():
+    results = found(3, {**text_files(3), "app.py": "unknown\n"})
+    states = [one["state"] for one in results]
+    assert states == ["error", *["open"] * (len(found(3, text_files(3))) - 1)]
 
 
 @pytest.mark.parametrize(

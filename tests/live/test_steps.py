@@ -113,7 +113,7 @@ class Reader:
         assert "result" not in self.app.locator(".live-status").inner_text()
         rows = self.app.locator(".live-results > li")
         done = rows.filter(has=self.page.locator("strong", has_text="Done")).all_inner_texts()
-        missing = rows.filter(has=self.page.locator("strong", has_text="Missing"))
+        missing = self.app.locator(".live-results > :is(.live-missing, .live-error)")
         return done, missing.all_inner_texts()
 
 
@@ -249,6 +249,20 @@ def test_stop_ends_a_check_that_loads_python(reader: Reader) -> None:
     reader.page.unroute("**/pyodide.asm.wasm")
     _, missing = reader.check()
     assert missing
+
+
+def test_the_total_stays_and_an_exception_is_an_error_told_once(reader: Reader) -> None:
+    reader.come(3)
+    rows = reader.app.locator(".live-results > li")
+    reader.check()
+    total = rows.count()
+    reader.paste("app.py", f"{reader.data['end']['app.py']}\nunknown\n")
+    reader.check()
+    expect(rows).to_have_count(total)
+    expect(reader.app.locator(".live-error strong")).to_have_text(["Error"])
+    expect(reader.app.locator(".live-open strong")).to_have_count(total - 1)
+    expect(rows.last).to_contain_text("Not checked yet")
+    reader.says(f"0 of {total} are done. See below.")
 
 
 def test_what_is_missing_leads_to_its_place(reader: Reader) -> None:

@@ -9,6 +9,8 @@ const FILE_NAME = /^[\w-][\w.-]*(\/[\w-][\w.-]*)*$/;
 const KEPT = "Your text is kept in this browser. It runs only if you press Run or Check.";
 const NOT_KEPT = "This browser keeps no text for this site. Download your files before you leave.";
 
+const STATES = { done: "Done", missing: "Missing", error: "Error", open: "Not checked yet" };
+
 /** Add what a step needs to its app; pane.mjs calls this once. */
 export async function attach(app) {
   const response = await fetch(app.box.dataset.step);
@@ -323,11 +325,10 @@ class Step {
     );
   }
 
-  #row({ ok, file, name, line, text }) {
-    const words = ok ? "Done" : "Missing";
-    const state = make("strong", { className: "live-result-state", textContent: words });
-    const row = make("li", { className: ok ? "live-done" : "live-missing" }, state, " ");
-    if (!ok && file) row.append(this.#place(file, name, line), ": ");
+  #row({ state, file, name, line, text }) {
+    const word = make("strong", { className: "live-result-state", textContent: STATES[state] });
+    const row = make("li", { className: `live-${state}` }, word, " ");
+    if (file) row.append(this.#place(file, name, line), ": ");
     row.append(...withCode(text));
     return row;
   }

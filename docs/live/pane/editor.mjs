@@ -143,14 +143,13 @@ export class Editor {
       className: "live-hint live-editor-note",
       attributes: { role: "status" },
     });
-    const label = make("label", {}, box, " Tab indents");
-    label.title =
-      "If this is off, Tab leaves the editor. If it is on, press Escape and then Tab to leave.";
+    const label = make("label", {}, box, " Tab key indents.");
+    const way = " To leave the editor, press Escape, then Tab.";
     const hint = make(
       "p",
       { className: "live-hint live-editor-keys" },
       label,
-      ` (then Escape and Tab leave the editor). ${RUN_KEY} runs the app.`,
+      `${way} ${RUN_KEY} runs the app.`,
     );
     return make("div", { className: "live-editor-foot" }, this.note, hint);
   }

@@ -318,11 +318,7 @@ class Step {
     this.#remember();
     this.#showNextStep();
     const count = `${results.length - missing.length} of ${results.length} are done.`;
-    this.app.say(
-      this.isDone
-        ? "Everything of this step is done."
-        : `${count} See below.`,
-    );
+    this.app.say(this.isDone ? "Everything of this step is done." : `${count} See below.`);
   }
 
   #row({ state, file, name, line, text }) {
@@ -365,13 +361,19 @@ function range(from, count) {
 function wordsFor({ file, from, old, new: lines }, isNew) {
   const first = from + 1;
   if (isNew) return `${file} is new. It has ${inLines(lines.length)}.`;
-  if (!lines.length) return `In ${file}, ${inLines(old.length)} before line ${first} went.`;
+  if (!lines.length) {
+    return `In ${file}, ${inLines(old.length)} before line ${first} ${were(old.length)} removed.`;
+  }
   const place = lines.length === 1 ? `line ${first}` : `lines ${first} to ${from + lines.length}`;
-  return old.length ? `In ${file}, ${place} changed.` : `In ${file}, ${place} came.`;
+  return `In ${file}, ${place} ${were(lines.length)} ${old.length ? "changed" : "added"}.`;
 }
 
 function inLines(count) {
   return count === 1 ? "1 line" : `${count} lines`;
+}
+
+function were(count) {
+  return count === 1 ? "was" : "were";
 }
 
 /** Split a text at its backticks: what stands between two of them is code. */

@@ -379,7 +379,12 @@ def test_a_syntax_error_is_shown_at_its_line(running) -> None:
     expect(running.locator(".live-log")).to_contain_text("SyntaxError")
     expect(running.locator(".live-log-box summary")).to_have_text("Log (1 error)")
     expect(running.locator(".live-marked")).to_have_text('GREETING = = "Hello"')
+    note = running.locator(".live-editor-note")
+    expect(note).to_have_text(
+        re.compile(r"^The app did not start\. See line \d+ of app\.py\. SyntaxError: ")
+    )
     replace(running, "Hello", "Mended")
+    expect(note).to_have_text("You have changed the files. Press Run to start the app with them.")
     run(running)
     expect(running.locator(".live-marked")).to_have_count(0)
     expect(frame(running).locator("h1")).to_have_text("Mended, reader")

@@ -282,6 +282,12 @@ export class Editor {
     this.#view.focus();
   }
 
+  /** Say below the text why the app did not start, until the reader changes a file. */
+  failed(words) {
+    this.note.textContent = words;
+    this.note.classList.add("live-problem");
+  }
+
   /** Note that the app was started with these files. */
   saved(files) {
     this.#saved = { ...files };
@@ -337,6 +343,7 @@ export class Editor {
       textContent.endsWith(" (changed)"),
     );
     const words = some ? "You have changed the files. Press Run to start the app with them." : "";
+    this.note.classList.remove("live-problem");
     if (this.note.textContent !== words) this.note.textContent = words;
   }
 

@@ -249,6 +249,9 @@ class LiveApp {
     this.#enter("failed", "The app did not start. The log says why.");
     const place = placesIn(error.message).at(-1);
     if (place) this.editorNow?.mark(place.name, [place.line]);
+    const where = place ? ` See line ${place.line} of ${place.name}.` : "";
+    const what = error.message.trim().split("\n").at(-1);
+    this.editorNow?.failed(`The app did not start.${where} ${what}`);
   }
 
   // --- What the runtime says ---

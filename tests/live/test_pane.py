@@ -419,6 +419,26 @@ def test_an_endless_loop_is_noticed_and_ended(running) -> None:
     expect(frame(running).locator("h1")).to_have_text("Hello, reader")
 
 
+def test_a_request_waits_for_the_app_that_starts(app) -> None:
+    app.locator(".live-run").click()
+    tab(app, "Requests").click()
+    row = app.locator(".live-requests > li").first
+    row.locator(".live-send").click()
+    expect(row.locator(".live-word")).to_have_text("Waiting for the app to start …")
+    expect(row).to_have_attribute("data-result", "same")
+
+
+def test_a_request_that_waits_can_be_given_up(app) -> None:
+    app.locator(".live-run").click()
+    tab(app, "Requests").click()
+    row = app.locator(".live-requests > li").first
+    row.locator(".live-send").click()
+    row.get_by_text("Stop waiting").click()
+    expect(row.locator(".live-answer")).to_have_text("Stopped.")
+    expect(status(app)).to_have_text("The app is running.")
+    expect(row.locator(".live-answer")).to_have_text("Stopped.")
+
+
 def test_python_can_be_stopped_while_it_loads(app) -> None:
     app.locator(".live-run").click()
     app.locator(".live-stop").click()

@@ -47,6 +47,7 @@ class LiveApp {
   #browsers = [];
   #resets = 0;
   #runs = 0; // how often run() was called
+  #waiting = []; // functions to call when the start has ended
   #told = 0; // when the progress was last told, in milliseconds
   state = "idle"; // or "starting", "running", "failed"
 
@@ -207,6 +208,12 @@ class LiveApp {
     if (!(await this.run())) throw new Error("The app did not start. The log says why.");
   }
 
+  /** Wait until the app has started, or has not. */
+  settled() {
+    if (this.state !== "starting") return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
   stop() {
     if (runtime.client === this) runtime.end();
   }
@@ -241,6 +248,7 @@ class LiveApp {
     if (state === "idle" && document.activeElement === this.stopButton) this.runButton.focus();
     this.stopButton.disabled = state === "idle";
     this.secondButton.hidden = state !== "running" || !runtime.isServed;
+    if (state !== "starting") for (const goOn of this.#waiting.splice(0)) goOn();
   }
 
   #fail(error) {

@@ -352,7 +352,16 @@ export class Editor {
       tab.setAttribute("aria-selected", String(other === name));
       tab.tabIndex = other === name ? 0 : -1;
     }
+    this.#bringToSight(this.#tabs.get(name));
     this.panel.setAttribute("aria-labelledby", this.#tabs.get(name).id);
+  }
+
+  /** Scroll the row of tabs alone; scrollIntoView could move the page, too. */
+  #bringToSight(tab) {
+    const row = this.list.getBoundingClientRect();
+    const { left, right } = tab.getBoundingClientRect();
+    if (left < row.left) this.list.scrollLeft -= row.left - left;
+    else if (right > row.right) this.list.scrollLeft += right - row.right;
   }
 
   #moveTab(event) {

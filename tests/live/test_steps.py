@@ -307,6 +307,17 @@ def test_the_bar_says_what_its_buttons_do_in_a_step(reader: Reader) -> None:
     expect(reader.app.locator(".live-reset")).to_have_text("Forget data")
 
 
+def test_more_tools_come_without_a_change_of_the_tab(reader: Reader) -> None:
+    reader.come(3)
+    more = reader.app.locator(".live-more")
+    expect(more).to_have_text("More: Event stream, WebSocket")
+    more.click()
+    expect(more).to_have_count(0)
+    expect(reader.app.get_by_role("tab", name="Event stream")).to_be_focused()
+    expect(reader.app.get_by_role("tab", name="WebSocket")).to_be_visible()
+    expect(reader.app.get_by_role("tab", name="Edit")).to_have_attribute("aria-selected", "true")
+
+
 def test_step_is_accessible_and_fits_a_phone(reader: Reader) -> None:
     reader.page.set_viewport_size({"width": 390, "height": 800})
     reader.come(3)

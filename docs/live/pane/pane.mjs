@@ -20,6 +20,7 @@ const DEFAULTS = {
   requests: [],
 };
 const TEXT = /\.(py|html|css|js|mjs|json|txt|md|toml|svg|xml|csv)$/;
+const TOOLS = { events: "Event stream", socket: "WebSocket" };
 let apps = 0; // of this page
 
 /** Open the pane of a box. */
@@ -106,10 +107,9 @@ class LiveApp {
 
   /** Add the tab of a tool that only some apps need. */
   #addTool(key) {
-    const label = { events: "Event stream", socket: "WebSocket" }[key];
     const guess = this.#guessPath(key);
     const tool = key === "events" ? new EventView(this, guess) : new SocketConsole(this, guess);
-    this.tabs.add(key, label, tool.element);
+    return this.tabs.add(key, TOOLS[key], tool.element);
   }
 
   /** Guess the path from the names of the app's methods. */
@@ -124,15 +124,14 @@ class LiveApp {
     return name && name !== "index" ? `/${name}` : "/";
   }
 
+  /** Offer the tools that the app does not need; the open tab stays, and the focus goes on. */
   #addMore(keys) {
-    const button = makeButton("more", "More", () => {
-      for (const key of keys) this.#addTool(key);
+    const names = keys.map((key) => TOOLS[key]).join(", ");
+    const button = makeButton("more", `More: ${names}`, () => {
+      const [firstTab] = keys.map((key) => this.#addTool(key));
       button.remove();
-      this.tabs.show(keys[0]);
-      this.tabs.list.querySelector('[aria-selected="true"]').focus();
+      firstTab.focus();
     });
-    button.title = "Event streams and WebSockets";
-    button.setAttribute("aria-label", "More tools: event streams and WebSockets");
     this.moreButton = button;
   }
 

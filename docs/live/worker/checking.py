@@ -211,7 +211,9 @@ def _explain_syntax(error: Any, program: Program) -> Missing:
     line = error.lineno or 1
     near = (error.text or "").strip()
     text = f"Python does not understand this line: {error.msg}."
-    return Broken(Place(file, f"line {line}", line), f"{text} The line reads: `{near}`." if near else text)
+    if near:
+        text = f"{text} The line reads: `{near}`."
+    return Broken(Place(file, f"line {line}", line), text)
 
 
 def _explain_no_module(error: Any, program: Program) -> Missing:

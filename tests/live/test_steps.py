@@ -329,7 +329,7 @@ def test_step_is_accessible_and_fits_a_phone(reader: Reader) -> None:
     assert 0 < first["y"] - button["y"] < 300, "what Check found is in sight"
     found = Axe().run(reader.page, context=".live-app")
     assert found.violations_count == 0, found.generate_report()
-    reader.paste("templates/results-of-last-week.html", "<h1>Results</h1>")
+    reader.paste("templates/results.html", "<h1>Results</h1>")
     tops = "tabs => new Set(tabs.map(tab => tab.offsetTop)).size"
     assert reader.app.locator(".live-file-tab").evaluate_all(tops) == 1, "one row of files"
     expect(reader.app.locator(".live-file-tab").last).to_be_in_viewport(ratio=0.9)

@@ -338,7 +338,10 @@ export class Editor {
     const isChanged = this.#state(name).doc.toString() !== this.#saved[name];
     const label = isChanged ? `${name} (changed)` : name;
     const tab = this.#tabs.get(name);
-    if (tab.textContent !== label) tab.textContent = label;
+    if (tab.textContent !== label) {
+      tab.textContent = label;
+      if (name === this.#current) this.#bringToSight(tab); // it has become wider
+    }
     const some = [...this.#tabs.values()].some(({ textContent }) =>
       textContent.endsWith(" (changed)"),
     );
@@ -360,8 +363,9 @@ export class Editor {
   #bringToSight(tab) {
     const row = this.list.getBoundingClientRect();
     const { left, right } = tab.getBoundingClientRect();
-    if (left < row.left) this.list.scrollLeft -= row.left - left;
-    else if (right > row.right) this.list.scrollLeft += right - row.right;
+    const isWhole = left >= row.left && right <= row.right;
+    // Of a name that is wider than the row, the start is seen.
+    if (!isWhole) this.list.scrollLeft += Math.min(left - row.left, Math.max(right - row.right, 0));
   }
 
   #moveTab(event) {

@@ -210,7 +210,7 @@ const scenarios = {
     const start = /^You start with the files of step 1/;
     await reader.checkStatus("the step starts", start);
     await reader.click(".live-check");
-    await reader.checkStatus("Check says what is missing", /What is missing stands/, LOADED);
+    await reader.checkStatus("Check says what is missing", /See below/, LOADED);
     const last = "Your files have all changes of this step. Press Check.";
     while ((await reader.textOf(".live-status")) !== last) await reader.click(".live-show");
     await reader.click(".live-check");

@@ -77,7 +77,7 @@ def missing(results):
     return [
         (", ".join(filter(None, (one["file"], one["name"]))), one["text"])
         for one in results
-        if not one["ok"]
+        if one["state"] in ("missing", "error")
     ]
 
 
@@ -147,6 +147,48 @@ def test_other_way_is_right(number, version):
 def test_each_step_has_wrong_and_right_versions(number):
     assert len(wrong_versions(number)) >= 3
     assert len(right_versions(number)) >= (3 if number in {3, 5, 7} else 1)
+
+
+def test_exception_is_an_error_that_is_told_once():
+    whole = text_files(3)
+    total = len(found(3, whole))
+    line = '        """Show the poll."""\n'
+    assert line in whole["app.py"]
+    app = whole["app.py"].replace(line, f"{line}        return {{}}[id(self)]\n")
+    results = found(3, {**whole, "app.py": app})
+    assert len(results) == total
+    errors = [one for one in results if one["state"] == "error"]
+    assert [(one["file"], one["name"]) for one in errors] == [("app.py", "Poll.index")]
+    assert "KeyError" in errors[0]["text"]
+    assert [one["state"] for one in results].count("open") >= 1
+
+
+def test_app_that_does_not_start_leaves_the_total_as_it_is():
+    results = found(3, {**text_files(3), "app.py": "unknown\n"})
+    states = [one["state"] for one in results]
+    assert states == ["error", *["open"] * (len(found(3, text_files(3))) - 1)]
+
+
+@pytest.mark.parametrize(
+    ("module", "says"),
+    [
+        ("sekrets", "There is no module `sekrets`. Did you mean `secrets`?"),
+        ("picture", "There is no module `picture`. Did you mean `pictures`?"),
+        ("mine", "There is no module `mine`. Did you mean `mines`?"),
+        ("store", "There is no module `store`. Make the file `store.py`."),
+        ("bananas", "There is no module `bananas`."),
+    ],
+)
+def test_unknown_module_is_told_with_the_name_that_is_like_it(module, says):
+    app = f"import {module}\n{text_files(3)['app.py']}"
+    files = {**text_files(3), "app.py": app, "mines.py": ""}
+    assert missing(found(3, files))[0][1] == says
+
+
+def test_modules_of_the_tutorial_are_known():
+    made = {name for number in STEPS for name in text_files(number) if name.endswith(".py")}
+    known = {f"{name}.py" for name in importlib.import_module("checking").MODULES}
+    assert made - known == {"test_app.py", "conftest.py"}
 
 
 def test_scripts_that_browsers_run_are_understood():

@@ -379,7 +379,12 @@ def test_a_syntax_error_is_shown_at_its_line(running) -> None:
     expect(running.locator(".live-log")).to_contain_text("SyntaxError")
     expect(running.locator(".live-log-box summary")).to_have_text("Log (1 error)")
     expect(running.locator(".live-marked")).to_have_text('GREETING = = "Hello"')
+    note = running.locator(".live-editor-note")
+    expect(note).to_have_text(
+        re.compile(r"^The app did not start\. See line \d+ of app\.py\. SyntaxError: ")
+    )
     replace(running, "Hello", "Mended")
+    expect(note).to_have_text("You have changed the files. Press Run to start the app with them.")
     run(running)
     expect(running.locator(".live-marked")).to_have_count(0)
     expect(frame(running).locator("h1")).to_have_text("Mended, reader")
@@ -412,6 +417,26 @@ def test_an_endless_loop_is_noticed_and_ended(running) -> None:
     expect(status(running)).to_have_text("Stopped.")
     run(running)
     expect(frame(running).locator("h1")).to_have_text("Hello, reader")
+
+
+def test_a_request_waits_for_the_app_that_starts(app) -> None:
+    app.locator(".live-run").click()
+    tab(app, "Requests").click()
+    row = app.locator(".live-requests > li").first
+    row.locator(".live-send").click()
+    expect(row.locator(".live-word")).to_have_text("Waiting for the app to start …")
+    expect(row).to_have_attribute("data-result", "same")
+
+
+def test_a_request_that_waits_can_be_given_up(app) -> None:
+    app.locator(".live-run").click()
+    tab(app, "Requests").click()
+    row = app.locator(".live-requests > li").first
+    row.locator(".live-send").click()
+    row.get_by_text("Stop waiting").click()
+    expect(row.locator(".live-answer")).to_have_text("Stopped.")
+    expect(status(app)).to_have_text("The app is running.")
+    expect(row.locator(".live-answer")).to_have_text("Stopped.")
 
 
 def test_python_can_be_stopped_while_it_loads(app) -> None:

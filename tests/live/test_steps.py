@@ -113,7 +113,7 @@ class Reader:
         assert "result" not in self.app.locator(".live-status").inner_text()
         rows = self.app.locator(".live-results > li")
         done = rows.filter(has=self.page.locator("strong", has_text="Done")).all_inner_texts()
-        missing = rows.filter(has=self.page.locator("strong", has_text="Missing"))
+        missing = self.app.locator(".live-results > :is(.live-missing, .live-error)")
         return done, missing.all_inner_texts()
 
 
@@ -176,7 +176,8 @@ def test_show_me_fills_in_one_change_at_a_time(reader: Reader, number: int) -> N
         pressed += 1
         assert pressed < 2 * len(changes)
         expect(status).to_contain_text(re.compile(r"^(In )?\S+\.(py|html|css|js|txt)"))
-        assert reader.app.locator(".live-marked").count() or "went" in status.inner_text()
+        assert reader.app.locator(".live-marked-error").count() == 0
+        assert reader.app.locator(".live-marked-added").count() or "removed" in status.inner_text()
     assert len(changes) <= pressed <= len(changes) + 1
     assert reader.check()[1] == []
 
@@ -187,7 +188,9 @@ def test_text_survives_a_reload_and_goes_on_to_the_next_step(reader: Reader) -> 
     for name, text in reader.data["end"].items():
         reader.paste(name, text.replace("The pie poll", "My own poll"))
     assert reader.check()[1] == []
-    expect(reader.app.get_by_role("link", name="Go on with the next step.")).to_be_visible()
+    following = reader.app.get_by_role("link", name="Next:")
+    expect(following).to_have_attribute("href", re.compile(r"/tutorial/02-[\w-]+\.html$"))
+    expect(following).to_have_text(re.compile(r"^Next: \w"))
     reader.come(1)
     reader.says("Your files of this step are back, as you left them.")
     expect(reader.app.locator(".cm-content")).to_contain_text("My own poll")
@@ -248,6 +251,20 @@ def test_stop_ends_a_check_that_loads_python(reader: Reader) -> None:
     assert missing
 
 
+def test_the_total_stays_and_an_exception_is_an_error_told_once(reader: Reader) -> None:
+    reader.come(3)
+    rows = reader.app.locator(".live-results > li")
+    reader.check()
+    total = rows.count()
+    reader.paste("app.py", f"{reader.data['end']['app.py']}\nunknown\n")
+    reader.check()
+    expect(rows).to_have_count(total)
+    expect(reader.app.locator(".live-error strong")).to_have_text(["Error"])
+    expect(reader.app.locator(".live-open strong")).to_have_count(total - 1)
+    expect(rows.last).to_contain_text("Not checked yet")
+    reader.says(f"0 of {total} are done. See below.")
+
+
 def test_what_is_missing_leads_to_its_place(reader: Reader) -> None:
     reader.come(2)
     reader.paste("app.py", reader.data["end"]["app.py"].replace('    @methods("POST")\n', ""))
@@ -283,12 +300,39 @@ def test_endless_loop_is_told_with_its_line(reader: Reader) -> None:
     assert any("Poll.vote" in row and "a loop without an end" in row for row in missing), missing
 
 
+def test_the_bar_says_what_its_buttons_do_in_a_step(reader: Reader) -> None:
+    reader.come(3)
+    expect(reader.app.locator(".live-primary")).to_have_text(["Check"])
+    expect(reader.app.locator(".live-step")).to_be_hidden()
+    expect(reader.app.locator(".live-reset")).to_have_text("Forget data")
+
+
+def test_more_tools_come_without_a_change_of_the_tab(reader: Reader) -> None:
+    reader.come(3)
+    more = reader.app.locator(".live-more")
+    expect(more).to_have_text("More: Event stream, WebSocket")
+    more.click()
+    expect(more).to_have_count(0)
+    expect(reader.app.get_by_role("tab", name="Event stream")).to_be_focused()
+    expect(reader.app.get_by_role("tab", name="WebSocket")).to_be_visible()
+    expect(reader.app.get_by_role("tab", name="Edit")).to_have_attribute("aria-selected", "true")
+
+
 def test_step_is_accessible_and_fits_a_phone(reader: Reader) -> None:
     reader.page.set_viewport_size({"width": 390, "height": 800})
     reader.come(3)
     reader.check()
+    first = reader.app.locator(".live-results > li").first.bounding_box()
+    button = reader.app.locator(".live-check").bounding_box()
+    assert first
+    assert button
+    assert 0 < first["y"] - button["y"] < 300, "what Check found is in sight"
     found = Axe().run(reader.page, context=".live-app")
     assert found.violations_count == 0, found.generate_report()
+    reader.paste("templates/results.html", "<h1>Results</h1>")
+    tops = "tabs => new Set(tabs.map(tab => tab.offsetTop)).size"
+    assert reader.app.locator(".live-file-tab").evaluate_all(tops) == 1, "one row of files"
+    expect(reader.app.locator(".live-file-tab").last).to_be_in_viewport(ratio=0.9)
     width = "element => element.scrollWidth - element.clientWidth"
     assert reader.app.evaluate(width) <= 0
     assert reader.page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -73,7 +73,7 @@ async def check_at_least(poll: Program) -> None:
 
 
 async def check_types(poll: Program) -> None:
-    """A number that is none, and a pie that does not exist, are refused."""
+    """Something that is not a number, and a pie that does not exist, are refused."""
     text = "`at_least` must be a number, so annotate it as `int`."
     (await poll.visitor().get("/results?at_least=many")).expect(400, text)
     text = "Only the four pies can get a vote, so annotate the argument as `Pie`."

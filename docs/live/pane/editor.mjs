@@ -47,8 +47,11 @@ const COLORS = HighlightStyle.define([
 
 // --- Marked lines ---
 
-const setMarks = StateEffect.define(); // its value is a list of line numbers
-const lineMark = Decoration.line({ class: "live-marked" });
+const setMarks = StateEffect.define(); // its value is {lines, kind}; a line is a number
+const lineMarks = {
+  error: Decoration.line({ class: "live-marked live-marked-error" }),
+  added: Decoration.line({ class: "live-marked live-marked-added" }),
+};
 
 const marks = StateField.define({
   create: () => Decoration.none,
@@ -56,33 +59,40 @@ const marks = StateField.define({
     const effect = transaction.effects.find((one) => one.is(setMarks));
     if (!effect) return decorations.map(transaction.changes);
     const { doc } = transaction.state;
-    const lines = effect.value
-      .filter((line) => line >= 1 && line <= doc.lines)
-      .sort((a, b) => a - b);
-    return Decoration.set(lines.map((line) => lineMark.range(doc.line(line).from)));
+    const { lines, kind } = effect.value;
+    const present = lines.filter((line) => line >= 1 && line <= doc.lines).sort((a, b) => a - b);
+    return Decoration.set(present.map((line) => lineMarks[kind].range(doc.line(line).from)));
   },
   provide: (field) => EditorView.decorations.from(field),
 });
 
-class HereMarker extends GutterMarker {
+class SignMarker extends GutterMarker {
+  constructor(sign, title, kind) {
+    super();
+    this.sign = { textContent: sign, title, className: `live-mark-${kind}` };
+  }
+
   toDOM() {
-    return make("span", { textContent: "▶", title: "Look at this line" });
+    return make("span", this.sign);
   }
 }
 
-const HERE = new HereMarker();
+const SIGNS = {
+  error: new SignMarker("▶", "Look at this line", "error"),
+  added: new SignMarker("+", "This line was added or changed", "added"),
+};
 
 const markGutter = gutter({
   class: "live-mark-gutter",
   lineMarker(view, line) {
-    let isMarked = false;
-    view.state.field(marks).between(line.from, line.from, () => {
-      isMarked = true;
+    let sign = null;
+    view.state.field(marks).between(line.from, line.from, (from, to, mark) => {
+      sign = mark === lineMarks.added ? SIGNS.added : SIGNS.error;
     });
-    return isMarked ? HERE : null;
+    return sign;
   },
   lineMarkerChange: (update) => update.startState.field(marks) !== update.state.field(marks),
-  initialSpacer: () => HERE,
+  initialSpacer: () => SIGNS.error,
 });
 
 // --- The editor ---
@@ -133,14 +143,13 @@ export class Editor {
       className: "live-hint live-editor-note",
       attributes: { role: "status" },
     });
-    const label = make("label", {}, box, " Tab indents");
-    label.title =
-      "If this is off, Tab leaves the editor. If it is on, press Escape and then Tab to leave.";
+    const label = make("label", {}, box, " Tab key indents.");
+    const way = " To leave the editor, press Escape, then Tab.";
     const hint = make(
       "p",
       { className: "live-hint live-editor-keys" },
       label,
-      ` (then Escape and Tab leave the editor). ${RUN_KEY} runs the app.`,
+      `${way} ${RUN_KEY} runs the app.`,
     );
     return make("div", { className: "live-editor-foot" }, this.note, hint);
   }
@@ -247,15 +256,22 @@ export class Editor {
     this.focus();
   }
 
-  /** Mark lines of a file and show it; without a name, remove the marks of all files. */
-  mark(name, lines) {
+  /**
+   * Mark lines of a file and show it; without a name, remove the marks of all files.
+   *
+   * @param {?string} name The name of the file.
+   * @param {number[]} lines The numbers of the lines.
+   * @param {"error"|"added"} kind Why they are marked.
+   */
+  mark(name, lines, kind = "error") {
     if (name === null) {
-      for (const one of this.#states.keys()) this.#apply(one, { effects: setMarks.of([]) });
+      const effects = setMarks.of({ lines: [], kind });
+      for (const one of this.#states.keys()) this.#apply(one, { effects });
       return;
     }
     if (!this.#states.has(name)) return;
     this.open(name);
-    this.#apply(name, { effects: setMarks.of(lines) });
+    this.#apply(name, { effects: setMarks.of({ lines, kind }) });
     if (!lines.length) return;
     const { doc } = this.#view.state;
     const { from } = doc.line(Math.min(lines[0], doc.lines));
@@ -264,6 +280,12 @@ export class Editor {
 
   focus() {
     this.#view.focus();
+  }
+
+  /** Say below the text why the app did not start, until the reader changes a file. */
+  failed(words) {
+    this.note.textContent = words;
+    this.note.classList.add("live-problem");
   }
 
   /** Note that the app was started with these files. */
@@ -316,11 +338,15 @@ export class Editor {
     const isChanged = this.#state(name).doc.toString() !== this.#saved[name];
     const label = isChanged ? `${name} (changed)` : name;
     const tab = this.#tabs.get(name);
-    if (tab.textContent !== label) tab.textContent = label;
+    if (tab.textContent !== label) {
+      tab.textContent = label;
+      if (name === this.#current) this.#bringToSight(tab); // it has become wider
+    }
     const some = [...this.#tabs.values()].some(({ textContent }) =>
       textContent.endsWith(" (changed)"),
     );
     const words = some ? "You have changed the files. Press Run to start the app with them." : "";
+    this.note.classList.remove("live-problem");
     if (this.note.textContent !== words) this.note.textContent = words;
   }
 
@@ -329,7 +355,17 @@ export class Editor {
       tab.setAttribute("aria-selected", String(other === name));
       tab.tabIndex = other === name ? 0 : -1;
     }
+    this.#bringToSight(this.#tabs.get(name));
     this.panel.setAttribute("aria-labelledby", this.#tabs.get(name).id);
+  }
+
+  /** Scroll the row of tabs alone; scrollIntoView could move the page, too. */
+  #bringToSight(tab) {
+    const row = this.list.getBoundingClientRect();
+    const { left, right } = tab.getBoundingClientRect();
+    const isWhole = left >= row.left && right <= row.right;
+    // Of a name that is wider than the row, the start is seen.
+    if (!isWhole) this.list.scrollLeft += Math.min(left - row.left, Math.max(right - row.right, 0));
   }
 
   #moveTab(event) {

@@ -20,6 +20,7 @@ const DEFAULTS = {
   requests: [],
 };
 const TEXT = /\.(py|html|css|js|mjs|json|txt|md|toml|svg|xml|csv)$/;
+const TOOLS = { events: "Event stream", socket: "WebSocket" };
 let apps = 0; // of this page
 
 /** Open the pane of a box. */
@@ -47,6 +48,7 @@ class LiveApp {
   #browsers = [];
   #resets = 0;
   #runs = 0; // how often run() was called
+  #waiting = []; // functions to call when the start has ended
   #told = 0; // when the progress was last told, in milliseconds
   state = "idle"; // or "starting", "running", "failed"
 
@@ -105,10 +107,9 @@ class LiveApp {
 
   /** Add the tab of a tool that only some apps need. */
   #addTool(key) {
-    const label = { events: "Event stream", socket: "WebSocket" }[key];
     const guess = this.#guessPath(key);
     const tool = key === "events" ? new EventView(this, guess) : new SocketConsole(this, guess);
-    this.tabs.add(key, label, tool.element);
+    return this.tabs.add(key, TOOLS[key], tool.element);
   }
 
   /** Guess the path from the names of the app's methods. */
@@ -123,15 +124,14 @@ class LiveApp {
     return name && name !== "index" ? `/${name}` : "/";
   }
 
+  /** Offer the tools that the app does not need; the open tab stays, and the focus goes on. */
   #addMore(keys) {
-    const button = makeButton("more", "More", () => {
-      for (const key of keys) this.#addTool(key);
+    const names = keys.map((key) => TOOLS[key]).join(", ");
+    const button = makeButton("more", `More: ${names}`, () => {
+      const [firstTab] = keys.map((key) => this.#addTool(key));
       button.remove();
-      this.tabs.show(keys[0]);
-      this.tabs.list.querySelector('[aria-selected="true"]').focus();
+      firstTab.focus();
     });
-    button.title = "Event streams and WebSockets";
-    button.setAttribute("aria-label", "More tools: event streams and WebSockets");
     this.moreButton = button;
   }
 
@@ -207,6 +207,12 @@ class LiveApp {
     if (!(await this.run())) throw new Error("The app did not start. The log says why.");
   }
 
+  /** Wait until the app has started, or has not. */
+  settled() {
+    if (this.state !== "starting") return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
   stop() {
     if (runtime.client === this) runtime.end();
   }
@@ -241,6 +247,7 @@ class LiveApp {
     if (state === "idle" && document.activeElement === this.stopButton) this.runButton.focus();
     this.stopButton.disabled = state === "idle";
     this.secondButton.hidden = state !== "running" || !runtime.isServed;
+    if (state !== "starting") for (const goOn of this.#waiting.splice(0)) goOn();
   }
 
   #fail(error) {
@@ -249,6 +256,9 @@ class LiveApp {
     this.#enter("failed", "The app did not start. The log says why.");
     const place = placesIn(error.message).at(-1);
     if (place) this.editorNow?.mark(place.name, [place.line]);
+    const where = place ? ` See line ${place.line} of ${place.name}.` : "";
+    const what = error.message.trim().split("\n").at(-1);
+    this.editorNow?.failed(`The app did not start.${where} ${what}`);
   }
 
   // --- What the runtime says ---

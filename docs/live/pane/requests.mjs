@@ -50,8 +50,17 @@ class Patience {
   #last = null; // the timer of endSoon()
   isOver = false;
 
-  constructor(seconds) {
+  /** Begin to count the seconds that curl would wait. */
+  limit(seconds) {
     if (seconds) this.timer = setTimeout(() => this.end(), seconds * 1000);
+  }
+
+  /** Wait for something; throw if the reader has had enough before. */
+  async waitFor(promise) {
+    const { signal } = this;
+    const end = new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+    await Promise.race([promise, end]);
+    signal.throwIfAborted();
   }
 
   get signal() {
@@ -101,10 +110,13 @@ class Prepared {
   }
 
   async send() {
-    this.#show("", "", "Sending …");
-    this.patience = new Patience(this.request.seconds);
+    this.patience = new Patience();
     this.button.textContent = "Stop waiting";
     try {
+      if (this.app.state === "starting") this.#show("", "", "Waiting for the app to start …");
+      await this.patience.waitFor(this.app.settled());
+      this.#show("", "", "Sending …");
+      this.patience.limit(this.request.seconds);
       if (this.request.restart) await this.app.restart();
       const text = await this.#exchange();
       this.#show(this.#result(text), text);
@@ -191,8 +203,9 @@ export class Requests {
 
   /**
    * @param {object[]} requests As they are in the app's JSON.
-   * @param {{restart: () => Promise<void>, visitor: (name: string) => object}} app Restarts the app
-   *     for a request that asks for it, and names visitors.
+   * @param {{restart: () => Promise<void>, settled: () => Promise<void>, state: string,
+   *     visitor: (name: string) => object}} app Restarts the app for a request that asks for it,
+   *     tells when a start has ended, and names visitors.
    */
   constructor(requests, app) {
     this.prepared = requests.map((request) => new Prepared(request, app));

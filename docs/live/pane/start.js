@@ -78,6 +78,7 @@
       return bar.append(status);
     }
     const run = makeButton("run", "Run");
+    run.classList.add("live-primary");
     const edit = makeButton("edit", "Edit");
     bar.append(run, edit);
     if (box.dataset.step) {

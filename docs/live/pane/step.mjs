@@ -9,6 +9,8 @@ const FILE_NAME = /^[\w-][\w.-]*(\/[\w-][\w.-]*)*$/;
 const KEPT = "Your text is kept in this browser. It runs only if you press Run or Check.";
 const NOT_KEPT = "This browser keeps no text for this site. Download your files before you leave.";
 
+const STATES = { done: "Done", missing: "Missing", error: "Error", open: "Not checked yet" };
+
 /** Add what a step needs to its app; pane.mjs calls this once. */
 export async function attach(app) {
   const response = await fetch(app.box.dataset.step);
@@ -86,9 +88,10 @@ class Step {
         return app.files;
       },
     };
-    app.resetButton.title = "Forget the app's data and cookies";
-    app.editorPlace.before(this.#makeBar());
-    app.editorPlace.after(this.#makeResults());
+    this.#changeBar();
+    this.note = make("p", { className: "live-hint live-step-note" });
+    app.editorPlace.before(this.#makeBar(), this.#makeResults());
+    app.editorPlace.after(this.note);
     this.#listen();
     this.#runFresh();
     const { start, files, isDone, words } = this.#firstFiles();
@@ -101,35 +104,53 @@ class Step {
 
   // --- What the reader sees ---
 
+  /** Let Check stand out in the place of Run, and call each button by what it does now. */
+  #changeBar() {
+    const { box, resetButton, runButton } = this.app;
+    box.querySelector(".live-step").hidden = true;
+    runButton.classList.remove("live-primary");
+    resetButton.textContent = "Forget data";
+    resetButton.title = "Forget the app's data and cookies";
+  }
+
   #makeBar() {
     const { number } = this.data;
     this.checkButton = makeButton("check", "Check", () => this.check());
+    this.checkButton.classList.add("live-primary");
     this.showButton = makeButton("show", "Show me", () => this.showNext());
     this.showButton.title = "Fill in the next change of this step";
-    this.name = makeInput("live-new-name");
-    this.name.placeholder = "templates/page.html";
-    this.name.setAttribute("aria-label", "Name of a new file");
     return make(
       "div",
       { className: "live-step-bar", attributes: { role: "group", "aria-label": `Step ${number}` } },
       this.checkButton,
       this.showButton,
       makeButton("over", "Start over", () => this.startOver()),
-      makeButton("zip", "Download as .zip", () => this.download()),
-      this.name,
-      makeButton("add", "Add a file", () => this.addFile()),
+      this.#makeFileTools(),
     );
   }
 
+  #makeFileTools() {
+    this.name = makeInput("live-new-name");
+    this.name.placeholder = "templates/page.html";
+    this.name.setAttribute("aria-label", "Name of a new file");
+    return make(
+      "div",
+      { className: "live-step-files" },
+      this.name,
+      makeButton("add", "Add a file", () => this.addFile()),
+      makeButton("zip", "Download as .zip", () => this.download()),
+    );
+  }
+
+  /** What Check found stands beside its button, so that it is seen on a phone, too. */
   #makeResults() {
-    this.note = make("p", { className: "live-hint live-step-note" });
     this.results = make("ul", {
       className: "live-results",
       hidden: true,
       attributes: { "aria-label": "What Check found" },
     });
     this.next = make("p", { hidden: true });
-    return make("div", {}, this.results, this.next, this.note);
+    return make("div", {}, this.results, this.next);
   }
 
   #listen() {
@@ -253,7 +274,8 @@ class Step {
     const { file } = change;
     const isNew = !app.files[file]?.trim();
     this.editor.set(file, changed(app.files[file] ?? "", change));
-    this.editor.mark(file, range(change.from + 1, change.new.length));
+    this.editor.mark(null, []); // those of the change before
+    this.editor.mark(file, range(change.from + 1, change.new.length), "added");
     return app.say(wordsFor(change, isNew));
   }
 
@@ -296,18 +318,13 @@ class Step {
     this.#remember();
     this.#showNextStep();
     const count = `${results.length - missing.length} of ${results.length} are done.`;
-    this.app.say(
-      this.isDone
-        ? "Everything of this step is done."
-        : `${count} What is missing stands below the editor.`,
-    );
+    this.app.say(this.isDone ? "Everything of this step is done." : `${count} See below.`);
   }
 
-  #row({ ok, file, name, line, text }) {
-    const words = ok ? "Done" : "Missing";
-    const state = make("strong", { className: "live-result-state", textContent: words });
-    const row = make("li", { className: ok ? "live-done" : "live-missing" }, state, " ");
-    if (!ok && file) row.append(this.#place(file, name, line), ": ");
+  #row({ state, file, name, line, text }) {
+    const word = make("strong", { className: "live-result-state", textContent: STATES[state] });
+    const row = make("li", { className: `live-${state}` }, word, " ");
+    if (file) row.append(this.#place(file, name, line), ": ");
     row.append(...withCode(text));
     return row;
   }
@@ -324,8 +341,13 @@ class Step {
     const link = document.querySelector('link[rel="next"]');
     this.next.hidden = !this.isDone || !link;
     if (this.next.hidden) return;
-    const { href } = link;
-    this.next.replaceChildren(make("a", { href, textContent: "Go on with the next step." }));
+    this.next.replaceChildren(
+      make("a", {
+        href: link.href,
+        className: "live-button live-next",
+        textContent: link.title ? `Next: ${link.title}` : "Next step",
+      }),
+    );
   }
 }
 
@@ -339,13 +361,19 @@ function range(from, count) {
 function wordsFor({ file, from, old, new: lines }, isNew) {
   const first = from + 1;
   if (isNew) return `${file} is new. It has ${inLines(lines.length)}.`;
-  if (!lines.length) return `In ${file}, ${inLines(old.length)} before line ${first} went.`;
+  if (!lines.length) {
+    return `In ${file}, ${inLines(old.length)} before line ${first} ${were(old.length)} removed.`;
+  }
   const place = lines.length === 1 ? `line ${first}` : `lines ${first} to ${from + lines.length}`;
-  return old.length ? `In ${file}, ${place} changed.` : `In ${file}, ${place} came.`;
+  return `In ${file}, ${place} ${were(lines.length)} ${old.length ? "changed" : "added"}.`;
 }
 
 function inLines(count) {
   return count === 1 ? "1 line" : `${count} lines`;
+}
+
+function were(count) {
+  return count === 1 ? "was" : "were";
 }
 
 /** Split a text at its backticks: what stands between two of them is code. */

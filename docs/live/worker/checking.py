@@ -12,6 +12,7 @@ second.
 import ast
 import asyncio
 import contextlib
+import difflib
 import importlib
 import inspect
 import linecache
@@ -28,11 +29,13 @@ from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any, NoReturn
 
-from checking_client import Answer, Missing, Place, Visitor
+from checking_client import Answer, Broken, Missing, Place, Visitor
 from checking_loop import Aside, Guard, TooLong, in_a_thread, run_apart
 
 LINES = 200_000  # of the reader's code that may run in one check; the steps run some thousands
 VIRTUAL = 600.0  # seconds of the loop's time for one check; if nothing happens, they pass at once
+MODULES = {"app", "news", "pictures", "store"}  # those that the pages of the tutorial make
+ALIKE = 0.75  # from 0 to 1: how much two names must have in common, to be taken for one
 Files = Mapping[str, str | bytes]
 Result = dict[str, Any]
 
@@ -200,7 +203,7 @@ def _explain_any(error: BaseException, program: Program) -> Missing:
     place = program.place_of(error) or Place("app.py")
     what = str(error).strip().rstrip(".")
     where = f" in line {place.line}" if place.line and not place.name.startswith("line") else ""
-    return Missing(place, f"{type(error).__name__}{where}{': ' if what else ''}{what}.")
+    return Broken(place, f"{type(error).__name__}{where}{': ' if what else ''}{what}.")
 
 
 def _explain_syntax(error: Any, program: Program) -> Missing:
@@ -208,23 +211,34 @@ def _explain_syntax(error: Any, program: Program) -> Missing:
     line = error.lineno or 1
     near = (error.text or "").strip()
     text = f"Python does not understand this line: {error.msg}."
-    return Missing(Place(file, f"line {line}", line), f"{text} It is `{near}`." if near else text)
+    if near:
+        text = f"{text} The line reads: `{near}`."
+    return Broken(Place(file, f"line {line}", line), text)
 
 
 def _explain_no_module(error: Any, program: Program) -> Missing:
     place = program.place_of(error) or Place("app.py")
-    return Missing(place, f"There is no module `{error.name}`. Make the file `{error.name}.py`.")
+    name = error.name
+    if name in sys.stdlib_module_names:
+        return Broken(place, f"The module `{name}` needs Python on your own machine.")
+    text = f"There is no module `{name}`."
+    if name in MODULES:
+        return Missing(place, f"{text} Make the file `{name}.py`.")
+    own = {file.removesuffix(".py") for file in program.files if file.endswith(".py")}
+    public = {module for module in sys.stdlib_module_names if not module.startswith("_")}
+    near = difflib.get_close_matches(name, sorted(own | MODULES | public), 1, ALIKE)
+    return Broken(place, f"{text} Did you mean `{near[0]}`?" if near else text)
 
 
 def _explain_import(error: Any, program: Program) -> Missing:
     place = program.place_of(error) or Place("app.py")
     found = re.search(r"cannot import name '(\w+)'", str(error))
     if found is None:
-        return Missing(place, f"{error}.")
+        return Broken(place, f"{error}.")
     if f"{error.name}.py" in program.files:
         text = f"There is no `{found[1]}`, and {place} imports it."
         return Missing(Place(f"{error.name}.py"), text)
-    return Missing(place, f"The module `{error.name}` has no `{found[1]}`.")
+    return Broken(place, f"The module `{error.name}` has no `{found[1]}`.")
 
 
 def _explain_no_template(error: Any, program: Program) -> Missing:
@@ -236,14 +250,14 @@ def _explain_no_template(error: Any, program: Program) -> Missing:
 def _explain_template(error: Any, program: Program) -> Missing:
     file = program._inside(error.filename or "") or f"templates/{error.name}"
     text = f"Jinja does not understand this line: {error.message}."
-    return Missing(Place(file, f"line {error.lineno}", error.lineno), text)
+    return Broken(Place(file, f"line {error.lineno}", error.lineno), text)
 
 
 def _explain_database(error: Any, program: Program) -> Missing:
     missing = _explain_any(error, program)
     if "no such table" in str(error) or "unable to open" in str(error):
         text = f"{missing.text} Let a startup handler make the folder and the tables."
-        return Missing(missing.place, text)
+        return Broken(missing.place, text)
     return missing
 
 
@@ -498,8 +512,10 @@ async def check(
         say: Called with what is checked next, in words.
 
     Returns:
-        For each check what was found: ``ok``, ``check`` (what was checked), ``file``, ``name`` and
-        ``line`` of the place, and ``text`` (what is missing, and what to do).
+        For each check what was found: ``ok``, ``state`` ("done", "missing", "error" if the reader's
+        code raises an exception, or "open" if something found before keeps it from being checked),
+        ``check`` (what was checked), ``file``, ``name`` and ``line`` of the place, and ``text``
+        (what is missing, and what to do).
     """
     return [one async for one in results(source, name, files, target=target, aside=aside, say=say)]
 
@@ -515,23 +531,35 @@ async def results(
 ) -> AsyncIterator[Result]:
     """Run the checks of a step, and yield what `check` returns, one result at a time."""
     module = _module_of(source, name)
-    earlier: list[Result] = []
+    earlier: list[Missing] = []
+    is_over = False  # a check has failed without which the others make no sense
     for one in _functions_of(module):
         words = " ".join((one.__doc__ or "").split())
+        if is_over:
+            yield _result("open", words)
+            continue
         say(words)
         await asyncio.sleep(0)  # the page may ask if the worker is alive
         missing = _run_one(one, files, target, aside)
-        result = _result(words, missing)
-        if missing is None or not any(_is_same(result, old) for old in earlier):
-            earlier.append(result)
-            yield result
-        if missing is not None and getattr(one, "first", False):
-            break
+        if missing is None:
+            yield _result("done", words)
+        elif any(_is_same(missing, old) for old in earlier):
+            yield _result("open", words)
+        else:
+            earlier.append(missing)
+            yield _result("error" if missing.is_error else "missing", words, missing)
+        is_over = missing is not None and getattr(one, "first", False)
 
 
-def _is_same(one: Result, other: Result) -> bool:
-    """Tell if two results say the same; two checks can stumble over one thing."""
-    return all(one[key] == other[key] for key in ("ok", "file", "name", "text"))
+def _is_same(one: Missing, other: Missing) -> bool:
+    """Tell if two checks have stumbled over one thing, or over an exception in one line."""
+    if one.is_error and other.is_error and one.place.line:
+        return one.place == other.place
+    return (one.place.file, one.place.name, one.text) == (
+        other.place.file,
+        other.place.name,
+        other.text,
+    )
 
 
 def first(one: Any) -> Any:
@@ -540,12 +568,13 @@ def first(one: Any) -> Any:
     return one
 
 
-def _result(words: str, missing: Missing | None) -> Result:
+def _result(state: str, words: str, missing: Missing | None = None) -> Result:
+    result = {"ok": state == "done", "state": state, "check": words}
     if missing is None:
-        return {"ok": True, "check": words, "file": "", "name": "", "line": None, "text": words}
+        return {**result, "file": "", "name": "", "line": None, "text": words}
     place = missing.place
     found = {"file": place.file, "name": place.name, "line": place.line, "text": missing.text}
-    return {"ok": False, "check": words, **found}
+    return {**result, **found}
 
 
 def _module_of(source: str, name: str) -> ModuleType:
@@ -608,7 +637,7 @@ def _missing_in(error: BaseException, program: Program) -> Missing:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         _stop(error)
     if isinstance(error, TimeoutError):
-        return Missing(Place("app.py"), "The app did not come to an end.")
+        return Broken(Place("app.py"), "The app did not come to an end.")
     return missing_for(error, program)
 
 
@@ -621,4 +650,4 @@ def _missing_for_loop(guard: Guard, program: Program) -> Missing:
     assert frame is not None
     place = program.place_in(frame) or Place("app.py")
     text = f"The app does not get past line {place.line}. Is this a loop without an end?"
-    return Missing(place, text)
+    return Broken(place, text)

@@ -41,10 +41,19 @@ class Place:
 class Missing(Exception):
     """What the reader's files lack, in words, and the place."""
 
+    is_error = False
+    """Whether the reader's code raises an exception, rather than leaves something out."""
+
     def __init__(self, place: Place, text: str) -> None:
         super().__init__(f"{place}: {text}")
         self.place = place
         self.text = text
+
+
+class Broken(Missing):
+    """What an exception of the reader's code says, in words, and the place."""
+
+    is_error = True
 
 
 @dataclass

@@ -58,7 +58,7 @@ from steps import to_root
 ROOT = Path(__file__).resolve().parents[2]
 STATIC = "_static/live"
 PACKAGES = ["jinja2", "multipart"]  # those of micropie[standard]
-# What "Check" needs besides the app: the ninth step's runs the reader's own tests.
+# The packages for "Check" besides the app's: the ninth step's runs the reader's own tests.
 CHECK_NEEDS = {9: ["pytest", "pytest-asyncio", "httpx", "httpx-ws"]}
 # These import from the second part of Python's library, which then is loaded, too.
 NEED_MORE = {"babel", "segno", "starlette"}
@@ -256,7 +256,7 @@ class Page:
         return block.text
 
     def requests(self, line: int, path: str, files: Files) -> list[Request]:
-        """Return the commands below a line that talk to an app, up to where it is another one."""
+        """Return the commands below a line that talk to an app, up to the next app."""
         found: list[Request] = []
         started = restarted = False
         for item in self._items():

@@ -25,7 +25,7 @@ ORDER = re.compile(
     r"^(?:% (?:file|part of|server|serves|service|slow|not run)\b.*|<!-- .*? -->)\n", re.M
 )
 ARCHIVE = "_downloads/micropie-docs.zip"
-# What a page with a live app has besides, stays apart.
+# The files of live apps stay apart, since few pages have them.
 SHEET = re.compile(
     r'<link rel="stylesheet" type="text/css" href="[^"]*?_static/'
     r'(?P<name>(?!live/)[^"?]+\.css)[^"]*" />\s*'

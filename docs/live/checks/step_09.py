@@ -16,12 +16,12 @@ class Broken(NamedTuple):
     """An app that is broken on purpose."""
 
     what: str
-    """What is wrong with it, after "if"."""
+    """Its fault, in words that come after "if"."""
     file: str
     old: str
     new: str
     how: str
-    """What a test of it does."""
+    """The deed of a test of it, in words."""
 
 
 NO_SESSION = Broken(

@@ -58,7 +58,7 @@ class Program:
         self.app: Any = None
         self.state: dict[str, Any] = {}
         self.errors: list[Missing] = []
-        """What the exceptions mean that MicroPie has logged, the latest last."""
+        """The meaning of each exception that MicroPie has logged, the latest last."""
         self._lifespan: _Lifespan | None = None
         for name, content in files.items():
             self.write(name, content)

@@ -39,7 +39,7 @@ class Place:
 
 
 class Missing(Exception):
-    """What the reader's files lack, in words, and the place."""
+    """Something that the reader's files lack, in words, and the place."""
 
     is_error = False
     """Whether the reader's code raises an exception, rather than leaves something out."""
@@ -51,7 +51,7 @@ class Missing(Exception):
 
 
 class Broken(Missing):
-    """What an exception of the reader's code says, in words, and the place."""
+    """An exception of the reader's code, in words, and the place."""
 
     is_error = True
 
@@ -155,7 +155,7 @@ class _Page(HTMLParser):
 
 @dataclass
 class Answer:
-    """What the app answered."""
+    """The answer of the app."""
 
     asked: str
     """The request in words, for example ``POST /vote``."""

@@ -1,4 +1,4 @@
-"""What the poll of the tutorial does from a step on: a later step must not break it.
+"""The features of the poll, from the step on that adds each: a later step must not break it.
 
 `MORE` in a file of checks is one of the lists at the end. Each check is a function that gets a
 `Program`, as those of the file itself.

@@ -28,7 +28,7 @@ OPTIONS = [
 
 @dataclass
 class Report:
-    """What pytest found."""
+    """The findings of pytest."""
 
     passed: list[str] = field(default_factory=list)
     failed: list[tuple[str, Place, str]] = field(default_factory=list)

@@ -2,7 +2,7 @@
 
 worker.mjs calls `set_up`, `lay`, `load`, `stop`, `open_http`, `open_websocket`, `tell` and `check`.
 It numbers the connections. Its objects come as proxies that Pyodide ends after the call, so they
-are copied at once. What goes back to the browser goes through the functions of the module
+are copied at once. The answers to the browser go through the functions of the module
 `_live_host`, which worker.mjs makes.
 """
 
@@ -50,7 +50,7 @@ class Server:
     address = ("localhost", 80)
     scheme = "http"
     connections: dict[int, Connection] = {}
-    # What was there before the first app, and comes back before each app.
+    # The variables from before the first app. They come back before each app.
     environment: dict[str, str] = {}
     warnings: list[Any] = []
 
@@ -391,7 +391,7 @@ class Socket(Connection):
         super().__init__(number, scope)
         self.is_accepted = False
         self.is_closed = False  # by the app
-        # What closed it; 1011 if the app ends without a word.
+        # The message that closed it; 1011 if the app ends without a word.
         self.last = {"type": "websocket.disconnect", "code": 1011, "reason": ""}
         self.put({"type": "websocket.connect"})
 

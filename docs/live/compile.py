@@ -1,4 +1,4 @@
-"""The part of build.mjs that runs inside Pyodide: it compiles Python's own library, the packages and MicroPie.
+"""Compiles Python's own library, the packages and MicroPie, for build.mjs inside Pyodide.
 
 Only the Python that will load a ``.pyc`` file can make it, so all of this runs in the very Pyodide
 that the site serves. Each call of `build.mjs` happens in a fresh interpreter: what `used_modules`

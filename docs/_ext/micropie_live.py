@@ -246,9 +246,16 @@ class Page:
         """Return the files that the page shows above a line, as they are there."""
         found: Files = {}
         for block in blocks(self.text):
-            if block.kind == "file" and block.line < line and not NOT_RUN.search(block.detail):
-                found[block.detail] = self._content(block)
+            name = block.detail if block.kind == "file" else self._caption(block)
+            if name and block.line < line and not NOT_RUN.search(name):
+                found[name] = self._content(block)
         return found
+
+    def _caption(self, block: Block) -> str:
+        """Return the name above a file that is included as a whole, "" for any other block."""
+        lines = self.text.split("\n")[block.line : block.end]
+        names = [line.removeprefix(":caption: ") for line in lines if line.startswith(":caption: ")]
+        return names[0] if names and block.file.endswith(f"/{names[0]}") else ""
 
     def _content(self, block: Block) -> str:
         if block.file:
@@ -298,7 +305,7 @@ class Page:
         """Say whether an item starts this app's server, for the first time or again."""
         if isinstance(item, Comment):
             return item.detail.removesuffix(WITH_ERRORS) == path
-        if item.kind != "serves" or item.detail:
+        if item.kind != "serves":
             return False
         return (ROOT / path).is_dir() or f"{module_of(path)}:app" in item.text
 
@@ -312,7 +319,7 @@ class Page:
         return item.kind == "file" and item.detail in files
 
     def _is_typed(self, item: Block) -> bool:
-        return item.language == "console" and item.kind in {"", "server"}
+        return item.language == "console" and item.kind in {"", "server", "slow"}
 
 
 def _variables(text: str) -> dict[str, str]:

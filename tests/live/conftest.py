@@ -1,19 +1,22 @@
 """Fixtures for the tests of the live apps."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, BrowserContext
 
 from docs._ext.live_build import CannotBuildError, cached_build
+from tests.docs.site import built
 from tests.examples.browsing import launched
 from tests.live.static_host import Host, hosted
 
 
 @pytest.fixture(scope="session")
 def runtime_folder(tmp_path_factory) -> Path:
-    """What live_build.py makes, below a folder as the site can be."""
+    """The files that live_build.py makes, below a folder as the site can be."""
     folder = tmp_path_factory.mktemp("live") / "docs"
     try:
         made = cached_build()
@@ -30,7 +33,21 @@ def host(runtime_folder: Path) -> Iterator[Host]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the site, which BUILT_SITE can name."""
+    found = os.environ.get("BUILT_SITE")
+    return Path(found) if found else built(tmp_path_factory.getbasetemp()).folder
+
+
 @pytest.fixture(scope="module")
 def browser():
     with launched() as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context()
+    yield context
+    context.close()

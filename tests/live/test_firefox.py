@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from docs._ext import live_build
-from tests.docs.site import built
 from tests.live.static_host import hosted
 
 pytestmark = pytest.mark.slow
@@ -57,9 +56,7 @@ def modules() -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    found = os.environ.get("BUILT_SITE")
-    folder = Path(found) if found else built(tmp_path_factory.getbasetemp()).folder
+def site(folder: Path) -> Iterator[str]:
     with hosted(folder) as host:
         yield host.url
 

@@ -7,7 +7,6 @@ where, test_pane.py what a reader can press, test_site.py what each app answers.
 
 import gzip
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +18,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from tests.docs.looking import AXE
-from tests.docs.site import built
-from tests.examples.browsing import FLAGS, NARROW, WIDE, launched
+from tests.examples.browsing import FLAGS, NARROW, WIDE
 from tests.live.static_host import POLICY, Host, hosted
 from tests.processes import chromium
 
@@ -77,21 +75,9 @@ FOUND_BY_AXE = """async () =>
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = os.environ.get("BUILT_SITE")
-    return Path(found) if found else built(tmp_path_factory.getbasetemp()).folder
-
-
-@pytest.fixture(scope="module")
 def site(folder: Path) -> Iterator[Host]:
     with hosted(folder) as host:
         yield host
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as opened:
-        yield opened
 
 
 class Watched:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext
@@ -13,13 +12,6 @@ from tests.live.runtime import HELLO, Live, app_of, files_of
 from tests.live.static_host import Host
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context()
-    yield context
-    context.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ Each answer must be what the page shows.
 
 import importlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
-from tests.docs.site import built, served
-from tests.examples.browsing import launched
+from tests.docs.site import served
 from tests.processes import ROOT
 
 pytestmark = pytest.mark.slow
@@ -34,21 +32,9 @@ def examples() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = os.environ.get("BUILT_SITE")
-    return Path(found) if found else built(tmp_path_factory.getbasetemp()).folder
-
-
-@pytest.fixture(scope="session")
 def site(folder: Path) -> Iterator[str]:
     with served(folder) as address:
         yield address
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with launched() as opened:
-        yield opened
 
 
 @pytest.fixture

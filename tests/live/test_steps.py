@@ -5,7 +5,6 @@ what Check says.
 """
 
 import json
-import os
 import re
 import zipfile
 from collections.abc import Iterator
@@ -17,8 +16,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect
 
-from tests.docs.site import built, served
-from tests.examples.browsing import launched
+from tests.docs.site import served
 from tests.live.versions import changed, wrong_versions
 from tests.tutorials.steps import SERVE, running
 
@@ -37,21 +35,9 @@ PASTE = """(element, text) => {
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = os.environ.get("BUILT_SITE")
-    return Path(found) if found else built(tmp_path_factory.getbasetemp()).folder
-
-
-@pytest.fixture(scope="session")
 def site(folder: Path) -> Iterator[str]:
     with served(folder) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as opened:
-        yield opened
 
 
 @dataclass

@@ -400,7 +400,7 @@ class Socket(Connection):
         await Server.app(self.scope, self.inbox.get, self.send)
 
     async def send(self, message: dict[str, Any]) -> None:
-        """Take a message of the app; nobody hears it if the client has left."""
+        """Take a message of the app; it goes nowhere if the client has left."""
         if not self.gone:
             self.pass_on(message)
         # Sent first, so that messages of several tasks keep their order. The sender waits then.

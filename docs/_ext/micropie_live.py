@@ -61,7 +61,7 @@ PACKAGES = ["jinja2", "multipart"]  # those of micropie[standard]
 # The packages for "Check" besides the app's: the ninth step's runs the reader's own tests.
 CHECK_NEEDS = {9: ["pytest", "pytest-asyncio", "httpx", "httpx-ws"]}
 # These import from the second part of Python's library, which then is loaded, too.
-NEED_MORE = {"babel", "segno", "starlette"}
+NEED_MORE = {"babel", "fastapi", "segno", "starlette"}
 NOT_RUN = re.compile(
     r"(^|/)(test_\w+\.py|conftest\.py|pytest\.ini|requirements\S*\.txt|\..*|\w+\.md|[A-Z]\w+)$"
 )

@@ -35,8 +35,8 @@ OF_A_PAGE = 8192  # bytes that a live app adds to its page
 # Files that a page loads for its live app before the reader presses anything.
 BEFORE = {"start.js", "start.css"}
 # With one of these packages, or a video of its own, an app loads more, and its bar says so.
-LARGE = {"babel", "pydantic", "pygments", "segno", "starlette"}
-NEED_MORE = {"babel", "segno", "starlette"}  # the second part of Python's library
+LARGE = {"babel", "fastapi", "pydantic", "pygments", "segno", "starlette"}
+NEED_MORE = {"babel", "fastapi", "segno", "starlette"}  # the second part of Python's library
 WITH_VIDEO = {"examples/streaming.html"}
 
 #: Presses Run, and returns the seconds until the app's first page is in the pane.
@@ -217,7 +217,11 @@ def test_first_run_of_each_page_loads_little(folder: Path) -> None:
     assert wrong == {}
 
 
-@pytest.mark.parametrize("page", ["index", "tutorial/05-database", "examples/url_shortener"])
+@pytest.mark.parametrize(
+    "page",
+    ["index", "tutorial/05-database", "howto/i18n", "howto/models", "howto/mounting"]
+    + ["howto/openapi", "examples/pastebin", "examples/url_shortener"],
+)
 def test_first_run_loads_what_was_computed(
     watched: Watched, site: Host, folder: Path, page: str
 ) -> None:

@@ -1434,6 +1434,9 @@ class Keeps(App):
         await self.request.body()
         return event_stream(self.stream(), ping=0.001)
 
+    async def asks(self) -> str:
+        return str(await self.request.is_disconnected())
+
     async def broken(self) -> None:
         await self.request.body()
         raise HTTPError("no status")  # type: ignore[arg-type]
@@ -1463,6 +1466,8 @@ class Keeps(App):
         pytest.param("/", FORM_DATA, [FIELD + b"x\r\n", FILE + b"y", LAST], id="streamed file"),
         pytest.param("/", FORM_DATA, [FILE, *[b"x" * 500] * 3], id="streamed file too large"),
         pytest.param("/later", FORM_DATA, [FILE, b"x", LAST], id="kept file"),
+        pytest.param("/asks", TEXT, [b"x"], id="is_disconnected"),
+        pytest.param("/asks", (), [], id="is_disconnected without a body"),
     ],
 )
 async def test_request_is_freed_without_the_garbage_collector(

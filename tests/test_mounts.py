@@ -607,6 +607,16 @@ async def test_a_mounted_apps_handlers_run_with_the_parents() -> None:
     assert [app._started for app in (root, child, inner)] == [False] * 3
 
 
+async def test_an_app_that_a_startup_handler_mounts_starts_too() -> None:
+    done: list[str] = []
+    root, child = hooked(Root(), "root", done), hooked(Child(), "child", done)
+    root.startup_handlers.append(lambda: root.mounts.update({"/child": child}))
+    async with lifespan(root):
+        assert done == ["start root", "start child"]
+        assert child._started
+    assert done[2:] == ["stop child", "stop root"]
+
+
 async def test_apps_that_mount_each_other_start_once() -> None:
     done: list[str] = []
     first, second = hooked(Root(), "first", done), hooked(Root(), "second", done)

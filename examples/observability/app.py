@@ -105,7 +105,7 @@ logs.configure(tracing.add_trace_id)
 app = Shop()
 # Neither has a default: nothing leaves this machine unless you say where to.
 if "OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ:
-    tracing.configure(tracing.over_otlp())
+    tracing.configure()
     app.observers.insert(0, tracing.span)
     app.shutdown_handlers.append(tracing.flush)
 if "SENTRY_DSN" in os.environ:

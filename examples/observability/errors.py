@@ -1,7 +1,6 @@
 """Reports of exceptions to Sentry, with the request's id, by handler."""
 
 import asyncio
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,21 +20,11 @@ def configure(**options: Any) -> None:
         include_local_variables=False,  # they can be passwords
         **options,
     )
-    logging.getLogger("micropie").addHandler(ReportExceptions())
 
 
 async def flush() -> None:
     """Send the last reports; run it at shutdown, for a signal ends the process."""
     await asyncio.to_thread(sentry_sdk.flush, 2)
-
-
-class ReportExceptions(logging.Handler):
-    """Reports what MicroPie logs: each exception that no code has caught, once."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Report the exception of a log record, if it has one."""
-        if record.exc_info:
-            sentry_sdk.capture_exception(record.exc_info)
 
 
 @contextmanager
@@ -48,4 +37,5 @@ def scope(exchange: Exchange) -> Iterator[None]:
     with sentry_sdk.isolation_scope() as current:
         current.set_tag("request_id", exchange.id)
         current.add_event_processor(named)  # the handler is not known before
+        exchange.when_failed.append(sentry_sdk.capture_exception)
         yield

@@ -1,7 +1,9 @@
 """One JSON line for each request, and for each message of the app and of the server.
 
-log = structlog.get_logger()
-log.info("a pie is sold", pie="apple")
+Code of the app takes part by two lines:
+
+    log = structlog.get_logger("shop")
+    log.info("a pie is sold", pie="apple")
 """
 
 import logging
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
+from structlog import processors, stdlib
 from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
@@ -30,14 +33,14 @@ def configure(*more: Processor) -> None:
         more: Processors that add to each line.
     """
     tracebacks = ExceptionDictTransformer(show_locals=False)  # they can be passwords
-    formatter = structlog.stdlib.ProcessorFormatter(
+    formatter = stdlib.ProcessorFormatter(
         processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            stdlib.ProcessorFormatter.remove_processors_meta,
             merge_contextvars,
             *more,
-            structlog.processors.ExceptionRenderer(tracebacks),
+            processors.ExceptionRenderer(tracebacks),
             # It escapes line ends, so that no client can forge a line.
-            structlog.processors.JSONRenderer(),
+            processors.JSONRenderer(),
         ],
         foreign_pre_chain=_ABOUT,
     )
@@ -45,8 +48,8 @@ def configure(*more: Processor) -> None:
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     structlog.configure(
-        processors=[*_ABOUT, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*_ABOUT, stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
@@ -57,9 +60,9 @@ def configure(*more: Processor) -> None:
 
 
 _ABOUT: list[Processor] = [
-    structlog.stdlib.add_log_level,
-    structlog.stdlib.add_logger_name,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    stdlib.add_log_level,
+    stdlib.add_logger_name,
+    processors.TimeStamper(fmt="iso", utc=True),
 ]
 
 

@@ -13,28 +13,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import prometheus_client as prometheus
 from micropie import App, HTTPError, methods
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-    multiprocess,
-)
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from watch import Exchange
 
 TOKEN_FILE = Path(os.environ.get("METRICS_TOKEN_FILE", "data/metrics_token"))
-REGISTRY = CollectorRegistry()
-REQUESTS = Counter(
-    "http_requests_total", "Ended", ["method", "handler", "status"], registry=REGISTRY
+REGISTRY = prometheus.CollectorRegistry()
+REQUESTS = prometheus.Counter(
+    "http_requests_total",
+    "Requests that have ended",
+    ["method", "handler", "status"],
+    registry=REGISTRY,
 )
-SECONDS = Histogram(
-    "http_response_seconds", "Until the response begins", ["handler"], registry=REGISTRY
+SECONDS = prometheus.Histogram(
+    "http_response_seconds",
+    "Time until the response begins",
+    ["handler"],
+    registry=REGISTRY,
 )
-_gauge = partial(Gauge, registry=REGISTRY, multiprocess_mode="livesum")
+_gauge = partial(prometheus.Gauge, registry=REGISTRY, multiprocess_mode="livesum")
 IN_FLIGHT = _gauge("http_in_flight", "Requests, streams and WebSockets")
 OPEN = _gauge("http_open", "Streams and WebSockets", ["kind", "handler"])
 
@@ -70,7 +69,7 @@ class Metrics(App):
         given = self.request.headers.get("authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {token()}".encode()):
             raise HTTPError(401, headers={"www-authenticate": "Bearer"})
-        return 200, exposition(), {"content-type": CONTENT_TYPE_LATEST}
+        return 200, exposition(), {"content-type": prometheus.CONTENT_TYPE_LATEST}
 
 
 def token() -> str:
@@ -86,7 +85,7 @@ def exposition() -> bytes:
     """Return the metrics of this process, or of all that share a folder."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if folder is None:
-        return generate_latest(REGISTRY)
+        return prometheus.generate_latest(REGISTRY)
     # A worker that was killed has left its gauges behind.
     for path in Path(folder).glob("gauge_live*.db"):
         process = int(path.stem.rpartition("_")[2])
@@ -94,6 +93,6 @@ def exposition() -> bytes:
             os.kill(process, 0)
         except ProcessLookupError:
             path.unlink(missing_ok=True)
-    collected = CollectorRegistry()
-    multiprocess.MultiProcessCollector(collected, folder)
-    return generate_latest(collected)
+    collected = prometheus.CollectorRegistry()
+    MultiProcessCollector(collected, folder)
+    return prometheus.generate_latest(collected)

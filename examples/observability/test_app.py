@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import promql_parser
 import pytest
-import yaml
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
@@ -21,7 +19,6 @@ import errors
 import metrics
 import tracing
 
-HERE = Path(__file__).parent
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -135,35 +132,3 @@ def test_app_without_its_database_is_alive_and_not_ready(client: TestClient) -> 
     app.DATABASE.write_text("no database at all, and longer than a header of one")
     assert client.get("/readyz").status_code == 503
     assert client.get("/healthz").json() == {"status": "alive"}
-
-
-def test_dashboard_and_alerts_show_what_the_app_exports(client: TestClient) -> None:
-    client.get("/buy")
-    with client.websocket_connect("/echo"):
-        exported = samples(client)
-    labels: dict[str, set[str]] = {"up": {"job"}}
-    for sample in exported:
-        labels.setdefault(sample.name, set()).update(sample.labels)
-    panels = json.loads((HERE / "dashboard.json").read_text())["panels"]
-    [group] = yaml.safe_load((HERE / "alerts.yml").read_text())["groups"]
-    targets = [target for panel in panels for target in panel["targets"]]
-    for one in targets + group["rules"]:
-        for name, used in asked(one["expr"].replace("$__rate_interval", "1m")):
-            assert used <= labels[name], one
-
-
-def asked(expression: str) -> list[tuple[str, set[str]]]:
-    """Return the metrics in an expression of PromQL, each with all labels there."""
-    names: list[str] = []
-    labels: set[str] = set()
-
-    def visit(node: Any) -> None:
-        selector = getattr(node, "vector_selector", node)
-        if isinstance(selector, promql_parser.VectorSelector):
-            names.append(selector.name)
-            labels.update(one.name for one in selector.matchers.matchers)
-        if isinstance(node, promql_parser.AggregateExpr) and node.modifier:
-            labels.update(node.modifier.labels)
-
-    promql_parser.walk(promql_parser.parse(expression), visit)
-    return [(name, labels) for name in names]

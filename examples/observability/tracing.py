@@ -7,7 +7,6 @@ called. A handler makes spans below that of its request:
 """
 
 import asyncio
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +15,7 @@ from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from watch import NO_HANDLER, Exchange
@@ -25,39 +24,16 @@ tracer = trace.get_tracer("app")
 _propagator = TraceContextTextMapPropagator()
 
 
-def over_otlp() -> SpanProcessor:
-    """Return what sends spans to the collector, in the background."""
-    return BatchSpanProcessor(OTLPSpanExporter())
-
-
-def configure(processor: SpanProcessor) -> None:
-    """Begin to make spans."""
+def configure(processor: SpanProcessor | None = None) -> None:
+    """Begin to make spans, and to send them, if no other processor takes them."""
     provider = TracerProvider()
-    provider.add_span_processor(processor)
+    provider.add_span_processor(processor or BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
-    logging.getLogger("micropie").addHandler(RecordExceptions())
 
 
 async def flush() -> None:
     """Send the last spans; run it at shutdown, for a signal ends the process."""
     await asyncio.to_thread(trace.get_tracer_provider().shutdown)
-
-
-class RecordExceptions(logging.Handler):
-    """Puts exceptions on the span of their request.
-
-    MicroPie logs each exception that no code has caught, of a handler, of a stream and
-    of a WebSocket, in the context of the request. An `after_request` sees only the
-    first kind.
-    """
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Record the exception of a log record, if it has one."""
-        if record.exc_info and record.exc_info[1]:
-            span = trace.get_current_span()
-            span.record_exception(record.exc_info[1])
-            name = type(record.exc_info[1]).__name__
-            span.set_status(Status(StatusCode.ERROR, name))
 
 
 @contextmanager
@@ -77,6 +53,8 @@ def span(exchange: Exchange) -> Iterator[None]:
         record_exception=False,
         set_status_on_exception=False,
     ) as current:
+        exchange.when_failed.append(current.record_exception)
+        exchange.when_failed.append(lambda _: current.set_status(StatusCode.ERROR))
         try:
             yield
         finally:
@@ -84,7 +62,6 @@ def span(exchange: Exchange) -> Iterator[None]:
                 current.update_name(f"{exchange.method} {exchange.handler}")
                 current.set_attribute("http.route", exchange.handler)
             current.set_attribute("http.response.status_code", exchange.status)
-            current.set_attribute("http.end", exchange.end)
             if exchange.status >= 500:
                 current.set_status(StatusCode.ERROR)
 

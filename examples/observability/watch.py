@@ -17,18 +17,17 @@ middlewares, MicroPie takes its shortcut for plain responses.
 """
 
 import asyncio
+import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
+from contextvars import ContextVar
 from typing import Any
 
 from micropie import Request, current_request
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Observer = Callable[["Exchange"], AbstractContextManager[None]]
 
 # A client can send anything, and the id goes into logs and other systems.
@@ -37,6 +36,8 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 NO_HANDLER = "(none)"  # of all paths that lead nowhere
 STARTS = {"http.response.start", "websocket.http.response.start", "websocket.accept"}
 PATIENCE = 0.5  # seconds after which clients begin to give up
+
+_current: ContextVar["Exchange"] = ContextVar("exchange")
 
 
 class Watch:
@@ -47,11 +48,12 @@ class Watch:
         self._observers = observers
         self._open = 0
 
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection."""
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         exchange = Exchange(scope, receive, send)
+        token = _current.set(exchange)
         self._open += 1
         try:
             with ExitStack() as entered:
@@ -60,6 +62,7 @@ class Watch:
                 await self._app(scope, exchange.receive, exchange.send)
         finally:
             self._open -= 1
+            _current.reset(token)
 
     async def finish(self) -> None:
         """At shutdown, let the observers see the end of what the server breaks off."""
@@ -76,21 +79,23 @@ class Exchange:
         scope: The ASGI scope; there can be secrets in its query string and headers.
         id: The id that the client has sent if it is a good one, else a new one.
         wait: Seconds until the response began, None before.
-        is_open: Whether it became a stream or a WebSocket.
-        when_open: Functions to call when it does.
         size: Bytes of the body that were sent, or messages of a WebSocket, both ways.
         code: The close code of a WebSocket.
+        is_open: Whether it became a stream or a WebSocket.
+        when_open: Functions to call when it does.
+        when_failed: Functions to call with each exception that no code has caught.
     """
 
-    def __init__(self, scope: Any, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope, self._receive, self._send = scope, receive, send
         given = self.header(b"x-request-id")
         self.id = given if GOOD_ID.fullmatch(given) else uuid.uuid4().hex
         self.wait: float | None = None
-        self.is_open = False
-        self.when_open: list[Callable[[], object]] = []
         self.size = 0
         self.code: int | None = None
+        self.is_open = False
+        self.when_open: list[Callable[[], object]] = []
+        self.when_failed: list[Callable[[BaseException], object]] = []
         self._status: int | None = None
         self._has_left = self._is_complete = False
         self._request: Request | None = None
@@ -104,10 +109,8 @@ class Exchange:
     @property
     def method(self) -> str:
         """The method; a client can make up others, and they are all one."""
-        if self.scope["type"] == "websocket":
-            return "WEBSOCKET"
-        method: str = self.scope["method"]
-        return method if method in METHODS else "OTHER"
+        method: str = self.scope.get("method", "WEBSOCKET")
+        return method if method in {*METHODS, "WEBSOCKET"} else "OTHER"
 
     @property
     def handler(self) -> str:
@@ -137,7 +140,7 @@ class Exchange:
         if self._request is None:
             self._request = current_request.get(None)
 
-    async def receive(self) -> Message:
+    async def receive(self) -> Any:
         """Receive a message from the client."""
         self._look()
         message = await self._receive()
@@ -147,10 +150,10 @@ class Exchange:
         self.size += kind == "websocket.receive"
         return message
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: Any) -> None:
         """Send a message to the client, the first one with the id."""
         self._look()
-        kind = message["type"]
+        kind, more = message["type"], message.get("more_body")
         if kind in STARTS:
             message = await self._started(message)
         try:
@@ -158,7 +161,6 @@ class Exchange:
         except OSError:  # so some servers say that the client has left
             self._has_left = True
             raise
-        more = message.get("more_body")
         if kind.endswith(".body"):
             self.size += len(message.get("body") or b"")
             self._is_complete = not more
@@ -171,10 +173,24 @@ class Exchange:
             for call in self.when_open:
                 call()
 
-    async def _started(self, message: Message) -> Message:
+    async def _started(self, message: Any) -> Any:
         self.wait, self._status = self.seconds, message.get("status", 101)
         if self._request and self.wait > PATIENCE:
             # A server drops a response in silence if the client has left meanwhile.
             await self._request.is_disconnected()
         pair = (b"x-request-id", self.id.encode())
         return {**message, "headers": [*(message.get("headers") or ()), pair]}
+
+
+def _tell(record: logging.LogRecord) -> bool:
+    """Tell the observers of an exception, and let its record pass."""
+    exchange = _current.get(None)
+    if exchange and record.exc_info and record.exc_info[1]:
+        for call in exchange.when_failed:
+            call(record.exc_info[1])
+    return True
+
+
+# MicroPie logs what no code has caught: exceptions of handlers, streams and WebSockets.
+# With a handler of this logger, Python would print none of them by itself any more.
+logging.getLogger("micropie").addFilter(_tell)

@@ -19,8 +19,8 @@ middlewares, MicroPie takes its shortcut for plain responses.
 import asyncio
 import logging
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from contextvars import ContextVar
@@ -89,7 +89,7 @@ class Exchange:
     def __init__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope, self._receive, self._send = scope, receive, send
         given = self.header(b"x-request-id")
-        self.id = given if GOOD_ID.fullmatch(given) else uuid.uuid4().hex
+        self.id = given if GOOD_ID.fullmatch(given) else secrets.token_hex(8)
         self.wait: float | None = None
         self.size = 0
         self.code: int | None = None

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import promql_parser
@@ -22,7 +23,9 @@ from sentry_sdk.envelope import Envelope
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from micropie import App
 from tests.examples import harness
+from tests.examples.loading import load
 from tests.processes import PUBLIC, environment, free_port, started, wait_until
 
 SECRET = "hunter2"
@@ -51,8 +54,9 @@ failing.shutdown_handlers[:] = app.app.shutdown_handlers
 class Shop:
     """A process of the example."""
 
-    def __init__(self, process, port, log):
+    def __init__(self, process, port, log, other=False):
         self.process = process
+        self.other = other  # servers print lines of their own
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
@@ -64,7 +68,7 @@ class Shop:
     def lines(self, **wanted):
         """Return the lines with these values; all that the process has printed is JSON."""
         *whole, _ = self.log.read_text().split("\n")
-        lines = [json.loads(line) for line in whole]
+        lines = [json.loads(line) for line in whole if not self.other or line[:1] == "{"]
         return [line for line in lines if wanted.items() <= line.items()]
 
     def line(self, **wanted):
@@ -99,17 +103,16 @@ def start(tmp_path_factory, measure):
     """Return a context manager that starts the example."""
 
     @contextlib.contextmanager
-    def start(*options, app="app:app", server="uvicorn", **more):
+    def start(*options, app="app:app", command="", **more):
         folder = harness.copied("observability", tmp_path_factory.mktemp("shop"))
         (folder / "failing.py").write_text(FAILING)
         (folder / "counts").mkdir()
         port, log = free_port(), folder / "log"
-        if server == "uvicorn":
-            options += ("--port", str(port), "--timeout-graceful-shutdown", "1")
+        other = command.replace("8000", str(port)).split()
+        usual = ["uvicorn", app, "--port", str(port), "--timeout-graceful-shutdown", "1", *options]
         variables = environment({**measure, **more})
-        command = [server, app, *options]
-        with started(command, port, log, cwd=folder, env=variables) as process:
-            yield Shop(process, port, log)
+        with started(other or usual, port, log, cwd=folder, env=variables) as process:
+            yield Shop(process, port, log, other)
 
     return start
 
@@ -266,6 +269,50 @@ def test_refused_websocket_has_a_line_too(shop):
     assert (line["status"], line["end"]) == (403, "complete")
 
 
+@pytest.mark.usefixtures("measured")
+async def test_server_that_cannot_send_any_more():
+    """Some servers say so that the client has left."""
+    seen = []
+
+    @contextlib.contextmanager
+    def observer(exchange):
+        try:
+            yield
+        finally:
+            seen.append((exchange.status, exchange.end))
+
+    async def send(message):
+        raise ConnectionResetError
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    await load("observability", "watch").Watch(App(), [observer])(scope, None, send)
+    assert seen == [(404, "disconnected")]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "hypercorn app:app --graceful-timeout 1 --bind 127.0.0.1:8000",
+        "granian app:app --interface asgi --port 8000",
+    ],
+)
+def test_other_servers_see_the_same(start, command):
+    with start(command=command) as shop:
+        assert shop.get("/buy", **{"x-request-id": "one"}).headers["x-request-id"] == "one"
+        with httpx.stream("GET", f"{shop.url}/events", headers={"x-request-id": "two"}):
+            pass
+        with connect(f"ws://127.0.0.1:{shop.port}/echo") as client:
+            client.send("hello")
+            assert client.recv() == "hello"
+        found = [shop.line(handler=name) for name in ("buy", "events", "ws_echo")]
+
+    assert [(line["status"], line["end"]) for line in found] == [
+        (200, "complete"),
+        (200, "disconnected"),
+        (101, "disconnected"),
+    ]
+
+
 # --- Metrics -----------------------------------------------------------------------------------
 
 
@@ -372,11 +419,14 @@ class Receiver(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"127.0.0.1:{self.server_address[1]}"
-        self.spans = []
-        self.reports = []
+        self.spans: list[Any] = []
+        self.reports: list[Any] = []
+        self.lines: list[Any] = []
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    server: Any
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.headers.get("content-encoding") == "gzip":

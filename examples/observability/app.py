@@ -21,7 +21,7 @@ from watch import Observer, Watch
 
 DATABASE = Path(os.environ.get("DATABASE", "data/app.sqlite3"))
 
-log = structlog.get_logger("shop")
+log = structlog.get_logger()
 
 
 class Shop(Health, metrics.Metrics):

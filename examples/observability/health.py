@@ -13,7 +13,7 @@ from micropie import App, HTTPError
 # sends no more requests, before the server closes its port.
 DRAIN_SECONDS = float(os.environ.get("DRAIN_SECONDS", "0"))
 
-log = structlog.get_logger("health")
+log = structlog.get_logger()
 
 
 class Health(App):

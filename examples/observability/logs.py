@@ -2,7 +2,7 @@
 
 Code of the app takes part by two lines:
 
-    log = structlog.get_logger("shop")
+    log = structlog.get_logger()
     log.info("a pie is sold", pie="apple")
 """
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import structlog
 from structlog import processors, stdlib
-from structlog.contextvars import bound_contextvars, merge_contextvars
+from structlog.contextvars import bind_contextvars, merge_contextvars, reset_contextvars
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
@@ -23,7 +23,7 @@ from watch import Exchange
 # A request whose response takes longer to begin is a warning.
 SLOW_SECONDS = float(os.environ.get("SLOW_SECONDS", "1"))
 
-log = structlog.get_logger("access")
+log = structlog.get_logger()
 
 
 def configure(*more: Processor) -> None:
@@ -33,37 +33,34 @@ def configure(*more: Processor) -> None:
         more: Processors that add to each line.
     """
     tracebacks = ExceptionDictTransformer(show_locals=False)  # they can be passwords
-    formatter = stdlib.ProcessorFormatter(
-        processors=[
-            stdlib.ProcessorFormatter.remove_processors_meta,
-            merge_contextvars,
-            *more,
-            processors.ExceptionRenderer(tracebacks),
-            # It escapes line ends, so that no client can forge a line.
-            processors.JSONRenderer(),
-        ],
-        foreign_pre_chain=_ABOUT,
-    )
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(formatter)
-    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    chain: list[Processor] = [
+        merge_contextvars,
+        *more,
+        processors.add_log_level,
+        processors.TimeStamper(fmt="iso"),
+        processors.ExceptionRenderer(tracebacks),
+        # It escapes line ends, so that no client can forge a line.
+        processors.JSONRenderer(),
+    ]
+    # Not by way of `logging`, which takes nearly twice as long.
     structlog.configure(
-        processors=[*_ABOUT, stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=stdlib.LoggerFactory(),
+        chain,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
         cache_logger_on_first_use=True,
     )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        stdlib.ProcessorFormatter(
+            processors=[stdlib.ProcessorFormatter.remove_processors_meta, *chain],
+            foreign_pre_chain=[stdlib.add_logger_name],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     for name, passes_on in (("uvicorn", True), ("uvicorn.access", False)):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = passes_on
     logging.getLogger("uvicorn.error").addFilter(_has_no_query)
-
-
-_ABOUT: list[Processor] = [
-    stdlib.add_log_level,
-    stdlib.add_logger_name,
-    processors.TimeStamper(fmt="iso", utc=True),
-]
 
 
 def _has_no_query(record: logging.LogRecord) -> bool:
@@ -76,26 +73,27 @@ def _has_no_query(record: logging.LogRecord) -> bool:
 def line(exchange: Exchange) -> Iterator[None]:
     """Write a line at the end of a request; all lines of the request have its id."""
     # Worker threads work in a copy of this context.
-    with bound_contextvars(request_id=exchange.id):
-        try:
-            yield
-        finally:
-            wait = exchange.seconds if exchange.wait is None else exchange.wait
-            is_slow = wait > SLOW_SECONDS
-            level = logging.WARNING if is_slow else logging.INFO
-            size = {"bytes": exchange.size}
-            if exchange.method == "WEBSOCKET":
-                size = {"messages": exchange.size, "code": exchange.code}
-            log.log(
-                logging.ERROR if exchange.status >= 500 else level,
-                "request",
-                method=exchange.method,
-                path=exchange.scope["path"],  # without the query string
-                handler=exchange.handler,
-                status=exchange.status,
-                end=exchange.end,
-                wait_ms=round(wait * 1000, 1),
-                ms=round(exchange.seconds * 1000, 1),
-                slow=is_slow,
-                **size,
-            )
+    tokens = bind_contextvars(request_id=exchange.id)
+    try:
+        yield
+    finally:
+        wait = exchange.seconds if exchange.wait is None else exchange.wait
+        is_slow = wait > SLOW_SECONDS
+        level = logging.WARNING if is_slow else logging.INFO
+        size = {"bytes": exchange.size}
+        if exchange.method == "WEBSOCKET":
+            size = {"messages": exchange.size, "code": exchange.code}
+        log.log(
+            logging.ERROR if exchange.status >= 500 else level,
+            "request",
+            method=exchange.method,
+            path=exchange.scope["path"],  # without the query string
+            handler=exchange.handler,
+            status=exchange.status,
+            end=exchange.end,
+            wait_ms=round(wait * 1000, 1),
+            ms=round(exchange.seconds * 1000, 1),
+            slow=is_slow,
+            **size,
+        )
+        reset_contextvars(**tokens)

@@ -14,7 +14,7 @@ from watch import Exchange
 def configure(**options: Any) -> None:
     """Begin to report to SENTRY_DSN; `options` are those of `sentry_sdk.init`."""
     sentry_sdk.init(
-        # A log line of level error is no event, or a 500 would be reported twice.
+        # Exceptions come from watch.py, so what MicroPie logs is no event of its own.
         integrations=[LoggingIntegration(event_level=None)],
         auto_enabling_integrations=False,
         include_local_variables=False,  # they can be passwords

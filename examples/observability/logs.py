@@ -87,7 +87,7 @@ def line(exchange: Exchange) -> Iterator[None]:
             logging.ERROR if exchange.status >= 500 else level,
             "request",
             method=exchange.method,
-            path=exchange.scope["path"],  # without the query string
+            path=exchange.scope["path"][:500],  # without the query string
             handler=exchange.handler,
             status=exchange.status,
             end=exchange.end,

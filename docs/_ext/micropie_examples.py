@@ -41,6 +41,7 @@ SHOWN = {
         ".sql": "sql",
         ".txt": "text",
         ".json": "json",
+        ".yml": "yaml",
     },
     **{".conf": "nginx", ".service": "systemd"},
 }

@@ -58,9 +58,9 @@ def test_id_of_the_client_is_kept_if_it_is_good(
 
 def test_line_has_the_handler_and_no_secret(client: TestClient) -> None:
     with capture_logs() as lines:
-        client.get("/buy?token=hunter2", headers={"cookie": "session_id=hunter2"})
+        client.get("/price?token=hunter2", headers={"cookie": "session_id=hunter2"})
     line = lines[-1]
-    assert (line["handler"], line["status"], line["bytes"]) == ("buy", 200, 24)
+    assert (line["handler"], line["status"], line["bytes"]) == ("price", 200, 27)
     assert (line["end"], line["log_level"], line["slow"]) == ("complete", "info", False)
     assert "hunter2" not in str(line)
 
@@ -76,14 +76,14 @@ def test_websocket_has_a_line_when_it_closes(client: TestClient) -> None:
 
 def test_metrics_are_by_handler(client: TestClient) -> None:
     assert client.get("/metrics").status_code == 401
-    for path in ("/buy?pie=1", "/buy?pie=2", "/no/such", "/page"):
+    for path in ("/price?pie=apple", "/price?pie=plum", "/no/such", "/page"):
         client.get(path)
     counted = samples(client)
-    requests = {"method": "GET", "handler": "buy", "status": "200"}
+    requests = {"method": "GET", "handler": "price", "status": "200"}
     assert value(counted, "http_requests_total", **requests) >= 2
     requests |= {"handler": "(none)", "status": "404"}
     assert value(counted, "http_requests_total", **requests) >= 2
-    assert value(counted, "http_response_seconds_count", handler="buy") >= 2
+    assert value(counted, "http_response_seconds_count", handler="price") >= 2
     assert value(counted, "http_in_flight") == 1  # the request for the metrics itself
 
 
@@ -106,12 +106,12 @@ def test_span_continues_the_trace_and_has_the_exception(
     exporter = InMemorySpanExporter()
     tracing.configure(SimpleSpanProcessor(exporter))
     shop.observers.insert(0, tracing.span)
-    client.get("/buy", headers={"traceparent": CALLER})
+    client.get("/price", headers={"traceparent": CALLER})
     client.get("/broken")
-    child, buy, broken = exporter.get_finished_spans()
-    assert (child.name, buy.name, broken.name) == ("count", "GET buy", "GET broken")
-    assert buy.parent and f"{buy.parent.span_id:016x}" in CALLER
-    assert child.parent and child.parent.span_id == buy.context.span_id
+    child, price, broken = exporter.get_finished_spans()
+    assert (child.name, price.name, broken.name) == ("query", "GET price", "GET broken")
+    assert price.parent and f"{price.parent.span_id:016x}" in CALLER
+    assert child.parent and child.parent.span_id == price.context.span_id
     assert f"{child.context.trace_id:032x}" in CALLER
     assert broken.status.status_code == StatusCode.ERROR
     assert "in broken" in str(broken.events[0].attributes)

@@ -139,17 +139,26 @@ def test_each_line_is_json_from_the_first_to_the_last(start):
 
 
 def test_lines_of_a_request_have_its_id_in_threads_too(shop):
-    def buy(number):
-        return shop.get("/buy", **{"x-request-id": f"buy-{number}"}).headers["x-request-id"]
+    def ask(number):
+        return shop.get("/price", **{"x-request-id": f"price-{number}"}).headers["x-request-id"]
 
     with ThreadPoolExecutor(16) as pool:
-        ids = list(pool.map(buy, range(60)))
+        ids = list(pool.map(ask, range(60)))
 
-    assert ids == [f"buy-{number}" for number in range(60)]
+    assert ids == [f"price-{number}" for number in range(60)]
     for one in ids:
-        sold, request = shop.lines(request_id=one)
-        assert sold["event"] == "a pie is sold"
-        assert (request["handler"], request["status"], request["end"]) == ("buy", 200, "complete")
+        asked, request = shop.lines(request_id=one)
+        assert asked["event"] == "a price is asked"
+        assert (request["handler"], request["status"], request["end"]) == ("price", 200, "complete")
+
+
+def test_readme_shows_lines_as_they_are(shop):
+    readme = (harness.EXAMPLES / "observability" / "README.md").read_text()
+    shown = [json.loads(line) for line in re.findall("^{.*request_id.*}$", readme, flags=re.M)]
+    answer = shop.get("/price")
+    lines = shop.lines(request_id=answer.headers["x-request-id"])
+
+    assert [list(line) for line in shown] == [list(line) for line in lines]
 
 
 @pytest.mark.parametrize("sent", ['x"}\n{"event": "forged"', "a" * 65, "ä", "a b", ""])
@@ -175,7 +184,7 @@ def test_client_cannot_forge_a_line(shop):
 def test_no_secret_is_logged(start):
     with start(app="failing:failing") as shop:
         headers = {"cookie": f"session_id={SECRET}", "authorization": f"Bearer {SECRET}"}
-        for path in ("/buy", "/broken", "/no", "/pieces"):
+        for path in ("/price", "/broken", "/no", "/pieces"):
             with contextlib.suppress(httpx.RemoteProtocolError):
                 shop.get(f"{path}?token={SECRET}", **headers)
         for path in ("echo", "broken", "none"):
@@ -186,7 +195,7 @@ def test_no_secret_is_logged(start):
         shop.end()
         text = shop.log.read_text()
 
-    assert handlers == {"buy", "broken", "(none)", "pieces", "ws_echo", "ws_broken"}
+    assert handlers == {"price", "broken", "(none)", "pieces", "ws_echo", "ws_broken"}
     assert "in a socket" in text
     assert SECRET not in text
 
@@ -209,14 +218,14 @@ def test_stream_has_its_line_when_it_ends(shop):
 def test_client_that_leaves_in_the_middle_of_a_form(shop):
     with socket.create_connection(("127.0.0.1", shop.port)) as client:
         client.sendall(
-            b"POST /buy HTTP/1.1\r\nhost: x\r\nx-request-id: half\r\ncontent-length: 99\r\n"
+            b"POST /price HTTP/1.1\r\nhost: x\r\nx-request-id: half\r\ncontent-length: 99\r\n"
             b"content-type: application/x-www-form-urlencoded\r\n\r\npie=app"
         )
         wait_until(lambda: shop.total("http_in_flight") == 2, what="the request to begin")
     line = shop.line(request_id="half")
 
-    assert (line["handler"], line["status"], line["end"]) == ("buy", 499, "disconnected")
-    assert shop.total("http_requests_total", handler="buy", status="499") == 1
+    assert (line["handler"], line["status"], line["end"]) == ("price", 499, "disconnected")
+    assert shop.total("http_requests_total", handler="price", status="499") == 1
 
 
 def test_client_that_does_not_wait_for_a_slow_answer(shop):
@@ -298,13 +307,13 @@ async def test_server_that_cannot_send_any_more():
 )
 def test_other_servers_see_the_same(start, command):
     with start(command=command) as shop:
-        assert shop.get("/buy", **{"x-request-id": "one"}).headers["x-request-id"] == "one"
+        assert shop.get("/price", **{"x-request-id": "one"}).headers["x-request-id"] == "one"
         with httpx.stream("GET", f"{shop.url}/events", headers={"x-request-id": "two"}):
             pass
         with connect(f"ws://127.0.0.1:{shop.port}/echo") as client:
             client.send("hello")
             assert client.recv() == "hello"
-        found = [shop.line(handler=name) for name in ("buy", "events", "ws_echo")]
+        found = [shop.line(handler=name) for name in ("price", "events", "ws_echo")]
 
     assert [(line["status"], line["end"]) for line in found] == [
         (200, "complete"),
@@ -320,13 +329,13 @@ def test_paths_and_methods_of_clients_make_no_labels(shop):
     for number in range(30):
         method = ("PROPFIND", "MKCOL", "REPORT")[number % 3]
         httpx.request(method, f"{shop.url}/p{number}/{number}")
-        shop.get(f"/buy?pie={number}")
+        shop.get(f"/price?pie={number}")
     requests = [one.labels for one in shop.samples() if one.name == "http_requests_total"]
 
     assert {labels["method"] for labels in requests} <= {"GET", "POST", "OTHER", "WEBSOCKET"}
     assert not [labels for labels in requests if re.search(r"\bp\d|/", str(labels.values()))]
     assert shop.total("http_requests_total", handler="(none)", method="OTHER") == 30
-    assert shop.total("http_response_seconds_bucket", handler="buy", le="+Inf") >= 30
+    assert shop.total("http_response_seconds_bucket", handler="price", le="+Inf") >= 30
 
 
 def test_metrics_need_the_token(shop):
@@ -350,11 +359,11 @@ def test_any_worker_answers_for_all(start):
     with start("--workers", "2", PROMETHEUS_MULTIPROC_DIR="counts") as shop:
         # Each time a new connection, which either worker might accept.
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda _: shop.get("/buy"), range(200)))
+            list(pool.map(lambda _: shop.get("/price"), range(200)))
         assert len(workers(shop)) == 2
         for _ in range(10):
-            assert shop.total("http_requests_total", handler="buy") == 200
-            assert shop.total("http_response_seconds_count", handler="buy") == 200
+            assert shop.total("http_requests_total", handler="price") == 200
+            assert shop.total("http_response_seconds_count", handler="price") == 200
 
         with contextlib.ExitStack() as streams:
             for _ in range(12):
@@ -366,11 +375,11 @@ def test_any_worker_answers_for_all(start):
             wait_until(lambda: len(workers(shop)) == 4, what="uvicorn to start others")
             wait_until(lambda: shop.total("http_open", handler="events") == 0)
         assert shop.total("http_in_flight") == 1
-        assert shop.total("http_requests_total", handler="buy") == 200
+        assert shop.total("http_requests_total", handler="price") == 200
 
 
 def test_dashboard_and_alerts_ask_for_what_the_app_exports(shop):
-    shop.get("/buy")
+    shop.get("/price")
     with connect(f"ws://127.0.0.1:{shop.port}/echo"):
         exported = {"up": {"job", "instance"}}  # which Prometheus adds
         for sample in shop.samples():
@@ -380,14 +389,14 @@ def test_dashboard_and_alerts_ask_for_what_the_app_exports(shop):
     targets = [target for panel in panels for target in panel["targets"]]
 
     for one in targets + group["rules"]:
-        names, labels = asked(one["expr"].replace("$__rate_interval", "1m"))
+        names, labels = names_in(one["expr"].replace("$__rate_interval", "1m"))
         labels |= set(re.findall(r"{{(\w+)}}", one.get("legendFormat", "")))
         assert names
         for name in names:
             assert labels <= exported[name], one
 
 
-def asked(expression):
+def names_in(expression):
     """Return the names of metrics, and those of labels, in an expression of PromQL."""
     names, labels = set(), set()
 
@@ -460,8 +469,8 @@ def received(start):
     }
     with start(app="failing:failing", **variables) as shop:
         trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-        shop.get("/buy", traceparent=trace, **{"x-request-id": "buy"})
-        shop.get("/buy", traceparent="00-nonsense")
+        shop.get("/price", traceparent=trace, **{"x-request-id": "price"})
+        shop.get("/price", traceparent="00-nonsense")
         for path in ("broken", "pieces"):
             with contextlib.suppress(httpx.RemoteProtocolError):
                 shop.get(f"/{path}?token={SECRET}", **{"x-request-id": path, "cookie": SECRET})
@@ -487,8 +496,8 @@ def attributes(one):
 
 
 def test_span_continues_the_trace_of_the_client(received):
-    first, second = spans_of(received, "GET buy")
-    child = spans_of(received, "count")[0]
+    first, second = spans_of(received, "GET price")
+    child = spans_of(received, "query")[0]
 
     assert first.trace_id.hex() == "0af7651916cd43dd8448eb211c80319c"
     assert first.parent_span_id.hex() == "b7ad6b7169203331"
@@ -496,9 +505,9 @@ def test_span_continues_the_trace_of_the_client(received):
     assert first.kind == first.SPAN_KIND_SERVER
     assert attributes(first) == {
         "http.request.method": "GET",
-        "url.path": "/buy",
-        "request.id": "buy",
-        "http.route": "buy",
+        "url.path": "/price",
+        "request.id": "price",
+        "http.route": "price",
         "http.response.status_code": 200,
     }
     assert second.parent_span_id == b""
@@ -506,7 +515,7 @@ def test_span_continues_the_trace_of_the_client(received):
 
 
 def test_lines_have_the_id_of_the_trace(received):
-    lines = [line for line in received.lines if line.get("request_id") == "buy"]
+    lines = [line for line in received.lines if line.get("request_id") == "price"]
 
     assert {line["trace_id"] for line in lines} == {"0af7651916cd43dd8448eb211c80319c"}
     assert len(lines) == 2
@@ -562,7 +571,7 @@ def test_process_that_is_told_to_stop_answers_until_no_request_comes(start):
         shop.process.send_signal(signal.SIGTERM)
         wait_until(lambda: shop.get("/readyz").status_code == 503, what="readiness to end")
         assert shop.get("/readyz").json() == {"status": "stopping"}
-        assert shop.get("/buy").status_code == 200
+        assert shop.get("/price").status_code == 200
         shop.process.wait(30)
         assert time.monotonic() - told >= 2
         assert shop.lines(event="Application shutdown complete.")
@@ -591,7 +600,7 @@ def test_stream_that_the_stop_breaks_off_has_its_line(start):
 def test_page_shows_each_answer_with_its_id(page, browsing):
     browsing.expected.append("500 (Internal Server Error)")
     page.goto("/")
-    for name, text in (("Fast", "buy 200"), ("Slow", "slow 200"), ("Exception", "broken 500")):
+    for name, text in (("Fast", "price 200"), ("Slow", "slow 200"), ("Exception", "broken 500")):
         page.get_by_role("button", name=name).click()
         row = page.locator("#answers tr", has_text=text.split()[0])
         row.wait_for()

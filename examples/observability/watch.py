@@ -87,6 +87,7 @@ class Exchange:
     """
 
     def __init__(self, scope: Any, receive: Any, send: Any) -> None:
+        scope["headers"] = [*scope["headers"]]  # ASGI allows what can be read only once
         self.scope, self._receive, self._send = scope, receive, send
         given = self.header(b"x-request-id")
         self.id = given if GOOD_ID.fullmatch(given) else secrets.token_hex(8)

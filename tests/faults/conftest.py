@@ -1,0 +1,33 @@
+"""One running server of each kind for the tests of faults; with pytest-xdist, per process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.harness import KINDS, Kind, Server, installed
+
+APP = "tests.faults.app:app"
+QUICK = "uvicorn-httptools"
+"""`make test` attacks this one alone, `make test-faults` all of them."""
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=() if name == QUICK else (pytest.mark.slow,)) for name in KINDS
+    ],
+    scope="session",
+)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    wanted = KINDS[request.param]
+    if not installed(wanted):
+        pytest.skip(f"{wanted.requires} is not installed")
+    return wanted
+
+
+@pytest.fixture(scope="session")
+def server(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that the attacks on one kind share."""
+    with Server(kind, tmp_path_factory.mktemp(kind.name), APP) as running:
+        yield running

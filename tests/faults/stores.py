@@ -40,11 +40,12 @@ OF_UVICORN = "ERROR:    ASGI callable returned without completing handshake."
 class Store:
     """A server that keeps its port and its data while it is stopped."""
 
-    url = ""
+    scheme, path = "", ""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
+        self.url = f"{self.scheme}127.0.0.1:{self.port}{self.path}"
         self.process: subprocess.Popen[bytes]
         self._running = contextlib.ExitStack()
 
@@ -74,9 +75,7 @@ class Store:
 class RedisStore(Store):
     """Redis, which writes each change to a file."""
 
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+    scheme, path = "redis://", "/0"
 
     @contextlib.contextmanager
     def _started(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -98,9 +97,7 @@ def _pings(client: redis.Redis) -> bool:
 class PostgreSQLStore(Store):
     """PostgreSQL, whose folder is one of `postgresql_data`."""
 
-    @property
-    def url(self) -> str:
-        return f"postgresql+asyncpg://tests@127.0.0.1:{self.port}/postgres"
+    scheme, path = "postgresql+asyncpg://tests@", "/postgres"
 
     def _started(self) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
         return postgresql_server(self.folder, self.port)

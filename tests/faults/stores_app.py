@@ -14,7 +14,7 @@ from app import STORE, Root  # type: ignore[import-not-found]  # that of the exa
 from micropie import FromSession, WebSocket, event_stream
 
 
-class Visits(Root):  # type: ignore[misc]
+class Visits(Root):
     """Pages with and without a session; each path is a case of the tests."""
 
     async def ready(self) -> str:
@@ -44,7 +44,7 @@ class Visits(Root):  # type: ignore[misc]
     def read_def(self) -> str:
         return str(self.request.session.get("visits", 0))
 
-    async def bound(self, visits: FromSession) -> str:  # type: ignore[valid-type]
+    async def bound(self, visits: FromSession) -> str:
         return str(visits)
 
     async def mine(self) -> Any:

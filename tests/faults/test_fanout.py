@@ -14,15 +14,15 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import cast
 from urllib.parse import quote
 
 import pytest
 
-from benchmarks.fanout import _HANDSHAKE, _SUBSCRIBE
 from tests.faults.harness import MIB, memory, open_files
 from tests.processes import ROOT, environment, free_port, started
 
-APPS = {"micropie": "benchmarks.apps.micropie:app", "by hand": "tests.faults.fanout_app:app"}
+APPS = {"micropie": "tests.faults.fanout_app:app", "by hand": "tests.faults.fanout_app:by_hand"}
 CLIENTS = 1_000  # of each of the two kinds
 PER_SECOND = 5
 MESSAGES = 10  # in a round
@@ -30,7 +30,12 @@ ROUNDS = 30  # of two seconds, for each of the two apps
 MOST_CPU = 1.15  # of the app written by hand
 MOST_GROWTH = 2 * MIB  # in the last three quarters of the minute
 PATIENCE = 60.0  # seconds
-PING = b"8\r\n: ping\n\n\r\n"  # MicroPie sends one every 15 seconds, the app written by hand none
+PING = b"8\r\n: ping\n\n\r\n"  # a comment that comes every 15 seconds
+SUBSCRIBE = b"GET /news HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HANDSHAKE = (
+    b"GET /room HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 NAP = 0.002  # seconds between two looks, so that the server seldom has to wake this process
 
 
@@ -41,8 +46,8 @@ class Crowd:
         self.port = port
         self.sent = 0
         self.selector = selectors.DefaultSelector()
-        self.streams = [self._client(_SUBSCRIBE, b"data: ready\n\n\r\n") for _ in range(CLIENTS)]
-        self.sockets = [self._client(_HANDSHAKE, b"\r\n\r\n") for _ in range(CLIENTS)]
+        self.streams = [self._client(SUBSCRIBE, b"data: ready\n\n\r\n") for _ in range(CLIENTS)]
+        self.sockets = [self._client(HANDSHAKE, b"\r\n\r\n") for _ in range(CLIENTS)]
         self.expected = {"stream": b"", "socket": b""}
         for kind, clients in ("stream", self.streams), ("socket", self.sockets):
             for client in clients:
@@ -88,10 +93,10 @@ class Crowd:
             time.sleep(NAP)
             assert time.monotonic() < deadline, f"{missing} clients wait for {self.sent}"
             for key, _ in self.selector.select(0):
-                received = key.fileobj.recv(65536)
-                assert received, f"a client of {key.data} was sent away"
+                client, (kind, at) = cast(socket.socket, key.fileobj), key.data
+                received = client.recv(65536)
+                assert received, f"a client of a {kind} was sent away after {at} bytes"
                 received = received.replace(PING, b"")
-                kind, at = key.data
                 end = key.data[1] = at + len(received)
                 expected = self.expected[kind]
                 assert received == expected[at:end], (received, expected[at:end])

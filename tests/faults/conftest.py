@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.faults.harness import FORM, UPLOAD, handshake
 from tests.servers.harness import KINDS, Kind, Server, installed
 
 APP = "tests.faults.app:app"
@@ -28,6 +29,10 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture(scope="session")
 def server(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server that the attacks on one kind share."""
+    """The server that the attacks on one kind share; all that it loads later is loaded."""
     with Server(kind, tmp_path_factory.mktemp(kind.name), APP) as running:
+        with running.connect() as client:
+            assert client.ask("POST", "/upload", [FORM], UPLOAD).status == 200
+        with running.connect() as client:
+            handshake(client, "/echo")
         yield running

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from micropie import App, UploadedFile, WebSocket, event_stream
+from tests.processes import until
 
 NOTES = Path(os.environ.get("MICROPIE_TEST_NOTES", "."))
 IMPATIENT = 0.5  # seconds without a byte of a body, below /impatient
@@ -135,15 +136,17 @@ class Root(App):
             self.open["sockets"] -= 1
             note(token, "finally")
 
-    async def ws_busy(self, ws: WebSocket, token: str = "") -> None:
-        """Never receives, as a handler that is busy with something else."""
+    async def ws_busy(self, ws: WebSocket, token: str) -> None:
+        """Never receives; sends when the test says so."""
         await ws.accept()
         self.open["sockets"] += 1
         try:
-            await asyncio.Event().wait()
+            await until((NOTES / f"{token}.go").exists, 60, "the test to let it send")
+            while True:
+                await ws.send_text("tick")
+                await asyncio.sleep(0)
         finally:
             self.open["sockets"] -= 1
-            note(token, "finally")
 
 
 app = Root(max_upload_size=2**30, body_timeout=60.0)

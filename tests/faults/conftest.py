@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,13 @@ from tests.servers.harness import KINDS, Kind, Server, installed
 APP = "tests.faults.app:app"
 QUICK = "uvicorn-httptools"
 """`make test` attacks this one alone, `make test-faults` all of them."""
+
+# Seconds for which an idle connection is kept, and with it its last request. By default it is five.
+KEPT_ALIVE = {
+    "uvicorn": "--timeout-keep-alive 1",
+    "httptools": "--timeout-keep-alive 1",
+    "hypercorn": "--keep-alive 2",
+}
 
 
 @pytest.fixture(
@@ -24,7 +32,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     wanted = KINDS[request.param]
     if not installed(wanted):
         pytest.skip(f"{wanted.requires} is not installed")
-    return wanted
+    return replace(wanted, command=f"{wanted.command} {KEPT_ALIVE.get(wanted.requires, '')}")
 
 
 @pytest.fixture(scope="session")

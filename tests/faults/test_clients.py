@@ -16,13 +16,15 @@ from tests.faults.harness import (
     clients,
     frame,
     handshake,
+    memory,
     read_frame,
     reset,
     unharmed,
 )
+from tests.processes import wait_until
 from tests.servers.harness import RawClient, Server
 
-MANY = 50
+MANY = 20
 
 
 def answers(server: Server) -> None:
@@ -179,11 +181,14 @@ def test_client_that_sends_garbage_harms_no_other(server: Server, garbage: str) 
     }.items(),
     ids=lambda pair: pair[0],
 )
-def test_websocket_with_broken_frames_is_closed(server: Server, frames: tuple[str, bytes]) -> None:
+def test_websocket_with_broken_frames_harms_no_other(
+    server: Server, frames: tuple[str, bytes]
+) -> None:
     with unharmed(server), server.connect() as client:
         handshake(client, "/echo")
         client.send(frames[1])
-        with contextlib.suppress(ConnectionError):
+        client.socket.settimeout(2.0)  # Hypercorn waits for all of the huge one
+        with contextlib.suppress(ConnectionError, TimeoutError):
             client.reader.read()  # until the server closes the connection
 
 
@@ -230,31 +235,55 @@ def flood(client: RawClient, message: bytes) -> int:
     return sent
 
 
-def test_flood_of_messages_to_a_handler_that_does_not_receive_is_held_back(server: Server) -> None:
-    with unharmed(server), server.connect() as client:
-        handshake(client, "/busy")
-        taken = flood(client, frame(bytes(2**16), 0x82))
-        answers(server)
+def held_back(server: Server, client: RawClient) -> None:
+    """The client cannot send on, and what it has sent takes little memory."""
+    before = memory(server.worker)
+    taken = flood(client, frame(bytes(2**16), 0x82))
+    answers(server)
+    if server.kind.buffers_messages:
+        assert taken >= FLOOD
+    else:
         assert taken < FLOOD / 2
-        reset(client)
+        assert memory(server.worker) - before < FLOOD / 4
 
 
 def test_flood_of_messages_whose_answers_are_not_read_is_held_back(server: Server) -> None:
     with unharmed(server), server.connect() as client:
         handshake(client, "/echo")
-        taken = flood(client, frame(bytes(2**16), 0x82))
-        answers(server)
-        assert taken < FLOOD / 2
+        held_back(server, client)
         reset(client)
+
+
+def test_flood_of_messages_to_a_handler_that_does_not_receive_is_held_back(server: Server) -> None:
+    token = server.token()
+    with unharmed(server), server.connect() as client:
+        handshake(client, f"/busy?token={token}")
+        held_back(server, client)
+        reset(client)
+        server.go(token)
+
+
+@pytest.mark.slow
+def test_handler_that_does_not_receive_ends_after_its_client(server: Server) -> None:
+    # MicroPie looks at such a handler after 5 seconds, and ends it 5 seconds after its client.
+    with unharmed(server), clients(server, MANY) as crowd:
+        for client in crowd:
+            handshake(client, f"/busy?token={server.token()}")
+            for _ in range(10):
+                client.send(frame(b"unread"))
 
 
 def test_event_streams_opened_and_left_at_once_end_their_sources(server: Server) -> None:
     token = server.token()
-    with unharmed(server), clients(server, 4 * MANY) as crowd:
-        for client in crowd:
+    with unharmed(server), contextlib.ExitStack() as stack:
+        crowd = []
+        for _ in range(10 * MANY):
+            client = stack.enter_context(server.connect())
             client.send_head("GET", f"/events?token={token}")
+            crowd.append(client)
         for client in crowd[MANY:]:
             assert client.read_head().status == 200
         for client in crowd:
             reset(client)
-    server.wait_for(token, "finally")
+    begun = len(crowd) - MANY  # the others may have left before their handlers were called
+    wait_until(lambda: len(server.noted(token)) >= begun, 30, "each source to end")

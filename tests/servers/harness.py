@@ -37,6 +37,7 @@ class Kind:
     protocol_codes: bool = True  # sends codes other than 1000 and 3000 to 4999
     client_codes: bool = True  # hands the code of a client's WebSocket close over, in place of 1006
     denials: bool = True  # sends the status, headers and body of a refused handshake
+    buffers_messages: bool = False  # takes any number ahead of a handler that does not receive
     client_reasons: bool = False  # hands over the reason of a client's WebSocket close
 
 
@@ -60,6 +61,7 @@ OF_ALL = (
         "daphne {app} --bind 127.0.0.1 --port {port} --verbosity 0",
         lifespan=False,
         buffers_bodies=True,
+        buffers_messages=True,
         continues_at_once=True,
         leaves_broken_streams_open=True,
         checks_forms=True,

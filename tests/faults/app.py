@@ -46,6 +46,9 @@ class Root(App):
         await asyncio.sleep(min(seconds, 30.0))  # the work of a slow page
         return "slow"
 
+    async def worker(self) -> str:
+        return str(os.getpid())
+
     async def fails(self) -> None:
         raise RuntimeError("as asked for")
 

@@ -7,13 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.faults.harness import FORM, UPLOAD, handshake
+from tests.faults.harness import FORM, QUICK, UPLOAD, handshake
 from tests.servers.harness import KINDS, Kind, Server, installed
 
 APP = "tests.faults.app:app"
-QUICK = "uvicorn-httptools"
-"""`make test` attacks this one alone, `make test-faults` all of them."""
-
 # Seconds for which an idle connection is kept, and with it its last request. By default it is five.
 KEPT_ALIVE = {
     "uvicorn": "--timeout-keep-alive 1",

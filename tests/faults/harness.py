@@ -19,6 +19,8 @@ from tests.processes import wait_until
 from tests.servers.harness import RawClient, Server
 
 T = TypeVar("T")
+QUICK = "uvicorn-httptools"
+"""`make test` attacks this one alone, `make test-faults` all of them."""
 MIB = 2**20
 FORM = ("content-type", f"multipart/form-data; boundary={BOUNDARY}")
 UPLOAD = encode_multipart([("file", "f.bin", "application/octet-stream", bytes(3 * MIB))])
@@ -121,6 +123,7 @@ def open_files(wanted: int) -> Iterator[None]:
 # What servers write about clients that break the protocol. None of it comes from the application.
 OF_SERVERS = re.compile(
     r"""WARNING:\ +Invalid\ HTTP\ request\ received\.\n  # uvicorn
+      | .*WARNING\ +Application\ instance.*took\ too\ long\ to\ shut\ down.*\n  # Daphne
       | ERROR:\ +Invalid\ UTF-8\ sequence\ received\ from\ client\.\n
         Traceback.*\n(?:\ .*\n)+UnicodeDecodeError.*\n  # uvicorn's own
     """,

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tests.processes import environment, free_port, wait_until
 
@@ -89,7 +90,7 @@ class Server:
     app: str = "tests.servers.app:app"
     port: int = 0
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         self.spawn()
         try:
             return self.ready()
@@ -119,7 +120,7 @@ class Server:
                 start_new_session=True,
             )
 
-    def ready(self) -> Server:
+    def ready(self) -> Self:
         """Wait until the application answers."""
 
         def answers() -> bool:

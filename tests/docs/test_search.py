@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.docs.looking import AXE, RUN_AXE, found_on_page
 from tests.docs.site import Site, served
-from tests.examples.browsing import NARROW, WIDE, Browsing
+from tests.examples.browsing import NARROW, WIDE, Browsing, noted_errors
 
 SEARCHES = tomllib.loads(Path(__file__).with_name("searches.toml").read_text())["search"]
 ENOUGH = 47
@@ -159,9 +159,7 @@ def test_sphinx_brings_no_search_of_its_own(site):
 def test_it_works_from_files_without_a_server(browser, site):
     context = browser.new_context()
     page = context.new_page()
-    wrong = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
+    wrong = noted_errors(page)
     page.goto((site.folder / "howto" / "uploads.html").as_uri())
     type_in_panel(page, "websockets")
     page.keyboard.press("Enter")

@@ -294,9 +294,10 @@ def postgresql_data() -> Iterator[Path]:
             "UTF8",
         ]
         make += ["--auth", "trust", "--no-sync"]
-        subprocess.run(
-            make, check=True, capture_output=True, timeout=120, cwd=folder, **_postgresql_user()
+        made = subprocess.run(
+            make, check=False, capture_output=True, timeout=120, cwd=folder, **_postgresql_user()
         )
+        assert made.returncode == 0, made.stderr.decode(errors="replace")
         yield data
 
 

@@ -111,7 +111,7 @@ async def check_log(visits, cookies):
     """See that an outage, however many requests it met, is two lines in the log."""
 
     async def works():
-        # The line comes with the first success after a second without failures.
+        # The line comes with the first success after two seconds without failures.
         return (await visits.ask("/read", cookies[0])).status == 200 and _ends(visits, lines)
 
     lines: list[str] = []

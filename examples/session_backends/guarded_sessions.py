@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from micropie import HTTPError, SessionBackend
 
-LIMIT = 1.5  # seconds that a request waits for the store, to load and to save
+LIMIT = 1.2  # seconds that a request waits for the store, to load and to save
 CALM = 2.0  # seconds: if the store has not failed for so long, it works again
 log = logging.getLogger("sessions")
 _left = ContextVar("_left", default=LIMIT)  # of the request's seconds

@@ -136,6 +136,7 @@ def test_each_job_installs_the_programs_that_it_needs():
         "examples",
         "site",
         "slow",
+        "faults",
         "guard",
     }
     assert {"valgrind", "gcc"} <= programs(of_jobs["guard"])

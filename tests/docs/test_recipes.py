@@ -543,6 +543,7 @@ def test_job_runs_after_a_jump_of_the_clock_and_not_again_after_a_jump_back(load
 
     async def nights():
         await app._start()
+        await asyncio.sleep(120)  # so that the scheduler has computed how long it waits
         for hours in (6.5, -6.5, 0):  # to 2:30 UTC, half an hour after three in Berlin, and back
             wall.jumped += datetime.timedelta(hours=hours)
             await asyncio.sleep(120)

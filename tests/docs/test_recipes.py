@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import sys
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def write(page, folder, *changes):
             for old, new in changes:
                 text = text.replace(old, new)
             path = folder / block.detail
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
 
@@ -593,6 +594,109 @@ def test_systemd_finds_no_fault_in_the_timer(tmp_path):
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     assert (result.returncode, result.stderr) == (0, "")
+
+
+# --- Functions -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def event_loop_of_a_function():
+    """The event loop that Mangum uses, and would otherwise leave open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    loop.close()
+    asyncio.set_event_loop(None)
+
+
+def rest_event(path, query):
+    """Return an event of API Gateway's older kind, with a stage."""
+    return {
+        "resource": "/{proxy+}",
+        "path": path,
+        "httpMethod": "GET",
+        "headers": {"host": "abc.execute-api.eu-central-1.amazonaws.com"},
+        "multiValueHeaders": {"host": ["abc.execute-api.eu-central-1.amazonaws.com"]},
+        "queryStringParameters": query,
+        "multiValueQueryStringParameters": {name: [value] for name, value in query.items()},
+        "requestContext": {"stage": "prod", "identity": {"sourceIp": "203.0.113.9"}},
+        "body": None,
+        "isBase64Encoded": False,
+    }
+
+
+def balancer_event(path, query):
+    """Return an event of a load balancer, with values in lists."""
+    return {
+        "requestContext": {"elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:x"}},
+        "httpMethod": "GET",
+        "path": path,
+        "multiValueQueryStringParameters": {name: [value] for name, value in query.items()},
+        "multiValueHeaders": {"host": ["shop.example.com"], "x-forwarded-for": ["203.0.113.9"]},
+        "body": "",
+        "isBase64Encoded": False,
+    }
+
+
+@pytest.mark.parametrize("event", [rest_event, balancer_event], ids=["REST", "balancer"])
+@pytest.mark.usefixtures("event_loop_of_a_function")
+def test_function_answers_events_of_other_gateways(load, event):
+    handler = load("serverless.md", "lambda_function").handler
+    hello = handler(event("/", {"name": "Ada"}), None)
+    moved = handler(event("/theme", {"color": "dark"}), None)
+
+    assert (hello["statusCode"], hello["body"]) == (200, "Hello, Ada!\n")
+    headers = {**moved.get("headers", {}), **moved["multiValueHeaders"]}
+    assert headers["set-cookie"] in ("theme=dark; Secure", ["theme=dark; Secure"])
+    assert headers["location"] in ("/", ["/"])
+
+
+@pytest.mark.usefixtures("event_loop_of_a_function")
+def test_function_below_a_stage_finds_its_handlers(load):
+    load("serverless.md", "lambda_function")
+    from app import app  # type: ignore[import-not-found]
+    from mangum import Mangum
+
+    handler = Mangum(app, api_gateway_base_path="/prod")
+
+    assert handler(rest_event("/prod/", {"name": "Ada"}), None)["body"] == "Hello, Ada!\n"
+
+
+@pytest.mark.usefixtures("event_loop_of_a_function")
+def test_startup_handlers_of_a_function_run_before_each_call(load):
+    module = load("serverless.md", "lambda_function")
+    calls = []
+    module.app.startup_handlers.append(lambda: calls.append("startup"))
+    module.app.shutdown_handlers.append(lambda: calls.append("shutdown"))
+    for _ in range(2):
+        module.handler(rest_event("/", {}), None)
+
+    assert calls == ["startup", "shutdown"] * 2
+
+
+# --- Languages -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [("DE", "de"), ("de-AT, en;q=0.5", "de"), ("en; q=0.5, de; q=0.8", "de"), ("de;q=0", "en")]
+    + [
+        (header, "en")
+        for header in ("", "*", ";q=1", "de;q=nan", "a" * 10_000, "de;q=0.5;x", "\xff")
+    ]
+    + [("de;q=inf," * 1000, "de")],
+)
+def test_language_is_that_of_any_header(load, header, language):
+    i18n = load("i18n.md", "i18n")
+
+    visitor = types.SimpleNamespace(cookies={}, headers={"accept-language": header})
+    asyncio.run(i18n.Language().before_request(visitor))
+
+    assert visitor.language == language
+
+
+def test_text_without_a_request_is_in_the_first_language(load):
+    assert load("i18n.md", "i18n").gettext("Our pies") == "Our pies"
 
 
 # --- In a browser: while it runs, no test can run another event loop -----------------------------

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import datetime
+import email
 import importlib
 import json
 import shutil
@@ -16,6 +17,7 @@ import sys
 import time
 import types
 from concurrent.futures import ThreadPoolExecutor
+from email import policy
 from pathlib import Path
 
 import asyncpg
@@ -23,6 +25,8 @@ import httpx
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from docs._ext.blocks import blocks
 from tests.clock import VirtualLoop
@@ -183,11 +187,33 @@ def test_silent_mail_server_is_given_up(mail, message, monkeypatch):
 @pytest.mark.parametrize(
     "text",
     ["", " ", "ada", "ada@", "@b.se", "a@b.se, c@d.se", "a@b.se\nBcc: c@d.se", "<a@b.se>", "a@b>"]
-    + ["a b@c.se", "ä@b.se", "a@b.se\0", "(", '"', "a@b..se"],
+    + ["a b@c.se", "ä@b.se", "a@b.se\0", "(", '"', "a@b..se", "a@[b"],
 )
 def test_text_that_is_not_one_address_is_refused(mail, text):
     with pytest.raises(ValueError, match=r"."):
         mail.compose(text, "A pie", "", "")
+
+
+@pytest.mark.parametrize("subject", ["Ada\n", "Ada\r", "Ada\r\nBcc: a@b.se", "Ada\u2028"])
+def test_subject_of_more_than_one_line_is_refused(mail, subject):
+    with pytest.raises(ValueError, match="one line"):
+        mail.compose("ada@example.com", subject, "", "")
+
+
+NOISE = st.text('ab@.,:;<>()[]"\\ \t\r\n\0ä=?_-|', max_size=2)
+
+
+@given(st.builds("{}a@b{}.se{}".format, NOISE, NOISE, NOISE), st.text(max_size=12))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_mail_that_is_composed_has_one_recipient_and_one_subject(mail, address, subject):
+    try:
+        content = mail.compose(address, subject, "text", "").as_bytes(policy=policy.SMTP)
+    except ValueError:
+        return
+    parsed = email.message_from_bytes(content, policy=policy.default)
+
+    assert len(parsed["to"].addresses) == len(parsed.get_all("subject")) == 1
+    assert len(parsed.keys()) == 7
 
 
 @pytest.fixture

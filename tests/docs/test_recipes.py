@@ -313,7 +313,7 @@ def files(store, tmp_path):
     """Return a function that serves the app of the guide, and returns its client."""
     with contextlib.ExitStack() as stack:
 
-        def serve(changes=(), **variables):
+        def serve(changes=(), *, errors=False, **variables):
             write("object-storage.md", tmp_path, *changes)
             (tmp_path / ".env").unlink()
             port = free_port()
@@ -322,7 +322,7 @@ def files(store, tmp_path):
                 command = [sys.executable, "make_bucket.py"]
                 subprocess.run(command, cwd=tmp_path, env=environment(more), check=True, timeout=60)
             line = f"uvicorn app:app --port {port} & echo $! > pid; wait"
-            stack.enter_context(serving(line, tmp_path, port, more))
+            stack.enter_context(serving(line, tmp_path, port, more, errors=errors))
             return stack.enter_context(
                 httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
             )
@@ -407,6 +407,52 @@ def test_silent_store_costs_the_others_nothing(files):
     assert (page.status_code, page_came) == (200, True)
     assert (response.status_code, response.headers["retry-after"]) == (503, "10")
     assert time.monotonic() - began < 10
+
+
+@contextlib.contextmanager
+def store_that_breaks_off():
+    """Run a store that sends half a file and closes the connection; yield its address."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: x/y\r\ncontent-disposition: attachment\r\n"
+
+    def answer(server):
+        with contextlib.suppress(OSError):  # the test has closed the server
+            while True:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(head + b"content-length: 2000000\r\n\r\n" + bytes(10**6))
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        pool.submit(answer, server)
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_download_that_breaks_off_never_looks_whole(files):
+    with store_that_breaks_off() as endpoint:
+        client = files(errors=True, AWS_ENDPOINT_URL_S3=endpoint)
+        with (
+            pytest.raises(httpx.RemoteProtocolError),
+            client.stream("GET", "/through/" + "x" * 22) as response,
+        ):
+            status = response.status_code
+            response.read()
+
+    assert status == 200
+
+
+def test_link_for_put_is_for_one_size(files, store, tmp_path):
+    files()
+    code = (
+        "import storage; what = {'Bucket': 'b', 'Key': 'k', 'ContentLength': 5000};"
+        "print(storage.client.generate_presigned_url('put_object', what))"
+    )
+    command = [sys.executable, "-c", code]
+    link = subprocess.run(
+        command, cwd=tmp_path, env=environment(store), check=True, timeout=60, capture_output=True
+    ).stdout
+
+    assert b"X-Amz-SignedHeaders=content-length%3Bhost" in link
 
 
 # --- Schedules -----------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from docs._ext.blocks import blocks
-from tests.clock import VirtualLoop
+from tests.clock import VirtualLoop, elapse
 from tests.examples.browsing import Browsing
 from tests.processes import (
     ROOT,
@@ -616,12 +616,12 @@ def test_job_runs_after_a_jump_of_the_clock_and_not_again_after_a_jump_back(load
 
     async def nights():
         await app._start()
-        await asyncio.sleep(120)  # so that the scheduler has computed how long it waits
+        await elapse(120)  # so that the scheduler has computed how long it waits
         for hours in (6.5, -6.5, 0):  # to 2:30 UTC, half an hour after three in Berlin, and back
             wall.jumped += datetime.timedelta(hours=hours)
-            await asyncio.sleep(120)
+            await elapse(120)
             seen_reports.append(app._reports)
-        await asyncio.sleep(24 * 3600)
+        await elapse(24 * 3600)
         seen_reports.append(app._reports)
         await app._stop()
 
@@ -641,15 +641,15 @@ def test_job_in_a_loop_goes_on_after_an_error_and_ends_with_the_app(load):
 
     async def job():
         rounds.append(asyncio.get_running_loop().time())
-        await asyncio.sleep(90)  # longer than the pause
+        await elapse(90)  # longer than the pause
         raise ValueError("a bug")
 
     async def hours():
         every.Every(Hooks, 60, job)
         await Hooks.startup_handlers[0]()
-        await asyncio.sleep(400)
+        await elapse(400)
         await Hooks.shutdown_handlers[0]()
-        await asyncio.sleep(400)
+        await elapse(400)
 
     with virtual_loop() as runner:
         runner.run(hours())

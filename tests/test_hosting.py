@@ -195,7 +195,7 @@ def test_pinned_packages_have_hashes_and_name_no_index(path):
     assert heading == f"# Pinned from {path.stem}.in by `make requirements`."
     for package in packages:
         assert re.fullmatch(
-            r"[\w.-]+(\[\w+\])?==[\w.]+( ; [^\\\n]+)? \\\n"
+            r"[\w.-]+(\[[\w, ]+\])?==[\w.]+( ; [^\\\n]+)? \\\n"
             r"(    --hash=sha256:[0-9a-f]{64}( \\\n|$))+",
             package,
         ), package

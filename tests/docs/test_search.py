@@ -14,7 +14,7 @@ from tests.docs.site import Site, served
 from tests.examples.browsing import NARROW, WIDE, Browsing
 
 SEARCHES = tomllib.loads(Path(__file__).with_name("searches.toml").read_text())["search"]
-ENOUGH = 47
+MISSES = 3
 FIRST = 3
 BOX = "input.sidebar-search"
 OF_SEARCH = "{include: [['article'], ['[role=search]']]}"  # the rest is looked at without it
@@ -54,11 +54,11 @@ def test_what_people_type_is_found(browsing):
         if not set(first) & set(search["pages"]):
             failed.append(f"{search['typed']}: {found[: 2 * FIRST]} instead of {search['pages']}")
 
-    assert len(SEARCHES) - len(failed) >= ENOUGH, "\n".join(failed)
+    assert len(failed) <= MISSES, "\n".join(failed)
 
 
-def test_searches_are_fifty_different_ones_and_name_pages_that_exist(site):
-    assert len({search["typed"] for search in SEARCHES}) == len(SEARCHES) == 50
+def test_searches_are_fifty_different_ones_or_more_and_name_pages_that_exist(site):
+    assert len({search["typed"] for search in SEARCHES}) == len(SEARCHES) >= 50
     assert sum(search.get("typo", False) for search in SEARCHES) == 5
 
     named = {page for search in SEARCHES for page in search["pages"]}

@@ -36,7 +36,9 @@ def search(name: str, options: list[str]) -> None:
     check, tokens = TARGETS[name]
     words = FOUND / f"{name}.dict"
     words.write_text("".join(f'"{_escaped(token)}"\n' for token in tokens))
-    arguments = [sys.argv[0], f"-dict={words}", f"-artifact_prefix={FOUND}/{name}-", *options]
+    # When libFuzzer merges, it gives this command to a shell.
+    command = f"{sys.executable} -m tests.fuzz {name} --search"
+    arguments = [command, f"-dict={words}", f"-artifact_prefix={FOUND}/{name}-", *options]
     atheris.Setup(arguments, check)
     atheris.Fuzz()
 
@@ -94,7 +96,13 @@ def keep(name: str) -> bool:
     kept = CORPUS / name
     kept.mkdir(parents=True, exist_ok=True)
     code, output = _run(
-        name, "-merge=1", f"-max_len={KEPT}", f"-timeout={SLOWEST}", str(kept), str(FOUND / name)
+        name,
+        "-set_cover_merge=1",
+        "-use_counters=0",  # once is enough for each branch
+        f"-max_len={KEPT}",
+        f"-timeout={SLOWEST}",
+        str(kept),
+        str(FOUND / name),
     )
     size = sum(one.stat().st_size for one in kept.iterdir())
     print(f"{name:16} {len(list(kept.iterdir())):>4} files  {size:>7,} bytes", flush=True)

@@ -231,7 +231,14 @@ def list_value(data: bytes) -> None:
 class Order(pydantic.BaseModel):
     pie: str
     pieces: int = pydantic.Field(ge=1, le=9)
-    note: Literal["now", "later"] | None = None
+    note: str | None = None
+
+    @pydantic.field_validator("note")
+    @classmethod
+    def _is_time(cls, note: str | None) -> str | None:
+        if note not in ("now", "later", None):
+            raise ValueError(f"{note} is no time, nor is {note!r}")
+        return note
 
 
 class Orders(App):

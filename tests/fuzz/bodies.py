@@ -184,8 +184,6 @@ def leaving(data: bytes) -> None:
 def filename(data: bytes) -> None:
     """A file name is one component that stays in its folder, and the same the second time."""
     sent = data.decode("utf-8", "replace")
-    if len(sent.encode()) > 255:
-        return  # the end of a long name can begin with a blank
     name = UploadedFile(sent).filename
     _check_name(name)
     assert UploadedFile(name).filename == name

@@ -1,9 +1,9 @@
 #!/bin/bash
 # Put the app of this folder on this Debian server, with HTTPS. As root:
 #
-#   ./install.sh shop.example.com ada@example.com    with a certificate of Let's Encrypt, which
-#                                                    writes to this address if something is wrong
-#   ./install.sh shop.example.com --self-signed      with a certificate that browsers warn of
+#   bash install.sh shop.example.com ada@example.com    with a certificate of Let's Encrypt, which
+#                                                       writes to you if something is wrong
+#   bash install.sh shop.example.com --self-signed      with one that browsers warn of
 #
 # Type the same command again for a new version, or after an error has been mended. What is done
 # already stays as it is.
@@ -25,8 +25,8 @@ trap 'fail "line $LINENO failed: $BASH_COMMAND"' ERR
 check() {
     [[ $name =~ ^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]([a-z0-9-]*[a-z0-9])?$ &&
         $contact =~ ^(--self-signed|[^@ ]+@[^@ ]+)$ ]] ||
-        fail "Usage: $0 NAME EMAIL, or $0 NAME --self-signed. NAME is as shop.example.com."
-    [ "$(id -u)" = 0 ] || fail "Run it as root, for example: sudo $0 $name $contact"
+        fail "Type NAME EMAIL or NAME --self-signed, for example shop.example.com ada@example.com."
+    [ "$(id -u)" = 0 ] || fail "Run it as root: sudo bash $0 $name $contact"
     command -v apt-get >/dev/null || fail "This is no Debian: it has no apt-get."
     [ -d /run/systemd/system ] || fail "systemd does not run here, so nothing could start the app."
     compgen -G "$here/micropie-*.whl" >/dev/null || fail "Put MicroPie's wheel into $here."
@@ -119,6 +119,7 @@ start_app() {
     if [ "$before" ] && [ "$before" != "$version" ]; then
         use_version "$before"
         systemctl restart shop.service
+        answers "$url" || fail "Neither version $version nor $before answers, see above."
         fail "Version $version does not answer, see above. Version $before runs again."
     fi
     fail "The app does not answer at $url, see above."
@@ -147,6 +148,7 @@ start_site() {
     new=$(mktemp)
     sed -e "s#/etc/letsencrypt/live/shop\.example\.com#$certificate#" \
         -e "s/shop\.example\.com/$name/" "$here/nginx/shop.conf" >"$new"
+    systemctl enable --quiet --now nginx.service
     if ! cmp --silent "$new" "$site"; then
         say "Turning the site on with $certificate"
         [ ! -e "$site" ] || mv "$site" "$site.old"
@@ -155,10 +157,9 @@ start_site() {
             if [ -e "$site.old" ]; then mv "$site.old" "$site"; else rm "$site"; fi
             fail "nginx refuses $here/nginx/shop.conf, see above. The site is as it was before."
         fi
+        systemctl reload nginx.service
     fi
     rm "$new"
-    systemctl enable --quiet nginx.service
-    systemctl reload-or-restart nginx.service
 }
 
 get_certificate() {

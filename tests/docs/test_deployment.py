@@ -50,7 +50,11 @@ FILES = HOWTO / "files"
 def files_of(page: str) -> dict[str, str]:
     """Return the files that a page has, by name."""
     found = blocks((HOWTO / page).read_text())
-    return {block.detail: block.text for block in found if block.kind == "file"}
+    return {
+        block.detail: (HOWTO / block.file).read_text() if block.file else block.text
+        for block in found
+        if block.kind == "file"
+    }
 
 
 PAGE_FILES = files_of("deployment.md")

@@ -16,6 +16,7 @@ SHARED = {
     "passwords.py",
     "redis_sessions.py",
     "sql_sessions.py",
+    "sqlite_sessions.py",
     "templates/style.css",
 }
 #: The reference has its own passwords, and the gallery its own look.
@@ -30,6 +31,9 @@ HEAD = """\
 micropie[all]>=1.0.0.dev0
 """
 MOST_LINES = 16_000  # of all: an example that grows makes another one smaller
+#: Examples of more than one process, with a bound of their own.
+OPERATIONS = {"cluster", "deploy", "observability"}
+MOST_LINES_OF_OPERATIONS = 4_000
 PROJECTS = [name for name in harness.ALL_NAMES if name != "gallery"]
 
 
@@ -65,15 +69,20 @@ def test_folder_is_a_project(name):
 
 def test_examples_stay_small():
     """The reference blog, the gallery, and files that other projects have made do not count."""
-    lines = [
+    assert lines_of({*PROJECTS} - OPERATIONS - {"blog"}) <= MOST_LINES
+
+
+def test_examples_of_more_than_one_process_stay_small():
+    assert lines_of(OPERATIONS.intersection(PROJECTS)) <= MOST_LINES_OF_OPERATIONS
+
+
+def lines_of(names):
+    return sum(
         len(path.read_text().splitlines())
-        for name in PROJECTS
-        if name != "blog"
+        for name in names
         for path in micropie_examples.Example(f"examples/{name}").files()
         if is_own_text(path)
-    ]
-
-    assert sum(lines) <= MOST_LINES
+    )
 
 
 def is_own_text(path):

@@ -73,6 +73,25 @@ def test_command_line_makes_a_backup(client, server, tmp_path):
     assert {path.name for path in folder.iterdir()} == {"shop.sqlite3", "uploads"}
 
 
+@pytest.mark.usefixtures("measured")
+async def test_copied_sessions_are_saved_and_deleted(tmp_path, monkeypatch):
+    database, sessions = load("deploy", "database"), load("deploy", "sqlite_sessions")
+    monkeypatch.setattr(database, "DATA", tmp_path)
+    monkeypatch.setattr(database, "DATABASE", tmp_path / "shop.sqlite3")
+    database.create()
+    backend = sessions.SQLiteSessions()
+    await backend.save("one", {"name": "Ada"}, 60)
+    assert await backend.load("one") == {"name": "Ada"}
+    await backend.save("one", {}, 60)
+    assert await backend.load("one") == {}
+
+
+@pytest.mark.usefixtures("measured")
+def test_granian_serves_the_same_app():
+    """Its workers end without a word on what they have run, so this does not come from them."""
+    assert load("deploy", "behind_granian").shop is example.app
+
+
 # --- behind nginx and Caddy --------------------------------------------------------------------
 
 
@@ -114,8 +133,7 @@ def two_workers(tmp_path, measure):
     found = re.search(r"bin/(uvicorn .*)", joined(text_of("systemd/shop.service")))
     settings = dict(line.split("=") for line in re.findall(r"^\w+=.+", text_of("shop.env"), re.M))
     folder = harness.copied("deploy", tmp_path)
-    line = found[1].replace("--port 8000", "")
-    with harness.running(line, folder, {**measure, **settings}) as server:
+    with harness.running(found[1], folder, {**measure, **settings}) as server:
         yield server
 
 

@@ -45,9 +45,11 @@ install_packages() {
     done
     if [ ${#missing[@]} -gt 0 ]; then
         say "Installing ${missing[*]}"
+        export DEBIAN_FRONTEND=noninteractive
         apt-get update --quiet=2
-        DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends \
-            "${missing[@]}" </dev/null
+        # confold: settings of these packages that are there already stay.
+        apt-get install --yes --quiet=2 --no-install-recommends \
+            --option Dpkg::Options::=--force-confold "${missing[@]}" </dev/null >/dev/null
     fi
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         fail "$(python3 --version) is too old: take Debian 12 or newer."

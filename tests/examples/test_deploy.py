@@ -378,14 +378,29 @@ def test_image_serves_the_app_and_its_check_passes(tmp_path, measure):
     assert "ENV PYTHONUNBUFFERED=1 DATA=/data HTTPS_ONLY=1" in text_of("Dockerfile")
 
 
-def test_dockerfile_and_script_have_no_faults_that_their_checkers_know():
-    if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is not installed")
-    for command in (["hadolint", DEPLOY / "Dockerfile"], ["shellcheck", DEPLOY / "install.sh"]):
-        result = subprocess.run(
-            command, env=environment({}), capture_output=True, text=True, timeout=60
-        )
-        assert result.returncode == 0, result.stdout + result.stderr
+@pytest.mark.parametrize(
+    "line",
+    [
+        "hadolint Dockerfile",
+        "check-jsonschema --builtin-schema vendor.compose-spec compose.yaml",
+        "shellcheck install.sh",
+    ],
+)
+def test_checker_finds_no_fault(line):
+    program, *arguments = line.split()
+    variables = environment({})
+    if shutil.which(program, path=variables["PATH"]) is None:
+        pytest.skip(f"{program} is not installed")
+    result = subprocess.run(
+        [program, *arguments],
+        cwd=DEPLOY,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_compose_file_is_as_in_the_guide_and_the_app_can_do_less():

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -191,7 +192,7 @@ def test_nginx_answers_no_other_name(two_workers, tmp_path):
     with behind_nginx(two_workers.port, tmp_path) as port, client_of(port) as client:
         assert client.get("/health", **NAME).text == "ready\n"
         assert client.get("/health", headers={"host": "evil.example"}, **NAME).status_code == 421
-        other = {"extensions": {"sni_hostname": "evil.example"}}
+        other: dict[str, Any] = {"extensions": {"sni_hostname": "evil.example"}}
         # Or the connection of before, by its right name, would carry it.
         with client_of(port) as stranger, pytest.raises(httpx.ConnectError, match="UNRECOGNIZED"):
             stranger.get("/health", **other)

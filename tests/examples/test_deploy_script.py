@@ -7,6 +7,7 @@ by HTTP from nginx as Let's Encrypt would, and then signs a certificate itself.
 """
 
 import contextlib
+import importlib
 import json
 import re
 import shutil
@@ -14,7 +15,6 @@ import shutil
 import pytest
 
 from docs._ext.blocks import blocks
-from docs._ext.micropie_examples import build_wheel
 from tests.blocks import commands, matches
 from tests.debian import debian
 from tests.examples import harness
@@ -61,7 +61,7 @@ def machine(tmp_path_factory):
     with debian(folder) as started:
         example = started.root / "root" / "shop"
         shutil.copytree(harness.EXAMPLES / "deploy", example, ignore=harness.NOT_COPIED)
-        build_wheel(example)
+        importlib.import_module("docs._ext.micropie_examples").build_wheel(example)
         for path in example.rglob("*"):  # as an archive without modes leaves them
             path.chmod(0o755 if path.is_dir() else 0o644)
         [command] = readme_blocks("--self-signed")

@@ -5,6 +5,7 @@ test_deploy_script.py runs its script on a new Debian, where systemd runs its un
 
 import contextlib
 import http.client
+import http.server
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
@@ -160,6 +162,37 @@ def test_proxy_carries_everything_and_believes_no_visitor(proxy, two_workers, tm
                 assert ws.recv(timeout=60) == "Ada says hello"
 
 
+class Mirror(http.server.BaseHTTPRequestHandler):
+    """Answers with the headers that it has got."""
+
+    def do_GET(self):
+        body = json.dumps([[name.lower(), value] for name, value in self.headers.items()]).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        """Keep quiet."""
+
+
+@pytest.mark.parametrize("proxy", [behind_nginx, behind_caddy])
+def test_proxy_replaces_what_a_visitor_says_of_itself(proxy, tmp_path):
+    forged = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "http"}
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as mirror:
+        threading.Thread(target=mirror.serve_forever, daemon=True).start()
+        with proxy(mirror.server_port, tmp_path) as port, client_of(port, **forged) as client:
+            got = client.get("/", **NAME).json()
+        mirror.shutdown()
+
+    said = [(name, value) for name, value in got if name in {*forged, "host"}]
+    assert sorted(said) == [
+        ("host", SITE),
+        ("x-forwarded-for", "127.0.0.2"),
+        ("x-forwarded-proto", "https"),
+    ]
+
+
 def check_uploads(client):
     """The app has a limit for files, and the proxy one for bodies."""
 
@@ -292,6 +325,7 @@ def test_server_that_is_told_to_stop_finishes_the_upload_that_is_under_way(name,
 
             server.send_signal(signal.SIGTERM)
             wait_until(lambda: not accepts_new(port), what="the server to refuse new visitors")
+            time.sleep(3)  # as long as a slow visitor takes; a server that does not wait has ended
             upload.sendall(rest)
             response = http.client.HTTPResponse(upload)
             response.begin()
@@ -376,7 +410,8 @@ def test_image_serves_the_app_and_its_check_passes(tmp_path, measure):
         assert not (image.folder / "data").exists()
         assert "Hello" in httpx.get(url).text
     assert (tmp_path / "data" / "shop.sqlite3").exists()
-    assert "ENV PYTHONUNBUFFERED=1 DATA=/data HTTPS_ONLY=1" in text_of("Dockerfile")
+    for line in ("ENV PYTHONUNBUFFERED=1 DATA=/data HTTPS_ONLY=1", "USER 10001", "VOLUME /data"):
+        assert f"\n{line}\n" in text_of("Dockerfile")
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,24 @@ def test_timer_is_on_and_its_service_makes_a_backup(machine):
     assert "shop.sqlite3\nuploads" in kept
 
 
+def test_app_of_the_guide_runs_with_the_unit_and_all_its_limits(machine):
+    """The guide has the same unit, and more packages."""
+    guide = (harness.ROOT / "docs" / "howto" / "nginx.md").read_text()
+    [app] = [block.text for block in blocks(guide) if block.detail == "app.py"]
+    sessions = machine.root / "root" / "shop" / "sql_sessions.py"
+    shutil.copy(harness.EXAMPLES / "session_backends" / "sql_sessions.py", sessions)
+    more = "sqlalchemy[asyncio]\naiosqlite\n"
+    with (
+        changed(machine, "app.py", lambda _: app),
+        changed(machine, "requirements.txt", lambda text: text + more),
+    ):
+        machine.output(SCRIPT)
+        line = f"{CURL} -c jar -b jar https://{SITE}/"
+        assert "yours: 2<" in machine.output(f"{line} >answer; {line}")
+    sessions.unlink()
+    machine.output(SCRIPT)
+
+
 def test_app_that_dies_or_is_killed_comes_back(machine):
     before = main_process(machine)
     machine.output("systemctl kill --kill-whom=main --signal=KILL shop")

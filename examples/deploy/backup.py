@@ -21,9 +21,11 @@ def back_up(target: Path) -> Path:
     unfinished = target / ".unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    with closing(sqlite3.connect(DATABASE, timeout=30)) as database:
-        with closing(sqlite3.connect(unfinished / DATABASE.name)) as copy:
-            database.backup(copy)
+    with (
+        closing(sqlite3.connect(DATABASE, timeout=30)) as database,
+        closing(sqlite3.connect(unfinished / DATABASE.name)) as copy,
+    ):
+        database.backup(copy)
     # After the database, so each file that it names is there.
     shutil.copytree(DATA / "uploads", unfinished / "uploads")
     unfinished.rename(folder)

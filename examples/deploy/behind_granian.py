@@ -1,3 +1,5 @@
+"""Granian serves this app, so that it believes the proxy of this machine."""
+
 from granian.utils.proxies import wrap_asgi_with_proxy_headers
 
 from app import app as shop

@@ -148,7 +148,7 @@ GROUPS: dict[str, dict[str, Row]] = {
         "deploy": Row(
             "put an app on a server, with HTTPS",
             3,
-            "deployment systemd nginx caddy docker gunicorn granian https certbot debian",
+            "systemd nginx caddy docker gunicorn granian https certbot debian",
         ),
     },
 }

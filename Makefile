@@ -12,6 +12,8 @@ EXAMPLES_COVERAGE := $(CURDIR)/build/coverage-of-examples
 PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
 OF_DEV := --ignore=tests/docs --ignore=tests/examples --ignore=tests/tutorials --ignore=tests/newcomer \
     --ignore=tests/live
+# Their packages are no part of requirements/test.in.
+NOT_OF_VERSIONS := --ignore=tests/faults/test_cluster.py --ignore=tests/faults/test_stores.py
 
 PROSE := micropie.py README.md CONTRIBUTING.md SECURITY.md docs/howto docs/tutorial docs/explanation docs/reference \
     docs/install.md docs/details.md docs/index.md docs/faq.md docs/troubleshooting.md examples tutorials
@@ -23,8 +25,8 @@ unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(PATH):$(CURDIR)/.venv/uv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run new test test-framework test-examples test-site test-slow live test-versions lint docs docs-live \
-    bench bench-quick bench-guard bench-small release-check release-rehearsal requirements clean
+.PHONY: help run new test test-framework test-examples test-site test-slow test-faults live test-versions lint docs \
+    docs-live bench bench-quick bench-guard bench-small release-check release-rehearsal requirements clean
 
 help:  ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -59,9 +61,14 @@ test-site: $(DEV)/.stamp live  # and the tutorial on it
 
 test-slow: $(DEV)/.stamp live  ## Run the slow tests: packaging, fresh clones, large uploads, every page
 	@.ci/system-packages
-	$(DEV)/bin/python -m pytest -m slow --timeout=900 --ignore=tests/newcomer --ignore=tests/live $(PYTEST_ARGS)
+	$(DEV)/bin/python -m pytest -m slow --timeout=900 --ignore=tests/newcomer --ignore=tests/live \
+	    --ignore=tests/faults $(PYTEST_ARGS)
 	$(DEV)/bin/python -m pytest -m slow --timeout=900 --numprocesses=$(PROCESSORS) --dist=worksteal \
 	    tests/live tests/newcomer $(PYTEST_ARGS)
+
+test-faults: $(DEV)/.stamp  ## Attack real servers: hostile clients, restarts, full disks, a kill -9
+	@.ci/system-packages faults
+	$(DEV)/bin/python -m pytest --timeout=900 tests/faults $(PYTEST_ARGS)
 
 test-versions: .venv/uv/.stamp  ## Run the framework's tests on the other Python versions that are installed
 	@$(MAKE) --no-print-directory --jobs=$(PROCESSORS) --output-sync=target $(OTHER_PYTHONS:%=test-%)
@@ -69,7 +76,8 @@ test-versions: .venv/uv/.stamp  ## Run the framework's tests on the other Python
 test-%:
 	@if python=$$(.ci/find-python $* 2>/dev/null); then \
 	    $(MAKE) --no-print-directory .venv/test-$*/.stamp && \
-	    env -u MAKEFLAGS .venv/test-$*/bin/python -m pytest -m "not slow" --timeout=300 $(OF_DEV) $(PYTEST_ARGS); \
+	    env -u MAKEFLAGS .venv/test-$*/bin/python -m pytest -m "not slow" --timeout=300 $(OF_DEV) \
+	        $(NOT_OF_VERSIONS) $(PYTEST_ARGS); \
 	else \
 	    echo "test-$*: no Python $* found, its tests are left out"; \
 	fi

@@ -297,7 +297,7 @@ def _json_default(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, tuple):  # a named one: orjson passes it to us
-        return list(cast("tuple[object, ...]", value))
+        return list(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return _data_of(value)
 
 
@@ -433,7 +433,7 @@ _Change = Callable[[_Data], _Data]
 
 def _typed(value: Any) -> Any:
     """Return a value together with the types of all its parts: ``==`` then tells 1 from True."""
-    kind = cast("type[object]", type(value))
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]
     parts: Any = None
     if issubclass(kind, dict):
         parts = {_typed(key): _typed(item) for key, item in value.items()}
@@ -597,6 +597,8 @@ class _Session:
                 return None
         if not data:
             return None if old is None else ""
+        if not taken:  # another request has renewed it, and its cookie stays
+            return None
         import secrets
 
         # Session ids that the backend does not know are never adopted, since an attacker may have
@@ -775,7 +777,7 @@ class _Body:
         # that was read.
         self.failure: Callable[[], Exception] | None = None
         self.ended, self.gone = receive is None, False
-        self.is_listened = False  # from now on, `wait_gone` alone receives
+        self.is_listened = False  # from now on, only `wait_gone` or `drain` receives
         self._is_waiting = False  # a task waits in `receive`
         # Made by the listener; set when the app reads no more.
         self._free: asyncio.Event | None = None
@@ -783,8 +785,7 @@ class _Body:
     def expect(self, limit: _Limit) -> _Body:
         """Set the limit, and refuse at once a body that is larger, or says so."""
         self.limit = limit
-        if self.length > limit[0] or self.size > limit[0]:
-            raise _too_large(limit)
+        _check_size(max(self.length, self.size), limit)
         return self
 
     async def chunk(self) -> bytes:
@@ -877,9 +878,12 @@ class _Body:
     def close(self) -> asyncio.Future[Any] | None:
         """Let reading fail from now on; return what has to end, too: the request is over."""
         self.gone = True
-        waiting = None if self.ahead is None else self.ahead.waiting
-        if waiting is not None:
-            waiting.cancel()
+        ahead = self.ahead
+        if ahead is None or ahead.waiting is None:
+            return None
+        # The task leads back to this request, and would keep it.
+        waiting, ahead.waiting = ahead.waiting, None
+        waiting.cancel()
         return waiting
 
     async def read(self) -> bytes:
@@ -905,10 +909,14 @@ class _Body:
         return self.chunk
 
     def check_unread(self) -> None:
-        if self.size and self.kept is None and not self.gone and self.failure is None:
-            raise RuntimeError(
-                "the body was read already: as a stream, as a multipart form, or in part"
-            )
+        """Raise what is wrong if a reader would not get the whole body."""
+        if self.kept is None and not self.gone:
+            if self.failure is not None:
+                raise self.failure()
+            if self.size:
+                raise RuntimeError(
+                    "the body was read already: as a stream, as a multipart form, or in part"
+                )
 
     async def is_gone(self) -> bool:
         """Look whether the client has left; what comes of a body stays for its reader."""
@@ -950,7 +958,7 @@ class _Body:
             return
         self.drop()
         self.limit = _NO_LIMIT  # the size does not matter, since every byte is dropped
-        last, self._since = self.size + _DRAIN_SIZE, None
+        last, self._since, self.is_listened = self.size + _DRAIN_SIZE, None, True
         with contextlib.suppress(HTTPError, OSError):
             while not self.ended and self.size < last:
                 self._note(await self._receive_in_time())
@@ -1150,8 +1158,9 @@ async def _read_store(store: BinaryIO) -> bytes | None:
 def _safe_filename(raw: str) -> str:
     """Return the last component of a client's file name, ``file`` if nothing usable is left."""
     name = "".join(char for char in raw.replace("\\", "/").rpartition("/")[2] if char.isprintable())
-    name = re.sub(r"^(?:\s*[A-Za-z]:)+", "", name).strip()  # a Windows drive leaves the folder too
     name = name.encode()[-255:].decode(errors="ignore")  # the most that file systems take
+    # A drive of Windows leaves the folder too, and Python takes any character for one.
+    name = re.sub(r"^(?:\s*.:)+", "", name).strip()
     return name if name.strip(".") else "file"
 
 
@@ -1160,11 +1169,11 @@ def _parser_type(multipart: Any) -> Any:
     # It would let some forms pass or not, as the network has cut the body.
     class Parser(multipart.PushMultipartParser):  # type: ignore[misc]
         def parse(self, chunk: bytes) -> Iterator[Any]:
-            before = b"" if self._segment_count else cast(Any, self)._buffer + chunk
+            before = b"" if self._segment_count else self._buffer + chunk  # type: ignore[has-type]
             yield from super().parse(chunk)  # pyright: ignore[reportUnknownMemberType]
             if not self._segment_count:
                 # All that can belong to the first boundary, with the line end before it.
-                self._buffer = before[-1 - len(self._delimiter) :]
+                self._buffer = before[-1 - len(self._delimiter) :]  # pyright: ignore
 
         def _on_segment_headerline(self, line: bytes) -> None:
             if len(line.partition(b"\n")[0]) > _MAX_PART_HEADER_SIZE:
@@ -1197,7 +1206,7 @@ class _MultipartForm:
             ) from error
         self._errors: Any = multipart
         # Headers are decoded as latin-1, which keeps every byte, and by `_utf8` afterwards.
-        self._parser: Any = _parser_type(cast(Any, multipart))(
+        self._parser: Any = _parser_type(self._errors)(
             boundary,
             header_charset="latin-1",
             max_header_size=_MAX_PART_HEADER_SIZE + 1,  # the CR may come without the LF
@@ -1270,7 +1279,7 @@ class _MultipartForm:
         try:
             charset = encodings.normalize_encoding(charset).lower()
             if charset not in _CHARSETS:
-                raise LookupError(charset)
+                raise LookupError
             self.fields.setdefault(name, []).append(content.decode(charset))
         except (LookupError, ValueError):  # unknown, or bytes that do not fit
             raise _error(400, "A form field is not in its charset") from None
@@ -1538,8 +1547,11 @@ class Request:
     def headers(self) -> Mapping[str, str]:
         """The headers, looked up in any letter case; repeated ones are joined by ``", "``."""
         values: _Values = {}
+        # A list, since ASGI allows an iterator, which only the first look would find.
+        found: _RawHeaders = list(self.scope.get("headers") or ())
+        self.scope["headers"] = found
         # Headers are bytes without an encoding (RFC 9110 section 5.5); latin-1 keeps every byte.
-        for name, value in self.scope.get("headers") or ():
+        for name, value in found:
             key = name.decode("latin-1").lower()
             values.setdefault(key, []).append(value.decode("latin-1"))
         # Cookies are joined as RFC 9113 section 8.2.3 says.
@@ -1623,8 +1635,8 @@ class Request:
         if self._body is None:
             body = self._body = _Body(self._receive, self._settings.body_timeout)
             # HTTP/2 and HTTP/3 need no header for a body, so the method tells.
-            version = self.scope.get("http_version") or ""
-            body.announced = version >= "2" and self.method not in ("GET", "HEAD")
+            is_new = (self.scope.get("http_version") or "") >= "2"
+            body.announced = is_new and self.method not in ("GET", "HEAD")
         return self._body
 
     async def _read(self) -> None:
@@ -1852,14 +1864,14 @@ class WebSocket:
                 raise
             raise StopAsyncIteration from None
 
-    async def send_text(self, data: str) -> None:
+    async def send_text(self, data: str, _kind: str = "text") -> None:
         """Send a text message."""
         # Most messages are text, and a call of a helper would take as long as the rest of this one.
         send = self._out
         if not send:
-            self._check_open()
+            self._raise_closed()
         try:
-            await send({"type": "websocket.send", "text": data})
+            await send({"type": "websocket.send", _kind: data})
         except OSError as error:
             raise self._end() from error
         if next(_turns):  # a loop that only sends would let nothing else run
@@ -1867,13 +1879,7 @@ class WebSocket:
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
-        self._check_open()
-        try:
-            await self._send({"type": "websocket.send", "bytes": data})
-        except OSError as error:
-            raise self._end() from error
-        if next(_turns):
-            await asyncio.sleep(0)
+        await self.send_text(data, "bytes")  # type: ignore[arg-type]
 
     async def send_json(self, data: Any) -> None:
         """Send a value as JSON, in a text message; raise TypeError if JSON has no form for it."""
@@ -1890,7 +1896,7 @@ class WebSocket:
         Raises:
             ValueError: A code that must not be sent.
         """
-        if not (1000 <= code < 1015 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
+        if not (1000 <= code < 1004 or 1007 <= code < 1015 or 3000 <= code < 5000):
             raise ValueError(f"{code} is no close code that may be sent")
         try:
             await self._close(code, reason)
@@ -1898,10 +1904,10 @@ class WebSocket:
             await self._send(_close_message(1000, reason))
 
     async def _close(self, code: int, reason: str | None = None) -> None:
+        message = _close_message(code, reason)  # raises if the reason is no string
         # Set before the message is sent, so that a task that sends or receives sees it at once.
         self._direct = self._ahead = self._task = None
         if self._over is None:
-            message = _close_message(code, reason)  # raises if the reason is no string
             self._end(code, reason or "")
             with contextlib.suppress(OSError):  # the client is gone
                 await self._send(message)
@@ -1910,7 +1916,7 @@ class WebSocket:
         while self._watcher and not self._watcher.done() and self._ahead == []:
             await asyncio.wait([self._watcher])
         if self._ahead is None:  # closed, or another task was told of the end, perhaps meanwhile
-            self._check_open()
+            self._raise_closed()
         return self._ahead.pop(0) if self._ahead else await self._receive()
 
     def _content_of(self, message: _Message) -> str | bytes:
@@ -1982,10 +1988,9 @@ class WebSocket:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
 
-    def _check_open(self) -> None:
+    def _raise_closed(self) -> NoReturn:
         self._check_not_over()
-        if not self.accepted:
-            raise RuntimeError("call accept() before you send or receive")
+        raise RuntimeError("call accept() before you send or receive")
 
     def _check_not_over(self) -> None:
         if self._over is not None:
@@ -2007,9 +2012,12 @@ def _close_of(message: _Message) -> tuple[int, str]:
 
 
 def _close_message(code: int, reason: str | None) -> _Message:
-    # RFC 6455 section 5.5
-    cut = (reason or "").encode("utf-8", "replace")[:123].decode("utf-8", "ignore")
-    return {"type": "websocket.close", "code": code, "reason": cut}
+    return {
+        "type": "websocket.close",
+        "code": code,
+        # RFC 6455 section 5.5
+        "reason": (reason or "").encode("utf-8", "replace")[:123].decode("utf-8", "ignore"),
+    }
 
 
 def _is_foreign(request: Request, allowed: frozenset[str]) -> bool:
@@ -2121,8 +2129,10 @@ def _checked_dict(result: _Data | None, allowed: set[str], where: object) -> _Da
     # on would let every visitor in.
     is_dict = isinstance(result, dict | None)  # pyright: ignore[reportUnnecessaryIsInstance]
     if not is_dict or not allowed.issuperset(result or ()):
-        name = type(where).__name__
-        raise TypeError(f"{name} must return None or a dict with {sorted(allowed)}, not {result!r}")
+        raise TypeError(
+            f"{type(where).__name__} must return None or a dict with {sorted(allowed)}, "
+            f"not {result!r}"
+        )
     return result or {}
 
 
@@ -2253,13 +2263,12 @@ _PLAIN: dict[type, Any] = {
 
 def _response_of(result: Any) -> _Response:
     """Make a response of a handler's result; raise TypeError or ValueError if it cannot be one."""
-    if type(result) is not tuple:  # a named tuple is data, and becomes JSON
+    if result.__class__ is not tuple:  # a named tuple is data, and becomes JSON
         return _response(204 if result is None else 200, result)
-    parts = cast(Any, result)
-    if len(parts) not in (2, 3):
+    if len(result) not in (2, 3):
         forms = "(status, body) or (status, body, headers)"
-        raise ValueError(f"a handler must return {forms}, not {len(parts)} items")
-    return _response(*parts)
+        raise ValueError(f"a handler must return {forms}, not {len(result)} items")
+    return _response(*result)
 
 
 def _response(
@@ -2397,7 +2406,7 @@ class ServerSentEvent(NamedTuple):
         text = self.data if isinstance(self.data, str) else _dump_json(self.data).decode()
         # Not `splitlines`, which knows more line ends than an event stream has.
         lines += [f"data: {line}" for line in re.split(r"\r\n|\r|\n", text)]
-        return "\n".join([*lines, "", ""]).encode()
+        return ("\n".join(lines) + "\n\n").encode()
 
 
 class _EventStream(AsyncIterator[bytes]):
@@ -2461,7 +2470,7 @@ def _chunk_bytes(item: Any) -> bytes:
     if isinstance(item, str):
         return item.encode()
     if isinstance(item, (bytes, bytearray, memoryview)):
-        return bytes(cast(bytearray, item))
+        return bytes(item)  # pyright: ignore[reportUnknownArgumentType]
     raise TypeError(f"a stream must yield str or bytes, not {type(item).__name__}")
 
 
@@ -2763,8 +2772,7 @@ def _scalar_converter(annotation: Any) -> _Converter:
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1,
         # though True is an int. No string is a dict or a file.
-        is_checked = is_json or annotation in (dict, UploadedFile)
-        if is_checked and type(value) not in json_types:
+        if (is_json or annotation in (dict, UploadedFile)) and type(value) not in json_types:
             raise TypeError
         made: Any = value
         if type(value) is not annotation:
@@ -2840,8 +2848,10 @@ def _union_converter(members: list[Any]) -> _Converter:
         # If a member is a list, the value is the list of all strings of that name.
         is_repeated = isinstance(value, list) and not is_json
         for one, is_list in takers:
-            with contextlib.suppress(Exception):
+            try:  # cheaper than contextlib.suppress, for lists of a hundred thousand
                 return one(value[0] if is_repeated and not is_list else value, is_json)  # pyright: ignore
+            except Exception:
+                continue
         raise ValueError
 
     return convert
@@ -2882,11 +2892,14 @@ def _parts(annotation: Any, depth: int = 9) -> Iterator[Any]:
         yield from _parts(one, depth - 1)
 
 
-def _error_lines(error: Any, name: str) -> str:
+def _error_lines(error: Any, name: str, size: int) -> str:
     """Return the errors of a model, a line for each, without the values that the client sent."""
-    errors: Any = error.errors() if hasattr(error, "errors") else []
+    count = getattr(error, "error_count", int)()
+    # Each error has its input, which can be most of the body. To compare two MiB takes about half a
+    # second, in which nothing else runs.
+    listed: Any = list if count * size > 2**21 else getattr(error, "errors", list)
     lines = [""]
-    for one in errors[:_MAX_ERRORS]:
+    for one in listed()[:_MAX_ERRORS]:
         text = f"{'.'.join(map(str, one['loc'])) or name}: {one['msg']}"
         # Some messages repeat a value, those of an app's own checks for example. That of a missing
         # field does not, and its input is the whole body.
@@ -2897,8 +2910,8 @@ def _error_lines(error: Any, name: str) -> str:
                     text = text.replace(shown, "...")
         # A client can send names with line ends in them.
         lines.append(re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", text)[:200])
-    if errors[_MAX_ERRORS:]:
-        lines.append(f"{len(errors) - _MAX_ERRORS} more")
+    if count >= len(lines):
+        lines.append(f"{count - len(lines) + 1} more")
     return "\n".join(lines)
 
 
@@ -3025,10 +3038,10 @@ class _Parameter:
             elif body is None and self.is_optional:
                 return None
             elif hasattr(model, "model_validate_json"):
-                return model.model_validate_json(cast(_Body, request._body).kept)
+                return model.model_validate_json(request._body_reader().kept)
             return model.model_validate(body)
         except ValueError as error:
-            lines = _error_lines(error, self.name)
+            lines = _error_lines(error, self.name, request._body_reader().size)
             raise _error(400, f"Parameter '{self.name}' is not valid{lines}") from None
 
     def _converted(self, value: Any, name: str, is_json: bool = False) -> Any:
@@ -3069,10 +3082,10 @@ class _Binder:
         # A plain handler runs in a thread, and cannot await the pieces of a file. ``**rest`` waits
         # for the names that come after a file, too.
         may_stream = not (handler.is_plain or self._rest)
-        self.may_stream = may_stream and any(one.takes_file for one in self._all)
+        self.may_stream = {one.name for one in self._all if one.takes_file and may_stream}
         # No value goes to ``**rest``, the last one, under the name of another parameter, which may
         # be the framework's or a FromSession; its own name is free.
-        self._names = list(inspect.signature(handler.function).parameters)[:-1]
+        self._names = list(inspect.signature(handler.function, **_late).parameters)[:-1]
 
     def bind(self, request: Request) -> tuple[list[Any], _Data]:
         """Return the positional and the keyword arguments; 404 for a path that does not fit."""
@@ -3100,12 +3113,17 @@ class _Binder:
 
     def waits_for(self, request: Request, name: str) -> bool:
         """Whether the file that starts now is the last value that the handler waits for."""
-        if not self.may_stream:
+        # Once for each name, since to look for the values may take as long as to convert them all.
+        if name not in self.may_stream or name in request._files:
             return False
         # Parameters that take path segments have their values already.
         known = self._in_path[: len(request.path_params)]
         missing = [one for one in self._all if one not in known and not one.is_known(request)]
-        return [one.name for one in missing] == [name] and missing[0].takes_file
+        return [one.name for one in missing] == [name]
+
+
+# Python 3.14 evaluates annotations late. A name that is missing in one must not hide the others.
+_late: Any = {"annotation_format": 3} if sys.version_info >= (3, 14) else {}
 
 
 def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
@@ -3151,9 +3169,10 @@ class _Handler:
     def parameters(self) -> list[inspect.Parameter]:
         """The parameters that bind: without the first ones, which MicroPie passes."""
         # The first ones are the App and the WebSocket, unless ``*args`` takes these, too.
+        found = inspect.signature(self.function, **_late).parameters
         return [
             one.replace(annotation=_annotation(one, self.function))
-            for number, one in enumerate(inspect.signature(self.function).parameters.values())
+            for number, one in enumerate(found.values())
             if number >= self._leading or one.kind > inspect.Parameter.POSITIONAL_OR_KEYWORD
         ]
 
@@ -3226,7 +3245,7 @@ def _handlers(owner: type[App], prefix: str) -> tuple[_Table, _Table]:
             handlers[name] = _Handler(name, member, leading=2 if prefix else 1)
             path = name.removeprefix(prefix)
             if name.startswith(prefix) and path[:1] not in ("", "_"):
-                routes["/" + path] = handlers[name]
+                routes[f"/{path}"] = handlers[name]
     if "/index" in routes:
         routes["/"] = routes["/index"]
     return handlers, routes
@@ -3237,28 +3256,31 @@ def _handlers(owner: type[App], prefix: str) -> tuple[_Table, _Table]:
 
 def _prefix(path: str | None) -> str:
     """Return a root path, or the prefix of a mount, as ``/a/b``; ``""`` stands for none."""
-    segments = (path or "").strip("/")
-    return f"/{segments}" if segments else ""
+    path = (path or "").strip("/")
+    return path and f"/{path}"
 
 
 def _is_below(path: str, prefix: str) -> bool:
     """Whether a path begins with the segments of a prefix."""
-    return path == prefix or path.startswith(prefix + "/")
+    return path == prefix or path.startswith(f"{prefix}/")
 
 
 def _session_ids(request: Request, name: str) -> list[str]:
     """Return the session ids in the cookies of that name, at most 4."""
     # A mounted app's comes before its parent's. More are an attack on the backend, and so are ids
     # that MicroPie would never have issued.
-    pair = rf"(?:^|;)[ \t]*{re.escape(name)}[ \t]*=[ \t]*({_SESSION_ID})[ \t]*(?=;|\Z)"
-    return re.findall(pair, request._cookie_header.decode("latin-1"))[:4]
+    return re.findall(
+        rf"(?:^|;)[ \t]*{re.escape(name)}[ \t]*=[ \t]*({_SESSION_ID})[ \t]*(?=;|\Z)",
+        request._cookie_header.decode("latin-1"),
+    )[:4]
 
 
 def _boundary(content_type: bytes) -> bytes:
     """Return the boundary of a multipart body (RFC 2046 section 5.1.1)."""
     # RFC 2046 allows 70 bytes. The parser keeps as many from one piece to the next.
-    boundary = rb'(?i:;\s*boundary=(?:"([^"\r\n]{1,200})"|([^\s;,"]{1,200})(?![^\s;,"])))'
-    found = re.search(boundary, content_type)
+    found = re.search(
+        rb'(?i:;\s*boundary=(?:"([^"\r\n]{1,200})"|([^\s;,"]{1,200})(?![^\s;,"])))', content_type
+    )
     if found is None:
         raise _error(400, "Missing boundary")
     return found[1] or found[2]
@@ -3273,19 +3295,19 @@ def _is_from_here(request: Request) -> bool:
     """Whether a request comes straight from this machine, over plain HTTP."""
     scope, headers = request.scope, request.headers
     # A proxy on this machine speaks plain HTTP from a loopback address as well, and may even pass
-    # one as the host. The rest gives it away: what it adds, its HTTP/1.0 (nginx), or a browser that
-    # came by HTTPS.
-    here = "http://localhost"
+    # one as the host. The rest gives it away: what it adds, its HTTP/1.0 (nginx before 1.29.7), a
+    # browser that came by HTTPS, or one without the Connection header that all of them send.
     host, client = [(scope.get(key) or ("",))[0] or "" for key in ("server", "client")]
-    url = rf"(?is:http://{_LOOPBACK}(?:[/?#].*)?)"
     return (
         scope.get("scheme") not in ("https", "wss")
         and scope.get("http_version", "1.1") == "1.1"
         and all(re.fullmatch(_LOOPBACK, name) for name in (headers.get("host", host), client))
-        and all(re.fullmatch(url, headers.get(name, here)) for name in ("origin", "referer"))
-        and not any(
-            re.match(r"(?:forwarded|x-real-ip|via)\Z|x-forwarded-", name) for name in headers
+        and all(
+            re.fullmatch(rf"(?is:http://{_LOOPBACK}([/?#].*)?)", headers.get(name, "http://[::1]"))
+            for name in ("origin", "referer")
         )
+        and ("connection" in headers or "sec-fetch-site" not in headers)
+        and not re.search(r"(?m:^(?:forwarded|x-real-ip|via)$|^x-forwarded-)", "\n".join(headers))
     )
 
 
@@ -3416,8 +3438,12 @@ class App:
             session_cookie_path = session_cookie_path or "/"
         if re.match(_SECURE_NAME, session_cookie_name) and session_cookie_secure is None:
             session_cookie_secure = True
-        secure = session_cookie_secure is not False
-        set_cookie(session_cookie_name, "", path=session_cookie_path, secure=secure)
+        set_cookie(
+            session_cookie_name,
+            "",
+            path=session_cookie_path,
+            secure=session_cookie_secure is not False,
+        )
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[_Hook] = []
@@ -3582,9 +3608,13 @@ class App:
             request.route_handler = handler.name
         # The headers are not decoded here, since most requests have none that MicroPie needs.
         noted: _RawHeaders = []
-        for pair in scope.get("headers") or ():
+        headers = scope.get("headers")
+        if type(headers) is not list:  # see `Request.headers`
+            headers = scope["headers"] = list(headers or ())
+        for pair in headers:  # pyright: ignore[reportUnknownVariableType]
             if pair[0] in _NOTED_HEADERS:
-                noted.append(pair)  # noqa: PERF401 - cheaper than a comprehension if there are none
+                # A loop is cheaper than a comprehension if there are none.
+                noted.append(pair)  # pyright: ignore[reportUnknownArgumentType]
         if noted or request._asked or self.mounts:
             return self.__prepare_and_call(request, noted)
         return self.__call_handler(request)
@@ -3605,7 +3635,7 @@ class App:
         if before:  # no slash comes first, for example in OPTIONS *
             return
         name, *arguments = segments or ["index"]
-        handler = routes.get("/" + name) or routes.get("/" + re.sub("[-.]", "_", name))
+        handler = routes.get(f"/{name}") or routes.get(f"/{re.sub('[-.]', '_', name)}")
         if handler is None or not name:  # the name is empty in //, and must not find the route "/"
             handler, arguments = routes.get("/"), segments
             if handler is None or name.startswith("_") or not handler.binder.takes:
@@ -3691,8 +3721,7 @@ class App:
         settings, binder = self.__settings, handler.binder
         # A middleware may have read the body already, for example to check a signature.
         chunks = body.chunks()
-        limit = settings.streamed
-        body.expect(limit if binder.may_stream else min(limit, settings.kept))
+        body.expect(min(settings.streamed, _NO_LIMIT if binder.may_stream else settings.kept))
         form = _MultipartForm(chunks, _boundary(request._content_type), settings)
         request._multipart = form
         request._fields, request._files = form.fields, form.files
@@ -3709,8 +3738,7 @@ class App:
             What sends the rest, a stream for example.
         """
         if response is None:
-            receive = request._body_reader().receive_again()
-            return self.__hand_over(request, receive, send)
+            return self.__hand_over(request, request._body_reader().receive_again(), send)
         # Each `after_request` runs once, on the response that the ones inside it have made of the
         # first, errors included.
         request._is_lenient = True
@@ -3726,8 +3754,7 @@ class App:
                 response = self.__failed(request, error)
         request._is_lenient = False
         try:
-            is_stream = response.payload is None
-            added = await self.__session_headers(request, response.status, is_stream)
+            added = await self.__session_headers(request, response.status, response.payload is None)
         except BaseException as error:
             response, added = self.__failed(request, error), _VARY
         return await self.__send(request, response, _adding(send, added))
@@ -3742,14 +3769,12 @@ class App:
             return _VARY if is_stream and _session_ids(request, self.__session_cookie_name) else []
         # After a 5xx nothing is saved, since a handler that failed half-way may have left half of
         # its changes. Nor is a session that another origin's page would begin.
-        is_new = session.id is None
-        if status >= 500 or (is_new and _is_foreign(request, self.__allowed_origins)):
+        if status >= 500 or (session.id is None and _is_foreign(request, self.__allowed_origins)):
             return _VARY
         session_id = await session.commit(self.session_backend, self.__session_timeout)
         if session_id is None:
             return _VARY
-        cookie = self.__session_cookie(request, session_id)
-        return [*_VARY, cookie, (b"cache-control", b"no-store")]
+        return [*_VARY, self.__session_cookie(request, session_id), (b"cache-control", b"no-store")]
 
     async def __send(self, request: Request, response: _Response, send: _Send) -> Awaitable[None]:
         """Write a response, and return what writes the rest; `_asgi_app_http` has a shortcut."""
@@ -3826,8 +3851,7 @@ class App:
         """
         request = current_request.get(None) or Request({"type": "http"})
         with contextlib.suppress(*_GONE):
-            response = _response(status_code, body, extra_headers)
-            await (await self.__send(request, response, send))
+            await (await self.__send(request, _response(status_code, body, extra_headers), send))
 
     # WebSocket, in the order in which things happen to a connection
 
@@ -3949,10 +3973,10 @@ class App:
             session_id = await session.commit(self.session_backend, self.__session_timeout)
             # Later changes are for the second commit, at the end of the handler.
             session.snapshot = saved
-        if session.blocked or not session_id:
-            return []
-        socket.session_id = session_id
-        return [self.__session_cookie(request, session_id)]
+        if session_id and not session.blocked:
+            socket.session_id = session_id
+            request._added = [self.__session_cookie(request, session_id)]
+        return [*request._added]  # those of before if the server has refused the first message
 
     async def __finish_socket_session(self, request: WebSocketRequest) -> None:
         session = request._session
@@ -3982,8 +4006,9 @@ class App:
             if asyncio._get_running_loop() is not None:  # that of trio is none of asyncio's
                 failures = await run()
             if failures:
-                text = "; ".join(failures)
-                return await send({"type": f"lifespan.{kind}.failed", "message": text})
+                return await send(
+                    {"type": f"lifespan.{kind}.failed", "message": "; ".join(failures)}
+                )
             await send({"type": f"lifespan.{kind}.complete"})
 
     async def __start(self) -> list[str]:
@@ -4000,21 +4025,21 @@ class App:
         """Run all shutdown handlers; return what went wrong."""
         failures: list[str] = []
         # Those of a mounted app first, since it may use what its parent has opened.
-        for app in reversed(self.__family()):
+        for app in reversed(list(self.__family())):
             for handler in app.shutdown_handlers:
                 failures += await _run_hook(handler)
             app._started = False
         return failures
 
-    def __family(self) -> list[App]:
-        """Return this app and the MicroPie apps mounted below it, each once."""
+    def __family(self) -> Iterator[App]:
+        """Yield this app and the MicroPie apps mounted below it, each once."""
         family: list[App] = [self]
         for app in family:  # grows on the way
+            yield app  # its startup handlers may mount more
             for child in app.mounts.values():
                 # Two apps may be equal, as two dataclasses with the same fields are.
                 if isinstance(child, App) and id(child) not in map(id, family):
                     family.append(child)
-        return family
 
     # For handlers
 
@@ -4029,8 +4054,11 @@ class App:
             status: 301, 302, 303, 307 or 308.
             headers: More headers, such as cookies.
         """
-        place = "location", _quoted(location, _LOCATION_SAFE)
-        return status, None, [place, *_pairs(headers or ())]
+        return (
+            status,
+            None,
+            [("location", _quoted(location, _LOCATION_SAFE)), *_pairs(headers or ())],
+        )
 
     async def _render_template(self, name: str, /, **context: Any) -> str:
         """Render a template.
@@ -4136,6 +4164,7 @@ def routes(app: App, _parents: Any = ()) -> list[Route]:
         ('/greet', 'Root.greet', ('times', <class 'int'>, 1))
     """
     found: list[Route] = []
+    here = f"{os.getcwd()}{os.sep}"
     for protocol, table in ("http", "_App__routes"), ("websocket", "_App__socket_routes"):
         handlers: _Table = getattr(app, table)
         for path, handler in sorted(handlers.items()):
@@ -4149,7 +4178,7 @@ def routes(app: App, _parents: Any = ()) -> list[Route]:
             )
             # Around a partial, for example, a decorator leaves no code to name.
             code = getattr(inspect.unwrap(handler.function), "__code__", None)
-            source = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
+            source = f"{code.co_filename.removeprefix(here)}:{code.co_firstlineno}" if code else ""
             found.append(Route(protocol, path, handler.methods, parameters, name, source))
     for mount, mounted in app.mounts.items():
         if isinstance(mounted, App):

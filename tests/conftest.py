@@ -15,6 +15,7 @@ pytest.register_assert_rewrite(
     "tests.processes",
     "tests.blocks",
     "tests.docs.running",
+    "tests.faults.harness",
     "tests.examples.browsing",
     "tests.examples.crawler",
     "tests.tutorials.steps",

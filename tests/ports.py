@@ -4,9 +4,10 @@ import re
 
 from tests.processes import free_port
 
-KNOWN = r"(?:8000|8001|8002|8080|8443|6379|5432)"
+KNOWN = r"(?:8000|8001|8002|8025|8026|8080|8443|5000|6379|5432)"
 NAMED = re.compile(
-    rf"(?P<before>127\.0\.0\.1:|localhost:|--port[ =]|\bport[= ]|\blisten )(?P<port>{KNOWN})\b"
+    rf"(?P<before>127\.0\.0\.1:|localhost:|--port[ =]|\bport[= ]|SMTP_PORT=|\blisten )"
+    rf"(?P<port>{KNOWN})\b"
 )
 
 

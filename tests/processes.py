@@ -271,17 +271,21 @@ def redis() -> Iterator[dict[str, str]]:
 @contextlib.contextmanager
 def postgresql() -> Iterator[dict[str, str]]:
     """Start PostgreSQL; POSTGRESQL_URL leads to it."""
-    programs = max(
-        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
-    )
-    user: dict[str, Any] = {}
+    with postgresql_data() as data:
+        port = free_port()
+        with postgresql_server(data, port):
+            yield {"POSTGRESQL_URL": f"postgresql+asyncpg://tests@127.0.0.1:{port}/postgres"}
+
+
+@contextlib.contextmanager
+def postgresql_data() -> Iterator[Path]:
+    """Make the data of a server of PostgreSQL, which can be started more than once."""
     with _folder() as folder:
         if os.geteuid() == 0:  # it refuses to run as root
             shutil.chown(folder, "postgres", "postgres")
-            user = {"user": "postgres", "group": "postgres", "extra_groups": []}
         data = folder / "data"
         make: list[str | Path] = [
-            programs / "initdb",
+            _postgresql_programs() / "initdb",
             "--pgdata",
             data,
             "--username",
@@ -290,34 +294,53 @@ def postgresql() -> Iterator[dict[str, str]]:
             "UTF8",
         ]
         make += ["--auth", "trust", "--no-sync"]
-        subprocess.run(make, check=True, capture_output=True, timeout=120, cwd=folder, **user)
-        port = free_port()
-        settings = {
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": str(folder),
-            "fsync": "off",
-        }
-        options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
-        command: list[str | Path] = [programs / "postgres", "-D", data, "-p", str(port), *options]
-        with started(command, port, folder / "log", cwd=folder, **user) as server:
-            ready: list[str | Path] = [
-                programs / "pg_isready",
-                "--quiet",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(port),
-            ]
-            wait_until(
-                lambda: subprocess.run(ready, check=False, timeout=30).returncode == 0,
-                60,
-                "PostgreSQL to be ready",
-            )
-            try:
-                yield {"POSTGRESQL_URL": f"postgresql+asyncpg://tests@127.0.0.1:{port}/postgres"}
-            finally:
-                server.send_signal(signal.SIGINT)  # a fast shutdown, even if clients are connected
-                server.wait(60)
+        made = subprocess.run(
+            make, check=False, capture_output=True, timeout=120, cwd=folder, **_postgresql_user()
+        )
+        assert made.returncode == 0, made.stderr.decode(errors="replace")
+        yield data
+
+
+@contextlib.contextmanager
+def postgresql_server(data: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server of PostgreSQL with data of `postgresql_data`, and wait until it is ready."""
+    programs, folder = _postgresql_programs(), data.parent
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": str(folder),
+        "fsync": "off",
+    }
+    options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
+    command: list[str | Path] = [programs / "postgres", "-D", data, "-p", str(port), *options]
+    with started(command, port, folder / "log", cwd=folder, **_postgresql_user()) as server:
+        ready: list[str | Path] = [
+            programs / "pg_isready",
+            "--quiet",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ]
+        wait_until(
+            lambda: subprocess.run(ready, check=False, timeout=30).returncode == 0,
+            60,
+            "PostgreSQL to be ready",
+        )
+        try:
+            yield server
+        finally:
+            server.send_signal(signal.SIGINT)  # a fast shutdown, even if clients are connected
+            server.wait(60)
+
+
+def _postgresql_programs() -> Path:
+    return max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+
+
+def _postgresql_user() -> dict[str, Any]:
+    if os.geteuid() != 0:
+        return {}
+    return {"user": "postgres", "group": "postgres", "extra_groups": []}
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import inspect
 import json
+import sys
 import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from datetime import time as clock
@@ -16,7 +17,7 @@ from uuid import UUID
 
 import pytest
 
-from micropie import App, FromSession, InMemorySessionBackend, UploadedFile
+from micropie import App, FromSession, InMemorySessionBackend, UploadedFile, routes
 from tests.asgi import (
     BOUNDARY,
     REMOVED,
@@ -1768,3 +1769,19 @@ async def test_a_websocket_from_a_foreign_page_gets_no_session_value(path):
     headers = {**SIGNED_IN, "origin": "https://evil.example"}
     async with websocket(Sockets(Sessions(user_id=7)), path, headers=headers) as ws:
         assert ws.rejected == 1008
+
+
+async def test_a_name_that_is_missing_where_nothing_binds_does_not_matter():
+    """Python 3.14 looks names up late, and then in all annotations of a function at once."""
+    missing = "Missing" if sys.version_info >= (3, 14) else "'Missing'"
+    names = {"App": App}
+    exec(
+        f"class Root(App):\n"
+        f"    async def index(self: {missing}, number: int) -> {missing}: return number + 1\n"
+        f"    async def other(self, number: {missing}): return number\n",
+        names,
+    )
+    app = names["Root"]()
+    assert (await get(app, "/?number=1")).json() == 2
+    assert (await get(app, "/other?number=1")).status == 500
+    assert [route.path for route in routes(app)] == ["/", "/other"]

@@ -1139,6 +1139,31 @@ async def test_reader_and_looks_in_other_tasks_share_each_message(
     assert not waits
 
 
+async def test_no_look_receives_beside_the_drain() -> None:
+    """A task that outlives the handler may look while MicroPie drops the rest of the body."""
+
+    class Root(App):
+        async def index(self) -> str:
+            self.look = asyncio.create_task(self._look(self.request))
+            return "done"
+
+        async def _look(self, request: Request) -> bool:
+            await waiting.wait()
+            return await request.is_disconnected()
+
+    async def receive() -> dict[str, Any]:
+        assert not waiting.is_set(), "receive() is called while another receive() waits"
+        waiting.set()
+        await app.look
+        return piece(b"the body")
+
+    waiting, app = asyncio.Event(), Root()
+    chunked = [(b"transfer-encoding", b"chunked")]
+    sent = await asyncio.wait_for(call(app, receive, method="POST", headers=chunked), 5)
+    assert sent[-1]["body"] == b"done"
+    assert app.look.result() is False
+
+
 async def test_two_receivers_in_a_mounted_app_get_a_message_each() -> None:
     """As if the middleware of the parent had not looked."""
 
@@ -1409,6 +1434,9 @@ class Keeps(App):
         await self.request.body()
         return event_stream(self.stream(), ping=0.001)
 
+    async def asks(self) -> str:
+        return str(await self.request.is_disconnected())
+
     async def broken(self) -> None:
         await self.request.body()
         raise HTTPError("no status")  # type: ignore[arg-type]
@@ -1438,6 +1466,8 @@ class Keeps(App):
         pytest.param("/", FORM_DATA, [FIELD + b"x\r\n", FILE + b"y", LAST], id="streamed file"),
         pytest.param("/", FORM_DATA, [FILE, *[b"x" * 500] * 3], id="streamed file too large"),
         pytest.param("/later", FORM_DATA, [FILE, b"x", LAST], id="kept file"),
+        pytest.param("/asks", TEXT, [b"x"], id="is_disconnected"),
+        pytest.param("/asks", (), [], id="is_disconnected without a body"),
     ],
 )
 async def test_request_is_freed_without_the_garbage_collector(

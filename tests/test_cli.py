@@ -365,6 +365,13 @@ def test_the_source_of_a_route_is_the_file_and_line_of_its_handler():
         assert any(f"def {route.handler.removeprefix('Site.')}(" in line for line in here)
 
 
+def test_the_source_of_a_route_elsewhere_is_a_whole_path(tmp_path, monkeypatch):
+    """Windows has no relative path from one drive to another."""
+    monkeypatch.chdir(tmp_path)
+    for route in routes(Site()):
+        assert route.source.rpartition(":")[0] == __file__
+
+
 def test_routes_of_mounts_come_last_with_their_prefixes_at_any_depth():
     def files(scope, receive, send): ...
 

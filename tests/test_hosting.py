@@ -136,6 +136,7 @@ def test_each_job_installs_the_programs_that_it_needs():
         "examples",
         "site",
         "slow",
+        "faults",
         "guard",
     }
     assert {"valgrind", "gcc"} <= programs(of_jobs["guard"])
@@ -195,7 +196,7 @@ def test_pinned_packages_have_hashes_and_name_no_index(path):
     assert heading == f"# Pinned from {path.stem}.in by `make requirements`."
     for package in packages:
         assert re.fullmatch(
-            r"[\w.-]+(\[\w+\])?==[\w.]+( ; [^\\\n]+)? \\\n"
+            r"[\w.-]+(\[\w+(, \w+)*\])?==[\w.]+( ; [^\\\n]+)? \\\n"
             r"(    --hash=sha256:[0-9a-f]{64}( \\\n|$))+",
             package,
         ), package

@@ -46,6 +46,10 @@ class Code(pydantic.BaseModel):
         raise ValueError(f"{value} is\nno code")
 
 
+class Mixed(pydantic.BaseModel):
+    data: int | float | bool
+
+
 class Cat(pydantic.BaseModel):
     kind: Literal["cat"]
 
@@ -95,6 +99,9 @@ class Shop(App):
         return item
 
     async def pet(self, item: Pet):
+        return item
+
+    async def mixed(self, item: Mixed):
         return item
 
     async def numbers(self, item: Numbers):
@@ -206,6 +213,13 @@ async def test_the_400_of_a_model_is_short():
     assert (len(lines), lines[-1]) == (22, "5 more")
     response = await post(Shop(), "/numbers", json=["x"] * 20)
     assert len(response.text.split("\n")) == 21
+    # To list so many errors, or to compare messages with so large a value, would hold up all other
+    # requests.
+    response = await post(Shop(), "/numbers", json=["x"] * 5000)
+    assert response.text.split("\n")[1:] == ["5000 more"]
+    for size, last in ((10_000, "data.bool: "), (1_000_000, "3 more")):
+        response = await post(Shop(), "/mixed", json={"data": ["1" * size]})
+        assert response.text.split("\n")[-1].startswith(last)
 
     class Exact(Item):
         model_config = pydantic.ConfigDict(extra="forbid")

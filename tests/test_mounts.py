@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
 
 from micropie import (
     App,
+    HTTPError,
     HttpMiddleware,
     InMemorySessionBackend,
     Request,
@@ -524,6 +526,9 @@ class Asks(HttpMiddleware):
         elif self.kind == "half":
             async for _ in request.stream():
                 break
+        elif self.kind == "too large":
+            with contextlib.suppress(HTTPError):
+                await request.body()
 
 
 async def read_all(scope: Any, receive: Any, send: Any) -> None:
@@ -551,6 +556,17 @@ async def test_mounted_app_never_gets_the_rest_of_a_body_for_the_whole(
     app.middlewares.append(Asks("half"))
     app.mounts["/m"] = read_all
     assert_logged_500(await post(app, "/m/x", body=[b"a", b"b"]), caplog)
+
+
+async def test_mounted_app_never_gets_the_rest_of_a_body_that_failed() -> None:
+    """The 413 that a middleware has swallowed is raised again."""
+    app = App(max_body_size=3)
+    app.middlewares.append(Asks("too large"))
+    app.mounts["/m"] = read_all
+    chunked = [("transfer-encoding", "chunked")]
+    response = await post(app, "/m/x", body=[b"ab", b"cd", b"ef"], headers=chunked)
+    assert response.status == 413
+    assert response.text == "413 Content Too Large: max_body_size is 3 bytes"
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError, TimeoutError, ConnectionResetError])
@@ -589,6 +605,16 @@ async def test_a_mounted_apps_handlers_run_with_the_parents() -> None:
         done.clear()
     assert sorted(done) == ["stop child", "stop inner", "stop root"]
     assert [app._started for app in (root, child, inner)] == [False] * 3
+
+
+async def test_an_app_that_a_startup_handler_mounts_starts_too() -> None:
+    done: list[str] = []
+    root, child = hooked(Root(), "root", done), hooked(Child(), "child", done)
+    root.startup_handlers.append(lambda: root.mounts.update({"/child": child}))
+    async with lifespan(root):
+        assert done == ["start root", "start child"]
+        assert child._started
+    assert done[2:] == ["stop child", "stop root"]
 
 
 async def test_apps_that_mount_each_other_start_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import sys
@@ -26,7 +27,18 @@ from micropie import (
     WebSocket,
     event_stream,
 )
-from tests.asgi import REMOVED, Browser, Response, exchange, get, post, shown, websocket
+from tests.asgi import (
+    REMOVED,
+    Browser,
+    Response,
+    call,
+    exchange,
+    get,
+    post,
+    scripted,
+    shown,
+    websocket,
+)
 from tests.asgi import request as request_
 from tests.clock import ManualClock
 from tests.noting import Note
@@ -629,6 +641,20 @@ async def test_a_request_that_began_before_the_login_does_not_end_the_new_sessio
     assert await session_of(browser) == {"cart": "1", "user": "ann"}
 
 
+@pytest.mark.parametrize("query", ["", "?user=ann"])
+async def test_of_two_renewals_at_once_the_second_leaves_the_cookie_of_the_first(
+    query: str,
+) -> None:
+    """It has nothing to save under an id of its own, and would log the user out."""
+    app = Root()
+    browser = await signed_in(app)
+    old = browser.cookies["session_id"]
+    app.middlewares.append(Meanwhile(lambda: browser.get(f"/renew{query}")))
+    second = await get(app, f"/renew{query}", headers=[cookie(old)])
+    assert second.headers_all("set-cookie") == []
+    assert (await browser.get("/look")).json() == {"user": "ann"}
+
+
 async def clears_and_renews(request: Request) -> None:
     request.session.clear()
     request.regenerate_session()
@@ -884,6 +910,9 @@ def coming(*headers: tuple[str, str], host: str = "127.0.0.1:8000", **scope: Any
         (coming(("origin", "http://localhost:8000")), False),
         (coming(("referer", "http://[::1]/page?q#f")), False),
         (coming(("x-request-id", "1"), ("x-forward", "1")), False),
+        (coming(("sec-fetch-site", "none"), ("connection", "keep-alive")), False),  # a browser
+        (coming(("sec-fetch-site", "none")), True),  # through nginx from 1.29.7 on
+        (coming(("a", "1"), ("via", "1.1 proxy"), ("b", "1")), True),
         (coming(client=("203.0.113.9", 5)), True),
         (coming(client=("::1:8000", 5)), True),
         (coming(client=None), True),  # a Unix socket
@@ -916,6 +945,29 @@ async def test_the_cookie_is_secure_unless_the_request_comes_straight_from_this_
         talk = Sockets(doing("a=1 accept"))
         (sent,) = await talked(talk, *options["headers"], scope=options["scope"])
         assert ("; Secure" in sent) is secure
+
+
+@pytest.mark.parametrize("kind", [list, iter, tuple])
+async def test_headers_may_be_any_iterable(kind: Any) -> None:
+    """ASGI allows it. An iterator that is empty at the second look would hide the origin."""
+    app = Root()
+    await app.session_backend.save("id", {"user": "ann"}, 60)
+    own = [(b"host", b"testserver"), (b"cookie", b"session_id=id")]
+    foreign = [*own, (b"origin", b"https://elsewhere.example")]
+    for headers, session in ((own, {"user": "ann"}), (foreign, {})):
+        sent = await call(app, path="/look", method="POST", headers=kind(headers))
+        assert json.loads(sent[-1]["body"]) == session
+        sockets = Sockets(origin_and_session, app.session_backend)
+        scope = {"type": "websocket", "path": "/", "headers": kind(headers)}
+        receive = scripted({"type": "websocket.connect"})
+        sent = await call(sockets, receive, **scope)
+        origin = dict(headers).get(b"origin", b"").decode()
+        assert json.loads(sent[1]["text"]) == [origin, session]
+
+
+async def origin_and_session(app: App, ws: WebSocket) -> None:
+    await ws.accept()
+    await ws.send_json([app.request.headers.get("Origin", ""), app.request.session])
 
 
 @pytest.mark.parametrize("name", ["__Host-id", "__Secure-id", "__host-id", "__SECURE-id"])
@@ -1378,6 +1430,26 @@ def doing(steps: str, notes: list[Any] | None = None) -> Talk:
 def dict_of(pairs: str) -> dict[str, str]:
     """The dictionary that "a=1,b=2" says."""
     return dict(pair.split("=") for pair in pairs.split(",") if "=" in pair)
+
+
+async def test_a_second_accept_has_the_cookie_that_the_server_has_refused() -> None:
+    """A server may refuse the first message, for example for its subprotocol."""
+
+    async def talk(app: App, ws: WebSocket) -> None:
+        app.request.session["user"] = "ann"
+        with pytest.raises(ValueError, match="not offered"):
+            await ws.accept(subprotocol="bad")
+        await ws.accept()
+
+    def refuse(message: Any) -> Exception | None:
+        return ValueError("not offered") if message.get("subprotocol") else None
+
+    app = Sockets(talk)
+    receive = scripted({"type": "websocket.connect"})
+    sent = await call(app, receive, refuse, type="websocket", path="/")
+    accepted, _ = sent
+    (session_id,) = re.findall(rb"session_id=([^;]+)", dict(accepted["headers"])[b"set-cookie"])
+    assert await app.session_backend.load(session_id.decode()) == {"user": "ann"}
 
 
 async def test_a_websocket_sees_the_session() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import gc
 import os
 import re
@@ -12,7 +13,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import pytest
@@ -59,6 +60,18 @@ def described(upload: UploadedFile, content: bytes) -> list[str]:
     return [upload.filename, upload.content_type, content.decode()]
 
 
+class Counted(enum.Enum):
+    """Notes each conversion."""
+
+    ONE = 1
+    conversions = enum.nonmember([])
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        cls.conversions.append(value)
+        return cls.ONE
+
+
 class Root(App):
     """Takes forms in every way."""
 
@@ -82,8 +95,21 @@ class Root(App):
     async def several(self, file: list[UploadedFile]) -> list[list[str]]:
         return [described(each, await each.read()) for each in file]
 
+    async def counted(self, number: Counted, file: UploadedFile) -> str:
+        return (await file.read()).decode()
+
     def plain(self, file: UploadedFile) -> list[str]:
         return described(file, file.file.read())
+
+
+async def test_values_are_not_converted_anew_for_each_file() -> None:
+    """To convert a large one a thousand times would hold up all other requests."""
+
+    Counted.conversions.clear()
+    others = [file(name="other") for _ in range(100)]
+    parts = [("number", "2"), *others, file(), *others]
+    assert (await post(Root(), "/counted", multipart=parts)).text == "content"
+    assert len(Counted.conversions) < 5
 
 
 # --- What is a field, what is a file --------------------------------------------------------------
@@ -345,6 +371,10 @@ async def test_filename_is_the_last_component_of_the_raw_filename(sent: str, fil
         "con\udcff",
         "a\r\nb",
         "a\u2028b",
+        "1:evil",
+        "é: evil",
+        "xC:" + "a" * 253,
+        "x" * 9 + " " + "a" * 254,
     ],
 )
 def test_filename_joined_to_a_folder_stays_in_the_folder(tmp_path: Path, sent: str) -> None:
@@ -352,6 +382,8 @@ def test_filename_joined_to_a_folder_stays_in_the_folder(tmp_path: Path, sent: s
     target = tmp_path / name
     assert os.path.dirname(os.path.normpath(target)) == str(tmp_path)
     assert re.search(r"[\x00-\x1f\x7f-\x9f/\\]", name) is None
+    assert (PureWindowsPath("D:/uploads") / name).parent == PureWindowsPath("D:/uploads")
+    assert name == name.strip()
     target.write_bytes(b"it can be written")
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
     assert name.endswith("é.jpeg") or not sent.endswith("é.jpeg"), "a long name keeps its extension"

@@ -41,6 +41,7 @@ SHOWN = {
         ".sql": "sql",
         ".txt": "text",
         ".json": "json",
+        ".yml": "yaml",
     },
     **{".conf": "nginx", ".service": "systemd", ".timer": "systemd", ".sh": "bash"},
 }
@@ -180,11 +181,16 @@ class Example:
         return title.removeprefix("# "), introduction.strip(), f"## {rest}"
 
     def files(self) -> list[Path]:
-        """Return its files, as they are in the project: app.py, other modules, then the rest."""
+        """Return its files: app.py, other modules, their tests, then the rest."""
         found = [path for path in self.folder.rglob("*") if path.is_file() and self._belongs(path)]
         return sorted(
             found,
-            key=lambda path: (path.name != "app.py", path.suffix != ".py", self.relative(path)),
+            key=lambda path: (
+                path.name != "app.py",
+                path.suffix != ".py",
+                path.name.startswith("test_"),
+                self.relative(path),
+            ),
         )
 
     def _belongs(self, path: Path) -> bool:

@@ -131,6 +131,12 @@ GROUPS: dict[str, dict[str, Row]] = {
             "serve tools to AI agents", 2, "mcp llm tools agent ai", opens="console"
         ),
         "graphql": Row("answer GraphQL", 2, "graphql strawberry query subscription"),
+        "observability": Row(
+            "watch an app: logs, metrics, traces, errors, health",
+            3,
+            "structlog prometheus grafana opentelemetry sentry monitoring request id",
+            opens="",
+        ),
         "blog_small": Row(
             "start a site with posts and accounts", 2, "blog cms posts feed"
         ),

@@ -3,20 +3,20 @@
 The variable SESSION_STORE says where.
 """
 
-import asyncio
-import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
 from micropie import App, methods
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
 
+from guarded_sessions import GuardedSessionBackend
 from redis_sessions import RedisSessionBackend, make_client
 from sql_sessions import SQLSessionBackend, make_engine
 
 DATA = Path(os.environ.get("DATA", "data"))
 STORE = os.environ.get("SESSION_STORE", f"sqlite+aiosqlite:///{DATA}/sessions.sqlite3")
-CLEAN_UP_EVERY = 600.0  # seconds
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
@@ -31,32 +31,22 @@ class Root(App):
         else:
             self._backend = SQLSessionBackend(make_engine(store))
             self._store = NAMES[self._backend.engine.dialect.name]
-        super().__init__(self._backend)
+        super().__init__(GuardedSessionBackend(self._backend, RedisError, DBAPIError))
         self.env.globals["url"] = self._url
         self.startup_handlers.append(self._connect)
         self.shutdown_handlers.append(self._disconnect)
-        self._cleaner: asyncio.Task[None] | None = None
 
     async def _connect(self) -> None:
         if isinstance(self._backend, SQLSessionBackend):
             DATA.mkdir(parents=True, exist_ok=True)
             await self._backend.create_table()
-            self._cleaner = asyncio.create_task(self._clean_up(self._backend))
-
-    async def _clean_up(self, backend: SQLSessionBackend) -> None:
-        while True:
-            await backend.delete_expired()
-            await asyncio.sleep(CLEAN_UP_EVERY)
+            await self._backend.delete_expired()
 
     async def _disconnect(self) -> None:
-        if not isinstance(self._backend, SQLSessionBackend):
+        if isinstance(self._backend, SQLSessionBackend):
+            await self._backend.engine.dispose()
+        else:
             await self._backend.client.aclose()
-            return
-        if self._cleaner is not None:  # None: creating the table has failed
-            self._cleaner.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._cleaner
-        await self._backend.engine.dispose()
 
     async def index(self) -> str:
         """Show the counter; this stores nothing."""

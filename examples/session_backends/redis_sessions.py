@@ -14,8 +14,9 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+Change = Callable[[dict[str, Any]], dict[str, Any]]
 TRIES = 10
-LOCKED = 2.0  # seconds: how long a process that has died keeps the others waiting
+LOCKED = 0.5  # seconds: how long a process that has died keeps the others waiting
 
 # Gives the lock back, and replaces a value if it is still the one that was read. The
 # empty string stands for none.
@@ -80,22 +81,11 @@ class RedisSessionBackend(SessionBackend):
         """Let a live session expire `timeout` seconds from now."""
         await self.client.pexpire(self._key(session_id), _milliseconds(timeout))
 
-    async def update(
-        self,
-        session_id: str,
-        change: Callable[[dict[str, Any]], dict[str, Any]],
-        timeout: float,
-    ) -> None:
+    async def update(self, session_id: str, change: Change, timeout: float) -> None:
         """Store ``change(stored)`` in one atomic step, for `timeout` seconds from now.
 
         The swap alone makes it atomic. The lock lets one writer after the other try, or
         those that are farther from Redis would lose each race.
-
-        Args:
-            session_id: The session.
-            change: Returns the new data, and can be called again. It gets ``{}`` if
-                there is no such session, and returns ``{}`` to delete it.
-            timeout: In seconds.
 
         Raises:
             RuntimeError: Others, who take no lock, have changed the session each time.

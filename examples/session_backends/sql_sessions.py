@@ -8,31 +8,22 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import sqlalchemy as sa
 from micropie import SessionBackend
-from sqlalchemy import (
-    JSON,
-    Column,
-    Double,
-    MetaData,
-    String,
-    Table,
-    delete,
-    event,
-    select,
-    update,
-)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-metadata = MetaData()
-sessions = Table(
+metadata = sa.MetaData()
+sessions = sa.Table(
     "sessions",
     metadata,
-    Column("id_hash", String(64), primary_key=True),
-    Column("data", JSON, nullable=False),
-    Column("expires", Double, nullable=False, index=True),  # seconds since 1970
+    sa.Column("id_hash", sa.String(64), primary_key=True),
+    sa.Column("data", sa.JSON, nullable=False),
+    sa.Column("expires", sa.Double, nullable=False, index=True),  # seconds since 1970
 )
 
+Data = dict[str, Any]
+Change = Callable[[Data], Data]
 TRIES = 10
 
 # Of workers that start together, one creates tables and the others wait for it.
@@ -54,7 +45,7 @@ def make_engine(url: str) -> AsyncEngine:
     engine = create_async_engine(url, pool_pre_ping=True, connect_args=options)
     if engine.dialect.name == "sqlite":
 
-        @event.listens_for(engine.sync_engine, "connect")
+        @sa.event.listens_for(engine.sync_engine, "connect")
         def _set_up(connection: Any, _: object) -> None:
             cursor = connection.cursor()
             # Readers do not wait for the writer.
@@ -65,7 +56,7 @@ def make_engine(url: str) -> AsyncEngine:
     return engine
 
 
-async def create_tables(engine: AsyncEngine, tables: MetaData) -> None:
+async def create_tables(engine: AsyncEngine, tables: sa.MetaData) -> None:
     """Create the tables that do not exist yet."""
     async with engine.begin() as connection:
         await connection.exec_driver_sql(_LOCKS[engine.dialect.name])
@@ -94,43 +85,30 @@ class SQLSessionBackend(SessionBackend):
         """Create the table if it does not exist yet."""
         await create_tables(self.engine, metadata)
 
-    async def load(self, session_id: str) -> dict[str, Any]:
+    async def load(self, session_id: str) -> Data:
         """Return the data of a live session, ``{}`` if there is none."""
-        query = select(sessions.c.data).where(
-            sessions.c.id_hash == _hashed(session_id),
-            sessions.c.expires > time.time(),
+        query = sa.select(sessions.c.data).where(
+            sessions.c.id_hash == _hashed(session_id), sessions.c.expires > time.time()
         )
         async with self.engine.connect() as connection:
             return await connection.scalar(query) or {}
 
-    async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
+    async def save(self, session_id: str, data: Data, timeout: float) -> None:
         """Keep the data for `timeout` seconds from now; ``{}`` deletes the session."""
         async with self.engine.begin() as connection:
             await self._store(connection, _hashed(session_id), data, timeout)
 
     async def touch(self, session_id: str, timeout: float) -> None:
         """Let a live session expire `timeout` seconds from now."""
-        now = time.time()
-        statement = update(sessions).where(
-            sessions.c.id_hash == _hashed(session_id),
-            sessions.c.expires > now,
+        statement = sa.update(sessions).where(
+            sessions.c.id_hash == _hashed(session_id), sessions.c.expires > time.time()
         )
+        statement = statement.values(expires=time.time() + timeout)
         async with self.engine.begin() as connection:
-            await connection.execute(statement.values(expires=now + timeout))
+            await connection.execute(statement)
 
-    async def update(
-        self,
-        session_id: str,
-        change: Callable[[dict[str, Any]], dict[str, Any]],
-        timeout: float,
-    ) -> None:
+    async def update(self, session_id: str, change: Change, timeout: float) -> None:
         """Store ``change(stored)`` in one transaction, for `timeout` seconds from now.
-
-        Args:
-            session_id: The session.
-            change: Returns the new data, and can be called again. It gets ``{}`` if
-                there is no such session, and returns ``{}`` to delete it.
-            timeout: In seconds.
 
         Raises:
             RuntimeError: Others have deleted the row each time, before it was locked.
@@ -153,10 +131,9 @@ class SQLSessionBackend(SessionBackend):
 
         None if another transaction has just deleted it.
         """
-        query = select(sessions.c.data, sessions.c.expires).where(
-            sessions.c.id_hash == key
-        )
-        query = query.with_for_update()  # SQLite has locked the whole database
+        query = sa.select(sessions.c.data, sessions.c.expires)
+        # SQLite has no such lock; it has locked the whole database.
+        query = query.where(sessions.c.id_hash == key).with_for_update()
         row = (await connection.execute(query)).first()
         if row is None:
             empty = self._insert(sessions).values(id_hash=key, data={}, expires=0.0)
@@ -165,22 +142,18 @@ class SQLSessionBackend(SessionBackend):
         return row
 
     async def _store(
-        self,
-        connection: AsyncConnection,
-        key: str,
-        data: dict[str, Any],
-        timeout: float,
+        self, connection: AsyncConnection, key: str, data: Data, timeout: float
     ) -> None:
         row = {"data": data, "expires": time.time() + timeout}
         insert = self._insert(sessions).values(id_hash=key, **row)
         statement = insert.on_conflict_do_update(index_elements=["id_hash"], set_=row)
         if not data:
-            statement = delete(sessions).where(sessions.c.id_hash == key)
+            statement = sa.delete(sessions).where(sessions.c.id_hash == key)
         await connection.execute(statement)
 
     async def delete_expired(self) -> int:
         """Delete the rows of sessions that have ended; return how many there were."""
-        statement = delete(sessions).where(sessions.c.expires <= time.time())
+        statement = sa.delete(sessions).where(sessions.c.expires <= time.time())
         async with self.engine.begin() as connection:
             result = await connection.execute(statement)
         return result.rowcount

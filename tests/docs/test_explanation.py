@@ -212,7 +212,7 @@ def test_page_on_performance_has_no_measured_number_in_its_text():
     text = (PAGES / "performance.md").read_text()
     prose = re.sub(r"\{bench\}`[^`]*`|```.*?```|\([^)]*\)", "", text, flags=re.S)
 
-    allowed = {"1,000", "500", "100", "50", "64"}  # what is asked, not what was found
+    allowed = {"1,000", "500", "100", "50", "64", "1.15"}  # what is asked, not what was found
     assert set(re.findall(r"\d[\d.,]*\d|\d", prose)) - allowed <= {"2"}  # Jinja2
 
 

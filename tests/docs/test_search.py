@@ -11,10 +11,10 @@ from playwright.sync_api import Page, expect
 
 from tests.docs.looking import AXE, RUN_AXE, found_on_page
 from tests.docs.site import Site, served
-from tests.examples.browsing import NARROW, WIDE, Browsing
+from tests.examples.browsing import NARROW, WIDE, Browsing, noted_errors
 
 SEARCHES = tomllib.loads(Path(__file__).with_name("searches.toml").read_text())["search"]
-ENOUGH = 47
+MISSES = 3
 FIRST = 3
 BOX = "input.sidebar-search"
 OF_SEARCH = "{include: [['article'], ['[role=search]']]}"  # the rest is looked at without it
@@ -54,11 +54,11 @@ def test_what_people_type_is_found(browsing):
         if not set(first) & set(search["pages"]):
             failed.append(f"{search['typed']}: {found[: 2 * FIRST]} instead of {search['pages']}")
 
-    assert len(SEARCHES) - len(failed) >= ENOUGH, "\n".join(failed)
+    assert len(failed) <= MISSES, "\n".join(failed)
 
 
-def test_searches_are_fifty_different_ones_and_name_pages_that_exist(site):
-    assert len({search["typed"] for search in SEARCHES}) == len(SEARCHES) == 50
+def test_searches_are_fifty_different_ones_or_more_and_name_pages_that_exist(site):
+    assert len({search["typed"] for search in SEARCHES}) == len(SEARCHES) >= 50
     assert sum(search.get("typo", False) for search in SEARCHES) == 5
 
     named = {page for search in SEARCHES for page in search["pages"]}
@@ -159,9 +159,7 @@ def test_sphinx_brings_no_search_of_its_own(site):
 def test_it_works_from_files_without_a_server(browser, site):
     context = browser.new_context()
     page = context.new_page()
-    wrong = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
+    wrong = noted_errors(page)
     page.goto((site.folder / "howto" / "uploads.html").as_uri())
     type_in_panel(page, "websockets")
     page.keyboard.press("Enter")

@@ -8,6 +8,7 @@ import httpx
 from playwright.sync_api import (
     Browser,
     BrowserContext,
+    ConsoleMessage,
     FilePayload,
     Page,
     Route,
@@ -46,6 +47,19 @@ def launched() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield browser
         browser.close()
+
+
+def noted_errors(page: Page) -> list[str]:
+    """Return a list that gets the page's errors, those of its console too, from now on."""
+    errors: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    return errors
 
 
 def fill_in(

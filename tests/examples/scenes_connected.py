@@ -7,6 +7,7 @@ import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from tests.examples import harness
 from tests.examples.accounts import signed
 from tests.examples.browsing import file_named, fill_in
 from tests.examples.loading import run
@@ -54,6 +55,20 @@ def webhook(scene):
         "shown => { shown.textContent = shown.textContent.replace(/20..-[-: 0-9]+/g,"
         " '2026-03-14 15:09:26'); }"
     )
+
+
+@scene(1.4)
+def observability(scene):
+    """The answers of a fast, a slow and a broken handler, with their times and request ids."""
+    folder = harness.copied("observability", scene.data / "observability")
+    # The gallery doesn't mount it, since it writes the log of its whole process.
+    with harness.running(harness.SERVE, folder, {}) as server:
+        scene.page.context.route(f"{server.url}/**", lambda route: route.continue_())
+        scene.page.goto(server.url)
+        scene.browsing.expected.append("500 (Internal Server Error)")
+        for count, name in enumerate(("Fast answer", "Slow answer", "Exception", "Fast answer")):
+            scene.press(name)
+            scene.page.locator("#answers tr").nth(count).wait_for()
 
 
 @scene(2)

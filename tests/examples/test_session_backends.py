@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 
+from micropie import App, InMemorySessionBackend
 from tests import asgi
 from tests.examples import harness, session_writer
 from tests.examples.loading import load
@@ -17,6 +18,7 @@ from tests.processes import environment, until
 
 sql_sessions = load("session_backends", "sql_sessions")
 redis_sessions = load("session_backends", "redis_sessions")
+guarded_sessions = load("session_backends", "guarded_sessions")
 STORES = ("sqlite", "postgresql", "redis")
 
 pytestmark = [pytest.mark.usefixtures("measured"), pytest.mark.real_time]
@@ -45,7 +47,7 @@ async def opened(url):
         await backend.create_table()
         await backend.create_table()
         async with engine.begin() as connection:
-            await connection.execute(sql_sessions.delete(sql_sessions.sessions))
+            await connection.execute(sql_sessions.sa.delete(sql_sessions.sessions))
         yield backend
         await engine.dispose()
 
@@ -107,9 +109,8 @@ async def test_ids_are_kept_as_hashes(url):
             keys = [key.decode().removeprefix("session:") for key in await backend.client.keys()]
         else:
             async with backend.engine.connect() as connection:
-                keys = list(
-                    await connection.scalars(sql_sessions.select(sql_sessions.sessions.c.id_hash))
-                )
+                query = sql_sessions.sa.select(sql_sessions.sessions.c.id_hash)
+                keys = list(await connection.scalars(query))
         assert [len(key) for key in keys] == [64, 64]
 
 
@@ -346,3 +347,108 @@ async def test_processes_lose_none_of_ten_thousand_changes(url):
 @pytest.mark.slow
 async def test_processes_undo_none_of_200_logouts(url):
     await no_logout_is_undone(url, 200)
+
+
+# --- A store that fails ------------------------------------------------------------------------
+
+
+class Failing(InMemorySessionBackend):
+    """A backend whose store fails, or takes its time, when the test says so."""
+
+    error = None
+    seconds = 0.0
+
+    async def load(self, session_id):
+        await asyncio.sleep(self.seconds)  # this is the slow store
+        if self.error is not None:
+            raise self.error
+        return await super().load(session_id)
+
+    async def update(self, session_id, change, timeout):
+        await self.load(session_id)
+        await super().update(session_id, change, timeout)
+
+
+class Visits(App):
+    async def about(self):
+        return "about"
+
+    async def count(self):
+        self.request.session["n"] = self.request.session.get("n", 0) + 1
+        return str(self.request.session["n"])
+
+
+@pytest.fixture
+def failing():
+    return Failing()
+
+
+@pytest.fixture
+def browser_of_failing(failing):
+    guarded = guarded_sessions.GuardedSessionBackend(failing, LookupError)
+    return asgi.Browser(Visits(guarded))
+
+
+def logged(caplog):
+    found = [record.getMessage() for record in caplog.records if record.name == "sessions"]
+    caplog.clear()
+    return found
+
+
+@pytest.mark.parametrize("error", [LookupError("no store\nat all"), ConnectionRefusedError("no")])
+async def test_store_that_fails_is_a_503_and_one_line(failing, browser_of_failing, caplog, error):
+    assert (await browser_of_failing.get("/count")).text == "1"
+    failing.error = error
+    for _ in range(3):
+        assert (await browser_of_failing.get("/about")).text == "about"
+        answer = await browser_of_failing.get("/count")
+        assert (answer.status, answer.header("retry-after")) == (503, "60")
+        assert answer.text.startswith("Sessions are not available right now.")
+        new = await asgi.get(browser_of_failing.app, "/count")
+        assert (new.status, new.header("set-cookie")) == (503, None)
+    first_line = str(error).partition("\n")[0]
+    assert logged(caplog) == [f"the session store fails: {type(error).__name__}: {first_line}"]
+    failing.error = None
+    assert (await browser_of_failing.get("/count")).text == "2"
+
+
+async def test_failures_that_come_and_go_are_one_line(
+    failing, browser_of_failing, caplog, monkeypatch
+):
+    await browser_of_failing.get("/count")
+    for error in [OSError("no"), None] * 3:
+        failing.error = error
+        await browser_of_failing.get("/count")
+    assert logged(caplog) == ["the session store fails: OSError: no"]
+    monkeypatch.setattr(guarded_sessions, "CALM", 0)
+    await browser_of_failing.get("/count")
+    await browser_of_failing.get("/count")
+    assert logged(caplog) == ["the session store works again"]
+
+
+@pytest.mark.parametrize("path", ["/count", "/about"])
+async def test_store_that_hangs_is_waited_for_once(failing, browser_of_failing, monkeypatch, path):
+    await browser_of_failing.get("/count")
+    monkeypatch.setattr(guarded_sessions, "LIMIT", 0.1)
+    failing.seconds = 60.0
+    begun = time.monotonic()
+    answer = await browser_of_failing.get(path)
+    assert answer.status == (503 if path == "/count" else 200)
+    assert 0.1 <= time.monotonic() - begun < 10
+
+
+async def test_mistake_is_no_failing_store(failing, browser_of_failing, caplog):
+    await browser_of_failing.get("/count")
+    failing.error = ValueError("a mistake")
+    assert (await browser_of_failing.get("/count")).status == 500
+    assert logged(caplog) == []
+
+
+async def test_guard_passes_everything_on(url):
+    async with opened(url) as backend:
+        guarded = guarded_sessions.GuardedSessionBackend(backend)
+        await guarded.save("one", {"a": 1}, 60)
+        await guarded.update("one", renamed, 60)
+        await guarded.touch("one", 60)
+        assert await guarded.load("one") == {"a": 1, "name": "Zoë"}
+        assert await guarded.load("two") == {}

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.docs.site import served
+from tests.examples.browsing import noted_errors
 from tests.processes import ROOT
 
 pytestmark = pytest.mark.slow
@@ -44,10 +45,6 @@ def page(browser: Browser) -> Iterator[Page]:
         yield context.new_page()
 
 
-def errors_of(message: ConsoleMessage) -> list[str]:
-    return [message.text] if message.type == "error" else []
-
-
 def run(app: Locator) -> None:
     """Press Run, and wait until the app answers."""
     app.locator(".live-run").click()
@@ -76,9 +73,7 @@ def test_most_apps_have_requests(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", [*APPS, *examples()])
 def test_app_answers_as_its_page_shows(name: str, page: Page, site: str, folder: Path) -> None:
-    errors: list[str] = []
-    page.on("console", lambda message: errors.extend(errors_of(message)))
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    errors = noted_errors(page)
     page.goto(f"{site}/{name}.html")
     apps = page.locator(".live-app").all()
     assert apps

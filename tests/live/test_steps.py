@@ -14,9 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.docs.site import served
+from tests.examples.browsing import noted_errors
 from tests.live.versions import changed, wrong_versions
 from tests.tutorials.steps import SERVE, running
 
@@ -103,20 +104,13 @@ class Reader:
         return done, missing.all_inner_texts()
 
 
-def error_of(message: ConsoleMessage) -> list[str]:
-    """Return the text of an error in the console, in a list."""
-    return [message.text] if message.type == "error" else []
-
-
 @pytest.fixture
 def reader(browser: Browser, site: str, folder: Path) -> Iterator[Reader]:
     """A reader whose browser keeps nothing from before; errors in the console fail the test."""
-    errors: list[str] = []
     with browser.new_context(accept_downloads=True) as context:
         context.set_default_timeout(SECONDS * 1000)
         page = context.new_page()
-        page.on("console", lambda message: errors.extend(error_of(message)))
-        page.on("pageerror", lambda error: errors.append(str(error)))
+        errors = noted_errors(page)
         expect.set_options(timeout=SECONDS * 1000)
         yield Reader(page, site, folder, 1)
     expect.set_options(timeout=5000)

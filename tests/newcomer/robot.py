@@ -40,6 +40,7 @@ LOOK = 15_000  # milliseconds until a page must show something
 # Those of a user's own machine, without the environment of the tests.
 KEPT = re.compile(r"PIP_|SSL_|[A-Z]+_CA_|REQUESTS_|(?i:https?_proxy|no_proxy)|LANG|TERM|HOME")
 NOT_OURS = ".venv"
+VARIABLES = re.compile(r"\A(?:[A-Z][A-Z0-9_]*=\S*[\s\\]+)+")  # in front of a command
 # The tests have installed what a page installs (.ci/system-packages). If not, the page fails.
 SUDO = """#!/bin/sh
 [ "$1 $2" = "apt install" ] || { echo "not tried: sudo $*" >&2; exit 1; }
@@ -135,7 +136,9 @@ class Terminal:
 
     def serve(self, line: str, log: Path) -> None:
         """Type a command that goes on, and wait until it listens."""
-        ports = self._ports.named(line) or [self._ports.web]
+        # The variables before a command can name servers that it talks to.
+        command = VARIABLES.sub("", line)
+        ports = self._ports.named(command) or self._ports.named(line) or [self._ports.web]
         self._log = log
         log.touch()
         # With -m, the command gets its own process group, and the signal of Ctrl+C.

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tests.processes import environment, free_port, wait_until
 
@@ -37,6 +38,7 @@ class Kind:
     protocol_codes: bool = True  # sends codes other than 1000 and 3000 to 4999
     client_codes: bool = True  # hands the code of a client's WebSocket close over, in place of 1006
     denials: bool = True  # sends the status, headers and body of a refused handshake
+    buffers_messages: bool = False  # takes any number ahead of a handler that does not receive
     client_reasons: bool = False  # hands over the reason of a client's WebSocket close
 
 
@@ -60,6 +62,7 @@ OF_ALL = (
         "daphne {app} --bind 127.0.0.1 --port {port} --verbosity 0",
         lifespan=False,
         buffers_bodies=True,
+        buffers_messages=True,
         continues_at_once=True,
         leaves_broken_streams_open=True,
         checks_forms=True,
@@ -87,7 +90,7 @@ class Server:
     app: str = "tests.servers.app:app"
     port: int = 0
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         self.spawn()
         try:
             return self.ready()
@@ -117,7 +120,7 @@ class Server:
                 start_new_session=True,
             )
 
-    def ready(self) -> Server:
+    def ready(self) -> Self:
         """Wait until the application answers."""
 
         def answers() -> bool:

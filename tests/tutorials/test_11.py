@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import expect
 from websockets.sync.client import connect
 
+from tests.examples.browsing import noted_errors
 from tests.processes import certificate, environment, free_port, nginx, wait_until
 from tests.tutorials import steps
 from tests.tutorials.steps import pie, run_tests, send_picture
@@ -169,7 +170,6 @@ def test_backup_has_what_visitors_have_sent(client, server, vote, tmp_path):
 
 
 def test_vote_chat_and_picture_work_over_https(browser, site, picture):
-    errors = []
     context = browser.new_context(
         ignore_https_errors=True,
         base_url=site,
@@ -177,9 +177,8 @@ def test_vote_chat_and_picture_work_over_https(browser, site, picture):
         reduced_motion="reduce",
     )
     ada = context.new_page()
-    ada.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    errors = noted_errors(ada)
     ada.on("response", lambda response: response.status >= 400 and errors.append(response.url))
-    ada.on("pageerror", lambda error: errors.append(str(error)))
     ada.goto("/")
     ada.locator("#state", has_text="counted live").wait_for()
     ada.get_by_label("Pumpkin").check()

@@ -36,6 +36,11 @@ export function makeInput(className, value = "") {
   });
 }
 
+/** Make the line that says in words what goes on; screen readers read it out when it changes. */
+export function makeState(textContent) {
+  return make("p", { className: "live-state", textContent, attributes: { role: "status" } });
+}
+
 /** Make a form that calls `send` in place of sending anything itself. */
 export function makeForm(className, send, ...children) {
   const form = make("form", { className, noValidate: true }, ...children);

@@ -1,7 +1,7 @@
 // An event stream, event by event.
-import { make, makeButton, makeField, makeForm, makeInput } from "./elements.mjs";
+import { make, makeButton, makeField, makeForm, makeInput, makeState } from "./elements.mjs";
 import { encodedPath, exchange } from "./exchange.mjs";
-import { GrowingList, shortened } from "./growing.mjs";
+import { makeLog, shortened } from "./growing.mjs";
 import { findHeader, statusLine } from "./printing.mjs";
 
 const MOST_EVENTS = 200;
@@ -49,22 +49,8 @@ export class EventView {
     this.path = makeInput("live-events-path", url);
     this.lastId = makeInput("live-last-id");
     this.button = make("button", { className: "live-button live-open", textContent: "Open" });
-    this.state = make("p", {
-      className: "live-state",
-      textContent: "Not open.",
-      attributes: { role: "status" },
-    });
-    this.list = make("ol");
-    this.box = make(
-      "div",
-      {
-        className: "live-list",
-        tabIndex: 0,
-        attributes: { role: "log", "aria-label": "Events" },
-      },
-      this.list,
-    );
-    this.events = new GrowingList(this.box, this.list, MOST_EVENTS);
+    this.state = makeState("Not open.");
+    this.events = makeLog("Events", MOST_EVENTS);
     const form = makeForm(
       "live-row",
       () => (this.controller ? this.close() : this.open()),
@@ -73,7 +59,7 @@ export class EventView {
       this.button,
       makeButton("clear", "Clear", () => this.events.clear()),
     );
-    this.element = make("div", { className: "live-events" }, form, this.state, this.box);
+    this.element = make("div", { className: "live-events" }, form, this.state, this.events.box);
   }
 
   async open() {

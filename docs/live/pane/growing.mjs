@@ -1,5 +1,5 @@
 // A list in a box that scrolls, for lines that can come faster than a browser draws them.
-import { keepAtEnd } from "./elements.mjs";
+import { keepAtEnd, make } from "./elements.mjs";
 
 const MOST_TEXT = 20000; // characters shown of one entry
 
@@ -14,6 +14,14 @@ function lastOf(entries, most) {
   let from = entries.length;
   for (let lines = 0; from > 0 && lines < most; lines += entries[from].lines) from -= 1;
   return entries.slice(from);
+}
+
+/** Make a log of at most so many lines: a list that grows, in a `box` that scrolls. */
+export function makeLog(label, most) {
+  const list = make("ol");
+  const attributes = { role: "log", "aria-label": label };
+  const box = make("div", { className: "live-list", tabIndex: 0, attributes }, list);
+  return new GrowingList(box, list, most);
 }
 
 export class GrowingList {

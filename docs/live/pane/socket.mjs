@@ -1,7 +1,7 @@
 // A console for a WebSocket of the app.
-import { make, makeButton, makeField, makeForm, makeInput } from "./elements.mjs";
+import { make, makeButton, makeField, makeForm, makeInput, makeState } from "./elements.mjs";
 import { encodedPath, splitPath, TOKEN } from "./exchange.mjs";
-import { GrowingList, shortened } from "./growing.mjs";
+import { makeLog, shortened } from "./growing.mjs";
 import { runtime } from "./runtime.mjs";
 
 const MOST_LINES = 200;
@@ -18,22 +18,8 @@ export class SocketConsole {
       className: "live-button live-connect",
       textContent: "Connect",
     });
-    this.state = make("p", {
-      className: "live-state",
-      textContent: "Not connected.",
-      attributes: { role: "status" },
-    });
-    this.list = make("ol");
-    this.box = make(
-      "div",
-      {
-        className: "live-list",
-        tabIndex: 0,
-        attributes: { role: "log", "aria-label": "Messages" },
-      },
-      this.list,
-    );
-    this.lines = new GrowingList(this.box, this.list, MOST_LINES);
+    this.state = makeState("Not connected.");
+    this.lines = makeLog("Messages", MOST_LINES);
     this.text = make("textarea", { className: "live-text", rows: 1, spellcheck: false });
     this.sendButton = make("button", {
       className: "live-button live-send-text",
@@ -45,7 +31,7 @@ export class SocketConsole {
       { className: "live-socket" },
       this.#makeOpening(),
       this.state,
-      this.box,
+      this.lines.box,
       this.#makeSending(),
     );
   }

@@ -2,6 +2,8 @@
 
 PORT ?= 8000
 PYTEST_ARGS ?=
+SECONDS ?= 60
+TARGET ?=
 
 GALLERY := .venv/gallery
 DEV := .venv/dev
@@ -25,8 +27,8 @@ unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(PATH):$(CURDIR)/.venv/uv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run new test test-framework test-examples test-site test-slow test-faults live test-versions lint docs \
-    docs-live bench bench-quick bench-guard bench-small release-check release-rehearsal requirements clean
+.PHONY: help run new test test-framework test-examples test-site test-slow test-faults live test-versions fuzz lint \
+    docs docs-live bench bench-quick bench-guard bench-small release-check release-rehearsal requirements clean
 
 help:  ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -81,6 +83,13 @@ test-%:
 	else \
 	    echo "test-$*: no Python $* found, its tests are left out"; \
 	fi
+
+fuzz:  ## Search for inputs that break a parser: SECONDS=20 for each target, TARGET=multipart for one
+	@$(MAKE) --no-print-directory .venv/fuzz/.stamp || { \
+	    echo "make fuzz: nothing was searched, since there is no Atheris. It has packages for Linux on x86-64." >&2; \
+	    echo "Its targets also run without it: make test-framework PYTEST_ARGS='--no-cov tests/fuzz'" >&2; \
+	    exit 1; }
+	@.venv/fuzz/bin/python -m tests.fuzz --seconds $(SECONDS) $(TARGET)
 
 lint: $(DEV)/.stamp  ## Check style, complexity and types
 	$(DEV)/bin/ruff check .

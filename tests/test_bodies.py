@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import gzip
 import json
 import logging
 import sys
@@ -251,6 +252,23 @@ async def test_empty_messages_do_not_end_the_body() -> None:
     assert parsed(await post(Root(), "/parsed", headers=JSON, body=[b"", b"[1", b"", b"]", b""]))[
         0
     ] == [1]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, gzip"])
+async def test_compressed_body_is_never_unpacked(encoding: str) -> None:
+    class Reader(App):
+        async def index(self) -> bytes:
+            return await self.request.body()
+
+        async def json(self) -> Any:
+            return self.request.get_json
+
+    bomb = gzip.compress(b"[" + b" " * 10**6 + b"]")
+    packed = {"content-encoding": encoding}
+    as_json = {**packed, "content-type": "application/json"}
+
+    assert (await post(Reader(), "/", headers=packed, body=bomb)).body == bomb
+    assert (await post(Reader(), "/json", headers=as_json, body=bomb)).status == 400
 
 
 @pytest.mark.parametrize("sent", [0, 1], ids=["nothing", "a piece"])

@@ -44,8 +44,8 @@ def steps() -> list[dict[str, object]]:
 
 
 def make_targets(text: str) -> set[str]:
-    """Return the targets of the lines `make TARGET`."""
-    return set(re.findall(r"^make ([\w.-]+)$", text, flags=re.M))
+    """Return the targets of the lines `make TARGET`, which may set variables."""
+    return set(re.findall(r"^make ([\w.-]+)(?: [A-Z]+=\S+)*$", text, flags=re.M))
 
 
 YAML = [*sorted(GITHUB.rglob("*.yml")), ROOT / ".pre-commit-config.yaml"]

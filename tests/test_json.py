@@ -5,6 +5,7 @@ Everyday data has the same bytes with both. Rich data is equal when it is parsed
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import collections
 import dataclasses
@@ -14,6 +15,7 @@ import json
 import math
 import uuid
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -386,3 +388,21 @@ async def test_the_log_names_a_forgotten_await(caplog: pytest.LogCaptureFixture)
     error = (logged(caplog)[0].exc_info or (None, None, None))[1]
     assert error is not None and error.__context__ is None
     assert str(error) == "Future is not JSON serializable: is an await missing?"
+
+
+def test_the_module_has_no_way_to_make_code_or_objects_of_what_a_client_sends():
+    nodes = list(ast.walk(ast.parse(Path(micropie.__file__).read_text("utf-8"))))
+    imported = {
+        name.partition(".")[0]
+        for node in nodes
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in [getattr(node, "module", None) or "", *(one.name for one in node.names)]
+    }
+    called = {
+        node.func.id
+        for node in nodes
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+
+    assert "json" in imported and not imported & {"pickle", "marshal", "shelve", "yaml", "xml"}
+    assert "getattr" in called and not called & {"eval", "exec", "compile", "__import__"}

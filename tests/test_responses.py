@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, delete_cookie, set_cookie
+from micropie import App, HTTPError, delete_cookie, methods, set_cookie
 from tests.asgi import Browser, Response, assert_logged_500, get, logged, request, shown
 
 HTML = "text/html; charset=utf-8"
@@ -485,6 +485,34 @@ async def redirected(location: str, *args: Any, **options: Any) -> Response:
 async def test_a_redirect_is_a_302_without_a_body() -> None:
     response = await redirected("/login")
     assert (response.status, response.header("location"), response.body) == (302, "/login", b"")
+
+
+@pytest.mark.parametrize(
+    "name", ["host", "x-forwarded-host", "x-forwarded-proto", "x-original-url", "forwarded"]
+)
+async def test_a_host_that_the_client_names_is_in_no_response(name: str) -> None:
+    class Root(App):
+        async def index(self) -> Any:
+            return self._redirect("/login")
+
+        @methods("POST")
+        async def change(self) -> None: ...
+
+        async def broken(self) -> None:
+            raise ValueError
+
+        async def begin(self) -> str:
+            self.request.session["user"] = "ada"
+            return "welcome"
+
+    def shown_of(answer: Response) -> str:
+        pairs = [pair for pair in answer.headers if pair[0] != b"set-cookie"]
+        return repr((answer.status, pairs, answer.body))
+
+    for path in ("/", "/change", "/broken", "/begin", "/nowhere"):
+        answer = await get(Root(), path, headers={name: "evil.example"})
+        assert "evil" not in repr((answer.headers, answer.body))
+        assert shown_of(answer) == shown_of(await get(Root(), path))
 
 
 @pytest.mark.parametrize(

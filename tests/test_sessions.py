@@ -1809,6 +1809,16 @@ async def test_a_foreign_origin_without_a_session_is_not_worth_a_warning(
     assert caplog.records == []
 
 
+async def test_another_origin_puts_no_line_and_no_escape_into_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    headers = [(b"cookie", b"session_id=id"), (b"origin", b"http://x\x1b[2J\nFORGED\x85")]
+    await request_(Root(), "POST", "/act\r\nFORGED", headers=headers)
+
+    assert levels(caplog) == [logging.WARNING]
+    assert caplog.records[0].getMessage().isprintable()
+
+
 def test_allowed_origins_is_no_single_string() -> None:
     with pytest.raises(TypeError, match="allowed_origins"):
         Root(allowed_origins="https://example.com")

@@ -1215,6 +1215,15 @@ async def test_spooled_file_larger_than_1_mib_is_on_disk(path: str) -> None:
     assert (await post(Disk(), path, multipart=[file(b"x" * (MIB + 1))])).json() == MIB + 1
 
 
+async def test_spooled_file_on_disk_has_no_name_and_only_its_user_can_open_it() -> None:
+    class Disk(App):
+        async def index(self, file: UploadedFile, after: str = "") -> list[int]:
+            status = os.fstat(file.file.fileno())
+            return [status.st_nlink, status.st_mode & 0o077]
+
+    assert (await post(Disk(), "/", multipart=[file(b"x" * (MIB + 1))])).json() == [0, 0]
+
+
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 

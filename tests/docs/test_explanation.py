@@ -295,6 +295,37 @@ def test_links_to_claims_lead_to_a_section():
     assert links <= sections
 
 
+# --- Security model ----------------------------------------------------------------------------
+
+MODEL = (PAGES / "security-model.md").read_text()
+ATTACKS = re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", MODEL, flags=re.M)
+PARTIES = {"MicroPie", "server", "proxy", "your app"}
+SHOWN = {
+    title: re.findall(r"`(tests/.+)`", tests)
+    for title, tests in re.findall(r"^- \*\*(.+)\*\*\n((?:  - .+\n)+)", MODEL, flags=re.M)
+}
+
+
+def test_each_attack_names_who_stops_it_and_that_of_micropie_has_a_test():
+    rows = {name: who.split(", ") for name, who in ATTACKS if name not in {"Attack", "---"}}
+
+    assert len(rows) > 45
+    assert {party for who in rows.values() for party in who} == PARTIES
+    assert [name for name, who in rows.items() if "MicroPie" in who and name not in SHOWN] == []
+    assert [name for name in SHOWN if name not in rows] == []
+    assert MODEL.count("`tests/") == sum(map(len, SHOWN.values()))
+
+
+def test_tests_that_the_security_model_names_are_collected():
+    named = {test for tests in SHOWN.values() for test in tests}
+    files = sorted({test.partition("::")[0] for test in named})
+    command = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "--no-cov", *files]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    collected = set(done.stdout.splitlines())
+    assert sorted(named - collected - {test.partition("[")[0] for test in collected}) == []
+
+
 def test_a_thread_costs_some_microseconds(tmp_path):
     [code] = [
         block.text

@@ -43,7 +43,7 @@ SHOWN = {
         ".json": "json",
         ".yml": "yaml",
     },
-    **{".conf": "nginx", ".service": "systemd"},
+    **{".conf": "nginx", ".service": "systemd", ".timer": "systemd", ".sh": "bash"},
 }
 MOST_SHOWN = 30_000  # bytes of all files of an example; a page links to the others
 MOST_TABS = 10  # of an example with more files, those of a folder share a tab

@@ -151,6 +151,11 @@ GROUPS: dict[str, dict[str, Row]] = {
             3,
             "blog cms docker compose postgres feed accounts",
         ),
+        "deploy": Row(
+            "put an app on a server, with HTTPS",
+            3,
+            "systemd nginx caddy docker gunicorn granian https certbot debian",
+        ),
     },
 }
 OTHERS = "More"

@@ -13,9 +13,7 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sqlite3
-import ssl
 import subprocess
 import sys
 import tomllib
@@ -26,10 +24,10 @@ import httpx
 import pytest
 import yaml
 from websockets.sync.client import connect
-from websockets.typing import Origin
 
 from docs._ext.blocks import blocks
 from tests.blocks import commands
+from tests.containers import contained, joined
 from tests.processes import (
     ROOT,
     certificate,
@@ -42,6 +40,7 @@ from tests.processes import (
     stop,
     wait_until,
 )
+from tests.proxies import NAME, SITE, caddy, client_of, replaced, websocket_of
 
 HOWTO = ROOT / "docs" / "howto"
 PAGE = HOWTO / "deployment.md"
@@ -51,7 +50,11 @@ FILES = HOWTO / "files"
 def files_of(page: str) -> dict[str, str]:
     """Return the files that a page has, by name."""
     found = blocks((HOWTO / page).read_text())
-    return {block.detail: block.text for block in found if block.kind == "file"}
+    return {
+        block.detail: (HOWTO / block.file).read_text() if block.file else block.text
+        for block in found
+        if block.kind == "file"
+    }
 
 
 PAGE_FILES = files_of("deployment.md")
@@ -60,7 +63,6 @@ DOCKER, PAAS = files_of("docker.md"), files_of("paas.md")
 SERVES = [
     commands(block.text)[0].line for block in blocks(PAGE.read_text()) if block.kind == "serves"
 ]
-SITE = "shop.example.com"
 # The app of the page, and what only a test wants to know of it.
 MORE = """
 from app import Shop
@@ -93,14 +95,6 @@ class Large(App):
 
 app = Large()
 """
-
-
-UNVERIFIED = ssl._create_unverified_context()
-
-
-def joined(text: str) -> str:
-    """Return a text, lines that go on in the next one put together."""
-    return re.sub(r"\\\n\s*", "", text)
 
 
 def command(program: str) -> str:
@@ -218,14 +212,6 @@ def certificates(tmp_path_factory) -> Path:
     return folder
 
 
-def replaced(text: str, changes: dict[str, str], count: int = -1) -> str:
-    """Return a text with changes, each of which must be possible."""
-    for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new, count)
-    return text
-
-
 @contextlib.contextmanager
 def behind_nginx(folder: Path, certificates: Path, app_port: int, change=lambda site: site):
     """Run nginx with the page's file, and yield the ports of HTTPS and of HTTP."""
@@ -244,14 +230,6 @@ def behind_nginx(folder: Path, certificates: Path, app_port: int, change=lambda 
     }
     with nginx(folder, replaced(change(DEBIAN["shop.nginx"]), changes), secure):
         yield secure, plain
-
-
-def client_of(port: int, **headers: str) -> httpx.Client:
-    """Return a client at another address than the proxy's."""
-    transport = httpx.HTTPTransport(verify=False, local_address="127.0.0.2")
-    return httpx.Client(
-        transport=transport, base_url=f"https://127.0.0.1:{port}", headers={"host": SITE, **headers}
-    )
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -280,12 +258,7 @@ def more(folder, tmp_path):
 
 def websocket_user(port: int, cookie: str) -> str:
     """Return the name of the user with a cookie, as a WebSocket of a page learns it."""
-    options: dict[str, Any] = {"additional_headers": {"cookie": cookie}, "ssl": UNVERIFIED}
-    options["origin"] = Origin(f"https://{SITE}")
-    with (
-        socket.create_connection(("127.0.0.1", port), timeout=60) as connection,
-        connect(f"wss://{SITE}/user", sock=connection, **options) as client,
-    ):
+    with websocket_of(port, "/user", cookie) as client:
         return str(client.recv(timeout=60))
 
 
@@ -415,32 +388,6 @@ def test_nginx_serves_from_the_other_machine_when_one_is_down(folder, certificat
     assert all("GET /health" in text for text in logs)
 
 
-@contextlib.contextmanager
-def behind_caddy(folder: Path, site: str, port: int, more: dict[str, str]):
-    """Run Caddy with a file, its own certificates, and all it writes in a folder."""
-    if shutil.which("caddy") is None:
-        pytest.skip("caddy is not installed")
-    own = "{\n\tadmin off\n\tskip_install_trust\n\tlocal_certs\n\tauto_https disable_redirects\n}\n"
-    (folder / "Caddyfile").write_text(own + site)
-    environ = {
-        **os.environ,
-        "HOME": str(folder),
-        "XDG_DATA_HOME": str(folder),
-        "XDG_CONFIG_HOME": str(folder),
-        **more,
-    }
-    command: list[str | Path] = ["caddy", "run", "--config", folder / "Caddyfile"]
-    with started(command, port, folder / "caddy.log", env=environ):
-        wait_until(
-            lambda: speaks_tls(port),
-            what="Caddy's certificate, which it makes when it listens already",
-        )
-        yield
-
-
-NAME: dict[str, Any] = {"extensions": {"sni_hostname": SITE}}
-
-
 def check_scheme_and_client(client: httpx.Client, path: str = "/") -> None:
     seen = client.get(path, **NAME).json()
     assert (seen["scheme"], seen["client"]) == ("https", "127.0.0.2")
@@ -452,7 +399,7 @@ def test_caddy_carries_files_streams_sessions_and_websockets(more, tmp_path):
     changes = {SITE: f"https://{SITE}:{port}", "127.0.0.1:8000": f"127.0.0.1:{more}"}
     changes["/srv/shop/current/static"] = f"{tmp_path}/static"
     site = replaced((FILES / "Caddyfile").read_text(), changes, 1)
-    with behind_caddy(tmp_path, site, port, {}), client_of(port) as client:
+    with caddy(tmp_path, site, port, {}), client_of(port) as client:
         check_scheme_and_client(client)
         check_file_stream_session_and_websocket(port, client, **NAME)
 
@@ -461,7 +408,7 @@ def test_caddy_of_the_containers_passes_requests_on(more, tmp_path):
     port = free_port()
     site = replaced(DOCKER["Caddyfile"], {"shop:8000": f"127.0.0.1:{more}"})
     variables = {"SITE": f"https://{SITE}:{port}"}
-    with behind_caddy(tmp_path, site, port, variables), client_of(port) as client:
+    with caddy(tmp_path, site, port, variables), client_of(port) as client:
         check_scheme_and_client(client)
         assert client.post("/put", content=b"x" * 2**20, **NAME).json() == {"bytes": 2**20}
 
@@ -470,19 +417,9 @@ def test_caddy_takes_the_path_away(more, tmp_path):
     port = free_port()
     changes = {"example.com": f"https://{SITE}:{port}", "127.0.0.1:8000": f"127.0.0.1:{more}"}
     site = replaced((FILES / "Caddyfile.prefix").read_text(), changes)
-    with behind_caddy(tmp_path, site, port, {}), client_of(port) as client:
+    with caddy(tmp_path, site, port, {}), client_of(port) as client:
         check_scheme_and_client(client, "/shop/")
         assert client.get("/", **NAME).text == "The rest of the site"
-
-
-def speaks_tls(port: int) -> bool:
-    with (
-        contextlib.suppress(OSError),
-        socket.create_connection(("127.0.0.1", port), timeout=60) as connection,
-        UNVERIFIED.wrap_socket(connection, server_hostname=SITE),
-    ):
-        return True
-    return False
 
 
 # --- systemd -----------------------------------------------------------------------------------
@@ -571,49 +508,26 @@ def test_supervisors_wait_longer_than_the_server_for_its_end():
 # --- Docker ------------------------------------------------------------------------------------
 
 
-def built(page: dict[str, str], folder: Path) -> Path:
-    """Do what a page's Dockerfile does with COPY, and return the folder that the image has."""
-    context, inside = folder / "context", folder / "image"
+@contextlib.contextmanager
+def image_of(page: dict[str, str], folder: Path, more: dict[str, str]):
+    """Run the image of a page, whose files are in a folder then."""
+    context = folder / "context"
     context.mkdir()
-    inside.mkdir()
     for name, text in page.items():
         (context / name).write_text(text)
     (context / "micropie-1-py3-none-any.whl").touch()
-    for copied in re.findall(r"^COPY (.*) \./?$", joined(page["Dockerfile"]), re.MULTILINE):
-        for name in copied.split():
-            paths = list(context.glob(name))
-            assert paths, name
-            for path in paths:
-                shutil.copy(path, inside)
-    return inside
-
-
-@contextlib.contextmanager
-def contained(page: dict[str, str], folder: Path, more: dict[str, str]):
-    """Run the CMD of a page's Dockerfile without Docker; yield the folder, the port, the rest."""
-    inside, port = built(page, folder), free_port()
-    arrays = re.findall(r"CMD (\[.*\])$", joined(page["Dockerfile"]), re.MULTILINE)
-    *checks, start = [
-        [
-            part.replace("0.0.0.0", "127.0.0.1").replace("8000", str(port))
-            for part in json.loads(one)
-        ]
-        for one in arrays
-    ]
-    environ = environment(more)
-    with started(start, port, folder / "log", cwd=inside, env=environ):
-        yield inside, port, [(check, environ) for check in checks]
+    with contained(context, folder, more) as running:
+        yield running
 
 
 def test_commands_of_the_dockerfile_serve_and_check_the_app(tmp_path):
     """The Dockerfile's COPY, CMD and HEALTHCHECK do what they say, without Docker."""
     data = {"DATA": str(tmp_path / "data")}
-    with contained(DOCKER, tmp_path, data) as (inside, port, [(check, environ)]):
-        assert (
-            subprocess.run(check, cwd=inside, env=environ, timeout=60, check=False).returncode == 0
-        )
-        assert httpx.get(f"http://127.0.0.1:{port}/health").text == "ready\n"
-        assert httpx.get(f"http://127.0.0.1:{port}/").text == "Visits: 1\n"
+    with image_of(DOCKER, tmp_path, data) as image:
+        [check] = image.checks
+        subprocess.run(check, cwd=image.folder, env=image.environment, timeout=60, check=True)
+        assert httpx.get(f"http://127.0.0.1:{image.port}/health").text == "ready\n"
+        assert httpx.get(f"http://127.0.0.1:{image.port}/").text == "Visits: 1\n"
     assert (tmp_path / "data" / "shop.db").exists()
     assert "DATA=/data" in DOCKER["Dockerfile"]
     assert "/data" in DOCKER["compose.yaml"]
@@ -661,8 +575,8 @@ def test_all_platforms_start_the_app_of_the_procfile():
 
 
 def test_image_for_a_platform_serves_the_app(tmp_path):
-    with redis() as variables, contained(PAAS, tmp_path, variables) as (_, port, _):
-        assert httpx.get(f"http://127.0.0.1:{port}/health").text == "ready\n"
+    with redis() as variables, image_of(PAAS, tmp_path, variables) as image:
+        assert httpx.get(f"http://127.0.0.1:{image.port}/health").text == "ready\n"
 
 
 def test_session_backend_of_the_page_is_the_one_of_the_example():

@@ -127,6 +127,7 @@ def running(line: str, folder: Path, more: Mapping[str, str], app: str = "app") 
     """Serve the copy of an example with a command on a free port."""
     port = free_port()
     with_port(folder, port, app)
+    line = line.replace("--port 8000", f"--port {port}")
     with serving(line, folder, port, more):
         yield Server(f"http://127.0.0.1:{port}", port, folder, more)
 

@@ -9,6 +9,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from tests.examples import harness
 from tests.examples.accounts import signed
+from tests.examples.browsing import file_named, fill_in
 from tests.examples.loading import run
 from tests.examples.scenes import pretty, scene
 
@@ -87,3 +88,15 @@ def mcp_server(scene):
     run(talk())
     scene.open()
     pretty(scene)
+
+
+@scene(0.85)
+def deploy(scene):
+    """A greeting by name, an upload, an answer of a WebSocket and the number of an event."""
+    scene.open()
+    fill_in(scene.page, {"Your name": "Ada"}, "Keep it", "Hello, Ada")
+    scene.page.set_input_files("#file", file_named("menu.pdf", b"x" * 83_000))
+    scene.press("Upload")
+    scene.page.get_by_text("menu.pdf").wait_for()
+    fill_in(scene.page, {"A message to the WebSocket": "Is it open?"}, "Send", "Ada says")
+    scene.page.locator("#tick", has_text="1").wait_for()

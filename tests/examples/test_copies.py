@@ -16,6 +16,7 @@ SHARED = {
     "passwords.py",
     "redis_sessions.py",
     "sql_sessions.py",
+    "sqlite_sessions.py",
     "templates/style.css",
 }
 #: The reference has its own passwords, and the gallery its own look.

@@ -38,6 +38,7 @@ SERVERS = {
     "asyncpg",
     "taskiq",
     "taskiq-redis",
+    "uvicorn[standard]",
 }
 
 

@@ -259,6 +259,10 @@ def test_flood_of_messages_whose_answers_are_not_read_is_held_back(server: Serve
 def test_flood_of_messages_to_a_handler_that_does_not_receive_is_held_back(
     server: Server, patience: float
 ) -> None:
+    if server.kind.name in ("hypercorn", "granian"):
+        # Once MicroPie holds 16 unread messages, it cannot see that the client leaves, and these
+        # two let a handler send on to a client that has left. Such a handler never ends.
+        patience = 1.0
     token = server.token()
     with unharmed(server), server.connect() as client:
         handshake(client, f"/busy?token={token}")

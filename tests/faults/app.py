@@ -34,7 +34,9 @@ def note(token: str, line: str) -> None:
 class Root(App):
     """A page, a slow page, uploads, an event stream, WebSockets and a session counter."""
 
-    open: Counter[str] = Counter()
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.open: Counter[str] = Counter()
 
     async def ready(self) -> str:
         return "ready"
@@ -138,6 +140,12 @@ class Root(App):
         finally:
             self.open["sockets"] -= 1
             note(token, "finally")
+
+    async def ws_secret(self, ws: WebSocket) -> None:
+        """Answers with the message, and the secret of the session."""
+        await ws.accept()
+        message = await ws.receive_text()
+        await ws.send_json([message, self.request.session.get("secret", "")])
 
     async def ws_busy(self, ws: WebSocket, token: str) -> None:
         """Never receives; sends when the test says so."""

@@ -144,7 +144,7 @@ def unharmed(server: Server) -> Iterator[None]:
     growth = (16 if server.kind.name == "granian" else 8) * MIB
     yield
     # A server's timers keep a request for some seconds, such as uvicorn's of a kept connection.
-    left = wait_for_none(lambda: _left_over(server, before, size + growth))
+    left = wait_for_none(lambda: left_over(server, before, size + growth))
     assert left == {}, f"before it was {before}, {size} bytes"
     assert OF_SERVERS.sub("", server.log.read_text()[logged:]) == ""
 
@@ -156,7 +156,8 @@ def wait_for_none(look: Callable[[], T], seconds: float = 30.0) -> T:
     return look()
 
 
-def _left_over(server: Server, before: dict[str, int], most: int) -> dict[str, int]:
+def left_over(server: Server, before: dict[str, int], most: float) -> dict[str, int]:
+    """Return what a server has more of than before, and its memory if it is above `most` bytes."""
     now = state(server)
     left = {kind: number for kind, number in now.items() if number > before[kind]}
     size = memory(server.worker)

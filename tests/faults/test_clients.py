@@ -224,10 +224,10 @@ def test_flood_of_headers_is_answered_or_cut_off(
 FLOOD = 64 * MIB
 
 
-def flood(client: RawClient, message: bytes) -> int:
-    """Send messages until the server takes no more; return how many bytes it has taken."""
+def flood(client: RawClient, message: bytes, patience: float) -> int:
+    """Send until the server takes nothing for some seconds; return how many bytes it has taken."""
     sent = 0
-    client.socket.settimeout(1.0)
+    client.socket.settimeout(patience)
     with contextlib.suppress(OSError):
         while sent < FLOOD:
             client.send(message)
@@ -235,10 +235,10 @@ def flood(client: RawClient, message: bytes) -> int:
     return sent
 
 
-def held_back(server: Server, client: RawClient) -> None:
+def held_back(server: Server, client: RawClient, patience: float = 1.0) -> None:
     """The client cannot send on, and what it has sent takes little memory."""
     before = memory(server.worker)
-    taken = flood(client, frame(bytes(2**16), 0x82))
+    taken = flood(client, frame(bytes(2**16), 0x82), patience)
     answers(server)
     if server.kind.buffers_messages:
         assert taken >= FLOOD
@@ -254,11 +254,19 @@ def test_flood_of_messages_whose_answers_are_not_read_is_held_back(server: Serve
         reset(client)
 
 
-def test_flood_of_messages_to_a_handler_that_does_not_receive_is_held_back(server: Server) -> None:
+# After 5 seconds MicroPie itself receives for such a handler, but not without end.
+@pytest.mark.parametrize("patience", [1.0, pytest.param(7.0, marks=pytest.mark.slow)])
+def test_flood_of_messages_to_a_handler_that_does_not_receive_is_held_back(
+    server: Server, patience: float
+) -> None:
+    if server.kind.name in ("hypercorn", "granian"):
+        # Once MicroPie holds 16 unread messages, it cannot see that the client leaves, and these
+        # two let a handler send on to a client that has left. Such a handler never ends.
+        patience = 1.0
     token = server.token()
     with unharmed(server), server.connect() as client:
         handshake(client, f"/busy?token={token}")
-        held_back(server, client)
+        held_back(server, client, patience)
         reset(client)
         server.go(token)
 

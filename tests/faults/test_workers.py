@@ -81,3 +81,11 @@ def test_killed_worker_is_replaced_and_the_other_answers_meanwhile(server: Serve
     # What the victim had accepted is lost, one request of each client at most.
     assert load.seen["broke off"] <= 8
     assert set(load.seen) <= {str(victim), str(other), str(new), "broke off"}
+
+
+@pytest.mark.slow
+def test_granian_ends_with_its_worker_unless_it_is_told_otherwise(tmp_path: Path) -> None:
+    kind = replace(KINDS["granian"], command=f"{KINDS['granian'].command} --workers 2")
+    with Server(kind, tmp_path, "tests.faults.app:app") as server:
+        os.kill(workers(server)[0], signal.SIGKILL)
+        assert server.process.wait(30) == 1

@@ -154,7 +154,7 @@ class MemoryBus:
         return str(room.entries[-min(count + 1, len(room.entries))].event["id"])
 
     async def add(self, name: str, author: str, key: str, text: str) -> str:
-        """Store a message and return its id; with a key that is known, the first one."""
+        """Store a message once for each key, and return its id."""
         for known, entry_id in self._keys:
             if known == f"{author} {key}":
                 return entry_id

@@ -220,7 +220,7 @@ class RedisBus(MemoryBus):
         return [make_entry(*one) for one in found]
 
     async def add(self, name: str, author: str, key: str, text: str) -> str:
-        """Store a message and return its id; with a key that is known, the first one."""
+        """Store a message once for each key, and return its id."""
         keys, arguments = [_key(name), f"sent:{author}:{key}"], [KEPT, REMEMBERED]
         with self.link:
             return str(await self._add(keys, [*arguments, author, text]))

@@ -7,7 +7,7 @@ let wait = 500;
 let socket;
 
 function show(...parts) {
-  const line = document.createElement("li");
+  const line = document.createElement("p");
   line.append(...parts);  // never innerHTML, since other people have written it
   element("log").append(line);
   line.scrollIntoView({block: "nearest"});

@@ -42,7 +42,7 @@ def make_entry(entry_id: str, fields: dict[str, str]) -> Entry:
 
 
 class Room:
-    """What this process knows of a room: the newest entries, and who is present."""
+    """A room as this process knows it: the newest entries, and who is present."""
 
     def __init__(self, name: str) -> None:
         self.name = name

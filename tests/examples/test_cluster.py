@@ -17,7 +17,7 @@ from tests.examples.accounts import CLIENTS, PASSWORD
 from tests.examples.browsing import Browsing, fill_in
 from tests.examples.copied import check_redis_sessions, requested
 from tests.examples.crowd import FREELY, Socket, Stream, cluster, following
-from tests.examples.loading import load
+from tests.examples.loading import load, run
 from tests.examples.relay import relay_to
 from tests.processes import environment, redis, stop, until, wait_until
 
@@ -276,7 +276,7 @@ def test_cluster_talks_makes_exports_and_survives_its_redis(tmp_path, measure):
     with cluster(tmp_path, {**FREELY, **measure}) as running:
         one, two = running.nodes
         cookie = running.account("ada", one)
-        asyncio.run(talk(running, cookie))
+        run(talk(running, cookie))
         check_export(running, cookie)
         running.redis.kill()
         for node in running.nodes:
@@ -330,6 +330,7 @@ def check_export(running, cookie):
         assert "ada: Hello\n" in other.get("/export/lobby", headers=cookie).text
 
 
+@pytest.mark.real_time
 async def test_export_that_fails_is_a_500(monkeypatch):
     async def fails(name):
         raise RuntimeError("it failed")

@@ -27,7 +27,7 @@ from micropie import (
 )
 
 from passwords import hash_password, verify_password
-from tasks import KEEP, broker, bus, export
+from tasks import KEEP, broker, bus, result_of, start
 
 LOGIN_TRIES = int(os.environ.get("LOGIN_TRIES", "20"))  # in 15 minutes, of one client
 MESSAGES = int(os.environ.get("MESSAGES", "10"))  # in 10 seconds, of one member
@@ -180,29 +180,21 @@ class Chat(App):
     async def export(self, room: str, /, *, name: FromSession) -> Any:
         """Let a worker write down a room with POST; give the text with GET."""
         session, key = self.request.session, f"export {_known(room)}"
-        with bus.link:
-            if self.request.method == "POST":
-                task = await export.kiq(room)
-                session[key] = [task.task_id, time.time() + KEEP]
-                return self._redirect(self._url(f"export/{room}"), 303)
-            task_id, ends = session.get(key, ["", 0.0])
-            if time.time() > ends:
-                raise HTTPError(404, "There is no export of this room.\n")
-            if not await broker.result_backend.is_result_ready(task_id):
-                again = {"refresh": "1", "cache-control": "no-store"}
-                return 202, "Not ready yet. This page looks again.\n", again
-            result = await broker.result_backend.get_result(task_id)
-        if result.is_err:
-            raise HTTPError(500, "The export has failed.\n")
-        file = f'attachment; filename="{room}.txt"'
-        return (
-            200,
-            str(result.return_value).encode(),
-            {
-                "content-type": "text/plain; charset=utf-8",
-                "content-disposition": file,
-            },
-        )
+        if self.request.method == "POST":
+            session[key] = [await start(room), time.time() + KEEP]
+            return self._redirect(self._url(f"export/{room}"), 303)
+        task_id, ends = session.get(key, ["", 0.0])
+        if time.time() > ends:
+            raise HTTPError(404, "There is no export of this room.\n")
+        text = await result_of(task_id)
+        if text is None:
+            again = {"refresh": "1", "cache-control": "no-store"}
+            return 202, "Not ready yet. This page looks again.\n", again
+        headers = {
+            "content-type": "text/plain; charset=utf-8",
+            "content-disposition": f'attachment; filename="{room}.txt"',
+        }
+        return 200, text.encode(), headers
 
     async def _name_and_password(self) -> tuple[str, str]:
         await _limit(f"login:{client_of(self.request)}", LOGIN_TRIES, 900)

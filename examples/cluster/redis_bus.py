@@ -24,7 +24,7 @@ BEAT = 1.0  # seconds between two looks at who is present
 GONE_AFTER = 5  # seconds without a beat
 REMEMBERED = 600  # seconds in which a message that is sent again is known
 WITHOUT_SESSION = {"about", "health"}  # handlers that need no Redis
-LOST = (exceptions.ConnectionError, exceptions.TimeoutError)
+LOST = (exceptions.ConnectionError, exceptions.TimeoutError, TimeoutError)
 
 _log = logging.getLogger("chat")
 

@@ -79,7 +79,7 @@ class Cluster:
         self.variables = {"REDIS_URL": f"redis://127.0.0.1:{port}/0", **more}
         self.nodes = [self._node(folder / f"node{number}") for number in (1, 2)]
         self.url = f"http://127.0.0.1:{free_port()}"
-        self.store = redis.Redis.from_url(self.variables["REDIS_URL"], decode_responses=True)
+        self.store: Any = redis.Redis.from_url(self.variables["REDIS_URL"], decode_responses=True)
 
     def _node(self, log: Path) -> Node:
         port = free_port()

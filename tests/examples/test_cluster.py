@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import subprocess
 import sys
@@ -206,11 +207,9 @@ async def collected(one) -> list[Any]:
     return [event async for event in one.read("lobby")]
 
 
+@pytest.mark.real_time
 async def test_copy_of_the_sessions(url):
     await check_redis_sessions(load("cluster", "redis_sessions"), url)
-
-
-test_copy_of_the_sessions.pytestmark = [pytest.mark.real_time]
 
 
 # --- the app
@@ -243,7 +242,7 @@ def test_limit_knows_clients_by_address_or_network(address, key):
 
 async def test_limits_say_how_long_to_wait(monkeypatch):
     monkeypatch.setattr(example, "LOGIN_TRIES", 1)
-    form = {"method": "POST", "body": b"name=ada&password=wrong"}
+    form: Any = {"method": "POST", "body": b"name=ada&password=wrong"}
     form["headers"] = {"content-type": "application/x-www-form-urlencoded"}
     statuses = [await asgi.request(example.app, path="/login", **form) for _ in range(2)]
     assert [one.status for one in statuses] == [400, 429]
@@ -281,16 +280,24 @@ def test_cluster_talks_makes_exports_and_survives_its_redis(tmp_path, measure):
         running.redis.kill()
         for node in running.nodes:
             with running.client(node) as client:
-                wait_until(lambda client=client: client.get("/").status_code == 503)
-                assert client.get("/about", headers=cookie).status_code == 200
-                for path in ("/", "/export/lobby"):
-                    answer = client.get(path, headers=cookie)
-                    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+                check_down(client, cookie)
         running.redis.start()
         for node in running.nodes:
             with running.client(node) as client:
-                wait_until(lambda client=client: "Hello" in client.get("/", headers=cookie).text)
-                assert node.log().count("Redis is") == 2
+                wait_until(functools.partial(greets, client, cookie))
+            assert node.log().count("Redis is") == 2
+
+
+def check_down(client, cookie):
+    wait_until(lambda: client.get("/").status_code == 503)
+    assert client.get("/about", headers=cookie).status_code == 200
+    for method, path in (("GET", "/"), ("GET", "/export/lobby"), ("POST", "/export/lobby")):
+        answer = client.request(method, path, headers=cookie)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
+def greets(client, cookie):
+    return "Hello, ada" in client.get("/", headers=cookie).text
 
 
 async def talk(running, cookie):

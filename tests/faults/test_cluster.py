@@ -103,8 +103,8 @@ async def test_kill_of_a_process_under_200_clients_loses_and_repeats_nothing(run
         await until(lambda: not any(one.unsure for one in sockets), 60, "all to be stored")
         entries = running.entries("garden")
         last = entries[-1][0]
-        for reader in (*sockets, *streams):
-            await until(lambda reader=reader: reader.last == last, 60, "the last message")
+        readers: list[Reader] = [*sockets, *streams]
+        await until(lambda: all(reader.last == last for reader in readers), 60)
 
     ids = [entry_id for entry_id, _ in entries]
     stored = [entry_id for one in sockets for entry_id in one.stored.values()]
@@ -263,8 +263,8 @@ async def test_sigterm_ends_streams_and_sockets_which_go_on_elsewhere(running):
         await until(lambda: all(socket.closed for socket in sockets))
         assert {socket.closed for socket in sockets} <= {1001, 1012}
         await sockets[0].say(key_of(99), "still here")
-        for reader in (*sockets, *streams):
-            await until(lambda reader=reader: "still here" in reader.texts)
+        readers: list[Reader] = [*sockets, *streams]
+        await until(lambda: all("still here" in reader.texts for reader in readers))
     one.start()
 
 

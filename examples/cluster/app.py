@@ -30,7 +30,7 @@ from passwords import hash_password, verify_password
 from tasks import KEEP, broker, bus, result_of, start
 
 LOGIN_TRIES = int(os.environ.get("LOGIN_TRIES", "20"))  # in 15 minutes, of one client
-MESSAGES = int(os.environ.get("MESSAGES", "10"))  # in 10 seconds, of one member
+MESSAGES = int(os.environ.get("MESSAGES", "10"))  # in 10 seconds, of a member
 MAX_TEXT = 1000  # characters of a message
 # It is checked for names that do not exist. So they take as long as a wrong password.
 NO_ACCOUNT = hash_password("")
@@ -181,6 +181,7 @@ class Chat(App):
         """Let a worker write down a room with POST; give the text with GET."""
         session, key = self.request.session, f"export {_known(room)}"
         if self.request.method == "POST":
+            await _limit(f"export:{name}", MESSAGES, 60)
             session[key] = [await start(room), time.time() + KEEP]
             return self._redirect(self._url(f"export/{room}"), 303)
         task_id, ends = session.get(key, ["", 0.0])

@@ -1,6 +1,7 @@
 """examples/cluster: in memory, with a real Redis, in two processes, and in browsers."""
 
 import asyncio
+import collections
 import contextlib
 import functools
 import itertools
@@ -112,6 +113,38 @@ async def test_reader_misses_nothing_however_slow_it_is(kind, url):
         await add(one, "here")
         assert (await waiting)["text"] == "here"
         await reader.aclose()
+
+
+@pytest.mark.real_time
+async def test_stream_that_was_trimmed_while_redis_was_away_is_a_gap(url):
+    async with opened(url) as one:
+        [first] = await add(one, "first")
+        reader = one.read("lobby", first)
+        await anext(reader)
+        waiting = asyncio.create_task(anext(reader))
+        one._following.cancel()  # as if Redis were down for this process
+        await add(one, *map(str, range(300)))
+        await one._redis.xtrim("room:lobby", maxlen=10, approximate=False)
+        await one.open()
+        assert (await waiting)["type"] == "gap"
+        await reader.aclose()
+
+
+@pytest.mark.real_time
+async def test_message_that_comes_while_a_reader_looks_is_not_missed(url):
+    async with opened(url) as one:
+        room, older = one.rooms["lobby"], one.older
+        [first] = await add(one, "first")
+
+        async def slow(*arguments):
+            found = await older(*arguments)
+            [second] = await add(one, "second")
+            await until(lambda: room.entries[-1].event["id"] == second)
+            return found
+
+        one.older = slow
+        room.entries = collections.deque([bus.make_entry("0-0", {})], 10)  # as if it lagged
+        assert texts(await heard(one, first, 1)) == ["second"]
 
 
 async def test_memory_forgets_the_oldest(monkeypatch):

@@ -119,9 +119,11 @@ async def test_reader_misses_nothing_however_slow_it_is(kind, url):
 async def test_stream_that_was_trimmed_while_redis_was_away_is_a_gap(url):
     async with opened(url) as one:
         [first] = await add(one, "first")
+        await until(lambda: one.rooms["lobby"].entries[-1].event["id"] == first)
         reader = one.read("lobby", first)
         await anext(reader)
         waiting = asyncio.create_task(anext(reader))
+        await asyncio.sleep(0)  # until it waits
         one._following.cancel()  # as if Redis were down for this process
         await add(one, *map(str, range(300)))
         await one._redis.xtrim("room:lobby", maxlen=10, approximate=False)

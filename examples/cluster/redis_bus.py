@@ -156,6 +156,7 @@ class RedisBus(MemoryBus):
 
     async def close(self) -> None:
         """Disconnect."""
+        self.stop()  # `wait_for`, which the client uses, may swallow a cancellation
         self._following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._following
@@ -163,7 +164,7 @@ class RedisBus(MemoryBus):
         await self._redis.aclose()
 
     async def _follow(self) -> None:
-        while True:
+        while not self.is_stopping:
             try:
                 # After a break, readers get from Redis what this process has missed.
                 for room in self.rooms.values():
@@ -172,7 +173,7 @@ class RedisBus(MemoryBus):
                     room.add(newest)
                 self.link.found()
                 self._tried.set()
-                while True:
+                while not self.is_stopping:
                     await self._read_news()
                     self.link.found()
             except exceptions.RedisError as error:

@@ -124,7 +124,9 @@ async def test_stream_that_was_trimmed_while_redis_was_away_is_a_gap(url):
         await anext(reader)
         waiting = asyncio.create_task(anext(reader))
         await asyncio.sleep(0)  # until it waits
-        one._following.cancel()  # as if Redis were down for this process
+        one.is_stopping = True
+        await asyncio.wait([one._following])  # as if Redis were down for this process
+        one.is_stopping = False
         await add(one, *map(str, range(300)))
         await one._redis.xtrim("room:lobby", maxlen=10, approximate=False)
         await one.open()
@@ -230,12 +232,16 @@ async def test_redis_that_is_not_there_is_a_503_at_once(caplog):
             with pytest.raises(HTTPError, match="try again") as raised:
                 await command
             assert raised.value.status == 503
+        one.link.is_up = None  # as if only this command had noticed
+        with pytest.raises(HTTPError, match="try again"):
+            await one.password_of("ada")
         await one.enter(one.rooms["lobby"], "ada")
         reader = asyncio.create_task(collected(one))
         await asyncio.sleep(1.2)  # several tries to connect, which are to be silent
         one.stop()
         assert await reader == [{"type": "present", "names": []}]
-    assert [record.message.partition(":")[0] for record in caplog.records] == ["Redis is down"]
+    said = [record.message.partition(":")[0] for record in caplog.records]
+    assert said == ["Redis is down"] * 2, "once at the start, and once for the command"
 
 
 async def collected(one) -> list[Any]:
@@ -244,7 +250,9 @@ async def collected(one) -> list[Any]:
 
 @pytest.mark.real_time
 async def test_copy_of_the_sessions(url):
-    await check_redis_sessions(load("cluster", "redis_sessions"), url)
+    module = load("cluster", "redis_sessions")
+    await check_redis_sessions(module, url)
+    await module.make_client(url).aclose()
 
 
 # --- the app
@@ -279,6 +287,7 @@ async def test_limits_say_how_long_to_wait(monkeypatch):
     monkeypatch.setattr(example, "LOGIN_TRIES", 1)
     form: Any = {"method": "POST", "body": b"name=ada&password=wrong"}
     form["headers"] = {"content-type": "application/x-www-form-urlencoded"}
+    form["scope"] = {"client": ("203.0.113.7", 1)}  # whose tries no other test needs
     statuses = [await asgi.request(example.app, path="/login", **form) for _ in range(2)]
     assert [one.status for one in statuses] == [400, 429]
     assert 890 < int(statuses[1].header("retry-after")) <= 900
@@ -288,6 +297,13 @@ def test_rooms_that_are_not_there(member):
     for path in ("/room/attic", "/events/attic", "/export/attic", "/export/lobby"):
         assert member.get(path).status_code == 404
     assert member.post("/say/attic", data={"text": "Hi"}).status_code == 404
+
+
+async def test_socket_of_a_visitor_is_closed_with_a_reason():
+    async with asgi.websocket(example.app, "/chat/lobby") as ws:
+        with pytest.raises(asgi.WebSocketClosed):
+            await ws.receive()
+    assert (ws.close_code, ws.close_reason) == (4001, "log in, and choose a room that there is")
 
 
 def test_program_writes_and_reads(member):

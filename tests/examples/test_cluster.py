@@ -18,7 +18,7 @@ from tests.clock import ManualClock
 from tests.examples.accounts import CLIENTS, PASSWORD
 from tests.examples.browsing import Browsing, fill_in
 from tests.examples.copied import check_redis_sessions, requested
-from tests.examples.crowd import FREELY, Socket, Stream, cluster, following
+from tests.examples.crowd import FREELY, Socket, Stream, cluster, cookie_of, following
 from tests.examples.loading import load, run
 from tests.examples.relay import relay_to
 from tests.processes import environment, redis, stop, until, wait_until
@@ -304,6 +304,23 @@ async def test_socket_of_a_visitor_is_closed_with_a_reason():
         with pytest.raises(asgi.WebSocketClosed):
             await ws.receive()
     assert (ws.close_code, ws.close_reason) == (4001, "log in, and choose a room that there is")
+
+
+@pytest.mark.real_time
+async def test_socket_of_a_member_is_closed_when_the_server_restarts(monkeypatch):
+    async with asgi.lifespan(example.app):
+        transport = httpx.ASGITransport(example.app)
+        async with httpx.AsyncClient(transport=transport, base_url="https://test") as client:
+            form = {"name": f"user{next(numbers)}", "password": PASSWORD}
+            headers = cookie_of(await client.post("/sign_up", data=form))
+        monkeypatch.setattr(tasks.bus, "is_stopping", False)
+        async with asgi.websocket(example.app, "/chat/garden", headers=headers) as ws:
+            await ws.receive()
+            tasks.bus.stop()
+            with pytest.raises(asgi.WebSocketClosed):
+                while True:
+                    await ws.receive()
+        assert ws.close_code == 1012
 
 
 def test_program_writes_and_reads(member):

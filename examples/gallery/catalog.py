@@ -146,6 +146,11 @@ GROUPS: dict[str, dict[str, Row]] = {
         "url_shortener": Row(
             "shorten links and count clicks", 3, "links qr statistics"
         ),
+        "cluster": Row(
+            "run a chat on several machines, with Redis and nginx",
+            3,
+            "cluster scale redis streams nginx workers presence realtime failover",
+        ),
         "blog": Row(
             "see a whole site, with deployment",
             3,

@@ -40,6 +40,7 @@ CLIENTS = [
 SETTINGS: Mapping[str, dict[str, str]] = {
     "admin": {"ADMIN_PASSWORD": ADMIN_PASSWORD},
     "blog": {**CHEAP, "BLOG_SIGN_UP": "open", "BLOG_LOGIN_TRIES": "10000"},
+    "cluster": {"LOGIN_TRIES": "100000", "MESSAGES": "100000"},
     "file_uploads": {"UPLOAD_LIMIT": str(UPLOAD_LIMIT)},
     "login": {"LOGIN_TRIES": "10000"},
     "middleware": {"API_TOKEN": "token", "ADMIN_PASSWORD": "päss:word"},
@@ -76,7 +77,7 @@ def sign_in_to_the_blog(client: httpx.Client, name: str = "ada") -> None:
     assert response.status_code == 303, response.text
 
 
-def sign_in_to_the_small_blog(client: httpx.Client, name: str = "ada") -> None:
+def sign_in_by_name(client: httpx.Client, name: str = "ada") -> None:
     """Log in, with a new account if there is none of this name."""
     fields = {"name": name, "password": PASSWORD}
     if client.post("login", data=fields).status_code != 303:
@@ -141,7 +142,8 @@ SIGN_IN: Mapping[str, Callable[[httpx.Client], object]] = {
     "admin": sign_in_to_admin,
     "blog": sign_in_to_the_blog,
     "login": sign_in_to_login,
-    "blog_small": sign_in_to_the_small_blog,
+    "blog_small": sign_in_by_name,
+    "cluster": sign_in_by_name,
     "graphql": sign_in_to_graphql,
     "oauth_login": sign_in_by_oauth,
     "sessions": sign_in_to_sessions,

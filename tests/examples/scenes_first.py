@@ -165,6 +165,29 @@ def socketio(scene):
     chat(scene)
 
 
+@scene(1.25)
+def cluster(scene):
+    """A room of a chat, in which Ada and Eve are present, with three messages."""
+    other = scene.browsing.page()
+    for page, name in ((scene.page, "ada"), (other, "eve")):
+        scene.open("sign_up", page=page)
+        scene.fill(page, name=name, password="analytical engine")
+        scene.press("Sign up", page=page)
+        page.get_by_role("link", name="kitchen").click()
+        page.get_by_text("Connected.").wait_for()
+    for page, text in (
+        (other, "Is there any pie left?"),
+        (scene.page, "Two pieces, on the upper shelf."),
+        (other, "On my way!"),
+    ):
+        scene.fill(page, text=text)
+        page.locator("#text").press("Enter")
+        scene.page.locator("#log").get_by_text(text).wait_for()
+    scene.page.locator("#log").evaluate(
+        "log => log.querySelectorAll('time').forEach(time => { time.textContent = '12:34'; })"
+    )
+
+
 @scene()
 def sessions(scene):
     """The account of a user who is logged in, with the number of visits."""

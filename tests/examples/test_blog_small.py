@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.examples.accounts import PASSWORD, session_ids, sign_in_to_the_small_blog
+from tests.examples.accounts import PASSWORD, session_ids, sign_in_by_name
 from tests.examples.browsing import fill_in
 from tests.examples.harness import copied, running
 from tests.examples.loading import load
@@ -12,7 +12,7 @@ from tests.examples.loading import load
 
 @pytest.fixture
 def bea(client):
-    sign_in_to_the_small_blog(client, "bea")
+    sign_in_by_name(client, "bea")
     return client
 
 
@@ -92,7 +92,7 @@ def test_post_out_of_range_is_refused(bea, title, text):
 def test_only_the_author_changes_a_post(bea, server):
     number = write(bea).removeprefix("/post/")
     with server.client() as eve:
-        sign_in_to_the_small_blog(eve, "eve")
+        sign_in_by_name(eve, "eve")
         for path in (f"/write/{number}", f"/delete/{number}"):
             assert eve.post(path, data={"title": "Mine"}).status_code == 403
             assert eve.post(path, params={"user_id": 1}).status_code == 403

@@ -36,7 +36,6 @@ GALLERY = harness.EXAMPLES / "gallery"
 # What examples need for servers, which the gallery has none of.
 SERVERS = {
     "asyncpg",
-    "taskiq",
     "taskiq-redis",
     "uvicorn[standard]",
 }

@@ -28,6 +28,7 @@ from tests.servers.harness import KINDS, RawClient, Server
 GRACE = 5  # seconds
 MANY = 100
 HALF = len(UPLOAD) // 2
+APP = "tests.faults.ending_app:app"
 FAILED = " Internal Server Error"  # the text of uvicorn; Hypercorn sends none
 WHOLE = f'200 {{"size":{3 * MIB}}}'
 
@@ -184,3 +185,23 @@ def test_deploy_with_everything_open(name: str, tmp_path: Path) -> None:
     assert "failed" not in found.log
     raised = found.log.count("Exception in ASGI application")
     assert raised == found.log.count("CancelledError: Task cancelled, timeout graceful")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == QUICK else (pytest.mark.slow,)) for name in ENDS],
+)
+def test_app_that_notices_the_end_closes_what_is_open(name: str, tmp_path: Path) -> None:
+    """With the module of the guide on deployment, each of these servers lets all end well."""
+    command = f"{KINDS[name].command} {ENDS[name].option} {GRACE}"
+    if name == "hypercorn":
+        command += " --workers 0"  # so that its process is the one that gets the signal
+    with Server(replace(KINDS[name], command=command), tmp_path, APP) as server:
+        found = deploy(server)
+
+    assert found.code == ENDS[name].code
+    assert found.streams == {"whole": MANY}
+    assert found.sockets == {"1012": MANY}
+    assert found.uploads == {WHOLE: 10}
+    assert found.notes["streams"] == {"finally": MANY}
+    assert found.notes["sockets"] == {"finally": MANY}

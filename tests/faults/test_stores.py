@@ -30,14 +30,10 @@ ENDS = {
     "redis": {"stopped": signal.SIGTERM, "killed": signal.SIGKILL},
     "postgresql": {"fast": signal.SIGINT, "immediate": signal.SIGQUIT},
 }
-QUICK = {"killed", "immediate"}  # in `make test`; `make test-faults` has all
-WAYS = [
-    pytest.param(store, way, marks=() if way in QUICK else pytest.mark.slow)
-    for store, ends in ENDS.items()
-    for way in ends
-]
+WAYS = [(store, way) for store, ends in ENDS.items() for way in ends]
 
-pytestmark = pytest.mark.real_time
+# What these promise in seconds holds on a machine that has nothing else to do.
+pytestmark = [pytest.mark.real_time, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +132,7 @@ async def test_store_that_is_gone_is_a_503_until_it_is_back(stores, sites, store
         await check_log(visits, cookies)
 
 
-@pytest.mark.parametrize("store", ["redis", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("store", ["redis", "postgresql"])
 async def test_store_that_hangs_is_a_503_until_it_goes_on(stores, sites, store):
     async with sites[store].visited() as visits:
         cookies = await arrived(visits)
@@ -149,7 +145,6 @@ async def test_store_that_hangs_is_a_503_until_it_goes_on(stores, sites, store):
         await check_log(visits, cookies)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("store", ENDS)
 async def test_store_that_is_slow_is_waited_for_within_limits(stores, store, tmp_path):
     with SlowProxy(stores[store].port) as proxy:
@@ -167,7 +162,6 @@ async def test_store_that_is_slow_is_waited_for_within_limits(stores, store, tmp
                 await check_log(visits, cookies)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("store", "way"), WAYS)
 async def test_restart_under_load_loses_no_count(stores, sites, store, way):
     async with sites[store].visited() as visits:

@@ -657,7 +657,7 @@ def test_wrong_hour_gives_one_error(load, monkeypatch):
 
     async def start_and_stop():
         app = module.Root()
-        with pytest.raises(ValueError, match="hour"):
+        with pytest.raises(ValueError, match="25"):
             await app._start()
         await app._stop()
 

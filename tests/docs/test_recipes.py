@@ -216,6 +216,43 @@ def test_mail_that_is_composed_has_one_recipient_and_one_subject(mail, address, 
     assert len(parsed.keys()) == 7
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SECURITY", "ssl"), ("SECURITY", ""), ("SENDER", ""), ("SENDER", "Pie shop")],
+)
+def test_wrong_settings_are_refused_with_their_name(mail, name, value, monkeypatch):
+    monkeypatch.setattr(mail, name, value)
+    variable = {"SECURITY": "SMTP_SECURITY", "SENDER": "MAIL_FROM"}[name]
+    with pytest.raises(ValueError, match=variable):
+        mail.check_settings()
+
+
+ABROAD = "ada@münchen.example"  # aiosmtpd takes no such address, unless it is told to
+
+
+@pytest.mark.parametrize(
+    ("to", "answer", "status"),
+    [
+        ("ada@example.com", "550 no such user", 422),
+        ("ada@example.com", "450 later, please", 503),
+        (ABROAD, "250 OK", 422),
+    ],
+)
+def test_order_tells_a_wrong_address_from_a_server_that_is_busy(
+    mail, to, answer, status, monkeypatch
+):
+    app = importlib.import_module("app").app
+    with mail_server(mail, monkeypatch, enable_SMTPUTF8=False) as server:
+        server.answer = answer
+        assert asyncio.run(order(app, to)).status_code == status
+
+
+async def order(app, to):
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        return await client.post("/order", data={"name": "Ada", "email": to})
+
+
 @pytest.fixture
 def outbox(mail, monkeypatch):
     module = importlib.import_module("outbox")
@@ -261,14 +298,19 @@ def tries(outbox):
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected_tries"), [("550 no such user", 1), ("450 later, please", 3)]
+    ("to", "answer", "expected_tries"),
+    [
+        ("ada@example.com", "550 no such user", 1),
+        ("ada@example.com", "450 later, please", 3),
+        (ABROAD, "250 OK", 1),
+    ],
 )
 def test_mail_is_given_up_at_once_or_after_some_attempts(
-    mail, message, outbox, answer, expected_tries, monkeypatch
+    mail, outbox, to, answer, expected_tries, monkeypatch
 ):
     box = outbox.Outbox("mails.sqlite3")
-    box.add(message)
-    with mail_server(mail, monkeypatch) as server:
+    box.add(mail.compose(to, "A pie", "text", "<p>text"))
+    with mail_server(mail, monkeypatch, enable_SMTPUTF8=False) as server:
         server.answer = answer
         asyncio.run(run_until([box], lambda: box.waiting() == (0, 1)))
 
@@ -366,6 +408,36 @@ def test_file_over_the_limit_is_refused_both_ways(files):
     assert (refused.status_code, sent.status_code) == (413, 204)  # moto takes any size
     assert (finished.status_code, again.status_code) == (413, 404)
     assert client.get(f"/through/{ticket['key']}").status_code == 404
+
+
+def test_empty_file_is_refused(files):
+    client = files()
+    ticket = client.post("/ticket").json()
+    sent = httpx.post(ticket["url"], data=ticket["fields"], files={"file": b""})
+    finished = client.post("/finish", data={"key": ticket["key"], "name": "pie.png"})
+
+    assert (sent.status_code, finished.status_code) == (204, 422)
+    assert "1 to 50000000 bytes" in finished.text
+
+
+def test_unknown_file_is_a_404_of_the_app(files):
+    response = files().get("/files/" + "x" * 22)
+
+    assert (response.status_code, response.text) == (404, "There is no such file.\n")
+
+
+def test_file_that_a_script_has_put_without_headers_can_be_read(files, store, tmp_path):
+    client = files()
+    key = "y" * 22
+    code = (
+        f"import storage as s; s.client.put_object(Bucket=s.BUCKET, Key='files/{key}', Body=b'x')"
+    )
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, cwd=tmp_path, env=environment(store), check=True, timeout=60)
+    response = client.get(f"/through/{key}")
+
+    assert (response.status_code, response.content) == (200, b"x")
+    assert response.headers["content-disposition"] == "attachment"
 
 
 def test_ticket_is_for_one_key_and_a_range_of_sizes(files):
@@ -491,7 +563,7 @@ import once_postgresql
 
 async def claim(job):
     async with asyncpg.create_pool(os.environ["POSTGRESQL_URL"], min_size=1) as pool:
-        return await once_postgresql.once(pool, "report", job)
+        return await once_postgresql.once(pool, "report", lambda db: job())
 
 asyncio.run(main())
 """
@@ -555,6 +627,41 @@ def test_job_of_a_killed_process_is_done_by_the_other(worker, tmp_path):
     second.wait(30)
 
     assert seen(tmp_path, "done") == [f"done-{second.pid}"]
+
+
+def test_app_with_postgresql_makes_one_report(load, monkeypatch):
+    with postgresql() as variables:
+        url = variables["POSTGRESQL_URL"].replace("+asyncpg", "")
+        monkeypatch.setenv("DATABASE_URL", url)
+        monkeypatch.setenv("HOUR", "0")
+        monkeypatch.setenv("PAUSE", "0.01")
+        module = load("scheduled-jobs.md", "shared_postgresql")
+        first, second = module.Root(), module.Root()
+        asyncio.run(look_until_done(first, second))
+
+    assert first._reports + second._reports == 1
+
+
+async def look_until_done(*apps):
+    for app in apps:
+        await app._open()
+    await asyncio.gather(*(app._look() for app in apps))
+    await apps[0]._look()
+    for app in apps:
+        await app._close()
+
+
+def test_wrong_hour_gives_one_error(load, monkeypatch):
+    module = load("scheduled-jobs.md", "nightly")
+    monkeypatch.setattr(module, "HOUR", "25")
+
+    async def start_and_stop():
+        app = module.Root()
+        with pytest.raises(ValueError, match="25"):
+            await app._start()
+        await app._stop()
+
+    asyncio.run(start_and_stop())
 
 
 def test_job_that_fails_is_tried_again(load):

@@ -37,6 +37,7 @@ TESTED = (
     "tutorials/",
     "tests/",
     "benchmarks/",
+    "docs/howto/files/ending.py",
     "docs/_ext/",
     "micropie.py",
     "README.md",

@@ -18,9 +18,10 @@ SHARED = {
     "sql_sessions.py",
     "templates/style.css",
 }
-#: The reference has its own passwords, and the gallery its own look.
+#: The reference has its own passwords, the gallery its own look, and a deployment its backups.
 OTHERS = {
     "blog/passwords.py",
+    "deploy/.gitignore",
     "gallery/templates/style.css",
     "lifespan/lifespan.py",
 }

@@ -234,6 +234,7 @@ def test_client_that_does_not_wait_for_a_slow_answer(shop):
     line = shop.line(request_id="hasty")
 
     assert (line["end"], line["slow"], line["level"]) == ("disconnected", True, "warning")
+    assert (line["status"], line["bytes"]) == (499, 0)
 
 
 def test_slow_request_is_a_warning(shop):
@@ -295,7 +296,7 @@ async def test_server_that_cannot_send_any_more():
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     await load("observability", "watch").Watch(App(), [observer])(scope, None, send)
-    assert seen == [(404, "disconnected")]
+    assert seen == [(499, "disconnected")]
 
 
 @pytest.mark.parametrize(

@@ -515,6 +515,13 @@ def test_span_continues_the_trace_of_the_client(received):
     assert second.trace_id != first.trace_id
 
 
+def test_spans_can_be_printed_without_a_collector(start):
+    with start(OTEL_TRACES_EXPORTER="console") as shop:
+        shop.get("/price", **{"x-request-id": "printed"})
+        [span] = wait_until(lambda: shop.lines(name="GET price"), what="a span in the log")
+    assert span["attributes"]["request.id"] == "printed"
+
+
 def test_lines_have_the_id_of_the_trace(received):
     lines = [line for line in received.lines if line.get("request_id") == "price"]
 

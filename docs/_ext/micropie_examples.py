@@ -392,7 +392,7 @@ def _page(example: Example) -> str:
     text = visible(text, f"examples/{example.name}", ROOT)
     text = MARKS.sub(b"", text.encode()).decode()
     text = re.sub(r"\[(`?[^\]\n]+?`?)\]\((?!https?:)[^)#]+\)", r"\1", text)  # files of the folder
-    text = re.sub(r"(?<!\*)\*([^*]+)\*(?!\*)", _guide, text)
+    text = re.sub(r"(?<!\*)\*([A-Z][^*`]+)\*(?!\*)", _guide, text)
     linked = "|".join(sorted(one.name for one in all_examples()))
     return re.sub(rf"(?<![\[`/])`({linked})`(?!\])", r"[`\1`](\1.md)", text)
 

@@ -12,6 +12,7 @@ import runpy
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ SHOWN = {
         ".txt": "text",
         ".json": "json",
         ".yml": "yaml",
+        ".yaml": "yaml",
+        ".env": "ini",
+        "Caddyfile": "text",  # names without a suffix
+        "Dockerfile": "docker",
     },
     **{".conf": "nginx", ".service": "systemd", ".timer": "systemd", ".sh": "bash"},
 }
@@ -211,7 +216,7 @@ class Example:
         ]
         text, left = [], MOST_SHOWN
         for path in files:
-            if path.suffix in SHOWN and path.stat().st_size <= left:
+            if kind(path) in SHOWN and path.stat().st_size <= left:
                 text.append(path)
                 left -= path.stat().st_size
         return text, [path for path in files if path not in text]
@@ -291,7 +296,7 @@ def _tabs(example: Example, up: str) -> Iterator[str]:
             source = f"/../{example.path}/{example.relative(path)}"
             code = [
                 f"```{{literalinclude}} {source}",
-                f":language: {SHOWN[path.suffix]}",
+                f":language: {SHOWN[kind(path)]}",
                 "```",
                 "",
             ]
@@ -305,10 +310,15 @@ def _tabs(example: Example, up: str) -> Iterator[str]:
         yield ""
 
 
+def kind(path: Path) -> str:
+    """Return a file's suffix, or its name if it has none."""
+    return path.suffix or path.name
+
+
 def _named(example: Example, path: Path, up: str) -> str:
     """Name a file that the page does not show, with a link to it if it is text."""
     name = example.relative(path)
-    if path.suffix not in SHOWN:
+    if kind(path) not in SHOWN:
         return f"`{name}` ({_size(path)})"
     return f'<a href="{up}{copied(path)}"><code>{name}</code></a> ({_size(path)})'
 
@@ -382,8 +392,23 @@ def _page(example: Example) -> str:
     text = visible(text, f"examples/{example.name}", ROOT)
     text = MARKS.sub(b"", text.encode()).decode()
     text = re.sub(r"\[(`?[^\]\n]+?`?)\]\((?!https?:)[^)#]+\)", r"\1", text)  # files of the folder
+    text = re.sub(r"(?<!\*)\*([A-Z][^*`]+)\*(?!\*)", _guide, text)
     linked = "|".join(sorted(one.name for one in all_examples()))
     return re.sub(rf"(?<![\[`/])`({linked})`(?!\])", r"[`\1`](\1.md)", text)
+
+
+@cache
+def _guides() -> dict[str, str]:
+    """Return the path of each guide, by its title."""
+    folder = ROOT / "docs" / "howto"
+    found = {path: re.search(r"^# (.+)$", path.read_text(), re.M) for path in folder.glob("*.md")}
+    return {title[1]: f"../howto/{path.name}" for path, title in found.items() if title}
+
+
+def _guide(match: re.Match[str]) -> str:
+    """Link a title in italics to its guide; a README alone can't, so it names the title only."""
+    title = " ".join(match[1].split())
+    return f"[{title}]({_guides()[title]})" if title in _guides() else match[0]
 
 
 def _live(example: Example) -> str:

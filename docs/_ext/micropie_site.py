@@ -8,7 +8,7 @@ from typing import Any
 
 from blocks import Block, blocks, options
 from docutils import nodes
-from micropie_examples import SHOWN, Example, write_zip
+from micropie_examples import SHOWN, Example, kind, write_zip
 from sphinx.addnodes import glossary, pending_xref, toctree
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -217,7 +217,7 @@ def _included(
 def _files(example: Example) -> str:
     """Return the files of an example, each as a fence with its name above."""
     return "\n\n".join(
-        f"`{example.relative(path)}`:\n\n````{SHOWN[path.suffix]}\n{path.read_text().rstrip()}\n````"
+        f"`{example.relative(path)}`:\n\n````{SHOWN[kind(path)]}\n{path.read_text().rstrip()}\n````"
         for path in example.shown()[0]
     )
 

@@ -63,10 +63,12 @@ make_user() {
     [ -e /etc/shop.env ] || install -m 600 "$here/shop.env" /etc/shop.env
 }
 
-# The files of the app; the same files make the same bytes.
+# The files of the app; the same files make the same bytes. All users of the server can read them,
+# so what is private stays out.
 pack() {
     tar -C "$here" --sort=name --mtime=@0 --owner=root --group=root --mode=u=rwX,go=rX \
-        --exclude='./.*' --exclude=./data --exclude=__pycache__ -cf - .
+        --exclude='./.*' --exclude=./data --exclude=./backups --exclude=./trial \
+        --exclude='*.pem' --exclude=.env --exclude=__pycache__ -cf - .
 }
 
 # Each version has its own folder with its own packages, so the one that runs stays whole.

@@ -103,7 +103,7 @@ def create_table() -> None:
 logs.configure(tracing.add_trace_id)
 app = Shop()
 # Neither has a default: nothing leaves this machine unless you say where to.
-if "OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ:
+if {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_EXPORTER"} & os.environ.keys():
     tracing.configure()
     app.observers.insert(0, tracing.span)
     app.shutdown_handlers.append(tracing.flush)

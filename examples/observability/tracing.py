@@ -1,12 +1,14 @@
 """A span for each request, sent to a collector of OpenTelemetry over OTLP.
 
 OTEL_EXPORTER_OTLP_ENDPOINT says where it is, and OTEL_SERVICE_NAME what this app is
-called. A handler makes spans below that of its request:
+called. With OTEL_TRACES_EXPORTER=console, spans are printed instead, one on each line.
+A handler makes spans below that of its request:
 
     with tracer.start_as_current_span("bake"):
 """
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +16,11 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import (
+    BatchSpanProcessor,
+    ConsoleSpanExporter,
+    SimpleSpanProcessor,
+)
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -27,6 +33,11 @@ _propagator = TraceContextTextMapPropagator()
 def configure(processor: SpanProcessor | None = None) -> None:
     """Begin to make spans, and to send them, if no other processor takes them."""
     provider = TracerProvider()
+    if processor is None and os.environ.get("OTEL_TRACES_EXPORTER") == "console":
+        console = ConsoleSpanExporter(
+            formatter=lambda span: f"{span.to_json(indent=None)}\n"
+        )
+        processor = SimpleSpanProcessor(console)
     provider.add_span_processor(processor or BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
 

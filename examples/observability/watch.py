@@ -162,6 +162,10 @@ class Exchange:
         except OSError:  # so some servers say that the client has left
             self._has_left = True
             raise
+        if self._has_left:
+            return  # the server has dropped it
+        if kind in STARTS:
+            self._status = message.get("status", 101)
         if kind.endswith(".body"):
             self.size += len(message.get("body") or b"")
             self._is_complete = not more
@@ -175,7 +179,7 @@ class Exchange:
                 call()
 
     async def _started(self, message: Any) -> Any:
-        self.wait, self._status = self.seconds, message.get("status", 101)
+        self.wait = self.seconds
         if self._request and self.wait > PATIENCE:
             # A server drops a response in silence if the client has left meanwhile.
             await self._request.is_disconnected()

@@ -18,9 +18,10 @@ SHARED = {
     "sql_sessions.py",
     "templates/style.css",
 }
-#: The reference has its own passwords, and the gallery its own look.
+#: The reference has its own passwords, the gallery its own look, and a deployment its backups.
 OTHERS = {
     "blog/passwords.py",
+    "deploy/.gitignore",
     "gallery/templates/style.css",
     "lifespan/lifespan.py",
 }
@@ -73,6 +74,14 @@ def test_examples_stay_small():
 
 def test_examples_of_more_than_one_process_stay_small():
     assert sum(map(lines_of, {*PROJECTS} & OPERATIONS)) <= MOST_OPERATIONS_LINES
+
+
+def test_page_of_an_example_links_the_guides_that_its_readme_names():
+    """A README is also read without the site, so it names them by their titles."""
+    page = micropie_examples._page(micropie_examples.Example("examples/deploy"))
+
+    for name in ("debian", "nginx", "caddy", "docker", "prefix"):
+        assert f"](../howto/{name}.md)" in page
 
 
 def lines_of(name):

@@ -22,6 +22,7 @@ import pytest
 import yaml
 
 from docs._ext.blocks import blocks
+from tests.blocks import commands
 from tests.containers import contained, joined
 from tests.examples import harness
 from tests.examples.browsing import file_named, fill_in
@@ -93,6 +94,44 @@ async def test_copied_sessions_are_saved_and_deleted(tmp_path, monkeypatch):
 def test_granian_serves_the_same_app():
     """Its workers end without a word on what they have run, so this does not come from them."""
     assert load("deploy", "behind_granian").shop is example.app
+
+
+# --- what is copied ----------------------------------------------------------------------------
+
+PRIVATE = [
+    ".env",
+    "data/shop.sqlite3",
+    "backups/2026-03-14/shop.sqlite3",
+    "trial/key.pem",
+    "trial/notes.txt",
+    "privkey.pem",
+]
+
+
+@pytest.mark.parametrize("which", ["script", "readme"])
+def test_private_files_beside_the_app_are_not_copied(which, tmp_path):
+    """All users of the server could read them in the folder of the version."""
+    folder = harness.copied("deploy", tmp_path)
+    for name in PRIVATE:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("private")
+    if which == "script":
+        line = re.search(r"(?ms)^pack\(\) \{$.*?^\}$", text_of("install.sh"))[0] + "\npack"
+    else:
+        [block] = [one.text for one in blocks(text_of("README.md")) if "ssh root@" in one.text]
+        line = commands(block)[0].line.partition("| ")[0].partition("|\n")[0]
+    packed = subprocess.run(
+        ["bash", "-c", f"set -euo pipefail; here=$PWD\n{line} | tar -t"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout.splitlines()
+    files = {name.removeprefix("./") for name in packed if not name.endswith("/")}
+    assert {"app.py", "templates/index.html", "nginx/shop.conf", "requirements.txt"} <= files
+    assert not [name for name in files if name in PRIVATE or name.startswith(("backups", "trial"))]
 
 
 # --- behind nginx and Caddy --------------------------------------------------------------------
@@ -229,6 +268,20 @@ def test_nginx_answers_no_other_name(two_workers, tmp_path):
         # Or the connection of before, by its right name, would carry it.
         with client_of(port) as stranger, pytest.raises(httpx.ConnectError, match="UNRECOGNIZED"):
             stranger.get("/health", **other)
+
+
+def test_plain_http_leads_to_the_name_of_the_site_whatever_the_visitor_says(tmp_path):
+    sites: list[str] = []
+
+    def kept(site):
+        sites.append(site)
+        return site
+
+    with behind_nginx(free_port(), tmp_path, kept):
+        plain = re.findall(r"listen 127\.0\.0\.1:(\d+);", sites[0])[0]
+        named = {"host": "evil.example"}
+        answer = httpx.get(f"http://127.0.0.1:{plain}/a?b=c", headers=named, verify=harness.PLAIN)
+    assert (answer.status_code, answer.headers["location"]) == (308, f"https://{SITE}/a?b=c")
 
 
 def test_app_below_a_path_has_links_redirects_and_cookies_of_the_path(tmp_path, measure):

@@ -109,6 +109,9 @@ def test_https_answers_and_carries_everything(machine):
     assert len(set(re.findall(r'"worker":(\d+)', many))) == 2
     redirected = machine.output(f"curl -s -i --resolve {SITE}:80:127.0.0.1 http://{SITE}/a?b=c")
     assert f"Location: https://{SITE}/a?b=c" in redirected
+    other = machine.output("curl -s -H 'Host: evil.example' http://127.0.0.1/health || true")
+    assert "ready" not in other  # Debian's page, which knows no such file
+    assert "nginx" in machine.output("curl -s -H 'Host: evil.example' http://127.0.0.1/").lower()
 
 
 def test_second_run_changes_nothing(machine):

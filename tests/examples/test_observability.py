@@ -234,6 +234,7 @@ def test_client_that_does_not_wait_for_a_slow_answer(shop):
     line = shop.line(request_id="hasty")
 
     assert (line["end"], line["slow"], line["level"]) == ("disconnected", True, "warning")
+    assert (line["status"], line["bytes"]) == (499, 0)
 
 
 def test_slow_request_is_a_warning(shop):
@@ -295,7 +296,7 @@ async def test_server_that_cannot_send_any_more():
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     await load("observability", "watch").Watch(App(), [observer])(scope, None, send)
-    assert seen == [(404, "disconnected")]
+    assert seen == [(499, "disconnected")]
 
 
 @pytest.mark.parametrize(
@@ -512,6 +513,13 @@ def test_span_continues_the_trace_of_the_client(received):
     }
     assert second.parent_span_id == b""
     assert second.trace_id != first.trace_id
+
+
+def test_spans_can_be_printed_without_a_collector(start):
+    with start(OTEL_TRACES_EXPORTER="console") as shop:
+        shop.get("/price", **{"x-request-id": "printed"})
+        [span] = wait_until(lambda: shop.lines(name="GET price"), what="a span in the log")
+    assert span["attributes"]["request.id"] == "printed"
 
 
 def test_lines_have_the_id_of_the_trace(received):

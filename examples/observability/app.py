@@ -115,5 +115,5 @@ if "SENTRY_DSN" in os.environ:
 if __name__ == "__main__":
     import uvicorn
 
-    # Without a configuration of its own, uvicorn leaves the logging to logs.py.
+    # Without a configuration, uvicorn leaves the logging to logs.py.
     uvicorn.run(app, log_config=None, timeout_graceful_shutdown=5)

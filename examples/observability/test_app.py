@@ -1,4 +1,4 @@
-"""Run them with ``pytest``; each signal is read by the reader of its own package."""
+"""Run them with ``pytest``; each signal is read by the reader that its package has."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the guides for mails, object stores and schedules promise beyond what their pages show."""
+"""The promises of the guides for mails, object stores and schedules, beyond what they show."""
 
 import asyncio
 import base64

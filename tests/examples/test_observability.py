@@ -1,4 +1,4 @@
-"""examples/observability: each signal of real processes, read by the reader of its own package."""
+"""examples/observability: each signal of real processes, read by the reader that its package has."""
 
 import contextlib
 import gzip
@@ -460,7 +460,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def received(start):
-    """What a process has sent after some requests, and SIGTERM."""
+    """All that a process has sent after some requests, and SIGTERM."""
     receiver = Receiver()
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
     variables = {

@@ -1,6 +1,6 @@
 """One app twice, with MicroPie and by hand, straight on ASGI: a room and an event stream of news.
 
-A message of a WebSocket in the room goes to all in it. What is published goes to all streams, each
+A message of a WebSocket in the room goes to all in it. News that are published go to all streams, each
 of which gets a comment every fifteen seconds, too.
 """
 

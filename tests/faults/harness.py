@@ -1,4 +1,4 @@
-"""What the tests of faults measure of a server's process, from outside."""
+"""Measures of a server's process from outside, for the tests of faults."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def open_files(wanted: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, max(hard, wanted)))
 
 
-# What servers write about clients that break the protocol. None of it comes from the application.
+# Servers write these lines about clients that break the protocol. None of it comes from the application.
 OF_SERVERS = re.compile(
     r"""WARNING:\ +Invalid\ HTTP\ request\ received\.\n  # uvicorn
       | .*WARNING\ +Application\ instance.*took\ too\ long\ to\ shut\ down.*\n  # Daphne

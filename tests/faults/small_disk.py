@@ -1,6 +1,6 @@
 """Run a module with a disk of 2 MiB: `python -m tests.faults.small_disk FOLDER MODULE ARGUMENTS`.
 
-The folder is a file system of its own, which no other process sees, and holds the temporary files.
+The folder is a separate file system, which no other process sees, and holds the temporary files.
 If the system lets this user mount none, no file may grow beyond 2 MiB instead: the error is then
 EFBIG in place of ENOSPC.
 """

@@ -55,7 +55,7 @@ ENDS = {
 
 @dataclass
 class Deploy:
-    """What the clients and the application saw of the end of a server."""
+    """The end of a server, as its clients and the application saw it."""
 
     seconds: float
     code: int | None

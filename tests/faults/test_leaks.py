@@ -1,4 +1,4 @@
-"""What a request leaves in memory: nothing, over 10,000 of all kinds."""
+"""A request leaves nothing in memory, over 10,000 of all kinds."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ ENDS = {
 }
 WAYS = [(store, way) for store, ends in ENDS.items() for way in ends]
 
-# What these promise in seconds holds on a machine that has nothing else to do.
+# The promises in seconds hold on a machine that has nothing else to do.
 pytestmark = [pytest.mark.real_time, pytest.mark.slow]
 
 

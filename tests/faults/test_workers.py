@@ -78,7 +78,7 @@ def test_killed_worker_is_replaced_and_the_other_answers_meanwhile(server: Serve
         wait_until(lambda: load.seen[str(other)] > before + 20, 30, "the other to answer")
         [new] = wait_until(lambda: set(workers(server)) - {victim, other}, 30, "a new worker")
         wait_until(lambda: load.seen[str(new)], 60, "the new worker to answer")
-    # What the victim had accepted is lost, one request of each client at most.
+    # The requests that the victim had accepted are lost, one request of each client at most.
     assert load.seen["broke off"] <= 8
     assert set(load.seen) <= {str(victim), str(other), str(new), "broke off"}
 

@@ -1,6 +1,6 @@
 """`make fuzz`: search for inputs that break a target, with Atheris.
 
-python -m tests.fuzz [TARGET ...] [--seconds 60]   search, each target in a process of its own
+python -m tests.fuzz [TARGET ...] [--seconds 60]   search, each target in another process
 python -m tests.fuzz TARGET --replay FILE          run one input, without Atheris
 python -m tests.fuzz [TARGET ...] --keep           put what reaches new branches into corpus/
 """
@@ -48,7 +48,7 @@ def _escaped(token: bytes) -> str:
 
 
 def _run(name: str, *options: str) -> tuple[int, str]:
-    """Run `search` in a process of its own; return its exit code and its output."""
+    """Run `search` in another process; return its exit code and its output."""
     command = [sys.executable, "-m", "tests.fuzz", name, "--search", *options]
     done = subprocess.run(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False

@@ -1,4 +1,4 @@
-"""What all targets share: decisions made of bytes, the register of targets, and the log."""
+"""Shared by all targets: decisions made of bytes, the register of targets, and the log."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def logged() -> Iterator[list[logging.LogRecord]]:
 
 @contextlib.contextmanager
 def no_errors() -> Iterator[None]:
-    """Fail if MicroPie logs an error: no handler of these apps has one of its own."""
+    """Fail if MicroPie logs an error: no handler of these apps raises one."""
     with logged() as records:
         yield
     found = [logging.Formatter().format(one) for one in records if one.levelno >= logging.ERROR]

@@ -1,4 +1,4 @@
-"""What a client sends and a handler sends back: headers, cookies, locations, events."""
+"""Values that a handler sends back: headers, cookies, locations, events."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from watch import Exchange
 def configure(**options: Any) -> None:
     """Begin to report to SENTRY_DSN; `options` are those of `sentry_sdk.init`."""
     sentry_sdk.init(
-        # Exceptions come from watch.py, so a line in the log of MicroPie is no second event.
+        # Exceptions come from watch.py, so MicroPie's lines are no second events.
         integrations=[LoggingIntegration(event_level=None)],
         auto_enabling_integrations=False,
         include_local_variables=False,  # they can be passwords

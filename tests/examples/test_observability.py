@@ -1,4 +1,4 @@
-"""examples/observability: each signal of real processes, read by the reader that its package has."""
+"""examples/observability: signals of real processes, read by the reader of each package."""
 
 import contextlib
 import gzip

@@ -1,7 +1,7 @@
 """One app twice, with MicroPie and by hand, straight on ASGI: a room and an event stream of news.
 
-A message of a WebSocket in the room goes to all in it. News that are published go to all streams, each
-of which gets a comment every fifteen seconds, too.
+A message of a WebSocket in the room goes to all in it. Published news go to all streams, each of
+which gets a comment every fifteen seconds, too.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def open_files(wanted: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, max(hard, wanted)))
 
 
-# Servers write these lines about clients that break the protocol. None of it comes from the application.
+# Servers write these lines about clients that break the protocol. None comes from the app.
 OF_SERVERS = re.compile(
     r"""WARNING:\ +Invalid\ HTTP\ request\ received\.\n  # uvicorn
       | .*WARNING\ +Application\ instance.*took\ too\ long\ to\ shut\ down.*\n  # Daphne

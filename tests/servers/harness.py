@@ -264,7 +264,10 @@ class RawClient:
     def _read_body(self, response: RawResponse) -> bytes:
         length = response.header("content-length")
         if length is not None:
-            return self.reader.read(int(length))
+            body = self.reader.read(int(length))
+            if len(body) < int(length):  # a killed worker may have sent the headers alone
+                raise ConnectionError("the response broke off")
+            return body
         if (response.header("transfer-encoding") or "").lower() != "chunked":
             return self.reader.read()
         return b"".join(iter(self.read_chunk, b""))

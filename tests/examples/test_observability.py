@@ -154,7 +154,8 @@ def test_lines_of_a_request_have_its_id_in_threads_too(shop):
 
 def test_readme_shows_lines_as_they_are(shop):
     readme = (harness.EXAMPLES / "observability" / "README.md").read_text()
-    shown = [json.loads(line) for line in re.findall("^{.*request_id.*}$", readme, flags=re.M)]
+    [block] = re.findall("^```json\n(.*?)^```", readme, flags=re.M | re.S)
+    shown = [json.loads(line) for line in block.replace("\n ", " ").splitlines()]
     answer = shop.get("/price")
     lines = shop.lines(request_id=answer.headers["x-request-id"])
 

@@ -71,7 +71,8 @@ class Store:
     def send_all(self, number: signal.Signals) -> None:
         """Send a signal to all its processes, for example to let it hang."""
         for process in (self.process.pid, *children(self.process.pid)):
-            os.kill(process, number)
+            with contextlib.suppress(ProcessLookupError):  # a child may have ended meanwhile
+                os.kill(process, number)
 
     def _started(self) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
         raise NotImplementedError

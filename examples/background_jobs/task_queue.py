@@ -15,10 +15,10 @@ URL = os.environ.get("JOB_QUEUE", "redis://127.0.0.1:6379/0")
 KEEP = 3600  # seconds that results are kept
 
 # A list: workers of RedisStreamBroker, which gives a dead worker's job to another one,
-# do not stop when told to. An idle worker waits for as long as it takes.
-queue = ListQueueBroker(URL, queue_name="primes", socket_timeout=None)
-results = RedisAsyncResultBackend(URL, result_ex_time=KEEP, prefix_str="primes:result")
-broker = queue.with_result_backend(results)
+# do not stop when told to.
+broker = ListQueueBroker(URL, queue_name="primes").with_result_backend(
+    RedisAsyncResultBackend(URL, result_ex_time=KEEP, prefix_str="primes:result")
+)
 
 
 @broker.task(task_name="count_primes")

@@ -1,4 +1,4 @@
-"""Tells the app that its process is about to end, before the server breaks off what is open."""
+"""Tells the app that its process ends, before the server breaks off what is open."""
 
 import asyncio
 import signal

@@ -1221,7 +1221,8 @@ async def test_spooled_file_on_disk_has_no_name_and_only_its_user_can_open_it() 
             status = os.fstat(file.file.fileno())
             return [status.st_nlink, status.st_mode & 0o077]
 
-    assert (await post(Disk(), "/", multipart=[file(b"x" * (MIB + 1))])).json() == [0, 0]
+    links = int(sys.platform == "emscripten")  # whose file system does not count them
+    assert (await post(Disk(), "/", multipart=[file(b"x" * (MIB + 1))])).json() == [links, 0]
 
 
 def open_files() -> int:

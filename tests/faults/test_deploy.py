@@ -52,6 +52,11 @@ ENDS = {
     "granian": End("--workers-kill-timeout", 0, "broke off", "broke off", kills=True),
 }
 
+each_server = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == QUICK else (pytest.mark.slow,)) for name in ENDS],
+)
+
 
 @dataclass
 class Deploy:
@@ -157,10 +162,7 @@ def deploy(server: Server) -> Deploy:
         )
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name == QUICK else (pytest.mark.slow,)) for name in ENDS],
-)
+@each_server
 def test_deploy_with_everything_open(name: str, tmp_path: Path) -> None:
     end = ENDS[name]
     kind = replace(KINDS[name], command=f"{KINDS[name].command} {end.option} {GRACE}")
@@ -187,10 +189,7 @@ def test_deploy_with_everything_open(name: str, tmp_path: Path) -> None:
     assert raised == found.log.count("CancelledError: Task cancelled, timeout graceful")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name == QUICK else (pytest.mark.slow,)) for name in ENDS],
-)
+@each_server
 def test_app_that_notices_the_end_closes_what_is_open(name: str, tmp_path: Path) -> None:
     """With the module of the guide on deployment, each of these servers lets all end well."""
     command = f"{KINDS[name].command} {ENDS[name].option} {GRACE}"

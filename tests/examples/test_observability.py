@@ -72,10 +72,15 @@ class Shop:
         return [line for line in lines if wanted.items() <= line.items()]
 
     def line(self, **wanted):
-        """Wait for the one line of a request."""
+        """Wait for the one line of a request, which may come after its answer."""
         wanted = {"event": "request", **wanted}
         [line] = wait_until(lambda: self.lines(**wanted), what=f"a line with {wanted}")
         return line
+
+    def lines_until(self, request_id):
+        """Wait for the line of a request, and return those that its handler wrote too."""
+        self.line(request_id=request_id)
+        return self.lines(request_id=request_id)
 
     def samples(self):
         token = (self.folder / "data" / "metrics_token").read_text()
@@ -147,7 +152,7 @@ def test_lines_of_a_request_have_its_id_in_threads_too(shop):
 
     assert ids == [f"price-{number}" for number in range(60)]
     for one in ids:
-        asked, request = shop.lines(request_id=one)
+        asked, request = shop.lines_until(one)
         assert asked["event"] == "a price is asked"
         assert (request["handler"], request["status"], request["end"]) == ("price", 200, "complete")
 
@@ -157,7 +162,7 @@ def test_readme_shows_lines_as_they_are(shop):
     [block] = re.findall("^```json\n(.*?)^```", readme, flags=re.M | re.S)
     shown = [json.loads(line) for line in block.replace("\n ", " ").splitlines()]
     answer = shop.get("/price")
-    lines = shop.lines(request_id=answer.headers["x-request-id"])
+    lines = shop.lines_until(answer.headers["x-request-id"])
 
     assert [list(line) for line in shown] == [list(line) for line in lines]
 
@@ -192,8 +197,8 @@ def test_no_secret_is_logged(start):
             address = f"ws://127.0.0.1:{shop.port}/{path}?token={SECRET}"
             with contextlib.suppress(InvalidStatus), connect(address, additional_headers=headers):
                 pass
-        handlers = {line["handler"] for line in shop.lines(event="request")}
         shop.end()
+        handlers = {line["handler"] for line in shop.lines(event="request")}
         text = shop.log.read_text()
 
     assert handlers == {"price", "broken", "(none)", "pieces", "ws_echo", "ws_broken"}

@@ -7,16 +7,17 @@ from typing import Any
 from redis.asyncio import Redis
 from taskiq import AsyncTaskiqTask, TaskiqResult
 from taskiq.kicker import AsyncKicker
-from taskiq_redis import ListQueueBroker, RedisAsyncResultBackend
+from taskiq_redis import RedisAsyncResultBackend
 
+from job_queue import JobQueue
 from primes import count_primes
 
 URL = os.environ.get("JOB_QUEUE", "redis://127.0.0.1:6379/0")
 KEEP = 3600  # seconds that results are kept
 
-# A list: workers of RedisStreamBroker, which gives a dead worker's job to another one,
+# RedisStreamBroker would give a dead worker's job to another one, but its workers
 # do not stop when told to.
-broker = ListQueueBroker(URL, queue_name="primes").with_result_backend(
+broker = JobQueue(URL, queue_name="primes").with_result_backend(
     RedisAsyncResultBackend(URL, result_ex_time=KEEP, prefix_str="primes:result")
 )
 

@@ -15,13 +15,13 @@ KEEP = 3600  # seconds that a result is kept
 bus: MemoryBus
 broker: AsyncBroker
 if URL:
-    from taskiq_redis import ListQueueBroker, RedisAsyncResultBackend
+    from taskiq_redis import RedisAsyncResultBackend
 
+    from job_queue import JobQueue
     from redis_bus import RedisBus
 
     bus = RedisBus(URL)
-    # A worker waits for a job as long as it takes, and for all else a second.
-    queue = ListQueueBroker(URL, queue_name="exports", socket_timeout=None)
+    queue = JobQueue(URL, queue_name="exports")
     results: Any = RedisAsyncResultBackend(
         URL, result_ex_time=KEEP, prefix_str="export", socket_timeout=1
     )

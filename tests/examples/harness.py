@@ -9,6 +9,8 @@ import http.client
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from tests.processes import ROOT, free_port, serving
+from tests.processes import ROOT, environment, free_port, serving, stop
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = ROOT / "examples"
@@ -182,3 +184,26 @@ def raw_get(port: int, target: str) -> str:
         return response.read(2**16).decode(errors="replace") if response.length is not None else ""
     finally:
         connection.close()
+
+
+@contextlib.contextmanager
+def queue_worker(
+    module: str, folder: Path, variables: Mapping[str, str]
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """Run a worker of taskiq as a README says; give the process and its log."""
+    command = [sys.executable, "-m", "taskiq", "worker", f"{module}:broker", "--workers", "1"]
+    log = folder / "worker.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment(variables),
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        yield process, log
+    finally:
+        stop(process)

@@ -3,10 +3,9 @@
 import asyncio
 import contextlib
 import functools
-import subprocess
-import sys
+import signal
+import time
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 import pytest
@@ -16,8 +15,9 @@ from tests import asgi
 from tests.clock import elapse
 from tests.examples import harness
 from tests.examples.browsing import fill_in
+from tests.examples.crowd import Node
 from tests.examples.loading import load
-from tests.processes import environment, stop, wait_until
+from tests.processes import free_port, wait_until
 
 example = load("background_jobs")
 in_process = load("background_jobs", "in_process")
@@ -161,20 +161,6 @@ def test_page_waits_for_the_result(page, browsing):
 # --- taskiq
 
 
-@contextlib.contextmanager
-def worker(folder, variables):
-    """Run a worker, as the README says."""
-    command = [sys.executable, "-m", "taskiq", "worker", "task_queue:broker", "--workers", "1"]
-    silent: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment(variables), start_new_session=True, **silent
-    )
-    try:
-        yield
-    finally:
-        stop(process)
-
-
 def test_job_on_a_redis_queue_outlives_the_server_and_runs_in_the_worker(
     tmp_path, services, measure
 ):
@@ -185,10 +171,34 @@ def test_job_on_a_redis_queue_outlives_the_server_and_runs_in_the_worker(
     with harness.running(harness.SERVE, folder, variables) as server, server.client() as client:
         assert client.get(early).json() == {"state": "waiting"}
         assert client.get("/jobs/unknown").status_code == 404
-        with worker(folder, variables):
+        with harness.queue_worker("task_queue", folder, variables):
             assert result_of(client, early) == {"state": "done", "result": 168}
             late = client.post("/jobs", json={"limit": 100}).headers["location"]
             assert result_of(client, late) == {"state": "done", "result": 25}
+
+
+def test_worker_waits_for_long_outlives_a_restart_of_redis_and_stops_when_told(tmp_path, measure):
+    folder, port = harness.copied("background_jobs", tmp_path), free_port()
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+    redis = Node(command, port, tmp_path, tmp_path / "redis").start()
+    variables = {**measure, "JOB_QUEUE": f"redis://127.0.0.1:{port}/0"}
+    with (
+        contextlib.closing(redis),
+        harness.running(harness.SERVE, folder, variables) as server,
+        server.client() as client,
+        harness.queue_worker("task_queue", folder, variables) as (worker, log),
+    ):
+        wait_until(lambda: "Listening started" in log.read_text())
+        time.sleep(6)  # redis-py ends a wait of 5 seconds
+        redis.kill()
+        wait_until(lambda: "no job can be taken" in log.read_text())
+        redis.start()
+        location = client.post("/jobs", json={"limit": 100}).headers["location"]
+        assert result_of(client, location) == {"state": "done", "result": 25}
+        assert "Traceback" not in log.read_text()
+        assert log.read_text().count("Listening started") == 1
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(10) == 0
 
 
 @pytest.mark.real_time

@@ -5,8 +5,6 @@ import collections
 import contextlib
 import functools
 import itertools
-import subprocess
-import sys
 from typing import Any
 
 import httpx
@@ -15,13 +13,14 @@ import pytest
 from micropie import HTTPError
 from tests import asgi
 from tests.clock import ManualClock
+from tests.examples import harness
 from tests.examples.accounts import CLIENTS, PASSWORD
 from tests.examples.browsing import Browsing, fill_in
 from tests.examples.copied import check_redis_sessions, requested
 from tests.examples.crowd import FREELY, Socket, Stream, cluster, cookie_of, following
 from tests.examples.loading import load, run
 from tests.examples.relay import relay_to
-from tests.processes import environment, redis, stop, until, wait_until
+from tests.processes import redis, until, wait_until
 
 example = load("cluster")
 bus = load("cluster", "bus")
@@ -344,8 +343,10 @@ def test_cluster_talks_makes_exports_and_survives_its_redis(tmp_path, measure):
         one, two = running.nodes
         cookie = running.account("ada", one)
         run(talk(running, cookie))
-        check_export(running, cookie)
-        running.redis.kill()
+        with harness.queue_worker("tasks", running.folder, running.variables) as (_, log):
+            check_export(running, cookie)
+            running.redis.kill()
+            wait_until(lambda: "no job can be taken" in log.read_text())
         for node in running.nodes:
             with running.client(node) as client:
                 check_down(client, cookie)
@@ -390,18 +391,7 @@ def check_export(running, cookie):
         assert client.post("/export/lobby", headers=cookie).status_code == 303
         waiting = other.get("/export/lobby", headers=cookie)
         assert (waiting.status_code, waiting.headers["refresh"]) == (202, "1")
-        command = [sys.executable, "-m", "taskiq", "worker", "tasks:broker", "--workers", "1"]
-        worker = subprocess.Popen(
-            command,
-            cwd=running.folder,
-            env=environment(running.variables),
-            start_new_session=True,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            wait_until(lambda: other.get("/export/lobby", headers=cookie).status_code == 200)
-        finally:
-            stop(worker)
+        wait_until(lambda: other.get("/export/lobby", headers=cookie).status_code == 200)
         assert "ada: Hello\n" in other.get("/export/lobby", headers=cookie).text
 
 

@@ -11,6 +11,7 @@ micropie_examples = importlib.import_module("docs._ext.micropie_examples")
 SHARED = {
     ".gitignore",
     "conditions.py",
+    "job_queue.py",
     "lifespan.py",
     "local.py",
     "passwords.py",

@@ -37,7 +37,6 @@ TESTED = (
     "tutorials/",
     "tests/",
     "benchmarks/",
-    "docs/howto/files/ending.py",
     "docs/_ext/",
     "micropie.py",
     "README.md",

@@ -6,8 +6,6 @@ import math
 import os
 import re
 import secrets
-import signal
-import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -26,6 +24,7 @@ from micropie import (
     methods,
 )
 
+from ending import ending
 from passwords import hash_password, verify_password
 from tasks import KEEP, broker, bus, result_of, start
 
@@ -56,8 +55,8 @@ class Chat(App):
         super().__init__(bus.sessions, session_timeout=fortnight, max_body_size=2**16)
         self.middlewares.append(NeedsRedis())
         self.env.globals.update(url=self._url, rooms=bus.rooms)
-        self.startup_handlers += [self._stop_early, bus.open, broker.startup]
-        self.shutdown_handlers += [broker.shutdown, bus.close]
+        self.startup_handlers += [ending.notice, self._watch, bus.open, broker.startup]
+        self.shutdown_handlers += [broker.shutdown, bus.close, self._unwatch]
 
     async def index(self) -> str:
         """List the rooms, and who is present."""
@@ -217,22 +216,16 @@ class Chat(App):
         root = str(self.request.scope.get("root_path", ""))
         return f"{root.rstrip('/')}/{path}"
 
-    async def _stop_early(self) -> None:
+    async def _watch(self) -> None:
+        self._watcher = asyncio.create_task(self._stop_at_the_end())
+
+    async def _stop_at_the_end(self) -> None:
         """End streams at the signal to stop. Servers wait for them, and tell no app."""
-        if threading.current_thread() is not threading.main_thread():
-            return  # a test client's, which gets no signals
-        loop = asyncio.get_running_loop()
+        await ending.wait()
+        bus.stop()
 
-        def wrap(before: Any) -> Any:
-            def handle(number: int, frame: Any) -> None:
-                loop.call_soon_threadsafe(bus.stop)
-                if callable(before):
-                    before(number, frame)
-
-            return handle
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, wrap(signal.getsignal(number)))
+    def _unwatch(self) -> None:
+        self._watcher.cancel()
 
 
 def _known(room: str) -> str:

@@ -5,6 +5,7 @@ import collections
 import contextlib
 import functools
 import itertools
+import signal
 from typing import Any
 
 import httpx
@@ -320,6 +321,34 @@ async def test_socket_of_a_member_is_closed_when_the_server_restarts(monkeypatch
                 while True:
                     await ws.receive()
         assert ws.close_code == 1012
+
+
+def test_signal_is_noticed_in_each_event_loop(monkeypatch):
+    """Each test may have its own, and an asyncio.Event is of one."""
+    ending = load("cluster", "ending").Ending()
+    told = []
+
+    async def process():
+        await ending.notice()
+        waiting = asyncio.create_task(ending.wait())
+        await asyncio.sleep(0)
+        assert not ending.is_set()
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.wait_for(waiting, 5)
+        assert ending.is_set()
+        seen = len(told)
+        await until(lambda: len(told) > seen)
+        signal.raise_signal(signal.SIGTERM)  # the second one is told at once
+        assert len(told) == seen + 2
+
+    before = signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    try:
+        asyncio.run(process())
+        asyncio.run(process())
+        signal.raise_signal(signal.SIGTERM)  # of no loop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert told == [signal.SIGTERM] * 5
 
 
 def test_program_writes_and_reads(member):

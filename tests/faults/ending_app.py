@@ -12,8 +12,8 @@ from micropie import WebSocket, event_stream
 from tests.faults.app import Root, note
 from tests.processes import ROOT
 
-sys.path.insert(0, str(ROOT / "docs/howto/files"))
-page = importlib.import_module("ending")
+sys.path.append(str(ROOT / "examples/cluster"))
+ending = importlib.import_module("ending").ending
 
 
 class Ending(Root):
@@ -21,7 +21,7 @@ class Ending(Root):
         async def source() -> AsyncIterator[str]:
             try:
                 yield "first"
-                await page.ending.wait()
+                await ending.wait()
             finally:
                 note(token, "finally")
 
@@ -38,9 +38,9 @@ class Ending(Root):
             note(token, "finally")
 
     async def _close(self, ws: WebSocket) -> None:
-        await page.ending.wait()
+        await ending.wait()
         await ws.close(1012)
 
 
 app = Ending(max_upload_size=2**30, body_timeout=60.0)
-app.startup_handlers.append(page.notice_the_end)
+app.startup_handlers.append(ending.notice)

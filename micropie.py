@@ -1635,8 +1635,8 @@ class Request:
         if self._body is None:
             body = self._body = _Body(self._receive, self._settings.body_timeout)
             # HTTP/2 and HTTP/3 need no header for a body, so the method tells.
-            is_new = (self.scope.get("http_version") or "") >= "2"
-            body.announced = is_new and self.method not in ("GET", "HEAD")
+            is_http_2 = (self.scope.get("http_version") or "") >= "2"
+            body.announced = is_http_2 and self.method not in ("GET", "HEAD")
         return self._body
 
     async def _read(self) -> None:

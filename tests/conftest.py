@@ -24,6 +24,17 @@ pytest.register_assert_rewrite(
 NOTHING_MAY_BE_SKIPPED = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 
+def time_of(item: pytest.Function) -> dict[str, Any]:
+    """Return how long an `async def` test may take, and in which time, for `tests.asgi.run`.
+
+    The limits end a test that hangs. On a busy machine, those in real time take several times as
+    long as on an idle one.
+    """
+    real_time = item.get_closest_marker("real_time") is not None
+    timeout = 850 if item.get_closest_marker("slow") else 120 if real_time else 30
+    return {"timeout": timeout, "real_time": real_time}
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     """Run `async def` tests in virtual time, or in real time if they are marked `real_time`."""
@@ -32,11 +43,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     from tests.asgi import run  # not before its assertions are rewritten
 
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    run(
-        pyfuncitem.obj(**arguments),
-        timeout=850 if pyfuncitem.get_closest_marker("slow") else 30,
-        real_time=pyfuncitem.get_closest_marker("real_time") is not None,
-    )
+    run(pyfuncitem.obj(**arguments), **time_of(pyfuncitem))
     return True
 
 

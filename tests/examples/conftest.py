@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import time_of
 from tests.examples import accounts, harness
 from tests.examples.browsing import Browsing, launched
 from tests.examples.loading import measuring, run
@@ -81,7 +82,7 @@ def pytest_pyfunc_call(pyfuncitem):
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    run(pyfuncitem.obj(**arguments), virtual=pyfuncitem.get_closest_marker("real_time") is None)
+    run(pyfuncitem.obj(**arguments), **time_of(pyfuncitem))
     return True
 
 

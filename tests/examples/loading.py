@@ -35,16 +35,10 @@ def load(example: str, name: str = "app") -> Any:
                 own[known] = sys.modules.pop(known)
 
 
-def run(coroutine: Coroutine[Any, Any, T], *, virtual: bool = False) -> T:
-    """Run a coroutine in a thread, since Playwright keeps a loop running in the tests' one.
-
-    Args:
-        coroutine: What to run.
-        virtual: Whether its waits take no time (see tests/clock.py): for what has no sockets, files
-            or processes.
-    """
+def run(coroutine: Coroutine[Any, Any, T], timeout: float = 120.0, real_time: bool = True) -> T:
+    """Run a coroutine as `asgi.run` does, in a thread: the tests' own has Playwright's loop."""
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asgi.run, coroutine, real_time=not virtual).result()
+        return thread.submit(asgi.run, coroutine, timeout, real_time=real_time).result()
 
 
 @contextlib.contextmanager

@@ -78,11 +78,15 @@ def _filter(words: list[str]) -> dict[str, Any]:
             return {name: int(count[1:])}
         case ["head" | "tail" as name, "-n", count] if count.isdigit():
             return {name: int(count)}
+        case ["head", "-c", count] if count.isdigit():
+            return {"characters": int(count)}
         case ["grep", *rest]:
             patterns = [word for word in rest if not word.startswith("-")]
             flags = {word for word in rest if word.startswith("-")}
-            if patterns and flags <= {"-i", "-v", "-e"} and (len(patterns) == 1 or "-e" in flags):
-                return {"grep": "|".join(patterns), "i": "-i" in flags, "v": "-v" in flags}
+            known = {"-i", "-o", "-v", "-e"}
+            if patterns and flags <= known and (len(patterns) == 1 or "-e" in flags):
+                given = {letter: f"-{letter}" in flags for letter in "iov"}
+                return {"grep": "|".join(patterns), **given}
     raise NotHereError(f"a pipe to {words[0]}")
 
 

@@ -36,6 +36,8 @@ REQUESTS = [
     command("/", "HTTP/1.1 200 OK\n...\nset-cookie: session_id=...\n...\n", head=True, jar=JAR),
     command("/visits", '{"visits":1}\n', jar=JAR),
     command("/other", "HTTP/1.1 200 OK\n", head=True, filters=[{"head": 1}]),
+    command("/other", "<!doctyp", filters=[{"characters": 8}]),
+    command("/other", "Other\nThe other\n", filters=[{"grep": "The o[a-z]*|Other", "o": True}]),
     command("/other", "200\n", quiet=True, write="%{http_code}\\n"),
     command("/jump", "303 http://127.0.0.1:8000/other\n", write="%{http_code} %{redirect_url}\\n"),
     command("/jump", "...<h1>The other page</h1>\n", follow=True),

@@ -75,14 +75,16 @@ export function writtenOut(format, { status, headers }, url) {
     .replaceAll("\\n", "\n");
 }
 
-/** Apply what follows a pipe: `head -1`, `tail -2`, `grep -i word`. */
+/** Apply what follows a pipe: `head -1`, `head -c 8`, `tail -2`, `grep -i word`, `grep -o word`. */
 export function filtered(text, filters = []) {
   return filters
     .reduce((lines, filter) => {
       if (filter.head !== undefined) return lines.slice(0, filter.head);
       if (filter.tail !== undefined) return lines.slice(-filter.tail);
-      const pattern = new RegExp(filter.grep, filter.i ? "i" : "");
-      return lines.filter((line) => pattern.test(line) !== Boolean(filter.v));
+      if (filter.characters) return linesOf(lines.join("\n").slice(0, filter.characters));
+      const pattern = new RegExp(filter.grep, filter.i ? "gi" : "g");
+      if (filter.o) return lines.flatMap((line) => line.match(pattern) ?? []);
+      return lines.filter((line) => (line.search(pattern) >= 0) !== Boolean(filter.v));
     }, linesOf(text))
     .join("\n");
 }

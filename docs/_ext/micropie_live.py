@@ -15,6 +15,7 @@ Options:
     url        the first address that the browser of the page shows, `/` unless told otherwise
     packages   what the app needs besides micropie[standard], from docs/live/requirements.txt
     files      the files of the app, if not all of them are needed
+    beside     a file of the repository that the app also needs, and the page does not show
     edit       the files that the editor shows, if not all of them are to be changed
     visitors   how many browsers there are at first
     height     of a browser, `24rem` unless told otherwise
@@ -84,6 +85,7 @@ class LiveApp(SphinxDirective):
         "url": directives.unchanged,
         "packages": directives.unchanged,
         "files": directives.unchanged,
+        "beside": directives.unchanged,
         "edit": directives.unchanged,
         "visitors": directives.positive_int,
         "height": directives.unchanged,
@@ -122,6 +124,9 @@ class LiveApp(SphinxDirective):
     def _from_page(self, page: "Page", name: str) -> dict[str, Any]:
         line = page.place_of(name, self._nth(name))
         files = page.files(line)
+        if beside := self.options.get("beside"):
+            self.env.note_dependency(str(ROOT / beside))
+            files[Path(beside).name] = (ROOT / beside).read_text()
         target = f"{module_of(name)}:app"
         requests = page.requests(line, name, files)
         return self._app(name, target, files, requests, page.environment(line, name))

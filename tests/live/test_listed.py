@@ -22,7 +22,6 @@ PAGES = sorted(
 #: Each reason is a promise that these pages, and no others, cannot run.
 NOT_LIVE = {
     "howto/debian": "it is about a server",
-    "howto/nginx": "SQLAlchemy's `asyncio` part is compiled code",
     "howto/object-storage": "it asks a server, the store",
     "howto/paas": "its sessions are in Redis",
     "tutorial/11-server": "it is about a server",

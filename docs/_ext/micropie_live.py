@@ -48,7 +48,7 @@ from blocks import WITH_ERRORS, Block, Comment, blocks, orders
 from docutils import nodes
 from docutils.parsers.rst import directives
 from live_build import CannotBuildError, cached_build
-from live_requests import Files, NotHereError, Request, request, split
+from live_requests import Files, NotHereError, Request, filled, keep, request, split
 from micropie_examples import Example, all_steps
 from sphinx.application import Sphinx
 from sphinx.util import logging
@@ -270,6 +270,7 @@ class Page:
     def requests(self, line: int, path: str, files: Files) -> list[Request]:
         """Return the commands below a line that talk to an app, up to the next app."""
         found: list[Request] = []
+        variables: dict[str, str] = {}
         started = restarted = False
         for item in self._items():
             here = item.line > line
@@ -281,7 +282,7 @@ class Page:
             elif started and self._ends(item, path, files):
                 break
             elif started and isinstance(item, Block) and self._is_typed(item):
-                for one in _requests(item, files):
+                for one in _requests(item, files, variables):
                     found.append({**one, "restart": restarted})
                     restarted = False
         return found
@@ -332,10 +333,11 @@ def _variables(text: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in words if VARIABLE.match(word))
 
 
-def _requests(block: Block, files: Files) -> Iterator[Request]:
+def _requests(block: Block, files: Files, variables: dict[str, str]) -> Iterator[Request]:
     for command, output in split(block.text):
+        keep(command, variables)
         with suppress(NotHereError):
-            yield request(command, output, files)
+            yield request(filled(command, variables), output, files)
 
 
 # --- A step of the tutorial ---------------------------------------------------------------------

@@ -39,6 +39,7 @@ REQUESTS = [
     command("/other", "<!doctyp", filters=[{"characters": 8}]),
     command("/other", "Other\nThe other\n", filters=[{"grep": "The o[a-z]*|Other", "o": True}]),
     command("/other", "200\n", quiet=True, write="%{http_code}\\n"),
+    command("/other", "0... s\n", quiet=True, write="%{time_total} s\\n"),
     command("/jump", "303 http://127.0.0.1:8000/other\n", write="%{http_code} %{redirect_url}\\n"),
     command("/jump", "...<h1>The other page</h1>\n", follow=True),
     command("/echo", '...,"body":"a=\\u0001",...', method="POST", body={"base64": "YT0B"}),

@@ -60,14 +60,15 @@ export function findHeader(headers, name) {
   return headers.find(([key]) => key.toLowerCase() === name)?.[1] ?? "";
 }
 
-/** Return what `curl -w` prints for a format; `url` is where the request went. */
-export function writtenOut(format, { status, headers }, url) {
+/** Return what `curl -w` prints for a format; `url` is where the request went, in `seconds`. */
+export function writtenOut(format, { status, headers }, url, seconds) {
   const location = findHeader(headers, "location");
   const values = {
     http_code: String(status).padStart(3, "0"),
     response_code: String(status).padStart(3, "0"),
     redirect_url: location && new URL(location, url).href,
     content_type: findHeader(headers, "content-type"),
+    time_total: seconds.toFixed(6),
   };
   return format
     .replace(/%\{(\w+)\}/g, (whole, name) => values[name] ?? whole)

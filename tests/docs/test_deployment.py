@@ -28,6 +28,7 @@ from websockets.sync.client import connect
 from docs._ext.blocks import blocks
 from tests.blocks import commands
 from tests.containers import contained, joined
+from tests.examples.crowd import Node
 from tests.processes import (
     ROOT,
     certificate,
@@ -353,6 +354,52 @@ def test_large_responses_of_the_trial_need_a_line_if_root_starts_nginx(
     assert whole is (line != "")
     refused = "Permission denied" in (trial / "error.log").read_text()
     assert refused is not whole
+
+
+@pytest.mark.parametrize("page", ["nginx.md", "caddy.md"])
+def test_page_behind_a_proxy_goes_on_after_a_restart_of_the_app(
+    page, browser, certificates, tmp_path
+):
+    for name, text in files_of(page).items():
+        if name.endswith(".py"):
+            (tmp_path / name).write_text(text)
+    port = free_port()
+    run = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port)]
+    app = Node(run, port, tmp_path, tmp_path / "log").start()
+    with (
+        contextlib.closing(app),
+        behind_nginx(tmp_path, certificates, port) as (secure, _),
+        contextlib.closing(browser.new_context(ignore_https_errors=True)) as context,
+    ):
+        visitor = context.new_page()
+        visitor.goto(f"https://127.0.0.1:{secure}/")
+        for _ in range(2):
+            visitor.get_by_text("Tick 2").wait_for()
+            if page == "nginx.md":
+                visitor.wait_for_function("echo.textContent === 'Connected'")
+                visitor.get_by_label("Message").fill("hello")
+                visitor.get_by_role("button", name="Send").click()
+            visitor.get_by_text("The shop says hello").wait_for()
+            with visitor.expect_response(lambda got: "ticks" in got.url and got.status == 502):
+                app.kill()
+            visitor.get_by_text("Connection lost").wait_for()
+            app.start()
+
+
+def test_certificate_for_a_name_that_is_not_public_is_where_the_site_has_it(tmp_path):
+    [block] = [
+        block.text for block in blocks((HOWTO / "debian.md").read_text()) if "openssl" in block.text
+    ]
+    (tmp_path / "shop.nginx").write_text(DEBIAN["shop.nginx"])
+    changes = {"/etc/ssl/shop": str(tmp_path), "/srv/shop/current": str(tmp_path)}
+    lines = [command.line for command in commands(replaced(block, changes))]
+    subprocess.run(["bash", "-euc", "\n".join(lines)], check=True, timeout=60)
+
+    site = (tmp_path / "shop.nginx").read_text()
+    [certificate_file, key] = re.findall(r"ssl_certificate(?:_key)? +(.*);", site)
+    check = ["openssl", "x509", "-noout", "-checkhost", SITE, "-in", certificate_file]
+    assert "does match" in subprocess.check_output(check, text=True)
+    assert Path(key).stat().st_mode & 0o077 == 0
 
 
 def test_trial_and_server_of_the_page_pass_the_same_on():

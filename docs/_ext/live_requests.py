@@ -1,6 +1,6 @@
 """Turns the `curl` commands of a page into requests that a reader can send in the page.
 
-A command that needs more than HTTP, for example a variable of the shell or a file that another
+A command that needs more than HTTP, for example another command's output or a file that another
 command has made, is left out.
 """
 
@@ -19,7 +19,7 @@ Files = dict[str, Any]  # by name: text, or {"base64": ...}
 BOUNDARY = "------------------------live"
 IGNORED = {"-s", "-S", "-N", "-k", "--path-as-is", "--no-progress-meter"}
 WRITTEN = re.compile(r"%(?:\{(?P<name>\w+)\}|header\{[\w-]+\})")
-KNOWN = {"http_code", "redirect_url", "content_type"}
+KNOWN = {"http_code", "redirect_url", "content_type", "time_total"}
 
 
 class NotHereError(ValueError):
@@ -35,6 +35,25 @@ def split(text: str) -> Iterator[tuple[str, str]]:
         yield command, "\n".join(rest).strip("\n")
 
 
+def keep(command: str, variables: dict[str, str]) -> None:
+    """Keep the variable that a command sets to a plain word; forget it if it gets another value."""
+    found = re.match(r"(?P<name>[A-Za-z_]\w*)=(?P<value>.*)", command)
+    if found and re.fullmatch(r"[\w:/.?=&-]+", found["value"]):
+        variables[found["name"]] = found["value"]
+    elif found:
+        variables.pop(found["name"], None)
+
+
+def filled(command: str, variables: dict[str, str]) -> str:
+    """Return a command with its variables replaced, except in single quotes, as a shell does."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match["braced"] or match["name"]
+        return variables.get(name, match[0]) if name else match[0]
+
+    return re.sub(r"'[^']*'|\$(?:(?P<name>[A-Za-z_]\w*)|\{(?P<braced>\w+)\})", value, command)
+
+
 def request(command: str, expected: str, files: Files) -> Request:
     """Return what a `curl` command sends, and what the page says of the answer.
 
@@ -44,9 +63,14 @@ def request(command: str, expected: str, files: Files) -> Request:
     if re.search(r"[$`]", re.sub(r"'[^']*'", "", command)):
         raise NotHereError("a variable")
     words = _words(command)
-    if words[0][0] != "curl":
-        raise NotHereError("no curl")
-    made = _Curl(words[0][1:], files).request()
+    match words[0]:
+        case ["timeout", seconds, "curl", *options]:
+            arguments = ["--max-time", seconds, *options]
+        case ["curl", *arguments]:
+            pass
+        case _:
+            raise NotHereError("no curl")
+    made = _Curl(arguments, files).request()
     filters = [_filter(pipe) for pipe in words[1:]]
     return {"line": command, **made, "filters": filters, "expected": expected}
 
@@ -78,11 +102,15 @@ def _filter(words: list[str]) -> dict[str, Any]:
             return {name: int(count[1:])}
         case ["head" | "tail" as name, "-n", count] if count.isdigit():
             return {name: int(count)}
+        case ["head", "-c", count] if count.isdigit():
+            return {"characters": int(count)}
         case ["grep", *rest]:
             patterns = [word for word in rest if not word.startswith("-")]
-            flags = {word for word in rest if word.startswith("-")}
-            if patterns and flags <= {"-i", "-v", "-e"} and (len(patterns) == 1 or "-e" in flags):
-                return {"grep": "|".join(patterns), "i": "-i" in flags, "v": "-v" in flags}
+            flags = {f"-{letter}" for word in rest if word[0] == "-" for letter in word[1:]}
+            known = {"-i", "-o", "-v", "-e", "-E"}
+            if patterns and flags <= known and (len(patterns) == 1 or "-e" in flags):
+                given = {letter: f"-{letter}" in flags for letter in "iov"}
+                return {"grep": "|".join(patterns), **given}
     raise NotHereError(f"a pipe to {words[0]}")
 
 
@@ -102,6 +130,7 @@ class _Curl:
         self.in_query = False
         self.body: Any = None
         self.write = ""
+        self.seconds = 0.0
 
     def request(self) -> Request:
         """Return the request."""
@@ -167,6 +196,8 @@ class _Curl:
                 self.shown["head"] = True
             case "-w" | "--write-out":
                 self._write_out(value)
+            case "-m" | "--max-time":
+                self.seconds = float(value)
             case _:
                 raise NotHereError(f"the option {word}")
 
@@ -217,6 +248,7 @@ class _Curl:
             "body": self.body,
             "jar": self._jar(),
             "write": self.write,
+            "seconds": self.seconds,
             **self.shown,
         }
 

@@ -67,24 +67,28 @@ LEADS = {
     "Whole apps": "Sites that are complete, down to deployment.",
 }
 MARKS = re.compile(rb"^ *<!-- .*? -->\n", re.M)
-# Examples that run in a page, with the options of the directive (micropie_live.py). The others
-# need a server, threads, OpenSSL's password hashes, or a package that is not pure Python.
+# Examples that run in a page, with the options of the directive (micropie_live.py).
 LIVE = {
     "api_jwt": ":packages: pydantic pyjwt",
     "api_openapi": ":packages: pydantic",
     "blog_small": "",
+    "deploy": ":files: app.py database.py sqlite_sessions.py templates/index.html"
+    " templates/style.css\n:without: X-Forwarded-For",
     "explicit_routing": "",
     "file_uploads": "",
     "forms": "",
+    "graphql": ":packages: starlette strawberry-graphql",
     "headers_and_cookies": "",
     "hello_world": "",
     "json_api": "",
     "lifespan": "",
+    "middleware": "",
     "notes_spa": ":packages: pydantic",
     "pastebin": ":packages: pygments",
     "routing": "",
     "server_sent_events": ":visitors: 2",
     "sessions": "",
+    "socketio": ":packages: python-socketio\n:visitors: 2",
     "static_files": ":packages: starlette",
     "streaming": "",
     "sub_apps": "",
@@ -95,7 +99,26 @@ LIVE = {
     "validation": ":packages: pydantic",
     "webhook": ":requests: none",
     "websockets": ":visitors: 2",
+    "wsgi": ":files: app.py",
 }
+# The others, each with the reason, as its page gives it.
+SQL = "SQLAlchemy's `asyncio` part is compiled code"
+NOT_LIVE = {
+    "admin": SQL,
+    "background_jobs": "APScheduler imports `multiprocessing`, and a page has no processes",
+    "blog": "Argon2, Pillow and SQLAlchemy's `asyncio` part are compiled code",
+    "cluster": "taskiq needs aiohttp, which is compiled code",
+    "crud_sql": SQL,
+    "gallery": "it shows the folders of the other examples, which are not on this page",
+    "llm_chat": "it asks the server of a model",
+    "login": SQL,
+    "mcp_server": "the package `mcp` needs cryptography, which is compiled code",
+    "mounting": "a2wsgi runs WSGI apps in threads",
+    "oauth_login": "Authlib needs cryptography, which is compiled code",
+    "observability": "OpenTelemetry works in threads",
+    "session_backends": SQL,
+}
+IN_THE_PAGE = "[in the page](../explanation/live.md)"
 GALLERY = f"""\
 # Examples
 
@@ -412,8 +435,9 @@ def _guide(match: re.Match[str]) -> str:
 
 
 def _live(example: Example) -> str:
-    if example.name not in LIVE:
-        return ""
+    if example.name in NOT_LIVE:
+        reason = NOT_LIVE[example.name]
+        return f"This app does not run {IN_THE_PAGE}, because {reason}.\n\n"
     options = f"{LIVE[example.name]}\n".lstrip("\n")
     return f"```{{live-app}} {example.path}\n{options}```\n\n"
 

@@ -15,6 +15,7 @@ Options:
     url        the first address that the browser of the page shows, `/` unless told otherwise
     packages   what the app needs besides micropie[standard], from docs/live/requirements.txt
     files      the files of the app, if not all of them are needed
+    beside     a file of the repository that the app also needs, and the page does not show
     edit       the files that the editor shows, if not all of them are to be changed
     visitors   how many browsers there are at first
     height     of a browser, `24rem` unless told otherwise
@@ -47,7 +48,7 @@ from blocks import WITH_ERRORS, Block, Comment, blocks, orders
 from docutils import nodes
 from docutils.parsers.rst import directives
 from live_build import CannotBuildError, cached_build
-from live_requests import Files, NotHereError, Request, request, split
+from live_requests import Files, NotHereError, Request, filled, keep, request, split
 from micropie_examples import Example, all_steps
 from sphinx.application import Sphinx
 from sphinx.util import logging
@@ -84,6 +85,7 @@ class LiveApp(SphinxDirective):
         "url": directives.unchanged,
         "packages": directives.unchanged,
         "files": directives.unchanged,
+        "beside": directives.unchanged,
         "edit": directives.unchanged,
         "visitors": directives.positive_int,
         "height": directives.unchanged,
@@ -122,6 +124,9 @@ class LiveApp(SphinxDirective):
     def _from_page(self, page: "Page", name: str) -> dict[str, Any]:
         line = page.place_of(name, self._nth(name))
         files = page.files(line)
+        if beside := self.options.get("beside"):
+            self.env.note_dependency(str(ROOT / beside))
+            files[Path(beside).name] = (ROOT / beside).read_text()
         target = f"{module_of(name)}:app"
         requests = page.requests(line, name, files)
         return self._app(name, target, files, requests, page.environment(line, name))
@@ -265,6 +270,7 @@ class Page:
     def requests(self, line: int, path: str, files: Files) -> list[Request]:
         """Return the commands below a line that talk to an app, up to the next app."""
         found: list[Request] = []
+        variables: dict[str, str] = {}
         started = restarted = False
         for item in self._items():
             here = item.line > line
@@ -276,7 +282,7 @@ class Page:
             elif started and self._ends(item, path, files):
                 break
             elif started and isinstance(item, Block) and self._is_typed(item):
-                for one in _requests(item, files):
+                for one in _requests(item, files, variables):
                     found.append({**one, "restart": restarted})
                     restarted = False
         return found
@@ -327,10 +333,11 @@ def _variables(text: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in words if VARIABLE.match(word))
 
 
-def _requests(block: Block, files: Files) -> Iterator[Request]:
+def _requests(block: Block, files: Files, variables: dict[str, str]) -> Iterator[Request]:
     for command, output in split(block.text):
+        keep(command, variables)
         with suppress(NotHereError):
-            yield request(command, output, files)
+            yield request(filled(command, variables), output, files)
 
 
 # --- A step of the tutorial ---------------------------------------------------------------------

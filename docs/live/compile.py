@@ -155,12 +155,20 @@ def code_of(source: bytes, path: str, optimize: int = 0) -> CodeType:
 
 
 def requirements(wheel: str) -> list[str]:
-    """Return the names of the packages that a wheel needs, without those of its extras."""
+    """Return the names of the packages that a wheel needs in this Python, without its extras."""
     with ZipFile(wheel) as source:
         metadata = next(m for m in source.namelist() if m.endswith(".dist-info/METADATA"))
         text = source.read(metadata).decode()
     lines = re.findall(r"^Requires-Dist: *([\w.-]+)(.*)$", text.partition("\n\n")[0], re.MULTILINE)
-    return [plain_name(name) for name, rest in lines if "extra ==" not in rest]
+    return [plain_name(name) for name, rest in lines if is_for_here(rest.partition(";")[2])]
+
+
+def is_for_here(marker: str) -> bool:
+    """Tell whether a condition is no extra, no other system and no older Python."""
+    older = re.search(r"python(?:_full)?_version *< *['\"]3\.(\d+)", marker)
+    if older and " or " not in marker and int(older[1]) <= sys.version_info.minor:
+        return False
+    return not re.search(r"extra *==|== *['\"](Windows|win32)", marker)
 
 
 def plain_name(name: str) -> str:

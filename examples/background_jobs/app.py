@@ -58,8 +58,7 @@ class Root(App):
 
     async def _start(self, limit: int) -> Any:
         if not 0 <= limit <= LARGEST:
-            error = f"the limit must be between 0 and {LARGEST}"
-            raise HTTPError(400, {"error": error})
+            raise HTTPError(400, {"error": f"the limit must be 0 to {LARGEST}"})
         try:
             job_id = await self._jobs.submit(count_primes, limit)
         except Busy:

@@ -1,14 +1,10 @@
-"""Background jobs as tasks of this process, which are finished before it stops.
-
-Copy this file beside your app.
-"""
+"""Jobs as tasks of this process, finished before it stops. Copy it beside your app."""
 
 import asyncio
 import contextvars
 import inspect
 import logging
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -27,25 +23,20 @@ class Jobs:
     Args:
         at_once: How many run at the same time.
         waiting: How many may wait for their turn.
-        remembered: How many results are kept.
-        patience: Seconds that `finish` waits before it cancels what is left. The
-            supervisor must wait longer.
+        kept: How many results are kept.
+        patience: Seconds that `finish` waits. The supervisor must wait longer.
     """
 
     def __init__(
-        self,
-        at_once: int = 4,
-        waiting: int = 100,
-        remembered: int = 1000,
-        patience: float = 20.0,
+        self, at_once: int = 4, waiting: int = 100, kept: int = 1000, patience: int = 20
     ) -> None:
         self._turn = asyncio.Semaphore(at_once)
         self._most = at_once + waiting
-        self._remembered = remembered
+        self._kept = kept
         self._patience = patience
         # The event loop itself keeps tasks by weak references only.
         self._tasks: set[asyncio.Task[None]] = set()
-        self._states: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._states: dict[str, dict[str, Any]] = {}  # oldest first
         self._closing = False
 
     async def submit(self, job: Job, *arguments: Any) -> str:
@@ -54,8 +45,8 @@ class Jobs:
             raise Busy
         job_id = secrets.token_urlsafe(16)
         self._states[job_id] = {"state": "waiting"}
-        while len(self._states) > self._remembered + self._most:
-            self._states.popitem(last=False)
+        while len(self._states) > self._kept + self._most:
+            del self._states[next(iter(self._states))]
         # A job outlives the request, and must not see it as the current one.
         context = contextvars.Context()
         task = asyncio.create_task(self._run(job_id, job, arguments), context=context)

@@ -1,13 +1,19 @@
-"""A queue in Redis whose workers outlive quiet times and a restart of Redis."""
+"""A queue in Redis that outlives quiet times and a restart of Redis."""
 
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from redis import exceptions
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
-from taskiq_redis import ListQueueBroker
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from taskiq_redis import ListQueueBroker, RedisAsyncResultBackend
+
+KEEP = 3600  # seconds that results are kept
+# The first use of a connection that is older than a restart of Redis fails.
+AGAIN = Retry(ExponentialBackoff(), 3, (exceptions.ConnectionError,))
 
 
 class JobQueue(ListQueueBroker):
@@ -17,6 +23,11 @@ class JobQueue(ListQueueBroker):
     since it looks at a signal only when something else wakes it up.
     """
 
+    def __init__(self, url: str, name: str, **more: Any) -> None:
+        super().__init__(url, queue_name=name, retry=AGAIN)
+        more = {"result_ex_time": KEEP, "prefix_str": f"{name}:result", **more}
+        self.with_result_backend(RedisAsyncResultBackend(url, retry=AGAIN, **more))
+
     async def listen(self) -> AsyncGenerator[bytes, None]:
         """Yield each job."""
         while True:
@@ -24,7 +35,7 @@ class JobQueue(ListQueueBroker):
             try:
                 async with Redis(connection_pool=self.connection_pool) as redis:
                     found = await redis.brpop([self.queue_name], timeout=1)
-            except RedisError as error:
+            except exceptions.RedisError as error:
                 logging.getLogger(__name__).warning("no job can be taken: %s", error)
                 await asyncio.sleep(1)
             if found:

@@ -15,17 +15,11 @@ KEEP = 3600  # seconds that a result is kept
 bus: MemoryBus
 broker: AsyncBroker
 if URL:
-    from taskiq_redis import RedisAsyncResultBackend
-
     from job_queue import JobQueue
     from redis_bus import RedisBus
 
     bus = RedisBus(URL)
-    queue = JobQueue(URL, queue_name="exports")
-    results: Any = RedisAsyncResultBackend(
-        URL, result_ex_time=KEEP, prefix_str="export", socket_timeout=1
-    )
-    broker = queue.with_result_backend(results)
+    broker = JobQueue(URL, "exports", result_ex_time=KEEP, socket_timeout=1)
 else:
     bus = MemoryBus()
     broker = InMemoryBroker()

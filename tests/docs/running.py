@@ -202,7 +202,7 @@ class PageRun:
         """Run a command in a terminal for itself, until the page ends."""
         [command] = commands(example.parsed.text)
         line = self.ports.typed(command.line)
-        [port, *_] = self.ports.named(command.line)
+        port = next(iter(self.ports.named(command.line)), self.port)
         log = self._folder / f"service-{example.line}.log"
         variables = environment({**COMPILED, **self._more})
         self._services_run.enter_context(

@@ -28,6 +28,7 @@ from websockets.sync.client import connect
 from docs._ext.blocks import blocks
 from tests.blocks import commands
 from tests.containers import contained, joined
+from tests.examples.crowd import Node
 from tests.processes import (
     ROOT,
     certificate,
@@ -355,6 +356,52 @@ def test_large_responses_of_the_trial_need_a_line_if_root_starts_nginx(
     assert refused is not whole
 
 
+@pytest.mark.parametrize("page", ["nginx.md", "caddy.md"])
+def test_page_behind_a_proxy_goes_on_after_a_restart_of_the_app(
+    page, browser, certificates, tmp_path
+):
+    for name, text in files_of(page).items():
+        if name.endswith(".py"):
+            (tmp_path / name).write_text(text)
+    port = free_port()
+    run = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port)]
+    app = Node(run, port, tmp_path, tmp_path / "log").start()
+    with (
+        contextlib.closing(app),
+        behind_nginx(tmp_path, certificates, port) as (secure, _),
+        contextlib.closing(browser.new_context(ignore_https_errors=True)) as context,
+    ):
+        visitor = context.new_page()
+        visitor.goto(f"https://127.0.0.1:{secure}/")
+        for _ in range(2):
+            visitor.get_by_text("Tick 2").wait_for()
+            if page == "nginx.md":
+                visitor.wait_for_function("echo.textContent === 'Connected'")
+                visitor.get_by_label("Message").fill("hello")
+                visitor.get_by_role("button", name="Send").click()
+            visitor.get_by_text("The shop says hello").wait_for()
+            with visitor.expect_response(lambda got: "ticks" in got.url and got.status == 502):
+                app.kill()
+            visitor.get_by_text("Connection lost").wait_for()
+            app.start()
+
+
+def test_certificate_for_a_name_that_is_not_public_is_where_the_site_has_it(tmp_path):
+    [block] = [
+        block.text for block in blocks((HOWTO / "debian.md").read_text()) if "openssl" in block.text
+    ]
+    (tmp_path / "shop.nginx").write_text(DEBIAN["shop.nginx"])
+    changes = {"/etc/ssl/shop": str(tmp_path), "/srv/shop/current": str(tmp_path)}
+    lines = [command.line for command in commands(replaced(block, changes))]
+    subprocess.run(["bash", "-euc", "\n".join(lines)], check=True, timeout=60)
+
+    site = (tmp_path / "shop.nginx").read_text()
+    [certificate_file, key] = re.findall(r"ssl_certificate(?:_key)? +(.*);", site)
+    check = ["openssl", "x509", "-noout", "-checkhost", SITE, "-in", certificate_file]
+    assert "does match" in subprocess.check_output(check, text=True)
+    assert Path(key).stat().st_mode & 0o077 == 0
+
+
 def test_trial_and_server_of_the_page_pass_the_same_on():
     """Both files have the same lines for the app."""
 
@@ -444,11 +491,11 @@ def test_command_of_the_unit_serves_the_app_with_its_settings(tmp_path):
     found = re.search(rf"^ExecStart={PROGRAM}(.*)$", joined(DEBIAN["shop.service"]), re.MULTILINE)
     assert found
     port = free_port()
-    (tmp_path / "app.py").write_text(TRIAL["app.py"])
-    shutil.copy(ROOT / "examples" / "session_backends" / "sql_sessions.py", tmp_path)
+    for name in ("app.py", "database.py", "sqlite_sessions.py"):
+        (tmp_path / name).write_text(TRIAL[name])
     state = tmp_path / "state"
-    lines = replaced(DEBIAN["shop.env"], {"/var/lib/shop": str(state)}).split()
-    settings = dict(line.split("=", 1) for line in lines) | {"DATA": str(state)}
+    settings = dict(line.split("=", 1) for line in DEBIAN["shop.env"].split())
+    settings["DATA"] = str(state)
 
     with serving(found[1].replace("8000", str(port)), tmp_path, port, settings):
         assert httpx.get(f"http://127.0.0.1:{port}/health").text == "ready\n"
@@ -457,32 +504,28 @@ def test_command_of_the_unit_serves_the_app_with_its_settings(tmp_path):
         assert "Secure" in cookie
         headers = {"cookie": cookie.partition(";")[0]}
         assert "yours: 2<" in httpx.get(f"http://127.0.0.1:{port}/", headers=headers).text
-    assert {"shop.db", "sessions.sqlite3"} <= {path.name for path in state.iterdir()}
+    assert "shop.sqlite3" in {path.name for path in state.iterdir()}
 
 
-def test_lines_for_cron_save_the_databases(tmp_path):
+def test_line_for_cron_saves_the_database(tmp_path):
     if shutil.which("sqlite3") is None:
         pytest.skip("sqlite3 is not installed")
     target = tmp_path / "backup"
     target.mkdir()
-    names = {"shop.db", "sessions.sqlite3"}
-    for name in names:
-        with contextlib.closing(sqlite3.connect(tmp_path / name)) as database, database:
-            database.execute("CREATE TABLE visits (id INTEGER)")
-            database.execute("INSERT INTO visits VALUES (7)")
+    with contextlib.closing(sqlite3.connect(tmp_path / "shop.sqlite3")) as database, database:
+        database.execute("CREATE TABLE visits (id INTEGER)")
+        database.execute("INSERT INTO visits VALUES (7)")
     changes = {"/var/lib/shop": str(tmp_path), "/var/backups/shop": str(target)}
-    _, variable, *lines = replaced(DEBIAN["shop.cron"], changes).splitlines()
+    _, variable, line = replaced(DEBIAN["shop.cron"], changes).splitlines()
     key, value = variable.split("=")
-    for line in lines:
-        found = re.fullmatch(r"(?:[\d*]+ ){5}shop (.*)", line)
-        assert found, line
-        command = ["/bin/sh", "-c", found[1]]
-        subprocess.run(command, env={"PATH": "/usr/bin:/bin", key: value}, check=True, timeout=60)
+    found = re.fullmatch(r"(?:[\d*]+ ){5}shop (.*)", line)
+    assert found, line
+    command = ["/bin/sh", "-c", found[1]]
+    subprocess.run(command, env={"PATH": "/usr/bin:/bin", key: value}, check=True, timeout=60)
 
-    assert {path.name for path in target.iterdir()} == names
-    for name in names:
-        with contextlib.closing(sqlite3.connect(target / name)) as copy:
-            assert copy.execute("SELECT id FROM visits").fetchone() == (7,)
+    assert [path.name for path in target.iterdir()] == ["shop.sqlite3"]
+    with contextlib.closing(sqlite3.connect(target / "shop.sqlite3")) as copy:
+        assert copy.execute("SELECT id FROM visits").fetchone() == (7,)
 
 
 def seconds(text: str, pattern: str) -> int:

@@ -189,7 +189,7 @@ def test_line_of_the_guide_has_words_for_a_file_of_another_kind(
 
 def films(folder, wanted):
     """Return the files of an app as soon as there are as many as wanted."""
-    place = folder / "films"
+    place = folder / "data" / "films"
     wait_until(lambda: len(list(place.iterdir())) == wanted, 10, f"{wanted} files in {place}")
     return list(place.iterdir())
 
@@ -207,6 +207,15 @@ def test_cancel_button_of_the_guide_leaves_no_file(film_site, tmp_path):
 
     page.get_by_text("Canceled.").wait_for()
     assert films(tmp_path, 0) == []
+
+
+def test_page_says_the_size_of_the_saved_film(film_site, tmp_path):
+    sizes = {0: "0 bytes", 999: "999 bytes", 1_990_000: "1.9 MB", 40_000_000: "40 MB"}
+    for size, shown in sizes.items():
+        (tmp_path / "film.bin").write_bytes(bytes(size))
+        film_site.get_by_label("Film").set_input_files(tmp_path / "film.bin")
+        film_site.get_by_role("button", name="Upload").click()
+        film_site.get_by_text(f"Saved film.bin ({shown}).").wait_for()
 
 
 def test_film_over_a_limit_of_the_server_gets_words_for_visitors(film_site, tmp_path):

@@ -27,10 +27,13 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis import Redis
 
 from docs._ext.blocks import blocks
 from tests.clock import VirtualLoop, elapse
+from tests.examples import harness
 from tests.examples.browsing import Browsing
+from tests.examples.crowd import Node
 from tests.processes import (
     ROOT,
     certificate,
@@ -51,7 +54,7 @@ def write(page, folder, *changes):
     """Write the files of a guide into a folder; each change is a text and what replaces it."""
     for block in blocks((HOWTO / page).read_text()):
         if block.kind == "file":
-            text = block.text
+            text = (HOWTO / block.file).read_text() if block.file else block.text
             for old, new in changes:
                 text = text.replace(old, new)
             path = folder / block.detail
@@ -764,15 +767,114 @@ def test_job_in_a_loop_goes_on_after_an_error_and_ends_with_the_app(load):
     assert rounds == [60, 210, 360]
 
 
-def test_systemd_finds_no_fault_in_the_timer(tmp_path):
+@pytest.mark.parametrize(
+    "page, names",
+    [
+        ("background-jobs.md", ["shop-worker.service"]),
+        ("scheduled-jobs.md", ["report.service", "report.timer"]),
+        ("scheduled-jobs.md", ["shop-scheduler.service"]),
+    ],
+)
+def test_systemd_finds_no_fault_in_the_units(page, names, tmp_path):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
-    write("scheduled-jobs.md", tmp_path, ("/srv/shop/current/.venv/bin/python", "/bin/true"))
-    units = [tmp_path / "report.service", tmp_path / "report.timer"]
-    command = ["systemd-analyze", "verify", *units]
+    programs = [f"/srv/shop/current/.venv/bin/{name}" for name in ("python", "taskiq")]
+    write(page, tmp_path, *((program, "/bin/true") for program in programs))
+    command = ["systemd-analyze", "verify", *(tmp_path / name for name in names)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@contextlib.contextmanager
+def queue_of(page, folder):
+    """Give Redis, which a test can restart, and variables for a program of a page."""
+    write(page, folder)
+    port = free_port()
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+    node = Node(command, port, folder, folder / "redis").start()
+    with contextlib.closing(node):
+        yield node, {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+
+
+def state_of(client, answer):
+    assert answer.status_code == 202, answer.text
+    return client.get(f"/result/{answer.json()['job']}").json()["state"]
+
+
+def test_app_with_a_queue_says_that_redis_is_down_and_goes_on_after_its_restart(tmp_path):
+    with (
+        queue_of("background-jobs.md", tmp_path) as (node, variables),
+        serving("uvicorn queued:app", tmp_path, port := free_port(), variables),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        for is_asked_meanwhile in (False, True, False):
+            assert state_of(client, client.post("/count", data={"limit": 9})) == "waiting"
+            node.kill()
+            if is_asked_meanwhile:
+                for answer in (client.post("/count", data={"limit": 9}), client.get("/result/1")):
+                    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+            node.start()
+        assert state_of(client, client.post("/count", data={"limit": 9})) == "waiting"
+
+
+def test_worker_of_a_queue_ends_its_job_when_it_is_told_to_stop(tmp_path):
+    with (
+        queue_of("background-jobs.md", tmp_path) as (_, variables),
+        serving("uvicorn queued:app", tmp_path, port := free_port(), variables),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+        harness.queue_worker("tasks", tmp_path, variables) as (worker, log),
+    ):
+        wait_until(lambda: "Listening started" in log.read_text())
+        job = client.post("/count", data={"limit": 20_000_000})
+        wait_until(lambda: "Executing task" in log.read_text())
+        assert state_of(client, job) == "waiting"
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0
+        assert state_of(client, job) == "done"
+
+
+def test_report_of_a_night_is_made_once_though_it_waits_twice_in_the_queue(load, monkeypatch):
+    made = []
+
+    async def make_report():
+        made.append(1)
+
+    async def runs():
+        try:
+            return [await module.report() for _ in range(3)]
+        finally:
+            await module.broker.shutdown()
+
+    with redis() as variables:
+        monkeypatch.setenv("REDIS_URL", variables["REDIS_URL"])
+        module = load("scheduled-jobs.md", "nightly_tasks")
+        monkeypatch.setattr(module, "make_report", make_report)
+        assert asyncio.run(runs()) == [True, False, False]
+    assert made == [1]
+
+
+def test_runs_wait_for_a_worker_and_are_lost_while_redis_is_down(tmp_path):
+    cleaned, log = tmp_path / "cleaned.txt", tmp_path / "log"
+    command = [sys.executable, "-m", "taskiq", "scheduler", "nightly_tasks:scheduler"]
+    with (
+        queue_of("scheduled-jobs.md", tmp_path) as (node, variables),
+        Redis.from_url(variables["REDIS_URL"]) as queue,
+        log.open("wb") as file,
+        subprocess.Popen(
+            command, cwd=tmp_path, env=environment(variables), stdout=file, stderr=file
+        ) as scheduler,
+    ):
+        try:
+            wait_until(lambda: queue.llen("nightly") >= 3)
+            with harness.queue_worker("nightly_tasks", tmp_path, variables):
+                wait_until(lambda: cleaned.exists() and len(cleaned.read_text().split()) >= 3)
+            node.kill()
+            wait_until(lambda: log.read_text().count("SendTaskError") >= 3)
+            node.start()
+            assert wait_until(lambda: queue.llen("nightly")) <= 2
+        finally:
+            scheduler.terminate()
 
 
 # --- Functions -----------------------------------------------------------------------------------

@@ -82,8 +82,8 @@ async def test_finish_cancels_jobs_when_its_patience_is_over():
     assert await jobs.status(one) == {"state": "cancelled"}
 
 
-async def test_results_beyond_the_number_remembered_are_forgotten():
-    jobs, gate = in_process.Jobs(at_once=1, waiting=0, remembered=2), asyncio.Event()
+async def test_results_beyond_the_number_kept_are_forgotten():
+    jobs, gate = in_process.Jobs(at_once=1, waiting=0, kept=2), asyncio.Event()
     gate.set()
     ids = []
     for _ in range(5):
@@ -189,12 +189,22 @@ def test_worker_waits_for_long_outlives_a_restart_of_redis_and_stops_when_told(t
         harness.queue_worker("task_queue", folder, variables) as (worker, log),
     ):
         wait_until(lambda: "Listening started" in log.read_text())
+        # Both now have connections, which Redis ends.
+        location = client.post("/jobs", json={"limit": 10}).headers["location"]
+        assert result_of(client, location) == {"state": "done", "result": 4}
         time.sleep(6)  # redis-py ends a wait of 5 seconds
         redis.kill()
         wait_until(lambda: "no job can be taken" in log.read_text())
+        for answer in (client.post("/jobs", json={"limit": 100}), client.get(location)):
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         redis.start()
-        location = client.post("/jobs", json={"limit": 100}).headers["location"]
-        assert result_of(client, location) == {"state": "done", "result": 25}
+        for _ in range(3):
+            location = client.post("/jobs", json={"limit": 100}).headers["location"]
+            assert result_of(client, location) == {"state": "done", "result": 25}
+        redis.kill()
+        redis.start()
+        location = client.post("/jobs", json={"limit": 1000}).headers["location"]
+        assert result_of(client, location) == {"state": "done", "result": 168}
         assert "Traceback" not in log.read_text()
         assert log.read_text().count("Listening started") == 1
         worker.send_signal(signal.SIGTERM)

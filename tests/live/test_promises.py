@@ -35,7 +35,16 @@ OF_A_PAGE = 8192  # bytes that a live app adds to its page
 # Files that a page loads for its live app before the reader presses anything.
 BEFORE = {"start.js", "start.css"}
 # With one of these packages, or a video of its own, an app loads more, and its bar says so.
-LARGE = {"babel", "fastapi", "pydantic", "pygments", "segno", "starlette"}
+LARGE = {
+    "babel",
+    "fastapi",
+    "httpx",
+    "pydantic",
+    "pygments",
+    "python-socketio",
+    "segno",
+    "starlette",
+}
 NEED_MORE = {"babel", "fastapi", "segno", "starlette"}  # the second part of Python's library
 WITH_VIDEO = {"examples/streaming.html"}
 
@@ -220,7 +229,8 @@ def test_first_run_of_each_page_loads_little(folder: Path) -> None:
 @pytest.mark.parametrize(
     "page",
     ["index", "tutorial/05-database", "howto/i18n", "howto/models", "howto/mounting"]
-    + ["howto/openapi", "examples/pastebin", "examples/url_shortener"],
+    + ["howto/oauth-login", "howto/openapi", "howto/socketio"]
+    + ["examples/graphql", "examples/pastebin", "examples/url_shortener"],
 )
 def test_first_run_loads_what_was_computed(
     watched: Watched, site: Host, folder: Path, page: str

@@ -75,6 +75,28 @@ def test_an_app_has_its_own_environment(live: Live) -> None:
     assert live.fetch("GET", "/")["text"] == "-"
 
 
+def test_httpx_reaches_the_app_itself_and_no_other_address(live: Live) -> None:
+    app = app_of(
+        """
+async def index(self):
+    async with httpx.AsyncClient() as client:
+        own = await client.get("http://127.0.0.1:8000/pie")
+        broken = await client.get("http://127.0.0.1:8000/broken")
+        try:
+            await client.get("http://127.0.0.1:8001/pie")
+        except httpx.ConnectError as error:
+            return f"{own.text}, {broken.status_code}, {error}"
+async def pie(self):
+    return "apple"
+async def broken(self):
+    raise ValueError
+""",
+        "import httpx\n",
+    )
+    live.run(app, packages=["httpx"])
+    assert live.fetch("GET", "/")["text"] == "apple, 500, a page has no sockets"
+
+
 def test_startup_and_shutdown_run(live: Live) -> None:
     app = app_of(
         """

@@ -142,6 +142,12 @@ async def app(scope, receive, send):
         headers.append((b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"))
         headers.append((b"x-frame-options", b"DENY"))
         body = b"<!doctype html><title>Strict</title><p>strict"
+    elif path == "/strict.txt":
+        headers = [(b"content-type", b"text/plain")]
+        headers.append((b"content-security-policy", b"frame-ancestors 'none'"))
+        body = b"strict text"
+    elif path == "/own-address":
+        status, headers = 303, [(b"location", b"http://127.0.0.1:8000/end?from=address")]
     elif path == "/odd":
         status = 204
     else:
@@ -182,6 +188,8 @@ def test_redirects_stay_in_the_app(plain: FrameLocator) -> None:
     answer = fetched(plain, "redirect")
     assert answer["url"].endswith("/_live/plain/1/end?from=redirect")
     assert json.loads(answer["text"])["query"] == "from=redirect"
+    answer = fetched(plain, "own-address")
+    assert answer["url"].endswith("/_live/plain/1/end?from=address")
 
 
 def test_a_redirect_to_no_place_is_an_answer(plain: FrameLocator, live: Live) -> None:
@@ -211,6 +219,8 @@ def test_a_strict_policy_allows_the_shim_and_the_frame(plain: FrameLocator, live
     pane = live.show("plain", "/strict", visitor="3")
     expect(pane.locator("p")).to_have_text("strict")
     assert pane.locator("body").evaluate("() => WebSocket.name") == "Socket"
+    pane = live.show("plain", "/strict.txt", visitor="3")
+    expect(pane.locator("body")).to_have_text("strict text")
 
 
 def test_requests_have_what_browsers_send(plain: FrameLocator) -> None:

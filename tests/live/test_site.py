@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
 
 from tests.docs.site import served
 from tests.examples.browsing import noted_errors
@@ -85,4 +85,52 @@ def test_app_answers_as_its_page_shows(name: str, page: Page, site: str, folder:
             app.get_by_role("tab", name="Requests").click()
             assert app.locator(".live-requests > li").count() == len(known["requests"])
             assert answers(app) == []
+    assert errors == []
+
+
+def panes(app: Locator) -> list[FrameLocator]:
+    """Return what the visitors of a running app see."""
+    app.get_by_role("tab", name="Browser", exact=True).click()
+    frames = app.locator(".live-frame")
+    return [frames.nth(number).content_frame for number in range(frames.count())]
+
+
+def test_socketio_talks_from_one_visitor_to_the_other(page: Page, site: str) -> None:
+    errors = noted_errors(page)
+    page.goto(f"{site}/howto/socketio.html")
+    app = page.locator(".live-app")
+    run(app)
+    first, second = panes(app)
+    for pane in (first, second):
+        expect(pane.locator("#state")).to_have_text("You are in the lobby.")
+    second.locator("#text").fill("Good morning!")
+    second.get_by_role("button", name="Send").click()
+    expect(first.locator("#log")).to_have_text("Good morning!")
+    expect(app.locator(".live-log")).to_contain_text("WebSocket /socket.io/")
+    assert errors == []
+
+
+def test_oauth_login_goes_to_the_provider_and_back(page: Page, site: str) -> None:
+    errors = noted_errors(page)
+    page.goto(f"{site}/howto/oauth-login.html")
+    app = page.locator(".live-app")
+    run(app)
+    [pane] = panes(app)
+    pane.get_by_role("button", name="Log in").click()
+    pane.get_by_role("button", name="Continue as ada").click()
+    expect(pane.locator("body")).to_have_text("You are ada.")
+    assert errors == []
+
+
+def test_graphql_answers_the_query_of_its_page(page: Page, site: str) -> None:
+    errors = noted_errors(page)
+    page.goto(f"{site}/examples/graphql.html")
+    app = page.locator(".live-app")
+    run(app)
+    [pane] = panes(app)
+    pane.get_by_label("Your name").fill("Ada")
+    pane.get_by_role("button", name="Log in").click()
+    expect(pane.locator("main")).to_contain_text("You are Ada.")
+    pane.get_by_role("button", name="Send").click()
+    expect(pane.get_by_role("status")).to_contain_text('{"text":"Good morning!","author":"Ada"}')
     assert errors == []

@@ -60,14 +60,15 @@ export function findHeader(headers, name) {
   return headers.find(([key]) => key.toLowerCase() === name)?.[1] ?? "";
 }
 
-/** Return what `curl -w` prints for a format; `url` is where the request went. */
-export function writtenOut(format, { status, headers }, url) {
+/** Return what `curl -w` prints for a format; `url` is where the request went, in `seconds`. */
+export function writtenOut(format, { status, headers }, url, seconds) {
   const location = findHeader(headers, "location");
   const values = {
     http_code: String(status).padStart(3, "0"),
     response_code: String(status).padStart(3, "0"),
     redirect_url: location && new URL(location, url).href,
     content_type: findHeader(headers, "content-type"),
+    time_total: seconds.toFixed(6),
   };
   return format
     .replace(/%\{(\w+)\}/g, (whole, name) => values[name] ?? whole)
@@ -75,14 +76,16 @@ export function writtenOut(format, { status, headers }, url) {
     .replaceAll("\\n", "\n");
 }
 
-/** Apply what follows a pipe: `head -1`, `tail -2`, `grep -i word`. */
+/** Apply what follows a pipe: `head -1`, `head -c 8`, `tail -2`, `grep -i word`, `grep -o word`. */
 export function filtered(text, filters = []) {
   return filters
     .reduce((lines, filter) => {
       if (filter.head !== undefined) return lines.slice(0, filter.head);
       if (filter.tail !== undefined) return lines.slice(-filter.tail);
-      const pattern = new RegExp(filter.grep, filter.i ? "i" : "");
-      return lines.filter((line) => pattern.test(line) !== Boolean(filter.v));
+      if (filter.characters) return linesOf(lines.join("\n").slice(0, filter.characters));
+      const pattern = new RegExp(filter.grep, filter.i ? "gi" : "g");
+      if (filter.o) return lines.flatMap((line) => line.match(pattern) ?? []);
+      return lines.filter((line) => (line.search(pattern) >= 0) !== Boolean(filter.v));
     }, linesOf(text))
     .join("\n");
 }

@@ -159,21 +159,23 @@ class Prepared {
     const bytes = body === null ? null : bytesOf(body);
     let sent = { method, path, headers, body: bytes, root: "", ...cookies };
     let before = "";
+    const begin = performance.now();
     for (let count = 0; count <= MOST_REDIRECTS; count += 1) {
       const response = await exchange(sent, this.patience.signal);
       const shown = before + (head ? headText(response) : "");
       const isRedirect =
         follow && REDIRECTS.includes(response.status) && findHeader(response.headers, "location");
       const text = await this.#read(response, shown, isRedirect);
-      if (!isRedirect) return this.#printed(text, response, SERVER + sent.path);
+      const seconds = (performance.now() - begin) / 1000;
+      if (!isRedirect) return this.#printed(text, response, SERVER + sent.path, seconds);
       before = shown;
       sent = redirected(sent, response);
     }
     throw new Error(`The app has sent more than ${MOST_REDIRECTS} redirects.`);
   }
 
-  #printed(text, response, url) {
-    const written = writtenOut(this.request.write ?? "", response, url);
+  #printed(text, response, url, seconds) {
+    const written = writtenOut(this.request.write ?? "", response, url, seconds);
     return filtered(text + written, this.request.filters);
   }
 

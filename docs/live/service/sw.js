@@ -114,6 +114,7 @@ async function answer(request, url, place) {
 }
 
 const WITHOUT_BODY = [101, 204, 205, 304];
+const SERVER = "http://127.0.0.1:8000"; // the app's address as the pages of the site write it
 const DROPPED_HEADERS = ["set-cookie", "transfer-encoding", "connection", "x-frame-options"];
 
 /** One request to the app, and its response. */
@@ -216,6 +217,7 @@ class Answer {
     const type = headers.get("content-type") ?? "";
     this.isEventStream = /^text\/event-stream\b/i.test(type);
     let piece = body;
+    if (this.isNavigation) allowFrame(headers);
     if (this.isNavigation && /^text\/html\b/i.test(type) && !headers.has("content-encoding")) {
       piece = withShim(body, headers);
     }
@@ -247,7 +249,8 @@ class Answer {
 
   /** An app that redirects to "/login" and knows nothing of its root means its own path. */
   #redirect(location) {
-    const to = new URL(location, this.url);
+    let to = new URL(location, this.url);
+    if (to.origin === SERVER) to = new URL(this.url.origin + to.pathname + to.search + to.hash);
     const { root } = this.place;
     const isInside = to.pathname === root || to.pathname.startsWith(`${root}/`);
     if (to.origin === this.url.origin && !isInside) to.pathname = root + to.pathname;
@@ -392,7 +395,16 @@ function withShim(body, headers) {
   return page;
 }
 
-/** An app's policy stays as it is, but for the shim, and for the frame that the pane is. */
+/** The pane is a frame, even if the app's policy allows none. */
+function allowFrame(headers) {
+  const policies = headers.get("content-security-policy");
+  if (!policies) return;
+  const rules = (policy) => policy.split(";").filter((rule) => !/^\s*frame-ancestors\b/i.test(rule));
+  const allowed = policies.split(",").map((policy) => rules(policy).join(";"));
+  headers.set("content-security-policy", allowed.join(","));
+}
+
+/** An app's policy stays as it is, but for the shim. */
 function allowShim(policies) {
   return policies.split(",").map(allowShimInOne).join(", ");
 }
@@ -411,7 +423,7 @@ function allowShimInOne(policy) {
     const rule = rules[index].replace(/\s'none'/i, "");
     rules[index] = `${rule} ${self.location.origin}${SHIM}`;
   }
-  return rules.filter((rule) => !/^frame-ancestors\b/i.test(rule)).join("; ");
+  return rules.join("; ");
 }
 
 // --- Pages of our own ----------------------------------------------------------------------------

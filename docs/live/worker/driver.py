@@ -67,7 +67,7 @@ def set_up(more: str, modules: Any) -> None:
     sys.path.insert(0, HOME)
     os.makedirs(HOME, exist_ok=True)
     os.chdir(HOME)
-    patches.apply(more, modules.to_py())
+    patches.apply(more, modules.to_py(), lambda: Server.app)
     Server.environment = dict(os.environ)
     Server.warnings = list(warnings.filters)
 

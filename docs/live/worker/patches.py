@@ -25,11 +25,12 @@ MEMORY = 32 * 2**20  # bytes that scrypt can use unless it is told otherwise, as
 DIGESTS = ("sha1", "sha256", "sha384", "sha512")
 
 
-def apply(more: str, modules: list[str]) -> None:
-    """Mend all of it, once."""
+def apply(more: str, modules: list[str], app: Callable[[], Any]) -> None:
+    """Mend all of it, once; `app` returns the app that runs."""
     sys.meta_path.append(MoreLibrary(more, modules))
     sys.modules["concurrent.interpreters"] = no_interpreters()
     sys.meta_path.insert(0, AnyioThreads())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, HttpxToItself(app))  # type: ignore[arg-type]
     sqlite3.connect = sqlite3.dbapi2.connect = connect  # type: ignore[assignment]
     hashlib.scrypt = scrypt
     hashlib.pbkdf2_hmac = pbkdf2_hmac
@@ -111,6 +112,58 @@ class AnyioThreads:
         module.__dict__.update(
             run_sync=run_sync, current_default_thread_limiter=current_default_thread_limiter
         )
+
+
+class HttpxToItself:
+    """Lets an app reach itself by httpx, at the address that the pages of the site write.
+
+    A page's app can so play its own partner, for example the provider of a login. There are no
+    sockets, so any other address is one that doesn't answer.
+
+    Args:
+        app: Returns the app that runs.
+    """
+
+    HOSTS = {("127.0.0.1", 8000), ("localhost", 8000)}
+
+    def __init__(self, app: Callable[[], Any]) -> None:
+        self.app = app
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: Any = None
+    ) -> ModuleSpec | None:
+        """Take the place of the module with httpx's sockets."""
+        is_it = name == "httpx._transports.default"
+        return ModuleSpec(name, self) if is_it else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave that to Python."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Fill the module."""
+        base = importlib.import_module("httpx._transports.base")
+        asgi = importlib.import_module("httpx._transports.asgi")
+        errors = importlib.import_module("httpx._exceptions")
+        find_app, hosts = self.app, self.HOSTS
+
+        class HTTPTransport(base.BaseTransport):  # type: ignore[misc, name-defined]
+            def __init__(self, **options: Any) -> None:
+                pass
+
+            def handle_request(self, request: Any) -> Any:
+                raise errors.ConnectError("a page has no sockets", request=request)
+
+        class AsyncHTTPTransport(base.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+            def __init__(self, **options: Any) -> None:
+                pass
+
+            async def handle_async_request(self, request: Any) -> Any:
+                if (request.url.host, request.url.port) not in hosts:
+                    raise errors.ConnectError("a page has no sockets", request=request)
+                transport = asgi.ASGITransport(find_app(), raise_app_exceptions=False)
+                return await transport.handle_async_request(request)
+
+        module.__dict__.update(HTTPTransport=HTTPTransport, AsyncHTTPTransport=AsyncHTTPTransport)
 
 
 # --- Files ----------------------------------------------------------------------------------------

@@ -306,6 +306,18 @@ async def test_no_exception_of_a_hook_ends_the_server_without_a_report(
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize("handlers", ["startup_handlers", "shutdown_handlers"])
+async def test_a_hook_with_a_yield_is_reported_and_not_left_out(handlers: str) -> None:
+    async def database() -> AsyncIterator[None]:
+        yield
+
+    app = Root()
+    getattr(app, handlers).append(database)
+    with pytest.raises(LifespanFailed, match="database: TypeError: object async_generator"):
+        async with lifespan(app):
+            pass
+
+
 def test_another_event_loop_is_a_failed_startup_that_says_so() -> None:
     app, sent, hooks = Root(), [], Hooks()
     app.startup_handlers.append(hooks.plain("never"))
@@ -860,6 +872,20 @@ def plain_method(self: Any) -> str:
 def test_a_handler_under_a_reserved_name_is_a_type_error(name: str, member: Any) -> None:
     with pytest.raises(TypeError, match=name):
         type("Child", (App,), {name: member})
+
+
+@pytest.mark.parametrize("name", RESERVED.replace("env ", "").split())
+def test_a_value_under_a_reserved_name_is_a_type_error(name: str) -> None:
+    """Each app would get a new list, and a guard in this one would never run."""
+    with pytest.raises(TypeError, match=name):
+        type("Child", (App,), {name: [HttpMiddleware()]})
+    with pytest.raises(TypeError, match=name):
+        type("Child", (type("Mixin", (), {name: None}), App), {})
+
+
+def test_a_class_may_have_a_template_environment() -> None:
+    environment = object()
+    assert type("Child", (App,), {"env": environment})().env is environment
 
 
 def test_a_reserved_name_in_a_mixin_is_one_too() -> None:

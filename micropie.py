@@ -3590,7 +3590,7 @@ class App:
         # path or a body that is bad before any was asked; from then on, only those whose
         # `before_request` completed.
         if self.middlewares:
-            request._asked = tuple(self.middlewares)
+            request._asked = self.middlewares[:]  # not of an iterator: later requests get none
         # A shortcut for handlers without path parameters.
         handler = self.__routes.get(scope["path"])
         if handler is None or scope.get("root_path") or self.mounts:
@@ -3929,7 +3929,7 @@ class App:
         await self.__load_session(request)
         if request._session is not None:
             socket.session_id = request._session.id
-        for middleware in tuple(self.ws_middlewares):
+        for middleware in self.ws_middlewares[:]:
             result = await middleware.before_websocket(request)
             request._asked = (*request._asked, middleware)
             refusal = _checked_dict(result, _REFUSAL_KEYS, middleware)

@@ -4106,10 +4106,13 @@ async def _run_hook(handler: _Hook) -> list[str]:
     except BaseException as error:
         if not _is_stray(error):
             raise
+        import traceback
+
         name = getattr(handler, "__qualname__", repr(handler))
         _log.error("%s failed", name, exc_info=error)
         _forget(error)
-        return [f"{name}: {type(error).__name__}: {error}"]
+        # Its own `str` may fail, and a server that gets no report serves all the same.
+        return [f"{name}: {''.join(traceback.format_exception_only(error)).strip()}"]
     return []
 
 

@@ -293,8 +293,15 @@ async def test_a_startup_that_fails_half_way_runs_all_shutdown_handlers(
     assert len(caplog.records) == 2
 
 
+class Nasty(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
 @pytest.mark.parametrize("handlers", ["startup_handlers", "shutdown_handlers"])
-@pytest.mark.parametrize("error", [SystemExit(2), KeyboardInterrupt(), BaseException()], ids=shown)
+@pytest.mark.parametrize(
+    "error", [SystemExit(2), KeyboardInterrupt(), BaseException(), Nasty()], ids=shown
+)
 async def test_no_exception_of_a_hook_ends_the_server_without_a_report(
     handlers: str, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -474,11 +481,6 @@ async def test_debug_puts_the_traceback_in_the_response_as_text() -> None:
     assert response.header("content-type") == "text/plain; charset=utf-8"
     assert "Traceback" in response.text and "test_app.py" in response.text
     assert "RuntimeError: a secret <script>" in response.text
-
-
-class Nasty(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("no text")
 
 
 @pytest.mark.parametrize("debug", [False, True])

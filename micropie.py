@@ -64,7 +64,6 @@ from typing import (
     NamedTuple,
     NoReturn,
     TypeVar,
-    cast,
 )
 
 __version__ = "1.0.0.dev0"
@@ -1063,7 +1062,7 @@ class UploadedFile(dict[str, Any]):
         file: BinaryIO | None = None,
     ) -> None:
         if content is None:
-            content = _Content(functools.partial(_read_store, cast(BinaryIO, file)))
+            content = _Content(functools.partial(_read_store, file))
         self.filename = _safe_filename(filename)
         self.raw_filename = filename
         self.content_type = content_type
@@ -1148,7 +1147,7 @@ class UploadedFile(dict[str, Any]):
         return batch
 
 
-async def _read_store(store: BinaryIO) -> bytes | None:
+async def _read_store(store: Any) -> bytes | None:
     # Memory is read at once; a file on disk may block, and is read in a thread, 256 KiB at a time.
     if isinstance(store, io.BytesIO):
         return store.read(_CHUNK_SIZE) or None
@@ -3204,8 +3203,8 @@ _Table = dict[str, _Handler]
 def _function_of(member: Any) -> types.FunctionType | None:
     """Return the function of what a class body defines; None: it is no function or method."""
     if isinstance(member, (staticmethod, classmethod)):
-        member = cast(Any, member).__func__
-    return member if isinstance(member, types.FunctionType) else None
+        member = member.__func__  # pyright: ignore
+    return member if inspect.isfunction(member) else None
 
 
 # In a class body they make a method, but cannot be called themselves.
@@ -3224,9 +3223,14 @@ def _check_body(owner: type[App]) -> None:
     for name in dict.fromkeys(names):
         member = inspect.getattr_static(owner, name)  # a base that comes earlier may have another
         # Each of these is a URL that users cannot have, so there will be no more. A value is
-        # refused too, since `__init__` replaces it, perhaps a list of guards. But `env` may be one.
-        is_attribute = type(vars(App).get(name)) in (_Missing, property)
-        if is_attribute or (name == "env" and _function_of(member)):
+        # refused too, since `__init__` replaces it, perhaps a list of guards. But `env` may be one,
+        # and a property may do the work of App's own.
+        own = vars(App).get(name)
+        if (
+            type(own) in (_Missing, property)
+            and (type(member) is not property or member is own)
+            or (name == "env" and _function_of(member))
+        ):
             raise TypeError(
                 f"{owner.__name__}.{name} cannot stand here: App.{name} is the framework's own"
             )

@@ -885,9 +885,18 @@ def test_a_value_under_a_reserved_name_is_a_type_error(name: str) -> None:
         type("Child", (type("Mixin", (), {name: None}), App), {})
 
 
-def test_a_class_may_have_a_template_environment() -> None:
-    environment = object()
-    assert type("Child", (App,), {"env": environment})().env is environment
+async def test_a_class_may_have_a_template_environment_and_a_request_of_its_own() -> None:
+    class Child(App):
+        env = object()
+
+        @property
+        def request(self) -> Any:
+            return type(self).env, super().request
+
+        async def index(self) -> bool:
+            return self.request == (self.env, current_request.get())
+
+    assert (await get(Child())).text == "true"
 
 
 def test_a_reserved_name_in_a_mixin_is_one_too() -> None:

@@ -2006,7 +2006,8 @@ async def _accept_headers(socket: WebSocket, session_id: str | None) -> _RawHead
 
 def _close_of(message: _Message) -> tuple[int, str]:
     """Return the code and the reason of a disconnect, as the server reports them."""
-    return message.get("code") or 1005, message.get("reason") or ""
+    code = message.get("code")
+    return 1005 if code is None else code, message.get("reason") or ""
 
 
 def _close_message(code: int, reason: str | None) -> _Message:
@@ -2879,7 +2880,7 @@ def _is_model(annotation: Any) -> bool:
 
 def _takes_blank(annotation: Any, convert: _Converter) -> bool:
     """Whether ``""`` is a value: not for most types, since HTML forms send empty inputs too."""
-    return convert is _keep or any(one is str for one in _members(annotation))
+    return convert is _keep or str in _members(annotation)
 
 
 def _parts(annotation: Any, depth: int = 9) -> Iterator[Any]:

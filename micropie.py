@@ -64,7 +64,6 @@ from typing import (
     NamedTuple,
     NoReturn,
     TypeVar,
-    cast,
 )
 
 __version__ = "1.0.0.dev0"
@@ -1063,7 +1062,7 @@ class UploadedFile(dict[str, Any]):
         file: BinaryIO | None = None,
     ) -> None:
         if content is None:
-            content = _Content(functools.partial(_read_store, cast(BinaryIO, file)))
+            content = _Content(functools.partial(_read_store, file))
         self.filename = _safe_filename(filename)
         self.raw_filename = filename
         self.content_type = content_type
@@ -1148,7 +1147,7 @@ class UploadedFile(dict[str, Any]):
         return batch
 
 
-async def _read_store(store: BinaryIO) -> bytes | None:
+async def _read_store(store: Any) -> bytes | None:
     # Memory is read at once; a file on disk may block, and is read in a thread, 256 KiB at a time.
     if isinstance(store, io.BytesIO):
         return store.read(_CHUNK_SIZE) or None
@@ -1324,10 +1323,10 @@ class _MultipartForm:
         """Let go of everything, at the end of the request."""
         self.files = {}  # they lead back here, and would wait for the garbage collector
         # Closing a temporary file deletes it from the disk, which may block.
-        if self._is_on_disk:
-            await _in_thread(self._stores.close)
-        else:
-            self._stores.close()
+        with contextlib.suppress(OSError):  # it first writes what a full disk has not taken
+            if self._is_on_disk:
+                await _in_thread(self._stores.close)
+        self._stores.close()
 
 
 # --- Request --------------------------------------------------------------------------------------
@@ -2693,7 +2692,7 @@ def methods(*names: str) -> Callable[[_F], _F]:
         >>> sent[0]["status"], dict(sent[0]["headers"])[b"allow"]
         (405, b'POST, OPTIONS')
     """
-    if not names or not all(isinstance(name, str) for name in cast("tuple[object, ...]", names)):
+    if not names or not all(isinstance(name, str) for name in names):  # pyright: ignore
         raise TypeError('methods() takes the names of HTTP methods: @methods("GET", "POST")')
     allowed = {name.upper() for name in names}
     if "GET" in allowed:
@@ -2881,7 +2880,7 @@ def _is_model(annotation: Any) -> bool:
 
 def _takes_blank(annotation: Any, convert: _Converter) -> bool:
     """Whether ``""`` is a value: not for most types, since HTML forms send empty inputs too."""
-    return convert is _keep or any(one is str for one in _members(annotation))
+    return convert is _keep or str in _members(annotation)
 
 
 def _parts(annotation: Any, depth: int = 9) -> Iterator[Any]:
@@ -2950,6 +2949,7 @@ class _Parameter:
             (alone and (others[1:] or not is_right))
             # `**files` can be files, but no path segment is one.
             or (not self.in_path and kind in ((0, 2) if self.is_file else (0, 2, 4)))
+            or self.default is FromSession  # `user=FromSession`: anything that is sent would pass
         ):
             raise TypeError(f"{where}: FromSession, a model or UploadedFile cannot stand here")
         self.is_sent = kind > 0 and not (self.is_secret or self.model)
@@ -3204,21 +3204,37 @@ _Table = dict[str, _Handler]
 def _function_of(member: Any) -> types.FunctionType | None:
     """Return the function of what a class body defines; None: it is no function or method."""
     if isinstance(member, (staticmethod, classmethod)):
-        member = cast(Any, member).__func__
-    return member if isinstance(member, types.FunctionType) else None
+        member = member.__func__  # pyright: ignore
+    return member if inspect.isfunction(member) else None
 
 
 # In a class body they make a method, but cannot be called themselves.
 _WRAPPERS = (functools.partialmethod, functools.singledispatchmethod, classmethod)
 
 
-def _warn_of_others(owner: type[App]) -> None:
-    """Warn of what looks like a handler in the body of a new class or a mixin, and is none."""
+def _check_body(owner: type[App]) -> None:
+    """Warn of what looks like a handler in the body of a new class or a mixin, and is none.
+
+    Raises:
+        TypeError: A name is App's own.
+    """
     # A base that is an App was looked at when it was made.
     known = {one for base in owner.__bases__ if issubclass(base, App) for one in base.__mro__}
     names = [name for base in owner.__mro__ if base not in known for name in vars(base)]
     for name in dict.fromkeys(names):
         member = inspect.getattr_static(owner, name)  # a base that comes earlier may have another
+        # Each of these is a URL that users cannot have, so there will be no more. A value is
+        # refused too, since `__init__` replaces it, perhaps a list of guards. But `env` may be one,
+        # and a property may do the work of App's own.
+        own = vars(App).get(name)
+        if (
+            type(own) in (_Missing, property)
+            and (type(member) is not property or member is own)
+            or (name == "env" and _function_of(member))
+        ):
+            raise TypeError(
+                f"{owner.__name__}.{name} cannot stand here: App.{name} is the framework's own"
+            )
         is_type = isinstance(member, (type, typing.NewType)) or typing.get_origin(member)
         is_ours = name.startswith("_") or is_type or _function_of(member)
         if not is_ours and (callable(member) or isinstance(member, _WRAPPERS)):
@@ -3226,6 +3242,9 @@ def _warn_of_others(owner: type[App]) -> None:
             _log.warning("%s.%s (a %s) is no handler: call it in a def", owner.__name__, name, kind)
 
 
+# Called for the first app of a class, not when the class is created: after that, a class decorator
+# may put a guard around each handler.
+@functools.cache
 def _handlers(owner: type[App], prefix: str) -> tuple[_Table, _Table]:
     """Return the handlers of a class and of its bases by name, and those with a URL by path.
 
@@ -3328,20 +3347,6 @@ def _adding(send: _Send, added: _RawHeaders) -> _Send:
 
 # --- App ------------------------------------------------------------------------------------------
 
-# Names that a handler must not take: the App needs them. Each is a URL that users cannot have:
-# there will be no more.
-_RESERVED = {
-    "env",
-    "middlewares",
-    "mounts",
-    "request",
-    "session_backend",
-    "shutdown_handlers",
-    "startup_handlers",
-    "ws_middlewares",
-    "_started",
-}
-
 
 class _Missing:
     """Stands on the class for an attribute that ``App.__init__`` sets on each app."""
@@ -3389,7 +3394,7 @@ class App:
 
     Raises:
         TypeError: ``allowed_origins`` is a string, not a list of strings. Also raised when a class
-            is defined with a handler named like an attribute of `App`.
+            is defined with a handler, or a value, named like an attribute of `App`.
         ValueError: A size is below zero, or a time is not above it, or browsers would drop the
             session cookie.
 
@@ -3404,9 +3409,6 @@ class App:
         {"greetings":["Hello, Alice!"]}
     """
 
-    # The tables of each subclass: its handlers by name, private ones too, and by path. App itself
-    # has none.
-    __handlers = __routes = __socket_handlers = __socket_routes = _Table()
     # A dataclass, for example, has an `__init__` that does not call this one; say so.
     if not TYPE_CHECKING:  # pragma: no branch
         middlewares = ws_middlewares = startup_handlers = shutdown_handlers = _Missing()
@@ -3430,8 +3432,7 @@ class App:
     ) -> None:
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
-        # NaN is not above 0 either.
-        if not session_timeout > 0 or not (body_timeout is None or body_timeout > 0):
+        if not session_timeout > 0 or not (body_timeout is None or body_timeout > 0):  # or NaN
             raise ValueError("session_timeout and body_timeout are seconds above 0")
         # Browsers ask this of such names; `set_cookie` checks it here, and not at the first login.
         if re.match(_HOST_NAME, session_cookie_name):
@@ -3471,18 +3472,13 @@ class App:
             min(kept, _limit(max_form_field_size, "max_form_field_size")),
             body_timeout,
         )
-        self.__routes = type(self).__routes  # found faster here, at every request
+        self.__handlers, self.__routes = _handlers(type(self), "")  # type: ignore[arg-type]
+        self.__socket_handlers, self.__socket_routes = _handlers(type(self), "ws_")  # type: ignore[arg-type]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Work out the route tables of a subclass."""
+        """Check what the body of a subclass defines."""
         super().__init_subclass__(**kwargs)
-        cls.__handlers, cls.__routes = _handlers(cls, "")
-        cls.__socket_handlers, cls.__socket_routes = _handlers(cls, "ws_")
-        _warn_of_others(cls)
-        for name in cls.__socket_handlers.keys() & _RESERVED:
-            raise TypeError(
-                f"{cls.__name__}.{name} cannot be a handler: App.{name} is the framework's own"
-            )
+        _check_body(cls)
 
     @property
     def request(self) -> Request:
@@ -3599,7 +3595,7 @@ class App:
         # path or a body that is bad before any was asked; from then on, only those whose
         # `before_request` completed.
         if self.middlewares:
-            request._asked = tuple(self.middlewares)
+            request._asked = self.middlewares[:]  # not of an iterator: later requests get none
         # A shortcut for handlers without path parameters.
         handler = self.__routes.get(scope["path"])
         if handler is None or scope.get("root_path") or self.mounts:
@@ -3938,7 +3934,7 @@ class App:
         await self.__load_session(request)
         if request._session is not None:
             socket.session_id = request._session.id
-        for middleware in tuple(self.ws_middlewares):
+        for middleware in self.ws_middlewares[:]:
             result = await middleware.before_websocket(request)
             request._asked = (*request._asked, middleware)
             refusal = _checked_dict(result, _REFUSAL_KEYS, middleware)
@@ -4109,15 +4105,19 @@ async def _run_hook(handler: _Hook) -> list[str]:
     """Run a startup or shutdown handler; return what went wrong, which is logged too."""
     try:
         result = handler()
-        if inspect.isawaitable(result):
+        # An async generator would never begin: to await it says so.
+        if inspect.isawaitable(result) or hasattr(result, "__anext__"):
             await result
     except BaseException as error:
         if not _is_stray(error):
             raise
+        import traceback
+
         name = getattr(handler, "__qualname__", repr(handler))
         _log.error("%s failed", name, exc_info=error)
         _forget(error)
-        return [f"{name}: {type(error).__name__}: {error}"]
+        # Its own `str` may fail, and a server that gets no report serves all the same.
+        return [f"{name}: {''.join(traceback.format_exception_only(error)).strip()}"]
     return []
 
 

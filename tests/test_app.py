@@ -293,8 +293,15 @@ async def test_a_startup_that_fails_half_way_runs_all_shutdown_handlers(
     assert len(caplog.records) == 2
 
 
+class Nasty(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
 @pytest.mark.parametrize("handlers", ["startup_handlers", "shutdown_handlers"])
-@pytest.mark.parametrize("error", [SystemExit(2), KeyboardInterrupt(), BaseException()], ids=shown)
+@pytest.mark.parametrize(
+    "error", [SystemExit(2), KeyboardInterrupt(), BaseException(), Nasty()], ids=shown
+)
 async def test_no_exception_of_a_hook_ends_the_server_without_a_report(
     handlers: str, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -304,6 +311,18 @@ async def test_no_exception_of_a_hook_ends_the_server_without_a_report(
         async with lifespan(app):
             pass
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("handlers", ["startup_handlers", "shutdown_handlers"])
+async def test_a_hook_with_a_yield_is_reported_and_not_left_out(handlers: str) -> None:
+    async def database() -> AsyncIterator[None]:
+        yield
+
+    app = Root()
+    getattr(app, handlers).append(database)
+    with pytest.raises(LifespanFailed, match="database: TypeError: object async_generator"):
+        async with lifespan(app):
+            pass
 
 
 def test_another_event_loop_is_a_failed_startup_that_says_so() -> None:
@@ -462,11 +481,6 @@ async def test_debug_puts_the_traceback_in_the_response_as_text() -> None:
     assert response.header("content-type") == "text/plain; charset=utf-8"
     assert "Traceback" in response.text and "test_app.py" in response.text
     assert "RuntimeError: a secret <script>" in response.text
-
-
-class Nasty(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("no text")
 
 
 @pytest.mark.parametrize("debug", [False, True])
@@ -860,6 +874,29 @@ def plain_method(self: Any) -> str:
 def test_a_handler_under_a_reserved_name_is_a_type_error(name: str, member: Any) -> None:
     with pytest.raises(TypeError, match=name):
         type("Child", (App,), {name: member})
+
+
+@pytest.mark.parametrize("name", RESERVED.replace("env ", "").split())
+def test_a_value_under_a_reserved_name_is_a_type_error(name: str) -> None:
+    """Each app would get a new list, and a guard in this one would never run."""
+    with pytest.raises(TypeError, match=name):
+        type("Child", (App,), {name: [HttpMiddleware()]})
+    with pytest.raises(TypeError, match=name):
+        type("Child", (type("Mixin", (), {name: None}), App), {})
+
+
+async def test_a_class_may_have_a_template_environment_and_a_request_of_its_own() -> None:
+    class Child(App):
+        env = object()
+
+        @property
+        def request(self) -> Any:
+            return type(self).env, super().request
+
+        async def index(self) -> bool:
+            return self.request == (self.env, current_request.get())
+
+    assert (await get(Child())).text == "true"
 
 
 def test_a_reserved_name_in_a_mixin_is_one_too() -> None:

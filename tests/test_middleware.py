@@ -577,6 +577,21 @@ CHANGES_OF_THE_LIST: dict[str, Callable[[Root, list[Any]], Any]] = {
 }
 
 
+async def test_an_iterator_of_middlewares_lets_no_request_through(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first request would use it up, and the second one would meet no guard."""
+    app: Any = Root()
+    app.middlewares = filter(None, [Note([], "a"), None])
+    app.ws_middlewares = filter(None, [Note([], "b"), None])
+    for _ in range(2):
+        caplog.clear()
+        assert_logged_500(await get(app), caplog)
+        async with websocket(app, "/echo") as ws:
+            pass
+        assert ws.rejected == 1011
+
+
 @pytest.mark.parametrize("change", CHANGES_OF_THE_LIST)
 @pytest.mark.parametrize("where", ["before", "handler", "after", "after of a bad request"])
 async def test_a_change_of_the_middlewares_is_for_the_next_request(where: str, change: str) -> None:

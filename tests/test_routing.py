@@ -1138,6 +1138,47 @@ async def test_a_guard_of_another_package_chooses_the_handler(caplog):
     assert caplog.records == []
 
 
+def members_only(owner):
+    """Put a guard around each handler of a class, and let one of them take POST alone."""
+
+    def guarded(handler):
+        @functools.wraps(handler)
+        async def guard(self, *arguments):
+            if "user" not in self.request.session:
+                raise HTTPError(401)
+            return await handler(self, *arguments)
+
+        return guard
+
+    for name in ("secret", "ws_secret"):
+        setattr(owner, name, guarded(vars(owner)[name]))
+    owner.save = methods("POST")(owner.save)
+    return owner
+
+
+async def test_a_class_decorator_guards_the_handlers():
+    class Open(App):
+        async def secret(self):
+            return "the secret"
+
+        async def ws_secret(self, ws):
+            await ws.accept()
+
+        async def save(self):
+            return "saved"
+
+    @members_only
+    class Closed(Open):
+        secret, ws_secret = Open.secret, Open.ws_secret
+
+    for app, status in ((Open(), 200), (Closed(), 401)):  # an app of the base was there before
+        assert (await get(app, "/secret")).status == status
+    async with websocket(Closed(), "/secret") as ws:
+        pass
+    assert ws.rejected
+    assert (await get(Closed(), "/save")).status == 405
+
+
 async def test_a_subapp_of_another_package_is_a_logged_500_and_a_refusal(caplog):
     def switch(request):
         request._subapp = App()

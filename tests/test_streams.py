@@ -1154,6 +1154,7 @@ async def test_leaving_ends_a_plain_stream_whose_handler_has_read_a_part_of_the_
 
     async with exchange(Root(), "POST", headers=CHUNKED) as ex:
         await ex.send_body(b"a")
+        assert await next_text(ex) == "step"  # a generator that has not begun has no `finally`
         await ex.disconnect()
         await ex.wait()
     assert taken == ["finally"]

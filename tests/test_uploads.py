@@ -1340,7 +1340,7 @@ async def test_form_that_turns_out_malformed_in_or_after_a_streamed_file_is_400(
     last: bytes,
 ) -> None:
     for pieces in ([HEAD + b"half", last], [HEAD + b"half" + last]):
-        assert (await post(Root(), "/one", headers=MULTIPART, body=pieces)).status == 400
+        assert (await post(Root(), "/plain", headers=MULTIPART, body=pieces)).status == 400
 
 
 async def test_client_that_falls_silent_in_a_streamed_file_gets_408() -> None:
@@ -1373,6 +1373,23 @@ async def test_save_of_a_cancelled_request_leaves_nothing_behind(
         ex.cancel()
         await ex.wait()
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_full_disk_is_a_500_and_no_more_when_the_file_is_closed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What the disk has not taken is still in the buffer, so closing the file fails, too."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    form = encode_multipart([file(b"x" * 2 * MIB)])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3 * MIB // 2, hard))
+    try:
+        pieces = [form[start : start + 1000] for start in range(0, len(form), 1000)]
+        response = await post(Root(), "/plain", headers=MULTIPART, body=pieces)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert_logged_500(response, caplog)
+    assert "OSError" in caplog.text
 
 
 async def test_request_that_is_cancelled_twice_closes_its_temporary_files() -> None:

@@ -367,7 +367,6 @@ def test_numbers_in_the_text_are_the_constants_of_the_module():
         assert f"{size // 2**20} MiB" in upload
     assert micropie._EXPIRE_STEP == 100  # "a hundred at a time" in sessions.md and performance.md
     assert micropie.SESSION_TIMEOUT == 8 * 3600  # "eight hours" in sessions.md
-    assert "mounts" in micropie._RESERVED
     assert "App.mounts is the framework's own" in (PAGES / "routing.md").read_text()
 
 

@@ -1,6 +1,7 @@
 """The ports that pages name, and the free ones that a test puts in their place."""
 
 import re
+from collections.abc import Mapping
 
 from tests.processes import free_port
 
@@ -9,6 +10,21 @@ NAMED = re.compile(
     rf"(?P<before>127\.0\.0\.1:|localhost:|--port[ =]|\bport[= ]|SMTP_PORT=|\blisten )"
     rf"(?P<port>{KNOWN})\b"
 )
+
+
+# Servers that a README names, and the variables that say where the tests run them.
+SERVERS = {
+    "redis://127.0.0.1:6379/0": "REDIS_URL",
+    "postgresql+asyncpg://shop:PASSWORD@127.0.0.1/shop": "POSTGRESQL_URL",
+}
+
+
+def with_servers(line: str, variables: Mapping[str, str]) -> str:
+    """Return a command that names the servers of the tests."""
+    for url, name in SERVERS.items():
+        if url in line:
+            line = line.replace(url, variables[name])
+    return line
 
 
 class Ports:

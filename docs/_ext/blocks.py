@@ -38,6 +38,7 @@ TESTED = (
     "tests/",
     "benchmarks/",
     "docs/_ext/",
+    "docs/howto/files/",
     "micropie.py",
     "README.md",
 )

@@ -13,11 +13,11 @@ SENTENCES = {
     "file": rf"{WHERE}[Cc]hoose the file (?P<file>\S+) in {NAME}",
     "choose": rf"{WHERE}[Cc]hoose {NAME}",
     "enter": rf"{WHERE}[Pp]ress Enter",
-    "press": rf"{WHERE}[Pp]ress {NAME}",
+    "press": rf"{WHERE}(?:[Pp]ress|[Ff]ollow the link) {NAME}",
     "see": rf'{WHERE}[Yy]ou see ["“](?P<text>.+)["”]',
     "gone": rf"{WHERE}[Yy]ou don['’]t see [\"“](?P<text>.+)[\"”]",
     "reload": rf"{WHERE}[Rr]eload the page",
-    "close": r"Close the (?P<window>second|third|private) window",
+    "close": r"Close the (?P<window>first|second|third|private) window",
 }
 
 

@@ -47,14 +47,14 @@ OF_MOVING = 0.6
 SYNONYMS = [
     (
         "log[-_ ]?ins?|(?:log|sign)(?:ged|ging)?[-_ ]in|signin|log (?:people|somebody) in",
-        "authenticat(?:e|ion)",
+        "authenticat(?:e|ion)|sign(?:ed|ing)?[-_ ]?ups?|user[-_ ]accounts?|registration",
     ),
     (
         "log[-_ ]?outs?|(?:log|sign)(?:ged|ging)?[-_ ]out|signout|log (?:people|somebody) out",
         "log in and out",
     ),
     ("sse|server[-_ ]sent[-_ ]events?|eventsource", ""),
-    ("web[-_ ]?sockets?", ""),
+    ("web[-_ ]?sockets?|wss", ""),
     (
         "csrf|xsrf|cross[-_ ]site request forgery|forged posts?|foreign origins?",
         "other origins?|foreign page",
@@ -72,7 +72,13 @@ SYNONYMS = [
     ("tests?|testing|unit[-_ ]?tests?", "pytest|unittest"),
     ("templates?|templating", "jinja2?"),
     ("validation|validate|validating|validators?", "pydantic"),
-    ("background[-_ ](?:tasks?|jobs?|workers?)", "celery|cron"),
+    ("background[-_ ](?:tasks?|jobs?|workers?)", "celery|task queues?|taskiq|a?rq|dramatiq|huey"),
+    (
+        "(?:scheduled?|periodic|cron)[-_ ]?(?:jobs?|tasks?)|jobs on a schedule",
+        "cron|apscheduler|celery beat",
+    ),
+    ("e-?mails?", "mails?|smtp"),
+    ("daylight[- ]saving|summer time", "time[- ]?zones?"),
     ("static[-_ ]files?", "css|assets?|favicon"),
     ("socket[-_ .]?io", ""),
     ("errors?|exceptions?", ""),

@@ -33,6 +33,7 @@ from sphinx.util.typing import ExtensionMetadata
 from steps import SITE, to_root, visible
 
 ROOT = Path(__file__).resolve().parents[2]
+OF_MACOS = {"curl", "openssl"}  # it has them
 GET = "get"  # the folder of the site with the downloads of MicroPie
 FOLLOWED = ROOT / "docs" / "followed.json"  # written by tests/newcomer
 README = "README"  # in that file; it is no page of the site
@@ -65,8 +66,10 @@ class Needs(SphinxDirective):
             commands.append(" \\\n>   ".join(command))
         if commands:
             lines += ["", "```console", *commands, "```"]
-        if "system" in self.options:
+        if names := set(self.options.get("system", "").split()) - OF_MACOS:
+            brew = " ".join(sorted(name.removesuffix("-server") for name in names))
             lines += ["", "If you are root, leave out `sudo`."]
+            lines += [f"On macOS, the first command is `brew install {brew}`."]
         content = self.parse_text_to_nodes("\n".join(lines))
         return [nodes.container("", *content, classes=["needs"])]
 

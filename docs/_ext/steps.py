@@ -9,7 +9,8 @@ something that a reader sees, and that the robot newcomer (tests/newcomer/) goes
     % server: app.py             a block that starts the server, or starts it again
     % server: examples/x         a block that downloads, installs and starts that example
     % serves                     the one command of the block starts the server
-    % service                    the one command of the block runs in a terminal for itself
+    % service                    the one command of the block runs in a terminal for itself, and if
+                                 the page has started it before, in that terminal again
     % not run: why               no test runs the block, and the robot passes it by
 
 A `literalinclude` of a part of a file is an excerpt, too.
@@ -21,6 +22,7 @@ from pathlib import Path
 from blocks import WITH_ERRORS, Block, blocks, options, orders
 
 SITE = "https://micropie.invalid/"  # site.js puts the address of the site there
+PORT = re.compile(r"(?:--port |:)(\d+)")
 PARTS = {"pyobject", "lines", "start-at", "start-after", "end-at", "end-before"}
 STOP_FIRST = "Stop the server with Ctrl+C, and start it again"
 GRACEFUL = " --timeout-graceful-shutdown 5"
@@ -47,12 +49,13 @@ def visible(text: str, name: str, root: Path) -> str:
     ]
     found += [(block.line, block) for block in blocks(text) if block.language or block.file]
     running, inside = False, False  # a server; the folder of an example
+    services: set[str] = set()
     edits = []
     for line, item in sorted(found, key=lambda pair: pair[0]):
         if isinstance(item, str):
             edits.append((line, line, _start(item, running=running, inside=inside)))
             running, inside = True, item.startswith("examples/")
-        elif changed := _block(item, lines, name, root, running=running):
+        elif changed := _block(item, lines, name, root, running=running, services=services):
             edits.append((item.line, item.line + len(changed[0]), changed[1]))
             running = running or item.kind == "serves"
     for first, end, new in reversed(edits):
@@ -101,7 +104,7 @@ def _start(detail: str, *, running: bool, inside: bool) -> list[str]:
 
 
 def _block(
-    block: Block, lines: list[str], name: str, root: Path, *, running: bool
+    block: Block, lines: list[str], name: str, root: Path, *, running: bool, services: set[str]
 ) -> tuple[list[str], list[str]] | None:
     """Return the opening lines of a block, and those that take their place."""
     if block.file:
@@ -118,12 +121,22 @@ def _block(
         case "serves":
             caption, kind = (STOP_FIRST if running else "Start the server"), "start"
         case "service":
-            caption = "In another terminal"
+            caption = _terminal(block.text, services)
         case "not run":
             kind = "not-run"
         case _:
             return None
     return _opened(block, lines, {"class": kind, "caption": caption})
+
+
+def _terminal(text: str, services: set[str]) -> str:
+    """Say in which terminal a service starts; a program at a port that ran before is known."""
+    command = re.sub(r"^\$ |\b[A-Z_]+=\S+ ", "", text)
+    program, ports = command.split()[0], PORT.findall(command)
+    service = f"{program} {ports[0]}" if ports else command
+    again = service in services
+    services.add(service)
+    return f"In the terminal of {program}" if again else "In another terminal, in the same folder"
 
 
 def _included(

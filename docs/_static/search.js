@@ -38,7 +38,8 @@
     });
     const all = entries.map(([number, anchor, title, path, text], id) => {
       const [name, page, kind, weight] = pages[number];
-      return { id, name, page, kind, weight, anchor, title, path, text };
+      const place = common.includes(title) ? 0.6 : anchor ? 1 : 1.4; // a page's top says what it is about
+      return { id, name, page, kind, weight: weight * place, anchor, title, path, text };
     });
     mini.addAll(all);
 
@@ -67,7 +68,9 @@
     }
 
     return function find(typed) {
-      const wanted = wordsFor(wordsOf(typed).reduce((text, word) => text.replace(word, corrected), typed));
+      const known = wordsOf(rules.flatMap(({ all }) => typed.match(all) || []).join(" ")); // by a synonym
+      const mend = (text, word) => (known.includes(word) ? text : text.replace(word, corrected));
+      const wanted = wordsFor(wordsOf(typed).reduce(mend, typed));
       const best = new Map(); // the best section of each page
       const found = mini.search(wanted.flat().join(" "), {
         tokenize: (text) => text.split(" "),

@@ -10,7 +10,8 @@ HERE = Path(__file__).parent
 DATABASE = Path(os.environ.get("DATABASE", HERE / "data" / "accounts.sqlite3"))
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS users (
-    id INTEGER PRIMARY KEY, username TEXT NOT NULL UNIQUE, password TEXT NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- no id twice, since old tokens name it
+    username TEXT NOT NULL UNIQUE, password TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS refresh_tokens (
     hash TEXT PRIMARY KEY,

@@ -16,7 +16,8 @@ from redis_sessions import RedisSessionBackend, make_client
 from sql_sessions import SQLSessionBackend, make_engine
 
 DATA = Path(os.environ.get("DATA", "data"))
-STORE = os.environ.get("SESSION_STORE", f"sqlite+aiosqlite:///{DATA}/sessions.sqlite3")
+FILE = DATA / "sessions.sqlite3"
+STORE = os.environ.get("SESSION_STORE") or f"sqlite+aiosqlite:///{FILE}"
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 

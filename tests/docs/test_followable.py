@@ -4,6 +4,7 @@ That they really work, the robot newcomer shows (tests/newcomer/).
 """
 
 import collections
+import importlib
 import re
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from docs._ext.blocks import blocks, orders, pages
 from tests.processes import ROOT
 
+steps = importlib.import_module("docs._ext.steps")
 DOCS = ROOT / "docs"
 GUIDES = [path for path in sorted(DOCS.glob("howto/*.md")) if path.stem != "index"]
 STEPS = sorted(DOCS.glob("tutorial/[0-9]*.md"))
@@ -55,6 +57,22 @@ def test_an_excerpt_stands_in_its_file(page):
 
 def _stripped(text):
     return "\n".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def test_a_service_that_is_started_again_is_started_in_its_own_terminal():
+    lines = [
+        "redis-server --port 6379",
+        "uvicorn other:app --port 8001",
+        "uvicorn other:app --port 8002",
+        "redis-server --port 6379 --appendonly yes",
+        "REDIS_URL=redis://127.0.0.1:6379/0 taskiq worker tasks:broker",
+        "REDIS_URL=redis://127.0.0.1:6379/0 taskiq scheduler tasks:scheduler",
+    ]
+    page = "\n".join(f"% service\n```console\n$ {line}\n```\n" for line in lines)
+
+    captions = re.findall(":caption: (.*)", steps.visible(page, "howto/page", ROOT))
+    new = "In another terminal, in the same folder"
+    assert captions == [new, new, new, "In the terminal of redis-server", new, new]
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=name)

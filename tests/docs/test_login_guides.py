@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shutil
+import sqlite3
 
 import httpx
 import pytest
@@ -25,10 +26,13 @@ def page(name):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a function that writes some files of a guide, in their first version or the last."""
+    """Return a function that writes some files of a guide, in their first version or the last.
 
-    def write(name, *files, last=False):
-        found = blocks(page(name))
+    The last is looked for above a heading, if one is given.
+    """
+
+    def write(name, *files, last=False, above=""):
+        found = blocks(page(name).partition(f"\n## {above}\n")[0])
         for block in found if last else reversed(found):
             kind, _, file = block.comment.partition(": ")
             if kind == "file" and (file in files or not files):
@@ -54,12 +58,8 @@ def visitor(folder, app="app"):
 
 def test_login_has_a_limit_with_the_two_lines_of_the_guide(folder):
     path = folder("authentication.md")
-    folder("middleware.md", "rate_limit.py")
-    lines = [
-        line[3:-1]
-        for line in page("authentication.md").splitlines()
-        if line.startswith("- `") and "RateLimit" in line
-    ]
+    folder("authentication.md", "rate_limit.py")
+    lines = re.findall(r"^> (.*RateLimit.*)$", page("authentication.md"), re.M)
     assert len(lines) == 2
     with (path / "app.py").open("a") as file:
         print(*lines, sep="\n", file=file)
@@ -71,6 +71,33 @@ def test_login_has_a_limit_with_the_two_lines_of_the_guide(folder):
         assert statuses == [400] * 20 + [429]
         assert client.post("/register", data=form).status_code == 429
         assert client.get("/register").status_code == 200
+
+
+def kept_hash(path):
+    with contextlib.closing(sqlite3.connect(path / "accounts.sqlite3")) as database:
+        [[kept]] = database.execute("SELECT password FROM users WHERE name = 'Ada'")
+    return kept
+
+
+def test_argon2_takes_over_old_accounts(folder):
+    form = {"name": "Ada", "password": "analytical engine"}
+    path = folder("authentication.md")
+    with visitor(path) as client:
+        client.post("/register", data=form)
+    old = kept_hash(path)
+    assert not old.startswith("$argon2")
+
+    shutil.move(path / "passwords.py", path / "scrypt_passwords.py")
+    folder("authentication.md", "passwords.py", "accounts.py", last=True)
+    with visitor(path) as client:
+        for wrong in ({**form, "password": "difference engine"}, {"name": "Eve", "password": ""}):
+            assert client.post("/login", data=wrong).status_code == 400
+        assert kept_hash(path) == old
+        for _ in range(2):
+            assert client.post("/login", data=form).headers["location"] == "/account"
+            assert kept_hash(path).startswith("$argon2id$")
+        assert "The account of Ada" in client.get("/account").text
+        assert client.post("/login", data={**form, "password": old}).status_code == 400
 
 
 def test_form_of_a_visitor_without_a_session_leads_to_the_plain_login(folder):
@@ -108,7 +135,8 @@ def end_at_once(folder):
 
 def test_no_middleware_sees_the_user_of_a_login_that_is_over(folder):
     folder("authentication.md")
-    path = folder("authentication.md", "app.py", "templates/login.html", "keeping.py", last=True)
+    files = ("app.py", "templates/login.html", "keeping.py")
+    path = folder("authentication.md", *files, last=True, above="Put the login into Redis")
     end_at_once(path)
 
     form = {"name": "Ada", "password": "analytical engine"}

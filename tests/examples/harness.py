@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from tests.ports import with_servers
 from tests.processes import ROOT, environment, free_port, serving, stop
 
 HERE = Path(__file__).resolve().parent
@@ -129,7 +130,7 @@ def running(line: str, folder: Path, more: Mapping[str, str], app: str = "app") 
     """Serve the copy of an example with a command on a free port."""
     port = free_port()
     with_port(folder, port, app)
-    line = line.replace("--port 8000", f"--port {port}")
+    line = with_servers(line.replace("--port 8000", f"--port {port}"), more)
     with serving(line, folder, port, more):
         yield Server(f"http://127.0.0.1:{port}", port, folder, more)
 

@@ -138,6 +138,19 @@ def test_expired_refresh_token_is_refused_and_forgotten(client, server, account,
     client.post("/login", json=account)
 
 
+def test_tokens_of_a_deleted_account_fit_no_other(client, server, account, tokens):
+    newest = "DELETE FROM users WHERE username = ? AND id = (SELECT max(id) FROM users)"
+    with sqlite3.connect(server.folder / "data" / "accounts.sqlite3") as database:
+        assert database.execute(newest, (account["username"],)).rowcount == 1
+    database.close()
+    body = {"username": f"eve_{secrets.token_hex(4)}", "password": PASSWORD}
+    assert client.post("/sign_up", json=body).status_code == 201
+
+    assert me(client, tokens["access_token"]).status_code == 404
+    later = refresh(client, tokens["refresh_token"]).json()
+    assert me(client, later["access_token"]).status_code == 404
+
+
 def test_database_has_no_token_and_no_password(server, tokens):
     stored = b"".join(path.read_bytes() for path in (server.folder / "data").glob("*.sqlite3*"))
 

@@ -1,6 +1,8 @@
 """examples/blog_small"""
 
 import asyncio
+import contextlib
+import sqlite3
 
 import pytest
 
@@ -100,6 +102,20 @@ def test_only_the_author_changes_a_post(bea, server):
     assert bea.post(f"/delete?post_id={number}").status_code == 400
     assert bea.post(f"/delete/{number}").status_code == 303
     assert write(bea) != f"/post/{number}"
+
+
+def test_session_of_a_deleted_account_fits_no_other(client, server):
+    sign_in_by_name(client, "newest")
+    database = sqlite3.connect(server.folder / "data" / "blog.sqlite3", isolation_level=None)
+    newest = "DELETE FROM users WHERE name = ? AND id = (SELECT max(id) FROM users)"
+    with contextlib.closing(database):
+        assert database.execute(newest, ("newest",)).rowcount == 1
+    with server.client() as other:
+        sign_in_by_name(other, "later")
+        number = write(other).rpartition("/")[2]
+
+    assert client.post(f"/write/{number}", data={"title": "Mine"}).status_code == 403
+    assert client.post(f"/delete/{number}").status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/post/999999", "/post/" + "9" * 40, "/post/x", "/nowhere"])

@@ -16,8 +16,8 @@ KINDS = {"console": {"", "serves", "slow", "not run"}, "python": {"", "from", "n
 HEADINGS = ["Install", "Start", "Try it", "Test it", "How it works", "Make it yours"]
 INSTALL = """## Install
 
-Unpack the .zip, go into its folder, and install. Each new terminal needs the second command, or on
-Windows `.venv\\Scripts\\activate`:
+Unpack the .zip, go into its folder, and install. Each new terminal needs the second command. On
+Windows, use WSL, or Git Bash with `py -m venv .venv` and `. .venv/Scripts/activate` instead:
 
 <!-- slow: installs into a fresh environment -->
 ```console

@@ -1,5 +1,5 @@
 CREATE TABLE users (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- no id twice, since old sessions name it
     name TEXT NOT NULL UNIQUE COLLATE NOCASE,
     password TEXT NOT NULL  -- its salt and hash
 );

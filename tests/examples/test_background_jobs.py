@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import functools
 import signal
-import time
+import subprocess
 from datetime import UTC, datetime
 
 import httpx
@@ -192,7 +192,8 @@ def test_worker_waits_for_long_outlives_a_restart_of_redis_and_stops_when_told(t
         # Both now have connections, which Redis ends.
         location = client.post("/jobs", json={"limit": 10}).headers["location"]
         assert result_of(client, location) == {"state": "done", "result": 4}
-        time.sleep(6)  # redis-py ends a wait of 5 seconds
+        with pytest.raises(subprocess.TimeoutExpired):  # redis-py ends a wait of 5 seconds
+            worker.wait(6)
         redis.kill()
         wait_until(lambda: "no job can be taken" in log.read_text())
         for answer in (client.post("/jobs", json={"limit": 100}), client.get(location)):

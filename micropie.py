@@ -3242,8 +3242,9 @@ def _check_body(owner: type[App]) -> None:
             _log.warning("%s.%s (a %s) is no handler: call it in a def", owner.__name__, name, kind)
 
 
-# Called for each app, not when its class is created: after that, a class decorator may put a guard
-# around each handler.
+# Called for the first app of a class, not when the class is created: after that, a class decorator
+# may put a guard around each handler.
+@functools.cache
 def _handlers(owner: type[App], prefix: str) -> tuple[_Table, _Table]:
     """Return the handlers of a class and of its bases by name, and those with a URL by path.
 

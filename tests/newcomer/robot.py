@@ -117,8 +117,10 @@ class Terminal:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.interrupt()
-        self._shell.__exit__(*error)
+        try:
+            self.interrupt()
+        finally:
+            self._shell.__exit__(*error)
 
     @property
     def busy(self) -> bool:
@@ -174,7 +176,7 @@ class Terminal:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(int(self._running), 2)
             try:
-                wait_until(self.gone, 30, "the server to end after Ctrl+C")
+                wait_until(self.gone, 90, "the server to end after Ctrl+C")
             except AssertionError:
                 os.killpg(int(self._running), 9)
                 raise

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from micropie import Request
+from tests.processes import until
 
 TAG = '"a"'
 CHANGED = datetime(2026, 3, 14, 15, 9, 26, 500_000, tzinfo=UTC)
@@ -236,3 +238,23 @@ async def check_lifespan(lifespan: Any) -> None:
     await lifespan.Lifespan(returns).stop()
     for other in (returns, raises):
         await start_and_stop(other)
+
+
+async def check_job_queue(job_queue: Any, url: str, caplog: Any) -> None:
+    """See that a copy of job_queue.py gives out a job, and says so if it cannot take one."""
+    queue = job_queue.JobQueue(url, "jobs of a test")
+    async with Redis(connection_pool=queue.connection_pool) as redis:
+        await redis.lpush(queue.queue_name, b"one")
+    jobs = queue.listen()
+    assert await anext(jobs) == b"one"
+    await jobs.aclose()
+    await queue.shutdown()
+
+    lost = job_queue.JobQueue("redis://127.0.0.1:1/0", "jobs")
+    waiting = asyncio.create_task(anext(lost.listen()))
+    await until(lambda: "no job can be taken: Error" in caplog.text)
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await lost.shutdown()

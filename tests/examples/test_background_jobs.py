@@ -15,6 +15,7 @@ from tests import asgi
 from tests.clock import elapse
 from tests.examples import harness
 from tests.examples.browsing import fill_in
+from tests.examples.copied import check_job_queue
 from tests.examples.crowd import Node
 from tests.examples.loading import load
 from tests.processes import free_port, wait_until
@@ -210,6 +211,12 @@ def test_worker_waits_for_long_outlives_a_restart_of_redis_and_stops_when_told(t
         assert log.read_text().count("Listening started") == 1
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(10) == 0
+
+
+@pytest.mark.real_time
+async def test_queue_gives_out_a_job(services, caplog):
+    url = services.environment("background_jobs")["REDIS_URL"]
+    await check_job_queue(load("background_jobs", "job_queue"), url, caplog)
 
 
 @pytest.mark.real_time

@@ -18,7 +18,7 @@ from tests.clock import ManualClock
 from tests.examples import harness
 from tests.examples.accounts import CLIENTS, PASSWORD
 from tests.examples.browsing import Browsing, fill_in
-from tests.examples.copied import check_redis_sessions, requested
+from tests.examples.copied import check_job_queue, check_redis_sessions, requested
 from tests.examples.crowd import FREELY, Socket, Stream, cluster, cookie_of, following
 from tests.examples.loading import load, run
 from tests.examples.relay import relay_to
@@ -247,6 +247,11 @@ async def test_redis_that_is_not_there_is_a_503_at_once(caplog):
 
 async def collected(one) -> list[Any]:
     return [event async for event in one.read("lobby")]
+
+
+@pytest.mark.real_time
+async def test_copy_of_the_queue(url, caplog):
+    await check_job_queue(load("cluster", "job_queue"), url, caplog)
 
 
 @pytest.mark.real_time

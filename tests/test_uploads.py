@@ -1379,7 +1379,7 @@ async def test_full_disk_is_a_500_and_no_more_when_the_file_is_closed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What the disk has not taken is still in the buffer, so closing the file fails, too."""
-    resource = pytest.importorskip("resource")
+    resource = pytest.importorskip("resource", reason="Needs the module resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     form = encode_multipart([file(b"x" * 2 * MIB)])
     resource.setrlimit(resource.RLIMIT_FSIZE, (3 * MIB // 2, hard))

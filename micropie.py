@@ -4105,7 +4105,7 @@ async def _run_hook(handler: _Hook) -> list[str]:
     """Run a startup or shutdown handler; return what went wrong, which is logged too."""
     try:
         result = handler()
-        # An async generator would never begin: to await it says so.
+        # An async generator would never run. If it is awaited, Python says so.
         if inspect.isawaitable(result) or hasattr(result, "__anext__"):
             await result
     except BaseException as error:

@@ -1378,7 +1378,7 @@ async def test_save_of_a_cancelled_request_leaves_nothing_behind(
 async def test_full_disk_is_a_500_and_no_more_when_the_file_is_closed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What the disk has not taken is still in the buffer, so closing the file fails, too."""
+    """The rest of the file is still in the buffer, so closing the file fails, too."""
     resource = pytest.importorskip("resource", reason="Needs the module resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     form = encode_multipart([file(b"x" * 2 * MIB)])

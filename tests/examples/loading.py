@@ -36,7 +36,7 @@ def load(example: str, name: str = "app") -> Any:
 
 
 def run(coroutine: Coroutine[Any, Any, T], timeout: float = 120.0, real_time: bool = True) -> T:
-    """Run a coroutine as `asgi.run` does, in a thread: the tests' own has Playwright's loop."""
+    """Run a coroutine as `asgi.run` does, in a thread, since Playwright has a loop in this one."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asgi.run, coroutine, timeout, real_time=real_time).result()
 

@@ -3,6 +3,7 @@
 Each answer must be what the page shows.
 """
 
+import contextlib
 import importlib
 import json
 import re
@@ -95,42 +96,43 @@ def panes(app: Locator) -> list[FrameLocator]:
     return [frames.nth(number).content_frame for number in range(frames.count())]
 
 
-def test_socketio_talks_from_one_visitor_to_the_other(page: Page, site: str) -> None:
+@contextlib.contextmanager
+def live(page: Page, url: str) -> Iterator[Locator]:
+    """Run the app of a page; an error in the browser's console fails the test."""
     errors = noted_errors(page)
-    page.goto(f"{site}/howto/socketio.html")
+    page.goto(url)
     app = page.locator(".live-app")
     run(app)
-    first, second = panes(app)
-    for pane in (first, second):
-        expect(pane.locator("#state")).to_have_text("You are in the lobby.")
-    second.locator("#text").fill("Good morning!")
-    second.get_by_role("button", name="Send").click()
-    expect(first.locator("#log")).to_have_text("Good morning!")
-    expect(app.locator(".live-log")).to_contain_text("WebSocket /socket.io/")
+    yield app
     assert errors == []
+
+
+def test_socketio_talks_from_one_visitor_to_the_other(page: Page, site: str) -> None:
+    with live(page, f"{site}/howto/socketio.html") as app:
+        first, second = panes(app)
+        for pane in (first, second):
+            expect(pane.locator("#state")).to_have_text("You are in the lobby.")
+        second.locator("#text").fill("Good morning!")
+        second.get_by_role("button", name="Send").click()
+        expect(first.locator("#log")).to_have_text("Good morning!")
+        expect(app.locator(".live-log")).to_contain_text("WebSocket /socket.io/")
 
 
 def test_oauth_login_goes_to_the_provider_and_back(page: Page, site: str) -> None:
-    errors = noted_errors(page)
-    page.goto(f"{site}/howto/oauth-login.html")
-    app = page.locator(".live-app")
-    run(app)
-    [pane] = panes(app)
-    pane.get_by_role("button", name="Log in").click()
-    pane.get_by_role("button", name="Continue as ada").click()
-    expect(pane.locator("body")).to_have_text("You are ada.")
-    assert errors == []
+    with live(page, f"{site}/howto/oauth-login.html") as app:
+        [pane] = panes(app)
+        pane.get_by_role("button", name="Log in").click()
+        pane.get_by_role("button", name="Continue as ada").click()
+        expect(pane.locator("body")).to_have_text("You are ada.")
 
 
 def test_graphql_answers_the_query_of_its_page(page: Page, site: str) -> None:
-    errors = noted_errors(page)
-    page.goto(f"{site}/examples/graphql.html")
-    app = page.locator(".live-app")
-    run(app)
-    [pane] = panes(app)
-    pane.get_by_label("Your name").fill("Ada")
-    pane.get_by_role("button", name="Log in").click()
-    expect(pane.locator("main")).to_contain_text("You are Ada.")
-    pane.get_by_role("button", name="Send").click()
-    expect(pane.get_by_role("status")).to_contain_text('{"text":"Good morning!","author":"Ada"}')
-    assert errors == []
+    with live(page, f"{site}/examples/graphql.html") as app:
+        [pane] = panes(app)
+        pane.get_by_label("Your name").fill("Ada")
+        pane.get_by_role("button", name="Log in").click()
+        expect(pane.locator("main")).to_contain_text("You are Ada.")
+        pane.get_by_role("button", name="Send").click()
+        expect(pane.get_by_role("status")).to_contain_text(
+            '{"text":"Good morning!","author":"Ada"}'
+        )

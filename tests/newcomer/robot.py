@@ -172,21 +172,19 @@ class Terminal:
 
     def interrupt(self) -> None:
         """Press Ctrl+C, if a command runs, and wait for its end."""
-        if self._running:
-            try:
-                # On a busy machine a server may miss the first one, and anyone presses it again.
-                for _ in range(3):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(int(self._running), 2)
-                    with contextlib.suppress(AssertionError):
-                        wait_until(self.gone, 30)
-                        break
-                assert self.gone(), "the server does not end after Ctrl+C"
-            except AssertionError:
-                os.killpg(int(self._running), 9)
-                raise
-            finally:
-                self._running = ""
+        if not self._running:
+            return
+        # On a busy machine a server may miss the first one, and anyone presses it again.
+        for _ in range(3):
+            if not self.gone():
+                with contextlib.suppress(ProcessLookupError, AssertionError):
+                    os.killpg(int(self._running), 2)
+                    wait_until(self.gone, 30)
+        has_ended = self.gone()
+        if not has_ended:
+            os.killpg(int(self._running), 9)
+        self._running = ""
+        assert has_ended, "the server does not end after Ctrl+C"
 
 
 # --- The robot ---------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ USUAL = words(
     datetime decimal difflib email.message email.utils enum fractions functools gzip hashlib heapq
     hmac html html.parser http.client http.cookies importlib inspect io ipaddress itertools json
     linecache logging logging.config math mimetypes operator pathlib pprint queue random re secrets
-    shutil sqlite3 statistics string struct sys tempfile textwrap threading time traceback types
-    typing unicodedata urllib.parse uuid weakref zlib zoneinfo
+    shutil smtplib sqlite3 statistics string struct sys tempfile textwrap threading time traceback
+    types typing unicodedata urllib.parse uuid weakref zlib zoneinfo
     _pylong _strptime _threading_local colorsys shlex stringprep
     _sysconfigdata__emscripten_wasm32-emscripten
     jinja2 jinja2.ext jinja2.async_utils multipart micropie

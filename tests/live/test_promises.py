@@ -30,7 +30,7 @@ COLD, WARM, SECOND = 3.5, 2.0, 1.0  # seconds from a press of Run to the app's f
 # first of the tries often is such a one on a machine that is idle.
 TRIES = 8
 FIRST_RUN = 6.6 * MEGABYTE  # of any page
-USUAL_RUN = 5.3 * MEGABYTE  # of an app that imports only MicroPie, and what `standard` brings
+USUAL_RUN = 5.2 * MEGABYTE  # of an app that imports only MicroPie, and what `standard` brings
 STANDARD = {"jinja2", "multipart"}
 WITH_VIDEO = "examples/streaming.html"  # half a megabyte
 GROWTH = 20 * MEGABYTE  # of memory, after five apps

@@ -784,7 +784,7 @@ class _Body:
     def expect(self, limit: _Limit) -> _Body:
         """Set the limit, and refuse at once a body that is larger, or says so."""
         self.limit = limit
-        _check_size(max(self.length, self.size), limit)
+        _check_size(self.size or self.length, limit)
         return self
 
     async def chunk(self) -> bytes:
@@ -1362,13 +1362,14 @@ def _parse_cookies(header: str) -> dict[str, str]:
 
 def _parse_pairs(data: bytes) -> _Values:
     """Parse a query string or a urlencoded form; bytes that are not UTF-8 become U+FFFD."""
-    # Before anything is split: the work stays linear in what was sent, and small.
-    if data.count(b"&") >= _MAX_FIELDS:
+    # Split no more than that: the work stays linear in what was sent, and small.
+    texts = data.decode("utf-8", "replace").replace("+", " ").split("&", _MAX_FIELDS)
+    if len(texts) > _MAX_FIELDS:
         raise _error(413, f"more than {_MAX_FIELDS} fields")
     pairs: _Values = {}
     # The escapes are decoded after the split, or `%26` would separate fields. Most values have
     # none, and cost nothing.
-    for pair in data.decode("utf-8", "replace").replace("+", " ").split("&"):
+    for pair in texts:
         if pair:
             name, _, value = pair.partition("=")
             if "%" in value:
@@ -3089,7 +3090,7 @@ class _Binder:
 
     def bind(self, request: Request) -> tuple[list[Any], _Data]:
         """Return the positional and the keyword arguments; 404 for a path that does not fit."""
-        segments = list(request.path_params)
+        segments = [*request.path_params]
         if len(segments) > self.takes:
             raise _error(404)
         arguments: list[Any] = []

@@ -1399,7 +1399,7 @@ def _quoted(text: str, safe: str) -> str:
 
 
 def _texts(value: Any) -> list[str]:
-    values = value if list is type(value) else [value]
+    values = value if list is value.__class__ else [value]
     return [item if isinstance(item, str) else _dump_json(item).decode() for item in values]
 
 
@@ -1438,6 +1438,8 @@ class Request:
         "_asked",
         "_content_type",
         "_fields",
+        "_is_multipart",
+        "_mount",
         "_unparsed",
         "_query",
         "_body",
@@ -1453,13 +1455,11 @@ class Request:
 
     # A plain request never needs these. They stay on the class until they are set, and cost it
     # nothing.
-    _mount: Any = None  # the key in `mounts` of the app that takes over
     _added: _RawHeaders = []  # to the response of that app
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
     _parse_error: tuple[int, str] | None = None  # of a body that cannot be parsed
     _is_lenient = False  # such a body reads as empty
-    _is_multipart = False  # the body is a form that is still on the wire
     _members: _Values | None = None  # of a JSON object, as text
     _files: Any = types.MappingProxyType({})  # pyright: ignore - lists of uploads by name
     _errors: tuple[BaseException, ...] = ()  # that led to the response, the last one to this one
@@ -1471,10 +1471,12 @@ class Request:
         self.method: str = scope.get("method") or "GET"
         self.path_params: list[str] = []
         self.route_handler: str | None = None
-        self._body: _Body | None = None  # made where a body is announced or asked for
+        self._body: Any = None  # a _Body, made where a body is announced or asked for
         self._session: _Session | None = None
         self._asked: Sequence[Any] = ()  # the middlewares whose after_ is to be called
         self._content_type = b""
+        self._is_multipart = False  # the body is a form that is still on the wire
+        self._mount: Any = None  # the key in `mounts` of the app that takes over
         self._unparsed = ""  # the kind of a body that was read, until it is parsed
         self._fields: _Values | None = None  # of a form
         self._value: Any = _ABSENT  # of a JSON body
@@ -1508,13 +1510,14 @@ class Request:
     def _parse(self) -> None:
         """Parse the body at the first look, and raise what is wrong with it at every look."""
         if self._unparsed and self._parse_error is None:
-            body = self._body_reader().kept or b""
+            body = self._body.kept or b""  # nothing is kept of one that was refused
             try:
                 if self._unparsed == "form":
                     self._fields = _parse_pairs(body)
                 else:
                     self._value = _load_json(body)
                 self._unparsed = ""
+                return
             except HTTPError as error:
                 self._parse_error = error.status, error._detail
             except ValueError:
@@ -1529,7 +1532,7 @@ class Request:
         if self._fields is not None:
             return self._fields
         body = self._value
-        if self._members is None and dict is type(body):
+        if self._members is None and dict is body.__class__:
             self._members = {name: _texts(value) for name, value in body.items()}
         return self._members or {}
 
@@ -1637,7 +1640,7 @@ class Request:
             # HTTP/2 and HTTP/3 need no header for a body, so the method tells.
             is_http_2 = (self.scope.get("http_version") or "") >= "2"
             body.announced = is_http_2 and self.method not in ("GET", "HEAD")
-        return self._body
+        return self._body  # type: ignore[no-any-return]
 
     async def _read(self) -> None:
         """Read a body of JSON or of a urlencoded form; leave others on the wire."""
@@ -2772,10 +2775,10 @@ def _scalar_converter(annotation: Any) -> _Converter:
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1,
         # though True is an int. No string is a dict or a file.
-        if (is_json or annotation in (dict, UploadedFile)) and type(value) not in json_types:
+        if (is_json or annotation in (dict, UploadedFile)) and value.__class__ not in json_types:
             raise TypeError
         made: Any = value
-        if type(value) is not annotation:
+        if value.__class__ is not annotation:
             made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
         # NaN and the infinities compare with no limit as a number does, so no handler gets them.
         if is_number and made - made != 0:
@@ -3009,7 +3012,11 @@ class _Parameter:
         """Look for a name in the query, the body and the uploads, in this order."""
         if request._unparsed:  # a call for each parameter would cost more
             request._parse()
-        for sent in (request._query or request.query_params, request._fields):
+        # A look at `_query` first, since a property takes longer.
+        for sent in (
+            request.query_params if request._query is None else request._query,
+            request._fields,
+        ):
             if sent and name in sent:
                 strings = sent[name]
                 value = strings[0] if self.is_verbatim else self._converted(strings, name)
@@ -3017,9 +3024,9 @@ class _Parameter:
                     return value
         # Not body_params, which has all members as strings: {"a": 5} must not pass for a `str`.
         body = request._value
-        if dict is type(body) and name in body:
+        if dict is body.__class__ and name in body:
             value = body[name]
-            return value if type(value) is self.exact else self._converted(value, name, True)
+            return value if value.__class__ is self.exact else self._converted(value, name, True)
         files = request._files.get(name)
         if files and self.takes_file:
             return files[0]
@@ -3039,10 +3046,10 @@ class _Parameter:
             elif body is None and self.is_optional:
                 return None
             elif hasattr(model, "model_validate_json"):
-                return model.model_validate_json(request._body_reader().kept)
+                return model.model_validate_json(request._body.kept)
             return model.model_validate(body)
         except ValueError as error:
-            lines = _error_lines(error, self.name, request._body_reader().size)
+            lines = _error_lines(error, self.name, request._body.size)
             raise _error(400, f"Parameter '{self.name}' is not valid{lines}") from None
 
     def _converted(self, value: Any, name: str, is_json: bool = False) -> Any:

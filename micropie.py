@@ -659,6 +659,8 @@ def _check_size(size: int, limit: _Limit) -> None:
         raise _too_large(limit)
 
 
+# Another event loop or another time-out gets a new clock; the old one goes on until no task waits.
+@functools.lru_cache(maxsize=1)
 class _Clock:
     """Cancels tasks that have waited too long for a body, with one timer for a whole event loop.
 
@@ -693,10 +695,6 @@ class _Clock:
         if self.waiting.get(task) == since:
             del self.waiting[task]
             task.cancel()
-
-
-# Another event loop or another time-out gets a new clock; the old one goes on until no task waits.
-_clock = functools.lru_cache(maxsize=1)(_Clock)
 
 
 @types.coroutine
@@ -806,28 +804,28 @@ class _Body:
                 break
             self.started = self._is_waiting = True
             try:
-                message = await self._receive_in_time()
+                received = self._receive()
+                # Most messages are there already. They need no clock, which takes longer than all
+                # the rest.
+                if received.__class__ is types.CoroutineType:
+                    received = _resumed(received, received.send(None))
+                message = await self._in_time(received)
+            except StopIteration as done:
+                message = done.value
             finally:
                 self._is_waiting = False
             piece = self._note(message)
         return piece
 
-    async def _receive_in_time(self) -> Any:
-        """Call `receive`, and give it up `body_timeout` seconds after the first of these calls."""
-        # Most messages are there already. They need no clock, which takes longer than all the rest.
-        received = self._receive()
-        if types.CoroutineType is type(received):
-            try:
-                received = _resumed(received, received.send(None))
-            except StopIteration as done:
-                return done.value
+    async def _in_time(self, received: Any) -> Any:
+        """Await a message, and give it up `body_timeout` seconds after the first of these waits."""
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if self._timeout is None or task is None:
             return await received
-        clock = _clock(loop, self._timeout)
+        clock = _Clock(loop, self._timeout)
         if self._since is None:
             self._since = loop.time()
         cancellations = task.cancelling()
@@ -888,7 +886,8 @@ class _Body:
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
         if self.kept is None:
-            self.check_unread()
+            if self.size:
+                self.check_unread()
             body = await self.chunk()
             if not self.ended:
                 # Closed, since a traceback that leads here may be kept for long.
@@ -960,7 +959,7 @@ class _Body:
         last, self._since, self.is_listened = self.size + _DRAIN_SIZE, None, True
         with contextlib.suppress(HTTPError, OSError):
             while not self.ended and self.size < last:
-                self._note(await self._receive_in_time())
+                self._note(await self._in_time(self._receive()))
 
     async def wait_gone(self) -> None:
         """Wait until the client leaves, as the listener beside a stream.
@@ -1514,7 +1513,7 @@ class Request:
             try:
                 if self._unparsed == "form":
                     self._fields = _parse_pairs(body)
-                else:
+                elif body:
                     self._value = _load_json(body)
                 self._unparsed = ""
                 return
@@ -1642,18 +1641,17 @@ class Request:
             body.announced = is_http_2 and self.method not in ("GET", "HEAD")
         return self._body  # type: ignore[no-any-return]
 
-    async def _read(self) -> None:
-        """Read a body of JSON or of a urlencoded form; leave others on the wire."""
+    def _read(self) -> Any:
+        """Return what reads a body of JSON or of a urlencoded form; None: it stays on the wire."""
         media_type = self._content_type.partition(b";")[0].strip().lower()
         if media_type == b"application/x-www-form-urlencoded":
-            kind, limit = "form", self._settings.field
+            self._unparsed, limit = "form", self._settings.field
         elif media_type == b"application/json" or media_type.endswith(b"+json"):
-            kind, limit = "json", self._settings.json
+            self._unparsed, limit = "json", self._settings.json
         else:
             self._is_multipart = media_type == b"multipart/form-data"
-            return
-        if await self._body_reader().expect(limit).read():
-            self._unparsed = kind
+            return None
+        return self._body_reader().expect(limit).read()
 
     def _note_headers(self, found: _RawHeaders) -> None:
         """Note the cookies, the media type and the body that the headers announce."""
@@ -1666,25 +1664,21 @@ class Request:
                 # differently.
                 self._content_type = b"," if self._content_type else value
             elif name == b"content-length":
-                self._note_length(value)
+                if value:  # WSGI bridges send an empty one if there is none
+                    body = self._body_reader()
+                    # Two lengths that differ are an attack, since a proxy in front may believe the
+                    # other one (RFC 9112 section 6.3).
+                    length = int(value) if value.isdigit() and len(value) < 19 else -1
+                    if length < 0 or body.length not in (-1, length):
+                        raise _error(400, "Invalid Content-Length")
+                    body.length = length
+                    body.announced |= length > 0
             elif name == b"transfer-encoding":
                 self._body_reader().announced = True
             else:
                 self._body_reader().expects_continue = value.lower() == b"100-continue"
         if cookies:
             self._cookie_header = b"; ".join(cookies)
-
-    def _note_length(self, value: bytes) -> None:
-        if not value:  # so WSGI bridges say that there is none
-            return
-        body = self._body_reader()
-        # Two lengths that differ are an attack, since a proxy in front may believe the other
-        # one (RFC 9112 section 6.3).
-        length = int(value) if value.isdigit() and len(value) < 19 else -1
-        if length < 0 or body.length not in (-1, length):
-            raise _error(400, "Invalid Content-Length")
-        body.length = length
-        body.announced |= length > 0
 
 
 # The middleware of another package sets these. A guard of which MicroPie took no notice would let
@@ -3663,8 +3657,8 @@ class App:
         request._note_headers(noted)
         if request._cookie_header:
             await self.__load_session(request)
-        if request._mount is None:
-            await request._read()
+        if request._mount is None and (reading := request._read()):
+            await reading
         middlewares, request._asked = request._asked, ()
         for middleware in middlewares:
             result = await middleware.before_request(request)
@@ -3680,7 +3674,8 @@ class App:
                 return _MOUNTED
             # A middleware has chosen a handler of this app, to ask for a login for example.
             request._mount = None
-            await request._read()
+            if reading := request._read():
+                await reading
         return await self.__call_handler(request)
 
     async def __load_session(self, request: Request) -> None:

@@ -2521,20 +2521,20 @@ class _Stream:
     it cancels the request's task, once, since the source may wait for something else for hours.
     """
 
-    _timer: asyncio.TimerHandle | None = None  # for the next ping
+    _timer: Any = None  # for the helpers' start, and then for the next ping
     _is_sending = False  # a chunk is on its way, or waits for a ping that is
     _has_left = False  # a helper has cancelled the task
 
     def __init__(self, send: _Send, reader: _Body, body: Any) -> None:
         self._ping: Any = None
-        self._encode: Callable[[Any], bytes] = _chunk_bytes
+        self._encode: Any = _chunk_bytes
         if isinstance(body, _EventStream):  # its own steps would take time and memory
             self._ping, self._encode, body = body.ping, _event_bytes, body.events
         self.chunks = _chunks(body)
         self._body = reader
         self._send = send
         self._task: Any = asyncio.current_task()
-        self._helpers: list[asyncio.Task[None]] = []  # the listener, and then a pinger under way
+        self._helpers: list[Any] = []  # the listener, and then a pinger under way
 
     async def run(self, start: _Message) -> None:
         """Send the headers, every chunk, and the final message unless the stream breaks off."""
@@ -2566,11 +2566,11 @@ class _Stream:
     async def _send_chunks(self) -> None:
         # Servers send the headers with the first body message. This one does not wait for a chunk.
         await self._tell_chunk(b"")
-        reader, send, helpers, sends = self._body, self._send, self._helpers, 0
-        helpers.append(asyncio.create_task(self._help(reader.wait_gone)))
+        reader, send, sends = self._body, self._send, 0
+        # They start when the source, or the server, waits for the first time. A short stream often
+        # ends before, and a task that is to be ended takes longer than all its chunks.
+        self._timer = asyncio.get_running_loop().call_soon(self._start_helpers)
         pings = self._ping is not None
-        if pings:
-            self._set_timer()
         async for item in self.chunks:
             if reader.gone:  # the source has swallowed what told it so
                 break
@@ -2583,8 +2583,8 @@ class _Stream:
             # a message in several steps, and a ping must not cut an event in two.
             if pings:
                 self._is_sending = True
-                if len(helpers) > 1:
-                    await asyncio.wait(helpers[1:])
+                if len(self._helpers) > 1:
+                    await asyncio.wait(self._helpers[1:])
             try:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except OSError:  # so a server says that the client has left
@@ -2595,6 +2595,11 @@ class _Stream:
             if sends == 64:  # a source that never waits would let nothing else run
                 sends = 0
                 await asyncio.sleep(0)
+
+    def _start_helpers(self) -> None:
+        self._helpers.append(asyncio.create_task(self._help(self._body.wait_gone)))
+        if self._ping is not None:
+            self._set_timer()
 
     def _set_timer(self) -> None:
         # Not in the context of this request, which the timer would keep.
@@ -2617,7 +2622,7 @@ class _Stream:
     async def _tell_chunk(self, chunk: bytes, more: bool = True) -> None:
         await self._tell({"type": "http.response.body", "body": chunk, "more_body": more})
 
-    async def _help(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _help(self, work: Any) -> None:
         with contextlib.suppress(Exception):  # the client has left, or the server does not tell
             await work()
         if self._body.gone and not self._has_left:

@@ -668,7 +668,7 @@ class _Clock:
     most bodies. This one looks every eighth of the time-out, so a wait may last an eighth longer.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
+    def __init__(self, loop: Any, timeout: float) -> None:
         self._loop = loop
         self._timeout = timeout
         self._is_set = False
@@ -1637,8 +1637,9 @@ class Request:
         if self._body is None:
             body = self._body = _Body(self._receive, self._settings.body_timeout)
             # HTTP/2 and HTTP/3 need no header for a body, so the method tells.
-            is_http_2 = (self.scope.get("http_version") or "") >= "2"
-            body.announced = is_http_2 and self.method not in ("GET", "HEAD")
+            body.announced = self.method not in ("GET", "HEAD") and (
+                (self.scope.get("http_version") or "") >= "2"
+            )
         return self._body  # type: ignore[no-any-return]
 
     def _read(self) -> Any:
@@ -3665,7 +3666,8 @@ class App:
         request._note_headers(noted)
         if request._cookie_header:
             await self.__load_session(request)
-        if request._mount is None and (reading := request._read()):
+        # Most requests with a cookie have no body, and no type of one.
+        if request._content_type and request._mount is None and (reading := request._read()):
             await reading
         middlewares, request._asked = request._asked, ()
         for middleware in middlewares:

@@ -659,6 +659,8 @@ def _check_size(size: int, limit: _Limit) -> None:
         raise _too_large(limit)
 
 
+# Another event loop or another time-out gets a new clock; the old one goes on until no task waits.
+@functools.lru_cache(maxsize=1)
 class _Clock:
     """Cancels tasks that have waited too long for a body, with one timer for a whole event loop.
 
@@ -666,7 +668,7 @@ class _Clock:
     most bodies. This one looks every eighth of the time-out, so a wait may last an eighth longer.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
+    def __init__(self, loop: Any, timeout: float) -> None:
         self._loop = loop
         self._timeout = timeout
         self._is_set = False
@@ -693,10 +695,6 @@ class _Clock:
         if self.waiting.get(task) == since:
             del self.waiting[task]
             task.cancel()
-
-
-# Another event loop or another time-out gets a new clock; the old one goes on until no task waits.
-_clock = functools.lru_cache(maxsize=1)(_Clock)
 
 
 @types.coroutine
@@ -784,7 +782,7 @@ class _Body:
     def expect(self, limit: _Limit) -> _Body:
         """Set the limit, and refuse at once a body that is larger, or says so."""
         self.limit = limit
-        _check_size(max(self.length, self.size), limit)
+        _check_size(self.size or self.length, limit)
         return self
 
     async def chunk(self) -> bytes:
@@ -806,28 +804,28 @@ class _Body:
                 break
             self.started = self._is_waiting = True
             try:
-                message = await self._receive_in_time()
+                received = self._receive()
+                # Most messages are there already. They need no clock, which takes longer than all
+                # the rest.
+                if received.__class__ is types.CoroutineType:
+                    received = _resumed(received, received.send(None))
+                message = await self._in_time(received)
+            except StopIteration as done:
+                message = done.value
             finally:
                 self._is_waiting = False
             piece = self._note(message)
         return piece
 
-    async def _receive_in_time(self) -> Any:
-        """Call `receive`, and give it up `body_timeout` seconds after the first of these calls."""
-        # Most messages are there already. They need no clock, which takes longer than all the rest.
-        received = self._receive()
-        if types.CoroutineType is type(received):
-            try:
-                received = _resumed(received, received.send(None))
-            except StopIteration as done:
-                return done.value
+    async def _in_time(self, received: Any) -> Any:
+        """Await a message, and give it up `body_timeout` seconds after the first of these waits."""
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if self._timeout is None or task is None:
             return await received
-        clock = _clock(loop, self._timeout)
+        clock = _Clock(loop, self._timeout)
         if self._since is None:
             self._since = loop.time()
         cancellations = task.cancelling()
@@ -888,7 +886,8 @@ class _Body:
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
         if self.kept is None:
-            self.check_unread()
+            if self.size:
+                self.check_unread()
             body = await self.chunk()
             if not self.ended:
                 # Closed, since a traceback that leads here may be kept for long.
@@ -960,7 +959,7 @@ class _Body:
         last, self._since, self.is_listened = self.size + _DRAIN_SIZE, None, True
         with contextlib.suppress(HTTPError, OSError):
             while not self.ended and self.size < last:
-                self._note(await self._receive_in_time())
+                self._note(await self._in_time(self._receive()))
 
     async def wait_gone(self) -> None:
         """Wait until the client leaves, as the listener beside a stream.
@@ -1362,13 +1361,14 @@ def _parse_cookies(header: str) -> dict[str, str]:
 
 def _parse_pairs(data: bytes) -> _Values:
     """Parse a query string or a urlencoded form; bytes that are not UTF-8 become U+FFFD."""
-    # Before anything is split: the work stays linear in what was sent, and small.
-    if data.count(b"&") >= _MAX_FIELDS:
+    # Split into one more than that at most, so that the work stays linear, and small.
+    texts = data.decode("utf-8", "replace").replace("+", " ").split("&", _MAX_FIELDS)
+    if len(texts) > _MAX_FIELDS:
         raise _error(413, f"more than {_MAX_FIELDS} fields")
     pairs: _Values = {}
     # The escapes are decoded after the split, or `%26` would separate fields. Most values have
     # none, and cost nothing.
-    for pair in data.decode("utf-8", "replace").replace("+", " ").split("&"):
+    for pair in texts:
         if pair:
             name, _, value = pair.partition("=")
             if "%" in value:
@@ -1398,7 +1398,7 @@ def _quoted(text: str, safe: str) -> str:
 
 
 def _texts(value: Any) -> list[str]:
-    values = value if list is type(value) else [value]
+    values = value if list is value.__class__ else [value]
     return [item if isinstance(item, str) else _dump_json(item).decode() for item in values]
 
 
@@ -1437,6 +1437,8 @@ class Request:
         "_asked",
         "_content_type",
         "_fields",
+        "_is_multipart",
+        "_mount",
         "_unparsed",
         "_query",
         "_body",
@@ -1452,13 +1454,11 @@ class Request:
 
     # A plain request never needs these. They stay on the class until they are set, and cost it
     # nothing.
-    _mount: Any = None  # the key in `mounts` of the app that takes over
     _added: _RawHeaders = []  # to the response of that app
     _multipart: _MultipartForm | None = None
     _cookie_header = b""
     _parse_error: tuple[int, str] | None = None  # of a body that cannot be parsed
     _is_lenient = False  # such a body reads as empty
-    _is_multipart = False  # the body is a form that is still on the wire
     _members: _Values | None = None  # of a JSON object, as text
     _files: Any = types.MappingProxyType({})  # pyright: ignore - lists of uploads by name
     _errors: tuple[BaseException, ...] = ()  # that led to the response, the last one to this one
@@ -1470,10 +1470,12 @@ class Request:
         self.method: str = scope.get("method") or "GET"
         self.path_params: list[str] = []
         self.route_handler: str | None = None
-        self._body: _Body | None = None  # made where a body is announced or asked for
+        self._body: Any = None  # a _Body, made where a body is announced or asked for
         self._session: _Session | None = None
         self._asked: Sequence[Any] = ()  # the middlewares whose after_ is to be called
         self._content_type = b""
+        self._is_multipart = False  # the body is a form that is still on the wire
+        self._mount: Any = None  # the key in `mounts` of the app that takes over
         self._unparsed = ""  # the kind of a body that was read, until it is parsed
         self._fields: _Values | None = None  # of a form
         self._value: Any = _ABSENT  # of a JSON body
@@ -1507,13 +1509,14 @@ class Request:
     def _parse(self) -> None:
         """Parse the body at the first look, and raise what is wrong with it at every look."""
         if self._unparsed and self._parse_error is None:
-            body = self._body_reader().kept or b""
+            body = self._body.kept or b""  # nothing is kept of one that was refused
             try:
                 if self._unparsed == "form":
                     self._fields = _parse_pairs(body)
-                else:
+                elif body:
                     self._value = _load_json(body)
                 self._unparsed = ""
+                return
             except HTTPError as error:
                 self._parse_error = error.status, error._detail
             except ValueError:
@@ -1528,7 +1531,7 @@ class Request:
         if self._fields is not None:
             return self._fields
         body = self._value
-        if self._members is None and dict is type(body):
+        if self._members is None and dict is body.__class__:
             self._members = {name: _texts(value) for name, value in body.items()}
         return self._members or {}
 
@@ -1634,22 +1637,22 @@ class Request:
         if self._body is None:
             body = self._body = _Body(self._receive, self._settings.body_timeout)
             # HTTP/2 and HTTP/3 need no header for a body, so the method tells.
-            is_http_2 = (self.scope.get("http_version") or "") >= "2"
-            body.announced = is_http_2 and self.method not in ("GET", "HEAD")
-        return self._body
+            body.announced = self.method not in ("GET", "HEAD") and (
+                (self.scope.get("http_version") or "") >= "2"
+            )
+        return self._body  # type: ignore[no-any-return]
 
-    async def _read(self) -> None:
-        """Read a body of JSON or of a urlencoded form; leave others on the wire."""
+    def _read(self) -> Any:
+        """Return what reads a body of JSON or of a urlencoded form, or None for any other body."""
         media_type = self._content_type.partition(b";")[0].strip().lower()
         if media_type == b"application/x-www-form-urlencoded":
-            kind, limit = "form", self._settings.field
+            self._unparsed, limit = "form", self._settings.field
         elif media_type == b"application/json" or media_type.endswith(b"+json"):
-            kind, limit = "json", self._settings.json
+            self._unparsed, limit = "json", self._settings.json
         else:
             self._is_multipart = media_type == b"multipart/form-data"
-            return
-        if await self._body_reader().expect(limit).read():
-            self._unparsed = kind
+            return None
+        return self._body_reader().expect(limit).read()
 
     def _note_headers(self, found: _RawHeaders) -> None:
         """Note the cookies, the media type and the body that the headers announce."""
@@ -1662,25 +1665,21 @@ class Request:
                 # differently.
                 self._content_type = b"," if self._content_type else value
             elif name == b"content-length":
-                self._note_length(value)
+                if value:  # WSGI bridges send an empty one if there is none
+                    body = self._body_reader()
+                    # Two lengths that differ are an attack, since a proxy in front may believe the
+                    # other one (RFC 9112 section 6.3).
+                    length = int(value) if value.isdigit() and len(value) < 19 else -1
+                    if length < 0 or body.length not in (-1, length):
+                        raise _error(400, "Invalid Content-Length")
+                    body.length = length
+                    body.announced |= length > 0
             elif name == b"transfer-encoding":
                 self._body_reader().announced = True
             else:
                 self._body_reader().expects_continue = value.lower() == b"100-continue"
         if cookies:
             self._cookie_header = b"; ".join(cookies)
-
-    def _note_length(self, value: bytes) -> None:
-        if not value:  # so WSGI bridges say that there is none
-            return
-        body = self._body_reader()
-        # Two lengths that differ are an attack, since a proxy in front may believe the other
-        # one (RFC 9112 section 6.3).
-        length = int(value) if value.isdigit() and len(value) < 19 else -1
-        if length < 0 or body.length not in (-1, length):
-            raise _error(400, "Invalid Content-Length")
-        body.length = length
-        body.announced |= length > 0
 
 
 # The middleware of another package sets these. A guard of which MicroPie took no notice would let
@@ -2144,6 +2143,7 @@ _REFUSAL_KEYS = {"code", "reason"}
 # Patterns stay strings here, since to compile one costs more than most processes gain by it, and
 # `re` keeps those in use. RFC 9110 section 5.6.2
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_HEADER = _TOKEN + r"\0[\t -~\x80-\xff]*"  # the name and the value, for one match instead of two
 # The characters that RFC 3986 allows, and the percent sign, so that nothing is encoded twice.
 _LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"
 
@@ -2343,7 +2343,7 @@ def _pairs(headers: Any) -> _Pairs:
 
 def _raw_header(name: str, value: str) -> _RawPair:
     """Encode a header; raise ValueError if it would break the response (RFC 9110 section 5)."""
-    if not (re.fullmatch(_TOKEN, name) and re.fullmatch(r"[\t -~\x80-\xff]*", value)):
+    if not re.fullmatch(_HEADER, f"{name}\0{value}"):
         # Nothing is dropped in silence. Without its content type, plain text would become HTML.
         raise ValueError(f"{name!r}: {value!r} is no response header that may be sent")
     return name.encode(), value.strip(" \t").encode("latin-1")
@@ -2522,20 +2522,20 @@ class _Stream:
     it cancels the request's task, once, since the source may wait for something else for hours.
     """
 
-    _timer: asyncio.TimerHandle | None = None  # for the next ping
+    _timer: Any = None  # for the helpers' start, and then for the next ping
     _is_sending = False  # a chunk is on its way, or waits for a ping that is
     _has_left = False  # a helper has cancelled the task
 
     def __init__(self, send: _Send, reader: _Body, body: Any) -> None:
         self._ping: Any = None
-        self._encode: Callable[[Any], bytes] = _chunk_bytes
+        self._encode: Any = _chunk_bytes
         if isinstance(body, _EventStream):  # its own steps would take time and memory
             self._ping, self._encode, body = body.ping, _event_bytes, body.events
         self.chunks = _chunks(body)
         self._body = reader
         self._send = send
         self._task: Any = asyncio.current_task()
-        self._helpers: list[asyncio.Task[None]] = []  # the listener, and then a pinger under way
+        self._helpers: list[Any] = []  # the listener, and then a pinger under way
 
     async def run(self, start: _Message) -> None:
         """Send the headers, every chunk, and the final message unless the stream breaks off."""
@@ -2567,11 +2567,11 @@ class _Stream:
     async def _send_chunks(self) -> None:
         # Servers send the headers with the first body message. This one does not wait for a chunk.
         await self._tell_chunk(b"")
-        reader, send, helpers, sends = self._body, self._send, self._helpers, 0
-        helpers.append(asyncio.create_task(self._help(reader.wait_gone)))
+        reader, send, sends = self._body, self._send, 0
+        # They start when the source, or the server, waits for the first time. A short stream often
+        # ends before, and a task that is to be ended takes longer than all its chunks.
+        self._timer = asyncio.get_running_loop().call_soon(self._start_helpers)
         pings = self._ping is not None
-        if pings:
-            self._set_timer()
         async for item in self.chunks:
             if reader.gone:  # the source has swallowed what told it so
                 break
@@ -2584,8 +2584,8 @@ class _Stream:
             # a message in several steps, and a ping must not cut an event in two.
             if pings:
                 self._is_sending = True
-                if len(helpers) > 1:
-                    await asyncio.wait(helpers[1:])
+                if len(self._helpers) > 1:
+                    await asyncio.wait(self._helpers[1:])
             try:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except OSError:  # so a server says that the client has left
@@ -2596,6 +2596,11 @@ class _Stream:
             if sends == 64:  # a source that never waits would let nothing else run
                 sends = 0
                 await asyncio.sleep(0)
+
+    def _start_helpers(self) -> None:
+        self._helpers.append(asyncio.create_task(self._help(self._body.wait_gone)))
+        if self._ping is not None:
+            self._set_timer()
 
     def _set_timer(self) -> None:
         # Not in the context of this request, which the timer would keep.
@@ -2618,9 +2623,11 @@ class _Stream:
     async def _tell_chunk(self, chunk: bytes, more: bool = True) -> None:
         await self._tell({"type": "http.response.body", "body": chunk, "more_body": more})
 
-    async def _help(self, work: Callable[[], Awaitable[None]]) -> None:
-        with contextlib.suppress(Exception):  # the client has left, or the server does not tell
+    async def _help(self, work: Any) -> None:
+        try:  # noqa: SIM105 - `suppress` would take 200 bytes of each open stream
             await work()
+        except Exception:  # the client has left, or the server does not tell
+            pass
         if self._body.gone and not self._has_left:
             self._has_left = True
             self._task.cancel()
@@ -2771,10 +2778,10 @@ def _scalar_converter(annotation: Any) -> _Converter:
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1,
         # though True is an int. No string is a dict or a file.
-        if (is_json or annotation in (dict, UploadedFile)) and type(value) not in json_types:
+        if (is_json or annotation in (dict, UploadedFile)) and value.__class__ not in json_types:
             raise TypeError
         made: Any = value
-        if type(value) is not annotation:
+        if value.__class__ is not annotation:
             made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
         # NaN and the infinities compare with no limit as a number does, so no handler gets them.
         if is_number and made - made != 0:
@@ -3008,7 +3015,11 @@ class _Parameter:
         """Look for a name in the query, the body and the uploads, in this order."""
         if request._unparsed:  # a call for each parameter would cost more
             request._parse()
-        for sent in (request._query or request.query_params, request._fields):
+        # A look at `_query` first, since a property takes longer.
+        for sent in (
+            request.query_params if request._query is None else request._query,
+            request._fields,
+        ):
             if sent and name in sent:
                 strings = sent[name]
                 value = strings[0] if self.is_verbatim else self._converted(strings, name)
@@ -3016,9 +3027,9 @@ class _Parameter:
                     return value
         # Not body_params, which has all members as strings: {"a": 5} must not pass for a `str`.
         body = request._value
-        if dict is type(body) and name in body:
+        if dict is body.__class__ and name in body:
             value = body[name]
-            return value if type(value) is self.exact else self._converted(value, name, True)
+            return value if value.__class__ is self.exact else self._converted(value, name, True)
         files = request._files.get(name)
         if files and self.takes_file:
             return files[0]
@@ -3038,10 +3049,10 @@ class _Parameter:
             elif body is None and self.is_optional:
                 return None
             elif hasattr(model, "model_validate_json"):
-                return model.model_validate_json(request._body_reader().kept)
+                return model.model_validate_json(request._body.kept)
             return model.model_validate(body)
         except ValueError as error:
-            lines = _error_lines(error, self.name, request._body_reader().size)
+            lines = _error_lines(error, self.name, request._body.size)
             raise _error(400, f"Parameter '{self.name}' is not valid{lines}") from None
 
     def _converted(self, value: Any, name: str, is_json: bool = False) -> Any:
@@ -3089,7 +3100,7 @@ class _Binder:
 
     def bind(self, request: Request) -> tuple[list[Any], _Data]:
         """Return the positional and the keyword arguments; 404 for a path that does not fit."""
-        segments = list(request.path_params)
+        segments = [*request.path_params]
         if len(segments) > self.takes:
             raise _error(404)
         arguments: list[Any] = []
@@ -3655,8 +3666,9 @@ class App:
         request._note_headers(noted)
         if request._cookie_header:
             await self.__load_session(request)
-        if request._mount is None:
-            await request._read()
+        # Most requests with a cookie have no body, and no type of one.
+        if request._content_type and request._mount is None and (reading := request._read()):
+            await reading
         middlewares, request._asked = request._asked, ()
         for middleware in middlewares:
             result = await middleware.before_request(request)
@@ -3672,7 +3684,8 @@ class App:
                 return _MOUNTED
             # A middleware has chosen a handler of this app, to ask for a login for example.
             request._mount = None
-            await request._read()
+            if reading := request._read():
+                await reading
         return await self.__call_handler(request)
 
     async def __load_session(self, request: Request) -> None:

@@ -143,6 +143,12 @@ class Streams(App):
         yield b"part"
         raise RuntimeError("a secret")
 
+    async def short(self) -> Any:
+        async def source() -> AsyncIterator[bytes]:
+            yield b"part"
+
+        return 200, source(), {"content-length": "9"}
+
     async def events(self, token: str) -> Any:
         last = self.request.headers.get("last-event-id", "none")
 

@@ -30,6 +30,7 @@ class Kind:
     buffers_bodies: bool = False  # no early answer, no back-pressure, no 408
     continues_at_once: bool = False  # answers `Expect: 100-continue` itself
     leaves_broken_streams_open: bool = False  # if the application returns early
+    leaves_short_streams_open: bool = False  # that end before their content-length
     checks_forms: bool = False  # refuses a malformed form itself, and closes the connection
     ends_streams: bool = True  # lets an open stream run its `finally` when the server stops
     accept_headers: bool = True  # sends the headers of `websocket.accept`
@@ -65,6 +66,7 @@ OF_ALL = (
         buffers_messages=True,
         continues_at_once=True,
         leaves_broken_streams_open=True,
+        leaves_short_streams_open=True,
         checks_forms=True,
         accept_headers=False,
         empty_messages=False,

@@ -56,6 +56,14 @@ def test_stream_that_raises_does_not_look_complete(server: Server) -> None:
     assert "a secret" in server.log.read_text()
 
 
+def test_stream_that_is_shorter_than_its_length_does_not_look_complete(server: Server) -> None:
+    is_open = server.kind.leaves_short_streams_open
+    with server.connect() as client:
+        client.socket.settimeout(1.0 if is_open else 30.0)
+        with pytest.raises(TimeoutError if is_open else ConnectionError):
+            client.ask("GET", "/short")
+
+
 def test_head_does_not_run_the_generator(server: Server) -> None:
     token = server.token()
     with server.connect() as client:

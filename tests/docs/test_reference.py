@@ -483,6 +483,7 @@ FACTS: dict[str, Callable[[Any], bool]] = {
     "{term}`lifespan`": lambda kind: kind.lifespan,
     "bodies are streamed": lambda kind: not kind.buffers_bodies,
     "`100 Continue`": lambda kind: not kind.continues_at_once,
+    "a stream waits for a client": lambda kind: kind.holds_streams_back,
     "the client sees at once that a stream broke off": lambda kind: (
         not kind.leaves_broken_streams_open
     ),
@@ -493,6 +494,7 @@ FACTS: dict[str, Callable[[Any], bool]] = {
     "WebSocket: {term}`close codes": lambda kind: kind.protocol_codes,
     # tests/faults/test_clients.py floods each server with messages.
     "WebSocket: the server stops reading": lambda kind: kind.name != "daphne",
+    "WebSocket: `send_*()` waits": lambda kind: kind.holds_streams_back,
     "WebSocket: the reason of": lambda kind: kind.close_reasons,
     "WebSocket: the client's close code": lambda kind: kind.client_codes,
     "WebSocket: the client's close reason": lambda kind: kind.client_reasons,
@@ -514,6 +516,19 @@ def test_table_of_servers_agrees_with_the_tests_with_servers():
         assert cells == [
             fact(KINDS[name]) for name in ("uvicorn-h11", "hypercorn", "daphne", "granian")
         ], start
+
+
+def test_page_says_which_servers_hold_streams_back_over_http2():
+    facts = {name: kind.holds_streams_back_over_http2 for name, kind in KINDS.items()}
+
+    assert {name for name, held_back in facts.items() if held_back is not None} == {
+        "hypercorn",
+        "granian",
+    }
+    assert facts["granian"]
+    assert not facts["hypercorn"]
+    assert "Over HTTP/2 Granian holds a stream back" in page("servers")
+    assert "Hypercorn does not" in page("servers")
 
 
 def test_page_names_the_pinned_versions_of_the_servers():

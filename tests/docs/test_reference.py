@@ -5,15 +5,19 @@ from __future__ import annotations
 import ast
 import datetime
 import decimal
+import importlib.util
 import inspect
 import json
 import re
 import tomllib
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import hypercorn
 import pytest
+import uvicorn
 
 import micropie
 from micropie import App, FromSession, HTTPError, UploadedFile, WebSocket, event_stream, methods
@@ -529,6 +533,23 @@ def test_page_says_which_servers_hold_streams_back_over_http2():
     assert not facts["hypercorn"]
     assert "Over HTTP/2 Granian holds a stream back" in page("servers")
     assert "Hypercorn does not" in page("servers")
+
+
+def test_page_names_the_largest_message_of_each_server():
+    guide = (ROOT / "docs/howto/websockets.md").read_text()
+    daphne = importlib.util.find_spec("daphne")  # an import of its server starts Twisted
+    assert daphne is not None
+    source = (Path(daphne.origin or "").parent / "server.py").read_text()
+    [of_daphne] = re.findall(r"websocket_max_message_size=(\d+) \* 1024,", source)
+    defaults = {
+        "uvicorn": inspect.signature(uvicorn.Config).parameters["ws_max_size"].default,
+        "Hypercorn": hypercorn.Config.websocket_max_message_size,
+        "Daphne": int(of_daphne) * 1024,
+    }
+
+    for server, size in defaults.items():
+        assert f"| {server} | {size // 2**20} MiB |" in guide
+    assert "is 16 MiB on uvicorn and Hypercorn, 1 MiB on Daphne" in page("servers")
 
 
 def test_page_names_the_pinned_versions_of_the_servers():

@@ -112,10 +112,13 @@ SKIPPED = (
     nodes.raw,
     nodes.rubric,
     nodes.section,
+    nodes.system_message,
 )
 BOXES = {"needs", "browser-steps"}
 TYPES = {"Type", "Return type"}
 UNTITLED = {"See also", "The whole step"}
+#: No reader searches for the name of a test below a claim, or for a measured number in a table.
+NO_PROSE = re.compile(r"(?:\S+, )*tests/\S+::\S+|[\d,]+\.\d+[^a-zA-Z]*")
 NOT_USED = ("searchtools.js", "language_data.js", "sphinx_highlight.js", "*-stemmer.js")
 # A link without a text of its own gets the title of its page when all pages are read.
 LINK = "\ue000{}\ue001"
@@ -154,8 +157,10 @@ def prose(node: nodes.Node, apart: bool = False) -> Iterator[str]:
     if isinstance(node, nodes.field) and node.children[0].astext() in TYPES:
         return
     if isinstance(node, nodes.TextElement):
-        if not isinstance(node, nodes.title) or not isinstance(node.parent, nodes.section):
-            yield " ".join(text_of(node).split())
+        text = " ".join(text_of(node).split())
+        is_heading = isinstance(node, nodes.title) and isinstance(node.parent, nodes.section)
+        if not is_heading and not NO_PROSE.fullmatch(text):
+            yield text
         return
     for child in node.children:
         yield from prose(child, apart)

@@ -18,16 +18,16 @@ class BasicAuth(HttpMiddleware):
 
     The browser asks for both, and sends them with every request, even if a foreign page
     has caused it. So a form behind it needs a CSRF token. `users` has long random
-    passwords by name. `handlers` are the names of those that need one.
+    passwords by name. `handlers` need one, and mounted apps with such a path segment.
     """
 
     def __init__(self, users: Mapping[str, str], handlers: Collection[str]) -> None:
-        self.users = users
-        self.handlers = handlers
+        self.users, self.handlers = users, handlers
 
     async def before_request(self, request: Request) -> None:
         """Let the request pass, or refuse it."""
-        if request.route_handler not in self.handlers:
+        names = {request.route_handler} - {None} or {*request.scope["path"].split("/")}
+        if names.isdisjoint(self.handlers):  # a mounted app has no handler's name
             return
         name, password = _credentials(request.headers.get("authorization", ""))
         expected = self.users.get(name, "")

@@ -15,17 +15,17 @@ def hash_token(token: str) -> str:
 class BearerAuth(HttpMiddleware):
     """Lets in who has a token, and sets ``request.user``.
 
-    `users` has them by the hash of their token. `handlers` are the names of those that
-    need one: ``my_api``, not ``/my-api``.
+    `users` has them by the hash of their token. `handlers` need one (``my_api``, not
+    ``/my-api``), and mounted apps that have such a name as a segment of their path.
     """
 
     def __init__(self, users: Mapping[str, str], handlers: Collection[str]) -> None:
-        self.users = users
-        self.handlers = handlers
+        self.users, self.handlers = users, handlers
 
     async def before_request(self, request: Request) -> None:
         """Let the request pass, or refuse it."""
-        if request.route_handler not in self.handlers:
+        names = {request.route_handler} - {None} or {*request.scope["path"].split("/")}
+        if names.isdisjoint(self.handlers):  # a mounted app has no handler's name
             return
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         is_bearer = scheme.lower() == "bearer"

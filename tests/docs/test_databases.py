@@ -1,11 +1,15 @@
 """The guide to databases, with PostgreSQL. Its apps sell a pie once, even if many want it."""
 
 import asyncio
+import importlib
+import sys
+from typing import Any
 
 import httpx
 import pytest
 
 from docs._ext.blocks import blocks
+from tests import asgi
 from tests.processes import ROOT, free_port, serving
 
 PAGE = ROOT / "docs/howto/databases.md"
@@ -42,3 +46,51 @@ def test_shop_and_pool_sell_no_pie_twice_on_postgresql(folder, services):
         # A plum pie is missing, so no apple pie is taken.
         assert order(port, ["Plum", "Apple"], 5) == ([409] * 5, {"Apple": 1, "Plum": 0})
         assert order(port, ["Apple"], 20) == ([201] + [409] * 19, {"Apple": 0, "Plum": 0})
+
+
+def test_connection_is_given_back_if_the_client_leaves_early_is_cancelled_or_a_mount_answers(
+    folder, monkeypatch
+):
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "shop", raising=False)
+    shop: Any = importlib.import_module("shop")
+    monkeypatch.delitem(sys.modules, "shop")
+
+    class User(shop.HttpMiddleware):
+        async def before_request(self, request):
+            await request.db.scalars(shop.select(shop.Pie))
+            taken.append(app._engine.pool.checkedout())
+
+    class Shop(shop.Shop):
+        async def keep(self):
+            return len(await self.request.body())
+
+        async def wait(self):
+            waits.set()
+            await asyncio.Event().wait()
+
+    async def static(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    app = Shop("sqlite+aiosqlite:///early.sqlite3")
+    app.middlewares.append(User())
+    app.mounts["/static"] = static
+    taken, left, waits = [], [], asyncio.Event()
+
+    async def run():
+        async with asgi.lifespan(app):
+            cut = await asgi.post(app, "/keep", body=[b"a", b"b"], disconnect_after=1)
+            left.append((cut.status, app._engine.pool.checkedout()))
+            mounted = await asgi.get(app, "/static/x")
+            left.append((mounted.status, app._engine.pool.checkedout()))
+            async with asgi.exchange(app, path="/wait") as exchange:
+                await waits.wait()
+                exchange.cancel()
+            left.append((exchange.response.status, app._engine.pool.checkedout()))
+
+    asgi.run(run(), real_time=True)
+
+    assert taken == [1, 1, 1]
+    assert left == [(None, 0), (204, 0), (None, 0)]

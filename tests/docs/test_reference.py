@@ -5,15 +5,19 @@ from __future__ import annotations
 import ast
 import datetime
 import decimal
+import importlib.util
 import inspect
 import json
 import re
 import tomllib
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import hypercorn
 import pytest
+import uvicorn
 
 import micropie
 from micropie import App, FromSession, HTTPError, UploadedFile, WebSocket, event_stream, methods
@@ -483,6 +487,7 @@ FACTS: dict[str, Callable[[Any], bool]] = {
     "{term}`lifespan`": lambda kind: kind.lifespan,
     "bodies are streamed": lambda kind: not kind.buffers_bodies,
     "`100 Continue`": lambda kind: not kind.continues_at_once,
+    "a stream waits for a client": lambda kind: kind.holds_streams_back,
     "the client sees at once that a stream broke off": lambda kind: (
         not kind.leaves_broken_streams_open
     ),
@@ -493,6 +498,7 @@ FACTS: dict[str, Callable[[Any], bool]] = {
     "WebSocket: {term}`close codes": lambda kind: kind.protocol_codes,
     # tests/faults/test_clients.py floods each server with messages.
     "WebSocket: the server stops reading": lambda kind: kind.name != "daphne",
+    "WebSocket: `send_*()` waits": lambda kind: kind.holds_streams_back,
     "WebSocket: the reason of": lambda kind: kind.close_reasons,
     "WebSocket: the client's close code": lambda kind: kind.client_codes,
     "WebSocket: the client's close reason": lambda kind: kind.client_reasons,
@@ -514,6 +520,36 @@ def test_table_of_servers_agrees_with_the_tests_with_servers():
         assert cells == [
             fact(KINDS[name]) for name in ("uvicorn-h11", "hypercorn", "daphne", "granian")
         ], start
+
+
+def test_page_says_which_servers_hold_streams_back_over_http2():
+    facts = {name: kind.holds_streams_back_over_http2 for name, kind in KINDS.items()}
+
+    assert {name for name, held_back in facts.items() if held_back is not None} == {
+        "hypercorn",
+        "granian",
+    }
+    assert facts["granian"]
+    assert not facts["hypercorn"]
+    assert "Over HTTP/2 Granian holds a stream back" in page("servers")
+    assert "Hypercorn does not" in page("servers")
+
+
+def test_page_names_the_largest_message_of_each_server():
+    guide = (ROOT / "docs/howto/websockets.md").read_text()
+    daphne = importlib.util.find_spec("daphne")  # an import of its server starts Twisted
+    assert daphne is not None
+    source = (Path(daphne.origin or "").parent / "server.py").read_text()
+    [of_daphne] = re.findall(r"websocket_max_message_size=(\d+) \* 1024,", source)
+    defaults = {
+        "uvicorn": inspect.signature(uvicorn.Config).parameters["ws_max_size"].default,
+        "Hypercorn": hypercorn.Config.websocket_max_message_size,
+        "Daphne": int(of_daphne) * 1024,
+    }
+
+    for server, size in defaults.items():
+        assert f"| {server} | {size // 2**20} MiB |" in guide
+    assert "is 16 MiB on uvicorn and Hypercorn, 1 MiB on Daphne" in page("servers")
 
 
 def test_page_names_the_pinned_versions_of_the_servers():

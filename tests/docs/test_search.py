@@ -85,6 +85,7 @@ def test_index_has_prose_and_no_code_of_any_kind(site):
     assert "class Root(App):" not in text
     assert "@@ -" not in text
     assert "$ pip install" not in text
+    assert text.count("::test_") == 1  # in the sentence that says how to run one
     assert not re.search("[\ue000\ue001]", text)
 
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given, strategies
 
-from micropie import App
+from micropie import App, HttpMiddleware
 from tests import asgi
 from tests.examples.loading import load, run
 
@@ -50,6 +50,20 @@ def test_path_finds_its_method_and_arguments(app, target, expected):
     response = answer(app, target)
 
     assert (response.status, response.json()) == (200, expected)
+
+
+@pytest.mark.parametrize(("place", "seen"), [(0, None), (1, "_show_note")])
+def test_guard_after_the_router_sees_the_handler(app, place, seen):
+    names = []
+
+    class Guard(HttpMiddleware):
+        async def before_request(self, request):
+            names.append(request.route_handler)
+
+    app.middlewares.insert(place, Guard())
+
+    assert answer(app, "/notes/1").status == 200
+    assert names == [seen]
 
 
 def test_encoded_slash_stays_in_its_segment(app):

@@ -334,6 +334,25 @@ def test_bearer_authentication():
     assert answer(app, "/").status == 200
 
 
+@pytest.mark.parametrize(
+    "guard",
+    [
+        basic_auth.BasicAuth({"ada": "secret"}, ["named", "inside"]),
+        bearer_auth.BearerAuth({bearer_auth.hash_token("token"): "robot"}, ["named", "inside"]),
+    ],
+    ids=["basic", "bearer"],
+)
+def test_authentication_guards_a_mounted_app_by_its_path(guard):
+    app = small(guard)
+    app.mounts |= {"/inside": Small(), "/files": Small(), "/deep/inside": Small()}
+    paths = ["/inside", "/inside/", "/inside/named", "/deep/inside/named"]
+
+    assert {answer(app, path).status for path in paths} == {401}
+    assert answer(app, "/inside", scope={"root_path": "/app", "path": "/app/inside"}).status == 401
+    assert answer(app, "/files/put").status == 200
+    assert answer(app, "/fails/inside").status == 418  # a handler's argument is no app
+
+
 # --- CSRF
 
 

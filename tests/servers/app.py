@@ -124,6 +124,12 @@ class Streams(App):
         finally:
             note(token, "finally")
 
+    async def large(self, token: str) -> AsyncIterator[bytes]:
+        """Makes 32 MiB, more than the buffers of a socket hold."""
+        for _ in range(512):
+            yield bytes(2**16)
+        note(token, "made")
+
     async def silent(self, token: str) -> AsyncIterator[bytes]:
         try:
             yield b"x"
@@ -296,6 +302,13 @@ class Sockets:
                 await ws.send_bytes(b"x" * 1000)
         finally:
             note(token, "finally")
+
+    async def ws_large(self, ws: WebSocket, token: str) -> None:
+        """Sends 32 MiB, as the stream of this name."""
+        await ws.accept()
+        for _ in range(512):
+            await ws.send_bytes(bytes(2**16))
+        note(token, "made")
 
     async def ws_closed(self, ws: WebSocket, token: str) -> None:
         await ws.accept()

@@ -29,6 +29,8 @@ class Kind:
     lifespan: bool = True
     buffers_bodies: bool = False  # no early answer, no back-pressure, no 408
     continues_at_once: bool = False  # answers `Expect: 100-continue` itself
+    holds_streams_back: bool = True  # and WebSockets, over HTTP/1.1, if the client does not read
+    holds_streams_back_over_http2: bool | None = None  # the same; None without HTTP/2
     leaves_broken_streams_open: bool = False  # if the application returns early
     leaves_short_streams_open: bool = False  # that end before their content-length
     checks_forms: bool = False  # refuses a malformed form itself, and closes the connection
@@ -56,6 +58,7 @@ OF_ALL = (
         "hypercorn {app} --bind 127.0.0.1:{port} --graceful-timeout 1",
         continues_at_once=True,
         client_codes=False,
+        holds_streams_back_over_http2=False,
     ),
     Kind(
         "daphne",
@@ -64,6 +67,7 @@ OF_ALL = (
         lifespan=False,
         buffers_bodies=True,
         buffers_messages=True,
+        holds_streams_back=False,
         continues_at_once=True,
         leaves_broken_streams_open=True,
         leaves_short_streams_open=True,
@@ -74,7 +78,14 @@ OF_ALL = (
         protocol_codes=False,
         denials=False,
     ),
-    Kind("granian", "granian", GRANIAN, ends_streams=False, accept_headers=False),
+    Kind(
+        "granian",
+        "granian",
+        GRANIAN,
+        ends_streams=False,
+        accept_headers=False,
+        holds_streams_back_over_http2=True,
+    ),
 )
 KINDS = {kind.name: kind for kind in OF_ALL}
 
@@ -182,6 +193,15 @@ class Server:
             lambda: set(lines) & set(self.noted(token)), 60, f"a note {lines} of {self.kind.name}"
         )
         return self.noted(token)
+
+    def check_making(self, token: str, *, held_back: bool) -> None:
+        """See that a handler waits for its client, or that it has made all of its 32 MiB."""
+        if not held_back:
+            self.wait_for(token, "made")
+        with self.connect() as other:
+            for _ in range(200):  # takes longer than to make all
+                assert other.ask("GET", "/ready").status == 200
+        assert self.noted(token) == ([] if held_back else ["made"])
 
     def go(self, token: str) -> None:
         """Let a handler go on that waits for the test."""

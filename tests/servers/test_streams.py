@@ -6,8 +6,11 @@ import socket
 import struct
 
 import pytest
+from h2.connection import H2Connection
 
-from tests.servers.harness import RawClient, Server
+from tests.servers.harness import KINDS, RawClient, Server
+
+HTTP2 = [name for name, kind in KINDS.items() if kind.holds_streams_back_over_http2 is not None]
 
 
 def test_first_chunk_arrives_before_the_second_is_made(server: Server) -> None:
@@ -40,6 +43,27 @@ def test_client_that_leaves_or_resets_the_connection_ends_the_generator(
         if resets:  # linger zero: the kernel sends RST in place of FIN
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     server.wait_for(token, "finally")
+
+
+def test_stream_waits_for_a_client_that_does_not_read(server: Server) -> None:
+    token = server.token()
+    with server.connect() as client:
+        client.send_head("GET", f"/large?token={token}")
+        server.check_making(token, held_back=server.kind.holds_streams_back)
+
+
+@pytest.mark.parametrize("kind", HTTP2, indirect=True)
+def test_stream_over_http2_waits_for_a_client_that_does_not_read(server: Server) -> None:
+    held_back = bool(server.kind.holds_streams_back_over_http2)
+    token = server.token()
+    client = H2Connection()
+    client.initiate_connection()
+    path = f"/large?token={token}"
+    head = {":method": "GET", ":path": path, ":scheme": "http", ":authority": "localhost"}
+    client.send_headers(1, list(head.items()), end_stream=True)
+    with server.connect() as connection:
+        connection.send(client.data_to_send())
+        server.check_making(token, held_back=held_back)
 
 
 def test_stream_that_raises_does_not_look_complete(server: Server) -> None:

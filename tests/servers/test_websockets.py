@@ -111,6 +111,15 @@ def test_a_handler_that_never_receives_ends_when_its_client_has_left(
         assert client.ask("GET", "/ready").status == 200
 
 
+def test_sending_waits_for_a_client_that_does_not_read(server: Server) -> None:
+    token = server.token()
+    upgrade = [("upgrade", "websocket"), ("connection", "Upgrade")]
+    upgrade += [("sec-websocket-version", "13"), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]
+    with server.connect() as client:  # a client of a library reads ahead
+        client.send_head("GET", f"/large?token={token}", upgrade)
+        server.check_making(token, held_back=server.kind.holds_streams_back)
+
+
 def test_a_refused_handshake_has_the_status_of_its_error(server: Server) -> None:
     with pytest.raises(InvalidStatus) as refused, connect(f"{server.ws_url}/denied"):
         pass

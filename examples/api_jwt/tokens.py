@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import jwt
-from micropie import HTTPError, HttpMiddleware, Request
+from micropie import HTTPError, HttpMiddleware, Request, WebSocketMiddleware
 
 from database import DATABASE, transaction
 
@@ -39,7 +39,7 @@ def signing_key() -> str:
     return key
 
 
-class BearerTokens(HttpMiddleware):
+class BearerTokens(HttpMiddleware, WebSocketMiddleware):
     """Lets requests with a valid access token through; sets ``request.user_id``."""
 
     async def before_request(self, request: Request) -> None:
@@ -59,6 +59,8 @@ class BearerTokens(HttpMiddleware):
             headers = {"www-authenticate": challenge}
             raise HTTPError(401, "Send an access token", headers) from None
         request.user_id = int(claims["sub"])
+
+    before_websocket = before_request
 
 
 def start_family(user_id: int) -> dict[str, Any]:

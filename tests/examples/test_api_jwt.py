@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import jwt
 import pytest
 
+from tests.examples.accounts import opens_socket, with_live_socket
+from tests.examples.harness import copied, running
 from tests.examples.loading import load
 
 PASSWORD = "analytical engine"
@@ -53,6 +55,17 @@ def test_tokens_are_not_stored_by_caches(client, account, tokens):
         refresh(client, tokens["refresh_token"]),
     ):
         assert answer.headers["cache-control"] == "no-store"
+
+
+def test_websocket_that_is_added_needs_a_token_too(tmp_path, measure, account, client):
+    folder = copied("api_jwt", tmp_path)
+    with_live_socket(folder / "app.py", "")
+    with running("python app.py", folder, measure) as server, server.client() as visitor:
+        assert visitor.post("/sign_up", json=account).status_code == 201
+        token = visitor.post("/login", json=account).json()["access_token"]
+        wanted = {"": False, "Bearer x": False, f"Bearer {token}": True}
+        for header, opens in wanted.items():
+            assert opens_socket(visitor, "/api/live", authorization=header) == opens
 
 
 @pytest.mark.parametrize("path", ["", "me", "no-such-thing", "me/7"])

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.examples import harness
@@ -27,6 +28,12 @@ def test_notes_have_their_own_session(client):
 @pytest.mark.parametrize("path", ["/", "/notes/", "/api/v2/hello/World"])
 def test_other_hosts_are_refused_everywhere(client, path):
     assert client.get(path, headers={"host": "evil.example:80"}).status_code == 421
+
+
+def test_websocket_for_another_host_is_refused(server):
+    url, here = "ws://evil.example/api/v2/shout", {"host": "127.0.0.1", "port": server.port}
+    with pytest.raises(InvalidStatus, match="421"), connect(url, **here):
+        pass
 
 
 def test_everything_moves_with_the_root_path(tmp_path, measure):

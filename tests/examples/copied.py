@@ -1,6 +1,10 @@
 """Checks of the files that several examples have a copy of, for each copy."""
 
 import asyncio
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -137,6 +141,35 @@ def check_local(local: Any) -> None:
     here = {"client": ("192.0.2.9", 1), "server": ("127.0.0.1", 80)}
     assert not local.is_own_host(requested(**{**HERE, **here}))
     assert not local.is_own_host(requested(**{**HERE, "headers": {}}))
+
+
+def check_kept_secret(kept_secret: Callable[[Path], str], folder: Path) -> None:
+    """See that a copy of kept_secret makes one secret, whole, and that it takes no other file."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            for number in range(30):
+                path = folder / f"{number}.secret"
+                together = threading.Barrier(8)
+
+                def start(_: int, path: Path = path, at: threading.Barrier = together) -> str:
+                    at.wait(10)
+                    return kept_secret(path)
+
+                assert {*threads.map(start, range(8))} == {path.read_text()}
+                assert path.stat().st_mode & 0o077 == 0
+    finally:
+        sys.setswitchinterval(interval)
+    assert {path.suffix for path in folder.glob("*secret*")} == {".secret"}
+
+    edited, broken = folder / "edited.secret", folder / "broken.secret"
+    edited.write_text(f"{'x' * 32}\n")
+    assert kept_secret(edited) == "x" * 32
+    for text in ("", "x" * 31, "\n"):
+        broken.write_text(text)
+        with pytest.raises(ValueError, match="32 characters"):
+            kept_secret(broken)
 
 
 async def check_sql_sessions(sql_sessions: Any, folder: Path) -> None:

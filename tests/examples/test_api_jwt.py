@@ -10,6 +10,7 @@ import jwt
 import pytest
 
 from tests.examples.accounts import opens_socket, with_live_socket
+from tests.examples.copied import check_kept_secret
 from tests.examples.harness import copied, running
 from tests.examples.loading import load
 
@@ -197,8 +198,9 @@ def test_url_gives_no_password(client, account):
     assert client.get("/login").headers["allow"] == "POST, OPTIONS"
 
 
-def test_short_key_is_refused(measured, monkeypatch):
+def test_short_key_is_refused(measured, monkeypatch, tmp_path):
     tokens = load("api_jwt", "tokens")
+    check_kept_secret(tokens.kept_secret, tmp_path)
     monkeypatch.setattr(tokens, "JWT_KEY", "x" * 31)
     with pytest.raises(ValueError, match="JWT_KEY"):
         tokens.signing_key()

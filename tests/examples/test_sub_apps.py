@@ -1,6 +1,7 @@
 """examples/sub_apps"""
 
 import re
+import socket
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -31,8 +32,9 @@ def test_other_hosts_are_refused_everywhere(client, path):
 
 
 def test_websocket_for_another_host_is_refused(server):
-    url, here = "ws://evil.example/api/v2/shout", {"host": "127.0.0.1", "port": server.port}
-    with pytest.raises(InvalidStatus, match="421"), connect(url, **here):
+    url, here = "ws://evil.example/api/v2/shout", ("127.0.0.1", server.port)
+    opened = connect(url, sock=socket.create_connection(here, 30))
+    with pytest.raises(InvalidStatus, match="421"), opened:
         pass
 
 

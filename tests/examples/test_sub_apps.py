@@ -32,9 +32,9 @@ def test_other_hosts_are_refused_everywhere(client, path):
 
 
 def test_websocket_for_another_host_is_refused(server):
-    url, here = "ws://evil.example/api/v2/shout", ("127.0.0.1", server.port)
-    opened = connect(url, sock=socket.create_connection(here, 30))
-    with pytest.raises(InvalidStatus, match="421"), opened:
+    url = "ws://evil.example/api/v2/shout"
+    here = socket.create_connection(("127.0.0.1", server.port), 30)
+    with pytest.raises(InvalidStatus, match="421"), connect(url, sock=here):
         pass
 
 

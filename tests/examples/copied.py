@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+import micropie
 from micropie import Request
 from tests.processes import until
 
@@ -92,10 +93,12 @@ LOCAL: list[dict[str, Any]] = [
     {"headers": {}, "server": ("127.0.0.1", 80)},
     {"headers": {**HERE["headers"], "origin": "http://localhost:8000"}},
     {"headers": {**HERE["headers"], "referer": "http://[::1]:8000/page?q"}},
+    {"headers": {**HERE["headers"], "sec-fetch-site": "none", "connection": "keep-alive"}},
 ]
 NOT_LOCAL: list[dict[str, Any]] = [
     *({"http_version": version} for version in ("1.0", "2", "3")),
     {"scheme": "https"},
+    {"scheme": "wss"},
     *({"client": client} for client in (None, ("", 0), ("192.0.2.9", 1), ("socket", 0))),
     *(
         {"headers": {"host": host}}
@@ -112,6 +115,7 @@ NOT_LOCAL: list[dict[str, Any]] = [
             ("x-real-ip", "127.0.0.1"),
             ("forwarded", "for=127.0.0.1"),
             ("via", "1.1 proxy"),
+            ("sec-fetch-site", "none"),
             ("origin", ""),
             ("origin", "null"),
             ("origin", "https://localhost"),
@@ -127,7 +131,9 @@ def check_local(local: Any) -> None:
     """See that a copy of local.py knows a request that comes straight from this machine."""
     for expected, cases in ((True, LOCAL), (False, NOT_LOCAL)):
         for more in cases:
-            assert local.is_local(requested(**{**HERE, **more})) == expected, more
+            request = requested(**{**HERE, **more})
+            assert local.is_local(request) == expected, more
+            assert micropie._is_from_here(request) == expected, more
             if "host" in {**HERE, **more}["headers"] and expected:
                 assert local.is_own_host(requested(**{**HERE, **more}))
     for host, believed in (

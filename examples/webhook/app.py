@@ -112,7 +112,7 @@ async def _error_of_work(event_id: str, body: str) -> str:
     try:
         async with asyncio.timeout(LEASE / 2):
             await work(json.loads(body))
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the latter would end the server
         log.exception("Event %s failed.", event_id)
         return repr(error)
     return ""

@@ -1,6 +1,7 @@
 """Checks of the files that several examples have a copy of, for each copy."""
 
 import asyncio
+import contextlib
 import sys
 import threading
 from collections.abc import Callable
@@ -277,6 +278,45 @@ async def check_lifespan(lifespan: Any) -> None:
     await lifespan.Lifespan(returns).stop()
     for other in (returns, raises):
         await start_and_stop(other)
+    await check_app_that_breaks_off(lifespan, asyncio.CancelledError())
+    await check_app_that_breaks_off(lifespan, BaseExceptionGroup("", [asyncio.CancelledError()]))
+    await check_app_that_hangs(lifespan, ["startup"])
+    await check_app_that_hangs(lifespan, ["startup", "shutdown"])
+
+
+async def check_app_that_breaks_off(lifespan: Any, error: BaseException) -> None:
+    """See that an app whose lifespan ends with no `Exception` lets the server start."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise error
+
+    broken = lifespan.Lifespan(app)
+    async with asyncio.timeout(60):
+        await broken.start()
+    with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
+        await broken._task
+    await broken.stop()
+
+
+async def check_app_that_hangs(lifespan: Any, answers: list[str]) -> None:
+    """See that the shutdown of an app takes ten seconds at most, and that it is cancelled then."""
+    closed: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            for kind in answers:
+                await receive()
+                await send({"type": f"lifespan.{kind}.complete"})
+            await asyncio.Event().wait()
+        finally:
+            closed.append(True)
+
+    one = lifespan.Lifespan(app)
+    await one.start()
+    async with asyncio.timeout(60):
+        with pytest.raises(TimeoutError):
+            await one.stop()
+        await until(lambda: closed == [True])
 
 
 async def check_job_queue(job_queue: Any, url: str, caplog: Any) -> None:

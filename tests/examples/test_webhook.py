@@ -3,6 +3,7 @@
 import base64
 import json
 import sqlite3
+import sys
 import time
 
 import httpx
@@ -65,6 +66,18 @@ def test_key_is_never_empty(tmp_path, monkeypatch):
     (tmp_path / "secret").touch()
     with pytest.raises(ValueError, match="32 characters"):
         app.Receiver(tmp_path / "hooks.db", "")
+
+
+@pytest.mark.usefixtures("measured")
+async def test_work_that_exits_is_tried_again_and_the_server_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATABASE", str(tmp_path / "hooks.db"))
+    app = load("webhook")
+
+    async def work(event):
+        sys.exit(event["type"])
+
+    monkeypatch.setattr(app, "work", work)
+    assert await app._error_of_work("1", BODY.decode()) == "SystemExit('order.paid')"
 
 
 def test_events_are_shown_without_what_is_in_them(client, server):

@@ -244,7 +244,7 @@ class Example:
         return [name for name in found if name != "micropie"]
 
     def settings(self, data: Path) -> dict[str, str]:
-        """Return its variables: its own folder below `data`, and an open sign-up."""
+        """Return its variables, with its own folder and an open sign-up."""
         folder = data / self.name
         folder.mkdir(parents=True, exist_ok=True)
         return {

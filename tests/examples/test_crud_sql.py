@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import itertools
 import subprocess
+from typing import Any
 
 import asyncpg
 import pytest
@@ -154,7 +155,9 @@ async def test_request_without_a_response_gives_its_connection_back(kind, tmp_pa
             request.user = await request.db.scalar(text("SELECT 7"))
             used.set()
 
-    class More(crud.Api):
+    base: Any = crud.Api
+
+    class More(base):
         async def upload(self, file: UploadedFile):
             return len(await file.read())
 

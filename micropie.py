@@ -105,17 +105,17 @@ _Scope = MutableMapping[str, Any]
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
-_ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+_ASGIApp = Callable[..., Awaitable[None]]
 _Hook = Callable[[], Any]  # a startup or shutdown handler
 _Headers = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
 _RawPair = tuple[bytes, bytes]
 _RawHeaders = list[_RawPair]
 _Pairs = list[tuple[str, str]]
+_Cookies = dict[str, str]
 _Data = dict[str, Any]  # of a session, from a middleware, or by the names of parameters
 _Read = Callable[[], Awaitable[bytes | None]]
 _Values = dict[str, list[str]]  # by the name of a form field or of a query parameter
 _F = TypeVar("_F", bound=Callable[..., Any])
-_T = TypeVar("_T")
 
 SESSION_TIMEOUT = 28_800
 """Seconds that a session lives after the last request that looked at it (8 hours).
@@ -272,8 +272,9 @@ def _forget(*errors: BaseException) -> None:
         BaseException.with_traceback(error, None)
         group: Any = error.exceptions if isinstance(error, BaseExceptionGroup) else ()  # pyright: ignore
         for one in (error.__cause__, error.__context__, *group):
+            # Cleared at once, since each level of `raise ... from` leads twice to the next one.
             if one is not None and one.__traceback__ is not None:
-                found.append(one)
+                found.append(BaseException.with_traceback(one, None))
 
 
 # --- JSON -----------------------------------------------------------------------------------------
@@ -289,10 +290,8 @@ def _json_default(value: Any) -> Any:
     from decimal import Decimal
     from uuid import UUID
 
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, (Decimal, UUID)):
-        return str(value)
+    if isinstance(value, (datetime.date, datetime.time, Decimal, UUID)):
+        return str(value).replace(" ", "T")  # ISO 8601
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, tuple):  # a named one: orjson passes it to us
@@ -380,7 +379,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
-def _run_call(calls: list[functools.partial[_T]]) -> _T:
+def _run_call(calls: list[Any]) -> Any:
     try:
         return calls.pop()()
     # A future cannot carry StopIteration: the request that waits for it would wait forever (Python
@@ -390,8 +389,8 @@ def _run_call(calls: list[functools.partial[_T]]) -> _T:
 
 
 async def _in_thread(
-    call: Callable[..., _T], *args: Any, work: str = "files", always: bool = True
-) -> _T:
+    call: Callable[..., Any], *args: Any, work: str = "files", always: bool = True
+) -> Any:
     """Call a blocking function in a worker thread; a cancellation waits until the call is over.
 
     Args:
@@ -558,8 +557,9 @@ class _Session:
     """The session of one request: the stored data, a snapshot of it, and the changed data."""
 
     snapshot: _Data | None = None  # None: no code has looked
-    renew = False
-    blocked = False  # another origin's page has caused the request: never saved
+    # `blocked`: it is never saved, since another origin's page caused the request, or since the
+    # backend could not load it.
+    renew = blocked = False
 
     def __init__(self, session_id: str | None = None, data: _Data | None = None) -> None:
         self.id = session_id  # None: not yet known to the backend
@@ -659,6 +659,8 @@ def _check_size(size: int, limit: _Limit) -> None:
         raise _too_large(limit)
 
 
+# Another event loop or another time-out gets a new clock; the old one goes on until no task waits.
+@functools.lru_cache(maxsize=1)
 class _Clock:
     """Cancels tasks that have waited too long for a body, with one timer for a whole event loop.
 
@@ -666,10 +668,11 @@ class _Clock:
     most bodies. This one looks every eighth of the time-out, so a wait may last an eighth longer.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
+    _is_set = False  # the timer
+
+    def __init__(self, loop: Any, timeout: float) -> None:
         self._loop = loop
         self._timeout = timeout
-        self._is_set = False
         # Since when a task has waited. The clock takes out a task when it cancels it, which is how
         # the task knows that its cancellation means a 408.
         self.waiting: dict[asyncio.Task[Any], float] = {}
@@ -695,10 +698,6 @@ class _Clock:
             task.cancel()
 
 
-# Another event loop or another time-out gets a new clock; the old one goes on until no task waits.
-_clock = functools.lru_cache(maxsize=1)(_Clock)
-
-
 @types.coroutine
 def _resumed(begun: Any, step: Any) -> Any:
     """Await the rest of a coroutine, whose first `step` is still to be given to the event loop."""
@@ -720,6 +719,7 @@ class _Ahead:
 
     def __init__(self, receive: _Receive) -> None:
         self._receive = receive
+        self.until = time.monotonic() + _IDLE_SECONDS  # a body is kept for its reader
 
     def begin(self) -> asyncio.Future[_Message]:
         """Return the future of the next message; if there is none, start to wait for it."""
@@ -761,8 +761,8 @@ class _Body:
 
     limit = _NO_LIMIT
     length = -1  # what Content-Length says
-    started = expects_continue = False
-    announced = False  # RFC 9110 section 6.4: the client says that there is one
+    # RFC 9110 section 6.4: `announced`, the client says that there is one.
+    started = expects_continue = announced = False
     ahead: _Ahead | None = None  # from the first look for a disconnect on
     _since: float | None = None  # when this wait for a byte began, by the event loop's clock
 
@@ -774,17 +774,17 @@ class _Body:
         self.kept: bytes | None = None
         # Makes the exception. An exception itself would keep the frames that it passed, and so all
         # that was read.
-        self.failure: Callable[[], Exception] | None = None
+        self.failure: Any = None
         self.ended, self.gone = receive is None, False
-        self.is_listened = False  # from now on, only `wait_gone` or `drain` receives
-        self._is_waiting = False  # a task waits in `receive`
+        # `is_listened`: only `wait_gone` and `drain` receive. `_is_waiting`: a task does.
+        self.is_listened = self._is_waiting = False
         # Made by the listener; set when the app reads no more.
         self._free: asyncio.Event | None = None
 
     def expect(self, limit: _Limit) -> _Body:
         """Set the limit, and refuse at once a body that is larger, or says so."""
         self.limit = limit
-        _check_size(max(self.length, self.size), limit)
+        _check_size(self.size or self.length, limit)
         return self
 
     async def chunk(self) -> bytes:
@@ -798,36 +798,35 @@ class _Body:
             raise RuntimeError("the body is being read by another task")
         self._since, piece = None, b""
         while not piece:  # a server may send empty pieces again and again
-            if self.gone:
-                raise ConnectionClosed
-            if self.failure is not None:
-                raise self.failure()
+            if self.gone or self.failure:
+                await asyncio.sleep(0)  # a loop that asks on would let nothing else run
+                raise ConnectionClosed if self.gone else self.failure()
             if self.ended or self.is_listened:
                 break
             self.started = self._is_waiting = True
             try:
-                message = await self._receive_in_time()
+                received = self._receive()
+                # Most messages are there already. They need no clock, which takes longer than all
+                # the rest.
+                if received.__class__ is types.CoroutineType:
+                    received = _resumed(received, received.send(None))
+                message = await self._in_time(received)
+            except StopIteration as done:
+                message = done.value
             finally:
                 self._is_waiting = False
             piece = self._note(message)
         return piece
 
-    async def _receive_in_time(self) -> Any:
-        """Call `receive`, and give it up `body_timeout` seconds after the first of these calls."""
-        # Most messages are there already. They need no clock, which takes longer than all the rest.
-        received = self._receive()
-        if types.CoroutineType is type(received):
-            try:
-                received = _resumed(received, received.send(None))
-            except StopIteration as done:
-                return done.value
+    async def _in_time(self, received: Any) -> Any:
+        """Await a message, and give it up `body_timeout` seconds after the first of these waits."""
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if self._timeout is None or task is None:
             return await received
-        clock = _clock(loop, self._timeout)
+        clock = _Clock(loop, self._timeout)
         if self._since is None:
             self._since = loop.time()
         cancellations = task.cancelling()
@@ -872,23 +871,23 @@ class _Body:
     def drop(self) -> None:
         """Let reading fail from now on; what is left is for `drain` or for the listener."""
         if not (self.ended or self.is_listened):
-            self._fail(RuntimeError, "the body was dropped, since the response has begun")
+            self._fail(RuntimeError, "the body was dropped, since nothing read it in time")
 
-    def close(self) -> asyncio.Future[Any] | None:
-        """Let reading fail from now on; return what has to end, too: the request is over."""
+    async def close(self) -> None:
+        """Let reading fail from now on: the request is over."""
         self.gone = True
-        ahead = self.ahead
-        if ahead is None or ahead.waiting is None:
-            return None
-        # The task leads back to this request, and would keep it.
-        waiting, ahead.waiting = ahead.waiting, None
-        waiting.cancel()
-        return waiting
+        if self.ahead and self.ahead.waiting:
+            # The task leads back to this request, and would keep it.
+            waiting, self.ahead.waiting = self.ahead.waiting, None
+            waiting.cancel()
+            # No code is interested in its exception any more.
+            await asyncio.gather(waiting, return_exceptions=True)
 
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
         if self.kept is None:
-            self.check_unread()
+            if self.size:
+                self.check_unread()
             body = await self.chunk()
             if not self.ended:
                 # Closed, since a traceback that leads here may be kept for long.
@@ -918,12 +917,20 @@ class _Body:
                 )
 
     async def is_gone(self) -> bool:
-        """Look whether the client has left; what comes of a body stays for its reader."""
+        """Look whether the client has left; what comes of a body stays for its reader.
+
+        A body that no code has begun to read `_IDLE_SECONDS` after the first look is dropped.
+        """
+        await asyncio.sleep(0)  # a loop that only looks would let nothing else run
         if self.ahead is None and self._receive is not None:
             self.ahead = self._receive = _Ahead(self._receive)
+        elif self.ahead and not self.started and time.monotonic() > self.ahead.until:
+            self.drop()
         # Another receiver, or the end of a body, which a reader finds, tells it too.
         while not (self.gone or self._is_waiting or self.is_listened or self.ahead is None) and (
-            self.ended or (self.length < 1 and not (self.started or self.expects_continue))
+            self.ended
+            or self.failure
+            or (self.length < 1 and not (self.started or self.expects_continue))
         ):
             waiting = self.ahead.begin()
             await asyncio.sleep(0)
@@ -932,10 +939,12 @@ class _Body:
             message = waiting.result()
             if message["type"] == "http.disconnect":
                 self.gone = True
-            elif self.ended or message.get("body") or message.get("more_body"):
+            elif self.ended or (
+                not self.failure and (message.get("body") or message.get("more_body"))
+            ):
                 break
             else:
-                self.ended, self.ahead.waiting = True, None
+                self.ended, self.ahead.waiting = not message.get("more_body"), None
         return self.gone
 
     def receive_again(self) -> _Receive:
@@ -953,14 +962,15 @@ class _Body:
         """Drop the rest of an announced body; some clients look for the response only after it."""
         # A client that sent `Expect: 100-continue` sends nothing until a server asks for it: there
         # is nothing to drain.
-        if not self.announced or self._is_waiting or (self.expects_continue and not self.started):
+        is_silent = self.expects_continue and not self.started
+        if self.gone or self._is_waiting or is_silent or not self.announced:
             return
         self.drop()
         self.limit = _NO_LIMIT  # the size does not matter, since every byte is dropped
         last, self._since, self.is_listened = self.size + _DRAIN_SIZE, None, True
-        with contextlib.suppress(HTTPError, OSError):
+        with contextlib.suppress(Exception):
             while not self.ended and self.size < last:
-                self._note(await self._receive_in_time())
+                self._note(await self._in_time(self._receive()))
 
     async def wait_gone(self) -> None:
         """Wait until the client leaves, as the listener beside a stream.
@@ -1168,9 +1178,9 @@ def _parser_type(multipart: Any) -> Any:
     # It would let some forms pass or not, as the network has cut the body.
     class Parser(multipart.PushMultipartParser):  # type: ignore[misc]
         def parse(self, chunk: bytes) -> Iterator[Any]:
-            before = b"" if self._segment_count else self._buffer + chunk  # type: ignore[has-type]
+            before = b"" if self._segment_count else self._buffer + chunk  # type: ignore  # pyright: ignore
             yield from super().parse(chunk)  # pyright: ignore[reportUnknownMemberType]
-            if not self._segment_count:
+            if not self._segment_count:  # pyright: ignore
                 # All that can belong to the first boundary, with the line end before it.
                 self._buffer = before[-1 - len(self._delimiter) :]  # pyright: ignore
 
@@ -1179,14 +1189,18 @@ def _parser_type(multipart: Any) -> Any:
                 raise multipart.ParserLimitReached("Maximum segment header length exceeded")
             if b"\r" in line or b"\n" in line:
                 raise multipart.ParserError("a bare CR or LF in a header")
+            # A folded line counts as a field, since the parser reads the whole header again for it.
+            self._segment_count += line[0] in b" \t"  # pyright: ignore
             super()._on_segment_headerline(line)  # pyright: ignore[reportUnknownMemberType]
 
     return Parser
 
 
 # Of a form field. MicroPie looks up no other name, since Python keeps each unknown one for good.
-# "idna" and "punycode", which take quadratic time, are not among these.
-_CHARSETS = {"koi8_u", *encodings.aliases.aliases.values(), *encodings.aliases.aliases}
+# "idna" and "punycode", which take quadratic time, are not among these. UTF-7 makes halves of
+# characters, which no response can send.
+_UTF_7 = {"utf_7", "utf7", "u7", "unicode_1_1_utf_7"}
+_CHARSETS = {"koi8_u", *encodings.aliases.aliases.values(), *encodings.aliases.aliases} - _UTF_7
 
 
 def _utf8(text: str) -> str:
@@ -1195,6 +1209,11 @@ def _utf8(text: str) -> str:
 
 class _MultipartForm:
     """Parses a multipart body (RFC 7578), part by part and only as far as it is asked to."""
+
+    _kept = 0  # bytes that went into memory or to disk
+    # `_streams`: the present part is a file that its handler reads. `_is_cut`: the rest of the form
+    # was not read, and will not be.
+    _is_on_disk = _streams = _is_cut = False
 
     def __init__(self, chunk: _Read, boundary: bytes, settings: _Settings) -> None:
         try:
@@ -1214,14 +1233,10 @@ class _MultipartForm:
         )
         self._chunk = chunk
         self._settings = settings
-        self._kept = 0  # bytes that went into memory or to disk
         self._events: Iterator[Any] = iter(())
         self.fields: _Values = {}
         self.files: dict[str, list[UploadedFile]] = {}
         self._stores = contextlib.ExitStack()
-        self._is_on_disk = False
-        self._streams = False  # the present part is a file that its handler reads
-        self._is_cut = False  # the rest of the form was not read, and will not be
 
     async def _event(self) -> Any:
         """Return a part's head, a piece of it, or None at its end; ``b""`` after the last one."""
@@ -1350,9 +1365,9 @@ class _HeaderMap(Mapping[str, str]):
         return len(self._values)
 
 
-def _parse_cookies(header: str) -> dict[str, str]:
+def _parse_cookies(header: str) -> _Cookies:
     """Parse a Cookie header (RFC 6265 section 5.4); of the same name, the first one is used."""
-    cookies: dict[str, str] = {}
+    cookies: _Cookies = {}
     for pair in header.split(";"):
         name, equals, value = pair.partition("=")
         if equals and (name := name.strip(" \t")):
@@ -1362,13 +1377,14 @@ def _parse_cookies(header: str) -> dict[str, str]:
 
 def _parse_pairs(data: bytes) -> _Values:
     """Parse a query string or a urlencoded form; bytes that are not UTF-8 become U+FFFD."""
-    # Before anything is split: the work stays linear in what was sent, and small.
-    if data.count(b"&") >= _MAX_FIELDS:
+    # Split into one more than that at most, so that the work stays linear, and small.
+    texts = data.decode("utf-8", "replace").replace("+", " ").split("&", _MAX_FIELDS)
+    if len(texts) > _MAX_FIELDS:
         raise _error(413, f"more than {_MAX_FIELDS} fields")
     pairs: _Values = {}
     # The escapes are decoded after the split, or `%26` would separate fields. Most values have
     # none, and cost nothing.
-    for pair in data.decode("utf-8", "replace").replace("+", " ").split("&"):
+    for pair in texts:
         if pair:
             name, _, value = pair.partition("=")
             if "%" in value:
@@ -1395,11 +1411,6 @@ def _quoted(text: str, safe: str) -> str:
     from urllib.parse import quote
 
     return quote(text, safe, errors="replace")
-
-
-def _texts(value: Any) -> list[str]:
-    values = value if list is type(value) else [value]
-    return [item if isinstance(item, str) else _dump_json(item).decode() for item in values]
 
 
 class Request:
@@ -1430,35 +1441,16 @@ class Request:
         def __getattr__(self, name: str) -> Any: ...
         def __setattr__(self, name: str, value: Any) -> None: ...
 
-    # Slots are faster than a dict for the attributes that most requests use.
-    __slots__ = (
-        "__dict__",
-        "__weakref__",
-        "_asked",
-        "_content_type",
-        "_fields",
-        "_unparsed",
-        "_query",
-        "_body",
-        "_receive",
-        "_session",
-        "_settings",
-        "_value",
-        "method",
-        "path_params",
-        "route_handler",
-        "scope",
-    )
+    # The class keeps a slot's descriptor, so that it can have other names, as below.
+    __slots__ = "__dict__", "__weakref__", "route_handler"
 
     # A plain request never needs these. They stay on the class until they are set, and cost it
     # nothing.
-    _mount: Any = None  # the key in `mounts` of the app that takes over
     _added: _RawHeaders = []  # to the response of that app
     _multipart: _MultipartForm | None = None
-    _cookie_header = b""
+    _cookie_header = _content_type = b""
     _parse_error: tuple[int, str] | None = None  # of a body that cannot be parsed
     _is_lenient = False  # such a body reads as empty
-    _is_multipart = False  # the body is a form that is still on the wire
     _members: _Values | None = None  # of a JSON object, as text
     _files: Any = types.MappingProxyType({})  # pyright: ignore - lists of uploads by name
     _errors: tuple[BaseException, ...] = ()  # that led to the response, the last one to this one
@@ -1470,10 +1462,11 @@ class Request:
         self.method: str = scope.get("method") or "GET"
         self.path_params: list[str] = []
         self.route_handler: str | None = None
-        self._body: _Body | None = None  # made where a body is announced or asked for
+        self._body: Any = None  # a _Body, made where a body is announced or asked for
         self._session: _Session | None = None
         self._asked: Sequence[Any] = ()  # the middlewares whose after_ is to be called
-        self._content_type = b""
+        self._is_multipart = False  # the body is a form that is still on the wire
+        self._mount: Any = None  # the key in `mounts` of the app that takes over
         self._unparsed = ""  # the kind of a body that was read, until it is parsed
         self._fields: _Values | None = None  # of a form
         self._value: Any = _ABSENT  # of a JSON body
@@ -1507,13 +1500,14 @@ class Request:
     def _parse(self) -> None:
         """Parse the body at the first look, and raise what is wrong with it at every look."""
         if self._unparsed and self._parse_error is None:
-            body = self._body_reader().kept or b""
+            body = self._body.kept or b""  # nothing is kept of one that was refused
             try:
                 if self._unparsed == "form":
                     self._fields = _parse_pairs(body)
-                else:
+                elif body:
                     self._value = _load_json(body)
                 self._unparsed = ""
+                return
             except HTTPError as error:
                 self._parse_error = error.status, error._detail
             except ValueError:
@@ -1528,8 +1522,14 @@ class Request:
         if self._fields is not None:
             return self._fields
         body = self._value
-        if self._members is None and dict is type(body):
-            self._members = {name: _texts(value) for name, value in body.items()}
+        if self._members is None and dict is body.__class__:
+            self._members = {
+                name: [
+                    item if isinstance(item, str) else _dump_json(item).decode()
+                    for item in (value if list is value.__class__ else [value])
+                ]
+                for name, value in body.items()
+            }
         return self._members or {}
 
     @property
@@ -1634,22 +1634,22 @@ class Request:
         if self._body is None:
             body = self._body = _Body(self._receive, self._settings.body_timeout)
             # HTTP/2 and HTTP/3 need no header for a body, so the method tells.
-            is_http_2 = (self.scope.get("http_version") or "") >= "2"
-            body.announced = is_http_2 and self.method not in ("GET", "HEAD")
-        return self._body
+            body.announced = self.method not in ("GET", "HEAD") and (
+                (self.scope.get("http_version") or "") >= "2"
+            )
+        return self._body  # type: ignore[no-any-return]
 
-    async def _read(self) -> None:
-        """Read a body of JSON or of a urlencoded form; leave others on the wire."""
+    def _read(self) -> Any:
+        """Return what reads a body of JSON or of a urlencoded form, or None for any other body."""
         media_type = self._content_type.partition(b";")[0].strip().lower()
         if media_type == b"application/x-www-form-urlencoded":
-            kind, limit = "form", self._settings.field
+            self._unparsed, limit = "form", self._settings.field
         elif media_type == b"application/json" or media_type.endswith(b"+json"):
-            kind, limit = "json", self._settings.json
+            self._unparsed, limit = "json", self._settings.json
         else:
             self._is_multipart = media_type == b"multipart/form-data"
-            return
-        if await self._body_reader().expect(limit).read():
-            self._unparsed = kind
+            return None
+        return self._body_reader().expect(limit).read()
 
     def _note_headers(self, found: _RawHeaders) -> None:
         """Note the cookies, the media type and the body that the headers announce."""
@@ -1662,25 +1662,21 @@ class Request:
                 # differently.
                 self._content_type = b"," if self._content_type else value
             elif name == b"content-length":
-                self._note_length(value)
+                if value:  # WSGI bridges send an empty one if there is none
+                    body = self._body_reader()
+                    # Two lengths that differ are an attack, since a proxy in front may believe the
+                    # other one (RFC 9112 section 6.3).
+                    length = int(value) if value.isdigit() and len(value) < 19 else -1
+                    if length < 0 or body.length not in (-1, length):
+                        raise _error(400, "Invalid Content-Length")
+                    body.length = length
+                    body.announced |= length > 0
             elif name == b"transfer-encoding":
                 self._body_reader().announced = True
             else:
                 self._body_reader().expects_continue = value.lower() == b"100-continue"
         if cookies:
             self._cookie_header = b"; ".join(cookies)
-
-    def _note_length(self, value: bytes) -> None:
-        if not value:  # so WSGI bridges say that there is none
-            return
-        body = self._body_reader()
-        # Two lengths that differ are an attack, since a proxy in front may believe the other
-        # one (RFC 9112 section 6.3).
-        length = int(value) if value.isdigit() and len(value) < 19 else -1
-        if length < 0 or body.length not in (-1, length):
-            raise _error(400, "Invalid Content-Length")
-        body.length = length
-        body.announced |= length > 0
 
 
 # The middleware of another package sets these. A guard of which MicroPie took no notice would let
@@ -1756,28 +1752,28 @@ class WebSocket:
 
     # Most sockets never need these. Each message needs those that are set on the socket itself,
     # where Python finds them faster.
-    _is_connected = False  # websocket.connect was received
+    # `_is_connected`: websocket.connect was received. `_is_timed`: the next look is due.
+    _is_connected = _is_timed = accepted = False
     _task: Any = None  # the handler's; None: it is not watched, see `_look`
-    _watcher: asyncio.Task[None] | None = None
+    _watcher: Any = None
     _left: Any = None  # the handler's task, cancelled since its client has left
     _stop: Any = None  # what a cancellation by the server says
+    _settings = _NO_LIMITS
+    _on_accept: Any = None  # saves the session, returns more headers
+    _over: tuple[int, str] | None = None  # code and reason, once it is closed
+    _ahead: list[_Message] | None = None  # what the watcher has received
+    session_id: str | None = None
 
     def __init__(self, receive: _Receive, send: _Send) -> None:
         self._receive = receive
         self._send = send
-        self._over: tuple[int, str] | None = None  # code and reason, once it is closed
-        self._on_accept: Any = _accept_headers  # saves the session, returns more headers
         # `receive` and `send` of the server, from `accept` to `close`. The first until `receive_*`
         # has told of the end, or the watch starts. After a send that failed, it still brings the
         # messages before the end. The second until the end is known.
         self._direct: Any = None
         self._out: Any = None
-        self._ahead: list[_Message] | None = None  # what the watcher has received
         self._waits = 0  # tasks in `receive_*`
         self._looks = 0  # at the handler, since one has left `receive_*`
-        self._is_timed = False  # the next look is due
-        self.accepted = False
-        self.session_id: str | None = None
         self.subprotocols: list[str] = []
 
     async def accept(self, subprotocol: str | None = None, session_id: str | None = None) -> None:
@@ -1803,7 +1799,11 @@ class WebSocket:
         if not self._is_connected:
             self._content_of(await self._receive())
             self._is_connected = True
-        headers = await self._on_accept(self, session_id)
+        headers: _RawHeaders = []
+        if self._on_accept is not None:
+            headers = await self._on_accept(self, session_id)
+        elif session_id:  # outside of an App
+            headers = [_raw_header(*set_cookie("session_id", session_id))]
         self._check_not_over()  # another task may have closed it while the session was saved
         try:
             await self._send(
@@ -1832,8 +1832,13 @@ class WebSocket:
         return message
 
     async def receive_json(self) -> Any:
-        """Return the next message, parsed as JSON; raise ValueError if it is not JSON."""
+        """Return the next message, parsed as JSON; raise ValueError if it is not JSON.
+
+        Raises:
+            HTTPError: 413, it is larger than the app's ``max_json_size``.
+        """
         message = await self.__anext__(False)
+        _check_size(len(message), self._settings.json)
         return _load_json(message.encode() if isinstance(message, str) else message)
 
     def __aiter__(self) -> WebSocket:
@@ -1866,6 +1871,8 @@ class WebSocket:
     async def send_text(self, data: str, _kind: str = "text") -> None:
         """Send a text message."""
         # Most messages are text, and a call of a helper would take as long as the rest of this one.
+        if next(_turns):  # a loop that only sends, or fails to, would let nothing else run
+            await asyncio.sleep(0)
         send = self._out
         if not send:
             self._raise_closed()
@@ -1873,8 +1880,6 @@ class WebSocket:
             await send({"type": "websocket.send", _kind: data})
         except OSError as error:
             raise self._end() from error
-        if next(_turns):  # a loop that only sends would let nothing else run
-            await asyncio.sleep(0)
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
@@ -1915,6 +1920,7 @@ class WebSocket:
         while self._watcher and not self._watcher.done() and self._ahead == []:
             await asyncio.wait([self._watcher])
         if self._ahead is None:  # closed, or another task was told of the end, perhaps meanwhile
+            await asyncio.sleep(_LOOK_SECONDS)  # a loop that goes on would let nothing else run
             self._raise_closed()
         return self._ahead.pop(0) if self._ahead else await self._receive()
 
@@ -1932,7 +1938,9 @@ class WebSocket:
         # 1006 is for the OSError by which a server says that the client has left (RFC 6455 section
         # 7.1.5). `receive_*` may still bring the code.
         self._over, self._out = (code, reason), None
-        self._task = None  # a handler that is told needs no watch
+        # A handler that is told needs no watch. Another task may keep it to itself.
+        if asyncio.current_task() is self._task:
+            self._task = None
         return ConnectionClosed(code, reason)
 
     def _rest(self) -> None:
@@ -1998,10 +2006,6 @@ class WebSocket:
 
 # True for every 64th message of all WebSockets, so that sending to many counts as a loop, too.
 _turns = itertools.cycle([False] * 63 + [True])
-
-
-async def _accept_headers(socket: WebSocket, session_id: str | None) -> _RawHeaders:
-    return [] if session_id is None else [_raw_header(*set_cookie("session_id", session_id))]
 
 
 def _close_of(message: _Message) -> tuple[int, str]:
@@ -2144,6 +2148,7 @@ _REFUSAL_KEYS = {"code", "reason"}
 # Patterns stay strings here, since to compile one costs more than most processes gain by it, and
 # `re` keeps those in use. RFC 9110 section 5.6.2
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_HEADER = _TOKEN + r"\0[\t -~\x80-\xff]*"  # the name and the value, for one match instead of two
 # The characters that RFC 3986 allows, and the percent sign, so that nothing is encoded twice.
 _LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"
 
@@ -2199,14 +2204,14 @@ def set_cookie(
         raise ValueError(f"cookie {name!r} must be secure")
     if re.match(_HOST_NAME, name) and (path != "/" or domain):
         raise ValueError(f"cookie {name!r} must have the path / and no domain")
-    attributes = (
-        "" if max_age is None else f"Max-Age={int(max_age)}",
-        f"Domain={domain}" if domain else "",
-        f"Path={path}" if path else "",
-        "HttpOnly" if httponly else "",
-        "Secure" if secure else "",
-        f"SameSite={samesite}" if samesite else "",
-    )
+    attributes: list[Any] = [
+        max_age is not None and f"Max-Age={int(max_age)}",
+        domain and f"Domain={domain}",
+        path and f"Path={path}",
+        httponly and "HttpOnly",
+        secure and "Secure",
+        samesite and f"SameSite={samesite}",
+    ]
     return "set-cookie", "; ".join([f"{name}={value}", *filter(None, attributes)])
 
 
@@ -2297,12 +2302,15 @@ def _response(
     is_json = own_type == _JSON and default_type in (_HTML, _TEXT)
     if default_type is None or own_type is None or is_json:
         default_type = own_type
-    pairs = _pairs(() if headers is None else headers)
+    pairs = _pairs(headers or ())
     # If there are several types, the last one wins, since a middleware may have appended its own.
     content_type = dict(pairs).get("content-type", default_type)
     types = [] if content_type is None else [("content-type", content_type)]
-    # MicroPie sets the length itself. Only that of a stream must be the handler's.
-    replaced = ("content-type",) if payload is None else ("content-type", "content-length")
+    # MicroPie sets the length itself, and the server the framing. Only the length of a stream must
+    # be the handler's.
+    replaced = ["content-type", "transfer-encoding"]
+    if payload is not None:
+        replaced.append("content-length")
     kept = (*types, *[pair for pair in pairs if pair[0] not in replaced])
     raw_headers = [_raw_header(name, value) for name, value in kept]
     if payload is not None and not is_bodiless:
@@ -2343,7 +2351,7 @@ def _pairs(headers: Any) -> _Pairs:
 
 def _raw_header(name: str, value: str) -> _RawPair:
     """Encode a header; raise ValueError if it would break the response (RFC 9110 section 5)."""
-    if not (re.fullmatch(_TOKEN, name) and re.fullmatch(r"[\t -~\x80-\xff]*", value)):
+    if not re.fullmatch(_HEADER, f"{name}\0{value}"):
         # Nothing is dropped in silence. Without its content type, plain text would become HTML.
         raise ValueError(f"{name!r}: {value!r} is no response header that may be sent")
     return name.encode(), value.strip(" \t").encode("latin-1")
@@ -2522,20 +2530,21 @@ class _Stream:
     it cancels the request's task, once, since the source may wait for something else for hours.
     """
 
-    _timer: asyncio.TimerHandle | None = None  # for the next ping
-    _is_sending = False  # a chunk is on its way, or waits for a ping that is
-    _has_left = False  # a helper has cancelled the task
+    _timer: Any = None  # for the helpers' start, and then for the next ping
+    # `_is_sending`: a chunk is on its way, or waits for a ping that is. `_has_left`: a helper has
+    # cancelled the task.
+    _is_sending = _has_left = False
+    _ping: Any = None
 
     def __init__(self, send: _Send, reader: _Body, body: Any) -> None:
-        self._ping: Any = None
-        self._encode: Callable[[Any], bytes] = _chunk_bytes
+        self._encode: Any = _chunk_bytes
         if isinstance(body, _EventStream):  # its own steps would take time and memory
             self._ping, self._encode, body = body.ping, _event_bytes, body.events
         self.chunks = _chunks(body)
         self._body = reader
         self._send = send
         self._task: Any = asyncio.current_task()
-        self._helpers: list[asyncio.Task[None]] = []  # the listener, and then a pinger under way
+        self._helpers: list[Any] = []  # the listener, and then a pinger under way
 
     async def run(self, start: _Message) -> None:
         """Send the headers, every chunk, and the final message unless the stream breaks off."""
@@ -2550,9 +2559,8 @@ class _Stream:
             finally:
                 # Before the final message: after it, servers report a disconnect that is none.
                 await self._end_helpers()
-            if not (reader.ended or reader.gone):
+            if not reader.ended:
                 await reader.drain()
-            await self._tell_chunk(b"", more=False)
         except BaseException as error:
             # `_end_helpers` has taken back the helper's cancellation. So this one is the server's,
             # which must pass, or a stray one, which is a mistake of the source.
@@ -2561,17 +2569,20 @@ class _Stream:
             if not (reader.gone and isinstance(error, (ConnectionClosed, asyncio.CancelledError))):
                 _log.error("a stream broke off", exc_info=error)
             _forget(error)
+        else:
+            # A server that misses bytes of a Content-Length raises, and then ends the connection.
+            await self._tell_chunk(b"", more=False)
         finally:
             await _close(self.chunks)
 
     async def _send_chunks(self) -> None:
         # Servers send the headers with the first body message. This one does not wait for a chunk.
         await self._tell_chunk(b"")
-        reader, send, helpers, sends = self._body, self._send, self._helpers, 0
-        helpers.append(asyncio.create_task(self._help(reader.wait_gone)))
+        reader, send, sends = self._body, self._send, 0
+        # They start when the source, or the server, waits for the first time. A short stream often
+        # ends before, and a task that is to be ended takes longer than all its chunks.
+        self._timer = asyncio.get_running_loop().call_soon(self._start_helpers)
         pings = self._ping is not None
-        if pings:
-            self._set_timer()
         async for item in self.chunks:
             if reader.gone:  # the source has swallowed what told it so
                 break
@@ -2584,8 +2595,8 @@ class _Stream:
             # a message in several steps, and a ping must not cut an event in two.
             if pings:
                 self._is_sending = True
-                if len(helpers) > 1:
-                    await asyncio.wait(helpers[1:])
+                if len(self._helpers) > 1:
+                    await asyncio.wait(self._helpers[1:])
             try:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except OSError:  # so a server says that the client has left
@@ -2596,6 +2607,11 @@ class _Stream:
             if sends == 64:  # a source that never waits would let nothing else run
                 sends = 0
                 await asyncio.sleep(0)
+
+    def _start_helpers(self) -> None:
+        self._helpers.append(asyncio.create_task(self._help(self._body.wait_gone)))
+        if self._ping is not None:
+            self._set_timer()
 
     def _set_timer(self) -> None:
         # Not in the context of this request, which the timer would keep.
@@ -2618,9 +2634,11 @@ class _Stream:
     async def _tell_chunk(self, chunk: bytes, more: bool = True) -> None:
         await self._tell({"type": "http.response.body", "body": chunk, "more_body": more})
 
-    async def _help(self, work: Callable[[], Awaitable[None]]) -> None:
-        with contextlib.suppress(Exception):  # the client has left, or the server does not tell
+    async def _help(self, work: Any) -> None:
+        try:  # noqa: SIM105 - `suppress` would take 200 bytes of each open stream
             await work()
+        except Exception:  # the client has left, or the server does not tell
+            pass
         if self._body.gone and not self._has_left:
             self._has_left = True
             self._task.cancel()
@@ -2712,17 +2730,17 @@ def methods(*names: str) -> Callable[[_F], _F]:
 # it as JSON. `fromisoformat` or the class itself converts a string. The types are known by name, so
 # that MicroPie imports none of them for an app that does not use them.
 _JSON_TYPES: dict[str, Any] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-    "datetime.date": (str,),
-    "datetime.datetime": (str,),
-    "datetime.time": (str,),
-    "decimal.Decimal": (str, int, float),
-    "uuid.UUID": (str,),
-    "dict": (dict,),
-    f"{__name__}.UploadedFile": (),
+    "str": [str],
+    "int": [int],
+    "float": [int, float],
+    "bool": [bool],
+    "datetime.date": [str],
+    "datetime.datetime": [str],
+    "datetime.time": [str],
+    "decimal.Decimal": [str, int, float],
+    "uuid.UUID": [str],
+    "dict": [dict],
+    f"{__name__}.UploadedFile": [],
 }
 _BOOLS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
@@ -2771,10 +2789,10 @@ def _scalar_converter(annotation: Any) -> _Converter:
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1,
         # though True is an int. No string is a dict or a file.
-        if (is_json or annotation in (dict, UploadedFile)) and type(value) not in json_types:
+        if (is_json or annotation in (dict, UploadedFile)) and value.__class__ not in json_types:
             raise TypeError
         made: Any = value
-        if type(value) is not annotation:
+        if value.__class__ is not annotation:
             made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
         # NaN and the infinities compare with no limit as a number does, so no handler gets them.
         if is_number and made - made != 0:
@@ -2822,7 +2840,7 @@ def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
 
 def _list_converter(annotation: Any) -> _Converter:
     convert = _converter(annotation)
-    takes_blank = _takes_blank(annotation, convert)
+    takes_blank = convert is _keep or str in _members(annotation)
 
     def convert_all(values: Any, is_json: bool) -> Any:
         if not isinstance(values, list):
@@ -2876,11 +2894,6 @@ def _is_list(annotation: Any) -> bool:
 
 def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and hasattr(annotation, "model_validate")
-
-
-def _takes_blank(annotation: Any, convert: _Converter) -> bool:
-    """Whether ``""`` is a value: not for most types, since HTML forms send empty inputs too."""
-    return convert is _keep or str in _members(annotation)
 
 
 def _parts(annotation: Any, depth: int = 9) -> Iterator[Any]:
@@ -2960,7 +2973,8 @@ class _Parameter:
             shown = inspect.formatannotation(annotation)
             _log.warning("%s: MicroPie cannot convert to %s, and checks nothing", where, shown)
         is_kept = self.convert is _keep
-        self.takes_blank = _takes_blank(annotation, self.convert)
+        # Most types take no "", since HTML forms send empty inputs too.
+        self.takes_blank = is_kept or str in members
         # Most parameters are strings, which stay as they are.
         self.is_verbatim = not self.is_list and (is_kept or others == [str])
         # So does a JSON value of the one type that the annotation names.
@@ -3008,7 +3022,11 @@ class _Parameter:
         """Look for a name in the query, the body and the uploads, in this order."""
         if request._unparsed:  # a call for each parameter would cost more
             request._parse()
-        for sent in (request._query or request.query_params, request._fields):
+        # A look at `_query` first, since a property takes longer.
+        for sent in (
+            request.query_params if request._query is None else request._query,
+            request._fields,
+        ):
             if sent and name in sent:
                 strings = sent[name]
                 value = strings[0] if self.is_verbatim else self._converted(strings, name)
@@ -3016,9 +3034,9 @@ class _Parameter:
                     return value
         # Not body_params, which has all members as strings: {"a": 5} must not pass for a `str`.
         body = request._value
-        if dict is type(body) and name in body:
+        if dict is body.__class__ and name in body:
             value = body[name]
-            return value if type(value) is self.exact else self._converted(value, name, True)
+            return value if value.__class__ is self.exact else self._converted(value, name, True)
         files = request._files.get(name)
         if files and self.takes_file:
             return files[0]
@@ -3038,10 +3056,10 @@ class _Parameter:
             elif body is None and self.is_optional:
                 return None
             elif hasattr(model, "model_validate_json"):
-                return model.model_validate_json(request._body_reader().kept)
+                return model.model_validate_json(request._body.kept)
             return model.model_validate(body)
         except ValueError as error:
-            lines = _error_lines(error, self.name, request._body_reader().size)
+            lines = _error_lines(error, self.name, request._body.size)
             raise _error(400, f"Parameter '{self.name}' is not valid{lines}") from None
 
     def _converted(self, value: Any, name: str, is_json: bool = False) -> Any:
@@ -3075,21 +3093,24 @@ class _Binder:
         self._positional = path_only + both
         self._in_path = [one for one in self._positional if one.in_path]
         self.takes = sys.maxsize if self._star else len(self._in_path)
-        self._all = self._positional + self._keywords
+        self.all = self._positional + self._keywords
         # The number of path segments that are all the arguments, as they are; -1: no number is.
         is_verbatim = all(one.is_verbatim and one.in_path for one in self._positional)
         self.verbatim = len(self._in_path) if is_verbatim and not any(kinds[2:]) else -1
         # A plain handler runs in a thread, and cannot await the pieces of a file. ``**rest`` waits
         # for the names that come after a file, too.
         may_stream = not (handler.is_plain or self._rest)
-        self.may_stream = {one.name for one in self._all if one.takes_file and may_stream}
+        self.may_stream = {one.name for one in self.all if one.takes_file and may_stream}
         # No value goes to ``**rest``, the last one, under the name of another parameter, which may
         # be the framework's or a FromSession; its own name is free.
         self._names = list(inspect.signature(handler.function, **_late).parameters)[:-1]
+        if self._rest and not self.all and handler.function.__name__ != handler.name:
+            # Of a decorator: FromSession and all checks are behind it, where no binder sees them.
+            _log.warning("%s hides parameters: use functools.wraps", handler.function.__qualname__)
 
     def bind(self, request: Request) -> tuple[list[Any], _Data]:
         """Return the positional and the keyword arguments; 404 for a path that does not fit."""
-        segments = list(request.path_params)
+        segments = [*request.path_params]
         if len(segments) > self.takes:
             raise _error(404)
         arguments: list[Any] = []
@@ -3118,7 +3139,7 @@ class _Binder:
             return False
         # Parameters that take path segments have their values already.
         known = self._in_path[: len(request.path_params)]
-        missing = [one for one in self._all if one not in known and not one.is_known(request)]
+        missing = [one for one in self.all if one not in known and not one.is_known(request)]
         return [one.name for one in missing] == [name]
 
 
@@ -3198,6 +3219,9 @@ class _Handler:
         return await result if inspect.isawaitable(result) else result
 
 
+# One for all apps, since its binder takes a while to make; a bounded number, since classes that are
+# made on the way would never be freed.
+_handler = functools.lru_cache(4096)(_Handler)
 _Table = dict[str, _Handler]
 
 
@@ -3231,6 +3255,7 @@ def _check_body(owner: type[App]) -> None:
             type(own) in (_Missing, property)
             and (type(member) is not property or member is own)
             or (name == "env" and _function_of(member))
+            or name.startswith("_App__")  # in a subclass that is called App, too
         ):
             raise TypeError(
                 f"{owner.__name__}.{name} cannot stand here: App.{name} is the framework's own"
@@ -3242,9 +3267,8 @@ def _check_body(owner: type[App]) -> None:
             _log.warning("%s.%s (a %s) is no handler: call it in a def", owner.__name__, name, kind)
 
 
-# Called for the first app of a class, not when the class is created: after that, a class decorator
-# may put a guard around each handler.
-@functools.cache
+# Called for each app, not when the class is created: a class decorator, or later code, may put a
+# guard around a handler.
 def _handlers(owner: type[App], prefix: str) -> tuple[_Table, _Table]:
     """Return the handlers of a class and of its bases by name, and those with a URL by path.
 
@@ -3261,7 +3285,7 @@ def _handlers(owner: type[App], prefix: str) -> tuple[_Table, _Table]:
     for name, member in members.items():
         if _function_of(member) and not name.startswith("__" if prefix else ("__", "ws_")):
             # A middleware may choose any of them by name, private ones too.
-            handlers[name] = _Handler(name, member, leading=2 if prefix else 1)
+            handlers[name] = _handler(name, member, 2 if prefix else 1)
             path = name.removeprefix(prefix)
             if name.startswith(prefix) and path[:1] not in ("", "_"):
                 routes[f"/{path}"] = handlers[name]
@@ -3316,7 +3340,7 @@ def _is_from_here(request: Request) -> bool:
     # A proxy on this machine speaks plain HTTP from a loopback address as well, and may even pass
     # one as the host. The rest gives it away: what it adds, its HTTP/1.0 (nginx before 1.29.7), a
     # browser that came by HTTPS, or one without the Connection header that all of them send.
-    host, client = [(scope.get(key) or ("",))[0] or "" for key in ("server", "client")]
+    host, client = [(scope.get(key) or [""])[0] or "" for key in ("server", "client")]
     return (
         scope.get("scheme") not in ("https", "wss")
         and scope.get("http_version", "1.1") == "1.1"
@@ -3373,7 +3397,8 @@ class App:
         max_body_size: The most bytes of a body in memory or on disk. None disables the limit.
         max_upload_size: The most bytes of a body that streams into a handler, by default as many as
             ``max_body_size``. None disables the limit.
-        max_json_size: The most bytes of a JSON body. None disables the limit.
+        max_json_size: The most bytes of a JSON body, or of a message for `WebSocket.receive_json`.
+            None disables the limit.
         max_form_field_size: The most bytes of a text field of a multipart form. None disables the
             limit.
         body_timeout: How long to wait for the next byte of a request body, in seconds, before a
@@ -3430,6 +3455,8 @@ class App:
         max_form_field_size: int | None = 2**20,
         body_timeout: float | None = 30.0,
     ) -> None:
+        if hasattr(self, "middlewares"):  # a second list would have none of the guards in the first
+            raise TypeError("App.__init__ runs once, and before its attributes are set")
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
         if not session_timeout > 0 or not (body_timeout is None or body_timeout > 0):  # or NaN
@@ -3439,12 +3466,8 @@ class App:
             session_cookie_path = session_cookie_path or "/"
         if re.match(_SECURE_NAME, session_cookie_name) and session_cookie_secure is None:
             session_cookie_secure = True
-        set_cookie(
-            session_cookie_name,
-            "",
-            path=session_cookie_path,
-            secure=session_cookie_secure is not False,
-        )
+        secure = session_cookie_secure is not False
+        set_cookie(session_cookie_name, "", path=session_cookie_path, secure=secure)
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
         self.startup_handlers: list[_Hook] = []
@@ -3472,8 +3495,8 @@ class App:
             min(kept, _limit(max_form_field_size, "max_form_field_size")),
             body_timeout,
         )
-        self.__handlers, self.__routes = _handlers(type(self), "")  # type: ignore[arg-type]
-        self.__socket_handlers, self.__socket_routes = _handlers(type(self), "ws_")  # type: ignore[arg-type]
+        self.__handlers, self.__routes = _handlers(type(self), "")
+        self.__socket_handlers, self.__socket_routes = _handlers(type(self), "ws_")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Check what the body of a subclass defines."""
@@ -3577,16 +3600,14 @@ class App:
         except gone:
             pass  # no response can reach the client
         finally:
-            current_request.reset(token)
             if plain is None:  # errors have been logged, and no middleware can look any more
                 _forget(*request._errors)
             if request._body is not None:
-                ahead = request._body.close()  # what is read of its files from now on fails
+                await request._body.close()  # what is read of its files from now on fails
                 if request._multipart is not None:
                     await request._multipart.close()
-                if ahead is not None:
-                    # No code is interested in its exception any more.
-                    await asyncio.gather(ahead, return_exceptions=True)
+            # Last, since it fails if the garbage collector ends this request.
+            current_request.reset(token)
 
     def __answer(self, request: Request) -> Awaitable[Any]:
         """Find the handler, and call it or what comes before it; return what is to be awaited."""
@@ -3645,9 +3666,7 @@ class App:
         child = {**scope, "root_path": root + _prefix(request._mount)}
         # In a scope the path includes the root path (ASGI HTTP).
         if not _is_below(scope["path"], root):
-            child["path"] = root + scope["path"]
-            if raw_path := scope.get("raw_path"):
-                child["raw_path"] = _quoted(root, "/").encode() + raw_path
+            child |= {"path": root + scope["path"], "raw_path": None}
         return self.mounts[request._mount](child, receive, _adding(send, request._added))
 
     async def __prepare_and_call(self, request: Request, noted: _RawHeaders) -> Any:
@@ -3655,8 +3674,9 @@ class App:
         request._note_headers(noted)
         if request._cookie_header:
             await self.__load_session(request)
-        if request._mount is None:
-            await request._read()
+        # Most requests with a cookie have no body, and no type of one.
+        if request._content_type and request._mount is None and (reading := request._read()):
+            await reading
         middlewares, request._asked = request._asked, ()
         for middleware in middlewares:
             result = await middleware.before_request(request)
@@ -3672,17 +3692,19 @@ class App:
                 return _MOUNTED
             # A middleware has chosen a handler of this app, to ask for a login for example.
             request._mount = None
-            await request._read()
+            if reading := request._read():
+                await reading
         return await self.__call_handler(request)
 
     async def __load_session(self, request: Request) -> None:
         """Load the session, unless another origin's page has caused the request."""
         ids = _session_ids(request, self.__session_cookie_name)
+        # If the backend fails, this request must not put a new session in the place of the old one.
+        session = request._session = _Session()
+        session.blocked = True
         # Browsers send cookies with requests from any page of the same site, and old ones with all;
         # to WebSockets they apply no same-origin policy.
         if _is_foreign(request, self.__allowed_origins):
-            session = request._session = _Session()
-            session.blocked = True
             if ids:
                 _log.warning(
                     "no session for a request from %r to %r",
@@ -3694,6 +3716,7 @@ class App:
             if data := await self.session_backend.load(session_id):
                 request._session = _Session(session_id, data)
                 return
+        request._session = None
 
     def __call_handler(self, request: Request) -> Awaitable[Any]:
         """Bind the handler's arguments and call it; return what is to be awaited."""
@@ -3721,6 +3744,9 @@ class App:
         form = _MultipartForm(chunks, _boundary(request._content_type), settings)
         request._multipart = form
         request._fields, request._files = form.fields, form.files
+        for one in binder.all:
+            if one.is_secret:  # its 401 comes before the form is read
+                one.find(request)
         if not await form.run(functools.partial(binder.waits_for, request)):
             _check_size(body.size, settings.kept)
         return await handler.run(self, request)
@@ -3787,11 +3813,11 @@ class App:
             if not (is_head or body.gone):
                 return stream.run(start)
             await _close(stream.chunks)
-        if body.gone:
-            raise ConnectionClosed
         # A client that is still sending may not look for a response before it has sent everything.
         if not body.ended:
             await body.drain()
+        if body.gone:
+            raise ConnectionClosed
         await send(start)
         payload = b"" if is_head else response.payload
         return send({"type": "http.response.body", "body": payload})
@@ -3856,6 +3882,7 @@ class App:
         request = WebSocketRequest(scope, None, self.__settings)
         socket = WebSocket(receive, send)
         socket.subprotocols = list(scope.get("subprotocols") or ())
+        socket._settings = self.__settings
         # The socket gives itself as an argument: bound to it, this would be a reference cycle.
         socket._on_accept = functools.partial(self.__handshake_headers, request)
         token = current_request.set(request)
@@ -3886,7 +3913,8 @@ class App:
             del step, arguments  # a socket may be open for hours
             if inspect.isawaitable(handler):
                 try:
-                    await handler
+                    if isinstance(await handler, Iterator | AsyncIterator):
+                        raise TypeError("a WebSocket handler with a yield never runs")
                 finally:
                     await socket._unwatch()
         except BaseException as error:
@@ -4072,7 +4100,7 @@ class App:
         text: str = await template.render_async(context) if is_async else template.render(context)
         return text
 
-    def _parse_cookies(self, cookie_header: str) -> dict[str, str]:
+    def _parse_cookies(self, cookie_header: str) -> _Cookies:
         """Parse a Cookie header; of cookies with the same name the first counts."""
         return _parse_cookies(cookie_header)
 
@@ -4105,9 +4133,9 @@ async def _run_hook(handler: _Hook) -> list[str]:
     """Run a startup or shutdown handler; return what went wrong, which is logged too."""
     try:
         result = handler()
-        # An async generator would never run. If it is awaited, Python says so.
-        if inspect.isawaitable(result) or hasattr(result, "__anext__"):
-            await result
+        # A generator would never run. If it is awaited, Python says so.
+        if isinstance(result, Awaitable | Iterator | AsyncIterator):
+            await result  # type: ignore[misc]  # pyright: ignore
     except BaseException as error:
         if not _is_stray(error):
             raise
@@ -4213,9 +4241,9 @@ def _main(arguments: Sequence[str]) -> str | None:
         return f"{arguments[1]} is no micropie.App"
     rows = [("PATH", "METHODS", "PARAMETERS", "PROTOCOL", "SOURCE")]
     for protocol, path, allowed, parameters, _, source in routes(app):
-        name, any_method = ("HTTP", "any") if protocol == "http" else ("WebSocket", "-")
         signature = ", ".join(_described(*one) for one in parameters)
-        rows.append((path, ", ".join(allowed or [any_method]), f"({signature})", name, source))
+        names = ", ".join(allowed or ["any" if protocol == "http" else "-"])
+        rows.append((path, names, f"({signature})", protocol, source))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(map(str.ljust, row, widths)).rstrip())
@@ -4223,7 +4251,6 @@ def _main(arguments: Sequence[str]) -> str | None:
 
 
 if __name__ == "__main__":  # pragma: no cover
-    from importlib import import_module
+    import micropie  # the app to look at is an instance of that module's App
 
-    # The app to look at is an instance of that module's App.
-    sys.exit(import_module("micropie")._main(sys.argv[1:]))
+    sys.exit(micropie._main(sys.argv[1:]))

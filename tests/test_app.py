@@ -37,6 +37,7 @@ from tests.asgi import (
     exchange,
     get,
     lifespan,
+    logged,
     post,
     scripted,
     shown,
@@ -1011,3 +1012,66 @@ async def test_an_exception_with_its_own_attribute_exceptions_is_an_error_like_a
     with pytest.raises(LifespanFailed, match="no oven"):
         async with lifespan(app):
             raise AssertionError("it must not start")
+
+
+async def test_a_long_chain_of_exceptions_is_let_go_in_time_that_grows_with_it() -> None:
+    """Each `raise ... from` names the one before twice: as its cause and as its context."""
+
+    class Root(App):
+        async def index(self) -> None:
+            self.nested(400)
+
+        def nested(self, depth: int) -> None:
+            try:
+                if depth:
+                    self.nested(depth - 1)
+                raise ValueError(depth)
+            except ValueError as error:
+                raise ValueError(depth) from error
+
+    assert (await get(Root())).status == 500
+
+
+def test_attributes_that_are_set_before_app_init_are_a_type_error() -> None:
+    """A list of guards that a second one replaces would let every visitor in."""
+
+    class Early(App):
+        def __init__(self) -> None:
+            self.middlewares = [HttpMiddleware()]
+            super().__init__()
+
+    class One(App): ...
+
+    class Two(App): ...
+
+    class Both(One, Two):
+        def __init__(self) -> None:
+            One.__init__(self)
+            Two.__init__(self)
+
+    for make in (Early, Both):
+        with pytest.raises(TypeError, match="App.__init__ runs once"):
+            make()
+
+
+def test_a_subclass_that_is_called_app_cannot_replace_what_is_private() -> None:
+    with pytest.raises(TypeError, match="_App__start cannot stand here"):
+        type("App", (App,), {"_App__start": lambda self: None})
+
+
+@pytest.mark.parametrize("name", ["generator", "asynchronous"])
+async def test_a_startup_handler_with_a_yield_is_reported(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def generator() -> Any:
+        yield
+
+    async def asynchronous() -> Any:
+        yield
+
+    app = App()
+    app.startup_handlers.append({"generator": generator, "asynchronous": asynchronous}[name])
+    with pytest.raises(LifespanFailed, match="can't be used in 'await' expression"):
+        async with lifespan(app):
+            pass
+    assert len(logged(caplog)) == 1

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import inspect
 import json
+import re
 import sys
 import time
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -1788,3 +1789,31 @@ async def test_a_name_that_is_missing_where_nothing_binds_does_not_matter():
     assert (await get(app, "/?number=1")).json() == 2
     assert (await get(app, "/other?number=1")).status == 500
     assert [route.path for route in routes(app)] == ["/", "/other"]
+
+
+async def test_a_decorator_without_wraps_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    """It hides that the user comes from the session alone."""
+
+    def careless(function: Any) -> Any:
+        async def inner(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return await function(self, *args, **kwargs)
+
+        return inner
+
+    class Root(App):
+        @careless
+        async def orders(self, user_id: FromSession) -> str:
+            return f"of {user_id}"
+
+        @careless
+        async def inner(self) -> str:
+            return "its own name"
+
+        async def any(self, *args: Any, **kwargs: Any) -> str:
+            return "not decorated"
+
+    app = Root()
+    for path in ("/orders?user_id=1", "/orders?user_id=1", "/inner", "/any"):
+        assert (await get(app, path)).status == 200
+    (warning,) = caplog.messages
+    assert re.search(r"careless.<locals>.inner hides parameters: use functools.wraps", warning)

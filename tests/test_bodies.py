@@ -1631,3 +1631,65 @@ async def test_two_streams_of_a_kept_body_both_give_all_of_it() -> None:
 
     response = await post(Root(), body=b"hello", headers={"content-type": "text/plain"})
     assert response.json() == [["hello"], ["hello"]]
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("started", [False, True])
+async def test_is_disconnected_drops_a_body_that_no_code_reads(
+    monkeypatch: pytest.MonkeyPatch, started: bool
+) -> None:
+    """Otherwise one byte would hold a handler that looks whether its client has left."""
+    monkeypatch.setattr("micropie._IDLE_SECONDS", 0.2)
+
+    class Root(App):
+        async def index(self) -> None:
+            request = self.request
+            if started:
+                await anext(request.stream())
+            try:
+                async with asyncio.timeout(1):
+                    while not await request.is_disconnected():
+                        pass
+            except TimeoutError:
+                left.append("never")
+            else:
+                left.append("told")
+                with pytest.raises(ConnectionClosed):
+                    await request.body()
+
+    left: list[str] = []
+    headers = [(b"content-length", b"6")]
+    receive = scripted(
+        piece(b"ab", more=True), piece(b"cd", more=True), {"type": "http.disconnect"}
+    )
+    await call(Root(), receive, method="POST", headers=headers)
+    # One that is read in part is left to its reader.
+    assert left == ["never" if started else "told"]
+
+
+@pytest.mark.parametrize("wants", ["body", "is_disconnected"])
+async def test_a_loop_that_asks_a_request_again_and_again_lets_others_run(wants: str) -> None:
+    turns = 0
+
+    class Root(App):
+        async def index(self) -> None:
+            while turns < 5:
+                with contextlib.suppress(ConnectionClosed):
+                    await getattr(self.request, wants)()
+
+    async with exchange(Root(), "POST", headers=[("content-length", "9")]) as ex:
+        await ex.send_body(b"a")
+        await ex.disconnect()
+        for turns in range(6):  # noqa: B007
+            await asyncio.sleep(0)
+
+
+async def test_a_server_whose_receive_fails_gets_its_response_all_the_same() -> None:
+    class Root(App):
+        async def index(self) -> str:
+            return "ok"
+
+    receive = scripted(RuntimeError("broken"))
+    headers = [(b"content-length", b"5"), (b"content-type", b"text/plain")]
+    start, _ = await call(Root(), receive, method="POST", headers=headers)
+    assert start["status"] == 200

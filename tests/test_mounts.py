@@ -255,7 +255,7 @@ async def test_a_mount_may_come_and_go() -> None:
         ),
         # A server that does not repeat the root path: the path of a scope includes it (ASGI HTTP
         # 2.1).
-        ("/api", "/static/a", b"/static/a", ("/api/static", "/api/static/a", b"/api/static/a")),
+        ("/api", "/static/a", b"/static/a", ("/api/static", "/api/static/a", None)),
         ("/api", "/static/a", None, ("/api/static", "/api/static/a", None)),
         ("", "/static/a b", b"/static/a%20b", ("/static", "/static/a b", b"/static/a%20b")),
         ("", "/static/a/b", b"/static/a%2Fb", ("/static", "/static/a/b", b"/static/a%2Fb")),

@@ -699,3 +699,17 @@ async def test_send_response_writes_what_a_handler_could_return(
     response = await request(Closed())
     assert (response.status, response.body, response.header("content-type")) == (status, body, kind)
     assert response.header("retry-after") == ("5" if len(arguments) == 3 else None)
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_the_framing_is_left_to_the_server(is_stream: bool) -> None:
+    """A proxy may hand on all headers that it got; two kinds of framing would be ambiguous."""
+
+    class Root(App):
+        async def index(self) -> Any:
+            body = iter(["abc"]) if is_stream else "abc"
+            return 200, body, {"Transfer-Encoding": "chunked", "x-a": "1"}
+
+    response = await get(Root())
+    assert (response.text, response.header("x-a")) == ("abc", "1")
+    assert response.header("transfer-encoding") is None

@@ -1320,3 +1320,16 @@ async def test_clean_up_runs_also_if_its_request_is_cancelled_while_it_is_queued
         assert not task.done()
     await asyncio.wait([task])
     assert (app.ran, task.cancelled()) == (["closed"], True)
+
+
+async def test_a_guard_that_is_put_on_the_class_works_for_the_apps_that_are_made_then() -> None:
+    class Root(App):
+        async def index(self) -> str:
+            return "secret"
+
+    async def guarded(self: Any) -> str:
+        raise HTTPError(403)
+
+    before = Root()
+    Root.index = guarded  # type: ignore[method-assign]
+    assert [(await get(app)).status for app in (before, Root())] == [200, 403]

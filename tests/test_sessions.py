@@ -1842,3 +1842,27 @@ async def test_a_websocket_whose_backend_is_down_is_refused_or_closed_with_1011(
         assert ws.accepted is accepted
     assert (ws.close_code, ws.close_reason) == (1011, "")
     assert f"{broken} is down" in caplog.text
+
+
+async def test_a_session_that_could_not_be_loaded_is_not_replaced() -> None:
+    """A middleware may make another response of the 500, and write to the session there."""
+
+    class Down(Spy):
+        is_down = True
+
+        async def load(self, session_id: str) -> dict[str, Any]:
+            if self.is_down:
+                raise OSError("down")
+            return await super().load(session_id)
+
+    class Flash(HttpMiddleware):
+        async def after_request(self, request: Any, status: int, *_: Any) -> Any:
+            if status == 500:
+                request.session["flash"] = "try again"
+                return {"status_code": 303, "headers": [("location", "/")]}
+            return None
+
+    app = Root(backend=Down())
+    app.middlewares.append(Flash())
+    response = await get(app, "/look", headers={"cookie": "session_id=id"})
+    assert (response.status, response.header("set-cookie")) == (303, None)

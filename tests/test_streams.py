@@ -858,7 +858,7 @@ class Late(App):
 TEXT = [("content-type", "text/plain")]
 late_ways = pytest.mark.parametrize("how", ["body", "stream"])
 late_kinds = pytest.mark.parametrize("events", [False, True], ids=["stream", "events"])
-DROPPED = "the body was dropped, since the response has begun"
+DROPPED = "the body was dropped, since nothing read it in time"
 
 
 @late_ways

@@ -18,13 +18,22 @@ from typing import Any
 
 import pytest
 
-from micropie import App, ConnectionClosed, HTTPError, HttpMiddleware, Request, UploadedFile
+from micropie import (
+    App,
+    ConnectionClosed,
+    FromSession,
+    HTTPError,
+    HttpMiddleware,
+    Request,
+    UploadedFile,
+)
 from tests.asgi import (
     BOUNDARY,
     Exchange,
     Part,
     Response,
     assert_logged_500,
+    call,
     encode_multipart,
     exchange,
     post,
@@ -228,6 +237,11 @@ async def test_field_is_decoded_by_the_charset_of_its_part(
         # Python has codecs that are no charsets. Some are for bytes, some take minutes for a MiB.
         *[(f"text/plain; charset={name}", b"x") for name in ("base64", "hex", "rot13", "zip")],
         *[(f"text/plain; charset={name}", b"x") for name in ("undefined", "punycode", "idna")],
+        # Halves of characters, which no response can send.
+        *[
+            (f"text/plain; charset={name}", b"+2AA-")
+            for name in ("utf-7", "U7", "unicode-1-1-utf-7")
+        ],
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/one"])
@@ -1796,3 +1810,43 @@ async def test_uploaded_file_made_by_hand_is_read_from_any_queue() -> None:
         b"ab",
     )
     assert Request({"type": "http"}).files == {}
+
+
+async def test_folded_lines_of_headers_count_as_fields() -> None:
+    """The parser reads the whole header again for each of them."""
+
+    class Root(App):
+        async def index(self, **fields: str) -> int:
+            return len(fields)
+
+    def form(lines: int) -> bytes:
+        folded = b"X-A: b" + b"\r\n c" * lines
+        head = b'--%s\r\nContent-Disposition: form-data; name="%d"\r\n%s\r\n\r\nx\r\n'
+        boundary = BOUNDARY.encode()
+        return b"".join(head % (boundary, n, folded) for n in range(2)) + b"--%s--" % boundary
+
+    assert (await post(Root(), headers=MULTIPART, body=form(10))).text == "2"
+    refused = await post(Root(), headers=MULTIPART, body=form(1000))
+    assert (refused.status, refused.text) == (413, "413 Content Too Large: more than 1000 fields")
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_a_401_of_from_session_comes_before_a_byte_of_the_form_is_read(streams: bool) -> None:
+    class Root(App):
+        async def streamed(self, file: UploadedFile, *, user: FromSession) -> None: ...
+
+        def kept(self, file: UploadedFile, *, user: FromSession) -> None: ...
+
+    asked = 0
+
+    async def receive() -> Any:
+        nonlocal asked
+        asked += 1
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    headers = [(b"content-type", MULTIPART[0][1].encode()), (b"content-length", b"50000000")]
+    headers.append((b"expect", b"100-continue"))
+    path = "/streamed" if streams else "/kept"
+    app = Root(max_body_size=None)
+    start, _ = await call(app, receive, method="POST", path=path, headers=headers)
+    assert (start["status"], asked) == (401, 0)

@@ -23,7 +23,7 @@ from micropie import (
     WebSocketRequest,
     current_request,
 )
-from tests.asgi import REMOVED, WebSocketClosed, WebSocketSession, call, scripted, websocket
+from tests.asgi import REMOVED, WebSocketClosed, WebSocketSession, call, logged, scripted, websocket
 from tests.clients import Turns
 from tests.clock import elapse
 from tests.noting import Note
@@ -1581,3 +1581,91 @@ async def test_accept_may_be_tried_again_after_a_session_that_could_not_be_saved
 
     failures: list[int] = []
     assert await returned(talk, session_backend=Failing())
+
+
+# --- Loops and helpers that do not let go ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["receive_text", "receive_json", "send_text"])
+async def test_a_loop_that_swallows_connection_closed_lets_others_run(name: str) -> None:
+    """Otherwise one client that leaves would stop the whole server."""
+    turns = 0
+
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        await closed(ws.receive_text())
+        while turns < 5:
+            with contextlib.suppress(ConnectionClosed):
+                await (ws.send_text("x") if name == "send_text" else getattr(ws, name)())
+
+    async with websocket(Talking(talk)) as ws:
+        await ws.close()
+        for turns in range(6):  # noqa: B007
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("kind", ["task", "group"])
+async def test_a_handler_ends_whose_reader_alone_was_told_that_the_client_has_left(
+    kind: str,
+) -> None:
+    ended: list[float] = []
+
+    async def read(ws: WebSocket) -> None:
+        async for _ in ws:
+            pass
+
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        began = asyncio.get_running_loop().time()
+        try:
+            if kind == "task":
+                reader = asyncio.create_task(read(ws))
+                await asyncio.Event().wait()
+            else:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(read(ws))
+                    await asyncio.Event().wait()
+        finally:
+            ended.append(asyncio.get_running_loop().time() - began)
+            if kind == "task":
+                await reader
+
+    async with websocket(Talking(talk)) as ws:
+        await ws.send_text("hello")
+        await elapse(3)
+        await ws.close()
+        await elapse(14)
+        assert 12 < ended[0] < 14
+
+
+async def test_the_limit_of_json_holds_for_messages() -> None:
+    class Root(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            await ws.send_json(await ws.receive_json())
+            with pytest.raises(HTTPError, match="413"):
+                await ws.receive_json()
+            await ws.send_text("refused")
+
+    async with websocket(Root(max_json_size=10)) as ws:
+        await ws.send_text("[1234567]")
+        assert await ws.receive() == "[1234567]"
+        await ws.send_text("[123456789]")
+        assert await ws.receive() == "refused"
+
+
+async def test_a_websocket_handler_with_a_yield_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Root(App):
+        async def ws_index(self, ws: WebSocket) -> Any:
+            await ws.accept()
+            yield "never"
+
+        def ws_plain(self, ws: WebSocket) -> Any:
+            yield "never"
+
+    for path in ("/", "/plain"):
+        with pytest.raises(WebSocketClosed):
+            async with websocket(Root(), path) as ws:
+                await ws.receive()
+    errors = [str(entry.exc_info[1]) for entry in logged(caplog) if entry.exc_info]
+    assert errors == ["a WebSocket handler with a yield never runs"] * 2

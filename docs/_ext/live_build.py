@@ -81,7 +81,8 @@ def make(made: Path) -> None:
 
 def compiled_library(node: str, work: Path, wheels: Path) -> Path:
     """Return a folder with Python's library and the packages, compiled."""
-    names = ("library.mjs", "tools.mjs", "compile.py", "package-lock.json", "requirements.txt")
+    names = ["library.mjs", "tools.mjs", "compile.py", "sitecustomize.py"]
+    names += ["package-lock.json", "requirements.txt"]
     folder = CACHE / f"library-{digest_of([SOURCE / name for name in names])}"
     if not folder.is_dir():
         with tempfile.TemporaryDirectory(dir=CACHE) as out:

@@ -58,11 +58,10 @@ from steps import to_root
 
 ROOT = Path(__file__).resolve().parents[2]
 STATIC = "_static/live"
-PACKAGES = ["jinja2", "multipart"]  # those of micropie[standard]
+# Words of an app that has templates. The package comes later if it has some without these words.
+TEMPLATES = re.compile("jinja2|render_template|templates")
 # The packages for "Check" besides the app's: the ninth step's runs the reader's own tests.
 CHECK_NEEDS = {9: ["pytest", "pytest-asyncio", "httpx", "httpx-ws"]}
-# These import from the second part of Python's library, which then is loaded, too.
-NEED_MORE = {"babel", "fastapi", "segno", "starlette"}
 NOT_RUN = re.compile(
     r"(^|/)(test_\w+\.py|conftest\.py|pytest\.ini|requirements\S*\.txt|\..*|\w+\.md|[A-Z]\w+)$"
 )
@@ -154,7 +153,7 @@ class LiveApp(SphinxDirective):
             "name": name,
             "target": target,
             "url": self.options.get("url") or first_url(files, requests),
-            "packages": PACKAGES + self.options.get("packages", "").split(),
+            "packages": standard(kept) + self.options.get("packages", "").split(),
             "visitors": self.options.get("visitors", 1),
             "height": self.options.get("height", "24rem"),
             "edit": edit,
@@ -182,6 +181,12 @@ class LiveApp(SphinxDirective):
             f' data-root="{up}" data-size="{size_of(self.env.app, app)}"></div>'
         )
         return nodes.raw("", html, format="html")
+
+
+def standard(files: Files) -> list[str]:
+    """Return the packages of micropie[standard] that an app needs at once."""
+    texts = [text for text in files.values() if isinstance(text, str)]
+    return ["jinja2", "multipart"] if any(map(TEMPLATES.search, texts)) else ["multipart"]
 
 
 def first_url(files: Files, requests: list[Request]) -> str:
@@ -214,8 +219,6 @@ def size_of(site: Sphinx, app: dict[str, Any]) -> str:
     if not runtime:
         return ""
     files = {file for name in app["packages"] for file in runtime["packages"][name]}
-    if NEED_MORE & set(app["packages"]):
-        files.add(runtime["more"]["file"])
     size = runtime["size"] + sum(runtime["sizes"][file][0] for file in files)
     size += len(gzip.compress(json.dumps(app, ensure_ascii=False).encode()))
     return f"{size / 1e6:.1f} MB"

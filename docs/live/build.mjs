@@ -7,11 +7,10 @@
 // FOLDER is what library.mjs has made. The apps themselves are written by the Sphinx extension.
 import fs from "node:fs";
 import path from "node:path";
-import zlib from "node:zlib";
 
 import * as esbuild from "esbuild";
 
-import { HERE, MICROPIE, PYODIDE, python, runMain } from "./tools.mjs";
+import { HERE, lend, MICROPIE, PYODIDE, python, runMain } from "./tools.mjs";
 
 const PYODIDE_FILES = ["pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm"];
 
@@ -35,15 +34,15 @@ async function writeMicroPie(live) {
   const { pyodide, tools } = await python();
   const worker = path.join(HERE, "worker");
   const names = fs.readdirSync(worker).filter((file) => file.endsWith(".py"));
-  const files = { "micropie.zip": [MICROPIE], "checking.zip": [] };
+  const files = { "micropie.zip.xz": [MICROPIE], "checking.zip.xz": [] };
   for (const name of names) {
-    const target = name.startsWith("checking") ? "checking.zip" : "micropie.zip";
+    const target = name.startsWith("checking") ? "checking.zip.xz" : "micropie.zip.xz";
     files[target].push(path.join(worker, name));
   }
   for (const [target, sources] of Object.entries(files)) {
     const texts = sources.map((file) => [path.basename(file), fs.readFileSync(file, "utf-8")]);
-    tools.pack_live(pyodide.toPy(Object.fromEntries(texts)), "/live.zip");
-    fs.writeFileSync(path.join(live, target), pyodide.FS.readFile("/live.zip"));
+    const packed = tools.pack_live(pyodide.toPy(Object.fromEntries(texts)));
+    fs.writeFileSync(path.join(live, target), tools.compressed(packed).toJs());
   }
 }
 
@@ -95,22 +94,27 @@ function copyFolder(from, to, names) {
 
 // --- All of it -----------------------------------------------------------------------------------
 
-/** A file's bytes on the way, if the host compresses what hosts compress, and its own bytes. */
-function sizesOf(file) {
-  const data = fs.readFileSync(file);
-  const onTheWay = /\.(zip|gz)$/.test(file) ? data : zlib.gzipSync(data);
-  return [onTheWay.length, data.length];
+/**
+ * A file's bytes on the way, if the host compresses what hosts compress, and its own bytes. Python
+ * has the same zlib as most hosts. That of Node compresses less.
+ */
+function sizesOf(file, { pyodide, tools }) {
+  const { size } = fs.statSync(file);
+  return [/\.(gz|xz)$/.test(file) ? size : tools.gzipped_size(lend(pyodide, file)), size];
 }
 
 /** What runtime.json says: where things lie, and how large they are. */
-function describe(live, pyodide, packages, more) {
-  const first = ["worker.mjs", "micropie.zip", "stdlib.zip.gz"];
+async function describe(live, pyodide, packages, later) {
+  const library = ["stdlib.zip.gz", "stdlib-usual.zip.xz"];
+  const first = ["worker.mjs", "micropie.zip.xz", ...library];
   first.push(...[...PYODIDE_FILES, "pyodide-lock.json"].map((name) => pyodide + name));
   const pane = ["pane.mjs", "pane.css"].filter((name) => fs.existsSync(path.join(live, name)));
-  const files = [...first, ...pane, ...Object.values(packages).flat(), more.file];
-  const sizes = Object.fromEntries(files.map((name) => [name, sizesOf(path.join(live, name))]));
+  const files = [...first, ...pane, ...Object.values(packages).flat(), ...Object.values(later)];
+  const started = await python();
+  const measured = files.map((name) => [name, sizesOf(path.join(live, name), started)]);
+  const sizes = Object.fromEntries(measured);
   const size = [...first, ...pane].reduce((sum, name) => sum + sizes[name][0], 0);
-  return { pyodide, stdlib: "stdlib.zip.gz", first, size, sizes, packages, more };
+  return { pyodide, library, first, size, sizes, packages, later };
 }
 
 runMain(async () => {
@@ -127,8 +131,8 @@ runMain(async () => {
   await bundle(live);
   await writeMicroPie(live);
   const listed = path.join(live, "library.json");
-  const { packages, more } = JSON.parse(fs.readFileSync(listed, "utf-8"));
+  const { packages, later } = JSON.parse(fs.readFileSync(listed, "utf-8"));
   fs.rmSync(listed);
-  const runtime = describe(live, pyodide, packages, more);
+  const runtime = await describe(live, pyodide, packages, later);
   fs.writeFileSync(path.join(live, "runtime.json"), JSON.stringify(runtime));
 });

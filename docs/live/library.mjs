@@ -1,19 +1,31 @@
 // Compiles Python's own library and the packages: `node library.mjs OUT FOLDER_OF_WHEELS`.
 //
 // It takes most of the build's time, and its result changes seldom. OUT gets
-//   stdlib.zip.gz       what each app needs of Python's library
-//   stdlib-more.zip.gz  the rest
+//   stdlib.zip.gz       what Python starts with
+//   stdlib-PART.zip.xz  the other parts of its library; see `split_library` in compile.py
 //   packages/           one file for each package
-//   library.json        which packages there are, and what is in the rest
+//   library.json        which packages there are, and which part has which modules
 import fs from "node:fs";
 import path from "node:path";
 import zlib from "node:zlib";
 
-import { lend, MICROPIE, python, runMain } from "./tools.mjs";
+import { HERE, lend, MICROPIE, python, runMain } from "./tools.mjs";
 
 const SITE_PACKAGES = "/lib/python3.14/site-packages";
 // Packages whose assert statements say something, and stay.
 const KEEP_ASSERTS = ["iniconfig", "pluggy", "pytest"];
+// Parts of Python's library that a package always imports. They come with it.
+const NEEDED_PARTS = {
+  babel: ["gettext"],
+  segno: ["xml"],
+  "strawberry-graphql": ["_ast_unparse"],
+};
+// Packages that others import for connections to other machines, which a page has not.
+const NOT_NEEDED = { anyio: ["idna"], httpx: ["certifi", "httpcore"] };
+// Many apps have no templates. These packages come when an app imports them, if not before.
+const AT_IMPORT = ["jinja2", "markupsafe"];
+// Parts of packages that come at an import, too: the old names of the first Pydantic, and trials.
+const PARTS_AT_IMPORT = { pydantic: ["v1", "experimental"] };
 
 /** The wheels of a folder: `{name: path}`. */
 function wheelsIn(folder) {
@@ -37,33 +49,69 @@ async function tracedModules(wheels) {
   return tools.used_modules(tools.USUAL).toJs();
 }
 
-/** Compress a file that Python has made, and write it. */
-function writePacked(pyodide, name, target) {
-  fs.writeFileSync(target, zlib.gzipSync(pyodide.FS.readFile(name), { level: 9 }));
+/** Copy bytes that Python holds, and let it forget them. */
+function bytesOf(proxy) {
+  const data = proxy.toJs();
+  proxy.destroy();
+  return data;
 }
 
-/** Write both parts of Python's library; return the members of the second one. */
+/** Write the parts of Python's library; return which modules those have that come later. */
 async function writeLibrary(out, wheels) {
   const used = await tracedModules(wheels);
   const { pyodide, tools } = await python();
-  const [first, second] = tools.split_library("/library.zip", pyodide.toPy(used)).toJs();
-  for (const [name, members] of Object.entries({ stdlib: first, "stdlib-more": second })) {
-    tools.pack_library("/library.zip", pyodide.toPy(members), "/part.zip");
-    writePacked(pyodide, "/part.zip", path.join(out, `${name}.zip.gz`));
+  const { start, ...others } = tools
+    .split_library("/library.zip", pyodide.toPy(used))
+    .toJs({ dict_converter: Object.fromEntries });
+  const hook = "sitecustomize.py";
+  const added = { [hook]: fs.readFileSync(path.join(HERE, hook), "utf-8") };
+  const pack = (members, sources) =>
+    tools.pack_library("/library.zip", pyodide.toPy(members), pyodide.toPy(sources));
+  const first = zlib.gzipSync(bytesOf(pack(start, added)), { level: 9 });
+  fs.writeFileSync(path.join(out, "stdlib.zip.gz"), first);
+  for (const [part, members] of Object.entries(others)) {
+    const data = bytesOf(tools.compressed(pack(members, {})));
+    fs.writeFileSync(path.join(out, fileOf(part)), data);
   }
-  return second;
+  const { usual, ...later } = others;
+  return Object.entries(later).flatMap(([part, members]) =>
+    namesOf(members).map((name) => [name, fileOf(part)]),
+  );
 }
 
-/** Write each package as packages/NAME.zip.gz; return what each of them needs, itself included. */
-async function writePackages(out, wheels) {
+/** The file of a part of Python's library. */
+function fileOf(part) {
+  return `stdlib-${part}.zip.xz`;
+}
+
+/** The file of a package. */
+function packageFile(name) {
+  return `packages/${name}.zip.xz`;
+}
+
+/**
+ * Write each package as packages/NAME.zip.xz; return what each of them needs, itself included.
+ * Those that come at an import are added to `later`.
+ */
+async function writePackages(out, wheels, later) {
   const { pyodide, tools } = await python();
   const needs = {};
   fs.mkdirSync(path.join(out, "packages"), { recursive: true });
   for (const [name, file] of Object.entries(wheels)) {
     const wheel = lend(pyodide, file);
-    tools.pack_wheel(wheel, "/package.zip", KEEP_ASSERTS.includes(name) ? 0 : 2);
-    writePacked(pyodide, "/package.zip", path.join(out, "packages", `${name}.zip.gz`));
-    needs[name] = tools.requirements(wheel).toJs().filter((other) => other in wheels);
+    const write = (file, wanted) => {
+      const packed = tools.pack_wheel(wheel, KEEP_ASSERTS.includes(name) ? 0 : 2, wanted);
+      fs.writeFileSync(path.join(out, file), bytesOf(tools.compressed(packed)));
+    };
+    const parts = PARTS_AT_IMPORT[name] ?? [];
+    write(packageFile(name), parts.length ? `(?!${name}/(${parts.join("|")})/)` : "");
+    for (const part of parts) {
+      later[`${name}.${part}`] = packageFile(`${name}-${part}`);
+      write(packageFile(`${name}-${part}`), `${name}/${part}/`);
+    }
+    if (AT_IMPORT.includes(name)) later[name] = packageFile(name);
+    const isNeeded = (other) => other in wheels && !NOT_NEEDED[name]?.includes(other);
+    needs[name] = tools.requirements(wheel).toJs().filter(isNeeded);
   }
   return Object.fromEntries(
     Object.keys(wheels).map((name) => [name, filesOf(name, needs)]),
@@ -73,17 +121,20 @@ async function writePackages(out, wheels) {
 /** The files of a package and of all that it needs, each once, what is needed first. */
 function filesOf(name, needs, found = new Set()) {
   for (const other of needs[name]) filesOf(other, needs, found);
-  found.add(`packages/${name}.zip.gz`);
+  for (const part of NEEDED_PARTS[name] ?? []) found.add(fileOf(part));
+  found.add(packageFile(name));
   return [...found];
 }
 
-/** The modules that an import can bring: top-level ones, and codecs. */
+/** The modules and packages of these files, as Python writes them: `xml`, `http.server`. */
 function namesOf(members) {
-  const names = members.map((member) => {
-    const [top, rest] = member.replace(/\.py$/, "").split("/");
-    return top === "encodings" ? `${top}.${rest}` : top;
-  });
-  return [...new Set(names)];
+  const init = "/__init__.py";
+  const packages = members
+    .filter((member) => member.endsWith(init))
+    .map((member) => member.slice(0, -init.length));
+  const isAlone = (member) => !packages.some((name) => member.startsWith(`${name}/`));
+  const modules = members.filter(isAlone).map((member) => member.replace(/\.py$/, ""));
+  return [...packages, ...modules].map((name) => name.replaceAll("/", "."));
 }
 
 runMain(async () => {
@@ -91,8 +142,7 @@ runMain(async () => {
   if (!folder) throw new Error("usage: node library.mjs OUT FOLDER_OF_WHEELS");
   fs.mkdirSync(out, { recursive: true });
   const wheels = wheelsIn(folder);
-  const members = await writeLibrary(out, wheels);
-  const packages = await writePackages(out, wheels);
-  const more = { file: "stdlib-more.zip.gz", modules: namesOf(members) };
-  fs.writeFileSync(path.join(out, "library.json"), JSON.stringify({ packages, more }));
+  const later = Object.fromEntries(await writeLibrary(out, wheels));
+  const packages = await writePackages(out, wheels, later);
+  fs.writeFileSync(path.join(out, "library.json"), JSON.stringify({ packages, later }));
 });

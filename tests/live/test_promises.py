@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, e
 from tests.docs.looking import AXE
 from tests.examples.browsing import FLAGS, NARROW, WIDE
 from tests.live.static_host import POLICY, Host, hosted
-from tests.processes import chromium
+from tests.processes import ROOT, chromium
 
 pytestmark = pytest.mark.slow
 
@@ -29,25 +29,14 @@ COLD, WARM, SECOND = 3.5, 2.0, 1.0  # seconds from a press of Run to the app's f
 # A busy machine can only make a start slower, so one start in time shows what the site can do. The
 # first of the tries often is such a one on a machine that is idle.
 TRIES = 8
-FIRST_RUN = 6.6 * MEGABYTE
+FIRST_RUN = 6.6 * MEGABYTE  # of any page
+USUAL_RUN = 5.2 * MEGABYTE  # of an app that imports only MicroPie, and what `standard` brings
+STANDARD = {"jinja2", "multipart"}
+WITH_VIDEO = "examples/streaming.html"  # half a megabyte
 GROWTH = 20 * MEGABYTE  # of memory, after five apps
 OF_A_PAGE = 8192  # bytes that a live app adds to its page
 # Files that a page loads for its live app before the reader presses anything.
 BEFORE = {"start.js", "start.css"}
-# With one of these packages, or a video of its own, an app loads more, and its bar says so.
-LARGE = {
-    "babel",
-    "fastapi",
-    "httpx",
-    "pydantic",
-    "pygments",
-    "python-socketio",
-    "segno",
-    "starlette",
-}
-NEED_MORE = {"babel", "fastapi", "segno", "starlette"}  # the second part of Python's library
-WITH_VIDEO = {"examples/streaming.html"}
-
 #: Presses Run, and returns the seconds until the app's first page is in the pane.
 RUN = """(box) => new Promise((answered, failed) => {
     const start = performance.now();
@@ -182,7 +171,7 @@ def log_of(app: Locator) -> Locator:
 def packed(path: Path) -> int:
     """Return the bytes of a file on its way; what is compressed already goes as it is."""
     data = path.read_bytes()
-    return len(data) if path.suffix in (".zip", ".gz") else len(gzip.compress(data, 6))
+    return len(data) if path.suffix in (".gz", ".xz") else len(gzip.compress(data, 6))
 
 
 @dataclass
@@ -191,7 +180,7 @@ class FirstRun:
 
     size: int  # bytes
     announced: float  # in the page, in megabytes
-    is_large: bool
+    packages: set[str]
 
 
 def first_run(folder: Path, page: str) -> FirstRun:
@@ -202,35 +191,57 @@ def first_run(folder: Path, page: str) -> FirstRun:
     name = re.findall(r'data-live="[./]*_static/live/apps/([^"]+)"', text)[0]
     packages = set(json.loads((live / "apps" / name).read_text())["packages"])
     files = {file for package in packages for file in runtime["packages"][package]}
-    if packages & NEED_MORE:
-        files.add(runtime["more"]["file"])
     size = runtime["size"] + sum(runtime["sizes"][file][0] for file in files)
     own = [live / "apps" / name, live / "runtime.json", *(folder / "_live").iterdir()]
     if step := re.search(r'data-step="[./]*_static/live/([^"]+)"', text):
         own += [live / step[1], live / "step.mjs"]
     size += sum(packed(path) for path in own)
     announced = float(re.findall(r'data-size="([\d.]+) MB"', text)[0])
-    return FirstRun(size, announced, bool(packages & LARGE) or page in WITH_VIDEO)
+    return FirstRun(size, announced, packages)
 
 
 def test_first_run_of_each_page_loads_little(folder: Path) -> None:
     runs = {page: first_run(folder, page) for page in live_pages(folder)}
     assert len(runs) > 60
-    print(f"{max(run.size for run in runs.values() if not run.is_large):,} bytes at most")
-    assert {
-        page: run for page, run in runs.items() if run.size > FIRST_RUN and not run.is_large
-    } == {}
+    print(f"{max(run.size for run in runs.values()):,} bytes at most")
+    assert {page: run for page, run in runs.items() if run.size > FIRST_RUN} == {}
+    usual = {page: run for page, run in runs.items() if run.packages <= STANDARD}
+    assert len(usual) > 60
+    large = {page for page, run in usual.items() if run.size > USUAL_RUN}
+    assert large == {WITH_VIDEO}
     wrong = {
         page: run for page, run in runs.items() if abs(run.size / MEGABYTE - run.announced) > 0.1
     }
     assert wrong == {}
 
 
+def test_the_page_of_the_live_apps_says_what_a_press_loads(folder: Path) -> None:
+    runtime = json.loads((folder / "_static/live/runtime.json").read_text())
+    text = (ROOT / "docs/explanation/live.md").read_text()
+    rows = [float(row) for row in re.findall(r"^\| [^|]+ \| ([\d.]+) \|$", text, re.MULTILINE)]
+
+    def megabytes(*files: str) -> float:
+        return sum(runtime["sizes"][file][0] for file in files) / MEGABYTE
+
+    program = megabytes(f"{runtime['pyodide']}pyodide.asm.wasm")
+    library, mine = megabytes(*runtime["library"]), megabytes("micropie.zip.xz")
+    together = runtime["size"] / MEGABYTE
+    scripts = together - program - library - mine
+    assert rows == pytest.approx([program, scripts, library, mine, together], abs=0.05)
+
+    packages = runtime["packages"]
+    said = [float(size) for size in re.findall(r"(?:adds|takes) ([\d.]+) MB", text)]
+    files = [packages["jinja2"], packages["pydantic"], ["packages/pydantic-core.zip.xz"]]
+    files.append(packages["fastapi"])
+    assert said == pytest.approx([megabytes(*each) for each in files], abs=0.05)
+
+
 @pytest.mark.parametrize(
     "page",
     ["index", "tutorial/05-database", "howto/i18n", "howto/models", "howto/mounting"]
     + ["howto/oauth-login", "howto/openapi", "howto/socketio"]
-    + ["examples/graphql", "examples/pastebin", "examples/url_shortener"],
+    + ["examples/graphql", "examples/notes_spa", "examples/pastebin", "examples/streaming"]
+    + ["examples/url_shortener"],
 )
 def test_first_run_loads_what_was_computed(
     watched: Watched, site: Host, folder: Path, page: str
@@ -245,7 +256,7 @@ def test_first_run_loads_what_was_computed(
     size, computed = sum(length for *_, length in sent), first_run(folder, f"{page}.html")
     print(f"{size:,} bytes, computed {computed.size:,}")
     assert size == pytest.approx(computed.size, rel=0.01)
-    assert computed.is_large or size <= FIRST_RUN
+    assert size <= FIRST_RUN
 
 
 @pytest.mark.parametrize(

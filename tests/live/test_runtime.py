@@ -195,7 +195,10 @@ def test_an_app_that_raises_by_itself_fails_the_request(live: Live) -> None:
     live.wait_for("err", "ValueError: bare")
 
 
-@pytest.mark.parametrize("name", ["pyodide.asm.wasm", "pyodide.asm.mjs", "stdlib.zip.gz"])
+@pytest.mark.parametrize(
+    "name",
+    ["pyodide.asm.wasm", "pyodide.asm.mjs", "stdlib.zip.gz", "stdlib-usual.zip.xz"],
+)
 @pytest.mark.parametrize("answer", ["404", "none"])
 def test_a_file_that_cannot_be_loaded_is_said(
     browser: Browser, host: Host, name: str, answer: str
@@ -269,13 +272,42 @@ def test_the_rest_of_the_library_comes_for_apps_that_import_it(live: Live) -> No
     app = app_of(
         """
 async def index(self):
-    import shlex
-    return [shlex.split("a 'b c'"), tarfile.__name__, "\\u0430".encode("cp866")[0]]
+    import difflib, http.server, xml.dom.minidom
+    near = difflib.get_close_matches("mice", ["mouse", "mince"], 1)
+    names = [tarfile.__name__, http.server.__name__, xml.dom.minidom.__name__]
+    return [*near, *names, "\\u0430".encode("cp866")[0]]
 """,
         "import tarfile\n",
     )
     live.run(app)
-    assert json.loads(live.fetch("GET", "/")["text"]) == [["a", "b c"], "tarfile", 160]
+    names = ["tarfile", "http.server", "xml.dom.minidom"]
+    assert json.loads(live.fetch("GET", "/")["text"]) == ["mince", *names, 160]
+
+
+def test_some_packages_come_for_apps_that_import_them(browser: Browser, host: Host) -> None:
+    """The page of an app without templates does not load Jinja2 before."""
+    context = browser.new_context()
+    live = Live(context.new_page(), host)
+    live.boot("multipart", "pydantic")
+    host.sent.clear()
+    app = app_of(
+        """
+async def index(self, name: str):
+    environment = jinja2.Environment(autoescape=True)
+    return environment.from_string("{{ name }}").render(name=name)
+
+async def old(self):
+    from pydantic.v1 import BaseModel
+    return BaseModel.__module__
+""",
+        "import jinja2\n",
+    )
+    live.run(app)
+    assert live.fetch("GET", "/?name=<b>")["text"] == "&lt;b&gt;"
+    assert live.fetch("GET", "/old")["text"] == "pydantic.v1.main"
+    asked = {path.rpartition("/")[2] for path, _, _ in host.sent}
+    assert asked == {"jinja2.zip.xz", "markupsafe.zip.xz", "pydantic-v1.zip.xz"}
+    context.close()
 
 
 def test_an_unknown_module_is_said(live: Live) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
+from playwright.sync_api import Browser, FrameLocator, Locator, Page, Request, expect
 
 from tests.docs.site import served
 from tests.examples.browsing import noted_errors
@@ -53,6 +53,18 @@ def run(app: Locator) -> None:
     assert app.get_attribute("data-state") == "running", app.inner_text()
 
 
+def noted_parts(page: Page) -> set[str]:
+    """Return a set that gets the packages and the parts of Python's library that a page loads."""
+    loaded: set[str] = set()
+
+    def note(request: Request) -> None:
+        if request.url.endswith(".xz"):
+            loaded.add(request.url.partition("/_static/live/")[2])
+
+    page.context.on("request", note)
+    return loaded
+
+
 def answers(app: Locator) -> list[str]:
     """Send the prepared requests one by one, and return what is not as the page shows it."""
     wrong = []
@@ -75,6 +87,9 @@ def test_most_apps_have_requests(folder: Path) -> None:
 @pytest.mark.parametrize("name", [*APPS, *examples()])
 def test_app_answers_as_its_page_shows(name: str, page: Page, site: str, folder: Path) -> None:
     errors = noted_errors(page)
+    loaded = noted_parts(page)
+    runtime = json.loads((folder / "_static/live/runtime.json").read_text())
+    announced = set(runtime["first"])  # with its size, beside the button
     page.goto(f"{site}/{name}.html")
     apps = page.locator(".live-app").all()
     assert apps
@@ -82,11 +97,15 @@ def test_app_answers_as_its_page_shows(name: str, page: Page, site: str, folder:
         run(app)
         path = (folder / name).parent / app.get_attribute("data-live")
         known = json.loads(path.read_text())
+        for package in known["packages"]:
+            announced.update(runtime["packages"][package])
         if known["requests"]:
             app.get_by_role("tab", name="Requests").click()
             assert app.locator(".live-requests > li").count() == len(known["requests"])
             assert answers(app) == []
     assert errors == []
+    assert "stdlib-usual.zip.xz" in loaded
+    assert loaded - announced == set()
 
 
 def panes(app: Locator) -> list[FrameLocator]:

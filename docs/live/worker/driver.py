@@ -58,8 +58,8 @@ class Server:
 # --- The app --------------------------------------------------------------------------------------
 
 
-def set_up(more: str, modules: Any) -> None:
-    """Prepare the interpreter, once; `more` is the file of the second part of its library."""
+def set_up(later: Any) -> None:
+    """Prepare the interpreter, once; `later` has the file of each module that is not loaded yet."""
     secure = host.protocol == "https:"
     Server.address = (host.hostname, int(host.port or (443 if secure else 80)))
     Server.scheme = "https" if secure else "http"
@@ -67,7 +67,7 @@ def set_up(more: str, modules: Any) -> None:
     sys.path.insert(0, HOME)
     os.makedirs(HOME, exist_ok=True)
     os.chdir(HOME)
-    patches.apply(more, modules.to_py(), lambda: Server.app)
+    patches.apply(later.to_py(), lambda: Server.app)
     Server.environment = dict(os.environ)
     Server.warnings = list(warnings.filters)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import encodings
-import gzip
 import hashlib
 import importlib
+import lzma
 import os
 import sqlite3
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import _live_host as host  # type: ignore[import-not-found]
@@ -25,9 +24,14 @@ MEMORY = 32 * 2**20  # bytes that scrypt can use unless it is told otherwise, as
 DIGESTS = ("sha1", "sha256", "sha384", "sha512")
 
 
-def apply(more: str, modules: list[str], app: Callable[[], Any]) -> None:
-    """Mend all of it, once; `app` returns the app that runs."""
-    sys.meta_path.append(MoreLibrary(more, modules))
+def apply(later: dict[str, str], app: Callable[[], Any]) -> None:
+    """Mend all of it, once.
+
+    Args:
+        later: For each module that is not loaded yet, the file that has it.
+        app: Returns the app that runs.
+    """
+    sys.meta_path.append(MoreLibrary(later))
     sys.modules["concurrent.interpreters"] = no_interpreters()
     sys.meta_path.insert(0, AnyioThreads())  # type: ignore[arg-type]
     sys.meta_path.insert(0, HttpxToItself(app))  # type: ignore[arg-type]
@@ -41,30 +45,33 @@ def apply(more: str, modules: list[str], app: Callable[[], Any]) -> None:
 
 
 class MoreLibrary:
-    """Loads the second part of Python's library at the first import from it.
+    """Loads a further part of Python's library, or a package, at the first import from it.
 
     Args:
-        file: Its name in the folder of the runtime.
-        modules: The modules that it has.
+        files: For each module of these, the file that has it, in the folder of the runtime.
     """
 
-    ZIP = "/lib/python314-more.zip"
-
-    def __init__(self, file: str, modules: list[str]) -> None:
-        self.file = file
-        self.modules = set(modules)
+    def __init__(self, files: dict[str, str]) -> None:
+        self.files = files
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: Any = None
     ) -> ModuleSpec | None:
-        """Load the library, if it has this module. Python asks here last."""
-        if name not in self.modules:
+        """Load the file that has this module. Python asks here last.
+
+        The package of a module has its list of places, and gets one more.
+        """
+        if name not in self.files:
             return None
-        sys.meta_path.remove(self)
-        Path(self.ZIP).write_bytes(gzip.decompress(host.fetch_now(self.file).to_bytes()))
-        sys.path.append(self.ZIP)
-        encodings.__path__.append(f"{self.ZIP}/encodings")
-        return PathFinder.find_spec(name, encodings.__path__ if path else None)
+        file = self.files[name]
+        library = Path("/lib", Path(file).stem)
+        if not library.exists():
+            library.write_bytes(lzma.decompress(host.fetch_now(file).to_bytes()))
+        places = sys.path if path is None else cast("list[str]", path)
+        place = str(library.joinpath(*name.split(".")[:-1]))
+        if place not in places:
+            places.append(place)
+        return PathFinder.find_spec(name, places)
 
 
 def no_interpreters() -> ModuleType:

@@ -1,12 +1,24 @@
-// Loads Python: Pyodide, the part of the library that each app needs, MicroPie and the driver.
-// Packages come when an app wants them, the second part of the library when it imports from it.
+// Loads Python: Pyodide, the parts of the library that each app needs, MicroPie and the driver.
+// Packages come when an app wants them, other parts of the library when it imports from them.
 
 const SITE_PACKAGES = "/lib/python3.14/site-packages";
 const LIVE = "/lib/live";
+// sitecustomize.py unpacks this file.
+const USUAL = "/lib/python314-usual.zip.xz";
 // Pyodide fetches its library from here. No such file is there; see #answerFetch.
 const LIBRARY = new URL("unpacked/stdlib.zip", import.meta.url).href;
 // Apps write what they like; the interpreter itself leaves no .pyc files in the app's folder.
 const ENVIRONMENT = { HOME: "/home/pyodide", PYTHONDONTWRITEBYTECODE: "1" };
+
+// The browser cannot unpack .xz files, Python can.
+const UNPACK = `
+import importlib, io, lzma, zipfile
+
+def unpack(data, folder):
+    zipfile.ZipFile(io.BytesIO(lzma.decompress(data.to_bytes()))).extractall(folder)
+    importlib.invalidate_caches()
+
+unpack`;
 
 /** Counts what a start loads, in bytes as they come over the line. */
 class Download {
@@ -67,6 +79,7 @@ export class Python {
   #output;
   #installed = new Set(); // files of packages
   #hasChecking = false;
+  #unpack; // Python's function for packed files
 
   /**
    * @param {string} base
@@ -95,10 +108,11 @@ export class Python {
   async #startWith(host, files, begin) {
     const times = {};
     const mark = (name) => (times[name] = Math.round(performance.now() - begin));
-    const { pyodide: folder, stdlib } = this.#runtime;
-    const library = this.#unpacked(stdlib);
-    const live = this.#bytes("micropie.zip");
-    const wheels = Promise.all(files.map((file) => this.#unpackedBytes(file)));
+    const { pyodide: folder, library: [begun, usual] } = this.#runtime;
+    const library = this.#unpacked(begun);
+    const rest = this.#bytes(usual);
+    const live = this.#bytes("micropie.zip.xz");
+    const wheels = Promise.all(files.map((file) => this.#bytes(file)));
     const { loadPyodide } = await import(`${this.#base}${folder}pyodide.mjs`);
     mark("script");
     this.#answerFetch(LIBRARY, library);
@@ -106,21 +120,22 @@ export class Python {
       indexURL: this.#base + folder,
       stdLibURL: LIBRARY,
       env: ENVIRONMENT,
+      fsInit: async (files) => files.writeFile(USUAL, await rest),
       stdout: (line) => this.#output.write("out", line),
       stderr: (line) => this.#output.write("err", line),
     });
     this.#watchCrashes();
     mark("python");
-    for (const [index, data] of (await wheels).entries()) this.#unpack(files[index], data);
+    this.#unpack = this.pyodide.runPython(UNPACK);
+    for (const [index, data] of (await wheels).entries()) this.#install(files[index], data);
     mark("packages");
-    this.pyodide.unpackArchive(await live, "zip", { extractDir: LIVE });
+    this.#unpack(await live, LIVE);
     const fetchNow = (name) => this.fetchNow(name);
     this.pyodide.registerJsModule("_live_host", { ...host, fetch_now: fetchNow });
     this.pyodide.runPython(`import sys; sys.path.append("${LIVE}"); import micropie`);
     mark("micropie");
     this.driver = this.pyodide.pyimport("driver");
-    const { file, modules } = this.#runtime.more;
-    this.driver.set_up(file, modules);
+    this.driver.set_up(this.#runtime.later);
     mark("driver");
     return times;
   }
@@ -128,14 +143,14 @@ export class Python {
   /** Load the packages that an app needs and no app before it did. */
   async install(packages) {
     const missing = this.#filesOf(packages).filter((file) => !this.#installed.has(file));
-    const loaded = await Promise.all(missing.map((file) => this.#unpackedBytes(file)));
-    for (const [index, data] of loaded.entries()) this.#unpack(missing[index], data);
+    const loaded = await Promise.all(missing.map((file) => this.#bytes(file)));
+    for (const [index, data] of loaded.entries()) this.#install(missing[index], data);
   }
 
   /** Load what checks the steps of the tutorial. */
   async installChecking() {
     if (this.#hasChecking) return;
-    this.pyodide.unpackArchive(await this.#bytes("checking.zip"), "zip", { extractDir: LIVE });
+    this.#unpack(await this.#bytes("checking.zip.xz"), LIVE);
     this.#hasChecking = true;
   }
 
@@ -159,8 +174,8 @@ export class Python {
     return [...files];
   }
 
-  #unpack(file, data) {
-    this.pyodide.unpackArchive(data, "zip", { extractDir: SITE_PACKAGES });
+  #install(file, data) {
+    this.#unpack(data, SITE_PACKAGES);
     this.#installed.add(file);
   }
 
@@ -178,10 +193,6 @@ export class Python {
   async #unpacked(name) {
     const { body } = await this.#fetch(name);
     return new Response(body.pipeThrough(new DecompressionStream("gzip")));
-  }
-
-  async #unpackedBytes(name) {
-    return new Uint8Array(await (await this.#unpacked(name)).arrayBuffer());
   }
 
   /** Count what is fetched from now on. Pyodide fetches its largest file by itself. */

@@ -200,15 +200,6 @@ def test_login_that_is_over_opens_no_websocket(folder, module, file, ends):
         assert not opens_socket(client)
 
 
-def test_handlers_that_are_not_open_are_protected_for_websockets_too(folder):
-    path = folder("api-keys.md", "guarded.py")
-    with_live_socket(path / "guarded.py", "")
-    with visitor(path, "guarded") as client:
-        assert not opens_socket(client)
-        client.post("/login")
-        assert opens_socket(client)
-
-
 def test_cookie_of_another_name_is_kept(folder):
     path = folder("sessions.md", "keeping.py", "kept.py")
     app = (path / "kept.py").read_text()

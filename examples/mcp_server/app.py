@@ -27,7 +27,7 @@ def kept_secret(path: Path) -> str:
     if not path.exists():
         own = path.with_name(secrets.token_hex(8))
         own.touch(0o600)
-        own.write_text(secrets.token_urlsafe(32))
+        own.write_text(secrets.token_hex(32))
         # A link replaces no file. So processes that start together share one secret.
         with suppress(FileExistsError):
             path.hardlink_to(own)

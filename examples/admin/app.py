@@ -83,8 +83,8 @@ def check_foreign_keys(connection: Any, _: object) -> None:
 
 
 DATA.mkdir(parents=True, exist_ok=True)
-if not PASSWORD and not (DATA / "password").exists():
-    (DATA / "password").touch(mode=0o600)
+(DATA / "password").touch(mode=0o600)
+if not PASSWORD and not (DATA / "password").read_text():
     (DATA / "password").write_text(secrets.token_urlsafe(12))
 app = Library()
 app.startup_handlers.append(start)

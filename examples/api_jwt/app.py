@@ -47,6 +47,7 @@ class Api(App):
     def __init__(self) -> None:
         super().__init__()
         self.middlewares += [JsonErrors(), tokens.BearerTokens()]
+        self.ws_middlewares.append(tokens.BearerTokens())
 
     @methods("GET")
     def me(self) -> dict[str, Any]:

@@ -7,10 +7,11 @@ import sqlite3
 import time
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jwt
-from micropie import HTTPError, HttpMiddleware, Request
+from micropie import HTTPError, HttpMiddleware, Request, WebSocketMiddleware
 
 from database import DATABASE, transaction
 
@@ -24,22 +25,28 @@ REFRESH_SECONDS = 30 * 24 * 3600
 @cache
 def signing_key() -> str:
     """Return the key from the environment, or the one that the first start made."""
-    path = DATABASE.with_name("jwt.key")
-    if not JWT_KEY and not path.exists():
-        # A link replaces no file. So processes that start together share one key.
-        own = path.with_name(secrets.token_hex(8))
-        with open(os.open(own, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-        with suppress(FileExistsError):
-            os.link(own, path)
-        own.unlink()
-    key = JWT_KEY or path.read_text()
-    if len(key) < 32:
+    if JWT_KEY and len(JWT_KEY) < 32:
         raise ValueError("JWT_KEY must have at least 32 characters")
-    return key
+    return JWT_KEY or kept_secret(DATABASE.with_name("jwt.key"))
 
 
-class BearerTokens(HttpMiddleware):
+def kept_secret(path: Path) -> str:
+    """Return the secret in a file, which the first start makes."""
+    if not path.exists():
+        own = path.with_name(secrets.token_hex(8))
+        own.touch(0o600)
+        own.write_text(secrets.token_hex(32))
+        # A link replaces no file. So processes that start together share one secret.
+        with suppress(FileExistsError):
+            path.hardlink_to(own)
+        own.unlink()
+    secret = path.read_text().strip()
+    if len(secret) < 32:
+        raise ValueError(f"{path} needs 32 characters. A start without it makes some.")
+    return secret
+
+
+class BearerTokens(HttpMiddleware, WebSocketMiddleware):
     """Lets requests with a valid access token through; sets ``request.user_id``."""
 
     async def before_request(self, request: Request) -> None:
@@ -59,6 +66,8 @@ class BearerTokens(HttpMiddleware):
             headers = {"www-authenticate": challenge}
             raise HTTPError(401, "Send an access token", headers) from None
         request.user_id = int(claims["sub"])
+
+    before_websocket = before_request
 
 
 def start_family(user_id: int) -> dict[str, Any]:

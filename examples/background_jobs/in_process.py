@@ -82,6 +82,6 @@ class Jobs:
             state["state"] = "cancelled"
             _log.warning("job %s was cancelled", job_id)
             raise
-        except Exception:
+        except (Exception, SystemExit):  # asyncio would end the server with the latter
             state["state"] = "failed"
             _log.exception("job %s failed", job_id)

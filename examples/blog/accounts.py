@@ -5,11 +5,10 @@ import secrets
 from typing import Any
 
 from micropie import HTTPError, methods
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from database import Database
-from local import is_local
 from models import NAME_LENGTH, User
 from passwords import Passwords, password_problem
 from settings import Settings
@@ -91,8 +90,7 @@ class Accounts(Site):
             else request.query("next", "")
         )
         if request.method != "POST":
-            first = await self._sign_up_is_open() and not await self._has_users()
-            return await self._page("login.html", back=back, first=first)
+            return await self._page("login.html", back=back)
         name = request.form("name", "").strip().lower()
         # By `form`, since a parameter can come from the URL, and URLs end up in logs.
         password = request.form("password", "")
@@ -121,7 +119,7 @@ class Accounts(Site):
     @methods("GET", "POST")
     async def sign_up(self) -> Any:
         """Show the form, or make an account and log in."""
-        if not await self._sign_up_is_open():
+        if self._settings.sign_up != "open":
             raise HTTPError(
                 403,
                 "The operator of this blog makes the accounts, with "
@@ -199,14 +197,3 @@ class Accounts(Site):
             await db.execute(
                 update(User).where(*same).values(password_hash=password_hash)
             )
-
-    async def _has_users(self) -> bool:
-        async with self._database.session() as db:
-            return bool(await db.scalar(select(func.count()).select_from(User)))
-
-    async def _sign_up_is_open(self) -> bool:
-        setting = self._settings.sign_up
-        # The first account is for this machine, and not for a request by a proxy on it.
-        if setting == "first":
-            return is_local(self.request) and not await self._has_users()
-        return setting == "open"

@@ -139,7 +139,11 @@ class Site(App):
     # The visitor ----------------------------------------------------------------------
 
     async def _user(self) -> User | None:
-        """Return the logged-in user; None for all other visitors."""
+        """Return the logged-in user; None for all other visitors.
+
+        A WebSocket handler has to ask here, too, since a session alone may be from
+        before a new password.
+        """
         request = self.request
         if not hasattr(request, "user"):
             request.user = None

@@ -34,9 +34,15 @@ class Api(App):
     def __init__(self, url: str) -> None:
         super().__init__(max_body_size=64 * 1024)
         transactions = Transactions(url)
+        self._sessions = transactions.sessions
         self.middlewares += [JsonErrors(), transactions]
         self.startup_handlers.append(transactions.migrate)
         self.shutdown_handlers.append(transactions.engine.dispose)
+
+    async def _asgi_app_http(self, scope: Any, receive: Any, send: Any) -> None:
+        """Open a session, and close it even if no `after_request` runs."""
+        async with self._sessions() as scope["db"]:
+            await super()._asgi_app_http(scope, receive, send)
 
     async def index(self) -> dict[str, str]:
         """Say where things are."""

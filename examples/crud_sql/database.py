@@ -46,34 +46,32 @@ def alembic_config(url: str) -> Config:
 
 
 class Transactions(HttpMiddleware):
-    """Gives each request a session, ``request.db``, and ends it before the response."""
+    """Ends the transaction of each request, in ``request.db``, before the response."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = make_engine(url)
-        self._session = async_sessionmaker(self.engine, expire_on_commit=False)
+        self.sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
     async def migrate(self) -> None:
         """Bring the tables up to date; in a thread, since Alembic runs its own loop."""
         await asyncio.to_thread(command.upgrade, alembic_config(self.url), "head")
 
     async def before_request(self, request: Request) -> None:
-        """Open a session."""
-        request.db = self._session()
+        """Give the handler its session."""
+        request.db = request.scope["db"]
 
     async def after_request(
         self, request: Request, status: int, body: Any, headers: list[tuple[str, str]]
     ) -> dict[str, Any] | None:
         """End the transaction; a conflict with other rows is a 409."""
-        if not hasattr(request, "db"):  # MicroPie has refused the request before
-            return None
-        error = request.exception
-        async with request.db as session:  # without a commit, it rolls back at the end
-            try:
-                if status < 400:
-                    await session.commit()
-            except IntegrityError as found:
-                error = found
+        session, error = request.scope["db"], request.exception
+        try:
+            if status < 400:
+                await session.commit()
+        except IntegrityError as found:
+            error = found
+        await session.close()  # it rolls back if there was no commit
         text = "409 Conflict: another row has this value, or one it names is missing"
         conflict = {"status_code": 409, "body": text}
         return conflict if isinstance(error, IntegrityError) else None

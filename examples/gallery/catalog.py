@@ -244,12 +244,13 @@ class Example:
         return [name for name in found if name != "micropie"]
 
     def settings(self, data: Path) -> dict[str, str]:
-        """Return the variables by which it writes into its own folder below `data`."""
+        """Return its variables, with its own folder and an open sign-up."""
         folder = data / self.name
         folder.mkdir(parents=True, exist_ok=True)
         return {
             "DATA": str(folder),
             "BLOG_DATA": str(folder),
+            "BLOG_SIGN_UP": "open",
             "DATABASE": f"{folder}/app.sqlite3",
             "DATABASE_URL": f"sqlite+aiosqlite:///{folder}/app.sqlite3",
         }

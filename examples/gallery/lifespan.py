@@ -41,10 +41,14 @@ class Lifespan:
         await self._tell("startup")
 
     async def stop(self) -> None:
-        """Stop the app, if it runs, or raise RuntimeError."""
+        """Stop the app, if it runs, or raise RuntimeError or (in 10 s) TimeoutError."""
         if self._task is not None and not self._task.done():
-            await self._tell("shutdown")
-            await asyncio.wait([self._task], timeout=10)
+            try:
+                async with asyncio.timeout(10):
+                    await self._tell("shutdown")
+                    await asyncio.wait([self._task])
+            finally:
+                self._task.cancel()
 
     async def _run(self) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": self._state}
@@ -52,7 +56,8 @@ class Lifespan:
             await self._app(scope, self._to_app.get, self._from_app.put)
         except Exception as error:
             _log.info("%r ended its lifespan: %r", self._app, error)
-        await self._from_app.put({"type": "ended"})  # or `_tell` would wait forever
+        finally:  # or `_tell` would wait forever
+            self._from_app.put_nowait({"type": "ended"})
 
     async def _tell(self, event: str) -> None:
         await self._to_app.put({"type": f"lifespan.{event}"})

@@ -6,7 +6,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from micropie import FromSession, HTTPError, HttpMiddleware, Request, methods
+from micropie import (
+    FromSession,
+    HTTPError,
+    HttpMiddleware,
+    Request,
+    WebSocketMiddleware,
+    methods,
+)
 
 import mail
 import settings
@@ -39,7 +46,7 @@ This works once, in the next hour. If you did not ask for it, you need not do an
 SENT = "Look into your inbox: we have sent you a link. It is good for an hour."
 
 
-class CurrentUser(HttpMiddleware):
+class CurrentUser(HttpMiddleware, WebSocketMiddleware):
     """Sets ``request.user``, and ends sessions from before a new password."""
 
     def __init__(self, accounts: Accounts) -> None:
@@ -56,6 +63,8 @@ class CurrentUser(HttpMiddleware):
             else:
                 request.user = user
 
+    before_websocket = before_request
+
 
 class Root(KeepingApp):
     """Pages for visitors, and one behind the login."""
@@ -68,6 +77,7 @@ class Root(KeepingApp):
         super().__init__(self._backend, max_body_size=2**16)
         self._accounts = Accounts(self._engine, settings.TRIES)
         self.middlewares.append(CurrentUser(self._accounts))
+        self.ws_middlewares.append(CurrentUser(self._accounts))
         self.env.globals.update(url=self._url, kinds=FIELDS)
         self.startup_handlers.append(self._connect)
         self.shutdown_handlers.append(self._disconnect)

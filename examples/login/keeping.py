@@ -3,7 +3,13 @@
 import time
 from typing import Any
 
-from micropie import App, HttpMiddleware, Request, current_request
+from micropie import (
+    App,
+    HttpMiddleware,
+    Request,
+    WebSocketMiddleware,
+    current_request,
+)
 
 HOUR = 60 * 60.0
 SHORT, KEPT = 12 * HOUR, 30 * 24 * HOUR  # seconds from the login to its end
@@ -16,14 +22,16 @@ def log_in(request: Request, user_id: int, keep: bool, **more: Any) -> None:
     request.regenerate_session()  # its id is one that no one else can know
 
 
-class EndLogins(HttpMiddleware):
-    """Ends the sessions whose time is over."""
+class EndLogins(HttpMiddleware, WebSocketMiddleware):
+    """Ends the sessions whose time is over, for WebSockets too."""
 
     async def before_request(self, request: Request) -> None:
         """Empty such a session."""
         session = request.session
         if "user_id" in session and time.time() > session.get("ends", 0):
             session.clear()
+
+    before_websocket = before_request
 
 
 class KeepingApp(App):
@@ -40,6 +48,7 @@ class KeepingApp(App):
         self._cookie = f"{session_cookie_name}=".encode()
         # The first of all, since the others believe what the session says.
         self.middlewares.append(EndLogins())
+        self.ws_middlewares.append(EndLogins())
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request, and complete the cookie in the response."""

@@ -4,7 +4,7 @@ import logging
 import os
 import secrets
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +22,22 @@ Text = Annotated[str, Field(min_length=1, max_length=1000)]
 TOKEN_FILE = DATABASE.with_name("token")  # made at the first start
 
 
+def kept_secret(path: Path) -> str:
+    """Return the secret in a file, which the first start makes."""
+    if not path.exists():
+        own = path.with_name(secrets.token_hex(8))
+        own.touch(0o600)
+        own.write_text(secrets.token_hex(32))
+        # A link replaces no file. So processes that start together share one secret.
+        with suppress(FileExistsError):
+            path.hardlink_to(own)
+        own.unlink()
+    secret = path.read_text().strip()
+    if len(secret) < 32:
+        raise ValueError(f"{path} needs 32 characters. A start without it makes some.")
+    return secret
+
+
 def query(sql: str, *values: Any) -> list[Any]:
     """Run SQL; each call can run in any thread."""
     with closing(sqlite3.connect(DATABASE)) as database, database:
@@ -29,9 +45,6 @@ def query(sql: str, *values: Any) -> list[Any]:
 
 
 DATABASE.parent.mkdir(parents=True, exist_ok=True)
-if not TOKEN_FILE.exists():
-    TOKEN_FILE.touch(0o600)
-    TOKEN_FILE.write_text(secrets.token_urlsafe(32))
 query("CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT)")
 
 logging.basicConfig()  # or MCPServer would set up all logging in its own way
@@ -65,7 +78,7 @@ class TokenRequired:
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self._right = f"Bearer {TOKEN_FILE.read_text()}".encode()
+        self._right = f"Bearer {kept_secret(TOKEN_FILE)}".encode()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Hand the request over, or refuse it."""

@@ -8,7 +8,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,11 +74,24 @@ class Metrics(App):
 
 def token() -> str:
     """Return the token in the file, which is made if there is none."""
-    if not TOKEN_FILE.exists():
-        TOKEN_FILE.parent.mkdir(parents=True, exist_ok=True)
-        TOKEN_FILE.touch(0o600)
-        TOKEN_FILE.write_text(secrets.token_urlsafe(32))
-    return TOKEN_FILE.read_text().strip()
+    TOKEN_FILE.parent.mkdir(parents=True, exist_ok=True)
+    return kept_secret(TOKEN_FILE)
+
+
+def kept_secret(path: Path) -> str:
+    """Return the secret in a file, which the first start makes."""
+    if not path.exists():
+        own = path.with_name(secrets.token_hex(8))
+        own.touch(0o600)
+        own.write_text(secrets.token_hex(32))
+        # A link replaces no file. So processes that start together share one secret.
+        with suppress(FileExistsError):
+            path.hardlink_to(own)
+        own.unlink()
+    secret = path.read_text().strip()
+    if len(secret) < 32:
+        raise ValueError(f"{path} needs 32 characters. A start without it makes some.")
+    return secret
 
 
 def exposition() -> bytes:

@@ -1,9 +1,8 @@
 """An app in parts. Each part is an App, mounted below its own path."""
 
 import os
-from typing import Any
 
-from micropie import App, HttpMiddleware, Request
+from micropie import App, HTTPError, HttpMiddleware, Request, WebSocketMiddleware
 
 from api import Api
 from notes import Notes
@@ -11,19 +10,15 @@ from notes import Notes
 HOSTS = set(os.environ.get("ALLOWED_HOSTS", "127.0.0.1,localhost").split(","))
 
 
-class TrustedHosts(HttpMiddleware):
+class TrustedHosts(HttpMiddleware, WebSocketMiddleware):
     """Refuses requests for other hosts, before they reach any mounted app."""
 
-    async def before_request(self, request: Request) -> dict[str, Any] | None:
+    async def before_request(self, request: Request) -> None:
         """Let the request pass, or refuse it."""
-        if request.headers.get("host", "").partition(":")[0].lower() in HOSTS:
-            return None
-        headers = {"content-type": "text/plain; charset=utf-8"}
-        return {
-            "status_code": 421,
-            "body": "421 Misdirected Request",
-            "headers": headers,
-        }
+        if request.headers.get("host", "").partition(":")[0].lower() not in HOSTS:
+            raise HTTPError(421)
+
+    before_websocket = before_request
 
 
 class Root(App):
@@ -32,6 +27,7 @@ class Root(App):
     def __init__(self) -> None:
         super().__init__()
         self.middlewares.append(TrustedHosts())
+        self.ws_middlewares.append(TrustedHosts())
         self.mounts["/notes"] = Notes()
         self.mounts["/api/v2"] = Api()
 

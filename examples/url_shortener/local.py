@@ -15,14 +15,17 @@ def is_local(request: Request) -> bool:
     This is the rule by which MicroPie leaves ``Secure`` out of the session's cookie.
     It has to look at all of this, because a proxy on this machine connects from
     127.0.0.1 too, and nginx sends the name of its upstream as ``Host`` by default.
+    A proxy that adds nothing can still look like curl, so let no permission hang on it.
     """
     scope, headers = request.scope, request.headers
     client = (scope.get("client") or ("",))[0]
     server = (scope.get("server") or ("",))[0]
     pages = [headers[name] for name in ("origin", "referer") if name in headers]
     return (
-        (scope.get("scheme") or "http") == "http"
-        and scope.get("http_version") == "1.1"  # nginx speaks 1.0 unless it is told
+        scope.get("scheme") not in ("https", "wss")
+        and scope.get("http_version", "1.1") == "1.1"  # nginx before 1.29.7 speaks 1.0
+        # A browser sends both, and a proxy might take the first one out.
+        and ("connection" in headers or "sec-fetch-site" not in headers)
         and _is_loopback(client)
         and _is_loopback(_name_of(headers.get("host", server)))
         and not any(_is_of_a_proxy(name) for name in headers)

@@ -9,6 +9,7 @@ import os
 import secrets
 import time
 from asyncio import to_thread
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,11 @@ class Receiver(App):
     def __init__(self, path: Path, secret: str) -> None:
         super().__init__(max_body_size=2**18)
         self._events = Events(path)
-        self._key = (secret or _kept_secret(path.parent / "secret")).encode()
+        self._key = (secret or kept_secret(path.parent / "secret")).encode()
         if secret.startswith("whsec_"):  # as Standard Webhooks writes keys
             self._key = base64.b64decode(secret.removeprefix("whsec_"))
+        if len(self._key) < 16:
+            raise ValueError("WEBHOOK_SECRET needs at least 16 bytes")
         self._stopping = False
         self.startup_handlers.append(self._start)
         self.shutdown_handlers.append(self._stop)
@@ -109,18 +112,26 @@ async def _error_of_work(event_id: str, body: str) -> str:
     try:
         async with asyncio.timeout(LEASE / 2):
             await work(json.loads(body))
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the latter would end the server
         log.exception("Event %s failed.", event_id)
         return repr(error)
     return ""
 
 
-def _kept_secret(path: Path) -> str:
-    """Return the secret in a file, which is made at the first start."""
+def kept_secret(path: Path) -> str:
+    """Return the secret in a file, which the first start makes."""
     if not path.exists():
-        path.touch(0o600)
-        path.write_text(secrets.token_urlsafe(32))
-    return path.read_text()
+        own = path.with_name(secrets.token_hex(8))
+        own.touch(0o600)
+        own.write_text(secrets.token_hex(32))
+        # A link replaces no file. So processes that start together share one secret.
+        with suppress(FileExistsError):
+            path.hardlink_to(own)
+        own.unlink()
+    secret = path.read_text().strip()
+    if len(secret) < 32:
+        raise ValueError(f"{path} needs 32 characters. A start without it makes some.")
+    return secret
 
 
 app = Receiver(DATABASE, SECRET)

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 import events
 from app import Receiver
 
-KEY = "a key for tests"
+KEY = "a key for the tests"
 
 
 def send(client: TestClient, event_id: str, event: Any, **changed: str) -> int:

@@ -11,6 +11,7 @@ import pytest
 from docs._ext.blocks import blocks
 from tests.docs.looking import found_on_page
 from tests.docs.site import served
+from tests.examples.accounts import opens_socket, with_live_socket
 from tests.examples.browsing import Browsing
 from tests.examples.harness import PLAIN
 from tests.processes import ROOT, free_port, serving
@@ -149,11 +150,54 @@ def test_no_middleware_sees_the_user_of_a_login_that_is_over(folder):
 
 @pytest.mark.parametrize("name", ["authentication.md", "sessions.md"])
 def test_middleware_that_ends_sessions_is_the_first(name):
-    ending = re.findall(r"class (End\w+)\(HttpMiddleware\)", page(name))
+    ending = re.findall(r"class (End\w+)\(HttpMiddleware, WebSocketMiddleware\)", page(name))
 
     assert ending
     for middleware in ending:
-        assert f"app.middlewares.insert(0, {middleware}())" in page(name)
+        for middlewares in ("middlewares", "ws_middlewares"):
+            assert f"app.{middlewares}.insert(0, {middleware}())" in page(name)
+
+
+def test_login_of_a_deleted_account_opens_no_websocket(folder):
+    path = folder("authentication.md")
+    with_live_socket(path / "app.py")
+    with visitor(path) as client:
+        client.post("/register", data={"name": "Ada", "password": "analytical engine"})
+        assert opens_socket(client)
+        with contextlib.closing(sqlite3.connect(path / "accounts.sqlite3")) as database, database:
+            database.execute("DELETE FROM users")
+        assert not opens_socket(client)
+
+
+def test_logout_on_all_devices_reaches_websockets(folder):
+    path = folder("authentication.md", "devices.py")
+    with_live_socket(path / "devices.py")
+    with visitor(path, "devices") as client:
+        client.post("/login")
+        phone = httpx.Client(base_url=client.base_url, cookies=client.cookies)
+        client.cookies.clear()
+        client.post("/login")
+        assert opens_socket(phone)
+        client.post("/end-other-sessions")
+        assert [opens_socket(one) for one in (phone, client)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "module, file, ends",
+    [("kept", "keeping.py", "12 * HOUR, 30"), ("timeouts", "timeouts.py", "12 * 60 * 60")],
+)
+def test_login_that_is_over_opens_no_websocket(folder, module, file, ends):
+    path = folder("sessions.md", "keeping.py", "kept.py", "timeouts.py")
+    with_live_socket(path / f"{module}.py")
+    with visitor(path, module) as client:
+        client.post("/login")
+        assert opens_socket(client)
+    text = (path / file).read_text()
+    assert text.count(ends) == 1
+    (path / file).write_text(text.replace(ends, f"-{ends}"))
+    with visitor(path, module) as client:
+        client.post("/login")
+        assert not opens_socket(client)
 
 
 def test_cookie_of_another_name_is_kept(folder):

@@ -5,8 +5,11 @@ import hmac
 import re
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import httpx
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from tests.examples.smtp import token_for
 
@@ -52,6 +55,28 @@ SETTINGS: Mapping[str, dict[str, str]] = {
 
 def session_ids(client: httpx.Client) -> set[str | None]:
     return {cookie.value for cookie in client.cookies.jar if cookie.name == "session_id"}
+
+
+def opens_socket(client: httpx.Client, path: str = "live", **headers: str) -> bool:
+    """Say whether a WebSocket opens with the session of a client, or is refused."""
+    headers["cookie"] = "; ".join(f"{one.name}={one.value}" for one in client.cookies.jar)
+    url = str(client.base_url.join(path)).replace("http", "ws", 1)
+    try:
+        with connect(url, additional_headers=headers):
+            return True
+    except InvalidStatus as refused:
+        assert refused.response.status_code in (401, 403)
+        return False
+
+
+def with_live_socket(app: Path, parameters: str = ", user_id: FromSession") -> None:
+    """Give the class of an app a WebSocket handler, `/live`, as its owner might later do."""
+    handler = f"    async def ws_live(self, ws{parameters}):\n        await ws.accept()\n\n"
+    text, count = re.subn(
+        r'(class (?:Root|Api)\(\w+\):\n(?:    """.*\n\n)?)', rf"\1{handler}", app.read_text()
+    )
+    assert count
+    app.write_text(text)
 
 
 def assert_no_script(response: httpx.Response) -> None:

@@ -1,6 +1,11 @@
 """Checks of the files that several examples have a copy of, for each copy."""
 
 import asyncio
+import contextlib
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,6 +13,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+import micropie
 from micropie import Request
 from tests.processes import until
 
@@ -88,10 +94,12 @@ LOCAL: list[dict[str, Any]] = [
     {"headers": {}, "server": ("127.0.0.1", 80)},
     {"headers": {**HERE["headers"], "origin": "http://localhost:8000"}},
     {"headers": {**HERE["headers"], "referer": "http://[::1]:8000/page?q"}},
+    {"headers": {**HERE["headers"], "sec-fetch-site": "none", "connection": "keep-alive"}},
 ]
 NOT_LOCAL: list[dict[str, Any]] = [
     *({"http_version": version} for version in ("1.0", "2", "3")),
     {"scheme": "https"},
+    {"scheme": "wss"},
     *({"client": client} for client in (None, ("", 0), ("192.0.2.9", 1), ("socket", 0))),
     *(
         {"headers": {"host": host}}
@@ -108,6 +116,7 @@ NOT_LOCAL: list[dict[str, Any]] = [
             ("x-real-ip", "127.0.0.1"),
             ("forwarded", "for=127.0.0.1"),
             ("via", "1.1 proxy"),
+            ("sec-fetch-site", "none"),
             ("origin", ""),
             ("origin", "null"),
             ("origin", "https://localhost"),
@@ -123,7 +132,9 @@ def check_local(local: Any) -> None:
     """See that a copy of local.py knows a request that comes straight from this machine."""
     for expected, cases in ((True, LOCAL), (False, NOT_LOCAL)):
         for more in cases:
-            assert local.is_local(requested(**{**HERE, **more})) == expected, more
+            request = requested(**{**HERE, **more})
+            assert local.is_local(request) == expected, more
+            assert micropie._is_from_here(request) == expected, more
             if "host" in {**HERE, **more}["headers"] and expected:
                 assert local.is_own_host(requested(**{**HERE, **more}))
     for host, believed in (
@@ -137,6 +148,35 @@ def check_local(local: Any) -> None:
     here = {"client": ("192.0.2.9", 1), "server": ("127.0.0.1", 80)}
     assert not local.is_own_host(requested(**{**HERE, **here}))
     assert not local.is_own_host(requested(**{**HERE, "headers": {}}))
+
+
+def check_kept_secret(kept_secret: Callable[[Path], str], folder: Path) -> None:
+    """See that a copy of kept_secret makes one secret, whole, and that it takes no other file."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            for number in range(30):
+                path = folder / f"{number}.secret"
+                together = threading.Barrier(8)
+
+                def start(_: int, path: Path = path, at: threading.Barrier = together) -> str:
+                    at.wait(10)
+                    return kept_secret(path)
+
+                assert {*threads.map(start, range(8))} == {path.read_text()}
+                assert path.stat().st_mode & 0o077 == 0
+    finally:
+        sys.setswitchinterval(interval)
+    assert {path.suffix for path in folder.glob("*secret*")} == {".secret"}
+
+    edited, broken = folder / "edited.secret", folder / "broken.secret"
+    edited.write_text(f"{'x' * 32}\n")
+    assert kept_secret(edited) == "x" * 32
+    for text in ("", "x" * 31, "\n"):
+        broken.write_text(text)
+        with pytest.raises(ValueError, match="32 characters"):
+            kept_secret(broken)
 
 
 async def check_sql_sessions(sql_sessions: Any, folder: Path) -> None:
@@ -238,6 +278,45 @@ async def check_lifespan(lifespan: Any) -> None:
     await lifespan.Lifespan(returns).stop()
     for other in (returns, raises):
         await start_and_stop(other)
+    await check_app_that_breaks_off(lifespan, asyncio.CancelledError())
+    await check_app_that_breaks_off(lifespan, BaseExceptionGroup("", [asyncio.CancelledError()]))
+    await check_app_that_hangs(lifespan, ["startup"])
+    await check_app_that_hangs(lifespan, ["startup", "shutdown"])
+
+
+async def check_app_that_breaks_off(lifespan: Any, error: BaseException) -> None:
+    """See that an app whose lifespan ends with no `Exception` lets the server start."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise error
+
+    broken = lifespan.Lifespan(app)
+    async with asyncio.timeout(60):
+        await broken.start()
+    with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
+        await broken._task
+    await broken.stop()
+
+
+async def check_app_that_hangs(lifespan: Any, answers: list[str]) -> None:
+    """See that the shutdown of an app takes ten seconds at most, and that it is cancelled then."""
+    closed: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            for kind in answers:
+                await receive()
+                await send({"type": f"lifespan.{kind}.complete"})
+            await asyncio.Event().wait()
+        finally:
+            closed.append(True)
+
+    one = lifespan.Lifespan(app)
+    await one.start()
+    async with asyncio.timeout(60):
+        with pytest.raises(TimeoutError):
+            await one.stop()
+        await until(lambda: closed == [True])
 
 
 async def check_job_queue(job_queue: Any, url: str, caplog: Any) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from tests.examples.accounts import ADMIN_PASSWORD, sign_in_to_admin
 from tests.examples.browsing import fill_in
+from tests.examples.harness import copied, running
 
 BOOK = {"title": "Lodore", "author_id": "1", "copies": "2"}
 
@@ -45,6 +46,17 @@ def test_login_needs_name_and_password(server, staff):
     assert "Log out admin" in staff.get("rows/books").text
     staff.post("logout")
     assert staff.get("rows/books").status_code == 401
+
+
+def test_first_start_that_broke_off_leaves_no_empty_password(tmp_path, measure):
+    folder = copied("admin", tmp_path)
+    (folder / "data").mkdir(exist_ok=True)
+    (folder / "data" / "password").touch(0o600)
+    with running("python app.py", folder, measure) as server, server.client() as client:
+        assert (folder / "data" / "password").stat().st_mode & 0o077 == 0
+        form = {"name": "admin", "password": (folder / "data" / "password").read_text()}
+        assert len(form["password"]) == 16
+        assert client.post("/admin/login", data=form).status_code == 303
 
 
 def test_rows_are_added_changed_and_deleted(staff):

@@ -9,6 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import jwt
 import pytest
 
+from tests.examples.accounts import opens_socket, with_live_socket
+from tests.examples.copied import check_kept_secret
+from tests.examples.harness import copied, running
 from tests.examples.loading import load
 
 PASSWORD = "analytical engine"
@@ -53,6 +56,17 @@ def test_tokens_are_not_stored_by_caches(client, account, tokens):
         refresh(client, tokens["refresh_token"]),
     ):
         assert answer.headers["cache-control"] == "no-store"
+
+
+def test_websocket_that_is_added_needs_a_token_too(tmp_path, measure, account, client):
+    folder = copied("api_jwt", tmp_path)
+    with_live_socket(folder / "app.py", "")
+    with running("python app.py", folder, measure) as server, server.client() as visitor:
+        assert visitor.post("/sign_up", json=account).status_code == 201
+        token = visitor.post("/login", json=account).json()["access_token"]
+        wanted = {"": False, "Bearer x": False, f"Bearer {token}": True}
+        for header, opens in wanted.items():
+            assert opens_socket(visitor, "/api/live", authorization=header) == opens
 
 
 @pytest.mark.parametrize("path", ["", "me", "no-such-thing", "me/7"])
@@ -184,8 +198,9 @@ def test_url_gives_no_password(client, account):
     assert client.get("/login").headers["allow"] == "POST, OPTIONS"
 
 
-def test_short_key_is_refused(measured, monkeypatch):
+def test_short_key_is_refused(measured, monkeypatch, tmp_path):
     tokens = load("api_jwt", "tokens")
+    check_kept_secret(tokens.kept_secret, tmp_path)
     monkeypatch.setattr(tokens, "JWT_KEY", "x" * 31)
     with pytest.raises(ValueError, match="JWT_KEY"):
         tokens.signing_key()

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import signal
 import subprocess
+import sys
 from datetime import UTC, datetime
 
 import httpx
@@ -74,6 +75,18 @@ async def test_failed_job_is_logged(caplog):
     assert await jobs.status(one) == {"state": "failed"}
     assert f"job {one} failed" in caplog.text
     assert "RuntimeError: it failed" in caplog.text
+
+
+async def test_job_that_exits_has_failed_and_the_server_goes_on(caplog):
+    jobs = in_process.Jobs()
+    one, other = [await jobs.submit(job) for job in (sys.exit, exit_at_once)]
+    await jobs.finish()
+    assert [await jobs.status(job) for job in (one, other)] == [{"state": "failed"}] * 2
+    assert caplog.text.count("SystemExit") == 2
+
+
+async def exit_at_once():
+    sys.exit(2)
 
 
 async def test_finish_cancels_jobs_when_its_patience_is_over():

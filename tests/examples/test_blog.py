@@ -21,6 +21,7 @@ from tests.examples.accounts import (
     PASSWORD,
     SETTINGS,
     account,
+    opens_socket,
     sign_in_to_the_blog,
 )
 from tests.examples.browsing import file_named, fill_in
@@ -57,6 +58,31 @@ def ada(client):
 def test_copied_files():
     check_conditions(load("blog", "conditions"))
     check_local(load("blog", "local"))
+
+
+LIVE = """\
+    async def ws_live(self, ws):
+        if await self._user() is None:
+            raise HTTPError(401)
+        await ws.accept()
+
+
+app = Blog("""
+
+
+def test_new_password_reaches_a_websocket_that_asks_for_the_user(tmp_path, measure):
+    folder = harness.copied("blog", tmp_path)
+    text = (folder / "app.py").read_text()
+    text = text.replace("\n\napp = Blog(", f"\n{LIVE}")
+    (folder / "app.py").write_text(f"from micropie import HTTPError\n{text}")
+    server = harness.running("python app.py", folder, {**measure, **SETTINGS["blog"]})
+    with server as started, started.client() as thief, started.client() as ada:
+        for one in (thief, ada):
+            sign_in_to_the_blog(one)
+            assert opens_socket(one)
+        change = {"old_password": PASSWORD, "password": f"{PASSWORD} and plums"}
+        assert ada.post("/account", data=change).status_code == 303
+        assert [opens_socket(one) for one in (thief, ada)] == [False, True]
 
 
 def run_its_tests(folder, variables, *arguments):

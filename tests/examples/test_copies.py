@@ -1,6 +1,7 @@
 """Files that several examples have are the same in each, so that a fix goes into all of them."""
 
 import importlib
+import re
 from collections import defaultdict
 
 import pytest
@@ -55,6 +56,19 @@ def test_copies_are_identical(name):
     assert others, f"only one example has {name}"
     for other in others:
         assert other.read_bytes() == first.read_bytes(), other
+
+
+def test_kept_secret_is_the_same_function_in_each():
+    found = [
+        re.findall(
+            r"^def kept_secret\(.*?(?=\n\n\n|\Z)", path.read_text(), re.DOTALL | re.MULTILINE
+        )
+        for path in harness.EXAMPLES.glob("*/*.py")
+    ]
+    functions = [one.rstrip() for several in found for one in several]
+
+    assert len(functions) == 4
+    assert len(set(functions)) == 1
 
 
 @pytest.mark.parametrize("name", [name for name in PROJECTS if name in harness.NAMES])

@@ -1,14 +1,19 @@
 """examples/crud_sql, with SQLite and with PostgreSQL"""
 
+import asyncio
 import concurrent.futures
 import itertools
 import subprocess
+from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 
+from micropie import HttpMiddleware, UploadedFile
+from tests import asgi
 from tests.examples.harness import copied, running
-from tests.examples.loading import run
+from tests.examples.loading import load, run
 from tests.processes import environment
 
 numbers = itertools.count()
@@ -133,6 +138,52 @@ def test_requests_at_once_are_all_saved(crud):
     assert {answer.status_code for answer in answers} == {201}
     urls = {answer.headers["location"] for answer in answers}
     assert len({crud.get(url).json()["email"] for url in urls}) == 40
+
+
+FORM = [("content-type", "multipart/form-data; boundary=b"), ("content-length", "9999")]
+PART = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nabc'
+
+
+@pytest.mark.real_time
+@pytest.mark.usefixtures("measured")
+@pytest.mark.parametrize("kind", ["upload", "wait", "mounted"])
+async def test_request_without_a_response_gives_its_connection_back(kind, tmp_path):
+    crud, used = load("crud_sql"), asyncio.Event()
+
+    class User(HttpMiddleware):
+        async def before_request(self, request):
+            request.user = await request.db.scalar(text("SELECT 7"))
+            used.set()
+
+    base: Any = crud.Api
+
+    class More(base):
+        async def upload(self, file: UploadedFile):
+            return len(await file.read())
+
+        async def wait(self):
+            await asyncio.Event().wait()
+
+    async def mounted(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    app = More(f"sqlite+aiosqlite:///{tmp_path}/own.sqlite3")
+    app.middlewares.append(User())
+    app.mounts["/mounted"] = mounted
+    [engine] = [one.engine for one in app.middlewares if isinstance(one, crud.Transactions)]
+    for _ in range(20):  # the pool has 15 connections at most
+        used.clear()
+        method, headers = ("POST", FORM) if kind == "upload" else ("GET", [])
+        async with asgi.exchange(app, method, f"/{kind}", headers=headers) as client:
+            if kind == "upload":
+                await client.send_body(PART)
+            await used.wait()
+            if kind == "wait":
+                client.cancel()
+        assert engine.pool.checkedout() == 0
+    assert (await asgi.get(app, "/")).json() == {"contacts": "/contacts"}
+    await engine.dispose()
 
 
 def test_second_table_comes_as_the_readme_says(folder_and_settings):

@@ -101,6 +101,29 @@ def test_transaction_is_whole_or_nothing(opened):
         assert connection.execute("SELECT * FROM t").fetchall() == []
 
 
+def test_commit_that_fails_undoes_the_transaction(opened):
+    opened.size = 1
+    with opened.transaction() as connection:
+        connection.execute("CREATE TABLE a (id INTEGER PRIMARY KEY)")
+        connection.execute("CREATE TABLE b (a REFERENCES a DEFERRABLE INITIALLY DEFERRED)")
+    for _ in range(3):
+        with pytest.raises(sqlite3.IntegrityError), opened.transaction() as connection:
+            connection.execute("INSERT INTO b VALUES (99)")
+    for _ in range(3):
+        with opened.connection() as connection:
+            assert connection.execute("SELECT * FROM b").fetchall() == []
+        with opened.transaction() as connection:
+            connection.execute("INSERT INTO a DEFAULT VALUES")
+
+
+def test_error_that_has_ended_the_transaction_is_the_one_that_is_raised(opened):
+    with opened.transaction() as connection:
+        connection.execute("CREATE TABLE t (x PRIMARY KEY ON CONFLICT ROLLBACK)")
+        connection.execute("INSERT INTO t VALUES (1)")
+    with pytest.raises(sqlite3.IntegrityError), opened.transaction() as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+
+
 def test_no_errors_in_a_browser(page):
     page.goto("/")
     assert page.inner_text("body").startswith("[")

@@ -12,7 +12,13 @@ import httpx
 import pytest
 
 from micropie import Request
-from tests.examples.accounts import CLIENTS, PASSWORD, session_ids
+from tests.examples.accounts import (
+    CLIENTS,
+    PASSWORD,
+    opens_socket,
+    session_ids,
+    with_live_socket,
+)
 from tests.examples.accounts import sign_in_to_login as sign_in
 from tests.examples.browsing import fill_in
 from tests.examples.copied import check_redis_sessions, check_sql_sessions
@@ -254,6 +260,26 @@ def test_login_ends(client, address, rows, keep, lasts):
 
     rows("UPDATE sessions SET data = ?", json.dumps({**session, "ends": time.time() - 1}))
     assert client.get("/account").status_code == 401
+
+
+def test_session_that_has_ended_opens_no_websocket(tmp_path, measure, services, address):
+    folder = copied("login", tmp_path)
+    with_live_socket(folder / "app.py")
+    settings = {**measure, **services.environment("login")}
+    server = running("python app.py", folder, settings)
+    with server as started, started.client() as client, started.client() as other:
+        sign_in(client, address)
+        sign_in(other, address)
+        assert opens_socket(client)
+        change = {"password": PASSWORD, "new_password": "another password"}
+        assert other.post("/account", data=change).status_code == 303
+        assert [opens_socket(one) for one in (client, other)] == [False, True]
+
+        with contextlib.closing(sqlite3.connect(folder / "data" / "app.sqlite3")) as db, db:
+            [(text,)] = db.execute("SELECT data FROM sessions").fetchall()
+            ended = json.dumps({**json.loads(text), "ends": time.time() - 1})
+            db.execute("UPDATE sessions SET data = ?", (ended,))
+        assert not opens_socket(other)
 
 
 @pytest.mark.usefixtures("measured")

@@ -8,7 +8,7 @@ from mcp.client.streamable_http import streamable_http_client
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.examples.copied import check_lifespan
+from tests.examples.copied import check_kept_secret, check_lifespan
 from tests.examples.harness import PREFIX
 from tests.examples.loading import load, run
 
@@ -47,6 +47,12 @@ def test_agent_works_with_notes(server, client, path):
     text = f"By {path} <b>"
     run(talk(server.url + path, token_of(server), text))
     assert client.get("/").json()["notes"][0]["text"] == text
+
+
+@pytest.mark.usefixtures("measured")
+def test_token_is_made_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATABASE", str(tmp_path / "data" / "notes.db"))
+    check_kept_secret(load("mcp_server").kept_secret, tmp_path)
 
 
 def test_no_entry_without_the_token(server):

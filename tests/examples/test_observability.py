@@ -25,6 +25,7 @@ from websockets.sync.client import connect
 
 from micropie import App
 from tests.examples import harness
+from tests.examples.copied import check_kept_secret
 from tests.examples.loading import load
 from tests.processes import PUBLIC, environment, free_port, started, wait_until
 
@@ -353,6 +354,11 @@ def test_metrics_need_the_token(shop):
         assert shop.get("/metrics", authorization=wrong).status_code == 401
     assert len(token) >= 32
     assert (shop.folder / "data" / "metrics_token").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.usefixtures("measured")
+def test_token_is_made_once(tmp_path):
+    check_kept_secret(load("observability", "metrics").kept_secret, tmp_path)
 
 
 def workers(shop):

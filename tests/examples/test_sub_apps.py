@@ -1,8 +1,10 @@
 """examples/sub_apps"""
 
 import re
+import socket
 
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.examples import harness
@@ -27,6 +29,13 @@ def test_notes_have_their_own_session(client):
 @pytest.mark.parametrize("path", ["/", "/notes/", "/api/v2/hello/World"])
 def test_other_hosts_are_refused_everywhere(client, path):
     assert client.get(path, headers={"host": "evil.example:80"}).status_code == 421
+
+
+def test_websocket_for_another_host_is_refused(server):
+    url = "ws://evil.example/api/v2/shout"
+    here = socket.create_connection(("127.0.0.1", server.port), 30)
+    with pytest.raises(InvalidStatus, match="421"), connect(url, sock=here):
+        pass
 
 
 def test_everything_moves_with_the_root_path(tmp_path, measure):

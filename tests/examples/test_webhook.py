@@ -3,12 +3,16 @@
 import base64
 import json
 import sqlite3
+import sys
 import time
 
 import httpx
+import pytest
 
 from tests.examples import harness
 from tests.examples.accounts import signed
+from tests.examples.copied import check_kept_secret
+from tests.examples.loading import load
 from tests.processes import free_port, serving, wait_until
 
 BODY = b'{"type": "order.paid", "order": 7}'
@@ -48,6 +52,32 @@ def test_only_a_signed_new_event_is_accepted(client, server):
         client.post("/receive", content=large, headers=signed(key, "5", large)).status_code == 413
     )
     assert client.get("/receive").status_code == 405
+
+
+@pytest.mark.usefixtures("measured")
+def test_key_is_never_empty(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATABASE", str(tmp_path / "data" / "hooks.db"))
+    app = load("webhook")
+    check_kept_secret(app.kept_secret, tmp_path)
+
+    for secret in ("x" * 15, "whsec_", "whsec_" + base64.b64encode(b"x" * 15).decode()):
+        with pytest.raises(ValueError, match="16 bytes"):
+            app.Receiver(tmp_path / "hooks.db", secret)
+    (tmp_path / "secret").touch()
+    with pytest.raises(ValueError, match="32 characters"):
+        app.Receiver(tmp_path / "hooks.db", "")
+
+
+@pytest.mark.usefixtures("measured")
+async def test_work_that_exits_is_tried_again_and_the_server_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATABASE", str(tmp_path / "hooks.db"))
+    app = load("webhook")
+
+    async def work(event):
+        sys.exit(event["type"])
+
+    monkeypatch.setattr(app, "work", work)
+    assert await app._error_of_work("1", BODY.decode()) == "SystemExit('order.paid')"
 
 
 def test_events_are_shown_without_what_is_in_them(client, server):

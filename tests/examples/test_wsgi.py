@@ -1,6 +1,7 @@
 """examples/wsgi"""
 
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ import httpx
 import pytest
 
 from tests.examples import harness
-from tests.processes import environment
+from tests.processes import environment, wait_until
 
 GUNICORN = "gunicorn --bind 127.0.0.1:8000 --threads 8 wsgi:application"
 UWSGI = (
@@ -74,6 +75,38 @@ def test_streams_come_bit_by_bit(wsgi_client):
 def test_requests_do_not_wait_for_each_other(wsgi_server, wsgi_client):
     with wsgi_client.stream("GET", "/count"):
         assert httpx.get(f"{wsgi_server.url}/").text.startswith("The shop is open")
+
+
+ENDLESS = """\
+        try:
+            while True:
+                yield "line\\n"
+                await asyncio.sleep(0.1)
+        finally:
+            print("The stream is closed.", flush=True)
+"""
+UPLOAD = b"POST /visit HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+
+
+@pytest.mark.parametrize("command", [GUNICORN, UWSGI], ids=["gunicorn", "uwsgi"])
+def test_clients_that_leave_end_their_requests(tmp_path, measure, command):
+    folder = harness.copied("wsgi", tmp_path)
+    app, log = folder / "app.py", folder / "server.log"
+    text = app.read_text()
+    before, lines, after = re.split(r"( {8}for number in .*?\n(?=\n))", text, flags=re.DOTALL)
+    assert lines.count("yield") == 1
+    app.write_text(before + ENDLESS + after)
+    with harness.running(f"{command} > server.log 2>&1", folder, measure) as server:
+        for _ in range(3):
+            with httpx.stream("GET", f"{server.url}/count") as response:
+                assert next(response.iter_lines()) == "line"
+        wait_until(lambda: log.read_text().count("The stream is closed.") == 3)
+
+        for _ in range(12):  # there are 8 threads
+            with socket.create_connection(("127.0.0.1", server.port), 30) as upload:
+                upload.sendall(UPLOAD + b"content-length: 10\r\n\r\n{")
+        # The app would wait for the rest of such a body for 30 seconds.
+        assert httpx.get(server.url, timeout=15).text.startswith("The shop is open")
 
 
 def test_app_that_cannot_start_is_not_served(tmp_path, measure):

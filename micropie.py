@@ -1758,7 +1758,7 @@ class WebSocket:
     _watcher: Any = None
     _left: Any = None  # the handler's task, cancelled since its client has left
     _stop: Any = None  # what a cancellation by the server says
-    _settings = _NO_LIMITS
+    _limits = _NO_LIMITS
     _on_accept: Any = None  # saves the session, returns more headers
     _over: tuple[int, str] | None = None  # code and reason, once it is closed
     _ahead: list[_Message] | None = None  # what the watcher has received
@@ -1838,7 +1838,7 @@ class WebSocket:
             HTTPError: 413, it is larger than the app's ``max_json_size``.
         """
         message = await self.__anext__(False)
-        _check_size(len(message), self._settings.json)
+        _check_size(len(message), self._limits.json)
         return _load_json(message.encode() if isinstance(message, str) else message)
 
     def __aiter__(self) -> WebSocket:
@@ -3882,7 +3882,7 @@ class App:
         request = WebSocketRequest(scope, None, self.__settings)
         socket = WebSocket(receive, send)
         socket.subprotocols = list(scope.get("subprotocols") or ())
-        socket._settings = self.__settings
+        socket._limits = self.__settings
         # The socket gives itself as an argument: bound to it, this would be a reference cycle.
         socket._on_accept = functools.partial(self.__handshake_headers, request)
         token = current_request.set(request)

@@ -848,7 +848,7 @@ class _Body:
     def _note(self, message: _Message) -> bytes:
         """Note that the client has left, or that the body has ended or is too large."""
         # A disconnect is never the end of a body: a handler must not run on half an upload.
-        if self._free is not None and not message.get("more_body"):
+        if self._free and not message.get("more_body"):
             self._free.set()
         if message["type"] == "http.disconnect":
             self.gone = True
@@ -864,7 +864,7 @@ class _Body:
     def _fail(self, make: Callable[..., Exception], *args: Any) -> Exception:
         """Return the exception that reading raises from now on, unless the body failed before."""
         self.failure = self.failure or functools.partial(make, *args)
-        if self._free is not None:
+        if self._free:
             self._free.set()
         return make(*args)
 
@@ -1800,7 +1800,7 @@ class WebSocket:
             self._content_of(await self._receive())
             self._is_connected = True
         headers: _RawHeaders = []
-        if self._on_accept is not None:
+        if self._on_accept:
             headers = await self._on_accept(self, session_id)
         elif session_id:  # outside of an App
             headers = [_raw_header(*set_cookie("session_id", session_id))]
@@ -4241,9 +4241,9 @@ def _main(arguments: Sequence[str]) -> str | None:
         return f"{arguments[1]} is no micropie.App"
     rows = [("PATH", "METHODS", "PARAMETERS", "PROTOCOL", "SOURCE")]
     for protocol, path, allowed, parameters, _, source in routes(app):
+        name, any_method = ("HTTP", "any") if protocol == "http" else ("WebSocket", "-")
         signature = ", ".join(_described(*one) for one in parameters)
-        names = ", ".join(allowed or ["any" if protocol == "http" else "-"])
-        rows.append((path, names, f"({signature})", protocol, source))
+        rows.append((path, ", ".join(allowed or [any_method]), f"({signature})", name, source))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(map(str.ljust, row, widths)).rstrip())

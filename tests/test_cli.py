@@ -99,17 +99,17 @@ def factory():
 """
 
 EXPECTED = {
-    ("http", "/"): ("any", "()"),
-    ("http", "/about_us"): ("any", "()"),
-    ("http", "/buy"): ("POST, PUT", "(item: uuid.UUID, count: int = 1)"),
-    ("http", "/decorated"): ("any", "(number: float)"),
-    ("http", "/kind"): ("any", "(name: str)"),
-    ("http", "/ping"): ("any", "()"),
-    ("http", "/search"): ("GET, HEAD", "(text, page: int | None = None, *rest, **options)"),
-    ("websocket", "/"): ("-", "()"),
-    ("websocket", "/room"): ("-", "(name: str, old: bool = False)"),
+    ("HTTP", "/"): ("any", "()"),
+    ("HTTP", "/about_us"): ("any", "()"),
+    ("HTTP", "/buy"): ("POST, PUT", "(item: uuid.UUID, count: int = 1)"),
+    ("HTTP", "/decorated"): ("any", "(number: float)"),
+    ("HTTP", "/kind"): ("any", "(name: str)"),
+    ("HTTP", "/ping"): ("any", "()"),
+    ("HTTP", "/search"): ("GET, HEAD", "(text, page: int | None = None, *rest, **options)"),
+    ("WebSocket", "/"): ("-", "()"),
+    ("WebSocket", "/room"): ("-", "(name: str, old: bool = False)"),
 }
-ACCOUNT = ("http", "/account")  # some of its annotations have no short spelling
+ACCOUNT = ("HTTP", "/account")  # some of its annotations have no short spelling
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -177,15 +177,15 @@ def test_each_row_names_file_and_line_of_the_handler(command, shop):
         file, _, number = source.rpartition(":")
         assert file == "shop.py"
         here = lines[int(number) - 1 : int(number) + 1]  # the first line may be the decorator's
-        prefix = "ws_" if protocol == "websocket" else ""
+        prefix = "ws_" if protocol == "WebSocket" else ""
         assert any(f"def {prefix}{name}(" in line for line in here), (source, name)
 
 
 def test_annotations_that_are_not_strings_are_printed_alike(command, shop):
     shop.write_text(SHOP.replace("from __future__ import annotations\n", ""))
     rows = table(command("routes", "shop:app")[1])
-    assert rows["http", "/search"][1] == EXPECTED["http", "/search"][1]
-    assert rows["http", "/buy"][1] == EXPECTED["http", "/buy"][1]
+    assert rows["HTTP", "/search"][1] == EXPECTED["HTTP", "/search"][1]
+    assert rows["HTTP", "/buy"][1] == EXPECTED["HTTP", "/buy"][1]
     assert "object at 0x" not in rows[ACCOUNT][1]
 
 
@@ -216,9 +216,9 @@ app.mounts["/files"] = files
     code, out, _ = command("routes", "shop:app")
     assert code == 0
     lines = {tuple(re.split(r"\s{2,}", line)[:4]) for line in out.splitlines()}
-    assert ("/api/items", "any", "(page: int = 1)", "http") in lines
-    assert ("/api/news", "-", "()", "websocket") in lines
-    assert ("/files/", "any", "()", "http") in lines
+    assert ("/api/items", "any", "(page: int = 1)", "HTTP") in lines
+    assert ("/api/news", "-", "()", "WebSocket") in lines
+    assert ("/files/", "any", "()", "HTTP") in lines
 
 
 USAGE = "python -m micropie routes"

@@ -73,7 +73,9 @@ class Example:
         place = {"cwd": self.server.folder, "env": environment(self.server.environment)}
         shown = subprocess.run(command, **place, capture_output=True, text=True, timeout=60)
         rows = [re.split(r"\s{2,}", line) for line in shown.stdout.splitlines()[1:]]
-        return {row[0].lstrip("/"): PARAMETERS.findall(row[2]) for row in rows if "HTTP" in row}
+        found = {row[0].lstrip("/"): PARAMETERS.findall(row[2]) for row in rows if "HTTP" in row}
+        assert found, shown
+        return found
 
 
 def assert_escaped(text, where):

@@ -290,10 +290,10 @@ def _json_default(value: Any) -> Any:
     from decimal import Decimal
     from uuid import UUID
 
-    if isinstance(value, (datetime.date, datetime.time, Decimal, UUID)):
-        return str(value).replace(" ", "T")  # ISO 8601
     if isinstance(value, enum.Enum):
         return value.value
+    if isinstance(value, (datetime.date, datetime.time, Decimal, UUID)):
+        return str(value).replace(" ", "T")  # ISO 8601
     if isinstance(value, tuple):  # a named one: orjson passes it to us
         return list(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return _data_of(value)
@@ -922,19 +922,20 @@ class _Body:
         A body that no code has begun to read `_IDLE_SECONDS` after the first look is dropped.
         """
         await asyncio.sleep(0)  # a loop that only looks would let nothing else run
-        if self.ahead is None and self._receive is not None:
+        if self._receive and not self.ahead:
             self.ahead = self._receive = _Ahead(self._receive)
         elif self.ahead and not self.started and time.monotonic() > self.ahead.until:
             self.drop()
         # Another receiver, or the end of a body, which a reader finds, tells it too.
-        while not (self.gone or self._is_waiting or self.is_listened or self.ahead is None) and (
+        while not (self.gone or self._is_waiting or self.is_listened or not self.ahead) and (
             self.ended
             or self.failure
             or (self.length < 1 and not (self.started or self.expects_continue))
         ):
             waiting = self.ahead.begin()
             await asyncio.sleep(0)
-            if self._is_waiting or not waiting.done():  # a reader that came meanwhile takes it
+            # A reader that came meanwhile takes it, or another look has.
+            if self._is_waiting or not waiting.done() or waiting is not self.ahead.waiting:
                 break
             message = waiting.result()
             if message["type"] == "http.disconnect":
@@ -1251,6 +1252,7 @@ class _MultipartForm:
                 self._events = self._parser.parse(piece)
         except self._errors.MultipartError as error:
             error.__traceback__ = None  # the parser keeps the error, and so would keep this form
+            await asyncio.sleep(0)  # a loop that asks on would let nothing else run
             if isinstance(error, self._errors.ParserLimitReached):
                 reached = _PARSER_LIMITS.get(str(error), "the parser takes")
                 raise _error(413, f"more than {reached}") from None
@@ -1322,6 +1324,7 @@ class _MultipartForm:
         # The reader of a streamed file reads the rest of the form too, in `run` below. If its task
         # was cancelled there, the fields are incomplete, and must not be taken for the whole form.
         if self._is_cut:
+            await asyncio.sleep(0)
             raise RuntimeError(
                 "the rest of the form was not read: the task that read it was stopped"
             )
@@ -1499,7 +1502,7 @@ class Request:
 
     def _parse(self) -> None:
         """Parse the body at the first look, and raise what is wrong with it at every look."""
-        if self._unparsed and self._parse_error is None:
+        if self._unparsed and not self._parse_error:
             body = self._body.kept or b""  # nothing is kept of one that was refused
             try:
                 if self._unparsed == "form":
@@ -1847,6 +1850,7 @@ class WebSocket:
 
     async def __anext__(self, _iterates: bool = True) -> str | bytes:
         """Return the next message; the iteration ends when the socket is closed."""
+        task = self._task
         try:
             receive = self._direct
             if receive is None:
@@ -1866,20 +1870,24 @@ class WebSocket:
             # is an error, not the end of this socket.
             if self._over is None or not _iterates:
                 raise
+            # A task beside the handler may keep to itself that the iteration has ended.
+            if asyncio.current_task() is not task:
+                self._task = task
             raise StopAsyncIteration from None
 
     async def send_text(self, data: str, _kind: str = "text") -> None:
         """Send a text message."""
         # Most messages are text, and a call of a helper would take as long as the rest of this one.
-        if next(_turns):  # a loop that only sends, or fails to, would let nothing else run
-            await asyncio.sleep(0)
-        send = self._out
-        if not send:
-            self._raise_closed()
         try:
+            send = self._out
+            if not send:
+                self._raise_closed()
             await send({"type": "websocket.send", _kind: data})
         except OSError as error:
             raise self._end() from error
+        finally:
+            if next(_turns):  # a loop that only sends, or fails to, would let nothing else run
+                await asyncio.sleep(0)
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
@@ -1938,9 +1946,7 @@ class WebSocket:
         # 1006 is for the OSError by which a server says that the client has left (RFC 6455 section
         # 7.1.5). `receive_*` may still bring the code.
         self._over, self._out = (code, reason), None
-        # A handler that is told needs no watch. Another task may keep it to itself.
-        if asyncio.current_task() is self._task:
-            self._task = None
+        self._task = None  # a handler that is told needs no watch
         return ConnectionClosed(code, reason)
 
     def _rest(self) -> None:
@@ -3022,11 +3028,7 @@ class _Parameter:
         """Look for a name in the query, the body and the uploads, in this order."""
         if request._unparsed:  # a call for each parameter would cost more
             request._parse()
-        # A look at `_query` first, since a property takes longer.
-        for sent in (
-            request.query_params if request._query is None else request._query,
-            request._fields,
-        ):
+        for sent in (request._query or request.query_params, request._fields):
             if sent and name in sent:
                 strings = sent[name]
                 value = strings[0] if self.is_verbatim else self._converted(strings, name)
@@ -3164,10 +3166,11 @@ def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> A
 class _Handler:
     """One function that a class body defines under `name`, and how it is called."""
 
+    methods: tuple[str, ...] | None  # set for each app, since a decorator may come later
+
     def __init__(self, name: str, member: Any, leading: int) -> None:
         function: Any = _function_of(member)
         self.name, self.function = name, function
-        self.methods: tuple[str, ...] | None = getattr(function, "_micropie_methods", None)
         is_async = inspect.iscoroutinefunction(function)
         self.is_plain = not (is_async or inspect.isasyncgenfunction(function))
         # A coroutine function is called directly, which saves a coroutine for each request.
@@ -3255,7 +3258,6 @@ def _check_body(owner: type[App]) -> None:
             type(own) in (_Missing, property)
             and (type(member) is not property or member is own)
             or (name == "env" and _function_of(member))
-            or name.startswith("_App__")  # in a subclass that is called App, too
         ):
             raise TypeError(
                 f"{owner.__name__}.{name} cannot stand here: App.{name} is the framework's own"
@@ -3285,10 +3287,11 @@ def _handlers(owner: type[App], prefix: str) -> tuple[_Table, _Table]:
     for name, member in members.items():
         if _function_of(member) and not name.startswith("__" if prefix else ("__", "ws_")):
             # A middleware may choose any of them by name, private ones too.
-            handlers[name] = _handler(name, member, 2 if prefix else 1)
+            handler = handlers[name] = _handler(name, member, 2 if prefix else 1)
+            handler.methods = getattr(handler.function, "_micropie_methods", None)
             path = name.removeprefix(prefix)
             if name.startswith(prefix) and path[:1] not in ("", "_"):
-                routes[f"/{path}"] = handlers[name]
+                routes[f"/{path}"] = handler
     if "/index" in routes:
         routes["/"] = routes["/index"]
     return handlers, routes
@@ -3604,7 +3607,7 @@ class App:
                 _forget(*request._errors)
             if request._body is not None:
                 await request._body.close()  # what is read of its files from now on fails
-                if request._multipart is not None:
+                if request._multipart:
                     await request._multipart.close()
             # Last, since it fails if the garbage collector ends this request.
             current_request.reset(token)
@@ -3913,8 +3916,7 @@ class App:
             del step, arguments  # a socket may be open for hours
             if inspect.isawaitable(handler):
                 try:
-                    if isinstance(await handler, Iterator | AsyncIterator):
-                        raise TypeError("a WebSocket handler with a yield never runs")
+                    await handler
                 finally:
                     await socket._unwatch()
         except BaseException as error:
@@ -4134,7 +4136,7 @@ async def _run_hook(handler: _Hook) -> list[str]:
     try:
         result = handler()
         # A generator would never run. If it is awaited, Python says so.
-        if isinstance(result, Awaitable | Iterator | AsyncIterator):
+        if isinstance(result, Awaitable | types.GeneratorType | AsyncIterator):
             await result  # type: ignore[misc]  # pyright: ignore
     except BaseException as error:
         if not _is_stray(error):

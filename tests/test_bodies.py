@@ -1693,3 +1693,29 @@ async def test_a_server_whose_receive_fails_gets_its_response_all_the_same() -> 
     headers = [(b"content-length", b"5"), (b"content-type", b"text/plain")]
     start, _ = await call(Root(), receive, method="POST", headers=headers)
     assert start["status"] == 200
+
+
+@pytest.mark.real_time
+async def test_two_tasks_that_look_for_a_disconnect_share_the_dropped_messages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("micropie._IDLE_SECONDS", 0)
+    queue = asyncio.Queue[Any]()
+
+    class Root(App):
+        async def index(self) -> None:
+            async def look() -> None:
+                while not await self.request.is_disconnected():
+                    pass
+
+            await asyncio.gather(look(), look())
+
+    async def send() -> None:
+        for _ in range(20):
+            queue.put_nowait(piece(b"a", more=True))
+            await asyncio.sleep(0)
+        queue.put_nowait({"type": "http.disconnect"})
+
+    headers = [(b"content-length", b"99")]
+    async with asyncio.timeout(20):
+        await asyncio.gather(call(Root(), queue.get, method="POST", headers=headers), send())

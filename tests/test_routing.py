@@ -1333,3 +1333,13 @@ async def test_a_guard_that_is_put_on_the_class_works_for_the_apps_that_are_made
     before = Root()
     Root.index = guarded  # type: ignore[method-assign]
     assert [(await get(app)).status for app in (before, Root())] == [200, 403]
+
+
+async def test_methods_that_a_later_decorator_allows_hold_for_the_apps_that_are_made_then() -> None:
+    class Root(App):
+        async def save(self) -> str:
+            return "saved"
+
+    assert (await get(Root(), "/save")).status == 200
+    Root.save = methods("POST")(Root.save)  # type: ignore[method-assign]
+    assert (await get(Root(), "/save")).status == 405

@@ -1850,3 +1850,20 @@ async def test_a_401_of_from_session_comes_before_a_byte_of_the_form_is_read(str
     app = Root(max_body_size=None)
     start, _ = await call(app, receive, method="POST", path=path, headers=headers)
     assert (start["status"], asked) == (401, 0)
+
+
+@pytest.mark.parametrize("rest", [b"", b"\r\n--nothing", END[:-2] + b"x"])
+async def test_a_loop_that_asks_a_file_again_and_again_lets_others_run(rest: bytes) -> None:
+    turns = 0
+
+    class Root(App):
+        async def index(self, file: UploadedFile) -> None:
+            while turns < 5:
+                with contextlib.suppress(Exception):
+                    await file["content"].get()
+
+    body = head('name="file"; filename="a.txt"') + b"x" * 100 + rest
+    async with exchange(Root(), "POST", headers=MULTIPART) as ex:
+        await ex.send_body(body, more=False)
+        for turns in range(6):  # noqa: B007
+            await asyncio.sleep(0)

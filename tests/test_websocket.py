@@ -23,7 +23,7 @@ from micropie import (
     WebSocketRequest,
     current_request,
 )
-from tests.asgi import REMOVED, WebSocketClosed, WebSocketSession, call, logged, scripted, websocket
+from tests.asgi import REMOVED, WebSocketClosed, WebSocketSession, call, scripted, websocket
 from tests.clients import Turns
 from tests.clock import elapse
 from tests.noting import Note
@@ -1654,18 +1654,31 @@ async def test_the_limit_of_json_holds_for_messages() -> None:
         assert await ws.receive() == "refused"
 
 
-async def test_a_websocket_handler_with_a_yield_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    class Root(App):
-        async def ws_index(self, ws: WebSocket) -> Any:
-            await ws.accept()
-            yield "never"
+async def test_messages_of_several_tasks_keep_their_order() -> None:
+    """Other tasks get their turn after a message, not between its call and its sending."""
 
-        def ws_plain(self, ws: WebSocket) -> Any:
-            yield "never"
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        await asyncio.gather(*[ws.send_text(str(number)) for number in range(200)])
 
-    for path in ("/", "/plain"):
-        with pytest.raises(WebSocketClosed):
-            async with websocket(Root(), path) as ws:
-                await ws.receive()
-    errors = [str(entry.exc_info[1]) for entry in logged(caplog) if entry.exc_info]
-    assert errors == ["a WebSocket handler with a yield never runs"] * 2
+    receive = scripted({"type": "websocket.connect"})
+    sent = await call(Talking(talk), receive, type="websocket")
+    assert [one["text"] for one in sent[1:-1]] == [str(number) for number in range(200)]
+
+
+async def test_a_handler_that_was_told_has_time_to_clean_up() -> None:
+    """By `wait_for`, which is a task on Python 3.11, and by a task group, too."""
+    ended: list[str] = []
+
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await asyncio.wait_for(ws.receive_text(), 60)
+        finally:
+            await elapse(14)
+            ended.append("in its time")
+
+    async with websocket(Talking(talk)) as ws:
+        await ws.close()
+        await elapse(15)
+    assert ended == ["in its time"]

@@ -1630,7 +1630,10 @@ class Request:
         return _Content(self._body_reader().expect(self._settings.streamed).chunks())
 
     async def is_disconnected(self) -> bool:
-        """Return whether the client has left; False as long as an announced body is unread."""
+        """Return whether the client has left; False as long as an announced body is unread.
+
+        If no code has begun to read the body 30 seconds after the first look, MicroPie drops it.
+        """
         return await self._body_reader().is_gone()
 
     def _body_reader(self) -> _Body:

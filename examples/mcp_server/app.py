@@ -4,7 +4,7 @@ import logging
 import os
 import secrets
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,9 +29,11 @@ def kept_secret(path: Path) -> str:
         own.touch(0o600)
         own.write_text(secrets.token_hex(32))
         # A link replaces no file. So processes that start together share one secret.
-        with suppress(FileExistsError):
+        try:
             path.hardlink_to(own)
-        own.unlink()
+        except OSError:  # it is there by now, or there are no links, as in a browser
+            own.replace(own if path.exists() else path)
+        own.unlink(missing_ok=True)
     secret = path.read_text().strip()
     if len(secret) < 32:
         raise ValueError(f"{path} needs 32 characters. A start without it makes some.")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -169,6 +170,11 @@ def check_kept_secret(kept_secret: Callable[[Path], str], folder: Path) -> None:
     finally:
         sys.setswitchinterval(interval)
     assert {path.suffix for path in folder.glob("*secret*")} == {".secret"}
+
+    with pytest.MonkeyPatch.context() as patch:  # a file system without hard links
+        patch.setattr(Path, "hardlink_to", lambda *_: os.close(-1))
+        alone = folder / "alone.secret"
+        assert kept_secret(alone) == kept_secret(alone) == alone.read_text()
 
     edited, broken = folder / "edited.secret", folder / "broken.secret"
     edited.write_text(f"{'x' * 32}\n")

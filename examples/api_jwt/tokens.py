@@ -38,7 +38,7 @@ def kept_secret(path: Path) -> str:
         # A link replaces no file. So processes that start together share one secret.
         try:
             path.hardlink_to(own)
-        except OSError:  # it is there by now, or there are no links, as in a browser
+        except (OSError, NotImplementedError):  # it is there, or there are no links
             own.replace(own if path.exists() else path)
         own.unlink(missing_ok=True)
     secret = path.read_text().strip()

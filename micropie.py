@@ -557,7 +557,7 @@ class _Session:
     """The session of one request: the stored data, a snapshot of it, and the changed data."""
 
     snapshot: _Data | None = None  # None: no code has looked
-    # `blocked`: it is never saved, since another origin's page caused the request, or since the
+    # A `blocked` one is never saved, since another origin's page caused the request, or since the
     # backend could not load it.
     renew = blocked = False
 
@@ -761,7 +761,7 @@ class _Body:
 
     limit = _NO_LIMIT
     length = -1  # what Content-Length says
-    # RFC 9110 section 6.4: `announced`, the client says that there is one.
+    # `announced` says that the client has told of a body (RFC 9110 section 6.4).
     started = expects_continue = announced = False
     ahead: _Ahead | None = None  # from the first look for a disconnect on
     _since: float | None = None  # when this wait for a byte began, by the event loop's clock
@@ -776,7 +776,7 @@ class _Body:
         # that was read.
         self.failure: Any = None
         self.ended, self.gone = receive is None, False
-        # `is_listened`: only `wait_gone` and `drain` receive. `_is_waiting`: a task does.
+        # With the first, only `wait_gone` and `drain` receive. With the second, a task is waiting.
         self.is_listened = self._is_waiting = False
         # Made by the listener; set when the app reads no more.
         self._free: asyncio.Event | None = None
@@ -1212,8 +1212,8 @@ class _MultipartForm:
     """Parses a multipart body (RFC 7578), part by part and only as far as it is asked to."""
 
     _kept = 0  # bytes that went into memory or to disk
-    # `_streams`: the present part is a file that its handler reads. `_is_cut`: the rest of the form
-    # was not read, and will not be.
+    # While it `_streams`, the present part is a file that its handler reads. Once it `_is_cut`, the
+    # rest was not read, and will not be.
     _is_on_disk = _streams = _is_cut = False
 
     def __init__(self, chunk: _Read, boundary: bytes, settings: _Settings) -> None:
@@ -1758,7 +1758,7 @@ class WebSocket:
 
     # Most sockets never need these. Each message needs those that are set on the socket itself,
     # where Python finds them faster.
-    # `_is_connected`: websocket.connect was received. `_is_timed`: the next look is due.
+    # The first is True once websocket.connect was received, the second while a look is due.
     _is_connected = _is_timed = accepted = False
     _task: Any = None  # the handler's; None: it is not watched, see `_look`
     _watcher: Any = None
@@ -2540,8 +2540,8 @@ class _Stream:
     """
 
     _timer: Any = None  # for the helpers' start, and then for the next ping
-    # `_is_sending`: a chunk is on its way, or waits for a ping that is. `_has_left`: a helper has
-    # cancelled the task.
+    # The first is True while a chunk is on its way, or waits for a ping that is. The second is True
+    # once a helper has cancelled the task.
     _is_sending = _has_left = False
     _ping: Any = None
 
@@ -3110,7 +3110,7 @@ class _Binder:
         # be the framework's or a FromSession; its own name is free.
         self._names = list(inspect.signature(handler.function, **_late).parameters)[:-1]
         if self._rest and not self.all and handler.function.__name__ != handler.name:
-            # Of a decorator: FromSession and all checks are behind it, where no binder sees them.
+            # A decorator without `wraps` hides FromSession and all checks from the binder.
             _log.warning("%s hides parameters: use functools.wraps", handler.function.__qualname__)
 
     def bind(self, request: Request) -> tuple[list[Any], _Data]:

@@ -127,7 +127,8 @@ def kept_secret(path: Path) -> str:
         try:
             path.hardlink_to(own)
         except (OSError, NotImplementedError):  # it is there, or there are no links
-            own.replace(own if path.exists() else path)
+            if not path.exists():
+                own.replace(path)
         own.unlink(missing_ok=True)
     secret = path.read_text().strip()
     if len(secret) < 32:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.faults.harness import FORM, QUICK, UPLOAD, handshake
+from tests.faults.harness import FORM, QUICK, UPLOAD
 from tests.servers.harness import KINDS, Kind, Server, installed
 
 APP = "tests.faults.app:app"
@@ -39,5 +39,5 @@ def server(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         with running.connect() as client:
             assert client.ask("POST", "/upload", [FORM], UPLOAD).status == 200
         with running.connect() as client:
-            handshake(client, "/echo")
+            client.handshake("/echo")
         yield running

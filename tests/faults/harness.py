@@ -74,15 +74,6 @@ def reset(client: RawClient) -> None:
     client.close()
 
 
-def handshake(client: RawClient, target: str) -> None:
-    """Open a WebSocket (RFC 6455 section 4.1)."""
-    upgrade = [("connection", "Upgrade"), ("upgrade", "websocket")]
-    key = [("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), ("sec-websocket-version", "13")]
-    client.send_head("GET", target, [*upgrade, *key])
-    response = client.read_head()
-    assert response.status == 101, response
-
-
 def frame(payload: bytes, kind: int = 0x81) -> bytes:
     """Return a frame of a client, masked with zeros (RFC 6455 section 5.2); a text by default."""
     size = len(payload)

@@ -15,7 +15,6 @@ from tests.faults.harness import (
     UPLOAD,
     clients,
     frame,
-    handshake,
     memory,
     read_frame,
     reset,
@@ -97,13 +96,13 @@ def in_an_event_stream(client: RawClient) -> None:
 
 
 def in_a_websocket(client: RawClient) -> None:
-    handshake(client, "/echo")
+    client.handshake("/echo")
     client.send(frame(b"hello"))
     assert read_frame(client) == (1, b"hello")
 
 
 def in_a_frame(client: RawClient) -> None:
-    handshake(client, "/echo")
+    client.handshake("/echo")
     client.send(frame(bytes(1000))[:500])
 
 
@@ -185,7 +184,7 @@ def test_websocket_with_broken_frames_harms_no_other(
     server: Server, frames: tuple[str, bytes]
 ) -> None:
     with unharmed(server), server.connect() as client:
-        handshake(client, "/echo")
+        client.handshake("/echo")
         client.send(frames[1])
         client.socket.settimeout(2.0)  # Hypercorn waits for all of the huge one
         with contextlib.suppress(ConnectionError, TimeoutError):
@@ -249,7 +248,7 @@ def held_back(server: Server, client: RawClient, patience: float = 1.0) -> None:
 
 def test_flood_of_messages_whose_answers_are_not_read_is_held_back(server: Server) -> None:
     with unharmed(server), server.connect() as client:
-        handshake(client, "/echo")
+        client.handshake("/echo")
         held_back(server, client)
         reset(client)
 
@@ -265,7 +264,7 @@ def test_flood_of_messages_to_a_handler_that_does_not_receive_is_held_back(
         patience = 1.0
     token = server.token()
     with unharmed(server), server.connect() as client:
-        handshake(client, f"/busy?token={token}")
+        client.handshake(f"/busy?token={token}")
         held_back(server, client, patience)
         reset(client)
         server.go(token)
@@ -276,7 +275,7 @@ def test_handler_that_does_not_receive_ends_after_its_client(server: Server) -> 
     # MicroPie looks at such a handler after 5 seconds, and ends it 5 seconds after its client.
     with unharmed(server), clients(server, MANY) as crowd:
         for client in crowd:
-            handshake(client, f"/busy?token={server.token()}")
+            client.handshake(f"/busy?token={server.token()}")
             for _ in range(10):
                 client.send(frame(b"unread"))
 

@@ -18,7 +18,6 @@ from tests.faults.harness import (
     UPLOAD,
     clients,
     frame,
-    handshake,
     read_frame,
     state,
 )
@@ -117,7 +116,7 @@ def open_streams(streams: list[RawClient]) -> None:
 
 def open_sockets(sockets: list[RawClient]) -> None:
     for client in sockets:
-        handshake(client, "/echo?token=sockets")
+        client.handshake("/echo?token=sockets")
         client.send(frame(b"hello"))
         assert read_frame(client) == (1, b"hello")
 

@@ -14,7 +14,6 @@ import pytest
 from tests.faults.harness import (
     MIB,
     QUICK,
-    handshake,
     left_over,
     memory,
     open_files,
@@ -44,7 +43,7 @@ def open_stream(client: RawClient) -> None:
 
 
 def open_socket(client: RawClient) -> None:
-    handshake(client, "/echo")
+    client.handshake("/echo")
 
 
 def seconds_for_an_answer(server: Server) -> float:

@@ -248,6 +248,14 @@ class RawClient:
         lines += [f"{name}: {value}" for name, value in headers]
         self.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
 
+    def handshake(self, target: str) -> None:
+        """Open a WebSocket (RFC 6455 section 4.1)."""
+        upgrade = [("connection", "Upgrade"), ("upgrade", "websocket")]
+        key = [("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), ("sec-websocket-version", "13")]
+        self.send_head("GET", target, [*upgrade, *key])
+        response = self.read_head()
+        assert response.status == 101, response
+
     def send_chunk(self, data: bytes) -> None:
         """Send one chunk of a chunked body; an empty one ends it."""
         self.send(b"%x\r\n%b\r\n" % (len(data), data))

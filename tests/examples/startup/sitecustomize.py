@@ -9,7 +9,7 @@ save = signal.getsignal(signal.SIGTERM)
 if callable(save):
 
     def end(number, frame, save=save):
-        """Save what was measured, undisturbed: some servers send the signal twice."""
+        """Save what was measured. Some servers send the signal twice, which would disturb that."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         save(number, frame)
 

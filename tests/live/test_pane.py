@@ -310,6 +310,20 @@ def test_the_browser_has_address_back_and_reload(running) -> None:
     expect(view.locator("b")).to_have_text("4")
 
 
+def test_a_page_that_arrives_late_leaves_what_the_reader_types(running) -> None:
+    view, address = frame(running), running.locator(".live-address")
+    expect(view.locator("h1")).to_have_text("Hello, reader")
+    address.fill("/?name=Ada")
+    view.get_by_role("link").evaluate("link => link.click()")  # the address keeps the focus
+    expect(view.locator("h1")).to_have_text("The other page")
+    expect(address).to_have_value("/?name=Ada")
+    address.press("Enter")
+    expect(view.locator("h1")).to_have_text("Hello, Ada")
+    # It follows again, also while it has the focus.
+    view.get_by_role("link").evaluate("link => link.click()")
+    expect(address).to_have_value("/other")
+
+
 def test_the_app_opens_in_a_tab(running, page) -> None:
     expect(frame(running).locator("b")).to_have_text("1")
     with page.context.expect_page() as opened:

@@ -10,6 +10,8 @@ const SANDBOX =
 
 export class Browser {
   #history = [];
+  // What the address field was last given. If it has another value, the reader is typing.
+  #given;
 
   /**
    * @param {{number: number, visitor: string, url: string, height: string}} options The number that
@@ -27,6 +29,7 @@ export class Browser {
     this.frame.style.height = height;
     this.frame.addEventListener("load", () => this.#arrived());
     this.address = makeInput("live-address", url);
+    this.#given = url;
     this.address.setAttribute("aria-label", `Address, visitor ${number}`);
     this.address.inputMode = "url";
     this.element = make(
@@ -57,7 +60,7 @@ export class Browser {
       className: "live-visitor",
       textContent: `Visitor ${this.number}`,
     });
-    const form = makeForm("live-address-bar", () => this.go(this.address.value), this.address, go);
+    const form = makeForm("live-address-bar", () => this.#submit(), this.address, go);
     return make("div", { className: "live-browser-bar" }, name, this.back, reload, form, this.tab);
   }
 
@@ -96,10 +99,17 @@ export class Browser {
   }
 
   #note(path) {
-    this.address.value = path;
+    // A page that arrives late takes no text from the reader who types the next address.
+    if (document.activeElement !== this.address || this.address.value === this.#given)
+      this.address.value = this.#given = path;
     this.tab.href = this.root + path;
     if (this.#history.at(-1) !== path) this.#history.push(path);
     this.back.disabled = this.#history.length < 2;
+  }
+
+  #submit() {
+    this.#given = this.address.value;
+    this.go(this.#given);
   }
 
   /** Go to an address, which may be written as the page writes it: with a host. */

@@ -101,8 +101,8 @@ __all__ = [
 
 _log = logging.getLogger("micropie")
 
-_Scope = MutableMapping[str, Any]
 _Message = MutableMapping[str, Any]
+_Scope = _Message
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 _ASGIApp = Callable[..., Awaitable[None]]
@@ -279,9 +279,9 @@ def _forget(*errors: BaseException) -> None:
 
 # --- JSON -----------------------------------------------------------------------------------------
 
-# OPT_PASSTHROUGH_DATETIME, since orjson rounds odd offsets; OPT_PASSTHROUGH_DATACLASS, since it
-# leaves fields out.
-_ORJSON_OPTIONS = 512 | 2048
+# OPT_PASSTHROUGH_DATETIME (512), since orjson rounds odd offsets, and OPT_PASSTHROUGH_DATACLASS
+# (2048), since it leaves fields out.
+_ORJSON_OPTIONS = 2560
 
 
 def _json_default(value: Any) -> Any:
@@ -372,7 +372,7 @@ def _pool(work: str) -> Any:
     from concurrent.futures import ThreadPoolExecutor
 
     threads = _FILE_THREADS if work == "files" else _THREADS
-    return ThreadPoolExecutor(threads, thread_name_prefix=f"micropie_{work}")
+    return ThreadPoolExecutor(threads, f"micropie_{work}")
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch
@@ -446,7 +446,7 @@ def _typed(value: Any) -> Any:
 def _is_same(one: Any, other: Any) -> bool:
     """Whether two values of a session have the same type and are equal, at every depth."""
     try:
-        return one is other or _typed(one) == _typed(other)
+        return bool(_typed(one) == _typed(other))
     except Exception:  # for example the `==` of an array; to save too often does no harm
         return False
 
@@ -660,7 +660,7 @@ def _check_size(size: int, limit: _Limit) -> None:
 
 
 # Another event loop or another time-out gets a new clock; the old one goes on until no task waits.
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(1)
 class _Clock:
     """Cancels tasks that have waited too long for a body, with one timer for a whole event loop.
 
@@ -733,6 +733,7 @@ class _Ahead:
             await asyncio.wait([waiting])
             if self.waiting is waiting:  # else another task has taken this message
                 self.waiting = None
+                self.until = time.monotonic() + _IDLE_SECONDS
                 return waiting.result()
 
 
@@ -919,19 +920,17 @@ class _Body:
     async def is_gone(self) -> bool:
         """Look whether the client has left; what comes of a body stays for its reader.
 
-        A body that no code has begun to read `_IDLE_SECONDS` after the first look is dropped.
+        A body of which no code has read anything for `_IDLE_SECONDS` is dropped.
         """
         await asyncio.sleep(0)  # a loop that only looks would let nothing else run
         if self._receive and not self.ahead:
             self.ahead = self._receive = _Ahead(self._receive)
-        elif self.ahead and not self.started and time.monotonic() > self.ahead.until:
+        elif self.ahead and not self._is_waiting and time.monotonic() > self.ahead.until:
             self.drop()
-        # Another receiver, or the end of a body, which a reader finds, tells it too.
-        while not (self.gone or self._is_waiting or self.is_listened or not self.ahead) and (
-            self.ended
-            or self.failure
-            or (self.length < 1 and not (self.started or self.expects_continue))
-        ):
+        # To receive would ask for a body that waits for 100-continue.
+        is_silent = self.expects_continue and not (self.started or self.failure)
+        # Another receiver tells it too.
+        while not (self.gone or self._is_waiting or self.is_listened or is_silent) and self.ahead:
             waiting = self.ahead.begin()
             await asyncio.sleep(0)
             # A reader that came meanwhile takes it, or another look has.
@@ -1462,6 +1461,10 @@ class Request:
         self, scope: _Scope, _receive: _Receive | None = None, _settings: _Settings = _NO_LIMITS
     ) -> None:
         self.scope = scope
+        headers = scope.get("headers")
+        # ASGI allows an iterator, which only the first look would find.
+        if headers.__class__ is not list:
+            scope["headers"] = list(headers or ())
         self.method: str = scope.get("method") or "GET"
         self.path_params: list[str] = []
         self.route_handler: str | None = None
@@ -1549,11 +1552,8 @@ class Request:
     def headers(self) -> Mapping[str, str]:
         """The headers, looked up in any letter case; repeated ones are joined by ``", "``."""
         values: _Values = {}
-        # A list, since ASGI allows an iterator, which only the first look would find.
-        found: _RawHeaders = list(self.scope.get("headers") or ())
-        self.scope["headers"] = found
         # Headers are bytes without an encoding (RFC 9110 section 5.5); latin-1 keeps every byte.
-        for name, value in found:
+        for name, value in self.scope["headers"]:
             key = name.decode("latin-1").lower()
             values.setdefault(key, []).append(value.decode("latin-1"))
         # Cookies are joined as RFC 9113 section 8.2.3 says.
@@ -1632,7 +1632,8 @@ class Request:
     async def is_disconnected(self) -> bool:
         """Return whether the client has left; False as long as an announced body is unread.
 
-        If no code has begun to read the body 30 seconds after the first look, MicroPie drops it.
+        MicroPie drops a body of which no code has read anything for 30 seconds, from the first look
+        on.
         """
         return await self._body_reader().is_gone()
 
@@ -1658,12 +1659,9 @@ class Request:
         return self._body_reader().expect(limit).read()
 
     def _note_headers(self, found: _RawHeaders) -> None:
-        """Note the cookies, the media type and the body that the headers announce."""
-        cookies: list[bytes] = []
+        """Note the media type and the body that the headers announce."""
         for name, value in found:
-            if name == b"cookie":
-                cookies.append(value)
-            elif name == b"content-type":
+            if name == b"content-type":
                 # A request with two types has none, since MicroPie and a proxy might choose
                 # differently.
                 self._content_type = b"," if self._content_type else value
@@ -1679,10 +1677,8 @@ class Request:
                     body.announced |= length > 0
             elif name == b"transfer-encoding":
                 self._body_reader().announced = True
-            else:
+            elif name == b"expect":
                 self._body_reader().expects_continue = value.lower() == b"100-continue"
-        if cookies:
-            self._cookie_header = b"; ".join(cookies)
 
 
 # The middleware of another package sets these. A guard of which MicroPie took no notice would let
@@ -1760,6 +1756,7 @@ class WebSocket:
     # where Python finds them faster.
     # The first is True once websocket.connect was received, the second while a look is due.
     _is_connected = _is_timed = accepted = False
+    _patience = _LOOKS  # from one step of the watch to the next, see `_look`
     _task: Any = None  # the handler's; None: it is not watched, see `_look`
     _watcher: Any = None
     _left: Any = None  # the handler's task, cancelled since its client has left
@@ -1853,10 +1850,13 @@ class WebSocket:
 
     async def __anext__(self, _iterates: bool = True) -> str | bytes:
         """Return the next message; the iteration ends when the socket is closed."""
-        task = self._task
         try:
             receive = self._direct
             if receive is None:
+                if self._ahead is None:  # closed, or told of the end, or not accepted yet
+                    # A loop that goes on would let nothing else run. It does not count as a wait.
+                    await asyncio.sleep(_LOOK_SECONDS)
+                    self._raise_closed()
                 receive = self._receive_ahead
             self._waits += 1
             try:
@@ -1873,9 +1873,8 @@ class WebSocket:
             # is an error, not the end of this socket.
             if self._over is None or not _iterates:
                 raise
-            # A task beside the handler may keep to itself that the iteration has ended.
-            if asyncio.current_task() is not task:
-                self._task = task
+            # It may go unnoticed, unlike an exception.
+            self._patience = 2 * _LOOKS
             raise StopAsyncIteration from None
 
     async def send_text(self, data: str, _kind: str = "text") -> None:
@@ -1930,8 +1929,7 @@ class WebSocket:
     async def _receive_ahead(self) -> _Message:
         while self._watcher and not self._watcher.done() and self._ahead == []:
             await asyncio.wait([self._watcher])
-        if self._ahead is None:  # closed, or another task was told of the end, perhaps meanwhile
-            await asyncio.sleep(_LOOK_SECONDS)  # a loop that goes on would let nothing else run
+        if self._ahead is None:  # closed meanwhile, or another task was told of the end
             self._raise_closed()
         return self._ahead.pop(0) if self._ahead else await self._receive()
 
@@ -1949,7 +1947,12 @@ class WebSocket:
         # 1006 is for the OSError by which a server says that the client has left (RFC 6455 section
         # 7.1.5). `receive_*` may still bring the code.
         self._over, self._out = (code, reason), None
-        self._task = None  # a handler that is told needs no watch
+        if asyncio.current_task() is self._task:
+            self._task = None  # a handler that is told needs no watch
+        # A task beside the handler may keep it to itself, or hand the exception on. Then the
+        # handler has this long for its clean-up.
+        self._patience = 4 * _LOOKS
+        self._rest()
         return ConnectionClosed(code, reason)
 
     def _rest(self) -> None:
@@ -1965,13 +1968,12 @@ class WebSocket:
         self._looks += 1
         if self._waits or self._task is None:
             return
-        # Once the client has left, as many looks again. A handler that has taken one of the
-        # messages before the disconnect has begun anew. The first look does not count, since it may
-        # have come at once.
-        if self._looks <= (_LOOKS if self._over is None else 2 * _LOOKS):
+        # A handler that has taken one of the messages before the disconnect has begun anew. The
+        # first look does not count, since it may have come at once.
+        if self._looks <= self._patience:
             self._rest()
-        elif self._over is not None:  # the watcher saw it, and no `send_*` or `receive_*` told so
-            self._left = self._task
+        elif self._over is not None:
+            self._left, self._task = self._task, None
             self._left.cancel()
         elif self._watcher is None:
             self._watcher = asyncio.create_task(self._watch())
@@ -1992,15 +1994,16 @@ class WebSocket:
                 ahead.append(message)
                 if message["type"] == "websocket.disconnect":
                     self._over, self._out = _close_of(message), None
+                    self._patience = 2 * _LOOKS  # no `send_*` or `receive_*` has told so yet
                     self._rest()
         self._watcher = None
 
     async def _unwatch(self) -> None:
         """End the watch, since no task outlives its request."""
         self._task = None
-        if self._left is not None:
+        if self._left:
             self._left.uncancel()  # a time-out around the request must not take it for its own
-        if self._watcher is not None:
+        if self._watcher:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
 
@@ -2149,7 +2152,6 @@ def _checked_dict(result: _Data | None, allowed: set[str], where: object) -> _Da
 
 
 _RESPONSE_KEYS = {"status_code", "body", "headers"}
-_REFUSAL_KEYS = {"code", "reason"}
 
 
 # --- Responses ------------------------------------------------------------------------------------
@@ -2158,8 +2160,6 @@ _REFUSAL_KEYS = {"code", "reason"}
 # `re` keeps those in use. RFC 9110 section 5.6.2
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _HEADER = _TOKEN + r"\0[\t -~\x80-\xff]*"  # the name and the value, for one match instead of two
-# The characters that RFC 3986 allows, and the percent sign, so that nothing is encoded twice.
-_LOCATION_SAFE = "!#$%&'()*+,/:;=?@[]~"
 
 
 def set_cookie(
@@ -2352,8 +2352,8 @@ def _pairs(headers: Any) -> _Pairs:
     pairs: _Pairs = []
     for pair in headers.items() if hasattr(headers, "items") else headers:
         name, value = [one.decode("latin-1") if isinstance(one, bytes) else one for one in pair]
-        if not isinstance(name, str):
-            raise TypeError(f"a header name must be a string, not {name!r}")
+        if not isinstance(name, str) or value is None:
+            raise TypeError(f"{name!r}: {value!r} is no response header that may be sent")
         pairs.append((name.lower(), str(value)))
     return pairs
 
@@ -2624,8 +2624,9 @@ class _Stream:
 
     def _set_timer(self) -> None:
         # Not in the context of this request, which the timer would keep.
-        loop, context = asyncio.get_running_loop(), contextvars.Context()
-        self._timer = loop.call_later(self._ping, self._start_ping, context=context)
+        self._timer = asyncio.get_running_loop().call_later(
+            self._ping, self._start_ping, context=contextvars.Context()
+        )
 
     def _start_ping(self) -> None:
         # A task that sleeps between the pings would take a KiB of each open stream.
@@ -2751,12 +2752,7 @@ _JSON_TYPES: dict[str, Any] = {
     "dict": [dict],
     f"{__name__}.UploadedFile": [],
 }
-_BOOLS = {
-    **dict.fromkeys(("true", "1", "yes", "on"), True),
-    **dict.fromkeys(("false", "0", "no", "off"), False),
-}
-
-_UNCHECKED = (Any, object, _ABSENT)
+_BOOLS = "false", "0", "no", "off", "true", "1", "yes", "on"  # False, and then True
 # Digits, and the adjusted exponent. Ten characters can name a number with ten million digits.
 _MAX_DECIMAL = 1000
 _MAX_ERRORS = 20  # of a model, as lines of a 400
@@ -2774,7 +2770,7 @@ def _converter(annotation: Any) -> _Converter:
     annotation, *others = members = _members(annotation)
     if others:
         return _union_converter(members)
-    if any(annotation is one for one in _UNCHECKED):
+    if any(annotation is one for one in (Any, object, _ABSENT)):
         return _keep
     if _is_list(annotation):
         return _list_converter((*typing.get_args(annotation), Any)[0])
@@ -2802,7 +2798,7 @@ def _scalar_converter(annotation: Any) -> _Converter:
             raise TypeError
         made: Any = value
         if value.__class__ is not annotation:
-            made = _BOOLS[value.lower()] if annotation is bool else make(str(value))
+            made = _BOOLS.index(value.lower()) > 3 if annotation is bool else make(str(value))
         # NaN and the infinities compare with no limit as a number does, so no handler gets them.
         if is_number and made - made != 0:
             raise ValueError
@@ -2918,7 +2914,7 @@ def _error_lines(error: Any, name: str, size: int) -> str:
     count = getattr(error, "error_count", int)()
     # Each error has its input, which can be most of the body. To compare two MiB takes about half a
     # second, in which nothing else runs.
-    listed: Any = list if count * size > 2**21 else getattr(error, "errors", list)
+    listed: Any = list if count * size > 2**21 else error.errors
     lines = [""]
     for one in listed()[:_MAX_ERRORS]:
         text = f"{'.'.join(map(str, one['loc'])) or name}: {one['msg']}"
@@ -3064,7 +3060,9 @@ class _Parameter:
                 return model.model_validate_json(request._body.kept)
             return model.model_validate(body)
         except ValueError as error:
-            lines = _error_lines(error, self.name, request._body.size)
+            lines = ""
+            with contextlib.suppress(Exception):  # `errors` may be anything
+                lines = _error_lines(error, self.name, request._body.size)
             raise _error(400, f"Parameter '{self.name}' is not valid{lines}") from None
 
     def _converted(self, value: Any, name: str, is_json: bool = False) -> Any:
@@ -3238,40 +3236,6 @@ def _function_of(member: Any) -> types.FunctionType | None:
     return member if inspect.isfunction(member) else None
 
 
-# In a class body they make a method, but cannot be called themselves.
-_WRAPPERS = (functools.partialmethod, functools.singledispatchmethod, classmethod)
-
-
-def _check_body(owner: type[App]) -> None:
-    """Warn of what looks like a handler in the body of a new class or a mixin, and is none.
-
-    Raises:
-        TypeError: A name is App's own.
-    """
-    # A base that is an App was looked at when it was made.
-    known = {one for base in owner.__bases__ if issubclass(base, App) for one in base.__mro__}
-    names = [name for base in owner.__mro__ if base not in known for name in vars(base)]
-    for name in dict.fromkeys(names):
-        member = inspect.getattr_static(owner, name)  # a base that comes earlier may have another
-        # Each of these is a URL that users cannot have, so there will be no more. A value is
-        # refused too, since `__init__` replaces it, perhaps a list of guards. But `env` may be one,
-        # and a property may do the work of App's own.
-        own = vars(App).get(name)
-        if (
-            type(own) in (_Missing, property)
-            and (type(member) is not property or member is own)
-            or (name == "env" and _function_of(member))
-        ):
-            raise TypeError(
-                f"{owner.__name__}.{name} cannot stand here: App.{name} is the framework's own"
-            )
-        is_type = isinstance(member, (type, typing.NewType)) or typing.get_origin(member)
-        is_ours = name.startswith("_") or is_type or _function_of(member)
-        if not is_ours and (callable(member) or isinstance(member, _WRAPPERS)):
-            kind = type(member).__name__  # pyright: ignore[reportUnknownArgumentType]
-            _log.warning("%s.%s (a %s) is no handler: call it in a def", owner.__name__, name, kind)
-
-
 # Called for each app, not when the class is created: a class decorator, or later code, may put a
 # guard around a handler.
 def _handlers(owner: type[App], prefix: str) -> tuple[_Table, _Table]:
@@ -3377,6 +3341,16 @@ def _adding(send: _Send, added: _RawHeaders) -> _Send:
 
 # --- App ------------------------------------------------------------------------------------------
 
+# Attributes that `App.__init__` makes.
+_OWN = (
+    "middlewares",
+    "ws_middlewares",
+    "startup_handlers",
+    "shutdown_handlers",
+    "mounts",
+    "session_backend",
+)
+
 
 class _Missing:
     """Stands on the class for an attribute that ``App.__init__`` sets on each app."""
@@ -3461,8 +3435,11 @@ class App:
         max_form_field_size: int | None = 2**20,
         body_timeout: float | None = 30.0,
     ) -> None:
-        if hasattr(self, "middlewares"):  # a second list would have none of the guards in the first
-            raise TypeError("App.__init__ runs once, and before its attributes are set")
+        # A second list would lose guards. `hasattr` might ask a `__getattr__` that is not ready.
+        for name in _OWN:
+            with contextlib.suppress(AttributeError):
+                object.__getattribute__(self, name)
+                raise TypeError("App.__init__ runs once, and before its attributes are set")
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
         if not session_timeout > 0 or not (body_timeout is None or body_timeout > 0):  # or NaN
@@ -3482,14 +3459,13 @@ class App:
         if session_backend is None:
             session_backend = InMemorySessionBackend()
         self.session_backend: SessionBackend = session_backend
-        self._started = False
-        self.__debug = debug
+        self._started, self.__debug = False, debug
         self.__session_timeout = session_timeout
         self.__session_cookie_name = session_cookie_name
         self.__session_cookie_secure = session_cookie_secure
         self.__session_cookie_path = session_cookie_path
-        origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
-        self.__allowed_origins = origins - {"null", ""}
+        origins = [origin.lower().rstrip("/") for origin in allowed_origins]
+        self.__allowed_origins = frozenset(origins) - {"null", ""}
         kept = _limit(max_body_size, "max_body_size")
         if max_upload_size is ...:
             max_upload_size = max_body_size
@@ -3505,9 +3481,40 @@ class App:
         self.__socket_handlers, self.__socket_routes = _handlers(type(self), "ws_")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Check what the body of a subclass defines."""
+        """Warn of what looks like a handler in the body of a new class or a mixin, and is none.
+
+        Raises:
+            TypeError: A name is App's own.
+        """
         super().__init_subclass__(**kwargs)
-        _check_body(cls)
+        # A base that is an App was looked at when it was made.
+        known = {one for base in cls.__bases__ if issubclass(base, App) for one in base.__mro__}
+        names = [name for base in cls.__mro__ if base not in known for name in vars(base)]
+        for name in dict.fromkeys(names):
+            member = inspect.getattr_static(cls, name)  # a base that comes earlier may have another
+            # Each of these is a URL that users cannot have, so there will be no more. A value is
+            # refused too, since `__init__` replaces it, perhaps a list of guards. But `env` may be
+            # one, and a property may do the work of App's own. A subclass that is called App, too,
+            # has the same private names.
+            own = vars(App).get(name)
+            if (
+                type(own) in (_Missing, property)
+                and (type(member) is not property or member is own)
+                or (name == "env" and _function_of(member))
+                or (own and name.startswith("_App__"))
+            ):
+                raise TypeError(
+                    f"{cls.__name__}.{name} cannot stand here: App.{name} is the framework's own"
+                )
+            is_type = isinstance(member, (type, typing.NewType)) or typing.get_origin(member)
+            is_ours = name.startswith("_") or is_type or _function_of(member)
+            # In a class body these make a method, but cannot be called themselves.
+            wrappers = functools.partialmethod, functools.singledispatchmethod, classmethod
+            if not is_ours and (callable(member) or isinstance(member, wrappers)):
+                kind = type(member).__name__  # pyright: ignore[reportUnknownArgumentType]
+                _log.warning(
+                    "%s.%s (a %s) is no handler: call it in a def", cls.__name__, name, kind
+                )
 
     @property
     def request(self) -> Request:
@@ -3631,13 +3638,9 @@ class App:
             request.route_handler = handler.name
         # The headers are not decoded here, since most requests have none that MicroPie needs.
         noted: _RawHeaders = []
-        headers = scope.get("headers")
-        if type(headers) is not list:  # see `Request.headers`
-            headers = scope["headers"] = list(headers or ())
-        for pair in headers:  # pyright: ignore[reportUnknownVariableType]
+        for pair in scope["headers"]:
             if pair[0] in _NOTED_HEADERS:
-                # A loop is cheaper than a comprehension if there are none.
-                noted.append(pair)  # pyright: ignore[reportUnknownArgumentType]
+                noted.append(pair)  # a loop is cheaper than a comprehension if there are none
         if noted or request._asked or self.mounts:
             return self.__prepare_and_call(request, noted)
         return self.__call_handler(request)
@@ -3677,9 +3680,12 @@ class App:
 
     async def __prepare_and_call(self, request: Request, noted: _RawHeaders) -> Any:
         """Load the session, read the body, ask the middlewares, call the handler."""
-        request._note_headers(noted)
-        if request._cookie_header:
+        cookies = [value for name, value in noted if name == b"cookie"]
+        if cookies:
+            request._cookie_header = b"; ".join(cookies)
+            # Before all that may fail, or an `after_request` might put a new one in its place.
             await self.__load_session(request)
+        request._note_headers(noted)
         # Most requests with a cookie have no body, and no type of one.
         if request._content_type and request._mount is None and (reading := request._read()):
             await reading
@@ -3919,7 +3925,8 @@ class App:
             del step, arguments  # a socket may be open for hours
             if inspect.isawaitable(handler):
                 try:
-                    await handler
+                    if isinstance(await handler, AsyncIterator | types.GeneratorType):
+                        raise TypeError("a WebSocket handler with a yield never runs")
                 finally:
                     await socket._unwatch()
         except BaseException as error:
@@ -3970,7 +3977,7 @@ class App:
         for middleware in self.ws_middlewares[:]:
             result = await middleware.before_websocket(request)
             request._asked = (*request._asked, middleware)
-            refusal = _checked_dict(result, _REFUSAL_KEYS, middleware)
+            refusal = _checked_dict(result, {"code", "reason"}, middleware)
             if refusal:
                 return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
         if request._mount is not None and request.route_handler is None:
@@ -4083,11 +4090,9 @@ class App:
             status: 301, 302, 303, 307 or 308.
             headers: More headers, such as cookies.
         """
-        return (
-            status,
-            None,
-            [("location", _quoted(location, _LOCATION_SAFE)), *_pairs(headers or ())],
-        )
+        # The characters of RFC 3986, and the percent sign, so that nothing is encoded twice.
+        url = _quoted(location, "!#$%&'()*+,/:;=?@[]~")
+        return status, None, [("location", url), *_pairs(headers or ())]
 
     async def _render_template(self, name: str, /, **context: Any) -> str:
         """Render a template.

@@ -1045,8 +1045,8 @@ def test_attributes_that_are_set_before_app_init_are_a_type_error() -> None:
     """A list of guards that a second one replaces would let every visitor in."""
 
     class Early(App):
-        def __init__(self) -> None:
-            self.middlewares = [HttpMiddleware()]
+        def __init__(self, name: str) -> None:
+            setattr(self, name, [])
             super().__init__()
 
     class One(App): ...
@@ -1058,9 +1058,34 @@ def test_attributes_that_are_set_before_app_init_are_a_type_error() -> None:
             One.__init__(self)
             Two.__init__(self)
 
-    for make in (Early, Both):
+    names = ["middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers", "mounts"]
+    for name in (*names, "session_backend"):
         with pytest.raises(TypeError, match="App.__init__ runs once"):
-            make()
+            Early(name)
+    with pytest.raises(TypeError, match="App.__init__ runs once"):
+        Both()
+
+
+def test_app_init_asks_nothing_of_a_subclass_that_is_not_ready() -> None:
+    class Passing(App):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = {"oven": "hot"}
+
+        def __getattr__(self, name: str) -> str:
+            return self.inner[name]
+
+    assert Passing().oven == "hot"
+
+
+def test_a_subclass_that_is_called_app_cannot_replace_a_private_method() -> None:
+    """Both write ``__start``, and Python names both ``_App__start``."""
+
+    def start(self: App) -> None: ...
+
+    with pytest.raises(TypeError, match="App._App__start cannot stand here"):
+        type("App", (App,), {"_App__start": start})
+    type("App", (App,), {"_App__cook": start})
 
 
 async def test_a_startup_handler_may_return_an_iterator() -> None:

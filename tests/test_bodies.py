@@ -1647,22 +1647,59 @@ async def test_is_disconnected_drops_a_body_that_no_code_reads(
             request = self.request
             if started:
                 await anext(request.stream())
-            last = time.monotonic() + 1
-            while not (is_gone := await request.is_disconnected()) and time.monotonic() < last:
-                pass
-            left.append("told" if is_gone else "never")
-            if is_gone:
-                with pytest.raises(ConnectionClosed):
-                    await request.body()
+            began = time.monotonic()
+            while not await request.is_disconnected():
+                assert time.monotonic() < began + 5
+            waits.append(time.monotonic() - began)
+            with pytest.raises(ConnectionClosed):
+                await request.body()
 
-    left: list[str] = []
+    waits: list[float] = []
     headers = [(b"content-length", b"6")]
     receive = scripted(
         piece(b"ab", more=True), piece(b"cd", more=True), {"type": "http.disconnect"}
     )
     await call(Root(), receive, method="POST", headers=headers)
-    # One that is read in part is left to its reader.
-    assert left == ["never" if started else "told"]
+    assert waits[0] > 0.2
+
+
+@pytest.mark.real_time
+async def test_is_disconnected_keeps_a_body_that_is_read_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("micropie._IDLE_SECONDS", 0.3)
+
+    class Root(App):
+        async def index(self) -> list[str]:
+            pieces: list[str] = []
+            async for chunk in self.request.stream():
+                began = time.monotonic()
+                while time.monotonic() < began + 0.15:
+                    assert not await self.request.is_disconnected()
+                pieces.append(chunk.decode())
+            return pieces
+
+    headers = [(b"content-length", b"6")]
+    receive = scripted(*[piece(bytes([65 + n]), more=n < 5) for n in range(6)])
+    sent = await call(Root(), receive, method="POST", headers=headers)
+    assert json.loads(sent[-1]["body"]) == [*"ABCDEF"]
+
+
+@pytest.mark.parametrize("started", [False, True])
+async def test_is_disconnected_sees_a_client_that_left_before_the_rest_of_its_body(
+    started: bool,
+) -> None:
+    class Root(App):
+        async def index(self) -> None:
+            if started:
+                await anext(self.request.stream())
+            seen.append(await self.request.is_disconnected())
+
+    seen: list[bool] = []
+    pieces = [piece(b"ab", more=True)] if started else []
+    receive = scripted(*pieces, {"type": "http.disconnect"})
+    await call(Root(), receive, method="POST", headers=[(b"content-length", b"6")])
+    assert seen == [True]
 
 
 @pytest.mark.parametrize("wants", ["body", "is_disconnected"])

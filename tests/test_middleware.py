@@ -10,6 +10,7 @@ import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, WebSocketMiddleware, event_stream, methods
 from tests.asgi import (
+    Browser,
     assert_logged_500,
     exchange,
     get,
@@ -725,6 +726,24 @@ async def test_after_finds_the_exception_that_led_to_the_response(
 def told(request: Any) -> str | None:
     error = request.exception
     return error and f"{type(error).__name__}: {error}"
+
+
+async def test_a_session_is_no_other_one_after_a_bad_content_length() -> None:
+    """It is loaded before the headers of the body are looked at."""
+
+    class Counts(Note):
+        async def after_request(self, request: Any, *response: Any) -> None:
+            request.session["errors"] = request.session.get("errors", 0) + 1
+
+    app = wrapped(Counts([]))
+    browser = Browser(app)
+    await browser.get("/")
+    session_id = browser.cookies["session_id"]
+    refused = await browser.post(
+        "/", headers=[("content-length", "x")], body=None, receive=scripted()
+    )
+    assert (refused.status, refused.headers_all("set-cookie")) == (400, [])
+    assert await app.session_backend.load(session_id) == {"errors": 2}
 
 
 async def test_after_finds_the_exception_of_a_request_that_is_refused_before_it() -> None:

@@ -232,6 +232,24 @@ async def test_the_400_of_a_model_is_short():
     assert response.text.split("\n")[1] == "x  y " + "z" * 195
 
 
+@pytest.mark.parametrize("errors", [["a list"], lambda: [1], lambda: [{"msg": "no place"}], None])
+async def test_errors_of_another_form_are_left_out(errors):
+    class Odd(Plain):
+        @classmethod
+        def model_validate(cls, data):
+            error = ValueError(SECRET)
+            error.errors = errors  # type: ignore[attr-defined]
+            raise error
+
+    class Root(App):
+        async def index(self, item: Odd):
+            return item
+
+    response = await post(Root(), "/", json={"name": "pie"})
+    text = "400 Bad Request: Parameter 'item' is not valid"
+    assert (response.status, response.text) == (400, text)
+
+
 async def test_another_error_of_a_model_is_a_logged_500(caplog):
     class Broken(Plain):
         @classmethod

@@ -368,7 +368,7 @@ async def test_websocket_request_has_no_body() -> None:
 
 async def test_a_request_can_be_built_from_a_minimal_scope() -> None:
     request = Request({"type": "http"})
-    assert request.scope == {"type": "http"}
+    assert request.scope == {"type": "http", "headers": []}
     assert request.method == "GET"
     assert (request.path_params, request.route_handler) == ([], None)
     assert (request.query_params, request.body_params, request.get_json) == ({}, {}, {})

@@ -269,6 +269,7 @@ BAD_HEADERS = [
         for value in (
             "a\r\nset-cookie: b=1",
             "a\nb",
+            None,
             "a\0b",
             "a\x1fb",
             "\x7f",

@@ -626,6 +626,25 @@ async def test_connection_closed_carries_what_the_server_reports(
     assert await returned(talk, {"type": "websocket.disconnect", **message}) == expected
 
 
+@pytest.mark.parametrize("plain", [False, True])
+async def test_a_handler_with_a_yield_is_a_logged_error(
+    plain: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would never run, and nothing would tell so."""
+
+    class Root(App):
+        async def ws_late(self, ws: WebSocket) -> Any:
+            await ws.accept()
+            yield
+
+        def ws_plain(self, ws: WebSocket) -> Any:
+            yield
+
+    async with websocket(Root(), "/plain" if plain else "/late") as ws:
+        assert (ws.accepted, ws.rejected) == (False, 1011)
+    assert "TypeError: a WebSocket handler with a yield never runs" in caplog.text
+
+
 async def test_receive_and_send_may_return_any_awaitable() -> None:
     class Ready:
         def __init__(self, value: Any = None) -> None:
@@ -1303,6 +1322,22 @@ async def test_nothing_is_watched_then(end: str) -> None:
     assert seen == [{"not accepted": 0, "closed": 1, "failed send": 1}.get(end, 2)]
 
 
+async def test_a_task_that_waits_for_the_watch_is_told_of_a_close() -> None:
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        await elapse(6)
+        waiting = asyncio.create_task(ws.receive_text())
+        await elapse(1)
+        await ws.close(4000, "enough")
+        told.append(await closed(waiting))
+
+    told: list[Any] = []
+    async with websocket(Talking(talk)) as ws:
+        await elapse(8)
+        await ws.close()
+    assert told == [(4000, "enough")]
+
+
 async def test_the_watch_ends_while_it_waits_and_a_close_forgets_what_came() -> None:
     async def failing(ws: WebSocket) -> Any:
         await ws.accept()
@@ -1636,6 +1671,75 @@ async def test_a_handler_ends_whose_reader_alone_was_told_that_the_client_has_le
         await ws.close()
         await elapse(14)
         assert 12 < ended[0] < 14
+
+
+@pytest.mark.parametrize("kind", ["receive", "retry", "send"])
+async def test_a_handler_ends_whose_task_keeps_to_itself_that_the_client_has_left(
+    kind: str,
+) -> None:
+    """An exception may reach the handler, so it has more time than after the end of a loop."""
+    ended: list[float] = []
+
+    async def work(ws: WebSocket) -> None:
+        while True:
+            try:
+                if kind == "send":
+                    await elapse(1)
+                    await ws.send_text("still there?")
+                else:
+                    await ws.receive_text()
+            except ConnectionClosed:
+                if kind != "retry":
+                    raise
+
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        began = asyncio.get_running_loop().time()
+        worker = asyncio.create_task(work(ws))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(asyncio.get_running_loop().time() - began)
+            worker.cancel()
+            await asyncio.wait([worker])
+
+    async with websocket(Talking(talk)) as ws:
+        # More than MicroPie takes ahead, so that nothing but a send tells that the client has left.
+        for number in range(17):
+            await ws.send_text(str(number))
+        await elapse(6)
+        await ws.close()
+        ws.break_sends()
+        await elapse(22)
+        assert 21 < ended[0] < 27
+
+
+async def test_a_handler_that_is_cancelled_is_so_once() -> None:
+    """Though its clean-up takes long, and its reader goes on."""
+    cancelled: list[int] = []
+
+    async def read(ws: WebSocket) -> None:
+        for _ in range(100):
+            with contextlib.suppress(ConnectionClosed):
+                await ws.receive_text()
+
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        reader = asyncio.create_task(read(ws))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await elapse(8)
+            task = asyncio.current_task()
+            assert task is not None
+            cancelled.append(task.cancelling())
+            reader.cancel()
+            await asyncio.wait([reader])
+
+    async with websocket(Talking(talk)) as ws:
+        await ws.close()
+        await elapse(29)
+    assert cancelled == [1]
 
 
 async def test_the_limit_of_json_holds_for_messages() -> None:

@@ -6,6 +6,12 @@ import axe_playwright_python
 from playwright.sync_api import Page
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text()
+#: Waits until a page has drawn what it was told last, such as another tab. The theme fades colors.
+DRAWN = """async () => {
+    for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
+    const ends = document.getAnimations().map(({finished}) => finished.catch(() => null));
+    await Promise.race([Promise.all(ends), new Promise((late) => setTimeout(late, 1000))]);
+}"""
 RUN_AXE = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
     .filter(found => ["serious", "critical"].includes(found.impact))
     .map(found => `${found.id}: ${found.nodes.map(node => node.html).join("\\n    ")}`)"""

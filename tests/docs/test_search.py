@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.docs.looking import AXE, RUN_AXE, found_on_page
+from tests.docs.looking import AXE, DRAWN, RUN_AXE, found_on_page
 from tests.docs.site import Site, served
 from tests.examples.browsing import NARROW, WIDE, Browsing, noted_errors
 
@@ -299,4 +299,5 @@ def test_open_panel_and_search_page_fit_and_are_accessible(size, scheme, browsin
             assert around["y"] + around["height"] <= size[1]
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
         page.evaluate(AXE)
+        page.evaluate(DRAWN)
         assert page.evaluate(RUN_AXE.replace("document", OF_SEARCH)) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
 
-from tests.docs.looking import AXE, RUN_AXE
+from tests.docs.looking import AXE, DRAWN, RUN_AXE
 from tests.live.static_host import Host
 
 pytestmark = pytest.mark.slow
@@ -270,6 +270,7 @@ def test_controls_have_labels(running, page, name) -> None:
     panel = running.get_by_role("tabpanel", name=name, exact=True)
     expect(panel).to_be_visible()
     page.evaluate(AXE)
+    page.evaluate(DRAWN)
     assert page.evaluate(RUN_AXE) == []
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
-from tests.docs.looking import AXE
+from tests.docs.looking import AXE, DRAWN
 from tests.examples.browsing import FLAGS, NARROW, WIDE
 from tests.live.static_host import POLICY, Host, hosted
 from tests.processes import ROOT, chromium
@@ -434,7 +434,7 @@ def test_an_open_pane_brings_no_violation(watched: Watched, page: str) -> None:
     already: dict[int, set[str]] = {}
     for number, (scheme, size) in enumerate(looks):
         show(opened, scheme, size)
-        already[number] = set(opened.evaluate(FOUND_BY_AXE))
+        already[number] = found_by_axe(opened)
     run(app)
     found = []
     for number, (scheme, size) in enumerate(looks):
@@ -444,9 +444,14 @@ def test_an_open_pane_brings_no_violation(watched: Watched, page: str) -> None:
             expect(app.get_by_role("tabpanel", name=name, exact=True)).to_be_visible()
             if name == "Edit":
                 expect(app.locator(".cm-content")).to_be_visible()
-            new = set(opened.evaluate(FOUND_BY_AXE)) - already[number]
+            new = found_by_axe(opened) - already[number]
             found += [f"{scheme} {size['width']} {name}: {one}" for one in sorted(new)]
     assert found == []
+
+
+def found_by_axe(page: Page) -> set[str]:
+    page.evaluate(DRAWN)
+    return set(page.evaluate(FOUND_BY_AXE))
 
 
 def show(page: Page, scheme: str, size: dict[str, int]) -> None:

@@ -22,8 +22,10 @@ class Settings:
         database_url: Such as ``postgresql+asyncpg://user:password@host/database``;
             without one, SQLite.
         migrate: Whether the database is brought up to date when the app starts.
-        sign_up: With ``open``, all visitors can make an account. With ``closed``, only
-            the command ``python manage.py add-user`` can.
+        sign_up: With ``open``, all visitors can make an account. With ``first``, a
+            visitor at this machine can make the first one, with the code that the log
+            shows at the start. With ``closed``, only the command
+            ``python manage.py add-user`` can.
         posts_per_page: How many posts a page lists.
         login_tries: Failed logins, and sign-ups, from one address in a quarter of an
             hour; for one name, five times as many.
@@ -40,7 +42,7 @@ class Settings:
     data: Path = HERE / "data"
     database_url: str = ""
     migrate: bool = True
-    sign_up: str = "closed"
+    sign_up: str = "first"
     posts_per_page: int = 10
     login_tries: int = 10
     password_memory: int = 65_536
@@ -63,9 +65,9 @@ class Settings:
             if text:
                 found[field.name] = _read(field.name, text, type(field.default))
         settings = cls(**found)
-        if settings.sign_up not in {"open", "closed"}:
+        if settings.sign_up not in {"open", "first", "closed"}:
             raise ValueError(
-                f"BLOG_SIGN_UP is open or closed, not {settings.sign_up!r}"
+                f"BLOG_SIGN_UP is open, first or closed, not {settings.sign_up!r}"
             )
         return settings
 

@@ -3,7 +3,9 @@
 Copy this file beside your app.
 """
 
+import contextlib
 import hashlib
+import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any
@@ -47,11 +49,10 @@ def make_engine(url: str) -> AsyncEngine:
 
         @sa.event.listens_for(engine.sync_engine, "connect")
         def _set_up(connection: Any, _: object) -> None:
-            cursor = connection.cursor()
-            # Readers do not wait for the writer.
-            cursor.execute("PRAGMA journal_mode = WAL")
-            cursor.execute("PRAGMA synchronous = NORMAL")
-            cursor.close()
+            connection.execute("PRAGMA synchronous = NORMAL").close()
+            # So readers do not wait for the writer. While others work, SQLite refuses.
+            with contextlib.suppress(sqlite3.OperationalError):
+                connection.execute("PRAGMA journal_mode = WAL").close()
 
     return engine
 
@@ -64,8 +65,7 @@ async def create_tables(engine: AsyncEngine, tables: sa.MetaData) -> None:
 
 
 def _hashed(session_id: str) -> str:
-    # A reader of the database finds no id to use; and a key has 64 characters, however
-    # long the cookie was.
+    # A reader of the database finds no id to use, and each key has 64 characters.
     return hashlib.sha256(session_id.encode()).hexdigest()
 
 

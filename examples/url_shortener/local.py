@@ -15,7 +15,7 @@ def is_local(request: Request) -> bool:
     This is the rule by which MicroPie leaves ``Secure`` out of the session's cookie.
     It has to look at all of this, because a proxy on this machine connects from
     127.0.0.1 too, and nginx sends the name of its upstream as ``Host`` by default.
-    A proxy that adds nothing can still look like curl, so let no permission hang on it.
+    A proxy that adds nothing can look like curl, so let no permission hang on it alone.
     """
     scope, headers = request.scope, request.headers
     client = (scope.get("client") or ("",))[0]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable
@@ -205,6 +206,19 @@ async def check_sql_sessions(sql_sessions: Any, folder: Path) -> None:
     with pytest.raises(RuntimeError, match="10 times"):
         await backend.update("one", lambda stored: {"a": 1}, 60)
     await engine.dispose()
+
+    first = folder / "first.sqlite3"  # a new one, which another worker writes to
+    with contextlib.closing(sqlite3.connect(first, isolation_level=None)) as other:
+        other.execute("CREATE TABLE other (id)")
+        other.execute("BEGIN IMMEDIATE")
+        engine = sql_sessions.make_engine(f"sqlite+aiosqlite:///{first}")
+        for mode in ("delete", "wal"):
+            async with engine.connect() as connection:
+                [row] = await connection.exec_driver_sql("PRAGMA journal_mode")
+                assert row == (mode,)
+            await engine.dispose()
+            if other.in_transaction:
+                other.execute("COMMIT")
 
 
 async def check_redis_sessions(redis_sessions: Any, url: str) -> None:

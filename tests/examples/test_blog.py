@@ -18,17 +18,18 @@ from playwright.sync_api import expect
 from tests.examples import harness
 from tests.examples.accounts import (
     ARTICLE,
+    CHEAP,
     PASSWORD,
     SETTINGS,
     account,
     opens_socket,
     sign_in_to_the_blog,
 )
-from tests.examples.browsing import file_named, fill_in
+from tests.examples.browsing import Browsing, file_named, fill_in
 from tests.examples.browsing import use_session_of as as_ada
-from tests.examples.copied import check_conditions, check_local
+from tests.examples.copied import check_conditions, check_kept_secret, check_local
 from tests.examples.loading import load
-from tests.processes import environment
+from tests.processes import environment, free_port, started, wait_until
 
 LONG_ARTICLE = f"""\
 {ARTICLE}
@@ -55,8 +56,9 @@ def ada(client):
 
 
 @pytest.mark.usefixtures("measured")
-def test_copied_files():
+def test_copied_files(tmp_path):
     check_conditions(load("blog", "conditions"))
+    check_kept_secret(load("blog", "accounts").kept_secret, tmp_path)
     check_local(load("blog", "local"))
 
 
@@ -141,6 +143,32 @@ def test_login_holds_in_both_workers_of_the_container(tmp_path, measure):
         sent = {**through_proxy, "cookie": cookie.partition(";")[0]}
         for _ in range(12):  # each over a connection of its own, which either of them takes
             assert httpx.get(f"{server.url}/account", headers=sent).status_code == 200
+
+
+def test_first_account_is_made_by_the_link_that_each_worker_logs(tmp_path, measure, browser):
+    """Without any configuration, of the blog's or of the log."""
+    folder, log, port = harness.copied("blog", tmp_path), tmp_path / "log", free_port()
+    line = [sys.executable, "-m", "uvicorn", "app:app", f"--port={port}", "--workers=2"]
+    variables = environment({**measure, **CHEAP})
+
+    def links():
+        found = re.findall(r"There is no account yet\..* (/sign_up\S+)$", log.read_text(), re.M)
+        return found if len(found) == 2 else []
+
+    with (
+        started(line, port, log, cwd=folder, env=variables),
+        contextlib.closing(Browsing(browser, f"http://127.0.0.1:{port}")) as browsing,
+    ):
+        [link] = {*wait_until(links, what="the lines of both workers")}
+        browsing.check_look(link)
+        page = browsing.page()
+        page.goto("/sign_up")
+        wrong = {**account("ada", "Ada Lovelace"), "Code": "wrong"}
+        browsing.expected = ["422"]
+        fill_in(page, wrong, "Sign up", "The code is wrong.")
+        page.goto(link)
+        fill_in(page, account("ada", "Ada Lovelace"), "Sign up", "Welcome, Ada Lovelace.")
+        assert httpx.get(f"{browsing.url}{link}").status_code == 403
 
 
 def test_compose_file_has_the_settings_of_the_blog_and_keeps_secrets_out():

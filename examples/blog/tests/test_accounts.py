@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -15,8 +16,9 @@ from accounts import AccountError, add_user
 from app import Blog
 from models import LoginAttempt, User
 from passwords import Passwords, password_problem
+from settings import Settings
 from sql_sessions import sessions
-from tests.helpers import PASSWORD, Start, Visitor, add
+from tests.helpers import PASSWORD, Start, Visitor, add, started
 from throttle import WINDOW
 
 
@@ -214,15 +216,160 @@ def fields(**changed: str) -> dict[str, str]:
     }
 
 
-async def test_new_blog_makes_no_account_for_a_visitor(start: Start) -> None:
-    """Not on the machine itself either, from which a proxy might have it, too."""
+def code_of(settings: Settings) -> str:
+    """Return the code of the first account."""
+    return (settings.data / "first_account_code").read_text()
+
+
+async def test_first_account(start: Start) -> None:
+    """On the machine itself, with the code, and once."""
     async with start() as blog:
         visitor = Visitor(blog)
-        assert "sign_up" not in await visitor.text("/login")
-        assert (await visitor.get("/sign_up")).status_code == 403
-        refused = await visitor.post("/sign_up", **fields())
+        assert "Make the first one" in await visitor.text("/login")
+        assert 'name="code" value=""' in await visitor.text("/sign_up")
+        assert (await visitor.post("/sign_up", **fields())).status_code == 422
+        code = code_of(blog._settings)
+        response = await visitor.post("/sign_up", **fields(code=f" {code}\n"))
+        assert response.headers["location"] == "/write"
+        assert "Welcome, Alan Turing." in await visitor.text("/write")
+        other = Visitor(blog)
+        assert (await other.get(f"/sign_up?code={code}")).status_code == 403
+        eve = fields(name="eve", code=code)
+        refused = await other.post("/sign_up", **eve)
         assert refused.status_code == 403
         assert "python manage.py add-user" in refused.text
+        assert "Make the first one" not in await other.text("/login")
+
+
+async def number_of_users(blog: Blog) -> int | None:
+    """Count the accounts."""
+    async with blog._database.session() as db:
+        return await db.scalar(select(func.count()).select_from(User))
+
+
+@pytest.mark.parametrize("wrong", ["", "ü", "0" * 64, "{code}0", "{code:.63}"])
+async def test_first_account_needs_the_code(start: Start, wrong: str) -> None:
+    """A request that looks as if it came from this machine is not enough."""
+    async with start() as blog:
+        await Visitor(blog).post("/sign_up", **fields())  # the code is there now
+        code = wrong.format(code=code_of(blog._settings))
+        # An address can't bring it along, for example by a link on another site.
+        path = f"/sign_up?code={code_of(blog._settings)}"
+        for given in ({"code": code}, {}):
+            response = await Visitor(blog).post(path, **fields(**given))
+            assert response.status_code == 422
+            assert "The code is wrong." in response.text
+            assert 'value=" Alan  Turing "' in response.text
+            assert f'value="{code_of(blog._settings)}"' not in response.text
+        assert await number_of_users(blog) == 0
+
+
+async def test_codes_that_are_tried_count(start: Start) -> None:
+    """Then the right one is refused, too."""
+    async with start(login_tries=2) as blog:
+        tried = [await Visitor(blog).post("/sign_up", **fields()) for _ in range(2)]
+        assert [response.status_code for response in tried] == [422, 422]
+        right = fields(code=code_of(blog._settings))
+        assert (await Visitor(blog).post("/sign_up", **right)).status_code == 429
+        assert await number_of_users(blog) == 0
+
+
+async def test_code_is_in_the_log_of_each_worker(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The line has a link, which fills the code in; a mistake keeps it."""
+    async with start() as blog:
+        caplog.clear()
+        async with started(Blog(blog._settings)), started(Blog(blog._settings)):
+            lines = re.findall(r"There is no account yet\..* (\S+)", caplog.text)
+        assert len(lines) == 2 and len({*lines}) == 1
+        assert re.fullmatch(r"/sign_up\?code=[0-9a-f]{64}", lines[0])
+        code = lines[0].partition("=")[2]
+        visitor = Visitor(blog)
+        assert f'name="code" value="{code}"' in await visitor.text(lines[0])
+        mistake = await visitor.post("/sign_up", **fields(code=code, password="x"))
+        assert mistake.status_code == 422
+        assert f'name="code" value="{code}"' in mistake.text
+        response = await visitor.post("/sign_up", **fields(code=code))
+        assert response.status_code == 303
+        caplog.clear()
+        async with started(Blog(blog._settings)):
+            assert "account" not in caplog.text
+        assert list(blog._settings.data.glob("*code*")) == []
+
+
+async def test_code_makes_one_account(start: Start) -> None:
+    """Also if several requests use it at once, in two workers."""
+    async with start() as blog, started(Blog(blog._settings)) as other:
+        code = code_of(blog._settings)
+        answers = await asyncio.gather(
+            *(
+                Visitor(worker).post("/sign_up", **fields(name=f"{at}", code=code))
+                for at, worker in enumerate([blog, other] * 4, 10)
+            )
+        )
+        made = [answer.status_code for answer in answers].count(303)
+        assert made == await number_of_users(blog) <= 1
+
+
+async def test_start_without_a_database_goes_on(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It might come later, if BLOG_MIGRATE is 0."""
+
+    async def fail(self: Blog) -> bool:
+        raise ConnectionRefusedError("as asyncpg says it")
+
+    async with start() as blog:
+        monkeypatch.setattr(Blog, "_has_users", fail)
+        async with started(Blog(blog._settings)):
+            assert "not known whether there is an account" in caplog.text
+
+
+def changed(blog: Blog, more: dict[str, Any]) -> Any:
+    """Return the blog as behind a server that says something else of each request."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await blog({**scope, **more}, receive, send)
+
+    return app
+
+
+async def test_first_account_is_not_for_others(start: Start) -> None:
+    """A stranger on the network can't take over a new blog."""
+    async with start() as blog:
+        for address in ("192.0.2.1", "::ffff", "unix"):
+            assert (await Visitor(blog, address).get("/sign_up")).status_code == 403
+        for name, value in (
+            ("X-Forwarded-For", "127.0.0.1"),
+            ("X-Forwarded-Proto", "http"),
+            ("Forwarded", "for=127.0.0.1"),
+            ("X-Real-IP", "127.0.0.1"),
+            ("Via", "1.1 proxy"),
+            ("Origin", "https://blog.example"),
+            ("Origin", "null"),
+            ("Referer", "https://localhost/"),
+            ("Referer", "http://localhost@evil.example/"),
+            ("Referer", "http://[half/"),
+        ):
+            assert (
+                await Visitor(blog).get("/sign_up", headers={name: value})
+            ).status_code == 403, (name, value)
+        # As nginx passes it on, with the name of its upstream as Host, or over TLS.
+        for more in ({"http_version": "1.0"}, {"scheme": "https"}, {"client": None}):
+            through = Visitor(changed(blog, more))
+            assert (await through.get("/sign_up")).status_code == 403, more
+        # By DNS, a name can be led to this machine.
+        for host in ("evil.example", "evil.example:80", "192.0.2.1", ""):
+            assert (
+                await Visitor(blog).get("/sign_up", headers={"host": host})
+            ).status_code == 403
+        for host in ("127.0.0.1:8000", "[::1]:8000", "[::1]", "LOCALHOST"):
+            for address in ("::1", "::ffff:127.0.0.1", "127.9.9.9"):
+                headers = {"host": host, "origin": f"http://{host}"}
+                visitor = Visitor(blog, address)
+                response = await visitor.get("/sign_up", headers=headers)
+                assert response.status_code == 200, (host, address)
 
 
 def assert_taken(response: httpx.Response) -> None:
@@ -237,6 +384,7 @@ async def test_sign_up_by_setting(start: Start) -> None:
         await add(blog, "ada")
         visitor = Visitor(blog, "192.0.2.1")
         assert "Sign up" in await visitor.text("/login")
+        assert "code" not in await visitor.text("/sign_up")
         response = await visitor.post("/sign_up", **fields())
         assert response.headers["location"] == "/write"
         assert "Welcome, Alan Turing." in await visitor.text("/write")
@@ -249,6 +397,7 @@ async def test_sign_up_by_setting(start: Start) -> None:
         assert (await Visitor(blog).post("/sign_up", **fields())).status_code == 429
     async with start(sign_up="closed") as blog:
         assert (await Visitor(blog).get("/sign_up")).status_code == 403
+        assert "sign_up" not in await Visitor(blog).text("/login")
 
 
 UNUSABLE = (

@@ -104,9 +104,15 @@ def test_https_answers_and_carries_everything(machine):
     assert uploaded == {"name": "app.py", "bytes": size}
     assert "; Secure;" in answer(machine, "name", "-i -d name=Ada")
     assert "data: 2" in machine.run(f"{CURL} -N --max-time 3 https://{SITE}/ticks").stdout
-    # At once, or nginx would keep to one connection and so to one worker.
-    many = machine.output(f"seq 200 | xargs -P 40 -I N {CURL} https://{SITE}/client")
-    assert len(set(re.findall(r'"worker":(\d+)', many))) == 2
+    # At once, or nginx would keep to one connection and so to one worker. The kernel chooses it, so
+    # one may get many in a row.
+    workers: set[str] = set()
+    for _ in range(20):
+        many = machine.output(f"seq 200 | xargs -P 40 -I N {CURL} https://{SITE}/client")
+        workers.update(re.findall(r'"worker":(\d+)', many))
+        if len(workers) > 1:
+            break
+    assert len(workers) == 2
     redirected = machine.output(f"curl -s -i --resolve {SITE}:80:127.0.0.1 http://{SITE}/a?b=c")
     assert f"Location: https://{SITE}/a?b=c" in redirected
     other = machine.output("curl -s -H 'Host: evil.example' http://127.0.0.1/health || true")

@@ -881,8 +881,9 @@ class _Body:
             # The task leads back to this request, and would keep it.
             waiting, self.ahead.waiting = self.ahead.waiting, None
             waiting.cancel()
-            # No code is interested in its exception any more.
-            await asyncio.gather(waiting, return_exceptions=True)
+            # Not `gather`, which fails at the futures of Granian.
+            await asyncio.wait([waiting])
+            waiting.cancelled() or waiting.exception()  # nothing needs it any more
 
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
@@ -1841,8 +1842,9 @@ class WebSocket:
             HTTPError: 413, it is larger than the app's ``max_json_size``.
         """
         message = await self.__anext__(False)
-        _check_size(len(message), self._limits.json)
-        return _load_json(message.encode() if isinstance(message, str) else message)
+        body = message.encode() if isinstance(message, str) else message
+        _check_size(len(body), self._limits.json)
+        return _load_json(body)
 
     def __aiter__(self) -> WebSocket:
         """Iterate over the messages, strings and bytes."""
@@ -1866,6 +1868,8 @@ class WebSocket:
                 if self._looks:  # there was one since the last message, or none is to come
                     self._looks = 0
                     self._rest()
+            if self._direct is self._ahead:  # both are None: it was closed meanwhile
+                self._raise_closed()
             text: str | None = message.get("text")  # most messages are text
             return self._content_of(message) if text is None else text
         except ConnectionClosed:
@@ -1923,6 +1927,8 @@ class WebSocket:
         self._direct = self._ahead = self._task = None
         if self._over is None:
             self._end(code, reason or "")
+            if self._watcher:
+                self._watcher.cancel()  # Granian sends nothing while `receive` waits
             with contextlib.suppress(OSError):  # the client is gone
                 await self._send(message)
 
@@ -1975,7 +1981,7 @@ class WebSocket:
         elif self._over is not None:
             self._left, self._task = self._task, None
             self._left.cancel()
-        elif self._watcher is None:
+        elif not self._watcher or self._watcher.done():
             self._watcher = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
@@ -1996,7 +2002,6 @@ class WebSocket:
                     self._over, self._out = _close_of(message), None
                     self._patience = 2 * _LOOKS  # no `send_*` or `receive_*` has told so yet
                     self._rest()
-        self._watcher = None
 
     async def _unwatch(self) -> None:
         """End the watch, since no task outlives its request."""
@@ -2022,8 +2027,7 @@ _turns = itertools.cycle([False] * 63 + [True])
 
 def _close_of(message: _Message) -> tuple[int, str]:
     """Return the code and the reason of a disconnect, as the server reports them."""
-    code = message.get("code")
-    return 1005 if code is None else code, message.get("reason") or ""
+    return message.get("code") or 1005, message.get("reason") or ""
 
 
 def _close_message(code: int, reason: str | None) -> _Message:
@@ -2214,6 +2218,7 @@ def set_cookie(
     if re.match(_HOST_NAME, name) and (path != "/" or domain):
         raise ValueError(f"cookie {name!r} must have the path / and no domain")
     attributes: list[Any] = [
+        f"{name}={value}",
         max_age is not None and f"Max-Age={int(max_age)}",
         domain and f"Domain={domain}",
         path and f"Path={path}",
@@ -2221,7 +2226,7 @@ def set_cookie(
         secure and "Secure",
         samesite and f"SameSite={samesite}",
     ]
-    return "set-cookie", "; ".join([f"{name}={value}", *filter(None, attributes)])
+    return "set-cookie", "; ".join(filter(None, attributes))
 
 
 def delete_cookie(name: str, **attributes: Any) -> tuple[str, str]:
@@ -3107,9 +3112,10 @@ class _Binder:
         # No value goes to ``**rest``, the last one, under the name of another parameter, which may
         # be the framework's or a FromSession; its own name is free.
         self._names = list(inspect.signature(handler.function, **_late).parameters)[:-1]
-        if self._rest and not self.all and handler.function.__name__ != handler.name:
+        function = handler.function
+        if any(kinds[2::2]) and function.__closure__ and function.__name__ != handler.name:
             # A decorator without `wraps` hides FromSession and all checks from the binder.
-            _log.warning("%s hides parameters: use functools.wraps", handler.function.__qualname__)
+            _log.warning("%s hides parameters: use functools.wraps", function.__qualname__)
 
     def bind(self, request: Request) -> tuple[list[Any], _Data]:
         """Return the positional and the keyword arguments; 404 for a path that does not fit."""
@@ -3248,7 +3254,7 @@ def _handlers(owner: type[App], prefix: str) -> tuple[_Table, _Table]:
     """
     members: _Data = {}
     for base in reversed(owner.__mro__):
-        if base not in (App, object):  # App itself defines no handler
+        if base is not App:  # it defines no handler
             members |= vars(base)
     handlers, routes = _Table(), _Table()
     for name, member in members.items():
@@ -3417,7 +3423,7 @@ class App:
     # A dataclass, for example, has an `__init__` that does not call this one; say so.
     if not TYPE_CHECKING:  # pragma: no branch
         middlewares = ws_middlewares = startup_handlers = shutdown_handlers = _Missing()
-        mounts = session_backend = _started = __settings = _Missing()
+        mounts = session_backend = _started = __settings = __routes = _Missing()
 
     def __init__(
         self,
@@ -3449,7 +3455,7 @@ class App:
             session_cookie_path = session_cookie_path or "/"
         if re.match(_SECURE_NAME, session_cookie_name) and session_cookie_secure is None:
             session_cookie_secure = True
-        secure = session_cookie_secure is not False
+        secure = session_cookie_secure in (None, True)
         set_cookie(session_cookie_name, "", path=session_cookie_path, secure=secure)
         self.middlewares: list[HttpMiddleware] = []
         self.ws_middlewares: list[WebSocketMiddleware] = []
@@ -3501,7 +3507,7 @@ class App:
                 type(own) in (_Missing, property)
                 and (type(member) is not property or member is own)
                 or (name == "env" and _function_of(member))
-                or (own and name.startswith("_App__"))
+                or name.startswith("_App__")
             ):
                 raise TypeError(
                     f"{cls.__name__}.{name} cannot stand here: App.{name} is the framework's own"
@@ -3847,7 +3853,7 @@ class App:
     def __failed(self, request: Request, error: BaseException) -> _Response:
         """Return the response for an error; let pass what is no error of this request."""
         body = request._body
-        text: str | bytes = "500 Internal Server Error"
+        text: Any = "500 Internal Server Error"
         request._errors += (error,)
         try:
             # If the client is gone, no response is sent. The ConnectionClosed of another connection
@@ -4040,7 +4046,10 @@ class App:
             await receive()
             failures = ["MicroPie needs asyncio: run it on a server that uses asyncio's loop"]
             if asyncio._get_running_loop() is not None:  # that of trio is none of asyncio's
-                failures = await run()
+                try:
+                    failures = await run()
+                except AttributeError as error:  # of a mounted app that is not complete
+                    failures = [str(error)]
             if failures:
                 return await send(
                     {"type": f"lifespan.{kind}.failed", "message": "; ".join(failures)}

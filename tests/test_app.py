@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import gc
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ from micropie import (
     WebSocket,
     current_request,
     methods,
+    routes,
 )
 from tests.asgi import (
     REMOVED,
@@ -977,9 +979,13 @@ class Data(App):
 async def test_a_forgotten_init_is_an_error_that_says_so_at_the_first_request_at_the_latest(
     forgetful: type[App], kind: str
 ) -> None:
-    error = rf"{forgetful.__name__}.__init__ must call super\(\).__init__\(\)"
-    with pytest.raises((AttributeError, TypeError), match=error):
-        await call(forgetful(), scripted({"type": f"{kind}.startup"}), type=kind)
+    error = f"{forgetful.__name__}.__init__ must call super().__init__()"
+    if kind == "lifespan":  # an exception would tell uvicorn that there is none
+        [sent] = await call(forgetful(), scripted({"type": "lifespan.startup"}), type=kind)
+        assert sent == {"type": "lifespan.startup.failed", "message": error}
+        return
+    with pytest.raises((AttributeError, TypeError), match=re.escape(error)):
+        await call(forgetful(), scripted({"type": f"{kind}.connect"}), type=kind)
 
 
 @pytest.mark.parametrize("name", sorted({*RESERVED.split()} - {"env", "request"}))
@@ -1066,6 +1072,22 @@ def test_attributes_that_are_set_before_app_init_are_a_type_error() -> None:
         Both()
 
 
+async def test_a_mounted_app_that_is_not_complete_fails_the_startup() -> None:
+    """Otherwise uvicorn takes the app for one without a lifespan, and serves."""
+
+    class Odd(App):
+        def __init__(self) -> None: ...
+
+    app = App()
+    app.mounts["/odd"] = Odd()
+    error = r"Odd.__init__ must call super\(\).__init__\(\)"
+    with pytest.raises(LifespanFailed, match=error):
+        async with lifespan(app):
+            raise AssertionError("it must not start")
+    with pytest.raises(AttributeError, match=error):
+        routes(Odd())
+
+
 def test_app_init_asks_nothing_of_a_subclass_that_is_not_ready() -> None:
     class Passing(App):
         def __init__(self) -> None:
@@ -1085,7 +1107,8 @@ def test_a_subclass_that_is_called_app_cannot_replace_a_private_method() -> None
 
     with pytest.raises(TypeError, match="App._App__start cannot stand here"):
         type("App", (App,), {"_App__start": start})
-    type("App", (App,), {"_App__cook": start})
+    with pytest.raises(TypeError, match="App._App__debug cannot stand here"):
+        type("App", (App,), {"_App__debug": start})
 
 
 async def test_a_startup_handler_may_return_an_iterator() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -1338,6 +1339,79 @@ async def test_a_task_that_waits_for_the_watch_is_told_of_a_close() -> None:
     assert told == [(4000, "enough")]
 
 
+async def test_a_close_ends_the_watch_before_it_is_sent() -> None:
+    """Granian sends no close while `receive` waits."""
+
+    async def receive() -> Any:
+        nonlocal receives
+        receives += 1
+        if receives == 1:
+            return CONNECT
+        try:
+            await asyncio.Event().wait()
+        finally:
+            receives -= 1
+
+    async def send(message: Any) -> None:
+        if message["type"] == "websocket.close":
+            await elapse(0)
+            closes.append((message["code"], receives))
+
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        await elapse(6)
+        assert receives == 2
+        await ws.close(4000)
+
+    receives, closes = 0, []
+    await Talking(talk)({"type": "websocket", "path": "/"}, receive, send)
+    assert closes == [(4000, 1)]
+
+
+async def test_a_message_that_comes_after_a_close_is_not_handed_out() -> None:
+    """The client's answer to a logout, for example."""
+
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        waiting = asyncio.create_task(ws.receive_text())
+        await elapse(1)
+        await ws.close(4003)
+        ready.set()
+        told.append(await closed(waiting))
+
+    async def receive() -> Any:
+        if messages[1:]:
+            return messages.pop(0)
+        await ready.wait()
+        return messages[0]
+
+    told: list[Any] = []
+    ready, messages = asyncio.Event(), [CONNECT, text("delete everything")]
+    await call(Talking(talk), receive, type="websocket")
+    assert told == [(4003, "")]
+
+
+async def test_a_watch_that_ends_at_once_is_followed_by_another() -> None:
+    """With eager tasks it ends before `create_task` returns."""
+
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        await elapse(6)
+        for _ in range(16):
+            await ws.receive_text()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("told")
+
+    ended: list[str] = []
+    if sys.version_info >= (3, 12):
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    receive = scripted(CONNECT, *[text("x")] * 16, gone(1001))
+    await call(Talking(talk), receive, type="websocket")
+    assert ended == ["told"]
+
+
 async def test_the_watch_ends_while_it_waits_and_a_close_forgets_what_came() -> None:
     async def failing(ws: WebSocket) -> Any:
         await ws.accept()
@@ -1751,11 +1825,12 @@ async def test_the_limit_of_json_holds_for_messages() -> None:
                 await ws.receive_json()
             await ws.send_text("refused")
 
-    async with websocket(Root(max_json_size=10)) as ws:
-        await ws.send_text("[1234567]")
-        assert await ws.receive() == "[1234567]"
-        await ws.send_text("[123456789]")
-        assert await ws.receive() == "refused"
+    for large in ("[123456789]", '["éééé"]'):  # in bytes of UTF-8
+        async with websocket(Root(max_json_size=10)) as ws:
+            await ws.send_text("[1234567]")
+            assert await ws.receive() == "[1234567]"
+            await ws.send_text(large)
+            assert await ws.receive() == "refused"
 
 
 async def test_messages_of_several_tasks_keep_their_order() -> None:

@@ -24,8 +24,10 @@ class BearerAuth(HttpMiddleware):
 
     async def before_request(self, request: Request) -> None:
         """Let the request pass, or refuse it."""
-        names = {request.route_handler} - {None} or {*request.scope["path"].split("/")}
-        if names.isdisjoint(self.handlers):  # a mounted app has no handler's name
+        path = request.scope["path"].replace("-", "_").replace(".", "_")
+        # A mounted app has no handler's name.
+        names = {request.route_handler} - {None} or {*path.split("/")}
+        if names.isdisjoint(self.handlers):
             return
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         is_bearer = scheme.lower() == "bearer"

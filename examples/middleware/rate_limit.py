@@ -81,7 +81,9 @@ class RateLimit(HttpMiddleware):
         methods: Collection[str] = (),  # which count; without any, all do
     ) -> None:
         self.limiter = limiter
-        self.handlers, self.methods = handlers, methods
+        self.handlers, self.methods = handlers, {*methods}
+        if "GET" in methods:
+            self.methods.add("HEAD")
 
     async def before_request(self, request: Request) -> None:
         """Let the request pass, or refuse it."""

@@ -111,7 +111,8 @@ async def _error_of_work(event_id: str, body: str) -> str:
     try:
         async with asyncio.timeout(LEASE / 2):
             await work(json.loads(body))
-    except (Exception, SystemExit) as error:  # the latter would end the server
+    # The others would end the server, or this worker.
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
         log.exception("Event %s failed.", event_id)
         return repr(error)
     return ""

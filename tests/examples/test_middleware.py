@@ -247,6 +247,10 @@ def test_methods_that_do_not_count_pass():
     statuses = [answer(app, "/", method).status for method in ("GET", "POST", "GET", "POST")]
 
     assert statuses == [200, 200, 200, 429]
+    app = small(rate_limit.RateLimit(rate_limit.MemoryLimiter(1, 60), {"index"}, {"GET"}))
+    # The length of the answer to a HEAD tells of the other one.
+    statuses = [answer(app, "/", method).status for method in ("HEAD", "HEAD", "GET")]
+    assert statuses == [200, 429, 429]
 
 
 @pytest.mark.parametrize(("client", "key"), CLIENTS)
@@ -334,18 +338,23 @@ def test_bearer_authentication():
     assert answer(app, "/").status == 200
 
 
+GUARDED = ["named", "inside", "my_area"]
+
+
 @pytest.mark.parametrize(
     "guard",
     [
-        basic_auth.BasicAuth({"ada": "secret"}, ["named", "inside"]),
-        bearer_auth.BearerAuth({bearer_auth.hash_token("token"): "robot"}, ["named", "inside"]),
+        basic_auth.BasicAuth({"ada": "secret"}, GUARDED),
+        bearer_auth.BearerAuth({bearer_auth.hash_token("token"): "robot"}, GUARDED),
     ],
     ids=["basic", "bearer"],
 )
 def test_authentication_guards_a_mounted_app_by_its_path(guard):
     app = small(guard)
-    app.mounts |= {"/inside": Small(), "/files": Small(), "/deep/inside": Small()}
-    paths = ["/inside", "/inside/", "/inside/named", "/deep/inside/named"]
+    for mount in ("/inside", "/files", "/deep/inside", "/my-area"):
+        app.mounts[mount] = Small()
+    paths = ["/inside", "/inside/", "/inside/named", "/deep/inside/named", "/my-area"]
+    paths += ["/files/my_area", "/files/my-area", "/files/my.area"]  # as a handler there
 
     assert {answer(app, path).status for path in paths} == {401}
     assert answer(app, "/inside", scope={"root_path": "/app", "path": "/app/inside"}).status == 401

@@ -1,5 +1,6 @@
 """examples/webhook"""
 
+import asyncio
 import base64
 import json
 import sqlite3
@@ -76,8 +77,13 @@ async def test_work_that_exits_is_tried_again_and_the_server_goes_on(tmp_path, m
     async def work(event):
         sys.exit(event["type"])
 
+    async def cancelled(event):
+        raise asyncio.CancelledError(event["type"])
+
     monkeypatch.setattr(app, "work", work)
     assert await app._error_of_work("1", BODY.decode()) == "SystemExit('order.paid')"
+    monkeypatch.setattr(app, "work", cancelled)
+    assert await app._error_of_work("1", BODY.decode()) == "CancelledError('order.paid')"
 
 
 def test_events_are_shown_without_what_is_in_them(client, server):

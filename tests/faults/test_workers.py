@@ -78,8 +78,9 @@ def test_killed_worker_is_replaced_and_the_other_answers_meanwhile(server: Serve
         wait_until(lambda: load.seen[str(other)] > before + 20, 30, "the other to answer")
         [new] = wait_until(lambda: set(workers(server)) - {victim, other}, 30, "a new worker")
         wait_until(lambda: load.seen[str(new)], 60, "the new worker to answer")
-    # The requests that the victim had accepted are lost, one request of each client at most.
-    assert load.seen["broke off"] <= 8
+    # The requests that the victim had accepted are lost. A client that connects again at once can
+    # meet the dying process a second time, so there are at most two for each of the 8 clients.
+    assert load.seen["broke off"] <= 16
     assert set(load.seen) <= {str(victim), str(other), str(new), "broke off"}
 
 

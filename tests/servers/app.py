@@ -77,6 +77,11 @@ class Basics(App):
             await asyncio.sleep(0.01)  # the work that it does
         note(token, "gone")
 
+    async def tasks(self) -> int:
+        """Counts them after a look, which needs one."""
+        await self.request.is_disconnected()
+        return len(asyncio.all_tasks())
+
     async def looks(self) -> str:
         """Looks for a disconnect before it reads the body."""
         looks = [await self.request.is_disconnected()]
@@ -281,13 +286,14 @@ class Sockets:
         finally:
             note(token, "finally")
 
-    async def ws_ticks(self, ws: WebSocket, token: str) -> None:
-        """Only sends."""
+    async def ws_ticks(self, ws: WebSocket, token: str, ticks: int = 10**6) -> None:
+        """Only sends, and then closes."""
         await ws.accept()
         try:
-            while True:
+            for _ in range(ticks):
                 await ws.send_text("tick")
                 await asyncio.sleep(0.1)  # a ticker has a pace
+            await ws.close(4000)
         except ConnectionClosed:
             note(token, "told")
             raise

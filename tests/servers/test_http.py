@@ -212,6 +212,15 @@ def test_a_look_for_a_disconnect_loses_nothing_of_the_body(server: Server) -> No
         assert httpx.post(f"{server.url}/looks", content=chunks).text == "[False, False] 300000"
 
 
+def test_a_look_for_a_disconnect_leaves_nothing(server: Server) -> None:
+    log = server.log.read_text()
+    with httpx.Client() as client:
+        before = client.get(f"{server.url}/tasks").json()
+        counts = [client.get(f"{server.url}/tasks").json() for _ in range(30)]
+    assert max(counts) < before + 10
+    assert "Traceback" not in server.log.read_text()[len(log) :]
+
+
 @pytest.mark.parametrize(
     ("path", "status", "size"),
     [("/echo", 200, 3_000_000), ("/raw", 413, None), ("/hello", 200, None), ("/none", 404, None)],

@@ -111,6 +111,19 @@ def test_a_handler_that_never_receives_ends_when_its_client_has_left(
         assert client.ask("GET", "/ready").status == 200
 
 
+def test_a_handler_that_never_receives_can_close(server: Server) -> None:
+    """On Granian a close waits as long as a `receive` does."""
+    token = server.token()
+    # The watch begins after 5 seconds.
+    with connect(f"{server.ws_url}/ticks?token={token}&ticks=60") as ws:
+        for _ in range(60):
+            ws.recv(timeout=60)
+        with pytest.raises(ConnectionClosed) as closed:
+            ws.recv(timeout=2)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4000
+
+
 def test_sending_waits_for_a_client_that_does_not_read(server: Server) -> None:
     token = server.token()
     with server.connect() as client:  # a client of a library reads ahead

@@ -1391,33 +1391,29 @@ def _parse_cookies(header: str) -> _Cookies:
 
 def _parse_pairs(data: bytes) -> _Values:
     """Parse a query string or a urlencoded form; bytes that are not UTF-8 become U+FFFD."""
+    # The escapes become those of Python, since C code decodes these. `urllib.parse.unquote` takes
+    # four times as long, and 160 bytes for each escape.
+    text = data.decode("utf-8", "replace").replace("\\", r"\\").replace("%", r"\x")
     # Split into one more than that at most, so that the work stays linear, and small.
-    texts = data.decode("utf-8", "replace").replace("+", " ").split("&", _MAX_FIELDS)
+    texts = text.replace("+", " ").split("&", _MAX_FIELDS)
     if len(texts) > _MAX_FIELDS:
         raise _error(413, f"more than {_MAX_FIELDS} fields")
     pairs: _Values = {}
-    # The escapes are decoded after the split, or `%26` would separate fields. Most values have
-    # none, and cost nothing.
     for pair in texts:
         if pair:
             name, _, value = pair.partition("=")
-            if "%" in value:
-                value = _decoded(value)
-            if "%" in name:
-                name = _decoded(name)
+            # Decoded after the split, or `%26` would separate fields.
+            try:
+                if "\\" in value:
+                    value = codecs.escape_decode(value)[0].decode("utf-8", "replace")
+                if "\\" in name:
+                    name = codecs.escape_decode(name)[0].decode("utf-8", "replace")
+            except ValueError:  # a stray `%`, which stays
+                # As text, since `re` takes more memory for bytes.
+                text = re.sub("%(?![0-9A-Fa-f]{2})", "%25", data.decode("latin-1"))
+                return _parse_pairs(text.encode("latin-1"))
             pairs.setdefault(name, []).append(value)
     return pairs
-
-
-def _decoded(text: str) -> str:
-    """Decode the percent escapes; a stray ``%`` stays."""
-    # As escapes of Python, since C code decodes these. `urllib.parse.unquote` takes four times as
-    # long, and 160 bytes for each escape.
-    escaped = text.replace("\\", r"\\").replace("%", r"\x")
-    try:
-        return codecs.escape_decode(escaped)[0].decode("utf-8", "replace")
-    except ValueError:
-        return _decoded(re.sub("%(?![0-9A-Fa-f]{2})", "%25", text))
 
 
 def _quoted(text: str, safe: str) -> str:

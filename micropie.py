@@ -2798,22 +2798,24 @@ def _scalar_converter(annotation: Any) -> _Converter:
     json_types = _JSON_TYPES[name]
     make = getattr(annotation, "fromisoformat", annotation)
     is_number = float in json_types
+    is_no_text = annotation in (dict, UploadedFile)
 
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1,
         # though True is an int. No string is a dict or a file.
-        if (is_json or annotation in (dict, UploadedFile)) and value.__class__ not in json_types:
+        if (is_json or is_no_text) and value.__class__ not in json_types:
             raise TypeError
         made: Any = value
         if value.__class__ is not annotation:
             made = _BOOLS.index(value.lower()) > 3 if annotation is bool else make(str(value))
-        # NaN and the infinities compare with no limit as a number does, so no handler gets them.
-        if is_number and made - made != 0:
-            raise ValueError
-        if name == "decimal.Decimal":
-            digits, exponent = len(made.as_tuple().digits), abs(made.adjusted())
-            if max(digits, exponent) > _MAX_DECIMAL:
+        if is_number:
+            # NaN and the infinities compare with no limit as a number does: no handler gets them.
+            if made - made != 0:
                 raise ValueError
+            if name == "decimal.Decimal":
+                digits, exponent = len(made.as_tuple().digits), abs(made.adjusted())
+                if max(digits, exponent) > _MAX_DECIMAL:
+                    raise ValueError
         return made
 
     return convert
@@ -3014,28 +3016,20 @@ class _Parameter:
             raise _error(404)
         return value
 
-    def find(self, request: Request) -> Any:
-        """Look in what was sent, and then in the session; else return the default."""
-        if self.is_sent:
-            value = self.find_sent(request, self.name)
-        else:
-            value = self._validated(request) if self.model else _ABSENT
-        if value is not _ABSENT:
-            return value
-        if self.is_secret or (self.is_sent and self.in_path):
-            value = request.session.get(self.name)
-            if value is not None:  # an app may log a user out by setting the user's id to None
-                return value
-        if self.default is not _ABSENT:
-            return self.default
-        missing = f"Missing required parameter '{self.name}'"
-        raise _error(401) if self.is_secret else _error(400, missing)
+    def find(self, request: Request, sent_name: str | None = None) -> Any:
+        """Look in the query, the body and the uploads, in this order, and then elsewhere.
 
-    def find_sent(self, request: Request, name: str) -> Any:
-        """Look for a name in the query, the body and the uploads, in this order."""
-        if request._unparsed:  # a call for each parameter would cost more
+        With another name than its own, or when only what was sent counts, it looks no further, and
+        returns `_ABSENT`.
+        """
+        if not self.is_sent:
+            return self._find_elsewhere(request)
+        if request._unparsed:  # a call for each parameter would cost more, and so would the next
             request._parse()
-        for sent in (request._query or request.query_params, request._fields):
+        query, name = request._query, self.name if sent_name is None else sent_name
+        if query is None:
+            query = request.query_params
+        for sent in (query, request._fields):
             if sent and name in sent:
                 strings = sent[name]
                 value = strings[0] if self.is_verbatim else self._converted(strings, name)
@@ -3049,7 +3043,24 @@ class _Parameter:
         files = request._files.get(name)
         if files and self.takes_file:
             return files[0]
-        return list(files) if files and self.is_file else _ABSENT
+        if files and self.is_file:
+            return list(files)
+        return self._find_elsewhere(request) if sent_name is None else _ABSENT
+
+    def _find_elsewhere(self, request: Request) -> Any:
+        """Make a model of the body, or look in the session; else return the default."""
+        if self.model:
+            value = self._validated(request)
+            if value is not _ABSENT:
+                return value
+        if self.is_secret or (self.is_sent and self.in_path):
+            value = request.session.get(self.name)
+            if value is not None:  # an app may log a user out by setting the user's id to None
+                return value
+        if self.default is not _ABSENT:
+            return self.default
+        missing = f"Missing required parameter '{self.name}'"
+        raise _error(401) if self.is_secret else _error(400, missing)
 
     def _validated(self, request: Request) -> Any:
         """Return the model of the whole body; `_ABSENT` if there is none."""
@@ -3089,7 +3100,7 @@ class _Parameter:
         """Whether nothing that is still to come in a form can be its value."""
         if self.model or (self.is_sent and self.is_list):  # more values of a list may come
             return False
-        return not self.is_sent or self.find_sent(request, self.name) is not _ABSENT
+        return not self.is_sent or self.find(request, self.name) is not _ABSENT
 
 
 class _Binder:
@@ -3107,7 +3118,8 @@ class _Binder:
         self.all = self._positional + self._keywords
         # The number of path segments that are all the arguments, as they are; -1: no number is.
         is_verbatim = all(one.is_verbatim and one.in_path for one in self._positional)
-        self.verbatim = len(self._in_path) if is_verbatim and not any(kinds[2:]) else -1
+        self._has_more = any(kinds[2:])
+        self.verbatim = len(self._in_path) if is_verbatim and not self._has_more else -1
         # A plain handler runs in a thread, and cannot await the pieces of a file. ``**rest`` waits
         # for the names that come after a file, too.
         may_stream = not (handler.is_plain or self._rest)
@@ -3119,29 +3131,29 @@ class _Binder:
             # A decorator without `wraps` hides FromSession and all checks from the binder.
             _log.warning("%s hides parameters: use functools.wraps", handler.function.__qualname__)
 
-    def bind(self, request: Request) -> tuple[list[Any], _Data]:
-        """Return the positional and the keyword arguments; 404 for a path that does not fit."""
+    def bind(self, request: Request, arguments: list[Any]) -> _Data:
+        """Append the positional arguments, return the others; 404 for a path that does not fit."""
         segments = [*request.path_params]
         if len(segments) > self.takes:
             raise _error(404)
-        arguments: list[Any] = []
         for one in self._positional:
             if segments and one.in_path:
                 arguments.append(one.from_path(segments.pop(0)))
             else:
                 arguments.append(one.find(request))
+        keywords: _Data = {}
+        if not self._has_more:
+            return keywords
         for one in self._star:
             arguments += map(one.from_path, segments)
-        keywords: _Data = {}
         for one in self._keywords:
             keywords[one.name] = one.find(request)
         for rest in self._rest:
             for name in {**request._files, **request.body_params, **request.query_params}:
-                if name not in self._names:
-                    value = rest.find_sent(request, name)
-                    if value is not _ABSENT:
-                        keywords[name] = value
-        return arguments, keywords
+                value = _ABSENT if name in self._names else rest.find(request, name)
+                if value is not _ABSENT:
+                    keywords[name] = value
+        return keywords
 
     def waits_for(self, request: Request, name: str) -> bool:
         """Whether the file that starts now is the last value that the handler waits for."""
@@ -3214,8 +3226,9 @@ class _Handler:
         binder = self._binder or self.binder  # a cached_property would take longer
         if len(request.path_params) == binder.verbatim:  # a shortcut for bind()
             return self._call(app, *leading, *request.path_params)
-        arguments, keywords = binder.bind(request)
-        return self._call(app, *leading, *arguments, **keywords)
+        arguments = [app, *leading]
+        keywords = binder.bind(request, arguments)
+        return self._call(*arguments, **keywords)
 
     async def _call_any(self, app: App, /, *arguments: Any, **keywords: Any) -> Any:
         """Call any function; a plain one runs in a worker thread."""
@@ -3656,9 +3669,10 @@ class App:
     def __find_handler(self, request: Request, routes: _Table) -> None:
         """Find the handler that the first segment of the path names, and the mounted app."""
         path: str = request.scope["path"]
-        root = _prefix(request.scope.get("root_path"))
-        if _is_below(path, root):  # some servers repeat the root path in the path
-            path = path[len(root) :]
+        if root := request.scope.get("root_path"):
+            root = _prefix(root)
+            if _is_below(path, root):  # some servers repeat the root path in the path
+                path = path[len(root) :]
         if self.mounts:
             # The longest first, so that /api/v2 comes before /api.
             for prefix in sorted(self.mounts, key=len, reverse=True):

@@ -2024,7 +2024,8 @@ class WebSocket:
             raise self._end(*self._over)
 
 
-# True for every 64th message of all WebSockets, so that sending to many counts as a loop, too.
+# True for every 64th message of all WebSockets and streams, so that sending to many counts as a
+# loop, too.
 _turns = itertools.cycle([False] * 63 + [True])
 
 
@@ -2595,7 +2596,7 @@ class _Stream:
     async def _send_chunks(self) -> None:
         # Servers send the headers with the first body message. This one does not wait for a chunk.
         await self._tell_chunk(b"")
-        reader, send, sends = self._body, self._send, 0
+        reader, send = self._body, self._send
         # They start when the source, or the server, waits for the first time. A short stream often
         # ends before, and a task that is to be ended takes longer than all its chunks.
         self._timer = asyncio.get_running_loop().call_soon(self._start_helpers)
@@ -2607,7 +2608,8 @@ class _Stream:
             # begun to read by now.
             if not (reader.is_listened or reader.started):
                 reader.drop()
-            chunk = item if type(item) is bytes else self._encode(item)
+            if type(item) is not bytes:
+                item = self._encode(item)
             # From here on no ping starts, and one that is under way ends first. Some servers write
             # a message in several steps, and a ping must not cut an event in two.
             if pings:
@@ -2615,14 +2617,12 @@ class _Stream:
                 if len(self._helpers) > 1:
                     await asyncio.wait(self._helpers[1:])
             try:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": item, "more_body": True})
             except OSError:  # so a server says that the client has left
                 reader.gone = True
                 break
             self._is_sending = False
-            sends += 1
-            if sends == 64:  # a source that never waits would let nothing else run
-                sends = 0
+            if next(_turns):  # a source that never waits would let nothing else run
                 await asyncio.sleep(0)
 
     def _start_helpers(self) -> None:

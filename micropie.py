@@ -27,12 +27,9 @@ from __future__ import annotations
 import abc
 import asyncio
 import codecs
-import contextlib
 import contextvars
-import copy
 import encodings.aliases
 import enum
-import functools
 import inspect
 import io
 import itertools
@@ -43,7 +40,6 @@ import sys
 import threading
 import time
 import types
-import typing
 import weakref
 from collections import OrderedDict
 from collections.abc import (
@@ -56,14 +52,30 @@ from collections.abc import (
     MutableMapping,
     Sequence,
 )
+from contextlib import ExitStack, suppress
+from copy import deepcopy
+from functools import (
+    cache,
+    cached_property,
+    lru_cache,
+    partial,
+    partialmethod,
+    singledispatchmethod,
+)
 from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
     BinaryIO,
+    Literal,
     NamedTuple,
+    NewType,
     NoReturn,
     TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
 )
 
 __version__ = "1.0.0.dev0"
@@ -253,7 +265,7 @@ def _is_stray(error: BaseException) -> bool:
     # like any other.
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
-        return task is None or not task.cancelling()
+        return not task or not task.cancelling()
     # SystemExit, KeyboardInterrupt and the panic of an extension module are mistakes too. On some
     # servers they would end the process, and with it all other requests. GeneratorExit closes a
     # coroutine that is not awaited to its end.
@@ -320,7 +332,7 @@ def _data_of(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON serializable{hint}")
 
 
-@functools.cache
+@cache
 def _json_codec() -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
     """Return the functions that encode and decode JSON, those of orjson if it is installed.
 
@@ -367,7 +379,7 @@ def _load_json(body: bytes) -> Any:
 
 # Three pools, so that none can starve another: "handlers", "steps" of plain generators, which may
 # keep their threads for as long as they like, and "files", MicroPie's own work.
-@functools.cache
+@cache
 def _pool(work: str) -> Any:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -399,7 +411,7 @@ async def _in_thread(
         work: The pool.
         always: Call it even if the request is cancelled while it is queued.
     """
-    calls = [functools.partial(call, *args)]
+    calls = [partial(call, *args)]
     if sys.platform == "emscripten":  # Pyodide has no threads
         return _run_call(calls)
     future = asyncio.get_running_loop().run_in_executor(_pool(work), _run_call, calls)
@@ -407,14 +419,14 @@ async def _in_thread(
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         # The thread and this request may both want the call. The one that pops it has it.
-        with contextlib.suppress(IndexError):
+        with suppress(IndexError):
             if not always:
                 calls.pop()
                 future.cancel()
         # The thread cannot be stopped. If the request ended first, the function would go on with a
         # closed upload or a session that another request has in the meantime.
         while not future.done():  # it may be cancelled more than once
-            with contextlib.suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError):
                 await asyncio.wait([future])
         if not future.cancelled():
             future.exception()  # marked as seen: asyncio would log it as never retrieved
@@ -512,7 +524,7 @@ class InMemorySessionBackend(SessionBackend):
     async def load(self, session_id: str) -> _Data:
         """Return a copy of the data of a live session, ``{}`` if there is none."""
         with self._lock:
-            return copy.deepcopy(self._live(session_id))
+            return deepcopy(self._live(session_id))
 
     async def save(self, session_id: str, data: _Data, timeout: float) -> None:
         """Keep a copy of the data for ``timeout`` seconds; saving ``{}`` deletes the session."""
@@ -533,8 +545,8 @@ class InMemorySessionBackend(SessionBackend):
             timeout: The seconds for which the session lives on.
         """
         with self._lock:
-            stored = copy.deepcopy(self._live(session_id))
-            self._store(session_id, copy.deepcopy(change(stored)), timeout)
+            stored = deepcopy(self._live(session_id))
+            self._store(session_id, deepcopy(change(stored)), timeout)
 
     def _live(self, session_id: str) -> _Data:
         now = self._clock()
@@ -590,12 +602,12 @@ class _Session:
             # If it is gone, another request has ended the session (a logout), and it stays ended.
             return taken if stored and is_kept else {}
 
-        if old is not None:
+        if old:
             await _store(backend, old, change if is_changed else dict, timeout)
             if is_kept:  # most requests end here, since they have only read the session
                 return None
         if not data:
-            return None if old is None else ""
+            return "" if old else None
         if not taken:  # another request has renewed it, and its cookie stays
             return None
         import secrets
@@ -660,7 +672,7 @@ def _check_size(size: int, limit: _Limit) -> None:
 
 
 # Another event loop or another time-out gets a new clock; the old one goes on until no task waits.
-@functools.lru_cache(1)
+@lru_cache(1)
 class _Clock:
     """Cancels tasks that have waited too long for a body, with one timer for a whole event loop.
 
@@ -723,7 +735,7 @@ class _Ahead:
 
     def begin(self) -> asyncio.Future[_Message]:
         """Return the future of the next message; if there is none, start to wait for it."""
-        if self.waiting is None:
+        if not self.waiting:
             self.waiting = asyncio.ensure_future(self._receive())
         return self.waiting
 
@@ -864,7 +876,7 @@ class _Body:
 
     def _fail(self, make: Callable[..., Exception], *args: Any) -> Exception:
         """Return the exception that reading raises from now on, unless the body failed before."""
-        self.failure = self.failure or functools.partial(make, *args)
+        self.failure = self.failure or partial(make, *args)
         if self._free:
             self._free.set()
         return make(*args)
@@ -883,7 +895,8 @@ class _Body:
             waiting.cancel()
             # Not `gather`, which fails at the futures of Granian.
             await asyncio.wait([waiting])
-            waiting.cancelled() or waiting.exception()  # nothing needs it any more
+            if not waiting.cancelled():
+                waiting.exception()  # nothing needs it any more
 
     async def read(self) -> bytes:
         """Return the whole body, and keep it."""
@@ -904,14 +917,14 @@ class _Body:
     def chunks(self) -> _Read:
         """Return a function that reads the body from its beginning, whether it was kept or not."""
         if self.kept is not None:
-            return functools.partial(_read_store, io.BytesIO(self.kept))
+            return partial(_read_store, io.BytesIO(self.kept))
         self.check_unread()
         return self.chunk
 
     def check_unread(self) -> None:
         """Raise what is wrong if a reader would not get the whole body."""
         if self.kept is None and not self.gone:
-            if self.failure is not None:
+            if self.failure:
                 raise self.failure()
             if self.size:
                 raise RuntimeError(
@@ -969,7 +982,7 @@ class _Body:
         self.drop()
         self.limit = _NO_LIMIT  # the size does not matter, since every byte is dropped
         last, self._since, self.is_listened = self.size + _DRAIN_SIZE, None, True
-        with contextlib.suppress(Exception):
+        with suppress(Exception):
             while not self.ended and self.size < last:
                 self._note(await self._in_time(self._receive()))
 
@@ -985,10 +998,10 @@ class _Body:
         # Two calls of `receive` at the same time would steal messages from each other. So the
         # listener waits until the handler's stream has read the body to its end, or has shown that
         # it does not read it.
-        if not (self.is_listened or self.ended or self.failure is not None):
+        if not (self.is_listened or self.ended or self.failure):
             self._free, seen = asyncio.Event(), None
             while not (self._free.is_set() or self.ended or self.gone):
-                with contextlib.suppress(TimeoutError):
+                with suppress(TimeoutError):
                     async with asyncio.timeout(_IDLE_SECONDS if self.started else _UNREAD_SECONDS):
                         await self._free.wait()
                 mark = self._since, self.size
@@ -1073,7 +1086,7 @@ class UploadedFile(dict[str, Any]):
         file: BinaryIO | None = None,
     ) -> None:
         if content is None:
-            content = _Content(functools.partial(_read_store, file))
+            content = _Content(partial(_read_store, file))
         self.filename = _safe_filename(filename)
         self.raw_filename = filename
         self.content_type = content_type
@@ -1088,12 +1101,14 @@ class UploadedFile(dict[str, Any]):
         Raises:
             RuntimeError: The file streams into this handler: use `read`, `save` or ``async for``.
         """
-        if self._file is None:
+        if not self._file:
             raise RuntimeError("this file streams from the client: use read(), save() or async for")
         return self._file
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Iterate over the chunks."""
+        if self._file:
+            self._file.seek(0)
         content = self["content"]
         return content if isinstance(content, _Content) else _Content(content.get)
 
@@ -1131,7 +1146,7 @@ class UploadedFile(dict[str, Any]):
                 await _in_thread(out.write, await self._collect(limit, out))
             await _in_thread(os.replace, partial, target)
         except BaseException:
-            with contextlib.suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):
                 os.unlink(partial)
             raise
 
@@ -1139,11 +1154,9 @@ class UploadedFile(dict[str, Any]):
         """Return the content, or the end of it that was not yet written to ``out``."""
         bound, size, batch = _limit(limit, "limit"), 0, bytearray()
         async with self._turn:
-            # A received file is there as a whole. One that streams has passed by once it was read.
-            # A second reader would get the rest, or nothing, and take it for the file.
-            if self._file is not None:
-                self._file.seek(0)
-            elif getattr(self["content"], "is_begun", False):
+            # A file that streams has passed by once it was read. A second reader would get the
+            # rest, or nothing, and take it for the file.
+            if not self._file and getattr(self["content"], "is_begun", False):
                 raise RuntimeError(
                     "this file streams from the client, and at least a part of it was read already"
                 )
@@ -1152,7 +1165,7 @@ class UploadedFile(dict[str, Any]):
                 size += len(piece)
                 _check_size(size, bound)
                 # Not each piece by itself, since a thread hop costs more than to write 64 KiB.
-                if out is not None and len(batch) >= _SPOOL_SIZE:
+                if out and len(batch) >= _SPOOL_SIZE:
                     await _in_thread(out.write, batch)
                     batch = bytearray()
         return batch
@@ -1162,7 +1175,12 @@ async def _read_store(store: Any) -> bytes | None:
     # Memory is read at once; a file on disk may block, and is read in a thread, 256 KiB at a time.
     if isinstance(store, io.BytesIO):
         return store.read(_CHUNK_SIZE) or None
-    return await _in_thread(store.read, 4 * _CHUNK_SIZE) or None
+    place = store.tell()
+    try:
+        return await _in_thread(store.read, 4 * _CHUNK_SIZE) or None
+    except BaseException:
+        store.seek(place)  # the reader may ask again, for example after a time-out
+        raise
 
 
 def _safe_filename(raw: str) -> str:
@@ -1174,7 +1192,7 @@ def _safe_filename(raw: str) -> str:
     return name if name.strip(".") else "file"
 
 
-@functools.cache
+@cache
 def _parser_type(multipart: Any) -> Any:
     # It would let some forms pass or not, as the network has cut the body.
     class Parser(multipart.PushMultipartParser):  # type: ignore[misc]
@@ -1237,7 +1255,7 @@ class _MultipartForm:
         self._events: Iterator[Any] = iter(())
         self.fields: _Values = {}
         self.files: dict[str, list[UploadedFile]] = {}
-        self._stores = contextlib.ExitStack()
+        self._stores = ExitStack()
 
     async def _event(self) -> Any:
         """Return a part's head, a piece of it, or None at its end; ``b""`` after the last one."""
@@ -1341,7 +1359,7 @@ class _MultipartForm:
         """Let go of everything, at the end of the request."""
         self.files = {}  # they lead back here, and would wait for the garbage collector
         # Closing a temporary file deletes it from the disk, which may block.
-        with contextlib.suppress(OSError):  # it first writes what a full disk has not taken
+        with suppress(OSError):  # it first writes what a full disk has not taken
             if self._is_on_disk:
                 await _in_thread(self._stores.close)
         self._stores.close()
@@ -1380,33 +1398,29 @@ def _parse_cookies(header: str) -> _Cookies:
 
 def _parse_pairs(data: bytes) -> _Values:
     """Parse a query string or a urlencoded form; bytes that are not UTF-8 become U+FFFD."""
+    # The escapes become those of Python, since C code decodes these. `urllib.parse.unquote` takes
+    # four times as long, and 160 bytes for each escape.
+    text = data.decode("utf-8", "replace").replace("\\", r"\\").replace("%", r"\x")
     # Split into one more than that at most, so that the work stays linear, and small.
-    texts = data.decode("utf-8", "replace").replace("+", " ").split("&", _MAX_FIELDS)
+    texts = text.replace("+", " ").split("&", _MAX_FIELDS)
     if len(texts) > _MAX_FIELDS:
         raise _error(413, f"more than {_MAX_FIELDS} fields")
     pairs: _Values = {}
-    # The escapes are decoded after the split, or `%26` would separate fields. Most values have
-    # none, and cost nothing.
     for pair in texts:
         if pair:
             name, _, value = pair.partition("=")
-            if "%" in value:
-                value = _decoded(value)
-            if "%" in name:
-                name = _decoded(name)
+            # Decoded after the split, or `%26` would separate fields.
+            try:
+                if "\\" in value:
+                    value = codecs.escape_decode(value)[0].decode("utf-8", "replace")
+                if "\\" in name:
+                    name = codecs.escape_decode(name)[0].decode("utf-8", "replace")
+            except ValueError:  # a stray `%`, which stays
+                # As text, since `re` takes more memory for bytes.
+                text = re.sub("%(?![0-9A-Fa-f]{2})", "%25", data.decode("latin-1"))
+                return _parse_pairs(text.encode("latin-1"))
             pairs.setdefault(name, []).append(value)
     return pairs
-
-
-def _decoded(text: str) -> str:
-    """Decode the percent escapes; a stray ``%`` stays."""
-    # As escapes of Python, since C code decodes these. `urllib.parse.unquote` takes four times as
-    # long, and 160 bytes for each escape.
-    escaped = text.replace("\\", r"\\").replace("%", r"\x")
-    try:
-        return codecs.escape_decode(escaped)[0].decode("utf-8", "replace")
-    except ValueError:
-        return _decoded(re.sub("%(?![0-9A-Fa-f]{2})", "%25", text))
 
 
 def _quoted(text: str, safe: str) -> str:
@@ -1529,14 +1543,18 @@ class Request:
         if self._fields is not None:
             return self._fields
         body = self._value
-        if self._members is None and dict is body.__class__:
-            self._members = {
-                name: [
-                    item if isinstance(item, str) else _dump_json(item).decode()
-                    for item in (value if list is value.__class__ else [value])
-                ]
-                for name, value in body.items()
-            }
+        if not self._members and dict is body.__class__:
+            try:
+                self._members = {
+                    name: [
+                        item if isinstance(item, str) else _dump_json(item).decode()
+                        for item in (value if list is value.__class__ else [value])
+                    ]
+                    for name, value in body.items()
+                }
+            except (ValueError, RecursionError):  # nested too deeply, or half of a character
+                self._parse_error = 400, "Invalid JSON"
+                self._parse()
         return self._members or {}
 
     @property
@@ -1549,7 +1567,7 @@ class Request:
         """The uploaded files, the first of each name."""
         return {name: files[0] for name, files in self._files.items()}
 
-    @functools.cached_property
+    @cached_property
     def headers(self) -> Mapping[str, str]:
         """The headers, looked up in any letter case; repeated ones are joined by ``", "``."""
         values: _Values = {}
@@ -1586,7 +1604,7 @@ class Request:
     def __looked_session(self) -> _Session:
         session = self._session = self._session or _Session()
         if session.snapshot is None:
-            session.snapshot = copy.deepcopy(session.data)
+            session.snapshot = deepcopy(session.data)
         return session
 
     def query(self, name: str, default: Any = None) -> Any:
@@ -1639,7 +1657,7 @@ class Request:
         return await self._body_reader().is_gone()
 
     def _body_reader(self) -> _Body:
-        if self._body is None:
+        if not self._body:
             body = self._body = _Body(self._receive, self._settings.body_timeout)
             # HTTP/2 and HTTP/3 need no header for a body, so the method tells.
             body.announced = self.method not in ("GET", "HEAD") and (
@@ -1875,7 +1893,7 @@ class WebSocket:
         except ConnectionClosed:
             # A server that is a client itself may let the exception of its connection out. That
             # is an error, not the end of this socket.
-            if self._over is None or not _iterates:
+            if not self._over or not _iterates:
                 raise
             # It may go unnoticed, unlike an exception.
             self._patience = 2 * _LOOKS
@@ -1925,11 +1943,11 @@ class WebSocket:
         message = _close_message(code, reason)  # raises if the reason is no string
         # Set before the message is sent, so that a task that sends or receives sees it at once.
         self._direct = self._ahead = self._task = None
-        if self._over is None:
+        if not self._over:
             self._end(code, reason or "")
             if self._watcher:
                 self._watcher.cancel()  # Granian sends nothing while `receive` waits
-            with contextlib.suppress(OSError):  # the client is gone
+            with suppress(OSError):  # the client is gone
                 await self._send(message)
 
     async def _receive_ahead(self) -> _Message:
@@ -1963,7 +1981,7 @@ class WebSocket:
 
     def _rest(self) -> None:
         """Set the time of the next look at the handler, once, unless it is not watched."""
-        if self._task is not None and not self._is_timed:
+        if self._task and not self._is_timed:
             self._is_timed = True
             asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
 
@@ -1972,13 +1990,13 @@ class WebSocket:
         # A timer that each message sets anew would cost as much as the message.
         self._is_timed = False
         self._looks += 1
-        if self._waits or self._task is None:
+        if self._waits or not self._task:
             return
         # A handler that has taken one of the messages before the disconnect has begun anew. The
         # first look does not count, since it may have come at once.
         if self._looks <= self._patience:
             self._rest()
-        elif self._over is not None:
+        elif self._over:
             self._left, self._task = self._task, None
             self._left.cancel()
         elif not self._watcher or self._watcher.done():
@@ -1989,7 +2007,7 @@ class WebSocket:
         ahead = self._ahead = self._ahead or []
         self._direct = None
         # The next `receive_*` gets the exception from the server, too.
-        with contextlib.suppress(Exception, asyncio.CancelledError):
+        with suppress(Exception, asyncio.CancelledError):
             while not (
                 self._waits
                 or self._over
@@ -2017,11 +2035,12 @@ class WebSocket:
         raise RuntimeError("call accept() before you send or receive")
 
     def _check_not_over(self) -> None:
-        if self._over is not None:
+        if self._over:
             raise self._end(*self._over)
 
 
-# True for every 64th message of all WebSockets, so that sending to many counts as a loop, too.
+# True for every 64th message of all WebSockets and streams, so that sending to many counts as a
+# loop, too.
 _turns = itertools.cycle([False] * 63 + [True])
 
 
@@ -2592,11 +2611,11 @@ class _Stream:
     async def _send_chunks(self) -> None:
         # Servers send the headers with the first body message. This one does not wait for a chunk.
         await self._tell_chunk(b"")
-        reader, send, sends = self._body, self._send, 0
+        reader, send = self._body, self._send
         # They start when the source, or the server, waits for the first time. A short stream often
         # ends before, and a task that is to be ended takes longer than all its chunks.
         self._timer = asyncio.get_running_loop().call_soon(self._start_helpers)
-        pings = self._ping is not None
+        pings = self._ping
         async for item in self.chunks:
             if reader.gone:  # the source has swallowed what told it so
                 break
@@ -2604,7 +2623,8 @@ class _Stream:
             # begun to read by now.
             if not (reader.is_listened or reader.started):
                 reader.drop()
-            chunk = item if type(item) is bytes else self._encode(item)
+            if type(item) is not bytes:
+                item = self._encode(item)
             # From here on no ping starts, and one that is under way ends first. Some servers write
             # a message in several steps, and a ping must not cut an event in two.
             if pings:
@@ -2612,19 +2632,17 @@ class _Stream:
                 if len(self._helpers) > 1:
                     await asyncio.wait(self._helpers[1:])
             try:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": item, "more_body": True})
             except OSError:  # so a server says that the client has left
                 reader.gone = True
                 break
             self._is_sending = False
-            sends += 1
-            if sends == 64:  # a source that never waits would let nothing else run
-                sends = 0
+            if next(_turns):  # a source that never waits would let nothing else run
                 await asyncio.sleep(0)
 
     def _start_helpers(self) -> None:
         self._helpers.append(asyncio.create_task(self._help(self._body.wait_gone)))
-        if self._ping is not None:
+        if self._ping:
             self._set_timer()
 
     def _set_timer(self) -> None:
@@ -2667,7 +2685,7 @@ class _Stream:
 
     async def _end_helpers(self) -> None:
         """End the helpers: no task outlives its request."""
-        if self._timer is not None:
+        if self._timer:
             self._timer.cancel()
         for helper in self._helpers:
             helper.cancel()
@@ -2778,9 +2796,9 @@ def _converter(annotation: Any) -> _Converter:
     if any(annotation is one for one in (Any, object, _ABSENT)):
         return _keep
     if _is_list(annotation):
-        return _list_converter((*typing.get_args(annotation), Any)[0])
-    if typing.get_origin(annotation) is typing.Literal:
-        return _choice_converter(annotation, typing.get_args(annotation))
+        return _list_converter((*get_args(annotation), Any)[0])
+    if get_origin(annotation) is Literal:
+        return _choice_converter(annotation, get_args(annotation))
     if isinstance(annotation, enum.EnumMeta):
         return _choice_converter(annotation, annotation)
     return _scalar_converter(annotation)
@@ -2795,22 +2813,24 @@ def _scalar_converter(annotation: Any) -> _Converter:
     json_types = _JSON_TYPES[name]
     make = getattr(annotation, "fromisoformat", annotation)
     is_number = float in json_types
+    is_no_text = annotation in (dict, UploadedFile)
 
     def convert(value: Any, is_json: bool) -> Any:
         # `{"password": {"$ne": null}}` must not pass for a string, and `true` not for the number 1,
         # though True is an int. No string is a dict or a file.
-        if (is_json or annotation in (dict, UploadedFile)) and value.__class__ not in json_types:
+        if (is_json or is_no_text) and value.__class__ not in json_types:
             raise TypeError
         made: Any = value
         if value.__class__ is not annotation:
             made = _BOOLS.index(value.lower()) > 3 if annotation is bool else make(str(value))
-        # NaN and the infinities compare with no limit as a number does, so no handler gets them.
-        if is_number and made - made != 0:
-            raise ValueError
-        if name == "decimal.Decimal":
-            digits, exponent = len(made.as_tuple().digits), abs(made.adjusted())
-            if max(digits, exponent) > _MAX_DECIMAL:
+        if is_number:
+            # NaN and the infinities compare with no limit as a number does: no handler gets them.
+            if made - made != 0:
                 raise ValueError
+            if name == "decimal.Decimal":
+                digits, exponent = len(made.as_tuple().digits), abs(made.adjusted())
+                if max(digits, exponent) > _MAX_DECIMAL:
+                    raise ValueError
         return made
 
     return convert
@@ -2833,7 +2853,7 @@ def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
 
     def convert(value: Any, is_json: bool) -> Any:
         for one in (_keep,) if is_json else converters:
-            with contextlib.suppress(Exception):
+            with suppress(Exception):
                 made = one(value, is_json)
                 if (type(made), made) in found:
                     return found[type(made), made]
@@ -2875,7 +2895,7 @@ def _union_converter(members: list[Any]) -> _Converter:
         # If a member is a list, the value is the list of all strings of that name.
         is_repeated = isinstance(value, list) and not is_json
         for one, is_list in takers:
-            try:  # cheaper than contextlib.suppress, for lists of a hundred thousand
+            try:  # cheaper than suppress, for lists of a hundred thousand
                 return one(value[0] if is_repeated and not is_list else value, is_json)  # pyright: ignore
             except Exception:
                 continue
@@ -2891,15 +2911,15 @@ def _target(annotation: Any) -> Any:
 
 def _members(annotation: Any) -> list[Any]:
     """Return the members of a union, and any other annotation alone; ``Annotated[X, ...]`` as X."""
-    origin = typing.get_origin(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return [member for one in typing.get_args(annotation) for member in _members(one)]
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        return [member for one in get_args(annotation) for member in _members(one)]
     inner = annotation.__origin__ if origin is Annotated else _target(annotation)
     return [annotation] if inner is None else _members(inner)
 
 
 def _is_list(annotation: Any) -> bool:
-    return annotation is list or typing.get_origin(annotation) is list
+    return annotation is list or get_origin(annotation) is list
 
 
 def _is_model(annotation: Any) -> bool:
@@ -2910,7 +2930,7 @@ def _parts(annotation: Any, depth: int = 9) -> Iterator[Any]:
     """Yield an annotation and all that stands in it, behind an alias or a NewType too."""
     yield annotation
     # The depth has an end, since an alias may contain itself.
-    for one in (*typing.get_args(annotation), _target(annotation)) if depth else ():
+    for one in (*get_args(annotation), _target(annotation)) if depth else ():
         yield from _parts(one, depth - 1)
 
 
@@ -2963,7 +2983,7 @@ class _Parameter:
         self.is_list = any(map(_is_list, others))
         # Models, and files, which can stand in a list too.
         alone = [one for one in parts if one is UploadedFile or _is_model(one)]
-        inner = _members((*typing.get_args(first), Any)[0] if _is_list(first) else first)
+        inner = _members((*get_args(first), Any)[0] if _is_list(first) else first)
         self.is_file = len(inner) == 1 and inner[0] is UploadedFile
         self.model: Any = first if _is_model(first) else None
         self.in_path = not (self.is_secret or alone)
@@ -3011,28 +3031,20 @@ class _Parameter:
             raise _error(404)
         return value
 
-    def find(self, request: Request) -> Any:
-        """Look in what was sent, and then in the session; else return the default."""
-        if self.is_sent:
-            value = self.find_sent(request, self.name)
-        else:
-            value = self._validated(request) if self.model else _ABSENT
-        if value is not _ABSENT:
-            return value
-        if self.is_secret or (self.is_sent and self.in_path):
-            value = request.session.get(self.name)
-            if value is not None:  # an app may log a user out by setting the user's id to None
-                return value
-        if self.default is not _ABSENT:
-            return self.default
-        missing = f"Missing required parameter '{self.name}'"
-        raise _error(401) if self.is_secret else _error(400, missing)
+    def find(self, request: Request, sent_name: str | None = None) -> Any:
+        """Look in the query, the body and the uploads, in this order, and then elsewhere.
 
-    def find_sent(self, request: Request, name: str) -> Any:
-        """Look for a name in the query, the body and the uploads, in this order."""
-        if request._unparsed:  # a call for each parameter would cost more
+        With another name than its own, or when only what was sent counts, it looks no further, and
+        returns `_ABSENT`.
+        """
+        if not self.is_sent:
+            return self._find_elsewhere(request)
+        if request._unparsed:  # a call for each parameter would cost more, and so would the next
             request._parse()
-        for sent in (request._query or request.query_params, request._fields):
+        query, name = request._query, self.name if sent_name is None else sent_name
+        if query is None:
+            query = request.query_params
+        for sent in (query, request._fields):
             if sent and name in sent:
                 strings = sent[name]
                 value = strings[0] if self.is_verbatim else self._converted(strings, name)
@@ -3046,7 +3058,24 @@ class _Parameter:
         files = request._files.get(name)
         if files and self.takes_file:
             return files[0]
-        return list(files) if files and self.is_file else _ABSENT
+        if files and self.is_file:
+            return list(files)
+        return self._find_elsewhere(request) if sent_name is None else _ABSENT
+
+    def _find_elsewhere(self, request: Request) -> Any:
+        """Make a model of the body, or look in the session; else return the default."""
+        if self.model:
+            value = self._validated(request)
+            if value is not _ABSENT:
+                return value
+        if self.is_secret or (self.is_sent and self.in_path):
+            value = request.session.get(self.name)
+            if value is not None:  # an app may log a user out by setting the user's id to None
+                return value
+        if self.default is not _ABSENT:
+            return self.default
+        missing = f"Missing required parameter '{self.name}'"
+        raise _error(401) if self.is_secret else _error(400, missing)
 
     def _validated(self, request: Request) -> Any:
         """Return the model of the whole body; `_ABSENT` if there is none."""
@@ -3055,7 +3084,7 @@ class _Parameter:
         body, model = request._value, self.model
         try:
             if body is _ABSENT:
-                if not request.body_params and request._multipart is None:
+                if not request.body_params and not request._multipart:
                     return _ABSENT
                 fields = request.body_params.items()
                 body = {name: texts if texts[1:] else texts[0] for name, texts in fields}
@@ -3066,7 +3095,7 @@ class _Parameter:
             return model.model_validate(body)
         except ValueError as error:
             lines = ""
-            with contextlib.suppress(Exception):  # `errors` may be anything
+            with suppress(Exception):  # `errors` may be anything
                 lines = _error_lines(error, self.name, request._body.size)
             raise _error(400, f"Parameter '{self.name}' is not valid{lines}") from None
 
@@ -3086,7 +3115,7 @@ class _Parameter:
         """Whether nothing that is still to come in a form can be its value."""
         if self.model or (self.is_sent and self.is_list):  # more values of a list may come
             return False
-        return not self.is_sent or self.find_sent(request, self.name) is not _ABSENT
+        return not self.is_sent or self.find(request, self.name) is not _ABSENT
 
 
 class _Binder:
@@ -3104,7 +3133,8 @@ class _Binder:
         self.all = self._positional + self._keywords
         # The number of path segments that are all the arguments, as they are; -1: no number is.
         is_verbatim = all(one.is_verbatim and one.in_path for one in self._positional)
-        self.verbatim = len(self._in_path) if is_verbatim and not any(kinds[2:]) else -1
+        self._has_more = any(kinds[2:])
+        self.verbatim = len(self._in_path) if is_verbatim and not self._has_more else -1
         # A plain handler runs in a thread, and cannot await the pieces of a file. ``**rest`` waits
         # for the names that come after a file, too.
         may_stream = not (handler.is_plain or self._rest)
@@ -3117,29 +3147,29 @@ class _Binder:
             # A decorator without `wraps` hides FromSession and all checks from the binder.
             _log.warning("%s hides parameters: use functools.wraps", function.__qualname__)
 
-    def bind(self, request: Request) -> tuple[list[Any], _Data]:
-        """Return the positional and the keyword arguments; 404 for a path that does not fit."""
+    def bind(self, request: Request, arguments: list[Any]) -> _Data:
+        """Append the positional arguments, return the others; 404 for a path that does not fit."""
         segments = [*request.path_params]
         if len(segments) > self.takes:
             raise _error(404)
-        arguments: list[Any] = []
         for one in self._positional:
             if segments and one.in_path:
                 arguments.append(one.from_path(segments.pop(0)))
             else:
                 arguments.append(one.find(request))
+        keywords: _Data = {}
+        if not self._has_more:
+            return keywords
         for one in self._star:
             arguments += map(one.from_path, segments)
-        keywords: _Data = {}
         for one in self._keywords:
             keywords[one.name] = one.find(request)
         for rest in self._rest:
             for name in {**request._files, **request.body_params, **request.query_params}:
-                if name not in self._names:
-                    value = rest.find_sent(request, name)
-                    if value is not _ABSENT:
-                        keywords[name] = value
-        return arguments, keywords
+                value = _ABSENT if name in self._names else rest.find(request, name)
+                if value is not _ABSENT:
+                    keywords[name] = value
+        return keywords
 
     def waits_for(self, request: Request, name: str) -> bool:
         """Whether the file that starts now is the last value that the handler waits for."""
@@ -3163,7 +3193,7 @@ def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> A
     alone = types.SimpleNamespace(__annotations__={"it": annotation})
     names = getattr(inspect.unwrap(function), "__globals__", {})
     try:
-        found = typing.get_type_hints(alone, names, include_extras=True)["it"]
+        found = get_type_hints(alone, names, include_extras=True)["it"]
         list(_parts(found))  # looks at aliases of Python 3.12, whose names may not be there
         return found
     except Exception:
@@ -3192,7 +3222,7 @@ class _Handler:
     def binder(self) -> _Binder:
         """How it gets its arguments."""
         # Made at first use, since the names in its annotations may be defined after its class.
-        if self._binder is None:
+        if not self._binder:
             self._binder = _Binder(self)
         return self._binder
 
@@ -3212,13 +3242,14 @@ class _Handler:
         binder = self._binder or self.binder  # a cached_property would take longer
         if len(request.path_params) == binder.verbatim:  # a shortcut for bind()
             return self._call(app, *leading, *request.path_params)
-        arguments, keywords = binder.bind(request)
-        return self._call(app, *leading, *arguments, **keywords)
+        arguments = [app, *leading]
+        keywords = binder.bind(request, arguments)
+        return self._call(*arguments, **keywords)
 
     async def _call_any(self, app: App, /, *arguments: Any, **keywords: Any) -> Any:
         """Call any function; a plain one runs in a worker thread."""
         method = self._member.__get__(app, type(app))
-        call = functools.partial(method, *arguments, **keywords)
+        call = partial(method, *arguments, **keywords)
         if self.is_plain and not inspect.isgeneratorfunction(self.function):
             # In a copy of the context, so that `self.request` works there and nothing leaks to the
             # next call of the thread.
@@ -3231,7 +3262,7 @@ class _Handler:
 
 # One for all apps, since its binder takes a while to make; a bounded number, since classes that are
 # made on the way would never be freed.
-_handler = functools.lru_cache(4096)(_Handler)
+_handler = lru_cache(4096)(_Handler)
 _Table = dict[str, _Handler]
 
 
@@ -3300,7 +3331,7 @@ def _boundary(content_type: bytes) -> bytes:
     found = re.search(
         rb'(?i:;\s*boundary=(?:"([^"\r\n]{1,200})"|([^\s;,"]{1,200})(?![^\s;,"])))', content_type
     )
-    if found is None:
+    if not found:
         raise _error(400, "Missing boundary")
     return found[1] or found[2]
 
@@ -3443,7 +3474,7 @@ class App:
     ) -> None:
         # A second list would lose guards. `hasattr` might ask a `__getattr__` that is not ready.
         for name in _OWN:
-            with contextlib.suppress(AttributeError):
+            with suppress(AttributeError):
                 object.__getattribute__(self, name)
                 raise TypeError("App.__init__ runs once, and before its attributes are set")
         if isinstance(allowed_origins, str):
@@ -3512,10 +3543,10 @@ class App:
                 raise TypeError(
                     f"{cls.__name__}.{name} cannot stand here: App.{name} is the framework's own"
                 )
-            is_type = isinstance(member, (type, typing.NewType)) or typing.get_origin(member)
+            is_type = isinstance(member, (type, NewType)) or get_origin(member)
             is_ours = name.startswith("_") or is_type or _function_of(member)
             # In a class body these make a method, but cannot be called themselves.
-            wrappers = functools.partialmethod, functools.singledispatchmethod, classmethod
+            wrappers = partialmethod, singledispatchmethod, classmethod
             if not is_ours and (callable(member) or isinstance(member, wrappers)):
                 kind = type(member).__name__  # pyright: ignore[reportUnknownArgumentType]
                 _log.warning(
@@ -3536,7 +3567,7 @@ class App:
                 "self.request is there only while a request is being answered"
             ) from None
 
-    @functools.cached_property
+    @cached_property
     def env(self) -> Any:
         """The jinja2 environment, made at first use.
 
@@ -3591,10 +3622,10 @@ class App:
             try:
                 result: object = await self.__answer(request)
                 kind, body = type(result), request._body
-                if body is None and request.method != "GET":
+                if not body and request.method != "GET":
                     body = request._body_reader()  # HTTP/2 announces one without a header
-                is_read = body is None or (body.ended and not body.gone)
-                if kind in _PLAIN and is_read and request._session is None and not request._asked:
+                is_read = not body or (body.ended and not body.gone)
+                if kind in _PLAIN and is_read and not (request._session or request._asked):
                     # A shortcut for most responses: a string, bytes or JSON, and no middleware,
                     # session or body to see to. It skips making and checking a `_Response`, which
                     # takes longer than all the rest.
@@ -3608,7 +3639,7 @@ class App:
                 response = self.__failed(request, error)
             if plain is None:
                 # The server logs the exceptions of a mounted app.
-                gone = () if response is None else _GONE
+                gone = _GONE if response else ()
                 rest = await self.__finish(request, response, send)
                 result = response = None  # a stream may be open for hours
                 await rest
@@ -3654,9 +3685,10 @@ class App:
     def __find_handler(self, request: Request, routes: _Table) -> None:
         """Find the handler that the first segment of the path names, and the mounted app."""
         path: str = request.scope["path"]
-        root = _prefix(request.scope.get("root_path"))
-        if _is_below(path, root):  # some servers repeat the root path in the path
-            path = path[len(root) :]
+        if root := request.scope.get("root_path"):
+            root = _prefix(root)
+            if _is_below(path, root):  # some servers repeat the root path in the path
+                path = path[len(root) :]
         if self.mounts:
             # The longest first, so that /api/v2 comes before /api.
             for prefix in sorted(self.mounts, key=len, reverse=True):
@@ -3668,9 +3700,9 @@ class App:
             return
         name, *arguments = segments or ["index"]
         handler = routes.get(f"/{name}") or routes.get(f"/{re.sub('[-.]', '_', name)}")
-        if handler is None or not name:  # the name is empty in //, and must not find the route "/"
+        if not handler or not name:  # the name is empty in //, and must not find the route "/"
             handler, arguments = routes.get("/"), segments
-            if handler is None or name.startswith("_") or not handler.binder.takes:
+            if not handler or name.startswith("_") or not handler.binder.takes:
                 return
         request.route_handler, request.path_params = handler.name, arguments
 
@@ -3743,7 +3775,7 @@ class App:
         if handler is None:
             raise _error(404)
         allowed = handler.methods
-        if allowed is not None and request.method not in allowed:  # RFC 9110 section 15.5.6
+        if allowed and request.method not in allowed:  # RFC 9110 section 15.5.6
             headers = [("allow", ", ".join(dict.fromkeys((*allowed, "OPTIONS"))))]
             if request.method == "OPTIONS":  # no error, so `request.exception` stays None
                 return asyncio.sleep(0, (204, None, headers))
@@ -3765,7 +3797,7 @@ class App:
         for one in binder.all:
             if one.is_secret:  # its 401 comes before the form is read
                 one.find(request)
-        if not await form.run(functools.partial(binder.waits_for, request)):
+        if not await form.run(partial(binder.waits_for, request)):
             _check_size(body.size, settings.kept)
         return await handler.run(self, request)
 
@@ -3777,7 +3809,7 @@ class App:
         Returns:
             What sends the rest, a stream for example.
         """
-        if response is None:
+        if not response:
             return self.__hand_over(request, request._body_reader().receive_again(), send)
         # Each `after_request` runs once, on the response that the ones inside it have made of the
         # first, errors included.
@@ -3796,6 +3828,7 @@ class App:
         try:
             added = await self.__session_headers(request, response.status, response.payload is None)
         except BaseException as error:
+            await _close(response.body)  # a stream that never starts
             response, added = self.__failed(request, error), _VARY
         return await self.__send(request, response, _adding(send, added))
 
@@ -3804,12 +3837,12 @@ class App:
     ) -> _RawHeaders:
         """Save what this request changed in its session; return the headers that this adds."""
         session = request._session
-        if session is None or session.snapshot is None:
+        if not session or session.snapshot is None:
             # A stream may look at the session later, when its headers are gone.
             return _VARY if is_stream and _session_ids(request, self.__session_cookie_name) else []
         # After a 5xx nothing is saved, since a handler that failed half-way may have left half of
         # its changes. Nor is a session that another origin's page would begin.
-        if status >= 500 or (session.id is None and _is_foreign(request, self.__allowed_origins)):
+        if status >= 500 or (not session.id and _is_foreign(request, self.__allowed_origins)):
             return _VARY
         session_id = await session.commit(self.session_backend, self.__session_timeout)
         if session_id is None:
@@ -3827,7 +3860,7 @@ class App:
                 response = self.__failed(request, error)
         headers = list(response.raw_headers)
         start = {"type": "http.response.start", "status": response.status, "headers": headers}
-        if stream is not None:
+        if stream:
             if not (is_head or body.gone):
                 return stream.run(start)
             await _close(stream.chunks)
@@ -3858,7 +3891,7 @@ class App:
         try:
             # If the client is gone, no response is sent. The ConnectionClosed of another connection
             # is a mistake.
-            if isinstance(error, ConnectionClosed) and body is not None and body.gone:
+            if isinstance(error, ConnectionClosed) and body and body.gone:
                 raise error
             if isinstance(error, HTTPError):
                 try:
@@ -3890,7 +3923,7 @@ class App:
             extra_headers: Header pairs or a dict.
         """
         request = current_request.get(None) or Request({"type": "http"})
-        with contextlib.suppress(*_GONE):
+        with suppress(*_GONE):
             await (await self.__send(request, _response(status_code, body, extra_headers), send))
 
     # WebSocket, in the order in which things happen to a connection
@@ -3902,12 +3935,12 @@ class App:
         socket.subprotocols = list(scope.get("subprotocols") or ())
         socket._limits = self.__settings
         # The socket gives itself as an argument: bound to it, this would be a reference cycle.
-        socket._on_accept = functools.partial(self.__handshake_headers, request)
+        socket._on_accept = partial(self.__handshake_headers, request)
         token = current_request.set(request)
         try:
             code = await self.__run_socket_step(socket, self.__serve_socket, request, socket)
             # Once a mounted app has the socket, nothing else of this app runs.
-            if request._mount is not None and not code and socket._over is None:
+            if request._mount is not None and not code and not socket._over:
                 return await self.__hand_over(request, receive, send)
             # Each step runs, also after one that failed. The close code is that of the last
             # failure, and the socket is closed in any case.
@@ -3950,7 +3983,7 @@ class App:
                 code = 1011 if socket.accepted else 1008
                 if not socket.accepted:  # what cannot be sent is logged, and a plain 403
                     await self.__run_socket_step(socket, self.__refuse, socket, error)
-            elif socket._over is None or (others and not was_ended):
+            elif not socket._over or (others and not was_ended):
                 code = 1011
                 _log.error("WebSocket %r failed", self.request.scope.get("path"), exc_info=error)
             _forget(error)
@@ -3960,13 +3993,13 @@ class App:
         """Refuse a handshake with the status, the headers and the body of an error, if possible."""
         request, response = self.request, _error_response(error)
         offered = request.scope.get("extensions") or ()
-        if socket._over is None and "websocket.http.response" in offered:
+        if not socket._over and "websocket.http.response" in offered:
 
             def denial(message: _Message) -> Awaitable[None]:
                 return socket._send({**message, "type": f"websocket.{message['type']}"})
 
             socket._end(1008)
-            with contextlib.suppress(*_GONE):
+            with suppress(*_GONE):
                 await (await self.__send(request, response, denial))
 
     async def __serve_socket(self, request: WebSocketRequest, socket: WebSocket) -> Any:
@@ -3978,7 +4011,7 @@ class App:
         self.__find_handler(request, self.__socket_routes)
         request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
         await self.__load_session(request)
-        if request._session is not None:
+        if request._session:
             socket.session_id = request._session.id
         for middleware in self.ws_middlewares[:]:
             result = await middleware.before_websocket(request)
@@ -4009,9 +4042,9 @@ class App:
         """Save a new session that is not empty; return the header that sets its cookie, if any."""
         # The handshake is the only time at which a WebSocket can set a cookie.
         session = request._session or _Session()
-        is_new = session.renew or session.id is None
+        is_new = session.renew or not session.id
         if is_new and session_id is None and session.data:
-            saved = copy.deepcopy(session.data)
+            saved = deepcopy(session.data)
             session_id = await session.commit(self.session_backend, self.__session_timeout)
             # Later changes are for the second commit, at the end of the handler.
             session.snapshot = saved
@@ -4022,14 +4055,14 @@ class App:
 
     async def __finish_socket_session(self, request: WebSocketRequest) -> None:
         session = request._session
-        if session is None or session.snapshot is None or session.blocked:
+        if not session or session.snapshot is None or session.blocked:
             return
-        if session.renew or (session.id is None and session.data):
+        if session.renew or (not session.id and session.data):
             _log.warning(
                 "a session that is new after accept() has no cookie: it, or its new id, is lost"
             )
             session.renew = False
-        if session.id is not None:
+        if session.id:
             await session.commit(self.session_backend, self.__session_timeout)
 
     async def _send_websocket_close(
@@ -4045,7 +4078,7 @@ class App:
         for kind, run in ("startup", self.__start), ("shutdown", self.__stop):
             await receive()
             failures = ["MicroPie needs asyncio: run it on a server that uses asyncio's loop"]
-            if asyncio._get_running_loop() is not None:  # that of trio is none of asyncio's
+            if asyncio._get_running_loop():  # that of trio is none of asyncio's
                 try:
                     failures = await run()
                 except AttributeError as error:  # of a mounted app that is not complete
@@ -4138,9 +4171,7 @@ class App:
         Raises:
             HTTPError: 400 malformed, 413 over a limit.
         """
-        form = _MultipartForm(
-            functools.partial(reader.read, _CHUNK_SIZE), boundary, self.__settings
-        )
+        form = _MultipartForm(partial(reader.read, _CHUNK_SIZE), boundary, self.__settings)
         await form.run()
         for files in form.files.values():
             for file in files:

@@ -360,6 +360,24 @@ async def test_a_nested_body_can_be_answered(module: Any, path: str, depth: int)
     assert response.text.startswith("[[[" if path == "/text" else '[{"a":[[[')
 
 
+@pytest.mark.parametrize("value", ["[" * 1000 + "]" * 1000, "1e999", r'{"b":"\ud800"}', "[1]"])
+@pytest.mark.parametrize("path", ["/", "/rest"])
+async def test_a_member_that_has_no_text_is_a_400(
+    module: Any, path: str, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A middleware that looks for a field may ask for it, whatever the handler takes."""
+
+    class Root(module.App):
+        async def index(self) -> None:
+            self.request.form("a")
+
+        async def rest(self, **rest: Any) -> None: ...
+
+    response = await post(Root(), path, body=f'{{"a":{value}}}'.encode(), headers=JSON)
+    assert response.status == 204 or response.text == "400 Bad Request: Invalid JSON"
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("value", GOOD, ids=repr)
 async def test_json_of_any_kind_is_parsed_with_and_without_orjson(module: Any, value: Any) -> None:
     text = json.dumps(value)

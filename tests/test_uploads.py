@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import micropie
 from micropie import (
     App,
     ConnectionClosed,
@@ -513,11 +514,56 @@ async def test_content_gives_none_again_after_its_end(kind: type[Streams]) -> No
         while await content.get():
             pass
         assert [await content.get() for _ in range(3)] == [None] * 3
-        return [chunk async for chunk in upload]
+        return b"".join([chunk async for chunk in upload])
 
     app = kind(drain)
     assert (await post(app, multipart=[file(b"x" * 100_000)])).status == 204
-    assert app.result == []
+    # One that was received can be read again.
+    assert app.result == (b"x" * 100_000 if kind is Spooled else b"")
+
+
+async def test_a_received_file_can_be_read_again_in_each_way() -> None:
+    for content in (b"x" * 5000, b"y" * 1_200_000):  # in memory, and on disk
+
+        async def read(upload: UploadedFile) -> Any:
+            await upload.read()
+            first = b"".join([chunk async for chunk in upload])
+            upload.file.read(4)
+            return [first, b"".join([chunk async for chunk in upload]), await upload.read()]
+
+        app = Spooled(read)
+        assert (await post(app, multipart=[file(content)])).status == 204
+        assert app.result == [content] * 3
+
+
+@pytest.mark.real_time
+async def test_a_reader_that_gives_up_a_chunk_and_asks_again_misses_nothing() -> None:
+    """The thread reads on, though nothing waits for it any more."""
+    free, gave_up = threading.Event(), 0
+
+    async def read(upload: UploadedFile) -> Any:
+        nonlocal gave_up
+        busy = [asyncio.create_task(micropie._in_thread(free.wait)) for _ in range(4)]
+        await asyncio.sleep(0)
+        pieces: list[bytes] = []
+        while True:
+            asking = asyncio.create_task(upload["content"].get())
+            await asyncio.sleep(0)
+            if not gave_up:
+                asking.cancel()
+                await asyncio.sleep(0)
+                free.set()
+                gave_up += 1
+            with contextlib.suppress(asyncio.CancelledError):
+                if (piece := await asking) is None:
+                    break
+                pieces.append(piece)
+        await asyncio.gather(*busy)
+        return b"".join(pieces)
+
+    app = Spooled(read)
+    assert (await post(app, multipart=[file(b"z" * 1_200_000)])).status == 204
+    assert (app.result == b"z" * 1_200_000, gave_up) == (True, 1)
 
 
 async def first_chunk(upload: UploadedFile) -> Any:

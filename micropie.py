@@ -3454,7 +3454,7 @@ class App:
     # A dataclass, for example, has an `__init__` that does not call this one; say so.
     if not TYPE_CHECKING:  # pragma: no branch
         middlewares = ws_middlewares = startup_handlers = shutdown_handlers = _Missing()
-        mounts = session_backend = _started = __settings = __routes = _Missing()
+        mounts = session_backend = _started = __settings = _Missing()
 
     def __init__(
         self,

@@ -28,7 +28,6 @@ from micropie import (
     WebSocket,
     current_request,
     methods,
-    routes,
 )
 from tests.asgi import (
     REMOVED,
@@ -1084,8 +1083,6 @@ async def test_a_mounted_app_that_is_not_complete_fails_the_startup() -> None:
     with pytest.raises(LifespanFailed, match=error):
         async with lifespan(app):
             raise AssertionError("it must not start")
-    with pytest.raises(AttributeError, match=error):
-        routes(Odd())
 
 
 def test_app_init_asks_nothing_of_a_subclass_that_is_not_ready() -> None:

@@ -1343,29 +1343,30 @@ async def test_a_close_ends_the_watch_before_it_is_sent() -> None:
     """Granian sends no close while `receive` waits."""
 
     async def receive() -> Any:
-        nonlocal receives
-        receives += 1
-        if receives == 1:
+        if not waits:
+            waits.append("connect")
             return CONNECT
+        waits.append("watch")
         try:
             await asyncio.Event().wait()
         finally:
-            receives -= 1
+            waits.remove("watch")
 
     async def send(message: Any) -> None:
         if message["type"] == "websocket.close":
             await elapse(0)
-            closes.append((message["code"], receives))
+            closes.append((message["code"], *waits))
 
     async def talk(ws: WebSocket) -> None:
         await ws.accept()
         await elapse(6)
-        assert receives == 2
+        assert waits == ["connect", "watch"]
         await ws.close(4000)
 
-    receives, closes = 0, []
+    waits: list[str] = []
+    closes: list[Any] = []
     await Talking(talk)({"type": "websocket", "path": "/"}, receive, send)
-    assert closes == [(4000, 1)]
+    assert closes == [(4000, "connect")]
 
 
 async def test_a_message_that_comes_after_a_close_is_not_handed_out() -> None:

@@ -31,7 +31,6 @@ import contextvars
 import encodings.aliases
 import enum
 import inspect
-import io
 import itertools
 import logging
 import os
@@ -41,6 +40,7 @@ import threading
 import time
 import types
 import weakref
+from asyncio import CancelledError
 from collections import OrderedDict
 from collections.abc import (
     AsyncIterator,
@@ -62,6 +62,7 @@ from functools import (
     partialmethod,
     singledispatchmethod,
 )
+from io import BytesIO
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -263,7 +264,7 @@ def _is_stray(error: BaseException) -> bool:
     # A CancelledError comes from the server only if this very task is being cancelled. Otherwise
     # the code awaited something that was cancelled, for example its own task, and that is an error
     # like any other.
-    if isinstance(error, asyncio.CancelledError):
+    if isinstance(error, CancelledError):
         task = asyncio.current_task()
         return not task or not task.cancelling()
     # SystemExit, KeyboardInterrupt and the panic of an extension module are mistakes too. On some
@@ -417,7 +418,7 @@ async def _in_thread(
     future = asyncio.get_running_loop().run_in_executor(_pool(work), _run_call, calls)
     try:
         return await asyncio.shield(future)
-    except asyncio.CancelledError:
+    except CancelledError:
         # The thread and this request may both want the call. The one that pops it has it.
         with suppress(IndexError):
             if not always:
@@ -426,7 +427,7 @@ async def _in_thread(
         # The thread cannot be stopped. If the request ended first, the function would go on with a
         # closed upload or a session that another request has in the meantime.
         while not future.done():  # it may be cancelled more than once
-            with suppress(asyncio.CancelledError):
+            with suppress(CancelledError):
                 await asyncio.wait([future])
         if not future.cancelled():
             future.exception()  # marked as seen: asyncio would log it as never retrieved
@@ -846,7 +847,7 @@ class _Body:
         clock.add(task, self._since)
         try:
             return await received
-        except asyncio.CancelledError:
+        except CancelledError:
             # Only the clock's cancellation becomes a 408. If the task was also cancelled by its
             # owner, that one is passed on. `asyncio.timeout` compares the counts in the same way.
             if task not in clock.waiting and task.cancelling() == cancellations + 1:
@@ -906,7 +907,7 @@ class _Body:
             body = await self.chunk()
             if not self.ended:
                 # Closed, since a traceback that leads here may be kept for long.
-                with io.BytesIO() as pieces:
+                with BytesIO() as pieces:
                     while body:
                         pieces.write(body)
                         body = await self.chunk()
@@ -917,7 +918,7 @@ class _Body:
     def chunks(self) -> _Read:
         """Return a function that reads the body from its beginning, whether it was kept or not."""
         if self.kept is not None:
-            return partial(_read_store, io.BytesIO(self.kept))
+            return partial(_read_store, BytesIO(self.kept))
         self.check_unread()
         return self.chunk
 
@@ -1072,7 +1073,7 @@ class UploadedFile(dict[str, Any]):
             gave none.
 
     Example:
-        >>> file = UploadedFile("../../cat.png", "image/png", file=io.BytesIO(b"meow"))
+        >>> file = UploadedFile("../../cat.png", "image/png", file=BytesIO(b"meow"))
         >>> file.filename, file.raw_filename, asyncio.run(file.read(limit=2**20))
         ('cat.png', '../../cat.png', b'meow')
     """
@@ -1173,7 +1174,7 @@ class UploadedFile(dict[str, Any]):
 
 async def _read_store(store: Any) -> bytes | None:
     # Memory is read at once; a file on disk may block, and is read in a thread, 256 KiB at a time.
-    if isinstance(store, io.BytesIO):
+    if isinstance(store, BytesIO):
         return store.read(_CHUNK_SIZE) or None
     place = store.tell()
     try:
@@ -1320,10 +1321,10 @@ class _MultipartForm:
 
     async def _spool(self) -> BinaryIO:
         """Keep a file in memory as long as it is small, else in a temporary file."""
-        store: BinaryIO = self._stores.enter_context(io.BytesIO())
+        store: BinaryIO = self._stores.enter_context(BytesIO())
         while (piece := await self._event()) is not None:
             self._keep(piece)
-            if isinstance(store, io.BytesIO):
+            if isinstance(store, BytesIO):
                 store.write(piece)
                 if store.tell() <= _SPOOL_SIZE:
                     continue
@@ -2007,7 +2008,7 @@ class WebSocket:
         ahead = self._ahead = self._ahead or []
         self._direct = None
         # The next `receive_*` gets the exception from the server, too.
-        with suppress(Exception, asyncio.CancelledError):
+        with suppress(Exception, CancelledError):
             while not (
                 self._waits
                 or self._over
@@ -2376,7 +2377,7 @@ def _pairs(headers: Any) -> _Pairs:
     pairs: _Pairs = []
     for pair in headers.items() if hasattr(headers, "items") else headers:
         name, value = [one.decode("latin-1") if isinstance(one, bytes) else one for one in pair]
-        if not isinstance(name, str) or value is None:
+        if not isinstance(name, str) or isinstance(value, (list, dict, types.NoneType)):
             raise TypeError(f"{name!r}: {value!r} is no response header that may be sent")
         pairs.append((name.lower(), str(value)))
     return pairs
@@ -2599,7 +2600,7 @@ class _Stream:
             # which must pass, or a stray one, which is a mistake of the source.
             if not _is_stray(error):
                 raise
-            if not (reader.gone and isinstance(error, (ConnectionClosed, asyncio.CancelledError))):
+            if not (reader.gone and isinstance(error, (ConnectionClosed, CancelledError))):
                 _log.error("a stream broke off", exc_info=error)
             _forget(error)
         else:
@@ -2992,7 +2993,8 @@ class _Parameter:
             (alone and (others[1:] or not is_right))
             # `**files` can be files, but no path segment is one.
             or (not self.in_path and kind in ((0, 2) if self.is_file else (0, 2, 4)))
-            or self.default is FromSession  # `user=FromSession`: anything that is sent would pass
+            # `user=FromSession`: anything that is sent would pass
+            or FromSession in _parts(self.default)
         ):
             raise TypeError(f"{where}: FromSession, a model or UploadedFile cannot stand here")
         self.is_sent = kind > 0 and not (self.is_secret or self.model)
@@ -3864,6 +3866,8 @@ class App:
             if not (is_head or body.gone):
                 return stream.run(start)
             await _close(stream.chunks)
+        else:
+            await _close(response.body)  # of a 204 or a 304 may be a stream
         # A client that is still sending may not look for a response before it has sent everything.
         if not body.ended:
             await body.drain()
@@ -3948,7 +3952,7 @@ class App:
             for step in (*after, self.__finish_socket_session):
                 code = await self.__run_socket_step(socket, step, request) or code
             if socket._stop is not None:
-                raise asyncio.CancelledError(*socket._stop)
+                raise CancelledError(*socket._stop)
             # If the server refuses 1011, it gets the exception, and closes with that code itself.
             await socket._close(code or 1000)
         finally:
@@ -3975,7 +3979,7 @@ class App:
             # another one, to which the handler is a client. So is the end of an idle handler.
             # A task group wraps the exceptions of its tasks, and so on; `split` looks into all.
             others = BaseExceptionGroup("", [error]).split(ConnectionClosed)[1]
-            was_ended = socket._left and isinstance(error, asyncio.CancelledError)
+            was_ended = socket._left and isinstance(error, CancelledError)
             if not _is_stray(error):
                 # The server ends this task. The steps that come after the handler still run.
                 code, socket._stop = 1011, error.args

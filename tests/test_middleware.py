@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, WebSocketMiddleware, event_stream, methods
+from micropie import (
+    App,
+    HTTPError,
+    HttpMiddleware,
+    InMemorySessionBackend,
+    WebSocketMiddleware,
+    event_stream,
+    methods,
+)
 from tests.asgi import (
     Browser,
     assert_logged_500,
@@ -680,7 +688,26 @@ async def test_after_may_wrap_a_stream(path: str) -> None:
 async def test_a_stream_that_after_replaces_is_not_read(kind: Any, after: Any) -> None:
     replaced = kind()
     response = await get(returns(replaced, Note([], after=after)))
-    assert (response.complete, replaced.closed) == (True, 0)
+    # With another status, the body is still MicroPie's to close.
+    is_closed = kind is UnreadStream and after == {"status_code": 204}
+    assert (response.complete, replaced.closed) == (True, is_closed)
+
+
+@pytest.mark.parametrize("fault", ["status", "session"])
+async def test_a_stream_that_never_starts_is_closed(fault: str) -> None:
+    class Broken(InMemorySessionBackend):
+        async def update(self, *args: Any) -> None:
+            raise OSError("the store is down")
+
+    class Root(App):
+        async def index(self) -> Any:
+            if fault == "session":
+                self.request.session["a"] = 1
+            return 200 if fault == "session" else 304, stream
+
+    stream = UnreadStream()
+    response = await get(Root(Broken()))
+    assert (response.status, stream.closed) == (500 if fault == "session" else 304, 1)
 
 
 async def test_after_closes_the_stream_that_it_replaces() -> None:

@@ -270,6 +270,8 @@ BAD_HEADERS = [
             "a\r\nset-cookie: b=1",
             "a\nb",
             None,
+            ["1", "2"],
+            {"a": "1"},
             "a\0b",
             "a\x1fb",
             "\x7f",

@@ -1073,7 +1073,7 @@ class UploadedFile(dict[str, Any]):
             gave none.
 
     Example:
-        >>> file = UploadedFile("../../cat.png", "image/png", file=BytesIO(b"meow"))
+        >>> file = UploadedFile("../../cat.png", "image/png", file=io.BytesIO(b"meow"))
         >>> file.filename, file.raw_filename, asyncio.run(file.read(limit=2**20))
         ('cat.png', '../../cat.png', b'meow')
     """
@@ -2221,8 +2221,7 @@ def set_cookie(
     samesite = (samesite or "").capitalize()
     if not re.fullmatch(_TOKEN, name):
         raise ValueError(f"invalid cookie name {name!r}")
-    # RFC 6265 section 4.1.1
-    if not re.fullmatch(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"', value):
+    if not re.fullmatch(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"', value):  # section 4.1.1
         raise ValueError(
             f"invalid value for cookie {name!r}: it must be printable ASCII "
             "without blanks, quotes, commas, semicolons and backslashes"

@@ -1,4 +1,4 @@
-"""Starts copies of an example, each in several processes at once, as `uvicorn --workers` does.
+"""Starts copies of an app, each in several processes at once, as `uvicorn --workers` does.
 
 `python first_starts.py FOLDER ...` exits with the number of processes that failed, and prints the
 journal mode that each copy's database has in the end. Another connection writes to the last one's
@@ -24,7 +24,7 @@ processes = multiprocessing.get_context("fork")
 
 
 def start(folder, together):
-    """Import the example in a folder, when all others are here too, and start and stop its app."""
+    """Import the app in a folder, when all others are here too, and start and stop its app."""
     enter(folder)
     together.wait(30)
     asyncio.run(start_and_stop(importlib.import_module("app").app))
@@ -67,12 +67,13 @@ def failed(folder, workers, held=None):
 
 
 def database_in(folder):
-    [path] = [one for one in folder.rglob("data/*") if one.suffix in {".db", ".sqlite3"}]
+    [path] = [one for one in folder.rglob("*") if one.suffix in {".db", ".sqlite3"}]
     return path
 
 
 def main(first, *others):
-    enter(first)
+    os.chdir(first)
+    sys.path[0] = str(first)
     importlib.import_module("app")  # what it imports from elsewhere stays for all processes
     failures = failed(first, WORKERS)
     held = database_in(first).relative_to(first)

@@ -1,14 +1,9 @@
 """Workers that start together for the first time make the database together, and none fails."""
 
-import subprocess
-import sys
-
 import pytest
 
-from tests.examples.harness import EXAMPLES, HERE, NAMES, copied
-from tests.processes import environment
-
-ROUNDS = 3  # in the last one, another connection writes when the workers start
+from tests.examples.copied import check_first_starts
+from tests.examples.harness import EXAMPLES, NAMES, copied
 
 
 def modes():
@@ -24,15 +19,4 @@ def modes():
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "mode"), [*modes()])
 def test_workers_that_start_together_all_start(name, mode, tmp_path):
-    folders = [copied(name, tmp_path / str(number)) for number in range(ROUNDS)]
-    starts = subprocess.run(
-        [sys.executable, HERE / "first_starts.py", *folders],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=environment({}),
-        timeout=120,
-    )
-
-    assert starts.returncode == 0, starts.stderr
-    assert starts.stdout.split() == [mode] * ROUNDS
+    check_first_starts([copied(name, tmp_path / str(number)) for number in range(3)], mode)

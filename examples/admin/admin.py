@@ -15,6 +15,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 PER_PAGE = 20
 MOST_CHOICES = 1000
+# Workers that start together make their tables one after the other.
+LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(763)"}
 
 
 class LogBase(DeclarativeBase):
@@ -164,6 +166,7 @@ class Admin(App):
 
     async def _create_log(self) -> None:
         async with self._engine.begin() as connection:
+            await connection.exec_driver_sql(LOCKS[self._engine.dialect.name])
             await connection.run_sync(LogBase.metadata.create_all)
 
     async def _page(self, template: str, status: int = 200, **context: Any) -> Any:

@@ -11,7 +11,7 @@ from sqlalchemy import ForeignKey, String, Text, event, select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from admin import Admin
+from admin import LOCKS, Admin
 
 DATA = Path(os.environ.get("DATA", "data"))
 DATABASE_URL = os.environ.get("DATABASE_URL", f"sqlite+aiosqlite:///{DATA}/app.sqlite3")
@@ -66,9 +66,9 @@ class Library(App):
 
 async def start() -> None:
     """Make the tables, and the first rows if there are none."""
-    async with engine.begin() as connection:
+    async with engine.begin() as connection, AsyncSession(connection) as db:
+        await connection.exec_driver_sql(LOCKS[engine.dialect.name])
         await connection.run_sync(Base.metadata.create_all)
-    async with AsyncSession(engine) as db:
         if not await db.scalar(select(Author)):
             db.add(Author(id=1, name="Mary Shelley", born=date(1797, 8, 30)))
             db.add(Book(title="Frankenstein", author_id=1))

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 DATABASE = Path(os.environ.get("DATABASE", "data/blog.sqlite3"))
@@ -35,7 +35,9 @@ def migrate() -> None:
     """
     DATABASE.parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(DATABASE)
-    database.execute("PRAGMA journal_mode = WAL")  # readers don't wait for the writer
+    # So readers don't wait for the writer. SQLite refuses while another worker does it.
+    with suppress(sqlite3.OperationalError):
+        database.execute("PRAGMA journal_mode = WAL")
     database.close()
     with connected(write=True) as database:
         [seen] = database.execute("PRAGMA user_version").fetchone()
@@ -46,8 +48,7 @@ def migrate() -> None:
 
 
 def _statements(script: str) -> Iterator[str]:
-    # Not executescript(), which would end the transaction.
-    statement = ""
+    statement = ""  # not executescript(), which would end the transaction
     for line in script.splitlines(keepends=True):
         statement += line
         if sqlite3.complete_statement(statement):

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import os
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,6 @@ from models import Base
 
 HERE = Path(__file__).resolve().parent
 URL = os.environ.get("DATABASE_URL", f"sqlite+aiosqlite:///{HERE}/data/app.sqlite3")
-PRAGMAS = ("journal_mode = WAL", "busy_timeout = 15000", "foreign_keys = ON")
 # MicroPie logs what a handler raises. A conflict is no fault: the answer is 409.
 logging.getLogger("micropie").addFilter(
     lambda record: not isinstance((record.exc_info or [None] * 2)[1], IntegrityError)
@@ -32,8 +33,10 @@ def make_engine(url: str) -> AsyncEngine:
 
         @event.listens_for(engine.sync_engine, "connect")
         def set_up(connection: Any, _: object) -> None:
-            for pragma in PRAGMAS:
-                connection.execute(f"PRAGMA {pragma}").close()
+            connection.execute("PRAGMA busy_timeout = 15000").close()
+            connection.execute("PRAGMA foreign_keys = ON").close()
+            with suppress(sqlite3.OperationalError):  # another worker does it now
+                connection.execute("PRAGMA journal_mode = WAL").close()
 
     return engine
 

@@ -3,13 +3,12 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 DATA = Path(os.environ.get("DATA", "data"))
 DATABASE = DATA / "shop.sqlite3"
 TABLES = """
-PRAGMA journal_mode = WAL;  -- readers don't wait for the writer
 CREATE TABLE IF NOT EXISTS files (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
@@ -46,5 +45,8 @@ def create() -> None:
     """Make the folders and the tables that are missing; several workers may at once."""
     (DATA / "uploads").mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(DATABASE, timeout=30)
+    # So readers don't wait for the writer. SQLite refuses while another worker does it.
+    with suppress(sqlite3.OperationalError):
+        database.execute("PRAGMA journal_mode = WAL")
     database.executescript(TABLES)
     database.close()

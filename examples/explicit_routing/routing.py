@@ -55,8 +55,7 @@ CONVERTERS: dict[str, tuple[str, Callable[[str], Any]]] = {
 match, and what converts it (a ValueError is no match)."""
 
 _PARAMETER = re.compile(r"\{([A-Za-z_]\w*)(?::([A-Za-z_]\w*))?\}", re.ASCII)
-# It stands for an encoded slash. No decoded path has a surrogate.
-_SLASH = "\ud800"
+_SLASH = "\ud800"  # stands for an encoded slash; no decoded path has a surrogate
 
 
 class Route(NamedTuple):

@@ -43,8 +43,7 @@ class Headers(App):
         if name == "system":
             cookie = delete_cookie("theme", path=self._url())
         else:
-            # A choice of colors is no secret, so it can travel over plain HTTP, and
-            # scripts can read it.
+            # It is no secret, so plain HTTP can carry it, and scripts can read it.
             options: Any = {"path": self._url(), "secure": False, "httponly": False}
             cookie = set_cookie("theme", name, max_age=YEAR, **options)
         return self._redirect(self._url(), 303, [cookie])

@@ -4,7 +4,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,8 @@ class Api(App):
     def _create_table(self) -> None:
         Path(DATABASE).parent.mkdir(parents=True, exist_ok=True)
         with self._database() as database:
-            database.execute("PRAGMA journal_mode = WAL")
+            with suppress(sqlite3.OperationalError):  # another worker does it now
+                database.execute("PRAGMA journal_mode = WAL")
             database.execute(SCHEMA)
 
     def _url(self, path: str = "") -> str:

@@ -26,8 +26,7 @@ class Root(App):
     def __init__(self, path: str) -> None:
         super().__init__()
         self._pool = Pool(path)
-        # In this order. The app serves when all of them are done, and not at all if one
-        # fails.
+        # In this order. If one fails, the app doesn't serve.
         self.startup_handlers += [self._open_pool, self._create_tables]
         self.shutdown_handlers += [self._close_pool]
 

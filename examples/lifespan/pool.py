@@ -45,8 +45,9 @@ class Pool:
             self._opened += 1
             self._free.put(connection)
             connection.row_factory = sqlite3.Row
-            # Readers and the writer do not wait for each other.
-            connection.execute("PRAGMA journal_mode = WAL")
+            # So readers do not wait for the writer. While others work, SQLite refuses.
+            with contextlib.suppress(sqlite3.OperationalError):
+                connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
 
     def close(self) -> None:

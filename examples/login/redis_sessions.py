@@ -18,8 +18,7 @@ Change = Callable[[dict[str, Any]], dict[str, Any]]
 TRIES = 10
 LOCKED = 0.5  # seconds: how long a process that has died keeps the others waiting
 
-# Gives the lock back, and replaces a value if it is still the one that was read. The
-# empty string stands for none.
+# Gives the lock back, and replaces a value if it is still the same. "" means none.
 _SWAP = """
 if redis.call('GET', KEYS[2]) == ARGV[4] then redis.call('DEL', KEYS[2]) end
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
@@ -60,8 +59,7 @@ class RedisSessionBackend(SessionBackend):
         self._swap = client.register_script(_SWAP)
 
     def _key(self, session_id: str) -> str:
-        # A reader of the database finds no id to use, and a key has 64 characters for
-        # any cookie.
+        # A reader of the database finds no id to use, and each key has 64 characters.
         return self.prefix + hashlib.sha256(session_id.encode()).hexdigest()
 
     async def load(self, session_id: str) -> dict[str, Any]:

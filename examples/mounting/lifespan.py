@@ -35,8 +35,7 @@ class Lifespan:
         """Start the app, or raise RuntimeError."""
         self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        # One task from the start to the end, since an app may open something here that
-        # the same task has to close.
+        # One task, since an app can open something here that the same one must close.
         self._task = asyncio.create_task(self._run())
         await self._tell("startup")
 

@@ -1,13 +1,13 @@
 """The SQLite file, and the sessions in it. Any thread of any worker can open it."""
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,7 @@ DATABASE = Path((_SETTING or f"{HERE}/data/pastes.sqlite3").rpartition(":///")[2
 # Each one is run once, in order. Append to the list, and never change its entries.
 MIGRATIONS = [
     """CREATE TABLE pastes (id TEXT PRIMARY KEY, owner TEXT NOT NULL, title TEXT,
-        language TEXT, text TEXT, html TEXT, burn INTEGER, created REAL, expires REAL)
-    """,
+    language TEXT, text TEXT, html TEXT, burn INTEGER, created REAL, expires REAL)""",
     "CREATE INDEX pastes_by_owner ON pastes (owner)",
     "CREATE INDEX pastes_by_end ON pastes (expires)",
     "CREATE TABLE sessions (id_hash TEXT PRIMARY KEY, data TEXT, expires REAL)",
@@ -32,7 +31,7 @@ MIGRATIONS = [
 ]
 
 
-@contextlib.contextmanager
+@contextmanager
 def connected(*, write: bool = False) -> Iterator[sqlite3.Connection]:
     """Open the file for one transaction, as the one writer or as a reader."""
     database = sqlite3.connect(DATABASE, timeout=30, isolation_level=None)
@@ -48,8 +47,9 @@ def connected(*, write: bool = False) -> Iterator[sqlite3.Connection]:
 def migrate() -> None:
     """Bring the tables up to date; SQLite keeps the number of the last migration."""
     DATABASE.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.closing(sqlite3.connect(DATABASE, timeout=30)) as database:
-        database.execute("PRAGMA journal_mode = WAL")  # readers don't wait for a writer
+    # So readers don't wait for a writer. SQLite refuses while another worker does it.
+    with closing(sqlite3.connect(DATABASE)) as db, suppress(sqlite3.OperationalError):
+        db.execute("PRAGMA journal_mode = WAL")
     with connected(write=True) as database:  # other workers wait here, and find it done
         [version] = database.execute("PRAGMA user_version").fetchone()
         for number, statement in enumerate(MIGRATIONS[version:], version + 1):

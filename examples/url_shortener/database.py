@@ -1,13 +1,13 @@
 """The SQLite file, and the sessions in it. Any thread of any worker can open it."""
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ MIGRATIONS = [
 ]
 
 
-@contextlib.contextmanager
+@contextmanager
 def connected(*, write: bool = False) -> Iterator[sqlite3.Connection]:
     """Open the file for one transaction, as the one writer or as a reader."""
     database = sqlite3.connect(DATABASE, timeout=30, isolation_level=None)
@@ -51,8 +51,9 @@ def connected(*, write: bool = False) -> Iterator[sqlite3.Connection]:
 def migrate() -> None:
     """Bring the tables up to date; SQLite keeps the number of the last migration."""
     DATABASE.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.closing(sqlite3.connect(DATABASE, timeout=30)) as database:
-        database.execute("PRAGMA journal_mode = WAL")  # readers don't wait for a writer
+    # So readers don't wait for a writer. SQLite refuses while another worker does it.
+    with closing(sqlite3.connect(DATABASE)) as db, suppress(sqlite3.OperationalError):
+        db.execute("PRAGMA journal_mode = WAL")
     with connected(write=True) as database:  # other workers wait here, and find it done
         [version] = database.execute("PRAGMA user_version").fetchone()
         for number, statement in enumerate(MIGRATIONS[version:], version + 1):

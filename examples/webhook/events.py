@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ TABLES = (
     " error TEXT DEFAULT '')",
     "CREATE INDEX IF NOT EXISTS events_by_age ON events (received)",
     "CREATE INDEX IF NOT EXISTS events_by_state ON events (state, due)",
-    "PRAGMA journal_mode = WAL",
 )
 ADD = """INSERT INTO events (id, type, body, received, due) VALUES (?, ?, ?, ?, ?)
  ON CONFLICT DO NOTHING RETURNING id"""
@@ -37,6 +36,8 @@ class Events:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        with suppress(sqlite3.OperationalError):  # another process does it now
+            self._run("PRAGMA journal_mode = WAL")
         for sql in TABLES:
             self._run(sql)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import shutil
 import sys
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from docs._ext.blocks import blocks
 from tests import asgi
+from tests.examples.copied import check_first_starts
 from tests.processes import ROOT, free_port, serving
 
 PAGE = ROOT / "docs/howto/databases.md"
@@ -46,6 +48,16 @@ def test_shop_and_pool_sell_no_pie_twice_on_postgresql(folder, services):
         # A plum pie is missing, so no apple pie is taken.
         assert order(port, ["Plum", "Apple"], 5) == ([409] * 5, {"Apple": 1, "Plum": 0})
         assert order(port, ["Apple"], 20) == ([201] + [409] * 19, {"Apple": 0, "Plum": 0})
+
+
+@pytest.mark.parametrize(("app", "mode"), [("app.py", "wal"), ("shop.py", "delete")])
+def test_workers_that_start_together_all_start(folder, tmp_path, app, mode):
+    folders = [tmp_path / str(number) for number in range(3)]
+    for one in folders:
+        one.mkdir()
+        shutil.copy(folder / app, one / "app.py")
+
+    check_first_starts(folders, mode)
 
 
 def test_connection_is_given_back_if_the_client_leaves_early_is_cancelled_or_a_mount_answers(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from redis.asyncio import Redis
 
 import micropie
 from micropie import Request
-from tests.processes import until
+from tests.processes import environment, until
 
 TAG = '"a"'
 CHANGED = datetime(2026, 3, 14, 15, 9, 26, 500_000, tzinfo=UTC)
@@ -219,6 +220,21 @@ async def check_sql_sessions(sql_sessions: Any, folder: Path) -> None:
             await engine.dispose()
             if other.in_transaction:
                 other.execute("COMMIT")
+
+
+def check_first_starts(folders: list[Path], mode: str) -> None:
+    """See that workers that start together in each folder all start; in the last one, while another
+    connection writes. All databases have a journal mode in the end."""
+    starts = subprocess.run(
+        [sys.executable, Path(__file__).with_name("first_starts.py"), *folders],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment({}),
+        timeout=120,
+    )
+    assert starts.returncode == 0, starts.stderr
+    assert starts.stdout.split() == [mode] * len(folders)
 
 
 async def check_redis_sessions(redis_sessions: Any, url: str) -> None:

@@ -28,7 +28,6 @@ import abc
 import asyncio
 import codecs
 import contextvars
-import encodings.aliases
 import enum
 import inspect
 import itertools
@@ -54,6 +53,7 @@ from collections.abc import (
 )
 from contextlib import ExitStack, suppress
 from copy import deepcopy
+from encodings import aliases, normalize_encoding
 from functools import (
     cache,
     cached_property,
@@ -62,7 +62,9 @@ from functools import (
     partialmethod,
     singledispatchmethod,
 )
+from inspect import Parameter, formatannotation, isawaitable, signature, unwrap
 from io import BytesIO
+from re import fullmatch
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -175,7 +177,7 @@ _HOST_NAME = "(?i:__Host-)"
 _SECURE_NAME = "(?i:__(?:Host|Secure)-)"
 
 # No value: nothing was sent, or a parameter has no default or annotation.
-_ABSENT: Any = inspect.Parameter.empty
+_ABSENT: Any = Parameter.empty
 
 
 # --- Errors ---------------------------------------------------------------------------------------
@@ -329,7 +331,7 @@ def _data_of(value: Any) -> Any:
             fields = dataclasses.fields(value)
         if fields is not None:
             return {field.name: getattr(value, field.name) for field in fields}
-    hint = ": is an await missing?" if inspect.isawaitable(value) else ""
+    hint = ": is an await missing?" if isawaitable(value) else ""
     raise TypeError(f"{type(value).__name__} is not JSON serializable{hint}")
 
 
@@ -1220,7 +1222,7 @@ def _parser_type(multipart: Any) -> Any:
 # "idna" and "punycode", which take quadratic time, are not among these. UTF-7 makes halves of
 # characters, which no response can send.
 _UTF_7 = {"utf_7", "utf7", "u7", "unicode_1_1_utf_7"}
-_CHARSETS = {"koi8_u", *encodings.aliases.aliases.values(), *encodings.aliases.aliases} - _UTF_7
+_CHARSETS = {"koi8_u", *aliases.aliases.values(), *aliases.aliases} - _UTF_7
 
 
 def _utf8(text: str) -> str:
@@ -1312,7 +1314,7 @@ class _MultipartForm:
             self._keep(piece)
             _check_size(len(content), self._settings.field)
         try:
-            charset = encodings.normalize_encoding(charset).lower()
+            charset = normalize_encoding(charset).lower()
             if charset not in _CHARSETS:
                 raise LookupError
             self.fields.setdefault(name, []).append(content.decode(charset))
@@ -1812,10 +1814,11 @@ class WebSocket:
             ConnectionClosed: The client has left.
             ValueError: ``session_id`` is not 1 to 128 letters, digits, ``_`` and ``-``.
         """
-        if session_id is not None and not re.fullmatch(_SESSION_ID, session_id):
+        if session_id is not None and not fullmatch(_SESSION_ID, session_id):
             raise ValueError(f"not the session id of a cookie: {session_id!r}")
         if self.accepted:
             raise RuntimeError("this WebSocket was accepted already")
+        await asyncio.sleep(0)  # a loop that asks on would let nothing else run
         self._check_not_over()
         # The ASGI server waits with `websocket.connect` until the app asks for it. It comes only
         # once, and `accept` may be called again after an error.
@@ -2219,15 +2222,15 @@ def set_cookie(
         'theme=dark; Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax'
     """
     samesite = (samesite or "").capitalize()
-    if not re.fullmatch(_TOKEN, name):
+    if not fullmatch(_TOKEN, name):
         raise ValueError(f"invalid cookie name {name!r}")
-    if not re.fullmatch(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"', value):  # section 4.1.1
+    if not fullmatch(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"', value):  # section 4.1.1
         raise ValueError(
             f"invalid value for cookie {name!r}: it must be printable ASCII "
             "without blanks, quotes, commas, semicolons and backslashes"
         )
     # A semicolon would start another attribute, and browsers take no path without a slash.
-    if not re.fullmatch(r"(/[ -:<-~]*)?;[ -:<-~]*", f"{path or ''};{domain or ''}"):
+    if not fullmatch(r"(/[ -:<-~]*)?;[ -:<-~]*", f"{path or ''};{domain or ''}"):
         raise ValueError(f"invalid path or domain for cookie {name!r}")
     if samesite not in ("Strict", "Lax", "None", ""):
         raise ValueError(f"samesite must be Strict, Lax or None, not {samesite!r}")
@@ -2384,7 +2387,7 @@ def _pairs(headers: Any) -> _Pairs:
 
 def _raw_header(name: str, value: str) -> _RawPair:
     """Encode a header; raise ValueError if it would break the response (RFC 9110 section 5)."""
-    if not re.fullmatch(_HEADER, f"{name}\0{value}"):
+    if not fullmatch(_HEADER, f"{name}\0{value}"):
         # Nothing is dropped in silence. Without its content type, plain text would become HTML.
         raise ValueError(f"{name!r}: {value!r} is no response header that may be sent")
     return name.encode(), value.strip(" \t").encode("latin-1")
@@ -2809,7 +2812,7 @@ def _keep(value: Any, is_json: bool) -> Any:
 
 
 def _scalar_converter(annotation: Any) -> _Converter:
-    name = inspect.formatannotation(annotation)
+    name = formatannotation(annotation)
     json_types = _JSON_TYPES[name]
     make = getattr(annotation, "fromisoformat", annotation)
     is_number = float in json_types
@@ -2847,7 +2850,7 @@ def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
     # A string is tried with the conversion of each type that the values have.
     kinds = dict.fromkeys(kind for kind, _ in found)
     converters = [
-        _scalar_converter(kind) for kind in kinds if inspect.formatannotation(kind) in _JSON_TYPES
+        _scalar_converter(kind) for kind in kinds if formatannotation(kind) in _JSON_TYPES
     ]
     flags = getattr(annotation, "_flag_mask_", None)
 
@@ -2964,7 +2967,7 @@ class _Parameter:
         TypeError: Its annotation cannot be resolved, or says what cannot be in that place.
     """
 
-    def __init__(self, parameter: inspect.Parameter, handler: _Handler) -> None:
+    def __init__(self, parameter: Parameter, handler: _Handler) -> None:
         kind, annotation = parameter.kind, parameter.annotation
         self.name, self.default = parameter.name, parameter.default
         where = f"{handler.function.__qualname__}: parameter '{self.name}'"
@@ -2993,7 +2996,7 @@ class _Parameter:
             # `**files` can be files, but no path segment is one.
             or (not self.in_path and kind in ((0, 2) if self.is_file else (0, 2, 4)))
             # `user=FromSession`: anything that is sent would pass
-            or FromSession in _parts(self.default)
+            or any(one is FromSession for one in _parts(self.default))
         ):
             raise TypeError(f"{where}: FromSession, a model or UploadedFile cannot stand here")
         self.is_sent = kind > 0 and not (self.is_secret or self.model)
@@ -3001,7 +3004,7 @@ class _Parameter:
         try:
             self.convert = _converter(Any if self.model else annotation)
         except (KeyError, RecursionError):  # an alias of Python 3.12 may contain itself
-            shown = inspect.formatannotation(annotation)
+            shown = formatannotation(annotation)
             _log.warning("%s: MicroPie cannot convert to %s, and checks nothing", where, shown)
         is_kept = self.convert is _keep
         # Most types take no "", since HTML forms send empty inputs too.
@@ -3015,7 +3018,7 @@ class _Parameter:
             "a file"
             if self.is_file
             else " | ".join(
-                inspect.formatannotation(one, getattr(one, "__module__", None)) for one in others
+                formatannotation(one, getattr(one, "__module__", None)) for one in others
             )
         )  # a client need not know the module
 
@@ -3142,7 +3145,7 @@ class _Binder:
         self.may_stream = {one.name for one in self.all if one.takes_file and may_stream}
         # No value goes to ``**rest``, the last one, under the name of another parameter, which may
         # be the framework's or a FromSession; its own name is free.
-        self._names = list(inspect.signature(handler.function, **_late).parameters)[:-1]
+        self._names = list(signature(handler.function, **_late).parameters)[:-1]
         function = handler.function
         if any(kinds[2::2]) and function.__closure__ and function.__name__ != handler.name:
             # A decorator without `wraps` hides FromSession and all checks from the binder.
@@ -3187,12 +3190,12 @@ class _Binder:
 _late: Any = {"annotation_format": 3} if sys.version_info >= (3, 14) else {}
 
 
-def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
+def _annotation(parameter: Parameter, function: Callable[..., Any]) -> Any:
     """Return a parameter's annotation with its strings evaluated, or a string if one cannot be."""
     annotation: Any = parameter.annotation
     # Each by itself, since get_type_hints fails for all if it fails for one.
     alone = types.SimpleNamespace(__annotations__={"it": annotation})
-    names = getattr(inspect.unwrap(function), "__globals__", {})
+    names = getattr(unwrap(function), "__globals__", {})
     try:
         found = get_type_hints(alone, names, include_extras=True)["it"]
         list(_parts(found))  # looks at aliases of Python 3.12, whose names may not be there
@@ -3228,14 +3231,14 @@ class _Handler:
         return self._binder
 
     @property
-    def parameters(self) -> list[inspect.Parameter]:
+    def parameters(self) -> list[Parameter]:
         """The parameters that bind: without the first ones, which MicroPie passes."""
         # The first ones are the App and the WebSocket, unless ``*args`` takes these, too.
-        found = inspect.signature(self.function, **_late).parameters
+        found = signature(self.function, **_late).parameters
         return [
             one.replace(annotation=_annotation(one, self.function))
             for number, one in enumerate(found.values())
-            if number >= self._leading or one.kind > inspect.Parameter.POSITIONAL_OR_KEYWORD
+            if number >= self._leading or one.kind > Parameter.POSITIONAL_OR_KEYWORD
         ]
 
     def run(self, app: App, request: Request, *leading: Any) -> Awaitable[Any]:
@@ -3258,7 +3261,7 @@ class _Handler:
             result = await _in_thread(run, call, work="handlers", always=False)
         else:
             result = call()
-        return await result if inspect.isawaitable(result) else result
+        return await result if isawaitable(result) else result
 
 
 # One for all apps, since its binder takes a while to make; a bounded number, since classes that are
@@ -3352,9 +3355,9 @@ def _is_from_here(request: Request) -> bool:
     return (
         scope.get("scheme") not in ("https", "wss")
         and scope.get("http_version", "1.1") == "1.1"
-        and all(re.fullmatch(_LOOPBACK, name) for name in (headers.get("host", host), client))
+        and all(fullmatch(_LOOPBACK, name) for name in (headers.get("host", host), client))
         and all(
-            re.fullmatch(rf"(?is:http://{_LOOPBACK}([/?#].*)?)", headers.get(name, "http://[::1]"))
+            fullmatch(rf"(?is:http://{_LOOPBACK}([/?#].*)?)", headers.get(name, "http://[::1]"))
             for name in ("origin", "referer")
         )
         and ("connection" in headers or "sec-fetch-site" not in headers)
@@ -3473,8 +3476,8 @@ class App:
         max_form_field_size: int | None = 2**20,
         body_timeout: float | None = 30.0,
     ) -> None:
-        # A second list would lose guards. `hasattr` might ask a `__getattr__` that is not ready.
-        for name in _OWN:
+        # A second list would lose guards. No property or `__getattr__`, unready perhaps, is asked.
+        for name in [one for one in _OWN if not hasattr(type(self), one)]:
             with suppress(AttributeError):
                 object.__getattribute__(self, name)
                 raise TypeError("App.__init__ runs once, and before its attributes are set")
@@ -3720,11 +3723,13 @@ class App:
     async def __prepare_and_call(self, request: Request, noted: _RawHeaders) -> Any:
         """Load the session, read the body, ask the middlewares, call the handler."""
         cookies = [value for name, value in noted if name == b"cookie"]
-        if cookies:
-            request._cookie_header = b"; ".join(cookies)
-            # Before all that may fail, or an `after_request` might put a new one in its place.
-            await self.__load_session(request)
-        request._note_headers(noted)
+        try:
+            request._note_headers(noted)
+        finally:
+            # After a bad length too, or an `after_request` might put a new session in its place.
+            if cookies:
+                request._cookie_header = b"; ".join(cookies)
+                await self.__load_session(request)
         # Most requests with a cookie have no body, and no type of one.
         if request._content_type and request._mount is None and (reading := request._read()):
             await reading
@@ -3965,7 +3970,7 @@ class App:
         try:
             handler = await step(*arguments)
             del step, arguments  # a socket may be open for hours
-            if inspect.isawaitable(handler):
+            if isawaitable(handler):
                 try:
                     if isinstance(await handler, AsyncIterator | types.GeneratorType):
                         raise TypeError("a WebSocket handler with a yield never runs")
@@ -4258,7 +4263,7 @@ def routes(app: App, _parents: Any = ()) -> list[Route]:
                 for one in handler.parameters
             )
             # Around a partial, for example, a decorator leaves no code to name.
-            code = getattr(inspect.unwrap(handler.function), "__code__", None)
+            code = getattr(unwrap(handler.function), "__code__", None)
             source = f"{code.co_filename.removeprefix(here)}:{code.co_firstlineno}" if code else ""
             found.append(Route(protocol, path, handler.methods, parameters, name, source))
     for mount, mounted in app.mounts.items():
@@ -4278,7 +4283,7 @@ def _described(name: str, annotation: Any, default: Any) -> str:
     if annotation is FromSession:
         name += ": FromSession"
     elif annotation is not _ABSENT:
-        name += f": {inspect.formatannotation(annotation, __name__)}"
+        name += f": {formatannotation(annotation, __name__)}"
     return name if default is _ABSENT else f"{name} = {default!r}"
 
 
@@ -4295,8 +4300,8 @@ def _main(arguments: Sequence[str]) -> str | None:
     rows = [("PATH", "METHODS", "PARAMETERS", "PROTOCOL", "SOURCE")]
     for protocol, path, allowed, parameters, _, source in routes(app):
         name, any_method = ("HTTP", "any") if protocol == "http" else ("WebSocket", "-")
-        signature = ", ".join(_described(*one) for one in parameters)
-        rows.append((path, ", ".join(allowed or [any_method]), f"({signature})", name, source))
+        shown = ", ".join(_described(*one) for one in parameters)
+        rows.append((path, ", ".join(allowed or [any_method]), f"({shown})", name, source))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(map(str.ljust, row, widths)).rstrip())

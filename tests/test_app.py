@@ -1096,6 +1096,22 @@ def test_app_init_asks_nothing_of_a_subclass_that_is_not_ready() -> None:
 
     assert Passing().oven == "hot"
 
+    class Own(App):
+        def __init__(self) -> None:
+            self.shelves: dict[str, Any] = {"store": None}
+            super().__init__()
+
+        @property
+        def session_backend(self) -> Any:
+            return self.shelves["store"]
+
+        @session_backend.setter
+        def session_backend(self, value: Any) -> None:
+            self.shelves["store"] = value
+
+    own: Any = Own()
+    assert isinstance(own.session_backend, InMemorySessionBackend)
+
 
 def test_a_subclass_that_is_called_app_cannot_replace_a_private_method() -> None:
     """Both write ``__start``, and Python names both ``_App__start``."""

@@ -1198,6 +1198,16 @@ async def test_a_file_or_from_session_in_a_wrong_place_is_a_logged_500(function,
         assert f"{function.__name__}: parameter 'x'" in caplog.text
 
 
+async def test_a_default_need_not_be_comparable() -> None:
+    default = Incomparable()
+
+    class Root(App):
+        async def index(self, x: Any = default) -> bool:
+            return x is default
+
+    assert (await get(Root())).json() is True
+
+
 UNION_TEXTS: list[tuple[Any, dict[str, Any]]] = [
     (int | str, {"1": 1, "a": "a", "": ""}),
     (Union[int, str], {"1": 1, "1.5": "1.5"}),  # noqa: UP007

@@ -773,6 +773,25 @@ async def test_a_session_is_no_other_one_after_a_bad_content_length() -> None:
     assert await app.session_backend.load(session_id) == {"errors": 2}
 
 
+async def test_a_body_is_dropped_before_the_500_of_a_session_backend() -> None:
+    """Some clients look for the response only when they have sent the whole body."""
+
+    class Broken(InMemorySessionBackend):
+        async def load(self, session_id: str) -> Any:
+            raise OSError("the store is down")
+
+    received = 0
+
+    async def receive() -> Any:
+        nonlocal received
+        received += 1
+        return {"type": "http.request", "body": b"x" * 1000, "more_body": received < 5}
+
+    headers = [("content-length", "5000"), ("cookie", "session_id=known")]
+    response = await post(Root(Broken()), headers=headers, body=None, receive=receive)
+    assert (response.status, received) == (500, 5)
+
+
 async def test_after_finds_the_exception_of_a_request_that_is_refused_before_it() -> None:
     seen: list[Any] = []
     app = wrapped(Note([], after=lambda r: seen.append(told(r))))

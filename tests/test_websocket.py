@@ -1696,6 +1696,20 @@ async def test_accept_may_be_tried_again_after_a_session_that_could_not_be_saved
 # --- Loops and helpers that do not let go ---------------------------------------------------------
 
 
+async def test_a_loop_that_accepts_a_client_that_has_left_lets_others_run() -> None:
+    turns = 0
+
+    async def talk(ws: WebSocket) -> None:
+        while turns < 5:
+            with contextlib.suppress(ConnectionClosed):
+                await ws.accept()
+
+    task = asyncio.create_task(call(Talking(talk), scripted(gone(1001)), type="websocket"))
+    for turns in range(6):  # noqa: B007
+        await asyncio.sleep(0)
+    await task
+
+
 @pytest.mark.parametrize("name", ["receive_text", "receive_json", "send_text"])
 async def test_a_loop_that_swallows_connection_closed_lets_others_run(name: str) -> None:
     """Otherwise one client that leaves would stop the whole server."""

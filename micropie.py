@@ -39,7 +39,7 @@ import threading
 import time
 import types
 import weakref
-from asyncio import CancelledError
+from asyncio import CancelledError, current_task, get_running_loop, sleep
 from collections import OrderedDict
 from collections.abc import (
     AsyncIterator,
@@ -267,7 +267,7 @@ def _is_stray(error: BaseException) -> bool:
     # the code awaited something that was cancelled, for example its own task, and that is an error
     # like any other.
     if isinstance(error, CancelledError):
-        task = asyncio.current_task()
+        task = current_task()
         return not task or not task.cancelling()
     # SystemExit, KeyboardInterrupt and the panic of an extension module are mistakes too. On some
     # servers they would end the process, and with it all other requests. GeneratorExit closes a
@@ -417,7 +417,7 @@ async def _in_thread(
     calls = [partial(call, *args)]
     if sys.platform == "emscripten":  # Pyodide has no threads
         return _run_call(calls)
-    future = asyncio.get_running_loop().run_in_executor(_pool(work), _run_call, calls)
+    future = get_running_loop().run_in_executor(_pool(work), _run_call, calls)
     try:
         return await asyncio.shield(future)
     except CancelledError:
@@ -815,7 +815,7 @@ class _Body:
         self._since, piece = None, b""
         while not piece:  # a server may send empty pieces again and again
             if self.gone or self.failure:
-                await asyncio.sleep(0)  # a loop that asks on would let nothing else run
+                await sleep(0)  # a loop that asks on would let nothing else run
                 raise ConnectionClosed if self.gone else self.failure()
             if self.ended or self.is_listened:
                 break
@@ -838,8 +838,8 @@ class _Body:
         """Await a message, and give it up `body_timeout` seconds after the first of these waits."""
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
+        loop = get_running_loop()
+        task = current_task(loop)
         if self._timeout is None or task is None:
             return await received
         clock = _Clock(loop, self._timeout)
@@ -939,7 +939,7 @@ class _Body:
 
         A body of which no code has read anything for `_IDLE_SECONDS` is dropped.
         """
-        await asyncio.sleep(0)  # a loop that only looks would let nothing else run
+        await sleep(0)  # a loop that only looks would let nothing else run
         if self._receive and not self.ahead:
             self.ahead = self._receive = _Ahead(self._receive)
         elif self.ahead and not self._is_waiting and time.monotonic() > self.ahead.until:
@@ -949,7 +949,7 @@ class _Body:
         # Another receiver tells it too.
         while not (self.gone or self._is_waiting or self.is_listened or is_silent) and self.ahead:
             waiting = self.ahead.begin()
-            await asyncio.sleep(0)
+            await sleep(0)
             # A reader that came meanwhile takes it, or another look has.
             if self._is_waiting or not waiting.done() or waiting is not self.ahead.waiting:
                 break
@@ -1160,6 +1160,7 @@ class UploadedFile(dict[str, Any]):
             # A file that streams has passed by once it was read. A second reader would get the
             # rest, or nothing, and take it for the file.
             if not self._file and getattr(self["content"], "is_begun", False):
+                await sleep(0)
                 raise RuntimeError(
                     "this file streams from the client, and at least a part of it was read already"
                 )
@@ -1273,7 +1274,7 @@ class _MultipartForm:
                 self._events = self._parser.parse(piece)
         except self._errors.MultipartError as error:
             error.__traceback__ = None  # the parser keeps the error, and so would keep this form
-            await asyncio.sleep(0)  # a loop that asks on would let nothing else run
+            await sleep(0)  # a loop that asks on would let nothing else run
             if isinstance(error, self._errors.ParserLimitReached):
                 reached = _PARSER_LIMITS.get(str(error), "the parser takes")
                 raise _error(413, f"more than {reached}") from None
@@ -1345,7 +1346,7 @@ class _MultipartForm:
         # The reader of a streamed file reads the rest of the form too, in `run` below. If its task
         # was cancelled there, the fields are incomplete, and must not be taken for the whole form.
         if self._is_cut:
-            await asyncio.sleep(0)
+            await sleep(0)
             raise RuntimeError(
                 "the rest of the form was not read: the task that read it was stopped"
             )
@@ -1556,8 +1557,8 @@ class Request:
                     for name, value in body.items()
                 }
             except (ValueError, RecursionError):  # nested too deeply, or half of a character
-                self._parse_error = 400, "Invalid JSON"
-                self._parse()
+                if not self._is_lenient:
+                    raise _error(400, "Invalid JSON") from None
         return self._members or {}
 
     @property
@@ -1575,7 +1576,7 @@ class Request:
         """The headers, looked up in any letter case; repeated ones are joined by ``", "``."""
         values: _Values = {}
         # Headers are bytes without an encoding (RFC 9110 section 5.5); latin-1 keeps every byte.
-        for name, value in self.scope["headers"]:
+        for name, value in self.scope.get("headers", ()):
             key = name.decode("latin-1").lower()
             values.setdefault(key, []).append(value.decode("latin-1"))
         # Cookies are joined as RFC 9113 section 8.2.3 says.
@@ -1818,7 +1819,7 @@ class WebSocket:
             raise ValueError(f"not the session id of a cookie: {session_id!r}")
         if self.accepted:
             raise RuntimeError("this WebSocket was accepted already")
-        await asyncio.sleep(0)  # a loop that asks on would let nothing else run
+        await sleep(0)  # a loop that asks on would let nothing else run
         self._check_not_over()
         # The ASGI server waits with `websocket.connect` until the app asks for it. It comes only
         # once, and `accept` may be called again after an error.
@@ -1879,7 +1880,7 @@ class WebSocket:
             if receive is None:
                 if self._ahead is None:  # closed, or told of the end, or not accepted yet
                     # A loop that goes on would let nothing else run. It does not count as a wait.
-                    await asyncio.sleep(_LOOK_SECONDS)
+                    await sleep(_LOOK_SECONDS)
                     self._raise_closed()
                 receive = self._receive_ahead
             self._waits += 1
@@ -1915,7 +1916,7 @@ class WebSocket:
             raise self._end() from error
         finally:
             if next(_turns):  # a loop that only sends, or fails to, would let nothing else run
-                await asyncio.sleep(0)
+                await sleep(0)
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
@@ -1946,9 +1947,10 @@ class WebSocket:
     async def _close(self, code: int, reason: str | None = None) -> None:
         message = _close_message(code, reason)  # raises if the reason is no string
         # Set before the message is sent, so that a task that sends or receives sees it at once.
-        self._direct = self._ahead = self._task = None
-        if not self._over:
-            self._end(code, reason or "")
+        self._direct = self._ahead = None
+        is_open = not self._over
+        self._end(*(self._over or (code, reason or "")))
+        if is_open:
             if self._watcher:
                 self._watcher.cancel()  # Granian sends nothing while `receive` waits
             with suppress(OSError):  # the client is gone
@@ -1975,7 +1977,7 @@ class WebSocket:
         # 1006 is for the OSError by which a server says that the client has left (RFC 6455 section
         # 7.1.5). `receive_*` may still bring the code.
         self._over, self._out = (code, reason), None
-        if asyncio.current_task() is self._task:
+        if current_task() is self._task:
             self._task = None  # a handler that is told needs no watch
         # A task beside the handler may keep it to itself, or hand the exception on. Then the
         # handler has this long for its clean-up.
@@ -1987,14 +1989,14 @@ class WebSocket:
         """Set the time of the next look at the handler, once, unless it is not watched."""
         if self._task and not self._is_timed:
             self._is_timed = True
-            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
+            get_running_loop().call_later(_LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
         """Watch the handler if it has been in no `receive_*` for some seconds."""
         # A timer that each message sets anew would cost as much as the message.
         self._is_timed = False
         self._looks += 1
-        if self._waits or not self._task:
+        if (self._waits and not self._over) or not self._task:
             return
         # A handler that has taken one of the messages before the disconnect has begun anew. The
         # first look does not count, since it may have come at once.
@@ -2050,7 +2052,8 @@ _turns = itertools.cycle([False] * 63 + [True])
 
 def _close_of(message: _Message) -> tuple[int, str]:
     """Return the code and the reason of a disconnect, as the server reports them."""
-    return message.get("code") or 1005, message.get("reason") or ""
+    code = message.get("code")
+    return 1005 if code is None else code, message.get("reason") or ""
 
 
 def _close_message(code: int, reason: str | None) -> _Message:
@@ -2579,7 +2582,7 @@ class _Stream:
         self.chunks = _chunks(body)
         self._body = reader
         self._send = send
-        self._task: Any = asyncio.current_task()
+        self._task: Any = current_task()
         self._helpers: list[Any] = []  # the listener, and then a pinger under way
 
     async def run(self, start: _Message) -> None:
@@ -2617,7 +2620,7 @@ class _Stream:
         reader, send = self._body, self._send
         # They start when the source, or the server, waits for the first time. A short stream often
         # ends before, and a task that is to be ended takes longer than all its chunks.
-        self._timer = asyncio.get_running_loop().call_soon(self._start_helpers)
+        self._timer = get_running_loop().call_soon(self._start_helpers)
         pings = self._ping
         async for item in self.chunks:
             if reader.gone:  # the source has swallowed what told it so
@@ -2641,7 +2644,7 @@ class _Stream:
                 break
             self._is_sending = False
             if next(_turns):  # a source that never waits would let nothing else run
-                await asyncio.sleep(0)
+                await sleep(0)
 
     def _start_helpers(self) -> None:
         self._helpers.append(asyncio.create_task(self._help(self._body.wait_gone)))
@@ -2650,7 +2653,7 @@ class _Stream:
 
     def _set_timer(self) -> None:
         # Not in the context of this request, which the timer would keep.
-        self._timer = asyncio.get_running_loop().call_later(
+        self._timer = get_running_loop().call_later(
             self._ping, self._start_ping, context=contextvars.Context()
         )
 
@@ -3477,9 +3480,8 @@ class App:
         body_timeout: float | None = 30.0,
     ) -> None:
         # A second list would lose guards. No property or `__getattr__`, unready perhaps, is asked.
-        for name in [one for one in _OWN if not hasattr(type(self), one)]:
-            with suppress(AttributeError):
-                object.__getattribute__(self, name)
+        for name in _OWN:
+            if type(inspect.getattr_static(self, name)) not in (_Missing, property):
                 raise TypeError("App.__init__ runs once, and before its attributes are set")
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
@@ -3784,7 +3786,7 @@ class App:
         if allowed and request.method not in allowed:  # RFC 9110 section 15.5.6
             headers = [("allow", ", ".join(dict.fromkeys((*allowed, "OPTIONS"))))]
             if request.method == "OPTIONS":  # no error, so `request.exception` stays None
-                return asyncio.sleep(0, (204, None, headers))
+                return sleep(0, (204, None, headers))
             raise HTTPError(405, headers=headers)
         if request._is_multipart:
             return self.__call_with_form(request, handler)
@@ -4041,7 +4043,7 @@ class App:
                 raise
             return await socket.close(1008)  # the path or the arguments do not fit
         vars(request).pop("headers", None)  # made again if asked for; a socket may last for hours
-        socket._task = asyncio.current_task()
+        socket._task = current_task()
         return work
 
     async def __handshake_headers(

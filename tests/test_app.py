@@ -1113,6 +1113,17 @@ def test_app_init_asks_nothing_of_a_subclass_that_is_not_ready() -> None:
     assert isinstance(own.session_backend, InMemorySessionBackend)
 
 
+@pytest.mark.parametrize("name", ["middlewares", "session_backend"])
+def test_a_value_that_is_put_on_the_class_later_is_a_type_error(name: str) -> None:
+    """`App.__init__` would put an empty list before the guards in it."""
+
+    class Root(App): ...
+
+    setattr(Root, name, [])
+    with pytest.raises(TypeError, match="App.__init__ runs once"):
+        Root()
+
+
 def test_a_subclass_that_is_called_app_cannot_replace_a_private_method() -> None:
     """Both write ``__start``, and Python names both ``_App__start``."""
 

@@ -366,6 +366,12 @@ async def test_websocket_request_has_no_body() -> None:
 # --- Minimal scopes -------------------------------------------------------------------------------
 
 
+async def test_headers_may_be_taken_out_of_the_scope() -> None:
+    request = Request({"type": "http"})
+    del request.scope["headers"]
+    assert dict(request.headers) == {}
+
+
 async def test_a_request_can_be_built_from_a_minimal_scope() -> None:
     request = Request({"type": "http"})
     assert request.scope == {"type": "http", "headers": []}

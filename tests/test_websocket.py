@@ -1762,6 +1762,26 @@ async def test_a_handler_ends_whose_reader_alone_was_told_that_the_client_has_le
         assert 12 < ended[0] < 14
 
 
+@pytest.mark.parametrize("closes", ["another task", "the handler"])
+async def test_a_handler_that_another_task_closes_ends_too(closes: str) -> None:
+    """As a hub does that logs a user out. One that closes itself may go on."""
+    ended: list[float] = []
+
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        began = asyncio.get_running_loop().time()
+        closing = asyncio.create_task(ws.close(4003)) if closes == "another task" else ws.close()
+        try:
+            await closing
+            await elapse(26)
+        finally:
+            ended.append(asyncio.get_running_loop().time() - began)
+
+    async with websocket(Talking(talk), timeout=28) as ws:
+        await ws.wait()
+    assert (19 < ended[0] < 22) if closes == "another task" else ended[0] == 26
+
+
 @pytest.mark.parametrize("kind", ["receive", "retry", "send"])
 async def test_a_handler_ends_whose_task_keeps_to_itself_that_the_client_has_left(
     kind: str,

@@ -541,9 +541,12 @@ async def test_a_reader_that_gives_up_a_chunk_and_asks_again_misses_nothing() ->
     """The thread reads on, though nothing waits for it any more."""
     free, gave_up = threading.Event(), 0
 
+    def wait() -> None:
+        free.wait()
+
     async def read(upload: UploadedFile) -> Any:
         nonlocal gave_up
-        busy = [asyncio.create_task(micropie._in_thread(free.wait)) for _ in range(4)]
+        busy = [asyncio.create_task(micropie._in_thread(wait)) for _ in range(4)]
         await asyncio.sleep(0)
         pieces: list[bytes] = []
         while True:

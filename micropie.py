@@ -39,7 +39,7 @@ import threading
 import time
 import types
 import weakref
-from asyncio import CancelledError, current_task, get_running_loop, sleep
+from asyncio import CancelledError, create_task, current_task, get_running_loop, sleep, wait
 from collections import OrderedDict
 from collections.abc import (
     AsyncIterator,
@@ -62,7 +62,7 @@ from functools import (
     partialmethod,
     singledispatchmethod,
 )
-from inspect import Parameter, formatannotation, isawaitable, signature, unwrap
+from inspect import Parameter, formatannotation, getattr_static, isawaitable, signature, unwrap
 from io import BytesIO
 from re import fullmatch
 from typing import (
@@ -294,9 +294,9 @@ def _forget(*errors: BaseException) -> None:
 
 # --- JSON -----------------------------------------------------------------------------------------
 
-# OPT_PASSTHROUGH_DATETIME (512), since orjson rounds odd offsets, and OPT_PASSTHROUGH_DATACLASS
-# (2048), since it leaves fields out.
-_ORJSON_OPTIONS = 2560
+# OPT_PASSTHROUGH_DATETIME, since orjson rounds odd offsets; OPT_PASSTHROUGH_DATACLASS, since it
+# leaves fields out.
+_ORJSON_OPTIONS = 512 | 2048
 
 
 def _json_default(value: Any) -> Any:
@@ -430,7 +430,7 @@ async def _in_thread(
         # closed upload or a session that another request has in the meantime.
         while not future.done():  # it may be cancelled more than once
             with suppress(CancelledError):
-                await asyncio.wait([future])
+                await wait([future])
         if not future.cancelled():
             future.exception()  # marked as seen: asyncio would log it as never retrieved
         raise
@@ -745,7 +745,7 @@ class _Ahead:
     async def __call__(self) -> _Message:
         while True:
             waiting = self.begin()
-            await asyncio.wait([waiting])
+            await wait([waiting])
             if self.waiting is waiting:  # else another task has taken this message
                 self.waiting = None
                 self.until = time.monotonic() + _IDLE_SECONDS
@@ -897,7 +897,7 @@ class _Body:
             waiting, self.ahead.waiting = self.ahead.waiting, None
             waiting.cancel()
             # Not `gather`, which fails at the futures of Granian.
-            await asyncio.wait([waiting])
+            await wait([waiting])
             if not waiting.cancelled():
                 waiting.exception()  # nothing needs it any more
 
@@ -1819,7 +1819,8 @@ class WebSocket:
             raise ValueError(f"not the session id of a cookie: {session_id!r}")
         if self.accepted:
             raise RuntimeError("this WebSocket was accepted already")
-        await sleep(0)  # a loop that asks on would let nothing else run
+        if self._over:
+            await sleep(0)  # a loop that asks on would let nothing else run
         self._check_not_over()
         # The ASGI server waits with `websocket.connect` until the app asks for it. It comes only
         # once, and `accept` may be called again after an error.
@@ -1958,7 +1959,7 @@ class WebSocket:
 
     async def _receive_ahead(self) -> _Message:
         while self._watcher and not self._watcher.done() and self._ahead == []:
-            await asyncio.wait([self._watcher])
+            await wait([self._watcher])
         if self._ahead is None:  # closed meanwhile, or another task was told of the end
             self._raise_closed()
         return self._ahead.pop(0) if self._ahead else await self._receive()
@@ -2006,7 +2007,7 @@ class WebSocket:
             self._left, self._task = self._task, None
             self._left.cancel()
         elif not self._watcher or self._watcher.done():
-            self._watcher = asyncio.create_task(self._watch())
+            self._watcher = create_task(self._watch())
 
     async def _watch(self) -> None:
         """Receive ahead until a task waits, there are enough messages, or the client has left."""
@@ -2034,7 +2035,7 @@ class WebSocket:
             self._left.uncancel()  # a time-out around the request must not take it for its own
         if self._watcher:
             self._watcher.cancel()
-            await asyncio.wait([self._watcher])
+            await wait([self._watcher])
 
     def _raise_closed(self) -> NoReturn:
         self._check_not_over()
@@ -2636,7 +2637,7 @@ class _Stream:
             if pings:
                 self._is_sending = True
                 if len(self._helpers) > 1:
-                    await asyncio.wait(self._helpers[1:])
+                    await wait(self._helpers[1:])
             try:
                 await send({"type": "http.response.body", "body": item, "more_body": True})
             except OSError:  # so a server says that the client has left
@@ -2647,7 +2648,7 @@ class _Stream:
                 await sleep(0)
 
     def _start_helpers(self) -> None:
-        self._helpers.append(asyncio.create_task(self._help(self._body.wait_gone)))
+        self._helpers.append(create_task(self._help(self._body.wait_gone)))
         if self._ping:
             self._set_timer()
 
@@ -2659,7 +2660,7 @@ class _Stream:
 
     def _start_ping(self) -> None:
         # A task that sleeps between the pings would take a KiB of each open stream.
-        self._helpers.append(asyncio.create_task(self._help(self._send_ping)))
+        self._helpers.append(create_task(self._help(self._send_ping)))
 
     async def _tell(self, message: _Message) -> None:
         if self._body.gone:
@@ -2697,7 +2698,7 @@ class _Stream:
             helper.cancel()
         try:
             if self._helpers:
-                await asyncio.wait(self._helpers)
+                await wait(self._helpers)
         finally:  # a request may be cancelled more than once
             # The helper's cancellation has done its work; a time-out around the request must not
             # take it for its own.
@@ -2998,7 +2999,7 @@ class _Parameter:
             (alone and (others[1:] or not is_right))
             # `**files` can be files, but no path segment is one.
             or (not self.in_path and kind in ((0, 2) if self.is_file else (0, 2, 4)))
-            # `user=FromSession`: anything that is sent would pass
+            # With `user=FromSession`, anything that is sent would pass.
             or any(one is FromSession for one in _parts(self.default))
         ):
             raise TypeError(f"{where}: FromSession, a model or UploadedFile cannot stand here")
@@ -3480,8 +3481,9 @@ class App:
         body_timeout: float | None = 30.0,
     ) -> None:
         # A second list would lose guards. No property or `__getattr__`, unready perhaps, is asked.
-        for name in _OWN:
-            if type(inspect.getattr_static(self, name)) not in (_Missing, property):
+        for name in [one for one in _OWN if type(getattr_static(type(self), one)) is not property]:
+            with suppress(AttributeError):  # a look at `__dict__` would slow down each request
+                object.__getattribute__(self, name)
                 raise TypeError("App.__init__ runs once, and before its attributes are set")
         if isinstance(allowed_origins, str):
             raise TypeError("allowed_origins is a list of origins, not one text")
@@ -3499,9 +3501,8 @@ class App:
         self.startup_handlers: list[_Hook] = []
         self.shutdown_handlers: list[_Hook] = []
         self.mounts: dict[str, _ASGIApp] = {}
-        if session_backend is None:
-            session_backend = InMemorySessionBackend()
-        self.session_backend: SessionBackend = session_backend
+        backend = InMemorySessionBackend() if session_backend is None else session_backend
+        self.session_backend: SessionBackend = backend
         self._started, self.__debug = False, debug
         self.__session_timeout = session_timeout
         self.__session_cookie_name = session_cookie_name
@@ -3534,7 +3535,7 @@ class App:
         known = {one for base in cls.__bases__ if issubclass(base, App) for one in base.__mro__}
         names = [name for base in cls.__mro__ if base not in known for name in vars(base)]
         for name in dict.fromkeys(names):
-            member = inspect.getattr_static(cls, name)  # a base that comes earlier may have another
+            member = getattr_static(cls, name)  # a base that comes earlier may have another
             # Each of these is a URL that users cannot have, so there will be no more. A value is
             # refused too, since `__init__` replaces it, perhaps a list of guards. But `env` may be
             # one, and a property may do the work of App's own. A subclass that is called App, too,
@@ -3872,8 +3873,8 @@ class App:
             if not (is_head or body.gone):
                 return stream.run(start)
             await _close(stream.chunks)
-        else:
-            await _close(response.body)  # of a 204 or a 304 may be a stream
+        elif not response.payload:
+            await _close(response.body)  # that of a 204 or a 304 may be a stream
         # A client that is still sending may not look for a response before it has sent everything.
         if not body.ended:
             await body.drain()

@@ -756,7 +756,7 @@ def told(request: Any) -> str | None:
 
 
 async def test_a_session_is_no_other_one_after_a_bad_content_length() -> None:
-    """It is loaded before the headers of the body are looked at."""
+    """It is loaded all the same."""
 
     class Counts(Note):
         async def after_request(self, request: Any, *response: Any) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 import pytest
 from playwright.async_api import async_playwright
 
-from tests.docs.looking import AXE, RUN_AXE
+from tests.docs.looking import AXE, DRAWN, RUN_AXE
 from tests.docs.site import OWN_PAGES, Site, build, served
 from tests.examples.browsing import FLAGS, NARROW, PATIENCE, WIDE, Browsing
 from tests.processes import ROOT, chromium
@@ -21,8 +21,6 @@ from tests.processes import ROOT, chromium
 Scheme = Literal["light", "dark"]
 TABS = 3
 # When it is over, the page's own listeners know the new size.
-NEXT_FRAME = """() => new Promise(done =>
-    requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"""
 MAIN_PAGES = [
     "index.html",
     "tutorial/index.html",
@@ -222,7 +220,7 @@ async def _tab(context, url, waiting, wrong, looks):
         for number, (size, scheme) in enumerate(looks):
             await page.set_viewport_size({"width": size[0], "height": size[1]})
             await page.emulate_media(color_scheme=scheme)
-            await page.evaluate(NEXT_FRAME)
+            await page.evaluate(DRAWN)
             shown = await page.evaluate("document.documentElement.scrollWidth")
             if shown > size[0]:
                 wrong.append(f"{current} is {shown} pixels wide on a screen of {size[0]}")

@@ -114,7 +114,7 @@ def test_a_handler_that_never_receives_ends_when_its_client_has_left(
 def test_a_handler_that_never_receives_can_close(server: Server) -> None:
     """On Granian a close waits as long as a `receive` does."""
     token = server.token()
-    # The watch begins after 5 seconds.
+    # MicroPie watches after 5 seconds.
     with connect(f"{server.ws_url}/ticks?token={token}&ticks=60") as ws:
         for _ in range(60):
             ws.recv(timeout=60)

@@ -378,6 +378,24 @@ async def test_a_member_that_has_no_text_is_a_400(
     assert caplog.records == []
 
 
+async def test_a_member_that_has_no_text_reads_as_empty_after_the_request(module: Any) -> None:
+    """As a body does that cannot be parsed."""
+
+    class After(module.HttpMiddleware):
+        async def after_request(self, request: Any, *response: Any) -> None:
+            seen.append(request.body_params)
+
+    class Root(module.App):
+        async def index(self) -> None: ...
+
+    seen: list[Any] = []
+    app = Root()
+    app.middlewares.append(After())
+    body = rb'{"a":{"b":"\ud800"}}'  # orjson refuses the whole of it
+    assert (await post(app, body=body, headers=JSON)).status == 204
+    assert seen == [{}]
+
+
 @pytest.mark.parametrize("value", GOOD, ids=repr)
 async def test_json_of_any_kind_is_parsed_with_and_without_orjson(module: Any, value: Any) -> None:
     text = json.dumps(value)

@@ -39,9 +39,9 @@ def test_only_a_signed_new_event_is_accepted(client, server):
         (signed(b"other", "2", BODY), "Wrong signature"),
         (signed(key, "2", BODY + b" "), "Wrong signature"),
         ({**signed(key, "2", BODY), "webhook-id": "3"}, "Wrong signature"),
-        ({**signed(key, "2", BODY), "webhook-timestamp": str(now + 1)}, "Wrong signature"),
+        ({**signed(key, "2", BODY, at=now), "webhook-timestamp": str(now + 1)}, "Wrong signature"),
         (signed(key, "2", BODY, at=now - 310), "Too old"),
-        (signed(key, "2", BODY, at=now + 310), "Too old"),
+        (signed(key, "2", BODY, at=now + 400), "Too old"),  # on a machine that stalls, too
         (signed(key, "2", BODY, at="x"), "Too old"),
     ):
         assert send(headers) == (401, {"error": error})

@@ -65,7 +65,9 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     # pytest prints more if it is set.
     own = {name: value for name, value in os.environ.items() if name != "CI"}
-    return {**own, "PATH": path, "PYTHONPATH": str(ROOT), **more}
+    # Of a busy machine; uvicorn kills a worker that says nothing for 5 seconds.
+    patience = {"UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"}
+    return {**own, "PATH": path, "PYTHONPATH": str(ROOT), **patience, **more}
 
 
 # --- Deadlines ---------------------------------------------------------------------------------

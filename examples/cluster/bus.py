@@ -17,6 +17,7 @@ KEPT = 10_000  # messages of a room, about
 AT_HAND = 200  # of them in the memory of each process
 SHOWN = 20  # of them for a new reader
 PAGE = 200  # that are read at once
+ANSWERS_WITHIN = float(os.environ.get("ANSWERS_WITHIN", 1))  # s, or Redis is down
 
 Id = tuple[int, int]
 Event = dict[str, Any]

@@ -15,10 +15,19 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from bus import KEPT, Entry, Event, Id, MemoryBus, Room, make_entry, order_of
+from bus import (
+    ANSWERS_WITHIN,
+    KEPT,
+    Entry,
+    Event,
+    Id,
+    MemoryBus,
+    Room,
+    make_entry,
+    order_of,
+)
 from redis_sessions import RedisSessionBackend
 
-ANSWERS_WITHIN = 1.0  # seconds, or Redis counts as down
 PAGE = 200  # entries that are read at once
 BEAT = 1.0  # seconds between two looks at who is present
 GONE_AFTER = 5  # seconds without a beat

@@ -7,7 +7,7 @@ from typing import Any
 
 from taskiq import AsyncBroker, InMemoryBroker
 
-from bus import MemoryBus
+from bus import ANSWERS_WITHIN, MemoryBus
 
 URL = os.environ.get("REDIS_URL", "")
 KEEP = 3600  # seconds that a result is kept
@@ -19,7 +19,8 @@ if URL:
     from redis_bus import RedisBus
 
     bus = RedisBus(URL)
-    broker = JobQueue(URL, "exports", result_ex_time=KEEP, socket_timeout=1)
+    more = {"result_ex_time": KEEP, "socket_timeout": ANSWERS_WITHIN}
+    broker = JobQueue(URL, "exports", **more)
 else:
     bus = MemoryBus()
     broker = InMemoryBroker()
@@ -38,7 +39,7 @@ async def export(room: str) -> str:
 async def start(room: str) -> str:
     """Put the job into the queue, and return its id."""
     with bus.link:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(ANSWERS_WITHIN):
             return (await export.kiq(room)).task_id
 
 

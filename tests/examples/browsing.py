@@ -74,6 +74,7 @@ def fill_in(
         then: A part of the text.
         exact: Whether the labels are whole.
     """
+    page.wait_for_load_state()  # its scripts have run
     for label, text in fields.items():
         field = page.get_by_label(label, exact=exact)
         if text:

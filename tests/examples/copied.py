@@ -164,7 +164,7 @@ def check_kept_secret(kept_secret: Callable[[Path], str], folder: Path) -> None:
                 together = threading.Barrier(8)
 
                 def start(_: int, path: Path = path, at: threading.Barrier = together) -> str:
-                    at.wait(10)
+                    at.wait(60)
                     return kept_secret(path)
 
                 assert {*threads.map(start, range(8))} == {path.read_text()}

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -91,14 +92,13 @@ class Cluster:
         """Return the example's nginx.conf with the ports of this one."""
         text = (self.folder / "nginx.conf").read_text()
         own = {"8001": self.nodes[0].port, "8002": self.nodes[1].port, "8080": self.url[-5:]}
-        for named, port in own.items():
-            assert named in text
-            text = text.replace(named, str(port))
-        return text
+        assert all(named in text for named in own)
+        # At once: the digits of one's own port can be those of another that is named.
+        return re.sub("|".join(own), lambda match: str(own[match[0]]), text)
 
     def client(self, node: Node | None = None) -> httpx.Client:
         """A visitor of one of the nodes, or of nginx."""
-        return httpx.Client(base_url=node.url if node else self.url, timeout=20, verify=False)
+        return httpx.Client(base_url=node.url if node else self.url, timeout=60, verify=False)
 
     def account(self, name: str, node: Node | None = None) -> dict[str, str]:
         """Sign up; return the header with the cookie, which a client would keep for HTTPS."""

@@ -26,7 +26,7 @@ processes = multiprocessing.get_context("fork")
 def start(folder, together):
     """Import the app in a folder, when all others are here too, and start and stop its app."""
     enter(folder)
-    together.wait(30)
+    together.wait(60)
     asyncio.run(start_and_stop(importlib.import_module("app").app))
 
 
@@ -58,7 +58,7 @@ def failed(folder, workers, held=None):
             writer = sqlite3.connect(held, isolation_level=None)
             stack.enter_context(contextlib.closing(writer))
             writer.execute("BEGIN IMMEDIATE")
-        together.wait(30)
+        together.wait(60)
         if held is not None:
             multiprocessing.connection.wait([one.sentinel for one in started], HELD)
     for process in started:

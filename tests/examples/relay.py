@@ -12,6 +12,7 @@ class Relay:
     def __init__(self, port: int) -> None:
         self._target = port
         self._lines: list[socket.socket] = []
+        self._lock = threading.Lock()  # so that no connection comes about while all are cut
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open = threading.Event()
@@ -23,11 +24,12 @@ class Relay:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                if not self._open.is_set():
-                    threading.Thread(target=self._refuse, args=(near,), daemon=True).start()
-                    continue
-                far = socket.create_connection(("127.0.0.1", self._target))
-                self._lines += [near, far]
+                with self._lock:
+                    if not self._open.is_set():
+                        threading.Thread(target=self._refuse, args=(near,), daemon=True).start()
+                        continue
+                    far = socket.create_connection(("127.0.0.1", self._target))
+                    self._lines += [near, far]
                 for source, target in ((near, far), (far, near)):
                     threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
 
@@ -43,13 +45,14 @@ class Relay:
         Args:
             bad_gateway: Answer new ones as a proxy does while the app behind it is down.
         """
-        self._bad_gateway = bad_gateway
-        self._open.clear()
-        for line in self._lines:
-            with contextlib.suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
-            line.close()
-        self._lines.clear()
+        with self._lock:
+            self._bad_gateway = bad_gateway
+            self._open.clear()
+            for line in self._lines:
+                with contextlib.suppress(OSError):
+                    line.shutdown(socket.SHUT_RDWR)
+                line.close()
+            self._lines.clear()
 
     def mend(self) -> None:
         """Let new connections through again."""

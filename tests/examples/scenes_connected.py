@@ -1,7 +1,7 @@
 """Scenes of the examples that talk to other programs."""
 
+import functools
 import json
-import time
 
 import httpx2
 from mcp import Client
@@ -12,6 +12,7 @@ from tests.examples.accounts import signed
 from tests.examples.browsing import file_named, fill_in
 from tests.examples.loading import run
 from tests.examples.scenes import pretty, scene
+from tests.processes import wait_until
 
 EVENTS = {
     "msg_3": {"type": "order.paid", "order": 1707},
@@ -47,14 +48,19 @@ def webhook(scene):
         url = f"{scene.base}/receive"
         response = scene.page.request.post(url, data=body, headers=signed(key, event_id, body))
         assert response.status == 202
-        time.sleep(0.5)  # so that they are worked on in this order
-    scene.page.wait_for_timeout(500)
+        wait_until(functools.partial(are_done, scene), what="the event to be done")
     scene.open()
     pretty(scene)
     scene.page.locator("pre").evaluate(
         "shown => { shown.textContent = shown.textContent.replace(/20..-[-: 0-9]+/g,"
         " '2026-03-14 15:09:26'); }"
     )
+
+
+def are_done(scene):
+    """Say whether the app has worked on all events that it has got."""
+    events = scene.page.request.get(f"{scene.base}/").json()["events"]
+    return {event["state"] for event in events} == {"done"}
 
 
 @scene(1.4)

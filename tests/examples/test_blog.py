@@ -142,7 +142,7 @@ def test_login_holds_in_both_workers_of_the_container(tmp_path, measure):
         assert "; Secure" in cookie
         sent = {**through_proxy, "cookie": cookie.partition(";")[0]}
         for _ in range(12):  # each over a connection of its own, which either of them takes
-            assert httpx.get(f"{server.url}/account", headers=sent).status_code == 200
+            assert httpx.get(f"{server.url}/account", headers=sent, timeout=60).status_code == 200
 
 
 def test_first_account_is_made_by_the_link_that_each_worker_logs(tmp_path, measure, browser):
@@ -168,7 +168,7 @@ def test_first_account_is_made_by_the_link_that_each_worker_logs(tmp_path, measu
         fill_in(page, wrong, "Sign up", "The code is wrong.")
         page.goto(link)
         fill_in(page, account("ada", "Ada Lovelace"), "Sign up", "Welcome, Ada Lovelace.")
-        assert httpx.get(f"{browsing.url}{link}").status_code == 403
+        assert httpx.get(f"{browsing.url}{link}", timeout=60).status_code == 403
 
 
 def test_compose_file_has_the_settings_of_the_blog_and_keeps_secrets_out():

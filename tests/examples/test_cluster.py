@@ -7,6 +7,7 @@ import functools
 import itertools
 import subprocess
 import sys
+import time
 from typing import Any
 
 import httpx
@@ -31,11 +32,14 @@ tasks = load("cluster", "tasks")
 
 pytestmark = pytest.mark.usefixtures("measured")
 numbers = itertools.count()
+#: A busy machine that stands still for a second is no Redis that is down.
+PATIENT = {"ANSWERS_WITHIN": "30"}
 
 
 @pytest.fixture(scope="module")
 def url():
-    with redis() as variables:
+    with redis() as variables, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redis_bus, "ANSWERS_WITHIN", 30)
         yield variables["REDIS_URL"]
 
 
@@ -62,7 +66,7 @@ async def add(one, *texts, room="lobby"):
 async def heard(one, last_id, count):
     """Read events that come at once, but not who is present."""
     reader = one.read("lobby", last_id)
-    async with contextlib.aclosing(reader), asyncio.timeout(10):
+    async with contextlib.aclosing(reader), asyncio.timeout(60):
         assert (await anext(reader))["type"] == "present"
         return [await anext(reader) for _ in range(count)]
 
@@ -103,7 +107,7 @@ async def test_message_is_stored_once_for_each_key_of_a_member(kind, url):
 @pytest.mark.real_time
 async def test_reader_misses_nothing_however_slow_it_is(kind, url):
     many = bus.AT_HAND + 2 * redis_bus.PAGE
-    async with opened(url if kind == "redis" else "") as one, asyncio.timeout(60):
+    async with opened(url if kind == "redis" else "") as one, asyncio.timeout(90):
         reader = one.read("lobby")
         got = [await anext(reader) for _ in range(2)]
         await add(one, *map(str, range(many)))
@@ -164,6 +168,7 @@ async def test_memory_forgets_the_oldest(monkeypatch):
 async def test_trimmed_or_lost_stream_is_a_gap(url):
     async with opened(url) as one:
         ids = await add(one, *map(str, range(300)))
+        await until(lambda: one.rooms["lobby"].entries[-1].event["id"] == ids[-1])
         await one._redis.xtrim("room:lobby", maxlen=10, approximate=False)
         assert texts(await heard(one, ids[50], 2)) == ["gap", "291"]
         assert texts(await heard(one, ids[150], 1)) == ["151"], "which the process has at hand"
@@ -184,11 +189,12 @@ async def test_member_is_present_until_the_last_connection_ends(kind, url):
         room = one.rooms["lobby"]
         for name in ("eve", "ada", "ada"):
             await one.enter(room, name)
-        assert room.present == ["ada", "eve"]
+        # A beat that was under way with Redis can put back for a moment what was before.
+        await until(lambda: room.present == ["ada", "eve"])
         await one.leave(room, "ada")
-        assert room.present == ["ada", "eve"]
+        await until(lambda: room.present == ["ada", "eve"])
         await one.leave(room, "ada")
-        assert room.present == ["eve"]
+        await until(lambda: room.present == ["eve"])
         assert dict(room.here) == {"eve": 1}
 
 
@@ -196,9 +202,11 @@ async def test_member_is_present_until_the_last_connection_ends(kind, url):
 @pytest.mark.real_time
 async def test_limit_lets_through_as_many_again_in_its_time(kind, url):
     async with opened(url if kind == "redis" else "") as one:
+        began = time.monotonic()
         waits = [await one.wait("ada", 3, 30) for _ in range(5)]
+        least = 10 - (time.monotonic() - began) - 0.1  # Redis goes by another clock
         assert waits[:3] == [0, 0, 0]
-        assert all(9 < wait <= 10 for wait in waits[3:])
+        assert all(least < wait <= 10 for wait in waits[3:])
         assert await one.wait("eve", 3, 30) == 0
 
 
@@ -291,12 +299,13 @@ def test_limit_knows_clients_by_address_or_network(address, key):
 
 async def test_limits_say_how_long_to_wait(monkeypatch):
     monkeypatch.setattr(example, "LOGIN_TRIES", 1)
+    monkeypatch.setattr(bus.time, "monotonic", ManualClock())
     form: Any = {"method": "POST", "body": b"name=ada&password=wrong"}
     form["headers"] = {"content-type": "application/x-www-form-urlencoded"}
     form["scope"] = {"client": ("203.0.113.7", 1)}  # whose tries no other test needs
     statuses = [await asgi.request(example.app, path="/login", **form) for _ in range(2)]
     assert [one.status for one in statuses] == [400, 429]
-    assert 890 < int(statuses[1].header("retry-after")) <= 900
+    assert statuses[1].header("retry-after") == "900"
 
 
 def test_rooms_that_are_not_there(member):
@@ -342,7 +351,7 @@ async def process():
     await asyncio.sleep(0)
     assert not ending.is_set()
     signal.raise_signal(signal.SIGTERM)
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 30)
     assert ending.is_set()
     seen = len(told)
     while len(told) == seen:
@@ -381,7 +390,7 @@ def test_program_writes_and_reads(member):
 
 
 def test_cluster_talks_makes_exports_and_survives_its_redis(tmp_path, measure):
-    with cluster(tmp_path, {**FREELY, **measure}) as running:
+    with cluster(tmp_path, {**FREELY, **measure, **PATIENT}) as running:
         cookie = running.account("ada", running.nodes[0])
         run(talk(running, cookie))
         with harness.queue_worker("tasks", running.folder, running.variables) as (_, log):

@@ -247,17 +247,24 @@ def check_uploads(client):
 
 
 def check_events(client):
-    """Each event comes when it is sent, half a second after the one before."""
-    with client.stream("GET", "/ticks", timeout=60, **NAME) as response:
-        times = {}
-        for line in response.iter_lines():
-            if line:
-                times[line] = time.monotonic()
-            if len(times) == 3:
-                break
-    assert list(times) == ["data: 0", "data: 1", "data: 2"]
-    first, _, third = times.values()
-    assert third - first > 0.6, "the events came together"
+    """Each event comes when it is sent, half a second after the one before.
+
+    If this process stands still meanwhile, it finds them together, so it may try some times.
+    """
+
+    def spread():
+        with client.stream("GET", "/ticks", timeout=60, **NAME) as response:
+            times = {}
+            for line in response.iter_lines():
+                if line:
+                    times[line] = time.monotonic()
+                if len(times) == 3:
+                    break
+        assert list(times) == ["data: 0", "data: 1", "data: 2"]
+        first, _, third = times.values()
+        return third - first
+
+    assert any(spread() > 0.6 for _ in range(5)), "the events came together"
 
 
 def test_nginx_answers_no_other_name(two_workers, tmp_path):
@@ -280,7 +287,7 @@ def test_plain_http_leads_to_the_name_of_the_site_whatever_the_visitor_says(tmp_
     with behind_nginx(free_port(), tmp_path, kept):
         plain = re.findall(r"listen 127\.0\.0\.1:(\d+);", sites[0])[0]
         named = {"host": "evil.example"}
-        answer = httpx.get(f"http://127.0.0.1:{plain}/a?b=c", headers=named, verify=harness.PLAIN)
+        answer = httpx.get(f"http://127.0.0.1:{plain}/a?b=c", headers=named, timeout=60)
     assert (answer.status_code, answer.headers["location"]) == (308, f"https://{SITE}/a?b=c")
 
 
@@ -362,7 +369,7 @@ def test_server_that_is_told_to_stop_finishes_the_upload_that_is_under_way(name,
         env=environment(measure),
     ) as server:
         proxied = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https"}
-        seen = httpx.get(f"http://127.0.0.1:{port}/client", headers=proxied).json()
+        seen = httpx.get(f"http://127.0.0.1:{port}/client", headers=proxied, timeout=60).json()
         assert (seen["scheme"], seen["address"]) == ("https", "203.0.113.9")
 
         with socket.create_connection(("127.0.0.1", port), timeout=60) as upload:
@@ -383,7 +390,7 @@ def test_server_that_is_told_to_stop_finishes_the_upload_that_is_under_way(name,
             response = http.client.HTTPResponse(upload)
             response.begin()
             answer = response.status, json.loads(response.read())
-        server.wait(timeout=GRACE)
+        server.wait(timeout=60)
     assert answer == (201, {"name": "slow.txt", "bytes": 100_000})
     assert "Traceback" not in (tmp_path / "log").read_text()
 
@@ -459,9 +466,9 @@ def test_image_serves_the_app_and_its_check_passes(tmp_path, measure):
         [check] = image.checks
         subprocess.run(check, cwd=image.folder, env=image.environment, timeout=60, check=True)
         url = f"http://127.0.0.1:{image.port}"
-        assert httpx.post(f"{url}/upload", files={"file": b"pie"}).status_code == 201
+        assert httpx.post(f"{url}/upload", files={"file": b"pie"}, timeout=60).status_code == 201
         assert not (image.folder / "data").exists()
-        assert "Hello" in httpx.get(url).text
+        assert "Hello" in httpx.get(url, timeout=60).text
     assert (tmp_path / "data" / "shop.sqlite3").exists()
     for line in ("ENV PYTHONUNBUFFERED=1 DATA=/data HTTPS_ONLY=1", "USER 10001", "VOLUME /data"):
         assert f"\n{line}\n" in text_of("Dockerfile")

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, strategies
+from hypothesis import given, settings, strategies
 
 from micropie import App, HttpMiddleware
 from tests import asgi
@@ -236,6 +236,7 @@ def test_parameters_that_are_parts_of_a_segment(pattern, path):
     assert made.match(path) == MATCHES[pattern, path]
 
 
+@settings(deadline=None)
 @given(data=strategies.data())
 def test_segments_match_what_a_plain_expression_does(data):
     between = strategies.sampled_from(["-", "--", ".", "a", "-a"])

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from tests.examples.browsing import fill_in
+from tests.timing import shortest
 
 
 @pytest.fixture
@@ -83,7 +84,10 @@ def test_thanks_without_an_entry_leads_back(client):
 
 
 def test_odd_address_takes_no_longer_than_another(send):
-    began = time.monotonic()
-    for email in ("a@" + "." * 200_000 + "@", "a@" + ".b" * 100_000 + " "):
-        assert send(email=email).status_code == 422
-    assert time.monotonic() - began < 10, "each dot was tried with each other one"
+    def seconds():
+        began = time.monotonic()
+        for email in ("a@" + "." * 200_000 + "@", "a@" + ".b" * 100_000 + " "):
+            assert send(email=email).status_code == 422
+        return time.monotonic() - began
+
+    assert shortest(seconds, 10) < 10, "each dot was tried with each other one"

@@ -114,9 +114,10 @@ def test_server_behind_a_unix_socket(tmp_path, measure):
     with subprocess.Popen(program, cwd=folder, env=variables, stderr=subprocess.DEVNULL) as server:
         try:
             wait_until((folder / "socket").exists, what="the socket")
-            transport = httpx.HTTPTransport(uds=str(folder / "socket"))
-            with httpx.Client(transport=transport, base_url="http://localhost") as client:
-                answer = client.get("/client")
+            transport = httpx.HTTPTransport(uds=str(folder / "socket"), retries=5)
+            # The file is there a moment before the server listens.
+            with httpx.Client(transport=transport, timeout=60) as client:
+                answer = client.get("http://localhost/client")
         finally:
             server.terminate()
     assert (answer.status_code, answer.json()["address"]) == (200, None)

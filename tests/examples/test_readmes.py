@@ -70,7 +70,7 @@ def test_other_servers_answer(name, tmp_path, services, measure):
         if line != "python app.py":
             folder = harness.copied(name, tmp_path / str(number))
             with harness.running(line, folder, {**measure, **services.environment(name)}) as server:
-                assert httpx.get(server.url).status_code < 500
+                assert httpx.get(server.url, timeout=60).status_code < 500
 
 
 @pytest.mark.parametrize("name", PROJECTS)

@@ -511,4 +511,4 @@ async def test_throttle_stores_no_names(blog: Blog) -> None:
     assert refused.value.status == 429
     async with blog._database.session() as db:
         [attempt] = await db.scalars(select(LoginAttempt))
-    assert len(attempt.key) == 32 and abs(attempt.at - time.time()) < 10
+    assert len(attempt.key) == 32 and abs(attempt.at - time.time()) < 60

@@ -280,7 +280,7 @@ async def test_clean_up_goes_on(
             cleaned.set()
 
         monkeypatch.setattr(blog._throttle, "delete_old", delete_old)
-        await asyncio.wait_for(cleaned.wait(), 10)
+        await asyncio.wait_for(cleaned.wait(), 60)
         task: Any = blog._cleaner
         assert not task.done()
     assert task.done() and not task.cancelled()

@@ -54,7 +54,9 @@ class GuardedSessionBackend(SessionBackend):
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         begun = time.monotonic()
         try:
-            if not (await asyncio.wait([task], timeout=_left.get()))[0]:
+            await asyncio.wait([task], timeout=_left.get())
+            # The answer might have come while this process stood still.
+            if not (await asyncio.wait([task], timeout=0.1))[0]:
                 raise TimeoutError(f"no answer within {LIMIT} seconds")
             answer = task.result()
         except self._failures as error:

@@ -6,6 +6,7 @@ import sys
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 
 from tests.examples import harness
 from tests.examples.copied import check_conditions
@@ -20,7 +21,7 @@ def test_theme_is_remembered_and_forgotten(page):
     colors = []
     for name in ("Dark", "Light", "System"):
         page.get_by_role("button", name=name).click()
-        assert page.get_by_role("button", name=name).get_attribute("aria-pressed") == "true"
+        expect(page.get_by_role("button", name=name)).to_have_attribute("aria-pressed", "true")
         colors.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
 
     assert colors == ["rgb(21, 24, 29)", "rgb(253, 253, 251)", "rgb(253, 253, 251)"]

@@ -30,7 +30,7 @@ from tests.ports import Ports
 from tests.processes import PUBLIC, environment
 
 MARK = b"--- the next command ---\n"
-SECONDS = 120.0  # that one command may take
+SECONDS = 240.0  # that one command may take
 
 
 class Command(NamedTuple):

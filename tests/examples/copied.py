@@ -231,7 +231,7 @@ def check_first_starts(folders: list[Path], mode: str) -> None:
         capture_output=True,
         text=True,
         env=environment({}),
-        timeout=120,
+        timeout=300,
     )
     assert starts.returncode == 0, starts.stderr
     assert starts.stdout.split() == [mode] * len(folders)

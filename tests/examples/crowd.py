@@ -93,7 +93,7 @@ class Cluster:
         text = (self.folder / "nginx.conf").read_text()
         own = {"8001": self.nodes[0].port, "8002": self.nodes[1].port, "8080": self.url[-5:]}
         assert all(named in text for named in own)
-        # At once: the digits of one's own port can be those of another that is named.
+        # In one step, since one's own port can have the digits of another that is named.
         return re.sub("|".join(own), lambda match: str(own[match[0]]), text)
 
     def client(self, node: Node | None = None) -> httpx.Client:

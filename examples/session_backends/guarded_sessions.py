@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 
 from micropie import HTTPError, SessionBackend
 
-LIMIT = 1.2  # seconds that a request waits for the store, to load and to save
+LIMIT = 1.2  # seconds that a request waits for an answer of the store
 CALM = 2.0  # seconds: if the store has not failed for so long, it works again
 log = logging.getLogger("sessions")
-_left = ContextVar("_left", default=LIMIT)  # of the request's seconds
+_patience = ContextVar("_patience", default=LIMIT)  # 0 after a wait in vain
 
 
 class GuardedSessionBackend(SessionBackend):
@@ -30,7 +30,7 @@ class GuardedSessionBackend(SessionBackend):
 
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return the data, which is a 503 for handlers that look at it if all fails."""
-        _left.set(LIMIT)
+        _patience.set(LIMIT)
         try:
             return await self._ask(self._backend.load(session_id))
         except HTTPError:
@@ -52,11 +52,11 @@ class GuardedSessionBackend(SessionBackend):
         # A task, since a client of a store that hangs can take seconds to let go of it.
         task = asyncio.create_task(step)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        begun = time.monotonic()
         try:
-            await asyncio.wait([task], timeout=_left.get())
+            await asyncio.wait([task], timeout=_patience.get())
             # The answer might have come while this process stood still.
             if not (await asyncio.wait([task], timeout=0.1))[0]:
+                _patience.set(0)
                 raise TimeoutError(f"no answer within {LIMIT} seconds")
             answer = task.result()
         except self._failures as error:
@@ -67,7 +67,6 @@ class GuardedSessionBackend(SessionBackend):
             raise _unavailable() from None
         finally:
             task.cancel()
-            _left.set(_left.get() - (time.monotonic() - begun))
         if self._failed and time.monotonic() > self._failed + CALM:
             self._failed = 0.0
             log.warning("the session store works again")

@@ -437,6 +437,16 @@ async def test_store_that_hangs_is_waited_for_once(failing, browser_of_failing, 
     assert 0.1 <= time.monotonic() - begun < 10
 
 
+async def test_wait_for_a_slow_answer_is_not_taken_from_the_next_step(failing, caplog, monkeypatch):
+    monkeypatch.setattr(guarded_sessions, "LIMIT", 0.6)
+    guarded = guarded_sessions.GuardedSessionBackend(failing)
+    failing.seconds = 0.5
+    assert await guarded.load("one") == {}
+    await guarded.update("one", renamed, 60)
+    assert await guarded.load("one") == {"name": "Zoë"}
+    assert logged(caplog) == []
+
+
 async def test_mistake_is_no_failing_store(failing, browser_of_failing, caplog):
     await browser_of_failing.get("/count")
     failing.error = ValueError("a mistake")

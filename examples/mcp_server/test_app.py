@@ -32,7 +32,7 @@ def url() -> Iterator[str]:
 async def talk(url: str) -> None:
     headers = {"authorization": f"Bearer {TOKEN_FILE.read_text()}"}
     async with (
-        httpx2.AsyncClient(headers=headers) as http,
+        httpx2.AsyncClient(headers=headers, timeout=60) as http,
         Client(streamable_http_client(f"{url}/mcp/", http_client=http)) as client,
     ):
         added = await client.call_tool("add_note", {"text": "Buy plums"})
@@ -44,5 +44,5 @@ async def talk(url: str) -> None:
 
 
 def test_agent_with_the_token_adds_and_finds_a_note(url: str) -> None:
-    assert httpx2.post(f"{url}/mcp/", json={}).status_code == 401
+    assert httpx2.post(f"{url}/mcp/", json={}, timeout=60).status_code == 401
     asyncio.run(talk(url))

@@ -27,7 +27,7 @@ def answer_of_provider(client: TestClient, **form: str) -> str:
     """Log in or refuse at the provider; return where it sends the browser."""
     url = client.post("/login").headers["location"]
     assert "code_challenge_method=S256" in url
-    back = urlsplit(httpx2.post(url, data=form).headers["location"])
+    back = urlsplit(httpx2.post(url, data=form, timeout=60).headers["location"])
     return f"{back.path}?{back.query}"
 
 

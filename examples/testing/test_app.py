@@ -92,7 +92,7 @@ async def test_stream_without_an_end(live_server: str) -> None:
     """In memory httpx waits for the end of a response, and this one has none."""
     seen = []
     async with (
-        httpx.AsyncClient(base_url=live_server, timeout=5) as client,
+        httpx.AsyncClient(base_url=live_server, timeout=60) as client,
         client.stream("GET", "/numbers?pause=0.01") as response,
     ):
         assert response.headers["content-type"].startswith("text/event-stream")

@@ -137,7 +137,7 @@ def sign_in_by_oauth(client: httpx.Client) -> tuple[set[str | None], str]:
     """Log in at the provider; return the session ids before, and the way back from there."""
     url = client.post("login").headers["location"]
     before = session_ids(client)
-    back = httpx.post(url, data={"sub": "ada@example.org"}).headers["location"]
+    back = httpx.post(url, data={"sub": "ada@example.org"}, timeout=60).headers["location"]
     path = f"callback?{back.partition('?')[2]}"
     assert client.get(path).status_code == 303
     return before, path

@@ -16,7 +16,7 @@ ASSETS = {
 }
 READ = ("text/html", "application/xhtml", "image/svg", "text/xml", "application/xml")
 LARGEST = 2**20
-SECONDS = 1.0
+SECONDS = 30.0
 
 
 @dataclass

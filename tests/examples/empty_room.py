@@ -58,7 +58,7 @@ def shown_after_a_break(
         if restart:
             servers.close()
             servers.enter_context(serving(command, folder, port, {}))
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", verify=PLAIN) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", verify=PLAIN, timeout=60) as client:
             for text in MESSAGES:
                 client.post("/say", data={"name": "Ada", "text": text}).raise_for_status()
         line.mend()

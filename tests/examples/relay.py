@@ -17,17 +17,19 @@ class Relay:
         self._open = threading.Event()
         self._open.set()
         self._bad_gateway = False
+        self._changing = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                if not self._open.is_set():
-                    threading.Thread(target=self._refuse, args=(near,), daemon=True).start()
-                    continue
-                far = socket.create_connection(("127.0.0.1", self._target))
-                self._lines += [near, far]
+                with self._changing:
+                    if not self._open.is_set():
+                        threading.Thread(target=self._refuse, args=(near,), daemon=True).start()
+                        continue
+                    far = socket.create_connection(("127.0.0.1", self._target))
+                    self._lines += [near, far]
                 for source, target in ((near, far), (far, near)):
                     threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
 
@@ -43,13 +45,14 @@ class Relay:
         Args:
             bad_gateway: Answer new ones as a proxy does while the app behind it is down.
         """
-        self._bad_gateway = bad_gateway
-        self._open.clear()
-        for line in self._lines:
-            with contextlib.suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
-            line.close()
-        self._lines.clear()
+        with self._changing:  # or a line that is just opened would stay
+            self._bad_gateway = bad_gateway
+            self._open.clear()
+            for line in self._lines:
+                with contextlib.suppress(OSError):
+                    line.shutdown(socket.SHUT_RDWR)
+                line.close()
+            self._lines.clear()
 
     def mend(self) -> None:
         """Let new connections through again."""

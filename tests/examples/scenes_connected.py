@@ -1,7 +1,6 @@
 """Scenes of the examples that talk to other programs."""
 
 import json
-import time
 
 import httpx2
 from mcp import Client
@@ -12,6 +11,7 @@ from tests.examples.accounts import signed
 from tests.examples.browsing import file_named, fill_in
 from tests.examples.loading import run
 from tests.examples.scenes import pretty, scene
+from tests.processes import wait_until
 
 EVENTS = {
     "msg_3": {"type": "order.paid", "order": 1707},
@@ -47,8 +47,7 @@ def webhook(scene):
         url = f"{scene.base}/receive"
         response = scene.page.request.post(url, data=body, headers=signed(key, event_id, body))
         assert response.status == 202
-        time.sleep(0.5)  # so that they are worked on in this order
-    scene.page.wait_for_timeout(500)
+        wait_until(lambda: "waiting" not in scene.page.request.get(f"{scene.base}/").text())
     scene.open()
     pretty(scene)
     scene.page.locator("pre").evaluate(
@@ -78,7 +77,7 @@ def mcp_server(scene):
 
     async def talk():
         async with (
-            httpx2.AsyncClient(headers=headers) as http,
+            httpx2.AsyncClient(headers=headers, timeout=60) as http,
             Client(streamable_http_client(url, http_client=http)) as client,
         ):
             for text in ("Buy plums", "The oven is too hot by 10 degrees"):

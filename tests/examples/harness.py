@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from tests.ports import with_servers
-from tests.processes import ROOT, environment, free_port, serving, stop
+from tests.processes import KEEP_ALIVE, ROOT, environment, free_port, serving, stop
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = ROOT / "examples"
@@ -41,11 +41,15 @@ OF_SQLALCHEMY = {
     "login",
     "session_backends",
 }
-#: Limits that a busy machine exceeds, of no test that uses a copy: of each example, the file, the
-#: line, and what stands for it in copies.
+#: Limits that a busy machine exceeds; no test that uses a copy of an example is about them. For
+#: each example, these are files, parts of a line, and what copies have instead.
 PATIENCE = {
-    "pastebin": ("languages.py", "SECONDS = 5.0 ", "SECONDS = 60.0 "),
-    "session_backends": ("guarded_sessions.py", "LIMIT = 1.2 ", "LIMIT = 60.0 "),
+    "login": [("redis_sessions.py", "socket_timeout=5,", "socket_timeout=60,")],
+    "pastebin": [("languages.py", "SECONDS = 5.0 ", "SECONDS = 60.0 ")],
+    "session_backends": [
+        ("redis_sessions.py", "socket_timeout=5,", "socket_timeout=60,"),
+        ("guarded_sessions.py", "LIMIT = 1.2 ", "LIMIT = 60.0 "),
+    ],
 }
 PREFIX = "/under/here"
 SECRET = "this must never be read"
@@ -93,8 +97,7 @@ def copied(name: str, folder: Path) -> Path:
     """Copy an example to a folder of its own; the gallery, with all examples beside it."""
     for one in ALL_NAMES if name == "gallery" else [name]:
         copy = shutil.copytree(EXAMPLES / one, folder / "copies" / one, ignore=NOT_COPIED)
-        if one in PATIENCE:
-            file, limit, longer = PATIENCE[one]
+        for file, limit, longer in PATIENCE.get(one, ()):
             text = (copy / file).read_text()
             assert text.count(limit) == 1
             (copy / file).write_text(text.replace(limit, longer))
@@ -129,11 +132,8 @@ def measured(folder: Path, name: str = "gallery") -> dict[str, str]:
 def with_port(folder: Path, port: int, app: str = "app") -> None:
     """Give `python app.py` its port, since it has no option for that, and perhaps another app."""
     path = folder / "app.py"
-    path.write_text(
-        re.sub(
-            r"uvicorn\.run\(app,( port=\d+,)?", f"uvicorn.run({app}, port={port},", path.read_text()
-        )
-    )
+    own = f"uvicorn.run({app}, port={port}, timeout_keep_alive={KEEP_ALIVE},"
+    path.write_text(re.sub(r"uvicorn\.run\(app,( port=\d+,)?", own, path.read_text()))
 
 
 @contextlib.contextmanager

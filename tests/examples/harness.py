@@ -133,7 +133,8 @@ def with_port(folder: Path, port: int, app: str = "app") -> None:
     """Give `python app.py` its port, since it has no option for that, and perhaps another app."""
     path = folder / "app.py"
     own = f"uvicorn.run({app}, port={port}, timeout_keep_alive={KEEP_ALIVE},"
-    path.write_text(re.sub(r"uvicorn\.run\(app,( port=\d+,)?", own, path.read_text()))
+    before = r"uvicorn\.run\(app,( port=\d+,)?( timeout_keep_alive=\d+,)?"
+    path.write_text(re.sub(before, own, path.read_text()))
 
 
 @contextlib.contextmanager

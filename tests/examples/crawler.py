@@ -16,7 +16,7 @@ ASSETS = {
 }
 READ = ("text/html", "application/xhtml", "image/svg", "text/xml", "application/xml")
 LARGEST = 2**20
-SECONDS = 30.0
+SECONDS = 1.0
 
 
 @dataclass
@@ -111,7 +111,9 @@ def read(response: httpx.Response) -> str:
     if not kind.startswith(READ):
         return ""
     data = b""
-    until = time.monotonic() + SECONDS
+    # A page of a known length comes whole, however busy the machine is.
+    seconds = 60 if "content-length" in response.headers else SECONDS
+    until = time.monotonic() + seconds
     for chunk in response.iter_bytes():
         data += chunk
         if len(data) > LARGEST or time.monotonic() > until:

@@ -12,19 +12,19 @@ class Relay:
     def __init__(self, port: int) -> None:
         self._target = port
         self._lines: list[socket.socket] = []
+        self._lock = threading.Lock()  # so that no connection comes about while all are cut
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open = threading.Event()
         self._open.set()
         self._bad_gateway = False
-        self._changing = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                with self._changing:
+                with self._lock:
                     if not self._open.is_set():
                         threading.Thread(target=self._refuse, args=(near,), daemon=True).start()
                         continue
@@ -45,7 +45,7 @@ class Relay:
         Args:
             bad_gateway: Answer new ones as a proxy does while the app behind it is down.
         """
-        with self._changing:  # or a line that is just opened would stay
+        with self._lock:
             self._bad_gateway = bad_gateway
             self._open.clear()
             for line in self._lines:

@@ -102,7 +102,7 @@ def mcp_server(scene):
 
     async def talk():
         async with (
-            httpx2.AsyncClient(headers=headers) as http,
+            httpx2.AsyncClient(headers=headers, timeout=60) as http,
             Client(streamable_http_client(url, http_client=http)) as client,
         ):
             for text in ("Buy plums", "The oven is too hot by 10 degrees"):

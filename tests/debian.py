@@ -104,7 +104,7 @@ def debian(folder: Path) -> Iterator[Debian]:
                     machine.run("systemctl is-system-running").stdout.strip()
                     in {"running", "degraded"}
                 ),
-                60,
+                180,
                 "systemd to be ready",
             )
             yield machine
@@ -189,6 +189,7 @@ def _child(process: subprocess.Popen[bytes]) -> int:
 def _network(init: int) -> Iterator[None]:
     command = ["slirp4netns", "--configure", "--disable-host-loopback", str(init), "tap0"]
     with _background(command):
-        devices = Path(f"/proc/{init}/net/dev")
-        wait_until(lambda: "tap0" in devices.read_text(), what="the network")
+        # The route to everywhere is the last thing that it adds.
+        routes = Path(f"/proc/{init}/net/route")
+        wait_until(lambda: "tap0\t00000000" in routes.read_text(), what="the network")
         yield

@@ -41,6 +41,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PUBLIC = "127.0.0.1:8000"
 """The address that pages and READMEs show; tests put a free port in its place."""
 
+KEEP_ALIVE = "120"
+"""Seconds that a connection stays open without a request.
+
+After the 5 of uvicorn, a client that a busy machine has held up would send on one that is closed.
+"""
+
 T = TypeVar("T")
 _reserved: list[socket.socket] = []
 
@@ -161,7 +167,12 @@ def serving(
     with tempfile.TemporaryDirectory() as place:
         log = Path(place) / "log"
         command = ["bash", "-euo", "pipefail", "-c", line.replace(PUBLIC, f"127.0.0.1:{port}")]
-        variables = environment({"UVICORN_PORT": str(port), "PORT": str(port), **more})
+        own = {
+            "UVICORN_PORT": str(port),
+            "PORT": str(port),
+            "UVICORN_TIMEOUT_KEEP_ALIVE": KEEP_ALIVE,
+        }
+        variables = environment({**own, **more})
         with started(command, port, log, seconds, cwd=folder, env=variables):
             yield
         text = log.read_text(errors="replace")

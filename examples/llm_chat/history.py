@@ -39,5 +39,5 @@ class History:
         self._run("DELETE FROM turns WHERE chat = ?", chat)
 
     def _run(self, sql: str, *values: Any) -> list[Any]:
-        with closing(sqlite3.connect(self._path)) as database, database:
+        with closing(sqlite3.connect(self._path, timeout=30)) as database, database:
             return database.execute(sql, values).fetchall()

@@ -43,7 +43,7 @@ def kept_secret(path: Path) -> str:
 
 def query(sql: str, *values: Any) -> list[Any]:
     """Run SQL; each call can run in any thread."""
-    with closing(sqlite3.connect(DATABASE)) as database, database:
+    with closing(sqlite3.connect(DATABASE, timeout=30)) as database, database:
         return database.execute(sql, values).fetchall()
 
 

@@ -38,7 +38,7 @@ class NewNote(BaseModel):
 
 def rows(statement: str, *values: Any) -> list[dict[str, Any]]:
     """Execute an SQL statement, and return its rows."""
-    with closing(sqlite3.connect(DATABASE)) as connection, connection:
+    with closing(sqlite3.connect(DATABASE, timeout=30)) as connection, connection:
         connection.row_factory = sqlite3.Row
         return [dict(row) for row in connection.execute(statement, values)]
 

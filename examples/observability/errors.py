@@ -24,7 +24,7 @@ def configure(**options: Any) -> None:
 
 async def flush() -> None:
     """Send the last reports; run it at shutdown, for a signal ends the process."""
-    await asyncio.to_thread(sentry_sdk.flush, 2)
+    await asyncio.to_thread(sentry_sdk.flush, 5)
 
 
 @contextmanager

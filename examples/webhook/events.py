@@ -71,5 +71,5 @@ class Events:
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def _run(self, sql: str, *values: Any) -> list[Any]:
-        with closing(sqlite3.connect(self._path)) as database, database:
+        with closing(sqlite3.connect(self._path, timeout=30)) as database, database:
             return database.execute(sql, values).fetchall()

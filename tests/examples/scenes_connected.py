@@ -21,6 +21,23 @@ EVENTS = {
 }
 
 
+#: Function for a page: get 50 bytes of an answer, and wait for the rest for ever.
+HOLD = """() => {
+  const ask = window.fetch;
+  window.fetch = async (...request) => {
+    const answer = await ask(...request);
+    let left = 50;
+    const held = new TransformStream({transform(piece, pieces) {
+      pieces.enqueue(piece.subarray(0, left));
+      left -= piece.length;
+      return left > 0 ? undefined : new Promise(() => {});
+    }});
+    return new Response(answer.body.pipeThrough(held), answer);
+  };
+}
+"""
+
+
 @scene(1.15)
 def llm_chat(scene):
     """A question about apple pie, and an answer that is still coming, with a button to stop it."""
@@ -28,9 +45,10 @@ def llm_chat(scene):
     scene.fill(question="How do I bake an apple pie that does not get soggy?")
     scene.press("Ask")
     scene.page.get_by_text("soggy? ").last.wait_for()
+    scene.page.evaluate(HOLD)
     scene.fill(question="And which apples? " * 6)
     scene.press("Ask")
-    scene.page.get_by_text("You say: And which apples?").wait_for()
+    scene.page.get_by_text("You say: And which apples? And which").wait_for()
 
 
 @scene(1.6)
@@ -84,7 +102,7 @@ def mcp_server(scene):
 
     async def talk():
         async with (
-            httpx2.AsyncClient(headers=headers) as http,
+            httpx2.AsyncClient(headers=headers, timeout=60) as http,
             Client(streamable_http_client(url, http_client=http)) as client,
         ):
             for text in ("Buy plums", "The oven is too hot by 10 degrees"):

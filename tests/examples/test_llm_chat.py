@@ -13,7 +13,7 @@ LONG = " ".join(map(str, range(1000)))
 @pytest.mark.parametrize("place", ["/", f"{harness.PREFIX}/"])
 def test_page_streams_and_stops_an_answer(page, browsing, server, place):
     fake = server.environment["OPENAI_BASE_URL"].removesuffix("/v1")
-    before = httpx.get(fake).json()["words"]
+    before = httpx.get(fake, timeout=60).json()["words"]
     page.goto(place)
     assert page.context.cookies() == []
     fill_in(page, {"Your question": "<b>pie</b>"}, "Ask", "You say: <b>pie</b>")
@@ -23,8 +23,8 @@ def test_page_streams_and_stops_an_answer(page, browsing, server, place):
     page.get_by_text("You say: 0 1 2").wait_for()
     page.get_by_role("button", name="Stop").click()
     page.get_by_role("button", name="Ask").wait_for()
-    wait_until(lambda: httpx.get(fake).json()["answering"] == 0)
-    assert httpx.get(fake).json()["words"] - before < 500
+    wait_until(lambda: httpx.get(fake, timeout=60).json()["answering"] == 0)
+    assert httpx.get(fake, timeout=60).json()["words"] - before < 500
     fill_in(page, {"Your question": "fail"}, "Ask", "failed (400)")
     page.get_by_role("button", name="Ask").wait_for()
     messages = page.locator("#messages li").count()
@@ -65,12 +65,14 @@ def test_model_is_told_its_part_as_the_readme_says(tmp_path, services, measure):
     (folder / "app.py").write_text(source)
     environment = {**measure, **services.environment("llm_chat"), "MODEL": "other"}
     with harness.running(harness.SERVE, folder, environment) as server:
-        answer = httpx.post(f"{server.url}/ask", data={"question": "Hi"})
+        answer = httpx.post(f"{server.url}/ask", data={"question": "Hi"}, timeout=60)
     assert answer.text == "(other Be brief.) You say: Hi "
 
 
 def test_without_a_key_the_page_says_so(tmp_path, measure):
     folder = harness.copied("llm_chat", tmp_path)
     with harness.running(harness.SERVE, folder, {**measure, "OPENAI_API_KEY": ""}) as server:
-        assert "Set OPENAI_API_KEY" in httpx.get(server.url).text
-        assert httpx.post(f"{server.url}/ask", data={"question": "x"}).status_code == 503
+        assert "Set OPENAI_API_KEY" in httpx.get(server.url, timeout=60).text
+        assert (
+            httpx.post(f"{server.url}/ask", data={"question": "x"}, timeout=60).status_code == 503
+        )

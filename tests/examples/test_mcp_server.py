@@ -22,7 +22,7 @@ def token_of(server):
 async def talk(url, token, text):
     headers = {"authorization": f"Bearer {token}"}
     async with (
-        httpx2.AsyncClient(headers=headers) as http,
+        httpx2.AsyncClient(headers=headers, timeout=60) as http,
         Client(streamable_http_client(url, http_client=http)) as client,
     ):
         [add, find] = (await client.list_tools()).tools
@@ -60,7 +60,7 @@ def test_no_entry_without_the_token(server):
     for value in (None, "", token, f"Basic {token}", f"Bearer {token}x", f"Bearer {token[:-1]}"):
         headers = {} if value is None else {"authorization": value}
         for path in ("/mcp", "/mcp/", "/mcp/x", f"{PREFIX}/mcp/"):
-            response = httpx.post(server.url + path, json={}, headers=headers)
+            response = httpx.post(server.url + path, json={}, headers=headers, timeout=60)
             assert (response.status_code, response.text) == (401, "")
             assert response.headers["www-authenticate"] == "Bearer"
     with pytest.raises(InvalidStatus), connect(f"{server.ws_url}/mcp/"):

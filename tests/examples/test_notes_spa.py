@@ -65,7 +65,7 @@ def test_wrong_methods_are_refused(client, url):
 
 def test_notes_are_bounded(client, server):
     path = server.folder / "data" / "notes.sqlite3"
-    database = sqlite3.connect(path)
+    database = sqlite3.connect(path, timeout=60)
     with database:
         database.executemany("INSERT INTO notes (title, text) VALUES ('full', '')", [()] * 1000)
     assert client.post("/api/notes", json=NOTE).status_code == 409

@@ -48,7 +48,7 @@ def test_code_needs_its_state_nonce_and_verifier(client, server):
     refuse(client, f"/callback?code=x&state={second['state']}")
 
     url = client.post("/login").headers["location"]
-    back = httpx.post(url, data={"action": "deny"}).headers["location"]
+    back = httpx.post(url, data={"action": "deny"}, timeout=60).headers["location"]
     state = parse_qs(urlsplit(url).query)["state"][0]
     refuse(client, f"/callback?{urlsplit(back).query}")
     refuse(client, f"/callback?error=access_denied&state={state}")
@@ -56,7 +56,9 @@ def test_code_needs_its_state_nonce_and_verifier(client, server):
     # A code that the provider gave for another nonce.
     url = client.post("/login").headers["location"]
     nonce = parse_qs(urlsplit(url).query)["nonce"][0]
-    back = httpx.post(url.replace(nonce, "other"), data={"sub": "eve"}).headers["location"]
+    back = httpx.post(url.replace(nonce, "other"), data={"sub": "eve"}, timeout=60).headers[
+        "location"
+    ]
     refuse(client, f"/callback?{urlsplit(back).query}")
 
 
@@ -87,5 +89,5 @@ def test_browser_logs_in_and_out(browser, server, tmp_path, measure):
 def test_without_a_provider_the_page_says_so(tmp_path, measure, issuer, status):
     folder = harness.copied("oauth_login", tmp_path)
     with harness.running(harness.SERVE, folder, {**measure, "OIDC_ISSUER": issuer}) as server:
-        assert ("Set <code>OIDC_ISSUER" in httpx.get(server.url).text) == (not issuer)
-        assert httpx.post(f"{server.url}/login").status_code == status
+        assert ("Set <code>OIDC_ISSUER" in httpx.get(server.url, timeout=60).text) == (not issuer)
+        assert httpx.post(f"{server.url}/login", timeout=60).status_code == status

@@ -171,7 +171,7 @@ def test_readme_shows_lines_as_they_are(shop):
 @pytest.mark.parametrize("sent", ['x"}\n{"event": "forged"', "a" * 65, "ä", "a b", ""])
 def test_client_cannot_choose_an_odd_id(shop, sent):
     raw = sent.replace("\n", " ").encode()
-    answer = httpx.get(f"{shop.url}/healthz", headers=[(b"x-request-id", raw)])
+    answer = httpx.get(f"{shop.url}/healthz", headers=[(b"x-request-id", raw)], timeout=60)
 
     assert re.fullmatch("[0-9a-f]{16}", answer.headers["x-request-id"])
     shop.line(request_id=answer.headers["x-request-id"])
@@ -208,17 +208,23 @@ def test_no_secret_is_logged(start):
 
 
 def test_stream_has_its_line_when_it_ends(shop):
-    with httpx.stream("GET", f"{shop.url}/events", headers={"x-request-id": "stream"}) as answer:
-        answered = time.monotonic()
+    asked = time.monotonic()
+    with httpx.stream(
+        "GET", f"{shop.url}/events", headers={"x-request-id": "stream"}, timeout=60
+    ) as answer:
         chunks = answer.iter_bytes()
-        size = len(next(chunks)) + len(next(chunks))
+        size = len(next(chunks))
+        next(chunks)
         assert shop.lines(event="request", request_id="stream") == []
         assert shop.total("http_open", kind="stream", handler="events") == 1
     line = shop.line(request_id="stream")
 
-    assert (line["status"], line["end"], line["bytes"]) == (200, "disconnected", size)
-    assert line["wait_ms"] < 900 < line["ms"] < 1000 * (time.monotonic() - answered) + 900
-    assert not line["slow"]
+    assert (line["status"], line["end"]) == (200, "disconnected")
+    # On a machine that stalls, there are more pieces, and the first one comes late.
+    assert line["bytes"] >= 2 * size
+    assert line["bytes"] % size == 0
+    assert line["wait_ms"] + 900 < line["ms"] < 1000 * (time.monotonic() - asked)
+    assert line["slow"] == (line["wait_ms"] > 400)
     assert shop.total("http_open", kind="stream", handler="events") == 0
 
 
@@ -316,7 +322,7 @@ async def test_server_that_cannot_send_any_more():
 def test_other_servers_see_the_same(start, command):
     with start(command=command) as shop:
         assert shop.get("/price", **{"x-request-id": "one"}).headers["x-request-id"] == "one"
-        with httpx.stream("GET", f"{shop.url}/events", headers={"x-request-id": "two"}):
+        with httpx.stream("GET", f"{shop.url}/events", headers={"x-request-id": "two"}, timeout=60):
             pass
         with connect(f"ws://127.0.0.1:{shop.port}/echo") as client:
             client.send("hello")
@@ -336,7 +342,7 @@ def test_other_servers_see_the_same(start, command):
 def test_paths_and_methods_of_clients_make_no_labels(shop):
     for number in range(30):
         method = ("PROPFIND", "MKCOL", "REPORT")[number % 3]
-        httpx.request(method, f"{shop.url}/p{number}/{number}")
+        httpx.request(method, f"{shop.url}/p{number}/{number}", timeout=60)
         shop.get(f"/price?pie={number}")
     requests = [one.labels for one in shop.samples() if one.name == "http_requests_total"]
 
@@ -369,25 +375,31 @@ def workers(shop):
 
 
 def test_any_worker_answers_for_all(start):
-    with start("--workers", "2", PROMETHEUS_MULTIPROC_DIR="counts") as shop:
+    # uvicorn kills a worker that does not answer it in time, which here is no subject.
+    options = ("--workers", "2", "--timeout-worker-healthcheck", "120")
+    with start(*options, PROMETHEUS_MULTIPROC_DIR="counts") as shop:
         # Each time a new connection, which either worker might accept.
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: shop.get("/price"), range(200)))
-        assert len(workers(shop)) == 2
+        # One of them may have answered all, before the other one had started.
+        wait_until(lambda: len(workers(shop)) == 2, what="the other worker")
+        # A worker counts an answer when it has sent it.
+        wait_until(lambda: shop.total("http_requests_total", handler="price") == 200)
+        wait_until(lambda: shop.total("http_response_seconds_count", handler="price") == 200)
         for _ in range(10):
             assert shop.total("http_requests_total", handler="price") == 200
             assert shop.total("http_response_seconds_count", handler="price") == 200
 
         with contextlib.ExitStack() as streams:
             for _ in range(12):
-                streams.enter_context(httpx.stream("GET", f"{shop.url}/events"))
+                streams.enter_context(httpx.stream("GET", f"{shop.url}/events", timeout=60))
             wait_until(lambda: shop.total("http_open", handler="events") == 12)
             # A worker that is killed takes its streams along.
             for worker in workers(shop):
                 os.kill(worker, signal.SIGKILL)
             wait_until(lambda: len(workers(shop)) == 4, what="uvicorn to start others")
             wait_until(lambda: shop.total("http_open", handler="events") == 0)
-        assert shop.total("http_in_flight") == 1
+        wait_until(lambda: shop.total("http_in_flight") == 1)
         assert shop.total("http_requests_total", handler="price") == 200
 
 
@@ -459,7 +471,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 assert name["service.name"] == "shop"
                 self.server.spans += [span for scope in one.scope_spans for span in scope.spans]
         else:
-            time.sleep(0.5)  # Sentry is far away, so reports wait for the ones before them
+            time.sleep(0.3)  # Sentry is far away, so reports wait for the ones before them
             event = Envelope.deserialize(body).get_event()
             self.server.reports += [event] if event else []
         self.send_response(200)
@@ -586,15 +598,22 @@ def test_process_lives_without_its_database_and_is_not_ready(start):
 
 
 def test_process_that_is_told_to_stop_answers_until_no_request_comes(start):
-    with start(DRAIN_SECONDS="2") as shop:
-        told = time.monotonic()
-        shop.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: shop.get("/readyz").status_code == 503, what="readiness to end")
-        assert shop.get("/readyz").json() == {"status": "stopping"}
-        assert shop.get("/price").status_code == 200
-        shop.process.wait(30)
-        assert time.monotonic() - told >= 2
-        assert shop.lines(event="Application shutdown complete.")
+    seconds, taken = 1, 2.0
+    while taken > seconds:  # again, if the machine was so slow that the time was over before
+        seconds *= 2
+        with start(DRAIN_SECONDS=str(seconds)) as shop:
+            told = time.monotonic()
+            shop.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(httpx.TransportError):
+                while shop.get("/readyz").status_code == 200:
+                    pass
+                stopping, price = shop.get("/readyz"), shop.get("/price")
+            taken = time.monotonic() - told
+            shop.process.wait(60)
+            assert time.monotonic() - told >= seconds
+            assert shop.lines(event="Application shutdown complete.")
+    assert (stopping.status_code, stopping.json()) == (503, {"status": "stopping"})
+    assert price.status_code == 200
 
 
 def test_second_sigterm_counts_at_once(start):
@@ -606,7 +625,7 @@ def test_second_sigterm_counts_at_once(start):
 
 
 def test_stream_that_the_stop_breaks_off_has_its_line(start):
-    with start() as shop, httpx.stream("GET", f"{shop.url}/events") as answer:
+    with start() as shop, httpx.stream("GET", f"{shop.url}/events", timeout=60) as answer:
         assert answer.status_code == 200
         shop.end()
         line = shop.line(handler="events")

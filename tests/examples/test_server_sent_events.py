@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.examples.browsing import Browsing, fill_in
 from tests.examples.empty_room import MESSAGES, shown_after_a_break
@@ -48,7 +49,7 @@ def test_two_windows_see_each_other(browsing):
 
     alice.get_by_text("Hello Alice").wait_for()
     assert "<img src=x onerror=alert(1)> Hello Alice" in alice.locator("li").last.inner_text()
-    assert alice.get_by_label("Message", exact=True).input_value() == ""
+    expect(alice.get_by_label("Message", exact=True)).to_have_value("")
     assert alice.evaluate("document.querySelectorAll('li img, li script').length") == 0
 
 

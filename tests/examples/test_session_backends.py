@@ -9,6 +9,7 @@ import time
 from functools import partial
 
 import pytest
+from playwright.sync_api import expect
 
 from micropie import App, InMemorySessionBackend
 from tests import asgi
@@ -126,6 +127,7 @@ async def test_expired_rows_are_deleted(url):
 
 
 async def test_app_keeps_sessions_through_a_restart(url, monkeypatch):
+    monkeypatch.setattr(guarded_sessions, "LIMIT", 60.0)
     module = load("session_backends")
     monkeypatch.setitem(sys.modules, "app", module)  # the templates are found beside it
 
@@ -153,18 +155,18 @@ def test_sessions_outlive_a_restart_of_the_server(tmp_path, measure):
             client.post("/visit")
             assert f'"number">{expected}<' in client.get("/").text
             cookies = dict(client.cookies)
-    database = sqlite3.connect(folder / "data" / "sessions.sqlite3")
+    database = sqlite3.connect(folder / "data" / "sessions.sqlite3", timeout=60)
     rows = database.execute("SELECT data FROM sessions").fetchall()
     assert '"visits": 2' in rows[0][0]
 
 
 def test_page_counts_visits_and_forgets_them(page, browsing):
     page.goto("/")
-    for _ in range(2):
+    for visits in ("1", "2"):
         page.get_by_role("button", name="Visit again").click()
-    assert page.locator(".number").inner_text() == "2"
+        expect(page.locator(".number")).to_have_text(visits)
     page.get_by_role("button", name="Forget me").click()
-    assert page.locator(".number").inner_text() == "0"
+    expect(page.locator(".number")).to_have_text("0")
     browsing.check_look("/")
 
 
@@ -211,11 +213,11 @@ async def test_change_that_fails_leaves_the_session_as_it_was(url):
             for session_id in ("one", "new"):
                 with pytest.raises(error):
                     await backend.update(session_id, wrong, 60)
-        began = time.monotonic()
+        if url.startswith("redis"):  # where one that is left behind ends by itself
+            assert await backend.client.keys("lock:*") == []
         await backend.update("one", renamed, 60)
         assert await backend.load("one") == {"a": 1, "name": "Zoë"}
         assert await backend.load("new") == {}
-        assert time.monotonic() - began < redis_sessions.LOCKED, "a lock was left behind"
 
 
 async def test_changes_of_many_requests_are_all_kept(url):
@@ -434,7 +436,7 @@ async def test_store_that_hangs_is_waited_for_once(failing, browser_of_failing, 
     begun = time.monotonic()
     answer = await browser_of_failing.get(path)
     assert answer.status == (503 if path == "/count" else 200)
-    assert 0.1 <= time.monotonic() - begun < 10
+    assert 0.1 <= time.monotonic() - begun < failing.seconds
 
 
 async def test_wait_for_a_slow_answer_is_not_taken_from_the_next_step(failing, caplog, monkeypatch):

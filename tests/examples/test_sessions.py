@@ -1,5 +1,7 @@
 """examples/sessions"""
 
+from playwright.sync_api import expect
+
 from tests.examples.accounts import PASSWORD_OF_SESSIONS as PASSWORD
 from tests.examples.accounts import session_ids
 from tests.examples.accounts import sign_in_to_sessions as sign_in
@@ -53,10 +55,11 @@ def test_logout_deletes_the_session(client):
 def test_browser_logs_in_and_out(page, browsing):
     page.goto("/")
     page.get_by_role("button", name="Visit again").click()
+    expect(page.locator(".number")).to_have_text("1")
     page.get_by_role("link", name="Log in").click()
     fill_in(page, {"Name": "ada", "Password": PASSWORD}, "Log in")
     page.wait_for_url("**/account")
     browsing.check_accessible(page)
     page.get_by_role("button", name="Log out").click()
-    assert page.get_by_role("heading").inner_text() == "Hello, stranger"
-    assert page.locator(".number").inner_text() == "0"
+    expect(page.get_by_role("heading")).to_have_text("Hello, stranger")
+    expect(page.locator(".number")).to_have_text("0")

@@ -17,7 +17,7 @@ class Guest:
 
     def __init__(self, server):
         self.url = server.url
-        self.sio = socketio.AsyncClient(reconnection=False)
+        self.sio = socketio.AsyncClient(reconnection=False, request_timeout=60)
         self.heard = asyncio.Queue()
         for event in ("said", "entered", "left", "connect_error"):
             self.sio.on(event, self._listener(event))
@@ -32,7 +32,7 @@ class Guest:
         return await self.sio.call(event, data, timeout=60)
 
     async def hear(self):
-        return await asyncio.wait_for(self.heard.get(), 20)
+        return await asyncio.wait_for(self.heard.get(), 60)
 
 
 @contextlib.asynccontextmanager

@@ -1,8 +1,11 @@
 """examples/templates"""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from tests.examples.browsing import fill_in
+from tests.examples.loading import load
 
 
 def test_order_is_confirmed_once(page):
@@ -38,9 +41,16 @@ def test_messages_of_two_posts_are_both_shown(client):
     assert client.get("/").text.count("in your basket.") == 2
 
 
-def test_age_is_told_in_the_largest_unit(client):
+def test_age_is_told_in_the_largest_unit(client, measured):
     assert "baked 3 hours ago" in client.get("/pie/cherry").text
-    assert "baked just now" in client.get("/pie/plum").text
+    example, now = load("templates"), datetime.now(UTC)
+    for words, age in (
+        ("just now", timedelta(0)),
+        ("1 minute ago", timedelta(seconds=60)),
+        ("20 minutes ago", timedelta(minutes=20)),
+        ("2 days ago", timedelta(days=2, hours=5)),
+    ):
+        assert example.ago(now - age) == words
 
 
 def test_unknown_pie_is_a_page_of_the_shop(client):

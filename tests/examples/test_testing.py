@@ -48,5 +48,5 @@ def test_websocket_shouts(server):
 
 
 def test_numbers_go_on(server):
-    with httpx.stream("GET", f"{server.url}/numbers?pause=0.01") as response:
+    with httpx.stream("GET", f"{server.url}/numbers?pause=0.01", timeout=60) as response:
         assert next(response.iter_lines()) == "id: 0"

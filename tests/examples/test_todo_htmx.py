@@ -67,10 +67,10 @@ def test_only_htmx_is_sent_from_the_folder(client):
 
 
 def test_list_has_an_end(client, server):
-    with sqlite3.connect(server.folder / "data" / "todos.sqlite3") as db:
+    with sqlite3.connect(server.folder / "data" / "todos.sqlite3", timeout=60) as db:
         db.executemany("INSERT INTO todos (title) VALUES (?)", [("x",)] * 500)
     answer = client.post("/add", data={"title": "y"})
-    with sqlite3.connect(server.folder / "data" / "todos.sqlite3") as db:
+    with sqlite3.connect(server.folder / "data" / "todos.sqlite3", timeout=60) as db:
         db.execute("DELETE FROM todos")
 
     assert (answer.status_code, "500 todos fill the list" in answer.text) == (400, True)
@@ -115,7 +115,7 @@ def test_column_is_added_as_the_readme_says(tmp_path, measure):
             assert client.post("/add", data={"title": "x", "due": "soon"}).status_code == 400
             client.post("/add", data={"title": "Dated", **date})
             assert titles(client)[-1] == "Dated 2030-12-24"
-    with sqlite3.connect(file) as db:
+    with sqlite3.connect(file, timeout=60) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (2,)
 
 
@@ -130,7 +130,7 @@ def test_browser_replaces_the_list_alone(page, browsing):
     browsing.check_accessible(page)
     page.get_by_role("link", name="Open").click()
     expect(page.get_by_text("Plums")).to_have_count(0)
-    assert page.url.endswith("/?show=open")
+    page.wait_for_url("**/?show=open")
     page.get_by_role("button", name="Delete: <b>Pie").click()
     page.get_by_text("Nothing here.").wait_for()
     page.go_back()
@@ -145,6 +145,7 @@ def test_browser_without_javascript_does_the_same(browser, server):
     page.goto("/")
     fill_in(page, {"New todo": "Plums"}, "Add", "Plums")
     page.get_by_role("button", name="Done: Plums").click()
+    page.get_by_role("button", name="Done: Plums", pressed=True).wait_for()
     page.get_by_role("link", name="Done", exact=True).click()
     page.get_by_role("button", name="Delete: Plums").click()
     page.get_by_text("Nothing here.").wait_for()

@@ -105,16 +105,19 @@ def test_events_survive_the_end_of_the_process(tmp_path, measure):
     more = {**measure, "DATABASE": str(database), "WEBHOOK_SECRET": secret}
 
     def query(sql):
-        with sqlite3.connect(database) as connection:
+        with sqlite3.connect(database, timeout=60) as connection:
             return connection.execute(sql).fetchall()
 
     def send(event_id, kind):
         body = json.dumps({"type": kind}).encode()
         headers = signed(key, event_id, body)
-        assert httpx.post(f"{url}/receive", content=body, headers=headers).status_code == 202
+        assert (
+            httpx.post(f"{url}/receive", content=body, headers=headers, timeout=60).status_code
+            == 202
+        )
 
     with serving(harness.SERVE, folder, port, more, errors=True):
-        assert httpx.get(url).json() == {"events": []}
+        assert httpx.get(url, timeout=60).json() == {"events": []}
         query("ALTER TABLE events RENAME COLUMN due TO gone")  # the queue fails for a moment
         time.sleep(0.5)  # the worker looks at the table some times
         query("ALTER TABLE events RENAME COLUMN gone TO due")

@@ -74,7 +74,7 @@ def test_streams_come_bit_by_bit(wsgi_client):
 
 def test_requests_do_not_wait_for_each_other(wsgi_server, wsgi_client):
     with wsgi_client.stream("GET", "/count"):
-        assert httpx.get(f"{wsgi_server.url}/").text.startswith("The shop is open")
+        assert httpx.get(f"{wsgi_server.url}/", timeout=60).text.startswith("The shop is open")
 
 
 ENDLESS = """\
@@ -98,7 +98,7 @@ def test_clients_that_leave_end_their_requests(tmp_path, measure, command):
     app.write_text(before + ENDLESS + after)
     with harness.running(f"{command} > server.log 2>&1", folder, measure) as server:
         for _ in range(3):
-            with httpx.stream("GET", f"{server.url}/count") as response:
+            with httpx.stream("GET", f"{server.url}/count", timeout=60) as response:
                 assert next(response.iter_lines()) == "line"
         wait_until(lambda: log.read_text().count("The stream is closed.") == 3)
 
@@ -106,7 +106,7 @@ def test_clients_that_leave_end_their_requests(tmp_path, measure, command):
             with socket.create_connection(("127.0.0.1", server.port), 30) as upload:
                 upload.sendall(UPLOAD + b"content-length: 10\r\n\r\n{")
         # The app would wait for the rest of such a body for 30 seconds.
-        assert httpx.get(server.url, timeout=15).text.startswith("The shop is open")
+        assert httpx.get(server.url, timeout=28).text.startswith("The shop is open")
 
 
 def test_app_that_cannot_start_is_not_served(tmp_path, measure):

@@ -12,8 +12,8 @@ The robot opens the page in a browser, and goes through it from top to bottom:
 * For steps in a browser, it opens, types, presses and looks, in its own windows.
 * If the page says what one needs, it follows the Install page first.
 
-It knows no comment of the page's source, and no file of the repository. It changes the ports alone,
-since two robots can follow two pages at once.
+It knows no comment of the page's source, and no file of the repository. It changes the ports, since
+two robots can follow two pages at once, and gives curl more time for a stream.
 """
 
 import contextlib

@@ -9,7 +9,7 @@ before a block says what kind it is:
     <!-- slow: what -->       executed by the slow tests, for the reason given
     <!-- not run: why -->     executed by no test, for the reason given
 
-A console block without a comment is typed into a terminal beside the server: all of a page go into
+A console block without a comment is typed into a terminal beside the server. All of a page go into
 one shell, so that variables and files stay. A command goes on in the lines that start with `> `.
 `...` stands for any output. Instead of `127.0.0.1:8000` all use the server's port, and a curl that
 ends after some seconds waits three times as long.

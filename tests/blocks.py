@@ -9,9 +9,10 @@ before a block says what kind it is:
     <!-- slow: what -->       executed by the slow tests, for the reason given
     <!-- not run: why -->     executed by no test, for the reason given
 
-A console block without a comment is typed into a terminal beside the server: all of a page go into
+A console block without a comment is typed into a terminal beside the server. All of a page go into
 one shell, so that variables and files stay. A command goes on in the lines that start with `> `.
-`...` stands for any output. Instead of `127.0.0.1:8000` all use the server's port.
+`...` stands for any output. Instead of `127.0.0.1:8000` all use the server's port, and a curl that
+ends after some seconds waits three times as long.
 """
 
 import contextlib
@@ -30,6 +31,8 @@ from tests.ports import Ports
 from tests.processes import PUBLIC, environment
 
 MARK = b"--- the next command ---\n"
+# curl in front of a stream, which it leaves after some seconds
+LIMITED = re.compile(r"(\bcurl\b[^|;&]*?\s(?:--max-time|-m) )([\d.]+)")
 SECONDS = 240.0  # that one command may take
 
 
@@ -65,6 +68,11 @@ def matches(pattern: str, output: str) -> bool:
     return (
         re.fullmatch(expected, output.replace("\r\n", "\n").strip() + "\n", flags=re.S) is not None
     )
+
+
+def patient(line: str) -> str:
+    """Return a command with more time for curl, since a busy machine needs it for a stream."""
+    return LIMITED.sub(lambda found: f"{found[1]}{3 * float(found[2]):g}", line)
 
 
 class Shell:
@@ -114,7 +122,9 @@ class Shell:
     def type(self, line: str) -> str:
         """Run a command, and return what it prints on standard output."""
         assert self._process.stdin
-        typed = f"{{ {self._ports.typed(line)}\n}} </dev/null\nprintf '%s' '{MARK.decode()}'\n"
+        typed = (
+            f"{{ {self._ports.typed(patient(line))}\n}} </dev/null\nprintf '%s' '{MARK.decode()}'\n"
+        )
         self._process.stdin.write(typed.encode())
         self._process.stdin.flush()
         output = self._read(time.monotonic() + SECONDS)

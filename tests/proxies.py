@@ -36,12 +36,9 @@ def replaced(text: str, changes: Mapping[str, str], count: int = -1) -> str:
 def client_of(port: int, **headers: str) -> httpx.Client:
     """Return a client of the site at another address than the proxy's."""
     transport = httpx.HTTPTransport(verify=False, local_address="127.0.0.2")
-    return httpx.Client(
-        transport=transport,
-        base_url=f"https://127.0.0.1:{port}",
-        headers={"host": SITE, **headers},
-        timeout=60,
-    )
+    named = {"host": SITE, **headers}
+    url = f"https://127.0.0.1:{port}"
+    return httpx.Client(transport=transport, base_url=url, headers=named, timeout=60)
 
 
 @contextlib.contextmanager

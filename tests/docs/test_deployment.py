@@ -98,6 +98,9 @@ app = Large()
 """
 
 
+get = functools.partial(httpx.get, timeout=60)
+
+
 def command(program: str) -> str:
     return next(line for line in SERVES if line.split()[0] == program)
 
@@ -291,9 +294,9 @@ def test_nginx_carries_files_streams_bodies_sessions_and_websockets(more, certif
         challenge.parent.mkdir(parents=True)
         challenge.write_text("for certbot")
         path = "/.well-known/acme-challenge/token"
-        answer = httpx.get(f"http://127.0.0.1:{plain}{path}", headers={"host": SITE})
+        answer = get(f"http://127.0.0.1:{plain}{path}", headers={"host": SITE})
         assert answer.text == "for certbot"
-        moved = httpx.get(f"http://127.0.0.1:{plain}/a?b=c", headers={"host": SITE})
+        moved = get(f"http://127.0.0.1:{plain}/a?b=c", headers={"host": SITE})
         assert (moved.status_code, moved.headers["location"]) == (308, f"https://{SITE}/a?b=c")
 
 
@@ -312,8 +315,9 @@ def test_requests_during_a_stop_wait_for_workers_and_not_for_a_single_process(
     workers, folder, certificates, tmp_path
 ):
     line, log = f"{command('uvicorn')} --workers {workers}", tmp_path / "log"
+    patient = replaced(line, {"graceful-shutdown 5": "graceful-shutdown 60"})
     with (
-        running(quick(line) if workers > 1 else line, folder, log) as (server, app_port),
+        running(quick(line) if workers > 1 else patient, folder, log) as (server, app_port),
         behind_nginx(tmp_path, certificates, app_port) as (port, _),
         client_of(port) as visitor,
         client_of(port) as client,
@@ -323,6 +327,8 @@ def test_requests_during_a_stop_wait_for_workers_and_not_for_a_single_process(
         next(lines)
         server.send_signal(signal.SIGTERM)
         wait_until(lambda: "Waiting for connections to close" in log.read_text())
+        # The worker without a connection answers until it ends.
+        wait_until(lambda: log.read_text().count("Finished server process") >= workers - 1)
 
         assert client.get("/health", timeout=60).status_code == 502
         # Workers have ended by then, and a single process still waits for the stream.
@@ -498,12 +504,12 @@ def test_command_of_the_unit_serves_the_app_with_its_settings(tmp_path):
     settings["DATA"] = str(state)
 
     with serving(found[1].replace("8000", str(port)), tmp_path, port, settings):
-        assert httpx.get(f"http://127.0.0.1:{port}/health").text == "ready\n"
-        first = httpx.get(f"http://127.0.0.1:{port}/")
+        assert get(f"http://127.0.0.1:{port}/health").text == "ready\n"
+        first = get(f"http://127.0.0.1:{port}/")
         cookie = first.headers["set-cookie"]
         assert "Secure" in cookie
         headers = {"cookie": cookie.partition(";")[0]}
-        assert "yours: 2<" in httpx.get(f"http://127.0.0.1:{port}/", headers=headers).text
+        assert "yours: 2<" in get(f"http://127.0.0.1:{port}/", headers=headers).text
     assert "shop.sqlite3" in {path.name for path in state.iterdir()}
 
 
@@ -569,8 +575,8 @@ def test_commands_of_the_dockerfile_serve_and_check_the_app(tmp_path):
     with image_of(DOCKER, tmp_path, data) as image:
         [check] = image.checks
         subprocess.run(check, cwd=image.folder, env=image.environment, timeout=60, check=True)
-        assert httpx.get(f"http://127.0.0.1:{image.port}/health").text == "ready\n"
-        assert httpx.get(f"http://127.0.0.1:{image.port}/").text == "Visits: 1\n"
+        assert get(f"http://127.0.0.1:{image.port}/health").text == "ready\n"
+        assert get(f"http://127.0.0.1:{image.port}/").text == "Visits: 1\n"
     assert (tmp_path / "data" / "shop.db").exists()
     assert "DATA=/data" in DOCKER["Dockerfile"]
     assert "/data" in DOCKER["compose.yaml"]
@@ -619,7 +625,7 @@ def test_all_platforms_start_the_app_of_the_procfile():
 
 def test_image_for_a_platform_serves_the_app(tmp_path):
     with redis() as variables, image_of(PAAS, tmp_path, variables) as image:
-        assert httpx.get(f"http://127.0.0.1:{image.port}/health").text == "ready\n"
+        assert get(f"http://127.0.0.1:{image.port}/health").text == "ready\n"
 
 
 def test_session_backend_of_the_page_is_the_one_of_the_example():

@@ -75,6 +75,6 @@ def test_unpacked_archive_of_a_step_installs_and_serves(example, archive, tmp_pa
     path = f"{environment}/bin{os.pathsep}{os.environ['PATH']}"
 
     with serving(harness.SERVE, folder, port, {"PYTHONPATH": "", "PATH": path}):
-        response = httpx.get(f"http://127.0.0.1:{port}/")
+        response = httpx.get(f"http://127.0.0.1:{port}/", timeout=60)
 
     assert response.status_code < 400

@@ -190,7 +190,7 @@ def test_line_of_the_guide_has_words_for_a_file_of_another_kind(
 def films(folder, wanted):
     """Return the files of an app as soon as there are as many as wanted."""
     place = folder / "data" / "films"
-    wait_until(lambda: len(list(place.iterdir())) == wanted, 10, f"{wanted} files in {place}")
+    wait_until(lambda: len(list(place.iterdir())) == wanted, what=f"{wanted} files in {place}")
     return list(place.iterdir())
 
 

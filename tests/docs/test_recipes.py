@@ -7,6 +7,7 @@ import datetime
 import email
 import importlib
 import json
+import os
 import shutil
 import signal
 import smtplib
@@ -14,7 +15,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 import types
 from concurrent.futures import ThreadPoolExecutor
 from email import policy
@@ -321,11 +321,12 @@ def test_mail_is_given_up_at_once_or_after_some_attempts(
 
 
 def test_mail_of_a_killed_worker_is_sent_by_another_one(mail, message, outbox, monkeypatch):
-    monkeypatch.setattr(outbox, "LEASE", 0.2)
     box = outbox.Outbox("mails.sqlite3")
     box.add(message)
     assert box._claim() is not None  # and then the worker is killed
     assert box._claim() is None
+    with box._transaction() as db:  # the time passes
+        db.execute("UPDATE mails SET due = due - ?", (outbox.LEASE,))
     with mail_server(mail, monkeypatch) as server:
         asyncio.run(run_until([box], lambda: box.waiting() == (0, 0)))
 
@@ -404,7 +405,7 @@ def test_file_over_the_limit_is_refused_both_ways(files):
     client = files([("LIMIT = 50_000_000", "LIMIT = 1000"), ("+ 10_000", "+ 500")])
     refused = client.post("/upload", files={"file": bytes(2000)})
     ticket = client.post("/ticket").json()
-    sent = httpx.post(ticket["url"], data=ticket["fields"], files={"file": bytes(2000)})
+    sent = httpx.post(ticket["url"], data=ticket["fields"], files={"file": bytes(2000)}, timeout=60)
     finished = client.post("/finish", data={"key": ticket["key"], "name": "pie.png"})
     again = client.post("/finish", data={"key": ticket["key"], "name": "pie.png"})
 
@@ -416,7 +417,7 @@ def test_file_over_the_limit_is_refused_both_ways(files):
 def test_empty_file_is_refused(files):
     client = files()
     ticket = client.post("/ticket").json()
-    sent = httpx.post(ticket["url"], data=ticket["fields"], files={"file": b""})
+    sent = httpx.post(ticket["url"], data=ticket["fields"], files={"file": b""}, timeout=60)
     finished = client.post("/finish", data={"key": ticket["key"], "name": "pie.png"})
 
     assert (sent.status_code, finished.status_code) == (204, 422)
@@ -468,20 +469,31 @@ def test_file_has_the_name_of_the_visitor_and_is_never_shown(files):
         assert response.content == b"<script>"
 
 
+def waiting_connections(server):
+    """Return how many clients have connected to a server that has accepted none."""
+    server.settimeout(0)
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            server.accept()[0].close()
+            count += 1
+    return count
+
+
 def test_silent_store_costs_the_others_nothing(files):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        client = files([("read_timeout=5", "read_timeout=0.5")], AWS_ENDPOINT_URL_S3=endpoint)
+        client = files([("read_timeout=5", "read_timeout=3")], AWS_ENDPOINT_URL_S3=endpoint)
         with ThreadPoolExecutor(1) as pool:
-            began = time.monotonic()
             waiting = pool.submit(client.post, "/upload", files={"file": b"pie"})
             page = client.get("/")
             page_came = not waiting.done()
             response = waiting.result()
+        attempts = waiting_connections(silent)
 
     assert (page.status_code, page_came) == (200, True)
     assert (response.status_code, response.headers["retry-after"]) == (503, "10")
-    assert time.monotonic() - began < 10
+    assert attempts == 2
 
 
 @contextlib.contextmanager
@@ -552,7 +564,7 @@ async def main():
 WITH_REDIS = """
 from redis.asyncio import Redis
 import once
-once.LONGEST = 1.0
+once.LONGEST = float(sys.argv[2])
 
 async def claim(job):
     async with Redis.from_url(os.environ["REDIS_URL"]) as redis:
@@ -575,7 +587,7 @@ asyncio.run(main())
 @pytest.fixture(params=["redis", "postgresql"])
 def worker(request, tmp_path):
     """Return a function that starts a process which wants to do the job of the day."""
-    write("scheduled-jobs.md", tmp_path, ("ex=LONGEST + 10", "px=1500"))
+    write("scheduled-jobs.md", tmp_path, ("ex=LONGEST + 10", "px=int(LONGEST * 1500)"))
     processes = []
     with {"redis": redis, "postgresql": postgresql}[request.param]() as variables:
         url = variables.get("POSTGRESQL_URL", "").replace("+asyncpg", "")
@@ -585,8 +597,8 @@ def worker(request, tmp_path):
         if url:
             asyncio.run(make_table(url, tmp_path))
 
-        def start(seconds):
-            command = [sys.executable, "worker.py", str(seconds)]
+        def start(seconds, longest=60):
+            command = [sys.executable, "worker.py", str(seconds), str(longest)]
             process = subprocess.Popen(command, cwd=tmp_path, env=environment(more))
             processes.append(process)
             return process
@@ -623,7 +635,7 @@ def test_one_of_two_processes_does_the_job(worker, tmp_path):
 
 
 def test_job_of_a_killed_process_is_done_by_the_other(worker, tmp_path):
-    first = worker(60)
+    first = worker(60, longest=1)
     wait_until(lambda: seen(tmp_path, "started"), 30, "the job")
     second = worker(0)
     first.send_signal(signal.SIGKILL)
@@ -806,7 +818,7 @@ def test_app_with_a_queue_says_that_redis_is_down_and_goes_on_after_its_restart(
     with (
         queue_of("background-jobs.md", tmp_path) as (node, variables),
         serving("uvicorn queued:app", tmp_path, port := free_port(), variables),
-        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
         for is_asked_meanwhile in (False, True, False):
             assert state_of(client, client.post("/count", data={"limit": 9})) == "waiting"
@@ -822,14 +834,16 @@ def test_worker_of_a_queue_ends_its_job_when_it_is_told_to_stop(tmp_path):
     with (
         queue_of("background-jobs.md", tmp_path) as (_, variables),
         serving("uvicorn queued:app", tmp_path, port := free_port(), variables),
-        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
         harness.queue_worker("tasks", tmp_path, variables) as (worker, log),
     ):
         wait_until(lambda: "Listening started" in log.read_text())
         job = client.post("/count", data={"limit": 20_000_000})
         wait_until(lambda: "Executing task" in log.read_text())
+        os.killpg(worker.pid, signal.SIGSTOP)  # or it might be done before the next line is
         assert state_of(client, job) == "waiting"
         worker.send_signal(signal.SIGTERM)
+        os.killpg(worker.pid, signal.SIGCONT)
         assert worker.wait(60) == 0
         assert state_of(client, job) == "done"
 
@@ -854,6 +868,10 @@ def test_report_of_a_night_is_made_once_though_it_waits_twice_in_the_queue(load,
     assert made == [1]
 
 
+def lost_runs(log):
+    return log.read_text().count("taskiq.exceptions.SendTaskError:")
+
+
 def test_runs_wait_for_a_worker_and_are_lost_while_redis_is_down(tmp_path):
     cleaned, log = tmp_path / "cleaned.txt", tmp_path / "log"
     command = [sys.executable, "-m", "taskiq", "scheduler", "nightly_tasks:scheduler"]
@@ -870,9 +888,10 @@ def test_runs_wait_for_a_worker_and_are_lost_while_redis_is_down(tmp_path):
             with harness.queue_worker("nightly_tasks", tmp_path, variables):
                 wait_until(lambda: cleaned.exists() and len(cleaned.read_text().split()) >= 3)
             node.kill()
-            wait_until(lambda: log.read_text().count("SendTaskError") >= 3)
+            wait_until(lambda: lost_runs(log) >= 5)  # one each second
+            lost = lost_runs(log)
             node.start()
-            assert wait_until(lambda: queue.llen("nightly")) <= 2
+            assert wait_until(lambda: queue.llen("nightly")) < lost
         finally:
             scheduler.terminate()
 

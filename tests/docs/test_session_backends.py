@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import re
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from tests.processes import ROOT, free_port, serving, started, wait_until
 
 PAGE = ROOT / "docs/howto/session-backends.md"
 EXAMPLE = ROOT / "examples/session_backends/redis_sessions.py"
-SHORT = 0.5  # seconds that the client waits for a Redis that hangs, instead of five
+SHORT = 2.0  # seconds that the client waits for a Redis that hangs, instead of five
 LOOKING = """
 from app import Root, redis
 from redis_sessions import RedisSessionBackend
@@ -45,7 +44,10 @@ def folder(tmp_path):
     )
     assert changed == 2
     (tmp_path / "redis_sessions.py").write_text(backend)
-    shutil.copy(EXAMPLE.with_name("guarded_sessions.py"), tmp_path)
+    guarded = EXAMPLE.with_name("guarded_sessions.py").read_text()
+    assert guarded.count("\nLIMIT = 1.2") == 1
+    # Longer than the client waits, or one could not tell one wait from two.
+    (tmp_path / "guarded_sessions.py").write_text(guarded.replace("LIMIT = 1.2", "LIMIT = 9.0"))
     return tmp_path
 
 
@@ -95,6 +97,12 @@ def test_redis_keeps_all_if_appendonly_was_switched_on_while_it_ran(tmp_path):
         assert client.get("pie") == "plum"
 
 
+def seconds_of(client: httpx.Client, path: str, status: int) -> float:
+    begun = time.monotonic()
+    assert client.get(path).status_code == status
+    return time.monotonic() - begun
+
+
 def test_guarded_app_waits_once_for_a_redis_that_hangs(folder):
     with (
         redis_server(folder, "--save", "") as (process, _, variables),
@@ -103,9 +111,10 @@ def test_guarded_app_waits_once_for_a_redis_that_hangs(folder):
         assert "Visit 1," in client.get("/").text
         process.send_signal(signal.SIGSTOP)
         for path, status in ("/about", 200), ("/", 503):
-            begun = time.monotonic()
-            assert client.get(path).status_code == status
-            assert SHORT <= time.monotonic() - begun < 2
+            took = [seconds_of(client, path, status)]
+            while min(took) >= 2 * SHORT and len(took) < 5:  # a busy machine only makes it slower
+                took.append(seconds_of(client, path, status))
+            assert SHORT <= min(took) < 2 * SHORT
         process.send_signal(signal.SIGCONT)
 
         assert "Visit 2," in client.get("/").text

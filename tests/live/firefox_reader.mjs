@@ -2,8 +2,8 @@
 // is to be seen.
 import { isDeepStrictEqual } from "node:util";
 
-const SOON = 10; // seconds until a check gives up
-export const LOADED = 60; // seconds in which Python must be there, on a busy machine
+const SOON = 60; // seconds until a check gives up, on a busy machine
+export const LOADED = 120; // seconds in which Python must be there
 const LOOK_AGAIN = 50; // milliseconds
 
 // Firefox logs this for each redirect that comes from a service worker, and follows it.

@@ -1,14 +1,16 @@
 """Operates the pane of a live app as its readers do: with keys, a mouse, and mistakes."""
 
 import base64
+import contextlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
+from playwright.sync_api import Browser, FrameLocator, Locator, Page, Route, expect
+from playwright.sync_api import Error as PlaywrightError
 
 from tests.docs.looking import AXE, DRAWN, RUN_AXE
 from tests.live.static_host import Host
@@ -18,6 +20,7 @@ HERE = Path(__file__).with_name("pane")
 CURL = [["host", "127.0.0.1:8000"], ["user-agent", "curl/8.0"], ["accept", "*/*"]]
 PLAIN = {"body": None, "head": False, "quiet": False, "follow": False, "jar": None}
 DOT = bytes(range(256))
+PYTHON = "**/pyodide.asm.wasm"
 NOT_RUNNING = "The app is not running. Press Run first."
 
 
@@ -102,6 +105,21 @@ def app(page: Page) -> Locator:
 def running(app: Locator) -> Locator:
     run(app)
     return app
+
+
+@pytest.fixture
+def release(page: Page) -> Callable[[], None]:
+    """Hold Python back, and return a function that lets it load."""
+    held: list[Route] = []
+    page.route(PYTHON, lambda route: held.append(route))
+
+    def let_go() -> None:
+        page.unroute(PYTHON)
+        for route in held:
+            with contextlib.suppress(PlaywrightError):  # Stop has ended the worker that asked
+                route.continue_()
+
+    return let_go
 
 
 def run(app: Locator) -> None:
@@ -437,41 +455,45 @@ def test_an_endless_loop_is_noticed_and_ended(running) -> None:
     expect(frame(running).locator("h1")).to_have_text("Hello, reader")
 
 
-def test_a_request_waits_for_the_app_that_starts(app) -> None:
+def test_a_request_waits_for_the_app_that_starts(app, release) -> None:
     app.locator(".live-run").click()
     tab(app, "Requests").click()
     row = app.locator(".live-requests > li").first
     row.locator(".live-send").click()
     expect(row.locator(".live-word")).to_have_text("Waiting for the app to start …")
+    release()
     expect(row).to_have_attribute("data-result", "same")
 
 
-def test_a_request_that_waits_can_be_given_up(app) -> None:
+def test_a_request_that_waits_can_be_given_up(app, release) -> None:
     app.locator(".live-run").click()
     tab(app, "Requests").click()
     row = app.locator(".live-requests > li").first
     row.locator(".live-send").click()
     row.get_by_text("Stop waiting").click()
     expect(row.locator(".live-answer")).to_have_text("Stopped.")
+    release()
     expect(status(app)).to_have_text("The app is running.")
     expect(row.locator(".live-answer")).to_have_text("Stopped.")
 
 
-def test_python_can_be_stopped_while_it_loads(app) -> None:
+def test_python_can_be_stopped_while_it_loads(app, release) -> None:
     app.locator(".live-run").click()
     app.locator(".live-stop").click()
     expect(status(app)).to_have_text("Stopped.")
+    release()
     run(app)
 
 
 @pytest.mark.parametrize("presses", [[".live-reset"], [".live-stop", ".live-run"]])
-def test_the_app_can_be_started_again_while_python_loads(app, page, presses) -> None:
+def test_the_app_can_be_started_again_while_python_loads(app, page, presses, release) -> None:
     app.locator(".live-run").click()
     expect(status(app)).to_contain_text("Loading Python")
     app.evaluate(
         "(app, presses) => { for (const name of presses) app.querySelector(name).click(); }",
         presses,
     )
+    release()
     expect(status(app)).to_have_text("The app is running.")
     expect(frame(app).locator("h1")).to_have_text("Hello, reader")
     expect(app.locator(".live-log")).not_to_contain_text("Stopped.")

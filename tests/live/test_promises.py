@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, e
 from tests.docs.looking import AXE, DRAWN
 from tests.examples.browsing import FLAGS, NARROW, WIDE
 from tests.live.static_host import POLICY, Host, hosted
-from tests.processes import ROOT, chromium
+from tests.processes import ROOT, chromium, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ MEGABYTE = 1_000_000
 COLD, WARM, SECOND = 3.5, 2.0, 1.0  # seconds from a press of Run to the app's first page
 # A busy machine can only make a start slower, so one start in time shows what the site can do. The
 # first of the tries often is such a one on a machine that is idle.
-TRIES = 8
+TRIES = 20
 FIRST_RUN = 6.6 * MEGABYTE  # of any page
 USUAL_RUN = 5.2 * MEGABYTE  # of an app that imports only MicroPie, and what `standard` brings
 STANDARD = {"jinja2", "multipart"}
@@ -133,6 +133,10 @@ def run(app: Locator) -> None:
     """Press Run, and wait for the app and its page."""
     app.evaluate(RUN)
     expect(status(app)).to_have_text("The app is running.")
+
+
+def bytes_since(site: Host, before: int) -> int:
+    return sum(length for *_, length in site.sent[before:])
 
 
 def settle(page: Page, site: Host) -> None:
@@ -250,10 +254,12 @@ def test_first_run_loads_what_was_computed(
     opened.wait_for_load_state("networkidle")
     before = len(site.sent)
     run(box(opened))
+    computed = first_run(folder, f"{page}.html")
+    wait_until(lambda: bytes_since(site, before) > 0.99 * computed.size, what="the last files")
     settle(opened, site)
     sent = site.sent[before:]
     assert not {status for _, status, _ in sent} - {200, 304}
-    size, computed = sum(length for *_, length in sent), first_run(folder, f"{page}.html")
+    size = bytes_since(site, before)
     print(f"{size:,} bytes, computed {computed.size:,}")
     assert size == pytest.approx(computed.size, rel=0.01)
     assert size <= FIRST_RUN
@@ -348,10 +354,12 @@ def test_other_apps_start_at_once_and_memory_stays(five: Page, watched: Watched)
     box(five).evaluate(RUN)
     before = memory()
     seconds: list[list[float]] = [[] for _ in FIVE]
-    for _ in range(3):
+    for number_of_try in range(TRIES):
         for number in (1, 2, 3, 4, 0):  # never the one that runs
             seconds[number].append(box(five, number).evaluate(RUN))
             expect(status(box(five, number))).to_have_text("The app is running.")
+        if number_of_try >= 2 and max(map(min, seconds)) <= SECOND:
+            break
     growth = memory() - before
     print(f"{seconds} seconds, {growth / MEGABYTE:.1f} MB more")
     assert max(min(tries) for tries in seconds) <= SECOND

@@ -610,11 +610,13 @@ def test_prints_without_end_do_not_flood_the_page(browser: Browser, host: Host) 
             while (!count()) await new Promise(requestAnimationFrame);
             const before = count();
             const begin = performance.now();
-            // The time is the measure here: so many messages come in a second.
-            await new Promise((goOn) => setTimeout(goOn, 1000));
-            return ((count() - before) * 1000) / (performance.now() - begin);
+            // The time is the measure here: so many messages come in a second, or on a busy machine
+            // in some seconds.
+            const seconds = () => (performance.now() - begin) / 1000;
+            while (seconds() < 1 || count() < before + 10) await new Promise(requestAnimationFrame);
+            return (count() - before) / seconds();
         }"""
     )
-    assert 1 < sent < 200
+    assert sent < 200
     live.page.evaluate("runtime.end()")
     context.close()

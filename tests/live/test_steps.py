@@ -18,7 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.docs.site import served
-from tests.examples.browsing import noted_errors
+from tests.examples.browsing import PATIENCE, noted_errors
 from tests.live.versions import changed, wrong_versions
 from tests.tutorials.steps import SERVE, running
 
@@ -119,7 +119,7 @@ def reader(browser: Browser, site: str, folder: Path) -> Iterator[Reader]:
         errors = noted_errors(page)
         expect.set_options(timeout=SECONDS * 1000)
         yield Reader(page, site, folder, 1)
-    expect.set_options(timeout=5000)
+    expect.set_options(timeout=PATIENCE)  # as all other tests have it
     assert errors == []
 
 
@@ -275,7 +275,7 @@ def test_download_starts_with_uvicorn(reader: Reader, tmp_path: Path) -> None:
     folder = tmp_path / "poll"
     assert (folder / "requirements.txt").is_file()
     with running(SERVE, folder) as server:
-        assert "Rhubarb" in httpx.get(server.url).text
+        assert "Rhubarb" in httpx.get(server.url, timeout=60).text
 
 
 def test_endless_loop_is_told_with_its_line(reader: Reader) -> None:

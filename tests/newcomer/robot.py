@@ -12,8 +12,8 @@ The robot opens the page in a browser, and goes through it from top to bottom:
 * For steps in a browser, it opens, types, presses and looks, in its own windows.
 * If the page says what one needs, it follows the Install page first.
 
-It knows no comment of the page's source, and no file of the repository. It changes the ports alone,
-since two robots can follow two pages at once.
+It knows no comment of the page's source, and no file of the repository. It changes the ports, since
+two robots can follow two pages at once, and gives curl more time for a stream.
 """
 
 import contextlib
@@ -36,7 +36,8 @@ from tests.ports import Ports
 from tests.processes import accepts, wait_until
 
 SECONDS = 300.0  # until a server must listen; `make run` installs packages first
-LOOK = 15_000  # milliseconds until a page must show something
+LOOK = 60_000  # milliseconds until a page must show something
+FIND = 15.0  # seconds until a field that nobody sees is used as it is
 # Those of a user's own machine, without the environment of the tests.
 KEPT = re.compile(r"PIP_|SSL_|[A-Z]+_CA_|REQUESTS_|(?i:https?_proxy|no_proxy)|LANG|TERM|HOME")
 NOT_OURS = ".venv"
@@ -267,7 +268,7 @@ class Windows:
             return next(shown, None)
 
         with contextlib.suppress(AssertionError):
-            return wait_until(visible, LOOK / 1000) or found[0]
+            return wait_until(visible, FIND) or found[0]
         return found[0]  # for example a field for a file that a style hides
 
     def _field(self, page: Page, name: str) -> Locator:

@@ -34,7 +34,7 @@ def test_its_own_tests_pass(server):
 def test_votes_and_sessions_go_from_process_to_process(client, other, vote):
     client.get("/")
     with (
-        httpx.Client(base_url=other.url, cookies=client.cookies) as there,
+        httpx.Client(base_url=other.url, cookies=client.cookies, timeout=60) as there,
         there.stream("GET", "/events") as response,
     ):
         data = events(response)
@@ -42,7 +42,7 @@ def test_votes_and_sessions_go_from_process_to_process(client, other, vote):
         vote(client, "Apple")
         while next(data)["votes"]["Apple"] == 0:  # the first look at the database is news too
             pass
-    page = httpx.get(other.url, cookies=dict(client.cookies)).text
+    page = httpx.get(other.url, cookies=dict(client.cookies), timeout=60).text
     assert "Change my vote" in page
 
 

@@ -17,9 +17,8 @@ def test_each_runs_as_a_program(tmp_path):
         copy = steps.copied(name, tmp_path)
         with_port(copy, port)
         with serving("exec python app.py", copy, port, {}):
-            assert (
-                "Which pie shall we bake on Friday?" in httpx.get(f"http://127.0.0.1:{port}/").text
-            )
+            page = httpx.get(f"http://127.0.0.1:{port}/", timeout=60).text
+            assert "Which pie shall we bake on Friday?" in page
 
 
 @pytest.mark.parametrize("name", steps.STEPS)

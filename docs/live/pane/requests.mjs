@@ -8,7 +8,8 @@ const REDIRECTS = [301, 302, 303, 307, 308];
 const MOST_REDIRECTS = 20;
 const SERVER = "http://127.0.0.1:8000"; // as the pages write it
 const MOST_TEXT = 100000; // characters shown of one response
-const AFTERWARDS = 300; // milliseconds in which a stream can say more than was asked for
+const AFTERWARDS = 1000; // milliseconds in which a stream can say more than was asked for
+const LONGER = 5; // seconds that a slow machine gets in addition to those of a command
 const WORDS = {
   same: "Same as on this page.",
   different: "Not the same as on this page.",
@@ -50,9 +51,15 @@ class Patience {
   #last = null; // the timer of endSoon()
   isOver = false;
 
-  /** Begin to count the seconds that curl would wait. */
-  limit(seconds) {
-    if (seconds) this.timer = setTimeout(() => this.end(), seconds * 1000);
+  /** Begin to count the seconds that curl would wait. A slow machine gets more, until it is enough. */
+  limit(seconds, isEnough) {
+    if (!seconds) return;
+    const last = performance.now() + (seconds + LONGER) * 1000;
+    const look = () => {
+      if (isEnough() || performance.now() > last) this.end();
+      else this.timer = setTimeout(look, 100);
+    };
+    this.timer = setTimeout(look, seconds * 1000);
   }
 
   /** Wait for something; throw if the reader has had enough before. */
@@ -116,7 +123,8 @@ class Prepared {
       if (this.app.state === "starting") this.#show("", "", "Waiting for the app to start …");
       await this.patience.waitFor(this.app.settled());
       this.#show("", "", "Sending …");
-      this.patience.limit(this.request.seconds);
+      this.part = "";
+      this.patience.limit(this.request.seconds, () => this.#result(this.part) !== "different");
       if (this.request.restart) await this.app.restart();
       const text = await this.#exchange();
       this.#show(this.#result(text), text);
@@ -188,7 +196,7 @@ class Prepared {
       for await (const chunk of response.body) {
         if (this.request.quiet || isDropped) continue;
         text += decoder.decode(chunk, { stream: true });
-        const part = filtered(text, this.request.filters);
+        const part = (this.part = filtered(text, this.request.filters));
         this.answer.textContent = part.slice(-MOST_TEXT);
         this.answer.hidden = !part;
         this.#judge(text, part, isStream);

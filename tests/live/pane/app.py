@@ -86,7 +86,7 @@ class Root(App):
 
     async def _late(self, last: str) -> AsyncIterator[str]:
         yield "one"
-        await asyncio.sleep(0.05)  # long enough for a second piece, shorter than the page waits
+        await asyncio.sleep(0.01)  # a second piece follows, much sooner than the page gives up
         if last == "raise":
             raise ValueError("after the first event")
         if last:

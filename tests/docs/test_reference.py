@@ -492,6 +492,7 @@ FACTS: dict[str, Callable[[Any], bool]] = {
         not kind.leaves_broken_streams_open
     ),
     "an open stream runs its `finally`": lambda kind: kind.ends_streams,
+    "no client can choose the {term}`root path`": lambda kind: not kind.believes_root_path,
     "a malformed form": lambda kind: not kind.checks_forms,
     "WebSocket: headers": lambda kind: kind.accept_headers,
     "WebSocket: empty messages": lambda kind: kind.empty_messages,

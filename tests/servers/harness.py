@@ -33,6 +33,7 @@ class Kind:
     holds_streams_back_over_http2: bool | None = None  # the same; None without HTTP/2
     leaves_broken_streams_open: bool = False  # if the application returns early
     leaves_short_streams_open: bool = False  # that end before their content-length
+    believes_root_path: bool = False  # in a header of any client
     checks_forms: bool = False  # refuses a malformed form itself, and closes the connection
     ends_streams: bool = True  # lets an open stream run its `finally` when the server stops
     accept_headers: bool = True  # sends the headers of `websocket.accept`
@@ -71,6 +72,7 @@ OF_ALL = (
         continues_at_once=True,
         leaves_broken_streams_open=True,
         leaves_short_streams_open=True,
+        believes_root_path=True,
         checks_forms=True,
         accept_headers=False,
         empty_messages=False,

@@ -51,6 +51,12 @@ def test_path_segments(server: Server, target: str, segments: list[str]) -> None
     assert (response.status, json.loads(response.body)) == (200, segments)
 
 
+def test_client_chooses_the_root_path_where_the_page_on_servers_says_so(server: Server) -> None:
+    headers = {"Daphne-Root-Path": "/below"}
+    response = httpx.get(f"{server.url}/below/hello/Alice", headers=headers, timeout=60)
+    assert response.status_code == (200 if server.kind.believes_root_path else 404)
+
+
 def test_query_is_converted_and_a_wrong_one_is_400(server: Server) -> None:
     response = httpx.get(f"{server.url}/query?number=7&text=%C3%A9+x%26&number=8")
     assert response.json() == {"number": 7, "text": "é x&"}

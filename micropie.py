@@ -74,6 +74,7 @@ from functools import (
 )
 from inspect import Parameter, formatannotation, getattr_static, isawaitable, signature, unwrap
 from io import BytesIO
+from os.path import dirname, join
 from re import fullmatch
 from typing import (
     TYPE_CHECKING,
@@ -1156,7 +1157,7 @@ class UploadedFile(dict[str, Any]):
             RuntimeError: The file streams, and at least a part of it was read before.
         """
         # In the same folder, since os.replace is atomic only within one file system.
-        partial = os.path.join(os.path.dirname(path), f".{os.urandom(8).hex()}.part")
+        partial = join(dirname(path), f".{os.urandom(8).hex()}.part")
         try:
             with open(partial, "xb") as out:
                 await _in_thread(out.write, await self._collect(limit, out))
@@ -1699,7 +1700,7 @@ class Request:
         else:
             self._is_multipart = media_type == b"multipart/form-data"
             return None
-        return self._body_reader().expect(limit).read()
+        return (self._body or self._body_reader()).expect(limit).read()
 
     def _note_header(self, name: bytes, value: bytes) -> None:
         """Note a cookie, the media type, or the body that a header announces."""
@@ -2366,7 +2367,7 @@ def _response(
     is_json = own_type == _JSON and default_type in (_HTML, _TEXT)
     if default_type is None or own_type is None or is_json:
         default_type = own_type
-    pairs = _pairs(headers or ())
+    pairs = _pairs(headers)
     # If there are several types, the last one wins, since a middleware may have appended its own.
     content_type = dict(pairs).get("content-type", default_type)
     types = [] if content_type is None else [("content-type", content_type)]
@@ -2403,9 +2404,9 @@ def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
 
 
 def _pairs(headers: Any) -> _Pairs:
-    """Return headers, pairs or a dict, as pairs of strings with lower-case names."""
+    """Return headers, pairs or a dict or None, as pairs of strings with lower-case names."""
     pairs: _Pairs = []
-    for pair in headers.items() if hasattr(headers, "items") else headers:
+    for pair in headers.items() if hasattr(headers, "items") else headers or ():
         name, value = [one.decode("latin-1") if isinstance(one, bytes) else one for one in pair]
         if not isinstance(name, str) or isinstance(value, (list, dict, types.NoneType)):
             raise TypeError(f"{name!r}: {value!r} is no response header that may be sent")
@@ -3622,7 +3623,7 @@ class App:
                 'templates need the package jinja2: pip install "micropie[standard]"'
             ) from error
         module = getattr(sys.modules.get(type(self).__module__), "__file__", None)
-        beside = os.path.join(os.path.dirname(module or ""), "templates")
+        beside = join(dirname(module or ""), "templates")
         return jinja2.Environment(
             loader=jinja2.FileSystemLoader([beside, "templates"]),
             autoescape=lambda name: name is None or not name.endswith(".txt"),
@@ -4174,7 +4175,7 @@ class App:
         """
         # The characters of RFC 3986, and the percent sign, so that nothing is encoded twice.
         url = _quoted(location, "!#$%&'()*+,/:;=?@[]~")
-        return status, None, [("location", url), *_pairs(headers or ())]
+        return status, None, [("location", url), *_pairs(headers)]
 
     async def _render_template(self, name: str, /, **context: Any) -> str:
         """Render a template.

@@ -858,9 +858,10 @@ class _Body:
         """Await a piece, and give it up after `body_timeout` seconds."""
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
-        loop, task = get_running_loop(), current_task()
-        timeout = self._settings.body_timeout
-        if not (timeout and task):
+        loop = get_running_loop()
+        timeout: Any = self._settings.body_timeout
+        task = current_task() if timeout else None
+        if not task:
             return await taking  # type: ignore[no-any-return]
         clock = _Clock(loop, timeout)
         self._since = loop.time()
@@ -879,6 +880,8 @@ class _Body:
             # The server may also have swallowed the clock's cancellation.
             if clock.waiting.pop(task, None) is None:
                 task.uncancel()
+            # The traceback of an error leads to this frame, and the cycle would keep the request.
+            del task
 
     async def _take(self) -> None:
         """Receive the next piece; for `drain`, drop all that is left of the body."""

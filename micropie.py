@@ -24,10 +24,8 @@ Only the standard library is needed; jinja2, multipart and orjson are used if th
 
 from __future__ import annotations
 
-import abc
 import asyncio
 import codecs
-import contextvars
 import enum
 import inspect
 import itertools
@@ -39,7 +37,18 @@ import threading
 import time
 import types
 import weakref
-from asyncio import CancelledError, create_task, current_task, get_running_loop, sleep, wait
+from abc import ABC, abstractmethod
+from asyncio import (
+    CancelledError,
+    Event,
+    Future,
+    Task,
+    create_task,
+    current_task,
+    get_running_loop,
+    sleep,
+    wait,
+)
 from collections import OrderedDict
 from collections.abc import (
     AsyncIterator,
@@ -52,6 +61,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import ExitStack, suppress
+from contextvars import Context, ContextVar, copy_context
 from copy import deepcopy
 from encodings import aliases, normalize_encoding
 from functools import (
@@ -64,6 +74,7 @@ from functools import (
 )
 from inspect import Parameter, formatannotation, getattr_static, isawaitable, signature, unwrap
 from io import BytesIO
+from os.path import dirname, join
 from re import fullmatch
 from typing import (
     TYPE_CHECKING,
@@ -386,8 +397,7 @@ def _load_json(body: bytes) -> Any:
 def _pool(work: str) -> Any:
     from concurrent.futures import ThreadPoolExecutor
 
-    threads = _FILE_THREADS if work == "files" else _THREADS
-    return ThreadPoolExecutor(threads, f"micropie_{work}")
+    return ThreadPoolExecutor(_FILE_THREADS if work == "files" else _THREADS, f"micropie_{work}")
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch
@@ -466,7 +476,7 @@ def _is_same(one: Any, other: Any) -> bool:
         return False
 
 
-class SessionBackend(abc.ABC):
+class SessionBackend(ABC):
     """Where sessions are kept.
 
     Two methods are optional. ``async touch(session_id, timeout)`` only moves the expiry of a
@@ -489,11 +499,11 @@ class SessionBackend(abc.ABC):
         >>> app = App(DictBackend())
     """
 
-    @abc.abstractmethod
+    @abstractmethod
     async def load(self, session_id: str) -> dict[str, Any]:
         """Return the data of a live session, ``{}`` if there is none."""
 
-    @abc.abstractmethod
+    @abstractmethod
     async def save(self, session_id: str, data: dict[str, Any], timeout: float) -> None:
         """Keep the data for ``timeout`` seconds from now; saving ``{}`` deletes the session."""
 
@@ -596,7 +606,6 @@ class _Session:
             for key, value in data.items()
             if key not in before or not _is_same(before[key], value)
         }
-        is_changed = removed or changed or self.renew
         is_kept, taken = bool(data) and not self.renew, changed
 
         def change(stored: _Data) -> _Data:
@@ -606,6 +615,7 @@ class _Session:
             return taken if stored and is_kept else {}
 
         if old:
+            is_changed = removed or changed or self.renew
             await _store(backend, old, change if is_changed else dict, timeout)
             if is_kept:  # most requests end here, since they have only read the session
                 return None
@@ -690,13 +700,13 @@ class _Clock:
         self._timeout = timeout
         # Since when a task has waited. The clock takes out a task when it cancels it, which is how
         # the task knows that its cancellation means a 408.
-        self.waiting: dict[asyncio.Task[Any], float] = {}
+        self.waiting: dict[Task[Any], float] = {}
 
-    def add(self, task: asyncio.Task[Any], since: float) -> None:
+    def add(self, task: Task[Any], since: float) -> None:
         self.waiting[task] = since
         if not self._is_set:
             # Not in the context of this request, which the timer would keep.
-            contextvars.Context().run(self._look)
+            Context().run(self._look)
 
     def _look(self) -> None:
         for task, since in self.waiting.items():
@@ -707,7 +717,7 @@ class _Clock:
         if self._is_set:
             self._loop.call_later(self._timeout / 8, self._look)
 
-    def _give_up(self, task: asyncio.Task[Any], since: float) -> None:
+    def _give_up(self, task: Task[Any], since: float) -> None:
         if self.waiting.get(task) == since:
             del self.waiting[task]
             task.cancel()
@@ -721,22 +731,22 @@ def _resumed(begun: Any, step: Any) -> Any:
     except BaseException as error:
         try:
             begun = _resumed(begun, begun.throw(error))
-        except StopIteration as done:
-            return done.value  # pragma: no cover - tested, but coverage loses its way in throw()
-    return (yield from begun)  # pyright: ignore[reportUnknownVariableType]
+        except StopIteration:
+            return  # pragma: no cover - tested, but coverage loses its way in throw()
+    yield from begun
 
 
 class _Ahead:
     """A `receive` whose next message can be looked at before it is taken."""
 
     # It waits until a message comes, since to cancel it earlier might lose one.
-    waiting: asyncio.Future[_Message] | None = None
+    waiting: Future[_Message] | None = None
 
     def __init__(self, receive: _Receive) -> None:
         self._receive = receive
         self.until = time.monotonic() + _IDLE_SECONDS  # a body is kept for its reader
 
-    def begin(self) -> asyncio.Future[_Message]:
+    def begin(self) -> Future[_Message]:
         """Return the future of the next message; if there is none, start to wait for it."""
         if not self.waiting:
             self.waiting = asyncio.ensure_future(self._receive())
@@ -750,6 +760,16 @@ class _Ahead:
                 self.waiting = None
                 self.until = time.monotonic() + _IDLE_SECONDS
                 return waiting.result()
+
+    async def close(self) -> None:
+        """Receive no more."""
+        if waiting := self.waiting:
+            self.waiting = None  # the task leads back to the request, and would keep it
+            waiting.cancel()
+            # Not `gather`, which fails at the futures of Granian.
+            await wait([waiting])
+            if not waiting.cancelled():
+                waiting.exception()  # nothing needs it any more
 
 
 class _Body:
@@ -776,31 +796,32 @@ class _Body:
     """
 
     limit = _NO_LIMIT
-    length = -1  # what Content-Length says
     # `announced` says that the client has told of a body (RFC 9110 section 6.4).
     started = expects_continue = announced = False
-    ahead: _Ahead | None = None  # from the first look for a disconnect on
-    _since: float | None = None  # when this wait for a byte began, by the event loop's clock
+    _since = 0.0  # when the last wait for a byte began, by the event loop's clock
 
-    def __init__(self, receive: _Receive | None, timeout: float | None) -> None:
+    def __init__(self, receive: _Receive | None, settings: _Settings) -> None:
         # Each chunk looks at these. Python finds them faster here than on the class.
         self._receive: Any = receive
-        self._timeout = timeout  # seconds without a byte
-        self.size = 0  # bytes received so far
+        self._settings = settings
+        self.size, self.length = 0, -1  # bytes received so far, and what Content-Length says
+        self._piece = b""  # received, but not handed out yet
+        self.ahead: _Ahead | None = None  # from the first look for a disconnect on
         self.kept: bytes | None = None
         # Makes the exception. An exception itself would keep the frames that it passed, and so all
         # that was read.
         self.failure: Any = None
-        self.ended, self.gone = receive is None, False
+        self.ended, self.gone = not receive, False
         # With the first, only `wait_gone` and `drain` receive. With the second, a task is waiting.
         self.is_listened = self._is_waiting = False
         # Made by the listener; set when the app reads no more.
-        self._free: asyncio.Event | None = None
+        self._free: Event | None = None
 
     def expect(self, limit: _Limit) -> _Body:
         """Set the limit, and refuse at once a body that is larger, or says so."""
         self.limit = limit
-        _check_size(self.size or self.length, limit)
+        if (self.size or self.length) > limit[0]:
+            raise _too_large(limit)
         return self
 
     async def chunk(self) -> bytes:
@@ -808,47 +829,46 @@ class _Body:
 
         Past the limit it raises 413, and 408 if no byte came in time.
         """
+        if waiting := self._begin():
+            await waiting
+        piece, self._piece = self._piece, b""
+        if not piece and (self.gone or self.failure):
+            await sleep(0)  # a loop that asks on would let nothing else run
+            raise ConnectionClosed if self.gone else self.failure()
+        return piece
+
+    def _begin(self) -> Any:
+        """Take the next piece if it is there already; else return what is to be awaited."""
+        if self.gone or self.failure or self.ended or self.is_listened:
+            return None
         # Turns would be possible, but two tasks that read one stream get pieces in a random order:
         # it is a mistake.
         if self._is_waiting:
             raise RuntimeError("the body is being read by another task")
-        self._since, piece = None, b""
-        while not piece:  # a server may send empty pieces again and again
-            if self.gone or self.failure:
-                await sleep(0)  # a loop that asks on would let nothing else run
-                raise ConnectionClosed if self.gone else self.failure()
-            if self.ended or self.is_listened:
-                break
-            self.started = self._is_waiting = True
-            try:
-                received = self._receive()
-                # Most messages are there already. They need no clock, which takes longer than all
-                # the rest.
-                if received.__class__ is types.CoroutineType:
-                    received = _resumed(received, received.send(None))
-                message = await self._in_time(received)
-            except StopIteration as done:
-                message = done.value
-            finally:
-                self._is_waiting = False
-            piece = self._note(message)
-        return piece
+        self.started = True
+        # Most messages are there. They need no clock, which takes longer than all the rest.
+        taking = self._take().__await__()
+        step = next(taking, _ABSENT)
+        if step is _ABSENT:
+            return None
+        self._is_waiting = True
+        return self._in_time(_resumed(taking, step))
 
-    async def _in_time(self, received: Any) -> Any:
-        """Await a message, and give it up `body_timeout` seconds after the first of these waits."""
+    async def _in_time(self, taking: Any) -> None:
+        """Await a piece, and give it up after `body_timeout` seconds."""
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
         loop = get_running_loop()
-        task = current_task(loop)
-        if self._timeout is None or task is None:
-            return await received
-        clock = _Clock(loop, self._timeout)
-        if self._since is None:
-            self._since = loop.time()
+        timeout: Any = self._settings.body_timeout
+        task = current_task() if timeout else None
+        if not task:
+            return await taking  # type: ignore[no-any-return]
+        clock = _Clock(loop, timeout)
+        self._since = loop.time()
         cancellations = task.cancelling()
         clock.add(task, self._since)
         try:
-            return await received
+            await taking
         except CancelledError:
             # Only the clock's cancellation becomes a 408. If the task was also cancelled by its
             # owner, that one is passed on. `asyncio.timeout` compares the counts in the same way.
@@ -860,22 +880,30 @@ class _Body:
             # The server may also have swallowed the clock's cancellation.
             if clock.waiting.pop(task, None) is None:
                 task.uncancel()
+            # The traceback of an error leads to this frame, and the cycle would keep the request.
+            del task
 
-    def _note(self, message: _Message) -> bytes:
-        """Note that the client has left, or that the body has ended or is too large."""
-        # A disconnect is never the end of a body: a handler must not run on half an upload.
-        if self._free and not message.get("more_body"):
-            self._free.set()
-        if message["type"] == "http.disconnect":
-            self.gone = True
-            raise ConnectionClosed
-        piece: bytes = message.get("body") or b""
-        self.size += len(piece)
-        self.ended = not message.get("more_body")
-        # After the size is counted, so that one large message cannot slip through.
-        if self.size > self.limit[0]:
-            raise self._fail(_too_large, self.limit)
-        return piece
+    async def _take(self) -> None:
+        """Receive the next piece; for `drain`, drop all that is left of the body."""
+        try:
+            while not (self._piece or self.ended):  # a server may send empty pieces
+                message = await self._receive()
+                if self._free and not message.get("more_body"):
+                    self._free.set()
+                # A disconnect is never the end of a body: a handler must not run on half an upload.
+                if message["type"] == "http.disconnect":
+                    self.gone = True
+                    raise ConnectionClosed
+                piece: bytes = message.get("body") or b""
+                self.size += len(piece)
+                self.ended = not message.get("more_body")
+                # After the size is counted, so that one large message cannot slip through.
+                if self.size > self.limit[0]:
+                    raise self._fail(_too_large, self.limit)
+                if not self.is_listened:
+                    self._piece = piece
+        finally:
+            self._is_waiting = False
 
     def _fail(self, make: Callable[..., Exception], *args: Any) -> Exception:
         """Return the exception that reading raises from now on, unless the body failed before."""
@@ -889,33 +917,25 @@ class _Body:
         if not (self.ended or self.is_listened):
             self._fail(RuntimeError, "the body was dropped, since nothing read it in time")
 
-    async def close(self) -> None:
-        """Let reading fail from now on: the request is over."""
-        self.gone = True
-        if self.ahead and self.ahead.waiting:
-            # The task leads back to this request, and would keep it.
-            waiting, self.ahead.waiting = self.ahead.waiting, None
-            waiting.cancel()
-            # Not `gather`, which fails at the futures of Granian.
-            await wait([waiting])
-            if not waiting.cancelled():
-                waiting.exception()  # nothing needs it any more
-
-    async def read(self) -> bytes:
-        """Return the whole body, and keep it."""
+    def read(self) -> Any:
+        """Keep the whole body if it is there already; else return what is to be awaited."""
         if self.kept is None:
             if self.size:
                 self.check_unread()
-            body = await self.chunk()
-            if not self.ended:
-                # Closed, since a traceback that leads here may be kept for long.
-                with BytesIO() as pieces:
-                    while body:
-                        pieces.write(body)
-                        body = await self.chunk()
-                    body = pieces.getvalue()
-            self.kept = body
-        return self.kept
+            waiting = self._begin()
+            if not (self._piece and self.ended):
+                return self._read_rest(waiting)
+            self.kept, self._piece = self._piece, b""
+        return None
+
+    async def _read_rest(self, waiting: Any) -> None:
+        if waiting:
+            await waiting
+        # Closed, since a traceback that leads here may be kept for long.
+        with BytesIO() as pieces:
+            while piece := await self.chunk():
+                pieces.write(piece)
+            self.kept = pieces.getvalue()
 
     def chunks(self) -> _Read:
         """Return a function that reads the body from its beginning, whether it was kept or not."""
@@ -983,11 +1003,9 @@ class _Body:
         if self.gone or self._is_waiting or is_silent or not self.announced:
             return
         self.drop()
-        self.limit = _NO_LIMIT  # the size does not matter, since every byte is dropped
-        last, self._since, self.is_listened = self.size + _DRAIN_SIZE, None, True
+        self.limit, self.is_listened = (self.size + _DRAIN_SIZE - 1, ""), True
         with suppress(Exception):
-            while not self.ended and self.size < last:
-                self._note(await self._in_time(self._receive()))
+            await self._in_time(self._take())
 
     async def wait_gone(self) -> None:
         """Wait until the client leaves, as the listener beside a stream.
@@ -1002,7 +1020,7 @@ class _Body:
         # listener waits until the handler's stream has read the body to its end, or has shown that
         # it does not read it.
         if not (self.is_listened or self.ended or self.failure):
-            self._free, seen = asyncio.Event(), None
+            self._free, seen = Event(), None
             while not (self._free.is_set() or self.ended or self.gone):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_IDLE_SECONDS if self.started else _UNREAD_SECONDS):
@@ -1141,13 +1159,12 @@ class UploadedFile(dict[str, Any]):
             OSError: The file system refused.
             RuntimeError: The file streams, and at least a part of it was read before.
         """
-        target = os.fspath(path)
         # In the same folder, since os.replace is atomic only within one file system.
-        partial = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.part")
+        partial = join(dirname(path), f".{os.urandom(8).hex()}.part")
         try:
             with open(partial, "xb") as out:
                 await _in_thread(out.write, await self._collect(limit, out))
-            await _in_thread(os.replace, partial, target)
+            await _in_thread(os.replace, partial, path)
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(partial)
@@ -1468,8 +1485,7 @@ class Request:
     # A plain request never needs these. They stay on the class until they are set, and cost it
     # nothing.
     _added: _RawHeaders = []  # to the response of that app
-    _multipart: _MultipartForm | None = None
-    _cookie_header = _content_type = b""
+    _cookies = b""  # the cookie headers
     _parse_error: tuple[int, str] | None = None  # of a body that cannot be parsed
     _is_lenient = False  # such a body reads as empty
     _members: _Values | None = None  # of a JSON object, as text
@@ -1498,6 +1514,8 @@ class Request:
         self._query: _Values | None = None
         self._receive = _receive
         self._settings = _settings
+        self._content_type = b""
+        self._multipart: _MultipartForm | None = None
 
     def __refuse_subapp(self, app: object) -> NoReturn:
         raise AttributeError("request._subapp does nothing here: put the app into app.mounts")
@@ -1638,7 +1656,10 @@ class Request:
             ConnectionClosed: The client left in the middle of the body.
             RuntimeError: The body was read as a stream or as a multipart form.
         """
-        return await self._body_reader().expect(self._settings.kept).read()
+        body = self._body_reader().expect(self._settings.kept)
+        if reading := body.read():
+            await reading
+        return body.kept  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
     def stream(self) -> AsyncIterator[bytes]:
         """Iterate over the raw body as it comes.
@@ -1662,15 +1683,18 @@ class Request:
 
     def _body_reader(self) -> _Body:
         if not self._body:
-            body = self._body = _Body(self._receive, self._settings.body_timeout)
+            body = self._body = _Body(self._receive, self._settings)
             # HTTP/2 and HTTP/3 need no header for a body, so the method tells.
-            body.announced = self.method not in ("GET", "HEAD") and (
-                (self.scope.get("http_version") or "") >= "2"
-            )
+            version = self.scope.get("http_version") or ""
+            body.announced = version >= "2" and self.method not in ("GET", "HEAD")
         return self._body  # type: ignore[no-any-return]
 
     def _read(self) -> Any:
-        """Return what reads a body of JSON or of a urlencoded form, or None for any other body."""
+        """Read a body of JSON or of a urlencoded form; return what is to be awaited, or None."""
+        if self._body and self._body.length < -1:
+            raise _error(400, "Invalid Content-Length")
+        if self._mount is not None:
+            return None
         media_type = self._content_type.partition(b";")[0].strip().lower()
         if media_type == b"application/x-www-form-urlencoded":
             self._unparsed, limit = "form", self._settings.field
@@ -1679,29 +1703,31 @@ class Request:
         else:
             self._is_multipart = media_type == b"multipart/form-data"
             return None
-        return self._body_reader().expect(limit).read()
+        return (self._body or self._body_reader()).expect(limit).read()
 
-    def _note_headers(self, found: _RawHeaders) -> None:
-        """Note the media type and the body that the headers announce."""
-        for name, value in found:
-            if name == b"content-type":
-                # A request with two types has none, since MicroPie and a proxy might choose
-                # differently.
-                self._content_type = b"," if self._content_type else value
-            elif name == b"content-length":
-                if value:  # WSGI bridges send an empty one if there is none
-                    body = self._body_reader()
-                    # Two lengths that differ are an attack, since a proxy in front may believe the
-                    # other one (RFC 9112 section 6.3).
-                    length = int(value) if value.isdigit() and len(value) < 19 else -1
-                    if length < 0 or body.length not in (-1, length):
-                        raise _error(400, "Invalid Content-Length")
-                    body.length = length
-                    body.announced |= length > 0
-            elif name == b"transfer-encoding":
-                self._body_reader().announced = True
-            elif name == b"expect":
-                self._body_reader().expects_continue = value.lower() == b"100-continue"
+    def _note_header(self, name: bytes, value: bytes) -> None:
+        """Note a cookie, the media type, or the body that a header announces."""
+        if name == b"content-type":
+            # A request with two types has none, since MicroPie and a proxy might choose
+            # differently.
+            self._content_type = b"," if self._content_type else value
+            return
+        if name == b"cookie":
+            self._cookies += b";" + value
+            return
+        body = self._body_reader()
+        if name == b"content-length":
+            if value:  # WSGI bridges send an empty one if there is none
+                length = int(value) if value.isdigit() and len(value) < 19 else -2
+                # Two lengths that differ are an attack, since a proxy in front may believe the
+                # other one (RFC 9112 section 6.3).
+                body.length = length if body.length in (-1, length) else -2
+                if body.length > 0:
+                    body.announced = True
+        elif name == b"transfer-encoding":
+            body.announced = True
+        else:
+            body.expects_continue = value.lower() == b"100-continue"
 
 
 # The middleware of another package sets these. A guard of which MicroPie took no notice would let
@@ -1721,7 +1747,7 @@ class WebSocketRequest(Request):
     """
 
 
-current_request: contextvars.ContextVar[Request] = contextvars.ContextVar("current_request")
+current_request: ContextVar[Request] = ContextVar("current_request")
 """The request that is being answered here; a test sets it, and calls a handler like any method.
 
 Example:
@@ -2310,8 +2336,10 @@ def _response_of(result: Any) -> _Response:
     if result.__class__ is not tuple:  # a named tuple is data, and becomes JSON
         return _response(204 if result is None else 200, result)
     if len(result) not in (2, 3):
-        forms = "(status, body) or (status, body, headers)"
-        raise ValueError(f"a handler must return {forms}, not {len(result)} items")
+        raise ValueError(
+            "a handler must return (status, body) or (status, body, headers), "
+            f"not {len(result)} items"
+        )
     return _response(*result)
 
 
@@ -2342,7 +2370,7 @@ def _response(
     is_json = own_type == _JSON and default_type in (_HTML, _TEXT)
     if default_type is None or own_type is None or is_json:
         default_type = own_type
-    pairs = _pairs(headers or ())
+    pairs = _pairs(headers)
     # If there are several types, the last one wins, since a middleware may have appended its own.
     content_type = dict(pairs).get("content-type", default_type)
     types = [] if content_type is None else [("content-type", content_type)]
@@ -2379,9 +2407,9 @@ def _encoded_body(body: Any) -> tuple[Any, bytes | None, str | None]:
 
 
 def _pairs(headers: Any) -> _Pairs:
-    """Return headers, pairs or a dict, as pairs of strings with lower-case names."""
+    """Return headers, pairs or a dict or None, as pairs of strings with lower-case names."""
     pairs: _Pairs = []
-    for pair in headers.items() if hasattr(headers, "items") else headers:
+    for pair in headers.items() if hasattr(headers, "items") else headers or ():
         name, value = [one.decode("latin-1") if isinstance(one, bytes) else one for one in pair]
         if not isinstance(name, str) or isinstance(value, (list, dict, types.NoneType)):
             raise TypeError(f"{name!r}: {value!r} is no response header that may be sent")
@@ -2524,10 +2552,10 @@ def _chunk_bytes(item: Any) -> bytes:
 class _Steps(AsyncIterator[Any]):
     """A plain iterator whose steps, and its ``close()``, run in worker threads."""
 
-    def __init__(self, iterator: Iterator[Any]) -> None:
+    def __init__(self, iterator: Any) -> None:
         self._iterator = iterator
         # One copy for all steps, so that the next step finds a context variable that one sets.
-        self._run = contextvars.copy_context().run
+        self._run = copy_context().run
 
     async def __anext__(self) -> Any:
         # A StopIteration cannot leave a thread, since a future that holds one never ends.
@@ -2539,7 +2567,7 @@ class _Steps(AsyncIterator[Any]):
         return item
 
     async def aclose(self) -> None:
-        iterator: Any = self._iterator
+        iterator = self._iterator
         if inspect.isgenerator(iterator) and inspect.getgeneratorstate(iterator) == "GEN_CREATED":
             iterator.close()  # its step never ran; and all threads may be busy
         elif hasattr(iterator, "close"):
@@ -2654,9 +2682,7 @@ class _Stream:
 
     def _set_timer(self) -> None:
         # Not in the context of this request, which the timer would keep.
-        self._timer = get_running_loop().call_later(
-            self._ping, self._start_ping, context=contextvars.Context()
-        )
+        self._timer = get_running_loop().call_later(self._ping, self._start_ping, context=Context())
 
     def _start_ping(self) -> None:
         # A task that sleeps between the pings would take a KiB of each open stream.
@@ -2922,7 +2948,7 @@ def _members(annotation: Any) -> list[Any]:
     if origin in (Union, types.UnionType):
         return [member for one in get_args(annotation) for member in _members(one)]
     inner = annotation.__origin__ if origin is Annotated else _target(annotation)
-    return [annotation] if inner is None else _members(inner)
+    return _members(inner) if inner else [annotation]
 
 
 def _is_list(annotation: Any) -> bool:
@@ -3008,8 +3034,11 @@ class _Parameter:
         try:
             self.convert = _converter(Any if self.model else annotation)
         except (KeyError, RecursionError):  # an alias of Python 3.12 may contain itself
-            shown = formatannotation(annotation)
-            _log.warning("%s: MicroPie cannot convert to %s, and checks nothing", where, shown)
+            _log.warning(
+                "%s: MicroPie cannot convert to %s, and checks nothing",
+                where,
+                formatannotation(annotation),
+            )
         is_kept = self.convert is _keep
         # Most types take no "", since HTML forms send empty inputs too.
         self.takes_blank = is_kept or str in members
@@ -3082,8 +3111,9 @@ class _Parameter:
                 return value
         if self.default is not _ABSENT:
             return self.default
-        missing = f"Missing required parameter '{self.name}'"
-        raise _error(401) if self.is_secret else _error(400, missing)
+        if self.is_secret:
+            raise _error(401)
+        raise _error(400, f"Missing required parameter '{self.name}'")
 
     def _validated(self, request: Request) -> Any:
         """Return the model of the whole body; `_ABSENT` if there is none."""
@@ -3094,8 +3124,10 @@ class _Parameter:
             if body is _ABSENT:
                 if not request.body_params and not request._multipart:
                     return _ABSENT
-                fields = request.body_params.items()
-                body = {name: texts if texts[1:] else texts[0] for name, texts in fields}
+                body = {
+                    name: texts if texts[1:] else texts[0]
+                    for name, texts in request.body_params.items()
+                }
             elif body is None and self.is_optional:
                 return None
             elif hasattr(model, "model_validate_json"):
@@ -3186,8 +3218,9 @@ class _Binder:
             return False
         # Parameters that take path segments have their values already.
         known = self._in_path[: len(request.path_params)]
-        missing = [one for one in self.all if one not in known and not one.is_known(request)]
-        return [one.name for one in missing] == [name]
+        return [one.name for one in self.all if one not in known and not one.is_known(request)] == [
+            name
+        ]
 
 
 # Python 3.14 evaluates annotations late. A name that is missing in one must not hide the others.
@@ -3219,8 +3252,7 @@ class _Handler:
         is_async = inspect.iscoroutinefunction(function)
         self.is_plain = not (is_async or inspect.isasyncgenfunction(function))
         # A coroutine function is called directly, which saves a coroutine for each request.
-        is_direct = is_async and function is member
-        self._call = function if is_direct else self._call_any
+        self._call = function if is_async and function is member else self._call_any
         self._binder: _Binder | None = None
         self._member = member  # the function, or the static or class method around it
         self._leading = leading - isinstance(member, staticmethod)
@@ -3256,12 +3288,11 @@ class _Handler:
 
     async def _call_any(self, app: App, /, *arguments: Any, **keywords: Any) -> Any:
         """Call any function; a plain one runs in a worker thread."""
-        method = self._member.__get__(app, type(app))
-        call = partial(method, *arguments, **keywords)
+        call = partial(self._member.__get__(app, type(app)), *arguments, **keywords)
         if self.is_plain and not inspect.isgeneratorfunction(self.function):
             # In a copy of the context, so that `self.request` works there and nothing leaks to the
             # next call of the thread.
-            run = contextvars.copy_context().run
+            run = copy_context().run
             result = await _in_thread(run, call, work="handlers", always=False)
         else:
             result = call()
@@ -3329,7 +3360,7 @@ def _session_ids(request: Request, name: str) -> list[str]:
     # that MicroPie would never have issued.
     return re.findall(
         rf"(?:^|;)[ \t]*{re.escape(name)}[ \t]*=[ \t]*({_SESSION_ID})[ \t]*(?=;|\Z)",
-        request._cookie_header.decode("latin-1"),
+        request._cookies.decode("latin-1"),
     )[:4]
 
 
@@ -3508,8 +3539,8 @@ class App:
         self.__session_cookie_name = session_cookie_name
         self.__session_cookie_secure = session_cookie_secure
         self.__session_cookie_path = session_cookie_path
-        origins = [origin.lower().rstrip("/") for origin in allowed_origins]
-        self.__allowed_origins = frozenset(origins) - {"null", ""}
+        origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
+        self.__allowed_origins = origins - {"null", ""}
         kept = _limit(max_body_size, "max_body_size")
         if max_upload_size is ...:
             max_upload_size = max_body_size
@@ -3533,8 +3564,9 @@ class App:
         super().__init_subclass__(**kwargs)
         # A base that is an App was looked at when it was made.
         known = {one for base in cls.__bases__ if issubclass(base, App) for one in base.__mro__}
-        names = [name for base in cls.__mro__ if base not in known for name in vars(base)]
-        for name in dict.fromkeys(names):
+        for name in dict.fromkeys(
+            name for base in cls.__mro__ if base not in known for name in vars(base)
+        ):
             member = getattr_static(cls, name)  # a base that comes earlier may have another
             # Each of these is a URL that users cannot have, so there will be no more. A value is
             # refused too, since `__init__` replaces it, perhaps a list of guards. But `env` may be
@@ -3555,9 +3587,11 @@ class App:
             # In a class body these make a method, but cannot be called themselves.
             wrappers = partialmethod, singledispatchmethod, classmethod
             if not is_ours and (callable(member) or isinstance(member, wrappers)):
-                kind = type(member).__name__  # pyright: ignore[reportUnknownArgumentType]
                 _log.warning(
-                    "%s.%s (a %s) is no handler: call it in a def", cls.__name__, name, kind
+                    "%s.%s (a %s) is no handler: call it in a def",
+                    cls.__name__,
+                    name,
+                    type(member).__name__,  # pyright: ignore[reportUnknownArgumentType]
                 )
 
     @property
@@ -3592,7 +3626,7 @@ class App:
                 'templates need the package jinja2: pip install "micropie[standard]"'
             ) from error
         module = getattr(sys.modules.get(type(self).__module__), "__file__", None)
-        beside = os.path.join(os.path.dirname(module or ""), "templates")
+        beside = join(dirname(module or ""), "templates")
         return jinja2.Environment(
             loader=jinja2.FileSystemLoader([beside, "templates"]),
             autoescape=lambda name: name is None or not name.endswith(".txt"),
@@ -3659,8 +3693,10 @@ class App:
         finally:
             if plain is None:  # errors have been logged, and no middleware can look any more
                 _forget(*request._errors)
-            if request._body is not None:
-                await request._body.close()  # what is read of its files from now on fails
+            if body := request._body:
+                body.gone = True  # what is read of its files from now on fails
+                if body.ahead:
+                    await body.ahead.close()
                 if request._multipart:
                     await request._multipart.close()
             # Last, since it fails if the garbage collector ends this request.
@@ -3675,18 +3711,21 @@ class App:
         if self.middlewares:
             request._asked = self.middlewares[:]  # not of an iterator: later requests get none
         # A shortcut for handlers without path parameters.
-        handler = self.__routes.get(scope["path"])
-        if handler is None or scope.get("root_path") or self.mounts:
+        handler, mounts = self.__routes.get(scope["path"]), self.mounts
+        if handler is None or scope.get("root_path") or mounts:
             self.__find_handler(request, self.__routes)
         else:
             request.route_handler = handler.name
         # The headers are not decoded here, since most requests have none that MicroPie needs.
-        noted: _RawHeaders = []
-        for pair in scope["headers"]:
-            if pair[0] in _NOTED_HEADERS:
-                noted.append(pair)  # a loop is cheaper than a comprehension if there are none
-        if noted or request._asked or self.mounts:
-            return self.__prepare_and_call(request, noted)
+        is_noted = False
+        for name, value in scope["headers"]:
+            if name in _NOTED_HEADERS:
+                is_noted = True
+                request._note_header(name, value)
+        if request._asked or mounts or (is_noted and request._cookies):
+            return self.__prepare_and_call(request)
+        if is_noted and (reading := request._read()):
+            return self.__prepare_and_call(request, reading)
         return self.__call_handler(request)
 
     def __find_handler(self, request: Request, routes: _Table) -> None:
@@ -3723,18 +3762,12 @@ class App:
             child |= {"path": root + scope["path"], "raw_path": None}
         return self.mounts[request._mount](child, receive, _adding(send, request._added))
 
-    async def __prepare_and_call(self, request: Request, noted: _RawHeaders) -> Any:
+    async def __prepare_and_call(self, request: Request, reading: Any = None) -> Any:
         """Load the session, read the body, ask the middlewares, call the handler."""
-        cookies = [value for name, value in noted if name == b"cookie"]
-        try:
-            request._note_headers(noted)
-        finally:
-            # After a bad length too, or an `after_request` might put a new session in its place.
-            if cookies:
-                request._cookie_header = b"; ".join(cookies)
-                await self.__load_session(request)
-        # Most requests with a cookie have no body, and no type of one.
-        if request._content_type and request._mount is None and (reading := request._read()):
+        if request._cookies:
+            # Before all that may fail, or an `after_request` might put a new one in its place.
+            await self.__load_session(request)
+        if reading := reading or request._read():
             await reading
         middlewares, request._asked = request._asked, ()
         for middleware in middlewares:
@@ -4020,7 +4053,7 @@ class App:
             What is to be awaited, since this frame would stay as long as the socket is open.
         """
         self.__find_handler(request, self.__socket_routes)
-        request._cookie_header = request.headers.get("cookie", "").encode("latin-1")
+        request._cookies = request.headers.get("cookie", "").encode()
         await self.__load_session(request)
         if request._session:
             socket.session_id = request._session.id
@@ -4036,7 +4069,7 @@ class App:
         request._mount = None  # a middleware may have chosen a handler of this app
         handler = self.__socket_handlers.get(request.route_handler or "")
         try:
-            if handler is None:
+            if not handler:
                 raise _error(404)
             work = handler.run(self, request, socket)
         except HTTPError as error:
@@ -4145,7 +4178,7 @@ class App:
         """
         # The characters of RFC 3986, and the percent sign, so that nothing is encoded twice.
         url = _quoted(location, "!#$%&'()*+,/:;=?@[]~")
-        return status, None, [("location", url), *_pairs(headers or ())]
+        return status, None, [("location", url), *_pairs(headers)]
 
     async def _render_template(self, name: str, /, **context: Any) -> str:
         """Render a template.
@@ -4160,8 +4193,7 @@ class App:
         template = self.env.get_template(name)
         # An app may have set an environment that is not async, which renders faster.
         is_async = template.environment.is_async
-        text: str = await template.render_async(context) if is_async else template.render(context)
-        return text
+        return await template.render_async(context) if is_async else template.render(context)  # type: ignore[no-any-return]
 
     def _parse_cookies(self, cookie_header: str) -> _Cookies:
         """Parse a Cookie header; of cookies with the same name the first counts."""

@@ -14,6 +14,7 @@ import threading
 import time
 import tracemalloc
 import urllib.parse
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any
 
@@ -1514,6 +1515,31 @@ async def test_request_is_freed_without_the_garbage_collector(
     finally:
         logging.disable(logging.NOTSET)
         gc.unfreeze()
+        gc.enable()
+
+
+@pytest.mark.parametrize("last", [{"type": "http.disconnect"}, {"body": b"x" * 1000}])
+@pytest.mark.parametrize("timeout", [30.0, None])
+async def test_body_that_fails_in_another_task_is_freed_without_the_garbage_collector(
+    last: dict[str, Any], timeout: float | None
+) -> None:
+    bodies: list[weakref.ref[Any]] = []
+
+    class Beside(App):
+        async def index(self) -> str:
+            bodies.append(weakref.ref(self.request._body))
+            return str(await asyncio.gather(self.request.body(), return_exceptions=True))
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0)  # the task has to wait
+        return {"type": "http.request", **last}
+
+    gc.disable()
+    try:
+        app = Beside(max_body_size=800, body_timeout=timeout)
+        await post(app, "/", headers=[*TEXT, *CHUNKED], receive=receive)
+        assert [body() for body in bodies] == [None]
+    finally:
         gc.enable()
 
 

@@ -512,6 +512,8 @@ async def test_handler_that_a_middleware_chooses_comes_before_the_mount() -> Non
     root.middlewares.append(Note([], "a", route))
     assert (await get(root, "/static/a")).body == b"root page"
     assert (await post(root, "/static/a", json={"a": 1})).body == b"root page"
+    in_pieces = await post(root, "/static/a", json={"a": 1}, chunk_size=2)
+    assert in_pieces.body == b"root page"
 
 
 class Asks(HttpMiddleware):

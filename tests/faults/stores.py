@@ -220,7 +220,9 @@ class Site:
         url = f"ws://127.0.0.1:{self.port}{path}"
         text = ""
         try:
-            async with connect(url, additional_headers=headers, proxy=None) as socket:
+            async with connect(
+                url, additional_headers=headers, proxy=None, open_timeout=60
+            ) as socket:
                 if path in ("/echo", "/count"):
                     await socket.send("hello")
                 text = str(await socket.recv())

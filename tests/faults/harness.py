@@ -62,10 +62,19 @@ def state(server: Server) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def clients(server: Server, number: int) -> Iterator[list[RawClient]]:
-    """Connect a number of clients."""
+def clients(
+    server: Server, number: int, begin: Callable[[RawClient], None] = lambda client: None
+) -> Iterator[list[RawClient]]:
+    """Connect a number of clients, each of which begins before the next one connects.
+
+    If all connected first, a server might close the last ones as idle.
+    """
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(server.connect()) for _ in range(number)]
+        found = []
+        for _ in range(number):
+            found.append(stack.enter_context(server.connect()))
+            begin(found[-1])
+        yield found
 
 
 def reset(client: RawClient) -> None:
@@ -140,7 +149,7 @@ def unharmed(server: Server) -> Iterator[None]:
     assert OF_SERVERS.sub("", server.log.read_text()[logged:]) == ""
 
 
-def wait_for_none(look: Callable[[], T], seconds: float = 30.0) -> T:
+def wait_for_none(look: Callable[[], T], seconds: float = 60.0) -> T:
     """Look until nothing is found; return what is found last."""
     with contextlib.suppress(AssertionError):
         wait_until(lambda: not look(), seconds)

@@ -27,8 +27,8 @@ MANY = 20
 
 
 def answers(server: Server) -> None:
-    """The server answers another client at once, whatever its other clients do."""
-    with server.connect(timeout=10) as client:
+    """The server answers another client, whatever its other clients do for a minute."""
+    with server.connect(timeout=30) as client:
         assert client.ask("GET", "/?name=Ada").text == "Hello, Ada!"
 
 
@@ -37,17 +37,16 @@ def answers(server: Server) -> None:
 
 def test_clients_that_stall_in_their_headers_harm_no_other(server: Server) -> None:
     # How long such a client may stay is the server's part.
-    with unharmed(server), clients(server, MANY) as crowd:
-        for client in crowd:
-            client.send(b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ")
+    with unharmed(server), clients(server, MANY, in_headers):
         answers(server)
 
 
 def test_clients_that_stall_in_a_body_get_408(server: Server) -> None:
-    with unharmed(server), clients(server, MANY) as crowd:
-        for client in crowd:
-            client.send_head("POST", "/impatient/body", [("content-length", "100")])
-            client.send(b"x")
+    def stall(client: RawClient) -> None:
+        client.send_head("POST", "/impatient/body", [("content-length", "100")])
+        client.send(b"x")
+
+    with unharmed(server), clients(server, MANY, stall) as crowd:
         answers(server)
         if not server.kind.buffers_bodies:
             assert {client.read().status for client in crowd} == {408}
@@ -121,9 +120,7 @@ Moment = Callable[[RawClient], None]
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_clients_that_reset_leave_nothing_behind(server: Server, moment: Moment) -> None:
-    with unharmed(server), clients(server, MANY) as crowd:
-        for client in crowd:
-            moment(client)
+    with unharmed(server), clients(server, MANY, moment) as crowd:
         answers(server)
         for client in crowd:
             reset(client)
@@ -131,10 +128,11 @@ def test_clients_that_reset_leave_nothing_behind(server: Server, moment: Moment)
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_clients_that_half_close_leave_nothing_behind(server: Server, moment: Moment) -> None:
-    with unharmed(server), clients(server, MANY) as crowd:
-        for client in crowd:
-            moment(client)
-            client.socket.shutdown(socket.SHUT_WR)
+    def half_close(client: RawClient) -> None:
+        moment(client)
+        client.socket.shutdown(socket.SHUT_WR)
+
+    with unharmed(server), clients(server, MANY, half_close):
         answers(server)
 
 
@@ -237,6 +235,8 @@ def flood(client: RawClient, message: bytes, patience: float) -> int:
 def held_back(server: Server, client: RawClient, patience: float = 1.0) -> None:
     """The client cannot send on, and what it has sent takes little memory."""
     before = memory(server.worker)
+    # A server that takes all might pause, since its machine is busy.
+    patience = 60.0 if server.kind.buffers_messages else patience
     taken = flood(client, frame(bytes(2**16), 0x82), patience)
     answers(server)
     if server.kind.buffers_messages:
@@ -273,11 +273,13 @@ def test_flood_of_messages_to_a_handler_that_does_not_receive_is_held_back(
 @pytest.mark.slow
 def test_handler_that_does_not_receive_ends_after_its_client(server: Server) -> None:
     # MicroPie looks at such a handler after 5 seconds, and ends it 5 seconds after its client.
-    with unharmed(server), clients(server, MANY) as crowd:
-        for client in crowd:
-            client.handshake(f"/busy?token={server.token()}")
-            for _ in range(10):
-                client.send(frame(b"unread"))
+    def talk(client: RawClient) -> None:
+        client.handshake(f"/busy?token={server.token()}")
+        for _ in range(10):
+            client.send(frame(b"unread"))
+
+    with unharmed(server), clients(server, MANY, talk):
+        answers(server)
 
 
 def test_event_streams_opened_and_left_at_once_end_their_sources(server: Server) -> None:
@@ -293,4 +295,4 @@ def test_event_streams_opened_and_left_at_once_end_their_sources(server: Server)
         for client in crowd:
             reset(client)
     begun = len(crowd) - MANY  # the others may have left before their handlers were called
-    wait_until(lambda: len(server.noted(token)) >= begun, 30, "each source to end")
+    wait_until(lambda: len(server.noted(token)) >= begun, 60, "each source to end")

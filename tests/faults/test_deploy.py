@@ -24,7 +24,7 @@ from tests.faults.harness import (
 from tests.processes import wait_until
 from tests.servers.harness import KINDS, RawClient, Server
 
-GRACE = 5  # seconds
+GRACE = 10  # seconds, in which a busy machine has to finish the uploads
 MANY = 100
 HALF = len(UPLOAD) // 2
 APP = "tests.faults.ending_app:app"
@@ -141,7 +141,7 @@ def deploy(server: Server) -> Deploy:
         open_sockets(sockets)
         begin_uploads(uploads, "uploads")
         begin_uploads(stalled, "stalled")
-        wait_until(lambda: state(server)["uploads"] == 20, 30, "the uploads to begin")
+        wait_until(lambda: state(server)["uploads"] == 20, 60, "the uploads to begin")
         begun = time.monotonic()
         server.wish_end()
         ends = list(pool.map(end_of_upload, uploads))
@@ -169,7 +169,7 @@ def test_deploy_with_everything_open(name: str, tmp_path: Path) -> None:
         found = deploy(server)
 
     assert found.code == end.code
-    assert GRACE - 1 < found.seconds < GRACE + 5
+    assert GRACE - 1 < found.seconds < GRACE + 15  # much less than the app's 60 for a body
     assert found.streams == {"broke off": MANY}
     assert found.sockets == {end.close_code: MANY}
     # An upload is whole on both sides, or the client and the handler get to know that it is not.

@@ -114,8 +114,12 @@ async def test_visitors_at_once_break_no_rule_and_see_their_own(
 
 async def visit(server: Server, number: int, steps: int) -> None:
     chance, secret = random.Random(SEED + number), f"secret-{number}"
-    # `verify` builds a list of authorities, which takes long, for each client.
-    async with httpx.AsyncClient(base_url=server.url, timeout=60, verify=False) as client:
+    # `verify` builds a list of authorities, which takes long, for each client. A connection that is
+    # kept could be closed by the server, after a second, just when the client sends.
+    fresh = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(
+        base_url=server.url, timeout=60, verify=False, limits=fresh
+    ) as client:
         assert (await client.get("/mine", params={"secret": secret})).text == secret
 
         async def see() -> None:
@@ -130,7 +134,9 @@ async def visit(server: Server, number: int, steps: int) -> None:
         async def talk() -> None:
             cookie = f"session_id={client.cookies['session_id']}"
             address = f"{server.ws_url}/secret"
-            async with connect(address, additional_headers={"cookie": cookie}) as ws:
+            async with connect(
+                address, additional_headers={"cookie": cookie}, open_timeout=60
+            ) as ws:
                 await ws.send(secret)
                 assert json.loads(await ws.recv()) == [secret, secret]
 

@@ -534,7 +534,7 @@ asyncio.run(Root()({"type": "http", "method": "GET", "path": "/"}, receive, send
         [sys.executable, str(program)],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         env={"PYTHONPATH": root},
     )
     assert done.stdout.split() == ["http.response.start", "http.response.body"]

@@ -85,7 +85,7 @@ def clone(tmp_path) -> Path:
 @pytest.mark.slow
 def test_install_command_in_a_new_clone_installs_everything(clone, tmp_path):
     lines = slow_block("installs into a new environment")
-    subprocess.run(["bash", "-euc", "\n".join(lines)], cwd=clone, check=True, timeout=300)
+    subprocess.run(["bash", "-euc", "\n".join(lines)], cwd=clone, check=True, timeout=600)
 
     code = (
         "import micropie, jinja2, multipart, orjson, uvicorn, websockets; print(micropie.__file__)"
@@ -104,9 +104,9 @@ def test_make_run_in_a_new_clone_serves_the_gallery(clone):
 
     assert back == "cd -"
     with serving(line, clone, port, {}, seconds=300):
-        page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10).read().decode()
+        page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=120).read().decode()
         example = urllib.request.urlopen(
-            f"http://127.0.0.1:{port}/examples/hello_world/", timeout=10
+            f"http://127.0.0.1:{port}/examples/hello_world/", timeout=120
         ).read()
 
     assert example == b"Welcome to MicroPie."

@@ -18,7 +18,7 @@ from micropie import FromSession, WebSocket, event_stream
 # On a busy machine a store that works might need more than the 1.2 seconds of the example.
 LIMIT = 4.0
 guarded_sessions.LIMIT = LIMIT
-guarded_sessions._left = ContextVar("_left", default=LIMIT)
+guarded_sessions._patience = ContextVar("_patience", default=LIMIT)
 
 
 class Visits(Root):

@@ -34,7 +34,6 @@ import os
 import re
 import sys
 import threading
-import time
 import types
 import weakref
 from abc import ABC, abstractmethod
@@ -76,6 +75,7 @@ from inspect import Parameter, formatannotation, getattr_static, isawaitable, si
 from io import BytesIO
 from os.path import dirname, join
 from re import fullmatch
+from time import monotonic
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -526,7 +526,7 @@ class InMemorySessionBackend(SessionBackend):
             forward.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         # Expiry and data by id, in the order in which they were stored. If all have the same
         # time-out, this is the order of expiry, too; with several, an expired session may wait
@@ -615,8 +615,8 @@ class _Session:
             return taken if stored and is_kept else {}
 
         if old:
-            is_changed = removed or changed or self.renew
-            await _store(backend, old, change if is_changed else dict, timeout)
+            step = change if removed or changed or self.renew else dict
+            await _store(backend, old, step, timeout)
             if is_kept:  # most requests end here, since they have only read the session
                 return None
         if not data:
@@ -744,7 +744,7 @@ class _Ahead:
 
     def __init__(self, receive: _Receive) -> None:
         self._receive = receive
-        self.until = time.monotonic() + _IDLE_SECONDS  # a body is kept for its reader
+        self.taken = monotonic()  # the time of the last message
 
     def begin(self) -> Future[_Message]:
         """Return the future of the next message; if there is none, start to wait for it."""
@@ -758,7 +758,7 @@ class _Ahead:
             await wait([waiting])
             if self.waiting is waiting:  # else another task has taken this message
                 self.waiting = None
-                self.until = time.monotonic() + _IDLE_SECONDS
+                self.taken = monotonic()
                 return waiting.result()
 
     async def close(self) -> None:
@@ -954,15 +954,19 @@ class _Body:
                     "the body was read already: as a stream, as a multipart form, or in part"
                 )
 
+    def _look_ahead(self) -> None:
+        if self._receive and not self.ahead:
+            self.ahead = self._receive = _Ahead(self._receive)
+
     async def is_gone(self) -> bool:
         """Look whether the client has left; what comes of a body stays for its reader.
 
         A body of which no code has read anything for `_IDLE_SECONDS` is dropped.
         """
         await sleep(0)  # a loop that only looks would let nothing else run
-        if self._receive and not self.ahead:
-            self.ahead = self._receive = _Ahead(self._receive)
-        elif self.ahead and not self._is_waiting and time.monotonic() > self.ahead.until:
+        self._look_ahead()
+        # Else a body is kept for its reader.
+        if self.ahead and not self._is_waiting and monotonic() > self.ahead.taken + _IDLE_SECONDS:
             self.drop()
         # To receive would ask for a body that waits for 100-continue.
         is_silent = self.expects_continue and not (self.started or self.failure)
@@ -1030,6 +1034,10 @@ class _Body:
                     self.drop()
                 seen = mark
         self.is_listened = True
+        # The end of the stream ends the listener, and some servers lose a message that is on its
+        # way to a `receive` that is cancelled. `drain` would wait for it.
+        if self.announced and not self.ended:
+            self._look_ahead()
         # The rest of the body comes before the disconnect, and is dropped.
         while not self.gone:
             was_ended = self.ended
@@ -1293,8 +1301,8 @@ class _MultipartForm:
             error.__traceback__ = None  # the parser keeps the error, and so would keep this form
             await sleep(0)  # a loop that asks on would let nothing else run
             if isinstance(error, self._errors.ParserLimitReached):
-                reached = _PARSER_LIMITS.get(str(error), "the parser takes")
-                raise _error(413, f"more than {reached}") from None
+                more = f"more than {_PARSER_LIMITS.get(str(error), 'the parser takes')}"
+                raise _error(413, more) from None
             raise _error(400, "Malformed multipart body") from None
 
     async def run(self, streams: Callable[[str], bool] = lambda name: False) -> bool:
@@ -1685,8 +1693,9 @@ class Request:
         if not self._body:
             body = self._body = _Body(self._receive, self._settings)
             # HTTP/2 and HTTP/3 need no header for a body, so the method tells.
-            version = self.scope.get("http_version") or ""
-            body.announced = version >= "2" and self.method not in ("GET", "HEAD")
+            body.announced = self.method not in ("GET", "HEAD") and (
+                (self.scope.get("http_version") or "") >= "2"
+            )
         return self._body  # type: ignore[no-any-return]
 
     def _read(self) -> Any:
@@ -2199,8 +2208,7 @@ def _checked_dict(result: _Data | None, allowed: set[str], where: object) -> _Da
     """Return what a middleware returned, ``{}`` to go on; raise TypeError for anything else."""
     # A guard that returns False, or a dict with a misspelled key, wants to stop the request. To go
     # on would let every visitor in.
-    is_dict = isinstance(result, dict | None)  # pyright: ignore[reportUnnecessaryIsInstance]
-    if not is_dict or not allowed.issuperset(result or ()):
+    if not isinstance(result, dict | None) or not allowed.issuperset(result or ()):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
             f"{type(where).__name__} must return None or a dict with {sorted(allowed)}, "
             f"not {result!r}"
@@ -2367,8 +2375,7 @@ def _response(
     is_bodiless = status in (204, 304)  # RFC 9110 section 6.4.1
     if is_bodiless:
         payload, own_type = b"", None
-    is_json = own_type == _JSON and default_type in (_HTML, _TEXT)
-    if default_type is None or own_type is None or is_json:
+    if None in (default_type, own_type) or (own_type == _JSON and default_type in (_HTML, _TEXT)):
         default_type = own_type
     pairs = _pairs(headers)
     # If there are several types, the last one wins, since a middleware may have appended its own.
@@ -2380,7 +2387,7 @@ def _response(
     if payload is not None:
         replaced.append("content-length")
     kept = (*types, *[pair for pair in pairs if pair[0] not in replaced])
-    raw_headers = [_raw_header(name, value) for name, value in kept]
+    raw_headers = [_raw_header(*pair) for pair in kept]
     if payload is not None and not is_bodiless:
         raw_headers.append((b"content-length", b"%d" % len(payload)))
     return _Response(int(status), body, kept, tuple(raw_headers), payload)
@@ -2528,12 +2535,15 @@ def event_stream(
     """
     if ping is not None and not ping > 0:
         raise ValueError(f"ping is a number of seconds, or None: {ping!r}")
-    headers = [
-        ("content-type", "text/event-stream"),
-        ("cache-control", "no-cache"),
-        ("x-accel-buffering", "no"),
-    ]
-    return 200, _EventStream(source, ping), headers
+    return (
+        200,
+        _EventStream(source, ping),
+        [
+            ("content-type", "text/event-stream"),
+            ("cache-control", "no-cache"),
+            ("x-accel-buffering", "no"),
+        ],
+    )
 
 
 def _event_bytes(event: Any) -> bytes:
@@ -3216,11 +3226,13 @@ class _Binder:
         # Once for each name, since to look for the values may take as long as to convert them all.
         if name not in self.may_stream or name in request._files:
             return False
-        # Parameters that take path segments have their values already.
-        known = self._in_path[: len(request.path_params)]
-        return [one.name for one in self.all if one not in known and not one.is_known(request)] == [
-            name
+        missing = [
+            one.name
+            for one in self.all
+            # Parameters that take path segments have their values already.
+            if one not in self._in_path[: len(request.path_params)] and not one.is_known(request)
         ]
+        return missing == [name]
 
 
 # Python 3.14 evaluates annotations late. A name that is missing in one must not hide the others.
@@ -3270,10 +3282,9 @@ class _Handler:
     def parameters(self) -> list[Parameter]:
         """The parameters that bind: without the first ones, which MicroPie passes."""
         # The first ones are the App and the WebSocket, unless ``*args`` takes these, too.
-        found = signature(self.function, **_late).parameters
         return [
             one.replace(annotation=_annotation(one, self.function))
-            for number, one in enumerate(found.values())
+            for number, one in enumerate(signature(self.function, **_late).parameters.values())
             if number >= self._leading or one.kind > Parameter.POSITIONAL_OR_KEYWORD
         ]
 
@@ -3292,8 +3303,7 @@ class _Handler:
         if self.is_plain and not inspect.isgeneratorfunction(self.function):
             # In a copy of the context, so that `self.request` works there and nothing leaks to the
             # next call of the thread.
-            run = copy_context().run
-            result = await _in_thread(run, call, work="handlers", always=False)
+            result = await _in_thread(copy_context().run, call, work="handlers", always=False)
         else:
             result = call()
         return await result if isawaitable(result) else result
@@ -3532,8 +3542,9 @@ class App:
         self.startup_handlers: list[_Hook] = []
         self.shutdown_handlers: list[_Hook] = []
         self.mounts: dict[str, _ASGIApp] = {}
-        backend = InMemorySessionBackend() if session_backend is None else session_backend
-        self.session_backend: SessionBackend = backend
+        self.session_backend: SessionBackend = (
+            InMemorySessionBackend() if session_backend is None else session_backend
+        )
         self._started, self.__debug = False, debug
         self.__session_timeout = session_timeout
         self.__session_cookie_name = session_cookie_name
@@ -3625,8 +3636,8 @@ class App:
             raise RuntimeError(
                 'templates need the package jinja2: pip install "micropie[standard]"'
             ) from error
-        module = getattr(sys.modules.get(type(self).__module__), "__file__", None)
-        beside = join(dirname(module or ""), "templates")
+        module = sys.modules.get(type(self).__module__)
+        beside = join(dirname(getattr(module, "__file__", None) or ""), "templates")
         return jinja2.Environment(
             loader=jinja2.FileSystemLoader([beside, "templates"]),
             autoescape=lambda name: name is None or not name.endswith(".txt"),
@@ -3711,8 +3722,8 @@ class App:
         if self.middlewares:
             request._asked = self.middlewares[:]  # not of an iterator: later requests get none
         # A shortcut for handlers without path parameters.
-        handler, mounts = self.__routes.get(scope["path"]), self.mounts
-        if handler is None or scope.get("root_path") or mounts:
+        handler = self.__routes.get(scope["path"])
+        if handler is None or scope.get("root_path") or self.mounts:
             self.__find_handler(request, self.__routes)
         else:
             request.route_handler = handler.name
@@ -3722,7 +3733,7 @@ class App:
             if name in _NOTED_HEADERS:
                 is_noted = True
                 request._note_header(name, value)
-        if request._asked or mounts or (is_noted and request._cookies):
+        if request._asked or self.mounts or (is_noted and request._cookies):
             return self.__prepare_and_call(request)
         if is_noted and (reading := request._read()):
             return self.__prepare_and_call(request, reading)
@@ -3773,8 +3784,7 @@ class App:
         for middleware in middlewares:
             result = await middleware.before_request(request)
             request._asked = (*request._asked, middleware)
-            answer = _checked_dict(result, _RESPONSE_KEYS, middleware)
-            if answer:
+            if answer := _checked_dict(result, _RESPONSE_KEYS, middleware):
                 return answer.get("status_code", 200), answer.get("body"), answer.get("headers")
         if request._mount is not None:
             if request.route_handler is None:
@@ -3914,8 +3924,7 @@ class App:
         if body.gone:
             raise ConnectionClosed
         await send(start)
-        payload = b"" if is_head else response.payload
-        return send({"type": "http.response.body", "body": payload})
+        return send({"type": "http.response.body", "body": b"" if is_head else response.payload})
 
     def __session_cookie(self, request: Request, session_id: str) -> _RawPair:
         """Return the header that sets the session cookie, or deletes it if the id is ``""``."""
@@ -3988,8 +3997,10 @@ class App:
                 return await self.__hand_over(request, receive, send)
             # Each step runs, also after one that failed. The close code is that of the last
             # failure, and the socket is closed in any case.
-            after = [middleware.after_websocket for middleware in reversed(request._asked)]
-            for step in (*after, self.__finish_socket_session):
+            for step in (
+                *[middleware.after_websocket for middleware in reversed(request._asked)],
+                self.__finish_socket_session,
+            ):
                 code = await self.__run_socket_step(socket, step, request) or code
             if socket._stop is not None:
                 raise CancelledError(*socket._stop)
@@ -4029,15 +4040,19 @@ class App:
                     await self.__run_socket_step(socket, self.__refuse, socket, error)
             elif not socket._over or (others and not was_ended):
                 code = 1011
-                _log.error("WebSocket %r failed", self.request.scope.get("path"), exc_info=error)
+                # Not `self.request`, which a subclass may have made its own.
+                _log.error(
+                    "WebSocket %r failed", current_request.get().scope.get("path"), exc_info=error
+                )
             _forget(error)
         return code
 
     async def __refuse(self, socket: WebSocket, error: HTTPError) -> None:
         """Refuse a handshake with the status, the headers and the body of an error, if possible."""
-        request, response = self.request, _error_response(error)
-        offered = request.scope.get("extensions") or ()
-        if not socket._over and "websocket.http.response" in offered:
+        request, response = current_request.get(), _error_response(error)
+        if not socket._over and "websocket.http.response" in (
+            request.scope.get("extensions") or ()
+        ):
 
             def denial(message: _Message) -> Awaitable[None]:
                 return socket._send({**message, "type": f"websocket.{message['type']}"})
@@ -4060,8 +4075,7 @@ class App:
         for middleware in self.ws_middlewares[:]:
             result = await middleware.before_websocket(request)
             request._asked = (*request._asked, middleware)
-            refusal = _checked_dict(result, {"code", "reason"}, middleware)
-            if refusal:
+            if refusal := _checked_dict(result, {"code", "reason"}, middleware):
                 return await socket.close(refusal.get("code", 1008), refusal.get("reason"))
         if request._mount is not None and request.route_handler is None:
             request._added = await self.__session_headers(request)
@@ -4073,7 +4087,8 @@ class App:
                 raise _error(404)
             work = handler.run(self, request, socket)
         except HTTPError as error:
-            if error.status == 401:  # FromSession: the client may log in
+            # FromSession: the client may log in; or the session's store is down.
+            if error.status not in (400, 404):
                 raise
             return await socket.close(1008)  # the path or the arguments do not fit
         vars(request).pop("headers", None)  # made again if asked for; a socket may last for hours
@@ -4086,8 +4101,7 @@ class App:
         """Save a new session that is not empty; return the header that sets its cookie, if any."""
         # The handshake is the only time at which a WebSocket can set a cookie.
         session = request._session or _Session()
-        is_new = session.renew or not session.id
-        if is_new and session_id is None and session.data:
+        if session_id is None and session.data and (session.renew or not session.id):
             saved = deepcopy(session.data)
             session_id = await session.commit(self.session_backend, self.__session_timeout)
             # Later changes are for the second commit, at the end of the handler.
@@ -4125,7 +4139,7 @@ class App:
             if asyncio._get_running_loop():  # that of trio is none of asyncio's
                 try:
                     failures = await run()
-                except AttributeError as error:  # of a mounted app that is not complete
+                except Exception as error:  # a list of handlers is none, or an app not complete
                     failures = [str(error)]
             if failures:
                 return await send(
@@ -4192,8 +4206,9 @@ class App:
         """
         template = self.env.get_template(name)
         # An app may have set an environment that is not async, which renders faster.
-        is_async = template.environment.is_async
-        return await template.render_async(context) if is_async else template.render(context)  # type: ignore[no-any-return]
+        if template.environment.is_async:
+            return await template.render_async(context)  # type: ignore[no-any-return]
+        return template.render(context)  # type: ignore[no-any-return]
 
     def _parse_cookies(self, cookie_header: str) -> _Cookies:
         """Parse a Cookie header; of cookies with the same name the first counts."""
@@ -4226,15 +4241,19 @@ async def _run_hook(handler: _Hook) -> list[str]:
     """Run a startup or shutdown handler; return what went wrong, which is logged too."""
     try:
         result = handler()
-        # A generator would never run. If it is awaited, Python says so.
-        if isinstance(result, Awaitable | types.GeneratorType | AsyncIterator):
+        # A generator would never run. If it is awaited, Python says so. A task that the handler has
+        # started may run as long as the app.
+        if isinstance(result, Awaitable | types.GeneratorType | AsyncIterator) and not isinstance(
+            result, Task
+        ):
             await result  # type: ignore[misc]  # pyright: ignore
     except BaseException as error:
         if not _is_stray(error):
             raise
         import traceback
 
-        name = getattr(handler, "__qualname__", repr(handler))
+        # Not its `repr`, which may fail or have a password.
+        name = getattr(handler, "__qualname__", type(handler))
         _log.error("%s failed", name, exc_info=error)
         _forget(error)
         # Its own `str` may fail, and a server that gets no report serves all the same.

@@ -255,6 +255,68 @@ async def test_a_failing_startup_is_logged_and_reported(caplog: pytest.LogCaptur
     assert "Traceback" in caplog.text
 
 
+class Unready(Callable_):
+    """A handler whose `repr` needs what its call makes, or has a password."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("not connected")
+
+    async def __call__(self) -> None:
+        raise OSError("no database")
+
+
+async def test_a_failing_startup_is_reported_without_the_repr_of_its_handler(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for handler in Unready(Hooks()), functools.partial(Hooks().raises("a", OSError("no database"))):
+        hooks, app = Hooks(), Root()
+        app.startup_handlers.append(handler)
+        app.shutdown_handlers.append(hooks.plain("closed"))
+        with pytest.raises(LifespanFailed, match=rf"{type(handler).__name__}.*no database"):
+            async with lifespan(app):
+                pass
+        assert hooks.done == ["closed"]
+        assert len(logged(caplog)) == 1
+        caplog.clear()
+
+
+@pytest.mark.parametrize("wrong", [(Hooks().plain("never"), 7), (7,), 7, None])
+@pytest.mark.parametrize("is_mounted", [False, True])
+async def test_startup_handlers_that_are_no_list_of_handlers_fail_the_startup(
+    wrong: Any, is_mounted: bool
+) -> None:
+    app = child = Root()
+    if is_mounted:
+        app = Root()
+        app.mounts["/child"] = child
+    child.startup_handlers = wrong
+    with pytest.raises(LifespanFailed, match="not (iterable|callable)"):
+        async with lifespan(app):
+            pass
+
+
+async def test_a_task_that_a_startup_handler_starts_and_returns_runs_on() -> None:
+    app, ticks = Root(), 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await elapse(1)
+
+    def start() -> asyncio.Task[None]:
+        app.task = asyncio.create_task(tick())  # type: ignore[attr-defined]
+        return app.task  # type: ignore[attr-defined]
+
+    app.startup_handlers += [start, lambda: app.task]  # type: ignore[attr-defined]
+    app.shutdown_handlers.append(lambda: app.task.cancel() and None)  # type: ignore[attr-defined]
+    async with lifespan(app):
+        await elapse(3)
+        assert ticks >= 3
+    with pytest.raises(asyncio.CancelledError):
+        await app.task  # type: ignore[attr-defined]
+
+
 async def test_all_shutdown_handlers_run_even_if_one_fails(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -15,7 +15,6 @@ import tracemalloc
 import urllib.parse
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -1664,7 +1663,7 @@ async def test_two_streams_of_a_kept_body_both_give_all_of_it() -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
     """The clock by which MicroPie finds that a body is not read."""
     clock = ManualClock()
-    monkeypatch.setattr("micropie.time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr("micropie.monotonic", clock)
     return clock
 
 

@@ -1612,6 +1612,44 @@ async def test_a_refusal_carries_its_status_where_the_server_offers_that(
     assert [message["type"] for message in plain] == ["websocket.close"]
 
 
+async def test_a_session_store_that_is_down_is_no_handshake_that_may_not_be() -> None:
+    class Down(dict[str, Any]):
+        def __deepcopy__(self, memo: object) -> Any:
+            raise HTTPError(503)
+
+    class Store(InMemorySessionBackend):
+        async def load(self, session_id: str) -> dict[str, Any]:
+            return Down(unknown=True)
+
+    class Root(Refusing):
+        async def ws_looks(self, ws: WebSocket) -> None:
+            self.request.session.get("name")
+
+    cookie = [(b"cookie", b"session_id=" + b"x" * 43)]
+    for path in "/needs", "/lacks", "/looks":
+        app = Root(Store())
+        start, *_ = await call(app, scripted(CONNECT), **OFFERED, path=path, headers=cookie)
+        assert (start["type"], start.get("status")) == ("websocket.http.response.start", 503)
+
+
+async def test_a_failing_handler_of_a_class_with_a_request_of_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Root(Refusing):
+        @property
+        def request(self) -> Any:
+            return "mine"
+
+        async def ws_broken(self, ws: WebSocket) -> None:
+            raise ValueError("the real error")
+
+    start, *_ = await call(Root(), scripted(CONNECT), **OFFERED, path="/plain")
+    assert start["status"] == 429
+    (message,) = await call(Root(), scripted(CONNECT), **OFFERED, path="/broken")
+    assert message["type"] == "websocket.close"
+    assert "the real error" in caplog.text
+
+
 @pytest.mark.parametrize("path", ["/nothing", "/_private", "/plain/too/long", "/lacks", "/closed"])
 async def test_what_is_unknown_or_closed_is_refused_without_a_status(path: str) -> None:
     (message,) = await call(Refusing(), scripted(CONNECT), **OFFERED, path=path)

@@ -1693,9 +1693,8 @@ class Request:
         if not self._body:
             body = self._body = _Body(self._receive, self._settings)
             # HTTP/2 and HTTP/3 need no header for a body, so the method tells.
-            body.announced = self.method not in ("GET", "HEAD") and (
-                (self.scope.get("http_version") or "") >= "2"
-            )
+            version = self.scope.get("http_version") or ""
+            body.announced = version >= "2" and self.method not in ("GET", "HEAD")
         return self._body  # type: ignore[no-any-return]
 
     def _read(self) -> Any:
@@ -2118,8 +2117,10 @@ def _is_foreign(request: Request, allowed: frozenset[str]) -> bool:
         return False
     # The scheme is not compared. Behind a proxy that ends TLS, the app sees http and the browser
     # sees https. So both default ports are dropped.
-    names = theirs.partition("://")[2], headers.get("host", "").lower()
-    theirs, ours = [name.removesuffix(":80").removesuffix(":443") for name in names]
+    theirs, ours = [
+        name.removesuffix(":80").removesuffix(":443")
+        for name in (theirs.partition("://")[2], headers.get("host", "").lower())
+    ]
     # An origin without an authority, such as "null", never matches.
     return theirs == "" or theirs != ours
 
@@ -2988,8 +2989,10 @@ def _error_lines(error: Any, name: str, size: int) -> str:
         text = f"{'.'.join(map(str, one['loc'])) or name}: {one['msg']}"
         # Some messages repeat a value, those of an app's own checks for example. That of a missing
         # field does not, and its input is the whole body.
-        repeated = None if one.get("type") == "missing" else one.get("input")
-        for sent in (repeated, one.get("ctx", {}).get("tag")):
+        for sent in (
+            None if one.get("type") == "missing" else one.get("input"),
+            one.get("ctx", {}).get("tag"),
+        ):
             for shown in (str(sent), repr(sent)):
                 if sent is not None and len(shown) > 2:
                     text = text.replace(shown, "...")
@@ -3722,8 +3725,8 @@ class App:
         if self.middlewares:
             request._asked = self.middlewares[:]  # not of an iterator: later requests get none
         # A shortcut for handlers without path parameters.
-        handler = self.__routes.get(scope["path"])
-        if handler is None or scope.get("root_path") or self.mounts:
+        handler, mounts = self.__routes.get(scope["path"]), self.mounts
+        if handler is None or scope.get("root_path") or mounts:
             self.__find_handler(request, self.__routes)
         else:
             request.route_handler = handler.name
@@ -3733,7 +3736,7 @@ class App:
             if name in _NOTED_HEADERS:
                 is_noted = True
                 request._note_header(name, value)
-        if request._asked or self.mounts or (is_noted and request._cookies):
+        if request._asked or mounts or (is_noted and request._cookies):
             return self.__prepare_and_call(request)
         if is_noted and (reading := request._read()):
             return self.__prepare_and_call(request, reading)
@@ -4087,7 +4090,7 @@ class App:
                 raise _error(404)
             work = handler.run(self, request, socket)
         except HTTPError as error:
-            # FromSession: the client may log in; or the session's store is down.
+            # With FromSession the client may log in, or the store of the session is down.
             if error.status not in (400, 404):
                 raise
             return await socket.close(1008)  # the path or the arguments do not fit

@@ -954,17 +954,14 @@ class _Body:
                     "the body was read already: as a stream, as a multipart form, or in part"
                 )
 
-    def _look_ahead(self) -> None:
-        if self._receive and not self.ahead:
-            self.ahead = self._receive = _Ahead(self._receive)
-
     async def is_gone(self) -> bool:
         """Look whether the client has left; what comes of a body stays for its reader.
 
         A body of which no code has read anything for `_IDLE_SECONDS` is dropped.
         """
         await sleep(0)  # a loop that only looks would let nothing else run
-        self._look_ahead()
+        if self._receive and not self.ahead:
+            self.ahead = self._receive = _Ahead(self._receive)
         # Else a body is kept for its reader.
         if self.ahead and not self._is_waiting and monotonic() > self.ahead.taken + _IDLE_SECONDS:
             self.drop()
@@ -1034,10 +1031,6 @@ class _Body:
                     self.drop()
                 seen = mark
         self.is_listened = True
-        # The end of the stream ends the listener, and some servers lose a message that is on its
-        # way to a `receive` that is cancelled. `drain` would wait for it.
-        if self.announced and not self.ended:
-            self._look_ahead()
         # The rest of the body comes before the disconnect, and is dropped.
         while not self.gone:
             was_ended = self.ended

@@ -37,9 +37,6 @@ from tests.asgi import (
     shown,
     thread_set,
 )
-from tests.asgi import (
-    piece as message_of,
-)
 from tests.clients import Turns
 from tests.clock import elapse
 
@@ -1359,32 +1356,3 @@ async def test_a_stream_that_has_looked_for_its_client_ends_when_the_client_leav
     incoming.put_nowait({"type": "http.disconnect"})
     await asyncio.wait_for(task, 20)
     assert ended.is_set()
-
-
-@pytest.mark.parametrize("timeout", [30.0, None])
-async def test_a_stream_beside_an_unread_body_ends_where_a_receive_that_is_given_up_loses_a_message(
-    timeout,
-):
-    """So it is on Granian, and behind the BaseHTTPMiddleware of Starlette."""
-    messages = [message_of(b"x" * 10, more=True), message_of(b"y")]
-
-    class Root(App):
-        async def index(self):
-            for _ in range(3):
-                yield b"."
-                await asyncio.sleep(0)
-
-    async def receive():
-        if not messages:
-            await asyncio.get_running_loop().create_future()
-        message = messages.pop(0)
-        for _ in range(6):  # it is on its way
-            await asyncio.sleep(0)
-        return message
-
-    began = asyncio.get_running_loop().time()
-    headers = [(b"content-length", b"11")]
-    sent = await call(Root(body_timeout=timeout), receive, method="POST", headers=headers)
-    assert sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
-    assert b"".join(message.get("body", b"") for message in sent) == b"..."
-    assert asyncio.get_running_loop().time() < began + 5

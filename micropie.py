@@ -811,7 +811,7 @@ class _Body:
         # Makes the exception. An exception itself would keep the frames that it passed, and so all
         # that was read.
         self.failure: Any = None
-        self.ended, self.gone = not receive, False
+        self.ended, self.gone = receive is None, False
         # With the first, only `wait_gone` and `drain` receive. With the second, a task is waiting.
         self.is_listened = self._is_waiting = False
         # Made by the listener; set when the app reads no more.
@@ -1714,6 +1714,7 @@ class Request:
             self._content_type = b"," if self._content_type else value
             return
         if name == b"cookie":
+            self._cookies = self._cookies or bytearray()  # bytes would be copied for each line
             self._cookies += b";" + value
             return
         body = self._body_reader()
@@ -4147,7 +4148,7 @@ class App:
         """Run the startup handlers up to the first that fails; return what went wrong."""
         for app in self.__family():
             for handler in app.startup_handlers:
-                if failures := await _run_hook(handler):
+                if failures := await _run_hook(handler, Task):
                     # The shutdown handlers close what the earlier ones have opened.
                     return failures + await self.__stop()
             app._started = True
@@ -4233,14 +4234,14 @@ class App:
         return form.fields, {name: files[0] for name, files in form.files.items()}
 
 
-async def _run_hook(handler: _Hook) -> list[str]:
+async def _run_hook(handler: _Hook, left: Any = ()) -> list[str]:
     """Run a startup or shutdown handler; return what went wrong, which is logged too."""
     try:
         result = handler()
-        # A generator would never run. If it is awaited, Python says so. A task that the handler has
-        # started may run as long as the app.
+        # A generator would never run. If it is awaited, Python says so. A task that a startup
+        # handler has started may run as long as the app.
         if isinstance(result, Awaitable | types.GeneratorType | AsyncIterator) and not isinstance(
-            result, Task
+            result, left
         ):
             await result  # type: ignore[misc]  # pyright: ignore
     except BaseException as error:

@@ -245,7 +245,7 @@ async def call(
         sent.append(message)
 
     defaults = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    await app({**defaults, **scope}, receive or scripted(piece()), send)
+    await app({**defaults, **scope}, scripted(piece()) if receive is None else receive, send)
     return sent
 
 

@@ -317,6 +317,19 @@ async def test_a_task_that_a_startup_handler_starts_and_returns_runs_on() -> Non
         await app.task  # type: ignore[attr-defined]
 
 
+async def test_a_task_that_a_shutdown_handler_returns_ends_first() -> None:
+    app, done = Root(), []
+
+    async def flush() -> None:
+        await elapse(1)
+        done.append("flushed")
+
+    app.shutdown_handlers += [lambda: asyncio.create_task(flush()), lambda: done.append("last")]
+    async with lifespan(app):
+        pass
+    assert done == ["flushed", "last"]
+
+
 async def test_all_shutdown_handlers_run_even_if_one_fails(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

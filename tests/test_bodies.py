@@ -1780,3 +1780,18 @@ async def test_two_tasks_that_look_for_a_disconnect_share_the_dropped_messages(
     headers = [(b"content-length", b"99")]
     async with asyncio.timeout(20):
         await asyncio.gather(call(Root(), queue.get, method="POST", headers=headers), send())
+
+
+async def test_a_receive_that_is_false_is_one_all_the_same() -> None:
+    class Messages(list[Any]):
+        """An empty list of what was received, which fills up when it is called."""
+
+        async def __call__(self) -> Any:
+            return {"type": "http.request", "body": b"hi", "more_body": False}
+
+    class Echo(App):
+        async def index(self) -> bytes:
+            return await self.request.body()
+
+    *_, last = await call(Echo(), Messages(), method="POST", headers=[(b"content-length", b"2")])
+    assert last["body"] == b"hi"

@@ -1486,7 +1486,7 @@ class Request:
     # A plain request never needs these. They stay on the class until they are set, and cost it
     # nothing.
     _added: _RawHeaders = []  # to the response of that app
-    _cookies = b""  # the cookie headers
+    _cookies: Any = b""  # the cookie headers
     _parse_error: tuple[int, str] | None = None  # of a body that cannot be parsed
     _is_lenient = False  # such a body reads as empty
     _members: _Values | None = None  # of a JSON object, as text

@@ -890,7 +890,7 @@ class _Body:
                 message = await self._receive()
                 if self._free and not message.get("more_body"):
                     self._free.set()
-                # A disconnect is never the end of a body: a handler must not run on half an upload.
+                # A disconnect is no end of a body, since no handler must run on half an upload.
                 if message["type"] == "http.disconnect":
                     self.gone = True
                     raise ConnectionClosed

@@ -36,7 +36,7 @@ def test_pause_out_of_range_is_400(client, pause):
     assert client.get(f"/poem?pause={pause}").status_code == 400
 
 
-#: Script for a page: keep in `lines` how many lines there were when the first text came.
+#: A script for a page, which keeps in `lines` how many lines there were when the first text came.
 COUNT_FIRST = """
 window.lines = 0;
 new MutationObserver(() => {

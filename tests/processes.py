@@ -71,8 +71,9 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     # pytest prints more if it is set.
     own = {name: value for name, value in os.environ.items() if name != "CI"}
-    # Of a busy machine; uvicorn kills a worker that says nothing for 5 seconds.
-    patience = {"UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"}
+    # Of a busy machine; uvicorn kills a worker that says nothing for 5 seconds. If one is killed
+    # while uvicorn asks it, uvicorn waits as long before it starts another.
+    patience = {"UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "20"}
     return {**own, "PATH": path, "PYTHONPATH": str(ROOT), **patience, **more}
 
 

@@ -375,9 +375,7 @@ def workers(shop):
 
 
 def test_any_worker_answers_for_all(start):
-    # uvicorn kills a worker that does not answer it in time, which here is no subject.
-    options = ("--workers", "2", "--timeout-worker-healthcheck", "120")
-    with start(*options, PROMETHEUS_MULTIPROC_DIR="counts") as shop:
+    with start("--workers", "2", PROMETHEUS_MULTIPROC_DIR="counts") as shop:
         # Each time a new connection, which either worker might accept.
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: shop.get("/price"), range(200)))
@@ -397,7 +395,7 @@ def test_any_worker_answers_for_all(start):
             # A worker that is killed takes its streams along.
             for worker in workers(shop):
                 os.kill(worker, signal.SIGKILL)
-            wait_until(lambda: len(workers(shop)) == 4, what="uvicorn to start others")
+            wait_until(lambda: len(workers(shop)) == 4, 120, "uvicorn to start others")
             wait_until(lambda: shop.total("http_open", handler="events") == 0)
         wait_until(lambda: shop.total("http_in_flight") == 1)
         assert shop.total("http_requests_total", handler="price") == 200

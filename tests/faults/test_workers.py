@@ -81,7 +81,7 @@ def test_killed_worker_is_replaced_and_the_other_answers_meanwhile(server: Serve
         os.kill(victim, signal.SIGKILL)
         before = load.seen[str(other)]
         wait_until(lambda: load.seen[str(other)] > before + 20, 60, "the other to answer")
-        [new] = wait_until(lambda: set(workers(server)) - {victim, other}, 60, "a new worker")
+        [new] = wait_until(lambda: set(workers(server)) - {victim, other}, 120, "a new worker")
         wait_until(lambda: load.seen[str(new)], 60, "the new worker to answer")
     # The requests that the victim had accepted are lost. A client that connects again at once can
     # meet the dying process a second time, so there are at most two for each of the 8 clients.

@@ -820,7 +820,7 @@ class _Body:
     def expect(self, limit: _Limit) -> _Body:
         """Set the limit, and refuse at once a body that is larger, or says so."""
         self.limit = limit
-        if (self.size or self.length) > limit[0]:
+        if (self.size or self.length) > limit[0]:  # `_check_size`, without a call for each form
             raise _too_large(limit)
         return self
 
@@ -2953,7 +2953,7 @@ def _members(annotation: Any) -> list[Any]:
     if origin in (Union, types.UnionType):
         return [member for one in get_args(annotation) for member in _members(one)]
     inner = annotation.__origin__ if origin is Annotated else _target(annotation)
-    return _members(inner) if inner else [annotation]
+    return [annotation] if inner is None else _members(inner)
 
 
 def _is_list(annotation: Any) -> bool:
@@ -4234,16 +4234,18 @@ class App:
         return form.fields, {name: files[0] for name, files in form.files.items()}
 
 
-async def _run_hook(handler: _Hook, left: Any = ()) -> list[str]:
-    """Run a startup or shutdown handler; return what went wrong, which is logged too."""
+async def _run_hook(handler: _Hook, unawaited: Any = ()) -> list[str]:
+    """Run a startup or shutdown handler; return what went wrong, which is logged too.
+
+    A result of the type ``unawaited`` is left alone.
+    """
     try:
         result = handler()
         # A generator would never run. If it is awaited, Python says so. A task that a startup
         # handler has started may run as long as the app.
-        if isinstance(result, Awaitable | types.GeneratorType | AsyncIterator) and not isinstance(
-            result, left
-        ):
-            await result  # type: ignore[misc]  # pyright: ignore
+        awaited = isinstance(result, Awaitable | types.GeneratorType | AsyncIterator)
+        if awaited and not isinstance(result, unawaited):
+            await result  # pyright: ignore
     except BaseException as error:
         if not _is_stray(error):
             raise

@@ -297,6 +297,7 @@ async def test_startup_handlers_that_are_no_list_of_handlers_fail_the_startup(
 
 async def test_a_task_that_a_startup_handler_starts_and_returns_runs_on() -> None:
     app, ticks = Root(), 0
+    tasks: list[asyncio.Task[None]] = []
 
     async def tick() -> None:
         nonlocal ticks
@@ -305,16 +306,16 @@ async def test_a_task_that_a_startup_handler_starts_and_returns_runs_on() -> Non
             await elapse(1)
 
     def start() -> asyncio.Task[None]:
-        app.task = asyncio.create_task(tick())  # type: ignore[attr-defined]
-        return app.task  # type: ignore[attr-defined]
+        tasks.append(asyncio.create_task(tick()))
+        return tasks[0]
 
-    app.startup_handlers += [start, lambda: app.task]  # type: ignore[attr-defined]
-    app.shutdown_handlers.append(lambda: app.task.cancel() and None)  # type: ignore[attr-defined]
+    app.startup_handlers += [start, lambda: tasks[0]]
+    app.shutdown_handlers.append(lambda: tasks[0].cancel() and None)
     async with lifespan(app):
         await elapse(3)
         assert ticks >= 3
     with pytest.raises(asyncio.CancelledError):
-        await app.task  # type: ignore[attr-defined]
+        await tasks[0]
 
 
 async def test_a_task_that_a_shutdown_handler_returns_ends_first() -> None:

@@ -21,7 +21,7 @@ EVENTS = {
 }
 
 
-#: Function for a page: get 50 bytes of an answer, and wait for the rest for ever.
+#: A function for a page, which gets 50 bytes of an answer. The rest never comes.
 HOLD = """() => {
   const ask = window.fetch;
   window.fetch = async (...request) => {

@@ -41,7 +41,7 @@ def shorten(client):
 
 @pytest.fixture
 def today():
-    """The date, which does not end during the test: clicks are counted by day."""
+    """The date. It does not end during the test, since clicks are counted by day."""
 
     def found():
         now = datetime.now(UTC)

@@ -26,7 +26,7 @@ def key_of(server):
 
 
 def test_only_a_signed_new_event_is_accepted(client, server):
-    key, now = key_of(server), int(time.time())
+    key = key_of(server)
 
     def send(headers, body=BODY):
         response = client.post("/receive", content=body, headers=headers)
@@ -34,6 +34,7 @@ def test_only_a_signed_new_event_is_accepted(client, server):
 
     assert send(signed(key, "1", BODY)) == (202, {"status": "accepted"})
     assert send(signed(key, "1", BODY)) == (200, {"status": "known already"})
+    now = int(time.time())
     for headers, error in (
         ({"content-type": "application/json; charset=utf-8"}, "Wrong signature"),
         (signed(b"other", "2", BODY), "Wrong signature"),
@@ -41,7 +42,7 @@ def test_only_a_signed_new_event_is_accepted(client, server):
         ({**signed(key, "2", BODY), "webhook-id": "3"}, "Wrong signature"),
         ({**signed(key, "2", BODY, at=now), "webhook-timestamp": str(now + 1)}, "Wrong signature"),
         (signed(key, "2", BODY, at=now - 310), "Too old"),
-        (signed(key, "2", BODY, at=now + 400), "Too old"),  # on a machine that stalls, too
+        (signed(key, "2", BODY, at=now + 310), "Too old"),
         (signed(key, "2", BODY, at="x"), "Too old"),
     ):
         assert send(headers) == (401, {"error": error})

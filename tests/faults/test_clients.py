@@ -27,7 +27,7 @@ MANY = 20
 
 
 def answers(server: Server) -> None:
-    """The server answers another client, whatever its other clients do for a minute."""
+    """The server answers another client within half a minute."""
     with server.connect(timeout=30) as client:
         assert client.ask("GET", "/?name=Ada").text == "Hello, Ada!"
 

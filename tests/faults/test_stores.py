@@ -128,7 +128,7 @@ def _ends(visits, lines):
     return lines[-1:] == [WORKS]
 
 
-def test_limit_of_the_example_keeps_the_two_seconds_that_the_guides_promise():
+def test_limit_of_the_example_keeps_what_the_guides_promise():
     text = (EXAMPLE / "guarded_sessions.py").read_text()
     assert float(re.search(r"^LIMIT = ([\d.]+) ", text, flags=re.M)[1]) < 2
 

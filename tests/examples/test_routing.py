@@ -9,7 +9,7 @@ def test_links_on_the_page_lead_somewhere(page):
 
     assert links.count() == 10
     for number in range(links.count()):
-        with page.expect_response(lambda response: True) as answer:
+        with page.expect_navigation() as answer:
             links.nth(number).click()
         assert answer.value.status == 200
         page.go_back()

@@ -197,6 +197,7 @@ class Browsing:
         """Let axe look at a page: no violation that is serious or critical."""
         from axe_playwright_python.sync_playwright import Axe
 
+        page.wait_for_load_state()  # a click may have led here a moment ago
         found = Axe().run(page).response["violations"]
         bad = [
             (violation["id"], node["html"])

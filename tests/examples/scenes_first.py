@@ -86,6 +86,14 @@ def static_files(scene):
     scene.page.locator("img").evaluate("image => image.decode()")
 
 
+#: Script for the page of the uploads: end one before it is done, and keep what the page shows.
+STOP_HALFWAY = """() => {
+  const look = () => { if (document.querySelector("progress")?.value > 0.6) stop(); };
+  new MutationObserver(look)
+    .observe(document.querySelector("#sending"), {subtree: true, attributes: true});
+}"""
+
+
 @scene(1.25)
 def file_uploads(scene):
     """A field to drop files into, the progress of an upload, and a list of two files."""
@@ -105,6 +113,7 @@ def file_uploads(scene):
     slow.send("Network.emulateNetworkConditions", rates)
     film = file_named("in the oven.mp4", b"x" * 1_000_000, "video/mp4")
     scene.page.set_input_files("input[type=file]", film)
+    scene.page.evaluate(STOP_HALFWAY)
     scene.press("Upload")
     scene.page.wait_for_function("document.querySelector('progress')?.value > 0.6")
 
@@ -134,6 +143,7 @@ def server_sent_events(scene):
         scene.fill(page, name=name, text=text)
         scene.press("Send", page=page)
         scene.page.locator("#messages").get_by_text(text).wait_for()
+        expect(page.locator("#text")).to_have_value("")  # the answer empties it
     other.close()
     scene.page.locator("#clock").evaluate("clock => { clock.textContent = '12:34:56'; }")
 

@@ -27,6 +27,6 @@ def notes_spa(scene):
     scene.open("new")
     scene.fill(title="For the pie", text="Plums, ripe ones\nTwo pounds of flour\nButter")
     scene.press("Save")
-    scene.press("Load again")
+    scene.page.get_by_role("button", name="Load again").wait_for()
     scene.press("Save")
     scene.page.get_by_text("Saved.").wait_for()

@@ -119,7 +119,7 @@ def test_blog_account_and_post_are_made(below):
     page, prefix = below
     page.get_by_role("link", name="Log in").first.click()
     page.get_by_role("link", name="Sign up").click()
-    fill_in(page, account("bea", "Bea Baker"), "Sign up")
+    fill_in(page, account("bea", "Bea Baker"), "Sign up", "Welcome, Bea Baker.")
     text = "A link [to this](/post/below-a-path)."
     fill_in(page, {"Title": "Below a path", "Text": text}, "Preview", exact=True)
     page.get_by_role("link", name="to this").wait_for()

@@ -25,6 +25,7 @@ def test_page_streams_and_stops_an_answer(page, browsing, server, place):
     page.get_by_role("button", name="Ask").wait_for()
     wait_until(lambda: httpx.get(fake, timeout=60).json()["answering"] == 0)
     assert httpx.get(fake, timeout=60).json()["words"] - before < 500
+    wait_until(lambda: LONG in page.request.get(place).text(), what="the chat to be kept")
     fill_in(page, {"Your question": "fail"}, "Ask", "failed (400)")
     page.get_by_role("button", name="Ask").wait_for()
     messages = page.locator("#messages li").count()
@@ -38,7 +39,8 @@ def test_page_streams_and_stops_an_answer(page, browsing, server, place):
     assert page.locator(".user").all_inner_texts() == ["<b>pie</b>", LONG]
     assert page.locator(".assistant").last.inner_text().startswith("(gpt-5-mini) You say: 0 1 2")
     browsing.check_look(place, like=page)
-    page.get_by_role("button", name="New chat").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="New chat").click()
     assert page.locator("#messages li").count() == 0
 
 

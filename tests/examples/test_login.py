@@ -319,7 +319,8 @@ def test_browser_signs_up_and_changes_the_password(page, browsing, address):
     fill_in(page, {"New password": PASSWORD}, "Choose a password", f"logged in as {address}")
     browsing.check_accessible(page)
     changed = {"Password": PASSWORD, "New password, 10 characters or more": "analytical"}
-    fill_in(page, changed, "Change password", exact=True)
+    with page.expect_navigation():
+        fill_in(page, changed, "Change password", exact=True)
     page.get_by_role("button", name="Log out").click()
     page.get_by_role("link", name="Log in").click()
     fill_in(page, {"Email address": address, "Password": "analytical"}, "Log in", "logged in as")

@@ -112,6 +112,7 @@ def test_browser_writes_changes_and_deletes(page, browsing, root):
     browsing.check_accessible(page)
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("heading", name="Notes").wait_for()
+    expect(page.get_by_role("status")).not_to_have_text("Loading the notes.")
     assert page.get_by_role("link", name="<b>Flour").count() == 0
 
 

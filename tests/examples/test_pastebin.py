@@ -534,8 +534,10 @@ def test_browser_writes_and_deletes(browsing, page):
     page.goto("/")
     fill_in(page, {"Text": "def f():\n    return 1\n", "Name": "f.py"}, "Create")
     page.get_by_role("heading", name="f.py").wait_for()
+    page.wait_for_load_state()
     assert page.locator("pre").inner_text().rstrip() == "def f():\n    return 1"
     page.get_by_role("link", name="Yours").click()
+    page.wait_for_url("**/mine")
     browsing.check_accessible(page)
     fill_in(page, {}, "Delete f.py", "None yet.")
 

@@ -75,6 +75,7 @@ def test_picture(browsing, server, name):
     data = server.folder.parents[1] / "data"
     page = browsing.page()
     SCENES[name](Scene(page, base, data, browsing))
+    page.wait_for_load_state()
     page.evaluate(RENAME, [pair for pair in ((base, ""), (f":{server.port}", ":8000")) if pair[0]])
     shot = taken(page, ZOOM[name])
     path = PICTURES / f"{name}.png"

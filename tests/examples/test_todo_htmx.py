@@ -147,6 +147,7 @@ def test_browser_without_javascript_does_the_same(browser, server):
     page.get_by_role("button", name="Done: Plums").click()
     page.get_by_role("button", name="Done: Plums", pressed=True).wait_for()
     page.get_by_role("link", name="Done", exact=True).click()
+    page.wait_for_url("**/?show=done")
     page.get_by_role("button", name="Delete: Plums").click()
     page.get_by_text("Nothing here.").wait_for()
     assert page.url.endswith("/?show=done")

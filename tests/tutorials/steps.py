@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw
-from playwright.sync_api import FilePayload, Page
+from playwright.sync_api import FilePayload, Page, expect
 
 from tests.processes import ROOT, environment, free_port, serving
 
@@ -68,11 +68,15 @@ def run_tests(folder: Path, *more: str) -> tuple[int, str]:
 
 
 def send_picture(page: Page, name: str, content: bytes) -> None:
-    """Send a picture with its form, in a browser."""
+    """Send a picture with its form, in a browser, and wait until the page has its answer.
+
+    The answer empties the form, maybe after the event that shows the picture.
+    """
     page.get_by_label("Description").fill(name)
     file: FilePayload = {"name": "pie.png", "mimeType": "image/png", "buffer": content}
     page.get_by_label("Picture", exact=True).set_input_files(file)
-    page.get_by_role("button", name="Send the picture").click()
+    page.get_by_role("button", name="Send the picture").click()  # this shows the progress
+    expect(page.locator("progress")).to_be_hidden()
 
 
 def pie(color: str, size: int = 400) -> bytes:

@@ -1,11 +1,14 @@
 """tutorials/07-chat"""
 
+from urllib.parse import urlsplit
+
 import pytest
 from playwright.sync_api import expect
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
-from tests.examples.browsing import KEEP_SOCKETS
+from tests.examples.browsing import KEEP_SOCKETS, Browsing
+from tests.examples.relay import relay_to
 
 
 def cookie_of(client):
@@ -40,21 +43,25 @@ def test_two_visitors_see_each_other_s_messages(browsing, picture, visitor, vote
     expect(ada.locator("#messages li").last).to_contain_text("custard")
 
 
-def test_nothing_is_sent_without_a_connection(browsing, client):
+def test_nothing_is_sent_without_a_connection(browser, server, client):
     assert "<button disabled>Send</button>" in client.get("/").text
-    page = browsing.page()
-    page.add_init_script(KEEP_SOCKETS)
-    page.goto("/")
-    send = page.get_by_role("button", name="Send")
-    expect(send).to_be_enabled()
-    page.get_by_label("Your message").fill("Are you there?")
-    page.evaluate("sockets[0].close()")
-    expect(send).to_be_disabled()
-    expect(page.locator("#chat-problem")).to_contain_text("not connected")
-    page.get_by_label("Your message").press("Enter")
-    send.click()  # waits for the next connection
-    expect(page.locator("#messages li").last).to_contain_text("Are you there?")
-    expect(page.locator("#chat-problem")).to_be_empty()
+    with relay_to(urlsplit(server.url).port) as line:
+        browsing = Browsing(browser, line.url)
+        browsing.expected = ["net::ERR_", "WebSocket connection to"]
+        page = browsing.page()
+        page.goto("/")
+        send = page.get_by_role("button", name="Send")
+        expect(send).to_be_enabled()
+        page.get_by_label("Your message").fill("Are you there?")
+        line.cut()
+        expect(send).to_be_disabled()
+        expect(page.locator("#chat-problem")).to_contain_text("not connected")
+        page.get_by_label("Your message").press("Enter")
+        line.mend()
+        send.click()  # waits for the next connection
+        expect(page.locator("#messages li").last).to_contain_text("Are you there?")
+        expect(page.locator("#chat-problem")).to_be_empty()
+        browsing.close()
 
 
 def test_page_that_is_older_than_the_server_says_so(browsing):

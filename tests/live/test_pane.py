@@ -183,7 +183,7 @@ def draws(app: Locator) -> tuple[int, int]:
 
 
 def one_worker(page: Page) -> None:
-    """Wait until one worker is left: the end of another one is told later."""
+    """Wait until one worker is left. The page hears later that another one has ended."""
 
     def is_left() -> bool:
         page.evaluate("0")  # Playwright hears of a worker's end only while it is called

@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 import pytest
 from playwright.async_api import async_playwright
 
-from tests.docs.looking import AXE, DRAWN, RUN_AXE
+from tests.docs.looking import AXE, DRAWN, RUN_AXE, copied
 from tests.docs.site import OWN_PAGES, Site, build, served
 from tests.examples.browsing import FLAGS, NARROW, PATIENCE, WIDE, Browsing
 from tests.processes import ROOT, chromium
@@ -277,12 +277,10 @@ def test_copied_commands_have_no_prompt_and_no_output(browsing):
     block = page.locator(".highlight-console").first
     assert "$ " in block.inner_text()
     block.hover()
-    block.locator(".copybtn").click()
-    page.wait_for_selector(".copybtn.success")
 
-    copied = page.evaluate("navigator.clipboard.readText()")
+    text = copied(page, block.locator(".copybtn"))
     shown = re.findall(r"^\$ (.+)$", block.inner_text(), flags=re.M)
-    assert copied.split("\n") == shown
+    assert text.split("\n") == shown
 
 
 def test_tips_of_terms_are_whole_sentences(site):

@@ -14,6 +14,7 @@ import pytest
 
 from tests.asgi import encode_multipart
 from tests.faults.harness import FORM, MIB, QUICK, UPLOAD, state, wait_for_none
+from tests.processes import wait_until
 from tests.servers.harness import KINDS, Server
 
 FITS = encode_multipart([("file", "f.bin", "application/octet-stream", bytes(3 * MIB // 2))])
@@ -76,7 +77,7 @@ def complaints(server: DiskServer) -> int:
 def test_upload_that_does_not_fit_on_the_disk_is_a_500(server: DiskServer) -> None:
     before = complaints(server)
     assert post(server, "/upload", UPLOAD) == (500, "500 Internal Server Error")
-    assert complaints(server) > before
+    wait_until(lambda: complaints(server) > before, what="a line of the log")
     status, text = post_what_fits(server, "/upload")
     assert (status, json.loads(text)["size"]) == (200, 3 * MIB // 2)
 
@@ -96,7 +97,7 @@ def test_file_that_cannot_be_saved_leaves_the_old_one(server: DiskServer) -> Non
     try:
         before = complaints(server)
         assert post(server, target, UPLOAD) == (500, "500 Internal Server Error")
-        assert complaints(server) > before
+        wait_until(lambda: complaints(server) > before, what="a line of the log")
         assert path.read_bytes() == b"old"
         assert [one.name for one in server.disk.iterdir()] == ["saved"]
         assert post_what_fits(server, target) == (200, f'{{"size":{3 * MIB // 2}}}')

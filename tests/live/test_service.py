@@ -204,11 +204,14 @@ def test_each_start_leaves_no_lock_behind(live: Live) -> None:
     for _ in range(3):
         start(live, app_of("async def index(self):\n    return 'Page'"), "again")
         expect(live.show("again").locator("body")).to_have_text("Page")
-    waiting = live.page.evaluate(
-        """async () => (await navigator.locks.query()).pending
-            .map(({name}) => name).filter(name => name.startsWith("live-sw-"))"""
+    live.page.wait_for_function(
+        """async () => {
+            const {pending} = await navigator.locks.query();
+            const names = pending.map(({name}) => name);
+            const waiting = names.filter(name => name.startsWith("live-sw-"));
+            return waiting.length > 0 && waiting.length === new Set(waiting).size;
+        }"""
     )
-    assert len(waiting) == len(set(waiting)) > 0
 
 
 def test_packed_bodies_are_unpacked(plain: FrameLocator) -> None:

@@ -17,6 +17,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
+from tests.docs.looking import DRAWN
 from tests.docs.site import served
 from tests.examples.browsing import PATIENCE, noted_errors
 from tests.live.versions import changed, wrong_versions
@@ -40,6 +41,18 @@ PASTE = """(element, text) => {
 def site(folder: Path) -> Iterator[str]:
     with served(folder) as address:
         yield address
+
+
+# Holds what asks the page's worker for a sign of life, while `isHeld`.
+HOLD_PINGS = """
+window.Worker = class extends Worker {
+  postMessage(message, ...rest) {
+    const send = () => super.postMessage(message, ...rest);
+    if (window.isHeld && message.t === "ping") window.held = send;
+    else send();
+  }
+};
+"""
 
 
 @dataclass
@@ -257,8 +270,11 @@ def test_what_is_missing_leads_to_its_place(reader: Reader) -> None:
     reader.check()
     place = reader.app.locator(".live-results .live-place", has_text="Poll.vote").first
     place.click()
-    line = "getSelection().anchorNode.parentElement.closest('.cm-line').textContent"
-    assert reader.page.evaluate(line) == "    async def vote(self, pie: Pie) -> dict[str, int]:"
+    reader.page.wait_for_function(
+        "line => getSelection().anchorNode?.parentElement.closest('.cm-line')"
+        "?.textContent === line",
+        arg="    async def vote(self, pie: Pie) -> dict[str, int]:",
+    )
 
 
 def test_download_starts_with_uvicorn(reader: Reader, tmp_path: Path) -> None:
@@ -284,6 +300,19 @@ def test_endless_loop_is_told_with_its_line(reader: Reader) -> None:
     reader.paste("app.py", text.replace("votes[pie] += 1", "while True: votes[pie] += 1"))
     _, missing = reader.check()
     assert any("Poll.vote" in row and "a loop without an end" in row for row in missing), missing
+
+
+def test_what_check_has_said_comes_back_when_python_answers_again(reader: Reader) -> None:
+    reader.page.add_init_script(HOLD_PINGS)
+    reader.come(3)
+    reader.check()
+    status = reader.app.locator(".live-status")
+    words = status.inner_text()
+    assert words.endswith("are done. See below.")
+    reader.page.evaluate("window.isHeld = true")
+    expect(status).to_have_text("The app has not answered for 3 seconds. Press Stop to end it.")
+    reader.page.evaluate("window.isHeld = false; held()")
+    expect(status).to_have_text(words)
 
 
 def test_the_bar_says_what_its_buttons_do_in_a_step(reader: Reader) -> None:
@@ -313,6 +342,7 @@ def test_step_is_accessible_and_fits_a_phone(reader: Reader) -> None:
     assert first
     assert button
     assert 0 < first["y"] - button["y"] < 300, "what Check found is in sight"
+    reader.page.evaluate(DRAWN)
     found = Axe().run(reader.page, context=".live-app")
     assert found.violations_count == 0, found.generate_report()
     reader.paste("templates/results.html", "<h1>Results</h1>")

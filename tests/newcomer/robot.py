@@ -32,6 +32,7 @@ from playwright.sync_api import Error as PlaywrightError
 
 from docs._ext.browser_steps import understood
 from tests.blocks import Shell, commands, matches
+from tests.docs.looking import copied
 from tests.ports import Ports
 from tests.processes import accepts, wait_until
 
@@ -230,6 +231,7 @@ class Windows:
             self._use(page, action, name, what)
 
     def _use(self, page: Page, action: str, name: str, what: Mapping[str, str]) -> None:
+        page.wait_for_load_state()  # its scripts have run, also if a link or a form led to it
         match action:
             case "type":
                 self._field(page, name).fill(what["text"])
@@ -265,7 +267,10 @@ class Windows:
     def _first(self, *found: Locator) -> Locator:
         def visible() -> Locator | None:
             shown = (one.first for one in found if one.count() and one.first.is_visible())
-            return next(shown, None)
+            try:
+                return next(shown, None)
+            except PlaywrightError:  # the page is just leaving
+                return None
 
         with contextlib.suppress(AssertionError):
             return wait_until(visible, FIND) or found[0]
@@ -442,10 +447,7 @@ class Newcomer:
         """Press Copy at a block, and return what is in the clipboard."""
         box = page.locator(f'[data-seen="{block["number"]}"]')
         box.hover()
-        box.locator("button.copybtn").click()
-        text = page.evaluate("navigator.clipboard.readText()")
-        assert isinstance(text, str)
-        return text.replace("\r\n", "\n")
+        return copied(page, box.locator("button.copybtn")).replace("\r\n", "\n")
 
     def _paste(self, name: str, text: str) -> None:
         path = self._base / name

@@ -20,6 +20,7 @@ const DEFAULTS = {
   requests: [],
 };
 const TEXT = /\.(py|html|css|js|mjs|json|txt|md|toml|svg|xml|csv)$/;
+const LATE = "The app has not answered for 3 seconds. Press Stop to end it.";
 const TOOLS = { events: "Event stream", socket: "WebSocket" };
 let apps = 0; // of this page
 
@@ -50,6 +51,7 @@ class LiveApp {
   #runs = 0; // how often run() was called
   #waiting = []; // functions to call when the start has ended
   #told = 0; // when the progress was last told, in milliseconds
+  #before = ""; // what the status line said before the app was late
   state = "idle"; // or "starting", "running", "failed"
 
   constructor(box, options) {
@@ -285,9 +287,12 @@ class LiveApp {
   }
 
   lateness(isLate) {
-    if (isLate) this.say("The app has not answered for 3 seconds. Press Stop to end it.");
-    else if (this.state === "running") this.say("The app is running.");
-    else if (this.state === "starting") this.starting();
+    if (isLate) {
+      this.#before = this.statusLine.textContent;
+      this.say(LATE);
+    } else if (this.statusLine.textContent === LATE) {
+      this.say(this.#before); // for example what Check has found
+    }
   }
 
   released(reason) {

@@ -4110,7 +4110,7 @@ class App:
 
     async def __finish_socket_session(self, request: WebSocketRequest) -> None:
         session = request._session
-        if not session or session.snapshot is None or session.blocked:
+        if not session or session.blocked:
             return
         if session.renew or (not session.id and session.data):
             _log.warning(

@@ -3037,10 +3037,10 @@ class _Parameter:
         ):
             raise TypeError(f"{where}: FromSession, a model or UploadedFile cannot stand here")
         self.is_sent = kind > 0 and not (self.is_secret or self.model)
-        self.convert: _Converter = _keep
         try:
             self.convert = _converter(Any if self.model else annotation)
         except (KeyError, RecursionError):  # an alias of Python 3.12 may contain itself
+            self.convert = _keep
             _log.warning(
                 "%s: MicroPie cannot convert to %s, and checks nothing",
                 where,

@@ -2925,10 +2925,10 @@ def _list_converter(annotation: Any) -> _Converter:
 
 
 def _union_converter(members: list[Any]) -> _Converter:
-    takers = [(_converter(one), _is_list(one)) for one in members if one is not type(None)]
+    takers = [(_converter(one), _is_list(one)) for one in members if one is not types.NoneType]
 
     def convert(value: Any, is_json: bool) -> Any:
-        if value is None and type(None) in members:
+        if value is None and types.NoneType in members:
             return None
         # If a member is a list, the value is the list of all strings of that name.
         is_repeated = isinstance(value, list) and not is_json
@@ -3017,7 +3017,7 @@ class _Parameter:
         if self.is_secret:
             parts = [annotation := Any]
         members = _members(annotation)
-        others = [one for one in members if one is not type(None)] or members
+        others = [one for one in members if one is not types.NoneType] or members
         first = others[0]
         self.is_optional = len(others) < len(members)
         self.is_list = any(map(_is_list, others))

@@ -2883,9 +2883,10 @@ def _choice_converter(annotation: Any, choices: Iterable[Any]) -> _Converter:
         if (value := getattr(choice, "_value_", choice)).__hash__
     }
     # A string is tried with the conversion of each type that the values have.
-    kinds = dict.fromkeys(kind for kind, _ in found)
     converters = [
-        _scalar_converter(kind) for kind in kinds if formatannotation(kind) in _JSON_TYPES
+        _scalar_converter(kind)
+        for kind in dict.fromkeys(kind for kind, _ in found)
+        if formatannotation(kind) in _JSON_TYPES
     ]
     flags = getattr(annotation, "_flag_mask_", None)
 

@@ -2094,7 +2094,7 @@ def _close_message(code: int, reason: str | None) -> _Message:
     }
 
 
-def _is_foreign(request: Request, allowed: frozenset[str]) -> bool:
+def _is_foreign(request: Request, allowed: set[str]) -> bool:
     """Whether a page of another origin has caused a request that may change something."""
     scope, headers = request.scope, request.headers
     # The method in the scope, since a middleware may take another one from a form.
@@ -3548,7 +3548,7 @@ class App:
         self.__session_cookie_name = session_cookie_name
         self.__session_cookie_secure = session_cookie_secure
         self.__session_cookie_path = session_cookie_path
-        origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
+        origins = {origin.lower().rstrip("/") for origin in allowed_origins}
         self.__allowed_origins = origins - {"null", ""}
         kept = _limit(max_body_size, "max_body_size")
         if max_upload_size is ...:

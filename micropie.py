@@ -1490,7 +1490,7 @@ class Request:
     _parse_error: tuple[int, str] | None = None  # of a body that cannot be parsed
     _is_lenient = False  # such a body reads as empty
     _members: _Values | None = None  # of a JSON object, as text
-    _files: Any = types.MappingProxyType({})  # pyright: ignore - lists of uploads by name
+    _files: Any = {}  # lists of uploads by name, of a form
     _errors: tuple[BaseException, ...] = ()  # that led to the response, the last one to this one
 
     def __init__(

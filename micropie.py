@@ -1596,8 +1596,7 @@ class Request:
         values: _Values = {}
         # Headers are bytes without an encoding (RFC 9110 section 5.5); latin-1 keeps every byte.
         for name, value in self.scope.get("headers", ()):
-            key = name.decode("latin-1").lower()
-            values.setdefault(key, []).append(value.decode("latin-1"))
+            values.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         # Cookies are joined as RFC 9113 section 8.2.3 says.
         return _HeaderMap(
             {

@@ -4032,8 +4032,9 @@ class App:
                 # The server ends this task. The steps that come after the handler still run.
                 code, socket._stop = 1011, error.args
             elif isinstance(error, HTTPError):
-                code = 1011 if socket.accepted else 1008
+                code = 1011
                 if not socket.accepted:  # what cannot be sent is logged, and a plain 403
+                    code = 1008
                     await self.__run_socket_step(socket, self.__refuse, socket, error)
             elif not socket._over or (others and not was_ended):
                 code = 1011

@@ -1976,9 +1976,9 @@ class WebSocket:
         message = _close_message(code, reason)  # raises if the reason is no string
         # Set before the message is sent, so that a task that sends or receives sees it at once.
         self._direct = self._ahead = None
-        is_open = not self._over
-        self._end(*(self._over or (code, reason or "")))
-        if is_open:
+        over = self._over
+        self._end(*(over or (code, reason or "")))
+        if not over:
             if self._watcher:
                 self._watcher.cancel()  # Granian sends nothing while `receive` waits
             with suppress(OSError):  # the client is gone

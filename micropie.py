@@ -702,11 +702,12 @@ class _Clock:
         # the task knows that its cancellation means a 408.
         self.waiting: dict[Task[Any], float] = {}
 
-    def add(self, task: Task[Any], since: float) -> None:
-        self.waiting[task] = since
+    def add(self, task: Task[Any]) -> float:
+        since = self.waiting[task] = self._loop.time()
         if not self._is_set:
             # Not in the context of this request, which the timer would keep.
             Context().run(self._look)
+        return since  # type: ignore[no-any-return]
 
     def _look(self) -> None:
         for task, since in self.waiting.items():
@@ -858,15 +859,13 @@ class _Body:
         """Await a piece, and give it up after `body_timeout` seconds."""
         # The task is what the clock cancels. Granian can run requests outside of tasks; then there
         # is no time-out.
-        loop = get_running_loop()
         timeout: Any = self._settings.body_timeout
         task = current_task() if timeout else None
         if not task:
             return await taking  # type: ignore[no-any-return]
-        clock = _Clock(loop, timeout)
-        self._since = loop.time()
+        clock = _Clock(get_running_loop(), timeout)
         cancellations = task.cancelling()
-        clock.add(task, self._since)
+        self._since = clock.add(task)
         try:
             await taking
         except CancelledError:

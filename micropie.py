@@ -39,7 +39,6 @@ import weakref
 from abc import ABC, abstractmethod
 from asyncio import (
     CancelledError,
-    Event,
     Future,
     Task,
     create_task,
@@ -815,8 +814,8 @@ class _Body:
         self.ended, self.gone = receive is None, False
         # With the first, only `wait_gone` and `drain` receive. With the second, a task is waiting.
         self.is_listened = self._is_waiting = False
-        # Made by the listener; set when the app reads no more.
-        self._free: Event | None = None
+        # A future that the listener makes; cancelled when the app reads no more.
+        self._free: Any = None
 
     def expect(self, limit: _Limit) -> _Body:
         """Set the limit, and refuse at once a body that is larger, or says so."""
@@ -888,7 +887,7 @@ class _Body:
             while not (self._piece or self.ended):  # a server may send empty pieces
                 message = await self._receive()
                 if self._free and not message.get("more_body"):
-                    self._free.set()
+                    self._free.cancel()
                 # A disconnect is no end of a body, since no handler must run on half an upload.
                 if message["type"] == "http.disconnect":
                     self.gone = True
@@ -908,7 +907,7 @@ class _Body:
         """Return the exception that reading raises from now on, unless the body failed before."""
         self.failure = self.failure or partial(make, *args)
         if self._free:
-            self._free.set()
+            self._free.cancel()
         return make(*args)
 
     def drop(self) -> None:
@@ -1020,11 +1019,10 @@ class _Body:
         # listener waits until the handler's stream has read the body to its end, or has shown that
         # it does not read it.
         if not (self.is_listened or self.ended or self.failure):
-            self._free, seen = Event(), None
-            while not (self._free.is_set() or self.ended or self.gone):
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_IDLE_SECONDS if self.started else _UNREAD_SECONDS):
-                        await self._free.wait()
+            self._free, seen = Future(), None
+            while not (self._free.done() or self.ended or self.gone):
+                seconds = _IDLE_SECONDS if self.started else _UNREAD_SECONDS
+                await wait([self._free], timeout=seconds)
                 mark = self._since, self.size
                 if not self.started or (mark == seen and not self._is_waiting):
                     self.drop()
@@ -2704,10 +2702,12 @@ class _Stream:
         await self._tell({"type": "http.response.body", "body": chunk, "more_body": more})
 
     async def _help(self, work: Any) -> None:
-        try:  # noqa: SIM105 - `suppress` would take 200 bytes of each open stream
+        try:  # `suppress` would take 200 bytes of each open stream
             await work()
         except Exception:  # the client has left, or the server does not tell
             pass
+        except CancelledError:
+            return  # its traceback leads back to this task (Python 3.14), a cycle
         if self._body.gone and not self._has_left:
             self._has_left = True
             self._task.cancel()

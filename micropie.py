@@ -958,19 +958,20 @@ class _Body:
         A body of which no code has read anything for `_IDLE_SECONDS` is dropped.
         """
         await sleep(0)  # a loop that only looks would let nothing else run
-        if self._receive and not self.ahead:
-            self.ahead = self._receive = _Ahead(self._receive)
+        if not self._receive:
+            return self.gone
+        ahead = self.ahead = self._receive = self.ahead or _Ahead(self._receive)
         # Else a body is kept for its reader.
-        if self.ahead and not self._is_waiting and monotonic() > self.ahead.taken + _IDLE_SECONDS:
+        if not self._is_waiting and monotonic() > ahead.taken + _IDLE_SECONDS:
             self.drop()
         # To receive would ask for a body that waits for 100-continue.
         is_silent = self.expects_continue and not (self.started or self.failure)
         # Another receiver tells it too.
-        while not (self.gone or self._is_waiting or self.is_listened or is_silent) and self.ahead:
-            waiting = self.ahead.begin()
+        while not (self.gone or self._is_waiting or self.is_listened or is_silent):
+            waiting = ahead.begin()
             await sleep(0)
             # A reader that came meanwhile takes it, or another look has.
-            if self._is_waiting or not waiting.done() or waiting is not self.ahead.waiting:
+            if self._is_waiting or not waiting.done() or waiting is not ahead.waiting:
                 break
             message = waiting.result()
             if message["type"] == "http.disconnect":
@@ -980,7 +981,7 @@ class _Body:
             ):
                 break
             else:
-                self.ended, self.ahead.waiting = not message.get("more_body"), None
+                self.ended, ahead.waiting = not message.get("more_body"), None
         return self.gone
 
     def receive_again(self) -> _Receive:

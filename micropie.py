@@ -2849,7 +2849,7 @@ def _scalar_converter(annotation: Any) -> _Converter:
     name = formatannotation(annotation)
     json_types = _JSON_TYPES[name]
     make = getattr(annotation, "fromisoformat", annotation)
-    is_number = float in json_types
+    is_number, is_decimal = float in json_types, name == "decimal.Decimal"
     is_no_text = annotation in (dict, UploadedFile)
 
     def convert(value: Any, is_json: bool) -> Any:
@@ -2864,10 +2864,8 @@ def _scalar_converter(annotation: Any) -> _Converter:
             # NaN and the infinities compare with no limit as a number does: no handler gets them.
             if made - made != 0:
                 raise ValueError
-            if name == "decimal.Decimal":
-                digits, exponent = len(made.as_tuple().digits), abs(made.adjusted())
-                if max(digits, exponent) > _MAX_DECIMAL:
-                    raise ValueError
+            if is_decimal and max(len(made.as_tuple().digits), abs(made.adjusted())) > _MAX_DECIMAL:
+                raise ValueError
         return made
 
     return convert

@@ -56,7 +56,6 @@ from collections.abc import (
     Iterator,
     Mapping,
     MutableMapping,
-    Sequence,
 )
 from contextlib import ExitStack, suppress
 from contextvars import Context, ContextVar, copy_context
@@ -1504,7 +1503,7 @@ class Request:
         self.route_handler: str | None = None
         self._body: Any = None  # a _Body, made where a body is announced or asked for
         self._session: _Session | None = None
-        self._asked: Sequence[Any] = ()  # the middlewares whose after_ is to be called
+        self._asked: Any = ()  # the middlewares whose after_ is to be called
         self._is_multipart = False  # the body is a form that is still on the wire
         self._mount: Any = None  # the key in `mounts` of the app that takes over
         self._unparsed = ""  # the kind of a body that was read, until it is parsed
@@ -4339,7 +4338,7 @@ def _described(name: str, annotation: Any, default: Any) -> str:
     return name if default is _ABSENT else f"{name} = {default!r}"
 
 
-def _main(arguments: Sequence[str]) -> str | None:
+def _main(arguments: list[str]) -> str | None:
     """Run the command line: ``python -m micropie routes app:app``; return what is wrong with it."""
     if len(arguments) != 2 or arguments[0] != "routes":
         return "usage: python -m micropie routes MODULE:APP"

@@ -3235,7 +3235,7 @@ _late: Any = {"annotation_format": 3} if sys.version_info >= (3, 14) else {}
 
 def _annotation(parameter: Parameter, function: Callable[..., Any]) -> Any:
     """Return a parameter's annotation with its strings evaluated, or a string if one cannot be."""
-    annotation: Any = parameter.annotation
+    annotation = parameter.annotation
     # Each by itself, since get_type_hints fails for all if it fails for one.
     alone = types.SimpleNamespace(__annotations__={"it": annotation})
     names = getattr(unwrap(function), "__globals__", {})
@@ -3250,7 +3250,7 @@ def _annotation(parameter: Parameter, function: Callable[..., Any]) -> Any:
 class _Handler:
     """One function that a class body defines under `name`, and how it is called."""
 
-    methods: tuple[str, ...] | None  # set for each app, since a decorator may come later
+    methods: Any  # a tuple or None; set for each app, since a decorator may come later
 
     def __init__(self, name: str, member: Any, leading: int) -> None:
         function: Any = _function_of(member)

@@ -2498,7 +2498,7 @@ class _EventStream(AsyncIterator[bytes]):
 
 def event_stream(
     source: AsyncIterator[Any] | Iterator[Any], ping: float | None = 15.0
-) -> tuple[int, Any, list[tuple[str, str]]]:
+) -> tuple[int, Any, _Pairs]:
     """Return the response that streams server-sent events.
 
     Args:

@@ -999,7 +999,7 @@ class _Body:
         # A client that sent `Expect: 100-continue` sends nothing until a server asks for it: there
         # is nothing to drain.
         is_silent = self.expects_continue and not self.started
-        if self.gone or self._is_waiting or is_silent or not self.announced:
+        if self.ended or self.gone or self._is_waiting or is_silent or not self.announced:
             return
         self.drop()
         self.limit, self.is_listened = (self.size + _DRAIN_SIZE - 1, ""), True
@@ -2628,8 +2628,7 @@ class _Stream:
             finally:
                 # Before the final message: after it, servers report a disconnect that is none.
                 await self._end_helpers()
-            if not reader.ended:
-                await reader.drain()
+            await reader.drain()
         except BaseException as error:
             # `_end_helpers` has taken back the helper's cancellation. So this one is the server's,
             # which must pass, or a stray one, which is a mistake of the source.
@@ -3913,8 +3912,7 @@ class App:
         elif not response.payload:
             await _close(response.body)  # that of a 204 or a 304 may be a stream
         # A client that is still sending may not look for a response before it has sent everything.
-        if not body.ended:
-            await body.drain()
+        await body.drain()
         if body.gone:
             raise ConnectionClosed
         await send(start)

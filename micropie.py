@@ -739,16 +739,25 @@ class _Ahead:
     """A `receive` whose next message can be looked at before it is taken."""
 
     # It waits until a message comes, since to cancel it earlier might lose one.
-    waiting: Future[_Message] | None = None
+    waiting: Task[_Message] | None = None
 
-    def __init__(self, receive: _Receive) -> None:
+    def __init__(self, receive: _Receive, body: _Body) -> None:
         self._receive = receive
+        self._body = weakref.proxy(body)  # which has this one, and would be kept by a cycle
         self.taken = monotonic()  # the time of the last message
 
-    def begin(self) -> Future[_Message]:
-        """Return the future of the next message; if there is none, start to wait for it."""
+    async def _next(self) -> _Message:
+        message = await self._receive()
+        # Noted at once, since it takes the event loop some steps to hand the message to the
+        # listener, and the stream would send on.
+        if self._body.is_listened and message["type"] == "http.disconnect":
+            self._body.gone = True
+        return message
+
+    def begin(self) -> Task[_Message]:
+        """Return the task that has the next message; if there is none, start to wait for it."""
         if not self.waiting:
-            self.waiting = asyncio.ensure_future(self._receive())
+            self.waiting = create_task(self._next())
         return self.waiting
 
     async def __call__(self) -> _Message:
@@ -765,10 +774,7 @@ class _Ahead:
         if waiting := self.waiting:
             self.waiting = None  # the task leads back to the request, and would keep it
             waiting.cancel()
-            # Not `gather`, which fails at the futures of Granian.
-            await wait([waiting])
-            if not waiting.cancelled():
-                waiting.exception()  # nothing needs it any more
+            await asyncio.gather(waiting, return_exceptions=True)
 
 
 class _Body:
@@ -959,7 +965,7 @@ class _Body:
         await sleep(0)  # a loop that only looks would let nothing else run
         if not self._receive:
             return self.gone
-        ahead = self.ahead = self._receive = self.ahead or _Ahead(self._receive)
+        ahead = self._look_ahead()
         # Else a body is kept for its reader.
         if not self._is_waiting and monotonic() > ahead.taken + _IDLE_SECONDS:
             self.drop()
@@ -982,6 +988,10 @@ class _Body:
             else:
                 self.ended, ahead.waiting = not message.get("more_body"), None
         return self.gone
+
+    def _look_ahead(self) -> _Ahead:
+        self.ahead = self._receive = self.ahead or _Ahead(self._receive, self)
+        return self.ahead
 
     def receive_again(self) -> _Receive:
         """Return a `receive` for a mounted app that starts with the body that was kept."""
@@ -1028,6 +1038,10 @@ class _Body:
                     self.drop()
                 seen = mark
         self.is_listened = True
+        # The end of the stream ends the listener, and some servers lose the message for which a
+        # cancelled `receive` has waited. `drain` would wait for it in vain.
+        if self.announced and not self.ended:
+            self._look_ahead()
         # The rest of the body comes before the disconnect, and is dropped.
         while not self.gone:
             was_ended = self.ended

@@ -1449,6 +1449,11 @@ class Keeps(App):
         await elapse(0.01)
         yield "two"
 
+    async def unread(self) -> AsyncIterator[str]:
+        yield "one"
+        await elapse(0.01)
+        yield "two"
+
     async def events(self) -> Any:
         await self.request.body()
         return event_stream(self.stream(), ping=0.001)
@@ -1472,6 +1477,7 @@ class Keeps(App):
         pytest.param("/broken", TEXT, [b"x"], id="malformed error"),
         pytest.param("/plain", FORM, [b"a=1"], id="plain handler that raises"),
         pytest.param("/stream", TEXT, [b"x"], id="stream"),
+        pytest.param("/unread", TEXT, [b"x"] * 3, id="stream beside an unread body"),
         pytest.param("/events", TEXT, [b"x"], id="events"),
         pytest.param("/", FORM, [b"a=%41", b"&b=1"], id="form"),
         pytest.param("/", FORM_DATA, [FIELD, b"x", b"nonsense"], id="multipart cut off"),

@@ -37,6 +37,9 @@ from tests.asgi import (
     shown,
     thread_set,
 )
+from tests.asgi import (
+    piece as message_of,
+)
 from tests.clients import Turns
 from tests.clock import elapse
 
@@ -1356,3 +1359,67 @@ async def test_a_stream_that_has_looked_for_its_client_ends_when_the_client_leav
     incoming.put_nowait({"type": "http.disconnect"})
     await asyncio.wait_for(task, 20)
     assert ended.is_set()
+
+
+def losing(*messages: Any, steps: int = 6) -> Any:
+    """Make a `receive` that loses the message for which it waits when it is cancelled.
+
+    So does that of Granian, and that of Starlette's `BaseHTTPMiddleware`.
+    """
+    left = list(messages)
+
+    async def receive() -> Any:
+        if not left:
+            await asyncio.Event().wait()
+        message = left.pop(0)
+        for _ in range(steps):  # it is on its way
+            await asyncio.sleep(0)
+        return message
+
+    return receive
+
+
+@pytest.mark.parametrize("timeout", [30.0, None])
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_a_stream_beside_an_unread_body_ends_at_once_where_a_receive_loses_a_message(
+    pieces: int,
+    timeout: float | None,
+) -> None:
+    async def dots() -> AsyncIterator[bytes]:
+        for _ in range(9 * pieces - 6):
+            yield b"."
+            await asyncio.sleep(0)
+
+    receive = losing(*[message_of(b"x", more=number < pieces) for number in range(1, pieces + 1)])
+    headers = [(b"content-length", b"11")]
+    work = call(streaming(dots, body_timeout=timeout), receive, method="POST", headers=headers)
+    sent = await asyncio.wait_for(work, 5)
+    assert b"".join(message.get("body", b"") for message in sent) == b"." * (9 * pieces - 6)
+    assert sent[-1]["more_body"] is False
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_stream_beside_an_unread_body_sends_nothing_once_receive_has_told_of_the_leaving(
+    steps: int,
+) -> None:
+    told, sent_when = [False], list[bool]()
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"."
+            await asyncio.sleep(0)
+
+    async def receive() -> Any:
+        message = await inner()
+        if message["type"] == "http.disconnect":
+            told.append(True)
+        return message
+
+    async def send(message: Any) -> None:
+        sent_when.append(told[-1])
+
+    inner = losing(message_of(b"x", more=True), {"type": "http.disconnect"}, steps=steps)
+    headers = [(b"content-length", b"11")]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+    await asyncio.wait_for(streaming(endless)(scope, receive, send), 20)
+    assert told[-1] and sent_when[2:] and not any(sent_when)

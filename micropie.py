@@ -1056,9 +1056,16 @@ class _Body:
 class _Content:
     """The chunks of a file or a body, and then None, as often as it is asked."""
 
-    def __init__(self, read: _Read) -> None:
-        self._read = read
-        self.is_begun = False
+    is_begun = False
+
+    def __init__(self, begin: Callable[[], _Read]) -> None:
+        self._begin = begin
+
+    @cached_property
+    def _read(self) -> _Read:
+        # Looked up at the first chunk, since other code may have read the body until then.
+        self.is_begun = True
+        return self._begin()
 
     async def get(self) -> bytes | None:
         """Return the next chunk, None at the end and after it.
@@ -1066,7 +1073,6 @@ class _Content:
         Raises:
             ConnectionClosed: The client left before the file was whole.
         """
-        self.is_begun = True
         return await self._read()
 
     # No asynchronous generator. If one is left before its end, asyncio closes it later in a task.
@@ -1075,7 +1081,6 @@ class _Content:
         return self
 
     async def __anext__(self) -> bytes:
-        self.is_begun = True  # as `get` does; a call of it would cost more
         piece = await self._read()
         if not piece:
             raise StopAsyncIteration
@@ -1119,7 +1124,7 @@ class UploadedFile(dict[str, Any]):
         file: BinaryIO | None = None,
     ) -> None:
         if content is None:
-            content = _Content(partial(_read_store, file))
+            content = _Content(lambda: partial(_read_store, file))
         self.filename = _safe_filename(filename)
         self.raw_filename = filename
         self.content_type = content_type
@@ -1143,7 +1148,7 @@ class UploadedFile(dict[str, Any]):
         if self._file:
             self._file.seek(0)
         content = self["content"]
-        return content if isinstance(content, _Content) else _Content(content.get)
+        return content if isinstance(content, _Content) else _Content(lambda: content.get)
 
     async def read(self, limit: int | None = None) -> bytes:
         """Return the whole content.
@@ -1324,7 +1329,7 @@ class _MultipartForm:
                 continue
             self._events = itertools.chain([first], self._events)
             self._streams = streams(name)
-            content = _Content(self._stream) if self._streams else None
+            content = _Content(lambda: self._stream) if self._streams else None
             store = None if self._streams else await self._spool()
             content_type = _utf8(segment.header("Content-Type") or "application/octet-stream")
             file = UploadedFile(_utf8(segment.filename), content_type, content, file=store)
@@ -1682,7 +1687,9 @@ class Request:
             RuntimeError: It was streamed already, in part or whole: keep the iterator to go on with
                 it.
         """
-        return _Content(self._body_reader().expect(self._settings.streamed).chunks())
+        body = self._body_reader().expect(self._settings.streamed)
+        body.check_unread()
+        return _Content(body.chunks)
 
     async def is_disconnected(self) -> bool:
         """Return whether the client has left; False as long as an announced body is unread.

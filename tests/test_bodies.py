@@ -1665,6 +1665,66 @@ async def test_two_streams_of_a_kept_body_both_give_all_of_it() -> None:
     assert response.json() == [["hello"], ["hello"]]
 
 
+READ_ALREADY = "the body was read already"
+
+
+async def test_the_second_of_two_streams_to_be_read_is_a_runtime_error() -> None:
+    """It would get what the first one left, and take it for the body."""
+
+    class Root(App):
+        async def index(self) -> Any:
+            one, two = self.request.stream(), self.request.stream()
+            pieces = [await anext(one)]
+            for _ in range(2):
+                with pytest.raises(RuntimeError, match=READ_ALREADY):
+                    await anext(two)
+            return "".join([chunk.decode() for chunk in [*pieces, *[chunk async for chunk in one]]])
+
+    response = await post(Root(), body=[b"he", b"ll", b"o"], headers=TEXT)
+    assert response.text == "hello"
+
+
+async def test_a_stream_that_is_first_read_after_the_form_is_a_runtime_error() -> None:
+    class Root(App):
+        async def index(self, note: str) -> str:
+            with pytest.raises(RuntimeError, match=READ_ALREADY):
+                await anext(self.request.early)
+            return note
+
+    class Early(HttpMiddleware):
+        async def before_request(self, request: Request) -> None:
+            request.early = request.stream()
+
+    app = Root()
+    app.middlewares.append(Early())
+    assert (await post(app, multipart=[("note", "hello")])).text == "hello"
+
+
+async def test_a_stream_that_is_first_read_after_body_gives_all_of_it() -> None:
+    class Root(App):
+        async def index(self) -> Any:
+            stream = self.request.stream()
+            await self.request.body()
+            return [chunk.decode() async for chunk in stream]
+
+    assert (await post(Root(), body=[b"he", b"llo"], headers=TEXT)).json() == ["hello"]
+
+
+async def test_another_stream_may_go_on_after_one_that_was_given_up_before_its_first_piece() -> (
+    None
+):
+    class Root(App):
+        async def index(self) -> Any:
+            one, two = self.request.stream(), self.request.stream()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(one), 0.01)
+            return [chunk.decode() async for chunk in two]
+
+    client = scripted(piece(b"he", more=True), piece(b"llo"), pause=0.02)
+    sent = await call(Root(), client, method="POST", headers=encoded([*TEXT, *CHUNKED]))
+    assert json.loads(sent[-1]["body"]) == ["he", "llo"]
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
     """The clock by which MicroPie finds that a body is not read."""

@@ -3036,7 +3036,7 @@ class _Parameter:
         members = _members(annotation)
         others = [one for one in members if one is not types.NoneType] or members
         first = others[0]
-        self.is_optional = len(others) < len(members)
+        self.is_optional = others != members
         self.is_list = any(map(_is_list, others))
         # Models, and files, which can stand in a list too.
         alone = [one for one in parts if one is UploadedFile or _is_model(one)]

@@ -4322,8 +4322,7 @@ def routes(app: App, _parents: Any = ()) -> list[Route]:
     found: list[Route] = []
     here = f"{os.getcwd()}{os.sep}"
     for protocol, table in ("http", "_App__routes"), ("websocket", "_App__socket_routes"):
-        handlers: _Table = getattr(app, table)
-        for path, handler in sorted(handlers.items()):
+        for path, handler in sorted(getattr(app, table).items()):
             if path == "/index":  # it is there as "/", too
                 continue
             name = f"{type(app).__name__}.{handler.name}"

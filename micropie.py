@@ -1385,9 +1385,9 @@ class _MultipartForm:
                 "the rest of the form was not read: the task that read it was stopped"
             )
         if self._streams:
-            piece: bytes | None = await self._event()
+            piece = await self._event()
             if piece is not None:
-                return piece
+                return piece  # type: ignore[no-any-return]
             self._is_cut, self._streams = True, False
             await self.run()
             self._is_cut = False

@@ -1939,7 +1939,7 @@ class WebSocket:
                     self._rest()
             if self._direct is self._ahead:  # both are None: it was closed meanwhile
                 self._raise_closed()
-            text: str | None = message.get("text")  # most messages are text
+            text = message.get("text")  # most messages are text
             return self._content_of(message) if text is None else text
         except ConnectionClosed:
             # A server that is a client itself may let the exception of its connection out. That
@@ -2011,9 +2011,9 @@ class WebSocket:
 
     def _content_of(self, message: _Message) -> str | bytes:
         # Servers may send both keys, one of them None; an empty string is a message.
-        text: str | None = message.get("text")
+        text = message.get("text")
         if text is not None:
-            return text
+            return text  # type: ignore[no-any-return]
         if message["type"] == "websocket.disconnect":
             self._direct = self._ahead = None
             raise self._end(*_close_of(message))

@@ -741,16 +741,16 @@ class _Ahead:
     # It waits until a message comes, since to cancel it earlier might lose one.
     waiting: Task[_Message] | None = None
 
-    def __init__(self, receive: _Receive, body: _Body) -> None:
-        self._receive = receive
+    def __init__(self, body: _Body) -> None:
+        self.receive = body._receive
         self._body = weakref.proxy(body)  # which has this one, and would be kept by a cycle
         self.taken = monotonic()  # the time of the last message
 
-    async def _next(self) -> _Message:
-        message = await self._receive()
+    async def _next(self) -> Any:
+        message = await self.receive()
         # Noted at once, since it takes the event loop some steps to hand the message to the
         # listener, and the stream would send on.
-        if self._body.is_listened and message["type"] == "http.disconnect":
+        if message["type"] == "http.disconnect":
             self._body.gone = True
         return message
 
@@ -767,7 +767,10 @@ class _Ahead:
             if self.waiting is waiting:  # else another task has taken this message
                 self.waiting = None
                 self.taken = monotonic()
-                return waiting.result()
+                try:
+                    return waiting.result()
+                finally:  # an exception leads to this frame, and must not be kept by it
+                    del waiting
 
     async def close(self) -> None:
         """Receive no more."""
@@ -965,7 +968,7 @@ class _Body:
         await sleep(0)  # a loop that only looks would let nothing else run
         if not self._receive:
             return self.gone
-        ahead = self._look_ahead()
+        ahead = self.ahead = self._receive = self.ahead or _Ahead(self)
         # Else a body is kept for its reader.
         if not self._is_waiting and monotonic() > ahead.taken + _IDLE_SECONDS:
             self.drop()
@@ -988,10 +991,6 @@ class _Body:
             else:
                 self.ended, ahead.waiting = not message.get("more_body"), None
         return self.gone
-
-    def _look_ahead(self) -> _Ahead:
-        self.ahead = self._receive = self.ahead or _Ahead(self._receive, self)
-        return self.ahead
 
     def receive_again(self) -> _Receive:
         """Return a `receive` for a mounted app that starts with the body that was kept."""
@@ -1041,7 +1040,7 @@ class _Body:
         # The end of the stream ends the listener, and some servers lose the message for which a
         # cancelled `receive` has waited. `drain` would wait for it in vain.
         if self.announced and not self.ended:
-            self._look_ahead()
+            self.ahead = self._receive = self.ahead or _Ahead(self)
         # The rest of the body comes before the disconnect, and is dropped.
         while not self.gone:
             was_ended = self.ended
@@ -1051,6 +1050,8 @@ class _Body:
             elif was_ended:
                 return  # this server does not tell that the client has left
             self.ended = not message.get("more_body")
+            if self.ended and self.ahead:  # a task more for each open stream would take 2 KiB
+                self._receive = self.ahead.receive
 
 
 class _Content:
@@ -3720,10 +3721,10 @@ class App:
                 _forget(*request._errors)
             if body := request._body:
                 body.gone = True  # what is read of its files from now on fails
-                if body.ahead:
-                    await body.ahead.close()
                 if request._multipart:
                     await request._multipart.close()
+                if body.ahead:
+                    await body.ahead.close()
             # Last, since it fails if the garbage collector ends this request.
             current_request.reset(token)
 

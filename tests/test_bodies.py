@@ -1505,6 +1505,24 @@ async def test_request_is_freed_without_the_garbage_collector(
         app = Keeps(max_body_size=800, max_form_field_size=800)
         await post(app, path, headers=[*headers, *CHUNKED], body=body, **options)
 
+    await check_freed(answer)
+
+
+@pytest.mark.parametrize("path", ["/unread", "/asks", "/"])
+async def test_request_whose_receive_fails_is_freed_without_the_garbage_collector(
+    path: str,
+) -> None:
+    async def receive() -> Any:
+        await elapse(0.001)
+        raise ValueError("a middleware around the app")
+
+    async def answer() -> None:
+        await call(Keeps(), receive, method="POST", path=path, headers=encoded([*TEXT, *CHUNKED]))
+
+    await check_freed(answer)
+
+
+async def check_freed(answer: Callable[[], Awaitable[None]]) -> None:
     def kept() -> list[Any]:
         own = [one for one in gc.get_objects() if type(one).__module__ == "micropie"]
         return [one for one in own if not isinstance(one, UploadedFile)]  # closed files, in a cycle

@@ -1398,6 +1398,22 @@ async def test_a_stream_beside_an_unread_body_ends_at_once_where_a_receive_loses
     assert sent[-1]["more_body"] is False
 
 
+async def test_a_stream_after_an_unread_body_takes_no_more_tasks_than_another() -> None:
+    async def tasks(method: str, headers: Any, *messages: Any) -> list[int]:
+        found = []
+
+        async def dots() -> AsyncIterator[bytes]:
+            yield b"."
+            await elapse(0.1)
+            found.append(len(asyncio.all_tasks()))
+
+        await call(streaming(dots), losing(*messages), method=method, headers=headers)
+        return found
+
+    announced = [(b"content-length", b"1")]
+    assert await tasks("POST", announced, message_of(b"x")) == await tasks("GET", [])
+
+
 @pytest.mark.parametrize("steps", range(12))
 async def test_a_stream_beside_an_unread_body_sends_nothing_once_receive_has_told_of_the_leaving(
     steps: int,

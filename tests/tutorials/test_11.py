@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 
 from tests.examples.browsing import noted_errors
 from tests.processes import certificate, environment, free_port, nginx, wait_until
+from tests.proxies import FOR_WEBSOCKETS
 from tests.tutorials import steps
 from tests.tutorials.steps import pie, run_tests, send_picture
 
@@ -107,7 +108,7 @@ def test_events_and_messages_pass_the_proxy_at_once(site, vote):
             pass
         headers = {"Cookie": f"session_id={ada.cookies['session_id']}"}
         address = f"wss{site.removeprefix('https')}/chat"
-        with connect(address, additional_headers=headers, origin=site, ssl=context) as ws:
+        with connect(address, additional_headers=headers, origin=site, ssl=FOR_WEBSOCKETS) as ws:
             ws.send("Hello through the proxy")
             assert json.loads(ws.recv(timeout=60))["text"] == "Hello through the proxy"
         assert time.monotonic() - started < 30, "the proxy keeps things back"

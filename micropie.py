@@ -968,7 +968,7 @@ class _Body:
         await sleep(0)  # a loop that only looks would let nothing else run
         if not self._receive:
             return self.gone
-        ahead = self.ahead = self._receive = self.ahead or _Ahead(self)
+        ahead = self._look_ahead()
         # Else a body is kept for its reader.
         if not self._is_waiting and monotonic() > ahead.taken + _IDLE_SECONDS:
             self.drop()
@@ -982,15 +982,15 @@ class _Body:
             if self._is_waiting or not waiting.done() or waiting is not ahead.waiting:
                 break
             message = waiting.result()
-            if message["type"] == "http.disconnect":
-                self.gone = True
-            elif self.ended or (
-                not self.failure and (message.get("body") or message.get("more_body"))
-            ):
+            is_unread = message.get("body") or message.get("more_body")
+            if self.gone or self.ended or (is_unread and not self.failure):
                 break
-            else:
-                self.ended, ahead.waiting = not message.get("more_body"), None
+            self.ended, ahead.waiting = not message.get("more_body"), None
         return self.gone
+
+    def _look_ahead(self) -> _Ahead:
+        self.ahead = self._receive = self.ahead or _Ahead(self)
+        return self.ahead
 
     def receive_again(self) -> _Receive:
         """Return a `receive` for a mounted app that starts with the body that was kept."""
@@ -1040,7 +1040,7 @@ class _Body:
         # The end of the stream ends the listener, and some servers lose the message for which a
         # cancelled `receive` has waited. `drain` would wait for it in vain.
         if self.announced and not self.ended:
-            self.ahead = self._receive = self.ahead or _Ahead(self)
+            self._look_ahead()
         # The rest of the body comes before the disconnect, and is dropped.
         while not self.gone:
             was_ended = self.ended
@@ -2012,9 +2012,9 @@ class WebSocket:
 
     def _content_of(self, message: _Message) -> str | bytes:
         # Servers may send both keys, one of them None; an empty string is a message.
-        text = message.get("text")
+        text: str | None = message.get("text")
         if text is not None:
-            return text  # type: ignore[no-any-return]
+            return text
         if message["type"] == "websocket.disconnect":
             self._direct = self._ahead = None
             raise self._end(*_close_of(message))

@@ -86,7 +86,7 @@ def static_files(scene):
     scene.page.locator("img").evaluate("image => image.decode()")
 
 
-#: Script for the page of the uploads: end one before it is done, and keep what the page shows.
+#: A script for the page of the uploads. It ends one before it is done, so the page stays as it is.
 STOP_HALFWAY = """() => {
   const look = () => { if (document.querySelector("progress")?.value > 0.6) stop(); };
   new MutationObserver(look)

@@ -65,7 +65,7 @@ def state(server: Server) -> dict[str, int]:
 def clients(
     server: Server, number: int, begin: Callable[[RawClient], None] = lambda client: None
 ) -> Iterator[list[RawClient]]:
-    """Connect a number of clients, one after the other, and let each of them begin.
+    """Connect a number of clients. Each one starts its work before the next one connects.
 
     If all connected first, a server might close the last ones as idle.
     """

@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import sqlite3
-import ssl
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from websockets.sync.client import connect
 
 from tests.examples.browsing import noted_errors
 from tests.processes import certificate, environment, free_port, nginx, wait_until
-from tests.proxies import FOR_WEBSOCKETS
+from tests.proxies import FOR_WEBSOCKETS, UNVERIFIED
 from tests.tutorials import steps
 from tests.tutorials.steps import pie, run_tests, send_picture
 
@@ -95,9 +94,8 @@ def test_cookie_behind_the_proxy_is_secure(site):
 
 
 def test_events_and_messages_pass_the_proxy_at_once(site, vote):
-    context = ssl._create_unverified_context()
     with (
-        httpx.Client(base_url=site, verify=context, timeout=60) as ada,
+        httpx.Client(base_url=site, verify=UNVERIFIED, timeout=60) as ada,
         ada.stream("GET", "/events") as response,
     ):
         data = events(response)
